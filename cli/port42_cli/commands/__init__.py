@@ -1,0 +1,1 @@
+"""Commands, a module per group; each is imported only when it is typed."""

@@ -1,0 +1,1 @@
+"""The daemon: one process a user that keeps every agent's sessions."""

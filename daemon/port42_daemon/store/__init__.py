@@ -1,0 +1,1 @@
+"""Sessions on the disk: documents, the mapping, the index, recovery."""

@@ -1,0 +1,162 @@
+"""JSON to typed dataclasses and back: strict about what comes in, plain in what it says about it.
+
+`RpcError` subclasses are the only exceptions that leave `decode_json` and `decode_params`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError
+from port42_protocol.messages import AgentName
+
+NESTING_LIMIT = 64
+"""How many arrays and objects may stand inside one another in a request (design, section 4)."""
+
+T = TypeVar("T")
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+_AT_FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON without a newline. Raises TypeError or ValueError for what JSON cannot hold."""
+    return _encoder.encode(value)
+
+
+def decode_json(line: bytes) -> Any:
+    """Plain values of one JSON text. Raises `ParseError`, or `InvalidRequest` when nested too deep."""
+    try:
+        value = _decoder.decode(line)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ParseError(f"not JSON: {error}") from None
+    # Fewer brackets than the limit cannot nest deeper than it: most requests pay two counts, no walk.
+    if line.count(b"[") + line.count(b"{") > NESTING_LIMIT and _depth(value) > NESTING_LIMIT:
+        raise _too_deep()
+    return value
+
+
+def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | None) -> T:
+    """The request dataclass `kind` from params by name or position. Raises `InvalidParams`."""
+    shape = _shape(kind)
+    named = _by_name(shape, params)
+    for name in shape.agents:
+        value = named.get(name)
+        if isinstance(value, str) and value.startswith("@"):
+            named[name] = value[1:]
+    for name in shape.required:
+        # An agent that is left empty is one that is not given: a script's unset variable.
+        if named.get(name) is None or (named[name] == "" and name in shape.agents):
+            raise InvalidParams(
+                f"{name} parameter required", field=name, expected=shape.expected[name]
+            )
+    try:
+        return msgspec.convert(named, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(shape, named, error) from None
+
+
+def decode_result(kind: type[T], value: Any) -> T:
+    """A result dataclass from plain values. Raises `msgspec.ValidationError` when they do not fit.
+
+    Unknown fields are passed over, so that an older client reads a newer daemon.
+    """
+    return msgspec.convert(value, kind)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shape:
+    fields: tuple[str, ...]
+    required: tuple[str, ...]
+    agents: tuple[str, ...]
+    expected: dict[str, str]
+
+
+@cache
+def _shape(kind: type) -> _Shape:
+    hints = get_type_hints(kind, include_extras=True)
+    fields = dataclasses.fields(kind)
+    return _Shape(
+        fields=tuple(one.name for one in fields),
+        required=tuple(one.name for one in fields if one.default is dataclasses.MISSING),
+        agents=tuple(
+            name for name, hint in hints.items() if hint == AgentName or AgentName in get_args(hint)
+        ),
+        expected={name: _expectation(hint) for name, hint in hints.items()},
+    )
+
+
+def _expectation(hint: Any) -> str:
+    """What a field takes, in words."""
+    if describing := [
+        part.description for part in getattr(hint, "__metadata__", ()) if part.description
+    ]:
+        return describing[0]
+    plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number"}
+    if (origin := getattr(hint, "__origin__", hint)) in plain:
+        return plain[origin]
+    options = [part for part in get_args(hint) if part is not type(None)]
+    if all(isinstance(option, str) for option in options):
+        return "one of " + ", ".join(options)
+    return " or ".join(_expectation(option) for option in options)
+
+
+def _by_name(shape: _Shape, params: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any]:
+    if params is None:
+        return {}
+    if isinstance(params, Mapping):
+        for name in params:
+            if name not in shape.expected:
+                takes = ", ".join(shape.fields) or "no parameters"
+                raise InvalidParams(
+                    f"unknown parameter {_shown(name)}; this method takes {takes}",
+                    field=name[:64],
+                    expected=takes,
+                )
+        return dict(params)
+    if len(params) > len(shape.fields):
+        takes = f"at most {len(shape.fields)} positional parameters"
+        raise InvalidParams(f"expected {takes}, got {len(params)}", field=None, expected=takes)
+    return dict(zip(shape.fields, params, strict=False))
+
+
+def _invalid(shape: _Shape, named: dict[str, Any], error: msgspec.ValidationError) -> InvalidParams:
+    found = _AT_FIELD.search(str(error))
+    name = re.split(r"[.\[]", found[1])[0] if found else ""
+    if name not in shape.expected:
+        return InvalidParams(str(error), field=None, expected="what the OpenRPC document says")
+    expected = shape.expected[name]
+    return InvalidParams(
+        f"{name}: expected {expected}, got {_shown(named[name])}", field=name, expected=expected
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value, short and harmless enough to be sent back."""
+    if isinstance(value, str) and len(value) > 80:
+        return f"text of {len(value):,} characters"
+    text = encode(value).decode()
+    return text if len(text) <= 120 else f"a {type(value).__name__} of {len(text):,} characters"
+
+
+def _depth(value: Any) -> int:
+    """How deep arrays and objects stand in one another; level by level, so without recursion."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"nested deeper than {NESTING_LIMIT} levels", limit=NESTING_LIMIT)

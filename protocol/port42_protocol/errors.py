@@ -1,0 +1,208 @@
+"""Every error that travels: its code, its kind, whether trying again can help, and its words.
+
+    RpcError
+    ├── ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError   (JSON-RPC 2.0, 5.1)
+    ├── Overloaded, ShuttingDown                                                   (retryable)
+    ├── FrameTooLarge, BatchTooLarge
+    └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, UnknownAgent,
+        StorageFailed, SessionExists, SessionDamaged, ConfigRefused                (Port42's own)
+
+The words are for the person at the terminal; programs read `code` and `data.kind`. Neither ever
+holds a traceback, an address or a path that the caller did not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class RpcError(Exception):
+    """An answer that is not a result. `data` always has `kind` and `retryable`."""
+
+    code: ClassVar[int]
+    kind: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data: dict[str, Any] = {"kind": self.kind, "retryable": self.retryable, **details}
+
+
+class ParseError(RpcError):
+    """The line is not JSON."""
+
+    code, kind = -32700, "parse_error"
+
+
+class InvalidRequest(RpcError):
+    """JSON, but not a JSON-RPC 2.0 request."""
+
+    code, kind = -32600, "invalid_request"
+
+
+class MethodNotFound(RpcError):
+    """No such method; `suggestions` holds those with a near name."""
+
+    code, kind = -32601, "method_not_found"
+
+    def __init__(self, method: str, suggestions: Sequence[str] = ()) -> None:
+        super().__init__("Method not found", method=method, suggestions=list(suggestions))
+
+
+class InvalidParams(RpcError):
+    """A parameter is missing, unknown or ill-typed: `field` names it, `expected` says what fits."""
+
+    code, kind = -32602, "invalid_params"
+
+    def __init__(self, message: str, *, field: str | None, expected: str) -> None:
+        super().__init__(message, field=field, expected=expected)
+
+
+class InternalError(RpcError):
+    """A bug of ours. `error_id` stands in the daemon's log beside the traceback."""
+
+    code, kind = -32603, "internal_error"
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__(f"Internal error {error_id}; the daemon's log says more", error_id=error_id)
+
+
+class Overloaded(RpcError):
+    """Too many connections or requests at once."""
+
+    code, kind, retryable = -32001, "overloaded", True
+
+
+class ShuttingDown(RpcError):
+    """The daemon is stopping; whoever asks again reaches the next one."""
+
+    code, kind, retryable = -32002, "shutting_down", True
+
+    def __init__(self) -> None:
+        super().__init__("the daemon is shutting down")
+
+
+class FrameTooLarge(RpcError):
+    """A request line over the limit (bytes). The connection is closed after the answer."""
+
+    code, kind = -32003, "frame_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"a request line may have at most {limit:,} bytes", limit=limit)
+
+
+class BatchTooLarge(RpcError):
+    """More requests in one batch than are taken."""
+
+    code, kind = -32004, "batch_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a batch may have at most {limit} requests, this one has {size}", limit=limit)
+
+
+class NoSessions(RpcError):
+    """The agent has no session (in that folder, where one was given)."""
+
+    code, kind = 1001, "no_sessions"
+
+    def __init__(self, agent: str, cwd: str | None = None) -> None:
+        here = f" in {cwd}" if cwd else ""
+        super().__init__(f"No sessions found for {agent}{here}", agent=agent)
+
+
+class SessionNotFound(RpcError):
+    """No session fits the reference; with `vanished`, one did and its file is gone."""
+
+    code, kind = 1002, "session_not_found"
+
+    def __init__(self, ref: str, *, vanished: bool = False) -> None:
+        text = f"session {ref} no longer exists" if vanished else f"session {ref} not found"
+        super().__init__(text, ref=ref)
+
+
+class AmbiguousSession(RpcError):
+    """A prefix or title fits several; `candidates` holds summaries of up to ten."""
+
+    code, kind = 1003, "ambiguous_session"
+
+    def __init__(self, ref: str, candidates: Sequence[Mapping[str, Any]]) -> None:
+        names = ", ".join(str(one["session_id"]) for one in candidates)
+        super().__init__(f"{ref} fits several sessions: {names}", ref=ref, candidates=list(candidates))
+
+
+class WrongAgent(RpcError):
+    """The session is another agent's; nothing was touched."""
+
+    code, kind = 1004, "wrong_agent"
+
+    def __init__(self, session_id: str, agent: str, owner: str) -> None:
+        super().__init__(
+            f"session {session_id} belongs to @{owner}, not to @{agent}",
+            session_id=session_id,
+            agent=agent,
+            owner=owner,
+        )
+
+
+class UnknownAgent(RpcError):
+    """Nobody of that name; `suggestions` holds the nearest names."""
+
+    code, kind = 1006, "unknown_agent"
+
+    def __init__(self, agent: str, suggestions: Sequence[str]) -> None:
+        near = " or ".join(f"@{name}" for name in suggestions)
+        did_you_mean = f" Did you mean {near}?" if near else ""
+        super().__init__(
+            f"unknown agent {agent}.{did_you_mean} `port42 agents add {agent}` makes it known",
+            agent=agent,
+            suggestions=list(suggestions),
+        )
+
+
+class StorageFailed(RpcError):
+    """The disk said no. With `session_id` and `seq`, that message is recorded all the same."""
+
+    code, kind, retryable = 1008, "storage_failed", True
+
+
+class SessionExists(RpcError):
+    """A session of that id is there already."""
+
+    code, kind = 1009, "session_exists"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id} exists already", session_id=session_id)
+
+
+class SessionDamaged(RpcError):
+    """The session's file cannot be read as one; it was left as it is."""
+
+    code, kind = 1010, "session_damaged"
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(f"session {session_id} is damaged: {reason}", session_id=session_id)
+
+
+class ConfigRefused(RpcError):
+    """`config.toml` cannot be used as it stands: `reason` names the place and what was expected."""
+
+    code, kind = 1011, "config_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"config.toml: {reason}", reason=reason)
+
+
+STANDARD: tuple[type[RpcError], ...] = (
+    ParseError,
+    InvalidRequest,
+    MethodNotFound,
+    InvalidParams,
+    InternalError,
+    Overloaded,
+    ShuttingDown,
+    FrameTooLarge,
+    BatchTooLarge,
+)
+"""What any method may answer."""

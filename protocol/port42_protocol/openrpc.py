@@ -1,0 +1,64 @@
+"""The OpenRPC document, derived from the table and the dataclasses; nothing in it is written twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_type_hints
+
+import msgspec
+
+from port42_protocol import PROTOCOL_VERSION
+from port42_protocol.errors import STANDARD, RpcError
+from port42_protocol.messages import OpenRpc
+from port42_protocol.methods import METHODS, Method
+
+_REF = "#/components/schemas/{name}"
+
+
+def document() -> OpenRpc:
+    """What `rpc.discover` answers. Source: the OpenRPC specification 1.3.2."""
+    kinds = [kind for row in METHODS.values() for kind in (row.params, row.result)]
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
+    errors = {error.__name__: _error(error) for row in METHODS.values() for error in row.errors}
+    errors |= {error.__name__: _error(error) for error in STANDARD}
+    return OpenRpc(
+        openrpc="1.3.2",
+        info={
+            "title": "Port42",
+            "version": str(PROTOCOL_VERSION),
+            "description": "Sessions of AI agents, kept apart, durable and resumable.",
+        },
+        methods=[_method(row) for row in METHODS.values()],
+        components={"schemas": schemas, "errors": errors},
+    )
+
+
+def _method(row: Method) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "summary": (row.params.__doc__ or "").split("\n")[0],
+        "paramStructure": "either",
+        "params": _params(row.params),
+        "result": {"name": row.result.__name__, "schema": {"$ref": _REF.format(name=row.result.__name__)}},
+        "errors": [{"$ref": f"#/components/errors/{error.__name__}"} for error in row.errors],
+    }
+
+
+def _params(kind: type) -> list[dict[str, Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        {
+            "name": one.name,
+            "required": one.default is dataclasses.MISSING,
+            "schema": msgspec.json.schema(hints[one.name]),
+        }
+        for one in dataclasses.fields(kind)
+    ]
+
+
+def _error(error: type[RpcError]) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "message": (error.__doc__ or "").split("\n")[0],
+        "data": {"kind": error.kind, "retryable": error.retryable},
+    }

@@ -1,0 +1,51 @@
+"""Where things are: Port42's home and the socket's address. Asks platformdirs; touches nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+SOCKET_PATH_LIMIT = 103
+"""Bytes of a socket path that every supported system takes: macOS 103, Linux 107 (`sun_path`)."""
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """``PORT42_HOME``, or ``~/.port42``."""
+    named = environ.get("PORT42_HOME")
+    return Path(named).absolute() if named else Path.home() / ".port42"
+
+
+def socket(environ: Mapping[str, str]) -> Path:
+    """``PORT42_SOCKET``, or the platformdirs runtime path.
+
+    A home that was moved by ``PORT42_HOME`` gets a socket of its own: with one address for all homes
+    a call meant for one would be answered out of another. Raises PermissionError when the runtime
+    folder belongs to somebody else (platformdirs checks that).
+    """
+    if named := environ.get("PORT42_SOCKET"):
+        return Path(named).absolute()
+    # Imported here because the commands that name their socket never need it (7 ms of start-up).
+    import platformdirs
+
+    folder = Path(platformdirs.user_runtime_dir("port42", appauthor=False))
+    if not environ.get("PORT42_HOME"):
+        return folder / "port42.sock"
+    import hashlib
+
+    mark = hashlib.sha256(bytes(home(environ))).hexdigest()[:12]
+    return folder / f"port42-{mark}.sock"
+
+
+def address_file(home: Path) -> Path:
+    """Where the running daemon writes its pid and socket, for clients whose runtime folder differs."""
+    return home / "daemon.json"
+
+
+def lock_file(home: Path) -> Path:
+    """Locked for the daemon's whole life; one daemon a home."""
+    return home / "daemon.lock"
+
+
+def log_file(home: Path) -> Path:
+    """What a daemon in the background writes."""
+    return home / "daemon.log"
