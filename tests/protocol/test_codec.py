@@ -1,0 +1,630 @@
+"""JSON to typed dataclasses and back; `RpcError` is the only thing that may leave on the way in."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from port42_protocol.codec import (
+    NESTING_LIMIT,
+    decode_json,
+    decode_params,
+    decode_result,
+    encode,
+)
+from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError, RpcError
+from port42_protocol.messages import (
+    AddAgent,
+    AgentName,
+    Appended,
+    AppendMessage,
+    CreateSession,
+    FindSession,
+    GetLastSession,
+    GetSession,
+    ListAgents,
+    ListSessions,
+    Possess,
+    Status,
+    Summary,
+    UpdateLastSession,
+)
+from port42_protocol.methods import METHODS
+
+# No deadline, no slowness check: a busy machine is not a wrong codec.
+PROPERTY = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+
+REQUESTS = [row.params for row in METHODS.values()]
+RESULTS = sorted({row.result for row in METHODS.values()}, key=lambda one: one.__name__)
+
+
+def named(kind: type) -> str:
+    return kind.__name__
+
+
+# --- strategies, built from the types -----------------------------------------------------------
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | FINITE | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+PLAIN = {
+    Any: JSON,
+    NoneType: st.none(),
+    bool: st.booleans(),
+    int: st.integers(0, 2**53),
+    float: FINITE,
+    msgspec.UnsetType: st.just(msgspec.UNSET),
+    str: TEXT,
+}
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Every value that a field of this type takes."""
+    if hint in PLAIN:
+        return PLAIN[hint]
+    if dataclasses.is_dataclass(hint):
+        return instances(hint)
+    inner = get_args(hint)
+    made: dict[Any, Callable[[], st.SearchStrategy[Any]]] = {
+        Annotated: lambda: meant(inner[0], hint.__metadata__[0]),
+        Literal: lambda: st.sampled_from(inner),
+        dict: lambda: st.dictionaries(values(inner[0]), values(inner[1]), max_size=3),
+        list: lambda: st.lists(values(inner[0]), max_size=3),
+        tuple: lambda: st.lists(values(inner[0]), max_size=3).map(tuple),
+    }
+    return made.get(get_origin(hint), lambda: st.one_of(*map(values, inner)))()
+
+
+def meant(plain: type, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
+    """Every value of a plain type that its `Meta` lets through."""
+    if plain is int:
+        return st.integers(meta.ge, meta.le)
+    characters = st.characters(codec="utf-8")
+    if meta.pattern:
+        return st.from_regex(meta.pattern, alphabet=characters)
+    return st.text(characters, min_size=meta.min_length or 0, max_size=meta.max_length or 40)
+
+
+def instances(kind: type) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return st.builds(kind, **{name: values(hint) for name, hint in hints.items()})
+
+
+# --- round trips --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=named)
+@PROPERTY
+@given(st.data())
+def test_requests_come_back_by_name(kind: type, data: st.DataObject) -> None:
+    request = data.draw(instances(kind))
+    params = decode_json(encode(request))
+    assert decode_params(kind, params) == request
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=named)
+@PROPERTY
+@given(st.data())
+def test_requests_come_back_by_position(kind: type, data: st.DataObject) -> None:
+    request = data.draw(instances(kind))
+    params = list(decode_json(encode(request)).values())
+    assert decode_params(kind, params) == request
+
+
+@pytest.mark.parametrize("kind", RESULTS, ids=named)
+@PROPERTY
+@given(st.data())
+def test_results_come_back(kind: type, data: st.DataObject) -> None:
+    result = data.draw(instances(kind))
+    line = encode(result)
+    assert b"\n" not in line
+    assert decode_result(kind, decode_json(line)) == result
+    assert encode(decode_result(kind, decode_json(line))) == line
+
+
+# --- decode_json --------------------------------------------------------------------------------
+
+NOT_JSON = [
+    pytest.param(b"", id="empty"),
+    pytest.param(b"  ", id="blank"),
+    pytest.param(b"hello", id="a word"),
+    pytest.param(b'{"a":1', id="cut short"),
+    pytest.param(b"{} {}", id="two values"),
+    pytest.param(b"{'a':1}", id="single quotes"),
+    pytest.param(b'{"a":1,}', id="trailing comma"),
+    pytest.param(b"[1,2", id="open array"),
+    pytest.param(b"NaN", id="NaN"),
+    pytest.param(b"[NaN]", id="NaN inside"),
+    pytest.param(b"Infinity", id="infinity"),
+    pytest.param(b"-Infinity", id="minus infinity"),
+    pytest.param(b"1e999", id="a number too large for a float"),
+    pytest.param(b"01", id="leading zero"),
+    pytest.param(b"+1", id="leading plus"),
+    pytest.param(b"9" * 100_000, id="an integer of 100,000 digits"),
+    pytest.param(b"\xef\xbb\xbf{}", id="byte order mark"),
+    pytest.param('{"a":1}'.encode("utf-16"), id="utf-16"),
+    pytest.param(b'"\xff"', id="not utf-8"),
+    pytest.param(b'"\xc3"', id="utf-8 cut short"),
+    pytest.param(b'"\xc0\xaf"', id="utf-8 overlong"),
+    pytest.param(b'"\xed\xa0\x80"', id="a surrogate as bytes"),
+    pytest.param(b'"\\ud800"', id="a lone surrogate"),
+    pytest.param(b'"\\ud800x"', id="a lone surrogate and more"),
+    pytest.param(b'"\\udc00"', id="a lone low surrogate"),
+    pytest.param(b'{"\\ud800":1}', id="a lone surrogate as a key"),
+    pytest.param(b'"\x00"', id="NUL in text"),
+    pytest.param(b"\x00", id="NUL"),
+    pytest.param(b'"\\x41"', id="an escape that JSON has not"),
+]
+
+
+@pytest.mark.parametrize("line", NOT_JSON)
+def test_not_json(line: bytes) -> None:
+    with pytest.raises(ParseError, match=r"^not JSON: ") as caught:
+        decode_json(line)
+    assert caught.value.data == {"kind": "parse_error", "retryable": False}
+    assert len(caught.value.message) < 200
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (b"null", None),
+        (b" [1, 2.5, true]\r", [1, 2.5, True]),
+        (b'{"a":1,"a":2}', {"a": 2}),
+        (b'"\\ud83d\\udccc"', "📌"),
+        (b'"\\u0000"', "\x00"),
+        ('"é→"'.encode(), "é→"),
+        (b"123456789012345678901234567890", 123456789012345678901234567890),
+    ],
+    ids=str,
+)
+def test_json(line: bytes, value: object) -> None:
+    assert decode_json(line) == value
+
+
+def arrays(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+def objects(depth: int) -> bytes:
+    return b'{"a":' * depth + b"null" + b"}" * depth
+
+
+def both(depth: int) -> bytes:
+    """Arrays and objects in turn, the object outermost."""
+    opening = b'{"a":[' * (depth // 2) + b'{"a":' * (depth % 2)
+    closing = b"}" * (depth % 2) + b"]}" * (depth // 2)
+    return opening + b"1" + closing
+
+
+@pytest.mark.parametrize("nested", [arrays, objects, both], ids=lambda one: one.__name__)
+class TestNesting:
+    def test_the_limit_is_taken(self, nested: Any) -> None:
+        line = nested(NESTING_LIMIT)
+        assert encode(decode_json(line)) == line
+
+    @pytest.mark.parametrize("depth", [NESTING_LIMIT + 1, 500, 1_000, 5_000, 100_000])
+    def test_more_is_refused(self, nested: Any, depth: int) -> None:
+        with pytest.raises(InvalidRequest, match="deeper than 64 levels") as caught:
+            decode_json(nested(depth))
+        assert caught.value.data == {"kind": "invalid_request", "retryable": False, "limit": 64}
+
+    def test_beside_a_shallow_value_too(self, nested: Any) -> None:
+        line = b"[1,%s,[]]"
+        assert decode_json(line % nested(NESTING_LIMIT - 1))
+        with pytest.raises(InvalidRequest):
+            decode_json(line % nested(NESTING_LIMIT))
+
+
+def test_the_limit_is_the_designs() -> None:
+    assert NESTING_LIMIT == 64
+
+
+def test_brackets_that_do_not_nest_are_no_depth() -> None:
+    assert decode_json(b"[" + b"[]," * 1_000 + b"{}]") == [*([] for _ in range(1_000)), {}]
+    assert decode_json(b'["' + b"[{" * 1_000 + b'"]') == ["[{" * 1_000]
+
+
+def test_brackets_never_closed_are_refused_however_many() -> None:
+    with pytest.raises(RpcError):
+        decode_json(b"[" * 1_000_000)
+
+
+NEARLY_JSON = st.lists(
+    st.sampled_from(["[", "]", "{", "}", '"', ":", ",", "1", "-", "e", "\\u", "d800", " ", "null"])
+).map(lambda parts: "".join(parts).encode())
+
+
+@settings(PROPERTY, max_examples=300)
+@given(st.binary(max_size=60) | NEARLY_JSON)
+def test_whatever_the_bytes_only_an_rpc_error_leaves(line: bytes) -> None:
+    try:
+        value = decode_json(line)
+    except (ParseError, InvalidRequest):
+        return
+    assert encode(decode_json(encode(value))) == encode(value)
+
+
+@PROPERTY
+@given(JSON)
+def test_json_values_come_back(value: object) -> None:
+    assert decode_json(encode(value)) == value
+
+
+@pytest.mark.parametrize("value", [object(), {1, "a", object()}, lambda: None, "\ud800"], ids=repr)
+def test_what_json_cannot_hold_is_not_encoded(value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        encode(value)
+
+
+# --- decode_params ------------------------------------------------------------------------------
+
+NAME = (
+    "an agent name: a letter or digit, then up to 63 letters, digits, '.', '_' or '-'"
+    " (one leading @ is stripped)"
+)
+ID = "a session id: a letter or digit, then up to 63 letters, digits, '_' or '-'"
+FOLDER = "an absolute path of at most 4096 characters"
+TITLE = "one line of 1 to 200 characters"
+KEY = "text of 1 to 128 characters"
+CLIENT = "a client name: a letter or digit, then up to 31 letters, digits, '_' or '-'"
+
+
+def refused(kind: type, params: Any) -> InvalidParams:
+    with pytest.raises(InvalidParams) as caught:
+        decode_params(kind, params)
+    return caught.value
+
+
+def test_params_by_name_and_by_position_say_the_same() -> None:
+    expected = UpdateLastSession("ai-engineer", "cli-1")
+    assert decode_params(UpdateLastSession, ["ai-engineer", "cli-1"]) == expected
+    assert decode_params(UpdateLastSession, ("ai-engineer", "cli-1")) == expected
+    by_name = {"session_id": "cli-1", "agent": "ai-engineer"}
+    assert decode_params(UpdateLastSession, by_name) == expected
+
+
+def test_fields_left_out_have_their_defaults() -> None:
+    assert decode_params(GetLastSession, ["a"]) == GetLastSession("a", None)
+    assert decode_params(ListSessions, {}) == ListSessions(None, None, None, 50, None)
+    assert decode_params(GetSession, ["cli-1"]) == GetSession("cli-1", None, 0, 1000, False)
+
+
+@pytest.mark.parametrize("params", [None, {}, [], ()], ids=repr)
+@pytest.mark.parametrize("kind", [Status, ListAgents], ids=named)
+def test_no_params_where_none_are_taken(kind: type, params: Any) -> None:
+    assert decode_params(kind, params) == kind()
+
+
+def test_the_callers_params_are_left_as_they_are() -> None:
+    params = {"agent": "@a"}
+    assert decode_params(GetLastSession, params) == GetLastSession("a")
+    assert params == {"agent": "@a"}
+
+
+@pytest.mark.parametrize("kind", [GetLastSession, CreateSession, AddAgent], ids=named)
+def test_one_at_sign_is_stripped(kind: type) -> None:
+    assert decode_params(kind, {"agent": "@ai-engineer"}) == kind("ai-engineer")
+    assert decode_params(kind, ["@ai-engineer"]) == kind("ai-engineer")
+    assert refused(kind, ["@@x"]).message == f'agent: expected {NAME}, got "@x"'
+
+
+def test_one_at_sign_is_stripped_where_the_agent_is_optional() -> None:
+    assert decode_params(FindSession, ["last", "@a"]) == FindSession("last", "a")
+    assert decode_params(ListSessions, ["@a"]) == ListSessions("a")
+    assert decode_params(ListSessions, [None]) == ListSessions(None)
+
+
+def test_only_an_agent_loses_its_at_sign() -> None:
+    request = decode_params(Possess, ["@a", "@b, what do you think?"])
+    assert request == Possess("a", "@b, what do you think?")
+    assert refused(UpdateLastSession, ["a", "@cli-1"]).data["field"] == "session_id"
+
+
+@pytest.mark.parametrize(
+    "params", [None, {}, [], [None], [""], ["@"], {"agent": None}, {"agent": ""}], ids=repr
+)
+def test_agent_parameter_required(params: Any) -> None:
+    error = refused(GetLastSession, params)
+    assert error.message == "agent parameter required"
+    assert error.data == {
+        "kind": "invalid_params",
+        "retryable": False,
+        "field": "agent",
+        "expected": NAME,
+    }
+
+
+REQUIRED = [
+    (row.params, one.name)
+    for row in METHODS.values()
+    for one in dataclasses.fields(row.params)
+    if one.default is dataclasses.MISSING
+]
+WHOLE = {
+    "agent": "ai-engineer",
+    "session_id": "cli-1",
+    "role": "user",
+    "content": "hello",
+    "message": "hello",
+    "ref": "last",
+}
+
+
+@pytest.mark.parametrize(("kind", "field"), REQUIRED)
+@pytest.mark.parametrize("how", ["left out", "null"])
+def test_missing(kind: type, field: str, how: str) -> None:
+    wanted = {one.name for one in dataclasses.fields(kind)}
+    params = {name: value for name, value in WHOLE.items() if name in wanted}
+    assert decode_params(kind, params)
+    del params[field]
+    if how == "null":
+        params[field] = None
+    error = refused(kind, params)
+    assert error.message == f"{field} parameter required"
+    assert error.data["field"] == field
+
+
+def test_the_first_of_several_missing_is_named() -> None:
+    assert refused(AppendMessage, {"role": "user"}).data["field"] == "agent"
+    assert refused(AppendMessage, ["a", "cli-1"]).data["field"] == "role"
+
+
+def test_empty_text_is_a_value_where_it_is_no_agent() -> None:
+    assert decode_params(AppendMessage, ["a", "cli-1", "user", ""]).content == ""
+    error = refused(Possess, ["a", ""])
+    assert error.message == 'message: expected text that is not empty, got ""'
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=named)
+def test_unknown(kind: type) -> None:
+    wanted = [one.name for one in dataclasses.fields(kind)]
+    params = {name: value for name, value in WHOLE.items() if name in wanted}
+    takes = ", ".join(wanted) or "no parameters"
+    error = refused(kind, params | {"colour": "red"})
+    assert error.message == f'unknown parameter "colour"; this method takes {takes}'
+    assert error.data["field"] == "colour"
+    assert error.data["expected"] == takes
+
+
+def test_an_unknown_name_is_said_before_a_missing_one() -> None:
+    assert refused(GetLastSession, {"agnet": "a"}).data["field"] == "agnet"
+
+
+def test_an_unknown_name_is_cut_to_a_bearable_length() -> None:
+    error = refused(Status, {"x" * 5_000: 1})
+    assert error.message == (
+        "unknown parameter text of 5,000 characters; this method takes no parameters"
+    )
+    assert error.data["field"] == "x" * 64
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=named)
+def test_too_many_by_position(kind: type) -> None:
+    count = len(dataclasses.fields(kind))
+    error = refused(kind, [None] * (count + 1))
+    assert error.message == f"expected at most {count} positional parameters, got {count + 1}"
+    assert error.data["field"] is None
+    assert error.data["expected"] == f"at most {count} positional parameters"
+
+
+ILL_TYPED = [
+    (GetLastSession, ["a/b"], "agent", NAME, '"a/b"'),
+    (GetLastSession, ["a b"], "agent", NAME, '"a b"'),
+    (GetLastSession, ["a\n"], "agent", NAME, '"a\\n"'),
+    (GetLastSession, ["a`b"], "agent", NAME, '"a`b"'),
+    (GetLastSession, ["a" * 65], "agent", NAME, '"' + "a" * 65 + '"'),
+    (GetLastSession, ["a" * 10_000], "agent", NAME, "text of 10,000 characters"),
+    (GetLastSession, [7], "agent", NAME, "7"),
+    (GetLastSession, [True], "agent", NAME, "true"),
+    (GetLastSession, [["a"]], "agent", NAME, '["a"]'),
+    (GetLastSession, [{"name": "a"}], "agent", NAME, '{"name":"a"}'),
+    (GetLastSession, [[0] * 1_000], "agent", NAME, "a list of 2,001 characters"),
+    (GetLastSession, [{"a": "x" * 200}], "agent", NAME, "a dict of 208 characters"),
+    (GetLastSession, [10**200], "agent", NAME, "a int of 201 characters"),
+    (GetLastSession, ["a", "here"], "cwd", FOLDER, '"here"'),
+    (GetLastSession, ["a", "/" + "x" * 4096], "cwd", FOLDER, "text of 4,097 characters"),
+    (GetSession, ["../etc"], "session_id", ID, '"../etc"'),
+    (GetSession, ["a\x00b"], "session_id", ID, '"a\\u0000b"'),
+    (GetSession, ["x" * 10_000], "session_id", ID, "text of 10,000 characters"),
+    (GetSession, ["s", "a", -1], "after_seq", "a whole number from 0", "-1"),
+    (GetSession, ["s", "a", 1.0], "after_seq", "a whole number from 0", "1.0"),
+    (GetSession, ["s", "a", "1"], "after_seq", "a whole number from 0", '"1"'),
+    (GetSession, ["s", "a", 2**53], "after_seq", "a whole number from 0", "9007199254740992"),
+    (GetSession, ["s", "a", 0, 0], "limit", "a whole number from 1 to 10000", "0"),
+    (GetSession, ["s", "a", 0, True], "limit", "a whole number from 1 to 10000", "true"),
+    (GetSession, ["s", "a", 0, None], "limit", "a whole number from 1 to 10000", "null"),
+    (GetSession, ["s", "a", 0, 1, "yes"], "events", "true or false", '"yes"'),
+    (GetSession, ["s", "a", 0, 1, 1], "events", "true or false", "1"),
+    (CreateSession, ["a", None, "é"], "client", CLIENT, '"é"'),
+    (CreateSession, ["a", None, None], "client", CLIENT, "null"),
+    (CreateSession, ["a", None, "c", "two\nlines"], "title", TITLE, '"two\\nlines"'),
+    (CreateSession, ["a", None, "c", ""], "title", TITLE, '""'),
+    (CreateSession, ["a", None, "c", "t", "/", []], "metadata", "an object", "[]"),
+    (CreateSession, ["a", None, "c", "t", "/", "x"], "metadata", "an object", '"x"'),
+    (ListSessions, {"state": "open"}, "state", "one of active, ended", '"open"'),
+    (ListSessions, {"state": 1}, "state", "one of active, ended", "1"),
+    (ListSessions, {"limit": 501}, "limit", "a whole number from 1 to 500", "501"),
+    (ListSessions, {"cursor": ""}, "cursor", "a next_cursor from an earlier page", '""'),
+    (
+        AppendMessage,
+        ["a", "s", "root", "x"],
+        "role",
+        "one of user, assistant, system, error",
+        '"root"',
+    ),
+    (AppendMessage, ["a", "s", "user", 5], "content", "text", "5"),
+    (AppendMessage, ["a", "s", "user", "x", ""], "idempotency_key", KEY, '""'),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "field", "expected", "got"),
+    ILL_TYPED,
+    ids=[f"{case[0].__name__}.{case[2]}-{number}" for number, case in enumerate(ILL_TYPED)],
+)
+def test_ill_typed(kind: type, params: Any, field: str, expected: str, got: str) -> None:
+    error = refused(kind, params)
+    assert error.message == f"{field}: expected {expected}, got {got}"
+    assert error.data == {
+        "kind": "invalid_params",
+        "retryable": False,
+        "field": field,
+        "expected": expected,
+    }
+    assert error.__cause__ is None
+
+
+def tried(kind: type, params: Mapping[str, Any] | Sequence[Any] | None) -> Any:
+    """The request, or the one error that may come instead of it."""
+    try:
+        return decode_params(kind, params)
+    except InvalidParams as error:
+        return error
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=named)
+@PROPERTY
+@given(st.data())
+def test_whatever_the_params_only_invalid_params_leaves(kind: type, data: st.DataObject) -> None:
+    """Params are an object, an array or absent: dispatch has refused the rest by then."""
+    names = [one.name for one in dataclasses.fields(kind)]
+    name = st.sampled_from([*names, "colour"])
+    params = data.draw(
+        st.none()
+        | st.lists(JSON, max_size=len(names) + 1)
+        | st.dictionaries(name | TEXT, JSON, max_size=len(names) + 1)
+    )
+    outcome = tried(kind, params)
+    if isinstance(outcome, InvalidParams):
+        assert encode(outcome.data)
+        assert outcome.data["expected"]
+    else:
+        assert decode_params(kind, decode_json(encode(outcome))) == outcome
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(kind, one.name) for kind in REQUESTS for one in dataclasses.fields(kind)],
+)
+@settings(PROPERTY, max_examples=20)
+@given(data=st.data())
+def test_the_field_at_fault_is_the_one_named(kind: type, field: str, data: st.DataObject) -> None:
+    """One field of a good request becomes any JSON value: it fits, or it is the one named."""
+    params = decode_json(encode(data.draw(instances(kind))))
+    params[field] = data.draw(JSON)
+    outcome = tried(kind, params)
+    if isinstance(outcome, InvalidParams):
+        assert outcome.data["field"] == field
+        said = (f"{field}: expected ", f"{field} parameter required")
+        assert outcome.message.startswith(said)
+
+
+@pytest.mark.parametrize("digits", [4_300, 4_299, 640])
+def test_the_longest_integers_are_answered_like_any_other(digits: int) -> None:
+    """Python refuses to print longer ones than 4,300 digits; JSON that holds them is refused."""
+    params = decode_json(b'{"limit":%s}' % (b"9" * digits))
+    assert refused(ListSessions, params).data["field"] == "limit"
+    with pytest.raises(ParseError):
+        decode_json(b'{"limit":%s}' % (b"9" * 4_301))
+
+
+# Shapes that no method has yet, so that the next one is answered as well.
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    word: str
+    count: int = 0
+    either: str | int | None = None
+
+
+@pytest.mark.parametrize(
+    ("params", "field", "expected"),
+    [
+        ([1], "word", "text"),
+        (["a", "b"], "count", "a whole number"),
+        (["a", 1, []], "either", "text or a whole number"),
+    ],
+)
+def test_plain_types_are_said_in_words(params: list[Any], field: str, expected: str) -> None:
+    error = refused(Plain, params)
+    assert (error.data["field"], error.data["expected"]) == (field, expected)
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise ValueError("first is after last")
+
+
+def test_a_fault_of_no_single_field_names_none() -> None:
+    error = refused(Span, [2, 1])
+    assert error.message == "first is after last"
+    assert error.data["field"] is None
+    assert error.data["expected"] == "what the OpenRPC document says"
+
+
+def test_a_meta_without_description_is_passed_over() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Described:
+        short: Annotated[AgentName, msgspec.Meta(max_length=4)]
+        word: Annotated[str, msgspec.Meta(max_length=4)] = ""
+
+    assert refused(Described, ["ai-engineer"]).data["expected"] == NAME
+    assert refused(Described, ["ai", "engineer"]).data["expected"] == "text"
+
+
+# --- decode_result ------------------------------------------------------------------------------
+
+SUMMARY = {
+    "session_id": "cli-1",
+    "agent": "ai-engineer",
+    "title": None,
+    "state": "active",
+    "created_at": "2026-11-23T03:37:11.042Z",
+    "last_activity": "2026-11-23T03:37:11.042Z",
+    "message_count": 1,
+    "cwd": "/srv",
+}
+
+
+def test_a_newer_daemons_fields_are_passed_over() -> None:
+    result = decode_result(Summary, SUMMARY | {"tags": ["new"]})
+    assert result == Summary(**SUMMARY)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {"session_id": "cli-1"},
+        {"session_id": "cli-1", "seq": "1"},
+        {"session_id": "cli-1", "seq": None},
+    ],
+    ids=repr,
+)
+def test_a_result_that_does_not_fit_is_refused(value: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode_result(Appended, value)
+
+
+def test_output_is_compact_and_one_line() -> None:
+    assert encode({"a": ["é\n", 1.0, None]}) == '{"a":["é\\n",1.0,null]}'.encode()
+    assert re.search(rb"[\x00-\x1f]", encode("".join(map(chr, range(0x80))))) is None

@@ -1,0 +1,211 @@
+"""Every error that travels: its code, its kind, and words that hold nothing but what was given."""
+
+import inspect
+import re
+
+import pytest
+
+from port42_protocol import errors
+from port42_protocol.errors import (
+    STANDARD,
+    AmbiguousSession,
+    BatchTooLarge,
+    ConfigRefused,
+    FrameTooLarge,
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    MethodNotFound,
+    NoSessions,
+    Overloaded,
+    ParseError,
+    RpcError,
+    SessionDamaged,
+    SessionExists,
+    SessionNotFound,
+    ShuttingDown,
+    StorageFailed,
+    UnknownAgent,
+    WrongAgent,
+)
+
+KINDS = [
+    one
+    for one in vars(errors).values()
+    if inspect.isclass(one) and issubclass(one, RpcError) and one is not RpcError
+]
+
+# Each error as the daemon raises it, its words, and its data beside `kind` and `retryable`.
+EXAMPLES = [
+    (ParseError("not JSON: truncated"), "not JSON: truncated", {}),
+    (
+        InvalidRequest("nested deeper than 64 levels", limit=64),
+        "nested deeper than 64 levels",
+        {"limit": 64},
+    ),
+    (
+        MethodNotFound("get_lst_session", ("get_last_session",)),
+        "Method not found",
+        {"method": "get_lst_session", "suggestions": ["get_last_session"]},
+    ),
+    (MethodNotFound("x"), "Method not found", {"method": "x", "suggestions": []}),
+    (
+        InvalidParams("agent parameter required", field="agent", expected="an agent name"),
+        "agent parameter required",
+        {"field": "agent", "expected": "an agent name"},
+    ),
+    (
+        InvalidParams("expected an object", field=None, expected="an object"),
+        "expected an object",
+        {"field": None, "expected": "an object"},
+    ),
+    (
+        InternalError("3f2a"),
+        "Internal error 3f2a; the daemon's log says more",
+        {"error_id": "3f2a"},
+    ),
+    (Overloaded("128 connections at most", limit=128), "128 connections at most", {"limit": 128}),
+    (ShuttingDown(), "the daemon is shutting down", {}),
+    (
+        FrameTooLarge(4194304),
+        "a request line may have at most 4,194,304 bytes",
+        {"limit": 4194304},
+    ),
+    (
+        BatchTooLarge(size=51, limit=50),
+        "a batch may have at most 50 requests, this one has 51",
+        {"limit": 50},
+    ),
+    (NoSessions("ai-muse"), "No sessions found for ai-muse", {"agent": "ai-muse"}),
+    (
+        NoSessions("ai-muse", "/srv/project"),
+        "No sessions found for ai-muse in /srv/project",
+        {"agent": "ai-muse"},
+    ),
+    (SessionNotFound("cli-1"), "session cli-1 not found", {"ref": "cli-1"}),
+    (
+        SessionNotFound("cli-1", vanished=True),
+        "session cli-1 no longer exists",
+        {"ref": "cli-1"},
+    ),
+    (
+        AmbiguousSession("cli-", [{"session_id": "cli-1"}, {"session_id": "cli-2"}]),
+        "cli- fits several sessions: cli-1, cli-2",
+        {"ref": "cli-", "candidates": [{"session_id": "cli-1"}, {"session_id": "cli-2"}]},
+    ),
+    (
+        WrongAgent("cli-1", agent="ai-muse", owner="ai-engineer"),
+        "session cli-1 belongs to @ai-engineer, not to @ai-muse",
+        {"session_id": "cli-1", "agent": "ai-muse", "owner": "ai-engineer"},
+    ),
+    (
+        UnknownAgent("ai-enginer", ["ai-engineer", "ai-analyst"]),
+        "unknown agent ai-enginer. Did you mean @ai-engineer or @ai-analyst?"
+        " `port42 agents add ai-enginer` makes it known",
+        {"agent": "ai-enginer", "suggestions": ["ai-engineer", "ai-analyst"]},
+    ),
+    (
+        UnknownAgent("zzz", []),
+        "unknown agent zzz. `port42 agents add zzz` makes it known",
+        {"agent": "zzz", "suggestions": []},
+    ),
+    (
+        StorageFailed("No space left on device", session_id="cli-1", seq=3),
+        "No space left on device",
+        {"session_id": "cli-1", "seq": 3},
+    ),
+    (SessionExists("cli-1"), "session cli-1 exists already", {"session_id": "cli-1"}),
+    (
+        SessionDamaged("cli-1", "line 1 is not a header"),
+        "session cli-1 is damaged: line 1 is not a header",
+        {"session_id": "cli-1"},
+    ),
+    (
+        ConfigRefused("agents.a.system: expected text"),
+        "config.toml: agents.a.system: expected text",
+        {"reason": "agents.a.system: expected text"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "details"), EXAMPLES, ids=[type(one[0]).__name__ for one in EXAMPLES]
+)
+def test_words_and_data(error: RpcError, words: str, details: dict[str, object]) -> None:
+    assert error.message == str(error) == words
+    assert error.data == {"kind": error.kind, "retryable": error.retryable, **details}
+
+
+def test_every_error_has_an_example() -> None:
+    assert {type(error) for error, _, _ in EXAMPLES} == set(KINDS)
+
+
+def test_codes() -> None:
+    """The whole list: a code, once given, never means anything else."""
+    assert {one.__name__: one.code for one in KINDS} == {
+        "ParseError": -32700,
+        "InvalidRequest": -32600,
+        "MethodNotFound": -32601,
+        "InvalidParams": -32602,
+        "InternalError": -32603,
+        "Overloaded": -32001,
+        "ShuttingDown": -32002,
+        "FrameTooLarge": -32003,
+        "BatchTooLarge": -32004,
+        "NoSessions": 1001,
+        "SessionNotFound": 1002,
+        "AmbiguousSession": 1003,
+        "WrongAgent": 1004,
+        "UnknownAgent": 1006,
+        "StorageFailed": 1008,
+        "SessionExists": 1009,
+        "SessionDamaged": 1010,
+        "ConfigRefused": 1011,
+    }
+
+
+def test_kinds_are_the_names_in_snake_case() -> None:
+    snake = {one: re.sub(r"(?<!^)(?=[A-Z])", "_", one.__name__).lower() for one in KINDS}
+    assert {one: one.kind for one in KINDS} == snake
+
+
+def test_codes_and_kinds_are_unique() -> None:
+    assert len({one.code for one in KINDS}) == len({one.kind for one in KINDS}) == len(KINDS)
+
+
+def test_reserved_codes_are_the_standard_errors() -> None:
+    """JSON-RPC 2.0, 5.1 reserves -32768 to -32000; the application's own stay outside of it."""
+    assert {one for one in KINDS if -32768 <= one.code <= -32000} == set(STANDARD)
+    assert all(1001 <= one.code <= 1999 for one in KINDS if one not in STANDARD)
+    assert len(STANDARD) == len(set(STANDARD))
+
+
+def test_what_may_help_to_try_again() -> None:
+    assert {one for one in KINDS if one.retryable} == {Overloaded, ShuttingDown, StorageFailed}
+
+
+def test_the_tree_in_the_docstring_is_whole() -> None:
+    tree = (errors.__doc__ or "").split("The words")[0]
+    drawn = set(re.findall(r"\b[A-Z][a-z]+[A-Za-z]*\b", tree)) & {one.__name__ for one in KINDS}
+    assert drawn == {one.__name__ for one in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda one: one.__name__)
+def test_every_error_says_what_it_means(kind: type[RpcError]) -> None:
+    assert kind.__doc__
+    assert kind.__doc__ != RpcError.__doc__
+    assert issubclass(kind, Exception)
+
+
+def test_data_is_the_errors_own() -> None:
+    candidates = [{"session_id": "cli-1"}]
+    first, second = AmbiguousSession("c", candidates), AmbiguousSession("c", candidates)
+    candidates.clear()
+    first.data["more"] = True
+    assert "more" not in second.data
+    assert second.data["candidates"] == [{"session_id": "cli-1"}]
+
+
+def test_an_error_can_be_raised_and_caught_as_one_kind() -> None:
+    with pytest.raises(RpcError, match="No sessions found for ai-muse"):
+        raise NoSessions("ai-muse")
