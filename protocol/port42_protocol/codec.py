@@ -30,6 +30,11 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+def to_plain(value: Any) -> Any:
+    """A dataclass as the dicts and lists that `encode` would write."""
+    return msgspec.to_builtins(value)
+
+
 def decode_json(line: bytes) -> Any:
     """Plain values of one JSON text. Raises `ParseError`, or `InvalidRequest` when nested too deep."""
     try:
@@ -46,7 +51,7 @@ def decode_json(line: bytes) -> Any:
 
 def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | None) -> T:
     """The request dataclass `kind` from params by name or position. Raises `InvalidParams`."""
-    shape = _shape(kind)
+    shape = _shape(kind)  # type: ignore[arg-type]  # a class is hashable; typeshed cannot say so of type[T]
     named = _by_name(shape, params)
     for name in shape.agents:
         value = named.get(name)
@@ -55,9 +60,7 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
     for name in shape.required:
         # An agent that is left empty is one that is not given: a script's unset variable.
         if named.get(name) is None or (named[name] == "" and name in shape.agents):
-            raise InvalidParams(
-                f"{name} parameter required", field=name, expected=shape.expected[name]
-            )
+            raise InvalidParams(f"{name} parameter required", field=name, expected=shape.expected[name])
     try:
         return msgspec.convert(named, kind)
     except msgspec.ValidationError as error:
@@ -96,13 +99,11 @@ def _shape(kind: type) -> _Shape:
 
 def _expectation(hint: Any) -> str:
     """What a field takes, in words."""
-    if describing := [
-        part.description for part in getattr(hint, "__metadata__", ()) if part.description
-    ]:
-        return describing[0]
+    if describing := [part.description for part in getattr(hint, "__metadata__", ()) if part.description]:
+        return str(describing[0])
     plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number"}
     if (origin := getattr(hint, "__origin__", hint)) in plain:
-        return plain[origin]
+        return str(plain[origin])
     options = [part for part in get_args(hint) if part is not type(None)]
     if all(isinstance(option, str) for option in options):
         return "one of " + ", ".join(options)
@@ -152,9 +153,7 @@ def _depth(value: Any) -> int:
     depth, level = 0, [value]
     while level := [one for one in level if isinstance(one, dict | list)]:
         depth += 1
-        level = [
-            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
-        ]
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
     return depth
 
 

@@ -68,9 +68,7 @@ Prompt = Annotated[str, Meta(min_length=1, description="text that is not empty")
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="a whole number from 0")]
 SessionLimit = Annotated[int, Meta(ge=1, le=500, description="a whole number from 1 to 500")]
 MessageLimit = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
-Cursor = Annotated[
-    str, Meta(min_length=1, max_length=200, description="a next_cursor from an earlier page")
-]
+Cursor = Annotated[str, Meta(min_length=1, max_length=200, description="a next_cursor from an earlier page")]
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event"]
 State = Literal["active", "ended"]
@@ -196,7 +194,7 @@ class Discover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One line of a session: a message, or an event (`role` ``event``). Fields without a value are left out."""
+    """One line of a session: a message, or an event (`role` ``event``). Empty fields are left out."""
 
     seq: int
     role: RecordRole

@@ -37,9 +37,7 @@ METHODS: dict[str, Method] = {
         Method("append_message", m.AppendMessage, m.Appended, _OWNED),
         Method("possess", m.Possess, m.Possessed, (e.UnknownAgent, *_OWNED)),
         Method("get_session", m.GetSession, m.Transcript, _OWNED),
-        Method(
-            "find_session", m.FindSession, m.Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)
-        ),
+        Method("find_session", m.FindSession, m.Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)),
         Method("list_sessions", m.ListSessions, m.SessionPage, (e.StorageFailed,)),
         Method("end_session", m.EndSession, m.Summary, _OWNED),
         Method("list_agents", m.ListAgents, m.AgentList, (e.StorageFailed,)),

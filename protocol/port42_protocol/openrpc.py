@@ -39,7 +39,10 @@ def _method(row: Method) -> dict[str, Any]:
         "summary": (row.params.__doc__ or "").split("\n")[0],
         "paramStructure": "either",
         "params": _params(row.params),
-        "result": {"name": row.result.__name__, "schema": {"$ref": _REF.format(name=row.result.__name__)}},
+        "result": {
+            "name": row.result.__name__,
+            "schema": {"$ref": _REF.format(name=row.result.__name__)},
+        },
         "errors": [{"$ref": f"#/components/errors/{error.__name__}"} for error in row.errors],
     }
 

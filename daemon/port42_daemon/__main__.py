@@ -1,0 +1,72 @@
+"""`port42d`: the daemon in the foreground, as systemd, launchd, the CLI or a person starts it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from port42_protocol import paths
+from port42_protocol.errors import RpcError
+from port42_protocol.version import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until told to stop. Exit status: 0 stopped, 1 could not start (and why), 2 usage."""
+    options = _options(argv)
+    # Imported here: `port42d --help` and `--version` need none of the daemon.
+    from port42_daemon import main as daemon
+    from port42_daemon.activation import CannotStart
+    from port42_daemon.log import logging_to
+    from port42_daemon.settings import Settings
+
+    tell = _Starter(options.ready_fd)
+    try:
+        home = options.home or paths.home(os.environ)
+        socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
+        with logging_to(options.log_file):
+            daemon.run(Settings(home=home.absolute(), socket=socket.absolute()), tell.ready)
+    except (CannotStart, RpcError, OSError) as error:
+        tell.failed(str(error))
+        return 1
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="port42d", description="Port42's session daemon.")
+    parser.add_argument("--home", type=Path, help="where sessions are kept (PORT42_HOME, ~/.port42)")
+    parser.add_argument("--socket", type=Path, help="where to listen (PORT42_SOCKET)")
+    parser.add_argument("--log-file", type=Path, help="log there, rotated, instead of stderr")
+    parser.add_argument("--ready-fd", type=int, help="write 'ready' or 'error: …' to this descriptor")
+    parser.add_argument("--version", action="version", version=f"port42d {__version__}")
+    return parser.parse_args(argv)
+
+
+class _Starter:
+    """Whoever started us: told once, through a pipe, that we listen or why we cannot."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def ready(self) -> None:
+        self._tell("ready\n")
+
+    def failed(self, why: str) -> None:
+        print(f"port42d: {why}", file=sys.stderr)  # the log may be what failed
+        self._tell(f"error: {why}\n")
+
+    def _tell(self, line: str) -> None:
+        if self._descriptor is not None:
+            # Nobody may be waiting any more; that is no reason to stop.
+            with contextlib.suppress(OSError):
+                os.write(self._descriptor, line.encode())
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

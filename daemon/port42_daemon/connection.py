@@ -1,0 +1,154 @@
+"""One client: its bytes in, its lines answered, its answers out; never more under way than it may."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from port42_daemon.dispatch import Answer, Dispatcher
+from port42_daemon.settings import Settings
+from port42_protocol import codec
+from port42_protocol.errors import FrameTooLarge, RpcError
+from port42_protocol.framing import LineFramer
+
+log = logging.getLogger(__name__)
+
+_LINGER = 2.0
+"""Seconds that a refused client gets to read why, before its connection is cut."""
+
+
+class Connection(asyncio.Protocol):
+    """Reads, answers and writes for one peer.
+
+    A peer that does not read its answers, or has too many requests under way, is not read from: what
+    it may cost is bounded, and nobody else waits.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        admit: Callable[[Connection, asyncio.Transport], bool],
+        lost: Callable[[Connection], None],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._framer = LineFramer(settings.request_bytes)
+        self._most = settings.requests_per_connection
+        self._admit = admit
+        self._lost = lost
+        self._transport: asyncio.Transport | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._clogged = self._ended = self._refused = False
+
+    # --- what the event loop says -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is there; whether to talk to them is the server's to say."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._refused = not self._admit(self, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is whole; keep the rest."""
+        if not self._refused:
+            self._framer.feed(data)
+            self._go_on()
+
+    def eof_received(self) -> bool:
+        """The peer said all it had to say; what is under way is still answered."""
+        self._ended = True
+        if not self._refused:
+            self._framer.end()
+            self._go_on()
+        self._close_when_done()
+        return True
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        self._clogged = True
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._clogged = False
+        self._go_on()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """The peer is gone. What it asked for is carried out all the same: it may be on the disk."""
+        self._transport = None
+        self._lost(self)
+
+    # --- what the server says -------------------------------------------------------------------------
+
+    def refuse(self, error: RpcError) -> None:
+        """Say why, then close; what still comes in is thrown away."""
+        self._refused = True
+        answer = {"code": error.code, "message": error.message, "data": error.data}
+        self._write(codec.encode({"jsonrpc": "2.0", "error": answer, "id": None}))
+        if self._transport is not None:
+            # Closing at once, with unread bytes in the socket, would reset it: the answer, lost.
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            asyncio.get_running_loop().call_later(_LINGER, self.close)
+
+    def close(self) -> None:
+        """Let go of the peer once what was written has gone out."""
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def under_way(self) -> frozenset[asyncio.Task[None]]:
+        """Requests that are not answered yet."""
+        return frozenset(self._under_way)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Answer line after line, as long as this peer may have more under way."""
+        while self._may_go_on():
+            try:
+                line = self._framer.next_line()
+            except FrameTooLarge as error:
+                self.refuse(error)
+                return
+            if line is None:
+                break
+            self._begin(line)
+        self._read_if(self._may_go_on())
+
+    def _may_go_on(self) -> bool:
+        return not self._clogged and not self._refused and len(self._under_way) < self._most
+
+    def _read_if(self, wanted: bool) -> None:
+        if self._transport is not None and not self._refused and not self._transport.is_closing():
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _begin(self, line: bytes) -> None:
+        answer = self._dispatcher.answer(line)
+        if answer is None or isinstance(answer, bytes):
+            self._write(answer)
+            return
+        task = asyncio.get_running_loop().create_task(self._finish(answer))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+
+    async def _finish(self, answer: Awaitable[Answer]) -> None:
+        self._write(await answer)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a request ended without an answer", exc_info=error)
+        self._go_on()
+        self._close_when_done()
+
+    def _write(self, answer: Answer) -> None:
+        if answer is not None and self._transport is not None:
+            self._transport.write(answer + b"\n")
+
+    def _close_when_done(self) -> None:
+        if self._ended and not self._under_way:
+            self.close()

@@ -1,0 +1,226 @@
+"""JSON-RPC 2.0: from a line to the handler's typed request, and from its result back to a line.
+
+The only importer of jsonrpcserver. Its synchronous dispatcher routes every request; a handler that
+has to wait returns an awaitable, which is settled here, because the library's asynchronous one
+gathers every batch without a bound and costs a task even where nothing waits (docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import Parameter, Signature, isawaitable
+from typing import Any
+
+from jsonrpcserver import Error, Result, Success, dispatch_to_serializable
+
+from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT
+from port42_daemon.status import Traffic
+from port42_protocol import codec
+from port42_protocol.errors import (
+    BatchTooLarge,
+    InternalError,
+    InvalidRequest,
+    MethodNotFound,
+    RpcError,
+    ShuttingDown,
+)
+from port42_protocol.methods import METHODS, Method
+
+log = logging.getLogger(__name__)
+
+Answer = bytes | None
+"""One line without its newline; None where the specification wants silence."""
+
+_ANY_ARGUMENTS = Signature(
+    [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+)
+
+
+class _Call:
+    """One request on its way: what its handler still has to do, what its validation found."""
+
+    __slots__ = ("fault", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: Awaitable[Any] | None = None
+        self.fault = ""
+
+
+class Dispatcher:
+    """Answers lines. `handlers` are objects whose methods have the names in the table.
+
+    Raises LookupError when a method of the table has no handler or two: at the start, not at a call.
+    """
+
+    def __init__(self, traffic: Traffic, *handlers: object) -> None:
+        self._traffic = traffic
+        self._methods = {row.name: _adapt(row, _find(row, handlers)) for row in METHODS.values()}
+        self.stopping = False
+
+    def answer(self, line: bytes) -> Answer | Awaitable[Answer]:
+        """The response to one line, or an awaitable of it. Nothing is ever raised."""
+        try:
+            value = codec.decode_json(line)
+        except RpcError as error:
+            return _encode(_failed(error, None))
+        if isinstance(value, list):
+            if not value:
+                return _encode(_failed(InvalidRequest("an empty batch"), None))
+            if len(value) > BATCH_LIMIT:
+                return _encode(_failed(BatchTooLarge(len(value), BATCH_LIMIT), None))
+            return self._answer_batch(value)
+        response = self._answer_one(value)
+        if isawaitable(response):
+            return _encoded(response)
+        return _encode(response)
+
+    def _answer_one(self, item: Any) -> Any:
+        """A response object, None, or an awaitable of either."""
+        call = _Call()
+        # A dict or None: `item` is not a list, so neither is what comes back.
+        response: Any = dispatch_to_serializable(
+            item,
+            self._methods,
+            context=call,
+            deserializer=_as_it_is,
+            validator=self._validate_for(call),
+        )
+        if call.waiting is not None:
+            return self._settle(call.waiting, response)
+        if response is not None and "error" in response:
+            _explain(response, call, item)
+        return response
+
+    def _validate_for(self, call: _Call) -> Callable[[Any], Any]:
+        def validate(item: Any) -> Any:
+            call.fault = _fault(item)
+            if call.fault:
+                raise ValueError(call.fault)
+            if self.stopping:
+                raise ShuttingDown
+            return item
+
+        return validate
+
+    async def _settle(self, waiting: Awaitable[Any], response: dict[str, Any] | None) -> Any:
+        """Wait for the handler; a notification's outcome is nobody's business but the log's."""
+        self._traffic.requests += 1
+        try:
+            result = await waiting
+        except RpcError as error:
+            return None if response is None else _failed(error, response["id"])
+        except Exception as error:
+            internal = _internal(error)
+            return None if response is None else _failed(internal, response["id"])
+        finally:
+            self._traffic.requests -= 1
+        if response is not None:
+            response["result"] = result
+        return response
+
+    async def _answer_batch(self, items: list[Any]) -> Answer:
+        """The items' answers in their order; at most `BATCH_AT_ONCE` under way."""
+        places = asyncio.Semaphore(BATCH_AT_ONCE)
+
+        async def answer(item: Any) -> bytes | None:
+            async with places:
+                response = self._answer_one(item)
+                return _encode(await response if isawaitable(response) else response)
+
+        answers = await asyncio.gather(*map(answer, items))
+        lines = [one for one in answers if one is not None]
+        return b"[" + b",".join(lines) + b"]" if lines else None
+
+
+def _find(row: Method, handlers: tuple[object, ...]) -> Callable[[Any], Any]:
+    found = [getattr(one, row.handler) for one in handlers if hasattr(one, row.handler)]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} handlers for {row.name}")
+    handler: Callable[[Any], Any] = found[0]
+    return handler
+
+
+def _adapt(row: Method, handler: Callable[[Any], Any]) -> Callable[..., Result]:
+    """The handler as jsonrpcserver calls it: untyped arguments in, Success or Error out."""
+
+    def call(context: _Call, *args: Any, **kwargs: Any) -> Result:
+        try:
+            result = handler(codec.decode_params(row.params, kwargs or args))
+        except RpcError as error:
+            return Error(error.code, error.message, error.data)
+        except Exception as error:  # everything else is a bug of ours: logged, not sent
+            internal = _internal(error)
+            return Error(internal.code, internal.message, internal.data)
+        if isawaitable(result):
+            context.waiting = result
+            return Success(None)
+        return Success(result)
+
+    # Without it the library works out the signature at every call (13 µs).
+    call.__signature__ = _ANY_ARGUMENTS  # type: ignore[attr-defined]  # PEP 362: any callable may have one
+    return call
+
+
+def _fault(item: Any) -> str:
+    """What keeps `item` from being a request object (JSON-RPC 2.0, section 4), or nothing."""
+    if not isinstance(item, Mapping):
+        return "a request is an object"
+    if item.get("jsonrpc") != "2.0":
+        return 'jsonrpc: expected "2.0"'
+    if not isinstance(item.get("method"), str):
+        return "method: expected text"
+    identity = item.get("id")
+    if isinstance(identity, bool) or not isinstance(identity, str | int | float | None):
+        return "id: expected text, a number or null"
+    if not isinstance(item.get("params", {}), dict | list):
+        return "params: expected an object or an array"
+    return ""
+
+
+def _explain(response: dict[str, Any], call: _Call, item: Any) -> None:
+    """Put our words and data where the library answered by itself."""
+    code = response["error"]["code"]
+    if code == InvalidRequest.code and call.fault:
+        response["error"] = _error(InvalidRequest(call.fault))
+    elif code == InvalidRequest.code:
+        response.update(error=_error(ShuttingDown()), id=item.get("id"))
+    elif code == MethodNotFound.code:
+        name = item["method"]
+        near = difflib.get_close_matches(name, METHODS, n=3)
+        response["error"] = _error(MethodNotFound(name[:64], near))
+
+
+def _failed(error: RpcError, identity: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "error": _error(error), "id": identity}
+
+
+def _error(error: RpcError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "data": error.data}
+
+
+def _internal(error: Exception) -> InternalError:
+    """A new error id, under which the log has the traceback."""
+    error_id = secrets.token_hex(4)
+    log.error("internal error %s", error_id, exc_info=error)
+    return InternalError(error_id)
+
+
+async def _encoded(response: Awaitable[Any]) -> Answer:
+    return _encode(await response)
+
+
+def _encode(response: Any) -> Answer:
+    if response is None:
+        return None
+    try:
+        return codec.encode(response)
+    except (TypeError, ValueError, RecursionError) as error:
+        return codec.encode(_failed(_internal(error), response["id"]))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

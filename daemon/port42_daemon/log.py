@@ -1,0 +1,40 @@
+"""The log: lines a person can read, written by a thread so that a slow pipe holds nobody up."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from pathlib import Path
+from queue import SimpleQueue
+
+_BYTES, _KEPT = 1024 * 1024, 3
+
+
+@contextlib.contextmanager
+def logging_to(path: Path | None) -> Iterator[None]:
+    """Log to `path`, rotated at 1 MiB with three kept, or to stderr without one."""
+    handler: logging.Handler = (
+        logging.StreamHandler()
+        if path is None
+        else RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    listener = QueueListener(lines, handler)
+    listener.start()
+    ours = logging.getLogger("port42_daemon")
+    ours.setLevel(os.environ.get("PORT42_LOG_LEVEL", "INFO").upper())
+    ours.propagate = False
+    queue = QueueHandler(lines)
+    ours.addHandler(queue)
+    # jsonrpcserver logs every exception it meets, with the request; ours are logged under an id.
+    logging.getLogger("jsonrpcserver").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ours.removeHandler(queue)
+        listener.stop()
+        handler.close()

@@ -1,0 +1,86 @@
+"""The only place where the parts meet: lock, store, rules, dispatcher, server, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+import uvloop
+
+from port42_daemon import activation
+from port42_daemon.agents import Agents
+from port42_daemon.config import ConfigFile, DaemonConfig
+from port42_daemon.dispatch import Dispatcher
+from port42_daemon.server import Server
+from port42_daemon.sessions import Sessions
+from port42_daemon.settings import Settings
+from port42_daemon.status import Introspection, Traffic
+from port42_daemon.store.contract import Store
+from port42_daemon.store.files import FileStore
+from port42_daemon.threads import Threads
+from port42_daemon.turns import Turns
+from port42_protocol.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, ready: Callable[[], None]) -> None:
+    """Be the daemon of `settings.home` until SIGTERM or SIGINT; `ready` is called once it listens.
+
+    Raises `CannotStart`, and `StorageFailed` when the sessions cannot be opened.
+    """
+    # Whatever is made from here on, by us or by a library (SQLite's files), is nobody else's.
+    os.umask(0o077)
+    with activation.home_locked(settings.home, settings.predecessor_wait):
+        config = ConfigFile(settings.home / "config.toml")
+        settings = _limited(settings, config.refresh().daemon)
+        store = FileStore(settings.home)
+        try:
+            store.open()
+            with activation.address(settings.socket, settings.home) as listener:
+                uvloop.run(_serve(settings, store, config, listener, ready))
+        finally:
+            store.close()
+    log.info("👋 port42d stopped")
+
+
+def _limited(settings: Settings, said: DaemonConfig) -> Settings:
+    """The settings with the limits that ``[daemon]`` in config.toml names."""
+    named = {name: getattr(said, name) for name in said.__struct_fields__}
+    return dataclasses.replace(
+        settings, **{name: value for name, value in named.items() if value is not None}
+    )
+
+
+async def _serve(
+    settings: Settings,
+    store: Store,
+    config: ConfigFile,
+    listener: socket.socket,
+    ready: Callable[[], None],
+) -> None:
+    threads, traffic = Threads(), Traffic()
+    sessions = Sessions(store, threads)
+    agents = Agents(store, threads, config, settings.home)
+    turns = Turns(sessions, agents)
+    introspection = Introspection(settings, store, threads, config, traffic)
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, introspection)
+    server = Server(settings, dispatcher, traffic)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await server.listen(listener)
+    log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), settings.socket)
+    if config.error:
+        log.warning("⚠ %s; the built-in agents are there all the same", config.error)
+    ready()
+    await stop.wait()
+    log.info("🌙 stopping: no new work")
+    await server.stop()
+    threads.close()

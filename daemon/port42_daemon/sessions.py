@@ -1,0 +1,307 @@
+"""The rules of sessions: whose they are, which one was last, what may be added, what a ref means.
+
+A handler takes its request dataclass and returns its result, or an awaitable of it where it has to
+wait for a disk. What is returned is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import dataclasses
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from weakref import WeakValueDictionary
+
+from msgspec import UNSET
+
+from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
+from port42_daemon.store.contract import Store
+from port42_daemon.store.document import ENDED, RESUMED, Header
+from port42_daemon.threads import Threads
+from port42_protocol import codec
+from port42_protocol import messages as m
+from port42_protocol.errors import (
+    AmbiguousSession,
+    InvalidParams,
+    NoSessions,
+    SessionExists,
+    SessionNotFound,
+    StorageFailed,
+    WrongAgent,
+)
+
+log = logging.getLogger(__name__)
+
+_SHORTEST_PREFIX = 4
+_CANDIDATES = 10
+
+
+def now() -> str:
+    """The time as it is kept: RFC 3339, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+class Sessions:
+    """Every session method, over a store."""
+
+    def __init__(self, store: Store, threads: Threads) -> None:
+        self._store = store
+        self._threads = threads
+        self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
+        self._latest_id = 0
+
+    def order(self, *about: str) -> asyncio.Lock:
+        """A lock that is fair: whoever asks first about the same thing goes first.
+
+        The store's own locks keep threads apart but let any of them go next; messages that one
+        client sends in a row must be recorded in that order.
+        """
+        return self._orders.setdefault(about, asyncio.Lock())
+
+    # --- the last one -----------------------------------------------------------------------------
+
+    def get_last_session(self, asked: m.GetLastSession) -> m.Summary | Awaitable[m.Summary]:
+        """From memory at once where the file has not changed since; this is what everybody asks."""
+        if asked.cwd is not None:
+            return self._last_in(asked.agent, asked.cwd)
+        session_id = self._store.last(asked.agent)
+        if session_id is None:
+            raise NoSessions(asked.agent)
+        summary = self._store.remembered(session_id)
+        if summary is not None and summary.agent == asked.agent:
+            return summary
+        return self._last_from_disk(asked.agent, session_id)
+
+    async def update_last_session(self, asked: m.UpdateLastSession) -> m.Summary:
+        """Resuming is a use: it is recorded in the session, so that the mapping can be rebuilt."""
+
+        def resume(session: m.Summary) -> Sequence[m.Message]:
+            _require_owner(session, asked.agent)
+            if self._store.last(asked.agent) == asked.session_id:
+                return ()
+            return (_event(RESUMED),)
+
+        async with self.order(asked.session_id):
+            summary, _ = await self._use(asked.agent, asked.session_id, resume)
+        return summary
+
+    async def _last_in(self, agent: str, cwd: str) -> m.Summary:
+        found = await self._threads.index(self._store.page, agent=agent, cwd=cwd, limit=1)
+        if not found:
+            raise NoSessions(agent, cwd)
+        return await self._last_from_disk(agent, found[0].session_id)
+
+    async def _last_from_disk(self, agent: str, session_id: str) -> m.Summary:
+        try:
+            summary = await self._threads.files(self._store.summary, session_id)
+        except SessionNotFound:
+            raise SessionNotFound(session_id, vanished=True) from None
+        if summary.agent == agent:
+            return summary
+        # Only a hand can have written that into agent_sessions.json: the session's own header wins.
+        log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
+        own = await self._threads.index(self._store.page, agent=agent, limit=1)
+        if not own:
+            raise NoSessions(agent)
+        await self._threads.files(self._store.set_last, agent, own[0].session_id)
+        return await self._threads.files(self._store.summary, own[0].session_id)
+
+    # --- beginning, adding, ending ----------------------------------------------------------------
+
+    async def create_session(self, asked: m.CreateSession) -> m.Summary:
+        """Begin an empty session; it is the agent's last one from then on."""
+        metadata = asked.metadata or {}
+        if len(codec.encode(metadata)) > METADATA_BYTES:
+            expected = f"an object of at most {METADATA_BYTES:,} bytes"
+            raise InvalidParams(f"metadata: expected {expected}", field="metadata", expected=expected)
+        header = Header(
+            id=asked.session_id or "",
+            agent=asked.agent,
+            created_at=now(),
+            client=asked.client,
+            title=asked.title,
+            cwd=asked.cwd,
+            metadata=metadata,
+        )
+        return await self.begin(header)
+
+    async def begin(self, header: Header, message: m.Message | None = None) -> m.Summary:
+        """Create the session of `header`, with its first message if any, in one durable write.
+
+        A header without an id gets ``<client>-<unix milliseconds>``, the next free one.
+        """
+        records = () if message is None else (message,)
+        while True:
+            named = header if header.id else dataclasses.replace(header, id=self._new_id(header))
+            try:
+                return await self._threads.files(self._create, named, records)
+            except SessionExists:
+                if header.id:
+                    raise
+
+    def _new_id(self, header: Header) -> str:
+        self._latest_id = max(self._latest_id + 1, time.time_ns() // 1_000_000)
+        return f"{header.client}-{self._latest_id}"
+
+    def _create(self, header: Header, records: Sequence[m.Message]) -> m.Summary:
+        summary = self._store.create(header, records)
+        self._set_last(summary, len(records))
+        return summary
+
+    async def append_message(self, asked: m.AppendMessage) -> m.Appended:
+        """Record a message, once for each idempotency key."""
+
+        def add(session: m.Summary) -> Sequence[m.Message]:
+            _require_owner(session, asked.agent)
+            return (unplaced(asked.role, asked.content, asked.idempotency_key),)
+
+        async with self.order(asked.session_id):
+            if asked.idempotency_key is not None:
+                earlier = await self.recorded(asked.agent, asked.idempotency_key, asked.session_id)
+                if earlier is not None:
+                    return earlier
+            _, seq = await self._use(asked.agent, asked.session_id, add)
+        return m.Appended(asked.session_id, seq)
+
+    async def recorded(self, agent: str, key: str, session_id: str | None) -> m.Appended | None:
+        """What `agent` recorded under `key` already, in that session or in any."""
+        found = await self._threads.index(self._store.with_key, agent, key, session_id)
+        return None if found is None else m.Appended(*found)
+
+    async def end_session(self, asked: m.EndSession) -> m.Summary:
+        """Mark as ended; a session that is ended already stays as it is."""
+
+        def end(session: m.Summary) -> Sequence[m.Message]:
+            if asked.agent is not None:
+                _require_owner(session, asked.agent)
+            return () if session.state == "ended" else (_event(ENDED),)
+
+        async with self.order(asked.session_id):
+            summary, _ = await self._threads.files(self._store.append, asked.session_id, end)
+        return summary
+
+    async def _use(
+        self, agent: str, session_id: str, decide: Callable[[m.Summary], Sequence[m.Message]]
+    ) -> tuple[m.Summary, int]:
+        """Append, and make the session its agent's last one: one trip to a thread for both."""
+
+        def append() -> tuple[m.Summary, int]:
+            summary, seq = self._store.append(session_id, decide)
+            self._set_last(summary, seq)
+            return summary, seq
+
+        try:
+            return await self._threads.files(append)
+        except SessionNotFound:
+            gone = self._store.last(agent) == session_id
+            raise SessionNotFound(session_id, vanished=gone) from None
+
+    def _set_last(self, summary: m.Summary, seq: int) -> None:
+        before = self._store.last(summary.agent)
+        try:
+            self._store.set_last(summary.agent, summary.session_id)
+        except StorageFailed as error:
+            error.data |= {"session_id": summary.session_id, "seq": seq}
+            raise
+        if before != summary.session_id:
+            log.info("📌 %s → %s", summary.agent, summary.session_id)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    async def get_session(self, asked: m.GetSession) -> m.Transcript:
+        """A page of at most `limit` messages and 4 MiB of them."""
+
+        def read() -> m.Transcript:
+            summary = self._store.summary(asked.session_id)
+            if asked.agent is not None:
+                _require_owner(summary, asked.agent)
+            header = self._store.header(asked.session_id)
+            messages, onward = self._store.read(
+                asked.session_id,
+                after_seq=asked.after_seq,
+                limit=asked.limit,
+                max_bytes=PAGE_BYTES,
+                events=asked.events,
+            )
+            return m.Transcript(summary, header.client, header.metadata, tuple(messages), onward)
+
+        return await self._threads.files(read)
+
+    async def find_session(self, asked: m.FindSession) -> m.Summary:
+        """``last``, then an id, then a prefix of 4 or more, then a title. Another agent's: `WrongAgent`."""
+        if asked.ref == "last":
+            if asked.agent is None:
+                raise InvalidParams("agent parameter required", field="agent", expected="whose last session")
+            last = self.get_last_session(m.GetLastSession(asked.agent))
+            return last if isinstance(last, m.Summary) else await last
+        if await self._threads.files(self._store.exists, asked.ref):
+            return await self._owned(asked.ref, asked.agent)
+        found = await self._candidates(asked.ref, asked.agent)
+        if not found and asked.agent is not None:
+            found = await self._candidates(asked.ref, None)
+        if not found:
+            raise SessionNotFound(asked.ref)
+        if len(found) > 1:
+            shown = [codec.to_plain(one) for one in found[:_CANDIDATES]]
+            raise AmbiguousSession(asked.ref, shown)
+        return await self._owned(found[0].session_id, asked.agent)
+
+    async def _owned(self, session_id: str, agent: str | None) -> m.Summary:
+        summary = await self._threads.files(self._store.summary, session_id)
+        if agent is not None:
+            _require_owner(summary, agent)
+        return summary
+
+    async def _candidates(self, ref: str, agent: str | None) -> list[m.Summary]:
+        found: list[m.Summary] = []
+        if len(ref) >= _SHORTEST_PREFIX:
+            found = await self._threads.index(self._store.with_prefix, ref, agent, _CANDIDATES + 1)
+        return found or await self._threads.index(self._store.with_title, ref, agent, _CANDIDATES + 1)
+
+    async def list_sessions(self, asked: m.ListSessions) -> m.SessionPage:
+        """A page by last use, newest first; the cursor holds its place while sessions change."""
+        before = None if asked.cursor is None else _parse_cursor(asked.cursor)
+        found = await self._threads.index(
+            self._store.page,
+            agent=asked.agent,
+            cwd=asked.cwd,
+            state=asked.state,
+            before=before,
+            limit=asked.limit + 1,
+        )
+        page = found[: asked.limit]
+        more = len(found) > asked.limit
+        return m.SessionPage(tuple(page), _cursor(page[-1]) if more else None)
+
+
+def unplaced(role: m.Role, content: str, key: str | None) -> m.Message:
+    """A message of now that has no seq yet."""
+    return m.Message(seq=0, role=role, content=content, timestamp=now(), key=UNSET if key is None else key)
+
+
+def _require_owner(session: m.Summary, agent: str) -> None:
+    if session.agent != agent:
+        raise WrongAgent(session.session_id, agent, session.agent)
+
+
+def _event(name: str) -> m.Message:
+    return m.Message(seq=0, role="event", event=name, timestamp=now())
+
+
+def _cursor(session: m.Summary) -> str:
+    place = f"{session.last_activity} {session.session_id}"
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _parse_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        activity, session_id = place.split(" ")
+    except (binascii.Error, ValueError):
+        expected = "a next_cursor from an earlier page"
+        raise InvalidParams(f"cursor: expected {expected}", field="cursor", expected=expected) from None
+    return activity, session_id

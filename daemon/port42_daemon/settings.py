@@ -1,0 +1,41 @@
+"""What one run of the daemon is set to: places, limits, times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from port42_protocol.codec import NESTING_LIMIT
+from port42_protocol.framing import REQUEST_LIMIT
+from port42_protocol.messages import Limits
+
+BATCH_LIMIT = 50
+BATCH_AT_ONCE = 8
+PAGE_BYTES = 4 * 1024 * 1024
+METADATA_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Places (absolute paths), limits (bytes, counts) and times (seconds)."""
+
+    home: Path
+    socket: Path
+    request_bytes: int = REQUEST_LIMIT
+    connections: int = 128
+    requests_per_connection: int = 64
+    predecessor_wait: float = 10.0
+    """How long to wait for a daemon that is on its way out to let go of the lock."""
+    grace: float = 10.0
+    """How long work under way may take once the daemon is told to stop."""
+
+    @property
+    def limits(self) -> Limits:
+        """As `status` shows them."""
+        return Limits(
+            request_bytes=self.request_bytes,
+            page_bytes=PAGE_BYTES,
+            nesting=NESTING_LIMIT,
+            batch=BATCH_LIMIT,
+            connections=self.connections,
+        )

@@ -1,0 +1,78 @@
+"""What the rules ask of a store. `tests/contract` holds every store to it; today there is one.
+
+Methods block and may be called from any thread, except `remembered` and `last`, which answer from
+memory. What they return is durable. Only `RpcError` subclasses leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from port42_daemon.store.document import Header
+from port42_protocol.messages import ListedSession, Message, Summary
+
+
+class Store(Protocol):
+    """Sessions, each agent's last one, and questions across them."""
+
+    def open(self) -> None:
+        """Make ready. Raises `StorageFailed`."""
+
+    def close(self) -> None:
+        """Write what is not written yet. Raises `StorageFailed`."""
+
+    def exists(self, session_id: str) -> bool:
+        """Whether there is such a session."""
+
+    def remembered(self, session_id: str) -> Summary | None:
+        """The summary if it is in memory and still true, without reading."""
+
+    def summary(self, session_id: str) -> Summary:
+        """The session as a list shows it. Raises `SessionNotFound`, `SessionDamaged`."""
+
+    def header(self, session_id: str) -> Header:
+        """What never changes of the session."""
+
+    def create(self, header: Header, records: Sequence[Message] = ()) -> Summary:
+        """Begin a session with its first records. Raises `SessionExists`."""
+
+    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
+        """Add what `decide` makes of the session, each record given its seq; nothing if it raises."""
+
+    def read(
+        self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool
+    ) -> tuple[list[Message], int | None]:
+        """At least one and at most `limit` records after `after_seq`; the seq to go on from, or None."""
+
+    def last(self, agent: str) -> str | None:
+        """The session that `agent` used last."""
+
+    def set_last(self, agent: str, session_id: str) -> None:
+        """`agent` used `session_id` now."""
+
+    def agents(self) -> dict[str, str]:
+        """Every agent that has a session, and its last one."""
+
+    def page(
+        self,
+        *,
+        agent: str | None = None,
+        cwd: str | None = None,
+        state: str | None = None,
+        before: tuple[str, str] | None = None,
+        limit: int,
+    ) -> list[ListedSession]:
+        """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
+
+    def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
+        """Sessions whose id begins with `prefix`, newest use first."""
+
+    def with_title(self, title: str, agent: str | None, limit: int) -> list[Summary]:
+        """Sessions of that title in any case, or else those whose title begins so."""
+
+    def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
+        """Session and seq of what `agent` recorded under an idempotency key."""
+
+    def counts(self) -> dict[str, int]:
+        """How many sessions each agent has."""

@@ -1,0 +1,98 @@
+"""Every change to a file happens here: whole or not at all, and on the disk before it returns.
+
+`OSError` is the only exception that leaves. The order of the calls is what durability rests on:
+write aside, fsync, rename, fsync of the folder for a new file; one pwrite and one fdatasync for a
+file that grows (measured on ext4: the same as a raw append with fdatasync).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+from pathlib import Path
+
+OWN_FOLDER = 0o700
+OWN_FILE = 0o600
+
+
+class FolderRefused(OSError):
+    """A folder that is not ours alone, or not a folder; its text is for a person."""
+
+
+def own_folder(path: Path) -> None:
+    """Make `path` a folder that only this user can look into. Raises `FolderRefused`."""
+    path.mkdir(mode=OWN_FOLDER, parents=True, exist_ok=True)
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise FolderRefused(f"{path} is not a folder")
+    if found.st_uid != os.geteuid():
+        raise FolderRefused(f"{path} belongs to another user (uid {found.st_uid})")
+    if stat.S_IMODE(found.st_mode) != OWN_FOLDER:
+        path.chmod(OWN_FOLDER)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, which keeps its old contents until all of the new are on the disk."""
+    aside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, OWN_FILE)
+    try:
+        try:
+            _write_all(descriptor, data, 0)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def overwrite_tail(descriptor: int, offset: int, data: bytes, undo: bytes) -> None:
+    """Write `data`, which never ends before the file does, from `offset` on.
+
+    When the disk refuses (full, quota, broken), `undo`, the bytes that stood there, is put back and
+    the file cut to its old length: those blocks are still its own, so a full disk does not matter.
+    """
+    try:
+        _write_all(descriptor, data, offset)
+        sync(descriptor)
+    except OSError:
+        _write_all(descriptor, undo, offset)
+        os.ftruncate(descriptor, offset + len(undo))
+        raise
+
+
+def sync(descriptor: int) -> None:
+    """Wait until the file's bytes and length are on the disk."""
+    if sys.platform == "darwin":
+        # Apple's fsync(2): only F_FULLFSYNC reaches the medium.
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in `path` are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what an interrupted `replace` left aside; nobody was told that it was kept."""
+    for aside in folder.glob(".*.new"):
+        aside.unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        # A short write is not an error to the kernel; the next one tells why (ENOSPC, say).
+        written = os.pwrite(descriptor, view, offset)
+        offset += written
+        view = view[written:]

@@ -1,0 +1,402 @@
+"""The store: sessions as files in one folder, the mapping and the index beside them.
+
+Every method blocks and may be called from any thread; what it returns is on the disk. `RpcError`
+subclasses are the only exceptions that leave, and none of them carries a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from msgspec import UNSET
+
+from port42_daemon.store import disk, document
+from port42_daemon.store.contract import Store
+from port42_daemon.store.document import Damaged, Document, Header
+from port42_daemon.store.index import Index, Row
+from port42_daemon.store.mapping import Mapping, MappingDamaged
+from port42_daemon.store.recovery import recover, set_aside
+from port42_protocol.errors import (
+    RpcError,
+    SessionDamaged,
+    SessionExists,
+    SessionNotFound,
+    StorageFailed,
+)
+from port42_protocol.messages import ListedSession, Message, Summary
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 1024
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A session as it was read or written last, and the file it then was."""
+
+    document: Document
+    signature: tuple[int, int, int]
+
+
+class FileStore(Store):
+    """Sessions under `home`; the caller holds the lock that makes it the only writer there."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "sessions"
+        self._home = home
+        self._mapping = Mapping(home / "agent_sessions.json")
+        self._index = Index(home / "index.db")
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known_lock = threading.Lock()
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._catching_up: threading.Thread | None = None
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Read the mapping, and begin to bring the index up to date behind our back."""
+        with _storage("open the sessions"):
+            disk.own_folder(self._home)
+            disk.own_folder(self._folder)
+            disk.remove_leftovers(self._home)
+            disk.remove_leftovers(self._folder)
+            self._index.open()
+            self._catching_up = threading.Thread(target=self._catch_up, name="catch-up")
+            self._catching_up.start()
+            self._open_mapping()
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._catching_up is not None:
+            self._catching_up.join()
+        self._index.close()
+        with _storage("write agent_sessions.json"):
+            self._mapping.save()
+
+    # --- one session ------------------------------------------------------------------------------
+
+    def exists(self, session_id: str) -> bool:
+        """Whether there is a file of that id."""
+        return _ID.fullmatch(session_id) is not None and self._path(session_id).exists()
+
+    def remembered(self, session_id: str) -> Summary | None:
+        """The summary, when it is in memory and its file has not changed since. Never reads a file.
+
+        One stat, two microseconds: quick enough for the event loop.
+        """
+        known = self._known.get(session_id)
+        with contextlib.suppress(OSError):
+            if known and known.signature == _signature(os.stat(self._path(session_id))):  # noqa: PTH116  # pathlib's costs more than the call
+                return known.document.summary()
+        return None
+
+    def summary(self, session_id: str) -> Summary:
+        """What a list shows of the session."""
+        return self._document(session_id).summary()
+
+    def header(self, session_id: str) -> Header:
+        """What never changes of the session."""
+        return self._document(session_id).header
+
+    def create(self, header: Header, records: Sequence[Message] = ()) -> Summary:
+        """Begin a session, with its first records if any. Raises `SessionExists`."""
+        path = self._path(header.id)
+        with self._lock(header.id), _storage(f"create session {header.id}"):
+            if os.path.lexists(path):
+                raise SessionExists(header.id)
+            data, begun = document.compose(header, _numbered(records))
+            disk.replace(path, data)
+            self._remember(begun, path.stat(), _keys(records, 1))
+        return begun.summary()
+
+    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
+        """Add, in order, what `decide` makes of the session as it stands; nothing if it raises.
+
+        Gives the summary after it and the last seq.
+        """
+
+        def write(descriptor: int, before: Document) -> tuple[Summary, int]:
+            records = decide(before.summary())
+            if not records:
+                return before.summary(), before.footer.last_seq
+            growth = document.grow(before, records)
+            try:
+                disk.overwrite_tail(descriptor, growth.offset, growth.data, growth.undo)
+            except OSError:
+                self._forget(session_id)
+                raise
+            keys = _keys(records, before.footer.last_seq + 1)
+            self._remember(growth.document, os.fstat(descriptor), keys)
+            return growth.document.summary(), growth.document.footer.last_seq
+
+        with self._lock(session_id), _storage(f"write session {session_id}"):
+            return self._held(session_id, os.O_RDWR, write)
+
+    def read(
+        self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool
+    ) -> tuple[list[Message], int | None]:
+        """A page of records after `after_seq`, and the seq to go on from, None at the end.
+
+        At least one record, however long it is.
+        """
+
+        def collect(descriptor: int, whole: Document) -> tuple[list[Message], int | None]:
+            page: list[Message] = []
+            used = 0
+            for record, length in document.records(_reader(descriptor), whole, after_seq):
+                if record.role == "event" and not events:
+                    continue
+                used += length
+                if page and (len(page) == limit or used > max_bytes):
+                    return page, page[-1].seq
+                page.append(record)
+            return page, None
+
+        return self._reading(session_id, collect)
+
+    # --- the mapping ------------------------------------------------------------------------------
+
+    def last(self, agent: str) -> str | None:
+        """The session that `agent` used last, from memory."""
+        return self._mapping.get(agent)
+
+    def set_last(self, agent: str, session_id: str) -> None:
+        """`agent` used `session_id` now; writes only when that is news."""
+        with _storage("write agent_sessions.json"):
+            self._mapping.set(agent, session_id)
+
+    def agents(self) -> dict[str, str]:
+        """Every agent that has a session, and its last one."""
+        return self._mapping.agents()
+
+    # --- questions across sessions ----------------------------------------------------------------
+
+    def page(
+        self,
+        *,
+        agent: str | None = None,
+        cwd: str | None = None,
+        state: str | None = None,
+        before: tuple[str, str] | None = None,
+        limit: int,
+    ) -> list[ListedSession]:
+        """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
+        with _storage("ask the index"):
+            return self._index.page(agent=agent, cwd=cwd, state=state, before=before, limit=limit)
+
+    def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
+        """Sessions whose id begins with `prefix`."""
+        with _storage("ask the index"):
+            return self._index.with_prefix(prefix, agent, limit)
+
+    def with_title(self, title: str, agent: str | None, limit: int) -> list[Summary]:
+        """Sessions of that title, or else those whose title begins so."""
+        with _storage("ask the index"):
+            return self._index.with_title(title, agent, limit)
+
+    def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
+        """Session and seq that `agent` recorded under an idempotency key."""
+        with _storage("ask the index"):
+            return self._index.with_key(agent, key, session_id)
+
+    def counts(self) -> dict[str, int]:
+        """How many sessions each agent has."""
+        with _storage("ask the index"):
+            return self._index.counts()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _path(self, session_id: str) -> Path:
+        # The codec has checked what came over the wire; this is for what came from a file.
+        if not _ID.fullmatch(session_id):
+            raise SessionNotFound(session_id[:64])
+        return self._folder / f"{session_id}.json"
+
+    def _lock(self, session_id: str) -> threading.Lock:
+        with self._known_lock:
+            return self._locks.setdefault(session_id, threading.Lock())
+
+    def _document(self, session_id: str) -> Document:
+        return self._reading(session_id, lambda _, whole: whole)
+
+    def _reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
+        """Run `action` on the session, without its lock where memory and file agree.
+
+        An append writes only behind what a reader looks at, so it need not wait for one.
+        """
+        with _storage(f"read session {session_id}"):
+            known = self._known.get(session_id)
+            if known is not None:
+                with contextlib.suppress(Damaged), self._opened(session_id, os.O_RDONLY) as opened:
+                    if known.signature == _signature(os.fstat(opened)):
+                        return action(opened, known.document)
+            with self._lock(session_id):
+                return self._held(session_id, os.O_RDONLY, action)
+
+    def _held(self, session_id: str, flags: int, action: Callable[[int, Document], T]) -> T:
+        """Run `action` on the session, made whole first if need be. Its lock is held."""
+        try:
+            with self._opened(session_id, flags) as opened:
+                return action(opened, self._current(session_id, opened))
+        except Damaged as damage:
+            self._recover(session_id, damage)
+        with self._opened(session_id, flags) as opened:
+            return action(opened, self._current(session_id, opened))
+
+    @contextlib.contextmanager
+    def _opened(self, session_id: str, flags: int) -> Iterator[int]:
+        try:
+            # Not blocking, so that a FIFO somebody left in the folder cannot hold a thread.
+            flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(self._path(session_id), flags)
+        except FileNotFoundError:
+            self._forget(session_id)
+            raise SessionNotFound(session_id) from None
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _current(self, session_id: str, descriptor: int) -> Document:
+        found = os.fstat(descriptor)
+        known = self._known.get(session_id)
+        if known is not None and known.signature == _signature(found):
+            return known.document
+        whole = _load(session_id, descriptor, found)
+        self._remember(whole, found, ())
+        return whole
+
+    def _recover(self, session_id: str, damage: Damaged) -> None:
+        self._forget(session_id)
+        try:
+            kept, lost, original = recover(self._path(session_id))
+        except Damaged:
+            raise SessionDamaged(session_id, str(damage)) from None
+        log.warning(
+            "⚠ %s was damaged (%s): %d messages kept, %d lines lost, the original is %s",
+            *(session_id, damage, kept, lost, original.name),
+        )
+
+    def _remember(self, whole: Document, found: os.stat_result, keys: tuple[tuple[str, int], ...]) -> None:
+        session_id = whole.header.id
+        with self._known_lock:
+            self._known[session_id] = _Known(whole, _signature(found))
+            self._known.move_to_end(session_id)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._index.note(_row(whole, found, keys))
+
+    def _forget(self, session_id: str) -> None:
+        with self._known_lock:
+            self._known.pop(session_id, None)
+
+    def _open_mapping(self) -> None:
+        try:
+            if self._mapping.load():
+                return
+        except MappingDamaged as damage:
+            original = set_aside(self._home / "agent_sessions.json")
+            log.warning("⚠ agent_sessions.json was damaged (%s); it is %s", damage, original.name)
+        last = self._index.newest()
+        if last:
+            log.warning("⚠ agent_sessions.json rebuilt from the sessions of %d agents", len(last))
+        self._mapping.rebuild(last)
+
+    def _catch_up(self) -> None:
+        try:
+            read = self._index.catch_up(self._scan(), self._row_since)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("⚠ index.db could not be brought up to date: %s", error)
+        else:
+            if read:
+                log.info("index.db: %d sessions read anew", read)
+
+    def _scan(self) -> Iterator[tuple[str, int, int]]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                session_id = entry.name.removesuffix(".json")
+                if entry.name.endswith(".json") and _ID.fullmatch(session_id):
+                    found = entry.stat(follow_symlinks=False)
+                    yield session_id, found.st_size, found.st_mtime_ns
+
+    def _row_since(self, session_id: str, after_seq: int) -> Row | None:
+        """What the index keeps of a session, with the keys after `after_seq`.
+
+        Not remembered: a start that reads ten thousand files must not keep them.
+        """
+
+        def look() -> Row:
+            with self._opened(session_id, os.O_RDONLY) as opened:
+                found = os.fstat(opened)
+                whole = _load(session_id, opened, found)
+                return _row(whole, found, tuple(document.keys(_reader(opened), whole, after_seq)))
+
+        try:
+            with self._lock(session_id), _storage(f"read session {session_id}"):
+                try:
+                    return look()
+                except Damaged as damage:
+                    self._recover(session_id, damage)
+                    return look()
+        except RpcError as error:
+            log.warning("⚠ %s is not in the list: %s", session_id, error)
+            return None
+
+
+def _load(session_id: str, descriptor: int, found: os.stat_result) -> Document:
+    whole = document.load(_reader(descriptor), found.st_size)
+    # A file under another's name, or, where the file system folds case, another's file.
+    if whole.header.id != session_id:
+        raise SessionNotFound(session_id)
+    return whole
+
+
+def _row(whole: Document, found: os.stat_result, keys: tuple[tuple[str, int], ...]) -> Row:
+    return Row(whole.summary(), whole.footer.last_seq, found.st_size, found.st_mtime_ns, keys)
+
+
+def _reader(descriptor: int) -> document.Read:
+    return lambda offset, length: os.pread(descriptor, length, offset)
+
+
+def _signature(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _numbered(records: Sequence[Message]) -> list[Message]:
+    return [document.place(record, seq) for seq, record in enumerate(records, 1)]
+
+
+def _keys(records: Sequence[Message], first_seq: int) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (str(record.key), seq) for seq, record in enumerate(records, first_seq) if record.key is not UNSET
+    )
+
+
+@contextlib.contextmanager
+def _storage(doing: str) -> Iterator[None]:
+    """Turn what the disk says into an error that says what could not be done, and no path."""
+    try:
+        yield
+    except disk.FolderRefused as error:
+        raise StorageFailed(f"cannot {doing}: {error}") from error
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
+        log.error("cannot %s: %s", doing, error)
+        raise StorageFailed(f"cannot {doing}: {reason}") from error
+    except sqlite3.Error as error:
+        log.error("cannot %s: %s", doing, error)
+        raise StorageFailed(f"cannot {doing}: the index failed") from error
