@@ -404,9 +404,7 @@ def test_an_unknown_name_is_said_before_a_missing_one() -> None:
 
 def test_an_unknown_name_is_cut_to_a_bearable_length() -> None:
     error = refused(Status, {"x" * 5_000: 1})
-    assert error.message == (
-        "unknown parameter text of 5,000 characters; this method takes no parameters"
-    )
+    assert error.message == ("unknown parameter text of 5,000 characters; this method takes no parameters")
     assert error.data["field"] == "x" * 64
 
 

@@ -40,9 +40,7 @@ def drain(framer: LineFramer) -> list[bytes | FrameTooLarge]:
     return out
 
 
-def frames(
-    chunks: Iterable[bytes], limit: int = REQUEST_LIMIT, *, end: bool = False
-) -> list[bytes | str]:
+def frames(chunks: Iterable[bytes], limit: int = REQUEST_LIMIT, *, end: bool = False) -> list[bytes | str]:
     """What comes out of the chunks in order; an overlong line shows as its kind."""
     framer = LineFramer(limit)
     out = []
@@ -192,9 +190,7 @@ def test_a_line_that_trickles_in_is_searched_once(monkeypatch: pytest.MonkeyPatc
 # --- properties ---------------------------------------------------------------------------------
 
 # Short lines of the characters that matter, so that most streams come near the limit of 8.
-STREAM = st.lists(st.sampled_from([b"x", b"yy", b"\n", b"\r", b"\r\n", b" ", b"zzzzzzz"])).map(
-    b"".join
-)
+STREAM = st.lists(st.sampled_from([b"x", b"yy", b"\n", b"\r", b"\r\n", b" ", b"zzzzzzz"])).map(b"".join)
 
 
 @st.composite

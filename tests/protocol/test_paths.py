@@ -54,9 +54,7 @@ def test_socket_is_where_port42_socket_says(tmp_path: Path) -> None:
     assert paths.socket(environ) == named
 
 
-def test_a_relative_socket_is_made_absolute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_socket_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert paths.socket({"PORT42_SOCKET": "my.sock"}) == tmp_path / "my.sock"
 

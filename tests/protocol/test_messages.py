@@ -1,0 +1,168 @@
+"""The shapes that travel: what each kind of value takes and refuses, and what a dataclass promises."""
+
+import dataclasses
+import inspect
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from port42_protocol import messages as m
+
+SHAPES = [
+    one
+    for one in vars(m).values()
+    if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == m.__name__
+]
+
+
+def named(kind: type) -> str:
+    return kind.__name__
+
+
+def takes(kind: Any, value: object) -> bool:
+    try:
+        return msgspec.convert(value, kind) == value
+    except msgspec.ValidationError:
+        return False
+
+
+# --- kinds of value -----------------------------------------------------------------------------
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+NO_NAMES = ["", " ", "a b", "a/b", "../a", "@a", "@@x", "a\n", "\na", "a\x00", "é", "-a", "_a", 1]
+
+TAKEN = [
+    (m.AgentName, ["a", "7", "ai-engineer", "A.b_c-d", "a" * 64, LETTERS]),
+    (m.SessionId, ["a", "7", "cli-1757350466684", "A_b-c", "a" * 64, LETTERS]),
+    (m.ClientName, ["rpc", "cli", "Vim_9-x", "a" * 32]),
+    (m.Folder, ["/", "/srv", "/a b/é", "/" + "x" * 4095]),
+    (m.Title, ["x", " ", "build a parser", "é→📌", "x" * 200, "📌" * 200]),
+    (m.Key, ["x", "two\nlines", "x" * 128]),
+    (m.Ref, ["last", "cli-1", "x", "a title of several words", "x" * 200]),
+    (m.Content, ["", "x", "two\nlines", "\x00", "x" * 1_000_000]),
+    (m.Prompt, ["x", " ", "\n"]),
+    (m.Seq, [0, 1, 2**53 - 1]),
+    (m.SessionLimit, [1, 50, 500]),
+    (m.MessageLimit, [1, 1000, 10_000]),
+    (m.Cursor, ["x", "x" * 200]),
+    (m.Role, ["user", "assistant", "system", "error"]),
+    (m.RecordRole, ["user", "assistant", "system", "error", "event"]),
+    (m.State, ["active", "ended"]),
+]
+REFUSED = [
+    (m.AgentName, [*NO_NAMES, "a" * 65, ".a"]),
+    (m.SessionId, [*NO_NAMES, "a" * 65, "a.b", "..", "x" * 10_000]),
+    (m.ClientName, [*NO_NAMES, "a" * 33, "a.b"]),
+    (m.Folder, ["", "srv", "./srv", "~", "/a\x00", "/a\n", "/a\nb", "/" + "x" * 4096]),
+    (m.Title, ["", "a\n", "a\nb", "a\tb", "a\x00", "\x7f", "\x1b[31m", "x" * 201, None]),
+    (m.Key, ["", "x" * 129, 1]),
+    (m.Ref, ["", "x" * 201, None]),
+    (m.Content, [None, 1, ["x"]]),
+    (m.Prompt, ["", None]),
+    (m.Seq, [-1, 2**53, 1.0, "1", True, None]),
+    (m.SessionLimit, [0, 501, -1, 1.5, "50", True]),
+    (m.MessageLimit, [0, 10_001, -1, True]),
+    (m.Cursor, ["", "x" * 201]),
+    (m.Role, ["", "User", "event", "tool", None]),
+    (m.RecordRole, ["", "tool", None]),
+    (m.State, ["", "open", "Active", None]),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in TAKEN for value in values])
+def test_taken(kind: Any, value: object) -> None:
+    assert takes(kind, value)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in REFUSED for value in values])
+def test_refused(kind: Any, value: object) -> None:
+    assert not takes(kind, value)
+
+
+# --- dataclasses --------------------------------------------------------------------------------
+
+FIELDS = {
+    "GetLastSession": "agent cwd",
+    "UpdateLastSession": "agent session_id",
+    "CreateSession": "agent session_id client title cwd metadata",
+    "AppendMessage": "agent session_id role content idempotency_key",
+    "Possess": "agent message session_id client cwd idempotency_key",
+    "GetSession": "session_id agent after_seq limit events",
+    "FindSession": "ref agent",
+    "ListSessions": "agent cwd state limit cursor",
+    "EndSession": "session_id agent",
+    "ListAgents": "",
+    "AddAgent": "agent system",
+    "Status": "",
+    "Discover": "",
+    "Message": "seq role content event timestamp key",
+    "Summary": "session_id agent title state created_at last_activity message_count cwd",
+    "ListedSession": "session_id agent title state created_at last_activity message_count cwd short_id",
+    "SessionPage": "sessions next_cursor",
+    "Transcript": "session client metadata messages next_after_seq",
+    "Appended": "session_id seq",
+    "Possessed": "session_id seq status",
+    "Agent": "agent source system backend session_count last_session",
+    "AgentList": "agents config_error",
+    "Limits": "request_bytes page_bytes nesting batch connections",
+    "DaemonStatus": "version protocol_version pid uptime_seconds home socket sessions connections"
+    " requests limits config_error",
+    "OpenRpc": "openrpc info methods components",
+}
+
+
+def test_fields_and_their_order() -> None:
+    """The order is the wire's: params by position follow it, so a new field goes to the end."""
+    found = {kind.__name__: " ".join(f.name for f in dataclasses.fields(kind)) for kind in SHAPES}
+    assert found == FIELDS
+
+
+@pytest.mark.parametrize("kind", SHAPES, ids=named)
+def test_frozen_and_without_a_dict(kind: type) -> None:
+    assert kind.__dataclass_params__.frozen
+    assert "__slots__" in vars(kind)
+
+
+@pytest.mark.parametrize("kind", SHAPES, ids=named)
+def test_said_in_words(kind: type) -> None:
+    """The first line is the method's summary in the OpenRPC document."""
+    first = inspect.getdoc(kind).split("\n")[0]
+    assert not first.startswith(f"{kind.__name__}(")
+    assert first.endswith((".", ":"))
+
+
+@pytest.mark.parametrize("kind", SHAPES, ids=named)
+def test_annotations_resolve(kind: type) -> None:
+    assert set(get_type_hints(kind)) == {one.name for one in dataclasses.fields(kind)}
+
+
+def test_defaults() -> None:
+    assert m.CreateSession("a").client == m.Possess("a", "hello").client == "rpc"
+    assert m.GetSession("cli-1") == m.GetSession("cli-1", None, 0, 1000, False)
+    assert m.ListSessions() == m.ListSessions(None, None, None, 50, None)
+    assert m.OpenRpc("1.3.2", {}, []).components == {}
+
+
+def test_a_message_leaves_out_what_it_has_not() -> None:
+    said = m.Message(seq=1, role="user", content="hello", timestamp="2026-11-23T03:37:11.042Z")
+    assert msgspec.json.encode(said) == (
+        b'{"seq":1,"role":"user","content":"hello","timestamp":"2026-11-23T03:37:11.042Z"}'
+    )
+    event = m.Message(seq=2, role="event", event="ended", timestamp="2026-11-23T03:37:11.042Z")
+    assert msgspec.json.encode(event) == (
+        b'{"seq":2,"role":"event","event":"ended","timestamp":"2026-11-23T03:37:11.042Z"}'
+    )
+
+
+def test_a_message_is_built_by_name_only() -> None:
+    with pytest.raises(TypeError):
+        m.Message(1, "user", "hello")
+
+
+def test_a_listed_session_is_a_summary() -> None:
+    summary = ("cli-1", "a", None, "active", "t", "t", 0, None)
+    listed = m.ListedSession(*summary, "cli-")
+    assert isinstance(listed, m.Summary)
+    assert listed != m.Summary(*summary)
+    assert listed.short_id == "cli-"

@@ -1,0 +1,106 @@
+"""The table holds every method once, with types of its own and errors that can be told apart."""
+
+import dataclasses
+import inspect
+from collections import Counter
+
+import pytest
+
+from port42_protocol import errors, messages
+from port42_protocol.errors import STANDARD, RpcError, StorageFailed
+from port42_protocol.methods import METHODS, Method
+
+ROWS = list(METHODS.values())
+
+
+def named(row: Method) -> str:
+    return row.name
+
+
+def test_the_methods() -> None:
+    assert {name: (row.params, row.result) for name, row in METHODS.items()} == {
+        "get_last_session": (messages.GetLastSession, messages.Summary),
+        "update_last_session": (messages.UpdateLastSession, messages.Summary),
+        "create_session": (messages.CreateSession, messages.Summary),
+        "append_message": (messages.AppendMessage, messages.Appended),
+        "possess": (messages.Possess, messages.Possessed),
+        "get_session": (messages.GetSession, messages.Transcript),
+        "find_session": (messages.FindSession, messages.Summary),
+        "list_sessions": (messages.ListSessions, messages.SessionPage),
+        "end_session": (messages.EndSession, messages.Summary),
+        "list_agents": (messages.ListAgents, messages.AgentList),
+        "add_agent": (messages.AddAgent, messages.Agent),
+        "status": (messages.Status, messages.DaemonStatus),
+        "rpc.discover": (messages.Discover, messages.OpenRpc),
+    }
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_a_row_stands_under_its_own_name(row: Method) -> None:
+    assert METHODS[row.name] is row
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_names_are_what_python_and_json_rpc_can_say(row: Method) -> None:
+    """JSON-RPC 2.0, 4.3 keeps names that begin with ``rpc.`` for extensions such as OpenRPC's."""
+    assert row.handler.isidentifier()
+    assert row.handler == row.handler.lower()
+    assert row.name in (row.handler, "rpc.discover")
+
+
+def test_handlers_are_told_apart() -> None:
+    assert METHODS["rpc.discover"].handler == "discover"
+    assert METHODS["status"].handler == "status"
+    assert len({row.handler for row in ROWS}) == len(ROWS)
+
+
+def test_every_method_has_params_of_its_own() -> None:
+    assert Counter(row.params for row in ROWS).most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_params_are_named_after_the_method(row: Method) -> None:
+    assert row.params.__name__ == row.handler.title().replace("_", "")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_params_that_are_wanted_come_first(row: Method) -> None:
+    """By position, nobody should have to give what may be left out."""
+    optional = [one.default is not dataclasses.MISSING for one in dataclasses.fields(row.params)]
+    assert optional == sorted(optional)
+
+
+def test_every_dataclass_belongs_to_a_method() -> None:
+    """As params, as a result, or as a part of a result."""
+    shapes = {
+        one for one in vars(messages).values() if inspect.isclass(one) and one.__module__ == messages.__name__
+    }
+    used = {kind for row in ROWS for kind in (row.params, row.result)}
+    parts = {messages.Message, messages.ListedSession, messages.Limits}
+    assert shapes == used | parts
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_errors_are_the_applications_own_and_named_once(row: Method) -> None:
+    assert all(issubclass(one, RpcError) for one in row.errors)
+    assert not set(row.errors) & set(STANDARD)
+    assert len(row.errors) == len(set(row.errors))
+
+
+def test_every_error_can_be_answered_by_somebody() -> None:
+    kinds = {
+        one
+        for one in vars(errors).values()
+        if inspect.isclass(one) and issubclass(one, RpcError) and one is not RpcError
+    }
+    assert {*STANDARD, *(one for row in ROWS for one in row.errors)} == kinds
+
+
+def test_whatever_reads_or_writes_sessions_can_say_that_the_disk_failed() -> None:
+    without = {row.name for row in ROWS if StorageFailed not in row.errors}
+    assert without == {"status", "rpc.discover"}
+
+
+def test_a_row_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        METHODS["status"].name = "state"

@@ -1,0 +1,157 @@
+"""The OpenRPC document: shaped as its specification says, whole, and true to the dataclasses."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from port42_protocol import PROTOCOL_VERSION
+from port42_protocol.codec import decode_json, decode_result, encode
+from port42_protocol.errors import STANDARD, NoSessions
+from port42_protocol.messages import OpenRpc
+from port42_protocol.methods import METHODS, Method
+from port42_protocol.openrpc import document
+
+ROWS = list(METHODS.values())
+
+
+def named(row: Method) -> str:
+    return row.name
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    """The document as it travels."""
+    return decode_json(encode(document()))
+
+
+def method(plain: dict[str, Any], row: Method) -> dict[str, Any]:
+    return next(one for one in plain["methods"] if one["name"] == row.name)
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def test_it_travels_as_the_result_of_its_method(plain: dict[str, Any]) -> None:
+    assert decode_result(OpenRpc, plain) == document()
+
+
+def test_it_is_the_same_each_time() -> None:
+    assert encode(document()) == encode(document())
+
+
+def test_keys_are_those_of_the_specification(plain: dict[str, Any]) -> None:
+    """OpenRPC 1.3.2: the meta-schema allows no others in these objects."""
+    assert set(plain) == {"openrpc", "info", "methods", "components"}
+    assert set(plain["info"]) == {"title", "version", "description"}
+    assert set(plain["components"]) == {"schemas", "errors"}
+    for one in plain["methods"]:
+        assert set(one) == {"name", "summary", "paramStructure", "params", "result", "errors"}
+        assert set(one["result"]) == {"name", "schema"}
+        for param in one["params"]:
+            assert set(param) == {"name", "required", "schema"}
+    for error in plain["components"]["errors"].values():
+        assert set(error) == {"code", "message", "data"}
+
+
+def test_versions(plain: dict[str, Any]) -> None:
+    assert plain["openrpc"] == "1.3.2"
+    assert plain["info"]["title"] == "Port42"
+    assert plain["info"]["version"] == str(PROTOCOL_VERSION)
+
+
+def test_every_method_in_the_order_of_the_table(plain: dict[str, Any]) -> None:
+    assert [one["name"] for one in plain["methods"]] == list(METHODS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_a_method_is_described(plain: dict[str, Any], row: Method) -> None:
+    described = method(plain, row)
+    assert described["paramStructure"] == "either"
+    assert described["summary"] == row.params.__doc__.split("\n")[0]
+    assert described["result"]["name"] == row.result.__name__
+    fields = dataclasses.fields(row.params)
+    assert [one["name"] for one in described["params"]] == [one.name for one in fields]
+    required = [one.name for one in fields if one.default is dataclasses.MISSING]
+    assert [one["name"] for one in described["params"] if one["required"]] == required
+    assert described["errors"] == [{"$ref": f"#/components/errors/{one.__name__}"} for one in row.errors]
+
+
+def test_every_reference_leads_somewhere(plain: dict[str, Any]) -> None:
+    found = set(references(plain))
+    assert "#/components/schemas/Summary" in found
+    for reference in found:
+        assert reference.startswith("#/")
+        place: Any = plain
+        for step in reference[2:].split("/"):
+            place = place[step]
+        assert place
+
+
+def test_every_component_is_used(plain: dict[str, Any]) -> None:
+    """Params are described one by one; their own schemas stand there for those who generate code."""
+    found = set(references(plain)) | {f"#/components/schemas/{row.params.__name__}" for row in ROWS}
+    found |= {f"#/components/errors/{one.__name__}" for one in STANDARD}
+    have = {f"#/components/{group}/{name}" for group, held in plain["components"].items() for name in held}
+    assert have == found
+
+
+def test_schemas_are_json_schemas(plain: dict[str, Any]) -> None:
+    schemas = [*plain["components"]["schemas"].values()]
+    schemas += [one["schema"] for row in plain["methods"] for one in row["params"]]
+    for schema in schemas:
+        jsonschema.Draft7Validator.check_schema(schema)
+
+
+def test_patterns_are_those_of_every_dialect(plain: dict[str, Any]) -> None:
+    """Clients check them in other languages: no syntax that only Python's `re` has."""
+    patterns = set(re.findall(r'"pattern":"((?:[^"\\]|\\.)*)"', encode(plain).decode()))
+    assert patterns
+    for pattern in patterns:
+        assert not re.search(r"\(\?P|\\\\[AZz]|\(\?<|\(\?#|\(\?[aimsx]", pattern)
+        assert pattern.startswith("^")
+
+
+def test_errors_say_code_kind_and_whether_to_try_again(plain: dict[str, Any]) -> None:
+    found = plain["components"]["errors"]
+    assert found["NoSessions"] == {
+        "code": NoSessions.code,
+        "message": "The agent has no session (in that folder, where one was given).",
+        "data": {"kind": "no_sessions", "retryable": False},
+    }
+    assert found["StorageFailed"]["data"] == {"kind": "storage_failed", "retryable": True}
+    everything = {*STANDARD, *(one for row in ROWS for one in row.errors)}
+    assert {name: one["code"] for name, one in found.items()} == {
+        one.__name__: one.code for one in everything
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "good", "bad"),
+    [
+        ("get_last_session", "agent", ["a", "ai-engineer"], ["", "@@x", "a/b", "a" * 65, 1, None]),
+        ("get_last_session", "cwd", ["/", "/srv", None], ["srv", "/a\x00", 1]),
+        ("append_message", "role", ["user", "error"], ["event", "root", None]),
+        ("list_sessions", "limit", [1, 500], [0, 501, "1", None]),
+        ("list_sessions", "state", ["active", "ended", None], ["open", 1]),
+        ("create_session", "metadata", [{}, {"a": [1]}, None], [[], "x"]),
+        ("get_session", "events", [True, False], [1, "yes", None]),
+    ],
+)
+def test_params_are_what_the_codec_takes(
+    plain: dict[str, Any], name: str, param: str, good: list[Any], bad: list[Any]
+) -> None:
+    described = next(one for one in method(plain, METHODS[name])["params"] if one["name"] == param)
+    validator = jsonschema.Draft7Validator(described["schema"])
+    assert all(validator.is_valid(value) for value in good)
+    assert not any(validator.is_valid(value) for value in bad)
