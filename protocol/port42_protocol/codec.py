@@ -31,7 +31,7 @@ def encode(value: Any) -> bytes:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass as the dicts and lists that `encode` would write."""
+    """A dataclass as dicts, and lists or tuples: what `encode` writes as the same JSON."""
     return msgspec.to_builtins(value)
 
 
