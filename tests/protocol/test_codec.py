@@ -17,6 +17,7 @@ from port42_protocol.codec import (
     decode_params,
     decode_result,
     encode,
+    to_plain,
 )
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError, RpcError
 from port42_protocol.messages import (
@@ -626,3 +627,13 @@ def test_a_result_that_does_not_fit_is_refused(value: Any) -> None:
 def test_output_is_compact_and_one_line() -> None:
     assert encode({"a": ["é\n", 1.0, None]}) == '{"a":["é\\n",1.0,null]}'.encode()
     assert re.search(rb"[\x00-\x1f]", encode("".join(map(chr, range(0x80))))) is None
+
+
+@pytest.mark.parametrize("kind", RESULTS, ids=named)
+@settings(PROPERTY, max_examples=10)
+@given(data=st.data())
+def test_plain_values_are_written_as_the_same_json(kind: type, data: st.DataObject) -> None:
+    result = data.draw(instances(kind))
+    plain = to_plain(result)
+    assert type(plain) is dict
+    assert encode(plain) == encode(result)
