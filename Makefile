@@ -1,0 +1,45 @@
+# What people type. Needs Python >= 3.11 with its venv module, and make; everything else is installed
+# into .venv and .work here, nothing anywhere else.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+ARGS ?= possess @ai-engineer "build a parser"
+
+.PHONY: help run setup test quick check format torture bench golden clean
+help:           ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+run: .venv/ready ## set everything up and run `port42 $(ARGS)`
+	@$(BIN)/port42 $(ARGS)
+
+setup: .venv/ready ## the development environment, .venv, with the sources installed editable
+
+test:           ## everything CI runs: lint, types, floors, and the tests against the built wheel
+	@$(PYTHON) tests/run.py
+
+quick: .venv/ready ## the tests against the sources, on this Python only
+	$(BIN)/python -m pytest -q -n 2
+
+check: .venv/ready ## lint, types and floors
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: .venv/ready ## put the sources into the one form
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+torture: .venv/ready ## the long forms of the tests (kill -9, cold starts, restarts); some minutes
+	$(BIN)/python -m pytest -q --torture -m torture
+
+bench: .venv/ready ## the figures of the documentation, as ratios
+	$(BIN)/python -m benchmarks
+
+golden: .venv/ready ## write the golden wire files anew, after a change of the protocol that is meant
+	$(BIN)/python tests/golden/regenerate.py
+
+clean:          ## remove what the targets above made
+	rm -rf .venv .work dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Port42 needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
