@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from port42_daemon.log import logging_to
     from port42_daemon.settings import Settings
 
+    # Whatever is made from here on, by us or by a library (the log, SQLite's files), is nobody else's.
+    os.umask(0o077)
     tell = _Starter(options.ready_fd)
     try:
         home = options.home or paths.home(os.environ)

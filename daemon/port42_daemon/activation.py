@@ -105,12 +105,9 @@ def address(path: Path, home: Path) -> Iterator[socket.socket]:
         _check_folder(path.parent)
         _clear_stale(path)
         listener, bound = _bind(path)
-        disk.replace(
-            paths.address_file(home),
-            msgspec.json.encode({"pid": os.getpid(), "socket": str(path), "version": __version__}),
-        )
     except OSError as error:
         raise CannotStart(f"cannot listen at {path}: {_reason(error)}") from None
+    _publish(path, home)
     try:
         yield listener
     finally:
@@ -118,6 +115,16 @@ def address(path: Path, home: Path) -> Iterator[socket.socket]:
             if _inode(path) == bound:
                 path.unlink()
         paths.address_file(home).unlink(missing_ok=True)
+
+
+def _publish(path: Path, home: Path) -> None:
+    """Write `daemon.json`, for clients whose runtime folder differs from ours."""
+    said = {"pid": os.getpid(), "socket": str(path), "version": __version__}
+    try:
+        disk.replace(paths.address_file(home), msgspec.json.encode(said))
+    except OSError as error:
+        # Most clients never need it; a full disk must not keep the sessions from being read.
+        log.warning("⚠ daemon.json could not be written: %s", error)
 
 
 def _check_folder(folder: Path) -> None:

@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._under_way: set[asyncio.Task[None]] = set()
-        self._clogged = self._ended = self._refused = False
+        self._clogged = self._ended = self._refused = self._paused = False
 
     # --- what the event loop says -------------------------------------------------------------------
 
@@ -120,11 +120,13 @@ class Connection(asyncio.Protocol):
         return not self._clogged and not self._refused and len(self._under_way) < self._most
 
     def _read_if(self, wanted: bool) -> None:
-        if self._transport is not None and not self._refused and not self._transport.is_closing():
-            if wanted:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
+        if wanted == (not self._paused) or self._transport is None or self._refused:
+            return
+        self._paused = not wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _begin(self, line: bytes) -> None:
         answer = self._dispatcher.answer(line)

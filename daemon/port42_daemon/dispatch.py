@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 Answer = bytes | None
 """One line without its newline; None where the specification wants silence."""
 
+_LIBRARY_FAILED = -32000
+"""What jsonrpcserver answers when it breaks itself; none of our own errors has this code."""
+
 _ANY_ARGUMENTS = Signature(
     [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
 )
@@ -147,7 +150,7 @@ def _find(row: Method, handlers: tuple[object, ...]) -> Callable[[Any], Any]:
 def _adapt(row: Method, handler: Callable[[Any], Any]) -> Callable[..., Result]:
     """The handler as jsonrpcserver calls it: untyped arguments in, Success or Error out."""
 
-    def call(context: _Call, *args: Any, **kwargs: Any) -> Result:
+    def call(context: _Call, /, *args: Any, **kwargs: Any) -> Result:
         try:
             result = handler(codec.decode_params(row.params, kwargs or args))
         except RpcError as error:
@@ -174,8 +177,10 @@ def _fault(item: Any) -> str:
     if not isinstance(item.get("method"), str):
         return "method: expected text"
     identity = item.get("id")
-    if isinstance(identity, bool) or not isinstance(identity, str | int | float | None):
-        return "id: expected text, a number or null"
+    if isinstance(identity, bool) or not isinstance(identity, str | int | None):
+        return "id: expected text, a whole number or null"
+    if isinstance(identity, int) and not -(2**63) <= identity < 2**64:
+        return "id: expected a whole number of 64 bits"
     if not isinstance(item.get("params", {}), dict | list):
         return "params: expected an object or an array"
     return ""
@@ -192,6 +197,9 @@ def _explain(response: dict[str, Any], call: _Call, item: Any) -> None:
         name = item["method"]
         near = difflib.get_close_matches(name, METHODS, n=3)
         response["error"] = _error(MethodNotFound(name[:64], near))
+    elif code == _LIBRARY_FAILED:
+        # Its data is the text of an exception: that is for the log, not for the peer.
+        response["error"] = _error(_internal(RuntimeError(response["error"].get("data"))))
 
 
 def _failed(error: RpcError, identity: Any) -> dict[str, Any]:
@@ -218,7 +226,7 @@ def _encode(response: Any) -> Answer:
         return None
     try:
         return codec.encode(response)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return codec.encode(_failed(_internal(error), response["id"]))
 
 

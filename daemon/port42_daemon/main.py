@@ -34,18 +34,17 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
 
     Raises `CannotStart`, and `StorageFailed` when the sessions cannot be opened.
     """
-    # Whatever is made from here on, by us or by a library (SQLite's files), is nobody else's.
-    os.umask(0o077)
     with activation.home_locked(settings.home, settings.predecessor_wait):
         config = ConfigFile(settings.home / "config.toml")
         settings = _limited(settings, config.refresh().daemon)
-        store = FileStore(settings.home)
+        store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
             with activation.address(settings.socket, settings.home) as listener:
-                uvloop.run(_serve(settings, store, config, listener, ready))
+                uvloop.run(_serve(settings, store, threads, config, listener, ready))
         finally:
             store.close()
+            threads.close()
     log.info("👋 port42d stopped")
 
 
@@ -60,11 +59,12 @@ def _limited(settings: Settings, said: DaemonConfig) -> Settings:
 async def _serve(
     settings: Settings,
     store: Store,
+    threads: Threads,
     config: ConfigFile,
     listener: socket.socket,
     ready: Callable[[], None],
 ) -> None:
-    threads, traffic = Threads(), Traffic()
+    traffic = Traffic()
     sessions = Sessions(store, threads)
     agents = Agents(store, threads, config, settings.home)
     turns = Turns(sessions, agents)
@@ -83,4 +83,3 @@ async def _serve(
     await stop.wait()
     log.info("🌙 stopping: no new work")
     await server.stop()
-    threads.close()

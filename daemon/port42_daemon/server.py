@@ -27,6 +27,7 @@ class Server:
         self._traffic = traffic
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
+        self._emptied: asyncio.Future[None] | None = None
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
@@ -48,6 +49,10 @@ class Server:
                 await asyncio.wait(late)
         for connection in list(self._connections):
             connection.close()
+        if self._connections:
+            # What was answered last is still on its way out; a peer that does not read is not waited for.
+            self._emptied = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._emptied], timeout=1)
 
     def _welcome(self) -> Connection:
         return Connection(self._settings, self._dispatcher, self._admit, self._forget)
@@ -71,6 +76,8 @@ class Server:
         if connection in self._connections:
             self._connections.discard(connection)
             self._traffic.connections -= 1
+            if self._emptied is not None and not self._connections and not self._emptied.done():
+                self._emptied.set_result(None)
 
 
 def peer_uid(peer: socket.socket) -> int:

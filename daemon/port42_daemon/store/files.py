@@ -73,13 +73,14 @@ class FileStore(Store):
             disk.own_folder(self._folder)
             disk.remove_leftovers(self._home)
             disk.remove_leftovers(self._folder)
-            self._index.open()
+            self._open_index()
             self._catching_up = threading.Thread(target=self._catch_up, name="catch-up")
             self._catching_up.start()
             self._open_mapping()
 
     def close(self) -> None:
         """Write what is not written yet."""
+        self._index.interrupt()
         if self._catching_up is not None:
             self._catching_up.join()
         self._index.close()
@@ -302,6 +303,13 @@ class FileStore(Store):
     def _forget(self, session_id: str) -> None:
         with self._known_lock:
             self._known.pop(session_id, None)
+
+    def _open_index(self) -> None:
+        try:
+            self._index.open()
+        except (sqlite3.Error, OSError) as error:
+            # Sessions are read and resumed without it; only questions across them fail, and say so.
+            log.warning("⚠ index.db cannot be used: %s", error)
 
     def _open_mapping(self) -> None:
         try:

@@ -61,17 +61,29 @@ class Index:
         self._lock = threading.RLock()
         self._pending: dict[str, list[Row]] = {}
         self._ready = threading.Event()
+        self._closing = False
         self._database: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open or make the file; one that is damaged or of another schema is made anew."""
+        """Open or make the file; one that is damaged or of another schema is made anew.
+
+        Raises sqlite3.Error and OSError where not even that can be had; questions then fail, too.
+        """
         try:
             self._database = self._connect()
             if self._database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
                 return
         except sqlite3.DatabaseError:
             pass
-        self._begin_anew()
+        try:
+            self._begin_anew()
+        except (sqlite3.Error, OSError):
+            self._database = None
+            raise
+
+    def interrupt(self) -> None:
+        """Make a `catch_up` under way end early: the next start goes on where it stopped."""
+        self._closing = True
 
     def close(self) -> None:
         """Write what waits, and let go of the file."""
@@ -112,6 +124,8 @@ class Index:
                 for session_id in gone:
                     self._delete(session_id)
             for start in range(0, len(changed), 256):
+                if self._closing:
+                    break
                 rows = [read(*one) for one in changed[start : start + 256]]
                 with self._lock, self._db:
                     for row in rows:
