@@ -176,14 +176,17 @@ def _fault(item: Any) -> str:
         return 'jsonrpc: expected "2.0"'
     if not isinstance(item.get("method"), str):
         return "method: expected text"
-    identity = item.get("id")
-    if isinstance(identity, bool) or not isinstance(identity, str | int | None):
-        return "id: expected text, a whole number or null"
-    if isinstance(identity, int) and not -(2**63) <= identity < 2**64:
-        return "id: expected a whole number of 64 bits"
+    if not _is_id(item.get("id")):
+        return "id: expected text, a whole number of 64 bits or null"
     if not isinstance(item.get("params", {}), dict | list):
         return "params: expected an object or an array"
     return ""
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, int):  # a bool is one, too
+        return not isinstance(value, bool) and -(2**63) <= value < 2**64
+    return value is None or isinstance(value, str)
 
 
 def _explain(response: dict[str, Any], call: _Call, item: Any) -> None:

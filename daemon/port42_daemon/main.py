@@ -56,7 +56,7 @@ def _limited(settings: Settings, said: DaemonConfig) -> Settings:
     )
 
 
-async def _serve(
+async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts meet
     settings: Settings,
     store: Store,
     threads: Threads,
