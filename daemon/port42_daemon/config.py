@@ -2,21 +2,106 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from port42_protocol.errors import ConfigRefused
-from port42_protocol.messages import AgentName
+from port42_protocol.messages import AgentName, Folder
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+BackendName = AgentName
+Argv = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+ContextChars = Annotated[int, Meta(ge=1000)]
+Permissions = Literal["deny", "ask", "read-only", "allow"]
 
 
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One ``[agents.NAME]``: `system` is the persona."""
+    """One ``[agents.NAME]``: persona, back end (by name), model and working folder."""
 
     system: str | None = None
+    backend: BackendName | None = None
+    model: Annotated[str, Meta(min_length=1)] | None = None
+    cwd: Folder | None = None
+
+
+class NoneBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="none"):
+    """Records only."""
+
+
+class CommandBackend(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="command"
+):
+    """Any program: the message on stdin, the reply on stdout.
+
+    `command` is an argv, no shell; ``{system}``, ``{model}``, ``{native_id}`` and ``{cwd}`` in it are
+    replaced, and an argument that only names something unset is left out with the flag before it.
+    With history ``native`` the tool keeps the conversation: `command` begins it, `resume` goes on.
+    `timeout` counts the seconds without any output.
+    """
+
+    command: Argv
+    resume: Argv | None = None
+    parser: Literal["text", "claude", "codex", "gemini"] = "text"
+    history: Literal["none", "replay", "native"] = "none"
+    env_pass: list[Variable] = []
+    timeout: Seconds = 600
+    context_chars: ContextChars = 400_000
+
+
+class AcpBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="acp"):
+    """An agent that speaks the Agent Client Protocol v1 over stdio, kept warm for `idle_ttl` seconds."""
+
+    command: Argv
+    permissions: Permissions = "ask"
+    env_pass: list[Variable] = []
+    idle_ttl: Seconds = 600
+    timeout: Seconds = 600
+    context_chars: ContextChars = 400_000
+
+
+class _Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What both kinds of model server take. At most one of the `api_key_` fields names the key.
+
+    `timeout` counts the seconds without a byte; `retries` are made before the first one only.
+    """
+
+    model: Annotated[str, Meta(min_length=1)]
+    api_key_env: Variable | None = None
+    api_key_file: str | None = None
+    api_key_keyring: str | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    timeout: Seconds = 120
+    retries: Annotated[int, Meta(ge=0, le=10)] = 3
+    context_chars: ContextChars = 400_000
+
+
+class OpenAIBackend(
+    _Http, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="openai", kw_only=True
+):
+    """Chat Completions of any compatible server."""
+
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.openai.com/v1"
+
+
+class AnthropicBackend(
+    _Http, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="anthropic", kw_only=True
+):
+    """Anthropic's Messages."""
+
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.anthropic.com"
+
+
+BackendConfig = NoneBackend | CommandBackend | AcpBackend | OpenAIBackend | AnthropicBackend
 
 
 class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,18 +115,80 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. An empty one is a good one."""
 
     agents: dict[AgentName, AgentConfig] = {}
+    backends: dict[BackendName, BackendConfig] = {}
     daemon: DaemonConfig = DaemonConfig()
 
 
 def parse(text: str) -> Config:
-    """The configuration in `text`. Raises `ConfigRefused` with the place and what was expected."""
+    """The configuration in `text`. Raises `ConfigRefused` with line, place and what was expected."""
     try:
-        return msgspec.convert(tomllib.loads(text), Config)
+        said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigRefused(f"not TOML: {error}") from None
+    # Table by table, because msgspec does not name the key of a dict it was in.
+    kinds: dict[str, Any] = {"agents": AgentConfig, "backends": BackendConfig}
+    tables = {
+        group: {
+            name: _convert(text, (group, name), entry, kind)
+            for name, entry in _convert(text, (group,), said.get(group, {}), dict[AgentName, Any]).items()
+        }
+        for group, kind in kinds.items()
+    }
+    config: Config = _convert(text, (), said | tables, Config)
+    _check(text, config)
+    return config
+
+
+def _check(text: str, config: Config) -> None:
+    """What no single field can say. Raises `ConfigRefused`."""
+    for name, agent in config.agents.items():
+        if agent.backend is not None and agent.backend not in config.backends:
+            there = ", ".join(config.backends) or "none"
+            what = f"there is no [backends.{agent.backend}] (there is {there})"
+            raise _refused(text, ("agents", name, "backend"), what)
+    for name, backend in config.backends.items():
+        if isinstance(backend, CommandBackend) and (backend.history == "native") != bool(backend.resume):
+            what = 'expected history = "native" and resume together'
+            raise _refused(text, ("backends", name, "history"), what)
+        if isinstance(backend, OpenAIBackend | AnthropicBackend):
+            keys = [backend.api_key_env, backend.api_key_file, backend.api_key_keyring]
+            if sum(key is not None for key in keys) > 1:
+                what = "expected one of api_key_env, api_key_file and api_key_keyring"
+                raise _refused(text, ("backends", name), what)
+
+
+def _convert(text: str, place: tuple[str, ...], value: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind, from_attributes=True)
     except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at ")
-        raise ConfigRefused(f"{place.strip('`').removeprefix('$.') or 'top'}: {what}") from None
+        what, _, inside = str(error).partition(" - at ")
+        if inside.startswith("`key`"):
+            raise _refused(text, place, "expected names of up to 64 letters, digits, '.', '_', '-'") from None
+        field = inside.strip("`$").strip(".").partition("[")[0]
+        unknown = re.search(r"unknown field `([^`]*)`", what)
+        deeper = tuple(field.split(".")) if field else (unknown[1],) if unknown else ()
+        raise _refused(text, place + deeper, what) from None
+
+
+def _refused(text: str, place: tuple[str, ...], what: str) -> ConfigRefused:
+    named = ".".join(place) or "the file"
+    line = _line_of(text, place)
+    return ConfigRefused(f"line {line}: {named}: {what}" if line else f"{named}: {what}")
+
+
+def _line_of(text: str, place: tuple[str, ...]) -> int | None:
+    """The first line with which the file has something at `place`: neither parser here keeps lines."""
+    lines = text.splitlines()
+    for number in range(1, len(lines) + 1):
+        try:
+            found: Any = tomllib.loads("\n".join(lines[:number]))
+        except tomllib.TOMLDecodeError:
+            continue
+        for key in place:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None:
+            return number
+    return None
 
 
 class ConfigFile:
@@ -69,22 +216,21 @@ class ConfigFile:
             self._seen = signature
         return self.current
 
-    def with_agent(self, name: str, system: str | None) -> bytes:
-        """The file's bytes with ``[agents.NAME]`` added. Raises `ConfigRefused` for a bad file."""
-        # Imported here: adding an agent is rare, and the daemon's memory is not.
+    def changed(self, change: Callable[[TOMLDocument], None]) -> bytes:
+        """The file's bytes after `change`, comments and order kept.
+
+        Raises `ConfigRefused` for a file that was bad before or would be after.
+        """
+        # Imported here: the file is rarely written, and the daemon's memory is always in use.
         import tomlkit
 
         text = self._read()
         parse(text)
         document = tomlkit.parse(text)
-        agents = document.setdefault("agents", tomlkit.table(is_super_table=True))
-        entry = tomlkit.table()
-        if system is not None:
-            entry["system"] = system
-        agents[name] = entry
-        added = tomlkit.dumps(document)
-        parse(added)
-        return added.encode()
+        change(document)
+        after = tomlkit.dumps(document)
+        parse(after)
+        return after.encode()
 
     def _read(self) -> str:
         try:
