@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any, get_type_hints
 
 import msgspec
@@ -19,6 +20,9 @@ def document() -> OpenRpc:
     """What `rpc.discover` answers. Source: the OpenRPC specification 1.3.2."""
     kinds = [kind for row in METHODS.values() for kind in (row.params, row.result)]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
+    for schema in schemas.values():
+        # Python 3.13 takes the indentation out of docstrings by itself, older ones leave it in.
+        schema["description"] = inspect.cleandoc(schema["description"])
     errors = {error.__name__: _error(error) for row in METHODS.values() for error in row.errors}
     errors |= {error.__name__: _error(error) for error in STANDARD}
     return OpenRpc(

@@ -1,0 +1,93 @@
+"""`port42`: which command is meant, and with which exit code it ends. Each is imported when typed.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | the daemon said no, or what was asked for is not there |
+| 2 | usage: what was typed cannot be understood or sent |
+| 69 | no daemon could be reached or started |
+| 130 | interrupted (Ctrl-C) |
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from port42_cli import output
+from port42_cli.autostart import Daemon
+from port42_cli.errors import CommandError
+from port42_protocol.version import __version__
+
+FAILED = 1
+INTERRUPTED = 130
+
+COMMANDS = {
+    "possess": "possess",
+    "sessions": "sessions",
+    "show": "show",
+    "agents": "agents",
+    "status": "status",
+    "daemon": "daemon",
+    "rpc": "rpc",
+    "socket-path": "socket_path",
+}
+"""Each command's module in `commands`, and the name in it."""
+
+
+class CommandsOnDemand(click.Group):
+    """A group that imports a command's module when it is typed, or when ``--help`` lists them all."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click asks so
+        """Every command, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click asks so
+        """The command of that name, None when there is none."""
+        if not (name := COMMANDS.get(cmd_name)):
+            return None
+        command = getattr(import_module(f"port42_cli.commands.{name}"), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - tells mypy what the table promises
+        return command
+
+
+@click.group(
+    cls=CommandsOnDemand,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Without a command: the agents, their last sessions, and what to type next.",
+)
+@click.option("--socket", metavar="PATH", help="Where the daemon listens; before PORT42_SOCKET.")
+@click.version_option(__version__, prog_name="port42", message="%(prog)s %(version)s")
+@click.pass_context
+def port42(ctx: click.Context, socket: str | None) -> None:
+    """Sessions of AI agents: each agent's own, kept by one daemon, gone on with at will."""
+    ctx.obj = Daemon(socket, os.environ)
+    if ctx.invoked_subcommand is None:
+        from port42_cli.commands.overview import overview
+
+        ctx.invoke(overview)
+
+
+def main() -> int:
+    """Run the command that was typed; the exit code is the process's."""
+    # What a terminal's encoding lacks is shown escaped: an answer must not end in a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return int(port42.main(prog_name="port42", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except CommandError as error:
+        output.failure(error)
+        return error.exit_code
+    except OSError as error:
+        output.banner(f"Error: cannot write the answer: {error.strerror or error}")
+        return FAILED

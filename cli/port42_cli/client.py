@@ -1,0 +1,250 @@
+"""A blocking client on a Unix socket: a request in, its result out, a restart of the daemon survived.
+
+`DaemonError` (it said no), `NoDaemon` (it could not be reached or went away) and `BadInput` (the
+request cannot be written as UTF-8) are the exceptions that leave a call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import jsonrpcclient
+
+from port42_cli.errors import BadInput, DaemonError, NoDaemon
+from port42_protocol.errors import FrameTooLarge, ShuttingDown
+from port42_protocol.framing import LineFramer
+
+R = TypeVar("R")
+
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Bytes of one answer: a page has 4 MiB, but its last message may be as long again, and escaped."""
+
+PATIENCE = 30.0
+"""Seconds an answer may take, but for a turn, which takes as long as its back end does."""
+
+ATTEMPTS = 4
+"""How often a request is put to a daemon that is just stopping before its error is believed."""
+
+TRACE_LIMIT = 500
+"""Characters of a line that ``PORT42_DEBUG=1`` shows; longer ones are cut in the middle."""
+
+READING = frozenset(
+    {
+        "find_session",
+        "get_last_session",
+        "get_session",
+        "list_agents",
+        "list_sessions",
+        "rpc.discover",
+        "status",
+    }
+)
+"""The methods that change nothing, so that asking them twice does no harm."""
+
+
+def dial(path: str) -> socket.socket:
+    """A connection to the daemon at `path`, which must run as our own user.
+
+    Raises OSError when nobody listens there, `NoDaemon` when somebody else does. The connection
+    has no time-out while connecting: with one, Linux refuses at once when the queue is full.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+        if (uid := _peer_uid(connection)) != os.getuid():
+            raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class Client:
+    """One connection, opened at the first call by `connect` and again after it was lost."""
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._connect = connect
+        self._socket: socket.socket | None = None
+        self._framer = LineFramer(ANSWER_LIMIT)
+        self._next_id = 1
+        self._traced = os.environ.get("PORT42_DEBUG", "0") not in {"", "0"}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; the next call dials again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def call(self, request: object, result: type[R]) -> R:
+        """The `result` dataclass that answers a `request` dataclass, as `protocol.methods` pairs them."""
+        # Imported here: a command that prints the daemon's JSON as it comes saves a third of its
+        # start-up by never building the dataclasses.
+        from msgspec import to_builtins
+
+        from port42_protocol.methods import METHODS
+
+        method = next(row.name for row in METHODS.values() if row.params is type(request))
+        params = {name: value for name, value in to_builtins(request).items() if value is not None}
+        return decode(result, self.ask(method, params))
+
+    def ask(self, method: str, params: dict[str, Any] | list[Any] | None = None) -> Any:
+        """The plain result of `method`: what `call` decodes and ``--json`` prints."""
+        # A request that may have been carried out is never sent again, unless that does no harm.
+        harmless = method in READING or (isinstance(params, dict) and "idempotency_key" in params)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._exchange(method, params)
+            except DaemonError as error:
+                if error.code != ShuttingDown.code or attempt == ATTEMPTS:
+                    raise
+                self._await_its_end()
+            except _WentAwayError:
+                if not harmless:
+                    raise NoDaemon(
+                        f"the daemon went away before it answered; {method} may have been"
+                        " carried out, so it was not sent again"
+                    ) from None
+                if attempt == ATTEMPTS:
+                    break
+        raise NoDaemon("the daemon went away before it answered")
+
+    def _exchange(self, method: str, params: dict[str, Any] | list[Any] | None) -> Any:
+        number, self._next_id = self._next_id, self._next_id + 1
+        # jsonrpcclient takes the array form of params as a tuple.
+        given = tuple(params) if isinstance(params, list) else params
+        line = _encode(jsonrpcclient.request(method, given, id=number))
+        try:
+            self._send(line, patience=None if method == "possess" else PATIENCE)
+            answer = self._answer_to(number)
+        except TimeoutError:
+            self.close()
+            raise NoDaemon(f"the daemon took {method} and did not answer within {PATIENCE:.0f} s") from None
+        except BaseException:
+            # Half an exchange (Ctrl-C, say) must not leave its answer to be read by the next one.
+            self.close()
+            raise
+        if isinstance(answer, jsonrpcclient.Ok):
+            return answer.result
+        raise DaemonError(answer.code, answer.message, answer.data)
+
+    def _send(self, line: bytes, patience: float | None) -> None:
+        if self._socket is None:
+            self._socket = self._connect()
+            self._framer = LineFramer(ANSWER_LIMIT)
+        self._socket.settimeout(patience)
+        self._trace("→", line)
+        # Where it hangs up on us, perhaps over the length of this very line, its answer says why.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(line + b"\n")
+
+    def _answer_to(self, number: int) -> jsonrpcclient.Ok | jsonrpcclient.Error:
+        """The parsed answer to request `number`, or the error that stands for a line not understood."""
+        while True:
+            line = self._next_line()
+            self._trace("←", line)
+            try:
+                message = json.loads(line)
+                # jsonrpcclient.parse raises KeyError on a notification: they have no id.
+                if "id" not in message:
+                    continue
+                answer = jsonrpcclient.parse(message)
+                if not isinstance(answer, jsonrpcclient.Ok | jsonrpcclient.Error):
+                    continue
+                if answer.id == number or (answer.id is None and "error" in message):
+                    return answer
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise NoDaemon("what answered does not speak JSON-RPC 2.0") from None
+
+    def _next_line(self) -> bytes:
+        try:
+            while (line := self._framer.next_line()) is None:
+                if not (data := self._receive()):
+                    raise _WentAwayError
+                self._framer.feed(data)
+        except FrameTooLarge:
+            raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
+        return line
+
+    def _receive(self) -> bytes:
+        if self._socket is None:
+            return b""
+        try:
+            return self._socket.recv(256 * 1024)
+        except ConnectionResetError:
+            return b""
+
+    def _await_its_end(self) -> None:
+        """A daemon that stops closes its connections last: wait for that, then dial the next one."""
+        if self._socket is not None:
+            self._socket.settimeout(PATIENCE)
+            try:
+                while self._receive():
+                    pass
+            except TimeoutError:
+                raise NoDaemon(f"the daemon is still stopping after {PATIENCE:.0f} s") from None
+            finally:
+                self.close()
+
+    def _trace(self, direction: str, line: bytes) -> None:
+        if not self._traced:
+            return
+        from port42_cli.plain import visible
+
+        text = line.decode(errors="replace")
+        if len(text) > TRACE_LIMIT:
+            half = TRACE_LIMIT // 2
+            text = f"{text[:half]} … {text[-half:]} ({len(line):,} bytes)"
+        print(direction, visible(text), file=sys.stderr, flush=True)
+
+
+def decode(result: type[R], answer: Any) -> R:
+    """What `ask` gave as a `result` dataclass. Raises `NoDaemon` when another version answered."""
+    from msgspec import ValidationError
+
+    from port42_protocol.codec import decode_result
+
+    try:
+        return decode_result(result, answer)
+    except ValidationError as error:
+        raise NoDaemon(
+            f"the daemon's {result.__name__} is not what this version of port42 expects ({error});"
+            " `port42 daemon restart` starts this version's daemon"
+        ) from None
+
+
+class _WentAwayError(Exception):
+    """The connection was closed and nothing had been answered."""
+
+
+def _encode(request: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        # Bytes that are not UTF-8 reach us from the command line as lone surrogates.
+        raise BadInput("what was given is not UTF-8 text") from None
+    except ValueError:
+        raise BadInput("NaN and Infinity are not JSON numbers") from None
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    """The uid the kernel noted for the other side."""
+    if sys.platform == "linux":
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    else:
+        # macOS, sys/un.h: SOL_LOCAL is 0, LOCAL_PEERCRED 1; struct xucred has 76 bytes.
+        credentials = connection.getsockopt(0, 1, 76)
+    # The second 32-bit number is the uid in Linux's ucred (pid, uid, gid) and macOS's xucred
+    # (version, uid, …).
+    return int.from_bytes(credentials[4:8], sys.byteorder)

@@ -1,0 +1,131 @@
+"""`port42 daemon …`: the daemon run, started, stopped and listened to by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+
+from port42_cli import output
+from port42_cli.autostart import Daemon
+from port42_cli.client import Client
+from port42_cli.errors import NoDaemon, Refused
+from port42_protocol import paths
+
+STOP_TIMEOUT = 30.0
+"""Seconds a daemon may take to end its turns and leave."""
+
+
+@click.group()
+def daemon() -> None:
+    """Run, start, stop and listen to the daemon. Other commands start it by themselves."""
+
+
+@daemon.command()
+@click.pass_obj
+def run(found: Daemon) -> None:
+    """Run the daemon in the foreground until Ctrl-C; it logs to stderr."""
+    argv = found.command()
+    os.execv(argv[0], argv)  # noqa: S606 - a daemon needs no shell around it
+
+
+@daemon.command()
+@click.pass_obj
+def start(found: Daemon) -> None:
+    """Start the daemon in the background; when it runs already, say so."""
+    _start(found)
+
+
+@daemon.command()
+@click.pass_obj
+def stop(found: Daemon) -> None:
+    """Stop the daemon and wait until it is gone."""
+    if not _stop(found):
+        output.banner("port42d is not running")
+
+
+@daemon.command()
+@click.pass_obj
+def restart(found: Daemon) -> None:
+    """Stop the daemon, if there is one, and start it."""
+    _stop(found)
+    _start(found)
+
+
+@daemon.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many.")
+@click.pass_obj
+def logs(found: Daemon, follow: bool, lines: int) -> None:
+    """Print the end of the log of the daemon in the background."""
+    from port42_cli.log_file import following, last_lines
+
+    path = paths.log_file(found.home)
+    try:
+        with path.open("rb") as log:
+            end = last_lines(log, lines)
+            output.raw_lines(chain(end, following(log, path)) if follow else end)
+    except FileNotFoundError:
+        raise Refused(f"no log at {path}: only a daemon in the background writes one") from None
+
+
+def _start(found: Daemon) -> None:
+    if running := _status(found):
+        output.banner(f"port42d is running already (pid {running['pid']})")
+        return
+    with Client(found.start) as client:
+        output.banner(f"port42d started (pid {client.ask('status')['pid']})")
+
+
+def _status(found: Daemon) -> dict[str, Any] | None:
+    """What the daemon says of itself, None when there is none."""
+    connection = found.find()
+    if connection is None:
+        return None
+    connection.close()
+    with Client(found.existing) as client:
+        status: dict[str, Any] = client.ask("status")
+    return status
+
+
+def _stop(found: Daemon) -> bool:
+    """Stop the daemon and wait for its end. False when there was none."""
+    try:
+        running = _status(found)
+    except NoDaemon:
+        if found.find() is None:
+            return True  # it was stopping already
+        raise
+    if running is None:
+        return False
+    pid = running["pid"]
+    with suppress(ProcessLookupError):  # it may go by itself meanwhile
+        os.kill(pid, signal.SIGTERM)
+    if not _ended(paths.lock_file(Path(running["home"]))):
+        raise Refused(f"port42d (pid {pid}) was told to stop and is still there")
+    output.banner(f"port42d stopped (pid {pid})")
+    return True
+
+
+def _ended(lock: Path) -> bool:
+    """Wait for the lock that a daemon holds for its whole life. False after `STOP_TIMEOUT`."""
+    import fcntl
+    import threading
+
+    try:
+        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    # flock has no time-out; a thread that is left waiting goes with this process.
+    waiting = threading.Thread(target=fcntl.flock, args=(held, fcntl.LOCK_SH), daemon=True)
+    waiting.start()
+    waiting.join(STOP_TIMEOUT)
+    if waiting.is_alive():
+        return False
+    os.close(held)
+    return True

@@ -1,0 +1,75 @@
+"""`port42 rpc METHOD …`: any method of the daemon, for scripts and for trying things out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from port42_cli import output
+from port42_cli.autostart import Daemon
+from port42_cli.client import Client
+from port42_cli.errors import DaemonError
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("method")
+@click.argument("params", nargs=-1, metavar="[JSON | KEY=VALUE …]")
+@click.pass_context
+def rpc(ctx: click.Context, method: str, params: tuple[str, ...]) -> None:
+    """Call METHOD and print its result as JSON; `port42 rpc rpc.discover` describes them all.
+
+    PARAMS is one JSON object or array, or KEY=VALUE pairs: a value that a text parameter takes is
+    sent as it is, any other is read as JSON. An error is printed as JSON on stderr, exit code 1.
+    """
+    given = _params(method, params)
+    daemon: Daemon = ctx.obj
+    with Client(daemon.connect) as client:
+        try:
+            output.as_json(client.ask(method, given))
+        except DaemonError as error:
+            shown = {"code": error.code, "message": error.message, "data": error.data}
+            output.as_json(shown, to=sys.stderr)
+            ctx.exit(error.exit_code)
+
+
+def _params(method: str, words: tuple[str, ...]) -> dict[str, Any] | list[Any] | None:
+    if not words:
+        return None
+    if len(words) == 1 and words[0].lstrip().startswith(("{", "[")):
+        try:
+            whole: dict[str, Any] | list[Any] = json.loads(words[0])
+        except (ValueError, RecursionError) as error:
+            raise click.UsageError(f"PARAMS: expected JSON: {error}") from None
+        return whole
+    named: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise click.UsageError(
+                f"PARAMS: expected one JSON object or array, or KEY=VALUE pairs, got {word!r}"
+            )
+        if key in named:
+            raise click.UsageError(f"PARAMS: {key} is given twice")
+        named[key] = _value(method, key, value)
+    return named
+
+
+def _value(method: str, key: str, text: str) -> Any:
+    """`text` where the parameter takes it as text; else what it is as JSON; else text again."""
+    from typing import get_type_hints
+
+    import msgspec
+
+    from port42_protocol.methods import METHODS
+
+    hints = get_type_hints(METHODS[method].params, include_extras=True) if method in METHODS else {}
+    if key in hints:
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(text, hints[key])
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return text

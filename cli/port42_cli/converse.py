@@ -1,0 +1,171 @@
+"""A conversation at a terminal: lines in, turns through the daemon, until Ctrl-D."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from port42_cli import output, plain, render
+from port42_cli.autostart import Daemon
+from port42_cli.client import Client
+from port42_cli.errors import CommandError, DaemonError, Refused
+from port42_cli.speaking import mark_used, resume, say
+from port42_protocol import messages as m
+from port42_protocol.codec import decode_params
+from port42_protocol.errors import InvalidParams, RpcError, UnknownAgent
+
+HELP = """\
+/sessions      this agent's sessions
+/switch REF    go on in another one: last, an id, a prefix of 4 or more characters, a title
+/end           mark this session as ended, and leave
+/help          this
+Enter sends. Esc Enter, or \\ at the end of a line, begins another line.
+Ctrl-C clears what is typed, Ctrl-D leaves. //… sends a message that begins with a slash."""
+
+# A path (/etc/hosts) is no command, and neither is anything after a space.
+_COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
+
+
+def converse(client: Client, asked: str, session: m.Summary | None, daemon: Daemon) -> None:
+    """Talk to the agent that was `asked` for, in `session` or in one the first message begins."""
+    agent = _known(client, asked)
+    conversation = Conversation(client, agent.agent, session)
+    prompt: PromptSession[str] = PromptSession(
+        history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
+    )
+    render.show(render.boot_banner(agent, session), to_stderr=True)
+    output.notice("/help for help, Ctrl-D to leave")
+    while conversation.going_on:
+        try:
+            conversation.take(prompt.prompt(f"@{agent.agent} › ", prompt_continuation="  "))
+        except CommandError as error:
+            output.failure(error)
+        except KeyboardInterrupt:
+            output.notice("Interrupted; what was sent may have been recorded.")
+        except EOFError:
+            break
+    if conversation.session_id:
+        onward = f"possess @{agent.agent} --session {conversation.session_id}"
+        output.notice(f"To go on: {daemon.typed()} {onward}")
+
+
+class Conversation:
+    """What lines do. `session_id` is None until a session begins, `going_on` False once one ends it.
+
+    `CommandError` leaves `take` when a line could not be carried out; the conversation goes on.
+    """
+
+    def __init__(self, client: Client, agent: str, session: m.Summary | None) -> None:
+        self.session_id = session.session_id if session else None
+        self.going_on = True
+        self._client = client
+        self._agent = agent
+        self._explained = False
+
+    def take(self, typed: str) -> None:
+        """Carry out one entry: a command, a message, or nothing."""
+        if not typed.strip():
+            return
+        if typed.startswith("//"):
+            self._say(typed[1:])
+        elif command := _COMMAND.fullmatch(typed.strip()):
+            self._command(command[1], (command[2] or "").strip())
+        else:
+            self._say(typed)
+
+    def _command(self, name: str, rest: str) -> None:
+        if name == "switch" and rest:
+            self.session_id = mark_used(self._client, resume(self._client, self._agent, rest)).session_id
+        elif name == "switch":
+            raise Refused("/switch: expected a session: last, an id, a prefix or a title")
+        elif name == "sessions":
+            page = self._client.call(m.ListSessions(agent=self._agent), m.SessionPage)
+            render.show(render.sessions(page.sessions, output.now()))
+        elif name == "end":
+            self._end()
+        elif name == "help":
+            output.banner(*HELP.splitlines())
+        else:
+            raise Refused(f"no command /{name}: /help lists them, //{name} sends it as a message")
+
+    def _say(self, message: str) -> None:
+        said = say(self._client, self._agent, message, self.session_id)
+        if self.session_id is None:
+            self.session_id = said.session_id
+            output.banner(f"Session: {said.session_id}")
+        now = self._client.call(m.FindSession(said.session_id), m.Summary)
+        # Why nothing answers is worth saying once.
+        output.notice(plain.recorded(now, briefly=self._explained))
+        self._explained = True
+
+    def _end(self) -> None:
+        if self.session_id is None:
+            raise Refused("/end: no session has begun; Ctrl-D leaves")
+        self._client.call(m.EndSession(self.session_id, self._agent), m.Summary)
+        output.banner(f"Ended {self.session_id}; a new message makes it active again.")
+        self.going_on = False
+
+
+def _known(client: Client, asked: str) -> m.Agent:
+    """The agent that was asked for: a misspelt name is told before anything is typed to it."""
+    known = client.call(m.ListAgents(), m.AgentList).agents
+    name = asked.removeprefix("@")
+    for agent in known:
+        if agent.agent == name:
+            return agent
+    error = _unknown(asked, [agent.agent for agent in known])
+    raise DaemonError(error.code, error.message, error.data)
+
+
+def _unknown(asked: str, known: list[str]) -> RpcError:
+    """What the daemon would answer to a message for that agent."""
+    try:
+        name = decode_params(m.GetLastSession, {"agent": asked}).agent
+    except InvalidParams as error:
+        return error
+    return UnknownAgent(name, difflib.get_close_matches(name, known))
+
+
+def _history(home: Path) -> Path:
+    """What was typed before; for nobody else's eyes, like the sessions."""
+    path = home / "history"
+    try:
+        history = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}") from None
+    os.fchmod(history, 0o600)
+    os.close(history)
+    return path
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+    # While the history is searched, Enter belongs to the search.
+    typing = has_focus(DEFAULT_BUFFER)
+
+    @keys.add("enter", filter=typing)
+    def _send(event: KeyPressEvent) -> None:
+        typed = event.current_buffer
+        if typed.document.is_cursor_at_the_end and typed.text.endswith("\\"):
+            typed.delete_before_cursor()
+            typed.insert_text("\n")
+        else:
+            typed.validate_and_handle()
+
+    @keys.add("escape", "enter", filter=typing)
+    def _begin_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c", filter=typing)
+    def _clear(event: KeyPressEvent) -> None:
+        event.current_buffer.reset()
+
+    return keys

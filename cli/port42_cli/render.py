@@ -1,0 +1,172 @@
+"""What a terminal is shown: the daemon's answers as rich renderables, and `show`, which prints them.
+
+The one module that imports rich, and itself imported only when there is a terminal. Every text that
+somebody else wrote goes through `visible` or `one_line`, and into `Text`, so that neither control
+characters nor rich's own markup in it mean anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from port42_cli.plain import age, count, one_line, visible
+from port42_protocol import messages as m
+
+_ROLES = {"user": "bold cyan", "assistant": "bold green", "error": "bold red"}
+
+
+def show(renderable: RenderableType, *, to_stderr: bool = False) -> None:
+    """Print, coloured and wrapped as the terminal takes it (``NO_COLOR`` is kept by rich)."""
+    Console(stderr=to_stderr, highlight=False).print(renderable)
+
+
+def sessions(listed: Sequence[m.ListedSession], now: datetime) -> RenderableType:
+    """A row for each session, the short id first: it is what gets typed again."""
+    table = _table("ID", "AGENT", "TITLE", "MESSAGES", "LAST USED")
+    for one in listed:
+        title = _title(one)
+        if one.state == "ended":
+            title.append(" (ended)", style="dim")
+        table.add_row(
+            Text(one.short_id, style="bold"),
+            Text(f"@{one.agent}", style="cyan"),
+            title,
+            Text(f"{one.message_count:,}"),
+            Text(age(one.last_activity, now), style="dim"),
+        )
+    return table
+
+
+def agents(known: Sequence[m.Agent]) -> RenderableType:
+    """A row for each agent: what answers for it, its sessions, its persona in a line."""
+    table = _table("AGENT", "BACK END", "SESSIONS", "LAST SESSION", "PERSONA")
+    for one in known:
+        table.add_row(
+            Text(f"@{one.agent}", style="cyan"),
+            Text(one.backend, style="dim" if one.backend == "none" else "green"),
+            Text(f"{one.session_count:,}"),
+            Text(one.last_session or "–"),
+            Text(one_line(one.system or ""), style="dim", no_wrap=True, overflow="ellipsis"),
+        )
+    return table
+
+
+def status(daemon: m.DaemonStatus) -> RenderableType:
+    """The daemon in a few rows."""
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "port42d": f"{daemon.version}, pid {daemon.pid}, up {_duration(daemon.uptime_seconds)}",
+        "socket": daemon.socket,
+        "home": daemon.home,
+        "sessions": f"{daemon.sessions:,}",
+        "serving": f"{count(daemon.connections, 'connection')}, {count(daemon.requests, 'request')}",
+    }
+    for name, value in rows.items():
+        table.add_row(Text(name, style="dim"), Text(one_line(value), overflow="fold"))
+    if daemon.config_error:
+        table.add_row(Text("config", style="red"), Text(one_line(daemon.config_error)))
+    return table
+
+
+def overview(last: Sequence[m.ListedSession], fresh: Sequence[str], now: datetime) -> RenderableType:
+    """Where each agent was left, who has not been spoken to, and what to type next."""
+    parts: list[RenderableType] = []
+    if last:
+        table = _table("AGENT", "LAST SESSION", "TITLE", "MESSAGES", "LAST USED")
+        for one in last:
+            table.add_row(
+                Text(f"@{one.agent}", style="cyan"),
+                Text(one.session_id, style="bold"),
+                _title(one),
+                Text(f"{one.message_count:,}"),
+                Text(age(one.last_activity, now), style="dim"),
+            )
+        parts += [table, Text()]
+    if fresh:
+        names = " ".join(f"@{name}" for name in fresh)
+        parts += [Text.assemble(("Not spoken to yet: ", "dim"), (names, "cyan")), Text()]
+    someone = last[0].agent if last else fresh[0] if fresh else "ai-engineer"
+    next_steps = {f'port42 possess @{someone} "…"': "say something in a new session"}
+    if last:
+        next_steps[f"port42 possess @{someone} -c"] = "go on where you were"
+    next_steps["port42 sessions"] = "everything there is"
+    next_steps["port42 --help"] = "the other commands"
+    steps = Table.grid(padding=(0, 2))
+    for typed, meaning in next_steps.items():
+        steps.add_row(Text(f"  {typed}", style="bold"), Text(meaning, style="dim"))
+    return Group(*parts, steps)
+
+
+def heading(session: m.Summary, now: datetime) -> RenderableType:
+    """What stands over a transcript."""
+    facts = (
+        f"@{session.agent}",
+        count(session.message_count, "message"),
+        session.state,
+        f"last used {age(session.last_activity, now)}",
+    )
+    return Group(
+        Text.assemble((session.session_id, "bold"), "  ", _title(session)),
+        Text(" · ".join(facts), style="dim"),
+        Text(),
+    )
+
+
+def messages(page: Sequence[m.Message]) -> RenderableType:
+    """A page of a transcript."""
+    return Group(*(_message(one) for one in page))
+
+
+def boot_banner(agent: m.Agent, session: m.Summary | None) -> RenderableType:
+    """What opens a conversation: whom one talks to, where, and what truly answers."""
+    grid = Table.grid(padding=(0, 2))
+    if session is None:
+        where = Text("a new one, with your first message", style="dim")
+    else:
+        messages = count(session.message_count, "message")
+        where = Text.assemble((session.session_id, "bold"), f"  {messages}  ", _title(session))
+    answers = {"none": ("none: messages are recorded, nothing answers", "yellow")}
+    grid.add_row(Text("agent", style="dim"), Text(f"@{agent.agent}", style="cyan"))
+    grid.add_row(Text("session", style="dim"), where)
+    grid.add_row(Text("back end", style="dim"), Text(*answers.get(agent.backend, (agent.backend, "green"))))
+    return Panel(grid, title="port42", title_align="left", border_style="dim", expand=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        # What gets typed again must never be cut; titles and personas may.
+        whole = name not in {"TITLE", "PERSONA"}
+        table.add_column(name, no_wrap=whole, justify="right" if name in {"MESSAGES", "SESSIONS"} else "left")
+    return table
+
+
+def _title(session: m.Summary) -> Text:
+    if session.title:
+        return Text(one_line(session.title))
+    return Text("(untitled)", style="dim")
+
+
+def _message(one: m.Message) -> RenderableType:
+    when = Text(f"  {one.seq} · {one.timestamp[:16].replace('T', ' ')}", style="dim")
+    if one.role == "event":
+        return Text.assemble((f"{one.event}", "italic dim"), when)
+    said = one.content if isinstance(one.content, str) else ""
+    head = Text.assemble((one.role, _ROLES.get(one.role, "bold")), when)
+    return Group(head, Padding(Text(visible(said)), (0, 0, 1, 2)))
+
+
+def _duration(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
