@@ -104,6 +104,10 @@ def _expectation(hint: Any) -> str:
     plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number"}
     if (origin := getattr(hint, "__origin__", hint)) in plain:
         return str(plain[origin])
+    if origin is list:
+        return f"a list, each {_expectation(get_args(hint)[0])}"
+    if dataclasses.is_dataclass(hint):
+        return "an object with " + ", ".join(one.name for one in dataclasses.fields(hint))
     options = [part for part in get_args(hint) if part is not type(None)]
     if all(isinstance(option, str) for option in options):
         return "one of " + ", ".join(options)

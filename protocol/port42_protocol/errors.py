@@ -4,8 +4,8 @@
     ├── ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError   (JSON-RPC 2.0, 5.1)
     ├── Overloaded, ShuttingDown                                                   (retryable)
     ├── FrameTooLarge, BatchTooLarge
-    └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, UnknownAgent,
-        StorageFailed, SessionExists, SessionDamaged, ConfigRefused                (Port42's own)
+    └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent,
+        BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused   (Port42's own)
 
 The words are for the person at the terminal; programs read `code` and `data.kind`. Neither ever
 holds a traceback, an address or a path that the caller did not give.
@@ -146,6 +146,20 @@ class WrongAgent(RpcError):
         )
 
 
+class SessionBusy(RpcError):
+    """Another turn of the session is under way, and the caller would not wait."""
+
+    code, kind, retryable = 1005, "session_busy", True
+
+    def __init__(self, session_id: str, waiting: int) -> None:
+        also = f" and {waiting} waiting" if waiting else ""
+        super().__init__(
+            f"session {session_id} is busy: a turn is under way{also}",
+            session_id=session_id,
+            waiting=waiting,
+        )
+
+
 class UnknownAgent(RpcError):
     """Nobody of that name; `suggestions` holds the nearest names."""
 
@@ -159,6 +173,20 @@ class UnknownAgent(RpcError):
             agent=agent,
             suggestions=list(suggestions),
         )
+
+
+class BackendFailed(RpcError):
+    """What should have answered did not. The question is recorded (`seq`), and the failure after it.
+
+    `data.kind` is the failure's: missing, needs_auth, network, rate_limit, refused, crashed, timeout.
+    """
+
+    code, kind = 1007, "backend_failed"
+
+    def __init__(self, failure: str, message: str, session_id: str, seq: int) -> None:
+        super().__init__(message, session_id=session_id, seq=seq)
+        self.data["kind"] = failure
+        self.data["retryable"] = failure in {"network", "rate_limit", "timeout", "crashed"}
 
 
 class StorageFailed(RpcError):

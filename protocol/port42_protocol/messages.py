@@ -69,6 +69,18 @@ Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="a whole number from 0
 SessionLimit = Annotated[int, Meta(ge=1, le=500, description="a whole number from 1 to 500")]
 MessageLimit = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
 Cursor = Annotated[str, Meta(min_length=1, max_length=200, description="a next_cursor from an earlier page")]
+Target = Annotated[
+    str,
+    Meta(min_length=1, max_length=4096, description="an absolute path, a session's id, a URL, or a name"),
+]
+Text = Annotated[str, Meta(max_length=262_144, description="text of at most 262144 characters")]
+BackendName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END,
+        description="a back end's name: a letter or digit, then up to 63 letters, digits, '.', '_', '-'",
+    ),
+]
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event"]
 State = Literal["active", "ended"]
@@ -117,15 +129,82 @@ class AppendMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """Something to read beside a message.
+
+    ``file``: `target` is an absolute path; ``session``: an id, its transcript; ``url``: what it answers to
+    a GET; ``text``: `content` is it, and `target` what to call it (``stdin``).
+    """
+
+    type: Literal["file", "session", "url", "text"]
+    target: Target
+    content: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Possess:
-    """Say `message` to `agent`, in `session_id` or, without one, in a new session."""
+    """Say `message` to `agent`, in `session_id` or, without one, in a new session.
+
+    With `stream` this connection hears `session_event` until the result. `if_busy` says what to do while
+    another turn of the session is under way. Without `detach` the turn ends when the connection does.
+    """
 
     agent: AgentName
     message: Prompt
     session_id: SessionId | None = None
     client: ClientName = "rpc"
     cwd: Folder | None = None
+    references: list[Reference] | None = None
+    stream: bool = False
+    if_busy: Literal["wait", "error"] = "wait"
+    detach: bool = False
     idempotency_key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTurn:
+    """Ask the session's last question again, when its turn failed."""
+
+    agent: AgentName
+    session_id: SessionId
+    stream: bool = False
+    detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTurn:
+    """Stop the turn under way; what was answered so far is kept."""
+
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPermission:
+    """Choose one of the options of a ``permission`` event; without one, refuse."""
+
+    session_id: SessionId
+    permission_id: Annotated[str, Meta(min_length=1, max_length=64, description="a permission's id")]
+    option_id: Annotated[str, Meta(max_length=200, description="an option's id")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Hear `session_event` for a session, an agent's sessions, or all.
+
+    With `since_seq` (and a session) its records after that come first, and none is missed in between.
+    """
+
+    agent: AgentName | None = None
+    session_id: SessionId | None = None
+    since_seq: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Hear no more of what `subscribe` with the same params asked for."""
+
+    agent: AgentName | None = None
+    session_id: SessionId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +259,34 @@ class AddAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class GetAgent:
+    """One agent; its back end is looked at now."""
+
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectAgent:
+    """Let `backend` answer for `agent`: one of config.toml's, or a known one, which is written there."""
+
+    agent: AgentName
+    backend: BackendName
+    model: Annotated[str, Meta(min_length=1, max_length=200, description="a model's name")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAgent:
+    """Take `agent` out of config.toml. Its sessions stay."""
+
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadConfig:
+    """Read config.toml again now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the daemon is and has."""
 
@@ -193,14 +300,43 @@ class Discover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """What answered, recorded with the reply.
+
+    `persona` is the first 12 hex digits of the SHA-256 of the persona. `first_ms` is the time from the
+    question being on the disk to the first text, `total_ms` to the end. `left_out` counts earlier messages
+    that did not fit the model's budget.
+    """
+
+    backend: str
+    model: str | None = None
+    persona: str | None = None
+    native_id: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_ms: int | None = None
+    total_ms: int = 0
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One line of a session: a message, or an event (`role` ``event``). Empty fields are left out."""
+    """One line of a session: a message, or an event (`role` ``event``). Empty fields are left out.
+
+    A reply (``assistant``) has its `status` and its `turn`; a failed turn (``error``) has the `kind` of the
+    failure and the seq of its `question`, both of which later turns do not see.
+    """
 
     seq: int
     role: RecordRole
     content: str | UnsetType = UNSET
     event: str | UnsetType = UNSET
     timestamp: str
+    status: Literal["complete", "interrupted"] | UnsetType = UNSET
+    kind: str | UnsetType = UNSET
+    question: int | UnsetType = UNSET
+    references: tuple[Reference, ...] | UnsetType = UNSET
+    turn: TurnRecord | UnsetType = UNSET
     key: str | UnsetType = UNSET
 
 
@@ -254,34 +390,132 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Possessed:
-    """How a turn went. ``recorded``: the message is on the disk and no back end answers."""
+    """How a turn went: `seq` is the question's, `reply_seq` the reply's. All of it is on the disk.
+
+    ``recorded``: no back end answers for the agent. ``interrupted``: `reply` is what there was until then.
+    """
 
     session_id: str
     seq: int
-    status: Literal["recorded"]
+    status: Literal["recorded", "answered", "interrupted"]
+    reply: str | None = None
+    reply_seq: int | None = None
+    turn: TurnRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Whether a turn was under way."""
+
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Whether the permission was still being asked for."""
+
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """How many subscriptions this connection has now."""
+
+    subscriptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionOption:
+    """One answer to a request for permission; `kind` as in ACP (allow_once, reject_once …)."""
+
+    id: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent:
+    """The params of a `session_event` notification. Only the fields of its `kind` are there.
+
+    ``message``: a record that is on the disk. ``waiting``: `position` turns are before this one.
+    ``started``: a back end took the turn. ``text``, ``thought``: a piece. ``tool``: a call and its `state`.
+    ``usage``: tokens so far. ``notice``: something to know. ``permission``: asks for `answer_permission`.
+    ``ended``: the turn is over, its record was sent before. ``overflow``: this subscription was dropped
+    because its reader is too slow.
+    """
+
+    kind: Literal[
+        "message",
+        "waiting",
+        "started",
+        "text",
+        "thought",
+        "tool",
+        "usage",
+        "notice",
+        "permission",
+        "ended",
+        "overflow",
+    ]
+    session_id: str
+    agent: str
+    message: Message | UnsetType = UNSET
+    position: int | UnsetType = UNSET
+    backend: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    tool_id: str | UnsetType = UNSET
+    state: Literal["running", "done", "failed"] | UnsetType = UNSET
+    input_tokens: int | UnsetType = UNSET
+    output_tokens: int | UnsetType = UNSET
+    permission_id: str | UnsetType = UNSET
+    options: tuple[PermissionOption, ...] | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
     """One agent: where it is known from, what answers for it, and its sessions.
 
-    `backend` ``none`` records and never answers.
+    `backend` is a name from config.toml, or ``none``, which records and never answers; `health` is one of
+    ``ready``, ``missing``, ``needs_auth``, ``unreachable`` and ``none``, and `detail` says why or by what.
     """
 
     agent: str
     source: Literal["built-in", "config", "sessions"]
     system: str | None
-    backend: Literal["none"]
+    backend: str
+    model: str | None
+    health: Literal["ready", "missing", "needs_auth", "unreachable", "none"]
+    detail: str
     session_count: int
     last_session: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AgentList:
-    """`config_error` says why ``config.toml`` is not in force as it stands, if so."""
+    """`available` names back ends that could be connected: found on this machine, never used by themselves.
+
+    `config_error` says why ``config.toml`` is not in force as it stands, if so.
+    """
 
     agents: tuple[Agent, ...]
+    available: tuple[str, ...]
     config_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The agent that config.toml no longer has."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What is in force now: how many agents and back ends config.toml has."""
+
+    agents: int
+    backends: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +531,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """The daemon itself; `uptime_seconds` since it was ready, `requests` under way now."""
+    """The daemon itself; `uptime_seconds` since it was ready, `requests` and `turns` under way now."""
 
     version: str
     protocol_version: int
@@ -308,6 +542,7 @@ class DaemonStatus:
     sessions: int
     connections: int
     requests: int
+    turns: int
     limits: Limits
     config_error: str | None
 

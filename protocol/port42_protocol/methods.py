@@ -28,6 +28,8 @@ class Method:
 
 _OWNED = (e.SessionNotFound, e.WrongAgent, e.SessionDamaged, e.StorageFailed)
 
+_TURN = (e.SessionBusy, e.BackendFailed, *_OWNED)
+
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
@@ -35,14 +37,26 @@ METHODS: dict[str, Method] = {
         Method("update_last_session", m.UpdateLastSession, m.Summary, _OWNED),
         Method("create_session", m.CreateSession, m.Summary, (e.SessionExists, e.StorageFailed)),
         Method("append_message", m.AppendMessage, m.Appended, _OWNED),
-        Method("possess", m.Possess, m.Possessed, (e.UnknownAgent, *_OWNED)),
+        Method("possess", m.Possess, m.Possessed, (e.UnknownAgent, *_TURN)),
+        Method("retry_turn", m.RetryTurn, m.Possessed, _TURN),
+        Method("cancel_turn", m.CancelTurn, m.Cancelled),
+        Method("answer_permission", m.AnswerPermission, m.Taken),
+        Method("subscribe", m.Subscribe, m.Subscribed, _OWNED),
+        Method("unsubscribe", m.Unsubscribe, m.Subscribed),
         Method("get_session", m.GetSession, m.Transcript, _OWNED),
         Method("find_session", m.FindSession, m.Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)),
         Method("list_sessions", m.ListSessions, m.SessionPage, (e.StorageFailed,)),
         Method("end_session", m.EndSession, m.Summary, _OWNED),
         Method("list_agents", m.ListAgents, m.AgentList, (e.StorageFailed,)),
+        Method("get_agent", m.GetAgent, m.Agent, (e.UnknownAgent, e.StorageFailed)),
         Method("add_agent", m.AddAgent, m.Agent, (e.ConfigRefused, e.StorageFailed)),
+        Method("connect_agent", m.ConnectAgent, m.Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
+        Method("remove_agent", m.RemoveAgent, m.Removed, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
+        Method("reload_config", m.ReloadConfig, m.Reloaded, (e.ConfigRefused,)),
         Method("status", m.Status, m.DaemonStatus),
         Method("rpc.discover", m.Discover, m.OpenRpc),
     )
 }
+
+NOTIFICATIONS: dict[str, type] = {"session_event": m.SessionEvent}
+"""What the daemon says without being asked, to those who subscribed or stream a turn."""
