@@ -29,6 +29,10 @@ _TITLE_LENGTH = 60
 _CHUNK = 64 * 1024
 _HEADER_LIMIT = 1024 * 1024
 _SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# An append that stopped behind its first byte: the comma is there, the old footer still behind it.
+# In no record can these bytes stand: inside a string the quote would be escaped.
+_SEAM = re.compile(rb'(?<=\}),(?=\] *,"title":)')
 
 Read = Callable[[int, int], bytes]
 """``read(offset, length)`` gives the file's bytes there, fewer at its end."""
@@ -214,6 +218,8 @@ def load(read: Read, size: int) -> Document:
     last_seq = 0
     if footer_at > records_at:
         start = _line_start(read, footer_at - 1, records_at)
+        if start > records_at and read(start - 2, 2) != b",\n":
+            raise Damaged("no comma stands before its last line")
         last_seq = parse_record(read(start, footer_at - start)).seq
     if last_seq != footer.last_seq:
         raise Damaged(f"the footer counts {footer.last_seq} records, the last line is {last_seq}")
@@ -231,7 +237,7 @@ def load_header(read: Read) -> tuple[Header, int]:
     line = head[: head.index(b"\n")]
     try:
         header = _header_decoder.decode(line.rstrip() + b"]}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise Damaged(f"its first line is not a header: {error}") from None
     if header.format != FORMAT:
         raise Damaged(f"its format is {header.format}; this daemon reads {FORMAT}")
@@ -242,7 +248,7 @@ def parse_footer(line: bytes) -> Footer:
     """The footer from its line. Raises `Damaged`."""
     try:
         return _footer_decoder.decode(b'{"messages":[' + line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise Damaged(f"its footer is not one: {error}") from None
 
 
@@ -250,7 +256,7 @@ def parse_record(line: bytes) -> Message:
     """One record from its line, comma or not. Raises `Damaged`."""
     try:
         return _record_decoder.decode(line.rstrip().removesuffix(b","))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise Damaged(f"a line is not a record: {error}") from None
 
 
@@ -283,7 +289,7 @@ def salvage(data: bytes) -> tuple[Header, list[Message], int]:
     header, records_at = load_header(lambda offset, length: data[offset : offset + length])
     kept: list[Message] = []
     lost = 0
-    for line in data[records_at:].split(b"\n"):
+    for line in _SEAM.sub(b",\n", data[records_at:]).split(b"\n"):
         if not line.strip() or line.startswith(b"]"):
             continue
         try:
@@ -291,11 +297,20 @@ def salvage(data: bytes) -> tuple[Header, list[Message], int]:
         except Damaged:
             lost += 1
             continue
+        if _out_of_step(kept, record):
+            kept.pop()
+            lost += 1
         if record.seq > (kept[-1].seq if kept else 0):
             kept.append(record)
         else:
             lost += 1
     return header, kept, lost
+
+
+def _out_of_step(kept: list[Message], record: Message) -> bool:
+    """Whether the last one kept, and not `record`, has the wrong seq: one bad digit costs one line."""
+    before = kept[-2].seq if len(kept) > 1 else 0
+    return bool(kept) and before < record.seq < kept[-1].seq
 
 
 def _seek(read: Read, document: Document, after_seq: int) -> int:
