@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 from port42_daemon.dispatch import Answer, Dispatcher
+from port42_daemon.events import QUEUED_BYTES, QUEUED_EVENTS
 from port42_daemon.settings import Settings
 from port42_protocol import codec
 from port42_protocol.errors import FrameTooLarge, RpcError
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _LINGER = 2.0
 """Seconds that a refused client gets to read why, before its connection is cut."""
+_HALF_CLOSED = 0.5
+"""Seconds between looks at a peer that has said its last and still waits."""
 
 
 class Connection(asyncio.Protocol):
@@ -39,6 +43,9 @@ class Connection(asyncio.Protocol):
         self._admit = admit
         self._lost = lost
         self._transport: asyncio.Transport | None = None
+        self._at_end: list[Callable[[], None]] = []
+        self._read: asyncio.Future[None] | None = None
+        self._waiting = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._clogged = self._ended = self._refused = self._paused = False
 
@@ -62,6 +69,7 @@ class Connection(asyncio.Protocol):
             self._framer.end()
             self._go_on()
         self._close_when_done()
+        self._look_for_end()
         return True
 
     def pause_writing(self) -> None:
@@ -70,12 +78,16 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The peer reads again."""
-        self._clogged = False
+        self._clogged, self._waiting = False, 0
+        self._wake()
         self._go_on()
 
     def connection_lost(self, _: Exception | None) -> None:
         """The peer is gone. What it asked for is carried out all the same: it may be on the disk."""
         self._transport = None
+        self._wake()
+        for act in list(self._at_end):
+            act()
         self._lost(self)
 
     # --- what the server says -------------------------------------------------------------------------
@@ -90,6 +102,36 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
             self._transport.resume_reading()
             asyncio.get_running_loop().call_later(_LINGER, self.close)
+
+    # --- what handlers say --------------------------------------------------------------------------
+
+    def emit(self, line: bytes, *, at_any_rate: bool = False) -> bool:
+        """Send a notification, unless too much waits for this peer already."""
+        if self._transport is None:
+            return False
+        if self._clogged and not at_any_rate:
+            self._waiting += 1
+            if self._waiting > QUEUED_EVENTS or self._transport.get_write_buffer_size() > QUEUED_BYTES:
+                return False
+        self._write(line)
+        return True
+
+    async def drained(self) -> None:
+        """Wait until this peer reads, or is gone."""
+        if self._clogged and self._transport is not None:
+            if self._read is None:
+                self._read = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._read)
+
+    def when_lost(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Have `act` called at the end of this connection; gives what takes that back."""
+        if self._transport is None:
+            act()
+        else:
+            self._at_end.append(act)
+        return lambda: self._at_end.remove(act) if act in self._at_end else None
+
+    # --- and the rest ---------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Let go of the peer once what was written has gone out."""
@@ -128,8 +170,29 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
+    def _look_for_end(self) -> None:
+        """After its last byte a peer waits for answers, or is gone: only poll(2) tells, by POLLHUP.
+
+        It has no edge to wait for while we do not write, so it is asked again as long as something is
+        under way for this peer.
+        """
+        if self._transport is None or not self._under_way:
+            return
+        asking = select.poll()
+        asking.register(self._transport.get_extra_info("socket").fileno(), 0)
+        if asking.poll(0):
+            self._transport.abort()
+        else:
+            asyncio.get_running_loop().call_later(_HALF_CLOSED, self._look_for_end)
+
+    def _wake(self) -> None:
+        """Let go on whoever waits for this peer to read."""
+        if self._read is not None and not self._read.done():
+            self._read.set_result(None)
+        self._read = None
+
     def _begin(self, line: bytes) -> None:
-        answer = self._dispatcher.answer(line)
+        answer = self._dispatcher.answer(line, self)
         if answer is None or isinstance(answer, bytes):
             self._write(answer)
             return

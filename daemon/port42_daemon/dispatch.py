@@ -12,11 +12,12 @@ import difflib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import Parameter, Signature, isawaitable
+from inspect import Parameter, Signature, isawaitable, signature
 from typing import Any
 
 from jsonrpcserver import Error, Result, Success, dispatch_to_serializable
 
+from port42_daemon.events import Peer
 from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT
 from port42_daemon.status import Traffic
 from port42_protocol import codec
@@ -44,11 +45,12 @@ _ANY_ARGUMENTS = Signature(
 
 
 class _Call:
-    """One request on its way: what its handler still has to do, what its validation found."""
+    """One request on its way: who asked, what its handler still has to do, what its validation found."""
 
-    __slots__ = ("fault", "waiting")
+    __slots__ = ("fault", "peer", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
         self.waiting: Awaitable[Any] | None = None
         self.fault = ""
 
@@ -64,7 +66,7 @@ class Dispatcher:
         self._methods = {row.name: _adapt(row, _find(row, handlers)) for row in METHODS.values()}
         self.stopping = False
 
-    def answer(self, line: bytes) -> Answer | Awaitable[Answer]:
+    def answer(self, line: bytes, peer: Peer) -> Answer | Awaitable[Answer]:
         """The response to one line, or an awaitable of it. Nothing is ever raised."""
         try:
             value = codec.decode_json(line)
@@ -75,15 +77,15 @@ class Dispatcher:
                 return _encode(_failed(InvalidRequest("an empty batch"), None))
             if len(value) > BATCH_LIMIT:
                 return _encode(_failed(BatchTooLarge(len(value), BATCH_LIMIT), None))
-            return self._answer_batch(value)
-        response = self._answer_one(value)
+            return self._answer_batch(value, peer)
+        response = self._answer_one(value, peer)
         if isawaitable(response):
             return _encoded(response)
         return _encode(response)
 
-    def _answer_one(self, item: Any) -> Any:
+    def _answer_one(self, item: Any, peer: Peer) -> Any:
         """A response object, None, or an awaitable of either."""
-        call = _Call()
+        call = _Call(peer)
         # A dict or None: `item` is not a list, so neither is what comes back.
         response: Any = dispatch_to_serializable(
             item,
@@ -125,13 +127,13 @@ class Dispatcher:
             response["result"] = result
         return response
 
-    async def _answer_batch(self, items: list[Any]) -> Answer:
+    async def _answer_batch(self, items: list[Any], peer: Peer) -> Answer:
         """The items' answers in their order; at most `BATCH_AT_ONCE` under way."""
         places = asyncio.Semaphore(BATCH_AT_ONCE)
 
         async def answer(item: Any) -> bytes | None:
             async with places:
-                response = self._answer_one(item)
+                response = self._answer_one(item, peer)
                 return _encode(await response if isawaitable(response) else response)
 
         answers = await asyncio.gather(*map(answer, items))
@@ -139,20 +141,25 @@ class Dispatcher:
         return b"[" + b",".join(lines) + b"]" if lines else None
 
 
-def _find(row: Method, handlers: tuple[object, ...]) -> Callable[[Any], Any]:
+def _find(row: Method, handlers: tuple[object, ...]) -> Callable[..., Any]:
     found = [getattr(one, row.handler) for one in handlers if hasattr(one, row.handler)]
     if len(found) != 1:
         raise LookupError(f"{len(found)} handlers for {row.name}")
-    handler: Callable[[Any], Any] = found[0]
+    handler: Callable[..., Any] = found[0]
     return handler
 
 
-def _adapt(row: Method, handler: Callable[[Any], Any]) -> Callable[..., Result]:
-    """The handler as jsonrpcserver calls it: untyped arguments in, Success or Error out."""
+def _adapt(row: Method, handler: Callable[..., Any]) -> Callable[..., Result]:
+    """The handler as jsonrpcserver calls it: untyped arguments in, Success or Error out.
+
+    A handler with a second parameter is given the peer, too: it streams, or wants to know of its end.
+    """
+    wants_peer = len(signature(handler).parameters) == 2
 
     def call(context: _Call, /, *args: Any, **kwargs: Any) -> Result:
         try:
-            result = handler(codec.decode_params(row.params, kwargs or args))
+            params = codec.decode_params(row.params, kwargs or args)
+            result = handler(params, context.peer) if wants_peer else handler(params)
         except RpcError as error:
             return Error(error.code, error.message, error.data)
         except Exception as error:  # everything else is a bug of ours: logged, not sent

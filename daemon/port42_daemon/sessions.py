@@ -19,9 +19,11 @@ from weakref import WeakValueDictionary
 
 from msgspec import UNSET
 
+from port42_daemon import events
+from port42_daemon.events import Events
 from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
 from port42_daemon.store.contract import Store
-from port42_daemon.store.document import ENDED, RESUMED, Header
+from port42_daemon.store.document import ENDED, RESUMED, Header, place
 from port42_daemon.threads import Threads
 from port42_protocol import codec
 from port42_protocol import messages as m
@@ -29,7 +31,6 @@ from port42_protocol.errors import (
     AmbiguousSession,
     InvalidParams,
     NoSessions,
-    SessionExists,
     SessionNotFound,
     StorageFailed,
     WrongAgent,
@@ -49,9 +50,10 @@ def now() -> str:
 class Sessions:
     """Every session method, over a store."""
 
-    def __init__(self, store: Store, threads: Threads) -> None:
+    def __init__(self, store: Store, threads: Threads, hub: Events) -> None:
         self._store = store
         self._threads = threads
+        self._events = hub
         self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._latest_id = 0
 
@@ -87,8 +89,7 @@ class Sessions:
             return (_event(RESUMED),)
 
         async with self.order(asked.session_id):
-            summary, _ = await self._use(asked.agent, asked.session_id, resume)
-        return summary
+            return await self._use(asked.agent, asked.session_id, resume)
 
     async def _last_in(self, agent: str, cwd: str) -> m.Summary:
         found = await self._threads.index(self._store.page, agent=agent, cwd=cwd, limit=1)
@@ -136,37 +137,53 @@ class Sessions:
         A header without an id gets ``<client>-<unix milliseconds>``, the next free one.
         """
         records = () if message is None else (message,)
-        while True:
-            named = header if header.id else dataclasses.replace(header, id=self._new_id(header))
-            try:
-                return await self._threads.files(self._create, named, records)
-            except SessionExists:
-                if header.id:
-                    raise
-
-    def _new_id(self, header: Header) -> str:
-        self._latest_id = max(self._latest_id + 1, time.time_ns() // 1_000_000)
-        return f"{header.client}-{self._latest_id}"
-
-    def _create(self, header: Header, records: Sequence[m.Message]) -> m.Summary:
-        summary = self._store.create(header, records)
-        self._set_last(summary, len(records))
+        if not header.id:
+            header = dataclasses.replace(header, id=await self.free_id(header.client))
+        summary, problem = await self._threads.files(self._create, header, records)
+        self._publish(summary, records, len(records))
+        if problem is not None:
+            raise problem
         return summary
+
+    def new_id(self, client: str) -> str:
+        """``<client>-<unix milliseconds>``, never the same twice in this daemon."""
+        self._latest_id = max(self._latest_id + 1, time.time_ns() // 1_000_000)
+        return f"{client}-{self._latest_id}"
+
+    async def free_id(self, client: str) -> str:
+        """A new id that no session has, not even one from before the clock was set back."""
+        while await self._threads.files(self._store.exists, named := self.new_id(client)):
+            pass
+        return named
+
+    def _create(
+        self, header: Header, records: Sequence[m.Message]
+    ) -> tuple[m.Summary, StorageFailed | None]:
+        summary = self._store.create(header, records)
+        return summary, self._set_last(summary, len(records))
 
     async def append_message(self, asked: m.AppendMessage) -> m.Appended:
         """Record a message, once for each idempotency key."""
 
-        def add(session: m.Summary) -> Sequence[m.Message]:
-            _require_owner(session, asked.agent)
-            return (unplaced(asked.role, asked.content, asked.idempotency_key),)
-
+        record = unplaced(asked.role, asked.content, asked.idempotency_key)
         async with self.order(asked.session_id):
             if asked.idempotency_key is not None:
                 earlier = await self.recorded(asked.agent, asked.idempotency_key, asked.session_id)
                 if earlier is not None:
                     return earlier
-            _, seq = await self._use(asked.agent, asked.session_id, add)
-        return m.Appended(asked.session_id, seq)
+            return m.Appended(asked.session_id, await self._add(asked.agent, asked.session_id, record))
+
+    async def record(self, agent: str, session_id: str, *records: m.Message) -> int:
+        """Add records to `agent`'s own session, in one durable write; gives the last one's seq."""
+        async with self.order(session_id):
+            return await self._add(agent, session_id, *records)
+
+    async def _add(self, agent: str, session_id: str, *records: m.Message) -> int:
+        def add(session: m.Summary) -> Sequence[m.Message]:
+            _require_owner(session, agent)
+            return records
+
+        return (await self._use(agent, session_id, add))[1]
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> m.Appended | None:
         """What `agent` recorded under `key` already, in that session or in any."""
@@ -182,34 +199,55 @@ class Sessions:
             return () if session.state == "ended" else (_event(ENDED),)
 
         async with self.order(asked.session_id):
-            summary, _ = await self._threads.files(self._store.append, asked.session_id, end)
+            summary, _ = await self._append(asked.session_id, end, use=False)
         return summary
 
     async def _use(
         self, agent: str, session_id: str, decide: Callable[[m.Summary], Sequence[m.Message]]
     ) -> tuple[m.Summary, int]:
-        """Append, and make the session its agent's last one: one trip to a thread for both."""
-
-        def append() -> tuple[m.Summary, int]:
-            summary, seq = self._store.append(session_id, decide)
-            self._set_last(summary, seq)
-            return summary, seq
-
+        """Append, and make the session its agent's last one."""
         try:
-            return await self._threads.files(append)
+            return await self._append(session_id, decide, use=True)
         except SessionNotFound:
             gone = self._store.last(agent) == session_id
             raise SessionNotFound(session_id, vanished=gone) from None
 
-    def _set_last(self, summary: m.Summary, seq: int) -> None:
+    async def _append(
+        self, session_id: str, decide: Callable[[m.Summary], Sequence[m.Message]], *, use: bool
+    ) -> tuple[m.Summary, int]:
+        """One trip to a thread, then say what was recorded: also when the mapping then failed."""
+        added: list[m.Message] = []
+
+        def append() -> tuple[m.Summary, int, StorageFailed | None]:
+            def note(session: m.Summary) -> Sequence[m.Message]:
+                added.extend(decide(session))
+                return added
+
+            summary, seq = self._store.append(session_id, note)
+            return summary, seq, self._set_last(summary, seq) if use else None
+
+        summary, seq, problem = await self._threads.files(append)
+        self._publish(summary, added, seq)
+        if problem is not None:
+            raise problem
+        return summary, seq
+
+    def _publish(self, summary: m.Summary, added: Sequence[m.Message], last_seq: int) -> None:
+        for seq, record in enumerate(added, last_seq - len(added) + 1):
+            placed = place(record, seq)
+            self._events.publish(events.recorded(summary.session_id, summary.agent, placed))
+
+    def _set_last(self, summary: m.Summary, seq: int) -> StorageFailed | None:
+        """What went wrong, if so, naming the message that is recorded all the same."""
         before = self._store.last(summary.agent)
         try:
             self._store.set_last(summary.agent, summary.session_id)
         except StorageFailed as error:
             error.data |= {"session_id": summary.session_id, "seq": seq}
-            raise
+            return error
         if before != summary.session_id:
             log.info("📌 %s → %s", summary.agent, summary.session_id)
+        return None
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -240,7 +278,7 @@ class Sessions:
             last = self.get_last_session(m.GetLastSession(asked.agent))
             return last if isinstance(last, m.Summary) else await last
         if await self._threads.files(self._store.exists, asked.ref):
-            return await self._owned(asked.ref, asked.agent)
+            return await self.owned(asked.ref, asked.agent)
         found = await self._candidates(asked.ref, asked.agent)
         if not found and asked.agent is not None:
             found = await self._candidates(asked.ref, None)
@@ -249,9 +287,10 @@ class Sessions:
         if len(found) > 1:
             shown = [codec.to_plain(one) for one in found[:_CANDIDATES]]
             raise AmbiguousSession(asked.ref, shown)
-        return await self._owned(found[0].session_id, asked.agent)
+        return await self.owned(found[0].session_id, asked.agent)
 
-    async def _owned(self, session_id: str, agent: str | None) -> m.Summary:
+    async def owned(self, session_id: str, agent: str | None) -> m.Summary:
+        """The session, which must be `agent`'s where one is named."""
         summary = await self._threads.files(self._store.summary, session_id)
         if agent is not None:
             _require_owner(summary, agent)

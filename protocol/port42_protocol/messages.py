@@ -84,6 +84,7 @@ BackendName = Annotated[
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event"]
 State = Literal["active", "ended"]
+TurnStatus = Literal["recorded", "answered", "interrupted"]
 
 
 # --- requests -----------------------------------------------------------------------------------
@@ -397,7 +398,7 @@ class Possessed:
 
     session_id: str
     seq: int
-    status: Literal["recorded", "answered", "interrupted"]
+    status: TurnStatus
     reply: str | None = None
     reply_seq: int | None = None
     turn: TurnRecord | None = None

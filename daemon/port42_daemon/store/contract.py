@@ -7,10 +7,22 @@ memory. What they return is durable. Only `RpcError` subclasses leave.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.document import Header
-from port42_protocol.messages import ListedSession, Message, Summary
+from port42_protocol.messages import ListedSession, Message, Summary, TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The end of a session: its last `records`, whether those are `all` of them, its last `turn`."""
+
+    summary: Summary
+    records: list[Message]
+    all: bool
+    turn: TurnRecord | None
 
 
 class Store(Protocol):
@@ -44,6 +56,18 @@ class Store(Protocol):
         self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool
     ) -> tuple[list[Message], int | None]:
         """At least one and at most `limit` records after `after_seq`; the seq to go on from, or None."""
+
+    def recent(self, session_id: str, at_least: int) -> Recent:
+        """The last records, `at_least` bytes of them: what a turn is answered from."""
+
+    def checkpoint(self, unfinished: Unfinished) -> Checkpoint:
+        """Begin to keep a reply that is still being given."""
+
+    def unfinished(self) -> list[tuple[Unfinished, str]]:
+        """The turns that a killed daemon left, with the text that was kept of each."""
+
+    def forget_unfinished(self, session_id: str) -> None:
+        """What was left of that turn is recorded now."""
 
     def last(self, agent: str) -> str | None:
         """The session that `agent` used last."""

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from port42_protocol.messages import Message, State, Summary
+from port42_protocol.messages import Message, State, Summary, TurnRecord
 
 FORMAT = 1
 ENDED, RESUMED = "ended", "resumed"
@@ -65,6 +65,8 @@ class Footer:
     last_activity: str
     message_count: int
     last_seq: int
+    turn: TurnRecord | None = None
+    """The last one that was answered: what a resume goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def _fold(footer: Footer, record: Message) -> Footer:
         last_activity=record.timestamp,
         message_count=footer.message_count + (record.role in {"user", "assistant"}),
         last_seq=record.seq,
+        turn=footer.turn if isinstance(record.turn, UnsetType) else record.turn,
     )
 
 
@@ -268,9 +271,22 @@ def records(read: Read, document: Document, after_seq: int) -> Iterator[tuple[Me
             yield record, len(line)
 
 
+def recent(read: Read, document: Document, at_least: int) -> tuple[list[Message], bool]:
+    """The last records, `at_least` bytes of them, and whether those are all. Raises `Damaged`."""
+    offset = max(document.records_at, document.footer_at - at_least)
+    if offset > document.records_at:
+        offset = _next_line(read, offset, document.footer_at)
+    found = [parse_record(line) for line in _lines_from(read, document, offset)]
+    return found, offset == document.records_at
+
+
 def lines(read: Read, document: Document, after_seq: int) -> Iterator[bytes]:
     """The records' lines, from shortly before `after_seq` on."""
-    offset, rest = _seek(read, document, after_seq), b""
+    return _lines_from(read, document, _seek(read, document, after_seq))
+
+
+def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
+    rest = b""
     while offset < document.footer_at:
         chunk = read(offset, min(4 * _CHUNK, document.footer_at - offset))
         if not chunk:

@@ -21,8 +21,9 @@ from weakref import WeakValueDictionary
 
 from msgspec import UNSET
 
-from port42_daemon.store import disk, document
-from port42_daemon.store.contract import Store
+from port42_daemon.store import checkpoint, disk, document
+from port42_daemon.store.checkpoint import Checkpoint, Unfinished
+from port42_daemon.store.contract import Recent, Store
 from port42_daemon.store.document import Damaged, Document, Header
 from port42_daemon.store.index import Index, Row
 from port42_daemon.store.mapping import Mapping, MappingDamaged
@@ -167,6 +168,31 @@ class FileStore(Store):
             return page, None
 
         return self._reading(session_id, collect)
+
+    def recent(self, session_id: str, at_least: int) -> Recent:
+        """The session's end, at least so many bytes of it."""
+
+        def look(descriptor: int, whole: Document) -> Recent:
+            found, complete = document.recent(_reader(descriptor), whole, at_least)
+            return Recent(whole.summary(), found, complete, whole.footer.turn)
+
+        return self._reading(session_id, look)
+
+    def checkpoint(self, unfinished: Unfinished) -> Checkpoint:
+        """Begin to keep a reply that is still being given."""
+        with _storage(f"write session {unfinished.session_id}"):
+            path = self._path(unfinished.session_id).with_suffix(checkpoint.SUFFIX)
+            return Checkpoint(path, unfinished)
+
+    def unfinished(self) -> list[tuple[Unfinished, str]]:
+        """What a killed daemon left."""
+        with _storage("read unfinished turns"):
+            return checkpoint.left_in(self._folder)
+
+    def forget_unfinished(self, session_id: str) -> None:
+        """Remove a checkpoint that has been recorded."""
+        with _storage(f"write session {session_id}"):
+            checkpoint.forget(self._folder, session_id)
 
     # --- the mapping ------------------------------------------------------------------------------
 

@@ -1,0 +1,147 @@
+"""Where a model server's key comes from: read anew for each turn, checked, and shown nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from port42_daemon.config import AnthropicBackend, OpenAIBackend
+
+_KEY_BYTES = 16 * 1024
+_KEYRING_WITHIN = 20.0
+"""Seconds: a locked keyring asks the person for its password first."""
+
+KEYRING_SERVICE = "port42"
+"""The keyring's service when `api_key_keyring` names only a user."""
+
+
+class KeyUnavailable(Exception):
+    """There is no usable key; `message` is one line on which was looked for and what is wrong with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Key:
+    """A key. Only `reveal` gives it: written, formatted or logged it is dots."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The key itself, for the header it belongs in."""
+        return self._text
+
+    def hidden_in(self, text: str) -> str:
+        """`text` without the key, should somebody have repeated it."""
+        return text.replace(self._text, "…")
+
+    def __repr__(self) -> str:
+        return "Key(…)"
+
+
+async def read_key(config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str]) -> Key | None:
+    """The key that `config` names, or None when it names none. Raises `KeyUnavailable`."""
+    if config.api_key_env is not None:
+        where, text = config.api_key_env, environ.get(config.api_key_env, "")
+        if not text.strip():
+            raise KeyUnavailable(f"{where} is not in the daemon's environment{OUTLIVES}")
+    elif config.api_key_file is not None:
+        where = config.api_key_file
+        text = await asyncio.to_thread(_from_file, where)
+    elif config.api_key_keyring is not None:
+        where = f"the keyring's {config.api_key_keyring}"
+        text = await _from_keyring(config.api_key_keyring, environ)
+    else:
+        return None
+    return Key(_checked(text.strip(), where))
+
+
+OUTLIVES = (
+    ": a variable exported after the daemon's start never reaches it,"
+    " so stop the daemon and start it where the variable is set"
+)
+"""Why a variable that the person's shell has is not there."""
+
+
+def described(config: OpenAIBackend | AnthropicBackend) -> str:
+    """Where the key is looked for, in words: for the message that says it was refused."""
+    if config.api_key_env is not None:
+        return f"the key is what {config.api_key_env} was when the daemon started"
+    if config.api_key_file is not None:
+        return f"the key is in {config.api_key_file}"
+    if config.api_key_keyring is not None:
+        return f"the key is in the keyring, {config.api_key_keyring}"
+    return "no key is configured: name one with api_key_env, api_key_file or api_key_keyring"
+
+
+def _checked(text: str, where: str) -> str:
+    # What cannot be a header's value would come back in an error that quotes it.
+    if not text:
+        raise KeyUnavailable(f"{where} is empty")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise KeyUnavailable(f"{where} does not hold a key: expected one word of printable ASCII")
+    return text
+
+
+def _from_file(name: str) -> str:
+    """The text of a file that is ours alone. Raises `KeyUnavailable`."""
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        raise KeyUnavailable(f"api_key_file is {name}: expected an absolute path, or one that begins with ~")
+    try:
+        # Non-blocking, so that a pipe with nobody at its other end cannot hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise KeyUnavailable(f"{name} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyUnavailable(f"{name} is not a file")
+        if found.st_uid != os.geteuid():
+            raise KeyUnavailable(f"{name} belongs to somebody else: expected a file of your own")
+        if found.st_mode & 0o077:
+            mode = stat.S_IMODE(found.st_mode)
+            raise KeyUnavailable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
+        # Bytes that are not ASCII become what `_checked` refuses.
+        return file.read(_KEY_BYTES).decode("ascii", errors="replace")
+
+
+async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
+    """What the keyring keeps under ``SERVICE/USER``, or ``USER`` of the service ``port42``.
+
+    Asked in a process of its own: a keyring may wait for the person, and brings D-Bus with it.
+    Raises `KeyUnavailable`.
+    """
+    if importlib.util.find_spec("keyring") is None:
+        raise KeyUnavailable("api_key_keyring needs the Python package keyring, which is not installed")
+    service, _, user = name.rpartition("/")
+    # -P: nothing in the working folder may pass for the package.
+    command = (sys.executable, "-P", "-m", "keyring", "get", service or KEYRING_SERVICE, user)
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        env=dict(environ),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        said, _ = await asyncio.wait_for(child.communicate(), _KEYRING_WITHIN)
+    except TimeoutError:
+        raise KeyUnavailable(f"the keyring did not give {name} within {_KEYRING_WITHIN:.0f} s") from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if child.returncode != 0:
+        raise KeyUnavailable(f"the keyring has no {name}: keyring set {service or KEYRING_SERVICE} {user}")
+    return said.decode(errors="replace")
