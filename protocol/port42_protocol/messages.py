@@ -47,7 +47,7 @@ Folder = Annotated[
 Title = Annotated[
     str,
     Meta(
-        pattern=r"^[^\x00-\x1f\x7f]{1,200}" + _END,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}" + _END,
         description="one line of 1 to 200 characters",
     ),
 ]
@@ -194,7 +194,7 @@ class Discover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One line of a session: a message, or an event (`role` ``event``). Empty fields are left out."""
+    """One line of a session: a message, or an event (`role` ``event``). Fields that have none are left out."""
 
     seq: int
     role: RecordRole
