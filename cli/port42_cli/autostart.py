@@ -128,6 +128,8 @@ class Daemon:
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise NoDaemon(f"Port42's home must be a folder, and {self.home} is not") from None
         except OSError as error:
             raise NoDaemon(f"cannot use {self.home} as Port42's home: {error.strerror}") from None
         try:

@@ -57,7 +57,7 @@ def dial(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
-        if (uid := _peer_uid(connection)) != os.getuid():
+        if (uid := _peer_uid(connection)) != os.geteuid():
             raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
     except BaseException:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,7 @@ _COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
 
 def converse(client: Client, asked: str, session: m.Summary | None, daemon: Daemon) -> None:
     """Talk to the agent that was `asked` for, in `session` or in one the first message begins."""
+    gc.enable()  # a command starts without it, but this one may run for days
     agent = _known(client, asked)
     conversation = Conversation(client, agent.agent, session)
     prompt: PromptSession[str] = PromptSession(

@@ -113,6 +113,7 @@ def problem(error: DaemonError, now: datetime) -> Iterator[str]:
     """What a person is told about an error of the daemon's: the error, then what to do about it."""
     explain = {
         "ambiguous_session": _ambiguous,
+        "session_not_found": _not_found,
         "unknown_agent": _unknown_agent,
         "wrong_agent": _wrong_agent,
     }.get(error.kind, _as_it_came)
@@ -125,6 +126,12 @@ def problem(error: DaemonError, now: datetime) -> Iterator[str]:
 
 def _as_it_came(error: DaemonError, _: datetime) -> Iterator[str]:
     yield error.message
+
+
+def _not_found(error: DaemonError, _: datetime) -> Iterator[str]:
+    yield error.message
+    yield "  Expected last, a session id, a unique prefix of 4 or more characters, or a title."
+    yield "  To see them: port42 sessions"
 
 
 def _ambiguous(error: DaemonError, now: datetime) -> Iterator[str]:

@@ -1,18 +1,28 @@
-"""Who there is: the built-in agents, those in `config.toml`, and those that have a session."""
+"""Who there is, and what answers for whom: built-in agents, those of `config.toml`, those with sessions."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from port42_daemon.config import ConfigFile
+import msgspec
+
+from port42_daemon.backends import factory, known
+from port42_daemon.backends.interface import Backend, Health
+from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, NoneBackend
 from port42_daemon.store import disk
 from port42_daemon.store.contract import Store
 from port42_daemon.threads import Threads
-from port42_protocol.errors import InvalidParams, StorageFailed, UnknownAgent
-from port42_protocol.messages import AddAgent, Agent, AgentList, ListAgents
+from port42_protocol import messages as m
+from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +34,20 @@ BUILT_IN = {
 }
 """Each with its persona; an entry of the same name in ``config.toml`` replaces it."""
 
+_PROBE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What answers for an agent: the back end's name, the back end (None records only), and its terms."""
+
+    name: str
+    backend: Backend | None
+    system: str | None
+    model: str | None
+    cwd: str | None
+    context_chars: int
+
 
 class Agents:
     """The known agents. A tool that names an agent makes it known by giving it a session."""
@@ -34,46 +58,129 @@ class Agents:
         self._config = config
         self._path = home / "config.toml"
         self._writing = asyncio.Lock()
+        self._built: dict[str, tuple[BackendConfig, Backend | None]] = {}
+
+    # --- for turns ----------------------------------------------------------------------------------
 
     async def require(self, name: str) -> None:
         """Raise `UnknownAgent`, with the nearest names, unless somebody knows `name`."""
-        if self._config.stale():
-            await self._threads.files(self._config.refresh)
-        if name in BUILT_IN or name in self._config.current.agents or self._store.last(name):
+        config = await self._current()
+        if name in BUILT_IN or name in config.agents or self._store.last(name):
             return
-        known = [*BUILT_IN, *self._config.current.agents, *self._store.agents()]
-        near = difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.5)
+        names = [*BUILT_IN, *config.agents, *self._store.agents()]
+        near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)
 
-    async def list_agents(self, _: ListAgents) -> AgentList:
-        """Built-in ones first, then configured ones, then those met in sessions."""
-        await self._threads.files(self._config.refresh)
+    async def answering(self, name: str) -> Answering:
+        """What answers for an agent now."""
+        config = await self._current()
+        agent, backend, settings = _terms(name, config)
+        return Answering(
+            name=backend,
+            backend=self._backend(backend, settings),
+            system=agent.system,
+            model=agent.model or getattr(settings, "model", None),
+            cwd=agent.cwd,
+            context_chars=getattr(settings, "context_chars", 0),
+        )
+
+    async def aclose(self) -> None:
+        """Stop what back ends keep warm."""
+        await asyncio.gather(*(self._retire(name) for name in list(self._built)))
+
+    # --- methods ------------------------------------------------------------------------------------
+
+    async def list_agents(self, _: m.ListAgents) -> m.AgentList:
+        """Built-in ones first, then configured ones, then those met in sessions; each looked at now."""
+        config = await self._current()
         counts = await self._threads.index(self._store.counts)
-        configured = self._config.current.agents
-        names = dict.fromkeys([*BUILT_IN, *configured, *sorted(self._store.agents())])
-        return AgentList(
-            agents=tuple(self._agent(name, counts.get(name, 0)) for name in names),
+        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.agents())])
+        return m.AgentList(
+            agents=tuple(await asyncio.gather(*(self._look(name, config, counts) for name in names))),
+            available=await self._threads.files(known.available),
             config_error=self._config.error,
         )
 
-    async def add_agent(self, asked: AddAgent) -> Agent:
-        """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
-        async with self._writing:
-            await self._threads.files(self._config.refresh)
-            if asked.agent in self._config.current.agents:
-                expected = "a name that config.toml does not have yet"
-                raise InvalidParams(
-                    f"agent: expected {expected}, got {asked.agent}",
-                    field="agent",
-                    expected=expected,
-                )
-            await self._threads.files(self._write, asked)
-        log.info("➕ %s is in config.toml", asked.agent)
+    async def get_agent(self, asked: m.GetAgent) -> m.Agent:
+        """One agent, looked at now."""
+        await self.require(asked.agent)
         counts = await self._threads.index(self._store.counts)
-        return self._agent(asked.agent, counts.get(asked.agent, 0))
+        return await self._look(asked.agent, self._config.current, counts)
 
-    def _write(self, asked: AddAgent) -> None:
-        data = self._config.with_agent(asked.agent, asked.system)
+    async def add_agent(self, asked: m.AddAgent) -> m.Agent:
+        """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
+        if asked.agent in (await self._current()).agents:
+            expected = "a name that config.toml does not have yet"
+            message = f"agent: expected {expected}, got {asked.agent}"
+            raise InvalidParams(message, field="agent", expected=expected)
+
+        def add(document: TOMLDocument) -> None:
+            entry = _table(document, "agents", asked.agent)
+            if asked.system is not None:
+                entry["system"] = asked.system
+
+        await self._change(add)
+        log.info("➕ %s is in config.toml", asked.agent)
+        return await self.get_agent(m.GetAgent(asked.agent))
+
+    async def connect_agent(self, asked: m.ConnectAgent) -> m.Agent:
+        """Name the back end in ``[agents.NAME]``; a known one that is not in the file is written, too."""
+        await self.require(asked.agent)
+        configured = (await self._current()).backends
+        if asked.backend not in configured and asked.backend not in known.KNOWN and asked.backend != "none":
+            names = ", ".join(dict.fromkeys([*configured, *known.KNOWN, "none"]))
+            expected = f"one of {names}"
+            message = f"backend: expected {expected}, got {asked.backend}"
+            raise InvalidParams(message, field="backend", expected=expected)
+
+        def connect(document: TOMLDocument) -> None:
+            agent = _table(document, "agents", asked.agent)
+            if asked.backend == "none":
+                agent.pop("backend", None)
+            else:
+                agent["backend"] = asked.backend
+                if asked.backend not in configured:
+                    _table(document, "backends", asked.backend).update(known.KNOWN[asked.backend])
+            if asked.model is not None:
+                agent["model"] = asked.model
+
+        await self._change(connect)
+        log.info("🔌 %s is answered by %s", asked.agent, asked.backend)
+        return await self.get_agent(m.GetAgent(asked.agent))
+
+    async def remove_agent(self, asked: m.RemoveAgent) -> m.Removed:
+        """Take ``[agents.NAME]`` out; the agent's sessions stay."""
+        config = await self._current()
+        if asked.agent not in config.agents:
+            raise UnknownAgent(asked.agent, difflib.get_close_matches(asked.agent, config.agents))
+        await self._change(lambda document: document["agents"].pop(asked.agent))  # type: ignore[union-attr]  # checked above
+        log.info("➖ %s is no longer in config.toml", asked.agent)
+        return m.Removed(asked.agent)
+
+    async def reload_config(self, _: m.ReloadConfig) -> m.Reloaded:
+        """Read the file now. Raises `ConfigRefused`; the last good one then stays in force."""
+        config = await self._threads.files(self._config.refresh)
+        await self._retire_changed(config)
+        if self._config.error is not None:
+            raise ConfigRefused(self._config.error.removeprefix("config.toml: "))
+        return m.Reloaded(len(config.agents), len(config.backends))
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    async def _current(self) -> Config:
+        if self._config.stale():
+            config = await self._threads.files(self._config.refresh)
+            await self._retire_changed(config)
+        return self._config.current
+
+    async def _change(self, change: Callable[[TOMLDocument], Any]) -> None:
+        """Change the file, one change at a time, and take it into force."""
+        async with self._writing:
+            await self._threads.files(self._write, change)
+        await self._retire_changed(self._config.current)
+
+    def _write(self, change: Callable[[TOMLDocument], Any]) -> None:
+        data = self._config.changed(change)
         try:
             disk.replace(self._path, data)
         except OSError as error:
@@ -81,13 +188,75 @@ class Agents:
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error
         self._config.refresh()
 
-    def _agent(self, name: str, session_count: int) -> Agent:
-        configured = self._config.current.agents.get(name)
-        return Agent(
+    def _backend(self, name: str, settings: BackendConfig) -> Backend | None:
+        """The one back end of that name, for all agents and sessions."""
+        if name not in self._built:
+            self._built[name] = (settings, factory.build(settings))
+        return self._built[name][1]
+
+    async def _retire_changed(self, config: Config) -> None:
+        """Let go of back ends that config.toml describes otherwise now."""
+        for name, (settings, _) in list(self._built.items()):
+            if _settings(name, config) != settings:
+                await self._retire(name)
+
+    async def _retire(self, name: str) -> None:
+        _, backend = self._built.pop(name, (None, None))
+        if backend is not None:
+            await backend.aclose()
+
+    async def _look(self, name: str, config: Config, counts: dict[str, int]) -> m.Agent:
+        agent, backend, settings = _terms(name, config)
+        health = await self._probe(self._backend(backend, settings))
+        return m.Agent(
             agent=name,
-            source="config" if configured else "built-in" if name in BUILT_IN else "sessions",
-            system=configured.system if configured else BUILT_IN.get(name),
-            backend="none",
-            session_count=session_count,
+            source="config" if name in config.agents else "built-in" if name in BUILT_IN else "sessions",
+            system=agent.system,
+            backend=backend,
+            model=agent.model or getattr(settings, "model", None),
+            health="none" if health is None else health.state,
+            detail="records only" if health is None else health.detail,
+            session_count=counts.get(name, 0),
             last_session=self._store.last(name),
         )
+
+    @staticmethod
+    async def _probe(backend: Backend | None) -> Health | None:
+        if backend is None:
+            return None
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                return await backend.probe()
+        except TimeoutError:
+            return Health("unreachable", f"no answer within {_PROBE_SECONDS:.0f} s")
+
+
+def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
+    """An agent as it is configured, with its persona, and its back end's name and settings.
+
+    A built-in agent that nobody configured is served by the key in the daemon's environment, if any.
+    """
+    agent = config.agents.get(name, AgentConfig())
+    if agent.system is None and name in BUILT_IN:
+        agent = msgspec.structs.replace(agent, system=BUILT_IN[name])
+    backend = agent.backend
+    if backend is None and name in BUILT_IN and name not in config.agents:
+        backend = known.from_environment()
+    backend = backend or "none"
+    return agent, backend, _settings(backend, config)
+
+
+def _settings(backend: str, config: Config) -> BackendConfig:
+    if backend in config.backends:
+        return config.backends[backend]
+    if backend in known.KNOWN:
+        return msgspec.convert(known.KNOWN[backend], BackendConfig)  # type: ignore[arg-type]  # a union of types
+    return NoneBackend()
+
+
+def _table(document: TOMLDocument, group: str, name: str) -> Any:
+    """``[group.name]``, made where it is missing."""
+    import tomlkit
+
+    tables: Any = document.setdefault(group, tomlkit.table(is_super_table=True))
+    return tables.setdefault(name, tomlkit.table())

@@ -204,9 +204,9 @@ def _explain(response: dict[str, Any], call: _Call, item: Any) -> None:
     elif code == InvalidRequest.code:
         response.update(error=_error(ShuttingDown()), id=item.get("id"))
     elif code == MethodNotFound.code:
-        name = item["method"]
+        name = item["method"][:64]  # comparing a name of megabytes would hold the loop
         near = difflib.get_close_matches(name, METHODS, n=3)
-        response["error"] = _error(MethodNotFound(name[:64], near))
+        response["error"] = _error(MethodNotFound(name, near))
     elif code == _LIBRARY_FAILED:
         # Its data is the text of an exception: that is for the log, not for the peer.
         response["error"] = _error(_internal(RuntimeError(response["error"].get("data"))))

@@ -173,9 +173,7 @@ class Events:
         subscription.take_back()
         self._drop(subscription)
         topic = subscription.topic
-        event = m.SessionEvent(
-            kind="overflow", session_id=topic.session_id or "", agent=topic.agent or ""
-        )
+        event = m.SessionEvent(kind="overflow", session_id=topic.session_id or "", agent=topic.agent or "")
         subscription.peer.emit(notification(event), at_any_rate=True)
 
     def _drop(self, subscription: _Subscription) -> None:

@@ -16,6 +16,7 @@ from port42_daemon import activation
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
+from port42_daemon.events import Events
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
 from port42_daemon.settings import Settings
@@ -23,7 +24,10 @@ from port42_daemon.status import Introspection, Traffic
 from port42_daemon.store.contract import Store
 from port42_daemon.store.files import FileStore
 from port42_daemon.threads import Threads
+from port42_daemon.turn import House
 from port42_daemon.turns import Turns
+from port42_protocol.errors import ConfigRefused
+from port42_protocol.messages import ReloadConfig
 from port42_protocol.version import __version__
 
 log = logging.getLogger(__name__)
@@ -65,16 +69,20 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     ready: Callable[[], None],
 ) -> None:
     traffic = Traffic()
-    sessions = Sessions(store, threads)
+    events = Events(store, threads)
+    sessions = Sessions(store, threads, events)
     agents = Agents(store, threads, config, settings.home)
-    turns = Turns(sessions, agents)
-    introspection = Introspection(settings, store, threads, config, traffic)
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, introspection)
+    turns = Turns(House(store, threads, sessions, events), agents)
+    introspection = Introspection(settings, store, threads, config, traffic, turns)
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
+    reloading: list[asyncio.Task[None]] = []  # the loop itself keeps no more than a weak reference
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: reloading.append(loop.create_task(_reload(agents))))
+    await turns.recover()
     await server.listen(listener)
     log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), settings.socket)
     if config.error:
@@ -82,4 +90,14 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     ready()
     await stop.wait()
     log.info("🌙 stopping: no new work")
-    await server.stop()
+    await server.stop(turns.cut_off)
+    await agents.aclose()
+
+
+async def _reload(agents: Agents) -> None:
+    """What SIGHUP asks for: config.toml anew, and a word in the log."""
+    try:
+        now = await agents.reload_config(ReloadConfig())
+        log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
+    except ConfigRefused as refused:
+        log.warning("⚠ %s; what was in force stays in force", refused.message)

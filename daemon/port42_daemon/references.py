@@ -27,9 +27,7 @@ async def read(
     return tuple([await _read(place, one, sessions, threads) for place, one in enumerate(references)])
 
 
-async def _read(
-    place: int, reference: m.Reference, sessions: Sessions, threads: Threads
-) -> m.Reference:
+async def _read(place: int, reference: m.Reference, sessions: Sessions, threads: Threads) -> m.Reference:
     field = f"references[{place}]"
     if reference.type == "text":
         if reference.content is None:

@@ -8,12 +8,16 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from port42_daemon.connection import Connection
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.settings import Settings
 from port42_daemon.status import Traffic
 from port42_protocol.errors import Overloaded
+
+_CUT_OFF = 8.0
+"""Seconds that back ends get to stop (INT, TERM and KILL, three seconds apart) and turns to be recorded."""
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,7 @@ class Server:
         self._traffic = traffic
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
+        self._left: set[asyncio.Task[None]] = set()
         self._emptied: asyncio.Future[None] | None = None
 
     async def listen(self, listener: socket.socket) -> None:
@@ -34,25 +39,34 @@ class Server:
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024)
 
-    async def stop(self) -> None:
-        """Refuse new work, let what is under way end within the grace, then let go of everybody."""
+    async def stop(self, cut_off: Callable[[], None]) -> None:
+        """Refuse new work, let what is under way end within the grace, then let go of everybody.
+
+        `cut_off` makes turns that take longer end early, with what was said so far recorded.
+        """
         self._dispatcher.stopping = True
         if self._listening is not None:
             self._listening.close()
-        under_way = [task for one in self._connections for task in one.under_way]
-        if under_way:
-            _, late = await asyncio.wait(under_way, timeout=self._settings.grace)
-            for task in late:
+        late = await self._wait_for(self._settings.grace)
+        if late:
+            log.warning("✂ %d requests are cut off", len(late))
+            cut_off()
+            for task in await self._wait_for(_CUT_OFF):
                 task.cancel()
-            if late:
-                log.warning("✂ %d requests were cut off", len(late))
-                await asyncio.wait(late)
+            await self._wait_for(None)
         for connection in list(self._connections):
             connection.close()
         if self._connections:
             # What was answered last is still on its way out; a peer that does not read is not waited for.
             self._emptied = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._emptied], timeout=1)
+
+    async def _wait_for(self, seconds: float | None) -> set[asyncio.Task[None]]:
+        """What is still under way after so many seconds, also for those who are gone."""
+        under_way = {task for one in self._connections for task in one.under_way} | self._left
+        if not under_way:
+            return set()
+        return (await asyncio.wait(under_way, timeout=seconds))[1]
 
     def _welcome(self) -> Connection:
         return Connection(self._settings, self._dispatcher, self._admit, self._forget)
@@ -73,6 +87,9 @@ class Server:
         return True
 
     def _forget(self, connection: Connection) -> None:
+        for task in connection.under_way:
+            self._left.add(task)
+            task.add_done_callback(self._left.discard)
         if connection in self._connections:
             self._connections.discard(connection)
             self._traffic.connections -= 1

@@ -156,9 +156,7 @@ class Sessions:
             pass
         return named
 
-    def _create(
-        self, header: Header, records: Sequence[m.Message]
-    ) -> tuple[m.Summary, StorageFailed | None]:
+    def _create(self, header: Header, records: Sequence[m.Message]) -> tuple[m.Summary, StorageFailed | None]:
         summary = self._store.create(header, records)
         return summary, self._set_last(summary, len(records))
 

@@ -9,6 +9,7 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.settings import Settings
 from port42_daemon.store.contract import Store
 from port42_daemon.threads import Threads
+from port42_daemon.turns import Turns
 from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.messages import DaemonStatus, Discover, OpenRpc, Status
 from port42_protocol.version import __version__
@@ -27,19 +28,21 @@ class Traffic:
 class Introspection:
     """The methods that are about the daemon, not about sessions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # it looks at every part, once
         self,
         settings: Settings,
         store: Store,
         threads: Threads,
         config: ConfigFile,
         traffic: Traffic,
+        turns: Turns,
     ) -> None:
         self._settings = settings
         self._store = store
         self._threads = threads
         self._config = config
         self._traffic = traffic
+        self._turns = turns
         self._started = time.monotonic()
 
     async def status(self, _: Status) -> DaemonStatus:
@@ -55,6 +58,7 @@ class Introspection:
             sessions=sum(counts.values()),
             connections=self._traffic.connections,
             requests=self._traffic.requests,
+            turns=self._turns.under_way,
             limits=self._settings.limits,
             config_error=self._config.error,
         )

@@ -138,7 +138,9 @@ class RunningTurn:
         left_out = chosen.left_out + _not_looked_at(recent)
         if left_out and native_id is None:
             self._turn = dataclasses.replace(self._turn, left_out=left_out)
-            self._notice(f"{left_out} earlier messages do not fit {answering.name}'s budget; the oldest are left out")
+            self._notice(
+                f"{left_out} earlier messages do not fit {answering.name}'s budget; the oldest are left out"
+            )
         for change in _changes(recent.turn, self._turn):
             self._notice(f"since the last turn {change}")
         return b.Turn(
@@ -262,9 +264,7 @@ class RunningTurn:
 
 def failed(kind: str, message: str, question: int) -> m.Message:
     """The record of a failed turn."""
-    return m.Message(
-        seq=0, role="error", content=message, timestamp=now(), kind=kind, question=question
-    )
+    return m.Message(seq=0, role="error", content=message, timestamp=now(), kind=kind, question=question)
 
 
 def persona_mark(system: str | None) -> str | None:

@@ -182,9 +182,7 @@ class Turns:
         )
         for record in page:
             if record.role == "error" and record.question == question.seq:
-                raise BackendFailed(
-                    str(record.kind), str(record.content), question.session_id, question.seq
-                )
+                raise BackendFailed(str(record.kind), str(record.content), question.session_id, question.seq)
         if page and page[0].role == "assistant" and page[0].turn is not UNSET:
             status: m.TurnStatus = "answered" if page[0].status == "complete" else "interrupted"
             turn = page[0].turn if isinstance(page[0].turn, m.TurnRecord) else None

@@ -47,7 +47,7 @@ Folder = Annotated[
 Title = Annotated[
     str,
     Meta(
-        pattern=r"^[^\x00-\x1f\x7f]{1,200}" + _END,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}" + _END,
         description="one line of 1 to 200 characters",
     ),
 ]
@@ -322,7 +322,8 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One line of a session: a message, or an event (`role` ``event``). Empty fields are left out.
+    """One line of a session: a message, or an event (`role` ``event``). Fields that have none are
+    left out.
 
     A reply (``assistant``) has its `status` and its `turn`; a failed turn (``error``) has the `kind` of the
     failure and the seq of its `question`, both of which later turns do not see.

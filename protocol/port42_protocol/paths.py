@@ -28,7 +28,7 @@ def socket(environ: Mapping[str, str]) -> Path:
     import platformdirs
 
     folder = Path(platformdirs.user_runtime_dir("port42", appauthor=False))
-    if not environ.get("PORT42_HOME"):
+    if home(environ) == Path.home() / ".port42":
         return folder / "port42.sock"
     import hashlib
 

@@ -263,7 +263,11 @@ def test_json_values_come_back(value: object) -> None:
     assert decode_json(encode(value)) == value
 
 
-@pytest.mark.parametrize("value", [object(), {1, "a", object()}, lambda: None, "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, "a", object()}, lambda: None, "\ud800"],
+    ids=["object", "set", "function", "surrogate"],
+)
 def test_what_json_cannot_hold_is_not_encoded(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode(value)

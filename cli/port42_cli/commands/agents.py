@@ -13,7 +13,10 @@ from port42_cli.client import Client, decode
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_context
 def agents(ctx: click.Context, as_json: bool) -> None:
-    """List the agents: what answers for each, how many sessions, the last one."""
+    """List the agents, or make one known.
+
+    For each: what answers for it, how many sessions it has, the last one.
+    """
     if ctx.invoked_subcommand is not None:
         if as_json:
             raise click.UsageError("--json goes behind the subcommand")

@@ -23,7 +23,10 @@ STOP_TIMEOUT = 30.0
 
 @click.group()
 def daemon() -> None:
-    """Run, start, stop and listen to the daemon. Other commands start it by themselves."""
+    """Run, start, stop and listen to the daemon.
+
+    Other commands start it by themselves.
+    """
 
 
 @daemon.command()

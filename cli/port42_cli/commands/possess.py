@@ -35,7 +35,9 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     here: bool,
     as_json: bool,
 ) -> None:
-    """Say MESSAGE to @AGENT, in a new session or in one that goes on.
+    """Say MESSAGE to @AGENT, or open a conversation.
+
+    A new session begins, unless --session, --continue or --here goes on with an old one.
 
     REF is a session id, a unique prefix of 4 or more characters, or a title. What is piped in joins
     the message. Without a message a terminal opens a conversation.

@@ -20,7 +20,9 @@ from port42_cli.errors import DaemonError
 @click.argument("params", nargs=-1, metavar="[JSON | KEY=VALUE …]")
 @click.pass_context
 def rpc(ctx: click.Context, method: str, params: tuple[str, ...]) -> None:
-    """Call METHOD and print its result as JSON; `port42 rpc rpc.discover` describes them all.
+    """Call a method and print its result as JSON.
+
+    `port42 rpc rpc.discover` describes the methods.
 
     PARAMS is one JSON object or array, or KEY=VALUE pairs: a value that a text parameter takes is
     sent as it is, any other is read as JSON. An error is printed as JSON on stderr, exit code 1.

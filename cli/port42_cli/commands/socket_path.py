@@ -11,7 +11,10 @@ from port42_cli.autostart import Daemon
 @click.command("socket-path")
 @click.pass_obj
 def socket_path(daemon: Daemon) -> None:
-    """Print where the daemon listens, or would: nothing is started."""
+    """Print where the daemon listens, or would.
+
+    Nothing is started.
+    """
     if connection := daemon.find():
         with connection:
             output.lines([connection.getpeername()])

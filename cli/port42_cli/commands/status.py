@@ -13,7 +13,7 @@ from port42_cli.client import Client
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj
 def status(daemon: Daemon, as_json: bool) -> None:
-    """Show the daemon: version, pid, socket, how many sessions it keeps."""
+    """Show the daemon: version, pid, socket, sessions."""
     with Client(daemon.connect) as client:
         if as_json:
             output.as_json(client.ask("status"))

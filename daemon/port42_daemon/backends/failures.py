@@ -31,28 +31,26 @@ _KINDS: dict[str, FailureKind] = {
 
 
 class Failed(Exception):
-    """Ends an attempt with `failure`.
+    """Ends an attempt with `failure`; `again` says that another one may help."""
 
-    `again` says that another attempt may help, `wait` how many seconds the server wants it to wait.
-    `status` and `said` are what it answered instead of a reply.
-    """
+    wait: float | None = None
+    """How many seconds the server wants to be left alone first."""
 
-    def __init__(
-        self,
-        kind: FailureKind,
-        message: str,
-        *,
-        again: bool = False,
-        wait: float | None = None,
-        status: int | None = None,
-        said: str = "",
-    ) -> None:
+    def __init__(self, kind: FailureKind, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.failure = Failure(kind, message)
         self.again = again
-        self.wait = wait
+
+
+class Declined(Failed):
+    """The server answered with `status` instead of a reply, and in words `said`, which may be empty."""
+
+    def __init__(self, message: str, status: int, said: str, wait: float | None) -> None:
+        again = status in (408, 429) or status >= 500
+        super().__init__(kind_of_status(status), message, again=again)
         self.status = status
         self.said = said
+        self.wait = wait
 
 
 def kind_of_status(status: int) -> FailureKind:

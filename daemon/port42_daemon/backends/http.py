@@ -6,21 +6,21 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import math
 import os
-import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from port42_daemon.backends.failures import Failed, kind_of_status, said_in, why_not_connected
+from port42_daemon.backends.failures import Declined, Failed, kind_of_status, said_in, why_not_connected
 from port42_daemon.backends.interface import Event, Health, Notice
 from port42_daemon.backends.loopback import is_loopback, status_of
+from port42_daemon.backends.reply import Reply
+from port42_daemon.backends.retries import LONGEST_PAUSE, pause_before, wish_of
 from port42_daemon.backends.secrets import Key, KeyUnavailable, described, read_key
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
 from port42_protocol.version import __version__
@@ -34,84 +34,74 @@ _KEPT_ALIVE = 60.0
 _ERROR_BYTES = 64 * 1024
 _EVENT_BYTES = 16 * 1024 * 1024
 _ERROR_WITHIN = 5.0
-_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
-_LONGEST_PAUSE = 60.0
-"""Seconds; a server whose ``Retry-After`` wants more is not asked again by this turn."""
 _SAY_FROM = 2.0
 """Seconds of waiting that a person is told of."""
 
 
-class Reply(Protocol):
-    """What one turn's stream comes to; the two kinds of server differ in it."""
-
-    patience: float | None
-    """Seconds that the stream may still take: None until the reply is whole."""
-
-    def take(self, data: str) -> Iterable[Event]:
-        """The events in the data of one server-sent event. Raises `Failed`, `msgspec.DecodeError`."""
-
-    def end(self) -> Iterable[Event]:
-        """What is left to say when the stream is over, `Done` last. Raises `Failed` if it was cut."""
-
-
-class ModelServer:
+class ModelServer(ABC):
     """One model server, and the client for it, made at the first turn and kept.
 
-    `authorise` gives the headers that hold the key, `headers` are the others. `needs_key` says that
-    nobody is answered there without one.
+    `own_url` is the provider's address, where nobody is answered without a key; the paths are where a
+    reply is asked for, and where the models are listed.
     """
 
+    own_url: ClassVar[str]
+    reply_path: ClassVar[str]
+    models_path: ClassVar[str]
+
     def __init__(
-        self,
-        config: OpenAIBackend | AnthropicBackend,
-        base_url: str,
-        *,
-        needs_key: bool,
-        authorise: Callable[[str], dict[str, str]],
-        headers: Mapping[str, str] | None = None,
-        environ: Mapping[str, str] | None = None,
+        self, config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str] | None = None
     ) -> None:
         self._config = config
-        self._base_url = base_url.rstrip("/")
-        self._needs_key = needs_key
-        self._authorise = authorise
-        self._headers = dict(headers or {})
+        self._base_url = config.base_url.rstrip("/")
         self._environ = os.environ if environ is None else environ
-        try:
-            self._url = urlsplit(self._base_url)
-            port = self._url.port
-        except ValueError:
-            # Requests to it fail with the reason; a configuration is no place for an exception.
-            self._url, port = urlsplit(""), None
-        host = self._url.hostname or "base_url"
-        self.name = host if port is None else f"{host}:{port}"
-        self._local = is_loopback(host)
         self._client: httpx2.AsyncClient | None = None
         self._making = asyncio.Lock()
+        try:
+            url = urlsplit(self._base_url)
+            self._name = url.hostname if url.port is None else f"{url.hostname}:{url.port}"
+        except ValueError:
+            # The first request says what is wrong; a configuration is no place for an exception.
+            url, self._name = urlsplit(""), "base_url"
+        self._url = url
+        self._local = is_loopback(url.hostname or "")
+        self._own = url.netloc == urlsplit(self.own_url).netloc
 
-    async def probe(self, path: str) -> Health:
+    @abstractmethod
+    def _headers(self, key: Key | None) -> dict[str, str]:
+        """What every request says beside its body."""
+
+    async def probe(self) -> Health:
         """Whether the key is there and, of a server on this machine, whether it answers."""
         try:
             key = await self._key()
         except Failed as failed:
             return Health("needs_auth", failed.failure.message)
-        if not self._local:
-            found = "the key is there" if key else "no key is configured"
-            return Health("ready", f"{found}; {self.name} is first asked by a turn")
-        headers = self._headers | (self._authorise(key.reveal()) if key else {})
-        try:
-            status = await status_of(self._url, self._url.path + path, headers)
-        except TimeoutError:
-            return Health("unreachable", f"{self.name} does not answer")
-        except (OSError, ValueError) as error:
-            return Health("unreachable", f"cannot reach {self.name}{why_not_connected(error)}")
-        if kind_of_status(status) == "needs_auth":
-            return Health("needs_auth", f"{self.name} refuses the key: {described(self._config)}")
-        if status >= 500:
-            return Health("unreachable", f"{self.name} answers {status}")
-        return Health("ready", f"{self.name} answers")
+        if self._local:
+            return await self._seen(self._headers(key))
+        found = "the key is there" if key else "no key is configured"
+        return Health("ready", f"{found}; {self._name} is first asked by a turn")
 
-    async def answer(self, path: str, body: dict[str, Any], reply: Reply) -> AsyncGenerator[Event, None]:
+    async def aclose(self) -> None:
+        """Close the kept connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _seen(self, headers: dict[str, str]) -> Health:
+        try:
+            status = await status_of(self._url, self._url.path + self.models_path, headers)
+        except TimeoutError:
+            return Health("unreachable", f"{self._name} does not answer")
+        except OSError as error:
+            return Health("unreachable", f"{self._name} cannot be reached{why_not_connected(error)}")
+        if kind_of_status(status) == "needs_auth":
+            return Health("needs_auth", f"{self._name} refuses the key: {described(self._config)}")
+        if status >= 500:
+            return Health("unreachable", f"{self._name} answers {status}")
+        return Health("ready", f"{self._name} answers")
+
+    async def _answer(self, body: dict[str, Any], reply: Reply) -> AsyncGenerator[Event, None]:
         """Ask, and yield what `reply` makes of the answer, `Done` last. Raises `Failed`.
 
         A stream that goes on after the reply is whole is read for as long as the reply's patience, so
@@ -119,7 +109,7 @@ class ModelServer:
         """
         deadline: float | None = None
         try:
-            async with aclosing(self._stream(path, body)) as stream:
+            async with aclosing(self._stream(body)) as stream:
                 while (said := await _next(stream, deadline)) is not None:
                     if isinstance(said, Notice):
                         yield said
@@ -131,30 +121,24 @@ class ModelServer:
                         deadline = latest if deadline is None else min(deadline, latest)
         except msgspec.DecodeError:
             if deadline is None:
-                raise Failed("crashed", f"{self.name} sent something that is not its protocol") from None
+                raise Failed("crashed", f"{self._name} sent something that is not its protocol") from None
         except Failed:
             if deadline is None:
                 raise
         for event in reply.end():
             yield event
 
-    async def aclose(self) -> None:
-        """Close the kept connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    async def _stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[str | Notice, None]:
+    async def _stream(self, body: dict[str, Any]) -> AsyncGenerator[str | Notice, None]:
         """The data of the server-sent events of the answer, and a `Notice` of each longer wait for it."""
         key = await self._key()
         client = await self._connected()
         for attempt in itertools.count():
             try:
-                response = await self._ask(client, path, body, key)
+                response = await self._ask(client, body, key)
                 break
             except Failed as failed:
-                pause = _pause(attempt, failed.wait)
-                if not failed.again or attempt >= self._config.retries or pause > _LONGEST_PAUSE:
+                pause = pause_before(attempt, failed.wait)
+                if not failed.again or attempt >= self._config.retries or pause > LONGEST_PAUSE:
                     raise
                 why = failed.failure.message
             if pause >= _SAY_FROM:
@@ -165,7 +149,7 @@ class ModelServer:
                 yield data
 
     async def _ask(
-        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: Key | None
+        self, client: httpx2.AsyncClient, body: dict[str, Any], key: Key | None
     ) -> httpx2.Response:
         """One attempt: the response when it is a reply that has begun. Raises `Failed`."""
         import httpx2
@@ -173,8 +157,8 @@ class ModelServer:
         try:
             request = client.build_request(
                 "POST",
-                self._base_url + path,
-                headers=self._headers | (self._authorise(key.reveal()) if key else {}),
+                self._base_url + self.reply_path,
+                headers=self._headers(key),
                 content=msgspec.json.encode(body),
             )
             response = await client.send(request, stream=True)
@@ -193,36 +177,35 @@ class ModelServer:
             case httpx2.InvalidURL() | httpx2.UnsupportedProtocol():
                 return Failed("refused", "base_url is not an address")
             case httpx2.ConnectTimeout():
-                return Failed("network", f"{self.name} cannot be reached: no answer", again=True)
+                return Failed("network", f"{self._name} cannot be reached: no answer", again=True)
             case httpx2.ConnectError():
                 why = why_not_connected(error)
-                return Failed("network", f"{self.name} cannot be reached{why}", again=True)
+                return Failed("network", f"{self._name} cannot be reached{why}", again=True)
             case httpx2.TimeoutException():
                 # Not again: it may be at work on the answer, and would be paid for it twice.
                 return Failed("timeout", self._silent())
             case httpx2.ProxyError():
-                return Failed("network", f"the proxy to {self.name} refuses", again=True)
+                return Failed("network", f"the proxy to {self._name} refuses", again=True)
             case _:
                 # A kept connection that the server closes as we write to it ends here too.
-                return Failed("network", f"{self.name} hung up without an answer", again=True)
+                return Failed("network", f"{self._name} hung up without an answer", again=True)
 
     async def _declined(self, response: httpx2.Response, key: Key | None) -> Failed:
         """What a response that is not a reply means."""
         status = response.status_code
-        kind = kind_of_status(status)
-        if kind == "needs_auth":
+        if kind_of_status(status) == "needs_auth":
             # Its words are left out: they like to quote the key.
-            return Failed(kind, f"{self.name} refuses the key ({status}): {described(self._config)}{OUTLIVES}")
+            message = f"{self._name} refuses the key ({status}): {described(self._config)}"
+            return Failed("needs_auth", message)
         if response.is_redirect:
-            return Failed("refused", f"{self.name} answers from elsewhere ({status}): correct base_url")
+            # Not followed: the key was meant for this address.
+            return Failed("refused", f"{self._name} sends us elsewhere ({status}): correct base_url")
         said = said_in(await _body(response))
         said = key.hidden_in(said) if key else said
-        message = f"{self.name} answers {status}" + (f": {said}" if said else "")
+        message = f"{self._name} answers {status}" + (f": {said}" if said else "")
         if status == 404 and not said:
             message += f": is base_url right, and is there a model {self._config.model}?"
-        again = status in (408, 429) or status >= 500
-        wait = _wish(response.headers.get("retry-after"))
-        return Failed(kind, message, again=again, wait=wait, status=status, said=said)
+        return Declined(message, status, said, wish_of(response.headers.get("retry-after")))
 
     async def _events(self, response: httpx2.Response) -> AsyncGenerator[str, None]:
         """The data of each server-sent event. Raises `Failed`."""
@@ -230,28 +213,28 @@ class ModelServer:
 
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "text/event-stream":
-            raise Failed("crashed", f"{self.name} answers no stream of events: is base_url right?")
+            raise Failed("crashed", f"{self._name} answers no stream of events: is base_url right?")
         try:
             async for event in httpx2.EventSource(response, _EVENT_BYTES):
                 if event.data:
                     yield event.data
         except httpx2.SSEError:
-            raise Failed("crashed", f"{self.name} sent an event of over 16 MiB") from None
+            raise Failed("crashed", f"{self._name} sent an event of over 16 MiB") from None
         except httpx2.TimeoutException:
             raise Failed("timeout", self._silent()) from None
         except httpx2.RequestError:
-            raise Failed("network", f"{self.name} was lost in the middle of its reply") from None
+            raise Failed("network", f"{self._name} was lost in the middle of its reply") from None
 
     def _silent(self) -> str:
-        return f"{self.name} sent nothing for {self._config.timeout:g} s"
+        return f"{self._name} sent nothing for {self._config.timeout:g} s"
 
     async def _key(self) -> Key | None:
         try:
             key = await read_key(self._config, self._environ)
         except KeyUnavailable as error:
             raise Failed("needs_auth", error.message) from None
-        if key is None and self._needs_key:
-            raise Failed("needs_auth", f"{self.name} wants a key, and {described(self._config)}")
+        if key is None and self._own:
+            raise Failed("needs_auth", f"{self._name} wants a key: {described(self._config)}")
         return key
 
     async def _connected(self) -> httpx2.AsyncClient:
@@ -310,24 +293,3 @@ async def _body(response: httpx2.Response) -> bytes:
                 if len(body) > _ERROR_BYTES:
                     break
     return body
-
-
-def _pause(attempt: int, wish: float | None) -> float:
-    """Seconds before the next attempt, never quite the same: many turns may wait for one server."""
-    if wish is not None:
-        return wish + random.uniform(0, _FIRST_PAUSE)  # noqa: S311 - it spreads load, it hides nothing
-    return min(_LAST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - as above
-
-
-def _wish(retry_after: str | None) -> float | None:
-    """The seconds that a ``Retry-After`` asks for: a number of them, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

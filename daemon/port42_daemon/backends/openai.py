@@ -9,25 +9,21 @@ from typing import Any
 import msgspec
 
 from port42_daemon.backends.dialogue import dialogue, system_of
-from port42_daemon.backends.failures import Failed, kind_of_error, said_by
+from port42_daemon.backends.failures import Declined, Failed
 from port42_daemon.backends.http import ModelServer
 from port42_daemon.backends.interface import (
     Ask,
     Done,
     Event,
-    Failure,
-    Health,
-    Notice,
     Started,
     Text,
     Thought,
-    Tool,
     Turn,
     Usage,
 )
+from port42_daemon.backends.reply import Reply
+from port42_daemon.backends.secrets import Key
 from port42_daemon.config import OpenAIBackend
-
-_OWN_URL = "https://api.openai.com"
 
 _AFTER_FINISH, _AFTER_DONE = 5.0, 0.25
 """Seconds: the usage comes after the last of the reply; after ``[DONE]`` comes the end of the response."""
@@ -39,7 +35,6 @@ _STOP_REASONS = {
     "tool_calls": "tool_use",
     "function_call": "tool_use",
 }
-"""Into the words that the Agent Client Protocol and Anthropic use; others stay what they are."""
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -82,33 +77,25 @@ class _Chunk(msgspec.Struct, frozen=True):
 _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
-class OpenAI:
+class OpenAI(ModelServer):
     """Answers turns with the model of an OpenAI-compatible server."""
 
+    own_url = "https://api.openai.com"
+    reply_path = "/chat/completions"
+    models_path = "/models"
+
     def __init__(self, config: OpenAIBackend, environ: Mapping[str, str] | None = None) -> None:
-        self._config = config
-        own = config.base_url.startswith(_OWN_URL)
-        self._server = ModelServer(
-            config,
-            config.base_url,
-            needs_key=own,
-            authorise=lambda key: {"authorization": f"Bearer {key}"},
-            environ=environ,
-        )
+        super().__init__(config, environ)
         self._usage_asked = True
         # OpenAI's newer models refuse the old name, and most other servers know no other.
-        self._limit_name = "max_completion_tokens" if own else "max_tokens"
-
-    async def probe(self) -> Health:
-        """Whether the key is there and, on this machine, the server."""
-        return await self._server.probe("/models")
+        self._limit_name = "max_completion_tokens" if self._own else "max_tokens"
 
     async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tool of ours runs
         """Answer `turn`."""
         for last in (False, False, True):
-            reply = _Reply(self._server.name)
+            reply = _Chunks(self._name)
             try:
-                async with aclosing(self._server.answer("/chat/completions", self._body(turn), reply)) as events:
+                async with aclosing(self._answer(self._body(turn), reply)) as events:
                     async for event in events:
                         yield event
                 return
@@ -117,9 +104,8 @@ class OpenAI:
                     yield Done(failed.failure)
                     return
 
-    async def aclose(self) -> None:
-        """Close the kept connections."""
-        await self._server.aclose()
+    def _headers(self, key: Key | None) -> dict[str, str]:
+        return {"authorization": f"Bearer {key.reveal()}"} if key else {}
 
     def _body(self, turn: Turn) -> dict[str, Any]:
         system = system_of(turn)
@@ -137,7 +123,7 @@ class OpenAI:
 
     def _adapted(self, failed: Failed) -> bool:
         """Whether a refusal names a field that we can do without, or say differently, from now on."""
-        if failed.status not in (400, 422):
+        if not isinstance(failed, Declined) or failed.status not in (400, 422):
             return False
         if self._usage_asked and "stream_options" in failed.said:
             self._usage_asked = False
@@ -148,18 +134,15 @@ class OpenAI:
         return False
 
 
-class _Reply:
-    """One reply, chunk by chunk."""
+class _Chunks(Reply):
+    """A reply in chunks."""
 
     def __init__(self, server: str) -> None:
-        self.patience: float | None = None
-        self._server = server
+        super().__init__(server)
         self._started = self._over = False
-        self._stop_reason: str | None = None
-        self._tools: dict[str, str] = {}
 
     def take(self, data: str) -> Iterator[Event]:
-        """The events in one chunk. Raises `Failed`, `msgspec.DecodeError`."""
+        """The events in one chunk."""
         if self._over:
             return
         if data.strip() == "[DONE]":
@@ -167,24 +150,24 @@ class _Reply:
             return
         chunk = _CHUNK.decode(data)
         if chunk.error is not None:
-            said = said_by(chunk.error)
-            message = f"{self._server} broke off" + (f": {said}" if said else "")
-            raise Failed(kind_of_error(chunk.error), message)
+            raise self._broke_off(chunk.error)
         if not self._started:
             self._started = True
-            yield Started(model=chunk.model or None)
+            yield Started(model=chunk.model)
         for choice in (chunk.choices or [])[:1]:
-            yield from self._take_choice(choice)
-        usage = chunk.usage
-        if usage is not None and usage.prompt_tokens is not None:
-            yield Usage(usage.prompt_tokens, usage.completion_tokens or 0)
+            yield from self._pieces(choice.delta or _Delta())
+            if choice.finish_reason:
+                self.stop_reason = _STOP_REASONS.get(choice.finish_reason, choice.finish_reason)
+                self.patience = _AFTER_FINISH
+        if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
+            yield Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens or 0)
 
-    def end(self) -> Iterator[Event]:
-        """The end of the reply. Raises `Failed` if neither a finish_reason nor [DONE] came."""
-        if self.patience is None:
-            raise Failed("network", f"{self._server} was lost in the middle of its reply")
-        # A call that the server waits for us to make is never made: we offered it no tool.
-        state = "failed" if self._stop_reason == "tool_use" else "done"
-        for ident, title in self._tools.items():
-            yield Tool(ident, title, state)
-        ...
+    def _pieces(self, delta: _Delta) -> Iterator[Event]:
+        if thought := delta.reasoning_content or delta.reasoning:
+            yield Thought(thought)
+        if text := delta.content or delta.refusal:
+            yield Text(text)
+        for call in delta.tool_calls or []:
+            # The name comes with the first piece of a call, the arguments with the others.
+            if call.function is not None and call.function.name:
+                yield self._called(call.id or f"call-{call.index or 0}", call.function.name)

@@ -61,7 +61,7 @@ class Index:
         self._lock = threading.RLock()
         self._pending: dict[str, list[Row]] = {}
         self._ready = threading.Event()
-        self._closing = False
+        self._closing = self._caught_up = False
         self._database: sqlite3.Connection | None = None
 
     def open(self) -> None:
@@ -70,16 +70,11 @@ class Index:
         Raises sqlite3.Error and OSError where not even that can be had; questions then fail, too.
         """
         try:
-            self._database = self._connect()
-            if self._database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
+            if self._connect().execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
                 return
         except sqlite3.DatabaseError:
             pass
-        try:
-            self._begin_anew()
-        except (sqlite3.Error, OSError):
-            self._database = None
-            raise
+        self._begin_anew()
 
     def interrupt(self) -> None:
         """Make a `catch_up` under way end early: the next start goes on where it stopped."""
@@ -89,10 +84,11 @@ class Index:
         """Write what waits, and let go of the file."""
         with self._lock:
             if self._database is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    self._write_pending()
-                self._database.close()
-                self._database = None
+                # A row that came before its session was caught up with lacks the session's older keys.
+                if self._caught_up:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._write_pending()
+                self._let_go()
 
     def note(self, row: Row) -> None:
         """Remember a session's new state; it is written before the next question is answered."""
@@ -109,6 +105,7 @@ class Index:
         """
         try:
             found = list(files)
+            self._mend()
             with self._lock:
                 known = {
                     row[0]: row[1:]
@@ -131,6 +128,8 @@ class Index:
                     for row in rows:
                         if row is not None:
                             self._upsert(row)
+            else:
+                self._caught_up = True
             return len(changed)
         finally:
             self._ready.set()
@@ -207,21 +206,39 @@ class Index:
         return self._database
 
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, check_same_thread=False)
+        database = self._database = sqlite3.connect(self._path, check_same_thread=False)
         # Derived data: a lost last transaction is caught up with, a torn file is made anew.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         return database
 
+    def _mend(self) -> None:
+        """Begin anew where the file opens and is damaged inside; questions would fail for ever."""
+        try:
+            if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok":
+                return
+        except sqlite3.ProgrammingError:  # it could not even be opened
+            raise
+        except sqlite3.DatabaseError:
+            pass
+        self._begin_anew()
+
     def _begin_anew(self) -> None:
-        if self._database is not None:
-            self._database.close()
+        self._let_go()
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._database = self._connect()
-        with self._database:
-            self._database.executescript(_CREATE)
-            self._database.execute(f"PRAGMA user_version = {SCHEMA}")
+        try:
+            with self._connect() as database:
+                database.executescript(_CREATE)
+                database.execute(f"PRAGMA user_version = {SCHEMA}")
+        except sqlite3.Error:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[sqlite3.Connection]:

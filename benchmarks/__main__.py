@@ -1,0 +1,65 @@
+"""``python -m benchmarks``: run everything, print one table of ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import appending, creating, idling, round_trip, starting
+from benchmarks.figure import Figure, show
+from port42_protocol.version import __version__
+
+
+def main() -> int:
+    """Exit status 0 whatever the figures are: they are for reading, not a test."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only see that it runs; the figures are rough")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    options = parser.parse_args()
+    figures = _measure(quick=options.quick)
+    about = _about()
+    show(figures)
+    print(f"\n{about['python']}, {about['system']}, {about['cores']} cores, load {about['load']:.2f}")
+    if options.json:
+        written = {"about": about, "figures": [one.plain() for one in figures]}
+        options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _measure(*, quick: bool) -> list[Figure]:
+    parts = (
+        lambda: round_trip.measure(rounds=5 if quick else 60),
+        lambda: appending.measure(rounds=2 if quick else 40),
+        lambda: appending.measure_growth(messages=5_000 if quick else 100_000),
+        lambda: creating.measure(sessions=200 if quick else 1_000),
+        lambda: starting.measure(times=3 if quick else 20),
+        lambda: starting.measure_daemon(times=2 if quick else 10),
+        lambda: idling.measure(seconds=1 if quick else 10),
+    )
+    figures: list[Figure] = []
+    for number, part in enumerate(parts, 1):
+        print(f"\rmeasuring, part {number} of {len(parts)} …", end="", file=sys.stderr, flush=True)
+        figures += part()
+    print("\r\033[K", end="", file=sys.stderr)
+    return figures
+
+
+def _about() -> dict[str, Any]:
+    return {
+        "port42": __version__,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Back ends that people have: what to look for on this machine, and what to write for it.
+
+Finding one switches nothing on: `available` only names what `connect_agent` could write.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+_CLAUDE = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
+_CLAUDE_SAYS = ["--append-system-prompt", "{system}", "--model", "{model}"]
+_CODEX = ["codex", "exec", "--json", "--skip-git-repo-check", "-s", "read-only", "-m", "{model}"]
+_GEMINI = ["gemini", "-o", "stream-json", "-m", "{model}"]
+_NATIVE = {"type": "command", "history": "native"}
+
+KNOWN: dict[str, dict[str, Any]] = {
+    "claude": _NATIVE
+    | {
+        "parser": "claude",
+        "command": [*_CLAUDE, *_CLAUDE_SAYS, "--session-id", "{native_id}"],
+        "resume": [*_CLAUDE, *_CLAUDE_SAYS, "--resume", "{native_id}"],
+        "env_pass": ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"],
+    },
+    "codex": _NATIVE
+    | {
+        "parser": "codex",
+        "command": [*_CODEX, "-"],
+        "resume": [*_CODEX, "resume", "{native_id}", "-"],
+        "env_pass": ["OPENAI_API_KEY", "CODEX_HOME"],
+    },
+    "gemini": _NATIVE
+    | {
+        "parser": "gemini",
+        "command": [*_GEMINI, "--session-id", "{native_id}"],
+        "resume": [*_GEMINI, "-r", "{native_id}"],
+        "env_pass": ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+    },
+    "llm": {
+        "type": "command",
+        "command": ["llm", "-m", "{model}", "-s", "{system}"],
+        "history": "replay",
+        "env_pass": ["OPENAI_API_KEY", "LLM_USER_PATH"],
+    },
+    "claude-acp": {
+        "type": "acp",
+        "command": ["claude-agent-acp"],
+        "env_pass": ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"],
+    },
+    "codex-acp": {"type": "acp", "command": ["codex-acp"], "env_pass": ["OPENAI_API_KEY", "CODEX_HOME"]},
+    "gemini-acp": {
+        "type": "acp",
+        "command": ["gemini", "--experimental-acp"],
+        "env_pass": ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+    },
+    "opencode": {"type": "acp", "command": ["opencode", "acp"]},
+    "anthropic": {
+        "type": "anthropic",
+        "model": "claude-sonnet-4-5",
+        "api_key_env": "ANTHROPIC_API_KEY",
+    },
+    "openai": {"type": "openai", "model": "gpt-5", "api_key_env": "OPENAI_API_KEY"},
+    "ollama": {"type": "openai", "model": "llama3.2", "base_url": "http://127.0.0.1:11434/v1"},
+}
+"""Each as it is written under ``[backends.NAME]``; for models another can be named."""
+
+_IN_ENVIRONMENT = ("anthropic", "openai")
+
+
+def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The known back ends whose program or key is here."""
+    return tuple(name for name, entry in KNOWN.items() if _is_here(name, entry, environ))
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The known back end whose key is in the daemon's environment: it serves the built-in agents."""
+    return next((name for name in _IN_ENVIRONMENT if environ.get(KNOWN[name]["api_key_env"])), None)
+
+
+def _is_here(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    if "api_key_env" in entry:
+        return bool(environ.get(entry["api_key_env"]))
+    return shutil.which(entry["command"][0] if "command" in entry else name, path=environ.get("PATH")) is not None

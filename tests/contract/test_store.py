@@ -1,0 +1,503 @@
+"""What every store must keep. A new one is added to `STORES` and nothing else is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
+from port42_daemon.store.document import ENDED, RESUMED, Header
+from port42_daemon.store.files import FileStore
+from port42_protocol.errors import SessionExists, SessionNotFound
+from port42_protocol.messages import Message
+
+
+class Reopened:
+    """A store that is closed and opened again between any two operations: nothing lives in memory only."""
+
+    def __init__(self, make: Callable[[], FileStore]) -> None:
+        self._make = make
+        self._one_at_a_time = threading.Lock()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def operate(*args: Any, **named: Any) -> Any:
+            with self._one_at_a_time:
+                store = self._make()
+                store.open()
+                try:
+                    return getattr(store, name)(*args, **named)
+                finally:
+                    store.close()
+
+        return operate
+
+
+class Vessel:
+    """A store under test, and the ways to meet it again after a stop, with or without its index."""
+
+    def __init__(self, home: Path, kind: str) -> None:
+        self.home, self.kind = home, kind
+        self.store: Any = None
+        self.begin()
+
+    def begin(self) -> None:
+        if self.kind == "reopened":
+            self.store = Reopened(lambda: FileStore(self.home))
+        else:
+            self.store = FileStore(self.home)
+            self.store.open()
+
+    def end(self) -> None:
+        if self.kind != "reopened":
+            self.store.close()
+
+    def again(self, between: Callable[[], None] = lambda: None) -> Any:
+        self.end()
+        between()
+        self.begin()
+        return self.store
+
+
+STORES = ["files", "reopened"]
+
+
+@pytest.fixture(params=STORES)
+def vessel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Vessel]:
+    vessel = Vessel(tmp_path / "home", request.param)
+    yield vessel
+    vessel.end()
+
+
+@pytest.fixture
+def store(vessel: Vessel) -> Any:
+    return vessel.store
+
+
+def at(second: int) -> str:
+    return f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.000Z"
+
+
+def header(session_id: str, agent: str = "ai-muse", second: int = 0, **more: Any) -> Header:
+    return Header(id=session_id, agent=agent, created_at=at(second), client="cli", **more)
+
+
+def said(content: str, second: int = 1, role: str = "user", key: Any = UNSET) -> Message:
+    return Message(seq=0, role=role, content=content, timestamp=at(second), key=key)
+
+
+def event(name: str, second: int = 1) -> Message:
+    return Message(seq=0, role="event", event=name, timestamp=at(second))
+
+
+def add(store: Any, session_id: str, *records: Message) -> int:
+    return store.append(session_id, lambda _: records)[1]
+
+
+def read(store: Any, session_id: str, **more: Any) -> tuple[list[Message], int | None]:
+    return store.read(
+        session_id, **{"after_seq": 0, "limit": 1000, "max_bytes": 1 << 22, "events": False, **more}
+    )
+
+
+def contents(store: Any, session_id: str) -> list[str]:
+    return [one.content for one in read(store, session_id)[0]]
+
+
+# --- one session ------------------------------------------------------------------------------------
+
+
+def test_what_was_created_is_there(store):
+    made = store.create(header("cli-1", title="T", cwd="/tmp", metadata={"a": [1, None]}), [said("hello")])
+    assert store.summary("cli-1") == made
+    assert dataclasses.asdict(made) == {
+        "session_id": "cli-1",
+        "agent": "ai-muse",
+        "title": "T",
+        "state": "active",
+        "created_at": at(0),
+        "last_activity": at(1),
+        "message_count": 1,
+        "cwd": "/tmp",
+    }
+    assert store.header("cli-1").metadata == {"a": [1, None]}
+    assert contents(store, "cli-1") == ["hello"]
+    assert store.exists("cli-1")
+
+
+def test_an_id_is_given_once(store):
+    store.create(header("cli-1"), [said("mine")])
+    with pytest.raises(SessionExists):
+        store.create(header("cli-1", agent="ai-analyst"), [said("yours")])
+    assert store.summary("cli-1").agent == "ai-muse"
+    assert contents(store, "cli-1") == ["mine"]
+
+
+def test_ids_that_differ_in_case_are_two_sessions_or_one_is_refused(store):
+    store.create(header("cli-a"), [said("small")])
+    try:
+        store.create(header("cli-A"), [said("large")])
+    except SessionExists:  # a file system that folds case
+        assert not store.page(agent="ai-muse", limit=10)[1:]
+    else:
+        assert contents(store, "cli-A") == ["large"]
+    assert contents(store, "cli-a") == ["small"]
+
+
+@pytest.mark.parametrize(
+    "session_id", ["cli-9", "", ".", "..", "../x", "a/b", "x\x00", "x" * 10_000, "é", "x\n"]
+)
+def test_what_is_not_there_is_not_found(store, session_id):
+    store.create(header("cli-1"))
+    assert not store.exists(session_id)
+    assert store.remembered("cli-9") is None
+    asks = (store.summary, store.header, partial(read, store), lambda one: add(store, one, said("x")))
+    for ask in asks:
+        with pytest.raises(SessionNotFound):
+            ask(session_id)
+
+
+def test_records_are_numbered_in_order_and_read_as_they_were_given(store):
+    store.create(header("cli-1"), [said("a"), said("b", role="assistant")])
+    assert add(store, "cli-1", said("c", role="system", key="k"), event(ENDED)) == 4
+    assert add(store, "cli-1", said("ü\n\x00]\u2028")) == 5
+    everything, onward = read(store, "cli-1", events=True)
+    assert onward is None
+    assert [one.seq for one in everything] == [1, 2, 3, 4, 5]
+    assert [one.role for one in everything] == ["user", "assistant", "system", "event", "user"]
+    assert (everything[2].key, everything[3].event, everything[4].content) == ("k", ENDED, "ü\n\x00]\u2028")
+    assert [one.seq for one in read(store, "cli-1")[0]] == [1, 2, 3, 5]
+
+
+def test_appending_decides_on_the_session_as_it_stands_and_an_error_changes_nothing(store):
+    store.create(header("cli-1"), [said("a")])
+    seen = []
+
+    def decide(summary: Any) -> list[Message]:
+        seen.append(summary)
+        raise LookupError("no")
+
+    before = store.summary("cli-1")
+    with pytest.raises(LookupError):
+        store.append("cli-1", decide)
+    assert seen == [before] == [store.summary("cli-1")]
+    assert store.append("cli-1", lambda _: ()) == (before, 1)
+    assert contents(store, "cli-1") == ["a"]
+
+
+def test_pages_of_a_transcript_join_without_gap_or_repetition(store):
+    store.create(header("cli-1"))
+    for number in range(40):
+        add(store, "cli-1", said("x" * 500 + str(number)), *([event(RESUMED)] if number % 3 == 0 else []))
+    for limit, max_bytes in ((1, 1 << 22), (7, 1 << 22), (40, 1), (40, 2000), (1000, 1 << 22)):
+        got, after_seq = [], 0
+        while after_seq is not None:
+            page, after_seq = read(store, "cli-1", after_seq=after_seq, limit=limit, max_bytes=max_bytes)
+            assert 1 <= len(page) <= limit
+            got += page
+        assert [one.content for one in got] == ["x" * 500 + str(number) for number in range(40)]
+
+
+def test_reading_behind_the_end_is_empty(store):
+    store.create(header("cli-1"), [said("a")])
+    assert read(store, "cli-1", after_seq=1) == ([], None)
+    assert read(store, "cli-1", after_seq=2**53 - 1) == ([], None)
+
+
+def test_a_record_longer_than_a_page_still_comes(store):
+    store.create(header("cli-1"), [said("x" * 3000), said("y" * 3000)])
+    page, onward = read(store, "cli-1", max_bytes=10)
+    assert ([one.seq for one in page], onward) == ([1], 1)
+
+
+def test_a_session_of_many_long_lines_is_read_from_anywhere(store):
+    store.create(header("cli-1"), [said("z" * (number * 9973 % 90_000)) for number in range(1, 31)])
+    for after_seq in range(31):
+        found = [one.seq for one in read(store, "cli-1", after_seq=after_seq, max_bytes=1 << 30)[0]]
+        assert found == list(range(after_seq + 1, 31))
+
+
+# --- the last one -----------------------------------------------------------------------------------
+
+
+def test_each_agent_has_its_own_last_session(store):
+    assert store.last("ai-muse") is None
+    assert store.agents() == {}
+    store.create(header("cli-1"))
+    store.create(header("cli-2", agent="ai-analyst"))
+    store.set_last("ai-muse", "cli-1")
+    store.set_last("ai-analyst", "cli-2")
+    store.set_last("ai-analyst", "cli-2")
+    assert (store.last("ai-muse"), store.last("ai-analyst"), store.last("ai-engineer")) == (
+        "cli-1",
+        "cli-2",
+        None,
+    )
+    assert store.agents() == {"ai-muse": "cli-1", "ai-analyst": "cli-2"}
+
+
+def test_last_is_last_used_twenty_stops_in_a_row(vessel):
+    """Four sessions of one agent, stop, start, `last` is right: 20 times, each time another of them."""
+    ids = [f"cli-{number}" for number in range(4)]
+    for session_id in ids:
+        vessel.store.create(header(session_id), [said("hello")])
+        vessel.store.set_last("ai-muse", session_id)
+    for round_ in range(20):
+        used = ids[round_ * 3 % 4]
+        add(vessel.store, used, said(f"round {round_}", 10 + round_))
+        vessel.store.set_last("ai-muse", used)
+        store = vessel.again()
+        assert store.last("ai-muse") == used
+        assert store.page(agent="ai-muse", limit=1)[0].session_id == used
+
+
+@pytest.mark.parametrize("ruin", [lambda path: path.unlink(), lambda path: path.write_bytes(b'{"ai-muse": ')])
+def test_a_lost_mapping_comes_back_from_the_sessions(vessel, ruin):
+    for number, second in ((1, 5), (2, 9), (3, 7)):
+        vessel.store.create(header(f"cli-{number}", second=number), [said("x", second)])
+    vessel.store.create(header("rpc-4", agent="ai-analyst"))
+    vessel.store.set_last("ai-muse", "cli-2")
+    vessel.store.set_last("ai-analyst", "rpc-4")
+    store = vessel.again(lambda: ruin(vessel.home / "agent_sessions.json"))
+    assert store.agents() == {"ai-muse": "cli-2", "ai-analyst": "rpc-4"}
+    assert json.loads((vessel.home / "agent_sessions.json").read_bytes()) == store.agents()
+
+
+# --- questions across sessions ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(store: Any) -> Any:
+    store.create(header("cli-1000", second=1, cwd="/a"), [said("The Parser", 10)])
+    store.create(header("cli-1001", second=2, cwd="/a"), [said("the parser again", 40)])
+    store.create(header("rpc-2000", agent="ai-analyst", second=3, cwd="/b"), [said("Größe", 30)])
+    store.create(header("cli-1002", second=4, cwd="/b"), [said("other", 20), event(ENDED, 50)])
+    return store
+
+
+def ids(found: list[Any]) -> list[str]:
+    return [one.session_id for one in found]
+
+
+def test_a_page_is_by_last_use_and_narrowed_by_every_field(several):
+    assert ids(several.page(limit=10)) == ["cli-1001", "rpc-2000", "cli-1002", "cli-1000"]
+    assert ids(several.page(agent="ai-muse", limit=10)) == ["cli-1001", "cli-1002", "cli-1000"]
+    assert ids(several.page(cwd="/b", limit=10)) == ["rpc-2000", "cli-1002"]
+    assert ids(several.page(state="ended", limit=10)) == ["cli-1002"]
+    assert ids(several.page(agent="ai-muse", cwd="/a", state="active", limit=1)) == ["cli-1001"]
+    assert several.page(agent="ai-engineer", limit=10) == []
+
+
+def test_what_a_page_shows_is_what_the_session_says(several):
+    for listed in several.page(limit=10):
+        shown = dataclasses.asdict(listed)
+        assert listed.session_id.startswith(shown.pop("short_id"))
+        assert shown == dataclasses.asdict(several.summary(listed.session_id))
+
+
+def test_a_use_moves_a_session_to_the_front_at_once(several):
+    add(several, "cli-1000", said("again", 60))
+    assert ids(several.page(limit=1)) == ["cli-1000"]
+    add(several, "rpc-2000", event(RESUMED, 70))
+    assert ids(several.page(limit=2)) == ["rpc-2000", "cli-1000"]
+
+
+def test_the_cursor_keeps_its_place_while_sessions_change(store):
+    for number in range(20):
+        # Four sessions share each moment: a cursor by time alone would skip or repeat some.
+        store.create(header(f"cli-{number:04}", second=number // 4))
+    got, before = [], None
+    while page := store.page(before=before, limit=3):
+        got += ids(page)
+        before = (page[-1].last_activity, page[-1].session_id)
+        add(store, got[0], said("used meanwhile", 100 + len(got)))
+        store.create(header(f"new-{len(got)}", second=500))
+    assert got == [f"cli-{number:04}" for number in range(19, -1, -1)]
+
+
+def test_a_short_id_fits_its_session_alone(store):
+    for session_id in ("cli-1757350466684", "cli-1757350466685", "cli-1757350123456", "ab", "abc", "x"):
+        store.create(header(session_id))
+    for listed in store.page(limit=10):
+        fitting = ids(store.with_prefix(listed.short_id, None, 10))
+        # "ab" begins "abc", too; a whole id is looked up before a prefix is tried.
+        assert fitting == [listed.session_id] or listed.short_id == listed.session_id
+
+
+def test_prefixes(several):
+    assert ids(several.with_prefix("cli-100", None, 10)) == ["cli-1001", "cli-1002", "cli-1000"]
+    assert ids(several.with_prefix("cli-1002", None, 10)) == ["cli-1002"]
+    assert ids(several.with_prefix("cli", "ai-analyst", 10)) == []
+    assert len(several.with_prefix("cli-", None, 2)) == 2
+    for none in ("%", "cli_", "CLI", "cli-1002x", "\x00", "'", "é"):
+        assert several.with_prefix(none, None, 10) == []
+
+
+def test_titles_in_any_case_and_the_whole_one_before_those_that_begin_so(several):
+    assert ids(several.with_title("the PARSER", None, 10)) == ["cli-1000"]
+    assert ids(several.with_title("the pars", None, 10)) == ["cli-1001", "cli-1000"]
+    assert ids(several.with_title("GRÖSSE", None, 10)) == ["rpc-2000"]
+    assert several.with_title("the parser", "ai-analyst", 10) == []
+    for none in ("%", "_he parser", "parser"):
+        assert several.with_title(none, None, 10) == []
+
+
+def test_counts(several):
+    assert several.counts() == {"ai-muse": 3, "ai-analyst": 1}
+
+
+def no_index(home: Path) -> None:
+    for file in home.glob("index.db*"):
+        file.unlink()
+
+
+def junk_index(home: Path) -> None:
+    no_index(home)
+    (home / "index.db").write_bytes(b"not a database, not at all" * 400)
+
+
+def cut_index(home: Path) -> None:
+    whole = (home / "index.db").read_bytes()
+    (home / "index.db").write_bytes(whole[: len(whole) // 2])
+
+
+def holed_index(home: Path) -> None:
+    """The first page is good, the others are not: it opens, and fails when it is asked."""
+    whole = (home / "index.db").read_bytes()
+    (home / "index.db").write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+
+
+def other_schema(home: Path) -> None:
+    whole = bytearray((home / "index.db").read_bytes())
+    whole[60:64] = (99).to_bytes(4, "big")  # PRAGMA user_version, in the header (sqlite.org/fileformat2)
+    (home / "index.db").write_bytes(whole)
+
+
+@pytest.mark.parametrize("ruin", [lambda _: None, no_index, junk_index, cut_index, holed_index, other_schema])
+def test_every_question_is_answered_as_before_after_a_stop_whatever_became_of_the_index(vessel, ruin):
+    store = vessel.store
+    for number in range(30):
+        first = said(f"title {number}", number, key=f"k-{number}")
+        store.create(header(f"cli-{number:04}", second=number), [first])
+    add(store, "cli-0003", said("more", 90, key="later"), said("and more", 91, role="assistant"))
+
+    def answers(store: Any) -> list[Any]:
+        return [
+            store.page(limit=50),
+            store.with_prefix("cli-000", None, 50),
+            store.with_title("title 7", None, 50),
+            [store.with_key("ai-muse", f"k-{number}", None) for number in range(30)],
+            store.with_key("ai-muse", "later", None),
+            store.counts(),
+        ]
+
+    before = answers(store)
+    assert before[4] == ("cli-0003", 2)
+    assert before[5] == {"ai-muse": 30}
+    store = vessel.again(lambda: ruin(vessel.home))
+    assert answers(store) == before
+
+
+def test_a_key_is_its_agents_and_its_sessions(store):
+    store.create(header("cli-1"), [said("a", key="k"), said("b", key="other")])
+    store.create(header("cli-2"), [said("c"), said("d", key="k")])
+    store.create(header("rpc-3", agent="ai-analyst"), [said("e", key="k")])
+    assert store.with_key("ai-muse", "k", "cli-1") == ("cli-1", 1)
+    assert store.with_key("ai-muse", "k", "cli-2") == ("cli-2", 2)
+    assert store.with_key("ai-muse", "k", None) in {("cli-1", 1), ("cli-2", 2)}
+    assert store.with_key("ai-muse", "other", "cli-2") is None
+    assert store.with_key("ai-analyst", "k", None) == ("rpc-3", 1)
+    assert store.with_key("ai-engineer", "k", None) is None
+
+
+# --- many at once -----------------------------------------------------------------------------------
+
+
+def at_once(work: Callable[[int], Any], times: int, threads: int = 8) -> list[Any]:
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, range(times)))
+
+
+@pytest.fixture
+def many(vessel: Vessel) -> int:
+    """How many operations a hammering has: opening a store for each one costs more."""
+    return 64 if vessel.kind == "reopened" else 400
+
+
+def test_one_session_hammered_by_threads_keeps_every_message_at_the_seq_it_was_given(vessel, many):
+    store = vessel.store
+    store.create(header("cli-1"))
+    seqs = at_once(lambda number: add(store, "cli-1", said(f"m{number}")), many)
+    assert sorted(seqs) == list(range(1, many + 1))
+    store = vessel.again()
+    kept = {one.seq: one.content for one in read(store, "cli-1")[0]}
+    assert kept == {seq: f"m{number}" for number, seq in enumerate(seqs)}
+    json.loads((vessel.home / "sessions" / "cli-1.json").read_bytes())
+
+
+def test_different_sessions_hammered_by_threads_never_mix(vessel, many):
+    store = vessel.store
+    for number in range(8):
+        store.create(header(f"cli-{number}", agent=f"agent-{number}"))
+
+    def work(number: int) -> None:
+        mine = number % 8
+        add(store, f"cli-{mine}", said(f"{mine}/{number}"))
+        store.set_last(f"agent-{mine}", f"cli-{mine}")
+        assert store.summary(f"cli-{mine}").agent == f"agent-{mine}"
+
+    at_once(work, many)
+    store = vessel.again()
+    for mine in range(8):
+        assert sorted(contents(store, f"cli-{mine}")) == sorted(
+            f"{mine}/{number}" for number in range(many) if number % 8 == mine
+        )
+        assert store.last(f"agent-{mine}") == f"cli-{mine}"
+    assert store.counts() == {f"agent-{mine}": 1 for mine in range(8)}
+
+
+def test_an_id_that_many_want_goes_to_one(store):
+    def work(number: int) -> str:
+        try:
+            store.create(header("cli-1", agent=f"agent-{number}"), [said(str(number))])
+        except SessionExists:
+            return "refused"
+        return str(number)
+
+    (winner,) = set(at_once(work, 16)) - {"refused"}
+    assert contents(store, "cli-1") == [winner]
+    assert store.summary("cli-1").agent == f"agent-{winner}"
+
+
+def test_readers_meet_writers_and_see_whole_sessions(vessel, many):
+    store = vessel.store
+    store.create(header("cli-1"), [said("m0", key="k0")])
+
+    def work(number: int) -> None:
+        if number % 2:
+            add(store, "cli-1", said("m" * 5000, number))
+            return
+        got, _ = read(store, "cli-1", max_bytes=1 << 30)
+        assert [one.seq for one in got] == list(range(1, len(got) + 1))
+        assert store.summary("cli-1").message_count >= len(got)
+        assert store.page(limit=5)[0].session_id == "cli-1"
+        assert store.with_key("ai-muse", "k0", None) == ("cli-1", 1)
+
+    at_once(work, many // 2)
+    assert store.summary("cli-1").message_count == 1 + many // 4
+
+
+def test_last_set_by_many_threads_is_one_of_theirs_and_is_on_the_disk(vessel, many):
+    store = vessel.store
+    for number in range(8):
+        store.create(header(f"cli-{number}"))
+    at_once(lambda number: store.set_last("ai-muse", f"cli-{number % 8}"), many)
+    said_last = store.last("ai-muse")
+    assert vessel.again().last("ai-muse") == said_last in {f"cli-{number}" for number in range(8)}

@@ -1,0 +1,90 @@
+"""A disk that is really full: nothing acknowledged is lost, reading goes on, writing goes on afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+
+def fill(daemon, session_id: str) -> list[str]:
+    """Add messages until the daemon says that it cannot; gives those it acknowledged."""
+    kept: list[str] = []
+    params = {"agent": "a", "session_id": session_id, "role": "user"}
+    while True:
+        content = f"{len(kept)} " + "x" * 3000
+        asked = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "append_message",
+            "params": {**params, "content": content},
+        }
+        answer = daemon.ask(asked)
+        if "error" in answer:
+            break
+        kept.append(content)
+    refused = answer["error"]
+    assert (refused["code"], refused["data"]["kind"], refused["data"]["retryable"]) == (
+        1008,
+        "storage_failed",
+        True,
+    )
+    assert str(daemon.home) not in refused["message"]
+    return kept
+
+
+def contents(daemon, session_id: str) -> list[str]:
+    return [one["content"] for one in daemon.call("get_session", session_id=session_id)["messages"]]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit(2) is Linux's")
+def test_a_file_that_may_not_grow(daemon):
+    """RLIMIT_FSIZE: the kernel cuts a write short, then refuses (EFBIG). Needs no rights."""
+    session_id = daemon.call("create_session", agent="a")["session_id"]
+    _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (100_000, hard))
+    kept = fill(daemon, session_id)
+    assert len(kept) > 20
+    assert contents(daemon, session_id) == kept
+    whole = json.loads((daemon.home / "sessions" / f"{session_id}.json").read_bytes())
+    assert [one["content"] for one in whole["messages"]] == kept
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    daemon.call("append_message", agent="a", session_id=session_id, role="user", content="after")
+    assert contents(daemon, session_id) == [*kept, "after"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs takes Linux and root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "port42-test", str(tmp_path)]
+    if (done := subprocess.run(mount, capture_output=True, text=True, check=False)).returncode:
+        pytest.skip(f"no tmpfs may be mounted here: {done.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_disk(small_disk, start_daemon):
+    daemon = start_daemon(home=small_disk / "home")
+    session_id = daemon.call("create_session", agent="a")["session_id"]
+    kept = fill(daemon, session_id)
+    with pytest.raises(pytest.RpcFailed) as refused:
+        daemon.call("create_session", agent="b", metadata={"a": "x" * 10_000})
+    assert refused.value.data["kind"] == "storage_failed"
+    assert contents(daemon, session_id) == kept
+
+    assert daemon.stop() == 0
+    daemon.start()
+    assert contents(daemon, session_id) == kept
+    assert daemon.call("get_last_session", agent="a")["message_count"] == len(kept)
+
+    daemon.stop()
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    daemon.start()
+    daemon.call("append_message", agent="a", session_id=session_id, role="user", content="after")
+    assert contents(daemon, session_id) == [*kept, "after"]
+    daemon.stop()
