@@ -153,7 +153,7 @@ class Agents:
         config = await self._current()
         if asked.agent not in config.agents:
             raise UnknownAgent(asked.agent, difflib.get_close_matches(asked.agent, config.agents))
-        await self._change(lambda document: document["agents"].pop(asked.agent))  # type: ignore[union-attr]  # checked above
+        await self._change(lambda document: document["agents"].pop(asked.agent))
         log.info("➖ %s is no longer in config.toml", asked.agent)
         return m.Removed(asked.agent)
 
@@ -250,7 +250,8 @@ def _settings(backend: str, config: Config) -> BackendConfig:
     if backend in config.backends:
         return config.backends[backend]
     if backend in known.KNOWN:
-        return msgspec.convert(known.KNOWN[backend], BackendConfig)  # type: ignore[arg-type]  # a union of types
+        settings: BackendConfig = msgspec.convert(known.KNOWN[backend], BackendConfig)
+        return settings
     return NoneBackend()
 
 

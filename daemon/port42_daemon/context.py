@@ -42,7 +42,7 @@ def _without_failures(records: Sequence[Message]) -> list[Message]:
     kept: list[Message] = []
     for record in records:
         if record.role == "error" and record.question is not UNSET:
-            while kept and kept[-1].seq >= record.question:  # type: ignore[operator]  # it is set
+            while kept and kept[-1].seq >= record.question:
                 kept.pop()
         else:
             kept.append(record)

@@ -158,7 +158,7 @@ def _adapt(row: Method, handler: Callable[..., Any]) -> Callable[..., Result]:
 
     def call(context: _Call, /, *args: Any, **kwargs: Any) -> Result:
         try:
-            params = codec.decode_params(row.params, kwargs or args)
+            params: Any = codec.decode_params(row.params, kwargs or args)
             result = handler(params, context.peer) if wants_peer else handler(params)
         except RpcError as error:
             return Error(error.code, error.message, error.data)

@@ -89,7 +89,7 @@ class Sessions:
             return (_event(RESUMED),)
 
         async with self.order(asked.session_id):
-            return await self._use(asked.agent, asked.session_id, resume)
+            return (await self._use(asked.agent, asked.session_id, resume))[0]
 
     async def _last_in(self, agent: str, cwd: str) -> m.Summary:
         found = await self._threads.index(self._store.page, agent=agent, cwd=cwd, limit=1)

@@ -138,9 +138,7 @@ class RunningTurn:
         left_out = chosen.left_out + _not_looked_at(recent)
         if left_out and native_id is None:
             self._turn = dataclasses.replace(self._turn, left_out=left_out)
-            self._notice(
-                f"{left_out} earlier messages do not fit {answering.name}'s budget; the oldest are left out"
-            )
+            self._notice(f"{left_out} earlier messages, the oldest, do not fit {answering.name}'s budget")
         for change in _changes(recent.turn, self._turn):
             self._notice(f"since the last turn {change}")
         return b.Turn(

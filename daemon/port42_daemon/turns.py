@@ -233,7 +233,7 @@ class Turns:
             raise SessionBusy(session_id, len(queue) - 1)
         place = _Place()
         queue.append(place)
-        take_back = (lambda: None) if asked.detach else peer.when_lost(place.leave)
+        take_back = None if asked.detach else peer.when_lost(place.leave)
         try:
             if queue[0] is not place:
                 self._tell_place(asked, session_id, len(queue) - 1, peer)
@@ -241,7 +241,8 @@ class Turns:
                     raise SessionBusy(session_id, len(queue) - 1)
             yield place
         finally:
-            take_back()
+            if take_back is not None:
+                take_back()
             queue.remove(place)
             if not queue:
                 self._queues.pop(session_id, None)

@@ -82,4 +82,5 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
 def _is_here(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     if "api_key_env" in entry:
         return bool(environ.get(entry["api_key_env"]))
-    return shutil.which(entry["command"][0] if "command" in entry else name, path=environ.get("PATH")) is not None
+    program = entry["command"][0] if "command" in entry else name
+    return shutil.which(program, path=environ.get("PATH")) is not None
