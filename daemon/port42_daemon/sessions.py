@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from msgspec import UNSET
 
 from port42_daemon import events
-from port42_daemon.events import Events
+from port42_daemon.events import Events, Peer
 from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
 from port42_daemon.store.contract import Store
 from port42_daemon.store.document import ENDED, RESUMED, Header, place
@@ -131,7 +131,9 @@ class Sessions:
         )
         return await self.begin(header)
 
-    async def begin(self, header: Header, message: m.Message | None = None) -> m.Summary:
+    async def begin(
+        self, header: Header, message: m.Message | None = None, streaming: Peer | None = None
+    ) -> m.Summary:
         """Create the session of `header`, with its first message if any, in one durable write.
 
         A header without an id gets ``<client>-<unix milliseconds>``, the next free one.
@@ -140,7 +142,7 @@ class Sessions:
         if not header.id:
             header = dataclasses.replace(header, id=await self.free_id(header.client))
         summary, problem = await self._threads.files(self._create, header, records)
-        self._publish(summary, records, len(records))
+        self._publish(summary, records, len(records), streaming)
         if problem is not None:
             raise problem
         return summary
@@ -171,17 +173,24 @@ class Sessions:
                     return earlier
             return m.Appended(asked.session_id, await self._add(asked.agent, asked.session_id, record))
 
-    async def record(self, agent: str, session_id: str, *records: m.Message) -> int:
-        """Add records to `agent`'s own session, in one durable write; gives the last one's seq."""
-        async with self.order(session_id):
-            return await self._add(agent, session_id, *records)
+    async def record(
+        self, agent: str, session_id: str, *records: m.Message, streaming: Peer | None = None
+    ) -> int:
+        """Add records to `agent`'s own session, in one durable write; gives the last one's seq.
 
-    async def _add(self, agent: str, session_id: str, *records: m.Message) -> int:
+        `streaming` hears of them whether it subscribed or not.
+        """
+        async with self.order(session_id):
+            return await self._add(agent, session_id, *records, streaming=streaming)
+
+    async def _add(
+        self, agent: str, session_id: str, *records: m.Message, streaming: Peer | None = None
+    ) -> int:
         def add(session: m.Summary) -> Sequence[m.Message]:
             _require_owner(session, agent)
             return records
 
-        return (await self._use(agent, session_id, add))[1]
+        return (await self._use(agent, session_id, add, streaming))[1]
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> m.Appended | None:
         """What `agent` recorded under `key` already, in that session or in any."""
@@ -201,17 +210,26 @@ class Sessions:
         return summary
 
     async def _use(
-        self, agent: str, session_id: str, decide: Callable[[m.Summary], Sequence[m.Message]]
+        self,
+        agent: str,
+        session_id: str,
+        decide: Callable[[m.Summary], Sequence[m.Message]],
+        streaming: Peer | None = None,
     ) -> tuple[m.Summary, int]:
         """Append, and make the session its agent's last one."""
         try:
-            return await self._append(session_id, decide, use=True)
+            return await self._append(session_id, decide, use=True, streaming=streaming)
         except SessionNotFound:
             gone = self._store.last(agent) == session_id
             raise SessionNotFound(session_id, vanished=gone) from None
 
     async def _append(
-        self, session_id: str, decide: Callable[[m.Summary], Sequence[m.Message]], *, use: bool
+        self,
+        session_id: str,
+        decide: Callable[[m.Summary], Sequence[m.Message]],
+        *,
+        use: bool,
+        streaming: Peer | None = None,
     ) -> tuple[m.Summary, int]:
         """One trip to a thread, then say what was recorded: also when the mapping then failed."""
         added: list[m.Message] = []
@@ -225,15 +243,17 @@ class Sessions:
             return summary, seq, self._set_last(summary, seq) if use else None
 
         summary, seq, problem = await self._threads.files(append)
-        self._publish(summary, added, seq)
+        self._publish(summary, added, seq, streaming)
         if problem is not None:
             raise problem
         return summary, seq
 
-    def _publish(self, summary: m.Summary, added: Sequence[m.Message], last_seq: int) -> None:
+    def _publish(
+        self, summary: m.Summary, added: Sequence[m.Message], last_seq: int, streaming: Peer | None
+    ) -> None:
         for seq, record in enumerate(added, last_seq - len(added) + 1):
-            placed = place(record, seq)
-            self._events.publish(events.recorded(summary.session_id, summary.agent, placed))
+            event = events.recorded(summary.session_id, summary.agent, place(record, seq))
+            self._events.publish(event, streaming)
 
     def _set_last(self, summary: m.Summary, seq: int) -> StorageFailed | None:
         """What went wrong, if so, naming the message that is recorded all the same."""

@@ -232,7 +232,9 @@ class RunningTurn:
             records.append(self._reply(reply, whole=failure is None and not interrupted))
         if failure is not None and not interrupted:
             records.append(failed(failure.kind, failure.message, seq))
-        last = await self._house.sessions.record(question.agent, question.session_id, *records)
+        last = await self._house.sessions.record(
+            question.agent, question.session_id, *records, streaming=question.streaming
+        )
         if failure is not None and not interrupted:
             raise BackendFailed(failure.kind, failure.message, question.session_id, seq)
         status: m.TurnStatus = "interrupted" if interrupted else "answered"

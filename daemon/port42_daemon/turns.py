@@ -207,20 +207,21 @@ class Turns:
             key=asked.idempotency_key or UNSET,
         )
 
+        streaming = peer if asked.stream else None
+
         async def record() -> int:
             if asked.session_id is not None:
-                return await sessions.record(asked.agent, session_id, message)
+                return await sessions.record(asked.agent, session_id, message, streaming=streaming)
             header = Header(
                 id=session_id, agent=asked.agent, created_at=now(), client=asked.client, cwd=asked.cwd
             )
-            await sessions.begin(header, message)
+            await sessions.begin(header, message, streaming)
             return 1
 
         if asked.session_id is not None:
             await sessions.owned(session_id, asked.agent)
         async with self._in_turn(asked, session_id, peer) as place:
             answering = await self._agents.answering(asked.agent)
-            streaming = peer if asked.stream else None
             question = Question(session_id, asked.agent, message, answering, record, streaming)
             place.turn = RunningTurn(self._house, question)
             return await place.turn.run()
