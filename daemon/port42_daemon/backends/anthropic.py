@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from port42_daemon.backends.dialogue import dialogue, system_of
-from port42_daemon.backends.failures import Failed
 from port42_daemon.backends.http import ModelServer
-from port42_daemon.backends.interface import Ask, Done, Event, Started, Text, Thought, Turn, Usage
+from port42_daemon.backends.interface import Event, Started, Text, Thought, Turn, Usage
 from port42_daemon.backends.reply import Reply
 from port42_daemon.backends.secrets import Key
 from port42_daemon.config import AnthropicBackend
@@ -80,8 +78,7 @@ class Anthropic(ModelServer):
         base_url = config.base_url.rstrip("/").removesuffix("/v1")
         super().__init__(msgspec.structs.replace(config, base_url=base_url), environ)
 
-    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tool runs here
-        """Answer `turn`."""
+    def _turn(self, turn: Turn) -> AsyncGenerator[Event, None]:
         body: dict[str, Any] = {
             "model": turn.model or self._config.model,
             "max_tokens": self._config.max_tokens or _MAX_TOKENS,
@@ -90,13 +87,7 @@ class Anthropic(ModelServer):
         }
         if system := system_of(turn):
             body["system"] = system
-        reply = _MessageStream(self._name)
-        try:
-            async with aclosing(self._answer(body, reply)) as events:
-                async for event in events:
-                    yield event
-        except Failed as failed:
-            yield Done(failed.failure)
+        return self._answer(body, _MessageStream(self._name))
 
     def _headers(self, key: Key | None) -> dict[str, str]:
         return {"anthropic-version": _VERSION} | ({"x-api-key": key.reveal()} if key else {})
@@ -118,7 +109,7 @@ class _MessageStream(Reply):
         match event.type:
             case "message_start":
                 message = event.message or _Message()
-                yield Started(model=message.model)
+                yield Started(model=message.model or None)
                 yield from self._used(message.usage)
             case "content_block_start":
                 yield from self._begun(event.content_block or _Block())

@@ -75,7 +75,7 @@ def kind_of_error(error: Any) -> FailureKind:
     return "crashed"
 
 
-def said_in(body: bytes) -> str:
+def said_in(body: str) -> str:
     """What an error's body says to people, or nothing: a page of HTML says nothing."""
     try:
         answer = msgspec.json.decode(body)

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -17,16 +18,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from port42_daemon.backends.failures import Declined, Failed, kind_of_status, said_in, why_not_connected
-from port42_daemon.backends.interface import Event, Health, Notice
+from port42_daemon.backends.interface import Ask, Done, Event, Failure, Health, Notice, Turn
 from port42_daemon.backends.loopback import is_loopback, status_of
 from port42_daemon.backends.reply import Reply
-from port42_daemon.backends.retries import LONGEST_PAUSE, pause_before, wish_of
+from port42_daemon.backends.retries import LONGEST_WISH, pause_before, wish_of
 from port42_daemon.backends.secrets import Key, KeyUnavailable, described, read_key
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
 from port42_protocol.version import __version__
 
 if TYPE_CHECKING:
     import httpx2
+
+log = logging.getLogger(__name__)
 
 _CONNECT_WITHIN = 10.0
 _KEPT_ALIVE = 60.0
@@ -59,10 +62,11 @@ class ModelServer(ABC):
         self._making = asyncio.Lock()
         try:
             url = urlsplit(self._base_url)
-            self._name = url.hostname if url.port is None else f"{url.hostname}:{url.port}"
+            port = "" if url.port is None else f":{url.port}"
         except ValueError:
             # The first request says what is wrong; a configuration is no place for an exception.
-            url, self._name = urlsplit(""), "base_url"
+            url, port = urlsplit(""), ""
+        self._name = (url.hostname or "base_url") + port
         self._url = url
         self._local = is_loopback(url.hostname or "")
         self._own = url.netloc == urlsplit(self.own_url).netloc
@@ -70,6 +74,24 @@ class ModelServer(ABC):
     @abstractmethod
     def _headers(self, key: Key | None) -> dict[str, str]:
         """What every request says beside its body."""
+
+    @abstractmethod
+    def _turn(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        """The events of `turn`. Raises `Failed`."""
+
+    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tools, no leave to ask
+        """Answer `turn`."""
+        try:
+            async with aclosing(self._turn(turn)) as events:
+                async for event in events:
+                    yield event
+        except Failed as failed:
+            yield Done(failed.failure)
+        except Exception as error:
+            # Without its text: an error about a header quotes the header.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s while %s answered\n%s", type(error).__name__, self._name, trace)
+            yield Done(Failure("crashed", f"the turn with {self._name} failed; the daemon's log has more"))
 
     async def probe(self) -> Health:
         """Whether the key is there and, of a server on this machine, whether it answers."""
@@ -137,16 +159,16 @@ class ModelServer(ABC):
                 response = await self._ask(client, body, key)
                 break
             except Failed as failed:
-                pause = pause_before(attempt, failed.wait)
-                if not failed.again or attempt >= self._config.retries or pause > LONGEST_PAUSE:
+                if not failed.again or attempt >= self._config.retries:
                     raise
-                why = failed.failure.message
+                pause, why = pause_before(attempt, failed.wait), failed.failure.message
             if pause >= _SAY_FROM:
                 yield Notice(f"{why}; trying again in {pause:.0f} s")
             await asyncio.sleep(pause)
-        async with aclosing(response):
-            async for data in self._events(response):
-                yield data
+        async with aclosing(response), aclosing(self._events(response)) as events:
+            async for data in events:
+                # A server that repeats what it was sent must not bring the key into a session.
+                yield key.hidden_in(data) if key else data
 
     async def _ask(
         self, client: httpx2.AsyncClient, body: dict[str, Any], key: Key | None
@@ -200,12 +222,15 @@ class ModelServer(ABC):
         if response.is_redirect:
             # Not followed: the key was meant for this address.
             return Failed("refused", f"{self._name} sends us elsewhere ({status}): correct base_url")
-        said = said_in(await _body(response))
-        said = key.hidden_in(said) if key else said
+        body = (await _body(response)).decode(errors="replace")
+        said = said_in(key.hidden_in(body) if key else body)
         message = f"{self._name} answers {status}" + (f": {said}" if said else "")
         if status == 404 and not said:
             message += f": is base_url right, and is there a model {self._config.model}?"
-        return Declined(message, status, said, wish_of(response.headers.get("retry-after")))
+        wait = wish_of(response.headers.get("retry-after"))
+        if wait is not None and wait > LONGEST_WISH:
+            return Failed(kind_of_status(status), f"{message}; it wants to be asked again in {wait:.0f} s")
+        return Declined(message, status, said, wait)
 
     async def _events(self, response: httpx2.Response) -> AsyncGenerator[str, None]:
         """The data of each server-sent event. Raises `Failed`."""

@@ -9,11 +9,9 @@ from typing import Any
 import msgspec
 
 from port42_daemon.backends.dialogue import dialogue, system_of
-from port42_daemon.backends.failures import Declined, Failed
+from port42_daemon.backends.failures import Declined
 from port42_daemon.backends.http import ModelServer
 from port42_daemon.backends.interface import (
-    Ask,
-    Done,
     Event,
     Started,
     Text,
@@ -90,19 +88,17 @@ class OpenAI(ModelServer):
         # OpenAI's newer models refuse the old name, and most other servers know no other.
         self._limit_name = "max_completion_tokens" if self._own else "max_tokens"
 
-    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tool of ours runs
-        """Answer `turn`."""
-        for last in (False, False, True):
-            reply = _Chunks(self._name)
+    async def _turn(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        while True:
+            body = self._body(turn)
             try:
-                async with aclosing(self._answer(self._body(turn), reply)) as events:
+                async with aclosing(self._answer(body, _Chunks(self._name))) as events:
                     async for event in events:
                         yield event
                 return
-            except Failed as failed:
-                if last or not self._adapted(failed):
-                    yield Done(failed.failure)
-                    return
+            except Declined as declined:
+                if not self._adapted(body, declined):
+                    raise
 
     def _headers(self, key: Key | None) -> dict[str, str]:
         return {"authorization": f"Bearer {key.reveal()}"} if key else {}
@@ -121,14 +117,14 @@ class OpenAI(ModelServer):
             body[self._limit_name] = self._config.max_tokens
         return body
 
-    def _adapted(self, failed: Failed) -> bool:
-        """Whether a refusal names a field that we can do without, or say differently, from now on."""
-        if not isinstance(failed, Declined) or failed.status not in (400, 422):
+    def _adapted(self, body: dict[str, Any], declined: Declined) -> bool:
+        """Whether a field of `body` was refused that we can do without, or call differently, from now on."""
+        if declined.status not in (400, 422):
             return False
-        if self._usage_asked and "stream_options" in failed.said:
+        if "stream_options" in body and "stream_options" in declined.said:
             self._usage_asked = False
             return True
-        if self._limit_name == "max_tokens" and "max_completion_tokens" in failed.said:
+        if "max_tokens" in body and "max_completion_tokens" in declined.said:
             self._limit_name = "max_completion_tokens"
             return True
         return False
@@ -153,7 +149,7 @@ class _Chunks(Reply):
             raise self._broke_off(chunk.error)
         if not self._started:
             self._started = True
-            yield Started(model=chunk.model)
+            yield Started(model=chunk.model or None)
         for choice in (chunk.choices or [])[:1]:
             yield from self._pieces(choice.delta or _Delta())
             if choice.finish_reason:

@@ -7,7 +7,7 @@ import random
 import time
 from email.utils import parsedate_to_datetime
 
-LONGEST_PAUSE = 60.0
+LONGEST_WISH = 60.0
 """Seconds; a server whose ``Retry-After`` wants more is not asked again by the same turn."""
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
@@ -32,7 +32,7 @@ def wish_of(retry_after: str | None) -> float | None:
         seconds = float(retry_after)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+            seconds = float(parsedate_to_datetime(retry_after).timestamp()) - time.time()
         except ValueError:
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
