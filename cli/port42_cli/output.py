@@ -30,15 +30,17 @@ def now() -> datetime:
 
 def lines(text: Iterable[str]) -> None:
     """Answers, a line each, exactly as they are."""
+    # Not click.echo, which takes colour codes out of what is piped: data is data.
     for line in text:
-        click.echo(line)
+        print(line)
+    sys.stdout.flush()
 
 
 def raw_lines(text: Iterable[bytes]) -> None:
     """A log's own lines with their ends, made harmless on a terminal, each shown when it comes."""
     for line in text:
         shown = line.decode(errors="replace")
-        click.echo(visible(shown) if on_terminal() else shown, nl=False)
+        print(visible(shown) if on_terminal() else shown, end="", flush=True)
 
 
 def as_json(value: Any, *, to: TextIO | None = None) -> None:
@@ -49,7 +51,7 @@ def as_json(value: Any, *, to: TextIO | None = None) -> None:
         text = json.dumps(value, ensure_ascii=not utf8, indent=2).translate(_OBEYED)
     else:
         text = json.dumps(value, ensure_ascii=not utf8, separators=(",", ":"))
-    click.echo(text, file=stream)
+    print(text, file=stream, flush=True)
 
 
 def banner(*text: str) -> None:

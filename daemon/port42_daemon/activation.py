@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,9 @@ from port42_protocol import paths
 from port42_protocol.version import __version__
 
 log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 0.1
+"""Seconds between two looks at whoever holds the lock."""
 
 
 class CannotStart(Exception):
@@ -54,13 +58,22 @@ def _lock(descriptor: int, home: Path, wait: float) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        if pid := _running(home):
-            raise CannotStart(f"port42d is already running (pid {pid})") from None
-        try:
-            with _alarm(wait):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except TimeoutError:
-            raise CannotStart(f"another port42d holds {home} and does not answer") from None
+        until = time.monotonic() + wait
+        while not _locked_within(descriptor, _LOOK_AGAIN):
+            # Looked at again and again: a rival that has just begun answers a moment later.
+            if pid := _running(home):
+                raise CannotStart(f"port42d is already running (pid {pid})") from None
+            if time.monotonic() > until:
+                raise CannotStart(f"another port42d holds {home} and does not answer") from None
+
+
+def _locked_within(descriptor: int, seconds: float) -> bool:
+    try:
+        with _alarm(seconds):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _running(home: Path) -> int | None:

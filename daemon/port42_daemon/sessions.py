@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import dataclasses
 import logging
 import time
@@ -31,6 +32,7 @@ from port42_protocol.errors import (
     AmbiguousSession,
     InvalidParams,
     NoSessions,
+    SessionDamaged,
     SessionNotFound,
     StorageFailed,
     WrongAgent,
@@ -188,14 +190,31 @@ class Sessions:
     ) -> int:
         def add(session: m.Summary) -> Sequence[m.Message]:
             _require_owner(session, agent)
-            return records
+            # The time is that of its place: who waited for others is later than they are.
+            return [dataclasses.replace(record, timestamp=now()) for record in records]
 
         return (await self._use(agent, session_id, add, streaming))[1]
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> m.Appended | None:
         """What `agent` recorded under `key` already, in that session or in any."""
         found = await self._threads.index(self._store.with_key, agent, key, session_id)
-        return None if found is None else m.Appended(*found)
+        if found is None:
+            return None
+        await self._threads.files(self._mend_last, agent, *found)
+        return m.Appended(*found)
+
+    def _mend_last(self, agent: str, session_id: str, seq: int) -> None:
+        """A crash between a message and the mapping leaves the mapping behind: whoever asks again mends it.
+
+        A late repetition changes nothing: the session used since has the later activity.
+        """
+        last = self._store.last(agent)
+        with contextlib.suppress(SessionNotFound, SessionDamaged):
+            used = self._store.summary(session_id)
+            if last is None or (
+                last != session_id and self._store.summary(last).last_activity <= used.last_activity
+            ):
+                self._set_last(used, seq)
 
     async def end_session(self, asked: m.EndSession) -> m.Summary:
         """Mark as ended; a session that is ended already stays as it is."""

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+
 from port42_cli import autostart
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
@@ -128,21 +129,21 @@ def test_a_runtime_folder_of_others_is_no_reason_for_a_traceback(home, monkeypat
 
 
 def test_the_daemons_own_reason_is_what_a_failed_start_says(ours, home):
-    os.chmod(home.parent, 0o755)
-    with pytest.raises(NoDaemon, match="port42d could not start: .*open to others"):
+    home.parent.chmod(0o755)
+    with pytest.raises(NoDaemon, match=r"port42d could not start: .*open to others"):
         ours.connect()
 
 
 def test_a_home_that_is_no_folder_is_told(home):
     home.write_text("")
-    with pytest.raises(NoDaemon, match="home must be a folder, and .* is not"):
+    with pytest.raises(NoDaemon, match=r"home must be a folder, and .* is not"):
         Daemon(None, os.environ).connect()
 
 
 def test_a_home_that_cannot_be_made_is_told(home):
     home.parent.joinpath("file").write_text("")
     environ = {**os.environ, "PORT42_HOME": str(home.parent / "file" / "home")}
-    with pytest.raises(NoDaemon, match="cannot use .* as Port42's home: Not a directory"):
+    with pytest.raises(NoDaemon, match=r"cannot use .* as Port42's home: Not a directory"):
         Daemon(None, environ).connect()
 
 

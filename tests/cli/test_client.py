@@ -7,6 +7,7 @@ import os
 import socket
 
 import pytest
+
 from port42_cli import client as subject
 from port42_cli.client import Client, dial
 from port42_cli.errors import BadInput, DaemonError, NoDaemon

@@ -21,7 +21,7 @@ def pause_before(attempt: int, wish: float | None) -> float:
     spread = random.uniform(0.5, 1)  # noqa: S311 - it spreads load, it hides nothing
     if wish is not None:
         return wish + _FIRST_PAUSE * (1 - spread)
-    return spread * min(_LAST_PAUSE, _FIRST_PAUSE * 2**attempt)
+    return spread * min(_LAST_PAUSE, _FIRST_PAUSE * 2.0**attempt)
 
 
 def wish_of(retry_after: str | None) -> float | None:

@@ -1,0 +1,143 @@
+"""The command line as a whole: what it finds, with which code it ends, and what it does not load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from port42_cli.app import COMMANDS
+from port42_protocol.version import __version__
+
+FULL = Path("/dev/full")
+HEAVY = {"rich", "prompt_toolkit", "msgspec", "dataclasses", "platformdirs", "subprocess", "asyncio"}
+
+
+def test_the_version(port42):
+    done = port42("--version")
+    assert (done.returncode, done.stdout) == (0, f"port42 {__version__}\n")
+
+
+def test_help_lists_every_command_in_order_without_a_daemon(port42, home):
+    done = port42("--help")
+    listed = [line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line.strip()]
+    assert listed[: len(COMMANDS)] == list(COMMANDS)
+    assert "..." not in done.stdout.split("Commands:")[1], "a command's short help was cut"
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_without_a_daemon(port42, home, command):
+    done = port42(command, "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: port42 {command}")
+    assert not home.exists()
+
+
+def test_the_daemons_no_is_1(port42):
+    done = port42("show", "cli-nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: session cli-nothing not found\n")
+
+
+@pytest.mark.parametrize("typed", [["nonsense"], ["--nonsense"], ["possess"], ["sessions", "-n", "0"]])
+def test_what_cannot_be_understood_is_2_and_starts_nothing(port42, home, typed):
+    done = port42(*typed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: port42" in done.stderr
+    assert "Error: " in done.stderr
+    assert not home.exists()
+
+
+def test_what_cannot_be_sent_is_2(port42):
+    assert port42("possess", "@ai-muse", os.fsdecode(b"caf\xe9")).returncode == 2
+
+
+def test_no_daemon_is_69_and_never_looks_like_no_sessions(port42):
+    for typed in (["sessions"], ["possess", "@ai-muse", "--session", "last"], []):
+        done = port42(*typed, env={"PORT42_NO_AUTOSTART": "1"})
+        assert (done.returncode, done.stdout) == (69, "")
+        assert "no daemon answers at" in done.stderr
+        assert "session" not in done.stderr.lower().replace("/sessions", "")
+
+
+def test_an_interrupt_is_130(peer):
+    asked = threading.Event()
+
+    def never_answering(talk):
+        talk.request()
+        asked.set()
+        talk.request()
+
+    fake = peer(never_answering)
+    command = [sys.executable, "-m", "port42_cli", "--socket", fake.path, "status"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert (out, err.strip()) == (b"", b"")
+
+
+def test_the_socket_option_goes_to_every_command(peer):
+    fake = peer(lambda talk: talk.answer(talk.request(), {"pid": 42}))
+    command = [sys.executable, "-m", "port42_cli", "--socket", fake.path, "status", "--json"]
+    assert subprocess.check_output(command) == b'{"pid":42}\n'
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="Linux's device that is always full")
+def test_an_answer_that_cannot_be_written_is_told(port42):
+    port42("status")
+    with FULL.open("w") as full:
+        command = [sys.executable, "-m", "port42_cli", "status", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"Error: cannot write the answer: No space left on device\n")
+
+
+def test_a_reader_that_left_is_no_traceback(port42):
+    port42.begin("@ai-muse", "a great deal:", stdin="x" * 1_000_000)
+    command = [sys.executable, "-m", "port42_cli", "show", "last", "-a", "@ai-muse"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_an_encoding_that_lacks_a_sign_shows_it_escaped(port42):
+    port42.begin("@ai-muse", "hi")
+    done = port42("possess", "@ai-muse", "-c", env={"PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0
+    assert done.stderr.startswith("\\U0001f504 Resuming session cli-")
+
+
+def loaded(*typed):
+    """The packages that a piped command imports."""
+    command = [sys.executable, "-X", "importtime", "-m", "port42_cli", *typed]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    rows = [line for line in report.splitlines() if line.startswith("import time:")]
+    imported = [row.rsplit("|", 1)[1].strip() for row in rows]
+    return {name.split(".")[0] for name in imported}
+
+
+@pytest.mark.parametrize("typed", [["status"], ["sessions"], ["agents"]])
+def test_a_piped_command_that_prints_json_loads_next_to_nothing(port42, typed):
+    port42("daemon", "start")
+    assert not loaded(*typed, "--json") & HEAVY
+
+
+@pytest.mark.parametrize("typed", [["status"], ["sessions"], ["agents"], ["show", "last", "-a", "x"], []])
+def test_piped_output_never_imports_rich(port42, typed):
+    port42("rpc", "create_session", "agent=x")
+    assert not loaded(*typed) & {"rich", "prompt_toolkit"}
+
+
+def test_the_usual_address_costs_no_platformdirs_once_a_daemon_runs(port42, monkeypatch):
+    port42("daemon", "start")
+    monkeypatch.delenv("PORT42_SOCKET")
+    assert "platformdirs" not in loaded("status", "--json")

@@ -1,0 +1,206 @@
+"""The conversation at a real terminal, with the real daemon behind it."""
+
+from __future__ import annotations
+
+import re
+
+import pexpect
+import pytest
+
+PROMPT = "›"
+ENTER = "\r"
+ESC_ENTER = "\x1b\r"
+CTRL_C, CTRL_D = "\x03", "\x04"
+
+
+def contents(port42, agent):
+    page = port42.json("show", "last", "-a", agent, "--json")
+    return [one["content"] for one in page["messages"]]
+
+
+def leave(talk):
+    talk.expect(PROMPT)
+    talk.send(CTRL_D)
+    talk.expect(pexpect.EOF)
+    talk.close()
+    return talk.exitstatus
+
+
+def said(talk, text, answer=r"Recorded \("):
+    talk.expect(PROMPT)
+    talk.send(text + ENTER)
+    talk.expect(answer)
+
+
+def test_the_banner_tells_agent_session_and_what_truly_answers(terminal):
+    talk = terminal("possess", "@ai-muse")
+    talk.expect("@ai-muse")
+    talk.expect("a new one, with your first message")
+    talk.expect("none: messages are recorded, nothing answers")
+    assert leave(talk) == 0
+
+
+def test_the_first_message_begins_a_session_and_the_hint_goes_on_with_it(terminal, port42):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "hello", r"Session: (cli-\d+)")
+    begun = talk.match[1]
+    said(talk, "and more", r"Recorded \(2 messages\)\.")
+    talk.expect(PROMPT)
+    talk.send(CTRL_D)
+    talk.expect(r"To go on: port42 (.*?)\r\n")
+    resume = talk.match[1].split()
+    assert resume == ["possess", "@ai-muse", "--session", begun]
+    done = port42(*resume)
+    assert done.stderr == f"🔄 Resuming session {begun} for @ai-muse (2 messages)\n"
+
+
+def test_why_nothing_answers_is_said_once(terminal):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "one", "No back end answers @ai-muse")
+    said(talk, "two", r"Recorded \(2 messages\)\.\r\n")
+    leave(talk)
+    assert "No back end" not in talk.before
+
+
+def test_a_session_that_goes_on_opens_with_the_line_of_the_specification(terminal, port42):
+    begun = port42.begin("@ai-muse", "hi")
+    talk = terminal("possess", "@ai-muse", "--session", "last")
+    talk.expect_exact(f"🔄 Resuming session {begun} for @ai-muse (1 message)\r\n")
+    said(talk, "more", r"Recorded \(2 messages\)")
+    leave(talk)
+    assert contents(port42, "ai-muse") == ["hi", "more"]
+
+
+@pytest.mark.parametrize("newline", ["\\" + ENTER, ESC_ENTER])
+def test_a_message_may_have_several_lines(terminal, port42, newline):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, f"first{newline}second")
+    leave(talk)
+    assert contents(port42, "ai-muse") == ["first\nsecond"]
+
+
+def test_ctrl_c_clears_what_was_typed(terminal, port42):
+    talk = terminal("possess", "@ai-muse")
+    talk.expect(PROMPT)
+    talk.send(f"never mind{CTRL_C}this{ENTER}")
+    talk.expect("Recorded")
+    leave(talk)
+    assert contents(port42, "ai-muse") == ["this"]
+
+
+def test_an_empty_line_sends_nothing(terminal, port42):
+    talk = terminal("possess", "@ai-muse")
+    talk.expect(PROMPT)
+    talk.send("  " + ENTER)
+    assert leave(talk) == 0
+    assert port42.json("sessions", "--json")["sessions"] == []
+    assert "To go on" not in talk.before
+
+
+def test_help_names_the_commands(terminal):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "/help", "/sessions")
+    for command in ("/switch REF", "/end", "/help", "Ctrl-D leaves"):
+        talk.expect(command)
+    leave(talk)
+
+
+def test_sessions_are_this_agents_own(terminal, port42):
+    port42.begin("@ai-engineer", "not mine")
+    port42.begin("@ai-muse", "all mine")
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "/sessions", "all mine")
+    assert "not mine" not in talk.before
+    leave(talk)
+    assert "not mine" not in talk.before
+
+
+def test_switch_goes_on_elsewhere_and_makes_it_the_last(terminal, port42):
+    first = port42.begin("@ai-muse", "first")
+    port42.begin("@ai-muse", "second")
+    talk = terminal("possess", "@ai-muse")
+    said(talk, f"/switch {first}", rf"Resuming session {first} for @ai-muse \(1 message\)")
+    said(talk, "again")
+    leave(talk)
+    assert port42.json("rpc", "get_last_session", "agent=ai-muse")["session_id"] == first
+    assert contents(port42, "ai-muse") == ["first", "again"]
+
+
+def test_a_switch_to_anothers_session_is_refused_and_the_talk_goes_on(terminal, port42):
+    theirs = port42.begin("@ai-engineer", "theirs")
+    talk = terminal("possess", "@ai-muse")
+    said(talk, f"/switch {theirs}", f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse")
+    said(talk, "/switch", "Error: /switch: expected a session")
+    said(talk, "mine")
+    leave(talk)
+    assert contents(port42, "ai-muse") == ["mine"]
+    assert contents(port42, "ai-engineer") == ["theirs"]
+
+
+def test_end_marks_the_session_and_leaves(terminal, port42):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "/end", "Error: /end: no session has begun")
+    said(talk, "hello")
+    talk.expect(PROMPT)
+    talk.send("/end" + ENTER)
+    talk.expect("Ended cli-")
+    talk.expect(pexpect.EOF)
+    (one,) = port42.json("sessions", "--json")["sessions"]
+    assert one["state"] == "ended"
+
+
+def test_a_slash_may_begin_a_message(terminal, port42):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "/nonsense", "Error: no command /nonsense")
+    said(talk, "//help")
+    said(talk, "/etc/hosts is wrong")
+    leave(talk)
+    assert contents(port42, "ai-muse") == ["/help", "/etc/hosts is wrong"]
+
+
+def test_what_was_typed_is_kept_for_the_next_time_and_for_nobody_else(terminal, home):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "remember me")
+    leave(talk)
+    assert (home / "history").stat().st_mode & 0o777 == 0o600
+    again = terminal("possess", "@ai-muse")
+    again.expect(PROMPT)
+    again.send("\x1b[A")  # the arrow up
+    again.expect("remember me")
+    again.send(ENTER)
+    again.expect("Recorded")
+    leave(again)
+
+
+def test_the_talk_survives_a_restart_of_the_daemon(terminal, port42):
+    talk = terminal("possess", "@ai-muse")
+    said(talk, "before")
+    assert port42("daemon", "restart").returncode == 0
+    said(talk, "after", r"Recorded \(2 messages\)")
+    leave(talk)
+    assert contents(port42, "ai-muse") == ["before", "after"]
+
+
+def test_a_misspelt_agent_is_told_before_anything_is_typed_to_it(terminal):
+    talk = terminal("possess", "@ai-muze")
+    talk.expect("Error: unknown agent @ai-muze")
+    talk.expect("Did you mean @ai-muse")
+    talk.expect(pexpect.EOF)
+    talk.close()
+    assert talk.exitstatus == 1
+
+
+def test_an_agent_that_cannot_be_one_is_told_what_was_expected(terminal):
+    talk = terminal("possess", "a b")
+    talk.expect("Error: agent: expected an agent name")
+    talk.expect(pexpect.EOF)
+    talk.close()
+    assert talk.exitstatus == 1
+
+
+def test_the_hint_names_the_socket_that_was_named(terminal, home):
+    socket = str(home.parent / "port42.sock")
+    talk = terminal("--socket", socket, "possess", "@ai-muse")
+    said(talk, "hello")
+    leave(talk)
+    assert re.search(rf"To go on: port42 --socket {socket} possess @ai-muse --session cli-", talk.before)
