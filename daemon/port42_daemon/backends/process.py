@@ -29,6 +29,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 
+from port42_daemon.backends.interface import FailureKind
 from port42_protocol.errors import FrameTooLarge
 from port42_protocol.framing import LineFramer
 
@@ -46,7 +47,11 @@ _LINGER = 1.0
 
 
 class CannotStart(Exception):
-    """The program or its working folder is not there. The text is one line for a person."""
+    """The program or its working folder is not there, or the system refuses it. One line for a person."""
+
+    def __init__(self, message: str, kind: FailureKind = "missing") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Silent(Exception):
@@ -120,7 +125,7 @@ class Child:
             )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
-            raise CannotStart(f"{argv[0]} could not be started: {why}") from None
+            raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
         return cls(process, [given[name] for name in passed if name in given])
 
     @property
