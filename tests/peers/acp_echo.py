@@ -1,0 +1,64 @@
+"""An ACP agent that echoes, with the abilities its further arguments name.
+
+``load`` and ``resume``: it goes back to any session; loading replays a conversation, its user's part too.
+``field``, ``meta``: it takes a persona in the session's `systemPrompt`, or as Claude's agent did before.
+``option``, ``models``: its model can be chosen, the new way or the old.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from acp_base import Agent, Refuse
+
+ABILITIES = set(sys.argv[2:])
+
+
+class Echo(Agent):
+    def __init__(self) -> None:
+        super().__init__()
+        ways: dict[str, Any] = {}
+        if "resume" in ABILITIES:
+            ways["resume"] = {}
+        if "field" in ABILITIES:
+            ways["systemPrompt"] = {}
+        self.capabilities = {"loadSession": "load" in ABILITIES, "sessionCapabilities": ways}
+        if "meta" in ABILITIES:
+            self.capabilities["_meta"] = {"claudeCode": {"promptQueueing": True}}
+
+    def models(self) -> dict[str, Any]:
+        if "option" in ABILITIES:
+            values = [{"value": "small", "name": "Small"}, {"value": "large", "name": "Large"}]
+            kind = {"id": "model-id", "name": "Model", "category": "model", "type": "select"}
+            return {"configOptions": [kind | {"currentValue": "small", "options": values}]}
+        if "models" in ABILITIES:
+            return {"models": {"currentModelId": "small", "availableModels": []}}
+        return {}
+
+    def new(self, params: dict[str, Any]) -> Any:
+        return {"sessionId": f"native-{os.getpid()}", **self.models()}
+
+    def load(self, params: dict[str, Any]) -> Any:
+        self.say("what I said", kind="user_message_chunk")
+        self.say("what you replied")
+        return self.models()
+
+    def resume(self, params: dict[str, Any]) -> Any:
+        return self.models()
+
+    def set_config_option(self, params: dict[str, Any]) -> Any:
+        return self.chosen(params["value"], "option")
+
+    def set_model(self, params: dict[str, Any]) -> Any:
+        return self.chosen(params["modelId"], "models")
+
+    def chosen(self, model: str, way: str) -> Any:
+        if way not in ABILITIES or model not in {"small", "large"}:
+            raise Refuse(-32602, "Invalid params")
+        return {}
+
+
+if __name__ == "__main__":
+    Echo().main()

@@ -1,0 +1,22 @@
+"""An ACP agent that asks leave for what it is told: ``edit allow_once reject_once``, and says what it got."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from acp_base import Agent
+
+
+class Careful(Agent):
+    def prompt(self, text: str) -> Any:
+        kind, *options = text.split(" ")
+        self.update(sessionUpdate="tool_call", toolCallId="call-1", title="a \x1b[31mred\nfile", kind=kind)
+        more = {"kind": None, "title": None} if "quiet" in options else {}
+        offered = [option for option in options if option != "quiet"]
+        self.say(json.dumps(self.permission(kind, *offered, **more)))
+        return {"stopReason": "cancelled" if self.cancelled else "end_turn"}
+
+
+if __name__ == "__main__":
+    Careful().main()

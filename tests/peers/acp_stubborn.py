@@ -1,0 +1,29 @@
+"""An ACP agent that nothing stops: not a cancel, not the end of stdin, not SIGINT, not SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+from acp_base import Agent
+
+
+class Stubborn(Agent):
+    def prompt(self, text: str) -> Any:
+        if text == "answer":
+            return super().prompt(text)
+        while True:
+            self.say("on and on ")
+            time.sleep(0.05)
+
+    def main(self) -> None:
+        super().main()
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    Stubborn().main()
