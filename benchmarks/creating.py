@@ -35,7 +35,7 @@ def measure(sessions: int) -> list[Figure]:
     what = f"the last hundred of {sessions:,}, median"
     return [
         Figure(GROUP, what, last, "µs", "the first hundred", first, aim=1.1),
-        Figure(GROUP, what, last, "µs", "two files written aside, synced, renamed", raw),
+        Figure(GROUP, what, last, "µs", "two files replaced durably", raw),
     ]
 
 

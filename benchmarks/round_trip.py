@@ -8,12 +8,12 @@ from benchmarks import scene
 from benchmarks.clock import interleave
 from benchmarks.figure import Figure, median, percentile
 
-GROUP = "get_last_session, round trip on a kept connection"
+GROUP = "get_last_session, on a kept connection"
 PEERS = {
     "raw": "raw echo, blocking",
     "uvloop": "uvloop echo, no JSON",
-    "json": "asyncio streams, json",
-    "rpc": "asyncio streams, jsonrpcserver as it comes",
+    "json": "streams, json",
+    "rpc": "streams, jsonrpcserver as it comes",
 }
 
 

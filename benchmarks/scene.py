@@ -67,7 +67,7 @@ class Daemon:
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
     """A temporary folder of our own, removed afterwards with everything in it."""
-    with tempfile.TemporaryDirectory(prefix="p42-") as path:
+    with tempfile.TemporaryDirectory(prefix="p42bench-") as path:
         yield Path(path)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import scene
 from benchmarks.figure import Figure
 
-GROUP = "a command, from its start to its end; minima"
+GROUP = "a command, start to end, minima"
 BARE = "python -c pass"
 
 
@@ -26,7 +26,7 @@ def measure(times: int) -> list[Figure]:
         commands: dict[str, Callable[[], None]] = {
             BARE: lambda: _piped([sys.executable, "-c", "pass"], environ),
             "port42 status --json": lambda: _piped([script, "status", "--json"], environ),
-            "port42 possess @ai-engineer … (recorded)": lambda: _piped(
+            "port42 possess, one message": lambda: _piped(
                 [script, "possess", "@ai-engineer", "--session", "last", "and now a lexer"], environ
             ),
             "port42 sessions, on a terminal": lambda: _on_a_terminal([script, "sessions"], environ),

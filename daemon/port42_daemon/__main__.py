@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported here: `port42d --help` and `--version` need none of the daemon.
     from port42_daemon import main as daemon
     from port42_daemon.activation import CannotStart
-    from port42_daemon.log import logging_to
+    from port42_daemon.log import UnknownLevel, logging_to
     from port42_daemon.settings import Settings
 
     # Whatever is made from here on, by us or by a library (the log, SQLite's files), is nobody else's.
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
         with logging_to(options.log_file):
             daemon.run(Settings(home=home.absolute(), socket=socket.absolute()), tell.ready)
-    except (CannotStart, RpcError, OSError) as error:
+    except (CannotStart, UnknownLevel, RpcError, OSError) as error:
         tell.failed(str(error))
         return 1
     return 0

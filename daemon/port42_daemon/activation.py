@@ -83,7 +83,7 @@ def _running(home: Path) -> int | None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.connect(said["socket"])
         return int(said["pid"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -12,10 +12,11 @@ import difflib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import Parameter, Signature, isawaitable, signature
+from inspect import Signature, isawaitable, signature
 from typing import Any
 
-from jsonrpcserver import Error, Result, Success, dispatch_to_serializable
+from jsonrpcserver import Error, Result, Success, dispatch_to_response
+from oslash.either import Left
 
 from port42_daemon.events import Peer
 from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT
@@ -39,9 +40,15 @@ Answer = bytes | None
 _LIBRARY_FAILED = -32000
 """What jsonrpcserver answers when it breaks itself; none of our own errors has this code."""
 
-_ANY_ARGUMENTS = Signature(
-    [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
-)
+
+class _AnyArguments(Signature):
+    """A signature that everything fits: the codec checks the params, and says more about them.
+
+    Without it the library works out and binds a signature at every call (13 µs).
+    """
+
+    def bind(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Find nothing wrong."""
 
 
 class _Call:
@@ -79,20 +86,22 @@ class Dispatcher:
                 return _encode(_failed(BatchTooLarge(len(value), BATCH_LIMIT), None))
             return self._answer_batch(value, peer)
         response = self._answer_one(value, peer)
-        if isawaitable(response):
-            return _encoded(response)
-        return _encode(response)
+        if response is None or isinstance(response, dict):
+            return _encode(response)
+        return _encoded(response)
 
     def _answer_one(self, item: Any, peer: Peer) -> Any:
         """A response object, None, or an awaitable of either."""
         call = _Call(peer)
-        # A dict or None: `item` is not a list, so neither is what comes back.
-        response: Any = dispatch_to_serializable(
+        # A dict or None: `item` is not a list, so neither is what comes back. With our own
+        # post_process, because the library's goes through typing.cast three times (4 µs).
+        response: Any = dispatch_to_response(
             item,
             self._methods,
             context=call,
             deserializer=_as_it_is,
             validator=self._validate_for(call),
+            post_process=_plain,
         )
         if call.waiting is not None:
             return self._settle(call.waiting, response)
@@ -165,14 +174,26 @@ def _adapt(row: Method, handler: Callable[..., Any]) -> Callable[..., Result]:
         except Exception as error:  # everything else is a bug of ours: logged, not sent
             internal = _internal(error)
             return Error(internal.code, internal.message, internal.data)
-        if isawaitable(result):
-            context.waiting = result
-            return Success(None)
-        return Success(result)
+        if isinstance(result, row.result):
+            return Success(result)
+        context.waiting = result
+        return Success(None)
 
-    # Without it the library works out the signature at every call (13 µs).
-    call.__signature__ = _ANY_ARGUMENTS  # type: ignore[attr-defined]  # PEP 362: any callable may have one
+    call.__signature__ = _AnyArguments()  # type: ignore[attr-defined]  # PEP 362: any callable may have one
     return call
+
+
+def _plain(response: Any) -> dict[str, Any]:
+    """The library's answer as a response object. Every error has data, or `_explain` gives it some."""
+    if isinstance(response, Left):
+        code, message, data, identity = response._error
+        return {
+            "jsonrpc": "2.0",
+            "error": {"code": code, "message": message, "data": data},
+            "id": identity,
+        }
+    result, identity = response._value
+    return {"jsonrpc": "2.0", "result": result, "id": identity}
 
 
 def _fault(item: Any) -> str:

@@ -13,9 +13,19 @@ from queue import SimpleQueue
 _BYTES, _KEPT = 1024 * 1024, 3
 
 
+class UnknownLevel(ValueError):
+    """``PORT42_LOG_LEVEL`` names none."""
+
+
 @contextlib.contextmanager
 def logging_to(path: Path | None) -> Iterator[None]:
-    """Log to `path`, rotated at 1 MiB with three kept, or to stderr without one."""
+    """Log to `path`, rotated at 1 MiB with three kept, or to stderr without one.
+
+    Raises `UnknownLevel`, and OSError when `path` cannot be written.
+    """
+    level = os.environ.get("PORT42_LOG_LEVEL", "INFO").upper()
+    if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise UnknownLevel(f"PORT42_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR, got {level}")
     handler: logging.Handler = (
         logging.StreamHandler()
         if path is None
@@ -26,7 +36,7 @@ def logging_to(path: Path | None) -> Iterator[None]:
     listener = QueueListener(lines, handler)
     listener.start()
     ours = logging.getLogger("port42_daemon")
-    ours.setLevel(os.environ.get("PORT42_LOG_LEVEL", "INFO").upper())
+    ours.setLevel(level)
     ours.propagate = False
     queue = QueueHandler(lines)
     ours.addHandler(queue)

@@ -90,6 +90,10 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     ready()
     await stop.wait()
     log.info("🌙 stopping: no new work")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Told once is told: a second signal, at the loop's end, would end the process in mid-stop.
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     await server.stop(turns.cut_off)
     await agents.aclose()
 

@@ -29,6 +29,9 @@ import pytest
 _PATIENCE = 60.0
 """Seconds that a command may take on a machine that is busy with other tests."""
 
+_AT_THE_TERMINAL = 20.0
+"""Seconds until something must be shown."""
+
 
 def _command() -> list[str]:
     """The installed `port42`, which is what people type; else the package."""
@@ -161,7 +164,7 @@ def terminal(port42: Port42) -> Iterator[Callable[..., pexpect.spawn]]:
             | (env or {}),
             dimensions=(40, 80),
             encoding="utf-8",
-            timeout=_PATIENCE,
+            timeout=_AT_THE_TERMINAL,
         )
         child.delaybeforesend = None
         opened.append(child)

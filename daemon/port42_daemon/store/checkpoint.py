@@ -8,6 +8,7 @@ into the session durably, and the checkpoint is removed.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from port42_daemon.store.disk import OWN_FILE
+from port42_daemon.store.disk import OWN_FILE, write_all
 from port42_protocol.messages import TurnRecord
+
+log = logging.getLogger(__name__)
 
 SUFFIX = ".partial"
 
@@ -36,33 +39,56 @@ class Checkpoint:
 
     def __init__(self, path: Path, unfinished: Unfinished) -> None:
         self._path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, OWN_FILE)
-        os.write(self._file, msgspec.json.encode(unfinished) + b"\n")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.open(path, flags, OWN_FILE)
+        self._size = 0
+        try:
+            self._write(msgspec.json.encode(unfinished) + b"\n")
+        except OSError:
+            self.end()
+            raise
 
     def add(self, text: str) -> None:
-        """Keep one more piece."""
-        os.write(self._file, msgspec.json.encode(text) + b"\n")
+        """Keep one more piece. After an error the same piece can be given again."""
+        self._write(msgspec.json.encode(text) + b"\n")
+
+    def close(self) -> None:
+        """The turn ended and is not in its session: what was kept is for `left_in` to find."""
+        os.close(self._file)
 
     def end(self) -> None:
         """The turn is in its session: nothing is unfinished any more."""
         os.close(self._file)
         self._path.unlink(missing_ok=True)
 
+    def _write(self, line: bytes) -> None:
+        # At our own offset, not at the end: a line that was torn by a full disk is written over.
+        write_all(self._file, line, self._size)
+        self._size += len(line)
+
 
 def left_in(folder: Path) -> list[tuple[Unfinished, str]]:
-    """Each checkpoint in `folder`, as far as it can be read."""
+    """Each checkpoint in `folder`, as far as it can be read; one that cannot be is logged and left."""
     found = []
     for path in sorted(folder.glob("*" + SUFFIX)):
-        head, *pieces = path.read_bytes().split(b"\n")
-        # A torn first line means that nothing had been answered; a torn last one is a lost piece.
-        with contextlib.suppress(msgspec.DecodeError):
+        try:
+            head, *pieces = path.read_bytes().split(b"\n")
+        except OSError as error:
+            log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
+            continue
+        try:
             unfinished = msgspec.json.decode(head, type=Unfinished)
-            found.append((unfinished, "".join(_whole(pieces))))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # A torn first line: nothing had been answered yet.
+            path.unlink()
+            continue
+        found.append((unfinished, "".join(_whole(pieces))))
     return found
 
 
 def _whole(pieces: list[bytes]) -> Iterator[str]:
-    with contextlib.suppress(msgspec.DecodeError):
+    """The pieces up to the first torn one, which is lost."""
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         for piece in pieces:
             if piece:
                 yield msgspec.json.decode(piece, type=str)

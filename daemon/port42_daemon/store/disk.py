@@ -39,7 +39,7 @@ def replace(path: Path, data: bytes) -> None:
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, OWN_FILE)
     try:
         try:
-            _write_all(descriptor, data, 0)
+            write_all(descriptor, data, 0)
             sync(descriptor)
         finally:
             os.close(descriptor)
@@ -57,10 +57,10 @@ def overwrite_tail(descriptor: int, offset: int, data: bytes, undo: bytes) -> No
     the file cut to its old length: those blocks are still its own, so a full disk does not matter.
     """
     try:
-        _write_all(descriptor, data, offset)
+        write_all(descriptor, data, offset)
         sync(descriptor)
     except OSError:
-        _write_all(descriptor, undo, offset)
+        write_all(descriptor, undo, offset)
         os.ftruncate(descriptor, offset + len(undo))
         raise
 
@@ -89,7 +89,8 @@ def remove_leftovers(folder: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` from `offset` on."""
     view = memoryview(data)
     while view:
         # A short write is not an error to the kernel; the next one tells why (ENOSPC, say).

@@ -56,8 +56,7 @@ class Header:
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footer:
+class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fold over the header and the records."""
 
     title: str | None
@@ -69,9 +68,11 @@ class Footer:
     """The last one that was answered: what a resume goes on from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A session's two ends and where the records between them lie (byte offsets)."""
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """A session's two ends and where the records between them lie (byte offsets).
+
+    A struct, like what else an append makes: a frozen dataclass costs five times as much to build.
+    """
 
     header: Header
     footer: Footer
@@ -79,28 +80,16 @@ class Document:
     footer_at: int
     tail: bytes
     """The footer's line as it stands in the file, for putting it back."""
+    summary: Summary
+    """What a list shows: made once for each state, asked for often."""
 
     @property
     def size(self) -> int:
         """The file's length in bytes."""
         return self.footer_at + len(self.tail)
 
-    def summary(self) -> Summary:
-        """What a list shows."""
-        return Summary(
-            session_id=self.header.id,
-            agent=self.header.agent,
-            title=self.footer.title,
-            state=self.footer.state,
-            created_at=self.header.created_at,
-            last_activity=self.footer.last_activity,
-            message_count=self.footer.message_count,
-            cwd=self.header.cwd,
-        )
 
-
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(msgspec.Struct, frozen=True, gc=False):
     """One append: write `data` at `offset`; `undo` is what stood there; `document` is what results."""
 
     offset: int
@@ -126,7 +115,7 @@ def compose(header: Header, records: Sequence[Message]) -> tuple[bytes, Document
     # The closing brackets are the footer's: what is written stays open for records to come.
     head = _encode(header)[:-1] + b',"messages":[\n'
     body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
-    document = Document(header, footer, len(head), len(head) + len(body), _footer_line(footer, 0))
+    document = _document(header, footer, len(head), len(head) + len(body), _footer_line(footer, 0))
     return head + body + document.tail, document
 
 
@@ -145,13 +134,27 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
         offset=offset,
         data=body + tail,
         undo=(b"" if first else b"\n") + document.tail,
-        document=Document(document.header, footer, document.records_at, offset + len(body), tail),
+        document=_document(document.header, footer, document.records_at, offset + len(body), tail),
     )
 
 
 def place(record: Message, seq: int) -> Message:
     """The record with its place in the session; until then its `seq` is 0."""
     return dataclasses.replace(record, seq=seq)
+
+
+def _document(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
+    summary = Summary(
+        session_id=header.id,
+        agent=header.agent,
+        title=footer.title,
+        state=footer.state,
+        created_at=header.created_at,
+        last_activity=footer.last_activity,
+        message_count=footer.message_count,
+        cwd=header.cwd,
+    )
+    return Document(header, footer, records_at, footer_at, tail, summary)
 
 
 def _empty_fold(header: Header) -> Footer:
@@ -168,7 +171,7 @@ def _fold(footer: Footer, record: Message) -> Footer:
     """The footer once `record` is counted in. Events other than `resumed` are not a use."""
     if record.role == "event":
         resumed = record.event == RESUMED
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             footer,
             state="ended" if record.event == ENDED else footer.state,
             last_activity=record.timestamp if resumed else footer.last_activity,
@@ -226,7 +229,7 @@ def load(read: Read, size: int) -> Document:
         last_seq = parse_record(read(start, footer_at - start)).seq
     if last_seq != footer.last_seq:
         raise Damaged(f"the footer counts {footer.last_seq} records, the last line is {last_seq}")
-    return Document(header, footer, records_at, footer_at, tail)
+    return _document(header, footer, records_at, footer_at, tail)
 
 
 def load_header(read: Read) -> tuple[Header, int]:

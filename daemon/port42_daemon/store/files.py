@@ -6,7 +6,6 @@ subclasses are the only exceptions that leave, and none of them carries a path.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -14,11 +13,12 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+import msgspec
 from msgspec import UNSET
 
 from port42_daemon.store import checkpoint, disk, document
@@ -44,8 +44,7 @@ _REMEMBERED = 1024
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True, gc=False):
     """A session as it was read or written last, and the file it then was."""
 
     document: Document
@@ -100,14 +99,17 @@ class FileStore(Store):
         One stat, two microseconds: quick enough for the event loop.
         """
         known = self._known.get(session_id)
-        with contextlib.suppress(OSError):
-            if known and known.signature == _signature(os.stat(self._path(session_id))):  # noqa: PTH116  # pathlib's costs more than the call
-                return known.document.summary()
-        return None
+        if known is None:
+            return None
+        try:
+            found = os.stat(self._place(session_id))  # noqa: PTH116  # pathlib costs more than the call
+        except OSError:
+            return None
+        return known.document.summary if known.signature == _signature(found) else None
 
     def summary(self, session_id: str) -> Summary:
         """What a list shows of the session."""
-        return self._document(session_id).summary()
+        return self._document(session_id).summary
 
     def header(self, session_id: str) -> Header:
         """What never changes of the session."""
@@ -122,7 +124,7 @@ class FileStore(Store):
             data, begun = document.compose(header, _numbered(records))
             disk.replace(path, data)
             self._remember(begun, path.stat(), _keys(records, 1))
-        return begun.summary()
+        return begun.summary
 
     def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
         """Add, in order, what `decide` makes of the session as it stands; nothing if it raises.
@@ -131,9 +133,9 @@ class FileStore(Store):
         """
 
         def write(descriptor: int, before: Document) -> tuple[Summary, int]:
-            records = decide(before.summary())
+            records = decide(before.summary)
             if not records:
-                return before.summary(), before.footer.last_seq
+                return before.summary, before.footer.last_seq
             growth = document.grow(before, records)
             try:
                 disk.overwrite_tail(descriptor, growth.offset, growth.data, growth.undo)
@@ -142,7 +144,7 @@ class FileStore(Store):
                 raise
             keys = _keys(records, before.footer.last_seq + 1)
             self._remember(growth.document, os.fstat(descriptor), keys)
-            return growth.document.summary(), growth.document.footer.last_seq
+            return growth.document.summary, growth.document.footer.last_seq
 
         with self._lock(session_id), _storage(f"write session {session_id}"):
             return self._held(session_id, os.O_RDWR, write)
@@ -174,7 +176,7 @@ class FileStore(Store):
 
         def look(descriptor: int, whole: Document) -> Recent:
             found, complete = document.recent(_reader(descriptor), whole, at_least)
-            return Recent(whole.summary(), found, complete, whole.footer.turn)
+            return Recent(whole.summary, found, complete, whole.footer.turn)
 
         return self._reading(session_id, look)
 
@@ -247,10 +249,13 @@ class FileStore(Store):
     # --- inside -----------------------------------------------------------------------------------
 
     def _path(self, session_id: str) -> Path:
+        return Path(self._place(session_id))
+
+    def _place(self, session_id: str) -> str:
         # The codec has checked what came over the wire; this is for what came from a file.
         if not _ID.fullmatch(session_id):
             raise SessionNotFound(session_id[:64])
-        return self._folder / f"{session_id}.json"
+        return f"{self._folder}/{session_id}.json"
 
     def _lock(self, session_id: str) -> threading.Lock:
         with self._known_lock:
@@ -267,42 +272,53 @@ class FileStore(Store):
         with _storage(f"read session {session_id}"):
             known = self._known.get(session_id)
             if known is not None:
-                with contextlib.suppress(Damaged), self._opened(session_id, os.O_RDONLY) as opened:
+                opened = self._open(session_id, os.O_RDONLY)
+                try:
                     if known.signature == _signature(os.fstat(opened)):
                         return action(opened, known.document)
+                except Damaged:
+                    pass  # under the lock it is made whole
+                finally:
+                    os.close(opened)
             with self._lock(session_id):
                 return self._held(session_id, os.O_RDONLY, action)
 
     def _held(self, session_id: str, flags: int, action: Callable[[int, Document], T]) -> T:
         """Run `action` on the session, made whole first if need be. Its lock is held."""
         try:
-            with self._opened(session_id, flags) as opened:
-                return action(opened, self._current(session_id, opened))
+            return self._opened(session_id, flags, action, self._current)
         except Damaged as damage:
             self._recover(session_id, damage)
-        with self._opened(session_id, flags) as opened:
-            return action(opened, self._current(session_id, opened))
+        return self._opened(session_id, flags, action, self._current)
 
-    @contextlib.contextmanager
-    def _opened(self, session_id: str, flags: int) -> Iterator[int]:
+    def _opened(
+        self,
+        session_id: str,
+        flags: int,
+        action: Callable[[int, Document], T],
+        look: Callable[[str, int], Document],
+    ) -> T:
+        opened = self._open(session_id, flags)
         try:
-            # Not blocking, so that a FIFO somebody left in the folder cannot hold a thread.
-            flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self._path(session_id), flags)
+            return action(opened, look(session_id, opened))
+        finally:
+            os.close(opened)
+
+    def _open(self, session_id: str, flags: int) -> int:
+        # Not blocking, so that a FIFO somebody left in the folder cannot hold a thread.
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            return os.open(self._place(session_id), flags)
         except FileNotFoundError:
             self._forget(session_id)
             raise SessionNotFound(session_id) from None
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     def _current(self, session_id: str, descriptor: int) -> Document:
         found = os.fstat(descriptor)
         known = self._known.get(session_id)
         if known is not None and known.signature == _signature(found):
             return known.document
-        whole = _load(session_id, descriptor, found)
+        whole = _load(session_id, descriptor)
         self._remember(whole, found, ())
         return whole
 
@@ -339,8 +355,9 @@ class FileStore(Store):
 
     def _open_mapping(self) -> None:
         try:
-            if self._mapping.load():
-                return
+            with _storage("read agent_sessions.json"):
+                if self._mapping.load():
+                    return
         except MappingDamaged as damage:
             original = set_aside(self._home / "agent_sessions.json")
             log.warning("⚠ agent_sessions.json was damaged (%s); it is %s", damage, original.name)
@@ -372,26 +389,24 @@ class FileStore(Store):
         Not remembered: a start that reads ten thousand files must not keep them.
         """
 
-        def look() -> Row:
-            with self._opened(session_id, os.O_RDONLY) as opened:
-                found = os.fstat(opened)
-                whole = _load(session_id, opened, found)
-                return _row(whole, found, tuple(document.keys(_reader(opened), whole, after_seq)))
+        def look(opened: int, whole: Document) -> Row:
+            keys = tuple(document.keys(_reader(opened), whole, after_seq))
+            return _row(whole, os.fstat(opened), keys)
 
         try:
             with self._lock(session_id), _storage(f"read session {session_id}"):
                 try:
-                    return look()
+                    return self._opened(session_id, os.O_RDONLY, look, _load)
                 except Damaged as damage:
                     self._recover(session_id, damage)
-                    return look()
+                    return self._opened(session_id, os.O_RDONLY, look, _load)
         except RpcError as error:
             log.warning("⚠ %s is not in the list: %s", session_id, error)
             return None
 
 
-def _load(session_id: str, descriptor: int, found: os.stat_result) -> Document:
-    whole = document.load(_reader(descriptor), found.st_size)
+def _load(session_id: str, descriptor: int) -> Document:
+    whole = document.load(_reader(descriptor), os.fstat(descriptor).st_size)
     # A file under another's name, or, where the file system folds case, another's file.
     if whole.header.id != session_id:
         raise SessionNotFound(session_id)
@@ -399,7 +414,7 @@ def _load(session_id: str, descriptor: int, found: os.stat_result) -> Document:
 
 
 def _row(whole: Document, found: os.stat_result, keys: tuple[tuple[str, int], ...]) -> Row:
-    return Row(whole.summary(), whole.footer.last_seq, found.st_size, found.st_mtime_ns, keys)
+    return Row(whole.summary, whole.footer.last_seq, found.st_size, found.st_mtime_ns, keys)
 
 
 def _reader(descriptor: int) -> document.Read:
@@ -420,17 +435,29 @@ def _keys(records: Sequence[Message], first_seq: int) -> tuple[tuple[str, int], 
     )
 
 
-@contextlib.contextmanager
-def _storage(doing: str) -> Iterator[None]:
-    """Turn what the disk says into an error that says what could not be done, and no path."""
-    try:
-        yield
-    except disk.FolderRefused as error:
-        raise StorageFailed(f"cannot {doing}: {error}") from error
-    except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
-        log.error("cannot %s: %s", doing, error)
-        raise StorageFailed(f"cannot {doing}: {reason}") from error
-    except sqlite3.Error as error:
-        log.error("cannot %s: %s", doing, error)
-        raise StorageFailed(f"cannot {doing}: the index failed") from error
+class _storage:  # noqa: N801  # used like a function: `with _storage("read session cli-1"):`
+    """Turn what the disk says into an error that says what could not be done, and no path.
+
+    A class, because it stands around every append: a generator costs three times as much.
+    """
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing to do before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, disk.FolderRefused):
+            raise StorageFailed(f"cannot {self._doing}: {error}") from error
+        if isinstance(error, OSError):
+            reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
+            log.error("cannot %s: %s", self._doing, error)
+            raise StorageFailed(f"cannot {self._doing}: {reason}") from error
+        if isinstance(error, sqlite3.Error):
+            log.error("cannot %s: %s", self._doing, error)
+            raise StorageFailed(f"cannot {self._doing}: the index failed") from error

@@ -12,9 +12,11 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from port42_protocol.messages import ListedSession, Summary
 
@@ -42,8 +44,7 @@ _AFTER_ANY_ID = "\x7f"
 _AFTER_ANY_TEXT = "\U0010ffff"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """What the index knows of one session, and of the file it was read from."""
 
     summary: Summary

@@ -129,7 +129,7 @@ def test_appending_in_any_portions_is_the_same_as_composing_at_once(header, reco
     at_once, whole = d.compose(header, placed)
     assert json.loads(one_by_one) == json.loads(at_once)
     assert document.footer == whole.footer
-    assert document.summary() == d.load(reader(one_by_one), len(one_by_one)).summary()
+    assert document.summary == d.load(reader(one_by_one), len(one_by_one)).summary
 
 
 @settings(max_examples=60, deadline=None)
@@ -395,16 +395,16 @@ def test_a_footer_that_counts_wrongly_is_not_believed():
 )
 def test_the_title_is_the_first_line_that_says_something(content, title):
     _, document = grown(HEADER, [[said(content)]])
-    assert document.summary().title == title
+    assert document.summary.title == title
 
 
 def test_the_title_given_at_creation_stays_and_a_found_one_is_never_replaced():
     _, named = grown(dataclasses.replace(HEADER, title="mine"), [[said("yours")]])
-    assert named.summary().title == "mine"
+    assert named.summary.title == "mine"
     _, found = grown(
         HEADER, [[said("I, the assistant", role="assistant")], [said("first")], [said("second")]]
     )
-    assert found.summary().title == "first"
+    assert found.summary.title == "first"
 
 
 def test_ending_is_not_a_use_resuming_is_and_a_message_makes_active_again():
@@ -412,11 +412,11 @@ def test_ending_is_not_a_use_resuming_is_and_a_message_makes_active_again():
         return Message(seq=0, role="event", event=name, timestamp=when)
 
     _, ended = grown(HEADER, [[said("a")], [event(d.ENDED, "2026-02-02T00:00:00.000Z")]])
-    assert (ended.summary().state, ended.summary().last_activity) == ("ended", "2026-01-01T00:00:01.000Z")
+    assert (ended.summary.state, ended.summary.last_activity) == ("ended", "2026-01-01T00:00:01.000Z")
     resumed = d.grow(ended, [event(d.RESUMED, "2026-03-03T00:00:00.000Z")]).document
-    assert (resumed.summary().state, resumed.summary().last_activity) == ("ended", "2026-03-03T00:00:00.000Z")
+    assert (resumed.summary.state, resumed.summary.last_activity) == ("ended", "2026-03-03T00:00:00.000Z")
     again = d.grow(resumed, [said("b")]).document
-    assert (again.summary().state, again.summary().message_count) == ("active", 2)
+    assert (again.summary.state, again.summary.message_count) == ("active", 2)
 
 
 def test_keys_are_found_with_their_seqs():

@@ -1,0 +1,246 @@
+"""`port42 possess`: the scene of the specification, the sessions it goes on with, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+BANNER = re.compile(r"Session: (cli-\d{13})\n")
+
+
+def spoken(port42, *args, **options):
+    """The session that a `possess` went to, checked against what it printed."""
+    done = port42("possess", *args, **options)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    return done.stderr
+
+
+def contents(port42, ref, *more):
+    return [one["content"] for one in port42.json("show", ref, *more, "--json")["messages"]]
+
+
+def test_the_scene(port42, home):
+    engineer = BANNER.match(spoken(port42, "@ai-engineer", "build a parser"))[1]
+    analyst = BANNER.match(spoken(port42, "@ai-analyst", "analyze this data"))[1]
+    assert spoken(port42, "@ai-engineer", "--session", "last") == (
+        f"🔄 Resuming session {engineer} for @ai-engineer (1 message)\n"
+    )
+    assert spoken(port42, "@ai-analyst", "--session", "last") == (
+        f"🔄 Resuming session {analyst} for @ai-analyst (1 message)\n"
+    )
+    mapping = (home / "agent_sessions.json").read_text()
+    assert mapping == f'{{\n  "ai-engineer": "{engineer}",\n  "ai-analyst": "{analyst}"\n}}\n'
+    assert port42("daemon", "restart").returncode == 0
+    said = spoken(port42, "@ai-engineer", "--session", "last", "and now a lexer")
+    assert said.startswith(f"🔄 Resuming session {engineer} for @ai-engineer (1 message)\n")
+    assert contents(port42, engineer) == ["build a parser", "and now a lexer"]
+    assert spoken(port42, "@ai-engineer", "-c") == (
+        f"🔄 Resuming session {engineer} for @ai-engineer (2 messages)\n"
+    )
+    done = port42("possess", "@ai-muse", "--session", "last")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "No previous sessions found for @ai-muse\n",
+    )  # fmt: skip
+
+
+def test_nothing_pretends_to_answer_and_one_quiet_line_says_so(port42):
+    banner, quiet = spoken(port42, "@ai-muse", "hi").splitlines()
+    assert banner.startswith("Session: ")
+    assert quiet.startswith("Recorded (1 message). No back end answers @ai-muse; any program can,")
+
+
+def test_words_are_joined(port42):
+    begun = port42.begin("@ai-muse", "two")
+    port42("possess", "@ai-muse", "-s", begun, "and", "some", "more")
+    assert contents(port42, begun) == ["two", "and some more"]
+
+
+@pytest.mark.parametrize("dashes", ["-c", "--continue"])
+def test_continue_is_session_last(port42, dashes):
+    port42.begin("@ai-muse", "first")
+    second = port42.begin("@ai-muse", "second")
+    assert f"Resuming session {second} for" in spoken(port42, "@ai-muse", dashes, "more")
+    assert f"Resuming session {second} for" in spoken(port42, "@ai-muse", dashes, "-s", "last", "more")
+
+
+def test_a_prefix_or_a_title_means_a_session_of_this_agent(port42):
+    begun = port42.json("rpc", "create_session", "agent=ai-muse", "session_id=poem-1", "title=the ode")
+    for ref in ("poem", "the ode", "poem-1"):
+        assert f"Resuming session {begun['session_id']} for @ai-muse" in spoken(
+            port42, "@ai-muse", "--session", ref, "x"
+        )
+
+
+def test_going_on_without_a_message_makes_a_session_the_last_one(port42):
+    first = port42.begin("@ai-muse", "first")
+    second = port42.begin("@ai-muse", "second")
+    assert port42.json("possess", "@ai-muse", "-c", "--json")["session_id"] == second
+    spoken(port42, "@ai-muse", "-s", first)
+    assert port42.json("possess", "@ai-muse", "-c", "--json")["session_id"] == first
+    assert port42.json("show", first, "--json")["session"]["message_count"] == 1
+
+
+def test_here_means_the_last_one_begun_in_this_folder(port42, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    in_a = port42.begin("@ai-muse", "in a", cwd=tmp_path / "a")
+    in_b = port42.begin("@ai-muse", "in b", cwd=tmp_path / "b")
+    assert f"session {in_a} " in spoken(port42, "@ai-muse", "-c", "--here", "more", cwd=tmp_path / "a")
+    assert f"session {in_b} " in spoken(port42, "@ai-muse", "--here", cwd=tmp_path / "b")
+    assert f"session {in_b} " in spoken(port42, "@ai-muse", "-c"), "going on is a use, --here or not"
+    done = port42("possess", "@ai-muse", "-s", "last", "--here", "hi", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"No previous sessions found for @ai-muse in {tmp_path}\n")
+
+
+def test_here_belongs_to_the_last_one_only(port42):
+    done = port42("possess", "@ai-muse", "--here", "--session", "cli-1", "hi")
+    assert done.returncode == 2
+    assert "--session cli-1 is one session, the last one another" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "piped", "message"),
+    [
+        (["what is this?"], "a\nb\n", "what is this?\n\na\nb"),
+        ([], "only piped\n", "only piped"),
+        (["said"], "", "said"),
+        (["said"], "\n\n", "said"),
+        ([], " exact \x1b[31m", " exact \x1b[31m"),
+    ],
+)
+def test_piped_stdin_joins_the_message(port42, words, piped, message):
+    begun = port42.json("possess", "@ai-muse", *words, "--json", stdin=piped)["session_id"]
+    assert contents(port42, begun) == [message]
+
+
+def test_a_file_may_be_piped_in(port42, tmp_path):
+    notes = tmp_path / "notes"
+    notes.write_text("from a file")
+    command = [sys.executable, "-m", "port42_cli", "possess", "@ai-muse", "--json"]
+    with notes.open() as stdin:
+        begun = json.loads(subprocess.check_output(command, stdin=stdin, stderr=subprocess.DEVNULL))
+    assert contents(port42, begun["session_id"]) == ["from a file"]
+
+
+def test_a_closed_stdin_is_no_message(port42):
+    command = f"exec {sys.executable} -m port42_cli possess @ai-muse hi <&-"
+    assert subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False).returncode == 0
+
+
+def test_json_is_one_object(port42):
+    begun = port42.json("possess", "@ai-muse", "hi", "--json")
+    assert begun == {"session_id": begun["session_id"], "seq": 1, "status": "recorded"}
+    resumed = port42.json("possess", "@ai-muse", "-c", "--json")
+    assert (resumed["session_id"], resumed["message_count"]) == (begun["session_id"], 1)
+
+
+def refused(port42, *args, code=1, **options):
+    """What a `possess` that must change nothing said."""
+    before = port42.json("sessions", "--json")
+    done = port42("possess", *args, **options)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert port42.json("sessions", "--json") == before
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "@@x", "@" + "x" * 65, "-", "ä"])
+def test_a_name_no_agent_can_have_says_what_was_expected(port42, name):
+    assert "Error: agent: expected an agent name:" in refused(port42, "--", name, "hi")
+
+
+def test_an_empty_agent_is_a_missing_one(port42):
+    assert refused(port42, "", "hi") == "Error: agent parameter required\n"
+
+
+def test_an_unknown_agent_comes_with_suggestions(port42):
+    lines = refused(port42, "@ai-enginer", "hi").splitlines()
+    assert lines[0] == "Error: unknown agent @ai-enginer"
+    assert "@ai-engineer" in lines[1]
+    assert lines[2].endswith("port42 agents add ai-enginer")
+
+
+def test_another_agents_session_is_refused_with_whose_it_is(port42):
+    theirs = port42.begin("@ai-engineer", "theirs")
+    said = refused(port42, "@ai-muse", "-s", theirs, "hi")
+    assert said.startswith(f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse\n")
+
+
+def test_a_prefix_that_fits_two_lists_both(port42):
+    for number in (1, 2):
+        port42.json(
+            "rpc", "create_session", "agent=ai-muse", f"session_id=poem-{number}", f"title=ode {number}"
+        )
+    lines = refused(port42, "@ai-muse", "-s", "poem", "hi").splitlines()
+    assert lines[0] == "Error: poem fits several sessions; name one of them by its id:"
+    assert re.match(r"  poem-2  @ai-muse  ode 2  \(.*\)$", lines[1])
+    assert re.match(r"  poem-1  @ai-muse  ode 1  \(.*\)$", lines[2])
+
+
+@pytest.mark.parametrize("ref", ["nope", "../../etc/passwd", "x", "a/b"])
+def test_a_ref_that_fits_nothing_says_what_names_a_session(port42, ref):
+    said = refused(port42, "@ai-muse", "-s", ref, "hi")
+    assert said.startswith(f"Error: session {ref} not found\n")
+    assert "Expected last, a session id, a unique prefix" in said
+
+
+@pytest.mark.parametrize("ref", ["", "x" * 10_000])
+def test_a_ref_of_no_possible_length_says_what_was_expected(port42, ref):
+    assert "Error: ref: expected 'last', a session id" in refused(port42, "@ai-muse", "-s", ref, "hi")
+
+
+def test_no_message_no_session_and_no_terminal_is_a_usage_error(port42):
+    assert "MESSAGE: expected one" in refused(port42, "@ai-muse", code=2)
+    assert "MESSAGE: expected one" in refused(port42, "@ai-muse", "--json", code=2)
+
+
+def test_an_empty_message_is_refused(port42):
+    assert "message: expected text that is not empty" in refused(port42, "@ai-muse", "")
+
+
+@pytest.mark.parametrize(
+    ("piped", "words"),
+    [(b"\xff", "stdin: expected UTF-8 text, and byte 0"), (b"x" * 5_000_000, "at most 4,194,304 bytes")],
+)
+def test_what_cannot_be_piped_in_is_a_usage_error(port42, piped, words):
+    assert words in refused(port42, "@ai-muse", stdin=piped, code=2)
+
+
+def test_a_message_just_too_long_for_a_line_is_refused_by_the_daemon(port42):
+    said = refused(port42, "@ai-muse", stdin=b"x" * 4_194_304)
+    assert said == "Error: a request line may have at most 4,194,304 bytes\n"
+
+
+def test_a_session_whose_file_vanished_no_longer_exists(port42, home):
+    begun = port42.begin("@ai-muse", "hi")
+    (home / "sessions" / f"{begun}.json").unlink()
+    done = port42("possess", "@ai-muse", "-c", "more")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: session {begun} no longer exists\n")
+
+
+def test_a_message_survives_a_daemon_that_restarts_under_it(port42):
+    begun = port42.begin("@ai-muse", "0")
+    for number in range(1, 6):
+        restart = subprocess.Popen(
+            [sys.executable, "-m", "port42_cli", "daemon", "restart"], stderr=subprocess.DEVNULL
+        )
+        with restart:
+            spoken(port42, "@ai-muse", "-s", begun, str(number))
+        assert restart.returncode == 0
+    assert contents(port42, begun) == [str(number) for number in range(6)]
+
+
+def test_a_folder_that_was_deleted_does_not_stop_a_message(port42, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m port42_cli possess @ai-muse hi --json"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, check=True, stdin=subprocess.DEVNULL, env=os.environ
+    )
+    begun = json.loads(done.stdout)["session_id"]
+    assert port42.json("show", begun, "--json")["session"]["cwd"] is None

@@ -1,0 +1,105 @@
+"""`port42 sessions`: newest use first, narrowed, paged, and piped as stable lines."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from port42_cli.commands import sessions as subject
+
+
+def create(daemon, number, agent="ai-muse", **more):
+    return daemon.call("create_session", agent=agent, session_id=f"made-{number}", **more)["session_id"]
+
+
+def test_none_yet_is_no_error(port42):
+    done = port42("sessions")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "No sessions." in done.stderr
+
+
+def test_piped_lines_are_newest_use_first(port42):
+    first = port42.begin("@ai-muse", "an ode")
+    second = port42.begin("@ai-engineer", "a parser")
+    rows = [line.split("\t") for line in port42("sessions").stdout.splitlines()]
+    assert [row[:3] for row in rows] == [[second, "ai-engineer", "1"], [first, "ai-muse", "1"]]
+    assert [row[4:] for row in rows] == [["active", "a parser"], ["active", "an ode"]]
+
+
+def test_a_terminal_gets_a_table_whose_short_id_resolves(terminal, port42):
+    begun = port42.begin("@ai-muse", "an ode")
+    screen = terminal("sessions", TERM="dumb")
+    screen.expect(r"ID +AGENT +TITLE +MESSAGES +LAST USED\r\n")
+    screen.expect(r"(\S+) +@ai-muse +an ode +1 +(now|\d+ s ago)")
+    assert port42.json("show", screen.match[1], "--json")["session"]["session_id"] == begun
+
+
+def test_an_agents_own(port42):
+    mine = port42.begin("@ai-muse", "mine")
+    port42.begin("@ai-engineer", "theirs")
+    for agent in ("@ai-muse", "ai-muse"):
+        assert [one["session_id"] for one in port42.json("sessions", agent, "--json")["sessions"]] == [mine]
+    assert port42("sessions", "@ai-founder").stdout == ""
+
+
+def test_those_begun_here(port42, tmp_path):
+    here = port42.begin("@ai-muse", "here", cwd=tmp_path)
+    port42.begin("@ai-muse", "elsewhere")
+    page = port42.json("sessions", "--here", "--json", cwd=tmp_path)
+    assert [one["session_id"] for one in page["sessions"]] == [here]
+
+
+def test_those_in_a_state(port42):
+    ended, active = port42.begin("@ai-muse", "a"), port42.begin("@ai-muse", "b")
+    port42.json("rpc", "end_session", f"session_id={ended}")
+    for state, expected in (("ended", ended), ("active", active)):
+        page = port42.json("sessions", "--state", state, "--json")
+        assert [one["session_id"] for one in page["sessions"]] == [expected]
+    assert port42("sessions", "--state", "lost").returncode == 2
+
+
+def test_as_many_as_asked_for_however_many_requests_it_takes(daemon, port42, monkeypatch):
+    for number in range(7):
+        create(daemon, number)
+    assert len(port42.json("sessions", "--json", "-n", "3")["sessions"]) == 3
+    done = port42("sessions", "-n", "3")
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == "There are more: -n 6 shows twice as many.\n"
+    assert port42("sessions", "-n", "7").stderr == ""
+
+
+def test_more_than_one_page_is_one_list(peer):
+    def two_pages(talk):
+        request = talk.request()
+        assert request["params"] == {"agent": "a", "limit": 500}
+        talk.answer(request, {"sessions": [1] * 500, "next_cursor": "on"})
+        request = talk.request()
+        assert request["params"] == {"agent": "a", "limit": 100, "cursor": "on"}
+        talk.answer(request, {"sessions": [2] * 100, "next_cursor": "further"})
+
+    from port42_cli.client import Client, dial
+
+    with Client(lambda: dial(peer(two_pages).path)) as client:
+        page = subject._page(client, {"agent": "a"}, 600)
+    assert page == {"sessions": [1] * 500 + [2] * 100, "next_cursor": "further"}
+
+
+def test_a_title_is_exact_in_a_pipe_and_no_markup_on_a_terminal(port42, terminal):
+    title = "[red]Grüße[/red] <x>"
+    port42.json("rpc", "create_session", "agent=ai-muse", f"title={title}")
+    assert port42.json("sessions", "--json")["sessions"][0]["title"] == title
+    assert title in port42("sessions").stdout
+    screen = terminal("sessions", TERM="dumb")
+    screen.expect_exact(title)
+
+
+@pytest.mark.parametrize("bad", ["a/b", "x" * 65])
+def test_a_bad_agent_name_is_no_empty_list(port42, bad):
+    done = port42("sessions", bad)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "agent: expected an agent name" in done.stderr
+
+
+def test_json_is_one_object_also_when_empty(port42):
+    assert json.loads(port42("sessions", "--json").stdout) == {"sessions": [], "next_cursor": None}

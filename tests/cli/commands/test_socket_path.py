@@ -1,0 +1,33 @@
+"""`port42 socket-path`: where the daemon is, for other tools, without starting it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+
+def test_nothing_is_started_to_say_where_it_would_be(port42, home):
+    done = port42("socket-path")
+    assert (done.returncode, done.stdout) == (0, os.environ["PORT42_SOCKET"] + "\n")
+    assert not home.exists()
+
+
+def test_a_daemon_elsewhere_is_where_it_is(start_daemon, port42, home):
+    start_daemon(socket=home.parent / "elsewhere.sock")
+    assert port42("socket-path").stdout == f"{home.parent / 'elsewhere.sock'}\n"
+
+
+def test_the_path_is_good_for_other_tools(daemon, port42):
+    path = port42("socket-path").stdout.strip()
+    request = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n'
+    answer = subprocess.check_output(["python3", "-c", _ASK, path], input=request)
+    assert b'"sessions":0' in answer
+
+
+_ASK = """
+import socket, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(sys.argv[1])
+peer.sendall(sys.stdin.buffer.read())
+print(peer.makefile().readline())
+"""

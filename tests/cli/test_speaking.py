@@ -1,0 +1,64 @@
+"""What possess and the conversation share, against the real daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from port42_cli.client import Client, dial
+from port42_cli.errors import DaemonError
+from port42_cli.speaking import mark_used, resume, say
+from port42_protocol import messages as m
+
+
+@pytest.fixture
+def client(daemon):
+    with Client(lambda: dial(str(daemon.socket))) as client:
+        yield client
+
+
+def test_a_session_that_begins_knows_its_client_and_folder(client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = say(client, "@ai-muse", "hi", None)
+    whole = client.call(m.GetSession(said.session_id), m.Transcript)
+    assert (whole.client, Path(whole.session.cwd)) == ("cli", tmp_path)
+    assert said.session_id.startswith("cli-")
+
+
+def test_every_message_has_a_key_of_its_own(client):
+    begun = say(client, "ai-muse", "same", None).session_id
+    say(client, "ai-muse", "same", begun)
+    one, two = client.call(m.GetSession(begun), m.Transcript).messages
+    assert one.key != two.key
+    assert isinstance(one.key, str)
+
+
+def test_resume_announces_what_it_found(client, capsys):
+    begun = say(client, "ai-muse", "hi", None).session_id
+    for ref in ("last", begun, begun[:8]):
+        assert resume(client, "@ai-muse", ref).session_id == begun
+    line = f"🔄 Resuming session {begun} for @ai-muse (1 message)\n"
+    assert capsys.readouterr() == ("", line * 3)
+
+
+def test_resume_finds_the_last_one_of_a_folder(client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun = say(client, "ai-muse", "here", None).session_id
+    monkeypatch.chdir("/")
+    say(client, "ai-muse", "elsewhere", None)
+    assert resume(client, "ai-muse", "last", cwd=str(tmp_path)).session_id == begun
+
+
+def test_nothing_is_announced_when_nothing_is_found(client, capsys):
+    with pytest.raises(DaemonError) as caught:
+        resume(client, "ai-muse", "last")
+    assert caught.value.kind == "no_sessions"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_session_that_was_marked_is_the_last_one(client):
+    first = say(client, "ai-muse", "first", None).session_id
+    say(client, "ai-muse", "second", None)
+    mark_used(client, client.call(m.FindSession(first), m.Summary))
+    assert client.call(m.GetLastSession("ai-muse"), m.Summary).session_id == first
