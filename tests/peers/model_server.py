@@ -15,6 +15,8 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -22,12 +24,22 @@ from typing import Any
 SLOW_PIECES, SLOW_FOR, WHOLE_AFTER = 5, 1.0, 60.0
 
 
+@dataclass(frozen=True)
+class Request:
+    """One request, as it came; a POST has its JSON as `body`."""
+
+    method: str
+    path: str
+    headers: Message
+    body: Any = None
+
+
 class Exchange(BaseHTTPRequestHandler):
-    """One request, and the means to answer it well or badly."""
+    """The means to answer a request well or badly; one for each connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
-    body: Any = None
 
     def begin(self, status: int = 200, kind: str = "text/event-stream", **headers: str) -> None:
         """The head of a response that goes on, in chunks, until `end`."""
@@ -74,12 +86,12 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        self.server.requests.append(self)
+        self.server.requests.append(Request("GET", self.path, self.headers))
         self.answer(200, b'{"data": []}') if self.path.endswith("/models") else self.answer(404, b"{}")
 
     def do_POST(self) -> None:
-        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        behaviour = self.server.next_behaviour(self)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        behaviour = self.server.next_behaviour(Request("POST", self.path, self.headers, body))
         with contextlib.suppress(OSError):
             behaviour(self)
 
@@ -93,10 +105,11 @@ Behaviour = Callable[[Exchange], None]
 class _Server(ThreadingHTTPServer):
     # Threads that wait for a client are joined: no thread of a test outlives it.
     daemon_threads = False
+    request_queue_size = 128
 
     def __init__(self, behaviours: tuple[Behaviour, ...]) -> None:
         super().__init__(("127.0.0.1", 0), Exchange)
-        self.requests: list[Exchange] = []
+        self.requests: list[Request] = []
         self.connections = 0
         self.asked = threading.Event()
         self.hung_up = threading.Event()
@@ -104,10 +117,10 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
-    def next_behaviour(self, exchange: Exchange) -> Behaviour:
+    def next_behaviour(self, request: Request) -> Behaviour:
         with self._lock:
-            self.requests.append(exchange)
-            asked = sum(request.command == "POST" for request in self.requests)
+            self.requests.append(request)
+            asked = len([one for one in self.requests if one.method == "POST"])
         self.asked.set()
         return self._behaviours[min(asked, len(self._behaviours)) - 1]
 
@@ -132,7 +145,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class ModelServer:
-    """Serves in a thread while the context lasts. The nth POST gets the nth behaviour, later ones the last."""
+    """Serves in a thread while the context lasts; the nth POST gets the nth behaviour, or the last."""
 
     def __init__(self, *behaviours: Behaviour) -> None:
         self._server = _Server(behaviours)
@@ -150,7 +163,7 @@ class ModelServer:
     @property
     def bodies(self) -> list[Any]:
         """What each POST asked."""
-        return [request.body for request in self.requests if request.command == "POST"]
+        return [request.body for request in self.requests if request.method == "POST"]
 
     def __enter__(self) -> ModelServer:
         self._thread.start()

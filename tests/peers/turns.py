@@ -33,10 +33,8 @@ def history(*said: tuple[str, str]) -> tuple[Message, ...]:
 
 async def events_of(backend: Backend, turn: Turn) -> list[Event]:
     """All the events of a turn: exactly one `Done`, last."""
-    events = []
     async with asyncio.timeout(_WITHIN), aclosing(backend.run(turn, nobody)) as stream:
-        async for event in stream:
-            events.append(event)
+        events = [event async for event in stream]
     assert [isinstance(event, Done) for event in events] == [False] * (len(events) - 1) + [True]
     return events
 

@@ -19,7 +19,7 @@ _MAX_TOKENS = 8192
 """What a reply may have when the configuration does not say: the API demands a limit, and the
 smallest models that are served take no higher one."""
 
-_AFTER_STOP_REASON, _AFTER_STOP = 5.0, 0.25
+_AFTER_STOP_REASON, _AFTER_STOP = 2.0, 0.25
 """Seconds: ``message_stop`` comes after the stop reason; after it comes the end of the response."""
 
 

@@ -23,7 +23,7 @@ from port42_daemon.backends.reply import Reply
 from port42_daemon.backends.secrets import Key
 from port42_daemon.config import OpenAIBackend
 
-_AFTER_FINISH, _AFTER_DONE = 5.0, 0.25
+_AFTER_FINISH, _AFTER_DONE = 2.0, 0.25
 """Seconds: the usage comes after the last of the reply; after ``[DONE]`` comes the end of the response."""
 
 _STOP_REASONS = {

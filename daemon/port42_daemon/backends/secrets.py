@@ -102,17 +102,22 @@ def _from_file(name: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyUnavailable(f"{name} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise KeyUnavailable(f"{name} is not a file")
-        if found.st_uid != os.geteuid():
-            raise KeyUnavailable(f"{name} belongs to somebody else: expected a file of your own")
-        if found.st_mode & 0o077:
-            mode = stat.S_IMODE(found.st_mode)
-            raise KeyUnavailable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
+    try:
+        _check_private(name, os.fstat(descriptor))
         # Bytes that are not ASCII become what `_checked` refuses.
-        return file.read(_KEY_BYTES).decode("ascii", errors="replace")
+        return os.read(descriptor, _KEY_BYTES).decode("ascii", errors="replace")
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(name: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise KeyUnavailable(f"{name} is not a file")
+    if found.st_uid != os.geteuid():
+        raise KeyUnavailable(f"{name} belongs to somebody else: expected a file of your own")
+    if found.st_mode & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        raise KeyUnavailable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
 
 
 async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
