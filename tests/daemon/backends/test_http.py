@@ -560,3 +560,18 @@ print("httpx2" in sys.modules)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_defect_ends_the_turn_and_is_logged_without_its_words(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(dict[str, str]):
+        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]  # it is broken
+            raise RuntimeError(f"illegal header {KEY}")
+
+    caplog.set_level(logging.DEBUG)
+    settings = kind.peer.config(SimpleNamespace(url="http://127.0.0.1:1"), api_key_env="TEST_KEY")
+    found, message = failure_of(played(kind.build(settings, Broken())))
+    assert (found, KEY in message) == ("crashed", False)
+    assert "RuntimeError" in caplog.text
+    assert KEY not in caplog.text
