@@ -25,9 +25,8 @@ class Refuse(Exception):
 class Agent:
     """A well-behaved agent that echoes; what a script changes is what a test is about."""
 
-    capabilities: dict[str, Any] = {}
-
     def __init__(self) -> None:
+        self.capabilities: dict[str, Any] = {}
         self.cancelled = False
         self.session = ""
         self._asked = 0
@@ -78,10 +77,13 @@ class Agent:
             self.take(message)
         raise SystemExit
 
-    def permission(self, kind: str, *options: str, **more: Any) -> Any:
-        """The outcome of asking leave; an option's id is its kind with ``id:`` before it."""
+    def permission(self, kind: str, *options: str, quiet: bool = False) -> Any:
+        """The outcome of asking leave; an option's id is its kind with ``id:`` before it.
+
+        Asked quietly, it says no more of the tool call than its id.
+        """
         offered = [{"optionId": f"id:{one}", "name": one.replace("_", " "), "kind": one} for one in options]
-        call = {"toolCallId": "call-1", "title": f"{kind} a file", "kind": kind} | more
+        call = {"toolCallId": "call-1"} | ({} if quiet else {"title": f"{kind} a file", "kind": kind})
         answer = self.ask(
             "session/request_permission", sessionId=self.session, toolCall=call, options=offered
         )

@@ -13,7 +13,9 @@ HOW = sys.argv[2] if len(sys.argv) > 2 else "refuses"
 
 
 class Forgetful(Agent):
-    capabilities = {"loadSession": True}
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = {"loadSession": True}
 
     def load(self, params: dict[str, Any]) -> Any:
         if HOW == "dies":

@@ -12,9 +12,8 @@ class Careful(Agent):
     def prompt(self, text: str) -> Any:
         kind, *options = text.split(" ")
         self.update(sessionUpdate="tool_call", toolCallId="call-1", title="a \x1b[31mred\nfile", kind=kind)
-        more = {"kind": None, "title": None} if "quiet" in options else {}
         offered = [option for option in options if option != "quiet"]
-        self.say(json.dumps(self.permission(kind, *offered, **more)))
+        self.say(json.dumps(self.permission(kind, *offered, quiet="quiet" in options)))
         return {"stopReason": "cancelled" if self.cancelled else "end_turn"}
 
 
