@@ -14,11 +14,11 @@ from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from port42_cli import output, plain, render
+from port42_cli import output, render
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import CommandError, DaemonError, Refused
-from port42_cli.speaking import mark_used, resume, say
+from port42_cli.speaking import mark_used, resume, say, tell_recorded
 from port42_protocol import messages as m
 from port42_protocol.codec import decode_params
 from port42_protocol.errors import InvalidParams, RpcError, UnknownAgent
@@ -35,11 +35,12 @@ Ctrl-C clears what is typed, Ctrl-D leaves. //… sends a message that begins wi
 _COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
 
 
-def converse(client: Client, asked: str, session: m.Summary | None, daemon: Daemon) -> None:
-    """Talk to the agent that was `asked` for, in `session` or in one the first message begins."""
+def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon) -> None:
+    """Talk to the agent that was `asked` for, in that session or in one the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
     agent = _known(client, asked)
-    conversation = Conversation(client, agent.agent, session)
+    session = client.call(m.FindSession(session_id), m.Summary) if session_id else None
+    conversation = Conversation(client, agent.agent, session_id)
     prompt: PromptSession[str] = PromptSession(
         history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
     )
@@ -65,8 +66,8 @@ class Conversation:
     `CommandError` leaves `take` when a line could not be carried out; the conversation goes on.
     """
 
-    def __init__(self, client: Client, agent: str, session: m.Summary | None) -> None:
-        self.session_id = session.session_id if session else None
+    def __init__(self, client: Client, agent: str, session_id: str | None) -> None:
+        self.session_id = session_id
         self.going_on = True
         self._client = client
         self._agent = agent
@@ -85,7 +86,8 @@ class Conversation:
 
     def _command(self, name: str, rest: str) -> None:
         if name == "switch" and rest:
-            self.session_id = mark_used(self._client, resume(self._client, self._agent, rest)).session_id
+            session = resume(self._client, self._agent, rest)
+            self.session_id = mark_used(self._client, session)["session_id"]
         elif name == "switch":
             raise Refused("/switch: expected a session: last, an id, a prefix or a title")
         elif name == "sessions":
@@ -100,12 +102,9 @@ class Conversation:
 
     def _say(self, message: str) -> None:
         said = say(self._client, self._agent, message, self.session_id)
-        if self.session_id is None:
-            self.session_id = said.session_id
-            output.banner(f"Session: {said.session_id}")
-        now = self._client.call(m.FindSession(said.session_id), m.Summary)
+        self.session_id = said["session_id"]
         # Why nothing answers is worth saying once.
-        output.notice(plain.recorded(now, briefly=self._explained))
+        tell_recorded(self._client, said, briefly=self._explained)
         self._explained = True
 
     def _end(self) -> None:

@@ -52,10 +52,9 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def resuming(session: m.Summary) -> str:
+def resuming(session_id: str, agent: str, messages: int) -> str:
     """The line that says which session goes on."""
-    messages = count(session.message_count, "message")
-    return f"🔄 Resuming session {session.session_id} for @{session.agent} ({messages})"
+    return f"🔄 Resuming session {session_id} for @{agent} ({count(messages, 'message')})"
 
 
 def sessions(listed: tuple[m.ListedSession, ...]) -> Iterator[str]:
@@ -99,14 +98,12 @@ def overview(last: tuple[m.ListedSession, ...], fresh: list[str]) -> Iterator[st
         yield f"{name}\t\t"
 
 
-def recorded(session: m.Summary, *, briefly: bool = False) -> str:
+def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     """What is said where nothing answers; not `briefly`, also why and what could."""
-    done = f"Recorded ({count(session.message_count, 'message')})."
+    done = f"Recorded ({count(messages, 'message')})."
     if briefly:
         return done
-    return (
-        f"{done} No back end answers @{session.agent}; any program can, with append_message (see README.md)."
-    )
+    return f"{done} No back end answers @{agent}; any program can, with append_message (see README.md)."
 
 
 def problem(error: DaemonError, now: datetime) -> Iterator[str]:

@@ -113,7 +113,7 @@ def heading(session: m.Summary, now: datetime) -> RenderableType:
         f"last used {age(session.last_activity, now)}",
     )
     return Group(
-        Text.assemble((session.session_id, "bold"), "  ", _title(session)),
+        Text.assemble((session.session_id, "bold"), "  ", _title(session), no_wrap=True, overflow="ellipsis"),
         Text(" · ".join(facts), style="dim"),
         Text(),
     )
@@ -131,7 +131,13 @@ def boot_banner(agent: m.Agent, session: m.Summary | None) -> RenderableType:
         where = Text("a new one, with your first message", style="dim")
     else:
         messages = count(session.message_count, "message")
-        where = Text.assemble((session.session_id, "bold"), f"  {messages}  ", _title(session))
+        where = Text.assemble(
+            (session.session_id, "bold"),
+            f"  {messages}  ",
+            _title(session),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
     answers = {"none": ("none: messages are recorded, nothing answers", "yellow")}
     grid.add_row(Text("agent", style="dim"), Text(f"@{agent.agent}", style="cyan"))
     grid.add_row(Text("session", style="dim"), where)
@@ -150,7 +156,7 @@ def _table(*columns: str) -> Table:
 
 def _title(session: m.Summary) -> Text:
     if session.title:
-        return Text(one_line(session.title))
+        return Text(one_line(session.title), no_wrap=True, overflow="ellipsis")
     return Text("(untitled)", style="dim")
 
 

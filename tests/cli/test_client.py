@@ -222,6 +222,27 @@ def test_silence_ends_and_the_late_answer_is_nobodys(peer, monkeypatch):
         assert client.ask("status") == "fresh"
 
 
+def test_a_daemon_that_never_ends_stopping_is_told(peer, monkeypatch):
+    monkeypatch.setattr(subject, "PATIENCE", 0.05)
+
+    def clinging(talk):
+        shutting_down(talk)
+        talk.connection.recv(1)  # until the client hangs up
+
+    with connected(peer(clinging)) as client, pytest.raises(NoDaemon, match="is still stopping after"):
+        client.ask("status")
+
+
+def test_an_answer_to_a_batch_nobody_sent_is_passed_over(peer):
+    def script(talk):
+        request = talk.request()
+        talk.send([{"jsonrpc": "2.0", "result": 1, "id": request["id"]}])
+        talk.answer(request, 2)
+
+    with connected(peer(script)) as client:
+        assert client.ask("status") == 2
+
+
 def test_an_endless_answer_is_cut_off(peer, monkeypatch):
     monkeypatch.setattr(subject, "ANSWER_LIMIT", 1000)
 

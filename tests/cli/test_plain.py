@@ -47,7 +47,7 @@ def test_counts_have_their_plural():
 
 
 def test_the_resuming_line_is_the_one_in_the_specification():
-    line = plain.resuming(SUMMARY)
+    line = plain.resuming("cli-1", "ai-engineer", 1)
     assert line == "🔄 Resuming session cli-1 for @ai-engineer (1 message)"
 
 
@@ -105,8 +105,8 @@ def test_a_status_line_each_and_the_config_error_only_when_there_is_one():
 
 
 def test_recorded_says_why_nothing_answers_once():
-    assert plain.recorded(SUMMARY, briefly=True) == "Recorded (1 message)."
-    whole = plain.recorded(SUMMARY)
+    assert plain.recorded("ai-engineer", 1, briefly=True) == "Recorded (1 message)."
+    whole = plain.recorded("ai-engineer", 1)
     assert whole.startswith("Recorded (1 message). No back end answers @ai-engineer;")
     assert "append_message" in whole
 

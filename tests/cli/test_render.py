@@ -63,6 +63,7 @@ def test_an_ended_and_an_untitled_session_say_so():
 def test_the_short_id_is_never_cut(width):
     page = drawn(render.sessions([listed(title="a long title " * 20)], NOW), width)
     assert "cli-17573504" in page
+    assert len(page.splitlines()) == 2, "a session is a line"
 
 
 def test_an_agent_is_a_row_with_its_persona_in_a_line():

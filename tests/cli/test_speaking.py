@@ -21,33 +21,33 @@ def client(daemon):
 def test_a_session_that_begins_knows_its_client_and_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = say(client, "@ai-muse", "hi", None)
-    whole = client.call(m.GetSession(said.session_id), m.Transcript)
+    whole = client.call(m.GetSession(said["session_id"]), m.Transcript)
     assert (whole.client, Path(whole.session.cwd)) == ("cli", tmp_path)
-    assert said.session_id.startswith("cli-")
+    assert said["session_id"].startswith("cli-")
 
 
 def test_every_message_has_a_key_of_its_own(client):
-    begun = say(client, "ai-muse", "same", None).session_id
+    begun = say(client, "ai-muse", "same", None)["session_id"]
     say(client, "ai-muse", "same", begun)
     one, two = client.call(m.GetSession(begun), m.Transcript).messages
     assert one.key != two.key
     assert isinstance(one.key, str)
 
 
-def test_resume_announces_what_it_found(client, capsys):
-    begun = say(client, "ai-muse", "hi", None).session_id
+def test_what_begins_and_what_goes_on_is_announced(client, capsys):
+    begun = say(client, "ai-muse", "hi", None)["session_id"]
     for ref in ("last", begun, begun[:8]):
-        assert resume(client, "@ai-muse", ref).session_id == begun
+        assert resume(client, "@ai-muse", ref)["session_id"] == begun
     line = f"🔄 Resuming session {begun} for @ai-muse (1 message)\n"
-    assert capsys.readouterr() == ("", line * 3)
+    assert capsys.readouterr() == ("", f"Session: {begun}\n" + line * 3)
 
 
 def test_resume_finds_the_last_one_of_a_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    begun = say(client, "ai-muse", "here", None).session_id
+    begun = say(client, "ai-muse", "here", None)["session_id"]
     monkeypatch.chdir("/")
     say(client, "ai-muse", "elsewhere", None)
-    assert resume(client, "ai-muse", "last", cwd=str(tmp_path)).session_id == begun
+    assert resume(client, "ai-muse", "last", cwd=str(tmp_path))["session_id"] == begun
 
 
 def test_nothing_is_announced_when_nothing_is_found(client, capsys):
@@ -58,7 +58,7 @@ def test_nothing_is_announced_when_nothing_is_found(client, capsys):
 
 
 def test_a_session_that_was_marked_is_the_last_one(client):
-    first = say(client, "ai-muse", "first", None).session_id
+    first = say(client, "ai-muse", "first", None)["session_id"]
     say(client, "ai-muse", "second", None)
-    mark_used(client, client.call(m.FindSession(first), m.Summary))
+    mark_used(client, client.ask("find_session", {"ref": first}))
     assert client.call(m.GetLastSession("ai-muse"), m.Summary).session_id == first

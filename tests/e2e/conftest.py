@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -143,7 +144,7 @@ def exchange(daemon: Any) -> Callable[..., list[Any]]:
         sent = b"\n".join(line.encode() if isinstance(line, str) else line for line in lines)
         with daemon.connect() as peer, peer.makefile("rb") as answers:
             peer.sendall(sent + b"\n" * newline)
-            peer.shutdown(1)  # SHUT_WR: the daemon answers what is under way, then hangs up
+            peer.shutdown(socket.SHUT_WR)  # the daemon answers what is under way, then hangs up
             return [json.loads(answer) for answer in answers]
 
     return exchange

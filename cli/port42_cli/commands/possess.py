@@ -7,14 +7,12 @@ import stat
 import sys
 
 import click
-from msgspec import to_builtins
 
-from port42_cli import folder, output, plain
+from port42_cli import folder, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import BadInput, DaemonError
-from port42_cli.speaking import mark_used, resume, say
-from port42_protocol import messages as m
+from port42_cli.speaking import Session, mark_used, resume, say, tell_recorded
 from port42_protocol.framing import REQUEST_LIMIT
 
 
@@ -61,12 +59,12 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if talking:
             from port42_cli.converse import converse
 
-            converse(client, agent, session, daemon)
+            converse(client, agent, session["session_id"] if session else None, daemon)
         elif as_json:
-            output.as_json(to_builtins(session))
+            output.as_json(session)
 
 
-def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> m.Summary:
+def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:
     cwd = folder.here() if here else None
     try:
         return resume(client, agent, ref, cwd=cwd)
@@ -78,14 +76,12 @@ def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: boo
         ctx.exit(error.exit_code)
 
 
-def _speak(client: Client, agent: str, message: str, session: m.Summary | None, as_json: bool) -> None:
-    said = say(client, agent, message, session.session_id if session else None)
-    if session is None:
-        output.banner(f"Session: {said.session_id}")
+def _speak(client: Client, agent: str, message: str, session: Session | None, as_json: bool) -> None:
+    said = say(client, agent, message, session["session_id"] if session else None)
     if as_json:
-        output.as_json(to_builtins(said))
-        return
-    output.notice(plain.recorded(client.call(m.FindSession(said.session_id), m.Summary)))
+        output.as_json(said)
+    else:
+        tell_recorded(client, said)
 
 
 def _message(words: tuple[str, ...]) -> str | None:
