@@ -25,9 +25,9 @@ import contextlib
 import os
 import shutil
 import signal
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from port42_daemon.backends.interface import FailureKind
 from port42_protocol.errors import FrameTooLarge
@@ -40,7 +40,7 @@ PLAIN = frozenset(["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TM
 PLAIN_PREFIXES = ("LC_", "XDG_", "SSL_CERT_")
 
 _RING = 64 * 1024
-_CHUNK = 64 * 1024
+_BUFFER = 256 * 1024
 _PATIENCE = 3.0
 # A grandchild in the background may hold stdout open long after the child is gone.
 _LINGER = 1.0
@@ -79,20 +79,83 @@ def find_program(argv0: str, given: Mapping[str, str], cwd: str | None = None) -
     return shutil.which(argv0, path=given.get("PATH", os.defpath))
 
 
+class _Pipes(asyncio.SubprocessProtocol):
+    """What the loop tells of a child: its stdout in a buffer with a limit, its stderr in a ring, its end.
+
+    Not asyncio's streams: their `wait` does not return before everybody has closed the pipes (CPython
+    3.11 to 3.13), and a grandchild may keep them for ever.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.heard = loop.time()
+        self.out = bytearray()
+        self.ring = bytearray()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self.lost: tuple[asyncio.Future[None], ...] = tuple(loop.create_future() for _ in range(3))
+        self.changed = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.dropping = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.heard = self.now()
+        if fd == 2:
+            self.ring += data
+            del self.ring[:-_RING]
+        elif not self.dropping:
+            self.out += data
+            self.changed.set()
+            if len(self.out) > _BUFFER:
+                self._stdout().pause_reading()
+
+    def take(self) -> bytes:
+        """What is in the buffer; the child may write on."""
+        data = bytes(self.out)
+        self.out.clear()
+        if not self.lost[1].done():
+            self._stdout().resume_reading()
+        return data
+
+    def drop(self) -> None:
+        """Throw away what comes on stdout from now on."""
+        self.dropping = True
+        self.take()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's
+        if not self.lost[fd].done():
+            self.lost[fd].set_result(None)
+        self.writable.set()
+        self.changed.set()
+
+    def process_exited(self) -> None:
+        if not self.exited.done():
+            self.exited.set_result(None)
+        self.writable.set()
+        self.changed.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def _stdout(self) -> asyncio.ReadTransport:
+        return cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1))
+
+
 class Child:
     """One running process. Make it with `start`; whoever made it calls `stop`, however it went."""
 
-    def __init__(self, process: Process, secrets: Iterable[str]) -> None:
-        self._process = process
+    def __init__(self, pipes: _Pipes, secrets: Iterable[str]) -> None:
+        self._pipes = pipes
         # Longest first: one key may begin with another. Short values are words, not keys.
         self._secrets = sorted((each for each in secrets if len(each) >= 8), key=len, reverse=True)
-        self._ring = bytearray()
         self._reading = False
-        self._heard = asyncio.get_running_loop().time()
-        self._stderr = asyncio.create_task(self._drain_stderr())
-        self._patience: asyncio.Timeout | None = None
-        self._exit = asyncio.create_task(process.wait())
-        self._exit.add_done_callback(self._hurry)
 
     @classmethod
     async def start(
@@ -112,43 +175,43 @@ class Child:
         program = find_program(argv[0], given, cwd)
         if program is None:
             raise CannotStart(f"{argv[0]} is not on the daemon's PATH")
+        if any("\0" in argument for argument in argv):  # uvloop would cut it there
+            raise CannotStart(f"{argv[0]} could not be started: an argument holds a NUL", "crashed")
         try:
-            process = await asyncio.create_subprocess_exec(
+            _, pipes = await asyncio.get_running_loop().subprocess_exec(
+                _Pipes,
                 program,
                 *argv[1:],
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
                 cwd=cwd,
                 env=environment(given, passed),
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
-            raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
-        return cls(process, [given[name] for name in passed if name in given])
+        except OSError as error:
+            raise CannotStart(f"{argv[0]} could not be started: {error.strerror}", "crashed") from None
+        return cls(pipes, [given[name] for name in passed if name in given])
 
     @property
     def pid(self) -> int:
         """The process id, which is also the id of its group."""
-        return self._process.pid
+        return self._pipes.transport.get_pid()
 
     @property
     def ended(self) -> bool:
         """Whether the process itself has ended; what it started may still run until `stop`."""
-        return self._exit.done()
+        return self._pipes.exited.done()
 
     async def write(self, data: bytes) -> None:
         """Put `data` on stdin, waiting while the child does not take it; one that closed it is let be."""
-        assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._process.stdin.write(data)
-            await self._process.stdin.drain()
+        stdin = self._stdin()
+        if stdin is not None:
+            stdin.write(data)
+            await self._pipes.writable.wait()
 
     def close_stdin(self) -> None:
         """Say that nothing more comes; what was written is still delivered."""
-        assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
-        self._process.stdin.close()
+        stdin = self._stdin()
+        if stdin is not None:
+            stdin.close()
 
     async def chunks(self, silence: float | None = None) -> AsyncGenerator[bytes, None]:
         """What comes on stdout, as it comes, to its end. Raises `Silent` after `silence` seconds of nothing.
@@ -178,17 +241,14 @@ class Child:
             raise LineTooLong from None
 
     async def settle(self, grace: float) -> int | None:
-        """Let the child end by itself for `grace` seconds, its output thrown away.
+        """Let the child end by itself for `grace` seconds, what nobody reads of its output thrown away.
 
         Gives its exit status (negative: the signal), or None when it goes on.
         """
-        drain = asyncio.create_task(self._throw_away())
-        try:
-            await asyncio.wait([self._exit], timeout=grace)
-        finally:
-            drain.cancel()
-            await asyncio.wait([drain])
-        return self._process.returncode if self._exit.done() else None
+        if not self._reading:
+            self._pipes.drop()
+        await asyncio.wait([self._pipes.exited], timeout=grace)
+        return self._pipes.transport.get_returncode() if self.ended else None
 
     async def stop(self) -> None:
         """End the whole group: INT, 3 s, TERM, 3 s, KILL. Harmless when it has ended already.
@@ -205,78 +265,60 @@ class Child:
 
     def last_words(self) -> str | None:
         """The last line of stderr with something on it, at most 300 characters, secrets blotted out."""
-        lines = self._ring.decode("utf-8", "replace").splitlines()
-        last = next((line.strip() for line in reversed(lines) if line.strip()), None)
-        return self.blot(last)[:300] if last else None
+        last = next((line.strip() for line in reversed(self.stderr().splitlines()) if line.strip()), None)
+        return last[:300] if last else None
 
     def stderr(self) -> str:
         """The last of what came on stderr, secrets blotted out."""
-        return self.blot(self._ring.decode("utf-8", "replace"))
+        return self.blot(self._pipes.ring.decode("utf-8", "replace"))
 
     def blot(self, text: str) -> str:
-        """`text` without the values that `env_pass` handed to the child, and on one screen."""
+        """`text` without the values that `env_pass` handed to the child, and without control characters."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
         return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
 
     async def _read(self, silence: float | None) -> bytes:
         """Some bytes of stdout, none at its end. Raises `Silent`."""
-        assert self._process.stdout is not None  # noqa: S101 - PIPE was asked for
-        loop = asyncio.get_running_loop()
-        while True:
-            until = None if silence is None else self._heard + silence
-            if self._exit.done():
-                until = loop.time() + _LINGER
+        pipes = self._pipes
+        while not pipes.out and not pipes.lost[1].done():
+            until = None if silence is None else pipes.heard + silence
+            if self.ended:
+                until = pipes.now() + _LINGER
+            pipes.changed.clear()
             try:
-                async with asyncio.timeout_at(until) as self._patience:
-                    data = await self._process.stdout.read(_CHUNK)
-                self._heard = loop.time()
-                return data
+                async with asyncio.timeout_at(until):
+                    await pipes.changed.wait()
             except TimeoutError:
-                if self._exit.done():
-                    return b""
+                if self.ended:
+                    break
                 # stderr may have had something to say since.
-                if silence is not None and loop.time() >= self._heard + silence:
+                if silence is not None and pipes.now() >= pipes.heard + silence:
                     raise Silent from None
-            finally:
-                self._patience = None
-
-    def _hurry(self, _: asyncio.Task[int]) -> None:
-        """The process ended: whoever reads waits for the end of its output only a moment longer."""
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time() + _LINGER)
-
-    async def _throw_away(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - PIPE was asked for
-        while not self._reading and await self._process.stdout.read(_CHUNK):
-            pass
-
-    async def _drain_stderr(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101 - PIPE was asked for
-        while data := await self._process.stderr.read(_CHUNK):
-            self._heard = asyncio.get_running_loop().time()
-            self._ring += data
-            del self._ring[:-_RING]
+        return pipes.take()
 
     async def _end(self) -> None:
+        pipes = self._pipes
         # Drained to the last: an agent that blocks on a full pipe could not save its session.
-        drain = asyncio.create_task(self._throw_away())
+        if not self._reading:
+            pipes.drop()
         for each in (signal.SIGINT, signal.SIGTERM):
-            if not self._exit.done():
+            if not self.ended:
                 self._signal(each)
-                await asyncio.wait([self._exit], timeout=_PATIENCE)
+                await asyncio.wait([pipes.exited], timeout=_PATIENCE)
         # Also when the leader went by itself: what it left in its group has nobody to answer to.
         self._signal(signal.SIGKILL)
-        await self._exit
-        drain.cancel()
-        # A grandchild that left the group may hold stderr open for ever.
-        await asyncio.wait([self._stderr], timeout=0.2)
-        self._stderr.cancel()
-        await asyncio.wait([drain, self._stderr])
-        # Closes the pipes, which such a grandchild would also keep.
-        self._process._transport.close()  # type: ignore[attr-defined]  # Process has no close
+        await pipes.exited
+        # Its last words; not for long, as a grandchild that left the group may hold stderr for ever.
+        await asyncio.wait([pipes.lost[2]], timeout=0.2)
+        pipes.transport.close()
+
+    def _stdin(self) -> asyncio.WriteTransport | None:
+        """Where to write, unless the child closed it or we did."""
+        stdin = cast("asyncio.WriteTransport | None", self._pipes.transport.get_pipe_transport(0))
+        return None if stdin is None or stdin.is_closing() or self._pipes.lost[0].done() else stdin
 
     def _signal(self, number: signal.Signals) -> None:
         # The group's id cannot be taken by another while it has a member; an empty one is gone.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
