@@ -49,7 +49,7 @@ class Agent:
     def load(self, params: dict[str, Any]) -> Any:
         raise Refuse(-32601, "Method not found")
 
-    resume = set_model = set_config_option = load
+    resume = set_mode = set_model = set_config_option = load
 
     def prompt(self, text: str) -> Any:
         for word in text.split(" "):
@@ -121,6 +121,7 @@ class Agent:
             "session/new": self._opened(self.new),
             "session/load": self._opened(self.load),
             "session/resume": self._opened(self.resume),
+            "session/set_mode": self.set_mode,
             "session/set_model": self.set_model,
             "session/set_config_option": self.set_config_option,
             "session/prompt": self._prompted,

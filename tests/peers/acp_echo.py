@@ -3,6 +3,8 @@
 ``load`` and ``resume``: it goes back to any session; loading replays a conversation, its user's part too.
 ``field``, ``meta``: it takes a persona in the session's `systemPrompt`, or as Claude's agent did before.
 ``option``, ``models``: its model can be chosen, the new way or the old.
+``auto``, ``auto-option``: it begins in a mode where it acts unasked, and can be put into another, the old
+way or the new; ``yolo``: there is no other. Told ``act``, it goes back to that mode by itself.
 """
 
 from __future__ import annotations
@@ -29,6 +31,13 @@ class Echo(Agent):
             self.capabilities["_meta"] = {"claudeCode": {"promptQueueing": True}}
 
     def models(self) -> dict[str, Any]:
+        if "auto" in ABILITIES or "yolo" in ABILITIES:
+            modes = [{"id": "auto", "name": "Auto"}, *([{"id": "default"}] if "auto" in ABILITIES else [])]
+            return {"modes": {"currentModeId": "auto", "availableModes": modes}}
+        if "auto-option" in ABILITIES:
+            groups = [{"group": "g", "name": "G", "options": [{"value": "auto"}, {"value": "read-only"}]}]
+            kind = {"id": "mode-id", "name": "Mode", "category": "mode", "type": "select"}
+            return {"configOptions": [kind | {"currentValue": "auto", "options": groups}]}
         if "option" in ABILITIES:
             values = [{"value": "small", "name": "Small"}, {"value": "large", "name": "Large"}]
             kind = {"id": "model-id", "name": "Model", "category": "model", "type": "select"}
@@ -48,7 +57,17 @@ class Echo(Agent):
     def resume(self, params: dict[str, Any]) -> Any:
         return self.models()
 
+    def prompt(self, text: str) -> Any:
+        if text == "act":
+            self.update(sessionUpdate="current_mode_update", currentModeId="auto")
+        return super().prompt(text)
+
+    def set_mode(self, params: dict[str, Any]) -> Any:
+        return {}
+
     def set_config_option(self, params: dict[str, Any]) -> Any:
+        if params["configId"] == "mode-id":
+            return {}
         return self.chosen(params["value"], "option")
 
     def set_model(self, params: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from port42_daemon.backends import acp_updates as updates
+from port42_daemon.backends.acp_choices import Choices
 from port42_daemon.backends.acp_turn import CANCELLED, Hearing
 from port42_daemon.backends.acp_updates import fields
 from port42_daemon.backends.acp_wire import METHOD_NOT_FOUND, Gone, Refused, Wire
@@ -48,8 +49,8 @@ class CannotResume(Exception):
 class Agent:
     """A running agent. Make it with `start`; whoever made it calls `end`, however it went.
 
-    `native_id` is its name for the session, `model` what it says it answers with. `fit` says whether the
-    next turn can be put to it: it runs, and nothing of the last turn is left in it.
+    `native_id` is its name for the session. `fit` says whether the next turn can be put to it: it runs,
+    and nothing of the last turn is left in it.
     """
 
     def __init__(self, config: AcpBackend, child: Child, cwd: str) -> None:
@@ -63,8 +64,8 @@ class Agent:
         self._logins = ""
         self._preface: list[str] = []
         self._usable = True
+        self._choices = Choices({})
         self.native_id = ""
-        self.model: str | None = None
 
     @classmethod
     async def start(cls, config: AcpBackend, cwd: str, environ: Mapping[str, str]) -> Agent:
@@ -85,6 +86,11 @@ class Agent:
     def fit(self) -> bool:
         """Whether another turn can be put to it."""
         return self._usable and not self._wire.ended.done()
+
+    @property
+    def model(self) -> str | None:
+        """What it says it answers with."""
+        return self._choices.model
 
     @property
     def ended(self) -> asyncio.Task[None]:
@@ -108,15 +114,14 @@ class Agent:
             if turn.history:
                 self._preface.append(updates.transcript(turn))
                 notices.append(f"{self._name} was given the conversation so far as text")
-        if turn.model is not None:
-            notices += await self._choose_model(turn.model, opened)
-        else:
-            self.model = _model_option(opened)[1]
+        self._choices = Choices(opened)
+        if turn.model not in (None, self._choices.model):
+            notices += await self._choose_model(str(turn.model))
         return notices
 
     async def answer(self, message: str, ask: Ask) -> AsyncGenerator[Event]:
         """The events of one turn, `Done` last. Closed earlier, it cancels the turn."""
-        hearing = self._hearing = Hearing(self.native_id, self._config.permissions, ask)
+        hearing = self._hearing = Hearing(self._config.permissions, ask)
         self._usable = False
         prompt = asyncio.create_task(self._prompt(message, hearing))
         try:
@@ -204,21 +209,15 @@ class Agent:
                 return opened
         return None
 
-    async def _choose_model(self, wish: str, opened: dict[str, Any]) -> list[str]:
-        option, self.model = _model_option(opened)
-        if self.model == wish:
-            return []
-        if option is not None:
-            how, chosen = "session/set_config_option", {"configId": option, "value": wish}
-        else:  # what agents had before there were options
-            how, chosen = "session/set_model", {"modelId": wish}
+    async def _choose_model(self, wish: str) -> list[str]:
+        method, params = self._choices.take_model(wish)
         async with self._or_broken():
             try:
-                await self._wire.request(how, {"sessionId": self.native_id, **chosen})
+                await self._wire.request(method, {"sessionId": self.native_id, **params})
             except Refused:
-                its_own = self.model or "its own"
+                its_own = self._choices.model or "its own"
                 return [f"{self._name} does not take the model {wish}: it answers with {its_own}"]
-        self.model = wish
+        self._choices.model = wish
         return []
 
     # --- a turn -------------------------------------------------------------------------------------
@@ -229,6 +228,7 @@ class Agent:
         content = [{"type": "text", "text": said}]
         last: list[Event]
         try:
+            await self._pin_mode(hearing)
             result = fields(
                 await self._wire.request("session/prompt", {"sessionId": self.native_id, "prompt": content})
             )
@@ -242,6 +242,19 @@ class Agent:
             last = self._ending(result)
         for event in last:
             await hearing.events.put(event)
+
+    async def _pin_mode(self, hearing: Hearing) -> None:
+        """See that the agent asks before it acts: Claude's begins in a mode where it decides by itself, and
+        an approval for ever may have led to another such. Only ``allow`` leaves the mode to the agent."""
+        wanted = None if self._config.permissions == "allow" else self._choices.asking_mode()
+        if wanted is not None:
+            mode, method, params = wanted
+            with contextlib.suppress(Refused):
+                await self._wire.request(method, {"sessionId": self.native_id, **params})
+                self._choices.mode = mode
+        if self._config.permissions != "allow" and self._choices.acts_unasked:
+            said = f"{self._name} may act without asking: it stays in its mode {self._choices.mode}"
+            await hearing.events.put(Notice(one_line(said)))
 
     def _ending(self, result: dict[str, Any]) -> list[Event]:
         reason = result.get("stopReason")
@@ -263,8 +276,12 @@ class Agent:
                 await asyncio.wait([prompt])
 
     async def _heard(self, method: str, params: dict[str, Any]) -> None:
-        if self._hearing is not None and method == "session/update":
-            await self._hearing.update(params)
+        if method == "session/update" and params.get("sessionId") == self.native_id:
+            update = fields(params.get("update"))
+            self._choices.changed(update)
+            # Outside a turn nobody listens; what an agent replays when it loads a session is such.
+            if self._hearing is not None:
+                await self._hearing.update(update)
 
     async def _asked(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if method != "session/request_permission":
@@ -295,14 +312,3 @@ class Agent:
                 what = f"{error} with status {status}" if status and status > 0 else str(error)
                 words = self._child.last_words()
                 return Failure("crashed", f"{self._name} {what}" + (f": {words}" if words else ""))
-
-
-def _model_option(opened: dict[str, Any]) -> tuple[str | None, str | None]:
-    """The id of the option that chooses a session's model, and the model it has now, as far as it says."""
-    options = opened.get("configOptions")
-    for option in map(fields, options if isinstance(options, list) else []):
-        if option.get("category") == "model" and isinstance(option.get("id"), str):
-            now = option.get("currentValue")
-            return option["id"], now if isinstance(now, str) else None
-    now = fields(opened.get("models")).get("currentModelId")
-    return None, now if isinstance(now, str) else None

@@ -20,8 +20,7 @@ class Hearing:
     The reader of `events` marks each with `task_done` once a person has seen it.
     """
 
-    def __init__(self, native_id: str, policy: Permissions, ask: Ask) -> None:
-        self._native_id = native_id
+    def __init__(self, policy: Permissions, ask: Ask) -> None:
         self._policy = policy
         self._ask = ask
         self._updates = updates.Updates()
@@ -40,13 +39,11 @@ class Hearing:
         for asking in self._asking:
             asking.cancel()
 
-    async def update(self, params: dict[str, Any]) -> None:
-        """Take a ``session/update``, waiting while too many are unread."""
-        # Subagents of some agents report as sessions of their own.
-        if not self.over and params.get("sessionId") == self._native_id:
-            event = self._updates.read(updates.fields(params.get("update")))
-            if event is not None:
-                await self.events.put(event)
+    async def update(self, update: dict[str, Any]) -> None:
+        """Take an update, waiting while too many are unread."""
+        event = None if self.over else self._updates.read(update)
+        if event is not None:
+            await self.events.put(event)
 
     async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
         """The answer to a ``session/request_permission``."""

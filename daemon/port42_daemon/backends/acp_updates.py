@@ -81,9 +81,9 @@ class Updates:
         if not text:
             return None
         # Text before and after a tool call are two messages of one reply: "Let me look.Found it."
-        message = update.get("messageId", self._message)
-        apart = self._apart or (self._message is not None and message != self._message)
-        if apart and self._last and not (self._last + text[:1]).endswith("\n"):
+        message = update.get("messageId")
+        apart = self._last and (self._apart or message != self._message)
+        if apart and not self._last.endswith("\n") and not text.startswith("\n"):
             text = "\n\n" + text
         self._last, self._message, self._apart = text, message, False
         return Text(text)

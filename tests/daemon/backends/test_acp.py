@@ -364,6 +364,46 @@ def test_a_model_the_agent_does_not_take_is_told(way: str, its_own: str) -> None
     assert text_of(events) == "hello "
 
 
+# --- modes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["deny", "ask", "read-only"])
+def test_an_agent_that_would_act_unasked_is_told_to_ask(journal: Journal, policy: str) -> None:
+    (events,) = played(config("echo", journal, "auto", permissions=policy))
+    assert journal.methods[2:] == ["session/set_mode", "session/prompt"]
+    assert journal.params("session/set_mode") == [{"sessionId": native(events), "modeId": "default"}]
+    assert notices(events) == []
+
+
+def test_the_mode_as_an_option(journal: Journal) -> None:
+    (events,) = played(config("echo", journal, "auto-option"))
+    (said,) = journal.params("session/set_config_option")
+    assert said == {"sessionId": native(events), "configId": "mode-id", "value": "read-only"}
+
+
+def test_an_agent_that_knows_no_asking_is_told_of() -> None:
+    (events,) = played(config("echo", "/dev/null", "yolo"))
+    assert notices(events) == ["python may act without asking: it stays in its mode auto"]
+    assert text_of(events) == "hello "
+
+
+def test_the_mode_is_the_agents_own_where_all_is_allowed(journal: Journal) -> None:
+    (events,) = played(config("echo", journal, "auto", permissions="allow"))
+    assert journal.methods == ["initialize", "session/new", "session/prompt"]
+    assert notices(events) == []
+
+
+def test_a_mode_taken_in_one_turn_does_not_last_to_the_next(journal: Journal) -> None:
+    async def three(backend: Acp) -> None:
+        native_id = native(await events_of(backend, turn("act")))
+        await events_of(backend, turn("two", native_id=native_id))
+        await events_of(backend, turn("three", native_id=native_id))
+
+    play(Acp(config("echo", journal, "auto")), three)
+    set_mode, prompt = "session/set_mode", "session/prompt"
+    assert journal.methods[2:] == [set_mode, prompt, set_mode, prompt, prompt]
+
+
 # --- permissions ----------------------------------------------------------------------------------------
 
 
