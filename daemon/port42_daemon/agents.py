@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,16 @@ class Answering:
     context_chars: int
 
 
+@dataclass(slots=True)
+class _Built:
+    """A back end and what config.toml said of it; `retired` ones stop after their last turn."""
+
+    settings: BackendConfig
+    backend: Backend | None
+    turns: int = 0
+    retired: bool = False
+
+
 class Agents:
     """The known agents. A tool that names an agent makes it known by giving it a session."""
 
@@ -58,7 +69,7 @@ class Agents:
         self._config = config
         self._path = home / "config.toml"
         self._writing = asyncio.Lock()
-        self._built: dict[str, tuple[BackendConfig, Backend | None]] = {}
+        self._built: dict[str, _Built] = {}
 
     # --- for turns ----------------------------------------------------------------------------------
 
@@ -71,18 +82,26 @@ class Agents:
         near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)
 
-    async def answering(self, name: str) -> Answering:
-        """What answers for an agent now."""
+    @asynccontextmanager
+    async def answering(self, name: str) -> AsyncIterator[Answering]:
+        """What answers for an agent now: it stays for as long as the turn lasts, whatever becomes of
+        config.toml meanwhile."""
         config = await self._current()
         agent, backend, settings = _terms(name, config)
-        return Answering(
-            name=backend,
-            backend=self._backend(backend, settings),
-            system=agent.system,
-            model=agent.model or getattr(settings, "model", None),
-            cwd=agent.cwd,
-            context_chars=getattr(settings, "context_chars", 0),
-        )
+        built = self._backend(backend, settings)
+        built.turns += 1
+        try:
+            yield Answering(
+                name=backend,
+                backend=built.backend,
+                system=agent.system,
+                model=agent.model or getattr(settings, "model", None),
+                cwd=agent.cwd,
+                context_chars=getattr(settings, "context_chars", 0),
+            )
+        finally:
+            built.turns -= 1
+            await self._stop_if_unused(built)
 
     async def aclose(self) -> None:
         """Stop what back ends keep warm."""
@@ -159,7 +178,7 @@ class Agents:
 
     async def reload_config(self, _: m.ReloadConfig) -> m.Reloaded:
         """Read the file now. Raises `ConfigRefused`; the last good one then stays in force."""
-        config = await self._threads.files(self._config.refresh)
+        config = await self._threads.files(self._config.refresh, anew=True)
         await self._retire_changed(config)
         if self._config.error is not None:
             raise ConfigRefused(self._config.error.removeprefix("config.toml: "))
@@ -182,32 +201,38 @@ class Agents:
     def _write(self, change: Callable[[TOMLDocument], Any]) -> None:
         data = self._config.changed(change)
         try:
-            disk.replace(self._path, data)
+            # Where the file is a link into somebody's collection of such files, the link stays.
+            disk.replace(self._path.resolve(), data)
         except OSError as error:
             log.error("cannot write config.toml: %s", error)
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error
         self._config.refresh()
 
-    def _backend(self, name: str, settings: BackendConfig) -> Backend | None:
+    def _backend(self, name: str, settings: BackendConfig) -> _Built:
         """The one back end of that name, for all agents and sessions."""
         if name not in self._built:
-            self._built[name] = (settings, factory.build(settings))
-        return self._built[name][1]
+            self._built[name] = _Built(settings, factory.build(settings))
+        return self._built[name]
 
     async def _retire_changed(self, config: Config) -> None:
         """Let go of back ends that config.toml describes otherwise now."""
-        for name, (settings, _) in list(self._built.items()):
-            if _settings(name, config) != settings:
+        for name, built in list(self._built.items()):
+            if _settings(name, config) != built.settings:
                 await self._retire(name)
 
     async def _retire(self, name: str) -> None:
-        _, backend = self._built.pop(name, (None, None))
-        if backend is not None:
-            await backend.aclose()
+        if built := self._built.pop(name, None):
+            built.retired = True
+            await self._stop_if_unused(built)
+
+    @staticmethod
+    async def _stop_if_unused(built: _Built) -> None:
+        if built.retired and not built.turns and built.backend is not None:
+            await built.backend.aclose()
 
     async def _look(self, name: str, config: Config, counts: dict[str, int]) -> m.Agent:
         agent, backend, settings = _terms(name, config)
-        health = await self._probe(self._backend(backend, settings))
+        health = await self._probe(self._backend(backend, settings).backend)
         return m.Agent(
             agent=name,
             source="config" if name in config.agents else "built-in" if name in BUILT_IN else "sessions",
@@ -229,6 +254,9 @@ class Agents:
                 return await backend.probe()
         except TimeoutError:
             return Health("unreachable", f"no answer within {_PROBE_SECONDS:.0f} s")
+        except Exception as error:  # a back end that breaks its contract must not hide the others
+            log.error("a back end's probe broke its contract", exc_info=error)
+            return Health("unreachable", "looking at it failed; the daemon's log says more")
 
 
 def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:

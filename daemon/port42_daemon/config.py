@@ -142,7 +142,7 @@ def parse(text: str) -> Config:
 def _check(text: str, config: Config) -> None:
     """What no single field can say. Raises `ConfigRefused`."""
     for name, agent in config.agents.items():
-        if agent.backend is not None and agent.backend not in config.backends:
+        if agent.backend is not None and agent.backend not in (*config.backends, "none"):
             there = ", ".join(config.backends) or "none"
             what = f"there is no [backends.{agent.backend}] (there is {there})"
             raise _refused(text, ("agents", name, "backend"), what)
@@ -196,7 +196,7 @@ class ConfigFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
         self.current = Config()
         self.error: str | None = None
 
@@ -204,10 +204,10 @@ class ConfigFile:
         """Whether the file changed since it was read. One stat."""
         return self._signature() != self._seen
 
-    def refresh(self) -> Config:
-        """What is in force, read anew when the file changed. A bad file is noted in `error`."""
+    def refresh(self, *, anew: bool = False) -> Config:
+        """What is in force, read again when the file changed, or `anew`. A bad one is noted in `error`."""
         signature = self._signature()
-        if signature != self._seen:
+        if anew or signature != self._seen:
             try:
                 self.current = parse(self._read())
                 self.error = None
@@ -243,9 +243,9 @@ class ConfigFile:
             line = error.object[: error.start].count(b"\n") + 1
             raise ConfigRefused(f"not UTF-8 (at line {line})") from None
 
-    def _signature(self) -> tuple[int, int] | None:
+    def _signature(self) -> tuple[int, int, int] | None:
         try:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_size, found.st_mtime_ns
+        return found.st_size, found.st_mtime_ns, found.st_ino

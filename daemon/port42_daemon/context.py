@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from port42_protocol.messages import Message, Reference
+from port42_protocol.messages import Message, Reference, TurnRecord
 
 _SAID = {"user", "assistant", "system"}
 BYTES_PER_CHAR = 4
@@ -27,7 +27,7 @@ def select(records: Sequence[Message], budget: int) -> Context:
 
     The first that does not fit ends it: a hole in a conversation misleads more than a late start.
     """
-    said = [record for record in _without_failures(records) if record.role in _SAID and record.content]
+    said = _said(records)
     kept: list[Message] = []
     for record in reversed(said):
         budget -= len(spoken(record))
@@ -37,16 +37,24 @@ def select(records: Sequence[Message], budget: int) -> Context:
     return Context(tuple(reversed(kept)), len(said) - len(kept))
 
 
-def _without_failures(records: Sequence[Message]) -> list[Message]:
-    """All but failed questions, what was answered of them, and their errors."""
-    kept: list[Message] = []
-    for record in records:
-        if record.role == "error" and record.question is not UNSET:
-            while kept and kept[-1].seq >= record.question:
-                kept.pop()
-        else:
-            kept.append(record)
-    return kept
+def unheard(records: Sequence[Message]) -> bool:
+    """Whether something was said since the last turn, which a back end with its own memory did not hear."""
+    answered = [place for place, record in enumerate(records) if isinstance(record.turn, TurnRecord)]
+    since = records[answered[-1] + 1 :] if answered else records
+    return bool(_said(since))
+
+
+def _said(records: Sequence[Message]) -> list[Message]:
+    """The messages, but for failed questions and what was answered of them."""
+    failed = {record.question for record in records if record.role == "error"} - {UNSET}
+    return [
+        record
+        for record in records
+        if record.role in _SAID
+        and record.content
+        and record.seq not in failed
+        and record.question not in failed
+    ]
 
 
 def spoken(record: Message) -> str:

@@ -43,32 +43,58 @@ class _Topic:
     session_id: str | None
 
 
+class Stream:
+    """A peer that asked for a turn and hears it being answered, whether it subscribed or not."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self._lagging = False
+
+    def hear(self, event: m.SessionEvent, line: bytes) -> None:
+        """Pass it on. A reader too slow is told so once, and then hears what it must answer only.
+
+        It loses nothing: the result has all of the reply.
+        """
+        if event.kind == "permission":
+            self.peer.emit(line, at_any_rate=True)
+        elif not self._lagging and not self.peer.emit(line):
+            self._lagging = True
+            self.peer.emit(notification(_overflow(event.session_id, event.agent)), at_any_rate=True)
+
+
 class _Subscription:
     """One peer's ear for one topic; while older records are replayed it keeps what is new."""
 
-    def __init__(self, peer: Peer, topic: _Topic, forget: Callable[[], None]) -> None:
+    def __init__(self, peer: Peer, topic: _Topic) -> None:
         self.peer = peer
         self.topic = topic
-        self._kept: list[tuple[m.SessionEvent, bytes]] | None = None
-        self.take_back = peer.when_lost(forget)
+        self.over = False
+        self.take_back: Callable[[], None] = lambda: None
+        self._said: list[m.SessionEvent] = []
+        self._kept: list[tuple[m.SessionEvent, bytes]] = []
+        self.holding = False
 
     def hear(self, event: m.SessionEvent, line: bytes) -> bool:
         """Pass it on, or keep it. False when the peer does not keep up."""
-        if self._kept is None:
-            return self.peer.emit(line)
+        if not self.holding:
+            # Somebody has to answer a permission, and a turn waits for it.
+            return self.peer.emit(line, at_any_rate=event.kind == "permission")
         self._kept.append((event, line))
         return len(self._kept) <= QUEUED_EVENTS and sum(len(one) for _, one in self._kept) <= QUEUED_BYTES
 
-    def hold(self) -> None:
-        """Keep what is new until `release`."""
-        self._kept = []
+    def hold(self, said: list[m.SessionEvent]) -> None:
+        """Keep what is new until `release`; `said` is what has been said of replies under way."""
+        self.holding, self._said = True, said
 
-    def release(self, after_seq: int) -> None:
-        """Send what was kept, without the records up to `after_seq`, which were replayed."""
-        kept, self._kept = self._kept or [], None
-        for event, line in kept:
-            if not isinstance(event.message, m.Message) or event.message.seq > after_seq:
-                self.peer.emit(line)
+    def release(self, replayed: int) -> None:
+        """Send what was kept, without the records up to `replayed` and without the pieces of a reply
+        that is one of them."""
+        events = [(event, notification(event)) for event in self._said] + self._kept
+        self.holding, self._said, self._kept = False, [], []
+        whole = [place for place, (event, _) in enumerate(events) if _is_outcome(event, replayed)]
+        for event, line in events[whole[-1] + 1 if whole else 0 :]:
+            if not self.over and not (isinstance(event.message, m.Message) and event.message.seq <= replayed):
+                self.peer.emit(line, at_any_rate=True)
 
 
 class Events:
@@ -78,10 +104,65 @@ class Events:
         self._store = store
         self._threads = threads
         self._heard: dict[_Topic, dict[Peer, _Subscription]] = {}
-        self._speaking: dict[str, list[str]] = {}
+        self._speaking: dict[str, tuple[str, list[str]]] = {}
 
-    def publish(self, event: m.SessionEvent, streaming: Peer | None = None) -> None:
+    def publish(self, event: m.SessionEvent, streaming: Stream | None = None) -> None:
         """Tell everybody whom it concerns, once each, and the one who is `streaming` this turn."""
+        ears = self._ears(event)
+        if not ears and streaming is None:
+            return
+        line = notification(event)
+        for subscription in ears.values():
+            if not subscription.hear(event, line):
+                self._overflow(subscription)
+        if streaming is not None and streaming.peer not in ears:
+            streaming.hear(event, line)
+
+    def tell(self, stream: Stream, event: m.SessionEvent) -> None:
+        """Tell one who streams only."""
+        stream.hear(event, notification(event))
+
+    def speaking(self, session_id: str, agent: str, pieces: list[str] | None) -> None:
+        """`pieces` grow as a reply is given; whoever subscribes meanwhile is told them first."""
+        if pieces is None:
+            self._speaking.pop(session_id, None)
+        else:
+            self._speaking[session_id] = (agent, pieces)
+
+    async def subscribe(self, asked: m.Subscribe, peer: Peer) -> m.Subscribed:
+        """From now on, or gap-free from `since_seq`. Answers once what is older has been sent.
+
+        Who subscribes to the same once more begins anew.
+        """
+        agent = asked.agent or ""
+        if asked.session_id is not None:
+            agent = (await self._owned(asked.session_id, asked.agent)).agent
+        elif asked.since_seq is not None:
+            raise InvalidParams(
+                "session_id parameter required", field="session_id", expected="the session of since_seq"
+            )
+        topic = _Topic(asked.agent, asked.session_id)
+        subscription = self._begin(topic, peer)
+        said = self._said(topic)
+        if asked.session_id is not None and asked.since_seq is not None:
+            subscription.hold(said)
+            await self._replay(subscription, asked.session_id, agent, asked.since_seq)
+        else:
+            for event in said:
+                peer.emit(notification(event), at_any_rate=True)
+        return self._count(peer)
+
+    async def unsubscribe(self, asked: m.Unsubscribe, peer: Peer) -> m.Subscribed:
+        """Take one subscription back; one that is not there is no error."""
+        if found := self._heard.get(_Topic(asked.agent, asked.session_id), {}).get(peer):
+            self._end(found)
+        return self._count(peer)
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _ears(self, event: m.SessionEvent) -> dict[Peer, _Subscription]:
+        """One subscription of each peer that this concerns: the one that is replaying, if one is, so
+        that nothing overtakes what it still has to send."""
         ears: dict[Peer, _Subscription] = {}
         for topic in (
             _Topic(None, event.session_id),
@@ -90,51 +171,17 @@ class Events:
             _Topic(None, None),
         ):
             for peer, subscription in self._heard.get(topic, {}).items():
-                ears.setdefault(peer, subscription)
-        if not ears and streaming is None:
-            return
-        line = notification(event)
-        for subscription in ears.values():
-            if not subscription.hear(event, line):
-                self._overflow(subscription)
-        if streaming is not None and streaming not in ears:
-            # Too slow a reader misses pieces, not the reply: the result has all of it.
-            streaming.emit(line)
+                if peer not in ears or subscription.holding:
+                    ears[peer] = subscription
+        return ears
 
-    def tell(self, peer: Peer, event: m.SessionEvent) -> None:
-        """Tell one peer only."""
-        peer.emit(notification(event))
-
-    def speaking(self, session_id: str, pieces: list[str] | None) -> None:
-        """`pieces` grow as a reply is given; whoever subscribes meanwhile is told them first."""
-        if pieces is None:
-            self._speaking.pop(session_id, None)
-        else:
-            self._speaking[session_id] = pieces
-
-    async def subscribe(self, asked: m.Subscribe, peer: Peer) -> m.Subscribed:
-        """From now on, or gap-free from `since_seq`. Answers once what is older has been sent."""
-        agent = asked.agent or ""
-        if asked.session_id is not None:
-            agent = (await self._owned(asked.session_id, asked.agent)).agent
-        elif asked.since_seq is not None:
-            raise InvalidParams(
-                "session_id parameter required", field="session_id", expected="the session of since_seq"
-            )
-        subscription = self._subscription(_Topic(asked.agent, asked.session_id), peer)
-        if asked.session_id is not None:
-            if asked.since_seq is not None:
-                await self._replay(subscription, asked.session_id, agent, asked.since_seq)
-            if said := "".join(self._speaking.get(asked.session_id, ())):
-                peer.emit(notification(_text(asked.session_id, agent, said)))
-        return self._count(peer)
-
-    async def unsubscribe(self, asked: m.Unsubscribe, peer: Peer) -> m.Subscribed:
-        """Take one subscription back; one that is not there is no error."""
-        if found := self._heard.get(_Topic(asked.agent, asked.session_id), {}).get(peer):
-            found.take_back()
-            self._drop(found)
-        return self._count(peer)
+    def _said(self, topic: _Topic) -> list[m.SessionEvent]:
+        """What has been said so far of each reply that is under way and concerns `topic`."""
+        return [
+            m.SessionEvent(kind="text", session_id=session_id, agent=agent, text="".join(pieces))
+            for session_id, (agent, pieces) in self._speaking.items()
+            if topic.session_id in {None, session_id} and topic.agent in {None, agent} and pieces
+        ]
 
     async def _owned(self, session_id: str, agent: str | None) -> m.Summary:
         summary = await self._threads.files(self._store.summary, session_id)
@@ -142,18 +189,11 @@ class Events:
             raise WrongAgent(session_id, agent, summary.agent)
         return summary
 
-    def _subscription(self, topic: _Topic, peer: Peer) -> _Subscription:
-        peers = self._heard.setdefault(topic, {})
-        if peer not in peers:
-            peers[peer] = _Subscription(peer, topic, lambda: self._drop(peers[peer]))
-        return peers[peer]
-
     async def _replay(self, to: _Subscription, session_id: str, agent: str, after_seq: int) -> None:
         """Send the records after `after_seq` a page at a time; what happens meanwhile comes after them."""
-        to.hold()
         following: int | None = after_seq
         try:
-            while following is not None:
+            while following is not None and not to.over:
                 page, following = await self._threads.files(
                     self._store.read,
                     session_id,
@@ -162,25 +202,37 @@ class Events:
                     max_bytes=_PAGE_BYTES,
                     events=True,
                 )
-                for record in page:
+                for record in page if not to.over else ():
                     to.peer.emit(notification(recorded(session_id, agent, record)), at_any_rate=True)
                     after_seq = record.seq
                 await to.peer.drained()
-        finally:
-            to.release(after_seq)
+        except BaseException:
+            self._end(to)
+            raise
+        to.release(after_seq)
 
-    def _overflow(self, subscription: _Subscription) -> None:
+    def _begin(self, topic: _Topic, peer: Peer) -> _Subscription:
+        if earlier := self._heard.get(topic, {}).get(peer):
+            self._end(earlier)
+        subscription = _Subscription(peer, topic)
+        self._heard.setdefault(topic, {})[peer] = subscription
+        subscription.take_back = peer.when_lost(lambda: self._end(subscription))
+        return subscription
+
+    def _end(self, subscription: _Subscription) -> None:
+        subscription.over = True
         subscription.take_back()
-        self._drop(subscription)
-        topic = subscription.topic
-        event = m.SessionEvent(kind="overflow", session_id=topic.session_id or "", agent=topic.agent or "")
-        subscription.peer.emit(notification(event), at_any_rate=True)
-
-    def _drop(self, subscription: _Subscription) -> None:
         peers = self._heard.get(subscription.topic, {})
-        peers.pop(subscription.peer, None)
+        if peers.get(subscription.peer) is subscription:
+            del peers[subscription.peer]
         if not peers:
             self._heard.pop(subscription.topic, None)
+
+    def _overflow(self, subscription: _Subscription) -> None:
+        self._end(subscription)
+        topic = subscription.topic
+        event = _overflow(topic.session_id or "", topic.agent or "")
+        subscription.peer.emit(notification(event), at_any_rate=True)
 
     def _count(self, peer: Peer) -> m.Subscribed:
         return m.Subscribed(sum(peer in peers for peers in self._heard.values()))
@@ -196,5 +248,11 @@ def recorded(session_id: str, agent: str, record: m.Message) -> m.SessionEvent:
     return m.SessionEvent(kind="message", session_id=session_id, agent=agent, message=record)
 
 
-def _text(session_id: str, agent: str, text: str) -> m.SessionEvent:
-    return m.SessionEvent(kind="text", session_id=session_id, agent=agent, text=text)
+def _is_outcome(event: m.SessionEvent, replayed: int) -> bool:
+    """Whether it is the reply or the failure of a turn, among the records up to `replayed`."""
+    message = event.message
+    return isinstance(message, m.Message) and isinstance(message.question, int) and message.seq <= replayed
+
+
+def _overflow(session_id: str, agent: str) -> m.SessionEvent:
+    return m.SessionEvent(kind="overflow", session_id=session_id, agent=agent)

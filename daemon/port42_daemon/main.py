@@ -77,11 +77,17 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
-    reloading: list[asyncio.Task[None]] = []  # the loop itself keeps no more than a weak reference
+    reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference
+
+    def reload() -> None:
+        task = loop.create_task(_reload(agents))
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: reloading.append(loop.create_task(_reload(agents))))
+    loop.add_signal_handler(signal.SIGHUP, reload)
     await turns.recover()
     await server.listen(listener)
     log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), settings.socket)

@@ -19,15 +19,17 @@ _URL_SECONDS = 20.0
 
 
 async def read(
-    references: Sequence[m.Reference], sessions: Sessions, threads: Threads
+    references: Sequence[m.Reference], agent: str, sessions: Sessions, threads: Threads
 ) -> tuple[m.Reference, ...]:
     """Each with its content. Raises `InvalidParams` that names the one that cannot be had."""
     if len(references) > MOST:
         raise _refused("references", f"at most {MOST} references", f"{len(references)} of them")
-    return tuple([await _read(place, one, sessions, threads) for place, one in enumerate(references)])
+    return tuple([await _read(place, one, agent, sessions, threads) for place, one in enumerate(references)])
 
 
-async def _read(place: int, reference: m.Reference, sessions: Sessions, threads: Threads) -> m.Reference:
+async def _read(
+    place: int, reference: m.Reference, agent: str, sessions: Sessions, threads: Threads
+) -> m.Reference:
     field = f"references[{place}]"
     if reference.type == "text":
         if reference.content is None:
@@ -40,7 +42,7 @@ async def _read(place: int, reference: m.Reference, sessions: Sessions, threads:
     elif reference.type == "url":
         data = await _url(field, reference.target)
     else:
-        data = await _session(field, reference.target, sessions)
+        data = await _session(field, reference.target, agent, sessions)
     if len(data) > LIMIT:
         raise _refused(field, f"at most {LIMIT:,} bytes", f"{reference.target} with more")
     try:
@@ -62,11 +64,14 @@ def _file(field: str, path: str) -> bytes:
             return file.read(LIMIT + 1)
     except OSError as error:
         raise _refused(field, "a file that can be read", f"{path}: {error.strerror}") from None
+    except ValueError:  # a NUL in the path
+        raise _refused(field, "a file that can be read", "a name that no file can have") from None
 
 
-async def _session(field: str, ref: str, sessions: Sessions) -> bytes:
+async def _session(field: str, ref: str, agent: str, sessions: Sessions) -> bytes:
+    """The transcript of any agent's session; ``last`` is the asking agent's own."""
     try:
-        found = await sessions.find_session(m.FindSession(ref))
+        found = await sessions.find_session(m.FindSession(ref, agent if ref == "last" else None))
         page = await sessions.get_session(m.GetSession(found.session_id, limit=10_000))
     except RpcError as error:
         raise _refused(field, "a session", error.message) from None

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from msgspec import UNSET
 
 from port42_daemon import events
-from port42_daemon.events import Events, Peer
+from port42_daemon.events import Events, Stream
 from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
 from port42_daemon.store.contract import Store
 from port42_daemon.store.document import ENDED, RESUMED, Header, place
@@ -134,7 +134,7 @@ class Sessions:
         return await self.begin(header)
 
     async def begin(
-        self, header: Header, message: m.Message | None = None, streaming: Peer | None = None
+        self, header: Header, message: m.Message | None = None, streaming: Stream | None = None
     ) -> m.Summary:
         """Create the session of `header`, with its first message if any, in one durable write.
 
@@ -176,7 +176,7 @@ class Sessions:
             return m.Appended(asked.session_id, await self._add(asked.agent, asked.session_id, record))
 
     async def record(
-        self, agent: str, session_id: str, *records: m.Message, streaming: Peer | None = None
+        self, agent: str, session_id: str, *records: m.Message, streaming: Stream | None = None
     ) -> int:
         """Add records to `agent`'s own session, in one durable write; gives the last one's seq.
 
@@ -185,8 +185,13 @@ class Sessions:
         async with self.order(session_id):
             return await self._add(agent, session_id, *records, streaming=streaming)
 
+    async def make_up(self, session_id: str, record: m.Message) -> None:
+        """Add what is missing from an earlier time: not a use, the agent's last session stays."""
+        async with self.order(session_id):
+            await self._append(session_id, lambda _: (record,), use=False)
+
     async def _add(
-        self, agent: str, session_id: str, *records: m.Message, streaming: Peer | None = None
+        self, agent: str, session_id: str, *records: m.Message, streaming: Stream | None = None
     ) -> int:
         def add(session: m.Summary) -> Sequence[m.Message]:
             _require_owner(session, agent)
@@ -233,7 +238,7 @@ class Sessions:
         agent: str,
         session_id: str,
         decide: Callable[[m.Summary], Sequence[m.Message]],
-        streaming: Peer | None = None,
+        streaming: Stream | None = None,
     ) -> tuple[m.Summary, int]:
         """Append, and make the session its agent's last one."""
         try:
@@ -248,7 +253,7 @@ class Sessions:
         decide: Callable[[m.Summary], Sequence[m.Message]],
         *,
         use: bool,
-        streaming: Peer | None = None,
+        streaming: Stream | None = None,
     ) -> tuple[m.Summary, int]:
         """One trip to a thread, then say what was recorded: also when the mapping then failed."""
         added: list[m.Message] = []
@@ -268,7 +273,7 @@ class Sessions:
         return summary, seq
 
     def _publish(
-        self, summary: m.Summary, added: Sequence[m.Message], last_seq: int, streaming: Peer | None
+        self, summary: m.Summary, added: Sequence[m.Message], last_seq: int, streaming: Stream | None
     ) -> None:
         for seq, record in enumerate(added, last_seq - len(added) + 1):
             event = events.recorded(summary.session_id, summary.agent, place(record, seq))

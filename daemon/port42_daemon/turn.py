@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,20 +17,17 @@ from msgspec import UNSET
 from port42_daemon import context
 from port42_daemon.agents import Answering
 from port42_daemon.backends import interface as b
-from port42_daemon.events import Events, Peer
+from port42_daemon.events import Events, Stream
+from port42_daemon.permissions import Permissions
+from port42_daemon.reply import LIMIT, Reply
 from port42_daemon.sessions import Sessions, now
-from port42_daemon.store.checkpoint import Checkpoint, Unfinished
+from port42_daemon.store.checkpoint import Unfinished
 from port42_daemon.store.contract import Recent, Store
 from port42_daemon.threads import Threads
 from port42_protocol import messages as m
-from port42_protocol.errors import BackendFailed
+from port42_protocol.errors import BackendFailed, RpcError, StorageFailed
 
 log = logging.getLogger(__name__)
-
-_CHECKPOINT_EVERY = 0.5
-"""Seconds that a piece of a reply may be in memory only; a kill may cost at most a second of text."""
-REPLY_LIMIT = 4 * 1024 * 1024
-"""Characters of one reply: an agent that never ends must not fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class Question:
     message: m.Message
     answering: Answering
     record: Callable[[], Awaitable[int]]
-    streaming: Peer | None
+    streaming: Stream | None
 
 
 class RunningTurn:
@@ -64,14 +60,16 @@ class RunningTurn:
         self._question = question
         self._answer: asyncio.Task[None] | None = None
         self._cancelled = False
-        self._pieces: list[str] = []
-        self._said = 0
-        self._kept = 0
-        self._keeping: asyncio.Task[None] | None = None
-        self._done = b.Done()
-        self._turn = m.TurnRecord(backend=question.answering.name)
+        self._done: b.Done | None = None
+        self._turn = m.TurnRecord(
+            backend=question.answering.name,
+            model=question.answering.model,
+            asked_model=question.answering.model,
+            persona=persona_mark(question.answering.system),
+        )
+        self._before: m.TurnRecord | None = None
         self._began = 0.0
-        self.permissions: dict[str, tuple[frozenset[str], asyncio.Future[str | None]]] = {}
+        self.permissions = Permissions(question.streaming, self._tell)
 
     # --- from outside -------------------------------------------------------------------------------
 
@@ -88,38 +86,69 @@ class RunningTurn:
         if question.answering.backend is None:
             return m.Possessed(question.session_id, seq, "recorded")
         self._began = time.monotonic()
-        checkpoint = await self._prepare(seq)
-        self._house.events.speaking(question.session_id, self._pieces)
         try:
-            await self._answered(question.answering.backend, seq, checkpoint)
-            return await self._conclude(seq)
-        finally:
-            self._house.events.speaking(question.session_id, None)
-            self._tell(kind="ended")
-            with contextlib.suppress(OSError):
-                await self._house.threads.files(checkpoint.end)
+            return await self._answered(question.answering.backend, seq)
+        except StorageFailed as error:
+            error.data = {"session_id": question.session_id, "seq": seq} | error.data
+            raise
 
     # --- asking -------------------------------------------------------------------------------------
 
-    async def _prepare(self, seq: int) -> Checkpoint:
-        answering = self._question.answering
-        self._turn = dataclasses.replace(
-            self._turn, model=answering.model, persona=persona_mark(answering.system)
-        )
-        unfinished = Unfinished(self._question.session_id, self._question.agent, seq, self._turn)
-        return await self._house.threads.files(self._house.store.checkpoint, unfinished)
+    async def _answered(self, backend: b.Backend, seq: int) -> m.Possessed:
+        house, question = self._house, self._question
+        unfinished = Unfinished(question.session_id, question.agent, seq, self._turn)
+        reply = Reply(await house.threads.files(house.store.checkpoint, unfinished), house.threads)
+        house.events.speaking(question.session_id, question.agent, reply.pieces)
+        recorded = False
+        try:
+            await self._run(backend, seq, reply)
+            last = await self._record(seq, str(reply))
+            recorded = True
+        finally:
+            house.events.speaking(question.session_id, question.agent, None)
+            self._tell(kind="ended")
+            await reply.close(recorded=recorded)
+        failure = self._failure
+        if failure is not None:
+            raise BackendFailed(failure.kind, failure.message, question.session_id, seq)
+        status: m.TurnStatus = "interrupted" if self._interrupted else "answered"
+        return m.Possessed(question.session_id, seq, status, str(reply), last, self._turn)
 
-    async def _answered(self, backend: b.Backend, seq: int, checkpoint: Checkpoint) -> None:
-        """Run the back end in a task of its own: that is what a cancel ends, not the recording."""
-        turn = await self._context(seq)
+    async def _run(self, backend: b.Backend, seq: int, reply: Reply) -> None:
+        """The back end works in a task of its own: that is what a cancel ends, not the recording."""
         if not self._cancelled:
-            self._answer = asyncio.create_task(self._listen(backend, turn, checkpoint))
-            await asyncio.wait([self._answer])
+            self._answer = asyncio.create_task(self._listen(backend, seq, reply))
+            try:
+                await asyncio.wait([self._answer])
+            finally:
+                self._answer.cancel()  # if the daemon itself has no time left
             if not self._answer.cancelled() and (error := self._answer.exception()) is not None:
-                log.error("back end %s broke its contract", self._turn.backend, exc_info=error)
-                self._done = b.Done(b.Failure("crashed", f"the back end {self._turn.backend} broke"))
-        if self._keeping is not None:
-            await asyncio.wait([self._keeping])
+                self._broke(error)
+        await reply.settle()
+
+    def _broke(self, error: BaseException) -> None:
+        """The back end raised, or what it is told of could not be read."""
+        name = self._turn.backend
+        if isinstance(error, RpcError):
+            self._done = b.Done(b.Failure("crashed", error.message))
+            return
+        log.error("back end %s broke its contract", name, exc_info=error)
+        if not self._cancelled and self._done is None:
+            self._done = b.Done(b.Failure("crashed", f"the back end {name} broke; the log says more"))
+
+    async def _listen(self, backend: b.Backend, seq: int, reply: Reply) -> None:
+        turn = await self._context(seq)
+        async with contextlib.aclosing(backend.run(turn, self.permissions.ask)) as events:  # type: ignore[type-var]  # an async generator, as every back end's is
+            async for event in events:
+                self._hear(event, reply)
+                if self._done is not None or reply.overlong:
+                    break
+        if reply.overlong:
+            self._done = b.Done(b.Failure("refused", f"the reply is longer than {LIMIT:,} characters"))
+        elif self._done is None:
+            log.error("back end %s broke its contract: it ended without Done", self._turn.backend)
+            failure = b.Failure("crashed", f"the back end {self._turn.backend} stopped without an end")
+            self._done = b.Done(failure)
 
     async def _context(self, seq: int) -> b.Turn:
         """What the back end is told, and the notices that go with it."""
@@ -129,12 +158,11 @@ class RunningTurn:
             question.session_id,
             answering.context_chars * context.BYTES_PER_CHAR,
         )
+        self._before = recent.turn
         before = [record for record in recent.records if record.seq < seq]
         message = context.spoken(question.message)
         chosen = context.select(before, answering.context_chars - len(message))
-        native_id = None
-        if recent.turn is not None and recent.turn.backend == answering.name:
-            native_id = recent.turn.native_id
+        native_id = self._resumable(before)
         left_out = chosen.left_out + _not_looked_at(recent)
         if left_out and native_id is None:
             self._turn = dataclasses.replace(self._turn, left_out=left_out)
@@ -151,26 +179,23 @@ class RunningTurn:
             native_id=native_id,
         )
 
-    async def _listen(self, backend: b.Backend, turn: b.Turn, checkpoint: Checkpoint) -> None:
-        async with contextlib.aclosing(backend.run(turn, self._ask)) as events:  # type: ignore[type-var]  # an async generator, as every back end's is
-            async for event in events:
-                self._hear(event, checkpoint)
-                if isinstance(event, b.Done) or self._said > REPLY_LIMIT:
-                    break
-        if self._said > REPLY_LIMIT:
-            self._done = b.Done(b.Failure("refused", f"the reply is longer than {REPLY_LIMIT:,} characters"))
+    def _resumable(self, before: list[m.Message]) -> str | None:
+        """The back end's own conversation, if it kept one and has heard everything."""
+        last, name = self._before, self._turn.backend
+        if last is None or last.backend != name or last.native_id is None:
+            return None
+        if context.unheard(before):
+            self._notice(f"{name} has not heard all that was said since; it begins anew with the transcript")
+            return None
+        return last.native_id
 
-    def _hear(self, event: b.Event, checkpoint: Checkpoint) -> None:
+    def _hear(self, event: b.Event, reply: Reply) -> None:
         """Pass an event on, and keep what the record will need."""
         match event:
             case b.Text(text):
-                if not self._pieces:
+                if not reply.pieces:
                     self._turn = dataclasses.replace(self._turn, first_ms=self._elapsed())
-                self._pieces.append(text)
-                self._said += len(text)
-                self._tell(kind="text", text=text)
-                if self._keeping is None:
-                    self._keeping = asyncio.create_task(self._keep(checkpoint))
+                self._tell(kind="text", text=reply.add(text))
             case b.Thought(text):
                 self._tell(kind="thought", text=text)
             case b.Tool(tool_id, title, state):
@@ -180,74 +205,40 @@ class RunningTurn:
                 self._tell(kind="usage", input_tokens=sent, output_tokens=got)
             case b.Notice(text):
                 self._notice(text)
-            case b.Started(native_id, model):
-                known = self._turn
-                self._turn = dataclasses.replace(
-                    known, native_id=native_id or known.native_id, model=model or known.model
-                )
-                self._tell(kind="started", backend=known.backend, model=self._turn.model or UNSET)
+            case b.Started():
+                self._started(event)
             case b.Done():
                 self._done = event
 
-    async def _keep(self, checkpoint: Checkpoint) -> None:
-        """Write what has been said a moment from now: pieces that come meanwhile go along."""
-        try:
-            answer = self._answer
-            if answer is not None:
-                await asyncio.wait([answer], timeout=_CHECKPOINT_EVERY)
-            text = "".join(self._pieces[self._kept :])
-            self._kept = len(self._pieces)
-            await self._house.threads.files(checkpoint.add, text)
-        except OSError as error:
-            # The reply itself will be recorded, or that will fail aloud.
-            log.warning("⚠ a reply under way could not be kept: %s", error)
-        finally:
-            self._keeping = None
-
-    async def _ask(self, permission: b.Permission) -> str | None:
-        """Put it to whoever streams this turn; None when nobody does."""
-        peer = self._question.streaming
-        if peer is None:
-            return None
-        permission_id = secrets.token_hex(8)
-        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self.permissions[permission_id] = (frozenset(one.id for one in permission.options), answer)
-        take_back = peer.when_lost(lambda: None if answer.done() else answer.set_result(None))
-        options = tuple(m.PermissionOption(one.id, one.name, one.kind) for one in permission.options)
-        self._tell(kind="permission", permission_id=permission_id, text=permission.title, options=options)
-        try:
-            return await answer
-        finally:
-            take_back()
-            del self.permissions[permission_id]
+    def _started(self, event: b.Started) -> None:
+        known = self._turn
+        self._turn = dataclasses.replace(
+            known, native_id=event.native_id or known.native_id, model=event.model or known.model
+        )
+        self._tell(kind="started", backend=known.backend, model=self._turn.model or UNSET)
 
     # --- recording ----------------------------------------------------------------------------------
 
-    async def _conclude(self, seq: int) -> m.Possessed:
-        question, reply, failure = self._question, "".join(self._pieces), self._done.failure
-        self._turn = dataclasses.replace(self._turn, total_ms=self._elapsed())
-        interrupted = self._cancelled and not (self._answer and not self._answer.cancelled())
-        records = []
-        if failure is None or interrupted or reply:
-            records.append(self._reply(reply, whole=failure is None and not interrupted))
-        if failure is not None and not interrupted:
-            records.append(failed(failure.kind, failure.message, seq))
-        last = await self._house.sessions.record(
-            question.agent, question.session_id, *records, streaming=question.streaming
-        )
-        if failure is not None and not interrupted:
-            raise BackendFailed(failure.kind, failure.message, question.session_id, seq)
-        status: m.TurnStatus = "interrupted" if interrupted else "answered"
-        return m.Possessed(question.session_id, seq, status, reply, last, self._turn)
+    @property
+    def _interrupted(self) -> bool:
+        return self._cancelled and self._done is None
 
-    def _reply(self, text: str, *, whole: bool) -> m.Message:
-        return m.Message(
-            seq=0,
-            role="assistant",
-            content=text,
-            timestamp=now(),
-            status="complete" if whole else "interrupted",
-            turn=self._turn,
+    @property
+    def _failure(self) -> b.Failure | None:
+        return None if self._done is None else self._done.failure
+
+    async def _record(self, seq: int, reply: str) -> int:
+        """Put the reply into the session, or the failure, or both; gives the last seq."""
+        question, failure = self._question, self._failure
+        self._turn = dataclasses.replace(self._turn, total_ms=self._elapsed())
+        records = []
+        if failure is None or reply:
+            whole = failure is None and not self._interrupted
+            records.append(answered(reply, self._turn, seq, whole=whole))
+        if failure is not None:
+            records.append(failed(failure.kind, failure.message, seq))
+        return await self._house.sessions.record(
+            question.agent, question.session_id, *records, streaming=question.streaming
         )
 
     def _notice(self, text: str) -> None:
@@ -262,8 +253,22 @@ class RunningTurn:
         return round((time.monotonic() - self._began) * 1000)
 
 
+def answered(text: str, turn: m.TurnRecord, question: int, *, whole: bool) -> m.Message:
+    """The record of a reply, whole or as far as it went."""
+    return m.Message(
+        seq=0,
+        role="assistant",
+        content=text,
+        timestamp=now(),
+        status="complete" if whole else "interrupted",
+        question=question,
+        turn=turn,
+    )
+
+
 def failed(kind: str, message: str, question: int) -> m.Message:
     """The record of a failed turn."""
+    message = message.encode(errors="replace").decode()  # half a surrogate pair cannot be written
     return m.Message(seq=0, role="error", content=message, timestamp=now(), kind=kind, question=question)
 
 
@@ -287,8 +292,9 @@ def _changes(before: m.TurnRecord | None, after: m.TurnRecord) -> list[str]:
     changes = []
     if before.backend != after.backend:
         changes.append(f"the back end changed from {before.backend} to {after.backend}")
-    elif before.model and after.model and before.model != after.model:
-        changes.append(f"the model changed from {before.model} to {after.model}")
+    elif before.asked_model != after.asked_model:
+        models = [one.asked_model or "the back end's own" for one in (before, after)]
+        changes.append(f"the model changed from {models[0]} to {models[1]}")
     if before.persona != after.persona:
         changes.append("the persona changed")
     return changes

@@ -7,42 +7,60 @@ their place, and leave it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from port42_daemon import references
+from port42_daemon import outcomes, references
 from port42_daemon.agents import Agents
-from port42_daemon.events import Peer
+from port42_daemon.events import Peer, Stream
 from port42_daemon.sessions import now
-from port42_daemon.store.checkpoint import Unfinished
 from port42_daemon.store.document import Header
-from port42_daemon.turn import House, Question, RunningTurn, failed
+from port42_daemon.turn import House, Question, RunningTurn
 from port42_protocol import messages as m
-from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionBusy
-
-log = logging.getLogger(__name__)
-
-_RETRY_LOOK = 1024 * 1024
-"""Bytes of a session's end in which a failed turn is looked for."""
+from port42_protocol.errors import SessionBusy, ShuttingDown, StorageFailed
 
 
 class _Place:
-    """Somebody's place in a session's queue."""
+    """Somebody's place in a session's queue; `tell` says how many are before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self.left = False
         self.turn: RunningTurn | None = None
-        self.next: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._tell = tell
+        self._told = 0
+        self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> None:
+        """Until it is at the head of the queue, or left it."""
+        await self._next
+
+    def move_to(self, position: int) -> None:
+        """So many turns are before it now."""
+        if position == 0:
+            self._wake()
+        elif position != self._told:
+            self._told = position
+            self._tell(position)
+
+    def begin(self, turn: RunningTurn) -> None:
+        """It is its turn. Who left at the last moment has the question recorded all the same."""
+        self.turn = turn
+        if self.left:
+            turn.cancel()
 
     def leave(self) -> None:
         """Give up waiting, or stop the turn under way."""
-        if not self.next.done():
-            self.next.set_result(False)
+        self.left = True
+        self._wake()
         if self.turn is not None:
             self.turn.cancel()
+
+    def _wake(self) -> None:
+        if not self._next.done():
+            self._next.set_result(None)
 
 
 class Turns:
@@ -53,6 +71,8 @@ class Turns:
         self._agents = agents
         self._queues: dict[str, deque[_Place]] = {}
         self._keyed: dict[tuple[str, str], asyncio.Task[m.Possessed]] = {}
+        self._unrecorded: set[str] = set()
+        self._stopping = False
 
     # --- what is asked ------------------------------------------------------------------------------
 
@@ -71,50 +91,30 @@ class Turns:
     async def retry_turn(self, asked: m.RetryTurn, peer: Peer) -> m.Possessed:
         """Ask again what the session's last turn failed on."""
         await self._agents.require(asked.agent)
-        recent = await self._house.threads.files(self._house.store.recent, asked.session_id, _RETRY_LOOK)
-        said = [record for record in recent.records if record.role != "event"]
-        if not said or said[-1].role != "error" or said[-1].question is UNSET:
-            expected = "a session whose last turn failed"
-            raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
-        page, _ = await self._house.threads.files(
-            self._house.store.read,
-            asked.session_id,
-            after_seq=int(str(said[-1].question)) - 1,
-            limit=1,
-            max_bytes=1,
-            events=False,
-        )
-        again = m.Possess(
-            asked.agent,
-            str(page[0].content),
-            asked.session_id,
-            stream=asked.stream,
-            detach=asked.detach,
-        )
-        kept = page[0].references if isinstance(page[0].references, tuple) else ()
-        return await self._ask(again, kept, peer)
+        await self._house.sessions.owned(asked.session_id, asked.agent)
+
+        async def again() -> m.Message:
+            failed = await outcomes.failed_question(self._house, asked.session_id)
+            return _message(str(failed.content), failed.references)
+
+        # Once more with `again` when it is its turn: whoever is before it may have retried already.
+        await again()
+        possess = m.Possess(asked.agent, "", asked.session_id, stream=asked.stream, detach=asked.detach)
+        return await self._ask(possess, again, peer)
 
     async def cancel_turn(self, asked: m.CancelTurn) -> m.Cancelled:
         """Stop the turn under way, if there is one; those that wait stay."""
         queue = self._queues.get(asked.session_id)
-        if not queue or queue[0].turn is None:
+        if not queue:
             return m.Cancelled(False)
-        queue[0].turn.cancel()
+        queue[0].leave()
         return m.Cancelled(True)
 
     async def answer_permission(self, asked: m.AnswerPermission) -> m.Taken:
         """Let the turn under way have its answer."""
         queue = self._queues.get(asked.session_id)
         turn = queue[0].turn if queue else None
-        waiting = turn.permissions.get(asked.permission_id) if turn else None
-        if waiting is None or waiting[1].done():
-            return m.Taken(False)
-        options, answer = waiting
-        if asked.option_id is not None and asked.option_id not in options:
-            expected = "one of " + ", ".join(sorted(options))
-            raise InvalidParams(f"option_id: expected {expected}", field="option_id", expected=expected)
-        answer.set_result(asked.option_id)
-        return m.Taken(True)
+        return m.Taken(turn is not None and turn.permissions.answer(asked.permission_id, asked.option_id))
 
     # --- the daemon's life --------------------------------------------------------------------------
 
@@ -125,42 +125,14 @@ class Turns:
 
     def cut_off(self) -> None:
         """Stop every turn, and send away who waits: what was said so far is recorded."""
+        self._stopping = True
         for queue in self._queues.values():
             for place in list(queue):
                 place.leave()
 
     async def recover(self) -> None:
         """Record what a killed daemon left of its turns."""
-        for unfinished, text in await self._house.threads.files(self._house.store.unfinished):
-            try:
-                await self._recover(unfinished, text)
-            except RpcError as error:
-                log.warning("⚠ an unfinished turn of %s was not recorded: %s", unfinished.session_id, error)
-
-    async def _recover(self, unfinished: Unfinished, text: str) -> None:
-        session_id, question = unfinished.session_id, unfinished.question
-        page, _ = await self._house.threads.files(
-            self._house.store.read,
-            session_id,
-            after_seq=question,
-            limit=10,
-            max_bytes=1,
-            events=False,
-        )
-        if not any(record.role in {"assistant", "error"} for record in page):
-            ended = failed("crashed", "the daemon was stopped during this turn", question)
-            if text:
-                ended = m.Message(
-                    seq=0,
-                    role="assistant",
-                    content=text,
-                    timestamp=now(),
-                    status="interrupted",
-                    turn=unfinished.turn,
-                )
-            await self._house.sessions.record(unfinished.agent, session_id, ended)
-            log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
-        await self._house.threads.files(self._house.store.forget_unfinished, session_id)
+        await outcomes.make_up(self._house)
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -168,78 +140,82 @@ class Turns:
         earlier = await self._house.sessions.recorded(asked.agent, key, asked.session_id)
         if earlier is None:
             return await self._possess(asked, peer)
-        return await self._as_it_went(earlier)
-
-    async def _as_it_went(self, question: m.Appended) -> m.Possessed:
-        """The first result of a question that was asked before."""
-        page, _ = await self._house.threads.files(
-            self._house.store.read,
-            question.session_id,
-            after_seq=question.seq,
-            limit=2,
-            max_bytes=2**32,
-            events=False,
-        )
-        for record in page:
-            if record.role == "error" and record.question == question.seq:
-                raise BackendFailed(str(record.kind), str(record.content), question.session_id, question.seq)
-        if page and page[0].role == "assistant" and page[0].turn is not UNSET:
-            status: m.TurnStatus = "answered" if page[0].status == "complete" else "interrupted"
-            turn = page[0].turn if isinstance(page[0].turn, m.TurnRecord) else None
-            return m.Possessed(
-                question.session_id, question.seq, status, str(page[0].content), page[0].seq, turn
-            )
-        return m.Possessed(question.session_id, question.seq, "recorded")
+        return await outcomes.as_it_went(self._house, earlier)
 
     async def _possess(self, asked: m.Possess, peer: Peer) -> m.Possessed:
-        read = await references.read(asked.references or (), self._house.sessions, self._house.threads)
-        return await self._ask(asked, read, peer)
-
-    async def _ask(self, asked: m.Possess, read: tuple[m.Reference, ...], peer: Peer) -> m.Possessed:
         sessions = self._house.sessions
-        session_id = asked.session_id or await sessions.free_id(asked.client)
-        message = m.Message(
-            seq=0,
-            role="user",
-            content=asked.message,
-            timestamp=now(),
-            references=read or UNSET,
-            key=asked.idempotency_key or UNSET,
-        )
-
-        streaming = peer if asked.stream else None
-
-        async def record() -> int:
-            if asked.session_id is not None:
-                return await sessions.record(asked.agent, session_id, message, streaming=streaming)
-            header = Header(
-                id=session_id, agent=asked.agent, created_at=now(), client=asked.client, cwd=asked.cwd
-            )
-            await sessions.begin(header, message, streaming)
-            return 1
-
         if asked.session_id is not None:
-            await sessions.owned(session_id, asked.agent)
-        async with self._in_turn(asked, session_id, peer) as place:
-            answering = await self._agents.answering(asked.agent)
-            question = Question(session_id, asked.agent, message, answering, record, streaming)
-            place.turn = RunningTurn(self._house, question)
-            return await place.turn.run()
+            await sessions.owned(asked.session_id, asked.agent)
+        read = await references.read(asked.references or (), asked.agent, sessions, self._house.threads)
+
+        async def said() -> m.Message:
+            return _message(asked.message, read or UNSET, asked.idempotency_key or UNSET)
+
+        return await self._ask(asked, said, peer)
+
+    async def _ask(
+        self, asked: m.Possess, say: Callable[[], Awaitable[m.Message]], peer: Peer
+    ) -> m.Possessed:
+        """Wait for one's turn, `say` what there is to say, and have it answered."""
+        session_id = asked.session_id or await self._house.sessions.free_id(asked.client)
+        streaming = Stream(peer) if asked.stream else None
+        async with self._in_turn(asked, session_id, peer, streaming) as place:
+            await self._catch_up(session_id)
+            async with self._agents.answering(asked.agent) as answering:
+                message = await say()
+                question = Question(
+                    session_id=session_id,
+                    agent=asked.agent,
+                    message=message,
+                    answering=answering,
+                    record=lambda: self._record(asked, session_id, message, streaming),
+                    streaming=streaming,
+                )
+                turn = RunningTurn(self._house, question)
+                place.begin(turn)
+                try:
+                    return await turn.run()
+                except StorageFailed:
+                    self._unrecorded.add(session_id)
+                    raise
+
+    async def _record(
+        self, asked: m.Possess, session_id: str, message: m.Message, streaming: Stream | None
+    ) -> int:
+        """Put the question on the disk, in its session or as the first of a new one."""
+        sessions = self._house.sessions
+        if asked.session_id is not None:
+            return await sessions.record(asked.agent, session_id, message, streaming=streaming)
+        header = Header(
+            id=session_id, agent=asked.agent, created_at=now(), client=asked.client, cwd=asked.cwd
+        )
+        await sessions.begin(header, message, streaming)
+        return 1
+
+    async def _catch_up(self, session_id: str) -> None:
+        """Where the disk refused an earlier reply, that one first: the next turn would overwrite it."""
+        if session_id in self._unrecorded:
+            await outcomes.make_up(self._house, session_id)
+            self._unrecorded.discard(session_id)
 
     @asynccontextmanager
-    async def _in_turn(self, asked: m.Possess, session_id: str, peer: Peer) -> AsyncIterator[_Place]:
+    async def _in_turn(
+        self, asked: m.Possess, session_id: str, peer: Peer, streaming: Stream | None
+    ) -> AsyncIterator[_Place]:
         """Wait for one's turn in the session, and let the next one have theirs."""
+        if self._stopping:
+            raise ShuttingDown
         queue = self._queues.setdefault(session_id, deque())
         if queue and asked.if_busy == "error":
             raise SessionBusy(session_id, len(queue) - 1)
-        place = _Place()
+        place = _Place(lambda position: self._tell_place(asked, session_id, position, streaming))
         queue.append(place)
         take_back = None if asked.detach else peer.when_lost(place.leave)
         try:
-            if queue[0] is not place:
-                self._tell_place(asked, session_id, len(queue) - 1, peer)
-                if not await place.next:
-                    raise SessionBusy(session_id, len(queue) - 1)
+            place.move_to(len(queue) - 1)
+            await place.wait()
+            if place.left and queue[0] is not place:
+                raise ShuttingDown if self._stopping else SessionBusy(session_id, len(queue) - 1)
             yield place
         finally:
             if take_back is not None:
@@ -247,12 +223,18 @@ class Turns:
             queue.remove(place)
             if not queue:
                 self._queues.pop(session_id, None)
-            elif not queue[0].next.done():
-                queue[0].next.set_result(True)
+            for position, one in enumerate(queue):
+                one.move_to(position)
 
-    def _tell_place(self, asked: m.Possess, session_id: str, position: int, peer: Peer) -> None:
-        if asked.stream:
+    def _tell_place(self, asked: m.Possess, session_id: str, position: int, streaming: Stream | None) -> None:
+        if streaming is not None:
             event = m.SessionEvent(
                 kind="waiting", session_id=session_id, agent=asked.agent, position=position
             )
-            self._house.events.tell(peer, event)
+            self._house.events.tell(streaming, event)
+
+
+def _message(
+    content: str, references: tuple[m.Reference, ...] | UnsetType, key: str | UnsetType = UNSET
+) -> m.Message:
+    return m.Message(seq=0, role="user", content=content, timestamp=now(), references=references, key=key)

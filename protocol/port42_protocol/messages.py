@@ -304,6 +304,7 @@ class Discover:
 class TurnRecord:
     """What answered, recorded with the reply.
 
+    `model` is what the back end said it used, else what it was asked for, which is `asked_model`.
     `persona` is the first 12 hex digits of the SHA-256 of the persona. `first_ms` is the time from the
     question being on the disk to the first text, `total_ms` to the end. `left_out` counts earlier messages
     that did not fit the model's budget.
@@ -311,6 +312,7 @@ class TurnRecord:
 
     backend: str
     model: str | None = None
+    asked_model: str | None = None
     persona: str | None = None
     native_id: str | None = None
     input_tokens: int | None = None
@@ -325,8 +327,9 @@ class Message:
     """One line of a session: a message, or an event (`role` ``event``). Fields that have none are
     left out.
 
-    A reply (``assistant``) has its `status` and its `turn`; a failed turn (``error``) has the `kind` of the
-    failure and the seq of its `question`, both of which later turns do not see.
+    A reply (``assistant``) has its `status`, its `turn` and the seq of its `question`; a failed turn
+    (``error``) has the `kind` of the failure and the seq of its `question`: later turns see neither of
+    them, nor what was answered of it.
     """
 
     seq: int

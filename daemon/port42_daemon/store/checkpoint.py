@@ -54,11 +54,13 @@ class Checkpoint:
 
     def close(self) -> None:
         """The turn ended and is not in its session: what was kept is for `left_in` to find."""
-        os.close(self._file)
+        # A write that comes too late must not meet another file under the same number.
+        file, self._file = self._file, -1
+        os.close(file)
 
     def end(self) -> None:
         """The turn is in its session: nothing is unfinished any more."""
-        os.close(self._file)
+        self.close()
         self._path.unlink(missing_ok=True)
 
     def _write(self, line: bytes) -> None:
@@ -67,10 +69,10 @@ class Checkpoint:
         self._size += len(line)
 
 
-def left_in(folder: Path) -> list[tuple[Unfinished, str]]:
+def left_in(folder: Path, session: str = "*") -> list[tuple[Unfinished, str]]:
     """Each checkpoint in `folder`, as far as it can be read; one that cannot be is logged and left."""
     found = []
-    for path in sorted(folder.glob("*" + SUFFIX)):
+    for path in sorted(folder.glob(session + SUFFIX)):
         try:
             head, *pieces = path.read_bytes().split(b"\n")
         except OSError as error:

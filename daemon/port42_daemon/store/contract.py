@@ -63,8 +63,8 @@ class Store(Protocol):
     def checkpoint(self, unfinished: Unfinished) -> Checkpoint:
         """Begin to keep a reply that is still being given."""
 
-    def unfinished(self) -> list[tuple[Unfinished, str]]:
-        """The turns that a killed daemon left, with the text that was kept of each."""
+    def unfinished(self, session_id: str | None = None) -> list[tuple[Unfinished, str]]:
+        """The turns that a killed daemon left, of one session or all, with the text kept of each."""
 
     def forget_unfinished(self, session_id: str) -> None:
         """What was left of that turn is recorded now."""

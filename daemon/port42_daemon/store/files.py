@@ -186,10 +186,10 @@ class FileStore(Store):
             path = self._path(unfinished.session_id).with_suffix(checkpoint.SUFFIX)
             return Checkpoint(path, unfinished)
 
-    def unfinished(self) -> list[tuple[Unfinished, str]]:
-        """What a killed daemon left."""
+    def unfinished(self, session_id: str | None = None) -> list[tuple[Unfinished, str]]:
+        """What a killed daemon left, or a full disk. Nobody may be answering in those sessions."""
         with _storage("read unfinished turns"):
-            return checkpoint.left_in(self._folder)
+            return checkpoint.left_in(self._folder, session_id or "*")
 
     def forget_unfinished(self, session_id: str) -> None:
         """Remove a checkpoint that has been recorded."""
