@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 import uvloop
-from peers import acp_sdk
+from peers import acp_claude, acp_sdk, aimock
 from peers.backends_acp import Journal, config
 from peers.turns import done_of, events_of, failure_of, history, nobody, text_of, turn
 
@@ -164,6 +164,29 @@ def test_the_echo_agent_of_the_sdk() -> None:
     assert text_of(first) == "hello"
     assert text_of(second) == "and again"
     assert native(first) == native(second)
+
+
+def test_claudes_own_agent_goes_back_to_its_session(tmp_path: Path) -> None:
+    passed = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"]
+    settings = AcpBackend(command=acp_claude.claude_agent(), env_pass=passed, timeout=60)
+
+    def after(*turns: Turn) -> list[Event]:
+        with aimock.running() as server:
+            here = {"HOME": str(tmp_path), "ANTHROPIC_BASE_URL": server, "ANTHROPIC_API_KEY": KEY}
+            quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+            return played(Acp(settings, {**os.environ, **here, **quiet}), *turns)[-1]
+
+    first = after(turn("hello", cwd=str(tmp_path)))
+    assert text_of(first) == "hello from a server we did not write"
+    assert done_of(first) == Done(None, "end_turn")
+    # Another process, which has it from the disk; then one that asks for what never was.
+    again = after(turn("hello", cwd=str(tmp_path), native_id=native(first), system="You are Ada"))
+    assert native(again) == native(first)
+    assert notices(again) == []
+    never = "00000000-0000-4000-8000-000000000000"
+    anew = after(turn("hello", cwd=str(tmp_path), native_id=never, history=SAID))
+    assert text_of(anew) == "hello from a server we did not write"
+    assert len(notices(anew)) == 2
 
 
 # --- warm agents ----------------------------------------------------------------------------------------
