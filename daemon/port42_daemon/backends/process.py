@@ -117,7 +117,7 @@ class _Pipes(asyncio.SubprocessProtocol):
         """What is in the buffer; the child may write on."""
         data = bytes(self.out)
         self.out.clear()
-        if not self.lost[1].done():
+        if not self.lost[1].done() and not self._stdout().is_closing():
             self._stdout().resume_reading()
         return data
 

@@ -55,6 +55,8 @@ def test_a_child_is_heard_to_its_end(run):
         assert child.ended
         await child.stop()
         await child.stop()
+        assert await child.settle(0) == 7
+        await child.write(b"too late")
 
     run(body)
 

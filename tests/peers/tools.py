@@ -1,0 +1,65 @@
+"""Real tools behind `command`, put into ``.work`` at first use: Claude Code, and `llm` with `llm-echo`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLAUDE_VERSION = "2.1.197"
+LLM_VERSION, ECHO_VERSION = "0.36", "0.5"
+_WORK = Path(__file__).resolve().parents[2] / ".work"
+
+
+def claude() -> str:
+    """Claude Code's program. Skips without node and npm, or when npm cannot have it."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("needs node and npm, for Claude Code")
+    folder = _WORK / "npm-claude"
+    program = folder / "node_modules" / ".bin" / "claude"
+    package = f"@anthropic-ai/claude-code@{CLAUDE_VERSION}"
+    with _alone(folder):
+        if not program.exists():
+            _install(npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", package)
+    return str(program)
+
+
+def llm() -> str:
+    """The program of `llm`, with the model ``echo``. Skips when pip cannot have it."""
+    folder = _WORK / "llm"
+    program = folder / "bin" / "llm"
+    with _alone(folder):
+        if not program.exists():
+            _install(sys.executable, "-m", "venv", str(folder))
+            pip = [
+                str(folder / "bin" / "python"),
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+            ]
+            _install(*pip, f"llm=={LLM_VERSION}", f"llm-echo=={ECHO_VERSION}")
+    return str(program)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Tests run in several processes; one installs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot be installed: {' '.join(command[-2:])}: {done.stderr.strip()[-200:]}")
