@@ -4,7 +4,8 @@
 ``field``, ``meta``: it takes a persona in the session's `systemPrompt`, or as Claude's agent did before.
 ``option``, ``models``: its model can be chosen, the new way or the old.
 ``auto``, ``auto-option``: it begins in a mode where it acts unasked, and can be put into another, the old
-way or the new; ``yolo``: there is no other. Told ``act``, it goes back to that mode by itself.
+way or the new. ``yolo``: there is no other; ``auto-stays``: it will not; ``auto-waits``: not before it hears
+of a cancel. Told ``act``, it goes back to that mode by itself.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Echo(Agent):
             self.capabilities["_meta"] = {"claudeCode": {"promptQueueing": True}}
 
     def models(self) -> dict[str, Any]:
-        if "auto" in ABILITIES or "yolo" in ABILITIES:
-            modes = [{"id": "auto", "name": "Auto"}, *([{"id": "default"}] if "auto" in ABILITIES else [])]
+        if ABILITIES & {"auto", "auto-stays", "auto-waits", "yolo"}:
+            modes = [{"id": "auto", "name": "Auto"}, *([] if "yolo" in ABILITIES else [{"id": "default"}])]
             return {"modes": {"currentModeId": "auto", "availableModes": modes}}
         if "auto-option" in ABILITIES:
             groups = [{"group": "g", "name": "G", "options": [{"value": "auto"}, {"value": "read-only"}]}]
@@ -63,6 +64,10 @@ class Echo(Agent):
         return super().prompt(text)
 
     def set_mode(self, params: dict[str, Any]) -> Any:
+        if "auto-stays" in ABILITIES:
+            raise Refuse(-32602, "Invalid params")
+        while "auto-waits" in ABILITIES and not self.cancelled and (message := self.read()) is not None:
+            self.take(message)
         return {}
 
     def set_config_option(self, params: dict[str, Any]) -> Any:

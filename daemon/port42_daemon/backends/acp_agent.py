@@ -228,13 +228,18 @@ class Agent:
         content = [{"type": "text", "text": said}]
         last: list[Event]
         try:
-            await self._pin_mode(hearing)
+            await self._pin_mode()
+            if hearing.over:  # cancelled before anything was asked
+                self._usable = True
+                return
             result = fields(
                 await self._wire.request("session/prompt", {"sessionId": self.native_id, "prompt": content})
             )
         except (Refused, Gone, Silent) as error:
             hearing.over = True
             last = [Done(await self._failure(error))]
+        except Broken as broken:
+            last = [Done(broken.failure)]
         else:
             hearing.over = True
             self._preface.clear()
@@ -243,18 +248,22 @@ class Agent:
         for event in last:
             await hearing.events.put(event)
 
-    async def _pin_mode(self, hearing: Hearing) -> None:
-        """See that the agent asks before it acts: Claude's begins in a mode where it decides by itself, and
-        an approval for ever may have led to another such. Only ``allow`` leaves the mode to the agent."""
-        wanted = None if self._config.permissions == "allow" else self._choices.asking_mode()
-        if wanted is not None:
-            mode, method, params = wanted
+    async def _pin_mode(self) -> None:
+        """See that the agent asks before it acts, or raise `Broken`; only ``allow`` leaves that to the agent.
+
+        Claude's begins in a mode where it decides by itself, and an approval for ever may lead to another.
+        """
+        if self._config.permissions == "allow" or not self._choices.acts_unasked:
+            return
+        if (wanted := self._choices.take_asking_mode()) is not None:
+            mode, (method, params) = wanted
             with contextlib.suppress(Refused):
                 await self._wire.request(method, {"sessionId": self.native_id, **params})
                 self._choices.mode = mode
-        if self._config.permissions != "allow" and self._choices.acts_unasked:
-            said = f"{self._name} may act without asking: it stays in its mode {self._choices.mode}"
-            await hearing.events.put(Notice(one_line(said)))
+                return
+        stays = f"{self._name} would act without asking: it stays in its mode {self._choices.mode}"
+        cure = 'permissions = "allow" in config.toml permits that'
+        raise Broken(Failure("refused", f"{one_line(stays)} ({cure})"))
 
     def _ending(self, result: dict[str, Any]) -> list[Event]:
         reason = result.get("stopReason")

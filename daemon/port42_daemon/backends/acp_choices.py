@@ -6,22 +6,11 @@ from typing import Any
 
 from port42_daemon.backends.acp_updates import fields
 
-_ASKING = ("default", "ask", "read-only")
-"""Modes in which agents ask before they act: Claude's and Gemini's, others', Codex's."""
-_UNASKED = frozenset(
-    [
-        "auto",
-        "acceptEdits",
-        "bypassPermissions",
-        "autoEdit",
-        "auto_edit",
-        "yolo",
-        "agent",
-        "agent-full-access",
-        "full-access",
-    ]
-)
-"""Modes of the same agents in which they act first."""
+_ASKING = ("default", "read-only")
+"""Modes in which agents ask before they act: Claude's and Gemini's, Codex's."""
+_UNASKED = frozenset(("auto", "acceptEdits", "bypassPermissions", "autoEdit", "auto_edit", "yolo"))
+_UNASKED_CODEX = frozenset(("workspace-write", "agent", "agent-full-access", "full-access"))
+"""Modes in which they act first. Codex's go with its ``read-only``: others call `agent` what does ask."""
 
 Request = tuple[str, dict[str, Any]]
 
@@ -56,23 +45,23 @@ class Choices:
 
     @property
     def acts_unasked(self) -> bool:
-        """Whether the mode is one in which the agent decides by itself what it may do."""
-        return self.mode in _UNASKED
+        """Whether the mode is one in which the agent decides by itself what it may do.
 
-    def asking_mode(self) -> tuple[str, str, dict[str, Any]] | None:
-        """A mode in which the agent asks, and the request for it; None if it does, or has none.
-
-        A mode that is not known stays: some agents call quite other things modes.
+        A mode that is not known is not: some agents call quite other things modes.
         """
-        if not self.acts_unasked:
-            return None
-        there = [*self._modes, *_ids(self._options.get("mode", {}).get("options"), "value")]
-        mode = next((mode for mode in _ASKING if mode in there), None)
+        return self.mode in _UNASKED or (self.mode in _UNASKED_CODEX and "read-only" in self._all_modes())
+
+    def take_asking_mode(self) -> tuple[str, Request] | None:
+        """A mode in which the agent asks, and the request for it; None if it has none."""
+        mode = next((mode for mode in _ASKING if mode in self._all_modes()), None)
         if mode is None:
             return None
         if mode in self._modes:
-            return mode, "session/set_mode", {"modeId": mode}
-        return mode, *self._option("mode", mode)
+            return mode, ("session/set_mode", {"modeId": mode})
+        return mode, self._option("mode", mode)
+
+    def _all_modes(self) -> list[str]:
+        return [*self._modes, *_ids(self._options.get("mode", {}).get("options"), "value")]
 
     def _option(self, category: str, value: str) -> Request:
         params = {"configId": self._options[category].get("id"), "value": value}

@@ -404,10 +404,13 @@ def test_the_mode_as_an_option(journal: Journal) -> None:
     assert said == {"sessionId": native(events), "configId": "mode-id", "value": "read-only"}
 
 
-def test_an_agent_that_knows_no_asking_is_told_of() -> None:
-    (events,) = played(config("echo", "/dev/null", "yolo"))
-    assert notices(events) == ["python may act without asking: it stays in its mode auto"]
-    assert text_of(events) == "hello "
+@pytest.mark.parametrize("ability", ["yolo", "auto-stays"])
+def test_an_agent_that_cannot_be_made_to_ask_is_asked_nothing(journal: Journal, ability: str) -> None:
+    (events,) = played(config("echo", journal, ability))
+    kind, message = failure_of(events)
+    assert kind == "refused"
+    assert message.startswith("python would act without asking: it stays in its mode auto")
+    assert journal.prompts == []
 
 
 def test_the_mode_is_the_agents_own_where_all_is_allowed(journal: Journal) -> None:
@@ -583,6 +586,34 @@ def test_an_agent_that_does_not_stop_is_ended(journal: Journal, hasty: None) -> 
         assert not runs(journal.pids[0])
 
     play(Acp(config("stubborn", journal)), cancel)
+
+
+def test_what_is_cancelled_before_it_was_asked_is_not_asked(journal: Journal) -> None:
+    async def leave(backend: Acp) -> None:
+        async with aclosing(backend.run(turn("one"), nobody)) as stream:
+            await anext(stream)
+            asking = asyncio.ensure_future(anext(stream))
+            # `auto-waits` answers the request for another mode when it hears of the cancel.
+            while "session/set_mode" not in (journal.methods if journal.path.exists() else []):  # noqa: ASYNC110 - polling: a file tells nobody
+                await asyncio.sleep(0.02)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        assert runs(journal.pids[0])
+
+    play(Acp(config("echo", journal, "auto-waits")), leave)
+    assert journal.methods[-1] == "session/cancel"
+    assert journal.prompts == []
+
+
+def test_an_agent_that_no_longer_listens_is_ended(journal: Journal) -> None:
+    async def two(backend: Acp) -> None:
+        first = await events_of(backend, turn("one"))
+        second = await events_of(backend, turn("two", native_id=native(first)))
+        assert failure_of(second) == ("timeout", "python said nothing for 0.3 s")
+        assert not runs(journal.pids[0])
+
+    play(Acp(config("deaf", journal, timeout=0.3)), two)
 
 
 def test_leaving_early_is_cancelling(journal: Journal) -> None:
