@@ -61,6 +61,8 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
         # An agent that is left empty is one that is not given: a script's unset variable.
         if named.get(name) is None or (named[name] == "" and name in shape.agents):
             raise InvalidParams(f"{name} parameter required", field=name, expected=shape.expected[name])
+    for name, known in shape.parts.items():
+        _check_parts(name, known, named.get(name))
     try:
         return msgspec.convert(named, kind)
     except msgspec.ValidationError as error:
@@ -81,6 +83,8 @@ class _Shape:
     required: tuple[str, ...]
     agents: tuple[str, ...]
     expected: dict[str, str]
+    parts: dict[str, tuple[str, ...]]
+    """Fields that take a list of objects, and the fields of those."""
 
 
 @cache
@@ -94,7 +98,30 @@ def _shape(kind: type) -> _Shape:
             name for name, hint in hints.items() if hint == AgentName or AgentName in get_args(hint)
         ),
         expected={name: _expectation(hint) for name, hint in hints.items()},
+        parts={name: parts for name, hint in hints.items() if (parts := _parts(hint))},
     )
+
+
+def _parts(hint: Any) -> tuple[str, ...]:
+    """The fields of the dataclass in ``list[dataclass]``, optional or not."""
+    for option in (hint, *get_args(hint)):
+        inside = get_args(option)
+        if getattr(option, "__origin__", None) is list and dataclasses.is_dataclass(inside[0]):
+            return tuple(one.name for one in dataclasses.fields(inside[0]))
+    return ()
+
+
+def _check_parts(name: str, known: tuple[str, ...], value: Any) -> None:
+    """Refuse what a part must not have: msgspec passes over unknown fields."""
+    for place, part in enumerate(value if isinstance(value, list | tuple) else ()):
+        for key in part if isinstance(part, Mapping) else ():
+            if key not in known:
+                expected = "objects with " + ", ".join(known)
+                raise InvalidParams(
+                    f"{name}: expected {expected}, got {_shown(key)} in {name}[{place}]",
+                    field=name,
+                    expected=expected,
+                )
 
 
 def _expectation(hint: Any) -> str:

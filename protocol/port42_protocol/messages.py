@@ -324,8 +324,9 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One line of a session: a message, or an event (`role` ``event``). Fields that have none are
-    left out.
+    """One line of a session: a message, or an event (`role` ``event``).
+
+    Fields that have no value are left out.
 
     A reply (``assistant``) has its `status`, its `turn` and the seq of its `question`; a failed turn
     (``error``) has the `kind` of the failure and the seq of its `question`: later turns see neither of

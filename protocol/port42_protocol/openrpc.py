@@ -12,15 +12,21 @@ import msgspec
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.errors import STANDARD, RpcError
 from port42_protocol.messages import OpenRpc
-from port42_protocol.methods import METHODS, Method
+from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 _REF = "#/components/schemas/{name}"
+_DESCRIPTION = (
+    "Sessions of AI agents, kept apart, durable and resumable. The daemon notifies of "
+    + ", ".join(f"`{name}` (its params: {kind.__name__})" for name, kind in NOTIFICATIONS.items())
+)
+"""OpenRPC has no place for what a server says unasked."""
 
 
 @cache  # it takes 5 ms, in which the daemon would answer nobody else
 def document() -> OpenRpc:
     """What `rpc.discover` answers. Source: the OpenRPC specification 1.3.2."""
     kinds = [kind for row in METHODS.values() for kind in (row.params, row.result)]
+    kinds += NOTIFICATIONS.values()
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
     for schema in schemas.values():
         # Python 3.13 takes the indentation out of docstrings by itself, older ones leave it in.
@@ -32,7 +38,7 @@ def document() -> OpenRpc:
         info={
             "title": "Port42",
             "version": str(PROTOCOL_VERSION),
-            "description": "Sessions of AI agents, kept apart, durable and resumable.",
+            "description": _DESCRIPTION,
         },
         methods=[_method(row) for row in METHODS.values()],
         components={"schemas": schemas, "errors": errors},
@@ -59,7 +65,7 @@ def _params(kind: type) -> list[dict[str, Any]]:
         {
             "name": one.name,
             "required": one.default is dataclasses.MISSING,
-            "schema": msgspec.json.schema(hints[one.name]),
+            "schema": msgspec.json.schema_components([hints[one.name]], ref_template=_REF)[0][0],
         }
         for one in dataclasses.fields(kind)
     ]

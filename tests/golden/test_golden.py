@@ -4,7 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import jsonschema
 import msgspec
@@ -13,8 +13,8 @@ import pytest
 from port42_protocol import errors as e
 from port42_protocol import openrpc
 from port42_protocol.codec import decode_json, decode_params, decode_result, encode
-from port42_protocol.messages import Summary
-from port42_protocol.methods import METHODS, Method
+from port42_protocol.messages import SessionEvent, Summary
+from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 FOLDER = Path(__file__).parent
 ABSENT = msgspec.Raw()
@@ -28,6 +28,14 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     method: str
     params: msgspec.Raw = ABSENT
     id: int = 0
+
+
+class Notification(msgspec.Struct, forbid_unknown_fields=True):
+    """A line that nobody asked for: a request without an id."""
+
+    jsonrpc: str
+    method: str
+    params: msgspec.Raw
 
 
 class Error(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,7 +92,7 @@ def named(value: object) -> str:
 
 
 def test_none_is_missing_and_none_is_orphaned() -> None:
-    expected = {f"{name}.jsonl" for name in METHODS}
+    expected = {f"{name}.jsonl" for name in (*METHODS, *NOTIFICATIONS)}
     expected |= {"openrpc.json", "README.md", "regenerate.py", Path(__file__).name}
     assert {one.name for one in FOLDER.iterdir() if one.is_file()} == expected
 
@@ -128,7 +136,7 @@ def test_params_decode_to_the_dataclass(exchange: Exchange) -> None:
         value = by_name.get(name, default)
         if name == "agent" and value is not None:
             value = value.removeprefix("@")
-        assert getattr(request, name) == value
+        assert decode_json(encode(getattr(request, name))) == value
     assert decode_params(exchange.row.params, decode_json(encode(request))) == request
 
 
@@ -202,7 +210,12 @@ RAISED = {
         e.StorageFailed("cannot write session cli-1757350466684: no space left on device"),
         e.SessionExists("parser-1"),
         e.SessionDamaged("cli-1757350466684", "it does not end in a footer"),
-        e.ConfigRefused("agents.ai-muse.system: Expected `str`, got `int`"),
+        e.ConfigRefused("line 3: agents.ai-muse.system: Expected `str`, got `int`"),
+        e.SessionBusy("cli-1757350466684", 1),
+        e.BackendFailed("needs_auth", "the key in ANTHROPIC_API_KEY was refused", "cli-1757350466684", seq=7),
+        e.BackendFailed(
+            "network", "the server cannot be reached: connection refused", "cli-1757350466684", seq=11
+        ),
     )
 }
 
@@ -230,6 +243,27 @@ def test_every_error_of_the_table_is_shown_once_at_least() -> None:
 def test_no_example_of_an_error_is_left_over() -> None:
     shown = {(one.response.error.code, one.response.error.message) for one in REFUSED}
     assert set(RAISED) <= shown
+
+
+# --- notifications ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NOTIFICATIONS)
+def test_notifications_come_back_as_the_same_bytes(name: str) -> None:
+    """Every kind of event is shown, and every field that an event may have."""
+    shown = []
+    for line in (FOLDER / f"{name}.jsonl").read_bytes().splitlines():
+        request = msgspec.json.decode(line, type=Notification)
+        assert (request.jsonrpc, request.method) == ("2.0", name)
+        shown.append(decode_result(NOTIFICATIONS[name], decode_json(bytes(request.params))))
+        assert encode(request) == line
+        assert encode(shown[-1]) == bytes(request.params)
+        assert fits(
+            decode_json(line)["params"], DOCUMENT["components"]["schemas"][NOTIFICATIONS[name].__name__]
+        )
+    assert {event.kind for event in shown} == set(get_args(get_type_hints(SessionEvent)["kind"]))
+    fields = {field.name for field in dataclasses.fields(SessionEvent)}
+    assert {key for event in shown for key in decode_json(encode(event))} == fields
 
 
 # --- the OpenRPC document -----------------------------------------------------------------------

@@ -32,6 +32,7 @@ from port42_protocol.messages import (
     ListAgents,
     ListSessions,
     Possess,
+    Reference,
     Status,
     Summary,
     UpdateLastSession,
@@ -364,6 +365,8 @@ WHOLE = {
     "content": "hello",
     "message": "hello",
     "ref": "last",
+    "permission_id": "p-1",
+    "backend": "claude",
 }
 
 
@@ -641,3 +644,38 @@ def test_plain_values_are_written_as_the_same_json(kind: type, data: st.DataObje
     plain = to_plain(result)
     assert type(plain) is dict
     assert encode(plain) == encode(result)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def test_a_list_of_parts() -> None:
+    given = [{"type": "file", "target": "/a"}, {"type": "text", "target": "stdin", "content": "piped"}]
+    asked = decode_params(Possess, {"agent": "a", "message": "x", "references": given})
+    assert asked.references == [Reference("file", "/a"), Reference("text", "stdin", "piped")]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            [{"type": "file", "target": "/a"}, {"type": "file", "target": "/b", "path": 1}],
+            'references: expected objects with type, target, content, got "path" in references[1]',
+        ),
+        (
+            [{"type": "folder", "target": "/a"}],
+            "references: expected a list, each an object with type, target, content",
+        ),
+        ([{"type": "file"}], "references: expected a list"),
+        ([7], "references: expected a list"),
+        ({"type": "file"}, "references: expected a list"),
+        ("x", "references: expected a list"),
+        ([{"type": "text", "target": "t", "content": "x" * 262_145}], "references: expected a list"),
+    ],
+)
+def test_parts_that_do_not_fit(given: object, words: str) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        decode_params(Possess, {"agent": "a", "message": "x", "references": given})
+    assert caught.value.message.startswith(words)
+    assert caught.value.data["field"] == "references"
+    assert len(caught.value.message) < 400

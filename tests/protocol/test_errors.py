@@ -9,6 +9,7 @@ from port42_protocol import errors
 from port42_protocol.errors import (
     STANDARD,
     AmbiguousSession,
+    BackendFailed,
     BatchTooLarge,
     ConfigRefused,
     FrameTooLarge,
@@ -20,6 +21,7 @@ from port42_protocol.errors import (
     Overloaded,
     ParseError,
     RpcError,
+    SessionBusy,
     SessionDamaged,
     SessionExists,
     SessionNotFound,
@@ -110,6 +112,26 @@ EXAMPLES = [
         {"agent": "zzz", "suggestions": []},
     ),
     (
+        SessionBusy("cli-1", 0),
+        "session cli-1 is busy: a turn is under way",
+        {"session_id": "cli-1", "waiting": 0},
+    ),
+    (
+        SessionBusy("cli-1", 2),
+        "session cli-1 is busy: a turn is under way and 2 waiting",
+        {"session_id": "cli-1", "waiting": 2},
+    ),
+    (
+        BackendFailed("rate_limit", "try again in 20 s", "cli-1", 3),
+        "try again in 20 s",
+        {"kind": "rate_limit", "retryable": True, "session_id": "cli-1", "seq": 3},
+    ),
+    (
+        BackendFailed("missing", "claude is not on the daemon's PATH", "cli-1", 3),
+        "claude is not on the daemon's PATH",
+        {"kind": "missing", "retryable": False, "session_id": "cli-1", "seq": 3},
+    ),
+    (
         StorageFailed("No space left on device", session_id="cli-1", seq=3),
         "No space left on device",
         {"session_id": "cli-1", "seq": 3},
@@ -156,7 +178,9 @@ def test_codes() -> None:
         "SessionNotFound": 1002,
         "AmbiguousSession": 1003,
         "WrongAgent": 1004,
+        "SessionBusy": 1005,
         "UnknownAgent": 1006,
+        "BackendFailed": 1007,
         "StorageFailed": 1008,
         "SessionExists": 1009,
         "SessionDamaged": 1010,
@@ -181,7 +205,7 @@ def test_reserved_codes_are_the_standard_errors() -> None:
 
 
 def test_what_may_help_to_try_again() -> None:
-    assert {one for one in KINDS if one.retryable} == {Overloaded, ShuttingDown, StorageFailed}
+    assert {one for one in KINDS if one.retryable} == {Overloaded, ShuttingDown, SessionBusy, StorageFailed}
 
 
 def test_the_tree_in_the_docstring_is_whole() -> None:

@@ -46,6 +46,9 @@ TAKEN = [
     (m.SessionLimit, [1, 50, 500]),
     (m.MessageLimit, [1, 1000, 10_000]),
     (m.Cursor, ["x", "x" * 200]),
+    (m.Target, ["/a", "cli-1", "https://example.org/", "x" * 4096]),
+    (m.Text, ["", "x" * 262_144]),
+    (m.BackendName, ["claude", "claude-acp", "a" * 64]),
     (m.Role, ["user", "assistant", "system", "error"]),
     (m.RecordRole, ["user", "assistant", "system", "error", "event"]),
     (m.State, ["active", "ended"]),
@@ -64,6 +67,9 @@ REFUSED = [
     (m.SessionLimit, [0, 501, -1, 1.5, "50", True]),
     (m.MessageLimit, [0, 10_001, -1, True]),
     (m.Cursor, ["", "x" * 201]),
+    (m.Target, ["", "x" * 4097, None]),
+    (m.Text, ["x" * 262_145, None]),
+    (m.BackendName, NO_NAMES),
     (m.Role, ["", "User", "event", "tool", None]),
     (m.RecordRole, ["", "tool", None]),
     (m.State, ["", "open", "Active", None]),
@@ -87,27 +93,47 @@ FIELDS = {
     "UpdateLastSession": "agent session_id",
     "CreateSession": "agent session_id client title cwd metadata",
     "AppendMessage": "agent session_id role content idempotency_key",
-    "Possess": "agent message session_id client cwd idempotency_key",
+    "Reference": "type target content",
+    "Possess": "agent message session_id client cwd references stream if_busy detach idempotency_key",
+    "RetryTurn": "agent session_id stream detach",
+    "CancelTurn": "session_id",
+    "AnswerPermission": "session_id permission_id option_id",
+    "Subscribe": "agent session_id since_seq",
+    "Unsubscribe": "agent session_id",
     "GetSession": "session_id agent after_seq limit events",
     "FindSession": "ref agent",
     "ListSessions": "agent cwd state limit cursor",
     "EndSession": "session_id agent",
     "ListAgents": "",
     "AddAgent": "agent system",
+    "GetAgent": "agent",
+    "ConnectAgent": "agent backend model",
+    "RemoveAgent": "agent",
+    "ReloadConfig": "",
     "Status": "",
     "Discover": "",
-    "Message": "seq role content event timestamp key",
+    "TurnRecord": "backend model asked_model persona native_id input_tokens output_tokens first_ms"
+    " total_ms left_out",
+    "Message": "seq role content event timestamp status kind question references turn key",
     "Summary": "session_id agent title state created_at last_activity message_count cwd",
     "ListedSession": "session_id agent title state created_at last_activity message_count cwd short_id",
     "SessionPage": "sessions next_cursor",
     "Transcript": "session client metadata messages next_after_seq",
     "Appended": "session_id seq",
-    "Possessed": "session_id seq status",
-    "Agent": "agent source system backend session_count last_session",
-    "AgentList": "agents config_error",
+    "Possessed": "session_id seq status reply reply_seq turn",
+    "Cancelled": "cancelled",
+    "Taken": "taken",
+    "Subscribed": "subscriptions",
+    "PermissionOption": "id name kind",
+    "SessionEvent": "kind session_id agent message position backend model text tool_id state"
+    " input_tokens output_tokens permission_id options",
+    "Agent": "agent source system backend model health detail session_count last_session",
+    "AgentList": "agents available config_error",
+    "Removed": "agent",
+    "Reloaded": "agents backends",
     "Limits": "request_bytes page_bytes nesting batch connections",
     "DaemonStatus": "version protocol_version pid uptime_seconds home socket sessions connections"
-    " requests limits config_error",
+    " requests turns limits config_error",
     "OpenRpc": "openrpc info methods components",
 }
 
@@ -141,6 +167,7 @@ def test_defaults() -> None:
     assert m.CreateSession("a").client == m.Possess("a", "hello").client == "rpc"
     assert m.GetSession("cli-1") == m.GetSession("cli-1", None, 0, 1000, False)
     assert m.ListSessions() == m.ListSessions(None, None, None, 50, None)
+    assert m.Possess("a", "hello") == m.Possess("a", "hello", None, "rpc", None, None, False, "wait", False)
     assert m.OpenRpc("1.3.2", {}, []).components == {}
 
 

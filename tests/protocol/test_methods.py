@@ -8,7 +8,7 @@ import pytest
 
 from port42_protocol import errors, messages
 from port42_protocol.errors import STANDARD, RpcError, StorageFailed
-from port42_protocol.methods import METHODS, Method
+from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 ROWS = list(METHODS.values())
 
@@ -24,12 +24,21 @@ def test_the_methods() -> None:
         "create_session": (messages.CreateSession, messages.Summary),
         "append_message": (messages.AppendMessage, messages.Appended),
         "possess": (messages.Possess, messages.Possessed),
+        "retry_turn": (messages.RetryTurn, messages.Possessed),
+        "cancel_turn": (messages.CancelTurn, messages.Cancelled),
+        "answer_permission": (messages.AnswerPermission, messages.Taken),
+        "subscribe": (messages.Subscribe, messages.Subscribed),
+        "unsubscribe": (messages.Unsubscribe, messages.Subscribed),
         "get_session": (messages.GetSession, messages.Transcript),
         "find_session": (messages.FindSession, messages.Summary),
         "list_sessions": (messages.ListSessions, messages.SessionPage),
         "end_session": (messages.EndSession, messages.Summary),
         "list_agents": (messages.ListAgents, messages.AgentList),
         "add_agent": (messages.AddAgent, messages.Agent),
+        "get_agent": (messages.GetAgent, messages.Agent),
+        "connect_agent": (messages.ConnectAgent, messages.Agent),
+        "remove_agent": (messages.RemoveAgent, messages.Removed),
+        "reload_config": (messages.ReloadConfig, messages.Reloaded),
         "status": (messages.Status, messages.DaemonStatus),
         "rpc.discover": (messages.Discover, messages.OpenRpc),
     }
@@ -71,13 +80,20 @@ def test_params_that_are_wanted_come_first(row: Method) -> None:
 
 
 def test_every_dataclass_belongs_to_a_method() -> None:
-    """As params, as a result, or as a part of a result."""
+    """As params, as a result, or as a part of one of them; or it is a notification."""
     shapes = {
         one for one in vars(messages).values() if inspect.isclass(one) and one.__module__ == messages.__name__
     }
     used = {kind for row in ROWS for kind in (row.params, row.result)}
-    parts = {messages.Message, messages.ListedSession, messages.Limits}
-    assert shapes == used | parts
+    parts = {
+        messages.Message,
+        messages.TurnRecord,
+        messages.Reference,
+        messages.ListedSession,
+        messages.Limits,
+        messages.PermissionOption,
+    }
+    assert shapes == used | parts | set(NOTIFICATIONS.values())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
@@ -98,7 +114,8 @@ def test_every_error_can_be_answered_by_somebody() -> None:
 
 def test_whatever_reads_or_writes_sessions_can_say_that_the_disk_failed() -> None:
     without = {row.name for row in ROWS if StorageFailed not in row.errors}
-    assert without == {"status", "rpc.discover"}
+    turns_and_settings = {"cancel_turn", "answer_permission", "unsubscribe", "reload_config"}
+    assert without == {"status", "rpc.discover"} | turns_and_settings
 
 
 def test_a_row_cannot_be_changed() -> None:

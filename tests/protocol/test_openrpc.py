@@ -12,7 +12,7 @@ from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.codec import decode_json, decode_result, encode
 from port42_protocol.errors import STANDARD, NoSessions
 from port42_protocol.messages import OpenRpc
-from port42_protocol.methods import METHODS, Method
+from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 from port42_protocol.openrpc import document
 
 ROWS = list(METHODS.values())
@@ -101,6 +101,7 @@ def test_every_reference_leads_somewhere(plain: dict[str, Any]) -> None:
 def test_every_component_is_used(plain: dict[str, Any]) -> None:
     """Params are described one by one; their own schemas stand there for those who generate code."""
     found = set(references(plain)) | {f"#/components/schemas/{row.params.__name__}" for row in ROWS}
+    found |= {f"#/components/schemas/{kind.__name__}" for kind in NOTIFICATIONS.values()}
     found |= {f"#/components/errors/{one.__name__}" for one in STANDARD}
     have = {f"#/components/{group}/{name}" for group, held in plain["components"].items() for name in held}
     assert have == found
