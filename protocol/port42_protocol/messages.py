@@ -194,7 +194,7 @@ class Discover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One line of a session: a message, or an event (`role` ``event``). Fields that have none are left out."""
+    """One line of a session: a message, or an event (`role` ``event``). Absent fields are left out."""
 
     seq: int
     role: RecordRole
