@@ -39,6 +39,8 @@ def parse(text: str) -> Config:
         return msgspec.convert(tomllib.loads(text), Config)
     except tomllib.TOMLDecodeError as error:
         raise ConfigRefused(f"not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigRefused("not TOML: nested too deep") from None
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at ")
         raise ConfigRefused(f"{place.strip('`').removeprefix('$.') or 'top'}: {what}") from None
@@ -73,12 +75,14 @@ class ConfigFile:
         """The file's bytes with ``[agents.NAME]`` added. Raises `ConfigRefused` for a bad file."""
         # Imported here: adding an agent is rare, and the daemon's memory is not.
         import tomlkit
+        from tomlkit.items import InlineTable
 
         text = self._read()
         parse(text)
         document = tomlkit.parse(text)
         agents = document.setdefault("agents", tomlkit.table(is_super_table=True))
-        entry = tomlkit.table()
+        # ``agents = {…}`` on one line takes its entries on that line.
+        entry = tomlkit.inline_table() if isinstance(agents, InlineTable) else tomlkit.table()
         if system is not None:
             entry["system"] = system
         agents[name] = entry
