@@ -75,7 +75,8 @@ class Agents:
     def _write(self, asked: AddAgent) -> None:
         data = self._config.with_agent(asked.agent, asked.system)
         try:
-            disk.replace(self._path, data)
+            # Where the file is a link, into somebody's dotfiles say, it stays one.
+            disk.replace(self._path.resolve(), data)
         except OSError as error:
             log.error("cannot write config.toml: %s", error)
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error

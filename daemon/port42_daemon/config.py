@@ -92,7 +92,8 @@ class ConfigFile:
 
     def _read(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8")
+            # Not read_text: it would turn a file's CRLF into LF when the file is written again.
+            return self._path.read_bytes().decode()
         except FileNotFoundError:
             return ""
         except OSError as error:

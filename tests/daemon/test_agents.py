@@ -45,6 +45,16 @@ def test_an_agent_is_added_once(rules):
     assert (rules.home / "config.toml").read_bytes() == before
 
 
+def test_a_file_that_is_a_link_stays_one(rules):
+    kept = rules.home / "dotfiles.toml"
+    kept.write_text("# mine\n")
+    (rules.home / "config.toml").symlink_to(kept)
+    add(rules, "mine")
+    assert (rules.home / "config.toml").is_symlink()
+    assert kept.read_text().startswith("# mine\n")
+    assert "mine" in listed(rules)
+
+
 def test_many_added_at_once_are_all_kept(rules):
     names = [f"agent-{number}" for number in range(12)]
     rules.ask(rules.agents.add_agent, *[m.AddAgent(name) for name in names])

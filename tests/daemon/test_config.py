@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -114,3 +115,9 @@ def test_an_agent_is_added_to_a_file_of_any_style(tmp_path, before):
     expected = tomllib.loads(before)
     expected.setdefault("agents", {})["new"] = {"system": "S"}
     assert said == expected
+
+
+def test_line_ends_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
+    assert ConfigFile(path).with_agent("b", None).startswith(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")

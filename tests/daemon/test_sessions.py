@@ -71,6 +71,12 @@ def test_an_id_that_is_taken_is_refused_and_nobodys_last_session_changes(create,
     assert (last().session_id, last("ai-analyst").session_id) == ("mine", "other")
 
 
+def test_no_session_is_called_last(create):
+    with pytest.raises(InvalidParams) as refused:
+        create(session_id="last")
+    assert refused.value.data["field"] == "session_id"
+
+
 def test_last_is_the_one_used_last_and_never_another_agents(create, append, last):
     one, two = create(session_id="one"), create(session_id="two")
     create("ai-analyst", session_id="newest")
