@@ -29,8 +29,8 @@ format: .venv/ready ## put the sources into the one form
 torture: .venv/ready ## the long forms of the tests (kill -9, cold starts, restarts); some minutes
 	$(BIN)/python -m pytest -q --torture -m torture
 
-bench: .venv/ready ## the figures of the documentation, as ratios
-	$(BIN)/python -m benchmarks
+bench:          ## the figures of the documentation, as ratios, against the built wheel
+	@$(PYTHON) tests/run.py bench
 
 golden: .venv/ready ## write the golden wire files anew, after a change of the protocol that is meant
 	$(BIN)/python tests/golden/regenerate.py

@@ -1,7 +1,8 @@
 """Everything that must be green: lint, types, floors, then the tests against the built wheel.
 
 Runs with any Python >= 3.11 and nothing installed; what it needs goes into `.work`. The first Python
-does everything, with coverage; every newer CPython found on the machine runs the tests too.
+does everything, with coverage; every newer CPython found on the machine runs the tests too. With the
+word ``bench`` it runs the benchmarks instead: they, too, must meet what people install.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ def main() -> None:
     wheel = _build()
     first, *newer = _pythons()
     venv = _environment(first, wheel)
+    if sys.argv[1:2] == ["bench"]:
+        step(venv, "python", "-m", "benchmarks", *sys.argv[2:])
+        return
     step(venv, "ruff", "check", ".")
     step(venv, "ruff", "format", "--check", ".")
     step(venv, "mypy")

@@ -284,8 +284,10 @@ def _settings(backend: str, config: Config) -> BackendConfig:
 
 
 def _table(document: TOMLDocument, group: str, name: str) -> Any:
-    """``[group.name]``, made where it is missing."""
+    """``[group.name]``, made where it is missing; on one line where the group is on one line."""
     import tomlkit
+    from tomlkit.items import InlineTable
 
     tables: Any = document.setdefault(group, tomlkit.table(is_super_table=True))
-    return tables.setdefault(name, tomlkit.table())
+    made = tomlkit.inline_table() if isinstance(tables, InlineTable) else tomlkit.table()
+    return tables.setdefault(name, made)

@@ -125,6 +125,8 @@ def parse(text: str) -> Config:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigRefused(f"not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigRefused("not TOML: nested too deep") from None
     # Table by table, because msgspec does not name the key of a dict it was in.
     kinds: dict[str, Any] = {"agents": AgentConfig, "backends": BackendConfig}
     tables = {
@@ -234,7 +236,8 @@ class ConfigFile:
 
     def _read(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8")
+            # Not read_text: it would turn a file's CRLF into LF when the file is written again.
+            return self._path.read_bytes().decode()
         except FileNotFoundError:
             return ""
         except OSError as error:

@@ -107,6 +107,8 @@ class Dispatcher:
             return self._settle(call.waiting, response)
         if response is not None and "error" in response:
             _explain(response, call, item)
+            if not call.fault and "id" not in item:
+                return None  # a notification: refused while stopping, and told nothing all the same
         return response
 
     def _validate_for(self, call: _Call) -> Callable[[Any], Any]:

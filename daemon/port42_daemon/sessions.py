@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from weakref import WeakValueDictionary
 
 from msgspec import UNSET
@@ -119,9 +118,12 @@ class Sessions:
     async def create_session(self, asked: m.CreateSession) -> m.Summary:
         """Begin an empty session; it is the agent's last one from then on."""
         metadata = asked.metadata or {}
-        if not _fits(metadata):
+        if len(codec.encode(metadata)) > METADATA_BYTES:
             expected = f"an object of at most {METADATA_BYTES:,} bytes"
             raise InvalidParams(f"metadata: expected {expected}", field="metadata", expected=expected)
+        if asked.session_id == "last":
+            expected = "another id than last, which means an agent's last session"
+            raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
         header = Header(
             id=asked.session_id or "",
             agent=asked.agent,
@@ -363,13 +365,6 @@ class Sessions:
 def unplaced(role: m.Role, content: str, key: str | None) -> m.Message:
     """A message of now that has no seq yet."""
     return m.Message(seq=0, role=role, content=content, timestamp=now(), key=UNSET if key is None else key)
-
-
-def _fits(metadata: dict[str, Any]) -> bool:
-    try:
-        return len(codec.encode(metadata)) <= METADATA_BYTES
-    except OverflowError:  # a number beyond 64 bits: read, but not to be written
-        return False
 
 
 def _require_owner(session: m.Summary, agent: str) -> None:

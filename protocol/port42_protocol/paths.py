@@ -1,7 +1,10 @@
-"""Where things are: Port42's home and the socket's address. Asks platformdirs; touches nothing else."""
+"""Where things are: Port42's home and the socket's address. Asks platformdirs and the password
+database; touches nothing else."""
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,9 +21,9 @@ def home(environ: Mapping[str, str]) -> Path:
 def socket(environ: Mapping[str, str]) -> Path:
     """``PORT42_SOCKET``, or the platformdirs runtime path.
 
-    A home that was moved by ``PORT42_HOME`` gets a socket of its own: with one address for all homes
-    a call meant for one would be answered out of another. Raises PermissionError when the runtime
-    folder belongs to somebody else (platformdirs checks that).
+    A home that is not the account's own (``PORT42_HOME``, another ``HOME``) gets a socket of its own:
+    with one address for all homes a call meant for one would be answered out of another. Raises
+    PermissionError when the runtime folder belongs to somebody else (platformdirs checks that).
     """
     if named := environ.get("PORT42_SOCKET"):
         return Path(named).absolute()
@@ -28,12 +31,20 @@ def socket(environ: Mapping[str, str]) -> Path:
     import platformdirs
 
     folder = Path(platformdirs.user_runtime_dir("port42", appauthor=False))
-    if home(environ) == Path.home() / ".port42":
+    if home(environ) == _account_folder() / ".port42":
         return folder / "port42.sock"
     import hashlib
 
     mark = hashlib.sha256(bytes(home(environ))).hexdigest()[:12]
     return folder / f"port42-{mark}.sock"
+
+
+def _account_folder() -> Path:
+    """The user's folder as the password database has it: ``HOME`` is whatever a script made of it."""
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:  # a container's uid without an entry
+        return Path.home()
 
 
 def address_file(home: Path) -> Path:

@@ -1,6 +1,7 @@
 """Where things are, over real folders made for each test; nothing of the user's is asked."""
 
 import os
+import pwd
 import socket
 import sys
 from pathlib import Path
@@ -64,8 +65,32 @@ def test_a_relative_socket_is_made_absolute(tmp_path: Path, monkeypatch: pytest.
     [{}, {"PORT42_SOCKET": "", "PORT42_HOME": ""}],
     ids=["unset", "empty"],
 )
-def test_socket_is_in_the_runtime_folder(environ: dict[str, str], runtime: Path) -> None:
+def test_socket_is_in_the_runtime_folder(
+    environ: dict[str, str], runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.geteuid()).pw_dir)
     assert paths.socket(environ) == runtime / "port42" / "port42.sock"
+
+
+def test_another_home_variable_has_another_socket(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    moved = paths.socket({})
+    assert moved.parent == runtime / "port42"
+    assert moved != runtime / "port42" / "port42.sock"
+    assert moved == paths.socket({"PORT42_HOME": str(tmp_path / ".port42")})
+
+
+def test_an_account_without_an_entry_has_the_home_of_its_variable(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> object:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.socket({}) == runtime / "port42" / "port42.sock"
 
 
 def test_asking_for_the_socket_makes_nothing(runtime: Path) -> None:

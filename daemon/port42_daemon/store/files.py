@@ -122,7 +122,12 @@ class FileStore(Store):
             if os.path.lexists(path):
                 raise SessionExists(header.id)
             data, begun = document.compose(header, _numbered(records))
-            disk.replace(path, data)
+            try:
+                disk.replace(path, data)
+            except OSError:
+                # Refused is refused: the rename may have been made, and only its fsync have failed.
+                path.unlink(missing_ok=True)
+                raise
             self._remember(begun, path.stat(), _keys(records, 1))
         return begun.summary
 
@@ -361,10 +366,23 @@ class FileStore(Store):
         except MappingDamaged as damage:
             original = set_aside(self._home / "agent_sessions.json")
             log.warning("⚠ agent_sessions.json was damaged (%s); it is %s", damage, original.name)
-        last = self._index.newest()
+        try:
+            last = self._index.newest()
+        except sqlite3.Error:
+            last = self._newest_by_reading()
         if last:
             log.warning("⚠ agent_sessions.json rebuilt from the sessions of %d agents", len(last))
         self._mapping.rebuild(last)
+
+    def _newest_by_reading(self) -> dict[str, str]:
+        """Each agent's session with the latest activity, from the files: the index is not to be had."""
+        newest: dict[str, Summary] = {}
+        for session_id, _, _ in self._scan():
+            if row := self._row_since(session_id, 0):
+                before = newest.setdefault(row.summary.agent, row.summary)
+                if before.last_activity < row.summary.last_activity:
+                    newest[row.summary.agent] = row.summary
+        return {agent: summary.session_id for agent, summary in newest.items()}
 
     def _catch_up(self) -> None:
         try:

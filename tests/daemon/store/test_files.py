@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import stat
 
 import pytest
 
+from port42_daemon.store import files
 from port42_daemon.store.document import Header
 from port42_daemon.store.files import FileStore
 from port42_protocol.errors import SessionDamaged, SessionNotFound, StorageFailed
@@ -153,19 +155,18 @@ def test_a_start_among_rubbish(tmp_path):
     assert not (folder / ".cli-9.json.new").exists()
 
 
-def test_a_thousand_sessions_and_more_than_are_remembered(tmp_path):
+def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_REMEMBERED", 10)
     store = FileStore(tmp_path / "home")
     store.open()
-    real = os.fdatasync
-    os.fdatasync = lambda _: None  # a thousand syncs say nothing more than one
-    try:
-        for number in range(1100):
-            store.create(header(f"cli-{number}"), [said(str(number))])
-    finally:
-        os.fdatasync = real
+    for number in range(30):
+        store.create(header(f"cli-{number}"), [said(str(number))])
+    assert store.remembered("cli-29") is not None
     assert store.remembered("cli-0") is None
     assert contents(store, "cli-0") == ["0"]
-    assert store.counts() == {"ai-muse": 1100}
+    store.append("cli-1", lambda _: [said("more")])
+    assert contents(store, "cli-1") == ["1", "more"]
+    assert store.counts() == {"ai-muse": 30}
     store.close()
 
 
@@ -181,3 +182,32 @@ def test_a_broken_index_keeps_no_session_from_being_read_or_written(tmp_path):
     with pytest.raises(StorageFailed, match="cannot ask the index"):
         store.counts()
     store.close()
+
+
+def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_path):
+    store = FileStore(tmp_path / "home")
+    store.open()
+    for number, session_id in enumerate(["cli-1", "cli-3", "cli-2"]):
+        made = header(session_id)
+        at = f"2026-01-01T00:00:0{number}.000Z"
+        store.create(made, [Message(seq=0, role="user", content="x", timestamp=at)])
+    store.close()
+    for left in ("agent_sessions.json", "index.db"):
+        (tmp_path / "home" / left).unlink()
+    (tmp_path / "home" / "index.db").mkdir()
+    again = FileStore(tmp_path / "home")
+    again.open()
+    assert again.last("ai-muse") == "cli-2"
+    again.close()
+
+
+def test_a_session_that_could_not_be_made_for_good_is_not_there(store, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr("port42_daemon.store.disk.sync_folder", refuse)
+    with pytest.raises(StorageFailed, match="cannot create session cli-9"):
+        store.create(header("cli-9"))
+    monkeypatch.undo()
+    assert not store.exists("cli-9")
+    assert store.create(header("cli-9")).session_id == "cli-9"

@@ -1,0 +1,51 @@
+"""The rules over a real store, without a socket: what the in-process tests of this folder share."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from port42_daemon.agents import Agents
+from port42_daemon.config import ConfigFile
+from port42_daemon.sessions import Sessions
+from port42_daemon.store.files import FileStore
+from port42_daemon.threads import Threads
+from port42_daemon.turns import Turns
+
+
+class Rules:
+    """`store`, `sessions`, `agents`, `turns`, and `ask`, which runs one handler to its result."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.store, self.threads = FileStore(home), Threads()
+        self.store.open()
+        self.config = ConfigFile(home / "config.toml")
+        self.sessions = Sessions(self.store, self.threads)
+        self.agents = Agents(self.store, self.threads, self.config, home)
+        self.turns = Turns(self.sessions, self.agents)
+
+    def ask(self, handler: Any, *asked: Any) -> Any:
+        """The results, in order, of asking all of it at once; of one, its result."""
+
+        async def settle() -> list[Any]:
+            begun = [handler(one) for one in asked]
+            return [await one if inspect.isawaitable(one) else one for one in begun]
+
+        results = asyncio.run(settle())
+        return results[0] if len(results) == 1 else results
+
+    def close(self) -> None:
+        self.threads.close()
+        self.store.close()
+
+
+@pytest.fixture
+def rules(tmp_path):
+    rules = Rules(tmp_path / "home")
+    yield rules
+    rules.close()

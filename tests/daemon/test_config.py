@@ -1,0 +1,123 @@
+"""`config.toml`: strict when read, its comments kept when written."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from port42_daemon.config import ConfigFile, parse
+from port42_protocol.errors import ConfigRefused
+
+NAMES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[agents.x]\ntypo = 1", "typo"),
+        ("[agents.x]\nsystem = 1", "agents"),
+        ('[agents."a b"]', "agents"),
+        ("agents = 1", "agents"),
+        ("[daemon]\nconnections = 0", "daemon.connections"),
+        ("[daemon]\nrequest_bytes = 'x'", "daemon.request_bytes"),
+        ("[elsewhere]", "elsewhere"),
+        ("[agents", "not TOML"),
+        ("a = 1\na = 2", "not TOML"),
+        ("a = " + "[" * 5000, "not TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_place(text, place):
+    with pytest.raises(ConfigRefused, match=r"config\.toml: ") as refused:
+        parse(text)
+    assert place in refused.value.message
+
+
+def test_an_empty_file_and_none_at_all_are_good(tmp_path):
+    assert parse("").agents == {}
+    config = ConfigFile(tmp_path / "config.toml")
+    assert (config.refresh().agents, config.error) == ({}, None)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"[agents.x]\n\xff", b"\x00"])
+def test_what_is_not_text_is_said(tmp_path, data):
+    (tmp_path / "config.toml").write_bytes(data)
+    config = ConfigFile(tmp_path / "config.toml")
+    config.refresh()
+    assert config.error.startswith("config.toml: not")
+
+
+def test_a_folder_in_its_place_is_said(tmp_path):
+    (tmp_path / "config.toml").mkdir()
+    config = ConfigFile(tmp_path / "config.toml")
+    config.refresh()
+    assert "cannot be read" in config.error
+
+
+def test_the_last_good_state_stays_in_force(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[agents.x]\nsystem = 'S'\n")
+    config = ConfigFile(path)
+    assert config.stale()
+    config.refresh()
+    assert not config.stale()
+    path.write_text("broken")
+    assert config.stale()
+    assert config.refresh().agents["x"].system == "S"
+    assert config.error
+    path.write_text("")
+    assert (config.refresh().agents, config.error) == ({}, None)
+
+
+BEFORE = """# mine
+[daemon] # limits
+connections = 9
+
+[agents.old] # the first
+system = "a" # long
+# end
+"""
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAMES.filter(lambda name: name != "old"), st.none() | st.text(max_size=40))
+def test_an_agent_is_added_and_everything_else_stays_as_it_was(tmp_path_factory, name, system):
+    path = tmp_path_factory.mktemp("config") / "config.toml"
+    path.write_text(BEFORE)
+    added = ConfigFile(path).with_agent(name, system).decode()
+    said = tomllib.loads(added)
+    assert said["agents"].pop(name).get("system") == system
+    assert said == tomllib.loads(BEFORE)
+    for comment in ("# mine", "# limits", "# the first", "# long", "# end"):
+        assert added.count(comment) == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "agents = {}\n",
+        'agents = {old = {system = "x"}}\n',
+        "agents.old.system = 'x'\n",
+        "[agents]\n",
+        "[agents]\nold = {}\n",
+        "[daemon]\n\n[agents.old]\n",
+        "[agents.old]\n[daemon]\nconnections = 5\n",
+    ],
+)
+def test_an_agent_is_added_to_a_file_of_any_style(tmp_path, before):
+    path = tmp_path / "config.toml"
+    path.write_text(before)
+    said = tomllib.loads(ConfigFile(path).with_agent("new", "S").decode())
+    expected = tomllib.loads(before)
+    expected.setdefault("agents", {})["new"] = {"system": "S"}
+    assert said == expected
+
+
+def test_line_ends_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
+    assert ConfigFile(path).with_agent("b", None).startswith(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
