@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgspec import UNSET
 
@@ -25,15 +25,16 @@ class Context:
 def select(records: Sequence[Message], budget: int) -> Context:
     """The newest of `records` that fit `budget` characters, without failed turns and without events.
 
-    The first that does not fit ends it: a hole in a conversation misleads more than a late start.
+    What a message refers to is part of its content here, as it was when it was answered. The first that does not fit ends it: a hole in a conversation misleads more than a late start.
     """
     said = _said(records)
     kept: list[Message] = []
     for record in reversed(said):
-        budget -= len(spoken(record))
+        content = spoken(record)
+        budget -= len(content)
         if budget < 0:
             break
-        kept.append(record)
+        kept.append(replace(record, content=content))
     return Context(tuple(reversed(kept)), len(said) - len(kept))
 
 
