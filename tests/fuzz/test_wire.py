@@ -47,10 +47,26 @@ VALUES = {
     "events": st.booleans(),
     "cursor": st.text(max_size=40) | st.sampled_from(["MjAyNiB4", "AAAA", "IA", "ICAg"]),
     "system": st.text(max_size=30),
+    "references": st.lists(
+        st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(["file", "session", "text", "folder"]),
+                "target": st.sampled_from(["/etc/hostname", "/dev/null", "/\x00", "x", "cli-1", ""]),
+            },
+            optional={"content": st.text(max_size=5), "x": ANY_JSON},
+        ),
+        max_size=3,
+    ),
+    "stream": st.booleans(),
+    "detach": st.booleans(),
+    "if_busy": st.sampled_from(["wait", "error", "join"]),
+    "since_seq": st.integers(-1, 5) | st.integers(),
+    "permission_id": st.sampled_from(["p", "", "x" * 65]),
+    "option_id": st.sampled_from(["allow_once", ""]),
 }
-NEEDED = {"agent", "session_id", "role", "content", "message", "ref"}
-# add_agent is left to its own test: it writes into config.toml, which grows.
-NAMES = [name for name in METHODS if name != "add_agent"]
+NEEDED = {"agent", "session_id", "role", "content", "message", "ref", "permission_id"}
+# These are left to their own tests: they write into config.toml, which grows, and connect programs.
+NAMES = [name for name in METHODS if name not in {"add_agent", "connect_agent", "remove_agent"}]
 
 
 @st.composite
@@ -91,14 +107,14 @@ def running(daemon):
 
 
 def talk(daemon, data: bytes) -> list[bytes]:
-    """Send it all, say that this is all, and read every line until the daemon closes."""
+    """Send it all, say that this is all, and read every answer until the daemon closes."""
     with daemon.connect() as peer, peer.makefile("rb") as lines:
         try:
             peer.sendall(data)
             peer.shutdown(socket.SHUT_WR)
         except BrokenPipeError:
             pass  # it was refused and closed before all was sent
-        return lines.readlines()
+        return [line for line in lines if not line.startswith(NOTIFICATION)]
 
 
 def check(line: bytes, method: object = None) -> None:
@@ -124,6 +140,8 @@ def check_error(error: dict, method: object) -> None:
     assert len(error["message"]) < 1000
 
 
+NOTIFICATION = b'{"jsonrpc":"2.0","method":"session_event",'
+"""What a subscription or a streamed turn brings beside its answer."""
 PIECES = [b"\n", b"\r\n", b"\xff", b"{}", b"[]"]
 
 
