@@ -128,12 +128,12 @@ class Agents:
 
     async def add_agent(self, asked: m.AddAgent) -> m.Agent:
         """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
-        if asked.agent in (await self._current()).agents:
-            expected = "a name that config.toml does not have yet"
-            message = f"agent: expected {expected}, got {asked.agent}"
-            raise InvalidParams(message, field="agent", expected=expected)
 
         def add(document: TOMLDocument) -> None:
+            if asked.agent in document.get("agents", {}):
+                expected = "a name that config.toml does not have yet"
+                message = f"agent: expected {expected}, got {asked.agent}"
+                raise InvalidParams(message, field="agent", expected=expected)
             entry = _table(document, "agents", asked.agent)
             if asked.system is not None:
                 entry["system"] = asked.system
@@ -169,10 +169,14 @@ class Agents:
 
     async def remove_agent(self, asked: m.RemoveAgent) -> m.Removed:
         """Take ``[agents.NAME]`` out; the agent's sessions stay."""
-        config = await self._current()
-        if asked.agent not in config.agents:
-            raise UnknownAgent(asked.agent, difflib.get_close_matches(asked.agent, config.agents))
-        await self._change(lambda document: document["agents"].pop(asked.agent))
+
+        def remove(document: TOMLDocument) -> None:
+            agents: Any = document.get("agents", {})
+            if asked.agent not in agents:
+                raise UnknownAgent(asked.agent, difflib.get_close_matches(asked.agent, agents))
+            del agents[asked.agent]
+
+        await self._change(remove)
         log.info("➖ %s is no longer in config.toml", asked.agent)
         return m.Removed(asked.agent)
 

@@ -25,7 +25,8 @@ class Context:
 def select(records: Sequence[Message], budget: int) -> Context:
     """The newest of `records` that fit `budget` characters, without failed turns and without events.
 
-    What a message refers to is part of its content here, as it was when it was answered. The first that does not fit ends it: a hole in a conversation misleads more than a late start.
+    What a message refers to is part of its content here, as it was when it was answered. The first that
+    does not fit ends it: a hole in a conversation misleads more than a late start.
     """
     said = _said(records)
     kept: list[Message] = []

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from port42_daemon.sessions import Sessions
 from port42_daemon.threads import Threads
@@ -87,6 +88,7 @@ async def _url(field: str, url: str) -> bytes:
 
     got = b""
     try:
+        _ = urlsplit(url).port  # further down, a port of 99999 would end in a group of exceptions
         async with (
             asyncio.timeout(_URL_SECONDS),
             httpx2.AsyncClient(follow_redirects=True, timeout=_URL_SECONDS) as client,
@@ -98,7 +100,7 @@ async def _url(field: str, url: str) -> bytes:
                 got += piece
                 if len(got) > LIMIT:
                     break
-    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         raise _refused(field, "a URL that can be reached", f"{url}: {type(error).__name__}") from None
     return got
 

@@ -60,16 +60,22 @@ class Reply:
             log.warning("⚠ a checkpoint could not be removed: %s", error)
 
     async def _keep(self) -> None:
-        """Write what has been said, a moment from now: pieces that come meanwhile go along."""
+        """Write what has been said, a moment from now: pieces that come meanwhile go along.
+
+        What the disk refuses is tried again; the reply itself will be recorded, or that will fail aloud.
+        """
+        refused = False
         try:
-            while self._kept < len(self.pieces):
+            while self._kept < len(self.pieces) and not (refused and self._settled.is_set()):
                 await self._moment()
                 upto = len(self.pieces)
-                await self._threads.files(self._checkpoint.add, "".join(self.pieces[self._kept : upto]))
-                self._kept = upto
-        except OSError as error:
-            # The next piece tries again; the reply itself will be recorded, or that will fail aloud.
-            log.warning("⚠ a reply under way could not be kept: %s", error)
+                try:
+                    await self._threads.files(self._checkpoint.add, "".join(self.pieces[self._kept : upto]))
+                    self._kept, refused = upto, False
+                except OSError as error:
+                    if not refused:
+                        log.warning("⚠ a reply under way could not be kept: %s", error)
+                    refused = True
         finally:
             self._keeping = None
 

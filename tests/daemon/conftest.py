@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers.house import Ear
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
+from port42_daemon.events import Events
 from port42_daemon.sessions import Sessions
 from port42_daemon.store.files import FileStore
 from port42_daemon.threads import Threads
+from port42_daemon.turn import House
 from port42_daemon.turns import Turns
 
 
@@ -25,15 +28,21 @@ class Rules:
         self.store, self.threads = FileStore(home), Threads()
         self.store.open()
         self.config = ConfigFile(home / "config.toml")
-        self.sessions = Sessions(self.store, self.threads)
+        self.events = Events(self.store, self.threads)
+        self.sessions = Sessions(self.store, self.threads, self.events)
         self.agents = Agents(self.store, self.threads, self.config, home)
-        self.turns = Turns(self.sessions, self.agents)
+        self.turns = Turns(House(self.store, self.threads, self.sessions, self.events), self.agents)
 
     def ask(self, handler: Any, *asked: Any) -> Any:
-        """The results, in order, of asking all of it at once; of one, its result."""
+        """The results, in order, of asking all of it at once; of one, its result.
+
+        A handler that wants the peer is given one that stays.
+        """
+        peer = (Ear(),) if len(inspect.signature(handler).parameters) == 2 else ()
 
         async def settle() -> list[Any]:
-            begun = [handler(one) for one in asked]
+            begun = [handler(one, *peer) for one in asked]
+            begun = [asyncio.ensure_future(one) if inspect.isawaitable(one) else one for one in begun]
             return [await one if inspect.isawaitable(one) else one for one in begun]
 
         results = asyncio.run(settle())

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import tomllib
+
 import pytest
+from peers.house import answers
 
 from port42_daemon.agents import BUILT_IN
+from port42_daemon.backends import factory, known
 from port42_protocol import messages as m
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
+
+RECORDS = ("none", None, "none", "records only")
+"""Back end, model, health and detail of an agent that only records."""
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    """Keys in the environment would serve the built-in agents."""
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def listed(rules) -> dict[str, m.Agent]:
@@ -23,9 +38,9 @@ def test_the_built_in_ones_come_first_then_the_configured_then_those_met(rules):
     add(rules, "mine", "You are mine.")
     found = listed(rules)
     assert list(found) == [*BUILT_IN, "mine", "zed"]
-    assert found["zed"] == m.Agent("zed", "sessions", None, "none", 1, "cli-1")
-    assert found["mine"] == m.Agent("mine", "config", "You are mine.", "none", 0, None)
-    assert found["ai-muse"] == m.Agent("ai-muse", "built-in", BUILT_IN["ai-muse"], "none", 1, "cli-2")
+    assert found["zed"] == m.Agent("zed", "sessions", None, *RECORDS, 1, "cli-1")
+    assert found["mine"] == m.Agent("mine", "config", "You are mine.", *RECORDS, 0, None)
+    assert found["ai-muse"] == m.Agent("ai-muse", "built-in", BUILT_IN["ai-muse"], *RECORDS, 1, "cli-2")
 
 
 def test_a_configured_agent_replaces_the_built_in_one(rules):
@@ -84,3 +99,142 @@ def test_a_disk_that_refuses_leaves_the_file_and_says_so(rules, monkeypatch):
     with pytest.raises(StorageFailed, match=r"cannot write config\.toml: No space left"):
         add(rules, "mine")
     assert not (rules.home / "config.toml").exists()
+
+
+# --- connecting -------------------------------------------------------------------------------------
+
+CONFIG = """\
+# mine
+[agents.ai-muse]  # the muse
+system = "You rhyme."  # always
+
+[agents.other]
+
+# the shouting one
+[backends.shout]
+type = "command"
+command = ["tr", "a-z", "A-Z"]
+"""
+
+
+@pytest.fixture
+def config(rules):
+    path = rules.home / "config.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def connect(rules, agent, backend, model=None):
+    return rules.ask(rules.agents.connect_agent, m.ConnectAgent(agent, backend, model))
+
+
+def test_connecting_writes_the_file_and_keeps_its_comments(rules, config):
+    connected = connect(rules, "ai-muse", "shout")
+    assert (connected.backend, connected.health, connected.source) == ("shout", "ready", "config")
+    assert config.read_text() == CONFIG.replace("# always\n", '# always\nbackend = "shout"\n')
+    assert connect(rules, "ai-muse", "none").backend == "none"
+    assert config.read_text() == CONFIG
+
+
+def test_connecting_a_known_back_end_writes_that_too(rules, config):
+    connected = connect(rules, "ai-analyst", "ollama", "llama3.2")
+    assert (connected.backend, connected.model, connected.health) == ("ollama", "llama3.2", "unreachable")
+    written = config.read_text()
+    assert written.startswith(CONFIG.partition("# the shouting")[0].rstrip())
+    said = tomllib.loads(written)
+    assert said["agents"]["ai-analyst"] == {"backend": "ollama", "model": "llama3.2"}
+    assert said["backends"]["ollama"] == known.KNOWN["ollama"]
+    assert said["backends"]["shout"] == tomllib.loads(CONFIG)["backends"]["shout"]
+    for comment in ("# mine", "# the muse", "# always", "# the shouting one"):
+        assert written.count(comment) == 1
+
+
+@pytest.mark.parametrize("name", known.KNOWN)
+def test_whatever_is_known_can_be_connected(rules, config, name):
+    assert connect(rules, "ai-muse", name).backend == name
+    assert rules.ask(rules.agents.reload_config, m.ReloadConfig()) == m.Reloaded(2, 2)
+
+
+def test_what_cannot_be_connected(rules, config):
+    with pytest.raises(InvalidParams, match="expected one of shout, claude") as refused:
+        connect(rules, "ai-muse", "clade")
+    assert refused.value.data["field"] == "backend"
+    with pytest.raises(UnknownAgent):
+        connect(rules, "ai-mus", "shout")
+    assert config.read_text() == CONFIG
+
+
+def test_removing_leaves_the_rest_and_the_sessions(rules, config):
+    rules.ask(rules.sessions.create_session, m.CreateSession("other", session_id="cli-1"))
+    rules.ask(rules.agents.remove_agent, m.RemoveAgent("other"))
+    assert tomllib.loads(config.read_text()) == tomllib.loads(CONFIG.replace("[agents.other]", ""))
+    for comment in ("# mine", "# the muse", "# always"):
+        assert comment in config.read_text()
+    assert listed(rules)["other"].source == "sessions"
+    with pytest.raises(UnknownAgent):
+        rules.ask(rules.agents.remove_agent, m.RemoveAgent("other"))
+
+
+def test_a_bad_file_is_refused_with_its_line_and_the_last_good_one_stays(rules, config):
+    assert rules.ask(rules.agents.reload_config, m.ReloadConfig()) == m.Reloaded(2, 1)
+    config.write_text(CONFIG + "\n[agents.new]\nsystem = 7\n")
+    for _ in range(2):
+        with pytest.raises(ConfigRefused, match=r"line 13: agents\.new\.system"):
+            rules.ask(rules.agents.reload_config, m.ReloadConfig())
+    found = rules.ask(rules.agents.list_agents, m.ListAgents())
+    assert "line 13" in found.config_error
+    assert {one.agent: one.system for one in found.agents}["ai-muse"] == "You rhyme."
+    with pytest.raises(ConfigRefused, match="line 13"):
+        connect(rules, "ai-muse", "shout")
+    config.write_text(CONFIG)
+    assert rules.ask(rules.agents.reload_config, m.ReloadConfig()) == m.Reloaded(2, 1)
+    assert rules.ask(rules.agents.list_agents, m.ListAgents()).config_error is None
+
+
+def test_a_key_in_the_environment_serves_the_built_in_agents_and_is_never_shown(rules, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    monkeypatch.setitem(known.KNOWN["anthropic"], "base_url", "http://127.0.0.1:9")
+    add(rules, "mine")
+    found = listed(rules)
+    assert {name for name, one in found.items() if one.backend == "anthropic"} == set(BUILT_IN)
+    assert "sk-secret" not in repr(found)
+
+
+# --- back ends and the turns they are in ------------------------------------------------------------
+
+
+def test_a_back_end_that_changed_is_closed_after_its_last_turn(rules, config, monkeypatch):
+    built = []
+
+    def build(settings):
+        built.append(answers("x"))
+        return built[-1]
+
+    async def work():
+        async with rules.agents.answering("ai-muse") as first, rules.agents.answering("ai-muse") as same:
+            assert first.backend is same.backend is built[0]
+            config.write_text(CONFIG.replace("# always", '\nbackend = "shout"').replace("A-Z", "A-Y"))
+            await rules.agents.reload_config(m.ReloadConfig())
+            assert built[0].closed == 0
+            async with rules.agents.answering("ai-muse") as later:
+                assert later.backend is built[1]
+        assert [one.closed for one in built] == [1, 0]
+        await rules.agents.aclose()
+        assert [one.closed for one in built] == [1, 1]
+
+    connect(rules, "ai-muse", "shout")
+    asyncio.run(rules.agents.aclose())
+    monkeypatch.setattr(factory, "build", build)
+    asyncio.run(work())
+
+
+def test_a_look_that_fails_hides_no_other_agent(rules, config, monkeypatch, caplog):
+    class Broken(type(answers())):
+        async def probe(self):
+            raise RuntimeError("secret")
+
+    monkeypatch.setattr(factory, "build", lambda settings: Broken(None))
+    connect(rules, "ai-muse", "shout")
+    muse = listed(rules)["ai-muse"]
+    assert (muse.health, "secret" in muse.detail) == ("unreachable", False)
+    assert "broke its contract" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, parse
+from port42_daemon.store.files import FileStore
+from port42_daemon.threads import Threads
+from port42_protocol import messages as m
 from port42_protocol.errors import ConfigRefused
 
 NAMES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
@@ -82,12 +87,28 @@ system = "a" # long
 """
 
 
+def with_agent(path: Path, name: str, system: str | None) -> str:
+    """The file with one more agent, as `add_agent` writes it."""
+
+    async def add() -> None:
+        threads, store = Threads(), FileStore(path.parent)
+        store.open()
+        try:
+            await Agents(store, threads, ConfigFile(path), path.parent).add_agent(m.AddAgent(name, system))
+        finally:
+            threads.close()
+            store.close()
+
+    asyncio.run(add())
+    return path.read_bytes().decode()
+
+
 @settings(max_examples=60, deadline=None)
 @given(NAMES.filter(lambda name: name != "old"), st.none() | st.text(max_size=40))
 def test_an_agent_is_added_and_everything_else_stays_as_it_was(tmp_path_factory, name, system):
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_text(BEFORE)
-    added = ConfigFile(path).with_agent(name, system).decode()
+    added = with_agent(path, name, system)
     said = tomllib.loads(added)
     assert said["agents"].pop(name).get("system") == system
     assert said == tomllib.loads(BEFORE)
@@ -111,7 +132,7 @@ def test_an_agent_is_added_and_everything_else_stays_as_it_was(tmp_path_factory,
 def test_an_agent_is_added_to_a_file_of_any_style(tmp_path, before):
     path = tmp_path / "config.toml"
     path.write_text(before)
-    said = tomllib.loads(ConfigFile(path).with_agent("new", "S").decode())
+    said = tomllib.loads(with_agent(path, "new", "S"))
     expected = tomllib.loads(before)
     expected.setdefault("agents", {})["new"] = {"system": "S"}
     assert said == expected
@@ -120,4 +141,4 @@ def test_an_agent_is_added_to_a_file_of_any_style(tmp_path, before):
 def test_line_ends_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
-    assert ConfigFile(path).with_agent("b", None).startswith(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
+    assert with_agent(path, "b", None).encode().startswith(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")

@@ -9,6 +9,7 @@ import json
 import logging
 
 import pytest
+from peers.house import Ear
 
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.settings import BATCH_AT_ONCE
@@ -56,7 +57,11 @@ class Handlers:
     def __getattr__(self, name: str):
         if name not in {row.handler for row in METHODS.values()}:
             raise AttributeError(name)
-        return self.asked.append
+
+        def note(asked):  # a list's own append has no signature to look at
+            self.asked.append(asked)
+
+        return note
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ def ask(handlers):
         line = what if isinstance(what, bytes) else json.dumps(what).encode()
 
         async def settle():
-            answer = dispatcher.answer(line)
+            answer = dispatcher.answer(line, Ear())
             return await answer if inspect.isawaitable(answer) else answer
 
         said = asyncio.run(settle())
@@ -225,3 +230,17 @@ def test_a_table_without_a_handler_or_with_two_is_a_mistake_at_the_start(handler
         Dispatcher(Traffic(), object())
     with pytest.raises(LookupError, match="2 handlers"):
         Dispatcher(Traffic(), handlers, Handlers())
+
+
+def test_a_handler_that_wants_the_peer_is_given_the_one_that_asked():
+    class Wants(Handlers):
+        async def subscribe(self, asked, peer):
+            return peer.kinds
+
+    async def settle():
+        ear = Ear()
+        ear.events.append({"kind": "this very one"})
+        line = json.dumps(request("subscribe", {"agent": "a"})).encode()
+        return json.loads(await Dispatcher(Traffic(), Wants()).answer(line, ear))
+
+    assert asyncio.run(settle())["result"] == ["this very one"]

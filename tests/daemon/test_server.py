@@ -63,7 +63,7 @@ def test_what_is_under_way_at_the_stop_is_answered_and_new_work_is_refused(tmp_p
         writer.write(REQUEST)
         await slow.begun.wait()
         assert (traffic.connections, traffic.requests) == (1, 1)
-        stopping = asyncio.create_task(server.stop())
+        stopping = asyncio.create_task(server.stop(lambda: None))
         await asyncio.sleep(0)
         writer.write(REQUEST.replace(b"1}", b"2}").replace(b'"id":1', b'"id":2'))
         assert b"-32002" in await reader.readline()
@@ -82,7 +82,7 @@ def test_what_outlasts_the_grace_is_cut_off(tmp_path):
         reader, writer = await connect()
         writer.write(REQUEST)
         await slow.begun.wait()
-        await server.stop()
+        await server.stop(lambda: None)
         assert await reader.read() == b""
         writer.close()
         assert traffic.requests == 0
@@ -102,7 +102,7 @@ def test_one_connection_too_many_is_told_why(tmp_path):
         assert b"late" in await reader.readline()
         second.close()
         writer.close()
-        await server.stop()
+        await server.stop(lambda: None)
         assert traffic.connections == 0
 
     served(tmp_path, test, connections=1)
@@ -119,6 +119,6 @@ def test_one_peer_has_no_more_under_way_than_it_may(tmp_path):
         for _ in range(10):
             assert b"late" in await reader.readline()
         writer.close()
-        await server.stop()
+        await server.stop(lambda: None)
 
     served(tmp_path, test, requests_per_connection=3)

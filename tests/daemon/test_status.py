@@ -14,7 +14,7 @@ from port42_protocol.version import __version__
 
 def test_it_says_what_is(rules, tmp_path):
     traffic, settings = Traffic(), Settings(home=rules.home, socket=tmp_path / "s", connections=7)
-    introspection = Introspection(settings, rules.store, rules.threads, rules.config, traffic)
+    introspection = Introspection(settings, rules.store, rules.threads, rules.config, traffic, rules.turns)
     for number in range(3):
         rules.ask(rules.sessions.create_session, m.CreateSession(f"agent-{number}"))
     traffic.connections, traffic.requests = 5, 2
