@@ -6,7 +6,7 @@
 | 1 | the daemon said no, or what was asked for is not there |
 | 2 | usage: what was typed cannot be understood or sent |
 | 69 | no daemon could be reached or started |
-| 130 | interrupted (Ctrl-C) |
+| 130 | interrupted: by Ctrl-C, or a turn that was stopped |
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import click
 
 from port42_cli import output
 from port42_cli.autostart import Daemon
-from port42_cli.errors import CommandError
+from port42_cli.errors import INTERRUPTED, CommandError
 from port42_protocol.version import __version__
 
 FAILED = 1
-INTERRUPTED = 130
 
 COMMANDS = {
     "possess": "possess",
     "sessions": "sessions",
     "show": "show",
+    "follow": "follow",
     "agents": "agents",
     "status": "status",
     "daemon": "daemon",

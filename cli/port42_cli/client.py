@@ -1,5 +1,8 @@
 """A blocking client on a Unix socket: a request in, its result out, a restart of the daemon survived.
 
+What the daemon says meanwhile without being asked goes to whoever listens: an `Ear` for the length of a
+call, or the one who iterates over `Client.events`.
+
 `DaemonError` (it said no), `NoDaemon` (it could not be reached or went away) and `BadInput` (the
 request cannot be written as UTF-8) are the exceptions that leave a call.
 """
@@ -10,9 +13,10 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from select import select
+from typing import Any, Protocol, TypeVar
 
 import jsonrpcclient
 
@@ -22,11 +26,17 @@ from port42_protocol.framing import LineFramer
 
 R = TypeVar("R")
 
+Event = dict[str, Any]
+"""A `messages.SessionEvent` in plain values: building dataclasses would cost a command its start-up."""
+
 ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes of one answer: a page has 4 MiB, but its last message may be as long again, and escaped."""
 
 PATIENCE = 30.0
 """Seconds an answer may take, but for a turn, which takes as long as its back end does."""
+
+TURNS = frozenset({"possess", "retry_turn"})
+"""The methods that ask a back end."""
 
 ATTEMPTS = 4
 """How often a request is put to a daemon that is just stopping before its error is believed."""
@@ -37,6 +47,7 @@ TRACE_LIMIT = 500
 READING = frozenset(
     {
         "find_session",
+        "get_agent",
         "get_last_session",
         "get_session",
         "list_agents",
@@ -46,6 +57,26 @@ READING = frozenset(
     }
 )
 """The methods that change nothing, so that asking them twice does no harm."""
+
+
+class Ear(Protocol):
+    """Who listens while an answer is awaited."""
+
+    @property
+    def pulse(self) -> float | None:
+        """Seconds until `beat` is called again though nothing came; None: never."""
+
+    def fileno(self) -> int:
+        """A descriptor; when it can be read from, `woken` is called."""
+
+    def hear(self, event: Event) -> None:
+        """Take an event of the session."""
+
+    def woken(self) -> None:
+        """What the descriptor stands for has happened."""
+
+    def beat(self) -> None:
+        """Time has passed."""
 
 
 def dial(path: str) -> socket.socket:
@@ -99,13 +130,15 @@ class Client:
         params = {name: value for name, value in to_builtins(request).items() if value is not None}
         return decode(result, self.ask(method, params))
 
-    def ask(self, method: str, params: dict[str, Any] | list[Any] | None = None) -> Any:
+    def ask(
+        self, method: str, params: dict[str, Any] | list[Any] | None = None, *, ear: Ear | None = None
+    ) -> Any:
         """The plain result of `method`: what `call` decodes and ``--json`` prints."""
         # A request that may have been carried out is never sent again, unless that does no harm.
         harmless = method in READING or (isinstance(params, dict) and "idempotency_key" in params)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._exchange(method, params)
+                return self._exchange(method, params, ear)
             except DaemonError as error:
                 if error.code != ShuttingDown.code or attempt == ATTEMPTS:
                     raise
@@ -120,14 +153,53 @@ class Client:
                     break
         raise NoDaemon("the daemon went away before it answered")
 
-    def _exchange(self, method: str, params: dict[str, Any] | list[Any] | None) -> Any:
+    def tell(self, method: str, params: dict[str, Any]) -> None:
+        """Have `method` carried out, on the connection there is, without waiting for what it answers."""
+        line = _encode(jsonrpcclient.notification(method, params))
+        if self._socket is not None:
+            self._write(line)
+
+    def events(
+        self, method: str, params: dict[str, Any], pulse: Callable[[], float | None] = lambda: None
+    ) -> Iterator[Event | None]:
+        """What is heard from a request on, which may be long before its answer; ends with the connection.
+
+        None is yielded when nothing came for `pulse()` seconds. Raises what `ask` raises when the request
+        is refused.
+        """
+        line = _encode(jsonrpcclient.request(method, params, id=self._number()))
+        try:
+            self._send(line, patience=None)
+            while self._socket is not None:
+                self._socket.settimeout(pulse())
+                try:
+                    message = self._message()
+                except TimeoutError:
+                    yield None
+                    continue
+                if message is None:
+                    continue
+                if "id" not in message:
+                    yield _event(message)
+                elif isinstance(refused := _parsed(message), jsonrpcclient.Error):
+                    raise DaemonError(refused.code, refused.message, refused.data)
+        except _WentAwayError:
+            return
+        finally:
+            self.close()
+
+    def _number(self) -> int:
         number, self._next_id = self._next_id, self._next_id + 1
+        return number
+
+    def _exchange(self, method: str, params: dict[str, Any] | list[Any] | None, ear: Ear | None) -> Any:
+        number = self._number()
         # jsonrpcclient takes the array form of params as a tuple.
         given = tuple(params) if isinstance(params, list) else params
         line = _encode(jsonrpcclient.request(method, given, id=number))
         try:
-            self._send(line, patience=None if method == "possess" else PATIENCE)
-            answer = self._answer_to(number)
+            self._send(line, patience=None if method in TURNS else PATIENCE)
+            answer = self._answer_to(number, ear)
         except TimeoutError:
             self.close()
             raise NoDaemon(f"the daemon took {method} and did not answer within {PATIENCE:.0f} s") from None
@@ -144,38 +216,65 @@ class Client:
             self._socket = self._connect()
             self._framer = LineFramer(ANSWER_LIMIT)
         self._socket.settimeout(patience)
+        self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        assert self._socket is not None  # noqa: S101 - tells mypy what the callers saw to
         self._trace("→", line)
         # Where it hangs up on us, perhaps over the length of this very line, its answer says why.
         with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(line + b"\n")
 
-    def _answer_to(self, number: int) -> jsonrpcclient.Ok | jsonrpcclient.Error:
+    def _answer_to(self, number: int, ear: Ear | None) -> jsonrpcclient.Ok | jsonrpcclient.Error:
         """The parsed answer to request `number`, or the error that stands for a line not understood."""
         while True:
-            line = self._next_line()
-            self._trace("←", line)
-            try:
-                message = json.loads(line)
-                # jsonrpcclient.parse raises KeyError on a notification: they have no id.
-                if "id" not in message:
-                    continue
-                answer = jsonrpcclient.parse(message)
-                if not isinstance(answer, jsonrpcclient.Ok | jsonrpcclient.Error):
-                    continue
-                if answer.id == number or (answer.id is None and "error" in message):
-                    return answer
-            except (ValueError, TypeError, KeyError, AttributeError):
-                raise NoDaemon("what answered does not speak JSON-RPC 2.0") from None
+            message = self._message(ear)
+            if message is None:
+                continue
+            if "id" not in message:
+                if ear is not None:
+                    ear.hear(_event(message))
+                continue
+            answer = _parsed(message)
+            if answer.id == number or (answer.id is None and "error" in message):
+                return answer
 
-    def _next_line(self) -> bytes:
+    def _message(self, ear: Ear | None = None) -> dict[str, Any] | None:
+        """The next line as an object; None for an answer to a batch, which nobody here sends."""
+        line = self._next_line(ear)
+        self._trace("←", line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            raise _no_json_rpc() from None
+        if isinstance(message, list):
+            return None
+        if not isinstance(message, dict):
+            raise _no_json_rpc()
+        return message
+
+    def _next_line(self, ear: Ear | None = None) -> bytes:
         try:
             while (line := self._framer.next_line()) is None:
+                if ear is not None:
+                    self._listen(ear)
                 if not (data := self._receive()):
                     raise _WentAwayError
                 self._framer.feed(data)
         except FrameTooLarge:
             raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
         return line
+
+    def _listen(self, ear: Ear) -> None:
+        """Wait until the daemon says something, and let `ear` live meanwhile."""
+        while self._socket is not None:
+            said, woke = self._socket.fileno(), ear.fileno()
+            ready, _, _ = select([said, woke], [], [], ear.pulse)
+            if woke in ready:
+                ear.woken()
+            if said in ready:
+                return
+            ear.beat()
 
     def _receive(self) -> bytes:
         if self._socket is None:
@@ -226,6 +325,28 @@ def decode(result: type[R], answer: Any) -> R:
 
 class _WentAwayError(Exception):
     """The connection was closed and nothing had been answered."""
+
+
+def _parsed(message: dict[str, Any]) -> jsonrpcclient.Ok | jsonrpcclient.Error:
+    try:
+        answer = jsonrpcclient.parse(message)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _no_json_rpc() from None
+    if not isinstance(answer, jsonrpcclient.Ok | jsonrpcclient.Error):
+        raise _no_json_rpc()
+    return answer
+
+
+def _event(message: dict[str, Any]) -> Event:
+    """What a notification says. One of another kind says nothing here."""
+    event = message.get("params")
+    if message.get("method") != "session_event" or not isinstance(event, dict) or "kind" not in event:
+        return {"kind": "unknown"}
+    return event
+
+
+def _no_json_rpc() -> NoDaemon:
+    return NoDaemon("what answered does not speak JSON-RPC 2.0")
 
 
 def _encode(request: dict[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import os
 import re
@@ -14,33 +13,36 @@ from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from port42_cli import output, render
+from port42_cli import output, plain, render
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
-from port42_cli.errors import CommandError, DaemonError, Refused
-from port42_cli.speaking import mark_used, resume, say, tell_recorded
+from port42_cli.errors import CommandError, Refused
+from port42_cli.live import LiveReply
+from port42_cli.live_sessions import LiveSessions
+from port42_cli.speaking import Said, mark_used, resume, retry, say, tell_outcome
 from port42_protocol import messages as m
-from port42_protocol.codec import decode_params
-from port42_protocol.errors import InvalidParams, RpcError, UnknownAgent
 
 HELP = """\
 /sessions      this agent's sessions
 /switch REF    go on in another one: last, an id, a prefix of 4 or more characters, a title
+/retry         ask again what the last turn failed on
+/agent         what answers
 /end           mark this session as ended, and leave
 /help          this
 Enter sends. Esc Enter, or \\ at the end of a line, begins another line.
-Ctrl-C clears what is typed, Ctrl-D leaves. //… sends a message that begins with a slash."""
+Ctrl-C stops a reply or clears what is typed, Ctrl-D leaves. //… sends a message that begins with a slash."""
 
 # A path (/etc/hosts) is no command, and neither is anything after a space.
 _COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
 
 
-def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon) -> None:
+def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon, if_busy: str) -> None:
     """Talk to the agent that was `asked` for, in that session or in one the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
-    agent = _known(client, asked)
+    # A misspelt name is told before anything is typed to it.
+    agent = client.call(m.GetAgent(asked), m.Agent)
     session = client.call(m.FindSession(session_id), m.Summary) if session_id else None
-    conversation = Conversation(client, agent.agent, session_id)
+    conversation = Conversation(client, agent.agent, session_id, if_busy)
     prompt: PromptSession[str] = PromptSession(
         history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
     )
@@ -52,7 +54,7 @@ def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon)
         except CommandError as error:
             output.failure(error)
         except KeyboardInterrupt:
-            output.notice("Interrupted; what was sent may have been recorded.")
+            output.notice("Interrupted. What was sent may have been recorded.")
         except EOFError:
             break
     if conversation.session_id:
@@ -66,11 +68,12 @@ class Conversation:
     `CommandError` leaves `take` when a line could not be carried out; the conversation goes on.
     """
 
-    def __init__(self, client: Client, agent: str, session_id: str | None) -> None:
+    def __init__(self, client: Client, agent: str, session_id: str | None, if_busy: str = "wait") -> None:
         self.session_id = session_id
         self.going_on = True
         self._client = client
         self._agent = agent
+        self._if_busy = if_busy
         self._explained = False
 
     def take(self, typed: str) -> None:
@@ -93,6 +96,10 @@ class Conversation:
         elif name == "sessions":
             page = self._client.call(m.ListSessions(agent=self._agent), m.SessionPage)
             render.show(render.sessions(page.sessions, output.now()))
+        elif name == "retry":
+            self._retry()
+        elif name == "agent":
+            output.banner(plain.health(self._client.call(m.GetAgent(self._agent), m.Agent)))
         elif name == "end":
             self._end()
         elif name == "help":
@@ -101,10 +108,19 @@ class Conversation:
             raise Refused(f"no command /{name}: /help lists them, //{name} sends it as a message")
 
     def _say(self, message: str) -> None:
-        said = say(self._client, self._agent, message, self.session_id)
+        show = LiveSessions() if self._if_busy == "follow" else LiveReply()
+        said = say(self._client, self._agent, message, self.session_id, show, if_busy=self._if_busy)
         self.session_id = said["session_id"]
+        self._tell(said)
+
+    def _retry(self) -> None:
+        if self.session_id is None:
+            raise Refused("/retry: no session has begun")
+        self._tell(retry(self._client, self._agent, self.session_id, LiveReply()))
+
+    def _tell(self, said: Said) -> None:
         # Why nothing answers is worth saying once.
-        tell_recorded(self._client, said, briefly=self._explained)
+        tell_outcome(self._client, said, briefly=self._explained)
         self._explained = True
 
     def _end(self) -> None:
@@ -113,26 +129,6 @@ class Conversation:
         self._client.call(m.EndSession(self.session_id, self._agent), m.Summary)
         output.banner(f"Ended {self.session_id}; a new message makes it active again.")
         self.going_on = False
-
-
-def _known(client: Client, asked: str) -> m.Agent:
-    """The agent that was asked for: a misspelt name is told before anything is typed to it."""
-    known = client.call(m.ListAgents(), m.AgentList).agents
-    name = asked.removeprefix("@")
-    for agent in known:
-        if agent.agent == name:
-            return agent
-    error = _unknown(asked, [agent.agent for agent in known])
-    raise DaemonError(error.code, error.message, error.data)
-
-
-def _unknown(asked: str, known: list[str]) -> RpcError:
-    """What the daemon would answer to a message for that agent."""
-    try:
-        name = decode_params(m.GetLastSession, {"agent": asked}).agent
-    except InvalidParams as error:
-        return error
-    return UnknownAgent(name, difflib.get_close_matches(name, known))
 
 
 def _history(home: Path) -> Path:

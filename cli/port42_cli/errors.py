@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, and after a turn that was stopped."""
+
 
 class CommandError(Exception):
     """`message` is for the person at the terminal, one sentence, without a full stop."""

@@ -46,12 +46,18 @@ def raw_lines(text: Iterable[bytes]) -> None:
 def as_json(value: Any, *, to: TextIO | None = None) -> None:
     """One JSON value, on stdout unless told otherwise: a line when piped, laid out on a terminal."""
     stream = to or sys.stdout
-    utf8 = "utf" in (stream.encoding or "").lower()
     if stream.isatty():
-        text = json.dumps(value, ensure_ascii=not utf8, indent=2).translate(_OBEYED)
+        print(json.dumps(value, ensure_ascii=not _utf8(stream), indent=2).translate(_OBEYED), file=stream)
+        stream.flush()
     else:
-        text = json.dumps(value, ensure_ascii=not utf8, separators=(",", ":"))
-    print(text, file=stream, flush=True)
+        json_line(value, to=stream)
+
+
+def json_line(value: Any, *, to: TextIO | None = None) -> None:
+    """One of many JSON values, a line each wherever they go."""
+    stream = to or sys.stdout
+    text = json.dumps(value, ensure_ascii=not _utf8(stream), separators=(",", ":"))
+    print(text.translate(_OBEYED) if stream.isatty() else text, file=stream, flush=True)
 
 
 def banner(*text: str) -> None:
@@ -70,6 +76,10 @@ def failure(error: CommandError) -> None:
     lines = problem(error, now()) if isinstance(error, DaemonError) else [error.message]
     click.secho("Error: ", fg="red", nl=False, err=True, color=_colour())
     banner(*lines)
+
+
+def _utf8(stream: TextIO) -> bool:
+    return "utf" in (stream.encoding or "").lower()
 
 
 def _colour() -> bool | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from port42_protocol.errors import BackendFailed
+
 if TYPE_CHECKING:
     from port42_cli.errors import DaemonError
     from port42_protocol import messages as m
@@ -65,16 +67,58 @@ def sessions(listed: tuple[m.ListedSession, ...]) -> Iterator[str]:
 
 
 def agents(known: tuple[m.Agent, ...]) -> Iterator[str]:
-    """A line for each: name, back end, where it is known from, sessions, last session or nothing."""
+    """A line for each: name, back end, where it is known from, sessions, last session or nothing, health,
+    model or nothing and, last because it is text, the detail of its health."""
     for one in known:
-        cells = (one.agent, one.backend, one.source, str(one.session_count))
-        yield "\t".join((*cells, one.last_session or ""))
+        cells = (one.agent, one.backend, one.source, str(one.session_count), one.last_session or "")
+        yield "\t".join((*cells, one.health, one.model or "", one.detail))
+
+
+def agent(one: m.Agent) -> Iterator[str]:
+    """A ``name: value`` line for each fact about an agent; its persona, which may be long, is last."""
+    yield f"agent: {one.agent}"
+    yield f"source: {one.source}"
+    yield f"backend: {one.backend}"
+    if one.model:
+        yield f"model: {one.model}"
+    yield f"health: {one.health}"
+    yield f"detail: {one.detail}"
+    yield f"sessions: {one.session_count}"
+    if one.last_session:
+        yield f"last session: {one.last_session}"
+    if one.system:
+        yield f"persona: {one.system}"
+
+
+def health(one: m.Agent) -> str:
+    """What answers for an agent, and whether it could now, in a line."""
+    if one.backend == "none":
+        return f"@{one.agent}: none, messages are recorded and nothing answers"
+    model = f", {one.model}" if one.model else ""
+    return f"@{one.agent}: {one.backend}{model}, {state(one)} ({one.detail})"
+
+
+def state(one: m.Agent) -> str:
+    """An agent's health in words; a key that nobody wrote into config.toml is said plainly."""
+    words = one.health.replace("_", " ")
+    served = one.source == "built-in" and one.backend != "none"
+    return f"{words}, by the key in the daemon's environment" if served else words
+
+
+def offers(known: m.AgentList) -> Iterator[str]:
+    """What could be connected and is not, with what to type."""
+    connected = {one.backend for one in known.agents}
+    if free := [name for name in known.available if name not in connected]:
+        someone = next((one.agent for one in known.agents if one.backend == "none"), known.agents[0].agent)
+        yield f"Found here and not connected: {', '.join(free)}."
+        yield f"To connect one: port42 agents connect @{someone} {free[0]}"
 
 
 def message(one: m.Message) -> str:
-    """A message with its number, who said it and when, over its text."""
+    """A message with its number, who said it, when, and how its turn went if not well, over its text."""
     said = one.content if isinstance(one.content, str) else one.event
-    return f"[{one.seq}] {one.role} {one.timestamp}\n{said}\n"
+    went = "".join(f" {mark}" for mark in (one.status, one.kind) if mark and mark != "complete")
+    return f"[{one.seq}] {one.role} {one.timestamp}{went}\n{said}\n"
 
 
 def status(daemon: m.DaemonStatus) -> Iterator[str]:
@@ -103,7 +147,27 @@ def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     done = f"Recorded ({count(messages, 'message')})."
     if briefly:
         return done
-    return f"{done} No back end answers @{agent}; any program can, with append_message (see README.md)."
+    return f"{done} No back end answers @{agent}; to connect one: port42 agents connect @{agent} NAME"
+
+
+def waiting(turns: int) -> str:
+    """That somebody else is being answered in the session."""
+    return f"waiting: {count(turns, 'turn')} of this session before this one"
+
+
+def detached(session_id: str) -> str:
+    """That a turn goes on by itself."""
+    return f"Recorded. What answers goes on by itself; to see it: port42 follow {session_id}"
+
+
+def answered_by(turn: dict[str, Any]) -> str:
+    """What answered, how long it took and what it cost, as far as a `messages.TurnRecord` knows."""
+    facts = [f"{turn['total_ms'] / 1000:.1f} s"]
+    sent, got = turn.get("input_tokens"), turn.get("output_tokens")
+    if sent is not None and got is not None:
+        facts.append(f"{sent:,} + {got:,} tokens")
+    facts.append(turn.get("model") or turn["backend"])
+    return " · ".join(facts)
 
 
 def problem(error: DaemonError, now: datetime) -> Iterator[str]:
@@ -114,6 +178,8 @@ def problem(error: DaemonError, now: datetime) -> Iterator[str]:
         "unknown_agent": _unknown_agent,
         "wrong_agent": _wrong_agent,
     }.get(error.kind, _as_it_came)
+    if error.code == BackendFailed.code:
+        explain = _no_reply  # its kind says how it failed
     try:
         yield from list(explain(error, now))
     except (KeyError, TypeError, ValueError):
@@ -123,6 +189,13 @@ def problem(error: DaemonError, now: datetime) -> Iterator[str]:
 
 def _as_it_came(error: DaemonError, _: datetime) -> Iterator[str]:
     yield error.message
+
+
+def _no_reply(error: DaemonError, _: datetime) -> Iterator[str]:
+    agent, session_id = error.data["agent"], error.data["session_id"]
+    yield f"@{agent} did not answer ({error.kind.replace('_', ' ')}): {error.message}"
+    yield f"  To ask again: port42 possess @{agent} -s {session_id} --retry"
+    yield f"  To look at what answers: port42 agents test @{agent}"
 
 
 def _not_found(error: DaemonError, _: datetime) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What a terminal is shown: the daemon's answers as rich renderables, and `show`, which prints them.
 
-The one module that imports rich, and itself imported only when there is a terminal. Every text that
+With `markdown` and `live` all that imports rich, and only when there is a terminal. Every text that
 somebody else wrote goes through `visible` or `one_line`, and into `Text`, so that neither control
 characters nor rich's own markup in it mean anything.
 """
@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from msgspec import to_builtins
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from port42_cli.plain import age, count, one_line, visible
+from port42_cli.markdown import blocks
+from port42_cli.plain import age, answered_by, count, one_line, state, visible
 from port42_protocol import messages as m
 
+_STATES = {"ready": "green", "none": "dim"}
 _ROLES = {"user": "bold cyan", "assistant": "bold green", "error": "bold red"}
 
 
@@ -45,16 +48,35 @@ def sessions(listed: Sequence[m.ListedSession], now: datetime) -> RenderableType
 
 
 def agents(known: Sequence[m.Agent]) -> RenderableType:
-    """A row for each agent: what answers for it, its sessions, its persona in a line."""
-    table = _table("AGENT", "BACK END", "SESSIONS", "LAST SESSION", "PERSONA")
+    """A row for each agent: what answers for it, whether it could now, and why or by what."""
+    table = _table("AGENT", "BACK END", "MODEL", "STATE", "SESSIONS", "DETAIL")
     for one in known:
         table.add_row(
             Text(f"@{one.agent}", style="cyan"),
-            Text(one.backend, style="dim" if one.backend == "none" else "green"),
+            Text(one.backend, style="dim" if one.backend == "none" else ""),
+            Text(one_line(one.model or "–")),
+            Text(one.health.replace("_", " "), style=_STATES.get(one.health, "yellow")),
             Text(f"{one.session_count:,}"),
-            Text(one.last_session or "–"),
-            Text(one_line(one.system or ""), style="dim", no_wrap=True, overflow="ellipsis"),
+            Text(one_line(one.detail), style="dim", no_wrap=True, overflow="ellipsis"),
         )
+    return table
+
+
+def agent(one: m.Agent) -> RenderableType:
+    """All that is known of an agent."""
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "agent": Text(f"@{one.agent}", style="cyan"),
+        "known from": Text(
+            {"built-in": "Port42 itself", "config": "config.toml"}.get(one.source, "its sessions")
+        ),
+        "back end": _backend(one),
+        "sessions": Text(f"{one.session_count:,}"),
+        "last": Text(one.last_session or "–"),
+        "persona": Text(visible(one.system or "–")),
+    }
+    for name, value in rows.items():
+        table.add_row(Text(name, style="dim"), value)
     return table
 
 
@@ -121,7 +143,7 @@ def heading(session: m.Summary, now: datetime) -> RenderableType:
 
 def messages(page: Sequence[m.Message]) -> RenderableType:
     """A page of a transcript."""
-    return Group(*(_message(one) for one in page))
+    return Group(*(message(one) for one in page))
 
 
 def boot_banner(agent: m.Agent, session: m.Summary | None) -> RenderableType:
@@ -138,18 +160,17 @@ def boot_banner(agent: m.Agent, session: m.Summary | None) -> RenderableType:
             no_wrap=True,
             overflow="ellipsis",
         )
-    answers = {"none": ("none: messages are recorded, nothing answers", "yellow")}
     grid.add_row(Text("agent", style="dim"), Text(f"@{agent.agent}", style="cyan"))
     grid.add_row(Text("session", style="dim"), where)
-    grid.add_row(Text("back end", style="dim"), Text(*answers.get(agent.backend, (agent.backend, "green"))))
+    grid.add_row(Text("back end", style="dim"), _backend(agent))
     return Panel(grid, title="port42", title_align="left", border_style="dim", expand=False)
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in columns:
-        # What gets typed again must never be cut; titles and personas may.
-        whole = name not in {"TITLE", "PERSONA"}
+        # What gets typed again must never be cut; titles and details may.
+        whole = name not in {"TITLE", "DETAIL"}
         table.add_column(name, no_wrap=whole, justify="right" if name in {"MESSAGES", "SESSIONS"} else "left")
     return table
 
@@ -160,13 +181,50 @@ def _title(session: m.Summary) -> Text:
     return Text("(untitled)", style="dim")
 
 
-def _message(one: m.Message) -> RenderableType:
-    when = Text(f"  {one.seq} · {one.timestamp[:16].replace('T', ' ')}", style="dim")
+def message(one: m.Message) -> RenderableType:
+    """A message under who said it; a reply as the Markdown it is, with how its turn went."""
     if one.role == "event":
-        return Text.assemble((f"{one.event}", "italic dim"), when)
+        return Text.assemble((f"{one.event}", "italic dim"), _when(one))
     said = one.content if isinstance(one.content, str) else ""
-    head = Text.assemble((one.role, _ROLES.get(one.role, "bold")), when)
-    return Group(head, Padding(Text(visible(said)), (0, 0, 1, 2)))
+    whole = blocks(said) if one.role == "assistant" else [Text(visible(said))]
+    parts: list[RenderableType] = [Padding(part, (0, 0, 1, 2)) for part in whole]
+    read = one.references if isinstance(one.references, tuple) else ()
+    parts += [Padding(Text(f"📎 {_reference(each)}", style="dim"), (0, 0, 1, 2)) for each in read]
+    return Group(Text.assemble((one.role, _ROLES.get(one.role, "bold")), _when(one), _went(one)), *parts)
+
+
+def outcome(one: m.Message) -> Text:
+    """What is said under a reply that was seen as it came."""
+    return Text.assemble((f"{one.role}", "dim"), _when(one), _went(one))
+
+
+def _when(one: m.Message) -> Text:
+    return Text(f"  {one.seq} · {one.timestamp[:16].replace('T', ' ')}", style="dim")
+
+
+def _went(one: m.Message) -> Text:
+    """How the turn of a reply or a failure went."""
+    facts = [one.kind.replace("_", " ")] if isinstance(one.kind, str) else []
+    if one.status == "interrupted":
+        facts.append("interrupted")
+    if isinstance(one.turn, m.TurnRecord):
+        facts.append(answered_by(to_builtins(one.turn)))
+    return Text("".join(f" · {one_line(fact)}" for fact in facts), style="dim")
+
+
+def _reference(one: m.Reference) -> str:
+    return one_line(f"{one.type} {one.target} ({count(len(one.content or ''), 'character')})")
+
+
+def _backend(agent: m.Agent) -> Text:
+    if agent.backend == "none":
+        return Text("none: messages are recorded, nothing answers", "yellow")
+    model = f" · {one_line(agent.model)}" if agent.model else ""
+    return Text.assemble(
+        f"{agent.backend}{model} · ",
+        (state(agent), _STATES.get(agent.health, "yellow")),
+        (f" · {one_line(agent.detail)}", "dim"),
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -6,12 +6,14 @@ of its start-up.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 from uuid import uuid4
 
 from port42_cli import output, plain
 from port42_cli.client import Client
 from port42_cli.folder import sendable
+from port42_cli.showing import Show
+from port42_cli.turn import Turn
 
 CLIENT = "cli"
 """What the ids of sessions that begin here start with."""
@@ -31,6 +33,16 @@ class Said(TypedDict):
     session_id: str
     seq: int
     status: str
+    reply: str | None
+    turn: dict[str, Any] | None
+
+
+class Reference(TypedDict, total=False):
+    """A `messages.Reference`."""
+
+    type: str
+    target: str
+    content: str
 
 
 def resume(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Session:
@@ -54,21 +66,53 @@ def mark_used(client: Client, session: Session) -> Session:
     return marked
 
 
-def say(client: Client, agent: str, message: str, session_id: str | None) -> Said:
-    """Say `message` in that session, or in a new one that begins in this folder and is announced."""
+def say(  # noqa: PLR0913 - a message and how it is to be said
+    client: Client,
+    agent: str,
+    message: str,
+    session_id: str | None,
+    show: Show,
+    *,
+    references: list[Reference] | None = None,
+    if_busy: str = "wait",
+    detach: bool = False,
+) -> Said:
+    """Say `message` in that session, or in a new one that begins in this folder and is announced.
+
+    `if_busy` may be ``follow``: the turns before this one are shown, too. Raises `DaemonError`, and
+    `Detached` where it is to go on without us.
+    """
     # With a key, a message that a stopping daemon may have recorded can be sent again.
     asked: dict[str, Any] = {"agent": agent, "message": message, "idempotency_key": uuid4().hex}
     if session_id:
         asked["session_id"] = session_id
     else:
         asked |= {"client": CLIENT, "cwd": sendable()}
-    said: Said = client.ask("possess", asked)
-    if not session_id:
-        output.banner(f"Session: {said['session_id']}")
-    return said
+    if references:
+        asked["references"] = references
+    if detach:
+        asked["detach"] = True
+    if if_busy == "error":
+        asked["if_busy"] = if_busy
+    asked["stream"] = True
+    following = if_busy == "follow" and session_id is not None
+    return cast("Said", Turn(client, show, asked, among_others=following).run("possess"))
 
 
-def tell_recorded(client: Client, said: Said, *, briefly: bool = False) -> None:
-    """Say that the message is kept and that nothing answers it."""
+def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> Said:
+    """Ask the session's last question again, whose turn failed."""
+    asked = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
+    return cast("Said", Turn(client, show, asked).run("retry_turn"))
+
+
+def tell_outcome(client: Client, said: Said, *, briefly: bool = False) -> None:
+    """Say what the reply itself does not: that there is none, or that it was stopped."""
+    if said["status"] == "recorded":
+        _tell_recorded(client, said, briefly)
+    elif said["status"] == "interrupted":
+        output.notice("Interrupted. What was said so far is kept.")
+
+
+def _tell_recorded(client: Client, said: Said, briefly: bool) -> None:
     session: Session = client.ask("find_session", {"ref": said["session_id"]})
     output.notice(plain.recorded(session["agent"], session["message_count"], briefly=briefly))

@@ -3,6 +3,7 @@
 def test_x(port42):
     port42("status", "--json")                 # a CompletedProcess, with text; stdin= is piped in
     port42.json("sessions", "--json")          # what it printed, parsed; it must have exited with 0
+    port42.events("@ai-muse", "hi")            # the lines of `possess --json`, each parsed
 def test_y(terminal):
     talk = terminal("possess", "@ai-muse")     # a pexpect child
 def test_z(peer):
@@ -48,9 +49,15 @@ class Port42:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def events(self, *args: str, **options: Any) -> list[Any]:
+        """What `possess … --json` printed, line by line; it must have exited with 0."""
+        done = self("possess", *args, "--json", **options)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def begin(self, agent: str, message: str, **options: Any) -> str:
         """The id of a new session of `agent`."""
-        return self.json("possess", agent, message, "--json", **options)["session_id"]
+        return self.events(agent, message, **options)[-1]["session_id"]
 
 
 @pytest.fixture

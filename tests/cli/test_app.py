@@ -100,7 +100,7 @@ def test_an_answer_that_cannot_be_written_is_told(port42):
 
 
 def test_a_reader_that_left_is_no_traceback(port42):
-    port42.begin("@ai-muse", "a great deal:", stdin="x" * 1_000_000)
+    port42("possess", "@ai-muse", stdin="x" * 1_000_000)
     command = [sys.executable, "-m", "port42_cli", "show", "last", "-a", "@ai-muse"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(10)

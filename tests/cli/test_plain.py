@@ -75,10 +75,13 @@ def test_piped_sessions_are_exact_and_a_line_each():
 
 def test_piped_agents_are_a_line_each():
     known = (
-        m.Agent("ai-muse", "built-in", "You …", "none", 0, None),
-        m.Agent("x", "sessions", None, "none", 2, "cli-1"),
+        m.Agent("ai-muse", "built-in", "You …", "none", None, "none", "records only", 0, None),
+        m.Agent("x", "sessions", None, "claude", "opus", "missing", "not found", 2, "cli-1"),
     )
-    assert list(plain.agents(known)) == ["ai-muse\tnone\tbuilt-in\t0\t", "x\tnone\tsessions\t2\tcli-1"]
+    assert list(plain.agents(known)) == [
+        "ai-muse\tnone\tbuilt-in\t0\t\tnone\t\trecords only",
+        "x\tclaude\tsessions\t2\tcli-1\tmissing\topus\tnot found",
+    ]
 
 
 def test_piped_messages_are_exact():
@@ -97,10 +100,10 @@ def test_the_overview_names_every_agent():
 
 def test_a_status_line_each_and_the_config_error_only_when_there_is_one():
     limits = m.Limits(1, 1, 1, 1, 1)
-    facts = m.DaemonStatus("0.1.0", 1, 7, 2.4, "/h", "/s", 3, 1, 1, limits, None)
+    facts = m.DaemonStatus("0.1.0", 1, 7, 2.4, "/h", "/s", 3, 1, 1, 0, limits, None)
     lines = list(plain.status(facts))
     assert lines[:5] == ["version: 0.1.0", "pid: 7", "socket: /s", "home: /h", "uptime: 2 s"]
-    broken = m.DaemonStatus("0.1.0", 1, 7, 2.4, "/h", "/s", 3, 1, 1, limits, "line 2")
+    broken = m.DaemonStatus("0.1.0", 1, 7, 2.4, "/h", "/s", 3, 1, 1, 0, limits, "line 2")
     assert list(plain.status(broken)) == [*lines, "config error: line 2"]
 
 
@@ -108,7 +111,7 @@ def test_recorded_says_why_nothing_answers_once():
     assert plain.recorded("ai-engineer", 1, briefly=True) == "Recorded (1 message)."
     whole = plain.recorded("ai-engineer", 1)
     assert whole.startswith("Recorded (1 message). No back end answers @ai-engineer;")
-    assert "append_message" in whole
+    assert whole.endswith("port42 agents connect @ai-engineer NAME")
 
 
 def test_an_ambiguous_ref_lists_ids_titles_and_ages():

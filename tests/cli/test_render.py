@@ -42,6 +42,9 @@ def agent(**changes):
         "source": "built-in",
         "system": "You build.",
         "backend": "none",
+        "model": None,
+        "health": "none",
+        "detail": "records only",
         "session_count": 2,
         "last_session": "cli-1",
     }
@@ -66,15 +69,38 @@ def test_the_short_id_is_never_cut(width):
     assert len(page.splitlines()) == 2, "a session is a line"
 
 
-def test_an_agent_is_a_row_with_its_persona_in_a_line():
-    page = drawn(render.agents([agent(system="first\nsecond " + "long " * 50), agent(last_session=None)]))
-    assert len(page.splitlines()) == 3
-    assert "first␊second" in page
-    assert "–" in page
+def test_an_agent_is_a_row_with_its_state_and_the_reason_in_a_line():
+    claude = {"backend": "claude", "model": "opus", "health": "needs_auth"}
+    page = drawn(render.agents([agent(**claude, detail="first\nsecond " + "long " * 50), agent()]))
+    _, one, two = page.splitlines()
+    assert one.split()[:6] == ["@ai-engineer", "claude", "opus", "needs", "auth", "2"]
+    assert "first␊second" in one
+    assert two.split() == ["@ai-engineer", "none", "–", "none", "2", "records", "only"]
+
+
+def test_all_of_an_agent_is_shown_with_its_persona():
+    page = drawn(render.agent(agent(system="line one\nline two", last_session=None)))
+    assert "Port42 itself" in page
+    assert "line one" in page
+    assert "line two" in page
+    assert "none: messages are recorded, nothing answers" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"source": "config"}, "claude · opus · ready · /bin/claude"),
+        ({"source": "built-in"}, "claude · opus · ready, by the key in the daemon's environment"),
+        ({"source": "config", "health": "needs_auth"}, "claude · opus · needs auth · /bin/claude"),
+    ],
+)
+def test_the_banner_says_plainly_what_answers_and_by_whose_key(changes, words):
+    facts = {"backend": "claude", "model": "opus", "health": "ready", "detail": "/bin/claude"}
+    assert words in drawn(render.boot_banner(agent(**(facts | changes)), None))
 
 
 def test_the_status_shows_a_config_error_only_when_there_is_one():
-    facts = ["0.1.0", 1, 7, 3720.0, "/h", "/s", 3, 1, 2, m.Limits(1, 1, 1, 1, 1)]
+    facts = ["0.1.0", 1, 7, 3720.0, "/h", "/s", 3, 1, 2, 0, m.Limits(1, 1, 1, 1, 1)]
     page = drawn(render.status(m.DaemonStatus(*facts, None)))
     assert "0.1.0, pid 7, up 1 h 2 min" in page
     assert "1 connection, 2 requests" in page
@@ -86,7 +112,7 @@ def test_the_status_shows_a_config_error_only_when_there_is_one():
     ("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3600, "1 h 0 min")]
 )
 def test_an_uptime_is_short(seconds, shown):
-    facts = ["0.1.0", 1, 7, seconds, "/h", "/s", 3, 1, 2, m.Limits(1, 1, 1, 1, 1), None]
+    facts = ["0.1.0", 1, 7, seconds, "/h", "/s", 3, 1, 2, 0, m.Limits(1, 1, 1, 1, 1), None]
     first = drawn(render.status(m.DaemonStatus(*facts))).splitlines()[0]
     assert first.rstrip().endswith(f"up {shown}")
 
@@ -113,6 +139,27 @@ def test_a_transcript_shows_who_said_what():
     assert "ended  2 · 2026-11-23 11:01" in page
 
 
+def reply(**changes):
+    facts = {"seq": 2, "role": "assistant", "content": "# A *reply*", "timestamp": "2026-11-23T11:00:00.000Z"}
+    return m.Message(**(facts | changes))
+
+
+def test_a_reply_is_markdown_and_says_how_its_turn_went():
+    turn = m.TurnRecord(backend="claude", model="opus", input_tokens=1200, output_tokens=34, total_ms=2345)
+    page = drawn(render.messages([reply(status="interrupted", turn=turn)]))
+    head, *text = page.splitlines()
+    assert head == "assistant  2 · 2026-11-23 11:00 · interrupted · 2.3 s · 1,200 + 34 tokens · opus"
+    assert "A reply" in "".join(text)
+    assert "#" not in page
+
+
+def test_a_failure_names_its_kind_and_a_question_what_it_refers_to():
+    failed = reply(role="error", content="slow down", kind="rate_limit", question=1)
+    assert drawn(render.messages([failed])).startswith("error  2 · 2026-11-23 11:00 · rate limit\n")
+    asked = reply(role="user", references=(m.Reference("file", "/tmp/notes", "12345"),))
+    assert "📎 file /tmp/notes (5 characters)" in drawn(render.messages([asked]))
+
+
 def test_the_heading_says_whose_and_how_long_ago():
     page = drawn(render.heading(listed(), NOW))
     assert "cli-1757350466684  build a parser" in page
@@ -134,8 +181,11 @@ def test_what_others_wrote_neither_moves_the_cursor_nor_means_markup():
         drawn(render.overview([listed(title=HOSTILE)], [], NOW)),
         drawn(render.heading(listed(title=HOSTILE), NOW)),
         drawn(render.boot_banner(agent(), listed(title=HOSTILE))),
-        drawn(render.agents([agent(system=HOSTILE)])),
+        drawn(render.agents([agent(detail=HOSTILE)])),
+        drawn(render.agent(agent(system=HOSTILE))),
         drawn(render.messages([said])),
+        drawn(render.messages([reply(content=HOSTILE)])),
+        drawn(render.messages([reply(references=(m.Reference("text", HOSTILE, "x"),))])),
     ]
     for page in pages:
         assert "x␛[2J<U+009B>31m<U+202E>[red]y[/red]" in page

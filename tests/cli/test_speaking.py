@@ -8,6 +8,7 @@ import pytest
 
 from port42_cli.client import Client, dial
 from port42_cli.errors import DaemonError
+from port42_cli.showing import BareReply
 from port42_cli.speaking import mark_used, resume, say
 from port42_protocol import messages as m
 
@@ -20,22 +21,22 @@ def client(daemon):
 
 def test_a_session_that_begins_knows_its_client_and_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = say(client, "@ai-muse", "hi", None)
+    said = say(client, "@ai-muse", "hi", None, BareReply())
     whole = client.call(m.GetSession(said["session_id"]), m.Transcript)
     assert (whole.client, Path(whole.session.cwd)) == ("cli", tmp_path)
     assert said["session_id"].startswith("cli-")
 
 
 def test_every_message_has_a_key_of_its_own(client):
-    begun = say(client, "ai-muse", "same", None)["session_id"]
-    say(client, "ai-muse", "same", begun)
+    begun = say(client, "ai-muse", "same", None, BareReply())["session_id"]
+    say(client, "ai-muse", "same", begun, BareReply())
     one, two = client.call(m.GetSession(begun), m.Transcript).messages
     assert one.key != two.key
     assert isinstance(one.key, str)
 
 
 def test_what_begins_and_what_goes_on_is_announced(client, capsys):
-    begun = say(client, "ai-muse", "hi", None)["session_id"]
+    begun = say(client, "ai-muse", "hi", None, BareReply())["session_id"]
     for ref in ("last", begun, begun[:8]):
         assert resume(client, "@ai-muse", ref)["session_id"] == begun
     line = f"🔄 Resuming session {begun} for @ai-muse (1 message)\n"
@@ -44,9 +45,9 @@ def test_what_begins_and_what_goes_on_is_announced(client, capsys):
 
 def test_resume_finds_the_last_one_of_a_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    begun = say(client, "ai-muse", "here", None)["session_id"]
+    begun = say(client, "ai-muse", "here", None, BareReply())["session_id"]
     monkeypatch.chdir("/")
-    say(client, "ai-muse", "elsewhere", None)
+    say(client, "ai-muse", "elsewhere", None, BareReply())
     assert resume(client, "ai-muse", "last", cwd=str(tmp_path))["session_id"] == begun
 
 
@@ -58,7 +59,7 @@ def test_nothing_is_announced_when_nothing_is_found(client, capsys):
 
 
 def test_a_session_that_was_marked_is_the_last_one(client):
-    first = say(client, "ai-muse", "first", None)["session_id"]
-    say(client, "ai-muse", "second", None)
+    first = say(client, "ai-muse", "first", None, BareReply())["session_id"]
+    say(client, "ai-muse", "second", None, BareReply())
     mark_used(client, client.ask("find_session", {"ref": first}))
     assert client.call(m.GetLastSession("ai-muse"), m.Summary).session_id == first

@@ -130,9 +130,10 @@ def test_here_is_this_folders_last(port42, tmp_path, monkeypatch):
 
 def test_json_is_the_answer_and_alone_on_stdout(port42):
     done = port42("possess", "@ai-engineer", "build a parser", "--json")
-    said = json.loads(done.stdout)
-    assert set(said) == {"session_id", "seq", "status"}
-    assert (said["seq"], said["status"]) == (1, "recorded")
+    question, said = map(json.loads, done.stdout.splitlines())
+    assert (question["kind"], said["kind"]) == ("message", "result")
+    assert question["session_id"] == said["session_id"]
+    assert (said["seq"], said["status"], said["reply"]) == (1, "recorded", None)
     resumed = port42("possess", "@ai-engineer", "--session", "last", "--json")
     assert json.loads(resumed.stdout)["session_id"] == said["session_id"]
     assert "Resuming" in resumed.stderr
@@ -149,17 +150,22 @@ def test_json_is_the_answer_and_alone_on_stdout(port42):
 
 
 @pytest.mark.parametrize(
-    ("words", "piped", "message"),
+    ("words", "piped", "message", "beside"),
     [
-        (["explain"], "a\nb\n", "explain\n\na\nb"),
-        ([], "only piped", "only piped"),
-        (["only typed"], "", "only typed"),
-        (["grüße"], "🐢", "grüße\n\n🐢"),
+        (["explain"], "a\nb\n", "explain", ["a\nb"]),
+        ([], "only piped", "only piped", []),
+        (["only typed"], "", "only typed", []),
+        (["grüße"], "🐢", "grüße", ["🐢"]),
     ],
 )
-def test_piped_stdin_joins_the_message(port42, words, piped, message):
+def test_piped_stdin_is_the_message_or_read_beside_it(port42, words, piped, message, beside):
     session_id = begun(port42("possess", "@ai-engineer", *words, stdin=piped))
-    assert transcript(port42, session_id) == [("user", message)]
+    (said,) = port42.rpc("get_session", session_id=session_id)["messages"]
+    assert said["content"] == message
+    read = said.get("references", [])
+    assert [(one["type"], one["target"], one["content"]) for one in read] == [
+        ("text", "stdin", text) for text in beside
+    ]
 
 
 def test_no_control_characters_when_piped(port42):

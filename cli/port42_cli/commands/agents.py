@@ -1,6 +1,9 @@
-"""`port42 agents`: who there is, and making somebody known."""
+"""`port42 agents`: who there is, what answers for whom, and changing that."""
 
 from __future__ import annotations
+
+import sys
+from typing import Any
 
 import click
 
@@ -8,14 +11,16 @@ from port42_cli import output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="The agent as JSON.")
+
 
 @click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_context
 def agents(ctx: click.Context, as_json: bool) -> None:
-    """List the agents, or make one known.
+    """List the agents, or change what answers for them.
 
-    For each: what answers for it, how many sessions it has, the last one.
+    For each: its back end and model, whether it could answer now, and how many sessions it has.
     """
     if ctx.invoked_subcommand is not None:
         if as_json:
@@ -27,6 +32,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         output.as_json(answer)
         return
+    from port42_cli import plain
     from port42_protocol.messages import AgentList
 
     found = decode(AgentList, answer)
@@ -35,24 +41,114 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 
         render.show(render.agents(found.agents))
     else:
-        from port42_cli import plain
-
         output.lines(plain.agents(found.agents))
+    for offer in plain.offers(found):
+        output.notice(offer)
     if found.config_error:
         output.notice(f"config.toml is not in force as it stands: {found.config_error}")
 
 
 @agents.command()
+@click.argument("name", metavar="@AGENT")
+@_AS_JSON
+@click.pass_obj
+def show(daemon: Daemon, name: str, as_json: bool) -> None:
+    """Show all that is known of @AGENT, its persona too."""
+    agent = _ask(daemon, "get_agent", {"agent": name})
+    if as_json:
+        output.as_json(agent)
+        return
+    from port42_protocol.messages import Agent
+
+    found = decode(Agent, agent)
+    if output.on_terminal():
+        from port42_cli import render
+
+        render.show(render.agent(found))
+    else:
+        from port42_cli import plain
+
+        output.lines(plain.agent(found))
+
+
+@agents.command()
 @click.argument("name", metavar="NAME")
 @click.option("--system", metavar="TEXT", help="Its persona.")
-@click.option("--json", "as_json", is_flag=True, help="The agent as JSON.")
+@_AS_JSON
 @click.pass_obj
 def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
     """Make NAME known: it is written into config.toml."""
     asked = {"agent": name} if system is None else {"agent": name, "system": system}
-    with Client(daemon.connect) as client:
-        agent = client.ask("add_agent", asked)
+    agent = _ask(daemon, "add_agent", asked)
     if as_json:
         output.as_json(agent)
     else:
         output.banner(f'@{agent["agent"]} is known now: port42 possess @{agent["agent"]} "…"')
+
+
+@agents.command()
+@click.argument("name", metavar="@AGENT")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def remove(daemon: Daemon, name: str, yes: bool) -> None:
+    """Take @AGENT out of config.toml; its sessions stay."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is there to be asked: expected -y")
+        if not click.confirm(f"Take {name} out of config.toml?", err=True):
+            output.banner("Nothing was changed.")
+            return
+    removed = _ask(daemon, "remove_agent", {"agent": name})
+    output.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
+
+
+@agents.command()
+@click.argument("name", metavar="@AGENT")
+@click.argument("backend", metavar="BACKEND")
+@click.option("--model", metavar="NAME", help="Which of its models; without, its own choice.")
+@_AS_JSON
+@click.pass_obj
+def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json: bool) -> None:
+    """Let BACKEND answer for @AGENT: it is written into config.toml, whose comments stay.
+
+    BACKEND is one of config.toml's, one that `port42 agents` offers, or none, which only records.
+    """
+    asked = {"agent": name, "backend": backend}
+    agent = _ask(daemon, "connect_agent", asked if model is None else asked | {"model": model})
+    if as_json:
+        output.as_json(agent)
+    else:
+        _tell_health(agent)
+
+
+@agents.command()
+@click.argument("name", metavar="@AGENT")
+@_AS_JSON
+@click.pass_context
+def test(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Look whether @AGENT could answer now, without asking it anything; exit code 1 when it could not.
+
+    An agent without a back end records, and that it always can.
+    """
+    agent = _ask(ctx.obj, "get_agent", {"agent": name})
+    if as_json:
+        output.as_json(agent)
+    else:
+        from port42_cli import plain
+        from port42_protocol.messages import Agent
+
+        output.lines([plain.health(decode(Agent, agent))])
+    if agent["health"] not in {"ready", "none"}:
+        ctx.exit(1)
+
+
+def _ask(daemon: Daemon, method: str, params: dict[str, Any]) -> Any:
+    with Client(daemon.connect) as client:
+        return client.ask(method, params)
+
+
+def _tell_health(agent: dict[str, Any]) -> None:
+    from port42_cli import plain
+    from port42_protocol.messages import Agent
+
+    output.banner(plain.health(decode(Agent, agent)))

@@ -15,6 +15,7 @@ from port42_cli import output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import NoDaemon, Refused
+from port42_cli.plain import count
 from port42_protocol import paths
 
 STOP_TIMEOUT = 30.0
@@ -58,6 +59,19 @@ def restart(found: Daemon) -> None:
     """Stop the daemon, if there is one, and start it."""
     _stop(found)
     _start(found)
+
+
+@daemon.command()
+@click.pass_obj
+def reload(found: Daemon) -> None:
+    """Have the daemon read config.toml now, and say what is wrong with it.
+
+    It reads a changed one by itself, when it is needed next.
+    """
+    with Client(found.existing) as client:
+        there = client.ask("reload_config")
+    agents, backends = count(there["agents"], "agent"), count(there["backends"], "back end")
+    output.banner(f"config.toml is in force: {agents}, {backends}")
 
 
 @daemon.command()

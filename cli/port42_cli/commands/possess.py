@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import click
 
-from port42_cli import folder, output
+from port42_cli import folder, given, output, plain
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
-from port42_cli.errors import BadInput, DaemonError
-from port42_cli.speaking import Session, mark_used, resume, say, tell_recorded
-from port42_protocol.framing import REQUEST_LIMIT
+from port42_cli.errors import INTERRUPTED, DaemonError
+from port42_cli.showing import BareReply, JsonLines, Show
+from port42_cli.speaking import Said, Session, mark_used, resume, retry, say, tell_outcome
+from port42_cli.turn import Detached
 
 
-@click.command()
+@click.command(
+    epilog="With --json each event of the turn is a line as it comes, in the form of rpc.discover's"
+    " SessionEvent; every line has the session_id. The last one is the result, of the kind `result`; a"
+    " turn that failed has a `message` of the role `error` instead, and exit code 1.",
+)
 @click.argument("agent", metavar="@AGENT")
 @click.argument("words", nargs=-1, metavar="[MESSAGE]…")
 @click.option("-s", "--session", "ref", metavar="last|REF", help="Go on with this one of its own.")
 @click.option("-c", "--continue", "onward", is_flag=True, help="The same as --session last.")
 @click.option("--here", is_flag=True, help="Go on with the last one begun in this folder.")
-@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
+@click.option(
+    "-r",
+    "--ref",
+    "references",
+    metavar="TYPE:TARGET",
+    multiple=True,
+    help="Have it read file:PATH, session:REF or url:URL, too; as many as wanted.",
+)
+@click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
+@click.option(
+    "--if-busy",
+    type=click.Choice(["wait", "error", "follow"]),
+    help="While another turn of the session is under way: wait for it, which is the default; end with an"
+    " error; wait, and show it.",
+)
+@click.option("--detach", is_flag=True, help="Leave once the message is recorded; the turn goes on.")
+@click.option("--json", "as_json", is_flag=True, help="Each event of the turn, and its result, as JSON.")
 @click.pass_context
 def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     ctx: click.Context,
@@ -31,37 +52,70 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     ref: str | None,
     onward: bool,
     here: bool,
+    references: tuple[str, ...],
+    again: bool,
+    if_busy: str | None,
+    detach: bool,
     as_json: bool,
 ) -> None:
     """Say MESSAGE to @AGENT, or open a conversation.
 
     A new session begins, unless --session, --continue or --here goes on with an old one.
 
-    REF is a session id, a unique prefix of 4 or more characters, or a title. What is piped in joins
-    the message. Without a message a terminal opens a conversation.
+    REF is a session id, a unique prefix of 4 or more characters, or a title. What is piped in is the
+    message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
     if onward or here:
         if ref not in {None, "last"}:
             raise click.UsageError(f"--session {ref} is one session, the last one another: name one")
         ref = "last"
-    message = _message(words)
-    talking = message is None and not as_json and sys.stdin.isatty() and output.on_terminal()
-    if message is None and ref is None and not talking:
+    beside = [given.reference(one) for one in references]
+    message = None
+    if again:
+        _check_retry(ref, bool(words or beside or if_busy))
+    else:
+        message, piped = given.message(words)
+        beside += piped
+    talking = not (again or as_json) and message is None and sys.stdin.isatty() and output.on_terminal()
+    silent = message is None and not again
+    if silent and (beside or detach or not (ref or talking)):
         raise click.UsageError("MESSAGE: expected one, as an argument or piped in")
+    if if_busy == "follow" and not (as_json or output.on_terminal()):
+        raise click.UsageError("--if-busy follow: expected a terminal, or --json")
     daemon: Daemon = ctx.obj
+    busy = if_busy or "wait"
     with Client(daemon.connect) as client:
         session = None if ref is None else _resumed(ctx, client, agent, ref, here)
+        begun = session["session_id"] if session else None
         if message is not None:
-            _speak(client, agent, message, session, as_json)
-            return
-        if session is not None and (ref != "last" or here):
-            session = mark_used(client, session)
-        if talking:
-            from port42_cli.converse import converse
+            said = partial(say, client, agent, message, begun, references=beside)
+            _turn(ctx, client, partial(said, if_busy=busy, detach=detach), as_json, busy == "follow")
+        elif again and begun:
+            _turn(ctx, client, partial(retry, client, agent, begun, detach=detach), as_json)
+        else:
+            if session is not None and (ref != "last" or here):
+                session = mark_used(client, session)
+            _open(client, agent, session, daemon, busy if talking else None, as_json)
 
-            converse(client, agent, session["session_id"] if session else None, daemon)
-        elif as_json:
-            output.as_json(session)
+
+def _open(  # noqa: PLR0913, PLR0917 - what `possess` found out
+    client: Client, agent: str, session: Session | None, daemon: Daemon, talk: str | None, as_json: bool
+) -> None:
+    """Without a message: a conversation (`talk` says what it does while others are answered), or the
+    session as JSON, or just the banner that was shown."""
+    if talk:
+        from port42_cli.converse import converse
+
+        converse(client, agent, session["session_id"] if session else None, daemon, talk)
+    elif as_json:
+        output.as_json(session)
+
+
+def _check_retry(ref: str | None, more: bool) -> None:
+    if ref is None:
+        raise click.UsageError("--retry: expected --session, --continue or --here, to say where")
+    if more:
+        raise click.UsageError("--retry asks what was asked before: expected no MESSAGE, --ref or --if-busy")
 
 
 def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:
@@ -76,34 +130,30 @@ def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: boo
         ctx.exit(error.exit_code)
 
 
-def _speak(client: Client, agent: str, message: str, session: Session | None, as_json: bool) -> None:
-    said = say(client, agent, message, session["session_id"] if session else None)
+def _turn(
+    ctx: click.Context, client: Client, speak: Callable[..., Said], as_json: bool, others: bool = False
+) -> None:
+    """Have it said, show what is answered, and end as the turn does."""
+    try:
+        said = speak(show=_show(as_json, others))
+    except Detached as left:
+        output.notice(plain.detached(left.session_id))
+        return
+    if not as_json:
+        tell_outcome(client, said)
+    if said["status"] == "interrupted":
+        ctx.exit(INTERRUPTED)
+
+
+def _show(as_json: bool, others: bool) -> Show:
     if as_json:
-        output.as_json(said)
-    else:
-        tell_recorded(client, said)
+        return JsonLines()
+    if not output.on_terminal():
+        return BareReply()
+    if others:
+        from port42_cli.live_sessions import LiveSessions
 
+        return LiveSessions()
+    from port42_cli.live import LiveReply
 
-def _message(words: tuple[str, ...]) -> str | None:
-    """The words and, after a blank line, what was piped in; None when there is neither."""
-    parts = [" ".join(words)] if words else []
-    if piped := _piped():
-        parts.append(piped)
-    return "\n\n".join(parts) if parts else None
-
-
-def _piped() -> str:
-    """What a pipe or a file brings on stdin. A terminal and /dev/null bring nothing."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError, AttributeError):
-        return ""  # stdin is closed, or there is none
-    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
-        return ""
-    data = sys.stdin.buffer.read(REQUEST_LIMIT + 1)
-    if len(data) > REQUEST_LIMIT:
-        raise BadInput(f"stdin: expected at most {REQUEST_LIMIT:,} bytes")
-    try:
-        return data.decode().rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"stdin: expected UTF-8 text, and byte {error.start} is not") from None
+    return LiveReply()

@@ -1,23 +1,30 @@
-"""`port42 agents`: who there is, and `add`, which writes config.toml."""
+"""`port42 agents`: who there is, what answers for whom, and changing it in config.toml."""
 
 from __future__ import annotations
 
 import tomllib
 
 import pytest
+from peers.talk import configure
+
+
+@pytest.fixture
+def answered(home):
+    """`shout` shouts, and what `lost` names is not there."""
+    configure(home, shout=["tr", "a-z", "A-Z"], lost=["port42-no-such-program"])
 
 
 def test_piped_agents_are_a_line_each(port42):
     begun = port42.begin("@ai-muse", "hi")
     rows = [line.split("\t") for line in port42("agents").stdout.splitlines()]
-    assert ["ai-muse", "none", "built-in", "1", begun] in rows
-    assert ["ai-engineer", "none", "built-in", "0", ""] in rows
+    assert ["ai-muse", "none", "built-in", "1", begun, "none", "", "records only"] in rows
+    assert ["ai-engineer", "none", "built-in", "0", "", "none", "", "records only"] in rows
 
 
 def test_a_terminal_gets_a_table(port42, terminal):
     screen = terminal("agents", TERM="dumb")
-    screen.expect(r"AGENT +BACK END +SESSIONS +LAST SESSION +PERSONA")
-    screen.expect(r"@ai-engineer +none +0 +– +You are")
+    screen.expect(r"AGENT +BACK END +MODEL +STATE +SESSIONS +DETAIL")
+    screen.expect(r"@ai-engineer +none +– +none +0 +records only")
 
 
 def test_json_is_what_the_daemon_says(port42):
@@ -56,3 +63,88 @@ def test_a_config_that_is_not_in_force_is_told(port42, home):
     assert done.returncode == 0
     assert "ai-muse" in done.stdout
     assert "config.toml is not in force as it stands" in done.stderr
+
+
+def test_the_state_of_each_is_told(port42, answered):
+    rows = {row[0]: row for row in (line.split("\t") for line in port42("agents").stdout.splitlines())}
+    assert rows["shout"][1:6] == ["shout", "config", "0", "", "ready"]
+    assert rows["lost"][5] == "missing"
+    assert "port42-no-such-program is not on the daemon's PATH" in rows["lost"][7]
+
+
+def test_what_is_found_is_offered_and_not_switched_on(port42, home, tmp_path):
+    found = tmp_path / "llm"
+    found.write_text("#!/bin/sh\ncat\n")
+    found.chmod(0o755)
+    done = port42("agents", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    offer, typed = done.stderr.splitlines()
+    assert offer.startswith("Found here and not connected: ")
+    assert "llm" in offer
+    assert typed.startswith("To connect one: port42 agents connect @ai-engineer ")
+    assert not (home / "config.toml").exists()
+
+
+def test_connecting_writes_the_file_and_keeps_its_comments(port42, home, answered):
+    config = home / "config.toml"
+    config.write_text("# mine\n" + config.read_text())
+    done = port42("agents", "connect", "@ai-muse", "shout")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("@ai-muse: shout, ready (")
+    assert config.read_text().startswith("# mine\n")
+    assert port42("possess", "@ai-muse", "hello").stdout == "HELLO\n"
+
+
+def test_connecting_with_a_model_as_json(port42, answered):
+    agent = port42.json("agents", "connect", "shout", "shout", "--model", "loud", "--json")
+    assert (agent["agent"], agent["backend"], agent["model"]) == ("shout", "shout", "loud")
+
+
+def test_a_back_end_that_is_none_is_refused_with_those_there_are(port42, answered):
+    done = port42("agents", "connect", "@ai-muse", "nonsense")
+    assert done.returncode == 1
+    assert "backend: expected one of shout, lost, " in done.stderr
+
+
+def test_an_agent_is_shown_with_its_persona(port42, terminal):
+    shown = port42("agents", "show", "@ai-muse").stdout.splitlines()
+    assert shown[:3] == ["agent: ai-muse", "source: built-in", "backend: none"]
+    assert shown[-1].startswith("persona: You are a muse.")
+    assert port42.json("agents", "show", "ai-muse", "--json")["agent"] == "ai-muse"
+    screen = terminal("agents", "show", "@ai-muse", TERM="dumb")
+    screen.expect("back end +none: messages are recorded, nothing answers")
+    screen.expect("persona +You are a muse")
+
+
+@pytest.mark.parametrize(
+    ("agent", "code", "words"),
+    [
+        ("shout", 0, "@shout: shout, ready ("),
+        ("lost", 1, "@lost: lost, missing (port42-no-such-program is not on the daemon's PATH)"),
+        ("ai-muse", 0, "@ai-muse: none, messages are recorded and nothing answers"),
+    ],
+)
+def test_a_test_ends_as_the_agent_is(port42, answered, agent, code, words):
+    done = port42("agents", "test", agent)
+    assert done.returncode == code
+    assert done.stdout.startswith(words)
+    assert port42("agents", "test", agent, "--json").returncode == code
+
+
+def test_testing_nobody_is_refused(port42):
+    done = port42("agents", "test", "@ai-muze")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Did you mean @ai-muse" in done.stderr
+
+
+def test_removing_asks_first(port42, home, answered, terminal):
+    before = (home / "config.toml").read_text()
+    assert port42("agents", "remove", "@lost").returncode == 2
+    screen = terminal("agents", "remove", "@lost")
+    screen.expect(r"Take @lost out of config.toml\? \[y/N\]")
+    screen.sendline("n")
+    screen.expect("Nothing was changed")
+    assert (home / "config.toml").read_text() == before
+    done = port42("agents", "remove", "@lost", "-y")
+    assert (done.returncode, done.stderr) == (0, "@lost is no longer in config.toml; its sessions stay.\n")
+    assert "lost" not in tomllib.loads((home / "config.toml").read_text())["agents"]
+    assert port42("agents", "remove", "@lost", "-y").returncode == 1

@@ -142,3 +142,15 @@ def test_many_commands_during_restarts_all_get_their_answer(port42):
     for one in asking:
         one.join()
     assert results == [0] * 12
+
+
+def test_a_reload_says_what_is_in_force_or_what_is_wrong(port42, home):
+    assert port42("daemon", "reload").returncode == 69
+    port42("daemon", "start")
+    (home / "config.toml").write_text('[agents.tester]\nsystem = "You test."\n')
+    assert port42("daemon", "reload").stderr == "config.toml is in force: 1 agent, 0 back ends\n"
+    (home / "config.toml").write_text('[agents.tester]\nsistem = "You test."\n')
+    done = port42("daemon", "reload")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: config.toml: line 2: agents.tester.sistem: ")
+    assert "tester" in port42("agents").stdout

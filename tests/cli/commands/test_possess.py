@@ -51,7 +51,10 @@ def test_the_scene(port42, home):
 def test_nothing_pretends_to_answer_and_one_quiet_line_says_so(port42):
     banner, quiet = spoken(port42, "@ai-muse", "hi").splitlines()
     assert banner.startswith("Session: ")
-    assert quiet.startswith("Recorded (1 message). No back end answers @ai-muse; any program can,")
+    assert quiet == (
+        "Recorded (1 message). No back end answers @ai-muse;"
+        " to connect one: port42 agents connect @ai-muse NAME"
+    )
 
 
 def test_words_are_joined(port42):
@@ -104,18 +107,21 @@ def test_here_belongs_to_the_last_one_only(port42):
 
 
 @pytest.mark.parametrize(
-    ("words", "piped", "message"),
+    ("words", "piped", "message", "beside"),
     [
-        (["what is this?"], "a\nb\n", "what is this?\n\na\nb"),
-        ([], "only piped\n", "only piped"),
-        (["said"], "", "said"),
-        (["said"], "\n\n", "said"),
-        ([], " exact \x1b[31m", " exact \x1b[31m"),
+        (["what is this?"], "a\nb\n", "what is this?", "a\nb"),
+        ([], "only piped\n", "only piped", None),
+        (["said"], "", "said", None),
+        (["said"], "\n\n", "said", None),
+        ([], " exact \x1b[31m", " exact \x1b[31m", None),
     ],
 )
-def test_piped_stdin_joins_the_message(port42, words, piped, message):
-    begun = port42.json("possess", "@ai-muse", *words, "--json", stdin=piped)["session_id"]
-    assert contents(port42, begun) == [message]
+def test_piped_stdin_is_the_message_or_read_beside_it(port42, words, piped, message, beside):
+    begun = port42.events("@ai-muse", *words, stdin=piped)[-1]["session_id"]
+    (said,) = port42.json("show", begun, "--json")["messages"]
+    assert said["content"] == message
+    read = [{"type": "text", "target": "stdin", "content": beside}] if beside else None
+    assert said.get("references") == read
 
 
 def test_a_file_may_be_piped_in(port42, tmp_path):
@@ -123,7 +129,8 @@ def test_a_file_may_be_piped_in(port42, tmp_path):
     notes.write_text("from a file")
     command = [sys.executable, "-m", "port42_cli", "possess", "@ai-muse", "--json"]
     with notes.open() as stdin:
-        begun = json.loads(subprocess.check_output(command, stdin=stdin, stderr=subprocess.DEVNULL))
+        said = subprocess.check_output(command, stdin=stdin, stderr=subprocess.DEVNULL)
+    begun = json.loads(said.splitlines()[-1])
     assert contents(port42, begun["session_id"]) == ["from a file"]
 
 
@@ -132,9 +139,13 @@ def test_a_closed_stdin_is_no_message(port42):
     assert subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False).returncode == 0
 
 
-def test_json_is_one_object(port42):
-    begun = port42.json("possess", "@ai-muse", "hi", "--json")
-    assert begun == {"session_id": begun["session_id"], "seq": 1, "status": "recorded"}
+def test_json_is_the_events_and_then_the_result(port42):
+    question, begun = port42.events("@ai-muse", "hi")
+    assert (question["kind"], question["session_id"]) == ("message", begun["session_id"])
+    assert question["message"]["content"] == "hi"
+    nothing = dict.fromkeys(["reply", "reply_seq", "turn"])
+    expected = {"kind": "result", "session_id": begun["session_id"], "seq": 1, "status": "recorded"}
+    assert begun == expected | nothing
     resumed = port42.json("possess", "@ai-muse", "-c", "--json")
     assert (resumed["session_id"], resumed["message_count"]) == (begun["session_id"], 1)
 
@@ -210,6 +221,12 @@ def test_what_cannot_be_piped_in_is_a_usage_error(port42, piped, words):
     assert words in refused(port42, "@ai-muse", stdin=piped, code=2)
 
 
+def test_what_is_piped_in_beside_a_message_has_a_limit_that_the_daemon_agrees_with(port42):
+    port42.events("@ai-muse", "read this", stdin=b"x" * 262_144)
+    said = refused(port42, "@ai-muse", "read this", stdin=b"x" * 262_145, code=2)
+    assert "stdin: expected at most 262,144 bytes beside a message" in said
+
+
 def test_a_message_just_too_long_for_a_line_is_refused_by_the_daemon(port42):
     said = refused(port42, "@ai-muse", stdin=b"x" * 4_194_304)
     assert said == "Error: a request line may have at most 4,194,304 bytes\n"
@@ -242,5 +259,5 @@ def test_a_folder_that_was_deleted_does_not_stop_a_message(port42, tmp_path):
     done = subprocess.run(
         ["/bin/sh", "-c", command], capture_output=True, check=True, stdin=subprocess.DEVNULL, env=os.environ
     )
-    begun = json.loads(done.stdout)["session_id"]
+    begun = json.loads(done.stdout.splitlines()[-1])["session_id"]
     assert port42.json("show", begun, "--json")["session"]["cwd"] is None
