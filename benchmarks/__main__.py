@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import appending, creating, idling, round_trip, starting
+from benchmarks import appending, creating, idling, round_trip, starting, turns
 from benchmarks.figure import Figure, show
 from port42_protocol.version import __version__
 
@@ -40,6 +40,8 @@ def _measure(*, quick: bool) -> list[Figure]:
         lambda: creating.measure(sessions=200 if quick else 1_000),
         lambda: starting.measure(times=3 if quick else 20),
         lambda: starting.measure_daemon(times=2 if quick else 10),
+        lambda: turns.measure(turns=3 if quick else 30, deltas=200 if quick else 2_000),
+        lambda: turns.measure_many(streams=20 if quick else 200, seconds=1 if quick else 10),
         lambda: idling.measure(seconds=1 if quick else 10),
     )
     figures: list[Figure] = []

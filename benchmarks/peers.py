@@ -4,17 +4,21 @@ raw        a blocking loop that answers every line with as many bytes as the dae
 uvloop     the same on a uvloop Protocol: the least that an event loop in Python costs
 json       asyncio streams and the json module: a server written in an afternoon
 rpc        asyncio streams and jsonrpcserver as it comes
+model      not compared with, but asked: a model server; its port is written to SOCKET
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 _BUFFER = 16 * 1024  # from 128 KiB on, each recv would map and unmap memory
@@ -91,7 +95,43 @@ async def _streams(path: str, ready: Callable[[], None], respond: Callable[[byte
     await server.serve_forever()
 
 
-KINDS = {"raw": raw, "uvloop": uvloop, "json": json_streams, "rpc": rpc}
+def model(path: str, ready: Callable[[], None], answer: bytes) -> None:  # noqa: ARG001  # every kind's signature
+    """Chat Completions: a message ``[deltas, a second]`` is answered by so many; 0: as fast as may be."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])  # type: ignore[index]  # our own client
+                asked = json.loads(await reader.readexactly(length))
+                deltas, per_second = json.loads(asked["messages"][-1]["content"])
+                writer.write(_HEAD)
+                for _ in range(deltas):
+                    writer.write(_chunked(_DELTA))
+                    await (asyncio.sleep(1 / per_second) if per_second else writer.drain())
+                writer.write(_chunked(_LAST) + b"0\r\n\r\n")
+        writer.close()
+
+    async def listen() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+        Path(path).write_text(str(server.sockets[0].getsockname()[1]))  # noqa: ASYNC240  # nobody waits yet
+        ready()
+        await server.serve_forever()
+
+    asyncio.run(listen())
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_CHUNK = b'data: {"id":"c-1","object":"chat.completion.chunk","model":"m","choices":[{"index":0,%s}]}\n\n'
+_DELTA = _CHUNK % b'"delta":{"content":"word "},"finish_reason":null'
+_LAST = _CHUNK % b'"delta":{},"finish_reason":"stop"' + b"data: [DONE]\n\n"
+
+
+def _chunked(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+KINDS = {"model": model, "raw": raw, "uvloop": uvloop, "json": json_streams, "rpc": rpc}
 
 
 def main() -> None:

@@ -544,3 +544,61 @@ def test_a_turn_that_ends_within_the_grace_is_whole(daemon, tap):
             say("whole")
         assert talk.result(asked)["status"] == "answered"
     assert daemon.stop() == 0
+
+
+# --- configuration ----------------------------------------------------------------------------------
+
+
+def wait_for(daemon, words):
+    """A poll: the log is how the daemon says that a signal was acted upon."""
+    while words not in daemon.log():
+        signal.sigtimedwait([], 0.01)
+
+
+def test_a_signal_reloads_the_file_and_a_bad_one_changes_nothing(daemon, home):
+    path = home / "config.toml"
+    good = path.read_text()
+    path.write_text(good.replace('"a-z", "A-Z"', '"a-z", "b-za"'))
+    os.kill(daemon.pid, signal.SIGHUP)
+    wait_for(daemon, "4 agents, 4 back ends")
+    assert possess(daemon, "shout", "hal")["reply"] == "ibm"
+    path.write_text(good + "[agents.new]\nsystem = 7\n")
+    os.kill(daemon.pid, signal.SIGHUP)
+    wait_for(daemon, "what was in force stays in force")
+    assert possess(daemon, "shout", "hal")["reply"] == "ibm"
+    line = good.count("\n") + 2
+    assert f"line {line}: agents.new.system" in daemon.call("status")["config_error"]
+    with pytest.raises(pytest.RpcFailed) as refused:
+        daemon.call("reload_config")
+    assert refused.value.code == 1011
+    path.write_text(good)
+    assert daemon.call("reload_config") == {"agents": 4, "backends": 4}
+    assert possess(daemon, "shout", "hal")["reply"] == "HAL"
+
+
+def test_a_turn_under_way_outlives_a_change_of_its_back_end(daemon, home, tap):
+    with Talk(daemon) as talk:
+        asked = talk.send("possess", agent="tap", message="hello", stream=True)
+        with tap.open() as say:
+            talk.event("started")
+            configure(home, tap=["cat"])
+            daemon.call("reload_config")
+            assert possess(daemon, "tap", "echoed")["reply"] == "echoed"
+            say("still here")
+        assert talk.result(asked)["reply"] == "still here"
+
+
+def test_no_secret_is_kept_said_or_logged(home, start_daemon):
+    """The agent is given the key, and its standard error shows it: nothing of ours does."""
+    secret = "sk-0123456789-very-secret"
+    configure(home, agent=["sh", "-c", 'test -n "$MY_KEY" && echo "key $MY_KEY refused" >&2; exit 3'])
+    path = home / "config.toml"
+    path.write_text(path.read_text() + 'env_pass = ["MY_KEY"]\n')
+    daemon = start_daemon(env={"MY_KEY": secret})
+    with Talk(daemon) as talk:
+        answer = talk.answer(talk.send("possess", agent="agent", message="hello", stream=True))
+        said = [answer, talk.events, talk.call("list_agents"), talk.call("status")]
+    assert answer["error"]["data"]["kind"]
+    kept = [one.read_bytes() for one in home.rglob("*") if one.is_file()]
+    assert not any(secret.encode() in one for one in kept)
+    assert secret not in json.dumps(said) + daemon.log()
