@@ -15,7 +15,15 @@ import msgspec
 
 from port42_daemon.backends import factory, known
 from port42_daemon.backends.interface import Backend, Health
-from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, NoneBackend
+from port42_daemon.config import (
+    AgentConfig,
+    BackendConfig,
+    Config,
+    ConfigFile,
+    NoneBackend,
+    table,
+    take_out,
+)
 from port42_daemon.store import disk
 from port42_daemon.store.contract import Store
 from port42_daemon.threads import Threads
@@ -134,7 +142,7 @@ class Agents:
                 expected = "a name that config.toml does not have yet"
                 message = f"agent: expected {expected}, got {asked.agent}"
                 raise InvalidParams(message, field="agent", expected=expected)
-            entry = _table(document, "agents", asked.agent)
+            entry = table(document, "agents", asked.agent)
             if asked.system is not None:
                 entry["system"] = asked.system
 
@@ -153,13 +161,13 @@ class Agents:
             raise InvalidParams(message, field="backend", expected=expected)
 
         def connect(document: TOMLDocument) -> None:
-            agent = _table(document, "agents", asked.agent)
+            agent = table(document, "agents", asked.agent)
             if asked.backend == "none":
                 agent.pop("backend", None)
             else:
                 agent["backend"] = asked.backend
                 if asked.backend not in configured:
-                    _table(document, "backends", asked.backend).update(known.KNOWN[asked.backend])
+                    table(document, "backends", asked.backend).update(known.KNOWN[asked.backend])
             if asked.model is not None:
                 agent["model"] = asked.model
 
@@ -174,7 +182,7 @@ class Agents:
             agents: Any = document.get("agents", {})
             if asked.agent not in agents:
                 raise UnknownAgent(asked.agent, difflib.get_close_matches(asked.agent, agents))
-            del agents[asked.agent]
+            take_out(document, agents, asked.agent)
 
         await self._change(remove)
         log.info("➖ %s is no longer in config.toml", asked.agent)
@@ -285,13 +293,3 @@ def _settings(backend: str, config: Config) -> BackendConfig:
         settings: BackendConfig = msgspec.convert(known.KNOWN[backend], BackendConfig)
         return settings
     return NoneBackend()
-
-
-def _table(document: TOMLDocument, group: str, name: str) -> Any:
-    """``[group.name]``, made where it is missing; on one line where the group is on one line."""
-    import tomlkit
-    from tomlkit.items import InlineTable
-
-    tables: Any = document.setdefault(group, tomlkit.table(is_super_table=True))
-    made = tomlkit.inline_table() if isinstance(tables, InlineTable) else tomlkit.table()
-    return tables.setdefault(name, made)

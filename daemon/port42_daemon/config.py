@@ -252,3 +252,30 @@ class ConfigFile:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def table(document: TOMLDocument, group: str, name: str) -> Any:
+    """``[group.name]``, made where it is missing; on one line where the group is on one line."""
+    import tomlkit
+    from tomlkit.items import InlineTable
+
+    tables: Any = document.setdefault(group, tomlkit.table(is_super_table=True))
+    made = tomlkit.inline_table() if isinstance(tables, InlineTable) else tomlkit.table()
+    return tables.setdefault(name, made)
+
+
+def take_out(document: TOMLDocument, tables: Any, name: str) -> None:
+    """Remove ``tables.name``. The comments at its end stand before the next table, and stay."""
+    from tomlkit.items import Comment, Table, Whitespace
+
+    earlier = list(tables)[: list(tables).index(name)]
+    taken, trailing = tables.pop(name), []
+    for _, item in reversed(taken.value.body if isinstance(taken, Table) else []):
+        if not isinstance(item, Comment | Whitespace):
+            break
+        trailing.append(item)
+    if any(isinstance(item, Comment) for item in trailing):
+        before = tables[earlier[-1]] if earlier else None
+        holder = before if isinstance(before, Table) else document
+        for item in reversed(trailing):
+            holder.add(item)

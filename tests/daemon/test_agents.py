@@ -167,12 +167,20 @@ def test_what_cannot_be_connected(rules, config):
 def test_removing_leaves_the_rest_and_the_sessions(rules, config):
     rules.ask(rules.sessions.create_session, m.CreateSession("other", session_id="cli-1"))
     rules.ask(rules.agents.remove_agent, m.RemoveAgent("other"))
-    assert tomllib.loads(config.read_text()) == tomllib.loads(CONFIG.replace("[agents.other]", ""))
-    for comment in ("# mine", "# the muse", "# always"):
-        assert comment in config.read_text()
+    assert config.read_text() == CONFIG.replace("[agents.other]\n", "")
     assert listed(rules)["other"].source == "sessions"
     with pytest.raises(UnknownAgent):
         rules.ask(rules.agents.remove_agent, m.RemoveAgent("other"))
+
+
+def test_removing_the_first_keeps_the_comment_of_the_next(rules, config):
+    before = "[agents.first]\n\n# of the second\n[agents.second]\n\n# of the third\n[agents.third]\n"
+    config.write_text(before)
+    for name in ("first", "third", "second"):
+        rules.ask(rules.agents.remove_agent, m.RemoveAgent(name))
+        for comment in ("# of the second", "# of the third"):
+            assert config.read_text().count(comment) == 1
+    assert not tomllib.loads(config.read_text()).get("agents")
 
 
 def test_a_bad_file_is_refused_with_its_line_and_the_last_good_one_stays(rules, config):
