@@ -294,9 +294,9 @@ class Index:
     def _short_id(self, session_id: str) -> str:
         """The shortest prefix, of `SHORT_ID` or more, that its neighbours in the order do not share."""
         neighbours = self._db.execute(
-            "SELECT max(session_id) FROM sessions WHERE session_id < ?1 UNION ALL"
-            " SELECT min(session_id) FROM sessions WHERE session_id > ?1",
-            (session_id,),
+            "SELECT max(session_id) FROM sessions WHERE session_id < :id UNION ALL"
+            " SELECT min(session_id) FROM sessions WHERE session_id > :id",
+            {"id": session_id},
         )
         shared = max(_common(session_id, other or "") for (other,) in neighbours)
         return session_id[: max(shared + 1, SHORT_ID)]
