@@ -120,7 +120,9 @@ def texts(events: list[dict[str, Any]]) -> str:
 
 def transcript(daemon: Any, session_id: str) -> list[dict[str, Any]]:
     """A session's messages."""
-    messages: list[dict[str, Any]] = daemon.call("get_session", session_id=session_id)["messages"]
+    messages: list[dict[str, Any]] = daemon.call("get_session", session_id=session_id, limit=10_000)[
+        "messages"
+    ]
     return messages
 
 
