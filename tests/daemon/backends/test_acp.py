@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -32,6 +33,8 @@ from port42_daemon.backends.interface import (
 from port42_daemon.config import AcpBackend
 
 KEY = "sk-test-0123456789abcdef"
+NAME = Path(sys.executable).name
+"""What an agent that is a script is called: by its program's name."""
 T = TypeVar("T")
 
 
@@ -311,8 +314,8 @@ def test_where_loading_fails_a_new_session_is_told_the_conversation(journal: Jou
     )
     assert native(events) == f"native-{journal.pids[-1]}"
     assert notices(events) == [
-        "python could not go back to its session, and began a new one",
-        "python was given the conversation so far as text",
+        f"{NAME} could not go back to its session, and began a new one",
+        f"{NAME} was given the conversation so far as text",
     ]
     (prompt,) = journal.prompts
     assert prompt.index("user: what is it?") < prompt.index("assistant: a parser") < prompt.index("go on")
@@ -383,7 +386,7 @@ def test_a_model_is_left_as_it_is_where_it_is_right_or_none_is_wished(journal: J
 @pytest.mark.parametrize(("way", "its_own"), [("option", "small"), ("none", "its own")])
 def test_a_model_the_agent_does_not_take_is_told(way: str, its_own: str) -> None:
     (events,) = played(config("echo", "/dev/null", way), turn(model="huge"))
-    assert notices(events) == [f"python does not take the model huge: it answers with {its_own}"]
+    assert notices(events) == [f"{NAME} does not take the model huge: it answers with {its_own}"]
     assert text_of(events) == "hello "
 
 
@@ -409,7 +412,7 @@ def test_an_agent_that_cannot_be_made_to_ask_is_asked_nothing(journal: Journal, 
     (events,) = played(config("echo", journal, ability))
     kind, message = failure_of(events)
     assert kind == "refused"
-    assert message.startswith("python would act without asking: it stays in its mode auto")
+    assert message.startswith(f"{NAME} would act without asking: it stays in its mode auto")
     assert journal.prompts == []
 
 
@@ -610,7 +613,7 @@ def test_an_agent_that_no_longer_listens_is_ended(journal: Journal) -> None:
     async def two(backend: Acp) -> None:
         first = await events_of(backend, turn("one"))
         second = await events_of(backend, turn("two", native_id=native(first)))
-        assert failure_of(second) == ("timeout", "python said nothing for 0.3 s")
+        assert failure_of(second) == ("timeout", f"{NAME} said nothing for 0.3 s")
         assert not runs(journal.pids[0])
 
     play(Acp(config("deaf", journal, timeout=0.3)), two)
@@ -662,7 +665,7 @@ def test_a_crash_tells_the_last_words_without_secrets(journal: Journal) -> None:
     backend = Acp(config("crash", journal, env_pass=["TEST_KEY"]), {**os.environ, "TEST_KEY": KEY})
     (events,) = played(backend)
     assert text_of(events) == "half a "
-    assert failure_of(events) == ("crashed", "python ended with status 3: fatal: no more, …")
+    assert failure_of(events) == ("crashed", f"{NAME} ended with status 3: fatal: no more, …")
     assert KEY not in repr(events)
 
 
@@ -674,7 +677,7 @@ def test_a_variable_that_is_not_passed_on_is_not_there() -> None:
 @pytest.mark.parametrize("when", ["initialize", "prompt"])
 def test_silence(journal: Journal, when: str) -> None:
     (events,) = played(config("mute", journal, when, timeout=0.3))
-    assert failure_of(events) == ("timeout", "python said nothing for 0.3 s")
+    assert failure_of(events) == ("timeout", f"{NAME} said nothing for 0.3 s")
     assert not runs(journal.pids[0])
 
 
