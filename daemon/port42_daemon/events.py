@@ -72,10 +72,14 @@ class _Subscription:
         self.take_back: Callable[[], None] = lambda: None
         self._said: list[m.SessionEvent] = []
         self._kept: list[tuple[m.SessionEvent, bytes]] = []
+        self._replayed = 0
         self.holding = False
 
     def hear(self, event: m.SessionEvent, line: bytes) -> bool:
         """Pass it on, or keep it. False when the peer does not keep up."""
+        if _seq(event) <= self._replayed:
+            # It was read from the disk before it was told: an append is durable first.
+            return True
         if not self.holding:
             # Somebody has to answer a permission, and a turn waits for it.
             return self.peer.emit(line, at_any_rate=event.kind == "permission")
@@ -90,10 +94,10 @@ class _Subscription:
         """Send what was kept, without the records up to `replayed` and without the pieces of a reply
         that is one of them."""
         events = [(event, notification(event)) for event in self._said] + self._kept
-        self.holding, self._said, self._kept = False, [], []
+        self.holding, self._replayed, self._said, self._kept = False, replayed, [], []
         whole = [place for place, (event, _) in enumerate(events) if _is_outcome(event, replayed)]
         for event, line in events[whole[-1] + 1 if whole else 0 :]:
-            if not self.over and not (isinstance(event.message, m.Message) and event.message.seq <= replayed):
+            if not self.over and _seq(event) > replayed:
                 self.peer.emit(line, at_any_rate=True)
 
 
@@ -246,6 +250,11 @@ def notification(event: m.SessionEvent) -> bytes:
 def recorded(session_id: str, agent: str, record: m.Message) -> m.SessionEvent:
     """That `record` is on the disk."""
     return m.SessionEvent(kind="message", session_id=session_id, agent=agent, message=record)
+
+
+def _seq(event: m.SessionEvent) -> float:
+    """The place of the record that it tells of; what is no record is behind all of them."""
+    return event.message.seq if isinstance(event.message, m.Message) else float("inf")
 
 
 def _is_outcome(event: m.SessionEvent, replayed: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from peers.house import Ear, Played, answers, played
 
 from port42_daemon.backends.interface import Done, Text
-from port42_daemon.events import QUEUED_EVENTS
+from port42_daemon.events import QUEUED_EVENTS, recorded
 from port42_protocol import messages as m
 from port42_protocol.errors import InvalidParams, SessionNotFound, WrongAgent
 
@@ -263,3 +263,18 @@ def test_a_turn_never_waits_for_a_reader(tmp_path):
     result, kinds = run(tmp_path, work, agent=answers(*"many pieces"))
     assert result.reply == "many pieces"
     assert kinds == ["overflow"]
+
+
+def test_a_record_that_was_read_before_it_was_told_is_heard_once(tmp_path):
+    """A record is on the disk before it is told: a replay in between has it already."""
+
+    async def work(house):
+        session_id = await session_of(house, messages=3)
+        ear = Ear()
+        await house.events.subscribe(m.Subscribe(session_id=session_id, since_seq=0), ear)
+        late = m.Message(seq=3, role="user", content="again", timestamp="2026-01-01T00:00:00.000Z")
+        house.events.publish(recorded(session_id, "agent", late))
+        await say(house, session_id, "new")
+        return seqs(ear)
+
+    assert run(tmp_path, work) == [1, 2, 3, 4]
