@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from port42_cli.client import dial
+from port42_cli.dialling import dial
 from port42_cli.errors import NoDaemon
 from port42_protocol import paths
 

@@ -19,7 +19,7 @@ from port42_cli.client import Client
 from port42_cli.errors import CommandError, Refused
 from port42_cli.live import LiveReply
 from port42_cli.live_sessions import LiveSessions
-from port42_cli.speaking import Said, mark_used, resume, retry, say, tell_outcome
+from port42_cli.speaking import Said, announce, mark_used, resume, retry, say, tell_outcome
 from port42_protocol import messages as m
 
 HELP = """\
@@ -109,9 +109,21 @@ class Conversation:
 
     def _say(self, message: str) -> None:
         show = LiveSessions() if self._if_busy == "follow" else LiveReply()
-        said = say(self._client, self._agent, message, self.session_id, show, if_busy=self._if_busy)
-        self.session_id = said["session_id"]
+        said = say(
+            self._client,
+            self._agent,
+            message,
+            self.session_id,
+            show,
+            if_busy=self._if_busy,
+            begun=self._begin,
+        )
         self._tell(said)
+
+    def _begin(self, session_id: str) -> None:
+        """Whatever becomes of its first turn, this is the session that goes on."""
+        self.session_id = session_id
+        announce(session_id)
 
     def _retry(self) -> None:
         if self.session_id is None:

@@ -176,7 +176,7 @@ class LiveReply:
             self.print(whole)
 
     def _lines(self, block: Block) -> list[list[Segment]]:
-        return self._console.render_lines(block, pad=False)
+        return [_trimmed(line) for line in self._console.render_lines(block, pad=False)]
 
     def _draw(self) -> None:
         below = list(self._below())
@@ -223,3 +223,10 @@ class LiveReply:
         frames, interval = self._spinner.frames, self._spinner.interval
         frame = frames[int(time.monotonic() * 1000 / interval) % len(frames)]
         return Text(f"{frame} {words}", "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _trimmed(line: list[Segment]) -> list[Segment]:
+    """A line without the blanks that fill it up: they would be copied with it, and wrap when it shrinks."""
+    while line and not line[-1].text.strip(" ") and not (line[-1].style and line[-1].style.bgcolor):
+        line = line[:-1]
+    return line

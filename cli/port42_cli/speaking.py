@@ -6,6 +6,7 @@ of its start-up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypedDict, cast
 from uuid import uuid4
 
@@ -45,6 +46,11 @@ class Reference(TypedDict, total=False):
     content: str
 
 
+def announce(session_id: str) -> None:
+    """Say which session begins."""
+    output.banner(f"Session: {session_id}")
+
+
 def resume(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Session:
     """The session of `agent` that `ref` means, announced.
 
@@ -76,8 +82,9 @@ def say(  # noqa: PLR0913 - a message and how it is to be said
     references: list[Reference] | None = None,
     if_busy: str = "wait",
     detach: bool = False,
+    begun: Callable[[str], None] = announce,
 ) -> Said:
-    """Say `message` in that session, or in a new one that begins in this folder and is announced.
+    """Say `message` in that session, or in a new one that begins in this folder; `begun` is told its id.
 
     `if_busy` may be ``follow``: the turns before this one are shown, too. Raises `DaemonError`, and
     `Detached` where it is to go on without us.
@@ -96,13 +103,13 @@ def say(  # noqa: PLR0913 - a message and how it is to be said
         asked["if_busy"] = if_busy
     asked["stream"] = True
     following = if_busy == "follow" and session_id is not None
-    return cast("Said", Turn(client, show, asked, among_others=following).run("possess"))
+    return cast("Said", Turn(client, show, asked, begun, among_others=following).run("possess"))
 
 
 def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> Said:
     """Ask the session's last question again, whose turn failed."""
     asked = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
-    return cast("Said", Turn(client, show, asked).run("retry_turn"))
+    return cast("Said", Turn(client, show, asked, announce).run("retry_turn"))
 
 
 def tell_outcome(client: Client, said: Said, *, briefly: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from port42_cli import output, permission, plain
@@ -23,19 +24,26 @@ class Detached(Exception):
 class Turn:
     """An `Ear` for one `possess` or `retry_turn`. `run` may be called once.
 
-    `asked` is what is asked. `among_others`, the other turns of its session are heard too; this one
-    begins with the record that has its key.
+    `asked` is what is asked; `begun` is called with the id of a session that begins with it.
+    `among_others`, the other turns of its session are heard too; this one begins with the record that
+    has its key.
     """
 
     def __init__(
-        self, client: Client, show: Show, asked: dict[str, Any], *, among_others: bool = False
+        self,
+        client: Client,
+        show: Show,
+        asked: dict[str, Any],
+        begun: Callable[[str], None],
+        *,
+        among_others: bool = False,
     ) -> None:
         self._client = client
         self._show = show
         self._asked = asked
         self._key = asked.get("idempotency_key") if among_others else None
         self._session_id: str | None = asked.get("session_id")
-        self._announced = self._session_id is not None
+        self._begun = begun
         self._ours = False
         self._interrupt = Interrupt()
 
@@ -44,7 +52,7 @@ class Turn:
         try:
             with self._interrupt:
                 said = self._said(method)
-                self._announce(said["session_id"])
+                self._in_session(said["session_id"])
                 self._show.end(said)
         except DaemonError as error:
             if error.code == BackendFailed.code:
@@ -80,7 +88,7 @@ class Turn:
     def hear(self, event: Event) -> None:
         """Show what happened, and answer what is asked."""
         kind = event["kind"]
-        self._announce(event.get("session_id"))
+        self._in_session(event.get("session_id"))
         began = not self._ours and self._is_ours(event)
         self._ours = self._ours or began
         if kind == "waiting":
@@ -112,12 +120,11 @@ class Turn:
             return event["kind"] not in {"waiting", "unknown"}
         return bool(event["kind"] == "message" and event["message"].get("key") == self._key)
 
-    def _announce(self, session_id: str | None) -> None:
-        self._session_id = self._session_id or session_id
-        if self._session_id and not self._announced:
-            self._announced = True
+    def _in_session(self, session_id: str | None) -> None:
+        if self._session_id is None and session_id is not None:
+            self._session_id = session_id
             self._show.clear()
-            output.banner(f"Session: {self._session_id}")
+            self._begun(session_id)
 
     def _notice(self, text: str) -> None:
         self._show.clear()

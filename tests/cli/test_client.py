@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from port42_cli import client as subject
-from port42_cli.client import Client, dial
+from port42_cli.client import Client
+from port42_cli.dialling import dial
 from port42_cli.errors import BadInput, DaemonError, NoDaemon
 from port42_protocol import messages as m
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from port42_cli.client import Client, dial
+from port42_cli.client import Client
+from port42_cli.dialling import dial
 from port42_cli.errors import DaemonError
 from port42_cli.showing import BareReply
 from port42_cli.speaking import mark_used, resume, say
