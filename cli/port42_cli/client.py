@@ -23,6 +23,7 @@ import jsonrpcclient
 from port42_cli.errors import BadInput, DaemonError, NoDaemon
 from port42_protocol.errors import FrameTooLarge, ShuttingDown
 from port42_protocol.framing import LineFramer
+from port42_protocol.naming import method_of
 
 R = TypeVar("R")
 
@@ -103,15 +104,11 @@ class Client:
 
     def call(self, request: object, result: type[R]) -> R:
         """The `result` dataclass that answers a `request` dataclass, as `protocol.methods` pairs them."""
-        # Imported here: a command that prints the daemon's JSON as it comes saves a third of its
-        # start-up by never building the dataclasses.
+        # Imported here: a command that prints the daemon's JSON as it comes needs no msgspec.
         from msgspec import to_builtins
 
-        from port42_protocol.methods import METHODS
-
-        method = next(row.name for row in METHODS.values() if row.params is type(request))
         params = {name: value for name, value in to_builtins(request).items() if value is not None}
-        return decode(result, self.ask(method, params))
+        return decode(result, self.ask(method_of(type(request)), params))
 
     def ask(
         self, method: str, params: dict[str, Any] | list[Any] | None = None, *, ear: Ear | None = None

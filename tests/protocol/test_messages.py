@@ -1,7 +1,12 @@
 """The shapes that travel: what each kind of value takes and refuses, and what a dataclass promises."""
 
+import ast
 import dataclasses
 import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
@@ -9,10 +14,15 @@ import pytest
 
 from port42_protocol import messages as m
 
+ROOMS = [
+    import_module(f"{m.__name__}.{room}")
+    for room in ("kinds", "records", "sessions", "turns", "agents", "daemon")
+]
 SHAPES = [
     one
-    for one in vars(m).values()
-    if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == m.__name__
+    for room in ROOMS
+    for one in vars(room).values()
+    if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == room.__name__
 ]
 
 
@@ -25,6 +35,66 @@ def takes(kind: Any, value: object) -> bool:
         return msgspec.convert(value, kind) == value
     except msgspec.ValidationError:
         return False
+
+
+# --- rooms --------------------------------------------------------------------------------------
+
+
+def imported(program: str) -> set[str]:
+    """The rooms that a new interpreter has after `program`."""
+    telling = (
+        f"import sys; {program}; print(*(one for one in sys.modules if one.startswith('{m.__name__}.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", telling], capture_output=True, text=True, check=True)
+    return {one.rpartition(".")[2] for one in done.stdout.split()}
+
+
+def test_the_package_alone_imports_no_room() -> None:
+    assert imported(f"import {m.__name__}") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "rooms"),
+    [
+        ("AgentName", {"kinds"}),
+        ("Summary", {"kinds", "records"}),
+        ("SessionPage", {"kinds", "records", "sessions"}),
+        ("AgentList", {"kinds", "agents"}),
+        ("DaemonStatus", {"daemon"}),
+    ],
+)
+def test_a_name_imports_its_room_and_what_that_needs(name: str, rooms: set[str]) -> None:
+    assert imported(f"from {m.__name__} import {name}") == rooms
+
+
+def test_the_package_has_what_its_rooms_define() -> None:
+    """For whoever imports, for mypy, and for `dir`."""
+    parsed = [(room.__name__, ast.parse(Path(room.__file__).read_text(encoding="utf-8"))) for room in ROOMS]
+    defined = {(room, name) for room, tree in parsed for name in _defined(tree)}
+    package = ast.parse(Path(m.__file__).read_text(encoding="utf-8"))
+    for_mypy = {
+        (node.module, alias.asname)
+        for node in ast.walk(package)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(m.__name__)
+        for alias in node.names
+    }
+    assert for_mypy == defined
+    assert {name for name in dir(m) if name[0].isupper() and name not in {"TYPE_CHECKING", "Any"}} == {
+        name for _, name in defined
+    }
+    for room, name in defined:
+        assert getattr(m, name) is getattr(sys.modules[room], name)
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    aliases = {node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)}
+    return classes | {name for name in aliases if not name.startswith("_")}
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="Sumary"):
+        m.Sumary  # noqa: B018 - asking is the test
 
 
 # --- kinds of value -----------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+"""Every request, result and record as a frozen dataclass: the shapes that travel and are kept.
+
+A request's fields are its JSON-RPC params, by name or, in field order, by position. `Annotated`
+types carry what a value must look like; `codec` turns a breach into an error that names the field.
+Times are RFC 3339 in UTC with milliseconds (``2026-11-23T03:37:11.042Z``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from port42_protocol.messages.agents import AddAgent as AddAgent
+    from port42_protocol.messages.agents import Agent as Agent
+    from port42_protocol.messages.agents import AgentList as AgentList
+    from port42_protocol.messages.agents import ConnectAgent as ConnectAgent
+    from port42_protocol.messages.agents import GetAgent as GetAgent
+    from port42_protocol.messages.agents import ListAgents as ListAgents
+    from port42_protocol.messages.agents import RemoveAgent as RemoveAgent
+    from port42_protocol.messages.agents import Removed as Removed
+    from port42_protocol.messages.daemon import DaemonStatus as DaemonStatus
+    from port42_protocol.messages.daemon import Discover as Discover
+    from port42_protocol.messages.daemon import Limits as Limits
+    from port42_protocol.messages.daemon import OpenRpc as OpenRpc
+    from port42_protocol.messages.daemon import ReloadConfig as ReloadConfig
+    from port42_protocol.messages.daemon import Reloaded as Reloaded
+    from port42_protocol.messages.daemon import Status as Status
+    from port42_protocol.messages.kinds import AgentName as AgentName
+    from port42_protocol.messages.kinds import BackendName as BackendName
+    from port42_protocol.messages.kinds import ClientName as ClientName
+    from port42_protocol.messages.kinds import Content as Content
+    from port42_protocol.messages.kinds import Cursor as Cursor
+    from port42_protocol.messages.kinds import Folder as Folder
+    from port42_protocol.messages.kinds import Key as Key
+    from port42_protocol.messages.kinds import MessageLimit as MessageLimit
+    from port42_protocol.messages.kinds import Prompt as Prompt
+    from port42_protocol.messages.kinds import RecordRole as RecordRole
+    from port42_protocol.messages.kinds import Ref as Ref
+    from port42_protocol.messages.kinds import Role as Role
+    from port42_protocol.messages.kinds import Seq as Seq
+    from port42_protocol.messages.kinds import SessionId as SessionId
+    from port42_protocol.messages.kinds import SessionLimit as SessionLimit
+    from port42_protocol.messages.kinds import State as State
+    from port42_protocol.messages.kinds import Target as Target
+    from port42_protocol.messages.kinds import Text as Text
+    from port42_protocol.messages.kinds import Title as Title
+    from port42_protocol.messages.kinds import TurnStatus as TurnStatus
+    from port42_protocol.messages.records import Message as Message
+    from port42_protocol.messages.records import Reference as Reference
+    from port42_protocol.messages.records import Summary as Summary
+    from port42_protocol.messages.records import TurnRecord as TurnRecord
+    from port42_protocol.messages.sessions import Appended as Appended
+    from port42_protocol.messages.sessions import AppendMessage as AppendMessage
+    from port42_protocol.messages.sessions import CreateSession as CreateSession
+    from port42_protocol.messages.sessions import EndSession as EndSession
+    from port42_protocol.messages.sessions import FindSession as FindSession
+    from port42_protocol.messages.sessions import GetLastSession as GetLastSession
+    from port42_protocol.messages.sessions import GetSession as GetSession
+    from port42_protocol.messages.sessions import ListedSession as ListedSession
+    from port42_protocol.messages.sessions import ListSessions as ListSessions
+    from port42_protocol.messages.sessions import SessionPage as SessionPage
+    from port42_protocol.messages.sessions import Transcript as Transcript
+    from port42_protocol.messages.sessions import UpdateLastSession as UpdateLastSession
+    from port42_protocol.messages.turns import AnswerPermission as AnswerPermission
+    from port42_protocol.messages.turns import Cancelled as Cancelled
+    from port42_protocol.messages.turns import CancelTurn as CancelTurn
+    from port42_protocol.messages.turns import PermissionOption as PermissionOption
+    from port42_protocol.messages.turns import Possess as Possess
+    from port42_protocol.messages.turns import Possessed as Possessed
+    from port42_protocol.messages.turns import RetryTurn as RetryTurn
+    from port42_protocol.messages.turns import SessionEvent as SessionEvent
+    from port42_protocol.messages.turns import Subscribe as Subscribe
+    from port42_protocol.messages.turns import Subscribed as Subscribed
+    from port42_protocol.messages.turns import Taken as Taken
+    from port42_protocol.messages.turns import Unsubscribe as Unsubscribe
+
+_ROOMS = {
+    "kinds": (
+        "AgentName SessionId ClientName Folder Title Key Ref Content Prompt Seq SessionLimit MessageLimit "
+        "Cursor Target Text BackendName Role RecordRole State TurnStatus"
+    ),
+    "records": "Reference TurnRecord Message Summary",
+    "sessions": (
+        "GetLastSession UpdateLastSession CreateSession AppendMessage GetSession FindSession ListSessions "
+        "EndSession ListedSession SessionPage Transcript Appended"
+    ),
+    "turns": (
+        "Possess RetryTurn CancelTurn AnswerPermission Subscribe Unsubscribe Possessed Cancelled Taken "
+        "Subscribed PermissionOption SessionEvent"
+    ),
+    "agents": "ListAgents AddAgent GetAgent ConnectAgent RemoveAgent Agent AgentList Removed",
+    "daemon": "Status Discover ReloadConfig Limits DaemonStatus OpenRpc Reloaded",
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # it would make every misspelt name an Any for mypy
+
+    def __getattr__(name: str) -> Any:
+        # To make all these dataclasses takes 34 ms, three times as long as a bare interpreter's start,
+        # and a command uses a few of them: a room is imported when one of its names is first asked for.
+        if name not in _ROOM_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # Not importlib.import_module, whose imports `python -X importtime` does not show.
+        shape = getattr(__import__(f"{__name__}.{_ROOM_OF[name]}", fromlist=[name]), name)
+        globals()[name] = shape  # the next time nobody asks here
+        return shape
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_ROOM_OF})

@@ -1,0 +1,81 @@
+"""Kinds of value: what a name, a path, a text or a number must look like, and the words there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+# ``$`` alone would let a trailing newline through: Python's ``$`` matches before it.
+_END = r"$(?!\n)"
+
+AgentName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END,
+        description="an agent name: a letter or digit, then up to 63 letters, digits, '.', '_' or '-'"
+        " (one leading @ is stripped)",
+    ),
+]
+SessionId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}" + _END,
+        description="a session id: a letter or digit, then up to 63 letters, digits, '_' or '-'",
+    ),
+]
+ClientName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}" + _END,
+        description="a client name: a letter or digit, then up to 31 letters, digits, '_' or '-'",
+    ),
+]
+Folder = Annotated[
+    str,
+    Meta(
+        pattern=r"^/[^\x00\n]{0,4095}" + _END,
+        description="an absolute path of at most 4096 characters",
+    ),
+]
+Title = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}" + _END,
+        description="one line of 1 to 200 characters",
+    ),
+]
+Key = Annotated[
+    str,
+    Meta(min_length=1, max_length=128, description="text of 1 to 128 characters"),
+]
+Ref = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        description="'last', a session id, a unique prefix of 4 or more characters, or a title",
+    ),
+]
+Content = Annotated[str, Meta(description="text")]
+Prompt = Annotated[str, Meta(min_length=1, description="text that is not empty")]
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="a whole number from 0")]
+SessionLimit = Annotated[int, Meta(ge=1, le=500, description="a whole number from 1 to 500")]
+MessageLimit = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
+Cursor = Annotated[str, Meta(min_length=1, max_length=200, description="a next_cursor from an earlier page")]
+Target = Annotated[
+    str,
+    Meta(min_length=1, max_length=4096, description="an absolute path, a session's id, a URL, or a name"),
+]
+Text = Annotated[str, Meta(max_length=262_144, description="text of at most 262144 characters")]
+BackendName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END,
+        description="a back end's name: a letter or digit, then up to 63 letters, digits, '.', '_', '-'",
+    ),
+]
+Role = Literal["user", "assistant", "system", "error"]
+RecordRole = Literal["user", "assistant", "system", "error", "event"]
+State = Literal["active", "ended"]
+TurnStatus = Literal["recorded", "answered", "interrupted"]

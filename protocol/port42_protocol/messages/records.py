@@ -1,0 +1,83 @@
+"""What a session is kept as: its messages, what answered them, and the summary of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from port42_protocol.messages.kinds import RecordRole, State, Target, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Something to read beside a message.
+
+    ``file``: `target` is an absolute path; ``session``: an id, its transcript; ``url``: what it answers to
+    a GET; ``text``: `content` is it, and `target` what to call it (``stdin``).
+    """
+
+    type: Literal["file", "session", "url", "text"]
+    target: Target
+    content: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """What answered, recorded with the reply.
+
+    `model` is what the back end said it used, else what it was asked for, which is `asked_model`.
+    `persona` is the first 12 hex digits of the SHA-256 of the persona. `first_ms` is the time from the
+    question being on the disk to the first text, `total_ms` to the end. `left_out` counts earlier messages
+    that did not fit the model's budget.
+    """
+
+    backend: str
+    model: str | None = None
+    asked_model: str | None = None
+    persona: str | None = None
+    native_id: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_ms: int | None = None
+    total_ms: int = 0
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One line of a session: a message, or an event (`role` ``event``).
+
+    Fields that have no value are left out.
+
+    A reply (``assistant``) has its `status`, its `turn` and the seq of its `question`; a failed turn
+    (``error``) has the `kind` of the failure and the seq of its `question`: later turns see neither of
+    them, nor what was answered of it.
+    """
+
+    seq: int
+    role: RecordRole
+    content: str | UnsetType = UNSET
+    event: str | UnsetType = UNSET
+    timestamp: str
+    status: Literal["complete", "interrupted"] | UnsetType = UNSET
+    kind: str | UnsetType = UNSET
+    question: int | UnsetType = UNSET
+    references: tuple[Reference, ...] | UnsetType = UNSET
+    turn: TurnRecord | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a list shows of a session. `message_count` counts user and assistant messages."""
+
+    session_id: str
+    agent: str
+    title: str | None
+    state: State
+    created_at: str
+    last_activity: str
+    message_count: int
+    cwd: str | None

@@ -1,0 +1,135 @@
+"""Requests that begin, find, read and end sessions, and what they give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from port42_protocol.messages.kinds import (
+    AgentName,
+    ClientName,
+    Content,
+    Cursor,
+    Folder,
+    Key,
+    MessageLimit,
+    Ref,
+    Role,
+    Seq,
+    SessionId,
+    SessionLimit,
+    State,
+    Title,
+)
+from port42_protocol.messages.records import Message, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class GetLastSession:
+    """The session that `agent` used last; with `cwd`, of those begun in that folder."""
+
+    agent: AgentName
+    cwd: Folder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLastSession:
+    """Make `session_id`, which must be `agent`'s own, the one it used last."""
+
+    agent: AgentName
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSession:
+    """Begin a session. Without `session_id` the daemon makes ``<client>-<unix milliseconds>``."""
+
+    agent: AgentName
+    session_id: SessionId | None = None
+    client: ClientName = "rpc"
+    title: Title | None = None
+    cwd: Folder | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendMessage:
+    """Record one message. A repeated `idempotency_key` returns the first result and records nothing."""
+
+    agent: AgentName
+    session_id: SessionId
+    role: Role
+    content: Content
+    idempotency_key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetSession:
+    """A session and a page of its messages after `after_seq`; with `events`, its events too."""
+
+    session_id: SessionId
+    agent: AgentName | None = None
+    after_seq: Seq = 0
+    limit: MessageLimit = 1000
+    events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FindSession:
+    """The one session that `ref` means: ``last``, an id, a unique prefix, or a title."""
+
+    ref: Ref
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListSessions:
+    """A page of sessions, newest use first."""
+
+    agent: AgentName | None = None
+    cwd: Folder | None = None
+    state: State | None = None
+    limit: SessionLimit = 50
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """Mark a session as ended. The next message to it makes it active again."""
+
+    session_id: SessionId
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession(Summary):
+    """A summary with `short_id`, a prefix that fits no other session."""
+
+    short_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """A page of `list_sessions`; `next_cursor` is null on the last."""
+
+    sessions: tuple[ListedSession, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A page of `get_session`; `next_after_seq` asks for the next one and is null on the last."""
+
+    session: Summary
+    client: str
+    metadata: dict[str, Any]
+    messages: tuple[Message, ...]
+    next_after_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where the message stands. It is on the disk."""
+
+    session_id: str
+    seq: int

@@ -1,0 +1,23 @@
+"""A method's name can be told from the class of its params, for every method there is."""
+
+import pytest
+
+from port42_protocol import messages as m
+from port42_protocol.methods import METHODS, Method
+from port42_protocol.naming import method_of
+
+
+def named(row: Method) -> str:
+    return row.name
+
+
+@pytest.mark.parametrize("row", METHODS.values(), ids=named)
+def test_every_row_keeps_the_convention(row: Method) -> None:
+    assert method_of(row.params) == row.name
+    assert row.params.__name__ == row.handler.title().replace("_", "")
+
+
+def test_words_and_the_extension_of_json_rpc() -> None:
+    assert method_of(m.GetLastSession) == "get_last_session"
+    assert method_of(m.Possess) == "possess"
+    assert method_of(m.Discover) == "rpc.discover"
