@@ -17,6 +17,7 @@ KEYRING = '''
 """A keyring in a file, so that the real package has something to ask."""
 import json, os, time
 from keyring.backend import KeyringBackend
+from keyring.errors import PasswordDeleteError, PasswordSetError
 
 class Keyring(KeyringBackend):
     priority = 9
@@ -25,9 +26,9 @@ class Keyring(KeyringBackend):
             time.sleep(60)
         return json.loads(os.environ["TEST_KEYRING"]).get(f"{service} {username}")
     def set_password(self, service, username, password):
-        raise NotImplementedError
+        raise PasswordSetError("this keyring is only read")
     def delete_password(self, service, username):
-        raise NotImplementedError
+        raise PasswordDeleteError("this keyring is only read")
 '''
 
 

@@ -7,6 +7,7 @@ not what it was are passed over.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ _NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 Handler = Callable[[Any], Iterable[Event]]
 
 
-class StreamParser:
+class StreamParser(ABC):
     """Lines in, events out; a `Done` among them is the end, whatever follows.
 
     `last_error` is what the tool complained of so far, for the case that it ends without a result.
@@ -35,9 +36,9 @@ class StreamParser:
         self._said = False
         self._gap = False
 
+    @abstractmethod
     def handlers(self) -> dict[str, Handler]:
         """What is done for each `type` of line."""
-        raise NotImplementedError
 
     def feed(self, line: bytes) -> list[Event]:
         """The events that `line` means. Raises nothing."""
