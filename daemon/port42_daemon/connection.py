@@ -248,9 +248,11 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is not None and not self._cut:
             self._cut = True
-            descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
-            with socket.socket(fileno=descriptor) as same, contextlib.suppress(OSError):
-                same.shutdown(socket.SHUT_RD)
+            with contextlib.suppress(OSError):
+                # uvloop's own socket object refuses to be shut down.
+                descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+                with socket.socket(fileno=descriptor) as same:
+                    same.shutdown(socket.SHUT_RD)
 
     def _write(self, answer: Answer) -> None:
         if answer is not None and self._transport is not None:

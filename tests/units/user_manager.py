@@ -7,7 +7,7 @@ manager.run("false", check=False).returncode
 manager.spawn(sys.executable, "-c", …)             # a Popen, likewise
 manager.home, manager.runtime                      # the user's folders; `runtime` is seen inside only
 manager.log()                                      # what services wrote to stdout and stderr
-manager.said()                                     # what the manager said
+manager.said()                                     # why it could not start, if so; it keeps no journal
 
 Whatever runs inside is the user's: its own pid, mount and cgroup namespaces, a private /run, the Python
 that runs the tests and what is installed in it (also where that is below root's home).
@@ -89,7 +89,7 @@ class UserManager:
         return path.read_text() if path.exists() else ""
 
     def said(self) -> str:
-        """What the manager said so far."""
+        """What the manager wrote to stderr: little, once it runs."""
         return (self._work / "said").read_text(errors="replace")
 
     def until(self, met: Callable[[], Any], within: float = _WITHIN) -> Any:
