@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import click
 
-from port42_cli import output
+from port42_cli import output, stopping
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
-from port42_cli.errors import NoDaemon, Refused
+from port42_cli.errors import Refused
 from port42_cli.plain import count
 from port42_protocol import paths
-
-STOP_TIMEOUT = 30.0
-"""Seconds a daemon may take to end its turns and leave."""
 
 
 @click.group()
@@ -92,57 +85,17 @@ def logs(found: Daemon, follow: bool, lines: int) -> None:
 
 
 def _start(found: Daemon) -> None:
-    if running := _status(found):
+    if running := stopping.status(found):
         output.banner(f"port42d is running already (pid {running['pid']})")
         return
     with Client(found.start) as client:
         output.banner(f"port42d started (pid {client.ask('status')['pid']})")
 
 
-def _status(found: Daemon) -> dict[str, Any] | None:
-    """What the daemon says of itself, None when there is none."""
-    connection = found.find()
-    if connection is None:
-        return None
-    connection.close()
-    with Client(found.existing) as client:
-        status: dict[str, Any] = client.ask("status")
-    return status
-
-
 def _stop(found: Daemon) -> bool:
     """Stop the daemon and wait for its end. False when there was none."""
-    try:
-        running = _status(found)
-    except NoDaemon:
-        if found.find() is None:
-            return True  # it was stopping already
-        raise
-    if running is None:
+    if (running := stopping.running(found)) is None:
         return False
-    pid = running["pid"]
-    with suppress(ProcessLookupError):  # it may go by itself meanwhile
-        os.kill(pid, signal.SIGTERM)
-    if not _ended(paths.lock_file(Path(running["home"]))):
-        raise Refused(f"port42d (pid {pid}) was told to stop and is still there")
-    output.banner(f"port42d stopped (pid {pid})")
-    return True
-
-
-def _ended(lock: Path) -> bool:
-    """Wait for the lock that a daemon holds for its whole life. False after `STOP_TIMEOUT`."""
-    import fcntl
-    import threading
-
-    try:
-        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    # flock has no time-out; a thread that is left waiting goes with this process.
-    waiting = threading.Thread(target=fcntl.flock, args=(held, fcntl.LOCK_SH), daemon=True)
-    waiting.start()
-    waiting.join(STOP_TIMEOUT)
-    if waiting.is_alive():
-        return False
-    os.close(held)
+    stopping.stop(running)
+    output.banner(f"port42d stopped (pid {running['pid']})")
     return True
