@@ -33,7 +33,7 @@ def main() -> None:
     step(venv, "lint-imports")
     pytest(venv, "--cov", "--cov-report=term:skip-covered")
     for python in newer:
-        pytest(_environment(python, wheel), "-p", "no:cacheprovider")
+        pytest(_environment(python, wheel), "-p", "no:cacheprovider", "-m", "not once")
 
 
 def pytest(venv: Path, *options: str) -> None:
