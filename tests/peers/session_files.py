@@ -1,0 +1,22 @@
+"""What tests of the store put into it and read from it."""
+
+from __future__ import annotations
+
+from port42_daemon.store.document import Header
+from port42_daemon.store.files import FileStore
+from port42_protocol.messages import Message
+
+
+def said(content: str) -> Message:
+    return Message(seq=0, role="user", content=content, timestamp="2026-01-01T00:00:01.000Z")
+
+
+def header(session_id: str, agent: str = "ai-muse") -> Header:
+    return Header(id=session_id, agent=agent, created_at="2026-01-01T00:00:00.000Z", client="cli")
+
+
+def contents(store: FileStore, session_id: str) -> list[str]:
+    return [
+        one.content
+        for one in store.read(session_id, after_seq=0, limit=100, max_bytes=1 << 20, events=False)[0]
+    ]
