@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from port42_cli.client import Client
 from port42_cli.errors import Refused
 from port42_cli.plain import count
 from port42_protocol import paths
+
+if TYPE_CHECKING:
+    from port42_cli.service.supervisor import Supervisor
 
 
 @click.group()
@@ -41,7 +45,10 @@ def start(found: Daemon) -> None:
 @daemon.command()
 @click.pass_obj
 def stop(found: Daemon) -> None:
-    """Stop the daemon and wait until it is gone."""
+    """Stop the daemon and wait until it is gone.
+
+    One that runs as a service is started again by the next command: `port42 service uninstall` ends that.
+    """
     if not _stop(found):
         output.banner("port42d is not running")
 
@@ -49,7 +56,12 @@ def stop(found: Daemon) -> None:
 @daemon.command()
 @click.pass_obj
 def restart(found: Daemon) -> None:
-    """Stop the daemon, if there is one, and start it."""
+    """Stop the daemon, if there is one, and start it; a service is restarted by what runs it."""
+    running = stopping.running(found)
+    if running and (supervisor := _run_by(running["pid"])):
+        supervisor.restart()
+        _tell_started(found, supervisor, "restarted")
+        return
     _stop(found)
     _start(found)
 
@@ -88,14 +100,40 @@ def _start(found: Daemon) -> None:
     if running := stopping.status(found):
         output.banner(f"port42d is running already (pid {running['pid']})")
         return
+    from port42_cli.service.supervisor import here
+
+    if (supervisor := here()).serves(found.address()):
+        supervisor.start((), anew=True)
+        _tell_started(found, supervisor, "started")
+        return
     with Client(found.start) as client:
         output.banner(f"port42d started (pid {client.ask('status')['pid']})")
+
+
+def _tell_started(found: Daemon, supervisor: Supervisor, what: str) -> None:
+    with Client(found.existing) as client:
+        output.banner(f"port42d {what} by {supervisor.name} (pid {client.ask('status')['pid']})")
 
 
 def _stop(found: Daemon) -> bool:
     """Stop the daemon and wait for its end. False when there was none."""
     if (running := stopping.running(found)) is None:
         return False
+    if supervisor := _run_by(running["pid"]):
+        supervisor.stop()
+        output.banner(f"port42d stopped (pid {running['pid']})")
+        output.notice(
+            f"{supervisor.name} starts it again at the next connection; to end that: port42 service uninstall"
+        )
+        return True
     stopping.stop(running)
     output.banner(f"port42d stopped (pid {running['pid']})")
     return True
+
+
+def _run_by(pid: int) -> Supervisor | None:
+    """What runs the daemon `pid` as a service, None when nothing does."""
+    from port42_cli.service.supervisor import here
+
+    supervisor = here()
+    return supervisor if supervisor.pid() == pid else None
