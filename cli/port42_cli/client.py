@@ -88,6 +88,7 @@ class Client:
         self._socket: socket.socket | None = None
         self._framer = LineFramer(ANSWER_LIMIT)
         self._next_id = 1
+        self._sent = False
         self._traced = os.environ.get("PORT42_DEBUG", "0") not in {"", "0"}
 
     def __enter__(self) -> Client:
@@ -124,7 +125,7 @@ class Client:
                     raise
                 self._await_its_end()
             except _WentAwayError:
-                if not harmless:
+                if not harmless and self._sent:
                     raise NoDaemon(
                         f"the daemon went away before it answered; {method} may have been"
                         " carried out, so it was not sent again"
@@ -201,9 +202,12 @@ class Client:
     def _write(self, line: bytes) -> None:
         assert self._socket is not None  # noqa: S101 - tells mypy what the callers saw to
         self._trace("→", line)
-        # Where it hangs up on us, perhaps over the length of this very line, its answer says why.
+        # Where it hangs up on us, perhaps over the length of this very line, its answer says why. A
+        # line whose end could not be written is never carried out.
+        self._sent = False
         with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(line + b"\n")
+            self._sent = True
 
     def _answer_to(self, number: int, ear: Ear | None) -> jsonrpcclient.Ok | jsonrpcclient.Error:
         """The parsed answer to request `number`, or the error that stands for a line not understood."""

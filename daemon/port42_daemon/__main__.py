@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import os
 import sys
 from collections.abc import Sequence
@@ -18,19 +19,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 1 could not start (and why), 2 usage."""
     options = _options(argv)
     # Imported here: `port42d --help` and `--version` need none of the daemon.
+    from port42_daemon import inherited
     from port42_daemon import main as daemon
     from port42_daemon.activation import CannotStart
     from port42_daemon.log import UnknownLevel, logging_to
     from port42_daemon.settings import Settings
+    from port42_daemon.supervision import Supervisor
 
     # Whatever is made from here on, by us or by a library (the log, SQLite's files), is nobody else's.
     os.umask(0o077)
-    tell = _Starter(options.ready_fd)
+    # Whoever aborts us, a watchdog say, finds in the log where each thread was.
+    faulthandler.enable()
+    tell, supervisor = _Starter(options.ready_fd), Supervisor(os.environ)
+    if options.ready_fd is not None:
+        # We were started by a command; who supervises that one has no business with us.
+        supervisor.close()
     try:
+        given = inherited.listener(os.environ)
         home = options.home or paths.home(os.environ)
-        socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
+        if given is not None:
+            socket = inherited.path(given)
+        else:
+            socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
+        settings = Settings(home=home.absolute(), socket=socket.absolute())
         with logging_to(options.log_file):
-            daemon.run(Settings(home=home.absolute(), socket=socket.absolute()), tell.ready)
+            daemon.run(settings, given, supervisor, tell.ready)
     except (CannotStart, UnknownLevel, RpcError, OSError) as error:
         tell.failed(str(error))
         return 1
@@ -40,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="port42d", description="Port42's session daemon.")
     parser.add_argument("--home", type=Path, help="where sessions are kept (PORT42_HOME, ~/.port42)")
-    parser.add_argument("--socket", type=Path, help="where to listen (PORT42_SOCKET)")
+    parser.add_argument(
+        "--socket", type=Path, help="where to listen, unless systemd or launchd does (PORT42_SOCKET)"
+    )
     parser.add_argument("--log-file", type=Path, help="log there, rotated, instead of stderr")
     parser.add_argument("--ready-fd", type=int, help="write 'ready' or 'error: …' to this descriptor")
     parser.add_argument("--version", action="version", version=f"port42d {__version__}")

@@ -104,10 +104,11 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def address(path: Path, home: Path) -> Iterator[socket.socket]:
+def address(path: Path, home: Path, given: socket.socket | None = None) -> Iterator[socket.socket]:
     """A bound socket at `path`, 0600 in a folder that is ours alone. Raises `CannotStart`.
 
-    At the end only our own inode is unlinked. The home's lock is held by the caller.
+    One that was `given` (`inherited`) is bound there already, and stays when we go. Of the others only
+    our own inode is unlinked at the end. The home's lock is held by the caller.
     """
     length = len(os.fsencode(path))
     if length > paths.SOCKET_PATH_LIMIT:
@@ -116,8 +117,12 @@ def address(path: Path, home: Path) -> Iterator[socket.socket]:
         )
     try:
         _check_folder(path.parent)
-        _clear_stale(path)
-        listener, bound = _bind(path)
+        if given is None:
+            _clear_stale(path)
+            listener, bound = _bind(path)
+        else:
+            listener, bound = given, None
+        listener.setblocking(False)
     except OSError as error:
         raise CannotStart(f"cannot listen at {path}: {_reason(error)}") from None
     _publish(path, home)
@@ -125,7 +130,7 @@ def address(path: Path, home: Path) -> Iterator[socket.socket]:
         yield listener
     finally:
         with contextlib.suppress(FileNotFoundError):
-            if _inode(path) == bound:
+            if bound is not None and _inode(path) == bound:
                 path.unlink()
         paths.address_file(home).unlink(missing_ok=True)
 
@@ -180,7 +185,6 @@ def _bind(path: Path) -> tuple[socket.socket, tuple[int, int]]:
         raise
     finally:
         os.umask(before)
-    listener.setblocking(False)
     return listener, _inode(path)
 
 

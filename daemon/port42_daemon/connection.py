@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import select
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -19,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _LINGER = 2.0
 """Seconds that a refused client gets to read why, before its connection is cut."""
+_FIRST_WORD = 0.5
+"""Seconds that a peer who has just come gets to say what for, when the daemon stops."""
 _HALF_CLOSED = 0.5
 """Seconds between looks at a peer that has said its last and still waits."""
 
@@ -48,6 +54,8 @@ class Connection(asyncio.Protocol):
         self._waiting = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._clogged = self._ended = self._refused = self._paused = False
+        self._heard = self._retiring = self._cut = False
+        self._since = asyncio.get_running_loop().time()
 
     # --- what the event loop says -------------------------------------------------------------------
 
@@ -58,15 +66,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer what is whole; keep the rest."""
+        self._heard = True
         if not self._refused:
             self._framer.feed(data)
             self._go_on()
+            self._retire_when_idle()
 
     def eof_received(self) -> bool:
         """The peer said all it had to say; what is under way is still answered."""
         self._ended = True
         if not self._refused:
-            self._framer.end()
+            if not self._cut:
+                self._framer.end()
             self._go_on()
         self._close_when_done()
         self._look_for_end()
@@ -102,6 +113,11 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
             self._transport.resume_reading()
             asyncio.get_running_loop().call_later(_LINGER, self.close)
+
+    def retire(self) -> None:
+        """Let go of the peer as soon as nothing is under way for it; all it has sent by then is answered."""
+        self._retiring = True
+        self._retire_when_idle()
 
     # --- what handlers say --------------------------------------------------------------------------
 
@@ -209,6 +225,32 @@ class Connection(asyncio.Protocol):
             log.error("a request ended without an answer", exc_info=error)
         self._go_on()
         self._close_when_done()
+        self._retire_when_idle()
+
+    def _retire_when_idle(self) -> None:
+        if not self._retiring or self._under_way or self._ended or self._refused or self._transport is None:
+            return
+        if self._framer.begun:
+            return  # the rest of the line is on its way
+        loop = asyncio.get_running_loop()
+        if not self._heard and (wait := self._since + _FIRST_WORD - loop.time()) > 0:
+            loop.call_later(wait, self._retire_when_idle)
+        elif sys.platform == "linux":
+            self._cut_off_writes()
+        else:
+            self.close()
+
+    def _cut_off_writes(self) -> None:
+        """Have the peer's next write fail (EPIPE); what it wrote before is still read, then the end.
+
+        So each side knows what was asked and what was not. Elsewhere than on Linux the bytes that wait
+        here would be lost (unix(4) of the BSDs flushes them).
+        """
+        if self._transport is not None and not self._cut:
+            self._cut = True
+            descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+            with socket.socket(fileno=descriptor) as same, contextlib.suppress(OSError):
+                same.shutdown(socket.SHUT_RD)
 
     def _write(self, answer: Answer) -> None:
         if answer is not None and self._transport is not None:

@@ -28,7 +28,6 @@ from port42_protocol.errors import (
     InvalidRequest,
     MethodNotFound,
     RpcError,
-    ShuttingDown,
 )
 from port42_protocol.methods import METHODS, Method
 
@@ -71,7 +70,6 @@ class Dispatcher:
     def __init__(self, traffic: Traffic, *handlers: object) -> None:
         self._traffic = traffic
         self._methods = {row.name: _adapt(row, _find(row, handlers)) for row in METHODS.values()}
-        self.stopping = False
 
     def answer(self, line: bytes, peer: Peer) -> Answer | Awaitable[Answer]:
         """The response to one line, or an awaitable of it. Nothing is ever raised."""
@@ -107,8 +105,6 @@ class Dispatcher:
             return self._settle(call.waiting, response)
         if response is not None and "error" in response:
             _explain(response, call, item)
-            if not call.fault and "id" not in item:
-                return None  # a notification: refused while stopping, and told nothing all the same
         return response
 
     def _validate_for(self, call: _Call) -> Callable[[Any], Any]:
@@ -116,8 +112,6 @@ class Dispatcher:
             call.fault = _fault(item)
             if call.fault:
                 raise ValueError(call.fault)
-            if self.stopping:
-                raise ShuttingDown
             return item
 
         return validate
@@ -222,10 +216,8 @@ def _is_id(value: Any) -> bool:
 def _explain(response: dict[str, Any], call: _Call, item: Any) -> None:
     """Put our words and data where the library answered by itself."""
     code = response["error"]["code"]
-    if code == InvalidRequest.code and call.fault:
+    if code == InvalidRequest.code:
         response["error"] = _error(InvalidRequest(call.fault))
-    elif code == InvalidRequest.code:
-        response.update(error=_error(ShuttingDown()), id=item.get("id"))
     elif code == MethodNotFound.code:
         name = item["method"][:64]  # comparing a name of megabytes would hold the loop
         near = difflib.get_close_matches(name, METHODS, n=3)

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 import uvloop
@@ -23,6 +24,7 @@ from port42_daemon.settings import Settings
 from port42_daemon.status import Introspection, Traffic
 from port42_daemon.store.contract import Store
 from port42_daemon.store.files import FileStore
+from port42_daemon.supervision import Supervisor
 from port42_daemon.threads import Threads
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
@@ -33,10 +35,13 @@ from port42_protocol.version import __version__
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, ready: Callable[[], None]) -> None:
+def run(
+    settings: Settings, given: socket.socket | None, supervisor: Supervisor, ready: Callable[[], None]
+) -> None:
     """Be the daemon of `settings.home` until SIGTERM or SIGINT; `ready` is called once it listens.
 
-    Raises `CannotStart`, and `StorageFailed` when the sessions cannot be opened.
+    `given` listens at `settings.socket` already, where systemd or launchd made it. Raises `CannotStart`,
+    and `StorageFailed` when the sessions cannot be opened.
     """
     with activation.home_locked(settings.home, settings.predecessor_wait):
         config = ConfigFile(settings.home / "config.toml")
@@ -44,8 +49,8 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
-            with activation.address(settings.socket, settings.home) as listener:
-                uvloop.run(_serve(settings, store, threads, config, listener, ready))
+            with activation.address(settings.socket, settings.home, given) as listener:
+                uvloop.run(_serve(settings, store, threads, config, listener, supervisor, ready))
         finally:
             store.close()
             threads.close()
@@ -66,13 +71,14 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     threads: Threads,
     config: ConfigFile,
     listener: socket.socket,
+    supervisor: Supervisor,
     ready: Callable[[], None],
 ) -> None:
     traffic = Traffic()
     events = Events(store, threads)
     sessions = Sessions(store, threads, events)
     agents = Agents(store, threads, config, settings.home)
-    turns = Turns(House(store, threads, sessions, events), agents)
+    turns = Turns(House(store, threads, sessions, events), agents, supervisor.changed)
     introspection = Introspection(settings, store, threads, config, traffic, turns)
     dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
     server = Server(settings, dispatcher, traffic)
@@ -80,7 +86,7 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference
 
     def reload() -> None:
-        task = loop.create_task(_reload(agents))
+        task = loop.create_task(_reload(agents, supervisor))
         reloading.add(task)
         task.add_done_callback(reloading.discard)
 
@@ -94,20 +100,46 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     if config.error:
         log.warning("⚠ %s; the built-in agents are there all the same", config.error)
     ready()
-    await stop.wait()
-    log.info("🌙 stopping: no new work")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Told once is told: a second signal, at the loop's end, would end the process in mid-stop.
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-    await server.stop(turns.cut_off)
-    await agents.aclose()
+    await supervisor.tell("READY=1")
+
+    async def alive() -> None:
+        """What every request needs: the loop that runs this, and a thread for files."""
+        await threads.files(os.getpid)
+
+    async def state() -> str:
+        counts = await threads.index(store.counts)
+        return _state(sum(counts.values()), turns.under_way, config.error)
+
+    async with supervisor.watching(alive, state):
+        await stop.wait()
+        log.info("🌙 stopping: no new turns")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Told once is told: a second signal, at the loop's end, would end the process in mid-stop.
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        await supervisor.tell("STOPPING=1")
+        turns.refuse()
+        await server.stop(turns.cut_off)
+        await agents.aclose()
 
 
-async def _reload(agents: Agents) -> None:
+def _state(sessions: int, turns: int, trouble: str | None) -> str:
+    """A line for ``systemctl status``."""
+    parts = [f"{sessions} session{'s' * (sessions != 1)}, {turns} turn{'s' * (turns != 1)} under way"]
+    if trouble is not None:
+        parts.append(" ".join(trouble.split()))
+    return "; ".join(parts)
+
+
+async def _reload(agents: Agents, supervisor: Supervisor) -> None:
     """What SIGHUP asks for: config.toml anew, and a word in the log."""
+    # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
+    await supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
         now = await agents.reload_config(ReloadConfig())
         log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
     except ConfigRefused as refused:
         log.warning("⚠ %s; what was in force stays in force", refused.message)
+    finally:
+        supervisor.changed()
+        await supervisor.tell("READY=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -18,6 +19,8 @@ from port42_protocol.errors import Overloaded
 
 _CUT_OFF = 8.0
 """Seconds that back ends get to stop (INT, TERM and KILL, three seconds apart) and turns to be recorded."""
+_LAST_READ = 1.0
+"""Seconds that a peer gets to read its last answers."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ class Server:
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
         self._left: set[asyncio.Task[None]] = set()
-        self._emptied: asyncio.Future[None] | None = None
+        self._stopping = False
+        self._gone = asyncio.Event()
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
@@ -40,33 +44,52 @@ class Server:
         self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024)
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
-        """Refuse new work, let what is under way end within the grace, then let go of everybody.
+        """Accept nobody new, answer what was sent, let what is under way end within the grace, and let go.
 
-        `cut_off` makes turns that take longer end early, with what was said so far recorded.
+        Each peer is let go of as soon as nothing is under way for it. `cut_off` makes turns that take
+        longer end early, with what was said so far recorded.
         """
-        self._dispatcher.stopping = True
+        self._stopping = True
         if self._listening is not None:
             self._listening.close()
-        late = await self._wait_for(self._settings.grace)
-        if late:
+        for connection in list(self._connections):
+            connection.retire()
+        if late := await self._ended(self._settings.grace):
             log.warning("✂ %d requests are cut off", len(late))
             cut_off()
-            for task in await self._wait_for(_CUT_OFF):
+            for task in await self._ended(_CUT_OFF):
                 task.cancel()
-            await self._wait_for(None)
+            await self._ended(_LAST_READ)
         for connection in list(self._connections):
             connection.close()
-        if self._connections:
-            # What was answered last is still on its way out; a peer that does not read is not waited for.
-            self._emptied = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._emptied], timeout=1)
+        await self._gone_within(_LAST_READ)
 
-    async def _wait_for(self, seconds: float | None) -> set[asyncio.Task[None]]:
-        """What is still under way after so many seconds, also for those who are gone."""
-        under_way = {task for one in self._connections for task in one.under_way} | self._left
-        if not under_way:
-            return set()
-        return (await asyncio.wait(under_way, timeout=seconds))[1]
+    async def _ended(self, seconds: float) -> set[asyncio.Task[None]]:
+        """Wait until nothing is under way, also for those who are gone; what still is after `seconds`.
+
+        A peer that only has to read its answers is not waited for longer than it takes to read them.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._connections or self._left:
+            if under_way := self._under_way():
+                if loop.time() >= until:
+                    return under_way
+                await asyncio.wait(under_way, timeout=until - loop.time())
+            else:
+                await self._gone_within(_LAST_READ)
+                if not self._under_way():
+                    break
+        return set()
+
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        return {task for one in self._connections for task in one.under_way} | self._left
+
+    async def _gone_within(self, seconds: float) -> None:
+        self._gone.clear()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), seconds)
 
     def _welcome(self) -> Connection:
         return Connection(self._settings, self._dispatcher, self._admit, self._forget)
@@ -84,6 +107,8 @@ class Server:
             return False
         self._connections.add(connection)
         self._traffic.connections += 1
+        if self._stopping:
+            connection.retire()
         return True
 
     def _forget(self, connection: Connection) -> None:
@@ -93,8 +118,8 @@ class Server:
         if connection in self._connections:
             self._connections.discard(connection)
             self._traffic.connections -= 1
-            if self._emptied is not None and not self._connections and not self._emptied.done():
-                self._emptied.set_result(None)
+            if not self._connections:
+                self._gone.set()
 
 
 def peer_uid(peer: socket.socket) -> int:

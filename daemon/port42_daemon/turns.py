@@ -64,11 +64,15 @@ class _Place:
 
 
 class Turns:
-    """`possess`, `retry_turn`, `cancel_turn`, `answer_permission`."""
+    """`possess`, `retry_turn`, `cancel_turn`, `answer_permission`.
 
-    def __init__(self, house: House, agents: Agents) -> None:
+    `changed` is called when a turn comes or is over.
+    """
+
+    def __init__(self, house: House, agents: Agents, changed: Callable[[], None] = lambda: None) -> None:
         self._house = house
         self._agents = agents
+        self._changed = changed
         self._queues: dict[str, deque[_Place]] = {}
         self._keyed: dict[tuple[str, str], asyncio.Task[m.Possessed]] = {}
         self._unrecorded: set[str] = set()
@@ -123,9 +127,13 @@ class Turns:
         """Turns that run or wait."""
         return sum(map(len, self._queues.values()))
 
+    def refuse(self) -> None:
+        """Let no new turn begin; those that run or wait go on."""
+        self._stopping = True
+
     def cut_off(self) -> None:
         """Stop every turn, and send away who waits: what was said so far is recorded."""
-        self._stopping = True
+        self.refuse()
         for queue in self._queues.values():
             for place in list(queue):
                 place.leave()
@@ -210,6 +218,7 @@ class Turns:
             raise SessionBusy(session_id, len(queue) - 1)
         place = _Place(lambda position: self._tell_place(asked, session_id, position, streaming))
         queue.append(place)
+        self._changed()
         take_back = None if asked.detach else peer.when_lost(place.leave)
         try:
             place.move_to(len(queue) - 1)
@@ -221,6 +230,7 @@ class Turns:
             if take_back is not None:
                 take_back()
             queue.remove(place)
+            self._changed()
             if not queue:
                 self._queues.pop(session_id, None)
             for position, one in enumerate(queue):

@@ -51,6 +51,11 @@ class LineFramer:
                 return line.removesuffix(b"\r")
         return None
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is more than the lines taken so far: the first bytes of the next one, say."""
+        return bool(self._buffer)
+
     def end(self) -> None:
         """Say that the stream is over: what is left counts as a line, newline or not.
 

@@ -73,8 +73,7 @@ def handlers():
 def ask(handlers):
     dispatcher = Dispatcher(Traffic(), handlers)
 
-    def ask(what: object, *, stopping: bool = False):
-        dispatcher.stopping = stopping
+    def ask(what: object):
         line = what if isinstance(what, bytes) else json.dumps(what).encode()
 
         async def settle():
@@ -187,16 +186,8 @@ def test_a_notification_of_what_waits_is_never_answered(ask, handlers):
     assert len(handlers.asked) == 2
 
 
-def test_a_notification_while_stopping_or_of_no_method_is_never_answered(ask):
-    assert ask({"jsonrpc": "2.0", "method": "status"}, stopping=True) is None
+def test_a_notification_of_no_method_is_never_answered(ask):
     assert ask({"jsonrpc": "2.0", "method": "no_such"}) is None
-
-
-def test_while_stopping_everybody_is_told_to_come_again(ask, handlers):
-    answer = ask(request(), stopping=True)
-    assert (code(answer), answer["id"], answer["error"]["data"]["retryable"]) == (-32002, 1, True)
-    assert [code(one) for one in ask([request(), request(id=2)], stopping=True)] == [-32002, -32002]
-    assert handlers.asked == []
 
 
 def test_a_batch_has_an_answer_for_each_item_in_its_order(ask):

@@ -4,7 +4,7 @@
 #   user-manager.sh UID WORK CGROUP [FOLDER…]      as root; says "ready" once the manager takes commands
 #
 # WORK is an empty folder that everyone may enter: the user's home (WORK/home), what the manager says
-# (WORK/console). CGROUP is a cgroup2 folder made for this. FOLDERs are shown to the user where they are,
+# (WORK/said). CGROUP is a cgroup2 folder made for this. FOLDERs are shown to the user where they are,
 # whatever their parents' modes: the Python that root installed below its own home, say. Everything
 # is private to the namespaces, and ends with them.
 set -eu
@@ -61,7 +61,6 @@ mkdir -p "$home/.config/systemd/user" && chown -R "$uid:$uid" "$home"
 grep -v ":$uid:$uid:" /etc/passwd > "$work/passwd"
 echo "tester:x:$uid:$uid::$home:/bin/bash" >> "$work/passwd"
 mount --bind "$work/passwd" /etc/passwd
-: > "$work/console" && chmod 666 "$work/console" && mount --bind "$work/console" /dev/console
 show "$@"
 
 (
@@ -74,11 +73,11 @@ show "$@"
       XDG_RUNTIME_DIR="/run/user/$0" SYSTEMD_COLORS=0 \
       /usr/lib/systemd/systemd --user --unit=basic.target --log-target=console --log-level=info
   ' "$uid" "$home"
-) < /dev/null > "$work/manager.log" 2>&1 &
+) < /dev/null > "$work/said" 2>&1 &
 
 for _ in $(seq 200); do
   [ -S "/run/user/$uid/systemd/private" ] && break
-  kill -0 $! 2>/dev/null || { cat "$work/manager.log" "$work/console" >&2; exit 1; }
+  kill -0 $! 2>/dev/null || { cat "$work/said" >&2; exit 1; }
   sleep .02
 done
 echo ready

@@ -90,7 +90,7 @@ class UserManager:
 
     def said(self) -> str:
         """What the manager said so far."""
-        return (self._work / "console").read_text(errors="replace")
+        return (self._work / "said").read_text(errors="replace")
 
     def until(self, met: Callable[[], Any], within: float = _WITHIN) -> Any:
         """The first thing `met` gives that is true; fails when there is none in time."""

@@ -1,0 +1,110 @@
+"""Whoever watches over this process (systemd) is told how it is: the datagrams of sd_notify(3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+
+log = logging.getLogger(__name__)
+
+_AT_MOST_EVERY = 1.0
+"""Seconds between two lines of status: a busy daemon has more to do than to talk about it."""
+
+
+class Supervisor:
+    """Tells; where nobody watches it is silent, and costs nothing.
+
+    NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are taken out of `environ`: what the daemon starts
+    must not speak in its name.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._socket = _connected(environ.pop("NOTIFY_SOCKET", ""))
+        self.patience = _patience(environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", ""))
+        """Seconds after which silence is taken for death; None: it is not."""
+        self._changed = asyncio.Event()
+
+    def close(self) -> None:
+        """Say no more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def tell(self, *said: str) -> None:
+        """Send assignments, ``READY=1`` say, in one datagram."""
+        if self._socket is not None:
+            # Where the supervisor is gone there is nobody to miss it.
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().sock_sendall(self._socket, "\n".join(said).encode())
+
+    def changed(self) -> None:
+        """What the status line says may be another thing now."""
+        self._changed.set()
+
+    @contextlib.asynccontextmanager
+    async def watching(
+        self, answers: Callable[[], Awaitable[object]], status: Callable[[], Awaitable[str]]
+    ) -> AsyncIterator[None]:
+        """Keep the supervisor told for as long as the block runs.
+
+        It hears that we are alive after each `answers` that returned, and `status` when that changed.
+        """
+        tasks = []
+        if self._socket is not None:
+            tasks.append(asyncio.create_task(self._keep_status(status)))
+            if self.patience is not None:
+                tasks.append(asyncio.create_task(self._keep_alive(answers, self.patience / 2)))
+        for task in tasks:
+            task.add_done_callback(_say_if_failed)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_alive(self, answers: Callable[[], Awaitable[object]], pause: float) -> None:
+        while True:
+            await answers()
+            await self.tell("WATCHDOG=1")
+            await asyncio.sleep(pause)
+
+    async def _keep_status(self, status: Callable[[], Awaitable[str]]) -> None:
+        told = ""
+        while True:
+            self._changed.clear()
+            if (now := await status()) != told:
+                await self.tell(f"STATUS={now}")
+                told = now
+            await asyncio.sleep(_AT_MOST_EVERY)
+            await self._changed.wait()
+
+
+def _say_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the supervisor hears no more from us", exc_info=error)
+
+
+def _connected(address: str) -> socket.socket | None:
+    """A socket to the supervisor: a path, or ``@`` and a name in Linux's abstract space."""
+    if not address.startswith(("/", "@")):
+        return None
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        channel.connect(f"\0{address[1:]}" if address[0] == "@" else address)
+    except (OSError, ValueError):
+        channel.close()
+        return None
+    channel.setblocking(False)
+    return channel
+
+
+def _patience(microseconds: str, pid: str) -> float | None:
+    """sd_watchdog_enabled(3): WATCHDOG_PID, where it is given, says who is meant."""
+    if pid not in {"", str(os.getpid())} or not (microseconds.isascii() and microseconds.isdigit()):
+        return None
+    return int(microseconds) / 1_000_000 or None
