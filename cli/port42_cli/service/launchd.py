@@ -49,6 +49,9 @@ class Launchd:
         if anew or changed:
             self.rest()
         if not self._loaded():
+            if address := property_list.listens_at(self._text()):
+                # launchd makes the socket, and no folder for it.
+                Path(address).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             ask("launchctl", "enable", self._target)
             ask("launchctl", "bootstrap", self._domain, str(self.paths[0]))
         ask("launchctl", "kickstart", self._target)
