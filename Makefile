@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 ARGS ?= possess @ai-engineer "build a parser"
 
-.PHONY: help run setup test quick check format torture bench golden clean
+.PHONY: help run setup test quick check format torture bench units golden clean
 help:           ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
@@ -31,6 +31,13 @@ torture: .venv/ready ## the long forms of the tests (kill -9, cold starts, resta
 
 bench:          ## the figures of the documentation, as ratios, against the built wheel
 	@$(PYTHON) tests/run.py bench
+
+units:          ## what systemd says of the units: mistakes, and how exposed they are
+	@d=$$(mktemp -d) && cp -r systemd/. $$d && sed -i 's,%h/.local/bin/port42d,/bin/true,' $$d/port42.service && \
+	export XDG_RUNTIME_DIR=$$d && systemd-analyze --user verify --man=no $$d/port42.service $$d/port42.socket && \
+	systemd-analyze --user --no-pager security --offline=yes $$d/port42.service; rm -rf $$d/port42.service.d; \
+	echo "and without the drop-in:"; \
+	systemd-analyze --user --no-pager security --offline=yes $$d/port42.service | tail -n 2; rm -rf $$d
 
 golden: .venv/ready ## write the golden wire files anew, after a change of the protocol that is meant
 	$(BIN)/python tests/golden/regenerate.py

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import subprocess
 
 START_TIMEOUT = 30.0
-"""Seconds for a daemon to become ready; it waits up to 10 of them for a predecessor to stop."""
+"""Seconds for a daemon to become ready; it waits up to 20 of them for a predecessor to stop."""
 
 
 class Daemon:

@@ -24,8 +24,8 @@ class Settings:
     request_bytes: int = REQUEST_LIMIT
     connections: int = 128
     requests_per_connection: int = 64
-    predecessor_wait: float = 10.0
-    """How long to wait for a daemon that is on its way out to let go of the lock."""
+    predecessor_wait: float = 20.0
+    """How long to wait for a daemon on its way out to let go of the lock: its grace, and a cut-off."""
     grace: float = 10.0
     """How long work under way may take once the daemon is told to stop."""
 

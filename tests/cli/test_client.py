@@ -155,6 +155,21 @@ def test_the_next_daemon_is_not_dialled_before_the_stopping_one_hung_up(peer):
     assert order == ["dialled", "hung up", "dialled"]
 
 
+def test_what_could_not_be_written_is_put_to_the_next_daemon_whatever_the_method(peer):
+    """A kept connection whose daemon stopped meanwhile: it never saw the request."""
+
+    def leaving(talk):
+        talk.answer(talk.request(), 1)
+
+    fake = peer(leaving, answering({"seq": 1}))
+    with connected(fake) as client:
+        client.ask("status")
+        client._socket.settimeout(20)
+        client._socket.recv(1, socket.MSG_PEEK)  # until it has hung up
+        assert client.ask("append_message", {"agent": "a"}) == {"seq": 1}
+    assert [one["method"] for one in fake.requests] == ["status", "append_message"]
+
+
 def test_a_daemon_that_always_shuts_down_is_believed_in_the_end(peer):
     fake = peer(*[shutting_down] * subject.ATTEMPTS)
     with connected(fake) as client, pytest.raises(DaemonError, match="shutting down"):

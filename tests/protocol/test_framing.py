@@ -235,3 +235,12 @@ def test_only_frame_too_large_leaves_and_only_once(chunks: list[bytes], limit: i
     out = frames(chunks, limit=limit, end=True)
     assert "frame_too_large" not in out[:-1]
     assert all(one == "frame_too_large" or len(one) <= limit for one in out)
+
+
+def test_whether_a_line_has_begun():
+    framer = LineFramer()
+    assert not framer.begun
+    framer.feed(b"one\ntw")
+    assert (framer.next_line(), framer.begun) == (b"one", True)
+    framer.feed(b"o\n")
+    assert (framer.next_line(), framer.begun) == (b"two", False)
