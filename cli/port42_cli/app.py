@@ -32,6 +32,7 @@ COMMANDS = {
     "agents": "agents",
     "status": "status",
     "daemon": "daemon",
+    "service": "service",
     "rpc": "rpc",
     "socket-path": "socket_path",
 }

@@ -61,7 +61,7 @@ class Daemon:
 
     def start(self) -> socket.socket:
         """A connection to the daemon that was started, by us or by whoever asked first."""
-        with self._start_lock():
+        with self.start_lock():
             if connection := self.find():
                 return connection
             self._spawn()
@@ -121,8 +121,11 @@ class Daemon:
         return noted if isinstance(noted, str) and "\0" not in noted else None
 
     @contextmanager
-    def _start_lock(self) -> Iterator[None]:
-        """Held from the last look to the new daemon's readiness: parallel commands start one."""
+    def start_lock(self) -> Iterator[None]:
+        """Held from the last look to the new daemon's readiness: parallel commands start one.
+
+        Who holds it may be sure that no command starts a daemon meanwhile.
+        """
         import fcntl
 
         try:

@@ -16,13 +16,16 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """`message` is for the person at the terminal, one sentence, without a full stop."""
+    """`message` is for the person at the terminal, one sentence, without a full stop; `advice` has what
+    there is to do about it, a line each.
+    """
 
     exit_code: ClassVar[int]
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *advice: str) -> None:
         super().__init__(message)
         self.message = message
+        self.advice = advice
 
 
 class BadInput(CommandError):

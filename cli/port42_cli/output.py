@@ -73,7 +73,7 @@ def notice(text: str) -> None:
 
 def failure(error: CommandError) -> None:
     """Why it did not work, on stderr; the first line says it, the others say what to do."""
-    lines = problem(error, now()) if isinstance(error, DaemonError) else [error.message]
+    lines = problem(error, now()) if isinstance(error, DaemonError) else [error.message, *error.advice]
     click.secho("Error: ", fg="red", nl=False, err=True, color=_colour())
     banner(*lines)
 

@@ -1,0 +1,201 @@
+"""`port42 service …`: the daemon run by systemd or launchd, from the next login on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from port42_cli import output
+from port42_cli.autostart import Daemon
+from port42_cli.errors import Refused
+from port42_protocol import paths
+
+if TYPE_CHECKING:
+    from port42_cli.service.files import Change
+
+_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+_DRY = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="What was done, or would be, as JSON.")
+
+
+@click.group()
+def service() -> None:
+    """Have systemd or launchd run the daemon.
+
+    Without it, commands start the daemon by themselves.
+    """
+
+
+@service.command()
+@_YES
+@_DRY
+@click.option("--replace", is_flag=True, help="Replace service files that Port42 did not write, too.")
+@_AS_JSON
+@click.pass_obj
+def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bool) -> None:
+    """Show the service's files, write them, start the daemon by them, and see whether it answers.
+
+    A daemon that runs already is stopped in good order first; nobody loses a message. When the service
+    does not come up, everything is put back as it was.
+    """
+    from port42_cli.service.install import install, planned
+    from port42_cli.service.supervisor import here
+
+    supervisor = here()
+    changes = planned(supervisor, daemon)
+    if not replace:
+        _refuse_foreign(changes)
+    if not _agreed(changes, "Write this and start the service?", yes=yes, dry_run=dry_run, as_json=as_json):
+        return
+    said = install(supervisor, daemon, changes)
+    output.banner(
+        f"{supervisor.name} runs port42d {said['version']} (pid {said['pid']}) at {said['socket']},"
+        " and starts it at the first connection after a login."
+    )
+    for name in supervisor.lacking():
+        output.notice(
+            f"{name} is set here and not in the service; docs/service.md says how agents get at a key there"
+        )
+    for hint in supervisor.hints():
+        output.notice(hint)
+    if as_json:
+        output.as_json(
+            {"files": _listed(changes), **{name: said[name] for name in ("version", "pid", "socket")}}
+        )
+
+
+@service.command()
+@_YES
+@_DRY
+@_AS_JSON
+@click.pass_obj
+def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Stop the service and remove its files.
+
+    Sessions and settings stay, and commands start the daemon by themselves again.
+    """
+    from port42_cli.service import files
+    from port42_cli.service.install import uninstall
+    from port42_cli.service.supervisor import here
+
+    supervisor = here()
+    there = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
+    _refuse_foreign(there)
+    if not there:
+        output.banner("The service is not installed; nothing was changed.")
+        if as_json:
+            output.as_json({"files": []})
+        return
+    if why := supervisor.missing():
+        raise Refused(*why)
+    if not _agreed(there, "Stop the service and remove this?", yes=yes, dry_run=dry_run, as_json=as_json):
+        return
+    uninstall(supervisor, there)
+    output.banner(f"The service is gone. What it kept stays: {daemon.home}")
+    if as_json:
+        output.as_json({"files": _listed(there)})
+
+
+@service.command()
+@click.option("--json", "as_json", is_flag=True, help="All of it as JSON.")
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show how the service does; exit code 0 when it is installed and healthy, 1 otherwise.
+
+    Nothing is started: a service that waits for its first connection is healthy.
+    """
+    from dataclasses import asdict
+
+    from port42_cli.service.report import report
+    from port42_cli.service.supervisor import here
+
+    supervisor = here()
+    if why := supervisor.missing():
+        raise Refused(*why)
+    found = report(supervisor, ctx.obj)
+    if as_json:
+        output.as_json(asdict(found))
+    else:
+        from port42_cli import plain_service
+
+        if output.on_terminal():
+            from port42_cli import render_service
+
+            render_service.show(plain_service.facts(found))
+        else:
+            output.lines(plain_service.lines(found))
+        output.banner(*found.problems)
+    if found.problems:
+        ctx.exit(1)
+
+
+@service.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many.")
+@click.pass_context
+def logs(ctx: click.Context, follow: bool, lines: int) -> None:
+    """Print the end of the service's log: the journal, or the daemon's own file under launchd."""
+    from port42_cli.service.supervisor import here
+
+    command = here().log_command(lines, follow=follow)
+    if command is None:
+        from port42_cli.commands.daemon import logs as own_file
+
+        ctx.invoke(own_file, follow=follow, lines=lines)
+        return
+    if follow:
+        os.execvp(command[0], command)  # noqa: S606 - it follows until Ctrl-C, which is its own affair
+    done = subprocess.run(command, check=False, capture_output=True)
+    output.raw_lines(done.stdout.splitlines(keepends=True))
+    if not done.stdout and lines:
+        why = done.stderr.decode(errors="replace").strip()
+        path = paths.log_file(ctx.obj.home)
+        also = f"; a daemon that no service ran wrote to {path}" if path.exists() else ""
+        raise Refused(f"the journal has nothing of the service{f' ({why})' if why else ''}{also}")
+
+
+def _refuse_foreign(changes: Sequence[Change]) -> None:
+    for change in changes:
+        if change.foreign:
+            raise Refused(
+                f"{change.path} was not written by `port42 service install`; nothing was changed."
+                " Move it away, or install with --replace"
+            )
+
+
+def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: bool, as_json: bool) -> bool:
+    """Show what would change; whether to go on."""
+    from port42_cli.service import files
+
+    if dry_run and as_json:
+        output.as_json({"files": _listed(changes, whole=True)})
+    elif dry_run:
+        output.lines(files.shown(changes))
+    else:
+        output.banner(*files.shown(changes))
+    if dry_run or not any(change.kind != "keep" for change in changes):
+        if not dry_run:
+            output.banner("Nothing to change.")
+        return not dry_run
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to be asked: expected -y")
+    if click.confirm(question, err=True):
+        return True
+    output.banner("Nothing was changed.")
+    return False
+
+
+def _listed(changes: Sequence[Change], *, whole: bool = False) -> list[dict[str, str | None]]:
+    listed: list[dict[str, str | None]] = []
+    for change in changes:
+        listed.append({"path": str(change.path), "change": change.kind})
+        if whole:
+            listed[-1]["content"] = change.after
+    return listed

@@ -1,0 +1,110 @@
+"""The service's files: what would change, ours or not, written whole or not at all, put back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+
+from port42_cli.errors import Refused
+from port42_cli.service.supervisor import MARK, ServiceFile
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file as it is (None: it is not there) and as it should be (None: gone)."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    @property
+    def kind(self) -> str:
+        """``create``, ``change``, ``remove`` or ``keep``."""
+        if self.before == self.after:
+            return "keep"
+        if self.before is None:
+            return "create"
+        return "remove" if self.after is None else "change"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether what is there was not written by us."""
+        return self.before is not None and (MARK not in self.before or self.path.is_symlink())
+
+
+def to_write(wanted: Iterable[ServiceFile]) -> list[Change]:
+    """What writing these would change."""
+    return [Change(file.path, _read(file.path), file.text) for file in wanted]
+
+
+def to_remove(paths: Iterable[Path]) -> list[Change]:
+    """What removing these would change."""
+    return [Change(path, _read(path), None) for path in paths]
+
+
+def shown(changes: Sequence[Change]) -> Iterator[str]:
+    """What would change, for a person: each path, a new file whole, a changed one as a diff."""
+    for change in changes:
+        yield f"{change.kind} {change.path}"
+        if change.kind == "create":
+            yield from (f"    {line}" for line in (change.after or "").splitlines())
+        elif change.kind == "change":
+            lines = unified_diff(
+                (change.before or "").splitlines(), (change.after or "").splitlines(), lineterm="", n=1
+            )
+            yield from (f"    {line}" for line in list(lines)[2:])
+
+
+def carry_out(changes: Iterable[Change]) -> None:
+    """Write and remove. Raises `Refused`, with what was done already undone."""
+    done: list[Change] = []
+    for change in changes:
+        try:
+            _put(change.path, change.after)
+        except OSError as error:
+            left = put_back(done)
+            but = f"all but {', '.join(map(str, left))} is as it was" if left else "nothing was changed"
+            raise Refused(f"cannot write {change.path}: {error.strerror or error}; {but}") from None
+        done.append(change)
+
+
+def put_back(changes: Iterable[Change]) -> list[Path]:
+    """Make the files what they were; gives those that could not be."""
+    left = []
+    for change in changes:
+        try:
+            _put(change.path, change.before)
+        except OSError:
+            left.append(change.path)
+    return left
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Refused(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _put(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode(errors="surrogateescape"))
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise

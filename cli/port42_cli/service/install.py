@@ -1,0 +1,128 @@
+"""The daemon made a service, without losing a message, or everything as it was before; and unmade."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from port42_cli import stopping
+from port42_cli.autostart import Daemon
+from port42_cli.client import Client
+from port42_cli.dialling import dial
+from port42_cli.errors import CommandError, NoDaemon, Refused
+from port42_cli.service import files
+from port42_cli.service.files import Change
+from port42_cli.service.supervisor import Place, Supervisor
+from port42_protocol.version import __version__
+
+
+def place(daemon: Daemon) -> Place:
+    """What a service for this daemon's home and address would run: this installation."""
+    # Only what a service file can hold, and what means the same in every folder.
+    folders = [one for one in os.get_exec_path() if one.startswith("/") and one.isprintable()]
+    return Place(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
+
+
+def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
+    """What `install` would change. Raises `Refused` where there can be no service, with what to do."""
+    if why := supervisor.missing():
+        raise Refused(*why)
+    return files.to_write(supervisor.files(place(daemon)))
+
+
+def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -> dict[str, Any]:
+    """Carry out `changes`, run the daemon as a service, and give what it then says of itself (`status`).
+
+    Raises `CommandError` with everything as it was: files, what was started, a daemon run by hand.
+    """
+    before = supervisor.condition()
+    # No command starts a daemon of its own meanwhile: those that find none wait, and then find this one.
+    with daemon.start_lock():
+        running = stopping.running(daemon)
+        by_hand = running is not None and running["pid"] != supervisor.pid()
+        files.carry_out(changes)
+        try:
+            if running is not None and by_hand:
+                supervisor.rest()
+                stopping.stop(running)
+            changed = {change.path for change in changes if change.kind != "keep"}
+            supervisor.start(changed, anew=by_hand)
+            return _verified(supervisor, daemon)
+        except (CommandError, KeyboardInterrupt) as error:
+            failure = error
+            lost = _taken_back(supervisor, changes, again=before.enabled)
+    if by_hand:
+        lost += _started_again(daemon)
+    why = failure.message if isinstance(failure, CommandError) else "interrupted"
+    raise Refused(
+        f"the service did not come up: {why}", *(lost or ["Everything is as it was before."])
+    ) from None
+
+
+def uninstall(supervisor: Supervisor, changes: Sequence[Change]) -> None:
+    """Stop the service and carry out `changes`, which remove its files. What the daemon keeps stays."""
+    supervisor.withdraw()
+    files.carry_out(changes)
+    supervisor.forget()
+
+
+def answering(daemon: Daemon) -> dict[str, Any]:
+    """`status` of the daemon behind the service's own address, wherever others are. Raises `CommandError`."""
+    address = daemon.address()
+
+    def connect() -> socket.socket:
+        try:
+            return dial(address)
+        except OSError as error:
+            raise NoDaemon(f"cannot connect to {address}: {error.strerror or error}") from None
+
+    with Client(connect) as client:
+        said: dict[str, Any] = client.ask("status")
+    return said
+
+
+def _verified(supervisor: Supervisor, daemon: Daemon) -> dict[str, Any]:
+    said = answering(daemon)
+    if said["pid"] != (pid := supervisor.pid()):
+        raise Refused(
+            f"pid {said['pid']} answers at {said['socket']}, and {supervisor.name} runs {pid or 'none'}"
+        )
+    if said["version"] != __version__:
+        raise Refused(f"port42d {said['version']} answers, and this is port42 {__version__}")
+    return said
+
+
+def _taken_back(supervisor: Supervisor, changes: Sequence[Change], *, again: bool) -> list[str]:
+    """Files, and what ran, as before; gives what could not be."""
+    lost = []
+    try:
+        if again:
+            supervisor.rest()
+        else:
+            supervisor.withdraw()
+    except CommandError as error:
+        lost.append(error.message)
+    lost += [f"{path} could not be put back" for path in files.put_back(changes)]
+    try:
+        supervisor.forget()
+        if again:
+            supervisor.start(_paths(changes), anew=True)
+    except CommandError as error:
+        lost.append(f"the service that was there before does not start: {error.message}")
+    return lost
+
+
+def _started_again(daemon: Daemon) -> list[str]:
+    """The daemon that ran by hand, or rather its successor; gives why there is none."""
+    try:
+        daemon.start().close()
+    except CommandError as error:
+        return [f"the daemon that ran before does not start: {error.message}"]
+    return []
+
+
+def _paths(changes: Sequence[Change]) -> set[Path]:
+    return {change.path for change in changes}

@@ -1,0 +1,139 @@
+"""launchd's agent of this user: a property list in its folder, commands through launchctl.
+
+Written from Apple's documentation (launchctl(1), launchd.plist(5)); it has not been run on a Mac.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from port42_cli.errors import Refused
+from port42_cli.service import property_list, shipped
+from port42_cli.service.supervisor import Condition, Place, ServiceFile, ask
+
+LABEL = "dev.port42.daemon"
+
+
+class Launchd:
+    """The agent ``dev.port42.daemon`` in this user's graphical session."""
+
+    name = "launchd"
+
+    def __init__(self) -> None:
+        self.paths = (Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist",)
+        self._domain = f"gui/{os.geteuid()}"
+        self._target = f"{self._domain}/{LABEL}"
+
+    def missing(self) -> tuple[str, ...]:
+        """Over ssh there is no graphical session to be an agent of."""
+        if shutil.which("launchctl") is None:
+            return ("launchctl is not here", "Every command starts the daemon by itself.")
+        if ask("launchctl", "print", self._domain, check=False).returncode:
+            return (
+                f"launchd has no session {self._domain}: this looks like ssh or sudo without a login at"
+                " the screen",
+                "Log in there, or do nothing: every command starts the daemon by itself.",
+            )
+        return ()
+
+    def files(self, place: Place) -> tuple[ServiceFile, ...]:
+        """The property list."""
+        return (ServiceFile(self.paths[0], property_list.render(shipped.text("launchd", _NAME), place)),)
+
+    def start(self, changed: Collection[Path], *, anew: bool) -> None:
+        """Bootstrap the agent, after letting go of one with another property list."""
+        if anew or changed:
+            self.rest()
+        if not self._loaded():
+            if address := property_list.listens_at(self._text()):
+                # launchd makes the socket, and no folder for it.
+                Path(address).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ask("launchctl", "enable", self._target)
+            ask("launchctl", "bootstrap", self._domain, str(self.paths[0]))
+        ask("launchctl", "kickstart", self._target)
+
+    def stop(self) -> None:
+        """Its socket stays with launchd."""
+        ask("launchctl", "kill", "SIGTERM", self._target)
+
+    def restart(self) -> None:
+        """Stop it as it is told to, and start it again."""
+        ask("launchctl", "kickstart", "-k", self._target)
+
+    def rest(self) -> None:
+        """Take the agent out of the session."""
+        if self._loaded():
+            ask("launchctl", "bootout", self._target)
+
+    def withdraw(self) -> None:
+        """As `rest`: what starts it at a login is the file itself."""
+        self.rest()
+
+    def forget(self) -> None:
+        """Nothing: bootout has forgotten it."""
+
+    def pid(self) -> int | None:
+        """From what `launchctl print` says."""
+        if not self.paths[0].exists():
+            return None
+        return _pid(self._print())
+
+    def serves(self, address: str) -> bool:
+        """By what the property list says; launchd is asked when that fits."""
+        return property_list.listens_at(self._text()) == address and not self.missing() and self._loaded()
+
+    def condition(self) -> Condition:
+        """From what `launchctl print` says, which is meant for people and may change."""
+        said = self._print()
+        number = _pid(said)
+        code = re.search(r"^\s*last exit code = (-?[1-9]\d*)", said, flags=re.MULTILINE)
+        return Condition(
+            enabled=bool(said),
+            listening=bool(said),
+            running=number is not None,
+            pid=number,
+            since=None,
+            program=property_list.program(self._text()),
+            failed=f"last exit code {code[1]}" if code and number is None else None,
+            watchdog=None,
+            linger=None,
+        )
+
+    def lacking(self) -> Sequence[str]:
+        """launchd's environment has none of a shell's keys."""
+        return [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY") if os.environ.get(name)]
+
+    def hints(self) -> Sequence[str]:
+        """Nothing: an agent lives as long as the session."""
+        return ()
+
+    def log_command(self, lines: int, *, follow: bool) -> list[str] | None:  # noqa: ARG002 - as systemd's
+        """None: its property list names the home's log."""
+        return None
+
+    def _text(self) -> str:
+        try:
+            return self.paths[0].read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def _loaded(self) -> bool:
+        return bool(self._print())
+
+    def _print(self) -> str:
+        if shutil.which("launchctl") is None:
+            raise Refused("launchctl is not here")
+        done = ask("launchctl", "print", self._target, check=False)
+        return done.stdout if done.returncode == 0 else ""
+
+
+_NAME = f"{LABEL}.plist"
+
+
+def _pid(said: str) -> int | None:
+    found = re.search(r"^\s*pid = (\d+)", said, flags=re.MULTILINE)
+    return int(found[1]) if found else None

@@ -1,0 +1,116 @@
+"""How the service does: what its supervisor knows, what its daemon says, and what is wrong."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from port42_cli.autostart import Daemon
+from port42_cli.errors import CommandError
+from port42_cli.service import files
+from port42_cli.service.install import answering, place
+from port42_cli.service.supervisor import Condition, Supervisor
+from port42_protocol import paths
+from port42_protocol.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `service status` shows; `problems` is empty when the service is healthy."""
+
+    supervisor: str
+    installed: bool
+    current: bool
+    """Whether its files are what this installation would write."""
+    enabled: bool
+    listening: bool
+    running: bool
+    pid: int | None
+    since: str | None
+    program: str | None
+    this_installation: bool
+    version: str | None
+    """Of the daemon that runs; this command's is `cli_version`."""
+    cli_version: str
+    watchdog: str | None
+    linger: bool | None
+    socket: str
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def report(supervisor: Supervisor, daemon: Daemon) -> Report:
+    """As things stand; starts nothing. Raises `Refused` where there is no supervisor to ask."""
+    changes = files.to_write(supervisor.files(place(daemon)))
+    installed = all(change.before is not None for change in changes)
+    now = supervisor.condition()
+    said, problems = _answer(now, daemon), list(_problems(supervisor.name, now, installed=installed))
+    if isinstance(said, str):
+        problems.append(said)
+        said = None
+    if installed and not now.running:
+        problems += _in_its_way(daemon)
+    version = said["version"] if said else None
+    if version not in {None, __version__}:
+        problems.append(f"port42d {version} runs, and this is {__version__}: port42 daemon restart")
+    return Report(
+        supervisor=supervisor.name,
+        installed=installed,
+        current=all(change.kind == "keep" for change in changes),
+        enabled=now.enabled,
+        listening=now.listening,
+        running=now.running,
+        pid=now.pid,
+        since=now.since,
+        program=now.program,
+        this_installation=bool(now.program and now.program.startswith(sys.executable + " ")),
+        version=version,
+        cli_version=__version__,
+        watchdog=now.watchdog,
+        linger=now.linger,
+        socket=daemon.address(),
+        files=tuple(str(change.path) for change in changes if change.before is not None),
+        problems=tuple(problems),
+    )
+
+
+def _problems(name: str, now: Condition, *, installed: bool) -> list[str]:
+    if not installed:
+        return ["not installed: port42 service install"]
+    found = []
+    if not now.enabled:
+        found.append("not enabled, so nothing starts it at a login: port42 service install")
+    if not now.listening:
+        found.append(f"{name} does not hold its socket: port42 service install")
+    if now.failed:
+        found.append(f"{now.failed}; port42 service logs says more")
+    return found
+
+
+def _answer(now: Condition, daemon: Daemon) -> dict[str, Any] | str | None:
+    """What the running daemon says of itself, or why it does not."""
+    if not now.running:
+        return None
+    try:
+        said = answering(daemon)
+    except CommandError as error:
+        return error.message
+    if said["pid"] != now.pid:
+        return f"pid {said['pid']} answers at the socket, and it is not the service's"
+    return said
+
+
+def _in_its_way(daemon: Daemon) -> list[str]:
+    """A daemon of this home that the service does not run, so that the service's cannot start.
+
+    Seen by its lock: a connection would start the service.
+    """
+    with suppress(OSError), paths.lock_file(daemon.home).open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return [f"another daemon holds {daemon.home}: port42 service install takes over"]
+    return []

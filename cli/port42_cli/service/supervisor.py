@@ -1,0 +1,150 @@
+"""What runs the daemon as a service, and what `install`, `uninstall` and `status` ask of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from port42_cli.errors import Refused
+
+MARK = "Written by `port42 service install`"
+"""Stands in every file of ours, so that nobody else's is replaced or removed."""
+
+PATIENCE = 60.0
+"""Seconds that systemctl or launchctl may take; starting the daemon takes a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a service is rendered for: the daemon of this installation, for this home."""
+
+    program: tuple[str, ...]
+    """The argv, absolute."""
+    address: str
+    home: Path
+    search_path: str
+    """``PATH`` of whoever installs: where the daemon finds the programs that answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFile:
+    """One file as it should be."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The service as its supervisor sees it. None is: does not apply, or is not known."""
+
+    enabled: bool
+    listening: bool
+    """Whether the socket is held for it, so that a connection starts it."""
+    running: bool
+    pid: int | None
+    since: str | None
+    """RFC 3339, when it became what it is."""
+    program: str | None
+    """The argv that is in force, separated by spaces."""
+    failed: str | None
+    """Why it is not running, where that is no rest."""
+    watchdog: str | None
+    linger: bool | None
+
+
+class Supervisor(Protocol):
+    """systemd's manager of this user, or launchd. Methods raise `Refused` with what it said."""
+
+    @property
+    def name(self) -> str:
+        """``systemd`` or ``launchd``."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where its files for the service are, whether or not they are there."""
+
+    def missing(self) -> tuple[str, ...]:
+        """Why it cannot be used here, then what to do, a line each; empty when it can."""
+
+    def files(self, place: Place) -> tuple[ServiceFile, ...]:
+        """What would be written. Raises `Refused` when a path cannot be said in such a file."""
+
+    def start(self, changed: Collection[Path], *, anew: bool) -> None:
+        """Take up the files that changed, and have the daemon run from now on and after a login.
+
+        `anew` gives up a socket that is held, too. Returns when the daemon is ready, where that is known.
+        """
+
+    def stop(self) -> None:
+        """Stop the daemon; a socket that is held stays, and starts it again when it is connected to."""
+
+    def restart(self) -> None:
+        """Stop the daemon and start it, from the files that are in force."""
+
+    def rest(self) -> None:
+        """Stop the daemon and let go of its socket; what starts it at a login stays."""
+
+    def withdraw(self) -> None:
+        """Stop the daemon, let go of its socket, and never start it again."""
+
+    def forget(self) -> None:
+        """Take up that the files are gone."""
+
+    def pid(self) -> int | None:
+        """The daemon's process, None when this supervisor runs none."""
+
+    def serves(self, address: str) -> bool:
+        """Whether it is there and set to run the daemon of that address."""
+
+    def condition(self) -> Condition:
+        """How it stands now. Starts nothing."""
+
+    def lacking(self) -> Sequence[str]:
+        """Which variables with keys this shell has and the service has not."""
+
+    def hints(self) -> Sequence[str]:
+        """What is worth knowing once it is installed."""
+
+    def log_command(self, lines: int, *, follow: bool) -> list[str] | None:
+        """The argv that prints its log; None where that is the home's own file."""
+
+
+def here() -> Supervisor:
+    """This system's."""
+    if sys.platform == "darwin":
+        from port42_cli.service.launchd import Launchd
+
+        return Launchd()
+    from port42_cli.service.systemd import Systemd
+
+    return Systemd()
+
+
+def ask(
+    *command: str, env: dict[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a supervisor's tool. Raises `Refused` with what it said, unless its failure is no failure."""
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,
+            env=env,
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{command[0]} did not come back within {PATIENCE:.0f} s") from None
+    except OSError as error:
+        raise Refused(f"{command[0]} cannot be run: {error.strerror}") from None
+    if check and done.returncode:
+        said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        raise Refused(f"{' '.join(command)}: {said}")
+    return done

@@ -1,0 +1,177 @@
+"""systemd's manager of this user: units in its folder, commands through systemctl."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from port42_cli.errors import Refused
+from port42_cli.service import shipped, surroundings, unit
+from port42_cli.service.supervisor import Condition, Place, ServiceFile, ask
+
+SERVICE, SOCKET = "port42.service", "port42.socket"
+
+_THERE = {"initializing", "starting", "running", "degraded", "maintenance", "stopping"}
+"""What `systemctl --user is-system-running` says of a manager that answers, healthy or not."""
+
+_SHOWN = ("ActiveState", "SubState", "Result", "MainPID", "StateChangeTimestamp", "ExecStart", "WatchdogUSec")
+_AT_REST = {"success", "exec-condition"}
+
+
+class Systemd:
+    """The units ``port42.service`` and ``port42.socket`` of this user."""
+
+    name = "systemd"
+
+    def __init__(self) -> None:
+        named = os.environ.get("XDG_CONFIG_HOME")
+        config = Path(named) if named and Path(named).is_absolute() else Path.home() / ".config"
+        self._folder = config / "systemd" / "user"
+        self.paths = (self._folder / SERVICE, self._folder / SOCKET)
+
+    def missing(self) -> tuple[str, ...]:
+        """Why the user's manager cannot be used, from what can be seen of the surroundings."""
+        if shutil.which("systemctl"):
+            state = self._systemctl("is-system-running", check=False).strip()
+            if state in _THERE:
+                return self._elsewhere()
+        return surroundings.explained(surroundings.seen(os.environ))
+
+    def _elsewhere(self) -> tuple[str, ...]:
+        """Where the manager reads units, when that is not our folder: its XDG_CONFIG_HOME counts."""
+        read = self._systemctl("show", "--value", "--property=UnitPath").split()
+        if str(self._folder) in read:
+            return ()
+        return (
+            f"the user manager does not read units from {self._folder}",
+            "XDG_CONFIG_HOME or HOME is another one here than where it was started.",
+        )
+
+    def files(self, place: Place) -> tuple[ServiceFile, ...]:
+        """Both units."""
+        service, socket = self.paths
+        return (
+            ServiceFile(service, unit.service(shipped.text("systemd", SERVICE), place)),
+            ServiceFile(socket, unit.socket(shipped.text("systemd", SOCKET), place.address)),
+        )
+
+    def start(self, changed: Collection[Path], *, anew: bool) -> None:
+        """Enable the socket, and start the service now, so that it is known to start.
+
+        Only the socket is enabled: after a login it holds the address, and the first connection starts
+        the daemon. A login is not slowed down by it, and nothing runs that nobody asked for.
+        """
+        self._systemctl("daemon-reload")
+        if anew or self.paths[1] in changed:
+            self.rest()
+        self._systemctl("enable", "--now", SOCKET)
+        self._systemctl("restart" if self.paths[0] in changed else "start", SERVICE)
+
+    def stop(self) -> None:
+        """The socket stays."""
+        self._systemctl("stop", SERVICE)
+
+    def restart(self) -> None:
+        """Connections made meanwhile wait in the socket."""
+        self._systemctl("restart", SERVICE)
+
+    def rest(self) -> None:
+        """Both stop; a start that failed too often is forgiven."""
+        self._systemctl("stop", SOCKET, SERVICE, check=False)  # not loaded: nothing to stop
+        self._systemctl("reset-failed", SOCKET, SERVICE, check=False)
+
+    def withdraw(self) -> None:
+        """Both are disabled: whoever enabled the service by hand finds that undone, too."""
+        self._systemctl("disable", "--now", SOCKET, SERVICE)
+        self._systemctl("reset-failed", SOCKET, SERVICE, check=False)
+
+    def forget(self) -> None:
+        """The manager reads its folder again."""
+        self._systemctl("daemon-reload")
+
+    def pid(self) -> int | None:
+        """``MainPID``; asked only when there is a unit, or everybody would pay for a process."""
+        if not self.paths[0].exists() or not shutil.which("systemctl"):
+            return None
+        number = self._systemctl("show", "--value", "--property=MainPID", SERVICE, check=False).strip()
+        return int(number) if number.isdecimal() and int(number) else None
+
+    def serves(self, address: str) -> bool:
+        """By what the socket's unit says; the manager is asked when that fits."""
+        try:
+            there = unit.listens_at(self.paths[1].read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return False
+        return there == address and not self.missing() and self.condition().enabled
+
+    def condition(self) -> Condition:
+        """From `systemctl show`, of which every property there is has a line."""
+        service, socket = self._show(SERVICE), self._show(SOCKET)
+        enabled = self._systemctl("is-enabled", SOCKET, check=False).strip() == "enabled"
+        since = re.fullmatch(r"@(\d+)", service.get("StateChangeTimestamp", ""))
+        running = service.get("ActiveState") == "active"
+        failed = [
+            f"{name}: {said['Result']}"
+            for name, said in ((SERVICE, service), (SOCKET, socket))
+            if said.get("Result", "success") not in _AT_REST
+        ]
+        program = re.search(r"argv\[\]=(.*?) ; ", service.get("ExecStart", ""))
+        return Condition(
+            enabled=enabled,
+            listening=socket.get("ActiveState") == "active",
+            running=running,
+            pid=int(service.get("MainPID", "0")) or None,
+            since=datetime.fromtimestamp(int(since[1]), UTC).isoformat() if since else None,
+            program=program[1] if program else None,
+            failed="; ".join(failed) or None,
+            watchdog=service.get("WatchdogUSec") if service.get("WatchdogUSec", "0") != "0" else None,
+            linger=self._linger(),
+        )
+
+    def lacking(self) -> Sequence[str]:
+        """Of the keys that serve the built-in agents."""
+        there = {line.partition("=")[0] for line in self._systemctl("show-environment").splitlines()}
+        return [name for name in _KEYS if os.environ.get(name) and name not in there]
+
+    def hints(self) -> Sequence[str]:
+        """What lingering would change."""
+        if self._linger():
+            return ()
+        return ("It runs while you are logged in; to have it without a login: loginctl enable-linger",)
+
+    def log_command(self, lines: int, *, follow: bool) -> list[str] | None:
+        """journalctl over every journal this user may read: without a persistent one there is no --user."""
+        if shutil.which("journalctl") is None:
+            raise Refused("journalctl is not here; a daemon that no service runs has `port42 daemon logs`")
+        argv = ["journalctl", f"--user-unit={SERVICE}", f"--lines={lines}", "--no-pager", "--quiet"]
+        return [*argv, "--follow"] if follow else argv
+
+    def _show(self, name: str) -> dict[str, str]:
+        asked = [f"--property={one}" for one in _SHOWN]
+        said = self._systemctl("show", "--timestamp=unix", *asked, name)
+        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def _linger(self) -> bool | None:
+        """Whether the manager runs without a login; None where logind is not here."""
+        if shutil.which("loginctl") is None:
+            return None
+        said = ask("loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--value", check=False)
+        return {"yes": True, "no": False}.get(said.stdout.strip())
+
+    def _systemctl(self, *arguments: str, check: bool = True) -> str:
+        env = dict(os.environ)
+        if not env.get("XDG_RUNTIME_DIR"):
+            # cron and sudo take it away; the manager, where one runs, is there all the same.
+            with suppress(OSError):
+                usual = Path(f"/run/user/{os.geteuid()}")
+                if usual.stat().st_uid == os.geteuid():
+                    env["XDG_RUNTIME_DIR"] = str(usual)
+        return ask("systemctl", "--user", "--no-pager", *arguments, env=env, check=check).stdout
+
+
+_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
