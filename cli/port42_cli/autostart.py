@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from port42_cli.dialling import dial
 from port42_cli.errors import NoDaemon
 from port42_protocol import paths
+from port42_protocol.version import __version__
 
 if TYPE_CHECKING:
     import socket
@@ -38,10 +39,17 @@ class Daemon:
         self._named = str(Path(address).absolute()) if address else environ.get("PORT42_SOCKET")
 
     def connect(self) -> socket.socket:
-        """A connection to the daemon, which is started first when there is none."""
+        """A connection to the daemon, which is started first when there is none, or an older one."""
+        may_start = not self._environ.get("PORT42_NO_AUTOSTART")
         if connection := self.find():
-            return connection
-        if self._environ.get("PORT42_NO_AUTOSTART"):
+            noted = self.noted()
+            # The note speaks of the home's daemon; what was dialled may be another one.
+            if noted.get("version") in {None, __version__} or noted.get("socket") != connection.getpeername():
+                return connection
+            from port42_cli import handover
+
+            return handover.meet(self, connection, noted, may_start=may_start)
+        if not may_start:
             raise NoDaemon(
                 f"no daemon answers at {self.address()}, and PORT42_NO_AUTOSTART forbids starting"
                 " one; `port42 daemon start` does"
