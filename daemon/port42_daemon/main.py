@@ -23,6 +23,7 @@ from port42_daemon.settings import Settings
 from port42_daemon.status import Introspection, Traffic
 from port42_daemon.store.contract import Store
 from port42_daemon.store.files import FileStore
+from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.threads import Threads
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
@@ -36,9 +37,10 @@ log = logging.getLogger(__name__)
 def run(settings: Settings, ready: Callable[[], None]) -> None:
     """Be the daemon of `settings.home` until SIGTERM or SIGINT; `ready` is called once it listens.
 
-    Raises `CannotStart`, and `StorageFailed` when the sessions cannot be opened.
+    Raises `CannotStart`, and `StorageFailed` when the home is of a newer format or cannot be opened.
     """
     with activation.home_locked(settings.home, settings.predecessor_wait):
+        bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
         settings = _limited(settings, config.refresh().daemon)
         store, threads = FileStore(settings.home), Threads()
