@@ -31,6 +31,9 @@ def document() -> OpenRpc:
     for schema in schemas.values():
         # Python 3.13 takes the indentation out of docstrings by itself, older ones leave it in.
         schema["description"] = inspect.cleandoc(schema["description"])
+        for shape in schema["properties"].values():
+            if shape.get("default") == ():
+                shape["default"] = []  # as it travels
     errors = {error.__name__: _error(error) for row in METHODS.values() for error in row.errors}
     errors |= {error.__name__: _error(error) for error in STANDARD}
     return OpenRpc(

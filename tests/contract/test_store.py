@@ -126,6 +126,9 @@ def test_what_was_created_is_there(store):
         "last_activity": at(1),
         "message_count": 1,
         "cwd": "/tmp",
+        "tags": (),
+        "pinned": False,
+        "forked_from": None,
     }
     assert store.header("cli-1").metadata == {"a": [1, None]}
     assert contents(store, "cli-1") == ["hello"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import inspect
 import json
 import logging
@@ -14,6 +13,7 @@ from peers.house import Ear
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.settings import BATCH_AT_ONCE
 from port42_daemon.status import Traffic
+from port42_protocol.codec import decode_json, encode
 from port42_protocol.errors import NoSessions
 from port42_protocol.messages import Summary
 from port42_protocol.methods import METHODS
@@ -99,7 +99,7 @@ def code(answer: dict) -> int:
 def test_params_by_name_and_by_position(ask):
     for params in ({"agent": "a"}, ["a"], ["a", None], ["@a"]):
         answer = ask(request(params=params))
-        assert answer == {"jsonrpc": "2.0", "id": 1, "result": dataclasses.asdict(summary("a"))}
+        assert answer == {"jsonrpc": "2.0", "id": 1, "result": decode_json(encode(summary("a")))}
 
 
 @pytest.mark.parametrize("identity", ["x", "", 0, -1, 2**63, None])

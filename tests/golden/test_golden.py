@@ -167,18 +167,18 @@ def test_results_come_back_as_the_same_bytes(exchange: Exchange) -> None:
 
 
 def summary(session_id: str, title: str, created_at: str, last_activity: str) -> dict[str, Any]:
-    return dataclasses.asdict(
-        Summary(
-            session_id=session_id,
-            agent="ai-engineer",
-            title=title,
-            state="active",
-            created_at=created_at,
-            last_activity=last_activity,
-            message_count=1,
-            cwd="/home/ada/parser",
-        )
+    made = Summary(
+        session_id=session_id,
+        agent="ai-engineer",
+        title=title,
+        state="active",
+        created_at=created_at,
+        last_activity=last_activity,
+        message_count=1,
+        cwd="/home/ada/parser",
     )
+    plain: dict[str, Any] = decode_json(encode(made))
+    return plain
 
 
 RAISED = {

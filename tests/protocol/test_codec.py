@@ -611,8 +611,12 @@ SUMMARY = {
 
 
 def test_a_newer_daemons_fields_are_passed_over() -> None:
-    result = decode_result(Summary, SUMMARY | {"tags": ["new"]})
+    result = decode_result(Summary, SUMMARY | {"mood": ["new"]})
     assert result == Summary(**SUMMARY)
+
+
+def test_an_older_daemons_missing_fields_have_their_defaults() -> None:
+    assert decode_result(Summary, SUMMARY).tags == ()
 
 
 @pytest.mark.parametrize(

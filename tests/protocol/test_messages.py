@@ -158,6 +158,7 @@ def test_refused(kind: Any, value: object) -> None:
 
 # --- dataclasses --------------------------------------------------------------------------------
 
+SUMMARY = "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from"
 FIELDS = {
     "GetLastSession": "agent cwd",
     "UpdateLastSession": "agent session_id",
@@ -184,9 +185,11 @@ FIELDS = {
     "Discover": "",
     "TurnRecord": "backend model asked_model persona native_id input_tokens output_tokens first_ms"
     " total_ms left_out",
-    "Message": "seq role content event timestamp status kind question references turn key",
-    "Summary": "session_id agent title state created_at last_activity message_count cwd",
-    "ListedSession": "session_id agent title state created_at last_activity message_count cwd short_id",
+    "Message": "seq role content event timestamp status kind question references turn key title tags pinned",
+    "ForkPoint": "session_id seq",
+    "Source": "format id",
+    "Summary": SUMMARY,
+    "ListedSession": f"{SUMMARY} short_id",
     "SessionPage": "sessions next_cursor",
     "Transcript": "session client metadata messages next_after_seq",
     "Appended": "session_id seq",
@@ -259,7 +262,7 @@ def test_a_message_is_built_by_name_only() -> None:
 
 def test_a_listed_session_is_a_summary() -> None:
     summary = ("cli-1", "a", None, "active", "t", "t", 0, None)
-    listed = m.ListedSession(*summary, "cli-")
+    listed = m.ListedSession(*summary, short_id="cli-")
     assert isinstance(listed, m.Summary)
     assert listed != m.Summary(*summary)
     assert listed.short_id == "cli-"

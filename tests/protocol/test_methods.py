@@ -84,6 +84,8 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.TurnRecord,
         messages.Reference,
         messages.ListedSession,
+        messages.ForkPoint,
+        messages.Source,
         messages.Limits,
         messages.PermissionOption,
     }

@@ -21,10 +21,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from port42_protocol.messages import Message, State, Summary, TurnRecord
+from port42_protocol.messages import ForkPoint, Message, Source, State, Summary, TurnRecord
 
 FORMAT = 1
-ENDED, RESUMED = "ended", "resumed"
+ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
+RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
 _TITLE_LENGTH = 60
 _CHUNK = 64 * 1024
 _HEADER_LIMIT = 1024 * 1024
@@ -54,6 +55,8 @@ class Header:
     title: str | None = None
     cwd: str | None = None
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    forked_from: ForkPoint | None = None
+    imported_from: Source | None = None
 
 
 class _Format(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +75,8 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_seq: int
     turn: TurnRecord | None = None
     """The last one that was answered: what a resume goes on from."""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -160,6 +165,9 @@ def _document(header: Header, footer: Footer, records_at: int, footer_at: int, t
         last_activity=footer.last_activity,
         message_count=footer.message_count,
         cwd=header.cwd,
+        tags=footer.tags,
+        pinned=footer.pinned,
+        forked_from=header.forked_from,
     )
     return Document(header, footer, records_at, footer_at, tail, summary)
 
@@ -175,15 +183,10 @@ def _empty_fold(header: Header) -> Footer:
 
 
 def _fold(footer: Footer, record: Message) -> Footer:
-    """The footer once `record` is counted in. Events other than `resumed` are not a use."""
+    """The footer once `record` is counted in. Of the events, only `resumed` and `forked` are a use."""
     if record.role == "event":
-        resumed = record.event == RESUMED
-        return msgspec.structs.replace(
-            footer,
-            state="ended" if record.event == ENDED else footer.state,
-            last_activity=record.timestamp if resumed else footer.last_activity,
-            last_seq=record.seq,
-        )
+        effect = _EFFECTS.get(record.event or "")
+        return msgspec.structs.replace(footer, last_seq=record.seq, **(effect(record) if effect else {}))
     title = footer.title
     if title is None and record.role == "user" and isinstance(record.content, str):
         title = _title_from(record.content)
@@ -194,7 +197,21 @@ def _fold(footer: Footer, record: Message) -> Footer:
         message_count=footer.message_count + (record.role in {"user", "assistant"}),
         last_seq=record.seq,
         turn=footer.turn if isinstance(record.turn, UnsetType) else record.turn,
+        tags=footer.tags,
+        pinned=footer.pinned,
     )
+
+
+_EFFECTS: dict[str, Callable[[Message], dict[str, Any]]] = {
+    ENDED: lambda _: {"state": "ended"},
+    RESUMED: lambda event: {"last_activity": event.timestamp},
+    # The tool's own conversation is the original's: two sessions must not go on with it.
+    FORKED: lambda event: {"last_activity": event.timestamp, "state": "active", "turn": None},
+    RENAMED: lambda event: {"title": event.title or None},
+    TAGGED: lambda event: {"tags": event.tags or ()},
+    PINNED: lambda event: {"pinned": event.pinned is True},
+}
+"""What each event changes of the footer; one that a newer daemon wrote changes nothing."""
 
 
 def _title_from(content: str) -> str | None:

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from port42_protocol.messages import ListedSession, Summary
+from port42_protocol.messages import ForkPoint, ListedSession, Summary
 
-SCHEMA = 1
+SCHEMA = 2
 SHORT_ID = 14
 """``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""
 
@@ -28,6 +28,7 @@ _CREATE = """
 CREATE TABLE sessions (
   session_id TEXT PRIMARY KEY, agent TEXT NOT NULL, title TEXT, state TEXT NOT NULL,
   created_at TEXT NOT NULL, last_activity TEXT NOT NULL, message_count INTEGER NOT NULL, cwd TEXT,
+  tags TEXT NOT NULL, pinned INTEGER NOT NULL, forked_from TEXT,
   folded_title TEXT, last_seq INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX by_use ON sessions (last_activity, session_id);
@@ -161,7 +162,7 @@ class Index:
         )
         with self._asking() as database:
             rows = database.execute(query, {**given, "limit": limit}).fetchall()
-            return [ListedSession(*[*row, self._short_id(row[0])]) for row in rows]
+            return [ListedSession(**_fields(row), short_id=self._short_id(row[0])) for row in rows]
 
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`, newest use first."""
@@ -264,10 +265,9 @@ class Index:
         self._pending[session_id] = [Row(last.summary, last.last_seq, last.size, last.mtime_ns, keys)]
 
     def _upsert(self, row: Row) -> None:
-        summary = [getattr(row.summary, one.name) for one in fields(Summary)]
         title = row.summary.title
         values: list[Any] = [
-            *summary,
+            *_columns(row.summary),
             title.casefold() if title else None,
             row.last_seq,
             row.size,
@@ -289,7 +289,7 @@ class Index:
             " AND agent = coalesce(?, agent) ORDER BY last_activity DESC, session_id DESC LIMIT ?"
         )
         with self._asking() as database:
-            return [Summary(*row) for row in database.execute(query, (low, high, agent, limit))]
+            return [Summary(**_fields(row)) for row in database.execute(query, (low, high, agent, limit))]
 
     def _short_id(self, session_id: str) -> str:
         """The shortest prefix, of `SHORT_ID` or more, that its neighbours in the order do not share."""
@@ -300,6 +300,31 @@ class Index:
         )
         shared = max(_common(session_id, other or "") for (other,) in neighbours)
         return session_id[: max(shared + 1, SHORT_ID)]
+
+
+_PLAIN = tuple(one.name for one in fields(Summary) if one.name not in {"tags", "pinned", "forked_from"})
+
+
+def _columns(summary: Summary) -> list[Any]:
+    """A summary's columns, in the order of its fields."""
+    fork = summary.forked_from
+    return [
+        *(getattr(summary, name) for name in _PLAIN),
+        msgspec.json.encode(summary.tags).decode(),
+        summary.pinned,
+        msgspec.json.encode(fork).decode() if fork else None,
+    ]
+
+
+def _fields(row: tuple[Any, ...]) -> dict[str, Any]:
+    """A summary's fields from its columns."""
+    *plain, tags, pinned, fork = row
+    return {
+        **dict(zip(_PLAIN, plain, strict=True)),
+        "tags": msgspec.json.decode(tags, type=tuple[str, ...]),
+        "pinned": bool(pinned),
+        "forked_from": msgspec.json.decode(fork, type=ForkPoint) if fork else None,
+    }
 
 
 def _common(one: str, other: str) -> int:

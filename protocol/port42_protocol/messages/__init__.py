@@ -42,12 +42,16 @@ if TYPE_CHECKING:
     from port42_protocol.messages.kinds import SessionLimit as SessionLimit
     from port42_protocol.messages.kinds import StartedBy as StartedBy
     from port42_protocol.messages.kinds import State as State
+    from port42_protocol.messages.kinds import Tag as Tag
+    from port42_protocol.messages.kinds import Tags as Tags
     from port42_protocol.messages.kinds import Target as Target
     from port42_protocol.messages.kinds import Text as Text
     from port42_protocol.messages.kinds import Title as Title
     from port42_protocol.messages.kinds import TurnStatus as TurnStatus
+    from port42_protocol.messages.records import ForkPoint as ForkPoint
     from port42_protocol.messages.records import Message as Message
     from port42_protocol.messages.records import Reference as Reference
+    from port42_protocol.messages.records import Source as Source
     from port42_protocol.messages.records import Summary as Summary
     from port42_protocol.messages.records import TurnRecord as TurnRecord
     from port42_protocol.messages.sessions import Appended as Appended
@@ -78,9 +82,9 @@ if TYPE_CHECKING:
 _ROOMS = {
     "kinds": (
         "AgentName SessionId ClientName Folder Title Key Ref Content Prompt Seq SessionLimit MessageLimit "
-        "Cursor Target Text BackendName Role RecordRole State StartedBy TurnStatus"
+        "Cursor Tag Tags Target Text BackendName Role RecordRole State StartedBy TurnStatus"
     ),
-    "records": "Reference TurnRecord Message Summary",
+    "records": "Reference ForkPoint Source TurnRecord Message Summary",
     "sessions": (
         "GetLastSession UpdateLastSession CreateSession AppendMessage GetSession FindSession ListSessions "
         "EndSession ListedSession SessionPage Transcript Appended"

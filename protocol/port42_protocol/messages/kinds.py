@@ -45,6 +45,14 @@ Title = Annotated[
         description="one line of 1 to 200 characters",
     ),
 ]
+Tag = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s,\x00-\x1f\x7f-\x9f\u2028\u2029]{1,32}" + _END,
+        description="a tag: 1 to 32 characters without spaces or commas",
+    ),
+]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=32, description="at most 32 tags")]
 Key = Annotated[
     str,
     Meta(min_length=1, max_length=128, description="text of 1 to 128 characters"),

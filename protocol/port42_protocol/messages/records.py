@@ -23,6 +23,22 @@ class Reference:
     content: Text | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ForkPoint:
+    """Where a fork left its original: everything through `seq` is the original's."""
+
+    session_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an imported session came from: the `format` it was read as, and its id there."""
+
+    format: str
+    id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
     """What answered, recorded with the reply.
@@ -54,6 +70,9 @@ class Message:
     A reply (``assistant``) has its `status`, its `turn` and the seq of its `question`; a failed turn
     (``error``) has the `kind` of the failure and the seq of its `question`: later turns see neither of
     them, nor what was answered of it.
+
+    An event says what changed: ``renamed`` has the new `title`, ``tagged`` all the `tags` there are now,
+    ``pinned`` whether it is.
     """
 
     seq: int
@@ -67,11 +86,17 @@ class Message:
     references: tuple[Reference, ...] | UnsetType = UNSET
     turn: TurnRecord | UnsetType = UNSET
     key: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list shows of a session. `message_count` counts user and assistant messages."""
+    """What a list shows of a session. `message_count` counts user and assistant messages.
+
+    A pinned session is exempt from `prune_sessions`; `forked_from` says whose fork it is.
+    """
 
     session_id: str
     agent: str
@@ -81,3 +106,6 @@ class Summary:
     last_activity: str
     message_count: int
     cwd: str | None
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    forked_from: ForkPoint | None = None

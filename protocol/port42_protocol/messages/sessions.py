@@ -101,7 +101,7 @@ class EndSession:
     agent: AgentName | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSession(Summary):
     """A summary with `short_id`, a prefix that fits no other session."""
 
