@@ -18,7 +18,7 @@ from port42_daemon.store.migrations import MIGRATIONS, Migration, bring_up_to_da
 from port42_protocol.errors import StorageFailed
 from port42_protocol.version import __version__
 
-NOTES = {"a.txt": "one", "b.txt": "two", "deep/c.txt": "three"}
+NOTES = {"a.txt": "one", "deep/c.txt": "two"}
 
 
 def notes(home: Path) -> list[Path]:
@@ -66,7 +66,7 @@ def check_done(home: Path) -> None:
         "version": __version__,
         "done": ["0002-shout", "0003-gather"],
     }
-    assert (home / "all").read_text() == "ONE TWO THREE"
+    assert (home / "all").read_text() == "ONE TWO"
     assert notes(home) == []
     backups = list((home / "backups").iterdir())
     assert {one.name.partition("-before-")[2] for one in backups} == {"0002-shout", "0003-gather"}
@@ -153,12 +153,11 @@ def test_killed_at_any_point_the_next_start_finishes(tmp_path):
     pytest.fail("no end of kills")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_what_the_disk_refuses_is_said_and_the_next_start_finishes(tmp_path, code):
+def test_what_the_disk_refuses_is_said_and_the_next_start_finishes(tmp_path):
     for nth in range(1, 500):
         home = fill(tmp_path / str(nth))
         said = None
-        with failing_at(nth, OSError(code, os.strerror(code))) as met:
+        with failing_at(nth, OSError(errno.ENOSPC, "full")) as met:
             try:
                 bring_up_to_date(home, [SHOUT, GATHER])
             except StorageFailed as error:
