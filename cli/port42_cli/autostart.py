@@ -43,8 +43,9 @@ class Daemon:
         may_start = not self._environ.get("PORT42_NO_AUTOSTART")
         if connection := self.find():
             noted = self.noted()
+            same = noted.get("version", __version__) == __version__
             # The note speaks of the home's daemon; what was dialled may be another one.
-            if noted.get("version") in {None, __version__} or noted.get("socket") != connection.getpeername():
+            if same or noted.get("socket") != connection.getpeername():
                 return connection
             from port42_cli import handover
 
@@ -125,9 +126,7 @@ class Daemon:
         if self._named:
             yield self.address()
         noted = self.noted().get("socket")
-        if not (isinstance(noted, str) and "\0" not in noted):
-            noted = None
-        if noted:
+        if isinstance(noted, str) and "\0" not in noted:
             yield noted
         if not self._named and (usual := self.address()) != noted:
             yield usual

@@ -52,7 +52,8 @@ def _replaced(daemon: Daemon, connection: socket.socket, noted: dict[str, Any]) 
     with daemon.start_lock():
         still_there = daemon.noted() == noted
         if still_there and (said := stopping.running(daemon)):
-            if (said["pid"], said["version"]) != (noted["pid"], noted["version"]) or said["turns"]:
+            another = (said["pid"], said["version"]) != (noted.get("pid"), noted["version"])
+            if another or said["turns"]:
                 _say_if_unlike(noted)
                 return connection
             connection.close()

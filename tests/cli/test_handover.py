@@ -168,10 +168,16 @@ def test_many_hand_overs_lose_nothing(port42, home, old, _):
     rush(port42, home, old, ours=6, theirs=6)
 
 
-def test_a_note_that_a_killed_daemon_left_replaces_nobody(start_daemon, port42, home):
-    """The note says an older one that started by itself; who answers is another, and stays."""
+def test_a_note_that_is_not_true_replaces_nobody(start_daemon, port42, home):
+    """A killed daemon's, or nobody's: who answers is this version's, and stays."""
     daemon = start_daemon()
-    left = noted(home) | {"pid": 1, "version": "0.0.1", "started_by": "autostart"}
-    (home / "daemon.json").write_text(json.dumps(left))
-    assert port42.json("status", "--json")["pid"] == daemon.pid
+    true = noted(home)
+    for wrong in (
+        {"pid": 1, "version": "0.0.1", "started_by": "autostart"},
+        {"pid": None, "version": "0.0.1", "started_by": "autostart", "protocol_version": {}},
+        {"version": ["0.0.1"], "protocol_version": 1},
+        {"version": None, "started_by": []},
+    ):
+        (home / "daemon.json").write_text(json.dumps(true | wrong))
+        assert port42.json("status", "--json")["pid"] == daemon.pid
     assert daemon.process.poll() is None
