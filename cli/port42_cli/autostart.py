@@ -12,15 +12,18 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from port42_cli.dialling import dial
 from port42_cli.errors import NoDaemon
 from port42_protocol import paths
+from port42_protocol.version import __version__
 
 if TYPE_CHECKING:
     import socket
     import subprocess
+
+    from port42_protocol.messages import StartedBy
 
 START_TIMEOUT = 30.0
 """Seconds for a daemon to become ready; it waits up to 20 of them for a predecessor to stop."""
@@ -36,10 +39,18 @@ class Daemon:
         self._named = str(Path(address).absolute()) if address else environ.get("PORT42_SOCKET")
 
     def connect(self) -> socket.socket:
-        """A connection to the daemon, which is started first when there is none."""
+        """A connection to the daemon, which is started first when there is none, or an older one."""
+        may_start = not self._environ.get("PORT42_NO_AUTOSTART")
         if connection := self.find():
-            return connection
-        if self._environ.get("PORT42_NO_AUTOSTART"):
+            noted = self.noted()
+            same = noted.get("version", __version__) == __version__
+            # The note speaks of the home's daemon; what was dialled may be another one.
+            if same or noted.get("socket") != connection.getpeername():
+                return connection
+            from port42_cli import handover
+
+            return handover.meet(self, connection, noted, may_start=may_start)
+        if not may_start:
             raise NoDaemon(
                 f"no daemon answers at {self.address()}, and PORT42_NO_AUTOSTART forbids starting"
                 " one; `port42 daemon start` does"
@@ -59,15 +70,23 @@ class Daemon:
             return connection
         raise NoDaemon(f"no daemon answers at {self.address()}")
 
-    def start(self) -> socket.socket:
+    def start(self, started_by: StartedBy = "autostart") -> socket.socket:
         """A connection to the daemon that was started, by us or by whoever asked first."""
         with self.start_lock():
             if connection := self.find():
                 return connection
-            self._spawn()
+            self.spawn(started_by)
             if connection := self.find():
                 return connection
         raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
+
+    def noted(self) -> dict[str, Any]:
+        """What ``daemon.json`` says. A daemon that was killed leaves it behind; dialling tells."""
+        try:
+            said = json.loads(paths.address_file(self.home).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return said if isinstance(said, dict) else {}
 
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
@@ -106,19 +125,11 @@ class Daemon:
         """
         if self._named:
             yield self.address()
-        noted = self._noted()
-        if noted:
+        noted = self.noted().get("socket")
+        if isinstance(noted, str) and "\0" not in noted:
             yield noted
         if not self._named and (usual := self.address()) != noted:
             yield usual
-
-    def _noted(self) -> str | None:
-        """The address in ``daemon.json``. A daemon that was killed leaves it behind; dialling tells."""
-        try:
-            noted = json.loads(paths.address_file(self.home).read_bytes())["socket"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return noted if isinstance(noted, str) and "\0" not in noted else None
 
     @contextmanager
     def start_lock(self) -> Iterator[None]:
@@ -141,12 +152,17 @@ class Daemon:
         finally:
             os.close(lock)
 
-    def _spawn(self) -> None:
-        """Start port42d in a session of its own and wait until it says ``ready``."""
+    def spawn(self, started_by: StartedBy, address: str | None = None) -> None:
+        """Start port42d in a session of its own and wait until it says ``ready``.
+
+        `address`, where it is to listen, is the usual one unless told otherwise. The start lock is held.
+        """
         import subprocess
 
         log = paths.log_file(self.home)
-        argv = [*self.command(named=True), "--log-file", str(log)]
+        argv = [*self.command(named=True), "--started-by", started_by, "--log-file", str(log)]
+        if address is not None:
+            argv += ["--socket", address]  # of two the last one counts
         said, says = os.pipe()
         try:
             # Its stderr is the log too: a daemon that cannot even be imported says why there.

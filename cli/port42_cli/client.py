@@ -20,8 +20,8 @@ from typing import Any, Protocol, TypeVar
 
 import jsonrpcclient
 
-from port42_cli.errors import BadInput, DaemonError, NoDaemon
-from port42_protocol.errors import FrameTooLarge, ShuttingDown
+from port42_cli.errors import BadInput, CommandError, DaemonError, NoDaemon
+from port42_protocol.errors import FrameTooLarge, InvalidParams, MethodNotFound, ShuttingDown
 from port42_protocol.framing import LineFramer
 from port42_protocol.naming import method_of
 
@@ -122,7 +122,7 @@ class Client:
                 return self._exchange(method, params, ear)
             except DaemonError as error:
                 if error.code != ShuttingDown.code or attempt == ATTEMPTS:
-                    raise
+                    raise self._explained(method, params, error) from None
                 self._await_its_end()
             except _WentAwayError:
                 if not harmless and self._sent:
@@ -163,7 +163,8 @@ class Client:
                 if "id" not in message:
                     yield _event(message)
                 elif isinstance(refused := _parsed(message), jsonrpcclient.Error):
-                    raise DaemonError(refused.code, refused.message, refused.data)
+                    error = DaemonError(refused.code, refused.message, refused.data)
+                    raise self._explained(method, params, error)
         except _WentAwayError:
             return
         finally:
@@ -191,6 +192,20 @@ class Client:
         if isinstance(answer, jsonrpcclient.Ok):
             return answer.result
         raise DaemonError(answer.code, answer.message, answer.data)
+
+    def _explained(
+        self, method: str, params: dict[str, Any] | list[Any] | None, error: DaemonError
+    ) -> DaemonError:
+        """The error, or, where the daemon's version is why a request was refused, one that says so."""
+        if error.code not in {MethodNotFound.code, InvalidParams.code}:
+            return error
+        with suppress(CommandError, _WentAwayError, TypeError, KeyError):
+            from port42_cli import skew
+
+            status = self._exchange("status", None, None)
+            if why := skew.misunderstood(method, params, error.message, status):
+                return DaemonError(error.code, why, error.data)
+        return error
 
     def _send(self, line: bytes, patience: float | None) -> None:
         if self._socket is None:

@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from port42_protocol import paths
 from port42_protocol.errors import RpcError
+from port42_protocol.messages import StartedBy
 from port42_protocol.version import __version__
 
 
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             socket = inherited.path(given)
         else:
             socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
-        settings = Settings(home=home.absolute(), socket=socket.absolute())
+        started_by = options.started_by or inherited.by(given)
+        settings = Settings(home.absolute(), socket.absolute(), started_by=started_by)
         with logging_to(options.log_file):
             daemon.run(settings, given, supervisor, tell.ready)
     except (CannotStart, UnknownLevel, RpcError, OSError) as error:
@@ -57,6 +60,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--socket", type=Path, help="where to listen, unless systemd or launchd does (PORT42_SOCKET)"
     )
     parser.add_argument("--log-file", type=Path, help="log there, rotated, instead of stderr")
+    parser.add_argument(
+        "--started-by",
+        choices=get_args(StartedBy),
+        help="who starts it, unless systemd's or launchd's socket says so (hand);"
+        " one of 'autostart' is replaced when the CLI is a newer one",
+    )
     parser.add_argument("--ready-fd", type=int, help="write 'ready' or 'error: …' to this descriptor")
     parser.add_argument("--version", action="version", version=f"port42d {__version__}")
     return parser.parse_args(argv)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from port42_daemon.activation import CannotStart
+from port42_protocol.messages import StartedBy
 
 NAME = "rpc"
 """What the socket is called in `port42.socket` (FileDescriptorName=) and in launchd's Sockets."""
@@ -40,6 +41,13 @@ def listener(environ: MutableMapping[str, str]) -> socket.socket | None:
             given.close()
             raise
     return given
+
+
+def by(given: socket.socket | None) -> StartedBy:
+    """Whose socket was handed over, and so who started us; without one it was done by hand."""
+    if given is None:
+        return "hand"
+    return "launchd" if sys.platform == "darwin" else "systemd"
 
 
 def path(given: socket.socket) -> Path:

@@ -24,6 +24,7 @@ from port42_daemon.settings import Settings
 from port42_daemon.status import Introspection, Traffic
 from port42_daemon.store.contract import Store
 from port42_daemon.store.files import FileStore
+from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.supervision import Supervisor
 from port42_daemon.threads import Threads
 from port42_daemon.turn import House
@@ -41,15 +42,16 @@ def run(
     """Be the daemon of `settings.home` until SIGTERM or SIGINT; `ready` is called once it listens.
 
     `given` listens at `settings.socket` already, where systemd or launchd made it. Raises `CannotStart`,
-    and `StorageFailed` when the sessions cannot be opened.
+    and `StorageFailed` when the home is of a newer format or cannot be opened.
     """
     with activation.home_locked(settings.home, settings.predecessor_wait):
+        bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
         settings = _limited(settings, config.refresh().daemon)
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
-            with activation.address(settings.socket, settings.home, given) as listener:
+            with activation.address(settings, given) as listener:
                 uvloop.run(_serve(settings, store, threads, config, listener, supervisor, ready))
         finally:
             store.close()

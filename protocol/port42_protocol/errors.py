@@ -210,7 +210,7 @@ class SessionDamaged(RpcError):
     code, kind = 1010, "session_damaged"
 
     def __init__(self, session_id: str, reason: str) -> None:
-        super().__init__(f"session {session_id} is damaged: {reason}", session_id=session_id)
+        super().__init__(f"session {session_id} cannot be read: {reason}", session_id=session_id)
 
 
 class ConfigRefused(RpcError):

@@ -139,7 +139,7 @@ EXAMPLES = [
     (SessionExists("cli-1"), "session cli-1 exists already", {"session_id": "cli-1"}),
     (
         SessionDamaged("cli-1", "line 1 is not a header"),
-        "session cli-1 is damaged: line 1 is not a header",
+        "session cli-1 cannot be read: line 1 is not a header",
         {"session_id": "cli-1"},
     ),
     (

@@ -1,12 +1,18 @@
 """The OpenRPC document: shaped as its specification says, whole, and true to the dataclasses."""
 
 import dataclasses
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from peers import versions
 
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.codec import decode_json, decode_result, encode
@@ -162,3 +168,23 @@ def test_params_are_what_the_codec_takes(
     validator = jsonschema.Draft7Validator(described["schema"])
     assert all(validator.is_valid(value) for value in good)
     assert not any(validator.is_valid(value) for value in bad)
+
+
+def test_versions_of_one_protocol_understand_each_other(plain: dict[str, Any], tmp_path: Path) -> None:
+    """What an older version knows is still there; what is new since, the other side may leave out."""
+    code = "import sys, port42_protocol.openrpc as o, port42_protocol.codec as c;"
+    code += "sys.stdout.buffer.write(c.encode(o.document()))"
+    environ = os.environ | versions.older(tmp_path).environ
+    said = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
+    old = json.loads(said.stdout)
+    assert old["info"]["version"] == plain["info"]["version"], "of another protocol all may be different"
+    now = {one["name"]: one for one in plain["methods"]}
+    for method in old["methods"]:
+        known = {param["name"] for param in method["params"]}
+        params = now[method["name"]]["params"]
+        assert known <= {param["name"] for param in params}, method["name"]
+        assert {param["name"] for param in params if param["required"]} <= known, method["name"]
+    for name, shape in old["components"]["schemas"].items():
+        known, ours = set(shape.get("properties", {})), plain["components"]["schemas"][name]
+        assert known <= set(ours.get("properties", {})), name
+        assert set(ours.get("required", [])) <= known, f"{name}: what was added to it needs a default"

@@ -17,6 +17,7 @@ from port42_protocol import paths
 
 if TYPE_CHECKING:
     from port42_cli.service.supervisor import Supervisor
+    from port42_protocol.messages import StartedBy
 
 
 @click.group()
@@ -62,8 +63,10 @@ def restart(found: Daemon) -> None:
         supervisor.restart()
         _tell_started(found, supervisor, "restarted")
         return
+    # One that commands may replace by themselves stays one.
+    by_itself = found.noted().get("started_by") == "autostart"
     _stop(found)
-    _start(found)
+    _start(found, "autostart" if by_itself else "hand")
 
 
 @daemon.command()
@@ -96,7 +99,7 @@ def logs(found: Daemon, follow: bool, lines: int) -> None:
         raise Refused(f"no log at {path}: only a daemon in the background writes one") from None
 
 
-def _start(found: Daemon) -> None:
+def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
     if running := stopping.status(found):
         output.banner(f"port42d is running already (pid {running['pid']})")
         return
@@ -106,7 +109,7 @@ def _start(found: Daemon) -> None:
         supervisor.start((), anew=True)
         _tell_started(found, supervisor, "started")
         return
-    with Client(found.start) as client:
+    with Client(lambda: found.start(started_by)) as client:
         output.banner(f"port42d started (pid {client.ask('status')['pid']})")
 
 

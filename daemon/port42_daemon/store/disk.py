@@ -15,6 +15,7 @@ from pathlib import Path
 
 OWN_FOLDER = 0o700
 OWN_FILE = 0o600
+_COPIED_AT_ONCE = 1024 * 1024
 
 
 class FolderRefused(OSError):
@@ -48,6 +49,23 @@ def replace(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, its contents on the disk; its name is once `sync_folder` was called for its folder."""
+    read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE)
+        try:
+            offset = 0
+            while data := os.pread(read, _COPIED_AT_ONCE, offset):
+                write_all(written, data, offset)
+                offset += len(data)
+            sync(written)
+        finally:
+            os.close(written)
+    finally:
+        os.close(read)
 
 
 def overwrite_tail(descriptor: int, offset: int, data: bytes, undo: bytes) -> None:

@@ -59,6 +59,12 @@ class Header:
     imported_from: Source | None = None
 
 
+class _Format(msgspec.Struct, frozen=True, gc=False):
+    """All of a header that every format has."""
+
+    format: int
+
+
 class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fold over the header and the records."""
 
@@ -104,6 +110,7 @@ class Growth(msgspec.Struct, frozen=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
+_format_decoder = msgspec.json.Decoder(_Format)
 _header_decoder = msgspec.json.Decoder(Header)
 _footer_decoder = msgspec.json.Decoder(Footer)
 _record_decoder = msgspec.json.Decoder(Message)
@@ -258,13 +265,15 @@ def load_header(read: Read) -> tuple[Header, int]:
         if not chunk or len(head) > _HEADER_LIMIT:
             raise Damaged("its first line is not a header")
     line = head[: head.index(b"\n")]
+    whole = line.rstrip() + b"]}"
     try:
-        header = _header_decoder.decode(line.rstrip() + b"]}")
+        # First of all: a header of another format may be anything else besides.
+        found = _format_decoder.decode(whole).format
+        if found != FORMAT:
+            raise Damaged(f"it has format {found}, this port42d reads {FORMAT}; a newer one wrote it")
+        return _header_decoder.decode(whole), len(line) + 1
     except _UNDECODABLE as error:
         raise Damaged(f"its first line is not a header: {error}") from None
-    if header.format != FORMAT:
-        raise Damaged(f"its format is {header.format}; this daemon reads {FORMAT}")
-    return header, len(line) + 1
 
 
 def parse_footer(line: bytes) -> Footer:

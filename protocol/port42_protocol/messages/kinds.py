@@ -86,4 +86,5 @@ BackendName = Annotated[
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event"]
 State = Literal["active", "ended"]
+StartedBy = Literal["systemd", "launchd", "autostart", "hand"]
 TurnStatus = Literal["recorded", "answered", "interrupted"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import signal
 import subprocess
 import sys
@@ -55,6 +56,22 @@ def test_restart_is_another_process_and_works_from_nothing(port42):
     first = pid(port42)
     assert port42("daemon", "restart").returncode == 0
     assert pid(port42) != first
+
+
+def started_by(home):
+    return json.loads((home / "daemon.json").read_bytes())["started_by"]
+
+
+def test_who_started_it_is_noted_and_a_restart_keeps_what_starts_by_itself(port42, home):
+    port42("daemon", "restart")
+    assert started_by(home) == "hand"
+    port42("daemon", "restart")
+    assert started_by(home) == "hand"
+    port42("daemon", "stop")
+    port42("status")
+    assert started_by(home) == "autostart"
+    port42("daemon", "restart")
+    assert started_by(home) == "autostart"
 
 
 def test_a_daemon_elsewhere_is_stopped_where_it_is(start_daemon, port42, home):

@@ -367,7 +367,7 @@ def test_one_flipped_digit_in_a_seq_does_not_cost_the_records_behind_it():
 def test_a_newer_format_is_not_touched():
     data, _ = d.compose(dataclasses.replace(HEADER, format=2), [])
     for attempt in (lambda: d.load(reader(data), len(data)), lambda: d.salvage(data)):
-        with pytest.raises(d.Damaged, match="format is 2; this daemon reads 1"):
+        with pytest.raises(d.Damaged, match="has format 2, this port42d reads 1; a newer one wrote it"):
             attempt()
 
 

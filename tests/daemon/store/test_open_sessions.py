@@ -29,7 +29,7 @@ def test_a_damaged_session_is_made_whole_and_said_so(store, path, caplog, monkey
 def test_what_cannot_be_mended_is_refused_and_left_as_it_is(store, path, data):
     path.write_bytes(data)
     for ask in (store.summary, store.header, lambda one: store.append(one, lambda _: [said("x")])):
-        with pytest.raises(SessionDamaged, match="session cli-1 is damaged"):
+        with pytest.raises(SessionDamaged, match="session cli-1 cannot be read"):
             ask("cli-1")
     assert path.read_bytes() == data
     assert store.counts() is not None

@@ -1,0 +1,76 @@
+"""When the daemon is of another version than this command: which of the two is older, and what to do.
+
+Imported only where that is so, or an error may come from it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any, Literal
+
+from port42_protocol.version import __version__
+
+_VERSION = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,4}", re.ASCII)
+
+
+def compared(version: str) -> Literal["older", "newer", "other"]:
+    """How a daemon of `version` compares with this command; of two that are not numbers none is older."""
+    theirs, ours = _numbers(version), _numbers(__version__)
+    if theirs is None or ours is None or theirs == ours:
+        return "other"
+    return "older" if theirs < ours else "newer"
+
+
+def told_apart(version: str) -> str:
+    """The two versions, in the words that every notice about them begins with."""
+    relation = {"older": "older than", "newer": "newer than", "other": "not of the version of"}
+    return f"port42d {version} is {relation[compared(version)]} this port42 {__version__}"
+
+
+def remedy(version: str, started_by: str | None) -> str:
+    """What makes the two one version, whichever is behind."""
+    if compared(version) == "newer":
+        return "update port42"
+    if started_by == "systemd":
+        return "`systemctl --user restart port42` starts the one that is installed"
+    if started_by == "launchd":
+        return "`launchctl kickstart -k gui/$UID/dev.port42.daemon` starts the one that is installed"
+    return "`port42 daemon restart` starts this version's"
+
+
+def misunderstood(
+    method: str, params: dict[str, Any] | list[Any] | None, said: str, status: dict[str, Any]
+) -> str | None:
+    """Why the daemon refused a request that this version's would understand; None where that is not so.
+
+    `said` is its own reason, `status` what it says of itself.
+    """
+    version = str(status["version"])
+    if version == __version__ or not _understood(method, params):
+        return None
+    return (
+        f"{told_apart(version)} and does not understand {method} as it was sent ({said}):"
+        f" {remedy(version, status.get('started_by'))}"
+    )
+
+
+def _understood(method: str, params: dict[str, Any] | list[Any] | None) -> bool:
+    from port42_protocol.codec import decode_params
+    from port42_protocol.errors import InvalidParams
+    from port42_protocol.methods import METHODS
+
+    with suppress(InvalidParams):
+        if method in METHODS:
+            decode_params(METHODS[method].params, params)
+            return True
+    return False
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    if not _VERSION.fullmatch(version):
+        return None
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()  # 1.0 is 1.0.0
+    return tuple(numbers)

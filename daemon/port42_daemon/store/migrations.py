@@ -1,0 +1,158 @@
+"""The home's format: which one it has, and the numbered steps that bring an earlier one up to date.
+
+``format.json`` says it. A step is backed up before it runs and recorded by name after it has; killed
+anywhere between, it is run again from its beginning at the next start. A home that a newer version wrote is
+refused and left as it is. The caller holds the home's lock, and opens the store afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from port42_daemon.store import disk
+from port42_daemon.store.failures import storage
+from port42_protocol.errors import StorageFailed
+from port42_protocol.version import __version__
+
+log = logging.getLogger(__name__)
+
+FIRST = 1
+"""The format of a home that does not say which it has: 0.1.0 wrote no ``format.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The step from format `number` - 1 to `number`.
+
+    `changes` names the files below the home that `run` will change or remove; they are backed up first.
+    `run` raises OSError, and is repeatable: begun anew on what a kill left of it, it ends the same. So each
+    file is changed by `disk.replace`, and only where it is not changed yet.
+    """
+
+    number: int
+    title: str
+    changes: Callable[[Path], Iterable[Path]]
+    run: Callable[[Path], None]
+
+    @property
+    def name(self) -> str:
+        """What it is recorded as."""
+        return f"{self.number:04d}-{self.title}"
+
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""In order, the first numbered 2. None yet: format 1 is the only one there has been."""
+
+
+class _Stamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ``format.json`` holds; `version` is the daemon's that wrote it, `done` the migrations run."""
+
+    format: int
+    version: str
+    done: list[str] = []
+    under_way: str | None = None
+    """The migration that was backed up and may have begun."""
+
+
+def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Run what `home` has not had yet. Raises `StorageFailed`: a newer home, a bad stamp, or the disk."""
+    with storage("bring the home to this version's format"):
+        stamp = _read(home)
+        if stamp is None:
+            stamp = _first(home, migrations)
+            try:
+                _write(home, stamp)
+            except OSError as error:
+                if migrations:
+                    raise
+                # It says no more than its absence: a full disk must not keep the sessions from being read.
+                log.warning("⚠ format.json could not be written: %s", error)
+        _refuse_newer(stamp, migrations)
+        for migration in migrations:
+            if migration.name not in stamp.done:
+                stamp = _migrate(home, migration, stamp)
+
+
+def _first(home: Path, migrations: Sequence[Migration]) -> _Stamp:
+    """The stamp of a home without one: of the first format, or, where nothing is kept yet, of the newest."""
+    if (home / "sessions").exists() or (home / "agent_sessions.json").exists():
+        return _Stamp(format=FIRST, version=__version__)
+    done = [migration.name for migration in migrations]
+    return _Stamp(format=_newest(migrations), version=__version__, done=done)
+
+
+def _newest(migrations: Sequence[Migration]) -> int:
+    return migrations[-1].number if migrations else FIRST
+
+
+def _refuse_newer(stamp: _Stamp, migrations: Sequence[Migration]) -> None:
+    known = {migration.name for migration in migrations}
+    begun = {*stamp.done, stamp.under_way} - {None}
+    if stamp.format > _newest(migrations) or not begun <= known:
+        raise StorageFailed(
+            f"this home has format {stamp.format}, written by port42d {stamp.version}"
+            + (f", which was about to run {stamp.under_way}" if stamp.under_way else "")
+            + f"; port42d {__version__} knows formats up to {_newest(migrations)}: update port42"
+        )
+
+
+def _migrate(home: Path, migration: Migration, stamp: _Stamp) -> _Stamp:
+    """Back up, record that it begins, run, record that it is done: each on the disk before the next."""
+    if stamp.under_way != migration.name:
+        backup = _back_up(home, migration)
+        stamp = msgspec.structs.replace(stamp, version=__version__, under_way=migration.name)
+        _write(home, stamp)
+        log.info("🧳 the home is brought to format %d; as it was: backups/%s", migration.number, backup)
+    migration.run(home)
+    done = _Stamp(format=migration.number, version=__version__, done=[*stamp.done, migration.name])
+    _write(home, done)
+    return done
+
+
+def _back_up(home: Path, migration: Migration) -> str:
+    """Copy what `migration` changes to a folder of its own in ``backups``; gives the folder's name.
+
+    Copies, not links: a session grows in place, and its backup must not.
+    """
+    backups = home / "backups"
+    disk.own_folder(backups)
+    for left in backups.glob(".*.part"):  # by a kill; nothing had been changed yet
+        shutil.rmtree(left)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-before-{migration.name}"
+    part = backups / f".{name}.part"
+    disk.own_folder(part)
+    folders = {part}
+    for path in migration.changes(home):
+        copy = part / path.relative_to(home)
+        disk.own_folder(copy.parent)
+        disk.copy(path, copy)
+        folders.update(parent for parent in copy.parents if parent.is_relative_to(part))
+    for folder in folders:
+        disk.sync_folder(folder)
+    part.rename(backups / name)
+    disk.sync_folder(backups)
+    disk.sync_folder(home)
+    return name
+
+
+def _read(home: Path) -> _Stamp | None:
+    try:
+        return msgspec.json.decode((home / "format.json").read_bytes(), type=_Stamp)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise StorageFailed(
+            'format.json is damaged: expected {"format": 1, "version": "…"}; nothing was changed. Put the'
+            " right one back, or remove it if no newer port42d ever ran here"
+        ) from None
+
+
+def _write(home: Path, stamp: _Stamp) -> None:
+    disk.replace(home / "format.json", msgspec.json.encode(stamp) + b"\n")
