@@ -86,4 +86,5 @@ BackendName = Annotated[
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event"]
 State = Literal["active", "ended"]
+IndexState = Literal["ready", "rebuilding", "behind", "unusable"]
 TurnStatus = Literal["recorded", "answered", "interrupted"]
