@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from port42_cli.dialling import dial
 from port42_cli.errors import NoDaemon
@@ -21,6 +21,8 @@ from port42_protocol import paths
 if TYPE_CHECKING:
     import socket
     import subprocess
+
+    from port42_protocol.messages import StartedBy
 
 START_TIMEOUT = 30.0
 """Seconds for a daemon to become ready; it waits up to 10 of them for a predecessor to stop."""
@@ -59,15 +61,23 @@ class Daemon:
             return connection
         raise NoDaemon(f"no daemon answers at {self.address()}")
 
-    def start(self) -> socket.socket:
+    def start(self, started_by: StartedBy = "autostart") -> socket.socket:
         """A connection to the daemon that was started, by us or by whoever asked first."""
-        with self._start_lock():
+        with self.start_lock():
             if connection := self.find():
                 return connection
-            self._spawn()
+            self.spawn(started_by)
             if connection := self.find():
                 return connection
         raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
+
+    def noted(self) -> dict[str, Any]:
+        """What ``daemon.json`` says. A daemon that was killed leaves it behind; dialling tells."""
+        try:
+            said = json.loads(paths.address_file(self.home).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return said if isinstance(said, dict) else {}
 
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
@@ -106,23 +116,20 @@ class Daemon:
         """
         if self._named:
             yield self.address()
-        noted = self._noted()
+        noted = self.noted().get("socket")
+        if not (isinstance(noted, str) and "\0" not in noted):
+            noted = None
         if noted:
             yield noted
         if not self._named and (usual := self.address()) != noted:
             yield usual
 
-    def _noted(self) -> str | None:
-        """The address in ``daemon.json``. A daemon that was killed leaves it behind; dialling tells."""
-        try:
-            noted = json.loads(paths.address_file(self.home).read_bytes())["socket"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return noted if isinstance(noted, str) and "\0" not in noted else None
-
     @contextmanager
-    def _start_lock(self) -> Iterator[None]:
-        """Held from the last look to the new daemon's readiness: parallel commands start one."""
+    def start_lock(self) -> Iterator[None]:
+        """Held from the last look to the new daemon's readiness: parallel commands start one.
+
+        Who holds it may be sure that no command starts a daemon meanwhile.
+        """
         import fcntl
 
         try:
@@ -138,12 +145,17 @@ class Daemon:
         finally:
             os.close(lock)
 
-    def _spawn(self) -> None:
-        """Start port42d in a session of its own and wait until it says ``ready``."""
+    def spawn(self, started_by: StartedBy, address: str | None = None) -> None:
+        """Start port42d in a session of its own and wait until it says ``ready``.
+
+        `address`, where it is to listen, is the usual one unless told otherwise. The start lock is held.
+        """
         import subprocess
 
         log = paths.log_file(self.home)
-        argv = [*self.command(named=True), "--log-file", str(log)]
+        argv = [*self.command(named=True), "--started-by", started_by, "--log-file", str(log)]
+        if address is not None:
+            argv += ["--socket", address]  # of two the last one counts
         said, says = os.pipe()
         try:
             # Its stderr is the log too: a daemon that cannot even be imported says why there.

@@ -56,6 +56,7 @@ def status(daemon: m.DaemonStatus) -> Iterator[str]:
     yield f"uptime: {daemon.uptime_seconds:.0f} s"
     facts = {
         "started at": daemon.started_at,
+        "started by": daemon.started_by,
         "python": daemon.python,
         "sessions": daemon.sessions,
         "index": daemon.index,

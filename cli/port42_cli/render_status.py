@@ -19,6 +19,12 @@ _BAR = 12
 _FROM, _TO = 10, 10_000_000
 """Microseconds at the two ends of a bar, whose scale is logarithmic: two cells for each tenfold."""
 _AGENTS = 6
+_STARTED = {
+    "systemd": "by systemd",
+    "launchd": "by launchd",
+    "autostart": "by the first command",
+    "hand": "by hand",
+}
 _INDEX = {
     "rebuilding": "being counted: the index is rebuilt",
     "behind": "the index is behind",
@@ -61,6 +67,8 @@ def _facts(daemon: m.DaemonStatus) -> dict[str, str]:
     facts = {"running": f"pid {daemon.pid}, up {duration(daemon.uptime_seconds)}"}
     if daemon.started_at:
         facts["running"] += f", since {daemon.started_at[:16].replace('T', ' ')} UTC"
+    if daemon.started_by:
+        facts["running"] += f", {_STARTED[daemon.started_by]}"
     if daemon.python:
         facts["python"] = daemon.python
     facts |= {"socket": daemon.socket, "home": daemon.home}

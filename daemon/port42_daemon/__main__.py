@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from port42_protocol import paths
 from port42_protocol.errors import RpcError
+from port42_protocol.messages import StartedBy
 from port42_protocol.version import __version__
 
 
@@ -30,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         home = options.home or paths.home(os.environ)
         socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
         with logging_to(options.log_file):
-            daemon.run(Settings(home=home.absolute(), socket=socket.absolute()), tell.ready)
+            settings = Settings(home.absolute(), socket.absolute(), started_by=options.started_by)
+            daemon.run(settings, tell.ready)
     except (CannotStart, UnknownLevel, RpcError, OSError) as error:
         tell.failed(str(error))
         return 1
@@ -42,6 +45,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, help="where sessions are kept (PORT42_HOME, ~/.port42)")
     parser.add_argument("--socket", type=Path, help="where to listen (PORT42_SOCKET)")
     parser.add_argument("--log-file", type=Path, help="log there, rotated, instead of stderr")
+    parser.add_argument(
+        "--started-by",
+        choices=get_args(StartedBy),
+        default="hand",
+        help="who starts it; one of 'autostart' is replaced when the CLI is a newer one (%(default)s)",
+    )
     parser.add_argument("--ready-fd", type=int, help="write 'ready' or 'error: …' to this descriptor")
     parser.add_argument("--version", action="version", version=f"port42d {__version__}")
     return parser.parse_args(argv)

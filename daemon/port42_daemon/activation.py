@@ -21,8 +21,9 @@ from types import FrameType
 
 import msgspec
 
+from port42_daemon.settings import Settings
 from port42_daemon.store import disk
-from port42_protocol import paths
+from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
 log = logging.getLogger(__name__)
@@ -104,11 +105,12 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def address(path: Path, home: Path) -> Iterator[socket.socket]:
-    """A bound socket at `path`, 0600 in a folder that is ours alone. Raises `CannotStart`.
+def address(settings: Settings) -> Iterator[socket.socket]:
+    """A bound socket at `settings.socket`, 0600 in a folder that is ours alone. Raises `CannotStart`.
 
     At the end only our own inode is unlinked. The home's lock is held by the caller.
     """
+    path, home = settings.socket, settings.home
     length = len(os.fsencode(path))
     if length > paths.SOCKET_PATH_LIMIT:
         raise CannotStart(
@@ -120,7 +122,7 @@ def address(path: Path, home: Path) -> Iterator[socket.socket]:
         listener, bound = _bind(path)
     except OSError as error:
         raise CannotStart(f"cannot listen at {path}: {_reason(error)}") from None
-    _publish(path, home)
+    _publish(settings)
     try:
         yield listener
     finally:
@@ -130,11 +132,17 @@ def address(path: Path, home: Path) -> Iterator[socket.socket]:
         paths.address_file(home).unlink(missing_ok=True)
 
 
-def _publish(path: Path, home: Path) -> None:
-    """Write `daemon.json`, for clients whose runtime folder differs from ours."""
-    said = {"pid": os.getpid(), "socket": str(path), "version": __version__}
+def _publish(settings: Settings) -> None:
+    """Write `daemon.json`, for clients with another runtime folder than ours, or of another version."""
+    said = {
+        "pid": os.getpid(),
+        "socket": str(settings.socket),
+        "version": __version__,
+        "protocol_version": PROTOCOL_VERSION,
+        "started_by": settings.started_by,
+    }
     try:
-        disk.replace(paths.address_file(home), msgspec.json.encode(said))
+        disk.replace(paths.address_file(settings.home), msgspec.json.encode(said))
     except OSError as error:
         # Most clients never need it; a full disk must not keep the sessions from being read.
         log.warning("⚠ daemon.json could not be written: %s", error)

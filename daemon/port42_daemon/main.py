@@ -45,7 +45,7 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
-            with activation.address(settings.socket, settings.home) as listener:
+            with activation.address(settings) as listener:
                 uvloop.run(_serve(settings, store, threads, config, listener, ready))
         finally:
             store.close()

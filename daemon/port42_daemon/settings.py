@@ -7,7 +7,7 @@ from pathlib import Path
 
 from port42_protocol.codec import NESTING_LIMIT
 from port42_protocol.framing import REQUEST_LIMIT
-from port42_protocol.messages import Limits
+from port42_protocol.messages import Limits, StartedBy
 
 BATCH_LIMIT = 50
 BATCH_AT_ONCE = 8
@@ -21,6 +21,8 @@ class Settings:
 
     home: Path
     socket: Path
+    started_by: StartedBy = "hand"
+    """Who sees to it that there is a daemon, and so may replace this one by a newer."""
     request_bytes: int = REQUEST_LIMIT
     connections: int = 128
     requests_per_connection: int = 64

@@ -67,6 +67,7 @@ class Introspection:
             limits=self._settings.limits,
             config_error=self._config.error,
             started_at=self._started_at,
+            started_by=self._settings.started_by,
             python=platform.python_version(),
             index=self._store.index_state(),
             sessions_by_agent=counted,

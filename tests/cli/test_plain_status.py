@@ -28,6 +28,7 @@ def test_everything_that_a_newer_one_says_is_a_line():
     limits = m.Limits(1, 1, 1, 1, 1)
     facts = m.DaemonStatus(
         *("0.1.0", 1, 7, 2.4, "/h", "/s", None, 1, 1, 3, limits, "line 2"),
+        started_by="systemd",
         index="rebuilding",
         sessions_by_agent={"ai-muse": 4},
         turns_by_agent=(m.AgentTurns("ai-muse", 1, 2),),
@@ -38,6 +39,7 @@ def test_everything_that_a_newer_one_says_is_a_line():
     )
     lines = list(plain_status.status(facts))
     assert lines[5:] == [
+        "started by: systemd",
         "index: rebuilding",
         "connections: 1",
         "requests: 1",

@@ -16,6 +16,7 @@ OLDER = m.DaemonStatus("0.1.0", 1, 7, 3720.0, "/h", "/s", 3, 1, 2, 0, m.Limits(1
 WORST = dataclasses.replace(
     OLDER,
     started_at="2026-11-23T11:57:00.000Z",
+    started_by="autostart",
     python="3.11.7",
     index="ready",
     sessions_by_agent={f"agent-{number}": number for number in range(40)},
@@ -44,6 +45,7 @@ def test_an_older_daemon_is_shown_as_far_as_it_tells():
     assert "port42d 0.1.0" in page
     assert "pid 7, up 1 h 2 min" in page
     assert "1 connection, 2 requests" in page
+    assert " by " not in page
     assert not {"python", "traffic", "process", "METHOD", "config"} & set(page.split())
 
 

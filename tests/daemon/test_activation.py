@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from port42_daemon import activation
+from port42_protocol import PROTOCOL_VERSION
+from port42_protocol.version import __version__
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is another user's")
 NOBODY = 65534
@@ -68,7 +70,13 @@ def test_a_home_that_was_open_to_others_is_closed(start_daemon, home):
 
 def test_daemon_json_names_it_while_it_lives(daemon):
     said = json.loads((daemon.home / "daemon.json").read_bytes())
-    assert (said["pid"], said["socket"]) == (daemon.pid, str(daemon.socket))
+    assert said == {
+        "pid": daemon.pid,
+        "socket": str(daemon.socket),
+        "version": __version__,
+        "protocol_version": PROTOCOL_VERSION,
+        "started_by": "hand",
+    }
     daemon.stop()
     assert not (daemon.home / "daemon.json").exists()
 

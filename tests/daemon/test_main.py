@@ -135,6 +135,19 @@ def test_the_log_says_in_a_line_what_a_person_wants_to_know(daemon):
     assert "hello" not in log
 
 
+@pytest.mark.parametrize("who", ["systemd", "launchd", "autostart", "hand"])
+def test_who_started_it_is_noted(start_daemon, who):
+    daemon = start_daemon(args=["--started-by", who])
+    assert json.loads((daemon.home / "daemon.json").read_bytes())["started_by"] == who
+
+
+def test_who_cannot_have_started_it_is_refused():
+    command = [sys.executable, "-m", "port42_daemon", "--started-by", "cron"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "invalid choice: 'cron'" in done.stderr
+
+
 def test_help_and_version_need_no_home():
     for option in ("--help", "--version"):
         command = [sys.executable, "-m", "port42_daemon", option]

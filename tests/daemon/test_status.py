@@ -40,6 +40,7 @@ def test_it_says_what_is(rules, settings, traffic, introspection):
     traffic.connections, traffic.requests = 5, 2
     said = rules.ask(introspection.status, m.Status())
     assert (said.version, said.protocol_version, said.pid) == (__version__, PROTOCOL_VERSION, os.getpid())
+    assert said.started_by == "hand"
     assert said.python == platform.python_version()
     assert (said.home, said.socket) == (str(rules.home), str(settings.socket))
     assert (said.sessions, said.connections, said.requests) == (3, 5, 2)

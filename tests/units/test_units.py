@@ -32,5 +32,6 @@ def test_the_property_list_runs_the_daemon_and_restarts_it_after_a_crash_only() 
     agent = plistlib.loads((ROOT / "launchd" / "dev.port42.daemon.plist").read_bytes())
     assert agent["Label"] == "dev.port42.daemon"
     assert agent["ProgramArguments"][0].endswith("/port42d")
+    assert agent["ProgramArguments"][1:3] == ["--started-by", "launchd"]
     assert agent["KeepAlive"] == {"Crashed": True}
     assert agent["Umask"] == 0o077

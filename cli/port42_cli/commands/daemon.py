@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from port42_cli import output
+from port42_cli import output, stopping
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
-from port42_cli.errors import NoDaemon, Refused
+from port42_cli.errors import Refused
 from port42_cli.plain import count
 from port42_protocol import paths
 
-STOP_TIMEOUT = 30.0
-"""Seconds a daemon may take to end its turns and leave."""
+if TYPE_CHECKING:
+    from port42_protocol.messages import StartedBy
 
 
 @click.group()
@@ -57,8 +54,10 @@ def stop(found: Daemon) -> None:
 @click.pass_obj
 def restart(found: Daemon) -> None:
     """Stop the daemon, if there is one, and start it."""
+    # One that commands may replace by themselves stays one.
+    by_itself = found.noted().get("started_by") == "autostart"
     _stop(found)
-    _start(found)
+    _start(found, "autostart" if by_itself else "hand")
 
 
 @daemon.command()
@@ -91,58 +90,18 @@ def logs(found: Daemon, follow: bool, lines: int) -> None:
         raise Refused(f"no log at {path}: only a daemon in the background writes one") from None
 
 
-def _start(found: Daemon) -> None:
-    if running := _status(found):
+def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
+    if running := stopping.status(found):
         output.banner(f"port42d is running already (pid {running['pid']})")
         return
-    with Client(found.start) as client:
+    with Client(lambda: found.start(started_by)) as client:
         output.banner(f"port42d started (pid {client.ask('status')['pid']})")
-
-
-def _status(found: Daemon) -> dict[str, Any] | None:
-    """What the daemon says of itself, None when there is none."""
-    connection = found.find()
-    if connection is None:
-        return None
-    connection.close()
-    with Client(found.existing) as client:
-        status: dict[str, Any] = client.ask("status")
-    return status
 
 
 def _stop(found: Daemon) -> bool:
     """Stop the daemon and wait for its end. False when there was none."""
-    try:
-        running = _status(found)
-    except NoDaemon:
-        if found.find() is None:
-            return True  # it was stopping already
-        raise
-    if running is None:
+    if (running := stopping.running(found)) is None:
         return False
-    pid = running["pid"]
-    with suppress(ProcessLookupError):  # it may go by itself meanwhile
-        os.kill(pid, signal.SIGTERM)
-    if not _ended(paths.lock_file(Path(running["home"]))):
-        raise Refused(f"port42d (pid {pid}) was told to stop and is still there")
-    output.banner(f"port42d stopped (pid {pid})")
-    return True
-
-
-def _ended(lock: Path) -> bool:
-    """Wait for the lock that a daemon holds for its whole life. False after `STOP_TIMEOUT`."""
-    import fcntl
-    import threading
-
-    try:
-        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    # flock has no time-out; a thread that is left waiting goes with this process.
-    waiting = threading.Thread(target=fcntl.flock, args=(held, fcntl.LOCK_SH), daemon=True)
-    waiting.start()
-    waiting.join(STOP_TIMEOUT)
-    if waiting.is_alive():
-        return False
-    os.close(held)
+    stopping.stop(running)
+    output.banner(f"port42d stopped (pid {running['pid']})")
     return True

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from port42_protocol.messages.kinds import Seq as Seq
     from port42_protocol.messages.kinds import SessionId as SessionId
     from port42_protocol.messages.kinds import SessionLimit as SessionLimit
+    from port42_protocol.messages.kinds import StartedBy as StartedBy
     from port42_protocol.messages.kinds import State as State
     from port42_protocol.messages.kinds import Tag as Tag
     from port42_protocol.messages.kinds import Tags as Tags
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "kinds": (
         "AgentName SessionId ClientName Folder Title Key Ref Content Prompt Seq SessionLimit MessageLimit "
-        "Cursor Tag Tags Target Text BackendName Role RecordRole State IndexState TurnStatus"
+        "Cursor Tag Tags Target Text BackendName Role RecordRole State IndexState StartedBy TurnStatus"
     ),
     "records": "Reference ForkPoint Source TurnRecord Message Summary",
     "sessions": (

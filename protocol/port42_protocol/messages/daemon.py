@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from port42_protocol.messages.kinds import IndexState
+from port42_protocol.messages.kinds import IndexState, StartedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,7 @@ class DaemonStatus:
     limits: Limits
     config_error: str | None
     started_at: str | None = None
+    started_by: StartedBy | None = None
     python: str | None = None
     index: IndexState | None = None
     sessions_by_agent: dict[str, int] | None = None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
+import json
 import signal
 import subprocess
 import sys
 import threading
 
-import pytest
-
-from port42_cli.commands import daemon as subject
 from port42_cli.log_file import LOOK_EVERY
 
 
@@ -61,21 +58,27 @@ def test_restart_is_another_process_and_works_from_nothing(port42):
     assert pid(port42) != first
 
 
+def started_by(home):
+    return json.loads((home / "daemon.json").read_bytes())["started_by"]
+
+
+def test_who_started_it_is_noted_and_a_restart_keeps_what_starts_by_itself(port42, home):
+    port42("daemon", "restart")
+    assert started_by(home) == "hand"
+    port42("daemon", "restart")
+    assert started_by(home) == "hand"
+    port42("daemon", "stop")
+    port42("status")
+    assert started_by(home) == "autostart"
+    port42("daemon", "restart")
+    assert started_by(home) == "autostart"
+
+
 def test_a_daemon_elsewhere_is_stopped_where_it_is(start_daemon, port42, home):
     running = start_daemon(socket=home.parent / "elsewhere.sock")
     assert port42("daemon", "stop").stderr == f"port42d stopped (pid {running.pid})\n"
     running.process.wait(30)
     running.process = None
-
-
-def test_a_daemon_that_does_not_stop_is_told(daemon, port42, monkeypatch):
-    from port42_cli.autostart import Daemon
-    from port42_cli.errors import Refused
-
-    monkeypatch.setattr(subject, "STOP_TIMEOUT", 0.1)
-    monkeypatch.setattr(subject.os, "kill", lambda *_: None)
-    with pytest.raises(Refused, match=rf"\(pid {daemon.pid}\) was told to stop and is still there"):
-        subject._stop(Daemon(None, os.environ))
 
 
 def test_run_is_the_daemon_in_the_foreground(port42):
