@@ -34,6 +34,7 @@ COMMANDS = {
     "daemon": "daemon",
     "rpc": "rpc",
     "socket-path": "socket_path",
+    "completion": "completion",
 }
 """Each command's module in `commands`, and the name in it."""
 
@@ -78,6 +79,10 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if "_PORT42_COMPLETE" in os.environ:  # named by click; `shells` is not imported for other commands
+        from port42_cli import shells
+
+        shells.prepare()
     try:
         return int(port42.main(prog_name="port42", standalone_mode=False) or 0)
     except click.ClickException as error:
