@@ -116,5 +116,6 @@ def _found(client: Client, typed: str, agent: str | None) -> list[dict[str, Any]
 
 def _agent_of(ctx: click.Context) -> str | None:
     """The agent that was named before on this line."""
-    named = ctx.params.get("agent")
+    # Behind an option that still lacks its value, click leaves the arguments where it found them.
+    named = ctx.params.get("agent") or next((one for one in ctx.args if one.startswith("@")), None)
     return named if isinstance(named, str) and named else None

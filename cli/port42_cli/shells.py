@@ -49,7 +49,7 @@ class BashComplete(ShellComplete):
     def complete(self) -> str:
         """A line for each value, without what bash keeps of the word."""
         _, typed = self.get_completion_args()
-        breaks = os.environ.get("COMP_WORDBREAKS", "")
+        breaks = set(os.environ.get("COMP_WORDBREAKS", "")) - set(" \t\n\"'")
         kept = typed[: max((typed.rfind(one) + 1 for one in breaks), default=0)]
         # Behind `--option=` click's values are those of the option, with nothing before them.
         kept = kept.rpartition("=")[2] if kept.startswith("-") else kept
