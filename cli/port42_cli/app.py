@@ -35,6 +35,7 @@ COMMANDS = {
     "service": "service",
     "rpc": "rpc",
     "socket-path": "socket_path",
+    "completion": "completion",
 }
 """Each command's module in `commands`, and the name in it."""
 
@@ -79,6 +80,10 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if "_PORT42_COMPLETE" in os.environ:  # named by click; `shells` is not imported for other commands
+        from port42_cli import shells
+
+        shells.prepare()
     try:
         return int(port42.main(prog_name="port42", standalone_mode=False) or 0)
     except click.ClickException as error:

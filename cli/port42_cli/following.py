@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from port42_cli import output
+from port42_cli.absence import await_next
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, Event
-
-_LOOK_EVERY = 0.25
-"""Seconds between looks for the daemon that comes after one that went away."""
 
 
 class Following:
@@ -43,8 +39,7 @@ class Following:
                     if event is not None and event["kind"] == "overflow":
                         break  # what was missed is asked for again
                 else:
-                    output.notice("The daemon went away. Waiting for the next one.")
-                    self._await_daemon()
+                    await_next(self._daemon)
             connect = self._daemon.existing
             self._go_on_from_there()
 
@@ -62,9 +57,3 @@ class Following:
         if "session_id" in self._asked:
             # Where nothing was seen yet: a session has at least as many records as messages.
             self._asked["since_seq"] = self._at_least if self._seen is None else self._seen
-
-    def _await_daemon(self) -> None:
-        """Nobody tells us when one begins to listen. It is not ours to start: somebody stopped the last."""
-        while (connection := self._daemon.find()) is None:
-            time.sleep(_LOOK_EVERY)
-        connection.close()

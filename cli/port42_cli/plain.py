@@ -121,19 +121,6 @@ def message(one: m.Message) -> str:
     return f"[{one.seq}] {one.role} {one.timestamp}{went}\n{said}\n"
 
 
-def status(daemon: m.DaemonStatus) -> Iterator[str]:
-    """A ``name: value`` line for each fact about the daemon."""
-    yield f"version: {daemon.version}"
-    yield f"pid: {daemon.pid}"
-    yield f"socket: {daemon.socket}"
-    yield f"home: {daemon.home}"
-    yield f"uptime: {daemon.uptime_seconds:.0f} s"
-    yield f"sessions: {daemon.sessions}"
-    yield f"connections: {daemon.connections}"
-    if daemon.config_error:
-        yield f"config error: {daemon.config_error}"
-
-
 def overview(last: tuple[m.ListedSession, ...], fresh: list[str]) -> Iterator[str]:
     """A line for each agent: its last session and the time of it, or nothing."""
     for one in last:

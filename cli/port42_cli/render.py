@@ -80,23 +80,6 @@ def agent(one: m.Agent) -> RenderableType:
     return table
 
 
-def status(daemon: m.DaemonStatus) -> RenderableType:
-    """The daemon in a few rows."""
-    table = Table.grid(padding=(0, 2))
-    rows = {
-        "port42d": f"{daemon.version}, pid {daemon.pid}, up {_duration(daemon.uptime_seconds)}",
-        "socket": daemon.socket,
-        "home": daemon.home,
-        "sessions": f"{daemon.sessions:,}",
-        "serving": f"{count(daemon.connections, 'connection')}, {count(daemon.requests, 'request')}",
-    }
-    for name, value in rows.items():
-        table.add_row(Text(name, style="dim"), Text(one_line(value), overflow="fold"))
-    if daemon.config_error:
-        table.add_row(Text("config", style="red"), Text(one_line(daemon.config_error)))
-    return table
-
-
 def overview(last: Sequence[m.ListedSession], fresh: Sequence[str], now: datetime) -> RenderableType:
     """Where each agent was left, who has not been spoken to, and what to type next."""
     parts: list[RenderableType] = []
@@ -225,12 +208,3 @@ def _backend(agent: m.Agent) -> Text:
         (state(agent), _STATES.get(agent.health, "yellow")),
         (f" · {one_line(agent.detail)}", "dim"),
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -15,6 +15,7 @@ from typing import cast
 from port42_daemon.dispatch import Answer, Dispatcher
 from port42_daemon.events import QUEUED_BYTES, QUEUED_EVENTS
 from port42_daemon.settings import Settings
+from port42_daemon.traffic import Traffic
 from port42_protocol import codec
 from port42_protocol.errors import FrameTooLarge, RpcError
 from port42_protocol.framing import LineFramer
@@ -40,10 +41,12 @@ class Connection(asyncio.Protocol):
         self,
         settings: Settings,
         dispatcher: Dispatcher,
+        traffic: Traffic,
         admit: Callable[[Connection, asyncio.Transport], bool],
         lost: Callable[[Connection], None],
     ) -> None:
         self._dispatcher = dispatcher
+        self._traffic = traffic
         self._framer = LineFramer(settings.request_bytes)
         self._most = settings.requests_per_connection
         self._admit = admit
@@ -67,6 +70,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what is whole; keep the rest."""
         self._heard = True
+        self._traffic.bytes_in += len(data)
         if not self._refused:
             self._framer.feed(data)
             self._go_on()
@@ -106,6 +110,7 @@ class Connection(asyncio.Protocol):
     def refuse(self, error: RpcError) -> None:
         """Say why, then close; what still comes in is thrown away."""
         self._refused = True
+        self._traffic.refused(error)
         answer = {"code": error.code, "message": error.message, "data": error.data}
         self._write(codec.encode({"jsonrpc": "2.0", "error": answer, "id": None}))
         if self._transport is not None:
@@ -256,6 +261,7 @@ class Connection(asyncio.Protocol):
 
     def _write(self, answer: Answer) -> None:
         if answer is not None and self._transport is not None:
+            self._traffic.bytes_out += len(answer) + 1
             self._transport.write(answer + b"\n")
 
     def _close_when_done(self) -> None:

@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import Signature, isawaitable, signature
+from time import perf_counter_ns
 from typing import Any
 
 from jsonrpcserver import Error, Result, Success, dispatch_to_response
@@ -20,7 +21,7 @@ from oslash.either import Left
 
 from port42_daemon.events import Peer
 from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT
-from port42_daemon.status import Traffic
+from port42_daemon.traffic import Traffic
 from port42_protocol import codec
 from port42_protocol.errors import (
     BatchTooLarge,
@@ -51,14 +52,40 @@ class _AnyArguments(Signature):
 
 
 class _Call:
-    """One request on its way: who asked, what its handler still has to do, what its validation found."""
+    """One request on its way: who asked and when, what its handler still has to do, what went wrong."""
 
-    __slots__ = ("fault", "peer", "waiting")
+    __slots__ = ("_began", "_traffic", "error", "fault", "method", "peer", "waiting")
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, traffic: Traffic, began: int) -> None:
         self.peer = peer
         self.waiting: Awaitable[Any] | None = None
         self.fault = ""
+        self.method: str | None = None
+        self.error: RpcError | None = None
+        self._traffic = traffic
+        self._began = began
+
+    def failed(self, error: Exception) -> RpcError:
+        """What is answered instead of a result; a bug of ours is logged under a new error id, not sent."""
+        if not isinstance(error, RpcError):
+            error_id = secrets.token_hex(4)
+            log.error("internal error %s", error_id, exc_info=error)
+            error = InternalError(error_id)
+            self._traffic.failed(self.method, error)
+        self.error = error
+        return error
+
+    def encoded(self, response: Any) -> Answer:
+        """The response as it travels. With this the request is over, and counted."""
+        answer = None if response is None else self._encode(response)
+        self._traffic.answered(self.method, perf_counter_ns() - self._began, self.error)
+        return answer
+
+    def _encode(self, response: Any) -> bytes:
+        try:
+            return codec.encode(response)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            return codec.encode(_response(self.failed(error), response["id"]))
 
 
 class Dispatcher:
@@ -73,24 +100,30 @@ class Dispatcher:
 
     def answer(self, line: bytes, peer: Peer) -> Answer | Awaitable[Answer]:
         """The response to one line, or an awaitable of it. Nothing is ever raised."""
+        began = perf_counter_ns()
         try:
             value = codec.decode_json(line)
         except RpcError as error:
-            return _encode(_failed(error, None))
+            return self._refused(error)
         if isinstance(value, list):
             if not value:
-                return _encode(_failed(InvalidRequest("an empty batch"), None))
+                return self._refused(InvalidRequest("an empty batch"))
             if len(value) > BATCH_LIMIT:
-                return _encode(_failed(BatchTooLarge(len(value), BATCH_LIMIT), None))
+                return self._refused(BatchTooLarge(len(value), BATCH_LIMIT))
             return self._answer_batch(value, peer)
-        response = self._answer_one(value, peer)
+        call = _Call(peer, self._traffic, began)
+        response = self._answer_one(value, call)
         if response is None or isinstance(response, dict):
-            return _encode(response)
-        return _encoded(response)
+            return call.encoded(response)
+        return _encoded(call, response)
 
-    def _answer_one(self, item: Any, peer: Peer) -> Any:
+    def _refused(self, error: RpcError) -> Answer:
+        """The answer to a line that holds no request."""
+        self._traffic.refused(error)
+        return codec.encode(_response(error, None))
+
+    def _answer_one(self, item: Any, call: _Call) -> Any:
         """A response object, None, or an awaitable of either."""
-        call = _Call(peer)
         # A dict or None: `item` is not a list, so neither is what comes back. With our own
         # post_process, because the library's goes through typing.cast three times (4 µs).
         response: Any = dispatch_to_response(
@@ -102,7 +135,7 @@ class Dispatcher:
             post_process=_plain,
         )
         if call.waiting is not None:
-            return self._settle(call.waiting, response)
+            return self._settle(call.waiting, response, call)
         if response is not None and "error" in response:
             _explain(response, call, item)
         return response
@@ -116,16 +149,14 @@ class Dispatcher:
 
         return validate
 
-    async def _settle(self, waiting: Awaitable[Any], response: dict[str, Any] | None) -> Any:
+    async def _settle(self, waiting: Awaitable[Any], response: dict[str, Any] | None, call: _Call) -> Any:
         """Wait for the handler; a notification's outcome is nobody's business but the log's."""
         self._traffic.requests += 1
         try:
             result = await waiting
-        except RpcError as error:
-            return None if response is None else _failed(error, response["id"])
         except Exception as error:
-            internal = _internal(error)
-            return None if response is None else _failed(internal, response["id"])
+            failed = call.failed(error)
+            return None if response is None else _response(failed, response["id"])
         finally:
             self._traffic.requests -= 1
         if response is not None:
@@ -138,8 +169,9 @@ class Dispatcher:
 
         async def answer(item: Any) -> bytes | None:
             async with places:
-                response = self._answer_one(item, peer)
-                return _encode(await response if isawaitable(response) else response)
+                call = _Call(peer, self._traffic, perf_counter_ns())
+                response = self._answer_one(item, call)
+                return call.encoded(await response if isawaitable(response) else response)
 
         answers = await asyncio.gather(*map(answer, items))
         lines = [one for one in answers if one is not None]
@@ -161,15 +193,16 @@ def _adapt(row: Method, handler: Callable[..., Any]) -> Callable[..., Result]:
     """
     wants_peer = len(signature(handler).parameters) == 2
 
+    name = row.name
+
     def call(context: _Call, /, *args: Any, **kwargs: Any) -> Result:
+        context.method = name
         try:
             params: Any = codec.decode_params(row.params, kwargs or args)
             result = handler(params, context.peer) if wants_peer else handler(params)
-        except RpcError as error:
-            return Error(error.code, error.message, error.data)
-        except Exception as error:  # everything else is a bug of ours: logged, not sent
-            internal = _internal(error)
-            return Error(internal.code, internal.message, internal.data)
+        except Exception as error:  # a refusal, or a bug of ours
+            failed = context.failed(error)
+            return Error(failed.code, failed.message, failed.data)
         if isinstance(result, row.result):
             return Success(result)
         context.waiting = result
@@ -217,17 +250,17 @@ def _explain(response: dict[str, Any], call: _Call, item: Any) -> None:
     """Put our words and data where the library answered by itself."""
     code = response["error"]["code"]
     if code == InvalidRequest.code:
-        response["error"] = _error(InvalidRequest(call.fault))
+        response["error"] = _error(call.failed(InvalidRequest(call.fault)))
     elif code == MethodNotFound.code:
         name = item["method"][:64]  # comparing a name of megabytes would hold the loop
         near = difflib.get_close_matches(name, METHODS, n=3)
-        response["error"] = _error(MethodNotFound(name, near))
+        response["error"] = _error(call.failed(MethodNotFound(name, near)))
     elif code == _LIBRARY_FAILED:
         # Its data is the text of an exception: that is for the log, not for the peer.
-        response["error"] = _error(_internal(RuntimeError(response["error"].get("data"))))
+        response["error"] = _error(call.failed(RuntimeError(response["error"].get("data"))))
 
 
-def _failed(error: RpcError, identity: Any) -> dict[str, Any]:
+def _response(error: RpcError, identity: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "error": _error(error), "id": identity}
 
 
@@ -235,24 +268,8 @@ def _error(error: RpcError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "data": error.data}
 
 
-def _internal(error: Exception) -> InternalError:
-    """A new error id, under which the log has the traceback."""
-    error_id = secrets.token_hex(4)
-    log.error("internal error %s", error_id, exc_info=error)
-    return InternalError(error_id)
-
-
-async def _encoded(response: Awaitable[Any]) -> Answer:
-    return _encode(await response)
-
-
-def _encode(response: Any) -> Answer:
-    if response is None:
-        return None
-    try:
-        return codec.encode(response)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return codec.encode(_failed(_internal(error), response["id"]))
+async def _encoded(call: _Call, response: Awaitable[Any]) -> Answer:
+    return call.encoded(await response)
 
 
 def _as_it_is(value: Any) -> Any:

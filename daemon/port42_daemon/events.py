@@ -162,6 +162,11 @@ class Events:
             self._end(found)
         return self._count(peer)
 
+    @property
+    def subscriptions(self) -> int:
+        """How many there are, of all peers."""
+        return sum(map(len, self._heard.values()))
+
     # --- inside -------------------------------------------------------------------------------------
 
     def _ears(self, event: m.SessionEvent) -> dict[Peer, _Subscription]:

@@ -21,12 +21,13 @@ from port42_daemon.events import Events
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
 from port42_daemon.settings import Settings
-from port42_daemon.status import Introspection, Traffic
+from port42_daemon.status import Introspection
 from port42_daemon.store.contract import Store
 from port42_daemon.store.files import FileStore
 from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.supervision import Supervisor
 from port42_daemon.threads import Threads
+from port42_daemon.traffic import Traffic
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
 from port42_protocol.errors import ConfigRefused
@@ -81,7 +82,7 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     sessions = Sessions(store, threads, events)
     agents = Agents(store, threads, config, settings.home)
     turns = Turns(House(store, threads, sessions, events), agents, supervisor.changed)
-    introspection = Introspection(settings, store, threads, config, traffic, turns)
+    introspection = Introspection(settings, store, threads, config, traffic, turns, events)
     dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()

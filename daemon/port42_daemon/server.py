@@ -14,7 +14,7 @@ from collections.abc import Callable
 from port42_daemon.connection import Connection
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.settings import Settings
-from port42_daemon.status import Traffic
+from port42_daemon.traffic import Traffic
 from port42_protocol.errors import Overloaded
 
 _CUT_OFF = 8.0
@@ -92,7 +92,7 @@ class Server:
                 await asyncio.wait_for(self._gone.wait(), seconds)
 
     def _welcome(self) -> Connection:
-        return Connection(self._settings, self._dispatcher, self._admit, self._forget)
+        return Connection(self._settings, self._dispatcher, self._traffic, self._admit, self._forget)
 
     def _admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
         """Whether to talk to a peer: this user's, and not one too many."""

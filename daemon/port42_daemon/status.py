@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import platform
 import time
+from contextlib import suppress
 
+from port42_daemon import vitals
 from port42_daemon.config import ConfigFile
+from port42_daemon.events import Events
+from port42_daemon.sessions import now
 from port42_daemon.settings import Settings
 from port42_daemon.store.contract import Store
 from port42_daemon.threads import Threads
+from port42_daemon.traffic import Traffic
 from port42_daemon.turns import Turns
 from port42_protocol import PROTOCOL_VERSION, openrpc
+from port42_protocol.errors import StorageFailed
 from port42_protocol.messages import DaemonStatus, Discover, OpenRpc, Status
 from port42_protocol.version import __version__
 
-
-class Traffic:
-    """What is going on now; the server counts, `status` shows."""
-
-    __slots__ = ("connections", "requests")
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.requests = 0
+_PATIENCE = 0.02
+"""Seconds for which the sessions' number is waited for; counting ten thousand takes a tenth of it."""
 
 
 class Introspection:
@@ -36,6 +37,7 @@ class Introspection:
         config: ConfigFile,
         traffic: Traffic,
         turns: Turns,
+        events: Events,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -43,11 +45,14 @@ class Introspection:
         self._config = config
         self._traffic = traffic
         self._turns = turns
-        self._started = time.monotonic()
+        self._events = events
+        self._started, self._started_at = time.monotonic(), now()
+        self._counted: dict[str, int] | None = None
+        self._counting: asyncio.Task[None] | None = None
 
     async def status(self, _: Status) -> DaemonStatus:
-        """As things stand now; counts sessions, so it waits for an index that is being rebuilt."""
-        counts = await self._threads.index(self._store.counts)
+        """As things stand now. Waits for nothing, and so for no index that is being rebuilt."""
+        counted = await self._count()
         return DaemonStatus(
             version=__version__,
             protocol_version=PROTOCOL_VERSION,
@@ -55,14 +60,41 @@ class Introspection:
             uptime_seconds=round(time.monotonic() - self._started, 3),
             home=str(self._settings.home),
             socket=str(self._settings.socket),
-            sessions=sum(counts.values()),
+            sessions=None if counted is None else sum(counted.values()),
             connections=self._traffic.connections,
             requests=self._traffic.requests,
             turns=self._turns.under_way,
             limits=self._settings.limits,
             config_error=self._config.error,
+            started_at=self._started_at,
+            started_by=self._settings.started_by,
+            python=platform.python_version(),
+            index=self._store.index_state(),
+            sessions_by_agent=counted,
+            subscriptions=self._events.subscriptions,
+            bytes_in=self._traffic.bytes_in,
+            bytes_out=self._traffic.bytes_out,
+            turns_by_agent=self._turns.by_agent,
+            latencies=self._traffic.latencies(),
+            errors=self._traffic.errors(),
+            internal_errors=self._traffic.failures(),
+            vitals=vitals.take(self._settings.home),
         )
 
     def discover(self, _: Discover) -> OpenRpc:
         """The OpenRPC document."""
         return openrpc.document()
+
+    async def _count(self) -> dict[str, int] | None:
+        """Each agent's sessions, or how many they were when last counted, if ever.
+
+        Whoever asks while the index is busy shares one count, so that they do not queue up behind it.
+        """
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count_anew())
+        await asyncio.wait([self._counting], timeout=_PATIENCE)
+        return self._counted
+
+    async def _count_anew(self) -> None:
+        with suppress(StorageFailed):  # `index` says so
+            self._counted = await self._threads.index(self._store.counts)

@@ -7,7 +7,7 @@ their place, and leave it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -24,9 +24,10 @@ from port42_protocol.errors import SessionBusy, ShuttingDown, StorageFailed
 
 
 class _Place:
-    """Somebody's place in a session's queue; `tell` says how many are before it."""
+    """A turn of `agent`'s in a session's queue; `tell` says how many are before it."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
+    def __init__(self, agent: str, tell: Callable[[int], None]) -> None:
+        self.agent = agent
         self.left = False
         self.turn: RunningTurn | None = None
         self._tell = tell
@@ -131,6 +132,16 @@ class Turns:
         """Let no new turn begin; those that run or wait go on."""
         self._stopping = True
 
+    @property
+    def by_agent(self) -> tuple[m.AgentTurns, ...]:
+        """The same, for each agent that has any: those that run, and those that wait."""
+        running = Counter(queue[0].agent for queue in self._queues.values())
+        there = Counter(place.agent for queue in self._queues.values() for place in queue)
+        return tuple(
+            m.AgentTurns(agent, running[agent], number - running[agent])
+            for agent, number in sorted(there.items())
+        )
+
     def cut_off(self) -> None:
         """Stop every turn, and send away who waits: what was said so far is recorded."""
         self.refuse()
@@ -216,7 +227,7 @@ class Turns:
         queue = self._queues.setdefault(session_id, deque())
         if queue and asked.if_busy == "error":
             raise SessionBusy(session_id, len(queue) - 1)
-        place = _Place(lambda position: self._tell_place(asked, session_id, position, streaming))
+        place = _Place(asked.agent, lambda position: self._tell_place(asked, session_id, position, streaming))
         queue.append(place)
         self._changed()
         take_back = None if asked.detach else peer.when_lost(place.leave)

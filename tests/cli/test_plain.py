@@ -98,15 +98,6 @@ def test_the_overview_names_every_agent():
     ]
 
 
-def test_a_status_line_each_and_the_config_error_only_when_there_is_one():
-    limits = m.Limits(1, 1, 1, 1, 1)
-    facts = m.DaemonStatus("0.1.0", 1, 7, 2.4, "/h", "/s", 3, 1, 1, 0, limits, None)
-    lines = list(plain.status(facts))
-    assert lines[:5] == ["version: 0.1.0", "pid: 7", "socket: /s", "home: /h", "uptime: 2 s"]
-    broken = m.DaemonStatus("0.1.0", 1, 7, 2.4, "/h", "/s", 3, 1, 1, 0, limits, "line 2")
-    assert list(plain.status(broken)) == [*lines, "config error: line 2"]
-
-
 def test_recorded_says_why_nothing_answers_once():
     assert plain.recorded("ai-engineer", 1, briefly=True) == "Recorded (1 message)."
     whole = plain.recorded("ai-engineer", 1)

@@ -99,24 +99,6 @@ def test_the_banner_says_plainly_what_answers_and_by_whose_key(changes, words):
     assert words in drawn(render.boot_banner(agent(**(facts | changes)), None))
 
 
-def test_the_status_shows_a_config_error_only_when_there_is_one():
-    facts = ["0.1.0", 1, 7, 3720.0, "/h", "/s", 3, 1, 2, 0, m.Limits(1, 1, 1, 1, 1)]
-    page = drawn(render.status(m.DaemonStatus(*facts, None)))
-    assert "0.1.0, pid 7, up 1 h 2 min" in page
-    assert "1 connection, 2 requests" in page
-    assert "config" not in page
-    assert "line 3" in drawn(render.status(m.DaemonStatus(*facts, "line 3: …")))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3600, "1 h 0 min")]
-)
-def test_an_uptime_is_short(seconds, shown):
-    facts = ["0.1.0", 1, 7, seconds, "/h", "/s", 3, 1, 2, 0, m.Limits(1, 1, 1, 1, 1), None]
-    first = drawn(render.status(m.DaemonStatus(*facts))).splitlines()[0]
-    assert first.rstrip().endswith(f"up {shown}")
-
-
 def test_the_overview_shows_where_each_was_left_and_what_to_type():
     page = drawn(render.overview([listed()], ["ai-muse"], NOW))
     assert "cli-1757350466684" in page

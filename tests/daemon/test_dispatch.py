@@ -12,7 +12,7 @@ from peers.house import Ear
 
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.settings import BATCH_AT_ONCE
-from port42_daemon.status import Traffic
+from port42_daemon.traffic import Traffic
 from port42_protocol.codec import decode_json, encode
 from port42_protocol.errors import NoSessions
 from port42_protocol.messages import Summary

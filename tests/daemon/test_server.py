@@ -12,7 +12,7 @@ import pytest
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.server import Server, peer_uid
 from port42_daemon.settings import Settings
-from port42_daemon.status import Traffic
+from port42_daemon.traffic import Traffic
 from port42_protocol.methods import METHODS
 
 

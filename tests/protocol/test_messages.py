@@ -60,7 +60,7 @@ def test_the_package_alone_imports_no_room() -> None:
         ("Summary", {"kinds", "records"}),
         ("SessionPage", {"kinds", "records", "sessions"}),
         ("AgentList", {"kinds", "agents"}),
-        ("DaemonStatus", {"daemon"}),
+        ("DaemonStatus", {"kinds", "daemon"}),
     ],
 )
 def test_a_name_imports_its_room_and_what_that_needs(name: str, rooms: set[str]) -> None:
@@ -206,7 +206,13 @@ FIELDS = {
     "Reloaded": "agents backends",
     "Limits": "request_bytes page_bytes nesting batch connections",
     "DaemonStatus": "version protocol_version pid uptime_seconds home socket sessions connections"
-    " requests turns limits config_error",
+    " requests turns limits config_error started_at started_by python index sessions_by_agent subscriptions"
+    " bytes_in bytes_out turns_by_agent latencies errors internal_errors vitals",
+    "AgentTurns": "agent running waiting",
+    "MethodLatency": "method count errors p50_us p90_us p99_us max_us",
+    "ErrorCount": "code kind count",
+    "InternalFailure": "error_id method at",
+    "Vitals": "resident_bytes peak_bytes open_files threads disk_free_bytes",
     "OpenRpc": "openrpc info methods components",
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from port42_cli import output
+from port42_cli import completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 
@@ -49,7 +49,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT")
+@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
 @_AS_JSON
 @click.pass_obj
 def show(daemon: Daemon, name: str, as_json: bool) -> None:
@@ -87,7 +87,7 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT")
+@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def remove(daemon: Daemon, name: str, yes: bool) -> None:
@@ -103,7 +103,7 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT")
+@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
 @click.argument("backend", metavar="BACKEND")
 @click.option("--model", metavar="NAME", help="Which of its models; without, its own choice.")
 @_AS_JSON
@@ -122,7 +122,7 @@ def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT")
+@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
 @_AS_JSON
 @click.pass_context
 def test(ctx: click.Context, name: str, as_json: bool) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from port42_cli import output
+from port42_cli import completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.following import Following
 
 
 @click.command()
-@click.argument("target", metavar="@AGENT|REF")
+@click.argument("target", metavar="@AGENT|REF", shell_complete=completing.agents_or_sessions)
 @click.option(
     "--since",
     type=click.IntRange(min=0),

@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from port42_cli import folder, given, output, plain
+from port42_cli import completing, folder, given, output, plain
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import INTERRUPTED, DaemonError
@@ -22,9 +22,16 @@ from port42_cli.turn import Detached
     " SessionEvent; every line has the session_id. The last one is the result, of the kind `result`; a"
     " turn that failed has a `message` of the role `error` instead, and exit code 1.",
 )
-@click.argument("agent", metavar="@AGENT")
+@click.argument("agent", metavar="@AGENT", shell_complete=completing.agents)
 @click.argument("words", nargs=-1, metavar="[MESSAGE]…")
-@click.option("-s", "--session", "ref", metavar="last|REF", help="Go on with this one of its own.")
+@click.option(
+    "-s",
+    "--session",
+    "ref",
+    metavar="last|REF",
+    shell_complete=completing.refs,
+    help="Go on with this one of its own.",
+)
 @click.option("-c", "--continue", "onward", is_flag=True, help="The same as --session last.")
 @click.option("--here", is_flag=True, help="Go on with the last one begun in this folder.")
 @click.option(

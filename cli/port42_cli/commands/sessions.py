@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from port42_cli import folder, output
+from port42_cli import completing, folder, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 
@@ -15,7 +15,7 @@ PAGE = 500
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]")
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @click.option("--here", is_flag=True, help="Only those begun in this folder.")
 @click.option("--state", type=click.Choice(["active", "ended"]), help="Only those in this state.")

@@ -1,31 +1,68 @@
-"""`port42 status`: the daemon itself."""
+"""`port42 status`: the daemon itself, once or watched."""
 
 from __future__ import annotations
+
+from math import isnan
 
 import click
 
 from port42_cli import output
 from port42_cli.autostart import Daemon
-from port42_cli.client import Client
+from port42_cli.client import Client, decode
 
 
 @click.command()
+@click.option(
+    "--watch",
+    is_flag=False,
+    flag_value=2.0,
+    type=click.FloatRange(min=0.1, max=86_400),
+    metavar="[SECONDS]",
+    help="Go on, every 2 seconds or as many as are given, until Ctrl-C.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj
-def status(daemon: Daemon, as_json: bool) -> None:
-    """Show the daemon: version, pid, socket, sessions."""
+def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
+    """Show the daemon: what it is, serves and holds, how long its methods take, what went wrong.
+
+    Bars reach from the left to the median, thinner to the 90th, thinnest to the 99th percentile. A turn
+    counts as a whole, with its place in the queue and the time its back end takes. Watched at a terminal
+    it is drawn again in its place; piped, or with --json, each time is a line of JSON. It ends with Ctrl-C
+    (exit code 130), and goes on with the next daemon when this one is restarted.
+    """
+    if watch is not None:
+        if isnan(watch):  # which no range of click's keeps out
+            raise click.UsageError("--watch: expected a number of seconds, got nan")
+        _watch(daemon, watch, drawn=output.on_terminal() and not as_json)
+        return
     with Client(daemon.connect) as client:
-        if as_json:
-            output.as_json(client.ask("status"))
-            return
-        from port42_protocol.messages import DaemonStatus, Status
+        said = client.ask("status")
+    if as_json:
+        output.as_json(said)
+        return
+    from port42_protocol.messages import DaemonStatus
 
-        found = client.call(Status(), DaemonStatus)
+    found = decode(DaemonStatus, said)
     if output.on_terminal():
-        from port42_cli import render
+        from port42_cli import render, render_status
 
-        render.show(render.status(found))
+        render.show(render_status.status(found))
     else:
-        from port42_cli import plain
+        from port42_cli import plain_status
 
-        output.lines(plain.status(found))
+        output.lines(plain_status.status(found))
+
+
+def _watch(daemon: Daemon, seconds: float, *, drawn: bool) -> None:
+    from port42_cli.watching import statuses
+
+    if not drawn:
+        for said in statuses(daemon, seconds):
+            output.json_line(said)
+        return
+    from port42_cli.render_status import LiveStatus
+    from port42_protocol.messages import DaemonStatus
+
+    with LiveStatus() as live:
+        for said in statuses(daemon, seconds):
+            live.show(decode(DaemonStatus, said))

@@ -1,7 +1,7 @@
 """What the rules ask of a store. `tests/contract` holds every store to it; today there is one.
 
-Methods block and may be called from any thread, except `remembered` and `last`, which answer from
-memory. What they return is durable. Only `RpcError` subclasses leave.
+Methods block and may be called from any thread, except `remembered`, `last` and `index_state`, which
+answer from memory. What they return is durable. Only `RpcError` subclasses leave.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.document import Header
-from port42_protocol.messages import ListedSession, Message, Summary, TurnRecord
+from port42_protocol.messages import IndexState, ListedSession, Message, Summary, TurnRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,9 @@ class Store(Protocol):
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of what `agent` recorded under an idempotency key."""
+
+    def index_state(self) -> IndexState:
+        """Whether questions across sessions are answered now, and from all there is. Never waits."""
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""

@@ -22,7 +22,7 @@ from port42_daemon.store.index import Index
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions, reader
 from port42_protocol.errors import SessionExists
-from port42_protocol.messages import ListedSession, Message, Summary
+from port42_protocol.messages import IndexState, ListedSession, Message, Summary
 
 
 class FileStore(Store):
@@ -201,6 +201,10 @@ class FileStore(Store):
         """Session and seq that `agent` recorded under an idempotency key."""
         with storage("ask the index"):
             return self._index.with_key(agent, key, session_id)
+
+    def index_state(self) -> IndexState:
+        """Whether questions are answered now, and from all there is."""
+        return self._index.state
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from port42_protocol.messages import ForkPoint, ListedSession, Summary
+from port42_protocol.messages import ForkPoint, IndexState, ListedSession, Summary
 
 SCHEMA = 2
 SHORT_ID = 14
@@ -91,6 +91,15 @@ class Index:
                     with contextlib.suppress(sqlite3.Error):
                         self._write_pending()
                 self._let_go()
+
+    @property
+    def state(self) -> IndexState:
+        """Whether questions are answered now, and whether from all there is. Never waits."""
+        if not self._ready.is_set():
+            return "rebuilding"
+        if self._database is None:
+            return "unusable"
+        return "ready" if self._caught_up else "behind"
 
     def note(self, row: Row) -> None:
         """Remember a session's new state; it is written before the next question is answered."""

@@ -18,19 +18,25 @@ if TYPE_CHECKING:
     from port42_protocol.messages.agents import ListAgents as ListAgents
     from port42_protocol.messages.agents import RemoveAgent as RemoveAgent
     from port42_protocol.messages.agents import Removed as Removed
+    from port42_protocol.messages.daemon import AgentTurns as AgentTurns
     from port42_protocol.messages.daemon import DaemonStatus as DaemonStatus
     from port42_protocol.messages.daemon import Discover as Discover
+    from port42_protocol.messages.daemon import ErrorCount as ErrorCount
+    from port42_protocol.messages.daemon import InternalFailure as InternalFailure
     from port42_protocol.messages.daemon import Limits as Limits
+    from port42_protocol.messages.daemon import MethodLatency as MethodLatency
     from port42_protocol.messages.daemon import OpenRpc as OpenRpc
     from port42_protocol.messages.daemon import ReloadConfig as ReloadConfig
     from port42_protocol.messages.daemon import Reloaded as Reloaded
     from port42_protocol.messages.daemon import Status as Status
+    from port42_protocol.messages.daemon import Vitals as Vitals
     from port42_protocol.messages.kinds import AgentName as AgentName
     from port42_protocol.messages.kinds import BackendName as BackendName
     from port42_protocol.messages.kinds import ClientName as ClientName
     from port42_protocol.messages.kinds import Content as Content
     from port42_protocol.messages.kinds import Cursor as Cursor
     from port42_protocol.messages.kinds import Folder as Folder
+    from port42_protocol.messages.kinds import IndexState as IndexState
     from port42_protocol.messages.kinds import Key as Key
     from port42_protocol.messages.kinds import MessageLimit as MessageLimit
     from port42_protocol.messages.kinds import Prompt as Prompt
@@ -82,7 +88,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "kinds": (
         "AgentName SessionId ClientName Folder Title Key Ref Content Prompt Seq SessionLimit MessageLimit "
-        "Cursor Tag Tags Target Text BackendName Role RecordRole State StartedBy TurnStatus"
+        "Cursor Tag Tags Target Text BackendName Role RecordRole State IndexState StartedBy TurnStatus"
     ),
     "records": "Reference ForkPoint Source TurnRecord Message Summary",
     "sessions": (
@@ -94,7 +100,10 @@ _ROOMS = {
         "Subscribed PermissionOption SessionEvent"
     ),
     "agents": "ListAgents AddAgent GetAgent ConnectAgent RemoveAgent Agent AgentList Removed",
-    "daemon": "Status Discover ReloadConfig Limits DaemonStatus OpenRpc Reloaded",
+    "daemon": (
+        "Status Discover ReloadConfig Limits AgentTurns MethodLatency ErrorCount InternalFailure Vitals "
+        "DaemonStatus OpenRpc Reloaded"
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from port42_protocol.messages.kinds import IndexState, StartedBy
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -33,8 +35,67 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentTurns:
+    """An agent's turns that run now, and those that wait for them."""
+
+    agent: str
+    running: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class MethodLatency:
+    """How often a method was called, and how long it took (microseconds, from the line to its answer).
+
+    A turn counts as a whole, its place in the queue and the back end's time with it.
+    """
+
+    method: str
+    count: int
+    errors: int
+    p50_us: int
+    p90_us: int
+    p99_us: int
+    max_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """How often an error was answered."""
+
+    code: int
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class InternalFailure:
+    """A bug that showed itself; the log has its traceback beside `error_id`. `method` null: in none."""
+
+    error_id: str
+    method: str | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The process: memory (now and at most) and disk in bytes; null where the system does not tell."""
+
+    resident_bytes: int | None
+    peak_bytes: int
+    open_files: int | None
+    threads: int
+    disk_free_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """The daemon itself; `uptime_seconds` since it was ready, `requests` and `turns` under way now."""
+    """The daemon itself; `uptime_seconds` since it was ready, `requests` and `turns` under way now.
+
+    `sessions` and `sessions_by_agent` are as last counted, null before that: nobody waits for an index
+    that is being rebuilt. All counts and latencies are since `started_at`. The fields with a default
+    are those that older daemons do not have.
+    """
 
     version: str
     protocol_version: int
@@ -42,12 +103,25 @@ class DaemonStatus:
     uptime_seconds: float
     home: str
     socket: str
-    sessions: int
+    sessions: int | None
     connections: int
     requests: int
     turns: int
     limits: Limits
     config_error: str | None
+    started_at: str | None = None
+    started_by: StartedBy | None = None
+    python: str | None = None
+    index: IndexState | None = None
+    sessions_by_agent: dict[str, int] | None = None
+    subscriptions: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    turns_by_agent: tuple[AgentTurns, ...] = ()
+    latencies: tuple[MethodLatency, ...] = ()
+    errors: tuple[ErrorCount, ...] = ()
+    internal_errors: tuple[InternalFailure, ...] = ()
+    vitals: Vitals | None = None
 
 
 @dataclass(frozen=True, slots=True)

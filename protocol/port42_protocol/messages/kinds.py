@@ -86,5 +86,6 @@ BackendName = Annotated[
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event"]
 State = Literal["active", "ended"]
+IndexState = Literal["ready", "rebuilding", "behind", "unusable"]
 StartedBy = Literal["systemd", "launchd", "autostart", "hand"]
 TurnStatus = Literal["recorded", "answered", "interrupted"]

@@ -1,0 +1,96 @@
+"""What `port42` answers a shell that completes, asked as the scripts ask, with a real daemon or none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HOSTILE = 'a:b, it\'s "$(touch pwned)" `touch pwned` ; %F{red} \\ 🦜 *'
+
+
+def complete(shell, line, **env):
+    """What `port42` tells a shell that asks it, as the script asks."""
+    asked = {"_PORT42_COMPLETE": f"{shell}_complete", "COMP_WORDBREAKS": " \t\n\"'@><=;|&(:"}
+    words = line.split(" ")
+    asked |= {"COMP_LINE": line, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "port42_cli"],
+        capture_output=True,
+        text=True,
+        env=os.environ | asked | env,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def settled(line, expected):
+    """What bash is told in the end: a busy machine may take longer than a key may wait."""
+    deadline = time.monotonic() + 30
+    while (offered := complete("bash", line)) != expected and time.monotonic() < deadline:
+        pass
+    return offered
+
+
+def test_last_is_first_and_ids_are_newest_first_of_that_agent_only(port42):
+    ids = [port42.begin("@ai-muse", word) for word in ("one", "two")]
+    port42.begin("@ai-engineer", "three")
+    expected = ["last", *reversed(ids)]
+    assert settled("port42 possess @ai-muse -s ", expected) == expected
+
+
+def test_bash_is_given_what_it_does_not_keep_of_the_word(port42):
+    port42.begin("@ai-muse", "one")
+    assert settled("port42 possess @ai-mu", ["ai-muse"]) == ["ai-muse"]
+    assert settled("port42 possess ai-mu", ["ai-muse"]) == ["ai-muse"]
+    assert settled("port42 possess @ai-muse --session=la", ["last"]) == ["last"]
+    assert complete("bash", "port42 stat") == ["status"]
+
+
+def test_the_beginning_of_a_title_stands_for_its_id(port42):
+    begun = port42.begin("@ai-muse", "colours of the sea")
+    assert settled("port42 show colo", [begun]) == [begun]
+    assert settled("port42 show 'colours of", [begun]) == [begun]
+
+
+def test_no_value_is_ever_a_title(port42):
+    begun = port42.begin("@ai-muse", HOSTILE)
+    for words in ("port42 show ", "port42 follow ", "port42 possess @ai-muse -s "):
+        while begun not in (values := complete("bash", words)):
+            pass
+        assert not [one for one in values if "touch" in one or "$" in one]
+
+
+@pytest.mark.parametrize("typed", ["'", '"$(', "\\", "`", "a" * 5000, "--session=", "é🦜"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_whatever_is_typed_is_answered_in_silence(port42, shell, typed):
+    port42.begin("@ai-muse", HOSTILE)
+    complete(shell, f"port42 show {typed}", PORT42_DEBUG="1")
+
+
+def test_without_a_daemon_nothing_is_offered_and_none_is_started(home, port42):
+    assert complete("bash", "port42 possess @") == []
+    assert not Path(home).exists()
+
+
+def test_a_daemon_that_does_not_answer_is_not_waited_for(home, peer):
+    silent = peer(lambda talk: [talk.request(), talk.request()])
+    assert complete("bash", "port42 possess @", PORT42_SOCKET=silent.path) == []
+    assert silent.requests
+
+
+def test_completing_imports_no_rich(port42):
+    port42.begin("@ai-muse", "one")
+    program = (
+        "import sys; from port42_cli.app import main\ntry: main()\nfinally: print('rich' in sys.modules)"
+    )
+    asked = {"_PORT42_COMPLETE": "bash_complete", "COMP_LINE": "port42 possess @"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | asked, check=True
+    )
+    assert done.stdout.split()[-1] == "False"
