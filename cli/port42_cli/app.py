@@ -26,6 +26,7 @@ FAILED = 1
 
 COMMANDS = {
     "possess": "possess",
+    "resume": "resume",
     "sessions": "sessions",
     "show": "show",
     "follow": "follow",

@@ -34,6 +34,7 @@ from port42_cli.turn import Detached
 )
 @click.option("-c", "--continue", "onward", is_flag=True, help="The same as --session last.")
 @click.option("--here", is_flag=True, help="Go on with the last one begun in this folder.")
+@click.option("--pick", is_flag=True, help="Choose which one to go on with, on a whole screen.")
 @click.option(
     "-r",
     "--ref",
@@ -59,6 +60,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     ref: str | None,
     onward: bool,
     here: bool,
+    pick: bool,
     references: tuple[str, ...],
     again: bool,
     if_busy: str | None,
@@ -72,10 +74,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     REF is a session id, a unique prefix of 4 or more characters, or a title. What is piped in is the
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
-    if onward or here:
-        if ref not in {None, "last"}:
-            raise click.UsageError(f"--session {ref} is one session, the last one another: name one")
-        ref = "last"
+    ref = _which(ctx, agent, ref, onward or here, pick)
     beside = [given.reference(one) for one in references]
     message = None
     if again:
@@ -103,6 +102,19 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
             if session is not None and (ref != "last" or here):
                 session = mark_used(client, session)
             _open(client, agent, session, daemon, busy if talking else None, as_json)
+
+
+def _which(ctx: click.Context, agent: str, ref: str | None, last: bool, pick: bool) -> str | None:
+    """The session to go on with, however it was named; None begins one."""
+    if pick:
+        if ref or last:
+            raise click.UsageError("--pick lets you choose: expected no --session, --continue or --here")
+        from port42_cli.commands import resume as picking
+
+        return picking.pick(ctx, agent).session_id
+    if last and ref not in {None, "last"}:
+        raise click.UsageError(f"--session {ref} is one session, the last one another: name one")
+    return "last" if last else ref
 
 
 def _open(  # noqa: PLR0913, PLR0917 - what `possess` found out
