@@ -76,6 +76,7 @@ class CatchingUp:
     def rebuild(self) -> None:
         """Begin the index anew, behind our back."""
         self._anew = True
+        self._index.unsettle()
         self._index.work.set()
 
     def erase_traces(self) -> None:
@@ -156,7 +157,7 @@ class CatchingUp:
             more = self._index.erase_traces(first=True)
             while more and not self._closing.is_set():
                 more = self._index.erase_traces(first=False)
-        if not self._closing.is_set():
+        if not self._closing.is_set() and not self._anew:
             self._index.settle()
 
     def _compare_all(self) -> None:

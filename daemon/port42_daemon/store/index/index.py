@@ -145,6 +145,10 @@ class Index:
         with self._lock:
             self._write_rows()
 
+    def unsettle(self) -> None:
+        """It will be made anew: whoever needs all messages waits for that."""
+        self._settled.clear()
+
     def settle(self) -> None:
         """Whoever waits for all messages goes on, if none is behind any more."""
         with self._lock:
@@ -285,7 +289,7 @@ class Index:
     def status(self) -> IndexStatus:
         """How far the index is."""
         with self._lock:
-            self._write_rows()
+            self.feed()
             database = self._database.writing
             there, messages_there = database.execute(
                 "SELECT count(*), coalesce(sum(message_count), 0) FROM sessions"
