@@ -18,6 +18,8 @@ from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.events import Events
+from port42_daemon.finding import Finding
+from port42_daemon.marks import Marks
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
 from port42_daemon.settings import Settings
@@ -83,7 +85,8 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     agents = Agents(store, threads, config, settings.home)
     turns = Turns(House(store, threads, sessions, events), agents, supervisor.changed)
     introspection = Introspection(settings, store, threads, config, traffic, turns, events)
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
+    found = (Finding(store, threads), Marks(sessions))
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, *found)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference
