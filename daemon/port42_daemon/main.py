@@ -17,6 +17,7 @@ from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.events import Events
+from port42_daemon.lineage import Lineage
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
 from port42_daemon.settings import Settings
@@ -24,6 +25,7 @@ from port42_daemon.status import Introspection, Traffic
 from port42_daemon.store.contract import Store
 from port42_daemon.store.files import FileStore
 from port42_daemon.threads import Threads
+from port42_daemon.trash import Trash
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
 from port42_protocol.errors import ConfigRefused
@@ -72,9 +74,11 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     events = Events(store, threads)
     sessions = Sessions(store, threads, events)
     agents = Agents(store, threads, config, settings.home)
-    turns = Turns(House(store, threads, sessions, events), agents)
+    lineage = Lineage(store, threads, sessions, agents, events)
+    turns = Turns(House(store, threads, sessions, events), agents, lineage)
     introspection = Introspection(settings, store, threads, config, traffic, turns)
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
+    lives = (lineage, Trash(store, threads, sessions, turns, events))
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, *lives)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import msgspec
 
 from port42_protocol.messages import ForkPoint, ListedSession, Summary
 
-SCHEMA = 2
+SCHEMA = 3
 SHORT_ID = 14
 """``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""
 
@@ -35,6 +35,7 @@ CREATE INDEX by_use ON sessions (last_activity, session_id);
 CREATE INDEX by_agent ON sessions (agent, last_activity, session_id);
 CREATE INDEX by_folder ON sessions (cwd, agent, last_activity, session_id);
 CREATE INDEX by_title ON sessions (folded_title);
+CREATE INDEX by_origin ON sessions (json_extract(forked_from, '$.session_id'));
 CREATE TABLE keys (
   agent TEXT, key TEXT, session_id TEXT, seq INTEGER, PRIMARY KEY (agent, key, session_id)
 ) WITHOUT ROWID;
@@ -183,6 +184,31 @@ class Index:
                 " AND session_id = coalesce(?, session_id) ORDER BY session_id LIMIT 1",
                 (agent, key, session_id),
             ).fetchone()
+
+    # --- lineage and trash ---
+    def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """Those of the sessions that there are."""
+        return self._listed("session_id", session_ids)
+
+    def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """The forks that were made of any of the sessions."""
+        return self._listed("json_extract(forked_from, '$.session_id')", session_ids)
+
+    def forget(self, session_id: str) -> None:
+        """The session is gone."""
+        with self._asking() as database, database:
+            self._delete(session_id)
+
+    def _listed(self, column: str, values: Sequence[str]) -> list[ListedSession]:
+        query = (
+            f"SELECT {_SUMMARY} FROM sessions WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608  # our own column names
+            " ORDER BY created_at, session_id"
+        )
+        with self._asking() as database:
+            rows = database.execute(query, (msgspec.json.encode(values).decode(),)).fetchall()
+            return [ListedSession(**_fields(row), short_id=self._short_id(row[0])) for row in rows]
+
+    # --- end of lineage and trash ---
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
