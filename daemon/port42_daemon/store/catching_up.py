@@ -45,11 +45,6 @@ class CatchingUp:
         if self._thread is not None:
             self._thread.join()
 
-    def look_at(self, session_id: str) -> None:
-        """Take in a session that came back, with all its keys."""
-        if row := self._row_since(session_id, 0):
-            self._index.note(row)
-
     def newest(self) -> dict[str, str]:
         """Each agent's session with the latest activity: what a mapping is rebuilt from."""
         try:

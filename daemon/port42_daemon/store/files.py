@@ -168,6 +168,8 @@ class FileStore(Store):
         def begin(descriptor: int, whole: Document) -> Summary:
             seq = whole.footer.last_seq if at_seq is None else at_seq
             begun = decide(whole.header, seq)
+            if begun[0].id == session_id:
+                raise SessionExists(session_id)  # its lock may be held, and is not to be had twice
             fork = branch(reader(descriptor), whole, seq, begun, disk.block_size(descriptor))
             # Nobody changes those records: an append begins behind the last of them.
             records = disk.Span(descriptor, whole.records_at, fork.length)
@@ -207,11 +209,19 @@ class FileStore(Store):
 
     def restore(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
         """Bring a session back from the trash, unless `decide` raises. Raises `SessionExists`."""
+
+        def look(
+            opened: int, whole: Document
+        ) -> tuple[Document, os.stat_result, tuple[tuple[str, int], ...]]:
+            decide(whole.summary)
+            return whole, os.fstat(opened), tuple(document.keys(reader(opened), whole, 0))
+
         with self._sessions.lock(session_id), storage(f"restore session {session_id}"):
-            decide(self._trash.summary(session_id))
+            # All of it is read first: once it is moved, nothing can fail any more.
+            whole, found, keys = self._trash.reading(session_id, look)
             self._trash.take(session_id)
-        self._catching_up.look_at(session_id)
-        return self._sessions.document(session_id).summary
+            self._wrote(whole, found, keys)
+        return whole.summary
 
     def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
         """Sessions in the trash, the latest first, from behind `before` (trashed_at, session_id)."""
@@ -227,7 +237,7 @@ class FileStore(Store):
     def trashed_summary(self, session_id: str) -> Summary:
         """What a session in the trash was. Raises `SessionNotFound`."""
         with storage("look into the trash"):
-            return self._trash.summary(session_id)
+            return self._trash.reading(session_id, lambda _, whole: whole.summary)
 
     def purge(self, trashed: Sequence[TrashedSession]) -> None:
         """Delete for good what the trash has of these sessions."""

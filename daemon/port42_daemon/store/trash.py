@@ -13,18 +13,20 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from port42_daemon.store import disk
-from port42_daemon.store.document import Damaged
+from port42_daemon.store.document import Damaged, Document
 from port42_daemon.store.open_sessions import OpenSessions, load
 from port42_protocol.errors import SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages import Summary, TrashedSession
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(
@@ -82,16 +84,16 @@ class Trash:
     def shown(self, entry: Entry) -> TrashedSession | None:
         """What a list shows of it, None where its file is gone or is no session. Raises OSError."""
         try:
-            summary, size = self._look(entry)
+            summary, size = self._look(entry, lambda file, whole: (whole.summary, os.fstat(file).st_size))
         except (SessionNotFound, SessionDamaged) as error:
             log.warning("⚠ %s in the trash: %s", entry.name, error)
             return None
         fields = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
         return TrashedSession(**fields, trashed_at=entry.trashed_at, bytes=size)
 
-    def summary(self, session_id: str) -> Summary:
-        """What there is of it in the trash. Raises `SessionNotFound`."""
-        return self._look(self._entry(session_id))[0]
+    def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
+        """Run `action` on the session's file here. Raises `SessionNotFound`, `SessionDamaged`."""
+        return self._look(self._entry(session_id), action)
 
     def put(self, summary: Summary) -> None:
         """Move the session's file here."""
@@ -129,13 +131,13 @@ class Trash:
             raise SessionNotFound(session_id[:64])
         return entry
 
-    def _look(self, entry: Entry) -> tuple[Summary, int]:
+    def _look(self, entry: Entry, action: Callable[[int, Document], T]) -> T:
         try:
             file = os.open(self._folder / entry.name, _FLAGS)
         except FileNotFoundError:
             raise SessionNotFound(entry.session_id) from None
         try:
-            return load(entry.session_id, file).summary, os.fstat(file).st_size
+            return action(file, load(entry.session_id, file))
         except Damaged as damage:
             raise SessionDamaged(entry.session_id, str(damage)) from None
         finally:
