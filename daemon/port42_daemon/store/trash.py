@@ -82,10 +82,10 @@ class Trash:
         return sorted((one for one in found if agent in {None, one.agent}), reverse=True)
 
     def shown(self, entry: Entry) -> TrashedSession | None:
-        """What a list shows of it, None where its file is gone or is no session. Raises OSError."""
+        """What a list shows of it, None where its file is gone or is no session."""
         try:
             summary, size = self._look(entry, lambda file, whole: (whole.summary, os.fstat(file).st_size))
-        except (SessionNotFound, SessionDamaged) as error:
+        except (SessionNotFound, SessionDamaged, OSError) as error:
             log.warning("⚠ %s in the trash: %s", entry.name, error)
             return None
         fields = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
