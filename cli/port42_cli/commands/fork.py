@@ -26,7 +26,9 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
     title: str | None,
     as_json: bool,
 ) -> None:
-    """Begin a session with what was said in another, which stays as it is.
+    """Begin a session with what was said in another.
+
+    The other one stays as it is.
 
     REF is an id, a unique prefix of 4 or more characters, or a title. SEQ is a number that `port42 show`
     shows; without it everything is taken over. At a question, the question can be answered anew.

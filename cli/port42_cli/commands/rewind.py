@@ -25,7 +25,9 @@ _WINDOW = 64
 def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, ref: str, seq: int | None, agent: str | None, turns: int | None, as_json: bool
 ) -> None:
-    """Go on from record SEQ of a session, or without its last N turns, in a fork of it.
+    """Go on from an earlier point of a session.
+
+    A fork begins, with everything through record SEQ, or without the last N turns.
 
     Nothing is lost: the original stays as it is. REF is an id, a unique prefix of 4 or more characters, or
     a title.

@@ -15,7 +15,7 @@ from port42_cli.trash import everything
 @click.option("--json", "as_json", is_flag=True, help="All of it as JSON, in the form of list_trash.")
 @click.pass_obj
 def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:
-    """List what is in the trash: id, agent, title, messages, when it was deleted."""
+    """List what is in the trash, the latest first."""
     with Client(daemon.connect) as client:
         page = {"sessions": everything(client, agent), "next_cursor": None}
     if as_json:
