@@ -87,6 +87,47 @@ def index(status: dict[str, Any]) -> Iterator[str]:
     yield f"size: {status['bytes'] / 1e6:.1f} MB"
 
 
+def to_go_on(agent: str, session_id: str) -> str:
+    """What to type to go on with a session."""
+    return f"  To go on with it: port42 possess @{agent} --session {session_id}"
+
+
+def meant(session: dict[str, Any]) -> str:
+    """One session in a list of what is to go: id, agent, messages, last use, title."""
+    cells = (session["session_id"], session["agent"], str(session["message_count"]))
+    return "\t".join((*cells, session["last_activity"], session["title"] or ""))
+
+
+def tree(nodes: tuple[m.SessionNode, ...]) -> Iterator[str]:
+    """A line for each, two spaces behind its parent: id, the seq it was forked at, agent and title."""
+    depth: dict[str, int] = {}
+    for one in nodes:
+        depth[one.session_id] = 0 if one.parent is None else depth[one.parent] + 1
+        at = "" if one.at_seq is None else str(one.at_seq)
+        if one.session is not None:
+            agent, title = one.session.agent, one.session.title or ""
+        else:
+            agent, title = "", "(in the trash)" if one.trashed else "(no longer exists)"
+        yield "\t".join(("  " * depth[one.session_id] + one.session_id, at, agent, title))
+
+
+def trash(found: tuple[m.TrashedSession, ...]) -> Iterator[str]:
+    """A line for each: id, agent, messages, when it was deleted, bytes and, because it is text, title."""
+    for one in found:
+        cells = (one.session_id, one.agent, str(one.message_count), one.trashed_at, str(one.bytes))
+        yield "\t".join((*cells, one.title or ""))
+
+
+def pruning(preview: dict[str, Any]) -> Iterator[str]:
+    """A line for each session that goes: where to, then as in `meant`."""
+    for one in preview["trashed"]:
+        yield f"to the trash\t{meant(one)}"
+    for one in preview["deleted"]:
+        yield f"for good\t{meant(one)}"
+    if preview["more"]:
+        yield "and more"
+
+
 def agents(known: tuple[m.Agent, ...]) -> Iterator[str]:
     """A line for each: name, back end, where it is known from, sessions, last session or nothing, health,
     model or nothing and, last because it is text, the detail of its health."""

@@ -99,7 +99,7 @@ def say(  # noqa: PLR0913 - a message and how it is to be said
         asked["references"] = references
     if detach:
         asked["detach"] = True
-    if if_busy == "error":
+    if if_busy in {"error", "fork"}:
         asked["if_busy"] = if_busy
     asked["stream"] = True
     following = if_busy == "follow" and session_id is not None

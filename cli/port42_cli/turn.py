@@ -121,7 +121,8 @@ class Turn:
         return bool(event["kind"] == "message" and event["message"].get("key") == self._key)
 
     def _in_session(self, session_id: str | None) -> None:
-        if self._session_id is None and session_id is not None:
+        # Another one than was asked for: a fork, because that one was busy.
+        if session_id is not None and session_id != self._session_id:
             self._session_id = session_id
             self._show.clear()
             self._begun(session_id)

@@ -19,6 +19,7 @@ from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.events import Events
 from port42_daemon.finding import Finding
+from port42_daemon.lineage import Lineage
 from port42_daemon.marks import Marks
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
@@ -30,6 +31,7 @@ from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.supervision import Supervisor
 from port42_daemon.threads import Threads
 from port42_daemon.traffic import Traffic
+from port42_daemon.trash import Trash
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
 from port42_protocol.errors import ConfigRefused
@@ -83,10 +85,12 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     events = Events(store, threads)
     sessions = Sessions(store, threads, events)
     agents = Agents(store, threads, config, settings.home)
-    turns = Turns(House(store, threads, sessions, events), agents, supervisor.changed)
+    lineage = Lineage(store, threads, sessions, agents, events)
+    turns = Turns(House(store, threads, sessions, events), agents, lineage, supervisor.changed)
     introspection = Introspection(settings, store, threads, config, traffic, turns, events)
     found = (Finding(store, threads), Marks(sessions))
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, *found)
+    lives = (lineage, Trash(store, threads, sessions, turns, events))
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, *found, *lives)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference

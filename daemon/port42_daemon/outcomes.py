@@ -72,6 +72,8 @@ async def _make_up(house: House, unfinished: Unfinished, text: str) -> None:
             await house.sessions.make_up(session_id, ended)
             log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
     except SessionNotFound:
+        if await house.threads.files(house.store.taken, session_id):
+            return  # it is in the trash, and can come back
         log.warning("⚠ %s is gone, and with it the turn that was cut off there", session_id)
     await house.threads.files(house.store.forget_unfinished, session_id)
 

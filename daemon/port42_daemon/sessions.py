@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from weakref import WeakValueDictionary
 
 from msgspec import UNSET
@@ -41,9 +41,9 @@ _SHORTEST_PREFIX = 4
 _CANDIDATES = 10
 
 
-def now() -> str:
-    """The time as it is kept: RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+def now(ago: timedelta = timedelta()) -> str:
+    """The time, or that of a while `ago`, as it is kept: RFC 3339, UTC, milliseconds."""
+    return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class Sessions:
@@ -82,7 +82,7 @@ class Sessions:
         """Resuming is a use: it is recorded in the session, so that the mapping can be rebuilt."""
 
         def resume(session: m.Summary) -> Sequence[m.Message]:
-            _require_owner(session, asked.agent)
+            require_owner(session, asked.agent)
             if self._store.last(asked.agent) == asked.session_id:
                 return ()
             return (_event(RESUMED),)
@@ -100,11 +100,15 @@ class Sessions:
         try:
             summary = await self._threads.files(self._store.summary, session_id)
         except SessionNotFound:
-            raise SessionNotFound(session_id, vanished=True) from None
-        if summary.agent == agent:
-            return summary
-        # Only a hand can have written that into agent_sessions.json: the session's own header wins.
-        log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
+            if not await self._threads.files(self._store.taken, session_id):
+                raise SessionNotFound(session_id, vanished=True) from None
+            # It is in the trash: a crash came between its deletion and the mapping.
+            await self._threads.files(self._store.change_last, agent, session_id, None)
+        else:
+            if summary.agent == agent:
+                return summary
+            # Only a hand can have written that into agent_sessions.json: the session's own header wins.
+            log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
         own = await self._threads.index(self._store.page, agent=agent, limit=1)
         if not own:
             raise NoSessions(agent)
@@ -156,13 +160,13 @@ class Sessions:
 
     async def free_id(self, client: str) -> str:
         """A new id that no session has, not even one from before the clock was set back."""
-        while await self._threads.files(self._store.exists, named := self.new_id(client)):
+        while await self._threads.files(self._store.taken, named := self.new_id(client)):
             pass
         return named
 
     def _create(self, header: Header, records: Sequence[m.Message]) -> tuple[m.Summary, StorageFailed | None]:
         summary = self._store.create(header, records)
-        return summary, self._set_last(summary, len(records))
+        return summary, self.set_last(summary, len(records))
 
     async def append_message(self, asked: m.AppendMessage) -> m.Appended:
         """Record a message, once for each idempotency key."""
@@ -194,7 +198,7 @@ class Sessions:
         self, agent: str, session_id: str, *records: m.Message, streaming: Stream | None = None
     ) -> int:
         def add(session: m.Summary) -> Sequence[m.Message]:
-            _require_owner(session, agent)
+            require_owner(session, agent)
             # The time is that of its place: who waited for others is later than they are.
             return [dataclasses.replace(record, timestamp=now()) for record in records]
 
@@ -207,10 +211,10 @@ class Sessions:
         found = await pool(self._store.with_key, agent, key, session_id)
         if found is None:
             return None
-        await self._threads.files(self._mend_last, agent, *found)
+        await self._threads.files(self.mend_last, agent, *found)
         return m.Appended(*found)
 
-    def _mend_last(self, agent: str, session_id: str, seq: int) -> None:
+    def mend_last(self, agent: str, session_id: str, seq: int) -> None:
         """A crash between a message and the mapping leaves the mapping behind: whoever asks again mends it.
 
         A late repetition changes nothing: the session used since has the later activity.
@@ -221,7 +225,7 @@ class Sessions:
             if last is None or (
                 last != session_id and self._store.summary(last).last_activity <= used.last_activity
             ):
-                self._set_last(used, seq)
+                self.set_last(used, seq)
 
     async def end_session(self, asked: m.EndSession) -> m.Summary:
         """Mark as ended; a session that is ended already stays as it is."""
@@ -238,7 +242,7 @@ class Sessions:
 
         def owned(session: m.Summary) -> Sequence[m.Message]:
             if agent is not None:
-                _require_owner(session, agent)
+                require_owner(session, agent)
             return decide(session)
 
         async with self.order(session_id):
@@ -275,7 +279,7 @@ class Sessions:
                 return added
 
             summary, seq = self._store.append(session_id, note)
-            return summary, seq, self._set_last(summary, seq) if use else None
+            return summary, seq, self.set_last(summary, seq) if use else None
 
         summary, seq, problem = await self._threads.files(append)
         self._publish(summary, added, seq, streaming)
@@ -290,8 +294,8 @@ class Sessions:
             event = events.recorded(summary.session_id, summary.agent, place(record, seq))
             self._events.publish(event, streaming)
 
-    def _set_last(self, summary: m.Summary, seq: int) -> StorageFailed | None:
-        """What went wrong, if so, naming the message that is recorded all the same."""
+    def set_last(self, summary: m.Summary, seq: int) -> StorageFailed | None:
+        """Make it its agent's last one. Gives what went wrong, naming the message recorded all the same."""
         before = self._store.last(summary.agent)
         try:
             self._store.set_last(summary.agent, summary.session_id)
@@ -310,7 +314,7 @@ class Sessions:
         def read() -> m.Transcript:
             summary = self._store.summary(asked.session_id)
             if asked.agent is not None:
-                _require_owner(summary, asked.agent)
+                require_owner(summary, asked.agent)
             header = self._store.header(asked.session_id)
             messages, onward = self._store.read(
                 asked.session_id,
@@ -346,7 +350,7 @@ class Sessions:
         """The session, which must be `agent`'s where one is named."""
         summary = await self._threads.files(self._store.summary, session_id)
         if agent is not None:
-            _require_owner(summary, agent)
+            require_owner(summary, agent)
         return summary
 
     async def _candidates(self, ref: str, agent: str | None) -> list[m.Summary]:
@@ -361,7 +365,8 @@ def unplaced(role: m.Role, content: str, key: str | None) -> m.Message:
     return m.Message(seq=0, role=role, content=content, timestamp=now(), key=UNSET if key is None else key)
 
 
-def _require_owner(session: m.Summary, agent: str) -> None:
+def require_owner(session: m.Summary, agent: str) -> None:
+    """Raises `WrongAgent` unless the session is `agent`'s."""
     if session.agent != agent:
         raise WrongAgent(session.session_id, agent, session.agent)
 

@@ -68,6 +68,8 @@ class RunningTurn:
             persona=persona_mark(question.answering.system),
         )
         self._before: m.TurnRecord | None = None
+        self.asked: int | None = None
+        """The seq of the question, once it is on the disk."""
         self._began = 0.0
         self.permissions = Permissions(question.streaming, self._tell)
 
@@ -82,7 +84,7 @@ class RunningTurn:
     async def run(self) -> m.Possessed:
         """Ask and answer. Raises `BackendFailed`, with everything recorded, and what storing raises."""
         question = self._question
-        seq = await question.record()
+        seq = self.asked = await question.record()
         if question.answering.backend is None:
             return m.Possessed(question.session_id, seq, "recorded")
         self._began = time.monotonic()

@@ -7,6 +7,8 @@ their place, and leave it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from port42_daemon import outcomes, references
 from port42_daemon.agents import Agents
 from port42_daemon.events import Peer, Stream
+from port42_daemon.lineage import Lineage
 from port42_daemon.sessions import now
 from port42_daemon.store.document import Header
 from port42_daemon.turn import House, Question, RunningTurn
@@ -24,9 +27,12 @@ from port42_protocol.errors import SessionBusy, ShuttingDown, StorageFailed
 
 
 class _Place:
-    """A turn of `agent`'s in a session's queue; `tell` says how many are before it."""
+    """A turn of `agent`'s in a session's queue; `tell` says how many are before it.
 
-    def __init__(self, agent: str, tell: Callable[[int], None]) -> None:
+    Without an agent it is no turn: somebody has the session to themselves.
+    """
+
+    def __init__(self, agent: str | None, tell: Callable[[int], None]) -> None:
         self.agent = agent
         self.left = False
         self.turn: RunningTurn | None = None
@@ -70,9 +76,12 @@ class Turns:
     `changed` is called when a turn comes or is over.
     """
 
-    def __init__(self, house: House, agents: Agents, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, house: House, agents: Agents, lineage: Lineage, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._house = house
         self._agents = agents
+        self._lineage = lineage
         self._changed = changed
         self._queues: dict[str, deque[_Place]] = {}
         self._keyed: dict[tuple[str, str], asyncio.Task[m.Possessed]] = {}
@@ -123,6 +132,27 @@ class Turns:
 
     # --- the daemon's life --------------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def at_rest(self, session_id: str) -> AsyncIterator[None]:
+        """Have a session to oneself: whoever speaks meanwhile waits. Raises `SessionBusy`.
+
+        Where the disk refused an earlier reply, it is recorded first, if the disk takes it now.
+        """
+        if queue := self._queues.get(session_id):
+            raise SessionBusy(session_id, len(queue) - 1)
+        place = _Place(None, lambda _: None)
+        self._queues[session_id] = deque([place])
+        try:
+            with contextlib.suppress(StorageFailed):
+                await self._catch_up(session_id)
+            yield
+        finally:
+            self._leave(session_id, place)
+
+    def busy(self, session_id: str) -> bool:
+        """Whether somebody is being answered there, or waits for it."""
+        return session_id in self._queues
+
     @property
     def under_way(self) -> int:
         """Turns that run or wait."""
@@ -135,8 +165,8 @@ class Turns:
     @property
     def by_agent(self) -> tuple[m.AgentTurns, ...]:
         """The same, for each agent that has any: those that run, and those that wait."""
-        running = Counter(queue[0].agent for queue in self._queues.values())
-        there = Counter(place.agent for queue in self._queues.values() for place in queue)
+        running = Counter(queue[0].agent for queue in self._queues.values() if queue[0].agent)
+        there = Counter(place.agent for queue in self._queues.values() for place in queue if place.agent)
         return tuple(
             m.AgentTurns(agent, running[agent], number - running[agent])
             for agent, number in sorted(there.items())
@@ -156,7 +186,9 @@ class Turns:
     # --- inside -------------------------------------------------------------------------------------
 
     async def _once(self, asked: m.Possess, peer: Peer, key: str) -> m.Possessed:
-        earlier = await self._house.sessions.recorded(asked.agent, key, asked.session_id)
+        # A fork, of which whoever repeats a key knows no id yet, may be where it was said.
+        session_id = None if asked.if_busy == "fork" else asked.session_id
+        earlier = await self._house.sessions.recorded(asked.agent, key, session_id)
         if earlier is None:
             return await self._possess(asked, peer)
         return await outcomes.as_it_went(self._house, earlier)
@@ -165,12 +197,28 @@ class Turns:
         sessions = self._house.sessions
         if asked.session_id is not None:
             await sessions.owned(asked.session_id, asked.agent)
+            if asked.if_busy == "fork" and self.busy(asked.session_id):
+                fork = await self._beside(asked.session_id, asked)
+                asked = dataclasses.replace(asked, session_id=fork)
         read = await references.read(asked.references or (), asked.agent, sessions, self._house.threads)
 
         async def said() -> m.Message:
             return _message(asked.message, read or UNSET, asked.idempotency_key or UNSET)
 
         return await self._ask(asked, said, peer)
+
+    async def _beside(self, session_id: str, asked: m.Possess) -> str:
+        """A fork of what was said before the turn under way. Raises `SessionBusy` where that is nothing."""
+        # No question is recorded while the order is held, and none was without its seq being known.
+        async with self._house.sessions.order(session_id):
+            queue = self._queues.get(session_id)
+            turn = queue[0].turn if queue else None
+            asked_at = turn.asked if turn is not None else None
+            if asked_at == 1:
+                raise SessionBusy(session_id, len(queue or ()) - 1)
+            at_seq = None if asked_at is None else asked_at - 1
+            fork = m.ForkSession(session_id, at_seq, client=asked.client, cwd=asked.cwd)
+            return (await self._lineage.fork_session(fork)).session_id
 
     async def _ask(
         self, asked: m.Possess, say: Callable[[], Awaitable[m.Message]], peer: Peer
@@ -240,12 +288,17 @@ class Turns:
         finally:
             if take_back is not None:
                 take_back()
-            queue.remove(place)
-            self._changed()
-            if not queue:
-                self._queues.pop(session_id, None)
-            for position, one in enumerate(queue):
-                one.move_to(position)
+            self._leave(session_id, place)
+
+    def _leave(self, session_id: str, place: _Place) -> None:
+        """Let the next one have their turn."""
+        queue = self._queues[session_id]
+        queue.remove(place)
+        self._changed()
+        if not queue:
+            del self._queues[session_id]
+        for position, one in enumerate(queue):
+            one.move_to(position)
 
     def _tell_place(self, asked: m.Possess, session_id: str, position: int, streaming: Stream | None) -> None:
         if streaming is not None:

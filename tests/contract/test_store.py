@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from port42_daemon.store.document import ENDED, RESUMED, Header
+from port42_daemon.store.document import ENDED, FORKED, RESUMED, Header
 from port42_daemon.store.files import FileStore
-from port42_protocol.errors import SessionExists, SessionNotFound
-from port42_protocol.messages import Message
+from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
+from port42_protocol.messages import ForkPoint, Message, TurnRecord
 
 
 class Reopened:
@@ -504,3 +504,216 @@ def test_last_set_by_many_threads_is_one_of_theirs_and_is_on_the_disk(vessel, ma
     at_once(lambda number: store.set_last("ai-muse", f"cli-{number % 8}"), many)
     said_last = store.last("ai-muse")
     assert vessel.again().last("ai-muse") == said_last in {f"cli-{number}" for number in range(8)}
+
+
+# --- lineage ----------------------------------------------------------------------------------------
+
+
+def fork(store: Any, original: str, named: str, at_seq: int | None = None, **more: Any) -> Any:
+    def decide(header: Header, seq: int) -> tuple[Header, Message]:
+        changed = {"id": named, "created_at": at(50), "forked_from": ForkPoint(original, seq), **more}
+        return dataclasses.replace(header, **changed), event(FORKED, 50)
+
+    return store.fork(original, at_seq, decide)
+
+
+def with_its_index_and_without(vessel: Vessel) -> Iterator[Any]:
+    yield vessel.store
+    yield vessel.again((vessel.home / "index.db").unlink)
+
+
+def answered(store: Any, session_id: str) -> None:
+    turn = TurnRecord(backend="claude", native_id="native-1")
+    reply = Message(seq=0, role="assistant", content="a", timestamp=at(2), status="complete", turn=turn)
+    store.create(header(session_id), [said("q", key="key-1"), reply])
+
+
+def test_a_fork_has_the_same_records_and_one_of_its_own(store):
+    answered(store, "cli-1")
+    made = fork(store, "cli-1", "cli-2")
+    assert (made.session_id, made.agent, made.title, made.message_count) == ("cli-2", "ai-muse", "q", 2)
+    assert made.forked_from == ForkPoint("cli-1", 2)
+    assert store.summary("cli-2") == made
+    records = read(store, "cli-2", events=True)[0]
+    assert records[:2] == read(store, "cli-1")[0]
+    assert [(one.seq, one.event) for one in records[2:]] == [(3, FORKED)]
+    assert add(store, "cli-2", said("on", 60)) == 4
+    assert contents(store, "cli-1") == ["q", "a"]
+    assert add(store, "cli-1", said("further", 60)) == 3
+    assert contents(store, "cli-2") == ["q", "a", "on"]
+
+
+def test_a_fork_never_goes_on_with_the_back_ends_own_conversation(store):
+    answered(store, "cli-1")
+    fork(store, "cli-1", "cli-2")
+    assert store.recent("cli-1", 1).turn.native_id == "native-1"
+    assert store.recent("cli-2", 1).turn is None
+
+
+@pytest.mark.parametrize("seq", [1, 2, 3])
+def test_a_fork_at_a_record_has_what_there_was_then(store, seq):
+    store.create(header("cli-1"), [said("one", 1), event(ENDED, 2), said("two", 3)])
+    made = fork(store, "cli-1", "cli-2", seq)
+    assert contents(store, "cli-2") == [["one"], ["one"], ["one", "two"]][seq - 1]
+    assert made.message_count == len(contents(store, "cli-2"))
+    assert made.state == "active"
+    assert made.forked_from == ForkPoint("cli-1", seq)
+
+
+@pytest.mark.parametrize(("seq", "empty"), [(4, False), (2**53 - 1, False), (1, True), (None, True)])
+def test_a_fork_at_no_record_is_refused_and_leaves_nothing(store, seq, empty):
+    store.create(header("cli-1"), [] if empty else [said("x"), said("y"), said("z")])
+    with pytest.raises(InvalidParams) as refused:
+        fork(store, "cli-1", "cli-2", seq)
+    assert refused.value.data["field"] == "at_seq"
+    assert not store.exists("cli-2")
+
+
+def test_a_fork_refused_by_who_decides_leaves_nothing(store):
+    store.create(header("cli-1"), [said("x")])
+
+    def refuse(*_: Any) -> Any:
+        raise SessionNotFound("no")
+
+    with pytest.raises(SessionNotFound):
+        store.fork("cli-1", None, refuse)
+    with pytest.raises(SessionExists):
+        fork(store, "cli-1", "cli-1")
+    assert contents(store, "cli-1") == ["x"]
+    with pytest.raises(SessionNotFound):
+        fork(store, "gone", "cli-2")
+
+
+def test_a_copied_key_answers_for_the_original_only_with_or_without_its_index(vessel):
+    answered(vessel.store, "cli-2")
+    fork(vessel.store, "cli-2", "cli-1")
+    add(vessel.store, "cli-1", said("own", key="key-2"))
+    for store in with_its_index_and_without(vessel):
+        assert store.with_key("ai-muse", "key-1", None) == ("cli-2", 1)
+        assert store.with_key("ai-muse", "key-1", "cli-1") is None
+        assert store.with_key("ai-muse", "key-2", "cli-1") == ("cli-1", 4)
+
+
+def test_forks_are_found_by_their_original(vessel):
+    vessel.store.create(header("cli-1"), [said("x")])
+    fork(vessel.store, "cli-1", "cli-2")
+    fork(vessel.store, "cli-2", "cli-3")
+    for store in with_its_index_and_without(vessel):
+        assert [one.session_id for one in store.forks_of(["cli-1"])] == ["cli-2"]
+        assert [one.session_id for one in store.forks_of(["cli-1", "cli-2"])] == ["cli-2", "cli-3"]
+        assert store.forks_of(["cli-3"]) == store.forks_of([]) == []
+        assert [one.session_id for one in store.listed(["cli-3", "gone"])] == ["cli-3"]
+
+
+def test_a_fork_meets_no_torn_record_while_its_original_grows(vessel):
+    if vessel.kind == "reopened":
+        pytest.skip("one operation at a time")
+    store = vessel.store
+    store.create(header("cli-1"), [said("x" * 100_000)])
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(lambda: [add(store, "cli-1", said(f"{n}")) for n in range(100)])
+        for number in range(20):
+            fork(store, "cli-1", f"fork-{number}")
+        writing.result()
+    for number in range(20):
+        path = vessel.home / "sessions" / f"fork-{number}.json"
+        kept = [one["seq"] for one in json.loads(path.read_bytes())["messages"]]
+        assert kept == list(range(1, len(kept) + 1))
+
+
+# --- the trash --------------------------------------------------------------------------------------
+
+
+def allow(_: Any) -> None:
+    """Whoever asks may."""
+
+
+def test_what_is_in_the_trash_is_nowhere_else(vessel):
+    store = vessel.store
+    made = store.create(header("cli-1"), [said("x", key="key-1")])
+    store.create(header("cli-2"))
+    assert store.trash("cli-1", allow) == made
+    for _ in range(2):
+        assert not store.exists("cli-1")
+        assert store.taken("cli-1")
+        assert [one.session_id for one in store.page(limit=9)] == ["cli-2"]
+        assert store.with_key("ai-muse", "key-1", None) is None
+        with pytest.raises(SessionNotFound):
+            store.summary("cli-1")
+        with pytest.raises(SessionNotFound):
+            store.trash("cli-1", allow)
+        with pytest.raises(SessionExists):
+            store.create(header("cli-1"))
+        (shown,) = store.trashed(None, None, 9)
+        assert (shown.session_id, shown.message_count) == ("cli-1", 1)
+        assert store.trashed_summary("cli-1") == made
+        store = vessel.again()
+
+
+def test_what_is_restored_is_as_it_was(vessel):
+    store = vessel.store
+    made = store.create(header("cli-1"), [said("x", key="key-1")])
+    store.trash("cli-1", allow)
+    assert store.restore("cli-1", allow) == made
+    for _ in range(2):
+        assert contents(store, "cli-1") == ["x"]
+        assert [one.session_id for one in store.page(limit=9)] == ["cli-1"]
+        assert store.with_key("ai-muse", "key-1", None) == ("cli-1", 1)
+        assert store.trashed(None, None, 9) == []
+        with pytest.raises(SessionNotFound):
+            store.restore("cli-1", allow)
+        store = vessel.again()
+
+
+def test_who_decides_may_keep_a_session_where_it_is(store):
+    store.create(header("cli-1"), [said("x")])
+
+    def refuse(_: Any) -> None:
+        raise SessionExists("no")
+
+    with pytest.raises(SessionExists):
+        store.trash("cli-1", refuse)
+    assert contents(store, "cli-1") == ["x"]
+    store.trash("cli-1", allow)
+    with pytest.raises(SessionExists):
+        store.restore("cli-1", refuse)
+    assert store.taken("cli-1")
+    assert not store.exists("cli-1")
+
+
+def test_the_trash_is_paged_the_latest_first_and_by_agent(store):
+    for number in range(5):
+        store.create(header(f"cli-{number}", agent="ai.muse" if number % 2 else "ai-engineer"))
+        store.trash(f"cli-{number}", allow)
+    found = store.trashed(None, None, 9)
+    times = [(one.trashed_at, one.session_id) for one in found]
+    assert times == sorted(times, reverse=True)
+    assert len(set(times)) == 5
+    paged = [store.trashed(None, before, 1)[0] for before in [None, *times[:-1]]]
+    assert paged == found
+    assert {one.session_id for one in store.trashed("ai.muse", None, 9)} == {"cli-1", "cli-3"}
+    assert store.trashed(None, times[-1], 9) == []
+
+
+def test_what_is_purged_is_gone_and_its_id_free(store):
+    store.create(header("cli-1"))
+    store.create(header("cli-2"))
+    store.trash("cli-1", allow)
+    store.trash("cli-2", allow)
+    store.purge([one for one in store.trashed(None, None, 9) if one.session_id == "cli-1"])
+    assert [one.session_id for one in store.trashed(None, None, 9)] == ["cli-2"]
+    assert not store.taken("cli-1")
+    store.create(header("cli-1"))
+
+
+def test_the_last_session_changes_only_from_the_one_that_goes(store):
+    for number in range(3):
+        store.create(header(f"cli-{number}"))
+    store.set_last("ai-muse", "cli-0")
+    store.change_last("ai-muse", "cli-1", "cli-2")
+    assert store.last("ai-muse") == "cli-0"
+    store.change_last("ai-muse", "cli-0", "cli-2")
+    assert store.last("ai-muse") == "cli-2"
+    store.change_last("ai-muse", "cli-2", None)
+    assert store.last("ai-muse") is None
+    assert store.agents() == {}

@@ -14,16 +14,18 @@ from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
 from port42_daemon.finding import Finding
+from port42_daemon.lineage import Lineage
 from port42_daemon.marks import Marks
 from port42_daemon.sessions import Sessions
 from port42_daemon.store.files import FileStore
 from port42_daemon.threads import Threads
+from port42_daemon.trash import Trash
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
 
 
 class Rules:
-    """`store`, `sessions`, `agents`, `turns`, and `ask`, which runs one handler to its result."""
+    """The parts of the daemon that rule sessions, and `ask`, which runs one handler to its result."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -34,7 +36,10 @@ class Rules:
         self.sessions = Sessions(self.store, self.threads, self.events)
         self.finding, self.marks = Finding(self.store, self.threads), Marks(self.sessions)
         self.agents = Agents(self.store, self.threads, self.config, home)
-        self.turns = Turns(House(self.store, self.threads, self.sessions, self.events), self.agents)
+        self.lineage = Lineage(self.store, self.threads, self.sessions, self.agents, self.events)
+        house = House(self.store, self.threads, self.sessions, self.events)
+        self.turns = Turns(house, self.agents, self.lineage)
+        self.trash = Trash(self.store, self.threads, self.sessions, self.turns, self.events)
 
     def ask(self, handler: Any, *asked: Any) -> Any:
         """The results, in order, of asking all of it at once; of one, its result.

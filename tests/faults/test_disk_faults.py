@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import json
@@ -17,7 +18,7 @@ import pytest
 from port42_daemon.store.document import Header
 from port42_daemon.store.files import FileStore
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages import Message
+from port42_protocol.messages import ForkPoint, Message
 
 CALLS = ["open", "pwrite", "fdatasync", "fsync", "replace", "link", "ftruncate"]
 
@@ -95,6 +96,22 @@ def recover(store: FileStore) -> None:
     store.summary("cli-torn")
 
 
+def fork(store: FileStore) -> None:
+    def decide(original: Header, seq: int) -> tuple[Header, Message]:
+        forked = Message(seq=0, role="event", event="forked", timestamp="2026-01-01T00:00:02.000Z")
+        return dataclasses.replace(original, id="cli-2", forked_from=ForkPoint("cli-1", seq)), forked
+
+    store.fork("cli-1", 2, decide)
+
+
+def trash(store: FileStore) -> None:
+    store.trash("cli-spare", lambda _: None)
+
+
+def restore(store: FileStore) -> None:
+    store.restore("cli-trashed", lambda _: None)
+
+
 FAULTS = [(call, error, False) for call in CALLS for error in (errno.ENOSPC, errno.EIO)]
 FAULTS += [("pwrite", errno.ENOSPC, True)]
 
@@ -103,7 +120,7 @@ FAULTS += [("pwrite", errno.ENOSPC, True)]
 @pytest.mark.parametrize(
     "fault", FAULTS, ids=lambda one: f"{one[0]}-{errno.errorcode[one[1]]}{'-torn' * one[2]}"
 )
-@pytest.mark.parametrize("operate", [create, append, append_much, set_last, recover])
+@pytest.mark.parametrize("operate", [create, append, append_much, set_last, recover, fork, trash, restore])
 def test_after_any_fault_the_store_has_what_it_acknowledged(tmp_path, operate, fault, lasting):
     for nth in range(1, 30):
         if not fail_at(tmp_path / str(nth), operate, nth, Fault(*fault, lasting=lasting)):
@@ -118,6 +135,9 @@ def fail_at(home: Path, operate: Callable[[FileStore], None], nth: int, fault: F
             store.create(header(session_id), [said("one"), said("two")])
             store.append(session_id, lambda _: [said("three")])
         store.set_last("ai-muse", "cli-1")
+        for session_id in ("cli-spare", "cli-trashed"):
+            store.create(header(session_id), [said("one")])
+        trash_one(store)
         torn = home / "sessions" / "cli-torn.json"
         torn.write_bytes(torn.read_bytes()[:-20])
         grown = home / "sessions" / "cli-1.json"
@@ -131,16 +151,34 @@ def fail_at(home: Path, operate: Callable[[FileStore], None], nth: int, fault: F
         assert str(home) not in str(refused)
         if refused and fault.fired == 1:
             assert grown.read_bytes() == before, "a refused append was not undone"
+        check_trash(store, operate, refused is not None)
         expected = check(store, operate, refused is not None)
         store.append("cli-1", lambda _: [said("after")])
         assert contents(store, "cli-1") == [*expected, "after"]
     with opened(home) as store:
+        check_trash(store, operate, refused is not None)
         assert check(store, operate, refused is not None)[-1] == "after"
         assert store.last("ai-muse") == ("cli-0" if operate is set_last else "cli-1")
     for path in (home / "sessions").glob("*.json"):
         json.loads(path.read_bytes())
     assert not list(home.rglob(".*.new"))
     return bool(fault.fired)
+
+
+def trash_one(store: FileStore) -> None:
+    store.trash("cli-trashed", lambda _: None)
+
+
+def check_trash(store: FileStore, operate: Callable[[FileStore], None], refused: bool) -> None:
+    """Each of the two is in one place, never in both and never in none."""
+    listed = {one.session_id for one in store.page(limit=99)}
+    trashed = {one.session_id for one in store.trashed(None, None, 99)}
+    for session_id in ("cli-spare", "cli-trashed"):
+        assert store.exists(session_id) != (session_id in trashed)
+        assert store.exists(session_id) == (session_id in listed)
+    if not refused:
+        assert store.exists("cli-spare") == (operate is not trash)
+        assert store.exists("cli-trashed") == (operate is restore)
 
 
 def check(store: FileStore, operate: Callable[[FileStore], None], refused: bool) -> list[str]:
@@ -154,6 +192,8 @@ def check(store: FileStore, operate: Callable[[FileStore], None], refused: bool)
         assert kept[3:5] == ["x" * 50_000, "y"]
     if operate is create and not refused:
         assert contents(store, "cli-2") == ["first"]
+    if operate is fork and not refused:
+        assert contents(store, "cli-2") == ["one", "two"]
     return kept
 
 

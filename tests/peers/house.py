@@ -21,9 +21,11 @@ from port42_daemon.backends import factory
 from port42_daemon.backends.interface import Ask, Done, Event, Health, Text, Turn
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
+from port42_daemon.lineage import Lineage
 from port42_daemon.sessions import Sessions
 from port42_daemon.store.files import FileStore
 from port42_daemon.threads import Threads
+from port42_daemon.trash import Trash
 from port42_daemon.turn import House
 from port42_daemon.turns import Turns
 from port42_protocol import messages as m
@@ -174,7 +176,9 @@ class Parts:
     ) -> None:
         self.store, self.threads, self.sessions, self.events = store, threads, sessions, events
         self.agents, self.home = agents, home
-        self.turns = Turns(House(store, threads, sessions, events), agents)
+        self.lineage = Lineage(store, threads, sessions, agents, events)
+        self.turns = Turns(House(store, threads, sessions, events), agents, self.lineage)
+        self.trash = Trash(store, threads, sessions, self.turns, events)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> m.Possessed:
         return await self.turns.possess(m.Possess(agent, message, **more), peer or Ear())

@@ -16,7 +16,7 @@ from port42_protocol import messages as m
 
 ROOMS = [
     import_module(f"{m.__name__}.{room}")
-    for room in ("kinds", "records", "sessions", "finding", "turns", "agents", "daemon")
+    for room in ("kinds", "records", "sessions", "finding", "lineage", "turns", "agents", "daemon")
 ]
 SHAPES = [
     one

@@ -46,9 +46,9 @@ from port42_cli.turn import Detached
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
     "--if-busy",
-    type=click.Choice(["wait", "error", "follow"]),
+    type=click.Choice(["wait", "error", "follow", "fork"]),
     help="While another turn of the session is under way: wait for it, which is the default; end with an"
-    " error; wait, and show it.",
+    " error; wait, and show it; go on in a fork of what was said before it.",
 )
 @click.option("--detach", is_flag=True, help="Leave once the message is recorded; the turn goes on.")
 @click.option("--json", "as_json", is_flag=True, help="Each event of the turn, and its result, as JSON.")

@@ -20,6 +20,7 @@ from port42_protocol.messages import (
     ListedSession,
     Message,
     Summary,
+    TrashedSession,
     TurnRecord,
 )
 
@@ -78,6 +79,47 @@ class Store(Protocol):
     def forget_unfinished(self, session_id: str) -> None:
         """What was left of that turn is recorded now."""
 
+    # --- lineage and trash ---
+
+    def fork(
+        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Message]]
+    ) -> Summary:
+        """Begin a session with the records of another through `at_seq`, or all, and one event of its own.
+
+        `decide` gives header and event from the original's header and the seq. The copied records keep
+        their bytes, and their idempotency keys go on to answer for the original only. Raises
+        `InvalidParams` where there is no such record, and `SessionExists`.
+        """
+
+    def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """The forks that were made of any of the sessions, in the order in which they began."""
+
+    def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """Those of the sessions that there are."""
+
+    def taken(self, session_id: str) -> bool:
+        """Whether there is such a session, in the trash or not."""
+
+    def trash(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
+        """Move a session to the trash, unless `decide` raises. No mapping changes."""
+
+    def restore(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
+        """Bring it back, unless `decide` raises. Raises `SessionNotFound`, `SessionExists`."""
+
+    def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
+        """Sessions in the trash, the latest first, from behind `before` (trashed_at, session_id)."""
+
+    def trashed_summary(self, session_id: str) -> Summary:
+        """What a session in the trash was. Raises `SessionNotFound`."""
+
+    def purge(self, trashed: Sequence[TrashedSession]) -> None:
+        """Delete for good what the trash has of these sessions."""
+
+    def change_last(self, agent: str, gone: str, following: str | None) -> None:
+        """`agent` goes on with `following`, or with none, if `gone` is still the one it used last."""
+
+    # --- end of lineage and trash ---
+
     def last(self, agent: str) -> str | None:
         """The session that `agent` used last."""
 
@@ -111,9 +153,6 @@ class Store(Protocol):
 
     def rebuild_index(self) -> None:
         """Begin it anew, behind our back."""
-
-    def erase_traces(self) -> None:
-        """Leave nothing readable of sessions that are gone, behind our back."""
 
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`, newest use first."""

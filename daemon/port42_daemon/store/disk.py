@@ -7,15 +7,31 @@ file that grows (measured on ext4: the same as a raw append with fdatasync).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 OWN_FOLDER = 0o700
 OWN_FILE = 0o600
 _COPIED_AT_ONCE = 1024 * 1024
+
+
+_CHUNK = 1024 * 1024
+_CANNOT_SHARE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`length` bytes of an open file, from `offset` on, which nobody changes."""
+
+    descriptor: int
+    offset: int
+    length: int
 
 
 class FolderRefused(OSError):
@@ -36,11 +52,52 @@ def own_folder(path: Path) -> None:
 
 def replace(path: Path, data: bytes) -> None:
     """Put `data` at `path`, which keeps its old contents until all of the new are on the disk."""
+    _replace(path, lambda descriptor: write_all(descriptor, data, 0))
+
+
+def replace_with_copy(path: Path, head: bytes, middle: Span, tail: bytes) -> None:
+    """Put `head`, a copy of `middle` and `tail` at `path`, as `replace` does.
+
+    Where the file system can and both begin at the same place in a block, the copy shares the blocks.
+    """
+
+    def fill(descriptor: int) -> None:
+        write_all(descriptor, head, 0)
+        _copy(middle, descriptor, len(head))
+        write_all(descriptor, tail, len(head) + middle.length)
+
+    _replace(path, fill)
+
+
+def move(source: Path, target: Path) -> None:
+    """Move the file at `source` to `target`, in another folder, where nothing stands.
+
+    The name is on the disk in its new place before it is gone from the old one. When the disk refuses,
+    the file is where it was.
+    """
+    source.replace(target)
+    try:
+        sync_folder(target.parent)
+        sync_folder(source.parent)
+    except OSError:
+        target.replace(source)
+        raise
+
+
+def remove(paths: list[Path]) -> None:
+    """Delete files of one folder for good; those that are gone already are no error."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if paths:
+        sync_folder(paths[0].parent)
+
+
+def _replace(path: Path, fill: Callable[[int], None]) -> None:
     aside = path.with_name(f".{path.name}.new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, OWN_FILE)
     try:
         try:
-            write_all(descriptor, data, 0)
+            fill(descriptor)
             sync(descriptor)
         finally:
             os.close(descriptor)
@@ -115,3 +172,44 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
         written = os.pwrite(descriptor, view, offset)
         offset += written
         view = view[written:]
+
+
+def block_size(descriptor: int) -> int:
+    """The unit in which the file system could let two files share what they have."""
+    return os.fstatvfs(descriptor).f_frsize
+
+
+def _copy(span: Span, target: int, at: int) -> None:
+    """Copy `span` to the offset `at` of `target`: by hand up to where a block begins, then in the kernel."""
+    to_block = min(-span.offset % block_size(target), span.length)
+    done = _copy_by_hand(span, target, at, 0, to_block)
+    if hasattr(os, "copy_file_range"):
+        done = _copy_in_kernel(span, target, at, done)
+    _copy_by_hand(span, target, at, done, span.length)
+
+
+def _copy_in_kernel(span: Span, target: int, at: int, done: int) -> int:
+    """How much is copied then: all, or as far as the kernel would."""
+    while done < span.length:
+        try:
+            copied = os.copy_file_range(
+                span.descriptor, target, span.length - done, span.offset + done, at + done
+            )
+        except OSError as error:
+            if error.errno in _CANNOT_SHARE:
+                return done
+            raise
+        if not copied:
+            return done
+        done += copied
+    return done
+
+
+def _copy_by_hand(span: Span, target: int, at: int, done: int, end: int) -> int:
+    while done < end:
+        data = os.pread(span.descriptor, min(_CHUNK, end - done), span.offset + done)
+        if not data:
+            raise OSError(errno.EIO, "the file ends before what is copied of it")
+        write_all(target, data, at + done)
+        done += len(data)
+    return done

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from port42_protocol.messages import ForkPoint, Message, Source, State, Summary, TurnRecord
 
@@ -121,14 +121,20 @@ _record_decoder = msgspec.json.Decoder(Message)
 
 def compose(header: Header, records: Sequence[Message]) -> tuple[bytes, Document]:
     """A whole document. The records keep the `seq` they have."""
-    footer = _empty_fold(header)
+    footer = empty_fold(header)
     for record in records:
-        footer = _fold(footer, record)
-    # The closing brackets are the footer's: what is written stays open for records to come.
-    head = _encode(header)[:-1] + b',"messages":[\n'
+        footer = fold(footer, record)
+    head = head_line(header)
     body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
-    document = _document(header, footer, len(head), len(head) + len(body), _footer_line(footer, 0))
+    document = assembled(header, footer, len(head), len(head) + len(body), _footer_line(footer, 0))
     return head + body + document.tail, document
+
+
+def head_line(header: Header, length: int = 0) -> bytes:
+    """The first line, padded with JSON's white space to `length` bytes."""
+    # The closing brackets are the footer's: what is written stays open for records to come.
+    line = _encode(header)[:-1] + b',"messages":['
+    return line + b" " * (length - len(line) - 1) + b"\n"
 
 
 def grow(document: Document, records: Sequence[Message]) -> Growth:
@@ -136,7 +142,7 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
     footer, lines = document.footer, []
     for record in records:
         placed = place(record, footer.last_seq + 1)
-        footer = _fold(footer, placed)
+        footer = fold(footer, placed)
         lines.append(_encode(placed))
     first = document.footer_at == document.records_at
     offset = document.footer_at if first else document.footer_at - 1
@@ -146,7 +152,7 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
         offset=offset,
         data=body + tail,
         undo=(b"" if first else b"\n") + document.tail,
-        document=_document(document.header, footer, document.records_at, offset + len(body), tail),
+        document=assembled(document.header, footer, document.records_at, offset + len(body), tail),
     )
 
 
@@ -155,7 +161,8 @@ def place(record: Message, seq: int) -> Message:
     return dataclasses.replace(record, seq=seq)
 
 
-def _document(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
+def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
+    """The document that these are the parts of."""
     summary = Summary(
         session_id=header.id,
         agent=header.agent,
@@ -172,7 +179,8 @@ def _document(header: Header, footer: Footer, records_at: int, footer_at: int, t
     return Document(header, footer, records_at, footer_at, tail, summary)
 
 
-def _empty_fold(header: Header) -> Footer:
+def empty_fold(header: Header) -> Footer:
+    """The footer before any record."""
     return Footer(
         title=header.title,
         state="active",
@@ -182,7 +190,7 @@ def _empty_fold(header: Header) -> Footer:
     )
 
 
-def _fold(footer: Footer, record: Message) -> Footer:
+def fold(footer: Footer, record: Message) -> Footer:
     """The footer once `record` is counted in. Of the events, only `resumed` and `forked` are a use."""
     if record.role == "event":
         effect = _EFFECTS.get(record.event or "")
@@ -206,7 +214,12 @@ _EFFECTS: dict[str, Callable[[Message], dict[str, Any]]] = {
     ENDED: lambda _: {"state": "ended"},
     RESUMED: lambda event: {"last_activity": event.timestamp},
     # The tool's own conversation is the original's: two sessions must not go on with it.
-    FORKED: lambda event: {"last_activity": event.timestamp, "state": "active", "turn": None},
+    FORKED: lambda event: {
+        "last_activity": event.timestamp,
+        "state": "active",
+        "turn": None,
+        **({"title": event.title} if event.title else {}),
+    },
     RENAMED: lambda event: {"title": event.title or None},
     TAGGED: lambda event: {"tags": event.tags or ()},
     PINNED: lambda event: {"pinned": event.pinned is True},
@@ -253,7 +266,7 @@ def load(read: Read, size: int) -> Document:
         last_seq = parse_record(read(start, footer_at - start)).seq
     if last_seq != footer.last_seq:
         raise Damaged(f"the footer counts {footer.last_seq} records, the last line is {last_seq}")
-    return _document(header, footer, records_at, footer_at, tail)
+    return assembled(header, footer, records_at, footer_at, tail)
 
 
 def load_header(read: Read) -> tuple[Header, int]:
@@ -399,13 +412,3 @@ def _seq_at(read: Read, offset: int) -> int:
     if not found:
         raise Damaged("a record does not begin with its seq")
     return int(found[1])
-
-
-def keys(read: Read, document: Document, after_seq: int) -> Iterator[tuple[str, int]]:
-    """The idempotency keys of the records after `after_seq`, with their seqs. Raises `Damaged`."""
-    for line in lines(read, document, after_seq):
-        # Most records have none: a look at the bytes is thirty times cheaper than a parse.
-        if b'"key":"' in line:
-            record = parse_record(line)
-            if record.seq > after_seq and record.key is not UNSET:
-                yield str(record.key), record.seq

@@ -6,8 +6,11 @@ subclasses are the only exceptions that leave, and none of them carries a path.
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from port42_daemon.store import checkpoint, disk, document
@@ -16,13 +19,25 @@ from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.contract import Recent, Store
 from port42_daemon.store.document import Document, Header
 from port42_daemon.store.failures import storage
+from port42_daemon.store.forking import branch
 from port42_daemon.store.index.index import Index
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import Wanted
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions, reader
+from port42_daemon.store.trash import Entry, Trash
 from port42_protocol.errors import SessionExists
-from port42_protocol.messages import Hit, IndexState, IndexStatus, ListedSession, Message, Summary
+from port42_protocol.messages import (
+    Hit,
+    IndexState,
+    IndexStatus,
+    ListedSession,
+    Message,
+    Summary,
+    TrashedSession,
+)
+
+log = logging.getLogger(__name__)
 
 
 class FileStore(Store):
@@ -34,6 +49,7 @@ class FileStore(Store):
         self._index = Index(home / "index.db")
         self._sessions = OpenSessions(home / "sessions", self._found)
         self._catching_up = CatchingUp(self._sessions, self._index)
+        self._trash = Trash(home / "trash", self._sessions)
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -73,18 +89,8 @@ class FileStore(Store):
 
     def create(self, header: Header, records: Sequence[Message] = ()) -> Summary:
         """Begin a session, with its first records if any. Raises `SessionExists`."""
-        path = self._sessions.path(header.id)
-        with self._sessions.lock(header.id), storage(f"create session {header.id}"):
-            if os.path.lexists(path):
-                raise SessionExists(header.id)
-            data, begun = document.compose(header, _numbered(records))
-            try:
-                disk.replace(path, data)
-            except OSError:
-                # Refused is refused: the rename may have been made, and only its fsync have failed.
-                path.unlink(missing_ok=True)
-                raise
-            self._wrote(begun, path.stat(), tuple(records))
+        data, begun = document.compose(header, _numbered(records))
+        self._begin(begun, lambda path: disk.replace(path, data), tuple(records))
         return begun.summary
 
     def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
@@ -156,6 +162,96 @@ class FileStore(Store):
         with storage(f"write session {session_id}"):
             checkpoint.forget(self._sessions.folder, session_id)
 
+    # --- lineage ------------------------------------------------------------------------------------
+
+    def fork(
+        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Message]]
+    ) -> Summary:
+        """Begin a session with the records of another through `at_seq`, and the event that says so.
+
+        `decide` gives header and event from the original's header and the seq, or refuses by raising.
+        """
+
+        def begin(descriptor: int, whole: Document) -> Summary:
+            seq = whole.footer.last_seq if at_seq is None else at_seq
+            begun = decide(whole.header, seq)
+            if begun[0].id == session_id:
+                raise SessionExists(session_id)  # its lock may be held, and is not to be had twice
+            fork = branch(reader(descriptor), whole, seq, begun, disk.block_size(descriptor))
+            # Nobody changes those records: an append begins behind the last of them.
+            records = disk.Span(descriptor, whole.records_at, fork.length)
+            self._begin(
+                fork.document, lambda path: disk.replace_with_copy(path, fork.head, records, fork.tail)
+            )
+            return fork.document.summary
+
+        return self._sessions.reading(session_id, begin)
+
+    def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """The forks that were made of any of the sessions."""
+        with storage("ask the index"):
+            return self._index.forks_of(session_ids)
+
+    def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """Those of the sessions that there are."""
+        with storage("ask the index"):
+            return self._index.listed(session_ids)
+
+    # --- the trash ----------------------------------------------------------------------------------
+
+    def taken(self, session_id: str) -> bool:
+        """Whether there is, or was and can be restored, a session of that id."""
+        with storage("look into the trash"):
+            return self.exists(session_id) or self._trash.has(session_id)
+
+    def trash(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
+        """Move a session to the trash, unless `decide` raises."""
+        with self._sessions.lock(session_id), storage(f"move session {session_id} to the trash"):
+            summary = self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole.summary)
+            decide(summary)
+            self._trash.put(summary)
+            self._sessions.forget(session_id)
+        self._forget(session_id)
+        return summary
+
+    def restore(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
+        """Bring a session back from the trash, unless `decide` raises. Raises `SessionExists`."""
+
+        def look(opened: int, whole: Document) -> tuple[Document, os.stat_result]:
+            decide(whole.summary)
+            return whole, os.fstat(opened)
+
+        with self._sessions.lock(session_id), storage(f"restore session {session_id}"):
+            whole, found = self._trash.reading(session_id, look)
+            self._trash.take(session_id)
+            self._wrote(whole, found, ())
+        return whole.summary
+
+    def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
+        """Sessions in the trash, the latest first, from behind `before` (trashed_at, session_id)."""
+        with storage("look into the trash"):
+            behind = (
+                one
+                for one in self._trash.entries(agent)
+                if before is None or (one.trashed_at, one.session_id) < before
+            )
+            shown = (self._trash.shown(one) for one in behind)
+            return list(islice((one for one in shown if one is not None), limit))
+
+    def trashed_summary(self, session_id: str) -> Summary:
+        """What a session in the trash was. Raises `SessionNotFound`."""
+        with storage("look into the trash"):
+            return self._trash.reading(session_id, lambda _, whole: whole.summary)
+
+    def purge(self, trashed: Sequence[TrashedSession]) -> None:
+        """Delete for good what the trash has of these sessions.
+
+        Their words leave the index's file, too, behind our back.
+        """
+        with storage("empty the trash"):
+            self._trash.purge([Entry.of(one.trashed_at, one.session_id, one.agent) for one in trashed])
+        self._catching_up.erase_traces()
+
     # --- the mapping ------------------------------------------------------------------------------
 
     def last(self, agent: str) -> str | None:
@@ -166,6 +262,11 @@ class FileStore(Store):
         """`agent` used `session_id` now; writes only when that is news."""
         with storage("write agent_sessions.json"):
             self._mapping.set(agent, session_id)
+
+    def change_last(self, agent: str, gone: str, following: str | None) -> None:
+        """`agent` goes on with `following`, or with none, if `gone` is still the one it used last."""
+        with storage("write agent_sessions.json"):
+            self._mapping.change(agent, gone, following)
 
     def agents(self) -> dict[str, str]:
         """Every agent that has a session, and its last one."""
@@ -211,10 +312,6 @@ class FileStore(Store):
         """Begin the index anew from the files, behind our back."""
         self._catching_up.rebuild()
 
-    def erase_traces(self) -> None:
-        """Take the words of sessions that are gone out of the index's file, behind our back."""
-        self._catching_up.erase_traces()
-
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`."""
         with storage("ask the index"):
@@ -242,6 +339,30 @@ class FileStore(Store):
             return self._index.counts()
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _begin(
+        self, begun: Document, write: Callable[[Path], None], records: tuple[Message, ...] = ()
+    ) -> None:
+        """Put a new session's file where it belongs. Raises `SessionExists`."""
+        session_id = begun.header.id
+        path = self._sessions.path(session_id)
+        with self._sessions.lock(session_id), storage(f"create session {session_id}"):
+            if os.path.lexists(path) or self._trash.has(session_id):
+                raise SessionExists(session_id)
+            try:
+                write(path)
+            except OSError:
+                # Refused is refused: the rename may have been made, and only its fsync have failed.
+                path.unlink(missing_ok=True)
+                raise
+            self._wrote(begun, path.stat(), records)
+
+    def _forget(self, session_id: str) -> None:
+        try:
+            self._index.forget(session_id)
+        except sqlite3.Error as error:
+            # It is in the trash all the same, and the next start's catching up sees that.
+            log.warning("⚠ %s stays in the list until the next start: %s", session_id, error)
 
     def _found(self, whole: Document, found: os.stat_result) -> None:
         self._index.note(row(whole, found))

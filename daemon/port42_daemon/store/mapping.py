@@ -69,6 +69,18 @@ class Mapping:
             self._version += 1
         self.save()
 
+    def change(self, agent: str, gone: str, following: str | None) -> None:
+        """`agent` goes on with `following`, or with none, if `gone` is still its last one."""
+        with self._state:
+            if self._last.get(agent) != gone:
+                return
+            if following is None:
+                del self._last[agent]
+            else:
+                self._last[agent] = following
+            self._version += 1
+        self.save()
+
     def save(self) -> None:
         """Write what is not on the disk yet. Raises OSError."""
         wanted = self._version

@@ -110,7 +110,7 @@ class OpenSessions:
     def passing(self, session_id: str, action: Callable[[int, Document], T]) -> T:
         """As `reading`, but not remembered: a start that reads ten thousand files must not keep them."""
         with self.lock(session_id), storage(f"read session {session_id}"):
-            return self._mending(session_id, os.O_RDONLY, action, _load)
+            return self._mending(session_id, os.O_RDONLY, action, load)
 
     def remember(self, whole: Document, found: os.stat_result) -> None:
         """The session is `whole` now, and its file is the one that `found` tells of."""
@@ -197,7 +197,7 @@ class OpenSessions:
         known = self._known.get(session_id)
         if known is not None and known.signature == _signature(found):
             return known.document
-        whole = _load(session_id, descriptor)
+        whole = load(session_id, descriptor)
         self.remember(whole, found)
         self._found(whole, found)
         return whole
@@ -219,7 +219,8 @@ def reader(descriptor: int) -> document.Read:
     return lambda offset, length: os.pread(descriptor, length, offset)
 
 
-def _load(session_id: str, descriptor: int) -> Document:
+def load(session_id: str, descriptor: int) -> Document:
+    """The open file's document, if it is that session's. Raises `Damaged`, `SessionNotFound`."""
     whole = document.load(reader(descriptor), os.fstat(descriptor).st_size)
     # A file under another's name, or, where the file system folds case, another's file.
     if whole.header.id != session_id:

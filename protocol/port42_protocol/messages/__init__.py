@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from port42_protocol.messages.kinds import ClientName as ClientName
     from port42_protocol.messages.kinds import Content as Content
     from port42_protocol.messages.kinds import Cursor as Cursor
+    from port42_protocol.messages.kinds import Days as Days
     from port42_protocol.messages.kinds import Folder as Folder
     from port42_protocol.messages.kinds import HitLimit as HitLimit
     from port42_protocol.messages.kinds import IndexState as IndexState
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from port42_protocol.messages.kinds import Pattern as Pattern
     from port42_protocol.messages.kinds import Prompt as Prompt
     from port42_protocol.messages.kinds import RecordRole as RecordRole
+    from port42_protocol.messages.kinds import RecordSeq as RecordSeq
     from port42_protocol.messages.kinds import Ref as Ref
     from port42_protocol.messages.kinds import Role as Role
     from port42_protocol.messages.kinds import Seq as Seq
@@ -66,6 +68,18 @@ if TYPE_CHECKING:
     from port42_protocol.messages.kinds import Text as Text
     from port42_protocol.messages.kinds import Title as Title
     from port42_protocol.messages.kinds import TurnStatus as TurnStatus
+    from port42_protocol.messages.lineage import Deleted as Deleted
+    from port42_protocol.messages.lineage import DeleteSession as DeleteSession
+    from port42_protocol.messages.lineage import Family as Family
+    from port42_protocol.messages.lineage import ForkSession as ForkSession
+    from port42_protocol.messages.lineage import ListTrash as ListTrash
+    from port42_protocol.messages.lineage import Pruned as Pruned
+    from port42_protocol.messages.lineage import PruneSessions as PruneSessions
+    from port42_protocol.messages.lineage import RestoreSession as RestoreSession
+    from port42_protocol.messages.lineage import SessionNode as SessionNode
+    from port42_protocol.messages.lineage import SessionTree as SessionTree
+    from port42_protocol.messages.lineage import TrashedSession as TrashedSession
+    from port42_protocol.messages.lineage import TrashPage as TrashPage
     from port42_protocol.messages.records import ForkPoint as ForkPoint
     from port42_protocol.messages.records import Message as Message
     from port42_protocol.messages.records import Reference as Reference
@@ -100,8 +114,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     "kinds": (
         "AgentName SessionId ClientName Folder Title Key Ref Content Prompt Seq SessionLimit MessageLimit "
-        "Cursor HitLimit Pattern Tag Tags Target Text BackendName Role RecordRole State IndexState StartedBy "
-        "TurnStatus"
+        "Cursor Days HitLimit Pattern RecordSeq Tag Tags Target Text BackendName Role RecordRole State "
+        "IndexState StartedBy TurnStatus"
     ),
     "records": "Reference ForkPoint Source TurnRecord Message Summary",
     "sessions": (
@@ -111,6 +125,10 @@ _ROOMS = {
     "finding": (
         "SearchSessions RenameSession TagSession PinSession GetIndexStatus RebuildIndex Mark Hit HitPage "
         "IndexStatus"
+    ),
+    "lineage": (
+        "ForkSession SessionTree SessionNode Family DeleteSession Deleted RestoreSession ListTrash "
+        "TrashedSession TrashPage PruneSessions Pruned"
     ),
     "turns": (
         "Possess RetryTurn CancelTurn AnswerPermission Subscribe Unsubscribe Possessed Cancelled Taken "

@@ -76,6 +76,8 @@ HitLimit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 
 Content = Annotated[str, Meta(description="text")]
 Prompt = Annotated[str, Meta(min_length=1, description="text that is not empty")]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="a whole number from 0")]
+RecordSeq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="a whole number from 1")]
+Days = Annotated[int, Meta(ge=0, le=36_500, description="a whole number of days from 0 to 36500")]
 SessionLimit = Annotated[int, Meta(ge=1, le=500, description="a whole number from 1 to 500")]
 MessageLimit = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
 Cursor = Annotated[str, Meta(min_length=1, max_length=200, description="a next_cursor from an earlier page")]

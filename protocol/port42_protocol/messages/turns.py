@@ -25,7 +25,9 @@ class Possess:
     """Say `message` to `agent`, in `session_id` or, without one, in a new session.
 
     With `stream` this connection hears `session_event` until the result. `if_busy` says what to do while
-    another turn of the session is under way. Without `detach` the turn ends when the connection does.
+    another turn of the session is under way: ``wait`` for it, answer with the ``error`` SESSION_BUSY, or
+    go on in a ``fork`` of what was said before that turn. Without `detach` the turn ends when the
+    connection does.
     """
 
     agent: AgentName
@@ -35,7 +37,7 @@ class Possess:
     cwd: Folder | None = None
     references: list[Reference] | None = None
     stream: bool = False
-    if_busy: Literal["wait", "error"] = "wait"
+    if_busy: Literal["wait", "error", "fork"] = "wait"
     detach: bool = False
     idempotency_key: Key | None = None
 
@@ -139,7 +141,7 @@ class SessionEvent:
     ``started``: a back end took the turn. ``text``, ``thought``: a piece. ``tool``: a call and its `state`.
     ``usage``: tokens so far. ``notice``: something to know. ``permission``: asks for `answer_permission`.
     ``ended``: the turn is over, its record was sent before. ``overflow``: this subscription was dropped
-    because its reader is too slow.
+    because its reader is too slow. ``deleted``: the session is in the trash. ``restored``: it is back.
     """
 
     kind: Literal[
@@ -154,6 +156,8 @@ class SessionEvent:
         "permission",
         "ended",
         "overflow",
+        "deleted",
+        "restored",
     ]
     session_id: str
     agent: str

@@ -307,7 +307,6 @@ def read_all(data: bytes) -> None:
     document = d.load(reader(data), len(data))
     list(d.records(reader(data), document, 0))
     list(d.records(reader(data), document, 2))
-    list(d.keys(reader(data), document, 0))
 
 
 @settings(max_examples=400, deadline=None)
@@ -417,13 +416,6 @@ def test_ending_is_not_a_use_resuming_is_and_a_message_makes_active_again():
     assert (resumed.summary.state, resumed.summary.last_activity) == ("ended", "2026-03-03T00:00:00.000Z")
     again = d.grow(resumed, [said("b")]).document
     assert (again.summary.state, again.summary.message_count) == ("active", 2)
-
-
-def test_keys_are_found_with_their_seqs():
-    records = [said("a", key="k-1"), said('"key":"not one"'), said("b", key='q"\\ä'), said("c")]
-    data, document = grown(HEADER, [records])
-    assert list(d.keys(reader(data), document, 0)) == [("k-1", 1), ('q"\\ä', 3)]
-    assert list(d.keys(reader(data), document, 1)) == [('q"\\ä', 3)]
 
 
 def test_a_document_that_shrinks_under_its_reader_is_damage():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from port42_daemon.store.index.words import unpack
 
-SCHEMA = 3
+SCHEMA = 4
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -25,6 +25,8 @@ CREATE INDEX by_state ON sessions (state, last_activity, session_id);
 CREATE INDEX by_agent_state ON sessions (agent, state, last_activity, session_id);
 CREATE INDEX by_pin ON sessions (last_activity, session_id) WHERE pinned = 1;
 CREATE INDEX by_title ON sessions (folded_title, last_activity, session_id);
+CREATE INDEX by_origin ON sessions (json_extract(forked_from, '$.session_id'))
+  WHERE forked_from IS NOT NULL;
 CREATE INDEX behind ON sessions (last_activity) WHERE fed_seq < last_seq;
 
 CREATE TABLE tags (

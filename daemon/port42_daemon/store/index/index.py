@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from port42_daemon.store.index.database import Database, is_damage
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.searching import Searches
 from port42_daemon.store.index.sessions import UNREAD, Row, Wanted
-from port42_protocol.messages import Hit, IndexState, IndexStatus, Message, Summary
+from port42_protocol.messages import Hit, IndexState, IndexStatus, ListedSession, Message, Summary
 
 _MOST_WAITING = 2_000
 _MOST_WAITING_CHARACTERS = 8_000_000
@@ -250,6 +250,16 @@ class Index:
         """Sessions of that title, or where there is none, whose title begins so. Case is folded."""
         with self._asking() as database:
             return sessions.with_title(database, title, agent, limit)
+
+    def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """Those of the sessions that there are."""
+        with self._asking() as database:
+            return sessions.listed(database, session_ids)
+
+    def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """The forks that were made of any of the sessions."""
+        with self._asking() as database:
+            return sessions.forks_of(database, session_ids)
 
     def is_behind(self, session_id: str) -> bool:
         """Whether some of the session's messages are not here yet."""

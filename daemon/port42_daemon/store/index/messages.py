@@ -22,13 +22,14 @@ def add(database: sqlite3.Connection, number: int, agent: str, records: Iterable
 
 
 def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Message]) -> None:
-    """Put in which of `records` stand for which idempotency key."""
+    """Put in which of `records` stand for which idempotency key; of a fork, only its own."""
+    own = session.forked_from.seq if session.forked_from else 0
     database.executemany(
         "INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)",
         [
             (session.agent, str(record.key), session.session_id, record.seq)
             for record in records
-            if record.key is not UNSET
+            if record.key is not UNSET and record.seq > own
         ],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,6 +19,7 @@ UNREAD = -1
 SUMMARY = ", ".join(f"sessions.{one.name}" for one in fields(Summary))
 """A summary's columns, in the order of its fields."""
 _PLAIN = tuple(one.name for one in fields(Summary) if one.name not in {"tags", "pinned", "forked_from"})
+_ORIGIN = "json_extract(forked_from, '$.session_id')"
 _AFTER_ANY_ID = "\x7f"
 _AFTER_ANY_TEXT = "\U0010ffff"
 _COLUMNS = (
@@ -185,6 +186,16 @@ def with_title(database: sqlite3.Connection, title: str, agent: str | None, limi
     )
 
 
+def listed(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[ListedSession]:
+    """Those of the sessions that there are, the oldest first."""
+    return _among(database, "session_id", session_ids)
+
+
+def forks_of(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[ListedSession]:
+    """The forks that were made of any of the sessions, the oldest first."""
+    return _among(database, _ORIGIN, session_ids)
+
+
 def counts(database: sqlite3.Connection) -> dict[str, int]:
     """How many sessions each agent has."""
     return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
@@ -213,6 +224,15 @@ def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
         "SELECT session_id, last_seq FROM sessions INDEXED BY behind WHERE fed_seq < last_seq"
         " ORDER BY last_activity"
     ).fetchall()
+
+
+def _among(database: sqlite3.Connection, column: str, values: Sequence[str]) -> list[ListedSession]:
+    query = (
+        f"SELECT {SUMMARY} FROM sessions WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608  # our own column names
+        f"{' AND forked_from IS NOT NULL' if column == _ORIGIN else ''} ORDER BY created_at, session_id"
+    )
+    rows = database.execute(query, (msgspec.json.encode(values).decode(),)).fetchall()
+    return [ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])) for row in rows]
 
 
 def _matching(

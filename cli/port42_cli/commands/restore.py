@@ -1,0 +1,44 @@
+"""`port42 restore REF`: bring a session back from the trash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from port42_cli import output, plain
+from port42_cli.autostart import Daemon
+from port42_cli.client import Client
+from port42_cli.errors import Refused
+from port42_cli.trash import everything
+
+_SHORTEST_PREFIX = 4
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
+@click.pass_obj
+def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
+    """Bring a session back. REF is an id, a unique prefix of 4 or more characters, or a title."""
+    with Client(daemon.connect) as client:
+        session_id = _meant(everything(client), ref)
+        session = client.ask("restore_session", {"session_id": session_id})
+    if as_json:
+        output.as_json(session)
+    else:
+        output.banner(f"{session_id} is back.", plain.to_go_on(session["agent"], session_id))
+
+
+def _meant(trashed: list[dict[str, Any]], ref: str) -> str:
+    """The id that `ref` stands for, as `find_session` would have it. Raises `Refused`."""
+    ids = {str(one["session_id"]): one["title"] for one in trashed}
+    if ref in ids:
+        return ref
+    found = [one for one in ids if len(ref) >= _SHORTEST_PREFIX and one.startswith(ref)]
+    found = found or [one for one, title in ids.items() if (title or "").casefold() == ref.casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refused(f"{ref} fits several sessions in the trash: {', '.join(found[:10])}")
+    raise Refused(f"no session in the trash fits {ref}; to see them: port42 trash")

@@ -1,0 +1,186 @@
+"""The trash: sessions that were deleted and can be restored, each one file whose name says when and whose.
+
+    trash/cli-1757350466684.20261123T033711042Z.ai-muse.json
+
+So a deletion is one rename, which a full disk allows, too, and a list needs no more than the names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from port42_daemon.store import disk
+from port42_daemon.store.document import Damaged, Document
+from port42_daemon.store.open_sessions import OpenSessions, load
+from port42_protocol.errors import SessionDamaged, SessionExists, SessionNotFound
+from port42_protocol.messages import Summary, TrashedSession
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(
+    r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(?P<at>\d{8}T\d{9}Z)\.(?P<agent>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"
+    r"\.json",
+    re.ASCII,
+)
+
+_AT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z")
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
+    """One file in the trash, as its name tells of it; in the order of the times."""
+
+    at: str
+    session_id: str
+    agent: str
+
+    @classmethod
+    def of(cls, trashed_at: str, session_id: str, agent: str) -> Entry:
+        """The entry of what was trashed then, an RFC 3339 time."""
+        return cls(re.sub(r"[-:.]", "", trashed_at), session_id, agent)
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return f"{self.session_id}.{self.at}.{self.agent}.json"
+
+    @property
+    def trashed_at(self) -> str:
+        """RFC 3339, as everywhere else."""
+        return _AT.sub(r"\1-\2-\3T\4:\5:\6.\7Z", self.at)
+
+
+class Trash:
+    """The folder and, in memory, its names. Whoever calls holds the session's lock; OSError may leave."""
+
+    def __init__(self, folder: Path, sessions: OpenSessions) -> None:
+        self._folder = folder
+        self._sessions = sessions
+        self._lock = threading.RLock()
+        self._entries: dict[str, Entry] = {}
+        self._seen: tuple[int, int] | None = None
+
+    def has(self, session_id: str) -> bool:
+        """Whether the session is in the trash: one stat, unless somebody else changed the folder."""
+        return session_id in self._names()
+
+    def entries(self, agent: str | None) -> list[Entry]:
+        """All of an agent, or all there are, the latest first."""
+        found = self._names().values()
+        return sorted((one for one in found if agent in {None, one.agent}), reverse=True)
+
+    def shown(self, entry: Entry) -> TrashedSession | None:
+        """What a list shows of it, None where its file is gone or is no session."""
+        try:
+            summary, size = self._look(entry, lambda file, whole: (whole.summary, os.fstat(file).st_size))
+        except (SessionNotFound, SessionDamaged, OSError) as error:
+            log.warning("⚠ %s in the trash: %s", entry.name, error)
+            return None
+        fields = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
+        return TrashedSession(**fields, trashed_at=entry.trashed_at, bytes=size)
+
+    def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
+        """Run `action` on the session's file here. Raises `SessionNotFound`, `SessionDamaged`."""
+        return self._look(self._entry(session_id), action)
+
+    def put(self, summary: Summary) -> None:
+        """Move the session's file here."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+        entry = Entry.of(now, summary.session_id, summary.agent)
+        with self._changing() as folder:
+            disk.move(self._sessions.path(summary.session_id), folder / entry.name)
+            self._entries[entry.session_id] = entry
+
+    def take(self, session_id: str) -> None:
+        """Move the session's file back. Raises `SessionExists` where one has come in its place."""
+        entry, path = self._entry(session_id), self._sessions.path(session_id)
+        if os.path.lexists(path):
+            raise SessionExists(session_id)
+        with self._changing() as folder:
+            disk.move(folder / entry.name, path)
+            self._entries.pop(session_id, None)
+
+    def purge(self, entries: list[Entry]) -> None:
+        """Delete for good what these are, and what was set aside of it when it was damaged."""
+        with self._changing() as folder:
+            disk.remove([folder / one.name for one in entries])
+            for one in entries:
+                self._entries.pop(one.session_id, None)
+        gone = {one.session_id for one in entries}
+        with os.scandir(self._sessions.folder) as beside:
+            left = [Path(one.path) for one in beside if _damaged(one.name) in gone]
+        disk.remove(left)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _entry(self, session_id: str) -> Entry:
+        entry = self._names().get(session_id)
+        if entry is None:
+            raise SessionNotFound(session_id[:64])
+        return entry
+
+    def _look(self, entry: Entry, action: Callable[[int, Document], T]) -> T:
+        try:
+            file = os.open(self._folder / entry.name, _FLAGS)
+        except FileNotFoundError:
+            raise SessionNotFound(entry.session_id) from None
+        try:
+            return action(file, load(entry.session_id, file))
+        except Damaged as damage:
+            raise SessionDamaged(entry.session_id, str(damage)) from None
+        finally:
+            os.close(file)
+
+    def _names(self) -> dict[str, Entry]:
+        with self._lock:
+            try:
+                found = self._folder.lstat()
+            except FileNotFoundError:
+                return {}
+            if not stat.S_ISDIR(found.st_mode):
+                raise disk.FolderRefused(f"{self._folder.name} is not a folder")
+            if self._seen != _signature(found):
+                # Only what a hand did comes here: our own changes are noted as they are made.
+                self._entries = dict(self._scan())
+                self._seen = _signature(found)
+            return dict(self._entries)
+
+    def _scan(self) -> Iterator[tuple[str, Entry]]:
+        with os.scandir(self._folder) as found:
+            names = sorted(one.name for one in found)
+        for name in names:
+            # In their order: of two with the same id, which only a hand can have made, the later one.
+            if fits := _NAME.fullmatch(name):
+                yield fits["id"], Entry(fits["at"], fits["id"], fits["agent"])
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Path]:
+        """The folder, made if need be; what is changed in it and noted needs no scan."""
+        with self._lock:
+            if not self._folder.is_symlink():
+                disk.own_folder(self._folder)
+            self._names()
+            yield self._folder
+            self._seen = _signature(self._folder.lstat())
+
+
+def _signature(found: os.stat_result) -> tuple[int, int]:
+    return found.st_mtime_ns, found.st_ino
+
+
+def _damaged(name: str) -> str | None:
+    """The id of the session that a file ``….json.damaged-<time>`` was."""
+    session_id, damaged, _ = name.partition(".json.damaged-")
+    return session_id if damaged else None
