@@ -29,6 +29,8 @@ COMMANDS = {
     "sessions": "sessions",
     "show": "show",
     "follow": "follow",
+    "export": "export",
+    "import": "imports",
     "agents": "agents",
     "status": "status",
     "daemon": "daemon",

@@ -47,6 +47,8 @@ METHODS: dict[str, Method] = {
         Method("find_session", m.FindSession, m.Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)),
         Method("list_sessions", m.ListSessions, m.SessionPage, (e.StorageFailed,)),
         Method("end_session", m.EndSession, m.Summary, _OWNED),
+        Method("export_session", m.ExportSession, m.ExportPage, _OWNED),
+        Method("import_sessions", m.ImportSessions, m.ImportPage, (e.StorageFailed,)),
         Method("list_agents", m.ListAgents, m.AgentList, (e.StorageFailed,)),
         Method("get_agent", m.GetAgent, m.Agent, (e.UnknownAgent, e.StorageFailed)),
         Method("add_agent", m.AddAgent, m.Agent, (e.ConfigRefused, e.StorageFailed)),

@@ -367,6 +367,7 @@ WHOLE = {
     "ref": "last",
     "permission_id": "p-1",
     "backend": "claude",
+    "path": "/home/ada/.claude",
 }
 
 

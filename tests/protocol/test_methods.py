@@ -33,6 +33,8 @@ def test_the_methods() -> None:
         "find_session": (messages.FindSession, messages.Summary),
         "list_sessions": (messages.ListSessions, messages.SessionPage),
         "end_session": (messages.EndSession, messages.Summary),
+        "export_session": (messages.ExportSession, messages.ExportPage),
+        "import_sessions": (messages.ImportSessions, messages.ImportPage),
         "list_agents": (messages.ListAgents, messages.AgentList),
         "add_agent": (messages.AddAgent, messages.Agent),
         "get_agent": (messages.GetAgent, messages.Agent),
@@ -86,6 +88,8 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.ListedSession,
         messages.ForkPoint,
         messages.Source,
+        messages.ImportedSession,
+        messages.SkippedSource,
         messages.Limits,
         messages.PermissionOption,
     }

@@ -16,7 +16,7 @@ from port42_daemon.store import checkpoint, disk, document
 from port42_daemon.store.catching_up import CatchingUp, open_mapping, row
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.contract import Recent, Store
-from port42_daemon.store.document import Document, Header
+from port42_daemon.store.document import Document, Footer, Header
 from port42_daemon.store.failures import storage
 from port42_daemon.store.index import Index
 from port42_daemon.store.mapping import Mapping
@@ -77,14 +77,15 @@ class FileStore(Store):
         with self._sessions.lock(header.id), storage(f"create session {header.id}"):
             if os.path.lexists(path):
                 raise SessionExists(header.id)
-            data, begun = document.compose(header, _numbered(records))
+            placed = _numbered(records)
+            data, begun = document.compose(header, placed)
             try:
                 disk.replace(path, data)
             except OSError:
                 # Refused is refused: the rename may have been made, and only its fsync have failed.
                 path.unlink(missing_ok=True)
                 raise
-            self._wrote(begun, path.stat(), _keys(records, 1))
+            self._wrote(begun, path.stat(), _keys(placed))
         return begun.summary
 
     def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
@@ -103,7 +104,8 @@ class FileStore(Store):
             except OSError:
                 self._sessions.forget(session_id)
                 raise
-            keys = _keys(records, before.footer.last_seq + 1)
+            first = before.footer.last_seq + 1
+            keys = _keys([document.place(one, seq) for seq, one in enumerate(records, first)])
             self._wrote(growth.document, os.fstat(descriptor), keys)
             return growth.document.summary, growth.document.footer.last_seq
 
@@ -138,6 +140,15 @@ class FileStore(Store):
         def look(descriptor: int, whole: Document) -> Recent:
             found, complete = document.recent(reader(descriptor), whole, at_least)
             return Recent(whole.summary, found, complete, whole.footer.turn)
+
+        return self._sessions.reading(session_id, look)
+
+    def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
+        """The header, and the footer as it was when `through` was the last record; else as it is."""
+
+        def look(descriptor: int, whole: Document) -> tuple[Header, Footer]:
+            seq = whole.footer.last_seq if through is None else through
+            return whole.header, document.footer_through(reader(descriptor), whole, seq)
 
         return self._sessions.reading(session_id, look)
 
@@ -218,10 +229,9 @@ class FileStore(Store):
 
 
 def _numbered(records: Sequence[Message]) -> list[Message]:
-    return [document.place(record, seq) for seq, record in enumerate(records, 1)]
+    """The records in their places; those of a session that comes in whole have theirs already."""
+    return [one if one.seq else document.place(one, seq) for seq, one in enumerate(records, 1)]
 
 
-def _keys(records: Sequence[Message], first_seq: int) -> tuple[tuple[str, int], ...]:
-    return tuple(
-        (str(record.key), seq) for seq, record in enumerate(records, first_seq) if record.key is not UNSET
-    )
+def _keys(records: Sequence[Message]) -> tuple[tuple[str, int], ...]:
+    return tuple((str(one.key), one.seq) for one in records if one.key is not UNSET)
