@@ -31,15 +31,15 @@ class Exporting:
         if asked.cursor is not None:
             try:
                 place = pages.parse_cursor(asked.cursor)
-            except ValueError as error:
-                raise InvalidParams(
-                    f"cursor: expected {error}", field="cursor", expected=str(error)
-                ) from None
+            except ValueError:
+                raise _no_cursor() from None
         await self._sessions.owned(asked.session_id, asked.agent)
         return await self._threads.files(self._page, asked, place)
 
     def _page(self, asked: m.ExportSession, place: pages.Place | None) -> m.ExportPage:
         header, footer = self._store.ends(asked.session_id, place.through if place else None)
+        if place is not None and place.through != footer.last_seq:
+            raise _no_cursor()
         place = place or pages.Place(footer.last_seq)
         found: Counter[str] = Counter()
         if asked.redact:
@@ -74,3 +74,8 @@ class Exporting:
             session_id, after_seq=0, limit=_READ_AT_ONCE, max_bytes=_READ_BYTES, events=False
         )
         return next((str(one.content) for one in page if one.role == "user" and one.content), None)
+
+
+def _no_cursor() -> InvalidParams:
+    expected = "a next_cursor from an earlier page"
+    return InvalidParams(f"cursor: expected {expected}", field="cursor", expected=expected)

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from port42_daemon.exports import lossless, markdown, page, redaction
 from port42_daemon.exports.session import Ends, Writer
 from port42_daemon.store.document import Footer, Header, title_from
@@ -99,8 +101,9 @@ def without_secrets(header: Header, footer: Footer, first: str | None, found: Co
     A title made from it is made anew: cut off in the middle, a secret would not look like one.
     """
     derived = first is not None and footer.title == title_from(first)
-    clean = redaction.redacted(footer, found)
-    if derived and first is not None:
-        title = title_from(redaction.redact(first, Counter()))
-        clean = Footer(**{name: getattr(clean, name) for name in clean.__struct_fields__} | {"title": title})
+    title = title_from(redaction.redact(first, Counter())) if derived and first else None
+    bare = msgspec.structs.replace(footer, title=None) if derived else footer
+    clean = redaction.redacted(bare, found)
+    if derived:
+        clean = msgspec.structs.replace(clean, title=title)
     return Ends(redaction.redacted(header, found), clean)

@@ -15,6 +15,7 @@ from port42_protocol.messages import TurnRecord
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of YAML that are read: it takes a hundred times as long as JSON."""
+_NESTING = 64
 
 
 def source_id(path: PurePath) -> str:
@@ -62,8 +63,15 @@ def _parse(data: bytes) -> Any:
 
     if len(data) > LIMIT:
         raise Skipped(f"it has more than {LIMIT:,} bytes")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # a safe one
+        depth = 0
+        # libyaml's composer recurses on the C stack: nested deep enough, it would end the daemon.
+        for event in yaml.parse(data, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _NESTING:
+                raise Skipped(f"it is nested deeper than {_NESTING} levels")
+        return yaml.load(data, Loader=loader)  # noqa: S506  # a safe one
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
