@@ -98,6 +98,8 @@ class Importing:
                 await self._grow(header, new, source, page)
             else:
                 page.unchanged += 1
+                # An import that was cut short may not have got to the mapping: the next one mends it.
+                page.note(await self._threads.files(self._store.summary, header.id))
             return True
 
     def _here(self, session_id: str) -> tuple[Header, list[m.Message]]:
@@ -125,6 +127,7 @@ class Importing:
         if not page.asked.dry_run:
             summary = await self._sessions.grow(header.id, new)
             title = summary.title
+            page.note(summary)
         page.imported.append(
             m.ImportedSession(header.id, header.agent, title, source.key, _said(new), "grown")
         )
@@ -154,6 +157,7 @@ class _Page:
         self._until = time.monotonic() + _SECONDS
 
     def skip(self, source: str, reason: str) -> None:
+        # A path may have 4,096 characters, and an answer has its limit.
         self.skipped.append(m.SkippedSource(source[:300], reason))
 
     def note(self, summary: m.Summary) -> None:

@@ -142,3 +142,13 @@ def test_a_broken_file_is_named_and_the_rest_comes_in(daemon, tmp_path):
     assert len(imported) == 2
     assert {one["source"] for one in skipped} == {"zz.jsonl"}
     assert json.dumps(skipped).count(str(tmp_path)) == 0
+
+
+def test_a_mapping_that_an_import_did_not_get_to_is_mended_by_the_next(daemon):
+    brought(daemon, DATA / "codex", agent="fresh")
+    last = daemon.call("get_last_session", agent="fresh")["session_id"]
+    daemon.stop()
+    (daemon.home / "agent_sessions.json").write_text("{}")
+    daemon.start()
+    assert brought(daemon, DATA / "codex", agent="fresh") == ([], [], 2)
+    assert daemon.call("get_last_session", agent="fresh")["session_id"] == last

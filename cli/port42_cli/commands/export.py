@@ -14,6 +14,7 @@ from port42_cli import output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import BadInput, Refused
+from port42_cli.plain import visible
 
 SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "html", "htm": "html"}
 """What a file's suffix, or ``--format``, asks for."""
@@ -78,7 +79,9 @@ def _one(client: Client, session_id: str, wanted: Wanted, out: str | None) -> No
     counts: dict[str, int] = {}
     pieces = _pieces(client, session_id, wanted, counts)
     if out is None:
-        for piece in pieces:
+        # A file or a pipe gets the text as it is; a terminal would obey what is in it.
+        shown = map(visible, pieces) if output.on_terminal() else pieces
+        for piece in shown:
             sys.stdout.write(piece)
         sys.stdout.flush()
     else:

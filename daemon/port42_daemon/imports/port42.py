@@ -88,6 +88,8 @@ def _header(value: Mapping[str, Any]) -> Header:
         header = _convert(value, Header)
     except msgspec.ValidationError as error:
         raise Skipped(f"its header is not one: {str(error)[:120]}") from None
+    if header.id == "last":
+        raise Skipped("its id is last, which means an agent's last session")
     if f.moment(header.created_at) != header.created_at:
         raise Skipped("its header is not one: created_at is no time in UTC with milliseconds")
     if len(msgspec.json.encode(header.metadata)) > _METADATA_BYTES:

@@ -59,6 +59,11 @@ def test_redacting_says_what_was_found(port42):
     assert "1 anthropic key" in done.stderr
 
 
+def test_a_terminal_obeys_nothing_of_it(port42, terminal):
+    begun = port42.begin("@ai-muse", "a\x1b[2Jb")
+    terminal("export", begun, "-f", "md").expect_exact("a␛[2Jb")
+
+
 @pytest.mark.parametrize(
     ("args", "word"),
     [
