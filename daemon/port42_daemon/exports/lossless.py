@@ -14,12 +14,11 @@ def _opening(ends: Ends) -> str:
 
 
 def _record(record: Message) -> str:
-    # The first of all has seq 1: whatever comes later follows a comma.
-    return (",\n" if record.seq > 1 else "") + msgspec.json.encode(record).decode()
+    return msgspec.json.encode(record).decode()
 
 
 def _closing(ends: Ends) -> str:
     return ("\n" if ends.footer.last_seq else "") + footer_line(ends.footer).decode()
 
 
-WRITER = Writer(_opening, _record, _closing)
+WRITER = Writer(_opening, _record, _closing, between=",\n")

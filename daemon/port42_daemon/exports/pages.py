@@ -85,7 +85,8 @@ def _pieces(
     if last < place.through:
         for record in records(last):
             counted = None if found is None else Counter[str]() if _begun(place, last) else found
-            yield last, writer.record(record if counted is None else redaction.redacted(record, counted))
+            shown = record if counted is None else redaction.redacted(record, counted)
+            yield last, (writer.between if last else "") + writer.record(shown)
             last = record.seq
     yield place.through, writer.closing(ends)
 

@@ -24,11 +24,12 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A format: its text is `opening`, then a piece for each record, then `closing`. All are pure."""
+    """A format: `opening`, then a piece for each record with `between` them, then `closing`. All are pure."""
 
     opening: Callable[[Ends], str]
     record: Callable[[Message], str]
     closing: Callable[[Ends], str]
+    between: str = ""
 
 
 def happened(event: Message) -> str:

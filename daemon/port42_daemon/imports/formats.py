@@ -78,13 +78,24 @@ def _recognise(path: Path) -> str | None:
             return None
         raise
     first = head.partition(b"\n")[0]
-    if llm.recognised(head) or port42.recognised(first):
-        return "llm" if llm.recognised(head) else "port42"
+    if llm.recognised(head):
+        return "llm" if _is_log(path) else None
+    if port42.recognised(first):
+        return "port42"
     if path.suffix == ".json" and b'"messages"' in head:
         return "port42" if b'"format"' in head else "original"
     if path.suffix in {".yaml", ".yml"} and aichat.recognised(head):
         return "aichat"
     return _of_line(first) if path.suffix == ".jsonl" else None
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a SQLite database is one of llm's: others keep theirs in one, we do, too."""
+    try:
+        llm.conversations(path)
+    except Skipped:
+        return False
+    return True
 
 
 def _of_line(first: bytes) -> str | None:

@@ -69,12 +69,12 @@ SESSION = st.builds(
 def exported(kind, header, records, *, size=None, found=None):
     """All pages, put together."""
     ends = Ends(header, compose(header, records)[1].footer)
-    place = pages.Place(len(records))
+    place = pages.Place(ends.footer.last_seq)
     parts = []
     while place is not None:
         place = pages.parse_cursor(place.cursor())
         part, place = pages.next_page(
-            pages.WRITERS[kind], ends, lambda after: iter(records[after:]), place, found
+            pages.WRITERS[kind], ends, lambda after: (one for one in records if one.seq > after), place, found
         )
         parts.append(part)
         assert len(part) <= pages.PAGE_CHARACTERS
@@ -99,6 +99,14 @@ def test_json_that_a_tool_laid_out_anew_comes_back_too(session):
     laid_out = json.dumps(json.loads(exported("json", header, records)), indent=2, ensure_ascii=False)
     found = port42.read((n, line.encode() + b"\n") for n, line in enumerate(laid_out.split("\n"), 1))
     assert found.records == records
+
+
+def test_a_session_that_lost_lines_is_whole_json_too():
+    header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
+    records = [Message(seq=seq, role="user", content="x", timestamp=WHEN) for seq in (3, 5)]
+    text = exported("json", header, records)
+    assert [one["seq"] for one in json.loads(text)["messages"]] == [3, 5]
+    assert text.encode() == compose(header, records)[0]
 
 
 @pytest.mark.parametrize("kind", pages.WRITERS)

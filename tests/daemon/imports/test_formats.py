@@ -112,6 +112,17 @@ def test_llm_old_and_new(tmp_path):
     assert (said(session), session.title) == (talk, "a thread")
 
 
+def test_another_programs_database_is_not_taken_for_one(tmp_path):
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "index.db") as database:
+        database.execute("CREATE TABLE sessions (id TEXT)")
+    database.close()
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "sessions" / "cli-1.json").write_bytes(HEAD.replace(b'"a"', b'"cli-1"') + b"]}\n")
+    assert [sources(tmp_path, "auto")[0]] == ["port42"]
+
+
 def test_a_database_without_an_end_is_given_up(tmp_path, monkeypatch):
     import sqlite3
 
