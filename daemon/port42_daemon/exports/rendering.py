@@ -16,13 +16,16 @@ from port42_daemon.exports.colouring import coloured
 _SCHEMES = frozenset({"http", "https", "mailto"})
 _REL = "noopener noreferrer nofollow"
 _NESTING = 40
-_LONGEST = 1024 * 1024
-"""Characters that are read as Markdown; a longer message is shown as the text it is."""
+_LONGEST = 256 * 1024
+_BRACKETS = 4000
+"""Characters, and opening brackets, that are read as Markdown: open ones take the library quadratic time.
+
+A message with more is shown as the text it is."""
 
 
 def render(text: str) -> str:
     """`text` as HTML blocks."""
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST or text.count("[") > _BRACKETS:
         return f"<pre>{escape(text)}</pre>\n"
     return str(_READER.render(text))
 
