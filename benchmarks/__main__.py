@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import appending, creating, idling, library, round_trip, starting, turns
+from benchmarks import appending, creating, idling, importing, library, round_trip, starting, turns
 from benchmarks.figure import Figure, show
 from port42_protocol.version import __version__
 
@@ -46,6 +46,7 @@ def _measure(*, quick: bool) -> list[Figure]:
         lambda: appending.measure(rounds=2 if quick else 40),
         lambda: appending.measure_growth(messages=5_000 if quick else 100_000),
         lambda: creating.measure(sessions=200 if quick else 1_000),
+        lambda: importing.measure(sessions=20 if quick else 500, messages=100),
         lambda: starting.measure(times=3 if quick else 20),
         lambda: starting.measure_daemon(times=2 if quick else 10),
         lambda: turns.measure(turns=3 if quick else 30, deltas=200 if quick else 2_000),

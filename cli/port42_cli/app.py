@@ -42,6 +42,8 @@ COMMANDS = {
     "restore": "restore",
     "trash": "trash",
     "prune": "prune",
+    "export": "export",
+    "import": "imports",
     "agents": "agents",
     "status": "status",
     "index": "index",

@@ -47,6 +47,7 @@ TRACE_LIMIT = 500
 
 READING = frozenset(
     {
+        "export_session",
         "find_session",
         "get_agent",
         "get_last_session",

@@ -183,6 +183,21 @@ def message(one: m.Message) -> str:
     return f"[{one.seq}] {one.role} {one.timestamp}{went}\n{said}\n"
 
 
+def import_report(report: dict[str, Any], *, dry_run: bool) -> Iterator[str]:
+    """A line for each session that came in, then for each that did not, with why; last, how many."""
+    for one in report["imported"]:
+        said = count(one["messages"], "message")
+        grown = "+" if one["change"] == "grown" else ""
+        yield f"{one['session_id']}\t@{one['agent']}\t{grown}{said}\t{one['title'] or ''}"
+    for one in report["skipped"]:
+        yield f"skipped {one['source']}: {one['reason']}"
+    new = sum(one["change"] == "new" for one in report["imported"])
+    grown = len(report["imported"]) - new
+    facts = [f"{new:,} new", f"{grown:,} grown", f"{report['unchanged']:,} here already"]
+    would = "would be imported" if dry_run else "imported"
+    yield f"{report['format']}: {', '.join(facts)}, {len(report['skipped']):,} skipped; {would}"
+
+
 def overview(last: tuple[m.ListedSession, ...], fresh: list[str]) -> Iterator[str]:
     """A line for each agent: its last session and the time of it, or nothing."""
     for one in last:

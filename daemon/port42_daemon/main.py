@@ -18,7 +18,9 @@ from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
 from port42_daemon.events import Events
+from port42_daemon.exporting import Exporting
 from port42_daemon.finding import Finding
+from port42_daemon.importing import Importing
 from port42_daemon.lineage import Lineage
 from port42_daemon.marks import Marks
 from port42_daemon.server import Server
@@ -87,10 +89,20 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     agents = Agents(store, threads, config, settings.home)
     lineage = Lineage(store, threads, sessions, agents, events)
     turns = Turns(House(store, threads, sessions, events), agents, lineage, supervisor.changed)
-    introspection = Introspection(settings, store, threads, config, traffic, turns, events)
-    found = (Finding(store, threads), Marks(sessions))
-    lives = (lineage, Trash(store, threads, sessions, turns, events))
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, *found, *lives)
+    dispatcher = Dispatcher(
+        traffic,
+        sessions,
+        turns,
+        agents,
+        events,
+        Introspection(settings, store, threads, config, traffic, turns, events),
+        Finding(store, threads),
+        Marks(sessions),
+        lineage,
+        Trash(store, threads, sessions, turns, events),
+        Exporting(store, threads, sessions),
+        Importing(store, threads, sessions),
+    )
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference

@@ -194,6 +194,10 @@ class Sessions:
         async with self.order(session_id):
             await self._append(session_id, lambda _: (record,), use=False)
 
+    async def grow(self, session_id: str, records: Sequence[m.Message]) -> m.Summary:
+        """Add what happened elsewhere: not a use. Whoever compared what is here holds its `order`."""
+        return (await self._append(session_id, lambda _: records, use=False))[0]
+
     async def _add(
         self, agent: str, session_id: str, *records: m.Message, streaming: Stream | None = None
     ) -> int:

@@ -59,6 +59,8 @@ METHODS: dict[str, Method] = {
         Method("restore_session", m.RestoreSession, m.Summary, (e.SessionExists, *_OWNED)),
         Method("list_trash", m.ListTrash, m.TrashPage, (e.StorageFailed,)),
         Method("prune_sessions", m.PruneSessions, m.Pruned, (e.StorageFailed,)),
+        Method("export_session", m.ExportSession, m.ExportPage, _OWNED),
+        Method("import_sessions", m.ImportSessions, m.ImportPage, (e.StorageFailed,)),
         Method("list_agents", m.ListAgents, m.AgentList, (e.StorageFailed,)),
         Method("get_agent", m.GetAgent, m.Agent, (e.UnknownAgent, e.StorageFailed)),
         Method("add_agent", m.AddAgent, m.Agent, (e.ConfigRefused, e.StorageFailed)),

@@ -179,6 +179,26 @@ def test_records_are_numbered_in_order_and_read_as_they_were_given(store):
     assert [one.seq for one in read(store, "cli-1")[0]] == [1, 2, 3, 5]
 
 
+def test_records_that_have_their_places_keep_them(store):
+    """A session that comes in whole from elsewhere may have lost a line there."""
+    store.create(
+        header("cli-1"), [dataclasses.replace(said("a"), seq=1), dataclasses.replace(said("b"), seq=4)]
+    )
+    page, _ = store.read("cli-1", after_seq=0, limit=10, max_bytes=10**6, events=True)
+    assert [one.seq for one in page] == [1, 4]
+    assert store.append("cli-1", lambda _: [said("c")])[1] == 5
+
+
+def test_the_ends_are_those_of_any_time(store):
+    store.create(header("cli-1"))
+    seen = [store.ends("cli-1")]
+    for text in ("a", "b", "c"):
+        store.append("cli-1", lambda _, text=text: [said(text)])
+        seen.append(store.ends("cli-1"))
+    assert [footer.last_seq for _, footer in seen] == [0, 1, 2, 3]
+    assert [store.ends("cli-1", seq) for seq in range(4)] == seen
+
+
 def test_appending_decides_on_the_session_as_it_stands_and_an_error_changes_nothing(store):
     store.create(header("cli-1"), [said("a")])
     seen = []

@@ -371,6 +371,7 @@ WHOLE = {
     "backend": "claude",
     "query": "parser",
     "title": "the parser",
+    "path": "/home/ada/.claude",
 }
 
 

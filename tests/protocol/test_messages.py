@@ -16,7 +16,9 @@ from port42_protocol import messages as m
 
 ROOMS = [
     import_module(f"{m.__name__}.{room}")
-    for room in ("kinds", "records", "sessions", "finding", "lineage", "turns", "agents", "daemon")
+    for room in (
+        *("kinds", "records", "sessions", "finding", "lineage", "turns", "transfer", "agents", "daemon"),
+    )
 ]
 SHAPES = [
     one
@@ -160,6 +162,12 @@ def test_refused(kind: Any, value: object) -> None:
 
 SUMMARY = "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from"
 FIELDS = {
+    "ExportSession": "session_id agent format redact cursor",
+    "ExportPage": "text next_cursor redactions",
+    "ImportSessions": "path agent format dry_run cursor",
+    "ImportedSession": "session_id agent title source messages change",
+    "SkippedSource": "source reason",
+    "ImportPage": "format imported skipped unchanged done total next_cursor",
     "GetLastSession": "agent cwd",
     "UpdateLastSession": "agent session_id",
     "CreateSession": "agent session_id client title cwd metadata",

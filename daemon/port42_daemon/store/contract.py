@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
-from port42_daemon.store.document import Header
+from port42_daemon.store.document import Footer, Header
 from port42_daemon.store.index.query import Query
 from port42_protocol.messages import (
     Hit,
@@ -69,6 +69,9 @@ class Store(Protocol):
 
     def recent(self, session_id: str, at_least: int) -> Recent:
         """The last records, `at_least` bytes of them: what a turn is answered from."""
+
+    def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
+        """What never changes, and the fold over the records, all or those up to `through`."""
 
     def checkpoint(self, unfinished: Unfinished) -> Checkpoint:
         """Begin to keep a reply that is still being given."""

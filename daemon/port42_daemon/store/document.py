@@ -124,15 +124,17 @@ def compose(header: Header, records: Sequence[Message]) -> tuple[bytes, Document
     footer = empty_fold(header)
     for record in records:
         footer = fold(footer, record)
-    head = head_line(header)
+    head = header_line(header)
     body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
-    document = assembled(header, footer, len(head), len(head) + len(body), _footer_line(footer, 0))
+    document = assembled(header, footer, len(head), len(head) + len(body), footer_line(footer))
     return head + body + document.tail, document
 
 
-def head_line(header: Header, length: int = 0) -> bytes:
-    """The first line, padded with JSON's white space to `length` bytes."""
-    # The closing brackets are the footer's: what is written stays open for records to come.
+def header_line(header: Header, length: int = 0) -> bytes:
+    """The first line, padded with JSON's white space to `length` bytes.
+
+    Its closing brackets are the footer's: what is written stays open for records to come.
+    """
     line = _encode(header)[:-1] + b',"messages":['
     return line + b" " * (length - len(line) - 1) + b"\n"
 
@@ -147,7 +149,7 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
     first = document.footer_at == document.records_at
     offset = document.footer_at if first else document.footer_at - 1
     body = (b"" if first else b",\n") + b",\n".join(lines) + b"\n"
-    tail = _footer_line(footer, document.size - offset - len(body))
+    tail = footer_line(footer, document.size - offset - len(body))
     return Growth(
         offset=offset,
         data=body + tail,
@@ -197,7 +199,7 @@ def fold(footer: Footer, record: Message) -> Footer:
         return msgspec.structs.replace(footer, last_seq=record.seq, **(effect(record) if effect else {}))
     title = footer.title
     if title is None and record.role == "user" and isinstance(record.content, str):
-        title = _title_from(record.content)
+        title = title_from(record.content)
     return Footer(
         title=title,
         state="active",
@@ -227,7 +229,7 @@ _EFFECTS: dict[str, Callable[[Message], dict[str, Any]]] = {
 """What each event changes of the footer; one that a newer daemon wrote changes nothing."""
 
 
-def _title_from(content: str) -> str | None:
+def title_from(content: str) -> str | None:
     """The first line that says something, in one piece and without control characters."""
     for line in content.splitlines():
         if words := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
@@ -235,7 +237,7 @@ def _title_from(content: str) -> str | None:
     return None
 
 
-def _footer_line(footer: Footer, at_least: int) -> bytes:
+def footer_line(footer: Footer, at_least: int = 0) -> bytes:
     """The last line, padded with JSON's white space to `at_least` bytes.
 
     A file that never shrinks needs no truncation after the write, so the append stays one call.
@@ -311,6 +313,18 @@ def records(read: Read, document: Document, after_seq: int) -> Iterator[tuple[Me
         record = parse_record(line)
         if record.seq > after_seq:
             yield record, len(line)
+
+
+def footer_through(read: Read, document: Document, seq: int) -> Footer:
+    """The footer as it was when `seq` was the last record. Raises `Damaged`."""
+    if seq == document.footer.last_seq:
+        return document.footer
+    footer = empty_fold(document.header)
+    for record, _ in records(read, document, 0):
+        if record.seq > seq:
+            break
+        footer = fold(footer, record)
+    return footer
 
 
 def recent(read: Read, document: Document, at_least: int) -> tuple[list[Message], bool]:

@@ -17,7 +17,7 @@ from port42_daemon.store import checkpoint, disk, document
 from port42_daemon.store.catching_up import CatchingUp, open_mapping, row
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.contract import Recent, Store
-from port42_daemon.store.document import Document, Header
+from port42_daemon.store.document import Document, Footer, Header
 from port42_daemon.store.failures import storage
 from port42_daemon.store.forking import branch
 from port42_daemon.store.index.index import Index
@@ -90,7 +90,9 @@ class FileStore(Store):
     def create(self, header: Header, records: Sequence[Message] = ()) -> Summary:
         """Begin a session, with its first records if any. Raises `SessionExists`."""
         data, begun = document.compose(header, _numbered(records))
-        self._begin(begun, lambda path: disk.replace(path, data), tuple(records))
+        # What has its places already may have gaps between them: the index reads that from the file.
+        fresh = () if any(one.seq for one in records) else tuple(records)
+        self._begin(begun, lambda path: disk.replace(path, data), fresh)
         return begun.summary
 
     def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
@@ -143,6 +145,15 @@ class FileStore(Store):
         def look(descriptor: int, whole: Document) -> Recent:
             found, complete = document.recent(reader(descriptor), whole, at_least)
             return Recent(whole.summary, found, complete, whole.footer.turn)
+
+        return self._sessions.reading(session_id, look)
+
+    def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
+        """The header, and the footer as it was when `through` was the last record; else as it is."""
+
+        def look(descriptor: int, whole: Document) -> tuple[Header, Footer]:
+            seq = whole.footer.last_seq if through is None else through
+            return whole.header, document.footer_through(reader(descriptor), whole, seq)
 
         return self._sessions.reading(session_id, look)
 
@@ -373,4 +384,5 @@ class FileStore(Store):
 
 
 def _numbered(records: Sequence[Message]) -> list[Message]:
-    return [document.place(record, seq) for seq, record in enumerate(records, 1)]
+    """The records in their places; those of a session that comes in whole have theirs already."""
+    return [one if one.seq else document.place(one, seq) for seq, one in enumerate(records, 1)]

@@ -31,9 +31,9 @@ def branch(read: Read, original: Document, seq: int, begun: tuple[Header, Messag
     """
     header, event = begun
     footer, length = _up_to(read, original, seq)
-    head = document.head_line(header)
+    head = document.header_line(header)
     if length >= _WORTH_SHARING and block <= _LARGEST_BLOCK:
-        head = document.head_line(header, len(head) + (original.records_at - len(head)) % block)
+        head = document.header_line(header, len(head) + (original.records_at - len(head)) % block)
     # As if the copy were a session whose footer has no bytes yet: the event's append writes one.
     copied = document.assembled(header, footer, len(head), len(head) + length + 1, b"")
     growth = document.grow(copied, [event])

@@ -98,6 +98,15 @@ if TYPE_CHECKING:
     from port42_protocol.messages.sessions import SessionPage as SessionPage
     from port42_protocol.messages.sessions import Transcript as Transcript
     from port42_protocol.messages.sessions import UpdateLastSession as UpdateLastSession
+    from port42_protocol.messages.transfer import ExportFormat as ExportFormat
+    from port42_protocol.messages.transfer import ExportPage as ExportPage
+    from port42_protocol.messages.transfer import ExportSession as ExportSession
+    from port42_protocol.messages.transfer import ImportedSession as ImportedSession
+    from port42_protocol.messages.transfer import ImportFormat as ImportFormat
+    from port42_protocol.messages.transfer import ImportPage as ImportPage
+    from port42_protocol.messages.transfer import ImportSessions as ImportSessions
+    from port42_protocol.messages.transfer import Place as Place
+    from port42_protocol.messages.transfer import SkippedSource as SkippedSource
     from port42_protocol.messages.turns import AnswerPermission as AnswerPermission
     from port42_protocol.messages.turns import Cancelled as Cancelled
     from port42_protocol.messages.turns import CancelTurn as CancelTurn
@@ -133,6 +142,10 @@ _ROOMS = {
     "turns": (
         "Possess RetryTurn CancelTurn AnswerPermission Subscribe Unsubscribe Possessed Cancelled Taken "
         "Subscribed PermissionOption SessionEvent"
+    ),
+    "transfer": (
+        "ExportFormat ImportFormat Place ExportSession ExportPage ImportSessions ImportedSession "
+        "SkippedSource ImportPage"
     ),
     "agents": "ListAgents AddAgent GetAgent ConnectAgent RemoveAgent Agent AgentList Removed",
     "daemon": (

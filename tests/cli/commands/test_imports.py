@@ -1,0 +1,49 @@
+"""`port42 import`: a line for each session, the reasons for what was left out, a bar on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pexpect
+
+DATA = Path(__file__).parents[2] / "data" / "imports"
+
+
+def test_a_report_in_lines_and_again(port42):
+    done = port42("import", str(DATA / "claude"), "@ai-muse")
+    assert done.returncode == 0, done.stderr
+    first, *rest, last = done.stdout.splitlines()
+    assert first.split("\t")[1:] == ["@ai-muse", "4 messages", "A parser for arithmetic"]
+    assert any("line 12: not JSON" in line for line in rest)
+    assert any("sub-agent" in line for line in rest)
+    assert last == "claude: 1 new, 0 grown, 0 here already, 2 skipped; imported"
+    assert port42("import", str(DATA / "claude"), "@ai-muse").stdout.endswith(
+        "1 here already, 2 skipped; imported\n"
+    )
+    assert port42.json("sessions", "--json")["sessions"][0]["title"] == "A parser for arithmetic"
+
+
+def test_a_relative_path_is_this_folders_and_json_is_one_report(port42):
+    report = port42.json("import", "codex", "ai-muse", "--dry-run", "--json", cwd=DATA)
+    assert (report["format"], report["total"], len(report["imported"])) == ("codex", 2, 2)
+    assert port42.json("sessions", "--json")["sessions"] == []
+
+
+def test_what_was_exported_comes_back(port42, tmp_path):
+    begun = port42.begin("@ai-muse", "hello")
+    port42("export", begun, "-o", str(tmp_path / "a.json"))
+    assert "1 here already" in port42("import", str(tmp_path / "a.json")).stdout
+    again = port42("import", str(tmp_path / "a.json"), "@ai-engineer")
+    assert "\t@ai-engineer\t1 message\thello" in again.stdout
+
+
+def test_without_an_agent_where_none_is_named(port42):
+    done = port42("import", str(DATA / "codex"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "agent parameter required" in done.stderr
+
+
+def test_on_a_terminal(terminal):
+    screen = terminal("import", str(DATA / "codex"), "@ai-muse")
+    screen.expect_exact("codex: 2 new, 0 grown, 0 here already, 0 skipped; imported")
+    screen.expect(pexpect.EOF)

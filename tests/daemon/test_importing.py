@@ -1,0 +1,154 @@
+"""`import_sessions` against a real daemon: nothing twice, nothing lost, and each agent's last its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from peers import llm_database
+
+DATA = Path(__file__).parents[1] / "data" / "imports"
+
+
+def brought(daemon, path, **asked):
+    """Every page of an import: (imported, skipped, unchanged)."""
+    imported, skipped, unchanged, done = [], [], 0, 0
+    cursor = None
+    while True:
+        page = daemon.call(
+            "import_sessions", path=str(path), **asked, **({"cursor": cursor} if cursor else {})
+        )
+        imported += page["imported"]
+        skipped += page["skipped"]
+        unchanged += page["unchanged"]
+        assert page["done"] > done or page["total"] == 0
+        done, cursor = page["done"], page["next_cursor"]
+        if cursor is None:
+            assert done == page["total"]
+            return imported, skipped, unchanged
+
+
+def transcript(daemon, session_id):
+    return daemon.call("get_session", session_id=session_id, events=True)
+
+
+@pytest.mark.parametrize("source", ["claude", "codex", "aichat", "original"])
+def test_again_changes_nothing(daemon, tmp_path, source):
+    imported, skipped, _ = brought(daemon, DATA / source, agent="@ai-muse")
+    assert imported
+    assert all(one["change"] == "new" and one["agent"] == "ai-muse" for one in imported)
+    before = [transcript(daemon, one["session_id"]) for one in imported]
+    shutil.copytree(DATA / source, tmp_path / "elsewhere" / source)  # another path, the same sessions
+    for path in (DATA / source, tmp_path / "elsewhere" / source):
+        assert brought(daemon, path, agent="ai-muse") == ([], skipped, len(imported))
+    assert [transcript(daemon, one["session_id"]) for one in imported] == before
+    assert before[0]["session"]["message_count"] == imported[0]["messages"]
+
+
+def test_what_grew_grows_and_what_was_gone_on_with_stays(daemon, tmp_path):
+    path = tmp_path / "logs.db"
+    llm_database.old(path, {"a": [("1", "one")], "b": [("1", "one")]})
+    imported, _, _ = brought(daemon, path, agent="ai-muse")
+    [here, gone_on] = [one["session_id"] for one in imported]
+    daemon.call("append_message", agent="ai-muse", session_id=gone_on, role="user", content="mine")
+    assert brought(daemon, path, agent="ai-muse") == ([], [], 2)
+    llm_database.old(path, {"a": [("1", "one"), ("2", "two")], "b": [("1", "one"), ("2", "two")]})
+    imported, skipped, unchanged = brought(daemon, path, agent="ai-muse")
+    assert [(one["session_id"], one["change"], one["messages"]) for one in imported] == [(here, "grown", 2)]
+    assert [(one["source"], "gone on with" in one["reason"]) for one in skipped] == [("b", True)]
+    assert unchanged == 0
+    said = [one["content"] for one in transcript(daemon, here)["messages"]]
+    assert said == ["be brief", "1", "one", "2", "two"]
+    assert [one["content"] for one in transcript(daemon, gone_on)["messages"]][-1] == "mine"
+
+
+def test_an_agents_last_session_stays_its_own(daemon):
+    mine = daemon.call("create_session", agent="ai-muse")["session_id"]
+    brought(daemon, DATA / "codex", agent="ai-muse")
+    assert daemon.call("get_last_session", agent="ai-muse")["session_id"] == mine
+    brought(daemon, DATA / "claude", agent="newcomer")
+    assert daemon.call("get_last_session", agent="newcomer")["title"] == "A parser for arithmetic"
+
+
+def test_the_newest_of_an_import_is_last_also_across_calls(daemon, tmp_path):
+    path = tmp_path / "logs.db"
+    times = {f"c{number:03}": [("1", "x")] * (5 if number == 7 else 1) for number in range(120)}
+    llm_database.old(path, times)
+    imported, _, _ = brought(daemon, path, agent="fresh")
+    assert len(imported) == 120
+    assert daemon.call("get_last_session", agent="fresh")["title"] == "about c007"
+
+
+def test_a_dry_run_writes_nothing(daemon):
+    imported, _, _ = brought(daemon, DATA / "codex", agent="ai-muse", dry_run=True)
+    assert len(imported) == 2
+    assert daemon.call("list_sessions")["sessions"] == []
+
+
+def test_a_session_belongs_to_the_agent_it_came_to(daemon):
+    brought(daemon, DATA / "codex", agent="ai-muse")
+    imported, skipped, _ = brought(daemon, DATA / "codex", agent="ai-engineer")
+    assert imported == []
+    assert all("of @ai-muse" in one["reason"] for one in skipped)
+
+
+def test_our_own_comes_whole_and_beside_another_of_its_id(daemon, start_daemon, tmp_path):
+    begun = daemon.call("create_session", agent="ai-muse", session_id="parser-1", title="first")["session_id"]
+    daemon.call(
+        "append_message", agent="ai-muse", session_id=begun, role="user", content="hi", idempotency_key="k"
+    )
+    daemon.call("end_session", session_id=begun)
+    text = daemon.call("export_session", session_id=begun)["text"]
+    file = tmp_path / "parser-1.json"
+    file.write_text(text)
+    assert brought(daemon, file) == ([], [], 1)
+    other = start_daemon(home=tmp_path / "other", socket=daemon.socket.with_name("other.sock"))
+    taken = other.call("create_session", agent="ai-muse", session_id="parser-1")
+    [imported], _, _ = brought(other, file)
+    assert imported["session_id"].startswith("port42-")
+    assert other.call("get_session", session_id="parser-1")["session"] == taken
+    assert brought(other, file) == ([], [], 1)
+    third = start_daemon(home=tmp_path / "third", socket=daemon.socket.with_name("third.sock"))
+    brought(third, file)
+    assert third.call("export_session", session_id="parser-1")["text"] == text
+    again = {"agent": "ai-muse", "session_id": "parser-1", "role": "user", "content": "hi"}
+    assert third.call("append_message", **again, idempotency_key="k")["seq"] == 1, "keys come, too"
+
+
+@pytest.mark.parametrize(
+    ("params", "field", "word"),
+    [
+        ({"path": "/nonexistent/x"}, "path", "nothing there"),
+        ({"path": "relative"}, "path", "absolute"),
+        ({"path": "/dev/null"}, "path", "ordinary file"),
+        ({"path": str(DATA / "codex")}, "agent", "knows no agents"),
+        ({"path": str(DATA), "format": "word"}, "format", "one of"),
+        ({"path": str(DATA / "original"), "format": "llm", "agent": "a b"}, "agent", "agent name"),
+    ],
+)
+def test_what_cannot_be_imported(daemon, params, field, word):
+    with pytest.raises(pytest.RpcFailed) as refused:
+        daemon.call("import_sessions", **params)
+    assert (refused.value.code, refused.value.data["field"]) == (-32602, field)
+    assert word in refused.value.message
+
+
+def test_a_broken_file_is_named_and_the_rest_comes_in(daemon, tmp_path):
+    shutil.copytree(DATA / "codex", tmp_path / "codex")
+    (tmp_path / "codex" / "zz.jsonl").write_bytes(b"\x00\xff broken\n")
+    imported, skipped, _ = brought(daemon, tmp_path / "codex", agent="ai-muse")
+    assert len(imported) == 2
+    assert {one["source"] for one in skipped} == {"zz.jsonl"}
+    assert json.dumps(skipped).count(str(tmp_path)) == 0
+
+
+def test_a_mapping_that_an_import_did_not_get_to_is_mended_by_the_next(daemon):
+    brought(daemon, DATA / "codex", agent="fresh")
+    last = daemon.call("get_last_session", agent="fresh")["session_id"]
+    daemon.stop()
+    (daemon.home / "agent_sessions.json").write_text("{}")
+    daemon.start()
+    assert brought(daemon, DATA / "codex", agent="fresh") == ([], [], 2)
+    assert daemon.call("get_last_session", agent="fresh")["session_id"] == last
