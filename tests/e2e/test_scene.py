@@ -178,9 +178,9 @@ def test_no_control_characters_when_piped(port42):
 
 
 def test_debug_traces_on_stderr(port42):
-    done = port42("status", "--json", env={"PORT42_DEBUG": "1"})
+    done = port42("rpc", "reload_config", env={"PORT42_DEBUG": "1"})
     sent, received = (line for line in done.stderr.splitlines() if line[0] in "→←")
-    assert json.loads(sent[2:])["method"] == "status"
+    assert json.loads(sent[2:])["method"] == "reload_config"
     assert json.loads(received[2:])["result"] == json.loads(done.stdout)
 
 

@@ -108,6 +108,11 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.Hit,
         messages.Mark,
         messages.PermissionOption,
+        messages.AgentTurns,
+        messages.MethodLatency,
+        messages.ErrorCount,
+        messages.InternalFailure,
+        messages.Vitals,
     }
     assert shapes == used | parts | set(NOTIFICATIONS.values())
 

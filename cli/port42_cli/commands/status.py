@@ -23,7 +23,9 @@ from port42_cli.client import Client, decode
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj
 def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
-    """Show the daemon: what it is, serves and holds, how long its methods take, what went wrong.
+    """Show the daemon: version, clients, latency, errors.
+
+    What it is, serves and holds, how long its methods take, what went wrong.
 
     Bars reach from the left to the median, thinner to the 90th, thinnest to the 99th percentile. A turn
     counts as a whole, with its place in the queue and the time its back end takes. Watched at a terminal

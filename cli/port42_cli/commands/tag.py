@@ -16,7 +16,9 @@ from port42_cli.autostart import Daemon
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_json: bool) -> None:
-    """Put tags on a session (TAG or +TAG) and take others off (-TAG); without any, show those it has.
+    """Put tags on a session, and take others off.
+
+    TAG or +TAG is put on, -TAG taken off; without any, those it has are shown.
 
     REF is an id, a unique prefix of 4 or more characters, or a title.
     """

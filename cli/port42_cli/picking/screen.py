@@ -11,6 +11,7 @@ import asyncio
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.data_structures import Point
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import (
@@ -70,9 +71,9 @@ class Picker:
         self._previews: dict[str, list[dict[str, object]]] = {}
         self._problem = ""
         self._with_preview = True
-        self._typing = Buffer(multiline=False, on_text_changed=lambda _: self._typed())
-        self._typing.text = typed
-        self._typing.cursor_position = len(typed)
+        self._typing = Buffer(
+            multiline=False, document=Document(typed), on_text_changed=lambda _: self._typed()
+        )
         self._pending: asyncio.Task[None] | None = None
         self._app: Application[Choice | None] = Application(
             layout=self._layout(), key_bindings=self._keys(), style=_STYLE, full_screen=True

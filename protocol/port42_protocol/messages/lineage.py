@@ -119,11 +119,11 @@ class TrashPage:
 
 @dataclass(frozen=True, slots=True)
 class PruneSessions:
-    """Move sessions that were not used for `older_than_days` to the trash, and delete for good what has
-    been in the trash for `trash_older_than_days`. Without either nothing is done, and that is an error.
+    """Move sessions long unused to the trash, and delete what was long in the trash for good.
 
-    `dry_run`, which is the default, only says what would be done. Pinned sessions stay, and those in which
-    somebody is being answered.
+    `older_than_days` says how long unused, `trash_older_than_days` how long in the trash; one of them is
+    needed. `dry_run`, which is the default, only says what would be done. Pinned sessions stay, and those in
+    which somebody is being answered.
     """
 
     older_than_days: Days | None = None

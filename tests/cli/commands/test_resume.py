@@ -26,7 +26,7 @@ def sessions(port42):
 def goes_on(seen, session_id):
     seen.send(ENTER)
     seen.until(f"Resuming session {session_id}")
-    seen.until("›")
+    seen.until_so(lambda lines: any(line.startswith("@ai-") and "›" in line for line in lines))
     seen.send(CTRL_D)
     seen.left(0)
 
