@@ -196,20 +196,27 @@ class Index:
             database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
             return 0
 
-    def take_in(self, row: Row) -> None:
-        """The next records, with their seqs, of a session that is behind; the last ones end at `last_seq`."""
+    def take_in(self, rows: Iterable[Row]) -> None:
+        """The next records, with their seqs, of sessions that are behind, in one transaction.
+
+        A session's last ones end at `last_seq`.
+        """
         with self._lock, self._database.writing as database:
-            known = sessions.known(database, row.summary.session_id)
-            if known is None:
-                return
-            messages.add(database, known.number, known.agent, row.records)
-            messages.add_keys(database, row.summary, row.records)
-            named = known.named or row.titled or _renamed(row.records)
-            seq = row.records[-1].seq if row.records else row.last_seq
-            # Part of a session counts for nothing: a stop here reads it again from its beginning.
-            sessions.fed(database, known.number, seq if seq >= row.last_seq else UNREAD, named=named)
-            if seq >= row.last_seq:
-                messages.name(database, known.number, row.summary, named=named)
+            for row in rows:
+                self._take_in_one(database, row)
+
+    def _take_in_one(self, database: sqlite3.Connection, row: Row) -> None:
+        known = sessions.known(database, row.summary.session_id)
+        if known is None:
+            return
+        messages.add(database, known.number, known.agent, row.records)
+        messages.add_keys(database, row.summary, row.records)
+        named = known.named or row.titled or _renamed(row.records)
+        seq = row.records[-1].seq if row.records else row.last_seq
+        # Part of a session counts for nothing: a stop here reads it again from its beginning.
+        sessions.fed(database, known.number, seq if seq >= row.last_seq else UNREAD, named=named)
+        if seq >= row.last_seq:
+            messages.name(database, known.number, row.summary, named=named)
 
     def feed(self, limit: int = _MOST_WAITING) -> bool:
         """Take in the text that waits, at most `limit` messages of it; whether none is left."""
