@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 ARGS ?= possess @ai-engineer "build a parser"
 
-.PHONY: help run setup test quick check format torture bench units golden clean
+.PHONY: help run setup test quick check cover format torture bench units golden clean
 help:           ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
@@ -25,6 +25,9 @@ check: .venv/ready ## lint, types and floors
 
 format: .venv/ready ## put the sources into the one form
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+cover: .venv/ready ## the tests with their coverage
+	$(BIN)/python -m pytest -q -n 2 --cov --cov-report=term:skip-covered
 
 torture: .venv/ready ## the long forms of the tests (kill -9, cold starts, restarts); some minutes
 	$(BIN)/python -m pytest -q --torture -m torture
