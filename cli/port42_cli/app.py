@@ -31,6 +31,8 @@ COMMANDS = {
     "follow": "follow",
     "agents": "agents",
     "status": "status",
+    "doctor": "doctor",
+    "du": "du",
     "daemon": "daemon",
     "rpc": "rpc",
     "socket-path": "socket_path",

@@ -47,6 +47,7 @@ TRACE_LIMIT = 500
 
 READING = frozenset(
     {
+        "disk_usage",
         "find_session",
         "get_agent",
         "get_last_session",

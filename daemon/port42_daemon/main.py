@@ -16,7 +16,9 @@ from port42_daemon import activation
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
+from port42_daemon.doctor import Doctor
 from port42_daemon.events import Events
+from port42_daemon.figures import Figures
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
 from port42_daemon.settings import Settings
@@ -74,7 +76,9 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     agents = Agents(store, threads, config, settings.home)
     turns = Turns(House(store, threads, sessions, events), agents)
     introspection = Introspection(settings, store, threads, config, traffic, turns)
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection)
+    doctor = Doctor(settings, store, threads, config, agents, turns)
+    figures = Figures(store, threads, agents)
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, doctor, figures)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference

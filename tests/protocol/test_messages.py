@@ -16,7 +16,7 @@ from port42_protocol import messages as m
 
 ROOMS = [
     import_module(f"{m.__name__}.{room}")
-    for room in ("kinds", "records", "sessions", "turns", "agents", "daemon")
+    for room in ("kinds", "records", "sessions", "turns", "agents", "daemon", "care")
 ]
 SHAPES = [
     one
@@ -119,6 +119,7 @@ TAKEN = [
     (m.Target, ["/a", "cli-1", "https://example.org/", "x" * 4096]),
     (m.Text, ["", "x" * 262_144]),
     (m.BackendName, ["claude", "claude-acp", "a" * 64]),
+    (m.VariableName, ["HOME", "x" * 256]),
     (m.Role, ["user", "assistant", "system", "error"]),
     (m.RecordRole, ["user", "assistant", "system", "error", "event"]),
     (m.State, ["active", "ended"]),
@@ -140,6 +141,7 @@ REFUSED = [
     (m.Target, ["", "x" * 4097, None]),
     (m.Text, ["x" * 262_145, None]),
     (m.BackendName, NO_NAMES),
+    (m.VariableName, ["", "x" * 257, None, 1]),
     (m.Role, ["", "User", "event", "tool", None]),
     (m.RecordRole, ["", "tool", None]),
     (m.State, ["", "open", "Active", None]),
@@ -207,6 +209,12 @@ FIELDS = {
     "Limits": "request_bytes page_bytes nesting batch connections",
     "DaemonStatus": "version protocol_version pid uptime_seconds home socket sessions connections"
     " requests turns limits config_error",
+    "CheckHome": "environment fix cursor",
+    "DiskUsage": "agent",
+    "Finding": "level about what do mendable fixed",
+    "Checkup": "findings examined remaining backup next_cursor",
+    "AgentUsage": "agent sessions session_bytes trash_bytes leftover_bytes total_bytes",
+    "Usage": "agents index_bytes log_bytes backup_bytes other_bytes total_bytes free_bytes",
     "OpenRpc": "openrpc info methods components",
 }
 

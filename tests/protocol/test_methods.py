@@ -40,6 +40,8 @@ def test_the_methods() -> None:
         "remove_agent": (messages.RemoveAgent, messages.Removed),
         "reload_config": (messages.ReloadConfig, messages.Reloaded),
         "status": (messages.Status, messages.DaemonStatus),
+        "check_home": (messages.CheckHome, messages.Checkup),
+        "disk_usage": (messages.DiskUsage, messages.Usage),
         "rpc.discover": (messages.Discover, messages.OpenRpc),
     }
 
@@ -87,6 +89,8 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.ForkPoint,
         messages.Source,
         messages.Limits,
+        messages.Finding,
+        messages.AgentUsage,
         messages.PermissionOption,
     }
     assert shapes == used | parts | set(NOTIFICATIONS.values())

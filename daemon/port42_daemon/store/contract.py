@@ -6,13 +6,15 @@ memory. What they return is durable. Only `RpcError` subclasses leave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from port42_daemon.store.backup import Backup
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.document import Header
-from port42_protocol.messages import ListedSession, Message, Summary, TurnRecord
+from port42_daemon.store.sweep import Place, Swept
+from port42_protocol.messages import Finding, ListedSession, Message, Summary, TurnRecord, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +102,19 @@ class Store(Protocol):
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
+
+    # --- care ---
+
+    def check(self, backup: Backup | None) -> list[Finding]:
+        """What is wrong with all but the sessions themselves; with a backup, repaired."""
+
+    def sweep(self, place: Place, seconds: float, in_turn: Container[str], backup: Backup | None) -> Swept:
+        """What is wrong with the sessions behind `place`, as many as so many seconds allow."""
+
+    def cut_off(self, session_id: str, backup: Backup | None) -> Finding | None:
+        """What is said of a turn that was cut off there; with a backup, kept before it is recorded."""
+
+    def usage(self, agent: str | None) -> Usage:
+        """What takes how much room; with `agent`, its part alone."""
+
+    # --- end of care ---

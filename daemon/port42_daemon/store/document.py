@@ -114,9 +114,9 @@ _record_decoder = msgspec.json.Decoder(Message)
 
 def compose(header: Header, records: Sequence[Message]) -> tuple[bytes, Document]:
     """A whole document. The records keep the `seq` they have."""
-    footer = _empty_fold(header)
+    footer = empty_fold(header)
     for record in records:
-        footer = _fold(footer, record)
+        footer = fold(footer, record)
     # The closing brackets are the footer's: what is written stays open for records to come.
     head = _encode(header)[:-1] + b',"messages":[\n'
     body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
@@ -129,7 +129,7 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
     footer, lines = document.footer, []
     for record in records:
         placed = place(record, footer.last_seq + 1)
-        footer = _fold(footer, placed)
+        footer = fold(footer, placed)
         lines.append(_encode(placed))
     first = document.footer_at == document.records_at
     offset = document.footer_at if first else document.footer_at - 1
@@ -165,7 +165,8 @@ def _document(header: Header, footer: Footer, records_at: int, footer_at: int, t
     return Document(header, footer, records_at, footer_at, tail, summary)
 
 
-def _empty_fold(header: Header) -> Footer:
+def empty_fold(header: Header) -> Footer:
+    """The footer before any record."""
     return Footer(
         title=header.title,
         state="active",
@@ -175,7 +176,7 @@ def _empty_fold(header: Header) -> Footer:
     )
 
 
-def _fold(footer: Footer, record: Message) -> Footer:
+def fold(footer: Footer, record: Message) -> Footer:
     """The footer once `record` is counted in. Of the events, only `resumed` and `forked` are a use."""
     if record.role == "event":
         effect = _EFFECTS.get(record.event or "")

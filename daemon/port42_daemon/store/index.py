@@ -189,6 +189,16 @@ class Index:
         with self._asking() as database:
             return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
 
+    # --- care ---
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """How many sessions each agent has, and the bytes of their files."""
+        with self._asking() as database:
+            rows = database.execute("SELECT agent, count(*), sum(size) FROM sessions GROUP BY agent")
+            return {agent: (count, size) for agent, count, size in rows}
+
+    # --- end of care ---
+
     def newest(self) -> dict[str, str]:
         """For each agent, the session with the latest activity."""
         with self._asking() as database:

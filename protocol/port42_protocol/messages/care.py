@@ -1,0 +1,91 @@
+"""Requests about the house as a whole: what is wrong in it, what was done in it, how much room it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from port42_protocol.messages.kinds import AgentName, Cursor
+
+VariableName = Annotated[
+    str, Meta(min_length=1, max_length=256, description="a variable's name of 1 to 256 characters")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHome:
+    """Look for what is wrong in the home; with `fix`, repair what can be, a copy of it kept first.
+
+    `environment` names the variables that the caller's shell has, never their values: one that a back end
+    needs and the daemon lacks is a finding. The first answer is about all but the sessions' files; with its
+    `next_cursor` they come, as many as a moment allows.
+    """
+
+    environment: list[VariableName] | None = None
+    fix: bool = False
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """What takes how much room in the home: each agent's part, and what is nobody's."""
+
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `what` there is, in a line, and what to `do` about it.
+
+    A ``problem`` has lost something, or will; a ``notice`` is worth knowing. `mendable`: `fix` repairs it.
+    `fixed`: it just did.
+    """
+
+    level: Literal["ok", "notice", "problem"]
+    about: str
+    what: str
+    do: str | None = None
+    mendable: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What was found so far. `examined` files of sessions by this call, `remaining` after it.
+
+    `backup` is the folder in the home where `fix` keeps what it changes, None while it changed nothing.
+    Without `next_cursor` this was all.
+    """
+
+    findings: tuple[Finding, ...]
+    examined: int
+    remaining: int
+    backup: str | None
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUsage:
+    """An agent's bytes: its sessions', its trash's, and what damage and cut-off turns left beside them."""
+
+    agent: str
+    sessions: int
+    session_bytes: int
+    trash_bytes: int
+    leftover_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes in the home: agents with the most first, then what is nobody's; `free_bytes` of its disk."""
+
+    agents: tuple[AgentUsage, ...]
+    index_bytes: int
+    log_bytes: int
+    backup_bytes: int
+    other_bytes: int
+    total_bytes: int
+    free_bytes: int
