@@ -19,6 +19,8 @@ from port42_daemon.dispatch import Dispatcher
 from port42_daemon.doctor import Doctor
 from port42_daemon.events import Events
 from port42_daemon.figures import Figures
+from port42_daemon.finding import Finding
+from port42_daemon.marks import Marks
 from port42_daemon.server import Server
 from port42_daemon.sessions import Sessions
 from port42_daemon.settings import Settings
@@ -76,9 +78,12 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     agents = Agents(store, threads, config, settings.home)
     turns = Turns(House(store, threads, sessions, events), agents)
     introspection = Introspection(settings, store, threads, config, traffic, turns)
-    doctor = Doctor(settings, store, threads, config, agents, turns)
-    figures = Figures(store, threads, agents)
-    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, doctor, figures)
+    found = (Finding(store, threads), Marks(sessions))
+    looked = (
+        Doctor(settings, store, threads, config, agents, turns),
+        Figures(store, threads, agents),
+    )
+    dispatcher = Dispatcher(traffic, sessions, turns, agents, events, introspection, *found, *looked)
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
     reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference

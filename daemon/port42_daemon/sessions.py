@@ -7,8 +7,6 @@ wait for a disk. What is returned is durable.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import dataclasses
 import logging
@@ -204,7 +202,9 @@ class Sessions:
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> m.Appended | None:
         """What `agent` recorded under `key` already, in that session or in any."""
-        found = await self._threads.index(self._store.with_key, agent, key, session_id)
+        # Across sessions nothing but a whole index can tell, and a new one takes its time.
+        pool = self._threads.patient if session_id is None else self._threads.index
+        found = await pool(self._store.with_key, agent, key, session_id)
         if found is None:
             return None
         await self._threads.files(self._mend_last, agent, *found)
@@ -225,15 +225,24 @@ class Sessions:
 
     async def end_session(self, asked: m.EndSession) -> m.Summary:
         """Mark as ended; a session that is ended already stays as it is."""
+        return await self.mark(
+            asked.session_id,
+            asked.agent,
+            lambda session: () if session.state == "ended" else (_event(ENDED),),
+        )
 
-        def end(session: m.Summary) -> Sequence[m.Message]:
-            if asked.agent is not None:
-                _require_owner(session, asked.agent)
-            return () if session.state == "ended" else (_event(ENDED),)
+    async def mark(
+        self, session_id: str, agent: str | None, decide: Callable[[m.Summary], Sequence[m.Message]]
+    ) -> m.Summary:
+        """Record what `decide` makes of the session, `agent`'s where one is named. It is no use of it."""
 
-        async with self.order(asked.session_id):
-            summary, _ = await self._append(asked.session_id, end, use=False)
-        return summary
+        def owned(session: m.Summary) -> Sequence[m.Message]:
+            if agent is not None:
+                _require_owner(session, agent)
+            return decide(session)
+
+        async with self.order(session_id):
+            return (await self._append(session_id, owned, use=False))[0]
 
     async def _use(
         self,
@@ -346,21 +355,6 @@ class Sessions:
             found = await self._threads.index(self._store.with_prefix, ref, agent, _CANDIDATES + 1)
         return found or await self._threads.index(self._store.with_title, ref, agent, _CANDIDATES + 1)
 
-    async def list_sessions(self, asked: m.ListSessions) -> m.SessionPage:
-        """A page by last use, newest first; the cursor holds its place while sessions change."""
-        before = None if asked.cursor is None else _parse_cursor(asked.cursor)
-        found = await self._threads.index(
-            self._store.page,
-            agent=asked.agent,
-            cwd=asked.cwd,
-            state=asked.state,
-            before=before,
-            limit=asked.limit + 1,
-        )
-        page = found[: asked.limit]
-        more = len(found) > asked.limit
-        return m.SessionPage(tuple(page), _cursor(page[-1]) if more else None)
-
 
 def unplaced(role: m.Role, content: str, key: str | None) -> m.Message:
     """A message of now that has no seq yet."""
@@ -374,18 +368,3 @@ def _require_owner(session: m.Summary, agent: str) -> None:
 
 def _event(name: str) -> m.Message:
     return m.Message(seq=0, role="event", event=name, timestamp=now())
-
-
-def _cursor(session: m.Summary) -> str:
-    place = f"{session.last_activity} {session.session_id}"
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _parse_cursor(cursor: str) -> tuple[str, str]:
-    try:
-        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        activity, session_id = place.split(" ")
-    except (binascii.Error, ValueError):
-        expected = "a next_cursor from an earlier page"
-        raise InvalidParams(f"cursor: expected {expected}", field="cursor", expected=expected) from None
-    return activity, session_id

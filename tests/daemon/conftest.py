@@ -13,6 +13,8 @@ from peers.house import Ear
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
+from port42_daemon.finding import Finding
+from port42_daemon.marks import Marks
 from port42_daemon.sessions import Sessions
 from port42_daemon.store.files import FileStore
 from port42_daemon.threads import Threads
@@ -30,6 +32,7 @@ class Rules:
         self.config = ConfigFile(home / "config.toml")
         self.events = Events(self.store, self.threads)
         self.sessions = Sessions(self.store, self.threads, self.events)
+        self.finding, self.marks = Finding(self.store, self.threads), Marks(self.sessions)
         self.agents = Agents(self.store, self.threads, self.config, home)
         self.turns = Turns(House(self.store, self.threads, self.sessions, self.events), self.agents)
 

@@ -265,7 +265,7 @@ def test_pages_of_a_list_join_while_sessions_are_used(rules, create, append):
         create(session_id=f"cli-{number}")
     got, cursor = [], None
     while True:
-        page = rules.ask(rules.sessions.list_sessions, m.ListSessions(limit=2, cursor=cursor))
+        page = rules.ask(rules.finding.list_sessions, m.ListSessions(limit=2, cursor=cursor))
         got += [one.session_id for one in page.sessions]
         append("cli-6", "used meanwhile")
         cursor = page.next_cursor
@@ -277,7 +277,7 @@ def test_pages_of_a_list_join_while_sessions_are_used(rules, create, append):
 @pytest.mark.parametrize("cursor", ["x", "A", "AAAA", "ICAg", "é", "====", "_-_-", "/w=="])
 def test_a_cursor_that_is_none_is_refused(rules, cursor):
     with pytest.raises(InvalidParams) as refused:
-        rules.ask(rules.sessions.list_sessions, m.ListSessions(cursor=cursor))
+        rules.ask(rules.finding.list_sessions, m.ListSessions(cursor=cursor))
     assert refused.value.data["field"] == "cursor"
 
 

@@ -208,6 +208,7 @@ RAISED = {
         e.WrongAgent("cli-1757350473456", agent="ai-engineer", owner="ai-analyst"),
         e.UnknownAgent("ai-enginer", ["ai-engineer"]),
         e.StorageFailed("cannot write session cli-1757350466684: no space left on device"),
+        e.StorageFailed("cannot ask the index: the index failed"),
         e.SessionExists("parser-1"),
         e.SessionDamaged("cli-1757350466684", "it does not end in a footer"),
         e.ConfigRefused("line 3: agents.ai-muse.system: Expected `str`, got `int`"),

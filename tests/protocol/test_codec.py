@@ -91,6 +91,8 @@ def meant(plain: type, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
     """Every value of a plain type that its `Meta` lets through."""
     if plain is int:
         return st.integers(meta.ge, meta.le)
+    if get_origin(plain) is tuple:
+        return st.lists(values(get_args(plain)[0]), max_size=min(meta.max_length or 4, 4)).map(tuple)
     characters = st.characters(codec="utf-8")
     if meta.pattern:
         return st.from_regex(meta.pattern, alphabet=characters)
@@ -367,6 +369,8 @@ WHOLE = {
     "ref": "last",
     "permission_id": "p-1",
     "backend": "claude",
+    "query": "parser",
+    "title": "the parser",
 }
 
 

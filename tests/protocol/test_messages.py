@@ -16,7 +16,7 @@ from port42_protocol import messages as m
 
 ROOMS = [
     import_module(f"{m.__name__}.{room}")
-    for room in ("kinds", "records", "sessions", "turns", "agents", "daemon", "care")
+    for room in ("kinds", "records", "sessions", "finding", "turns", "agents", "daemon", "care")
 ]
 SHAPES = [
     one
@@ -175,7 +175,17 @@ FIELDS = {
     "Unsubscribe": "agent session_id",
     "GetSession": "session_id agent after_seq limit events",
     "FindSession": "ref agent",
-    "ListSessions": "agent cwd state limit cursor",
+    "ListSessions": "agent cwd state limit cursor tag pinned",
+    "SearchSessions": "query agent limit cursor",
+    "RenameSession": "session_id title agent",
+    "TagSession": "session_id add remove agent",
+    "PinSession": "session_id pinned agent",
+    "GetIndexStatus": "",
+    "RebuildIndex": "",
+    "Mark": "start end",
+    "Hit": "session seq role timestamp snippet marks",
+    "HitPage": "hits next_cursor complete",
+    "IndexStatus": "complete sessions sessions_behind messages records_behind bytes",
     "EndSession": "session_id agent",
     "ListAgents": "",
     "AddAgent": "agent system",

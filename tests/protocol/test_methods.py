@@ -33,6 +33,12 @@ def test_the_methods() -> None:
         "find_session": (messages.FindSession, messages.Summary),
         "list_sessions": (messages.ListSessions, messages.SessionPage),
         "end_session": (messages.EndSession, messages.Summary),
+        "search_sessions": (messages.SearchSessions, messages.HitPage),
+        "rename_session": (messages.RenameSession, messages.Summary),
+        "tag_session": (messages.TagSession, messages.Summary),
+        "pin_session": (messages.PinSession, messages.Summary),
+        "get_index_status": (messages.GetIndexStatus, messages.IndexStatus),
+        "rebuild_index": (messages.RebuildIndex, messages.IndexStatus),
         "list_agents": (messages.ListAgents, messages.AgentList),
         "add_agent": (messages.AddAgent, messages.Agent),
         "get_agent": (messages.GetAgent, messages.Agent),
@@ -91,6 +97,8 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.Limits,
         messages.Finding,
         messages.AgentUsage,
+        messages.Hit,
+        messages.Mark,
         messages.PermissionOption,
     }
     assert shapes == used | parts | set(NOTIFICATIONS.values())

@@ -13,8 +13,18 @@ from typing import Protocol
 from port42_daemon.store.backup import Backup
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.document import Header
+from port42_daemon.store.index.query import Query
 from port42_daemon.store.sweep import Place, Swept
-from port42_protocol.messages import Finding, ListedSession, Message, Summary, TurnRecord, Usage
+from port42_protocol.messages import (
+    Finding,
+    Hit,
+    IndexStatus,
+    ListedSession,
+    Message,
+    Summary,
+    TurnRecord,
+    Usage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +90,33 @@ class Store(Protocol):
     def agents(self) -> dict[str, str]:
         """Every agent that has a session, and its last one."""
 
-    def page(
+    def page(  # noqa: PLR0913  # a parameter for each filter
         self,
         *,
         agent: str | None = None,
         cwd: str | None = None,
         state: str | None = None,
+        tag: str | None = None,
+        pinned: bool | None = None,
         before: tuple[str, str] | None = None,
         limit: int,
     ) -> list[ListedSession]:
         """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
+
+    def search(
+        self, query: Query, upto: int | None, offset: int, limit: int
+    ) -> tuple[list[Hit], int, bool, bool]:
+        """Hits from `offset` on among the messages numbered through `upto` (None: all that there are),
+        what they go through, whether there are more, and whether every session was looked through."""
+
+    def index_status(self) -> IndexStatus:
+        """How far what is asked across sessions has come."""
+
+    def rebuild_index(self) -> None:
+        """Begin it anew, behind our back."""
+
+    def erase_traces(self) -> None:
+        """Leave nothing readable of sessions that are gone, behind our back."""
 
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`, newest use first."""

@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
-from msgspec import UNSET
-
 from port42_daemon.store import checkpoint, disk, document
 from port42_daemon.store.backup import Backup
 from port42_daemon.store.care import Care
@@ -20,13 +18,15 @@ from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.contract import Recent, Store
 from port42_daemon.store.document import Document, Header
 from port42_daemon.store.failures import storage
-from port42_daemon.store.index import Index
+from port42_daemon.store.index.index import Index
+from port42_daemon.store.index.query import Query
+from port42_daemon.store.index.sessions import Wanted
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions, reader
 from port42_daemon.store.sweep import Place, Sweep, Swept
 from port42_daemon.store.usage import usage
 from port42_protocol.errors import SessionExists
-from port42_protocol.messages import Finding, ListedSession, Message, Summary, Usage
+from port42_protocol.messages import Finding, Hit, IndexStatus, ListedSession, Message, Summary, Usage
 
 
 class FileStore(Store):
@@ -90,7 +90,7 @@ class FileStore(Store):
                 # Refused is refused: the rename may have been made, and only its fsync have failed.
                 path.unlink(missing_ok=True)
                 raise
-            self._wrote(begun, path.stat(), _keys(records, 1))
+            self._wrote(begun, path.stat(), tuple(records))
         return begun.summary
 
     def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
@@ -109,8 +109,7 @@ class FileStore(Store):
             except OSError:
                 self._sessions.forget(session_id)
                 raise
-            keys = _keys(records, before.footer.last_seq + 1)
-            self._wrote(growth.document, os.fstat(descriptor), keys)
+            self._wrote(growth.document, os.fstat(descriptor), tuple(records))
             return growth.document.summary, growth.document.footer.last_seq
 
         with self._sessions.lock(session_id), storage(f"write session {session_id}"):
@@ -180,18 +179,47 @@ class FileStore(Store):
 
     # --- questions across sessions ----------------------------------------------------------------
 
-    def page(
+    def page(  # noqa: PLR0913  # a parameter for each filter
         self,
         *,
         agent: str | None = None,
         cwd: str | None = None,
         state: str | None = None,
+        tag: str | None = None,
+        pinned: bool | None = None,
         before: tuple[str, str] | None = None,
         limit: int,
     ) -> list[ListedSession]:
         """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
+        wanted = Wanted(agent=agent, cwd=cwd, state=state, tag=tag, pinned=pinned)
         with storage("ask the index"):
-            return self._index.page(agent=agent, cwd=cwd, state=state, before=before, limit=limit)
+            self._catching_up.look_at_folder()
+            found = self._index.page(wanted, before, limit)
+            if self._catching_up.notice(found):
+                found = self._index.page(wanted, before, limit)
+            return [one.session for one in found]
+
+    def search(
+        self, query: Query, upto: int | None, offset: int, limit: int
+    ) -> tuple[list[Hit], int, bool, bool]:
+        """Hits from `offset` on among the messages numbered through `upto` (None: all that there are),
+        what they go through, whether there are more, and whether every session was looked through."""
+        with storage("ask the index"):
+            self._catching_up.look_at_folder()
+            return self._index.search(query, upto, offset, limit)
+
+    def index_status(self) -> IndexStatus:
+        """How far the index is."""
+        with storage("ask the index"):
+            return self._index.status()
+
+    def rebuild_index(self) -> None:
+        """Begin the index anew from the files, behind our back."""
+        self._catching_up.rebuild()
+
+    def erase_traces(self) -> None:
+        """Take the words of sessions that are gone out of the index's file, behind our back."""
+        self._catching_up.erase_traces()
 
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`."""
@@ -206,6 +234,8 @@ class FileStore(Store):
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq that `agent` recorded under an idempotency key."""
         with storage("ask the index"):
+            if session_id is not None:
+                self._catching_up.read_now(session_id)
             return self._index.with_key(agent, key, session_id)
 
     def counts(self) -> dict[str, int]:
@@ -245,16 +275,10 @@ class FileStore(Store):
     def _made_whole(self, session_id: str) -> None:
         self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole)
 
-    def _wrote(self, whole: Document, found: os.stat_result, keys: tuple[tuple[str, int], ...]) -> None:
+    def _wrote(self, whole: Document, found: os.stat_result, records: tuple[Message, ...]) -> None:
         self._sessions.remember(whole, found)
-        self._index.note(row(whole, found, keys))
+        self._index.note(row(whole, found, records))
 
 
 def _numbered(records: Sequence[Message]) -> list[Message]:
     return [document.place(record, seq) for seq, record in enumerate(records, 1)]
-
-
-def _keys(records: Sequence[Message], first_seq: int) -> tuple[tuple[str, int], ...]:
-    return tuple(
-        (str(record.key), seq) for seq, record in enumerate(records, first_seq) if record.key is not UNSET
-    )

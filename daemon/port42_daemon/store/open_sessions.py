@@ -135,6 +135,20 @@ class OpenSessions:
                     found = entry.stat(follow_symlinks=False)
                     yield session_id, found.st_size, found.st_mtime_ns
 
+    def names(self) -> Iterator[str]:
+        """Every session's id, without a look at its file. Raises OSError."""
+        for name in os.listdir(self.folder):  # noqa: PTH208  # ten thousand paths cost more than the call
+            if name.endswith(".json") and _ID.fullmatch(name[:-5]):
+                yield name[:-5]
+
+    def signature(self, session_id: str) -> tuple[int, int] | None:
+        """The size and mtime_ns of the session's file, None where there is none."""
+        try:
+            found = os.lstat(self._place(session_id))  # as above
+        except (OSError, SessionNotFound):
+            return None
+        return found.st_size, found.st_mtime_ns
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _place(self, session_id: str) -> str:

@@ -32,14 +32,26 @@ if TYPE_CHECKING:
     from port42_protocol.messages.daemon import ReloadConfig as ReloadConfig
     from port42_protocol.messages.daemon import Reloaded as Reloaded
     from port42_protocol.messages.daemon import Status as Status
+    from port42_protocol.messages.finding import GetIndexStatus as GetIndexStatus
+    from port42_protocol.messages.finding import Hit as Hit
+    from port42_protocol.messages.finding import HitPage as HitPage
+    from port42_protocol.messages.finding import IndexStatus as IndexStatus
+    from port42_protocol.messages.finding import Mark as Mark
+    from port42_protocol.messages.finding import PinSession as PinSession
+    from port42_protocol.messages.finding import RebuildIndex as RebuildIndex
+    from port42_protocol.messages.finding import RenameSession as RenameSession
+    from port42_protocol.messages.finding import SearchSessions as SearchSessions
+    from port42_protocol.messages.finding import TagSession as TagSession
     from port42_protocol.messages.kinds import AgentName as AgentName
     from port42_protocol.messages.kinds import BackendName as BackendName
     from port42_protocol.messages.kinds import ClientName as ClientName
     from port42_protocol.messages.kinds import Content as Content
     from port42_protocol.messages.kinds import Cursor as Cursor
     from port42_protocol.messages.kinds import Folder as Folder
+    from port42_protocol.messages.kinds import HitLimit as HitLimit
     from port42_protocol.messages.kinds import Key as Key
     from port42_protocol.messages.kinds import MessageLimit as MessageLimit
+    from port42_protocol.messages.kinds import Pattern as Pattern
     from port42_protocol.messages.kinds import Prompt as Prompt
     from port42_protocol.messages.kinds import RecordRole as RecordRole
     from port42_protocol.messages.kinds import Ref as Ref
@@ -88,12 +100,16 @@ if TYPE_CHECKING:
 _ROOMS = {
     "kinds": (
         "AgentName SessionId ClientName Folder Title Key Ref Content Prompt Seq SessionLimit MessageLimit "
-        "Cursor Tag Tags Target Text BackendName Role RecordRole State TurnStatus"
+        "Cursor HitLimit Pattern Tag Tags Target Text BackendName Role RecordRole State TurnStatus"
     ),
     "records": "Reference ForkPoint Source TurnRecord Message Summary",
     "sessions": (
         "GetLastSession UpdateLastSession CreateSession AppendMessage GetSession FindSession ListSessions "
         "EndSession ListedSession SessionPage Transcript Appended"
+    ),
+    "finding": (
+        "SearchSessions RenameSession TagSession PinSession GetIndexStatus RebuildIndex Mark Hit HitPage "
+        "IndexStatus"
     ),
     "turns": (
         "Possess RetryTurn CancelTurn AnswerPermission Subscribe Unsubscribe Possessed Cancelled Taken "

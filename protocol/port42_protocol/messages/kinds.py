@@ -65,6 +65,11 @@ Ref = Annotated[
         description="'last', a session id, a unique prefix of 4 or more characters, or a title",
     ),
 ]
+Pattern = Annotated[
+    str,
+    Meta(min_length=1, max_length=1000, description="what to search for, 1 to 1000 characters"),
+]
+HitLimit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 Content = Annotated[str, Meta(description="text")]
 Prompt = Annotated[str, Meta(min_length=1, description="text that is not empty")]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="a whole number from 0")]

@@ -19,6 +19,7 @@ from port42_protocol.messages.kinds import (
     SessionId,
     SessionLimit,
     State,
+    Tag,
     Title,
 )
 from port42_protocol.messages.records import Message, Summary
@@ -91,6 +92,8 @@ class ListSessions:
     state: State | None = None
     limit: SessionLimit = 50
     cursor: Cursor | None = None
+    tag: Tag | None = None
+    pinned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

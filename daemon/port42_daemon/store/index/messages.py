@@ -1,0 +1,81 @@
+"""The text of messages in the index: kept so that it is found, shown and, to the last word, taken back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from msgspec import UNSET
+
+from port42_daemon.store.index.words import facets, pack, parts, spaced
+from port42_protocol.messages import Message, Summary
+
+TITLE = "title"
+"""The role under which a session's own title and tags are found, at seq 0."""
+
+
+def add(database: sqlite3.Connection, number: int, agent: str, records: Iterable[Message]) -> None:
+    """Put in what was said of `records`; `number` is the session's. Events are no text."""
+    for record in records:
+        if record.role != "event" and isinstance(record.content, str):
+            _insert(database, number, record.seq, agent, record.role, record.timestamp, record.content)
+
+
+def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Message]) -> None:
+    """Put in which of `records` stand for which idempotency key."""
+    database.executemany(
+        "INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)",
+        [
+            (session.agent, str(record.key), session.session_id, record.seq)
+            for record in records
+            if record.key is not UNSET
+        ],
+    )
+
+
+def name(database: sqlite3.Connection, number: int, session: Summary, *, named: bool) -> None:
+    """The title, where somebody gave one, and the tags; one made of the first message is found there."""
+    words = " ".join([session.title or ""] * named + [f"#{tag}" for tag in session.tags])
+    before = database.execute(
+        "SELECT unpack(packed) FROM messages WHERE session = ? AND seq = 0", (number,)
+    ).fetchone()
+    if (before[0] if before else "") == spaced(words):
+        return
+    if before:
+        _delete(database, "session = ? AND seq = 0", number)
+    if words:
+        _insert(database, number, 0, session.agent, TITLE, session.created_at, words)
+
+
+def remove(database: sqlite3.Connection, number: int) -> None:
+    """Take back all that was put in of a session."""
+    _delete(database, "session = ?", number)
+
+
+def _insert(  # noqa: PLR0913, PLR0917  # the columns of a row
+    database: sqlite3.Connection, number: int, seq: int, agent: str, role: str, timestamp: str, content: str
+) -> None:
+    text = spaced(content)
+    row = database.execute(
+        "INSERT INTO messages (session, seq, role, timestamp, packed) VALUES (?, ?, ?, ?, ?)",
+        (number, seq, role, timestamp, pack(text)),
+    ).lastrowid
+    database.execute(
+        "INSERT INTO words (rowid, text, parts, facets) VALUES (?, ?, ?, ?)",
+        (row, text, parts(text), facets(agent, role, timestamp)),
+    )
+
+
+def _delete(database: sqlite3.Connection, which: str, number: int) -> None:
+    """FTS5 takes a row's words back when it is told which they were (fts5.html, 6.3)."""
+    rows = database.execute(
+        "SELECT messages.number, unpack(packed), agent, role, timestamp FROM messages"  # noqa: S608  # our own words
+        f" JOIN sessions ON sessions.number = session WHERE {which}",
+        (number,),
+    )
+    for row, text, agent, role, timestamp in rows:
+        database.execute(
+            "INSERT INTO words (words, rowid, text, parts, facets) VALUES ('delete', ?, ?, ?, ?)",
+            (row, text, parts(text), facets(agent, role, timestamp)),
+        )
+    database.execute(f"DELETE FROM messages WHERE {which}", (number,))  # noqa: S608

@@ -1,0 +1,145 @@
+"""What people type to search, turned into an expression of FTS5. Pure.
+
+    word word          both, in one message          "two words"     as they stand
+    begin*             a word that begins so         -word -"…"      not that one
+    agent:NAME         in that agent's sessions      role:ROLE       user, assistant, system, error, title
+    before:DATE        before that day, month, year  after:DATE      in it or later (UTC)
+
+Everything else is text: any punctuation only separates words. `InvalidParams` is what leaves where
+nothing is left to look for, or a filter's value means nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from port42_daemon.store.index.words import agent_facet, parts, role_facet, spaced
+from port42_protocol.errors import InvalidParams
+
+ROLES = ("user", "assistant", "system", "error", "title")
+"""`title`: a title or tags that somebody gave a session."""
+_SHORTEST_PREFIX = 3
+_MOST_TERMS = 32
+_FIRST_YEAR, _LAST_YEAR = 2000, 2099
+_CHUNK = re.compile(
+    r'(?P<minus>-?)(?:(?P<filter>(?i:agent|role|before|after)):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
+)
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """FTS5 expressions: each of `terms` must be found, in what `filters` leave, none of `without`.
+
+    `words` are the terms as typed, for marking them where FTS5 does not.
+    """
+
+    terms: tuple[str, ...]
+    filters: tuple[str, ...]
+    without: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @property
+    def expression(self) -> str:
+        """All of it."""
+        wanted = " AND ".join((*self.filters, *self.terms))
+        return f"({wanted}) NOT ({' OR '.join(self.without)})" if self.without else wanted
+
+
+def parse(text: str, agent: str | None = None) -> Query:
+    """The query that `text` is, in `agent`'s sessions where one is named. Raises `InvalidParams`."""
+    terms: list[str] = []
+    filters = [_facet(agent_facet(agent))] if agent is not None else []
+    without: list[str] = []
+    words: list[str] = []
+    for chunk in _CHUNK.finditer(text):
+        said = chunk["phrase"] if chunk["word"] is None else chunk["word"]
+        if chunk["filter"]:
+            kept = without if chunk["minus"] else filters
+            kept.append(_filter(chunk["filter"].lower(), said))
+            continue
+        begins = bool(chunk["star"]) or (chunk["word"] is not None and said.endswith("*"))
+        if not _says_something(said):
+            continue
+        term = _term(said, begins=begins)
+        if chunk["minus"]:
+            without.append(term)
+        else:
+            terms.append(term)
+            words.append(said.strip("*"))
+    if not terms and len(filters) == (agent is not None):
+        raise _refused("at least one word to find, of letters or digits")
+    if len(terms) + len(filters) + len(without) > _MOST_TERMS:
+        raise _refused(f"at most {_MOST_TERMS} words, phrases and filters")
+    return Query(tuple(terms), tuple(filters), tuple(without), tuple(words))
+
+
+def _refused(expected: str) -> InvalidParams:
+    return InvalidParams(f"query: expected {expected}", field="query", expected=expected)
+
+
+def _says_something(text: str) -> bool:
+    """Whether unicode61 finds a word in it: letters, digits, private use."""
+    return any(unicodedata.category(one)[0] in "LN" or unicodedata.category(one) == "Co" for one in text)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', " ").replace("\x00", " ") + '"'
+
+
+def _term(said: str, *, begins: bool) -> str:
+    star = ""
+    if begins:
+        last = re.split(r"[\W_]+", said.rstrip("*").rstrip())[-1]
+        if 0 < len(last) < _SHORTEST_PREFIX and last.isascii():
+            raise _refused(f"at least {_SHORTEST_PREFIX} characters before *")
+        star = " *"
+    whole = _quoted(spaced(said))
+    if pieces := parts(said):
+        return f"({{text}} : {whole}{star} OR {{parts}} : {_quoted(pieces)}{star})"
+    return f"{{text parts}} : {whole}{star}"
+
+
+def _filter(name: str, value: str) -> str:
+    if name == "agent":
+        return _facet(agent_facet(value.removeprefix("@")))
+    if name == "role":
+        if value.lower() not in ROLES:
+            raise _refused(f"role: one of {', '.join(ROLES)}")
+        return _facet(role_facet(value.lower()))
+    year, month, day = _date(name, value)
+    return _facet(*(_before(year, month, day) if name == "before" else _from(year, month, day)))
+
+
+def _facet(*words: str) -> str:
+    either = " OR ".join(f'"{one}"' for one in words) or '"none"'
+    return f"{{facets}} : ({either})"
+
+
+def _date(name: str, value: str) -> tuple[int, int, int]:
+    expected = f"{name}: a day, month or year such as 2025-09-08, 2025-09 or 2025"
+    found = _DATE.fullmatch(value)
+    if not found:
+        raise _refused(expected)
+    year, month, day = (int(one or 1) for one in found.groups())
+    try:
+        date(year, month, day)
+    except ValueError:
+        raise _refused(expected) from None
+    return year, month, day
+
+
+def _before(year: int, month: int, day: int) -> Iterator[str]:
+    yield from (f"y{one}" for one in range(_FIRST_YEAR, min(year, _LAST_YEAR + 1)))
+    yield from (f"m{year:04}{one:02}" for one in range(1, month))
+    yield from (f"d{year:04}{month:02}{one:02}" for one in range(1, day))
+
+
+def _from(year: int, month: int, day: int) -> Iterator[str]:
+    yield from (f"d{year:04}{month:02}{one:02}" for one in range(day, 32))
+    yield from (f"m{year:04}{one:02}" for one in range(month + 1, 13))
+    yield from (f"y{one}" for one in range(max(year + 1, _FIRST_YEAR), _LAST_YEAR + 1))

@@ -1,0 +1,261 @@
+"""Rows of sessions: what a list shows of each, and the lists, each read off an index in its order."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+
+from port42_protocol.messages import ForkPoint, ListedSession, Message, Summary
+
+SHORT_ID = 14
+"""``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""
+UNREAD = -1
+"""The `fed_seq` of a session whose messages must be read from its file, all of them."""
+
+SUMMARY = ", ".join(f"sessions.{one.name}" for one in fields(Summary))
+"""A summary's columns, in the order of its fields."""
+_PLAIN = tuple(one.name for one in fields(Summary) if one.name not in {"tags", "pinned", "forked_from"})
+_AFTER_ANY_ID = "\x7f"
+_AFTER_ANY_TEXT = "\U0010ffff"
+_COLUMNS = (
+    *(one.name for one in fields(Summary)),
+    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns"),
+)
+_UPSERT = (
+    f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
+    f" ON CONFLICT (session_id) DO UPDATE SET {', '.join(f'{one} = excluded.{one}' for one in _COLUMNS[1:])}"
+    " RETURNING number"
+)
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A session's state, the file it was read from, and the records that led there, if they are known.
+
+    `records` have no seq yet, and end at `last_seq`; empty means that only the two ends were read.
+    `titled`: whether its title was given when it was begun.
+    """
+
+    summary: Summary
+    last_seq: int
+    size: int
+    mtime_ns: int
+    titled: bool = False
+    records: tuple[Message, ...] = ()
+
+
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """What the index has of a session."""
+
+    number: int
+    session_id: str
+    agent: str
+    named: bool
+    last_seq: int
+    fed_seq: int
+    size: int
+    mtime_ns: int
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """A session in a list, and the file it was read from."""
+
+    session: ListedSession
+    size: int
+    mtime_ns: int
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which sessions a list shows; None leaves one out of account."""
+
+    agent: str | None = None
+    cwd: str | None = None
+    state: str | None = None
+    tag: str | None = None
+    pinned: bool | None = None
+
+
+# --- one --------------------------------------------------------------------------------------------
+
+
+def known(database: sqlite3.Connection, session_id: str) -> Known | None:
+    """What there is of the session."""
+    found = database.execute(
+        "SELECT number, session_id, agent, named, last_seq, fed_seq, size, mtime_ns FROM sessions"
+        " WHERE session_id = ?",
+        (session_id,),
+    ).fetchone()
+    return Known(*found) if found else None
+
+
+def put(database: sqlite3.Connection, row: Row, *, named: bool, fed_seq: int) -> int:
+    """Insert or replace the session's row; gives its number."""
+    summary = row.summary
+    fork = summary.forked_from
+    values: list[Any] = [
+        *(getattr(summary, name) for name in _PLAIN),
+        msgspec.json.encode(summary.tags).decode(),
+        summary.pinned,
+        msgspec.json.encode(fork).decode() if fork else None,
+        summary.title.casefold() if summary.title else None,
+        *(named, row.last_seq, fed_seq, row.size, row.mtime_ns),
+    ]
+    number: int = database.execute(_UPSERT, values).fetchone()[0]
+    database.execute("DELETE FROM tags WHERE session_id = ?", (summary.session_id,))
+    database.executemany(
+        "INSERT INTO tags VALUES (?, ?, ?)",
+        [(tag, summary.last_activity, summary.session_id) for tag in summary.tags],
+    )
+    return number
+
+
+def fed(database: sqlite3.Connection, number: int, seq: int, *, named: bool) -> None:
+    """The session's messages are in the index through `seq`."""
+    database.execute("UPDATE sessions SET fed_seq = ?, named = ? WHERE number = ?", (seq, named, number))
+
+
+def remove(database: sqlite3.Connection, session_id: str) -> None:
+    """Forget the session's row and its keys."""
+    for table in ("keys", "tags", "sessions"):
+        database.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # our own names
+
+
+# --- lists ------------------------------------------------------------------------------------------
+
+
+def page(
+    database: sqlite3.Connection, wanted: Wanted, before: tuple[str, str] | None, limit: int
+) -> list[Listed]:
+    """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
+    query, values = page_query(wanted, before)
+    rows = database.execute(query, {**values, "limit": limit})
+    return [
+        Listed(ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])), size, mtime_ns)
+        for *row, size, mtime_ns in rows.fetchall()
+    ]
+
+
+def page_query(wanted: Wanted, before: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
+    """The SQL of a page and its values: it walks one index in order, and never sorts."""
+    given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
+    walked = "tags" if wanted.tag is not None else "sessions"
+    where = [f"{'tags' if name == 'tag' else 'sessions'}.{name} = :{name}" for name in given]
+    # A constant, so that SQLite may use the index of pinned sessions only.
+    where = ["sessions.pinned = 1" if one.endswith(":pinned") and wanted.pinned else one for one in where]
+    if wanted.tag is not None:
+        source = "tags CROSS JOIN sessions ON sessions.session_id = tags.session_id"
+    else:
+        source = f"sessions INDEXED BY {_walk(wanted)}"
+    if before is not None:
+        where.append(f"({walked}.last_activity, {walked}.session_id) < (:activity, :id)")
+        given |= {"activity": before[0], "id": before[1]}
+    clause = f"WHERE {' AND '.join(where)} " if where else ""
+    # Only our own names are put into the text; every value is bound.
+    query = (
+        f"SELECT {SUMMARY}, sessions.size, sessions.mtime_ns FROM {source} {clause}"  # noqa: S608
+        f"ORDER BY {walked}.last_activity DESC, {walked}.session_id DESC LIMIT :limit"
+    )
+    return query, given
+
+
+def _walk(wanted: Wanted) -> str:
+    """The index to go along: the one that leaves the least beside it."""
+    if wanted.pinned:
+        return "by_pin"
+    if wanted.cwd is not None:
+        return "by_agent_folder" if wanted.agent is not None else "by_folder"
+    if wanted.state is not None:
+        return "by_agent_state" if wanted.agent is not None else "by_state"
+    return "by_agent" if wanted.agent is not None else "by_use"
+
+
+def with_prefix(database: sqlite3.Connection, prefix: str, agent: str | None, limit: int) -> list[Summary]:
+    """Sessions whose id begins with `prefix`, newest use first."""
+    return _matching(database, "session_id", (prefix, prefix + _AFTER_ANY_ID), agent, limit)
+
+
+def with_title(database: sqlite3.Connection, title: str, agent: str | None, limit: int) -> list[Summary]:
+    """Sessions of that title, or where there is none, whose title begins so. Case is folded."""
+    folded = title.casefold()
+    return _matching(database, "folded_title", (folded, folded), agent, limit) or _matching(
+        database, "folded_title", (folded, folded + _AFTER_ANY_TEXT), agent, limit
+    )
+
+
+def counts(database: sqlite3.Connection) -> dict[str, int]:
+    """How many sessions each agent has."""
+    return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
+
+
+def sizes(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """How many sessions each agent has, and the bytes of their files."""
+    rows = database.execute("SELECT agent, count(*), sum(size) FROM sessions GROUP BY agent")
+    return {agent: (count, size) for agent, count, size in rows}
+
+
+def newest(database: sqlite3.Connection) -> dict[str, str]:
+    """For each agent, the session with the latest activity."""
+    # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).
+    rows = database.execute(
+        "SELECT agent, session_id, max(last_activity || ' ' || session_id) FROM sessions GROUP BY agent"
+    )
+    return {agent: session_id for agent, session_id, _ in rows}
+
+
+def files(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """Every session's file as it was when it was read: size and mtime_ns."""
+    return {
+        session_id: (size, mtime_ns)
+        for session_id, size, mtime_ns in database.execute("SELECT session_id, size, mtime_ns FROM sessions")
+    }
+
+
+def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Sessions with messages that the index lacks, and how many records each has; oldest use first."""
+    return database.execute(
+        "SELECT session_id, last_seq FROM sessions INDEXED BY behind WHERE fed_seq < last_seq"
+        " ORDER BY last_activity"
+    ).fetchall()
+
+
+def _matching(
+    database: sqlite3.Connection, column: str, between: Iterable[str], agent: str | None, limit: int
+) -> list[Summary]:
+    query = (
+        f"SELECT {SUMMARY} FROM sessions WHERE {column} BETWEEN ? AND ?"  # noqa: S608  # our own column names
+        " AND agent = coalesce(?, agent) ORDER BY last_activity DESC, session_id DESC LIMIT ?"
+    )
+    return [Summary(**summary_fields(row)) for row in database.execute(query, (*between, agent, limit))]
+
+
+def _short_id(database: sqlite3.Connection, session_id: str) -> str:
+    """The shortest prefix, of `SHORT_ID` or more, that its neighbours in the order do not share."""
+    neighbours = database.execute(
+        "SELECT max(session_id) FROM sessions WHERE session_id < :id UNION ALL"
+        " SELECT min(session_id) FROM sessions WHERE session_id > :id",
+        {"id": session_id},
+    )
+    shared = max(_common(session_id, other or "") for (other,) in neighbours)
+    return session_id[: max(shared + 1, SHORT_ID)]
+
+
+def summary_fields(row: Iterable[Any]) -> dict[str, Any]:
+    """A summary's fields from its columns."""
+    *plain, tags, pinned, fork = row
+    return {
+        **dict(zip(_PLAIN, plain, strict=True)),
+        "tags": msgspec.json.decode(tags, type=tuple[str, ...]),
+        "pinned": bool(pinned),
+        "forked_from": msgspec.json.decode(fork, type=ForkPoint) if fork else None,
+    }
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    for place, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return place
+    return min(len(one), len(other))

@@ -1,0 +1,82 @@
+"""Text as it is indexed: CJK apart, identifiers also in their pieces, and what is not text as words.
+
+FTS5's tokenizer (unicode61) splits at what is neither letter nor digit, folds case and accents. It
+takes a run of CJK for one word, and `parseHttpRequest` too; both are helped here, in what is kept
+and in what is asked alike.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+
+MARK, UNMARK = "\x02", "\x03"
+"""What FTS5 puts around a hit. They are taken out of every text, so they mean nothing else."""
+_APART = "\u200b"  # a zero width space: a separator to unicode61, invisible to a person
+# Kana, CJK ideographs with their extensions, Hangul: scripts whose words no space divides, or not all.
+_CJK = re.compile("[\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+                  "\U00020000-\U0003ffff]")  # fmt: skip
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]+")
+_PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_LONGEST_IDENTIFIER = 64  # what is longer is base64, not a name
+_NO_MARKS = {ord(MARK): " ", ord(UNMARK): " "}
+_WORTH_PACKING = 160
+
+
+def spaced(text: str) -> str:
+    """Every CJK character a word of its own, so that words are found as phrases."""
+    text = text.translate(_NO_MARKS) if MARK in text or UNMARK in text else text
+    return text if text.isascii() else _CJK.sub(f"{_APART}\\g<0>{_APART}", text)
+
+
+def shown(text: str) -> str:
+    """What `spaced` was made of."""
+    return text.replace(_APART, "")
+
+
+def parts(text: str) -> str:
+    """The pieces of identifiers like ``parseHttpRequest``; FTS5 takes ``parse_http_request`` apart itself."""
+    return " ".join(_pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for word in _IDENTIFIER.findall(text):
+        # Most words are none: `Hello`, `hello`, `42`, `HTTP`.
+        if word[1:].islower() or len(word) > _LONGEST_IDENTIFIER or word.isupper() or word.isdigit():
+            continue
+        pieces = _PIECE.findall(word)
+        if len(pieces) > 1:
+            yield from pieces
+
+
+def pack(text: str) -> str | bytes:
+    """Shorter where that is worth it: the text is kept to be shown and taken back, not to be searched."""
+    if len(text) < _WORTH_PACKING:
+        return text
+    packed = zlib.compress(text.encode(), 1)
+    return packed if len(packed) < len(text) else text
+
+
+def unpack(packed: str | bytes) -> str:
+    """What `pack` was given."""
+    return packed if isinstance(packed, str) else zlib.decompress(packed).decode()
+
+
+# --- facets: who said it, in whose session, when; each one word ---------------------------------
+
+
+def agent_facet(agent: str) -> str:
+    """A word for an agent, whose name may hold what unicode61 splits at or folds."""
+    return "a" + agent.encode().hex()
+
+
+def role_facet(role: str) -> str:
+    """A word for a role."""
+    return f"r{role}"
+
+
+def facets(agent: str, role: str, timestamp: str) -> str:
+    """All of a message's: its year, month and day (UTC), so that a range of time is a few words."""
+    year, month, day = timestamp[:4], timestamp[5:7], timestamp[8:10]
+    return f"{agent_facet(agent)} {role_facet(role)} y{year} m{year}{month} d{year}{month}{day}"

@@ -1,0 +1,172 @@
+"""What people type: every text is a query or a clear refusal, and each means what it says."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from port42_daemon.store.index import messages
+from port42_daemon.store.index.database import Database
+from port42_daemon.store.index.query import parse
+from port42_daemon.store.index.searching import Searches
+from port42_daemon.store.index.sessions import Row, put
+from port42_protocol.errors import InvalidParams
+from port42_protocol.messages import Message, Summary
+
+SAID = [
+    ("user", "2025-09-08", "Please build a parser for naïve CSV files"),
+    ("assistant", "2025-09-08", "The function parseHttpRequest calls read_next_line() twice"),
+    ("user", "2025-10-31", "日本語の検索エンジンを作る"),
+    ("error", "2024-12-31", "ENOSPC: the disk is full"),
+    ("assistant", "2026-01-01", "GitHub's CSV parser is slow; a parser of ours is not"),
+    ("user", "2025-09-30", "in straße und ÉCOLE"),
+]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    database = Database(tmp_path_factory.mktemp("index") / "index.db")
+    database.open()
+    at = "2025-01-01T00:00:00.000Z"
+    said = {"title": "t", "state": "active", "created_at": at, "last_activity": at, "message_count": 1}
+    for agent in ("ai-engineer", "ai.Engineer"):
+        summary = Summary(session_id=agent.replace(".", "_"), agent=agent, cwd=None, **said)
+        with database.writing as writing:
+            number = put(writing, Row(summary, len(SAID), 1, 1), named=False, fed_seq=len(SAID))
+            records = [
+                Message(seq=seq, role=role, content=content, timestamp=f"{day}T12:00:00.000Z")
+                for seq, (role, day, content) in enumerate(SAID, 1)
+            ]
+            messages.add(writing, number, agent, records)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def find(database):
+    def find(text: str, agent: str | None = "ai-engineer") -> list[int]:
+        hits, _, _ = Searches().page(database.reading, parse(text, agent), None, 0, 100)
+        return sorted(hit.seq for hit in hits)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("text", "seqs"),
+    [
+        ("parser", [1, 5]),
+        ("PARSER csv", [1, 5]),
+        ('"csv parser"', [5]),
+        ('"parser csv"', []),
+        ("naive", [1]),
+        ("Naïve", [1]),
+        ("ecole", [6]),
+        ("pars*", [1, 2, 5]),
+        ('"a pars"*', [1, 5]),
+        ("parser -github", [1]),
+        ('parser -"csv files"', [5]),
+        ("HttpRequest", [2]),
+        ("parseHttpRequest", [2]),
+        ("parsehttprequest", [2]),
+        ("request", [2]),
+        ("next_line", [2]),
+        ("read_next_line()", [2]),
+        ("github", [5]),
+        ("GitHub", [5]),
+        ("検索", [3]),
+        ("検索エンジン", [3]),
+        ("索検", []),
+        ("本*", [3]),
+        ("enospc:", [4]),
+        ("role:user", [1, 3, 6]),
+        ("parser role:assistant", [5]),
+        ("-role:user parser", [5]),
+        ("before:2025", [4]),
+        ("after:2026", [5]),
+        ("before:2025-09-09", [1, 2, 4]),
+        ("after:2025-09-30 before:2025-11", [3, 6]),
+        ("after:2025-10-31", [3, 5]),
+        ("before:2025-09", [4]),
+        ('role:"user" AFTER:"2025-10"', [3]),
+        ("parser:csv", []),
+        ("NOT parser", [5]),
+        ('"csv files', [1]),
+        ("** parser !!", [1, 5]),
+        ("parser -", [1, 5]),
+        ("role:", []),
+    ],
+)
+def test_what_is_found(find, text, seqs):
+    assert find(text) == seqs
+
+
+def test_an_agent_is_one_to_the_letter(find):
+    assert find("disk agent:ai-engineer", None) == [4]
+    assert find("disk agent:@ai.Engineer", None) == [4]
+    assert find("disk", None) == [4, 4]
+    assert find("disk -agent:ai.Engineer", None) == [4]
+    assert find("disk agent:AI-engineer", None) == find("disk agent:engineer", None) == []
+    assert find("agent:ai.Engineer", "ai-engineer") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(" ", "*", '""', "-", "!?", "-parser", "🙂", "ab*", '"x"*', "parser a*", "role:robot"),
+        *("before:yesterday", "after:2025-13", "before:2025-02-30", "after:２０２５", "x " * 40),
+    ],
+)
+def test_what_cannot_be_searched_says_what_was_expected(find, text):
+    with pytest.raises(InvalidParams) as refused:
+        find(text)
+    assert refused.value.data["field"] == "query"
+    assert refused.value.message == f"query: expected {refused.value.data['expected']}"
+
+
+SYNTAX = [*"\"*^:+-(){}\x00\x02\x03\u200b'", "AND ", "OR", " NOT ", "NEAR(", "text:", "rowid", "{a b}:"]
+FTS5 = st.sampled_from(SYNTAX)
+TYPED = st.lists(st.one_of(FTS5, st.text(max_size=5), st.sampled_from(["parser", " ", "agent:", "before:"])))
+
+
+@given(TYPED.map("".join))
+@example('" OR text : "x')
+@example('a"b"c* -"-d* "e')
+@example("parser\x00parser")
+@example("(" * 300)
+@example("-\ufdfa parser")
+@settings(max_examples=150, deadline=None)
+def test_any_text_is_a_query_or_refused_by_its_name(database, text):
+    refused = None
+    try:
+        query = parse(text)
+    except InvalidParams as error:
+        refused = error
+    if refused:
+        assert refused.data["field"] == "query"
+        return
+    try:
+        Searches().page(database.reading, query, None, 0, 20)
+    except sqlite3.Error as error:
+        pytest.fail(f"{text!r} became {query.expression!r}: {error}")
+
+
+LETTERS = st.characters(categories=["Ll", "Lu", "Nd"], max_codepoint=0x24F)
+
+
+@given(st.text(alphabet=LETTERS, min_size=3, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_whatever_word_was_said_is_found_as_it_was_said(database, word):
+    at = "2025-01-01T00:00:00.000Z"
+    said = Message(seq=99, role="user", content=f"so {word}!", timestamp=at)
+    with database.writing as writing:
+        number = writing.execute("SELECT number FROM sessions").fetchone()[0]
+        messages.add(writing, number, "ai-engineer", [said])
+    try:
+        hits, _, _ = Searches().page(database.reading, parse(word), None, 0, 100)
+        assert 99 in {hit.seq for hit in hits}
+    finally:
+        with database.writing as writing:
+            messages._delete(writing, "session = ? AND seq = 99", number)
