@@ -67,13 +67,13 @@ class Doctor:
 
     async def _house(self, asked: CheckHome, backup: Backup | None) -> list[Finding]:
         """Everything but the files of sessions."""
-        blocking, kept = self._threads.files, self._store
+        blocking = self._threads.files
         agents = await self._agents.looked_at({})
         lock, address, disk, care = await asyncio.gather(
             blocking(surroundings.lock, self._settings.home),
             blocking(surroundings.address, self._settings),
             blocking(surroundings.disk, self._settings.home),
-            blocking(kept.check, backup),
+            self._threads.patient(self._store.check, backup),
         )
         return [
             lock,

@@ -1,9 +1,8 @@
-"""What is looked at in the home beside the sessions themselves: permissions, the mapping, the index."""
+"""What is looked at in the home beside the sessions themselves: permissions, the index, the mapping."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from port42_daemon.store.backup import Backup
 from port42_daemon.store.catching_up import CatchingUp
 from port42_daemon.store.findings import mended, open_to_others, shown
+from port42_daemon.store.index_check import IndexCheck
 from port42_daemon.store.inspection import owner
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions
@@ -20,17 +20,26 @@ _MAPPING = "agent_sessions.json"
 
 
 class Care:
-    """Findings about one home. Its methods block; OSError and sqlite3.Error may leave them."""
+    """Findings about one home. Its methods block; OSError may leave them."""
 
-    def __init__(self, home: Path, sessions: OpenSessions, mapping: Mapping, catching_up: CatchingUp) -> None:
+    def __init__(
+        self,
+        home: Path,
+        sessions: OpenSessions,
+        mapping: Mapping,
+        catching_up: CatchingUp,
+        index: IndexCheck,
+    ) -> None:
         self._home = home
         self._sessions = sessions
         self._mapping = mapping
         self._catching_up = catching_up
+        self._index = index
 
     def check(self, backup: Backup | None) -> list[Finding]:
-        """Permissions, then the mapping: one finding each at the least."""
-        return [*self._permissions(backup), *self._last_sessions(backup)]
+        """Permissions, the index, the mapping: one finding each at the least."""
+        # In this order: the mapping is mended from what the index says.
+        return [*self._permissions(backup), *self._index.check(backup), *self._last_sessions(backup)]
 
     # --- permissions ------------------------------------------------------------------------------
 
@@ -55,7 +64,11 @@ class Care:
 
     def _last_sessions(self, backup: Backup | None) -> list[Finding]:
         known = self._mapping.agents()
-        newest = self._catching_up.newest()
+        newest = {
+            agent: session_id
+            for agent, session_id in self._catching_up.newest().items()
+            if owner(self._sessions.path(session_id), session_id) == agent
+        }
         found = [*self._mapping_file(backup), *self._set_aside(backup)]
         for agent, session_id in sorted(known.items()):
             if (whose := owner(self._sessions.path(session_id), session_id)) != agent:
@@ -114,8 +127,3 @@ class Care:
         what = f"@{agent} has sessions, and none of them is known as its last"
         do = f"`port42 doctor --fix` makes it {newest}, the one used last"
         return mended(Finding("problem", "mapping", what, do, mendable=True), backup, put)
-
-
-def unusable(error: sqlite3.Error) -> str:
-    """Why the index could not be asked, in words that hold nothing of its inside."""
-    return "it is damaged" if isinstance(error, sqlite3.DatabaseError) else "it could not be read"

@@ -21,6 +21,7 @@ from port42_daemon.store.failures import storage
 from port42_daemon.store.index.index import Index
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import Wanted
+from port42_daemon.store.index_check import IndexCheck
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions, reader
 from port42_daemon.store.sweep import Place, Sweep, Swept
@@ -38,7 +39,8 @@ class FileStore(Store):
         self._index = Index(home / "index.db")
         self._sessions = OpenSessions(home / "sessions", self._found)
         self._catching_up = CatchingUp(self._sessions, self._index)
-        self._care = Care(home, self._sessions, self._mapping, self._catching_up)
+        index = IndexCheck(home / "index.db", self._sessions, self._index, self._catching_up)
+        self._care = Care(home, self._sessions, self._mapping, self._catching_up, index)
         self._sweep = Sweep(home, self._sessions, self._made_whole)
 
     # --- its life ---------------------------------------------------------------------------------

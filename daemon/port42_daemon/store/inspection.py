@@ -29,6 +29,8 @@ def inspect(path: Path, session_id: str) -> None:
 
     Without the session's lock an append under way may look like damage: look again with it.
     """
+    if path.is_symlink():
+        raise NotOurs("it is a link")
     opened = os.open(path, _FLAGS)
     try:
         found = os.fstat(opened)

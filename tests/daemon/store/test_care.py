@@ -61,7 +61,8 @@ def test_a_whole_home_is_said_to_be_so(store):
 
 def test_what_others_may_look_into(store, home):
     home.chmod(0o755)
-    (home / "config.toml").touch(mode=0o644)
+    (home / "config.toml").touch()
+    (home / "config.toml").chmod(0o644)
     (home / "sessions").chmod(0o750)
     (found,) = faults(store)
     assert (found.about, found.what) == (
@@ -75,7 +76,8 @@ def test_what_others_may_look_into(store, home):
 
 def test_a_link_to_somebodys_config_is_let_be(store, home, tmp_path):
     elsewhere = tmp_path / "dotfiles.toml"
-    elsewhere.touch(mode=0o644)
+    elsewhere.touch()
+    elsewhere.chmod(0o644)
     (home / "config.toml").symlink_to(elsewhere)
     assert faults(store) == []
 
@@ -107,7 +109,8 @@ def test_a_mapping_that_somebody_else_wrote_is_written_anew(store, home, content
 
 def test_a_last_session_that_is_gone_gives_way_to_the_next(store, home):
     (home / "sessions" / "cli-3.json").unlink()
-    (found,) = faults(store)
+    index, found = faults(store)
+    assert (index.level, index.about) == ("notice", "index")
     assert found.what == ("cli-3, the last session of @ai-analyst, no longer exists, or cannot be read")
     heal(store, home)
     assert store.last("ai-analyst") is None

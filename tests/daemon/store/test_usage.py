@@ -52,7 +52,7 @@ def test_every_byte_is_somebodys_or_nobodys(store, home):
     assert (dotted.sessions, dotted.trash_bytes, dotted.total_bytes) == (0, 500, 500)
     assert analyst.total_bytes == (home / "sessions" / "cli-2.json").stat().st_size
     assert (found.log_bytes, found.backup_bytes) == (36, 24)
-    assert found.other_bytes == 23 + 7 + 3
+    assert found.other_bytes == 23 + 7 + 3 + (home / "agent_sessions.json").stat().st_size
     counted = subprocess.run(
         ["find", str(home), "-type", "f", "-printf", "%s\n"], capture_output=True, text=True, check=True
     )
