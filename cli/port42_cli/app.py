@@ -32,6 +32,7 @@ COMMANDS = {
     "agents": "agents",
     "status": "status",
     "doctor": "doctor",
+    "stats": "stats",
     "du": "du",
     "daemon": "daemon",
     "rpc": "rpc",

@@ -55,6 +55,7 @@ READING = frozenset(
         "list_agents",
         "list_sessions",
         "rpc.discover",
+        "stats",
         "status",
     }
 )

@@ -1,8 +1,9 @@
-"""What doctor and du say, as text: a stable line for each thing. Pure, as `plain`."""
+"""What doctor, stats and du say, as text: a stable line for each thing. Pure, as `plain`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from port42_cli.plain import one_line
@@ -30,6 +31,24 @@ def findings(found: Sequence[dict[str, Any]], backup: str | None) -> Iterator[st
         yield "\t".join((level, one["about"], one_line(one["what"]), one_line(one["do"] or "")))
     if backup:
         yield f"backup\thome\tkept in {backup}\t"
+
+
+def statistics(found: m.Statistics) -> Iterator[str]:
+    """A line for each agent: name, sessions, questions, replies, failed turns, tokens in and out, bytes; for
+    each model: back end, name or nothing, turns, tokens in and out; for each day and hour with messages."""
+    for one in found.agents:
+        said = (one.user_messages, one.assistant_messages, one.failed_turns)
+        numbers = (one.sessions, *said, one.input_tokens, one.output_tokens, one.bytes)
+        yield "\t".join((f"@{one.agent}", *map(str, numbers)))
+    for each in found.models:
+        named = ("model", each.backend, one_line(each.model or ""))
+        yield "\t".join((*named, str(each.turns), str(each.input_tokens), str(each.output_tokens)))
+    for number, messages in enumerate(found.days):
+        if messages and found.since:
+            yield f"day\t{date.fromisoformat(found.since) + timedelta(days=number)}\t{messages}"
+    for hour, messages in enumerate(found.hours):
+        if messages:
+            yield f"hour\t{hour:02}\t{messages}"
 
 
 def usage(found: m.Usage) -> Iterator[str]:

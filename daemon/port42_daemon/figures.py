@@ -1,11 +1,11 @@
-"""`disk_usage`: what there is, in figures."""
+"""`stats` and `disk_usage`: what was said and what takes room, in figures."""
 
 from __future__ import annotations
 
 from port42_daemon.agents import Agents
 from port42_daemon.store.contract import Store
 from port42_daemon.threads import Threads
-from port42_protocol.messages import DiskUsage, Usage
+from port42_protocol.messages import DiskUsage, Statistics, Stats, Usage
 
 
 class Figures:
@@ -15,6 +15,12 @@ class Figures:
         self._store = store
         self._threads = threads
         self._agents = agents
+
+    async def stats(self, asked: Stats) -> Statistics:
+        """How much was said. Raises `UnknownAgent`, `StorageFailed`."""
+        if asked.agent is not None:
+            await self._agents.require(asked.agent)
+        return await self._threads.index(self._store.statistics, asked.agent, asked.days)
 
     async def disk_usage(self, asked: DiskUsage) -> Usage:
         """Bytes in the home. Raises `UnknownAgent`, `StorageFailed`."""

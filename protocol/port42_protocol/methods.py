@@ -61,6 +61,7 @@ METHODS: dict[str, Method] = {
         Method("reload_config", m.ReloadConfig, m.Reloaded, (e.ConfigRefused,)),
         Method("status", m.Status, m.DaemonStatus),
         Method("check_home", m.CheckHome, m.Checkup, (e.StorageFailed,)),
+        Method("stats", m.Stats, m.Statistics, (e.UnknownAgent, e.StorageFailed)),
         Method("disk_usage", m.DiskUsage, m.Usage, (e.UnknownAgent, e.StorageFailed)),
         Method("rpc.discover", m.Discover, m.OpenRpc),
     )

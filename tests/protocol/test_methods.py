@@ -47,6 +47,7 @@ def test_the_methods() -> None:
         "reload_config": (messages.ReloadConfig, messages.Reloaded),
         "status": (messages.Status, messages.DaemonStatus),
         "check_home": (messages.CheckHome, messages.Checkup),
+        "stats": (messages.Stats, messages.Statistics),
         "disk_usage": (messages.DiskUsage, messages.Usage),
         "rpc.discover": (messages.Discover, messages.OpenRpc),
     }
@@ -97,6 +98,8 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.Limits,
         messages.Finding,
         messages.AgentUsage,
+        messages.AgentStats,
+        messages.ModelStats,
         messages.Hit,
         messages.Mark,
         messages.PermissionOption,

@@ -21,6 +21,7 @@ from port42_protocol.messages import (
     IndexStatus,
     ListedSession,
     Message,
+    Statistics,
     Summary,
     TurnRecord,
     Usage,
@@ -143,5 +144,8 @@ class Store(Protocol):
 
     def usage(self, agent: str | None) -> Usage:
         """What takes how much room; with `agent`, its part alone."""
+
+    def statistics(self, agent: str | None, days: int | None) -> Statistics:
+        """How much was said, of `agent` or all, in the last `days` or ever."""
 
     # --- end of care ---

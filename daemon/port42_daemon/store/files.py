@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from port42_daemon.store import checkpoint, disk, document
@@ -27,7 +28,16 @@ from port42_daemon.store.open_sessions import OpenSessions, reader
 from port42_daemon.store.sweep import Place, Sweep, Swept
 from port42_daemon.store.usage import usage
 from port42_protocol.errors import SessionExists
-from port42_protocol.messages import Finding, Hit, IndexStatus, ListedSession, Message, Summary, Usage
+from port42_protocol.messages import (
+    Finding,
+    Hit,
+    IndexStatus,
+    ListedSession,
+    Message,
+    Statistics,
+    Summary,
+    Usage,
+)
 
 
 class FileStore(Store):
@@ -266,6 +276,11 @@ class FileStore(Store):
         """What takes how much room; sessions as the index has them."""
         with storage("ask the index"):
             return usage(self._home, self._index.sizes(), agent)
+
+    def statistics(self, agent: str | None, days: int | None) -> Statistics:
+        """How much was said, and when by this machine's clock."""
+        with storage("ask the index"):
+            return self._index.statistics(agent, days, datetime.now().astimezone())
 
     # --- end of care ---
 

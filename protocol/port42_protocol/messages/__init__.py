@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from port42_protocol.messages.agents import ListAgents as ListAgents
     from port42_protocol.messages.agents import RemoveAgent as RemoveAgent
     from port42_protocol.messages.agents import Removed as Removed
+    from port42_protocol.messages.care import AgentStats as AgentStats
     from port42_protocol.messages.care import AgentUsage as AgentUsage
     from port42_protocol.messages.care import CheckHome as CheckHome
     from port42_protocol.messages.care import Checkup as Checkup
+    from port42_protocol.messages.care import Days as Days
     from port42_protocol.messages.care import DiskUsage as DiskUsage
     from port42_protocol.messages.care import Finding as Finding
+    from port42_protocol.messages.care import ModelStats as ModelStats
+    from port42_protocol.messages.care import Statistics as Statistics
+    from port42_protocol.messages.care import Stats as Stats
     from port42_protocol.messages.care import Usage as Usage
     from port42_protocol.messages.care import VariableName as VariableName
     from port42_protocol.messages.daemon import DaemonStatus as DaemonStatus
@@ -116,7 +121,10 @@ _ROOMS = {
         "Subscribed PermissionOption SessionEvent"
     ),
     "agents": "ListAgents AddAgent GetAgent ConnectAgent RemoveAgent Agent AgentList Removed",
-    "care": "VariableName CheckHome DiskUsage Finding Checkup AgentUsage Usage",
+    "care": (
+        "VariableName Days CheckHome Stats DiskUsage Finding Checkup AgentStats ModelStats Statistics "
+        "AgentUsage Usage"
+    ),
     "daemon": "Status Discover ReloadConfig Limits DaemonStatus OpenRpc Reloaded",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

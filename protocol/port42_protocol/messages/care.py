@@ -12,6 +12,7 @@ from port42_protocol.messages.kinds import AgentName, Cursor
 VariableName = Annotated[
     str, Meta(min_length=1, max_length=256, description="a variable's name of 1 to 256 characters")
 ]
+Days = Annotated[int, Meta(ge=1, le=3660, description="a whole number of days from 1 to 3660")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class CheckHome:
     environment: list[VariableName] | None = None
     fix: bool = False
     cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How much was said, by and to whom, what it cost and when; of `agent`, or all; of the last `days`."""
+
+    agent: AgentName | None = None
+    days: Days | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,49 @@ class Checkup:
     remaining: int
     backup: str | None
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStats:
+    """An agent's part. `days` are its messages a day, as `Statistics.days` has them; `bytes` on the disk."""
+
+    agent: str
+    sessions: int
+    user_messages: int
+    assistant_messages: int
+    failed_turns: int
+    input_tokens: int
+    output_tokens: int
+    bytes: int
+    days: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats:
+    """A model's part: the turns it answered, and the tokens these took as far as it said so."""
+
+    backend: str
+    model: str | None
+    turns: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Agents by their messages, most first; models by their turns.
+
+    `days` are the messages of each day from `since` on (``YYYY-MM-DD``; None where there is none), `hours`
+    those of each hour of the day, both as this machine's clock has them. What a fork took over from its
+    original counts there only. `complete` is false while some sessions are still to be read.
+    """
+
+    since: str | None
+    days: tuple[int, ...]
+    hours: tuple[int, ...]
+    agents: tuple[AgentStats, ...]
+    models: tuple[ModelStats, ...]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)

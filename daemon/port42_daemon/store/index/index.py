@@ -12,17 +12,18 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from port42_daemon.store.document import RENAMED, place
-from port42_daemon.store.index import messages, sessions
+from port42_daemon.store.index import messages, sessions, statistics
 from port42_daemon.store.index.database import Database, is_damage
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.searching import Searches
 from port42_daemon.store.index.sessions import UNREAD, Row, Wanted
-from port42_protocol.messages import Hit, IndexStatus, Message, Summary
+from port42_protocol.messages import Hit, IndexStatus, Message, Statistics, Summary
 
 _MOST_WAITING = 2_000
 _MOST_WAITING_CHARACTERS = 8_000_000
@@ -103,6 +104,7 @@ class Index:
             self._drop_unfed(session_id)
             if known := sessions.known(database, session_id):
                 messages.remove(database, known.number)
+                statistics.remove(database, known.number)
                 sessions.remove(database, session_id)
 
     def erase_traces(self, *, first: bool) -> bool:
@@ -180,6 +182,7 @@ class Index:
             if known is None or known.fed_seq != UNREAD:
                 return known.fed_seq if known else 0
             messages.remove(database, known.number)
+            statistics.remove(database, known.number)
             database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
             return 0
 
@@ -190,6 +193,7 @@ class Index:
             if known is None:
                 return
             messages.add(database, known.number, known.agent, row.records)
+            statistics.add(database, known.number, row.records)
             messages.add_keys(database, row.summary, row.records)
             named = known.named or row.titled or _renamed(row.records)
             seq = row.records[-1].seq if row.records else row.last_seq
@@ -219,6 +223,7 @@ class Index:
         # The feeder may have read some of them in the file already, or a write was tried twice.
         fresh = {one.seq: one for one in records if one.seq > known.fed_seq}
         messages.add(database, known.number, known.agent, fresh.values())
+        statistics.add(database, known.number, fresh.values())
         sessions.fed(database, known.number, max(known.fed_seq, records[-1].seq), named=known.named)
 
     # --- questions --------------------------------------------------------------------------------
@@ -274,6 +279,13 @@ class Index:
         """How many sessions each agent has, and the bytes of their files."""
         with self._asking() as database:
             return sessions.sizes(database)
+
+    def statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
+        """How much was said, as `statistics.statistics` has it, through the last message if it can."""
+        with self._lock:
+            complete = self.feed(_FED_BY_A_SEARCH) and self._settled.is_set()
+        with self._asking() as database:
+            return statistics.statistics(database, agent, days, now, complete=complete)
 
     # --- end of care ---
 
@@ -354,6 +366,7 @@ class Index:
             self._drop_unfed(session_id)
             if known and known.agent != row.summary.agent:
                 messages.remove(database, known.number)
+                statistics.remove(database, known.number)
             sessions.put(database, row, named=False, fed_seq=UNREAD)
             self._settled.clear()
             self.work.set()
