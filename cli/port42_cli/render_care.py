@@ -87,7 +87,7 @@ def usage(found: m.Usage) -> RenderableType:
     kinds = {name: kind for name, kind in kinds.items() if any(getattr(one, kind) for one in found.agents)}
     for name in ("SESSIONS", *kinds, "TOTAL"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="crop")
+    table.add_column("", overflow="crop")  # the first to give way
     most = max((one.total_bytes for one in found.agents), default=0) or 1
     for one in found.agents:
         sizes = (getattr(one, kind) for kind in kinds.values())

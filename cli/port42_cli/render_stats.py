@@ -39,7 +39,7 @@ def spark(values: Sequence[int], width: int = _SPARK) -> str:
         edges = [len(values) * number // width for number in range(width + 1)]
         values = [sum(values[low:high]) for low, high in pairwise(edges)]
     most = max(values, default=0) or 1
-    return "".join(_BARS[-(-one * (len(_BARS) - 1) // most)] if one else " " for one in values)
+    return "".join(_BARS[-(-one * (len(_BARS) - 1) // most)] if one else "·" for one in values)
 
 
 def calendar(since: date, days: Sequence[int]) -> RenderableType:
@@ -79,7 +79,7 @@ def _months(monday: date, weeks: int) -> str:
 
 def _agents(agents: Sequence[m.AgentStats]) -> RenderableType:
     table = _table("AGENT", "SESSIONS", "MESSAGES", "FAILED", "TOKENS IN", "OUT")
-    table.add_column("", no_wrap=True, overflow="crop")
+    table.add_column("", overflow="crop")  # the first to give way
     for one in agents:
         table.add_row(
             Text(f"@{one.agent}", style="cyan"),

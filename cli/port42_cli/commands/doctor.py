@@ -28,10 +28,11 @@ Progress = Callable[[int, int], None]
 @click.option("--json", "as_json", is_flag=True, help="Every finding as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
-    """Look for what is wrong, and say what to do about it; exit code 1 when something is.
+    """Look for what is wrong, and say what to do about it.
 
-    At the home, its permissions, the lock and the socket, every session, the index, config.toml, what
-    answers for the agents, and whether the daemon has this shell's variables.
+    It looks at the home and who may see it, the lock and the socket, every session, the index,
+    config.toml, what answers for the agents, and whether the daemon has this shell's variables. Exit
+    code 1 when something is wrong.
     """
     daemon: Daemon = ctx.obj
     try:

@@ -14,7 +14,10 @@ from port42_cli.client import Client, decode
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
 @click.pass_obj
 def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
-    """Show what takes how much room: each agent's sessions and trash, the index, logs, backups."""
+    """Show what takes how much room.
+
+    Each agent's sessions and trash, the index, logs and backups.
+    """
     with Client(daemon.connect) as client:
         answer = client.ask("disk_usage", {"agent": agent} if agent else {})
     if as_json:

@@ -17,7 +17,7 @@ from port42_cli.client import Client, decode
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:
-    """Show how much was said: sessions, messages, tokens, agent by agent and over time."""
+    """Show how much was said, by whom and when."""
     asked: dict[str, Any] = {"agent": agent} if agent else {}
     with Client(daemon.connect) as client:
         answer = client.ask("stats", asked if days is None else asked | {"days": days})
