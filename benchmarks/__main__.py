@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import appending, creating, idling, round_trip, starting, turns
+from benchmarks import appending, creating, idling, library, round_trip, starting, turns
 from benchmarks.figure import Figure, show
 from port42_protocol.version import __version__
 
@@ -19,10 +19,18 @@ from port42_protocol.version import __version__
 def main() -> int:
     """Exit status 0 whatever the figures are: they are for reading, not a test."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["all", "library"],
+        default="all",
+        help="library: thousands of sessions, some minutes; all: everything else",
+    )
     parser.add_argument("--quick", action="store_true", help="only see that it runs; the figures are rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
-    figures = _measure(quick=options.quick)
+    measure = library.figures if options.what == "library" else _measure
+    figures = measure(quick=options.quick)
     about = _about()
     show(figures)
     print(f"\n{about['python']}, {about['system']}, {about['cores']} cores, load {about['load']:.2f}")

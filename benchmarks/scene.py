@@ -72,9 +72,9 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def daemon() -> Iterator[Daemon]:
-    """A daemon with a home of its own; it has ended when the block is left."""
-    with folder() as home:
+def daemon(there: Path | None = None) -> Iterator[Daemon]:
+    """A daemon with a home of its own, or that of `there`; it has ended when the block is left."""
+    with folder() if there is None else contextlib.nullcontext(there) as home:
         address = home / "s"
         said, says = os.pipe()
         began = time.perf_counter_ns()

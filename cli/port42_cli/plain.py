@@ -60,10 +60,31 @@ def resuming(session_id: str, agent: str, messages: int) -> str:
 
 
 def sessions(listed: tuple[m.ListedSession, ...]) -> Iterator[str]:
-    """A line for each: id, agent, messages, last use, state and, last because it is text, title."""
+    """A line for each: id, agent, messages, last use, state with pin and tags if it has them, and, last
+    because it is text, title."""
     for one in listed:
-        cells = (one.session_id, one.agent, str(one.message_count), one.last_activity, one.state)
+        marks = " ".join((one.state, *["pinned"] * one.pinned, *(f"#{tag}" for tag in one.tags)))
+        cells = (one.session_id, one.agent, str(one.message_count), one.last_activity, marks)
         yield "\t".join((*cells, one.title or ""))
+
+
+def hits(found: tuple[m.Hit, ...]) -> Iterator[str]:
+    """``id:seq: text`` for each; a session's own title and tags have the seq 0."""
+    for one in found:
+        yield f"{one.session.session_id}:{one.seq}: {one.snippet}"
+
+
+def going_on(session: m.Summary) -> str:
+    """What to type to go on with a session: by its id, which nothing else can be taken for."""
+    return f"port42 possess @{session.agent} -s {session.session_id}"
+
+
+def index(status: dict[str, Any]) -> Iterator[str]:
+    """A ``name: value`` line for each fact about the index."""
+    yield f"complete: {'yes' if status['complete'] else 'no'}"
+    yield f"sessions: {status['sessions']} ({status['sessions_behind']} still to be read)"
+    yield f"messages: {status['messages']} ({status['records_behind']} records still to be read)"
+    yield f"size: {status['bytes'] / 1e6:.1f} MB"
 
 
 def agents(known: tuple[m.Agent, ...]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from port42_cli.markdown import blocks
-from port42_cli.plain import age, answered_by, count, one_line, state, visible
+from port42_cli.plain import age, answered_by, count, going_on, one_line, state, visible
 from port42_protocol import messages as m
 
 _STATES = {"ready": "green", "none": "dim"}
@@ -45,6 +45,34 @@ def sessions(listed: Sequence[m.ListedSession], now: datetime) -> RenderableType
             Text(age(one.last_activity, now), style="dim"),
         )
     return table
+
+
+def hits(found: Sequence[m.Hit], now: datetime) -> RenderableType:
+    """What was found under the session it was found in, the best one first, and how to go on with each."""
+    by_session: dict[str, list[m.Hit]] = {}
+    for hit in found:
+        by_session.setdefault(hit.session.session_id, []).append(hit)
+    parts: list[Text] = []
+    for group in by_session.values():
+        session = group[0].session
+        facts = f"  @{session.agent} · {age(session.last_activity, now)}  "
+        title = _title(session)
+        parts.append(Text.assemble((session.session_id, "bold"), (facts, "cyan"), title, overflow="ellipsis"))
+        parts += [_hit(one) for one in group]
+        parts += [Text(f"  {going_on(session)}", style="dim", overflow="fold"), Text()]
+    return Group(*parts)
+
+
+def _hit(one: m.Hit) -> Text:
+    """One line or a few of them, what was asked for in bold."""
+    said = Text()
+    place = 0
+    for mark in one.marks:
+        said.append(one_line(one.snippet[place : mark.start]))
+        said.append(one_line(one.snippet[mark.start : mark.end]), style="bold yellow")
+        place = mark.end
+    said.append(one_line(one.snippet[place:]))
+    return Text.assemble((f"  {one.seq} {one.role}: ", "dim"), said)
 
 
 def agents(known: Sequence[m.Agent]) -> RenderableType:
@@ -176,9 +204,13 @@ def _table(*columns: str) -> Table:
 
 
 def _title(session: m.Summary) -> Text:
-    if session.title:
-        return Text(one_line(session.title), no_wrap=True, overflow="ellipsis")
-    return Text("(untitled)", style="dim")
+    title = Text(no_wrap=True, overflow="ellipsis")
+    if session.pinned:
+        title.append("📌 ")
+    title.append(one_line(session.title or "(untitled)"), style="" if session.title else "dim")
+    for tag in session.tags:
+        title.append(f" #{one_line(tag)}", style="dim")
+    return title
 
 
 def message(one: m.Message) -> RenderableType:

@@ -19,13 +19,23 @@ PAGE = 500
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @click.option("--here", is_flag=True, help="Only those begun in this folder.")
 @click.option("--state", type=click.Choice(["active", "ended"]), help="Only those in this state.")
+@click.option("--tag", metavar="TAG", help="Only those with this tag.")
+@click.option("--pinned", is_flag=True, help="Only those that are pinned.")
 @click.option("--json", "as_json", is_flag=True, help="A page as JSON, as list_sessions gives it.")
 @click.pass_obj
 def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
-    daemon: Daemon, agent: str | None, limit: int, here: bool, state: str | None, as_json: bool
+    daemon: Daemon,
+    agent: str | None,
+    limit: int,
+    here: bool,
+    state: str | None,
+    tag: str | None,
+    pinned: bool,
+    as_json: bool,
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
-    asked = {"agent": agent, "cwd": folder.here() if here else None, "state": state}
+    asked: dict[str, Any] = {"agent": agent, "cwd": folder.here() if here else None, "state": state}
+    asked |= {"tag": tag, "pinned": pinned or None}
     wanted = {name: value for name, value in asked.items() if value is not None}
     with Client(daemon.connect) as client:
         page = _page(client, wanted, limit)
@@ -54,7 +64,7 @@ def _page(client: Client, wanted: dict[str, Any], limit: int) -> dict[str, Any]:
     listed: list[Any] = []
     cursor = None
     while len(listed) < limit:
-        asked = {**wanted, "limit": min(PAGE, limit - len(listed))}
+        asked: dict[str, Any] = {**wanted, "limit": min(PAGE, limit - len(listed))}
         page = client.ask("list_sessions", {**asked, "cursor": cursor} if cursor else asked)
         listed += page["sessions"]
         if not (cursor := page["next_cursor"]):

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from port42_daemon.store import document
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _DELAY = 0.5
 """Seconds in which what happens is gathered into one batch."""
-_BATCH = 256
+_BATCH = 1_000
 _BATCH_BYTES = 512 * 1024
 """Messages, and bytes of them, that are taken in at once: a question may wait so long."""
 _NEW_FILES = 3
@@ -46,7 +46,7 @@ class CatchingUp:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self.begun_anew = threading.Event()
-        self._one_session = threading.Lock()
+        self._one_reads = threading.Lock()
         self._anew, self._compare, self._erase = False, True, False
         self._seen_folder = 0
         self._unreadable: set[str] = set()
@@ -78,6 +78,7 @@ class CatchingUp:
         """Begin the index anew, behind our back; `begun_anew` is set when the old one is gone."""
         self.begun_anew.clear()
         self._anew = True
+        self._index.unsettle()
         self._index.work.set()
 
     def erase_traces(self) -> None:
@@ -111,7 +112,7 @@ class CatchingUp:
         if self._sessions.signature(session_id) != self._index.file(session_id):
             self._look_at(session_id)
         if self._index.is_behind(session_id):
-            self._read(session_id)
+            self._read([session_id])
 
     def newest(self) -> dict[str, str]:
         """Each agent's session with the latest activity: what a mapping is rebuilt from."""
@@ -156,7 +157,7 @@ class CatchingUp:
         elif self._sessions.folder.stat().st_mtime_ns != self._seen_folder:
             self._compare_names()
         self._index.all_listed()
-        while not self._index.feed(_BATCH):
+        while not self._index.feed(256):
             pass
         self._read_behind()
         if self._erase:
@@ -164,7 +165,7 @@ class CatchingUp:
             more = self._index.erase_traces(first=True)
             while more and not self._closing.is_set():
                 more = self._index.erase_traces(first=False)
-        if not self._closing.is_set():
+        if not self._closing.is_set() and not self._anew:
             self._index.settle()
 
     def _compare_all(self) -> None:
@@ -176,7 +177,7 @@ class CatchingUp:
             there.add(session_id)
             if known.get(session_id) != (size, mtime_ns):
                 self._look_at(session_id)
-            if len(there) % _BATCH == 0:
+            if len(there) % 256 == 0:
                 self._index.write()  # a start must not hold ten thousand of them
             if self._closing.is_set():
                 return
@@ -198,26 +199,43 @@ class CatchingUp:
 
     def _read_behind(self) -> None:
         behind = self._index.behind()
-        for session_id, _ in behind:
+        group: list[str] = []
+        waiting = 0
+        for session_id, records in behind:
+            group.append(session_id)
+            waiting += records
+            if waiting >= _BATCH:
+                self._read(group)
+                group, waiting = [], 0
             if self._closing.is_set():
                 return
-            self._read(session_id)
+        self._read(group)
         if len(behind) > 1:
             log.info("index.db: %d sessions read anew", len(behind))
 
-    def _read(self, session_id: str) -> None:
-        """Take in what the index lacks of a session, a batch at a time."""
-        with self._one_session:
-            after = self._index.read_from(session_id)
-            while not self._closing.is_set():
-                batch = self._batch(session_id, after)
-                if batch is None:
-                    self._index.forget(session_id)
-                    return
-                self._index.take_in(batch)
-                if not batch.records or batch.records[-1].seq >= batch.last_seq:
-                    return
-                after = batch.records[-1].seq
+    def _read(self, session_ids: Iterable[str]) -> None:
+        """Take in what the index lacks of these sessions, a batch at a time."""
+        with self._one_reads:
+            waiting: list[Row] = []
+            for session_id in session_ids:
+                for batch in self._batches(session_id):
+                    waiting.append(batch)
+                    if sum(len(one.records) for one in waiting) >= _BATCH:
+                        self._index.take_in(waiting)
+                        waiting = []
+            self._index.take_in(waiting)
+
+    def _batches(self, session_id: str) -> Iterator[Row]:
+        after = self._index.read_from(session_id)
+        while not self._closing.is_set():
+            batch = self._batch(session_id, after)
+            if batch is None:
+                self._index.forget(session_id)
+                return
+            yield batch
+            if not batch.records or batch.records[-1].seq >= batch.last_seq:
+                return
+            after = batch.records[-1].seq
 
     # --- files ------------------------------------------------------------------------------------
 

@@ -52,7 +52,10 @@ Tag = Annotated[
         description="a tag: 1 to 32 characters without spaces or commas",
     ),
 ]
-Tags = Annotated[tuple[Tag, ...], Meta(max_length=32, description="at most 32 tags")]
+Tags = Annotated[
+    tuple[Tag, ...],
+    Meta(max_length=32, description="at most 32 tags, each of 1 to 32 characters without spaces or commas"),
+]
 Key = Annotated[
     str,
     Meta(min_length=1, max_length=128, description="text of 1 to 128 characters"),

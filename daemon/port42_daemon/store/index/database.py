@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from port42_daemon.store.index.words import unpack
+from port42_daemon.store.index.words import TOKENIZE, unpack
 
 SCHEMA = 4
 _CREATE = """
@@ -52,11 +52,9 @@ CREATE TABLE messages (
   role TEXT NOT NULL, timestamp TEXT NOT NULL, packed NOT NULL
 );
 CREATE UNIQUE INDEX by_place ON messages (session, seq);
-CREATE VIEW said AS SELECT number, unpack(packed) AS text, '' AS parts, '' AS facets FROM messages;
-CREATE VIRTUAL TABLE words USING fts5 (
-  text, parts, facets, content = said, content_rowid = number, tokenize = "unicode61 remove_diacritics 2"
-);
 """
+# Contentless: the text is in `messages`, and is told again to be taken back.
+_WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -136,6 +134,7 @@ class Database:
             self._connect()
             with self.writing as database:
                 database.executescript(_CREATE)
+                database.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({_WORDS})")
                 database.execute(f"PRAGMA user_version = {SCHEMA}")
         except sqlite3.Error:
             self.close()

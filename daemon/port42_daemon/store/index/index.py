@@ -104,7 +104,6 @@ class Index:
             self._drop_unfed(session_id)
             if known := sessions.known(database, session_id):
                 messages.remove(database, known.number)
-                statistics.remove(database, known.number)
                 sessions.remove(database, session_id)
 
     def erase_traces(self, *, first: bool) -> bool:
@@ -147,6 +146,10 @@ class Index:
         with self._lock:
             self._write_rows()
 
+    def unsettle(self) -> None:
+        """It will be made anew: whoever needs all messages waits for that."""
+        self._settled.clear()
+
     def settle(self) -> None:
         """Whoever waits for all messages goes on, if none is behind any more."""
         with self._lock:
@@ -182,25 +185,30 @@ class Index:
             if known is None or known.fed_seq != UNREAD:
                 return known.fed_seq if known else 0
             messages.remove(database, known.number)
-            statistics.remove(database, known.number)
             database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
             return 0
 
-    def take_in(self, row: Row) -> None:
-        """The next records, with their seqs, of a session that is behind; the last ones end at `last_seq`."""
+    def take_in(self, rows: Iterable[Row]) -> None:
+        """The next records, with their seqs, of sessions that are behind, in one transaction.
+
+        A session's last ones end at `last_seq`.
+        """
         with self._lock, self._database.writing as database:
-            known = sessions.known(database, row.summary.session_id)
-            if known is None:
-                return
-            messages.add(database, known.number, known.agent, row.records)
-            statistics.add(database, known.number, row.records)
-            messages.add_keys(database, row.summary, row.records)
-            named = known.named or row.titled or _renamed(row.records)
-            seq = row.records[-1].seq if row.records else row.last_seq
-            # Part of a session counts for nothing: a stop here reads it again from its beginning.
-            sessions.fed(database, known.number, seq if seq >= row.last_seq else UNREAD, named=named)
-            if seq >= row.last_seq:
-                messages.name(database, known.number, row.summary, named=named)
+            for row in rows:
+                self._take_in_one(database, row)
+
+    def _take_in_one(self, database: sqlite3.Connection, row: Row) -> None:
+        known = sessions.known(database, row.summary.session_id)
+        if known is None:
+            return
+        messages.add(database, known.number, known.agent, row.records)
+        messages.add_keys(database, row.summary, row.records)
+        named = known.named or row.titled or _renamed(row.records)
+        seq = row.records[-1].seq if row.records else row.last_seq
+        # Part of a session counts for nothing: a stop here reads it again from its beginning.
+        sessions.fed(database, known.number, seq if seq >= row.last_seq else UNREAD, named=named)
+        if seq >= row.last_seq:
+            messages.name(database, known.number, row.summary, named=named)
 
     def feed(self, limit: int = _MOST_WAITING) -> bool:
         """Take in the text that waits, at most `limit` messages of it; whether none is left."""
@@ -223,7 +231,6 @@ class Index:
         # The feeder may have read some of them in the file already, or a write was tried twice.
         fresh = {one.seq: one for one in records if one.seq > known.fed_seq}
         messages.add(database, known.number, known.agent, fresh.values())
-        statistics.add(database, known.number, fresh.values())
         sessions.fed(database, known.number, max(known.fed_seq, records[-1].seq), named=known.named)
 
     # --- questions --------------------------------------------------------------------------------
@@ -306,7 +313,7 @@ class Index:
     def status(self) -> IndexStatus:
         """How far the index is."""
         with self._lock:
-            self._write_rows()
+            self.feed()
             database = self._database.writing
             there, messages_there = database.execute(
                 "SELECT count(*), coalesce(sum(message_count), 0) FROM sessions"
@@ -366,7 +373,6 @@ class Index:
             self._drop_unfed(session_id)
             if known and known.agent != row.summary.agent:
                 messages.remove(database, known.number)
-                statistics.remove(database, known.number)
             sessions.put(database, row, named=False, fed_seq=UNREAD)
             self._settled.clear()
             self.work.set()

@@ -24,7 +24,8 @@ ROLES = ("user", "assistant", "system", "error", "title")
 """`title`: a title or tags that somebody gave a session."""
 _SHORTEST_PREFIX = 3
 _MOST_TERMS = 32
-_FIRST_YEAR, _LAST_YEAR = 2000, 2099
+_FIRST_YEAR, _LAST_YEAR = 2000, 2049
+"""Of messages: each is a word to look up."""
 _CHUNK = re.compile(
     r'(?P<minus>-?)(?:(?P<filter>(?i:agent|role|before|after)):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
 )
@@ -120,26 +121,30 @@ def _facet(*words: str) -> str:
     return f"{{facets}} : ({either})"
 
 
-def _date(name: str, value: str) -> tuple[int, int, int]:
+def _date(name: str, value: str) -> tuple[int, int | None, int | None]:
     expected = f"{name}: a day, month or year such as 2025-09-08, 2025-09 or 2025"
     found = _DATE.fullmatch(value)
     if not found:
         raise _refused(expected)
-    year, month, day = (int(one or 1) for one in found.groups())
+    year, month, day = (int(one) if one else None for one in found.groups())
+    assert year is not None  # noqa: S101  # the pattern has it
     try:
-        date(year, month, day)
+        date(year, month or 1, day or 1)
     except ValueError:
         raise _refused(expected) from None
     return year, month, day
 
 
-def _before(year: int, month: int, day: int) -> Iterator[str]:
+def _before(year: int, month: int | None, day: int | None) -> Iterator[str]:
     yield from (f"y{one}" for one in range(_FIRST_YEAR, min(year, _LAST_YEAR + 1)))
-    yield from (f"m{year:04}{one:02}" for one in range(1, month))
-    yield from (f"d{year:04}{month:02}{one:02}" for one in range(1, day))
+    yield from (f"m{year:04}{one:02}" for one in range(1, month or 1))
+    yield from (f"d{year:04}{month:02}{one:02}" for one in range(1, day or 1))
 
 
-def _from(year: int, month: int, day: int) -> Iterator[str]:
-    yield from (f"d{year:04}{month:02}{one:02}" for one in range(day, 32))
-    yield from (f"m{year:04}{one:02}" for one in range(month + 1, 13))
-    yield from (f"y{one}" for one in range(max(year + 1, _FIRST_YEAR), _LAST_YEAR + 1))
+def _from(year: int, month: int | None, day: int | None) -> Iterator[str]:
+    """As few words as will do: a whole month is one, and so is a year."""
+    if day:
+        yield from (f"d{year:04}{month:02}{one:02}" for one in range(day, 32))
+    if month:
+        yield from (f"m{year:04}{one:02}" for one in range(month + bool(day), 13))
+    yield from (f"y{one}" for one in range(max(year + bool(month), _FIRST_YEAR), _LAST_YEAR + 1))

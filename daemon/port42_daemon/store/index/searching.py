@@ -7,19 +7,23 @@ words, the newest messages come first. So a search never takes longer than a few
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import OrderedDict
+from typing import Any
 
 from port42_daemon.store.index.excerpt import excerpt, literal, unmarked
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import SUMMARY, summary_fields
-from port42_daemon.store.index.words import MARK, UNMARK, shown
+from port42_daemon.store.index.words import MARK, TOKENIZE, UNMARK, facets, parts, shown
 from port42_protocol.messages import Hit, Summary
 
 _COMMON = 4_000
 MOST_HITS = 1_000
 """Hits that can be paged through."""
 _REMEMBERED = 16
+
+_PAGE = f"CREATE VIRTUAL TABLE page USING fts5 (text, parts, facets, tokenize = {TOKENIZE})"
 
 
 class Searches:
@@ -38,8 +42,9 @@ class Searches:
         if upto is None:
             upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
         found = self._numbers(database, query, upto)
-        numbers = found[offset : offset + limit]
-        return _hits(database, query, numbers), upto, len(found) > offset + limit
+        hits = _hits(query, _rows(database, found[offset : offset + limit]))
+        page = [hits[number] for number in found[offset : offset + limit] if number in hits]
+        return page, upto, len(found) > offset + limit
 
     def forget(self) -> None:
         """The index was made anew: numbers mean other messages now."""
@@ -86,22 +91,39 @@ def _newest(database: sqlite3.Connection, expression: str, upto: int, limit: int
     return [number for (number,) in rows]
 
 
-def _hits(database: sqlite3.Connection, query: Query, numbers: list[int]) -> list[Hit]:
-    """What is shown of each; one that was deleted meanwhile is left out."""
-    return [hit for number in numbers if (hit := _hit(database, query, number))]
+def _rows(database: sqlite3.Connection, numbers: list[int]) -> dict[int, tuple[Any, ...]]:
+    """What is kept of messages; one that was deleted meanwhile is left out."""
+    marks = ", ".join("?" * len(numbers))
+    rows = database.execute(
+        "SELECT messages.number, seq, role, timestamp, unpack(packed)"  # noqa: S608  # our own names
+        f", {SUMMARY} FROM messages JOIN sessions ON sessions.number = session"
+        f" WHERE messages.number IN ({marks})",
+        numbers,
+    )
+    return {number: row for number, *row in rows.fetchall()}
 
 
-def _hit(database: sqlite3.Connection, query: Query, number: int) -> Hit | None:
-    row = database.execute(
-        "SELECT messages.seq, messages.role, messages.timestamp, highlight(words, 0, ?, ?),"  # noqa: S608
-        f" {SUMMARY} FROM words CROSS JOIN messages ON messages.number = words.rowid"
-        " JOIN sessions ON sessions.number = messages.session"
-        " WHERE words MATCH ? AND words.rowid = ?",
-        (MARK, UNMARK, query.expression, number),
-    ).fetchone()
-    if row is None:
-        return None
-    seq, role, timestamp, marked, *session = row
+def _hits(query: Query, rows: dict[int, tuple[Any, ...]]) -> dict[int, Hit]:
+    """What is shown of each row.
+
+    FTS5 marks them in a table of their own: in the big one it would look up every word of the query,
+    and every word that begins so, once for each of them.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:")) as page:
+        page.execute(_PAGE)
+        for number, (_, role, timestamp, text, _, agent, *_) in rows.items():
+            kept = (number, text, parts(text), facets(agent, role, timestamp))
+            page.execute("INSERT INTO page (rowid, text, parts, facets) VALUES (?, ?, ?, ?)", kept)
+        found = page.execute(
+            "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?",
+            (MARK, UNMARK, query.expression),
+        )
+        marked = dict(found.fetchall())
+    return {number: _hit(query, row, marked.get(number, row[3])) for number, row in rows.items()}
+
+
+def _hit(query: Query, row: tuple[Any, ...], marked: str) -> Hit:
+    seq, role, timestamp, _, *session = row
     text, marks = unmarked(shown(marked))
     snippet, inside = excerpt(text, marks or literal(text, query.words))
     return Hit(Summary(**summary_fields(session)), seq, role, timestamp, snippet, inside)

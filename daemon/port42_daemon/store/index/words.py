@@ -11,6 +11,8 @@ import re
 import zlib
 from collections.abc import Iterator
 
+TOKENIZE = '"unicode61 remove_diacritics 2"'
+"""How FTS5 splits a text into words."""
 MARK, UNMARK = "\x02", "\x03"
 """What FTS5 puts around a hit. They are taken out of every text, so they mean nothing else."""
 _APART = "\u200b"  # a zero width space: a separator to unicode61, invisible to a person

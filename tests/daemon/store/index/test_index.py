@@ -92,9 +92,9 @@ def test_a_file_that_somebody_else_wrote_is_behind_until_it_was_read(index):
     assert index.is_behind("one")
     assert not index.search(parse("old"), None, 0, 1)[3]
     assert index.read_from("one") == 0
-    index.take_in(row("one", 2, said("new words", 1), size=99))
+    index.take_in([row("one", 2, said("new words", 1), size=99)])
     assert index.is_behind("one"), "half a session counts for nothing"
-    index.take_in(row("one", 2, said("at last", 2, key="k"), size=99))
+    index.take_in([row("one", 2, said("at last", 2, key="k"), size=99)])
     index.settle()
     assert (found(index, "old"), found(index, "words"), found(index, "last")) == (
         [],
@@ -117,7 +117,7 @@ def test_an_append_to_a_session_that_is_behind_is_read_with_it(index):
     index.note(row("one", 6, said("sixth", key="six")))
     assert found(index, "sixth") == []
     assert index.read_from("one") == 0
-    index.take_in(row("one", 6, *(said(f"w{seq}", seq) for seq in range(1, 6)), said("sixth", 6)))
+    index.take_in([row("one", 6, *(said(f"w{seq}", seq) for seq in range(1, 6)), said("sixth", 6))])
     assert (index.behind(), found(index, "sixth")) == ([], [("one", 6)])
 
 
@@ -126,7 +126,7 @@ def test_a_session_that_became_another_agents_is_found_as_theirs(index):
     assert found(index, "words agent:a") == [("one", 1)]
     index.note(row("one", 1, size=9, agent="b"))
     index.read_from("one")
-    index.take_in(row("one", 1, said("words", 1), size=9, agent="b"))
+    index.take_in([row("one", 1, said("words", 1), size=9, agent="b")])
     assert (found(index, "words agent:a"), found(index, "words agent:b")) == ([], [("one", 1)])
 
 
@@ -167,7 +167,7 @@ def test_a_question_waits_until_the_sessions_are_known_and_a_key_until_all_are_r
     asking[1].join(0.05)
     assert answers == [{"a": 1}]
     index.read_from("one")
-    index.take_in(row("one", 1, said("words", 1, key="k")))
+    index.take_in([row("one", 1, said("words", 1, key="k"))])
     index.settle()
     asking[1].join()
     assert answers == [{"a": 1}, ("one", 1)]

@@ -1,0 +1,179 @@
+"""A library of many sessions: lists, searches, starts and the index, at two sizes, to show how each grows."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import sqlite3
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks import scene
+from benchmarks.figure import Figure
+from port42_daemon.store import document
+from port42_daemon.store.document import Header
+from port42_daemon.store.files import FileStore
+from port42_daemon.store.index.query import Query, parse
+from port42_protocol.messages import Message
+
+AGENTS = ("ai-engineer", "ai-analyst", "ai-muse", "ai-founder")
+_MESSAGES = 100
+"""In each session."""
+_VOCABULARY = 40_000
+_BEGAN = 1_700_000_000
+_SEARCHES = {
+    "a rare word": "{rare}",
+    "two words": "{middling} {usual}",
+    "the commonest word": "{commonest}",
+    "three of the commonest": "{commonest} {second} {third}",
+    "a phrase of common words": '"{commonest} {second}"',
+    "a word that begins so": "{begins}*",
+    "common, one agent's, a role, a year": "{commonest} agent:ai-muse role:user after:2024",
+    "common, but not another": "{commonest} -{usual}",
+}
+_COMPARED = {"a rare word", "the commonest word"}
+
+
+def measure(sessions: int) -> list[Figure]:
+    """Everything about a store of so many sessions."""
+    group = f"a library of {sessions:,} sessions, {sessions * _MESSAGES:,} messages"
+    with scene.folder() as home:
+        words, text_bytes = generate(home, sessions)
+        rebuilt = _rebuild(home)
+        size = (home / "index.db").stat().st_size
+        return [
+            Figure(group, "index.db, rebuilt whole", rebuilt / 1e9, "s"),
+            Figure(group, "index.db, size", size / 1e6, "MB", "the text of the messages", text_bytes / 1e6),
+            *_questions(group, home, words),
+            *_starts(group, home),
+        ]
+
+
+def generate(home: Path, sessions: int) -> tuple[list[str], int]:
+    """Write the sessions in the file format; gives the vocabulary, commonest first, and the text's bytes.
+
+    Words are as common as in a language: the nth is n times rarer than the first (Zipf's law).
+    """
+    chance = random.Random(42)
+    words = _vocabulary(chance)
+    weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(words))))
+    stream = chance.choices(words, cum_weights=weights, k=1_000_000)
+    folder = home / "sessions"
+    folder.mkdir(mode=0o700, parents=True)
+    size = 0
+    for number in range(sessions):
+        begun = _BEGAN + number * 600
+        records = []
+        for seq in range(1, _MESSAGES + 1):
+            length = chance.randint(4, 30) if seq % 2 else chance.randint(10, 110)
+            at = chance.randrange(len(stream) - length)
+            content = " ".join(stream[at : at + length])
+            size += len(content)
+            role = "user" if seq % 2 else "assistant"
+            records.append(Message(seq=seq, role=role, content=content, timestamp=_time(begun + seq)))
+        name = f"cli-{begun}000"
+        agent = AGENTS[number % len(AGENTS)]
+        header = Header(id=name, agent=agent, created_at=_time(begun), client="cli", cwd=f"/w/{number % 50}")
+        (folder / f"{name}.json").write_bytes(document.compose(header, records)[0])
+        if number % 200 == 0:
+            print(f"\rwriting session {number:,} of {sessions:,} …", end="", file=sys.stderr, flush=True)
+    return words, size
+
+
+def _vocabulary(chance: random.Random) -> list[str]:
+    ends = ("a", "e", "i", "o", "u", "an", "er")
+    syllables = [one + other for one in "bcdfghklmnprstvwz" for other in ends]
+    lengths = (1, 2, 2, 3, 3, 4)
+    made = ("".join(chance.choices(syllables, k=chance.choice(lengths))) for _ in range(3 * _VOCABULARY))
+    return list(itertools.islice(dict.fromkeys(made), _VOCABULARY))
+
+
+def _time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
+
+
+def _rebuild(home: Path) -> int:
+    """From no index to one that has every message, in nanoseconds."""
+    began = time.perf_counter_ns()
+    with contextlib.closing(FileStore(home)) as store:
+        store.open()
+        while not (status := store.index_status()).complete:
+            print(f"\rindexing, {status.records_behind:,} to go …   ", end="", file=sys.stderr, flush=True)
+            time.sleep(0.5)
+    return time.perf_counter_ns() - began
+
+
+def _questions(group: str, home: Path, words: list[str]) -> list[Figure]:
+    named = {
+        "commonest": words[0],
+        "second": words[1],
+        "third": words[2],
+        "usual": words[50],
+        "middling": words[2_000],
+        "rare": words[-1],
+        "begins": words[30][:3],
+    }
+    with contextlib.closing(FileStore(home)) as store:
+        store.open()
+        store.counts()
+        pages = {"first page of 50": {}, "… one agent's, in a folder": {"agent": AGENTS[0], "cwd": "/w/0"}}
+        figures = [
+            Figure(group, what, _median(partial(store.page, limit=50, **wanted)), "ms", aim=5)
+            for what, wanted in pages.items()
+        ]
+        for what, pattern in _SEARCHES.items():
+            query = parse(pattern.format(**named))
+            took = _median(_searching(store, query), times=9)
+            figures.append(Figure(group, f"search: {what}", took, "ms", aim=50))
+            if what in _COMPARED:
+                raw = _raw(home / "index.db", query.expression)
+                figures.append(Figure(group, f"search: {what}", took, "ms", "FTS5 alone, ORDER BY rank", raw))
+    return figures
+
+
+def _searching(store: FileStore, query: Query) -> Callable[[], object]:
+    def search() -> object:
+        store._index._searches.forget()  # a page that was ranked before would cost nothing
+        return store.search(query, None, 0, 20)
+
+    return search
+
+
+def _raw(path: Path, expression: str) -> float:
+    """The same asked of SQLite as its documentation says: the best twenty by rank, without their text."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 20"
+        return _median(lambda: database.execute(query, (expression,)).fetchall(), times=3)
+
+
+def _starts(group: str, home: Path) -> list[Figure]:
+    """A daemon's start with all of that and a clean index, beside one in an empty home."""
+    empty, full = [], []
+    for _ in range(10):
+        with scene.daemon() as daemon:
+            empty.append(daemon.start_ns)
+        with scene.daemon(home) as daemon:
+            full.append(daemon.start_ns)
+    what = "port42d, until it is ready, a clean index"
+    return [Figure(group, what, min(full) / 1e6, "ms", "in an empty home", min(empty) / 1e6, aim=1.3)]
+
+
+def _median(action: Callable[[], object], times: int = 25) -> float:
+    """Milliseconds."""
+    action()
+    took = []
+    for _ in range(times):
+        began = time.perf_counter_ns()
+        action()
+        took.append(time.perf_counter_ns() - began)
+    return statistics.median(took) / 1e6
+
+
+def figures(*, quick: bool) -> list[Figure]:
+    """Both sizes, the small one first; quick only sees that it runs."""
+    return [one for size in ((20, 50) if quick else (1_000, 10_000)) for one in measure(size)]

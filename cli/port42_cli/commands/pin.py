@@ -1,0 +1,22 @@
+"""`port42 pin REF`: keep a session in sight."""
+
+from __future__ import annotations
+
+import click
+
+from port42_cli import marking
+from port42_cli.autostart import Daemon
+
+
+@click.command()
+@click.argument("ref")
+@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
+@click.pass_obj
+def pin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
+    """Pin a session: it is exempt from pruning, and `sessions --pinned` lists it.
+
+    REF is an id, a unique prefix of 4 or more characters, or a title.
+    """
+    summary = marking.mark(daemon, "pin_session", ref, agent, {"pinned": True})
+    marking.say(summary, "pinned", as_json=as_json)

@@ -1,0 +1,20 @@
+"""`port42 rename REF TITLE`: another title for a session."""
+
+from __future__ import annotations
+
+import click
+
+from port42_cli import marking
+from port42_cli.autostart import Daemon
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("title", nargs=-1, required=True)
+@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
+@click.pass_obj
+def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, as_json: bool) -> None:
+    """Give a session another TITLE. REF is an id, a unique prefix of 4 or more characters, or a title."""
+    summary = marking.mark(daemon, "rename_session", ref, agent, {"title": " ".join(title)})
+    marking.say(summary, summary["title"] or "", as_json=as_json)
