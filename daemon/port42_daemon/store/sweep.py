@@ -41,7 +41,7 @@ _MOVES = "`port42 doctor --fix` moves it into backups"
 _MAKES_WHOLE = "`port42 doctor --fix` makes it whole from what can be read of it"
 
 
-class Place(msgspec.Struct, frozen=True, order=True):
+class Place(msgspec.Struct, frozen=True):
     """How far a sweep is: behind the names in `folder` that begin with `key` (bytes, at most 100)."""
 
     folder: str = FOLDERS[0]
@@ -71,19 +71,19 @@ class Sweep:
         """Look at files behind `place` for so many seconds; at one of them at the least. Raises OSError."""
         until = time.monotonic() + seconds
         left = [
-            (Place(folder, os.fsencode(name)[:_KEY_BYTES]), name)
+            (folder, name)
             for folder in FOLDERS[FOLDERS.index(place.folder) :]
-            for name in _names(self._home / folder)
+            for name in _names(self._home / folder, place.key if folder == place.folder else b"")
         ]
-        left = sorted(one for one in left if one[0] > place)
         look = _Look(self._home, self._sessions, self._made_whole, in_turn, backup)
         done, following = 0, None
-        for here, name in left:
+        for folder, name in left:
+            here = Place(folder, name[:_KEY_BYTES])
             # Names that begin alike stay together: a place could not tell them apart.
             if done and here != place and (time.monotonic() > until or len(look.findings) >= _MOST_FINDINGS):
                 following = place
                 break
-            look.at(self._home / here.folder / name)
+            look.at(self._home / folder / os.fsdecode(name))
             place, done = here, done + 1
         findings = look.findings + open_to_others(look.open, self._home, backup)
         return Swept(findings, look.partial, done, len(left) - done, following)
@@ -208,8 +208,10 @@ class _Look:
         return shown(path.relative_to(self._home))
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, key: bytes) -> list[bytes]:
+    """The names in `folder` behind those that begin with `key`, in order."""
     try:
-        return os.listdir(folder)  # noqa: PTH208  # ten thousand paths cost more than the call
+        # As bytes, which ten thousand names are listed and sorted as in a few milliseconds.
+        return sorted(name for name in os.listdir(os.fsencode(folder)) if name[:_KEY_BYTES] > key)  # noqa: PTH208
     except FileNotFoundError:
         return []
