@@ -37,7 +37,9 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     daemon: Daemon = ctx.obj
     try:
         with Client(daemon.connect) as client:
-            found, backup = _examined(client, fix, terminal=output.on_terminal() and not as_json)
+            found, backup = _examined(
+                client, str(daemon.home), fix, terminal=output.on_terminal() and not as_json
+            )
     except NoDaemon as why:
         from port42_cli import unreached
 
@@ -56,9 +58,11 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     ctx.exit(0 if healthy else 1)
 
 
-def _examined(client: Client, fix: bool, *, terminal: bool) -> tuple[list[dict[str, Any]], str | None]:
+def _examined(
+    client: Client, home: str, fix: bool, *, terminal: bool
+) -> tuple[list[dict[str, Any]], str | None]:
     """Every finding, and the folder where what was changed is kept."""
-    found = _daemon(client)
+    found = _daemon(client, home)
     if not terminal:
         return _check(client, fix, found, lambda _examined, _all: None)
     from port42_cli.render_care import progress
@@ -92,18 +96,22 @@ def _check(
         asked["cursor"] = said["next_cursor"]
 
 
-def _daemon(client: Client) -> list[dict[str, Any]]:
-    """That a daemon answers, and whether it is of our version."""
+def _daemon(client: Client, home: str) -> list[dict[str, Any]]:
+    """That a daemon answers, and whether it is of our version and keeps our home."""
     try:
         status = client.ask("status")
     except DaemonError as error:
         return [_said("problem", f"it answers and cannot say how it is: {error.message}", _LOGS)]
+    found = []
+    if status["home"] != home:
+        what = f"the daemon that answers keeps {status['home']}, and this shell's home is {home}"
+        found.append(_said("notice", what, "let PORT42_HOME and PORT42_SOCKET name the same daemon"))
+    if status["version"] != __version__:
+        level = "notice" if status["protocol_version"] == PROTOCOL_VERSION else "problem"
+        what = f"the daemon is version {status['version']}, and this is {__version__}"
+        found.append(_said(level, what, "`port42 daemon restart` starts this one's"))
     here = f"version {status['version']}, pid {status['pid']}, home {status['home']}"
-    if status["version"] == __version__:
-        return [_said("ok", here)]
-    level = "notice" if status["protocol_version"] == PROTOCOL_VERSION else "problem"
-    what = f"the daemon is version {status['version']}, and this is {__version__}"
-    return [_said(level, what, "`port42 daemon restart` starts this one's")]
+    return found or [_said("ok", here)]
 
 
 def _said(level: str, what: str, do: str | None = None, about: str = "daemon") -> dict[str, Any]:
