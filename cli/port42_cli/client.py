@@ -47,6 +47,7 @@ TRACE_LIMIT = 500
 
 READING = frozenset(
     {
+        "disk_usage",
         "export_session",
         "find_session",
         "get_agent",
@@ -55,6 +56,7 @@ READING = frozenset(
         "list_agents",
         "list_sessions",
         "rpc.discover",
+        "stats",
         "status",
     }
 )

@@ -20,7 +20,6 @@ from port42_daemon.config import (
     BackendConfig,
     Config,
     ConfigFile,
-    NoneBackend,
     table,
     take_out,
 )
@@ -111,6 +110,12 @@ class Agents:
             built.turns -= 1
             await self._stop_if_unused(built)
 
+    async def looked_at(self, counts: dict[str, int]) -> tuple[m.Agent, ...]:
+        """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
+        config = await self._current()
+        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.agents())])
+        return tuple(await asyncio.gather(*(self._look(name, config, counts) for name in names)))
+
     async def aclose(self) -> None:
         """Stop what back ends keep warm."""
         await asyncio.gather(*(self._retire(name) for name in list(self._built)))
@@ -118,12 +123,10 @@ class Agents:
     # --- methods ------------------------------------------------------------------------------------
 
     async def list_agents(self, _: m.ListAgents) -> m.AgentList:
-        """Built-in ones first, then configured ones, then those met in sessions; each looked at now."""
-        config = await self._current()
+        """Everybody, looked at now, and what else could be connected."""
         counts = await self._threads.index(self._store.counts)
-        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.agents())])
         return m.AgentList(
-            agents=tuple(await asyncio.gather(*(self._look(name, config, counts) for name in names))),
+            agents=await self.looked_at(counts),
             available=await self._threads.files(known.available),
             config_error=self._config.error,
         )
@@ -229,7 +232,7 @@ class Agents:
     async def _retire_changed(self, config: Config) -> None:
         """Let go of back ends that config.toml describes otherwise now."""
         for name, built in list(self._built.items()):
-            if _settings(name, config) != built.settings:
+            if known.settings(name, config) != built.settings:
                 await self._retire(name)
 
     async def _retire(self, name: str) -> None:
@@ -283,13 +286,4 @@ def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
     if backend is None and name in BUILT_IN and name not in config.agents:
         backend = known.from_environment()
     backend = backend or "none"
-    return agent, backend, _settings(backend, config)
-
-
-def _settings(backend: str, config: Config) -> BackendConfig:
-    if backend in config.backends:
-        return config.backends[backend]
-    if backend in known.KNOWN:
-        settings: BackendConfig = msgspec.convert(known.KNOWN[backend], BackendConfig)
-        return settings
-    return NoneBackend()
+    return agent, backend, known.settings(backend, config)

@@ -17,8 +17,10 @@ from port42_daemon import activation
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
 from port42_daemon.dispatch import Dispatcher
+from port42_daemon.doctor import Doctor
 from port42_daemon.events import Events
 from port42_daemon.exporting import Exporting
+from port42_daemon.figures import Figures
 from port42_daemon.finding import Finding
 from port42_daemon.importing import Importing
 from port42_daemon.lineage import Lineage
@@ -102,6 +104,8 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
         Trash(store, threads, sessions, turns, events),
         Exporting(store, threads, sessions),
         Importing(store, threads, sessions),
+        Doctor(settings, store, threads, config, agents, turns),
+        Figures(store, threads, agents),
     )
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()

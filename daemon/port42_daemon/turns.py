@@ -183,6 +183,18 @@ class Turns:
         """Record what a killed daemon left of its turns."""
         await outcomes.make_up(self._house)
 
+    def in_turn(self, session_id: str) -> bool:
+        """Whether a turn of the session runs or waits."""
+        return session_id in self._queues
+
+    async def make_up(self, session_id: str) -> None:
+        """Record what was left of a turn of the session, in a turn's place: nothing where one runs."""
+        if self.in_turn(session_id):
+            return
+        nobody = m.Possess("", "", session_id, detach=True)
+        async with self._in_turn(nobody, session_id, None, None):
+            await outcomes.make_up(self._house, session_id)
+
     # --- inside -------------------------------------------------------------------------------------
 
     async def _once(self, asked: m.Possess, peer: Peer, key: str) -> m.Possessed:
@@ -267,7 +279,7 @@ class Turns:
 
     @asynccontextmanager
     async def _in_turn(
-        self, asked: m.Possess, session_id: str, peer: Peer, streaming: Stream | None
+        self, asked: m.Possess, session_id: str, peer: Peer | None, streaming: Stream | None
     ) -> AsyncIterator[_Place]:
         """Wait for one's turn in the session, and let the next one have theirs."""
         if self._stopping:
@@ -278,7 +290,7 @@ class Turns:
         place = _Place(asked.agent, lambda position: self._tell_place(asked, session_id, position, streaming))
         queue.append(place)
         self._changed()
-        take_back = None if asked.detach else peer.when_lost(place.leave)
+        take_back = None if asked.detach or peer is None else peer.when_lost(place.leave)
         try:
             place.move_to(len(queue) - 1)
             await place.wait()

@@ -68,6 +68,9 @@ METHODS: dict[str, Method] = {
         Method("remove_agent", m.RemoveAgent, m.Removed, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
         Method("reload_config", m.ReloadConfig, m.Reloaded, (e.ConfigRefused,)),
         Method("status", m.Status, m.DaemonStatus),
+        Method("check_home", m.CheckHome, m.Checkup, (e.StorageFailed,)),
+        Method("stats", m.Stats, m.Statistics, (e.UnknownAgent, e.StorageFailed)),
+        Method("disk_usage", m.DiskUsage, m.Usage, (e.UnknownAgent, e.StorageFailed)),
         Method("rpc.discover", m.Discover, m.OpenRpc),
     )
 }

@@ -18,6 +18,7 @@ ROOMS = [
     import_module(f"{m.__name__}.{room}")
     for room in (
         *("kinds", "records", "sessions", "finding", "lineage", "turns", "transfer", "agents", "daemon"),
+        "care",
     )
 ]
 SHAPES = [
@@ -121,6 +122,8 @@ TAKEN = [
     (m.Target, ["/a", "cli-1", "https://example.org/", "x" * 4096]),
     (m.Text, ["", "x" * 262_144]),
     (m.BackendName, ["claude", "claude-acp", "a" * 64]),
+    (m.Days, [1, 30, 3660]),
+    (m.VariableName, ["HOME", "x" * 256]),
     (m.Role, ["user", "assistant", "system", "error"]),
     (m.RecordRole, ["user", "assistant", "system", "error", "event"]),
     (m.State, ["active", "ended"]),
@@ -142,6 +145,8 @@ REFUSED = [
     (m.Target, ["", "x" * 4097, None]),
     (m.Text, ["x" * 262_145, None]),
     (m.BackendName, NO_NAMES),
+    (m.Days, [0, 3661, 1.5, "7", True]),
+    (m.VariableName, ["", "x" * 257, None, 1]),
     (m.Role, ["", "User", "event", "tool", None]),
     (m.RecordRole, ["", "tool", None]),
     (m.State, ["", "open", "Active", None]),
@@ -231,6 +236,17 @@ FIELDS = {
     "ErrorCount": "code kind count",
     "InternalFailure": "error_id method at",
     "Vitals": "resident_bytes peak_bytes open_files threads disk_free_bytes",
+    "CheckHome": "environment fix cursor",
+    "DiskUsage": "agent",
+    "Stats": "agent days",
+    "AgentStats": "agent sessions user_messages assistant_messages failed_turns input_tokens output_tokens"
+    " bytes days",
+    "ModelStats": "backend model turns input_tokens output_tokens",
+    "Statistics": "since days hours agents models complete",
+    "Finding": "level about what do mendable fixed",
+    "Checkup": "findings examined remaining backup next_cursor",
+    "AgentUsage": "agent sessions session_bytes trash_bytes leftover_bytes total_bytes",
+    "Usage": "agents index_bytes log_bytes backup_bytes other_bytes total_bytes free_bytes",
     "OpenRpc": "openrpc info methods components",
 }
 

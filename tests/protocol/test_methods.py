@@ -54,6 +54,9 @@ def test_the_methods() -> None:
         "remove_agent": (messages.RemoveAgent, messages.Removed),
         "reload_config": (messages.ReloadConfig, messages.Reloaded),
         "status": (messages.Status, messages.DaemonStatus),
+        "check_home": (messages.CheckHome, messages.Checkup),
+        "stats": (messages.Stats, messages.Statistics),
+        "disk_usage": (messages.DiskUsage, messages.Usage),
         "rpc.discover": (messages.Discover, messages.OpenRpc),
     }
 
@@ -105,6 +108,10 @@ def test_every_dataclass_belongs_to_a_method() -> None:
         messages.ImportedSession,
         messages.SkippedSource,
         messages.Limits,
+        messages.Finding,
+        messages.AgentUsage,
+        messages.AgentStats,
+        messages.ModelStats,
         messages.Hit,
         messages.Mark,
         messages.PermissionOption,

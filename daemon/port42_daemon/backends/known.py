@@ -10,6 +10,10 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from port42_daemon.config import BackendConfig, Config, NoneBackend
+
 _CLAUDE = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
 _CLAUDE_SAYS = ["--append-system-prompt", "{system}", "--model", "{model}"]
 _CODEX = ["codex", "exec", "--json", "--skip-git-repo-check", "-s", "read-only", "-m", "{model}"]
@@ -66,7 +70,8 @@ KNOWN: dict[str, dict[str, Any]] = {
 }
 """Each as it is written under ``[backends.NAME]``; for models another can be named."""
 
-_IN_ENVIRONMENT = ("anthropic", "openai")
+IN_ENVIRONMENT = ("anthropic", "openai")
+"""Those that serve the built-in agents by themselves, where their key is in the daemon's environment."""
 
 
 def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -76,7 +81,16 @@ def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
     """The known back end whose key is in the daemon's environment: it serves the built-in agents."""
-    return next((name for name in _IN_ENVIRONMENT if environ.get(KNOWN[name]["api_key_env"])), None)
+    return next((name for name in IN_ENVIRONMENT if environ.get(KNOWN[name]["api_key_env"])), None)
+
+
+def settings(name: str, config: Config) -> BackendConfig:
+    """What is configured under that name, or known."""
+    if name in config.backends:
+        return config.backends[name]
+    if name in KNOWN:
+        return msgspec.convert(KNOWN[name], BackendConfig)  # type: ignore[no-any-return]  # msgspec takes a union, and gives Any
+    return NoneBackend()
 
 
 def _is_here(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:

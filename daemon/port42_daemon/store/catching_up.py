@@ -45,6 +45,7 @@ class CatchingUp:
         self._index = index
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
+        self.begun_anew = threading.Event()
         self._one_reads = threading.Lock()
         self._anew, self._compare, self._erase = False, True, False
         self._seen_folder = 0
@@ -74,7 +75,8 @@ class CatchingUp:
     # --- what it is asked for ---------------------------------------------------------------------
 
     def rebuild(self) -> None:
-        """Begin the index anew, behind our back."""
+        """Begin the index anew, behind our back; `begun_anew` is set when the old one is gone."""
+        self.begun_anew.clear()
         self._anew = True
         self._index.unsettle()
         self._index.work.set()
@@ -99,6 +101,11 @@ class CatchingUp:
         for session_id in found:
             self._look_at(session_id)
         return bool(found)
+
+    def look_at(self, session_ids: Iterable[str]) -> None:
+        """Tell the index how these sessions stand now; it forgets those that are gone."""
+        for session_id in session_ids:
+            self._look_at(session_id)
 
     def read_now(self, session_id: str) -> None:
         """Have every message of the session in the index, whatever else is still to be read."""
@@ -141,6 +148,7 @@ class CatchingUp:
             self._new_files += not self._anew
             self._anew = False
             self._index.begin_anew()
+            self.begun_anew.set()
             self._compare = True
         if self._compare:
             self._index.mend()

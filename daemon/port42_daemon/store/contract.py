@@ -6,22 +6,27 @@ answer from memory. What they return is durable. Only `RpcError` subclasses leav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from port42_daemon.store.backup import Backup
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.document import Footer, Header
 from port42_daemon.store.index.query import Query
+from port42_daemon.store.sweep import Place, Swept
 from port42_protocol.messages import (
+    Finding,
     Hit,
     IndexState,
     IndexStatus,
     ListedSession,
     Message,
+    Statistics,
     Summary,
     TrashedSession,
     TurnRecord,
+    Usage,
 )
 
 
@@ -171,3 +176,22 @@ class Store(Protocol):
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
+
+    # --- care ---
+
+    def check(self, backup: Backup | None) -> list[Finding]:
+        """What is wrong with all but the sessions themselves; with a backup, repaired."""
+
+    def sweep(self, place: Place, seconds: float, in_turn: Container[str], backup: Backup | None) -> Swept:
+        """What is wrong with the sessions behind `place`, as many as so many seconds allow."""
+
+    def cut_off(self, session_id: str, backup: Backup | None) -> Finding | None:
+        """What is said of a turn that was cut off there; with a backup, kept before it is recorded."""
+
+    def usage(self, agent: str | None) -> Usage:
+        """What takes how much room; with `agent`, its part alone."""
+
+    def statistics(self, agent: str | None, days: int | None) -> Statistics:
+        """How much was said, of `agent` or all, in the last `days` or ever."""
+
+    # --- end of care ---

@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from port42_daemon.store import checkpoint, disk, document
+from port42_daemon.store.backup import Backup
+from port42_daemon.store.care import Care
 from port42_daemon.store.catching_up import CatchingUp, open_mapping, row
 from port42_daemon.store.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.contract import Recent, Store
@@ -23,18 +26,24 @@ from port42_daemon.store.forking import branch
 from port42_daemon.store.index.index import Index
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import Wanted
+from port42_daemon.store.index_check import IndexCheck
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions, reader
+from port42_daemon.store.sweep import Place, Sweep, Swept
 from port42_daemon.store.trash import Entry, Trash
+from port42_daemon.store.usage import usage
 from port42_protocol.errors import SessionExists
 from port42_protocol.messages import (
+    Finding,
     Hit,
     IndexState,
     IndexStatus,
     ListedSession,
     Message,
+    Statistics,
     Summary,
     TrashedSession,
+    Usage,
 )
 
 log = logging.getLogger(__name__)
@@ -50,6 +59,9 @@ class FileStore(Store):
         self._sessions = OpenSessions(home / "sessions", self._found)
         self._catching_up = CatchingUp(self._sessions, self._index)
         self._trash = Trash(home / "trash", self._sessions)
+        index = IndexCheck(home / "index.db", self._sessions, self._index, self._catching_up)
+        self._care = Care(home, self._sessions, self._mapping, self._catching_up, index)
+        self._sweep = Sweep(home, self._sessions, self._made_whole)
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -349,6 +361,35 @@ class FileStore(Store):
         with storage("ask the index"):
             return self._index.counts()
 
+    # --- care ---
+
+    def check(self, backup: Backup | None) -> list[Finding]:
+        """What is wrong with all but the sessions themselves; with a backup, repaired."""
+        with storage("look at the home"):
+            return self._care.check(backup)
+
+    def sweep(self, place: Place, seconds: float, in_turn: Container[str], backup: Backup | None) -> Swept:
+        """What is wrong with the files behind `place`, as many as so many seconds allow."""
+        with storage("look at the sessions"):
+            return self._sweep.stretch(place, seconds, in_turn, backup)
+
+    def cut_off(self, session_id: str, backup: Backup | None) -> Finding | None:
+        """What is said of a turn that was cut off there; with a backup, kept before it is recorded."""
+        with storage(f"read session {session_id}"):
+            return self._sweep.partial(session_id, backup)
+
+    def usage(self, agent: str | None) -> Usage:
+        """What takes how much room; sessions as the index has them."""
+        with storage("ask the index"):
+            return usage(self._home, self._index.sizes(), agent)
+
+    def statistics(self, agent: str | None, days: int | None) -> Statistics:
+        """How much was said, and when by this machine's clock."""
+        with storage("ask the index"):
+            return self._index.statistics(agent, days, datetime.now().astimezone())
+
+    # --- end of care ---
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _begin(
@@ -377,6 +418,9 @@ class FileStore(Store):
 
     def _found(self, whole: Document, found: os.stat_result) -> None:
         self._index.note(row(whole, found))
+
+    def _made_whole(self, session_id: str) -> None:
+        self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole)
 
     def _wrote(self, whole: Document, found: os.stat_result, records: tuple[Message, ...]) -> None:
         self._sessions.remember(whole, found)

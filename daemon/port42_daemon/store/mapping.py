@@ -70,7 +70,7 @@ class Mapping:
         self.save()
 
     def change(self, agent: str, gone: str, following: str | None) -> None:
-        """`agent` goes on with `following`, or with none, if `gone` is still its last one."""
+        """`agent` goes on with `following`, or with none, if `gone` is still its last. Kept as in `set`."""
         with self._state:
             if self._last.get(agent) != gone:
                 return
@@ -78,6 +78,22 @@ class Mapping:
                 del self._last[agent]
             else:
                 self._last[agent] = following
+            self._version += 1
+        self.save()
+
+    def is_written(self) -> bool:
+        """Whether the file says what is so: nobody else wrote it, or took it away. Raises OSError."""
+        with self._writing, self._state:
+            try:
+                return self._saved != self._version or _decoder.decode(self._path.read_bytes()) == self._last
+            except FileNotFoundError:
+                return not self._last
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return False
+
+    def write_anew(self) -> None:
+        """Write the file, whatever it says now. Raises OSError."""
+        with self._state:
             self._version += 1
         self.save()
 

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from port42_daemon.store import disk
 from port42_daemon.store.document import compose, salvage
-
-
-def recover(path: Path) -> tuple[int, int, Path]:
-    """Rewrite the session at `path` from its whole lines; gives messages kept, lines lost, the original.
-
-    Raises `Damaged` when not even the header can be read (then nothing is touched) and OSError.
-    """
-    header, kept, lost = salvage(path.read_bytes())
-    data, document = compose(header, kept)
-    original = set_aside(path)
-    disk.replace(path, data)
-    return document.footer.message_count, lost, original
 
 
 def set_aside(path: Path) -> Path:
@@ -30,3 +19,16 @@ def set_aside(path: Path) -> Path:
     os.link(path, beside)
     disk.sync_folder(path.parent)
     return beside
+
+
+def recover(path: Path, keep: Callable[[Path], Path] = set_aside) -> tuple[int, int, Path]:
+    """Rewrite the session at `path` from its whole lines; gives messages kept, lines lost, the original.
+
+    `keep` gives the original another name. Raises `Damaged` when not even the header can be read (then
+    nothing is touched) and OSError.
+    """
+    header, kept, lost = salvage(path.read_bytes())
+    data, document = compose(header, kept)
+    original = keep(path)
+    disk.replace(path, data)
+    return document.footer.message_count, lost, original

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from port42_protocol.messages.agents import ListAgents as ListAgents
     from port42_protocol.messages.agents import RemoveAgent as RemoveAgent
     from port42_protocol.messages.agents import Removed as Removed
+    from port42_protocol.messages.care import AgentStats as AgentStats
+    from port42_protocol.messages.care import AgentUsage as AgentUsage
+    from port42_protocol.messages.care import CheckHome as CheckHome
+    from port42_protocol.messages.care import Checkup as Checkup
+    from port42_protocol.messages.care import DiskUsage as DiskUsage
+    from port42_protocol.messages.care import Finding as Finding
+    from port42_protocol.messages.care import ModelStats as ModelStats
+    from port42_protocol.messages.care import Period as Period
+    from port42_protocol.messages.care import Statistics as Statistics
+    from port42_protocol.messages.care import Stats as Stats
+    from port42_protocol.messages.care import Usage as Usage
+    from port42_protocol.messages.care import VariableName as VariableName
     from port42_protocol.messages.daemon import AgentTurns as AgentTurns
     from port42_protocol.messages.daemon import DaemonStatus as DaemonStatus
     from port42_protocol.messages.daemon import Discover as Discover
@@ -148,6 +160,10 @@ _ROOMS = {
         "SkippedSource ImportPage"
     ),
     "agents": "ListAgents AddAgent GetAgent ConnectAgent RemoveAgent Agent AgentList Removed",
+    "care": (
+        "VariableName Period CheckHome Stats DiskUsage Finding Checkup AgentStats ModelStats Statistics "
+        "AgentUsage Usage"
+    ),
     "daemon": (
         "Status Discover ReloadConfig Limits AgentTurns MethodLatency ErrorCount InternalFailure Vitals "
         "DaemonStatus OpenRpc Reloaded"

@@ -39,6 +39,16 @@ CREATE TABLE keys (
 ) WITHOUT ROWID;
 CREATE INDEX keys_of ON keys (session_id);
 
+CREATE TABLE activity (
+  session INTEGER, hour TEXT, user INTEGER NOT NULL, assistant INTEGER NOT NULL, failed INTEGER NOT NULL,
+  PRIMARY KEY (session, hour)
+) WITHOUT ROWID;
+CREATE TABLE turns (
+  session INTEGER, hour TEXT, backend TEXT, model TEXT,
+  turns INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+  PRIMARY KEY (session, hour, backend, model)
+) WITHOUT ROWID;
+
 CREATE TABLE messages (
   number INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, seq INTEGER NOT NULL,
   role TEXT NOT NULL, timestamp TEXT NOT NULL, packed NOT NULL
@@ -110,7 +120,7 @@ class Database:
         them is noticed by whoever meets it.
         """
         try:
-            checks = ("sessions", "tags", "keys")
+            checks = ("sessions", "tags", "keys", "activity", "turns")
             if all(
                 self.writing.execute(f"PRAGMA quick_check({one})").fetchone()[0] == "ok" for one in checks
             ):

@@ -12,17 +12,18 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from port42_daemon.store.document import RENAMED, place
-from port42_daemon.store.index import messages, sessions
+from port42_daemon.store.index import messages, sessions, statistics
 from port42_daemon.store.index.database import Database, is_damage
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.searching import Searches
 from port42_daemon.store.index.sessions import UNREAD, Row, Wanted
-from port42_protocol.messages import Hit, IndexState, IndexStatus, ListedSession, Message, Summary
+from port42_protocol.messages import Hit, IndexState, IndexStatus, ListedSession, Message, Statistics, Summary
 
 _MOST_WAITING = 2_000
 _MOST_WAITING_CHARACTERS = 8_000_000
@@ -297,6 +298,22 @@ class Index:
         """How many sessions each agent has."""
         with self._asking() as database:
             return sessions.counts(database)
+
+    # --- care ---
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """How many sessions each agent has, and the bytes of their files."""
+        with self._asking() as database:
+            return sessions.sizes(database)
+
+    def statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
+        """How much was said, as `statistics.statistics` has it, through the last message if it can."""
+        with self._lock:
+            complete = self.feed(_FED_BY_A_SEARCH) and self._settled.is_set()
+        with self._asking() as database:
+            return statistics.statistics(database, agent, days, now, complete=complete)
+
+    # --- end of care ---
 
     def newest(self) -> dict[str, str]:
         """For each agent, the session with the latest activity."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import UNSET
 
+from port42_daemon.store.index import statistics
 from port42_daemon.store.index.words import facets, pack, parts, spaced
 from port42_protocol.messages import Message, Summary
 
@@ -14,11 +15,12 @@ TITLE = "title"
 """The role under which a session's own title and tags are found, at seq 0."""
 
 
-def add(database: sqlite3.Connection, number: int, agent: str, records: Iterable[Message]) -> None:
+def add(database: sqlite3.Connection, number: int, agent: str, records: Collection[Message]) -> None:
     """Put in what was said of `records`; `number` is the session's. Events are no text."""
     for record in records:
         if record.role != "event" and isinstance(record.content, str):
             _insert(database, number, record.seq, agent, record.role, record.timestamp, record.content)
+    statistics.add(database, number, records)
 
 
 def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Message]) -> None:
@@ -51,6 +53,7 @@ def name(database: sqlite3.Connection, number: int, session: Summary, *, named: 
 def remove(database: sqlite3.Connection, number: int) -> None:
     """Take back all that was put in of a session."""
     _delete(database, "session = ?", number)
+    statistics.remove(database, number)
 
 
 def _insert(  # noqa: PLR0913, PLR0917  # the columns of a row

@@ -201,6 +201,12 @@ def counts(database: sqlite3.Connection) -> dict[str, int]:
     return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
 
 
+def sizes(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """How many sessions each agent has, and the bytes of their files."""
+    rows = database.execute("SELECT agent, count(*), sum(size) FROM sessions GROUP BY agent")
+    return {agent: (count, size) for agent, count, size in rows}
+
+
 def newest(database: sqlite3.Connection) -> dict[str, str]:
     """For each agent, the session with the latest activity."""
     # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).

@@ -1,0 +1,155 @@
+"""`check_home` over a real daemon: everything is looked at, beside writers too, and mended once."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def asked(daemon):
+    """Every finding of one look, cursor after cursor."""
+
+    def ask(**params):
+        found, backup, answers = [], None, 0
+        while True:
+            said = daemon.call("check_home", **params)
+            found += said["findings"]
+            backup = said["backup"] or backup
+            answers += 1
+            if not said["next_cursor"]:
+                return found, backup, answers
+            params["cursor"] = said["next_cursor"]
+
+    return ask
+
+
+def faults(found):
+    return [one for one in found if one["level"] != "ok" and not one["fixed"]]
+
+
+def test_a_fresh_home_is_healthy(daemon, asked):
+    daemon.call("create_session", agent="ai-muse")
+    found, backup, _ = asked()
+    assert faults(found) == []
+    assert backup is None
+    assert not (daemon.home / "backups").exists()
+    about = {one["about"] for one in found}
+    assert about == {
+        "lock", "socket", "disk", "permissions", "index", "mapping", "config", "backends", "environment"
+    }  # fmt: skip
+
+
+def test_damage_of_every_kind_is_found_and_mended_once(daemon, asked):
+    ids = [daemon.call("create_session", agent="ai-muse")["session_id"] for _ in range(5)]
+    for session_id in ids:
+        for _ in range(3):
+            daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="x")
+    folder, home = daemon.home / "sessions", daemon.home
+    paths = [folder / f"{one}.json" for one in ids]
+    paths[0].write_bytes(paths[0].read_bytes().replace(b'"message_count":3', b'"message_count":4'))
+    paths[1].write_bytes(paths[1].read_bytes().replace(b'"seq":2,"role":"user"', b'"seq":2,"role":user'))
+    paths[2].chmod(0o644)
+    paths[3].write_bytes(b"junk")
+    (folder / "notes.txt").write_text("mine")
+    (folder / f"{ids[0]}.partial").write_text(
+        json.dumps({"session_id": ids[0], "agent": "ai-muse", "question": 3, "turn": {"backend": "x"}})
+        + '\n"half a reply"\n'
+    )
+    (home / "agent_sessions.json").write_text("{}")
+    (home / "config.toml").write_text("[agents.x]\nbackend = 7\n")
+    before = {path: path.read_bytes() for path in home.rglob("*.json")}
+    found, _, _ = asked()
+    assert {path: path.read_bytes() for path in before} == before
+    assert {(one["level"], one["about"]) for one in faults(found)} >= {
+        ("problem", "sessions"),
+        ("problem", "permissions"),
+        ("problem", "mapping"),
+        ("problem", "config"),
+        ("notice", "sessions"),
+        ("notice", "index"),
+    }
+    fixed, backup, _ = asked(fix=True)
+    assert [one["about"] for one in faults(fixed)] == ["config"]
+    assert "line 2: agents.x.backend" in faults(fixed)[0]["what"]
+    assert {path.name for path in (home / backup).rglob("*") if path.is_file()} >= {
+        paths[0].name,
+        paths[1].name,
+        paths[3].name,
+        "notes.txt",
+        f"{ids[0]}.partial",
+        "agent_sessions.json",
+        "modes.txt",
+    }
+    (home / "config.toml").unlink()
+    assert faults(asked()[0]) == []
+    page = daemon.call("get_session", session_id=ids[0])["messages"]
+    assert page[-1]["content"] == "half a reply"
+    assert page[-1]["status"] == "interrupted"
+    assert len(daemon.call("get_session", session_id=ids[1])["messages"]) == 2
+    assert daemon.call("get_last_session", agent="ai-muse")["session_id"] == ids[4]
+    assert daemon.call("list_sessions")["sessions"][0]["session_id"]
+
+
+def test_the_index_is_made_anew_when_its_file_is_gone(daemon, asked):
+    daemon.call("create_session", agent="ai-muse")
+    (daemon.home / "index.db").unlink()
+    assert [one["about"] for one in faults(asked()[0])] == ["index"]
+    asked(fix=True)
+    assert faults(asked()[0]) == []
+    assert len(daemon.call("list_sessions")["sessions"]) == 1
+
+
+def test_names_of_variables_are_told_and_values_never(daemon, asked):
+    (daemon.home / "config.toml").write_text(
+        '[backends.b]\ntype = "openai"\nmodel = "m"\napi_key_env = "P42_NO_SUCH"\n[agents.a]\nbackend = "b"\n'
+    )
+    (daemon.home / "config.toml").chmod(0o600)
+    found, _, _ = asked(environment=["P42_NO_SUCH", "HOME"])
+    (one,) = [one for one in found if one["about"] == "environment"]
+    assert (one["level"], one["what"].split()[0]) == ("problem", "P42_NO_SUCH")
+    assert "port42 daemon restart" in one["do"]
+
+
+def test_it_is_safe_beside_writers(daemon, asked):
+    """Somebody repairs again and again while others write: nothing is called damaged, nothing is lost."""
+    session_id = daemon.call("create_session", agent="ai-muse")["session_id"]
+    stop, sent = threading.Event(), []
+
+    def write() -> None:
+        while not stop.is_set():
+            asked_ = {"agent": "ai-muse", "session_id": session_id, "role": "user", "content": "y" * 500}
+            sent.append(daemon.call("append_message", **asked_)["seq"])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(6):
+            found, backup, _ = asked(fix=True)
+            assert faults(found) == []
+            assert backup is None
+    finally:
+        stop.set()
+        writer.join()
+    assert len(daemon.call("get_session", session_id=session_id, limit=10_000)["messages"]) == len(sent)
+
+
+def test_a_cursor_that_is_none(daemon):
+    stamp = "20260101T000000-../x"
+    for cursor in (
+        "x",
+        "sessions",
+        "sessions..x",
+        "../etc..",
+        "trash.!!.",
+        f"sessions..{stamp}",
+        "sessions.YQ.",
+    ):
+        with pytest.raises(pytest.RpcFailed) as refused:
+            daemon.call("check_home", cursor=cursor, fix=True)
+        assert (refused.value.code, refused.value.data["field"]) == (-32602, "cursor")
+        assert "next_cursor" in refused.value.message
+    assert not os.path.lexists(daemon.home / "backups")
