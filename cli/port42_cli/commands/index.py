@@ -20,7 +20,10 @@ _LOOKS = 0.2
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_context
 def index(ctx: click.Context, as_json: bool) -> None:
-    """Show what lists and searches are answered from: index.db, made of the session files."""
+    """Show how far the index is.
+
+    It is what lists and searches are answered from: index.db, made of the session files.
+    """
     if ctx.invoked_subcommand is not None:
         if as_json:
             raise click.UsageError("--json goes behind the subcommand")

@@ -14,8 +14,9 @@ from port42_cli.autostart import Daemon
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def pin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
-    """Pin a session: it is exempt from pruning, and `sessions --pinned` lists it.
+    """Pin a session, to keep it in sight.
 
+    It is exempt from pruning, and `sessions --pinned` lists it.
     REF is an id, a unique prefix of 4 or more characters, or a title.
     """
     summary = marking.mark(daemon, "pin_session", ref, agent, {"pinned": True})

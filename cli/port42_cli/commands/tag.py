@@ -8,16 +8,17 @@ from port42_cli import marking
 from port42_cli.autostart import Daemon
 
 
-# A tag to take off looks like an option, so there are no short ones here.
-@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+# A tag to take off looks like an option, so there are no short ones here but -h.
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("ref")
 @click.argument("tags", nargs=-1, type=click.UNPROCESSED, metavar="[[+]TAG | -TAG]…")
 @click.option("--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_json: bool) -> None:
-    """Put tags on a session (TAG or +TAG) and take others off (-TAG); without any, show those it has.
+    """Put tags on a session and take others off.
 
+    TAG and +TAG put one on, -TAG takes it off; without any, those that it has are shown.
     REF is an id, a unique prefix of 4 or more characters, or a title.
     """
     changes = {
