@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from port42_daemon.store.document import ENDED, FORKED, RESUMED, Header
 from port42_daemon.store.files import FileStore
+from port42_daemon.store.sweep import Place
 from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
 from port42_protocol.messages import ForkPoint, Message, TurnRecord
 
@@ -737,3 +738,29 @@ def test_the_last_session_changes_only_from_the_one_that_goes(store):
     store.change_last("ai-muse", "cli-2", None)
     assert store.last("ai-muse") is None
     assert store.agents() == {}
+
+
+# --- care -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_wrong_with_what_was_kept_in_order(store):
+    for number in range(1, 4):
+        store.create(header(f"cli-{number}"), [said("a"), said("b", role="assistant")])
+        store.set_last("ai-muse", f"cli-{number}")
+    found = store.check(None)
+    assert [one for one in found if one.level != "ok" and one.about != "permissions"] == []  # pytest's umask
+    swept = store.sweep(Place(), 60.0, (), None)
+    assert (swept.findings, swept.partial, swept.remaining, swept.place) == ([], [], 0, None)
+    assert swept.examined == 3
+
+
+def test_what_was_said_is_counted_and_what_takes_room_is_added_up(store):
+    store.create(header("cli-1"), [said("a"), said("b", role="assistant"), event(ENDED)])
+    add(store, "cli-1", said("c"))
+    store.create(header("cli-2", agent="ai-analyst"))
+    agents = store.statistics(None, None).agents
+    counted = {one.agent: (one.user_messages, one.assistant_messages) for one in agents}
+    assert counted == {"ai-muse": (2, 1), "ai-analyst": (0, 0)}
+    used = store.usage(None)
+    assert {one.agent: one.sessions for one in used.agents} == {"ai-muse": 1, "ai-analyst": 1}
+    assert used.total_bytes > sum(one.total_bytes for one in used.agents) > 0

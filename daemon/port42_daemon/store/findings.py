@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from port42_daemon.store.backup import Backup
+from port42_protocol.errors import RpcError
 from port42_protocol.messages import Finding
 
 
@@ -17,10 +19,18 @@ def mended(found: Finding, backup: Backup | None, repair: Callable[[Backup], str
         return found
     try:
         did = repair(backup)
-    except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else "the disk refused"
+    except (OSError, sqlite3.Error, RpcError) as error:
+        why = _reason(error)
         return dataclasses.replace(found, do=f"it could not be repaired: {why}")
     return dataclasses.replace(found, what=f"{found.what}: {did}", do=None, fixed=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RpcError):
+        return error.message
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno else "the disk refused"
+    return "the index failed"
 
 
 def open_to_others(places: Sequence[Path], home: Path, backup: Backup | None) -> list[Finding]:

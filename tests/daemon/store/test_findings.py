@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from pathlib import Path
+
+import pytest
 
 from port42_daemon.store.backup import Backup
 from port42_daemon.store.findings import mended, open_to_others, shown
+from port42_protocol.errors import SessionNotFound
 from port42_protocol.messages import Finding
 
 FOUND = Finding("problem", "sessions", "cli-1 is damaged", "mend it", mendable=True)
@@ -24,13 +28,21 @@ def test_what_was_repaired_is_said(tmp_path):
     assert (done.what, done.do, done.fixed) == ("cli-1 is damaged: made whole", None, True)
 
 
-def test_what_could_not_be_repaired_says_why_and_stays_a_problem(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.ENOSPC, "x", "/a/path"), "no space left on device"),
+        (sqlite3.OperationalError("disk I/O error in /a/path"), "the index failed"),
+        (SessionNotFound("cli-1"), "session cli-1 not found"),
+    ],
+)
+def test_what_could_not_be_repaired_says_why_and_stays_a_problem(tmp_path, error, why):
     def repair(_: Backup) -> str:
-        raise OSError(errno.ENOSPC, "x", "/a/path")
+        raise error
 
     tried = mended(FOUND, Backup(tmp_path, "b"), repair)
     assert (tried.level, tried.fixed) == ("problem", False)
-    assert tried.do == "it could not be repaired: no space left on device"
+    assert tried.do == f"it could not be repaired: {why}"
 
 
 def test_open_places_are_one_finding(tmp_path):

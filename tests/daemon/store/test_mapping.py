@@ -118,3 +118,30 @@ def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monk
             one.result()
     assert len(on_disk(path)) == 16
     assert len(writes) < 16
+
+
+def test_a_change_is_made_only_while_it_is_still_wanted(tmp_path):
+    mapping = Mapping(tmp_path / "m.json")
+    mapping.set("a", "cli-1")
+    mapping.change("a", "cli-9", "cli-2")
+    assert mapping.get("a") == "cli-1"
+    mapping.change("a", "cli-1", "cli-2")
+    assert mapping.get("a") == "cli-2"
+    mapping.change("a", "cli-2", None)
+    assert mapping.agents() == {}
+    assert json.loads((tmp_path / "m.json").read_bytes()) == {}
+
+
+def test_a_file_that_somebody_else_wrote_is_noticed_and_written_anew(tmp_path):
+    path = tmp_path / "m.json"
+    mapping = Mapping(path)
+    assert mapping.is_written()
+    mapping.set("a", "cli-1")
+    assert mapping.is_written()
+    for junk in (b"", b"{}", b'{"a":"cli-2"}', b"\xff"):
+        path.write_bytes(junk)
+        assert not mapping.is_written()
+        mapping.write_anew()
+        assert mapping.is_written()
+    path.unlink()
+    assert not mapping.is_written()

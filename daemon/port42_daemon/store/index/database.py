@@ -8,7 +8,7 @@ from pathlib import Path
 
 from port42_daemon.store.index.words import TOKENIZE, unpack
 
-SCHEMA = 4
+SCHEMA = 5
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
