@@ -246,7 +246,7 @@ FIELDS = {
     "Deleted": "session last_session",
     "RestoreSession": "session_id agent",
     "ListTrash": "agent limit cursor",
-    "TrashedSession": "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from trashed_at bytes",
+    "TrashedSession": f"{SUMMARY} trashed_at bytes",
     "TrashPage": "sessions next_cursor",
     "PruneSessions": "older_than_days trash_older_than_days agent dry_run",
     "Pruned": "dry_run trashed deleted bytes more",

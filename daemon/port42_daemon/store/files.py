@@ -30,7 +30,8 @@ from port42_daemon.store.index_check import IndexCheck
 from port42_daemon.store.mapping import Mapping
 from port42_daemon.store.open_sessions import OpenSessions, reader
 from port42_daemon.store.sweep import Place, Sweep, Swept
-from port42_daemon.store.trash import Entry, Trash
+from port42_daemon.store.trash import Trash
+from port42_daemon.store.trash_names import Entry
 from port42_daemon.store.usage import usage
 from port42_protocol.errors import SessionExists
 from port42_protocol.messages import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from port42_daemon.store import checkpoint
+from port42_daemon.store import checkpoint, trash_names
 from port42_daemon.store.backup import Backup
 from port42_daemon.store.document import Damaged
 from port42_daemon.store.findings import mended, open_to_others, shown
@@ -33,7 +33,7 @@ _SETTLED = 60.0
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
 _SESSION = {
     "sessions": re.compile(_ID + r"\.json", re.ASCII),
-    "trash": re.compile(_ID + r"\.\d{8}T\d{9}Z\.[A-Za-z0-9._-]{1,64}\.json", re.ASCII),
+    "trash": trash_names.NAME,
 }
 _PARTIAL = re.compile(_ID + re.escape(checkpoint.SUFFIX), re.ASCII)
 _SET_ASIDE = re.compile(_ID + r"\.json\.damaged-.*", re.ASCII)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from port42_daemon.store import trash_names
 from port42_daemon.store.backup import FOLDER as BACKUPS
 from port42_daemon.store.inspection import owner
 from port42_protocol.messages import AgentUsage, Usage
-
-_TRASHED = re.compile(r"[A-Za-z0-9_-]{1,64}\.\d{8}T\d{9}Z\.(?P<agent>[A-Za-z0-9._-]{1,64})\.json", re.ASCII)
 
 
 @dataclass
@@ -77,7 +75,7 @@ def _count(entry: os.DirEntry[str], found: _Bytes) -> None:
 
 def _count_trash(folder: Path, found: _Bytes) -> None:
     for entry in _entries(folder):
-        fits = _TRASHED.fullmatch(entry.name)
+        fits = trash_names.NAME.fullmatch(entry.name)
         found.trash[fits["agent"] if fits else None] += _size(entry)
 
 

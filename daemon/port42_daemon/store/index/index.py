@@ -15,19 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from port42_daemon.store.document import RENAMED, place
 from port42_daemon.store.index import messages, sessions, statistics
 from port42_daemon.store.index.database import Database, is_damage
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.searching import Searches
 from port42_daemon.store.index.sessions import UNREAD, Row, Wanted
+from port42_daemon.store.index.waiting import MOST, Noted, Unfed
 from port42_protocol.messages import Hit, IndexState, IndexStatus, ListedSession, Message, Statistics, Summary
 
-_MOST_WAITING = 2_000
-_MOST_WAITING_CHARACTERS = 8_000_000
-"""Messages, and their text, that wait in memory; from there on they are read from their files."""
 _FED_BY_A_SEARCH = 300
 _PAGES = 200
 """Of FTS5's, merged in one step."""
@@ -41,9 +37,7 @@ class Index:
         self._lock = threading.RLock()
         self._reading = threading.Lock()
         self._searches = Searches()
-        self._rows: dict[str, list[Row]] = {}
-        self._unfed: dict[str, list[Message]] = {}
-        self._waiting = self._characters = 0
+        self._noted, self._unfed = Noted(), Unfed()
         self._listed, self._settled = threading.Event(), threading.Event()
         self._given_up = False
         self.work = threading.Event()
@@ -98,19 +92,15 @@ class Index:
 
     def note(self, row: Row) -> None:
         """Remember a session's new state; nothing is written, nothing is copied."""
-        with self._lock:
-            rows = self._rows.setdefault(row.summary.session_id, [])
-            rows.append(row)
-            if len(rows) > 64:
-                self._rows[row.summary.session_id] = _merged(rows)
+        self._noted.add(row)
         if not self.work.is_set():
             self.work.set()
 
     def forget(self, session_id: str) -> None:
         """The session is gone: so are its row, its keys and its words."""
         with self._lock, self._database.writing as database:
-            self._rows.pop(session_id, None)
-            self._drop_unfed(session_id)
+            self._noted.drop(session_id)
+            self._unfed.take(session_id)
             if known := sessions.known(database, session_id):
                 messages.remove(database, known.number)
                 sessions.remove(database, session_id)
@@ -175,16 +165,14 @@ class Index:
     def drop_waiting(self) -> None:
         """Let go of what cannot be written; the files have it."""
         with self._lock:
-            self._rows.clear()
+            self._noted.clear()
             self._unfed.clear()
-            self._waiting = self._characters = 0
 
     def behind(self) -> list[tuple[str, int]]:
         """Sessions whose messages must be read from their files, and the records they have."""
         with self._lock:
             self._write_rows()
-            waiting = self._unfed.keys()
-            return [one for one in sessions.behind(self._database.writing) if one[0] not in waiting]
+            return [one for one in sessions.behind(self._database.writing) if one[0] not in self._unfed]
 
     def read_from(self, session_id: str) -> int:
         """The seq behind which the session's records are wanted. What there is too much is taken out."""
@@ -219,16 +207,16 @@ class Index:
         if seq >= row.last_seq:
             messages.name(database, known.number, row.summary, named=named)
 
-    def feed(self, limit: int = _MOST_WAITING) -> bool:
+    def feed(self, limit: int = MOST) -> bool:
         """Take in the text that waits, at most `limit` messages of it; whether none is left."""
         with self._lock:
             self._write_rows()
             taken = 0
             with self._database.writing as database:
-                for session_id in list(self._unfed):
+                for session_id in self._unfed.sessions():
                     if taken >= limit:
                         return False
-                    records = self._drop_unfed(session_id)
+                    records = self._unfed.take(session_id)
                     taken += len(records)
                     self._feed_one(database, session_id, records)
             return True
@@ -239,6 +227,8 @@ class Index:
             return
         # The feeder may have read some of them in the file already, or a write was tried twice.
         fresh = {one.seq: one for one in records if one.seq > known.fed_seq}
+        if fresh and min(fresh) != known.fed_seq + 1:
+            return  # those between were let go: they are read from the file, and these with them
         messages.add(database, known.number, known.agent, fresh.values())
         sessions.fed(database, known.number, max(known.fed_seq, records[-1].seq), named=known.named)
 
@@ -355,8 +345,7 @@ class Index:
         if listed:
             self._listed.wait()
         with self._lock:
-            if self._rows:
-                self._write_rows()
+            self._write_rows()
         with self._looking() as database:
             yield database
 
@@ -372,12 +361,16 @@ class Index:
             raise
 
     def _write_rows(self) -> None:
-        if self._rows:
+        if not self._noted:
+            return
+        rows = self._noted.take()
+        try:
             with self._database.writing:
-                for rows in self._rows.values():
-                    for row in rows:
-                        self._write_row(row)
-            self._rows.clear()
+                for row in rows:
+                    self._write_row(row)
+        except sqlite3.Error:
+            self._noted.put_back(rows)
+            raise
 
     def _write_row(self, row: Row) -> None:
         """Write the state, and keep the records for the feeder where they follow what is there."""
@@ -389,7 +382,7 @@ class Index:
             return
         if first != before + 1 or (not row.records and row.last_seq) or (known and not row.records):
             # Somebody else wrote the file: what the index has of it may be wrong from the first word on.
-            self._drop_unfed(session_id)
+            self._unfed.take(session_id)
             if known and known.agent != row.summary.agent:
                 messages.remove(database, known.number)
             sessions.put(database, row, named=False, fed_seq=UNREAD)
@@ -402,35 +395,11 @@ class Index:
         messages.add_keys(database, row.summary, records)
         if not known or any(record.role == "event" for record in records):
             messages.name(database, number, row.summary, named=named)
-        self._keep(session_id, records)
-
-    def _keep(self, session_id: str, records: list[Message]) -> None:
-        self._unfed.setdefault(session_id, []).extend(records)
-        self._waiting += len(records)
-        self._characters += sum(len(one.content) for one in records if isinstance(one.content, str))
-        if self._waiting > _MOST_WAITING or self._characters > _MOST_WAITING_CHARACTERS:
-            # The rows say that these are behind; their files have them.
-            self._unfed.clear()
-            self._waiting = self._characters = 0
+        if not self._unfed.keep(session_id, records):
+            # The rows say that these are behind.
             self._settled.clear()
             self.work.set()
-
-    def _drop_unfed(self, session_id: str) -> list[Message]:
-        records = self._unfed.pop(session_id, [])
-        self._waiting -= len(records)
-        self._characters -= sum(len(one.content) for one in records if isinstance(one.content, str))
-        return records
 
 
 def _renamed(records: Iterable[Message]) -> bool:
     return any(record.role == "event" and record.event == RENAMED for record in records)
-
-
-def _merged(rows: list[Row]) -> list[Row]:
-    """One row for many: the last state, with the records of all, where each follows the one before."""
-    last = rows[-1]
-    first = rows[0].last_seq - len(rows[0].records)
-    records = tuple(record for row in rows for record in row.records)
-    if first + len(records) != last.last_seq:
-        records = ()
-    return [msgspec.structs.replace(last, titled=any(one.titled for one in rows), records=records)]

@@ -9,6 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from port42_daemon.store.document import RENAMED
+from port42_daemon.store.index import waiting
 from port42_daemon.store.index.index import Index
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.sessions import SHORT_ID, Row, Wanted
@@ -226,3 +227,29 @@ def test_a_folder_in_its_place_is_an_error_and_every_question_too(path):
     with pytest.raises(sqlite3.Error):
         index.counts()
     index.close()
+
+
+def test_what_was_let_go_for_its_size_is_behind_also_when_more_comes(index, monkeypatch):
+    """Not found would be bad; believed to be there would be for ever."""
+    index.note(row("one", 1, said("alpha")))
+    assert found(index, "alpha") == [("one", 1)]
+    monkeypatch.setattr(waiting, "MOST", 2)
+    index.note(row("one", 4, *(said(f"beta {number}") for number in range(3))))
+    index.write()  # three are too many: they are let go
+    index.note(row("one", 5, said("gamma")))
+    index.feed()
+    assert index.behind() == [("one", 5)]
+    records = [said(text, seq) for seq, text in enumerate(("beta", "beta", "beta", "gamma"), 2)]
+    index.take_in([row("one", 5, *records)])
+    assert found(index, "beta") == [("one", 2), ("one", 3), ("one", 4)]
+    assert found(index, "gamma") == [("one", 5)]
+    assert index.behind() == []
+
+
+def test_whoever_notes_waits_for_nobody_who_writes(index):
+    with index._lock:
+        noting = threading.Thread(target=index.note, args=(row("one", 1, said("alpha")),))
+        noting.start()
+        noting.join(10)
+        assert not noting.is_alive()
+    assert found(index, "alpha") == [("one", 1)]
