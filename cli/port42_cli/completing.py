@@ -44,6 +44,11 @@ def refs(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionI
     return [last] * "last".startswith(typed) + sessions(ctx, _, typed)
 
 
+def trashed(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Ids of the sessions thrown away last, their titles beside them."""
+    return _ask(ctx, lambda client: _trashed(client, typed))
+
+
 def agents_or_sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """Both, agents first."""
     return agents(ctx, _, typed) + ([] if typed.startswith("@") else sessions(ctx, _, typed))
@@ -92,6 +97,12 @@ def _sessions(client: Client, typed: str, agent: str | None) -> Iterator[tuple[s
     for one in found or _found(client, typed, agent):
         whose = "" if agent else f"@{one['agent']} "
         yield one["session_id"], f"{whose}{one['title'] or '(untitled)'}"
+
+
+def _trashed(client: Client, typed: str) -> Iterator[tuple[str, str]]:
+    for one in client.ask("list_trash", {"limit": _MOST})["sessions"]:
+        if one["session_id"].startswith(typed):
+            yield one["session_id"], f"@{one['agent']} {one['title'] or '(untitled)'}"
 
 
 def _newest(client: Client, agent: str | None) -> list[dict[str, Any]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import output
+from port42_cli import completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]")
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
 @click.pass_obj
 def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from port42_cli import output
+from port42_cli import arguments, completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import BadInput, Refused
@@ -30,14 +30,20 @@ class Wanted(NamedTuple):
 
 
 @click.command()
-@click.argument("refs", metavar="[REF…]", nargs=-1)
+@click.argument("refs", metavar="[REF…]", nargs=-1, shell_complete=completing.refs)
 @click.option(
     "-f", "--format", "kind", type=click.Choice([*SUFFIXES]), help="Default: OUT's suffix, else json."
 )
 @click.option("-o", "--output", "out", metavar="OUT", help="A file, or a folder for several; -: stdout.")
 @click.option("--redact", is_flag=True, help="Replace keys, tokens and passwords by what they were.")
-@click.option("--all", "everything", metavar="@AGENT", help="All of this agent's, into the folder OUT.")
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.option(
+    "--all",
+    "everything",
+    metavar="@AGENT",
+    shell_complete=completing.agents,
+    help="All of this agent's, into the folder OUT.",
+)
+@arguments.whose
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj
 def export(  # noqa: PLR0913, PLR0917 - a parameter for each option

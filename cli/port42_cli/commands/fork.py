@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import forking
+from port42_cli import arguments, completing, forking
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 
 
 @click.command()
-@click.argument("ref")
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.argument("ref", shell_complete=completing.refs)
+@arguments.whose
 @click.option("--at", "at_seq", type=click.IntRange(min=1), metavar="SEQ", help="Its last record to keep.")
-@click.option("--to", "to_agent", metavar="@AGENT", help="Whose the new one is to be.")
+@click.option(
+    "--to", "to_agent", metavar="@AGENT", shell_complete=completing.agents, help="Whose the new one is to be."
+)
 @click.option("--title", metavar="TEXT", help="The new one's title.")
 @click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
 @click.pass_obj

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from port42_cli import output
+from port42_cli import completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 
@@ -19,7 +19,7 @@ FORMATS = ("auto", "port42", "claude", "codex", "llm", "aichat", "original")
 
 @click.command("import")
 @click.argument("path")
-@click.argument("agent", required=False, metavar="[@AGENT]")
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
 @click.option("--format", "named", type=click.Choice(FORMATS), default="auto", help="Whose files they are.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would come in; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One report as JSON.")

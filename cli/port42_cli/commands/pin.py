@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import marking
+from port42_cli import arguments, completing, marking
 from port42_cli.autostart import Daemon
 
 
 @click.command()
-@click.argument("ref")
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.argument("ref", shell_complete=completing.refs)
+@arguments.whose
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def pin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:

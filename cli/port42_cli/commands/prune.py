@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from port42_cli import asking, output, plain
+from port42_cli import asking, completing, output, plain
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 
@@ -24,7 +24,7 @@ def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]")
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
 @click.option(
     "--older-than",
     metavar="DAYS",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import marking
+from port42_cli import arguments, completing, marking
 from port42_cli.autostart import Daemon
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=completing.refs)
 @click.argument("title", nargs=-1, required=True)
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@arguments.whose
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from port42_cli import output, plain
+from port42_cli import completing, output, plain
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import Refused
@@ -16,7 +16,7 @@ _SHORTEST_PREFIX = 4
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=completing.trashed)
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def restore(daemon: Daemon, ref: str, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from port42_cli import forking
+from port42_cli import arguments, completing, forking
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_cli.errors import Refused
@@ -16,9 +16,9 @@ _WINDOW = 64
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=completing.refs)
 @click.argument("seq", required=False, type=click.IntRange(min=1))
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@arguments.whose
 @click.option("--turns", type=click.IntRange(min=1), metavar="N", help="Without the last N questions.")
 @click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
 @click.pass_obj

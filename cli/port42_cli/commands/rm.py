@@ -6,14 +6,20 @@ from typing import Any
 
 import click
 
-from port42_cli import asking, output, plain
+from port42_cli import asking, completing, output, plain
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 
 
 @click.command()
-@click.argument("refs", nargs=-1, required=True, metavar="REF…")
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; a REF may then be `last`.")
+@click.argument("refs", nargs=-1, required=True, metavar="REF…", shell_complete=completing.refs)
+@click.option(
+    "-a",
+    "--agent",
+    metavar="@AGENT",
+    shell_complete=completing.agents,
+    help="Whose; a REF may then be `last`.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show which sessions are meant.")
 @click.option("--json", "as_json", is_flag=True, help="What was moved, as a JSON array.")

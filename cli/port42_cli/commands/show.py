@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from port42_cli import completing, output, plain
+from port42_cli import arguments, completing, output, plain
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client
 from port42_protocol import messages as m
@@ -14,9 +14,7 @@ from port42_protocol import messages as m
 
 @click.command()
 @click.argument("ref", shell_complete=completing.refs)
-@click.option(
-    "-a", "--agent", metavar="@AGENT", shell_complete=completing.agents, help="Whose; REF may then be `last`."
-)
+@arguments.whose
 @click.option("--events", is_flag=True, help="With what happened to it: resumed, ended, …")
 @click.option("--json", "as_json", is_flag=True, help="One transcript as JSON, all pages in it.")
 @click.pass_obj

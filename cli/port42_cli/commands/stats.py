@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from port42_cli import output
+from port42_cli import completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]")
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
 @click.option("--days", type=click.IntRange(1, 3660), metavar="N", help="Only the last N days, today too.")
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import marking
+from port42_cli import completing, marking
 from port42_cli.autostart import Daemon
 
 
 # A tag to take off looks like an option, so there are no short ones here but -h.
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("ref")
+@click.argument("ref", shell_complete=completing.refs)
 @click.argument("tags", nargs=-1, type=click.UNPROCESSED, metavar="[[+]TAG | -TAG]…")
-@click.option("--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.option(
+    "--agent", metavar="@AGENT", shell_complete=completing.agents, help="Whose; REF may then be `last`."
+)
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_json: bool) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import output
+from port42_cli import completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 from port42_cli.trash import everything
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]")
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
 @click.option("--json", "as_json", is_flag=True, help="All of it as JSON, in the form of list_trash.")
 @click.pass_obj
 def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import output
+from port42_cli import arguments, completing, output
 from port42_cli.autostart import Daemon
 from port42_cli.client import Client, decode
 
 
 @click.command()
-@click.argument("ref")
-@click.option("-a", "--agent", metavar="@AGENT", help="Whose; REF may then be `last`.")
+@click.argument("ref", shell_complete=completing.refs)
+@arguments.whose
 @click.option("--json", "as_json", is_flag=True, help="The family as JSON, as session_tree gives it.")
 @click.pass_obj
 def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
