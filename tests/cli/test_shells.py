@@ -49,7 +49,7 @@ def test_bash_is_given_what_it_does_not_keep_of_the_word(port42):
     assert settled("port42 possess @ai-mu", ["ai-muse"]) == ["ai-muse"]
     assert settled("port42 possess ai-mu", ["ai-muse"]) == ["ai-muse"]
     assert settled("port42 possess @ai-muse --session=la", ["last"]) == ["last"]
-    assert complete("bash", "port42 stat") == ["status"]
+    assert complete("bash", "port42 statu") == ["status"]
 
 
 def test_every_command_that_takes_a_session_completes_it(port42):
