@@ -59,12 +59,40 @@ VALUES = {
     ),
     "stream": st.booleans(),
     "detach": st.booleans(),
-    "if_busy": st.sampled_from(["wait", "error", "join"]),
+    "if_busy": st.sampled_from(["wait", "error", "fork", "join"]),
     "since_seq": st.integers(-1, 5) | st.integers(),
     "permission_id": st.sampled_from(["p", "", "x" * 65]),
     "option_id": st.sampled_from(["allow_once", ""]),
+    "query": st.text(max_size=30)
+    | st.sampled_from(['"', "agent:", "x*", "-x", "before:1", "a OR b NEAR(c)"]),
+    "add": st.lists(st.text(max_size=5), max_size=3),
+    "remove": st.lists(st.text(max_size=5), max_size=3),
+    "tag": st.text(max_size=5),
+    "pinned": st.booleans(),
+    "at_seq": st.integers(-1, 5) | st.integers(),
+    "to_agent": st.sampled_from(["ai-muse", "nobody", "a/b"]),
+    "older_than_days": st.integers(-1, 5) | st.integers(),
+    "trash_older_than_days": st.integers(-1, 5) | st.integers(),
+    "dry_run": st.booleans(),
+    "format": st.sampled_from(["json", "markdown", "html", "auto", "claude", "pdf"]),
+    "redact": st.booleans(),
+    "path": st.sampled_from(["/dev/null", "/etc/hostname", "/nowhere", "relative", "/\x00", ""]),
+    "environment": st.lists(st.text(max_size=5), max_size=3),
+    "fix": st.booleans(),
+    "days": st.integers(-1, 5) | st.integers(),
 }
-NEEDED = {"agent", "session_id", "role", "content", "message", "ref", "permission_id"}
+NEEDED = {
+    "agent",
+    "session_id",
+    "role",
+    "content",
+    "message",
+    "ref",
+    "permission_id",
+    "query",
+    "title",
+    "path",
+}
 # These are left to their own tests: they write into config.toml, which grows, and connect programs.
 NAMES = [name for name in METHODS if name not in {"add_agent", "connect_agent", "remove_agent"}]
 
@@ -77,7 +105,9 @@ def requests(draw: st.DrawFn) -> dict:
     chosen = draw(st.lists(st.sampled_from(fields), unique=True)) if fields else []
     needed = [field for field in fields if field in NEEDED]
     params = {
-        field: draw(VALUES[field] | VALUES[field] | ANY_JSON) for field in dict.fromkeys([*needed, *chosen])
+        # A path that is anything could be `/`, and an import goes through all that is there.
+        field: draw(VALUES[field] if field == "path" else VALUES[field] | VALUES[field] | ANY_JSON)
+        for field in dict.fromkeys([*needed, *chosen])
     }
     if draw(st.integers(0, 9)) == 0:
         unknown = st.text(max_size=8) | st.sampled_from(["context", "self", "args", "call"])

@@ -160,7 +160,7 @@ def test_what_failed_can_be_asked_again(port42, home, tap):
         (["hi", "-r", "text:x"], "--ref: expected"),
         (["hi", "-r", "file:"], "--ref: expected"),
         (["hi", "-c", "--if-busy", "follow"], "--if-busy follow: expected a terminal, or --json"),
-        (["hi", "--if-busy", "fork"], "--if-busy"),
+        (["hi", "--if-busy", "leave"], "--if-busy"),
         (["-c", "--detach"], "MESSAGE: expected one"),
         (["-c", "-r", "file:x"], "MESSAGE: expected one"),
     ],
