@@ -25,6 +25,7 @@ from typing import Any
 
 import pexpect
 import pytest
+from peers.daemons import stop_daemon_of
 
 COMMAND = [sys.executable, "-m", "port42_cli"]
 TIMEOUT = 60
@@ -64,7 +65,7 @@ class Port42:
 def port42(home: Path) -> Iterator[Port42]:
     run = Port42()
     yield run
-    run("daemon", "stop")
+    stop_daemon_of(home)
 
 
 @pytest.fixture

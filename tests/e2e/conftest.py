@@ -11,21 +11,18 @@ Whatever daemon a command started by itself is stopped when the test ends.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+from peers.daemons import stop_daemon_of
 
 _PATIENCE = 60.0
 """Seconds that a command may take on a machine that is busy with other tests."""
@@ -96,22 +93,7 @@ class Port42:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        _stop_daemon_of(self.home)
-
-
-def _stop_daemon_of(home: Path) -> None:
-    """SIGTERM, and wait for the lock that a daemon holds for its whole life."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), (home / "daemon.lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = json.loads((home / "daemon.json").read_bytes())["pid"]
-            os.kill(pid, signal.SIGTERM)
-            # flock knows no time-out: a thread waits for it, and is left behind if it must be.
-            waiting = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_SH), daemon=True)
-            waiting.start()
-            waiting.join(_PATIENCE)
-            assert not waiting.is_alive(), f"the daemon (pid {pid}) did not stop"
+        stop_daemon_of(self.home)
 
 
 @pytest.fixture

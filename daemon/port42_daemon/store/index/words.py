@@ -22,6 +22,7 @@ _CJK = re.compile("[\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LONGEST_IDENTIFIER = 64  # what is longer is base64, not a name
+_MOST_ENDS = 8
 _NO_MARKS = {ord(MARK): " ", ord(UNMARK): " "}
 _WORTH_PACKING = 160
 
@@ -38,7 +39,10 @@ def shown(text: str) -> str:
 
 
 def parts(text: str) -> str:
-    """The pieces of identifiers like ``parseHttpRequest``; FTS5 takes ``parse_http_request`` apart itself."""
+    """The pieces of identifiers like ``parseHttpRequest``, and their ends (``HttpRequest``) in any case.
+
+    FTS5 takes ``parse_http_request`` apart itself.
+    """
     return " ".join(_pieces(text))
 
 
@@ -50,6 +54,7 @@ def _pieces(text: str) -> Iterator[str]:
         pieces = _PIECE.findall(word)
         if len(pieces) > 1:
             yield from pieces
+            yield from ("".join(pieces[begin:]) for begin in range(1, min(len(pieces) - 1, _MOST_ENDS)))
 
 
 def pack(text: str) -> str | bytes:
