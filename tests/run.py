@@ -20,16 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
 ON_THE_NEWEST = (
-    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon", "--ignore=tests/daemon/backends"),
-    *(
-        "tests/e2e/test_scene.py",
-        "tests/e2e/test_jsonrpc_specification.py",
-        "tests/cli/commands/test_possess.py",
-    ),
+    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon/store/index"),
+    *("tests/e2e/test_scene.py", "tests/e2e/test_jsonrpc_specification.py"),
+    "tests/cli/commands/test_possess.py",
 )
-"""Where a Python shows: the modules by themselves, and the main ways through the installed command.
+"""Where a Python shows: annotations and codec, the stores and the back ends, the installed command.
 
-The long ways (terminals, services, faults, other programs) are about the machine: once is enough.
+The rest (terminals, services, faults, other programs) is about the machine and ours: once is enough.
 """
 
 
