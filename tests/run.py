@@ -20,11 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
 ON_THE_NEWEST = (
-    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon/store/index"),
+    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon"),
+    *(f"--ignore=tests/daemon/{room}" for room in ("store", "backends", "exports", "imports")),
     *("tests/e2e/test_scene.py", "tests/e2e/test_jsonrpc_specification.py"),
     "tests/cli/commands/test_possess.py",
 )
-"""Where a Python shows: annotations and codec, the stores and the back ends, the installed command.
+"""Where a Python shows: annotations and codec, loop and sockets, the contracts, the installed command.
 
 The rest (terminals, services, faults, other programs) is about the machine and ours: once is enough.
 """

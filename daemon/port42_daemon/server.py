@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from port42_daemon.connection import Connection
 from port42_daemon.dispatch import Dispatcher
@@ -40,8 +41,11 @@ class Server:
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024)
+        loop: Any = asyncio.get_running_loop()  # uvloop's: typeshed has cleanup_socket from 3.13 on
+        # From 3.13 on the loop would unlink the path at the end, also that of a socket which systemd keeps.
+        self._listening = await loop.create_unix_server(
+            self._welcome, sock=listener, backlog=1024, cleanup_socket=False
+        )
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
         """Accept nobody new, answer what was sent, let what is under way end within the grace, and let go.
