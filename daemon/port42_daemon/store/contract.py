@@ -126,8 +126,6 @@ class Store(Protocol):
     def change_last(self, agent: str, gone: str, following: str | None) -> None:
         """`agent` goes on with `following`, or with none, if `gone` is still the one it used last."""
 
-    # --- end of lineage and trash ---
-
     def last(self, agent: str) -> str | None:
         """The session that `agent` used last."""
 
@@ -193,5 +191,3 @@ class Store(Protocol):
 
     def statistics(self, agent: str | None, days: int | None) -> Statistics:
         """How much was said, of `agent` or all, in the last `days` or ever."""
-
-    # --- end of care ---

@@ -389,8 +389,6 @@ class FileStore(Store):
         with storage("ask the index"):
             return self._index.statistics(agent, days, datetime.now().astimezone())
 
-    # --- end of care ---
-
     # --- inside -----------------------------------------------------------------------------------
 
     def _begin(

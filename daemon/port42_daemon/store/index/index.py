@@ -303,8 +303,6 @@ class Index:
         with self._asking() as database:
             return statistics.statistics(database, agent, days, now, complete=complete)
 
-    # --- end of care ---
-
     def newest(self) -> dict[str, str]:
         """For each agent, the session with the latest activity."""
         with self._asking() as database:
