@@ -41,11 +41,10 @@ class Server:
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
-        loop: Any = asyncio.get_running_loop()  # uvloop's: typeshed has cleanup_socket from 3.13 on
-        # From 3.13 on the loop would unlink the path at the end, also that of a socket which systemd keeps.
-        self._listening = await loop.create_unix_server(
-            self._welcome, sock=listener, backlog=1024, cleanup_socket=False
-        )
+        # From 3.13 on a loop unlinks the path at the end, also that of a socket which systemd keeps.
+        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024, **kept)
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
         """Accept nobody new, answer what was sent, let what is under way end within the grace, and let go.
