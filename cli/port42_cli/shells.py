@@ -32,8 +32,10 @@ complete -o nosort -F %(complete_func)s %(prog_name)s 2>/dev/null ||
 
 
 class BashComplete(ShellComplete):
-    """Bash takes a word apart at each of ``COMP_WORDBREAKS``, ``@`` among them, and puts what is chosen
-    behind the last one: with click's own class no ``@agent`` can be completed.
+    """Bash takes a word apart at each of ``COMP_WORDBREAKS``, and puts what is chosen behind the last one.
+
+    ``@`` is among them, and yet it belongs to what is put in place (readline's `rl_special_prefixes`).
+    With click's own class no ``@agent`` can be completed.
     """
 
     name = "bash"
@@ -49,7 +51,7 @@ class BashComplete(ShellComplete):
     def complete(self) -> str:
         """A line for each value, without what bash keeps of the word."""
         _, typed = self.get_completion_args()
-        breaks = set(os.environ.get("COMP_WORDBREAKS", "")) - set(" \t\n\"'")
+        breaks = set(os.environ.get("COMP_WORDBREAKS", "")) - set(" \t\n\"'@")
         kept = typed[: max((typed.rfind(one) + 1 for one in breaks), default=0)]
         # Behind `--option=` click's values are those of the option, with nothing before them.
         kept = kept.rpartition("=")[2] if kept.startswith("-") else kept

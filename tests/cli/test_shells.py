@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 
 HOSTILE = 'a:b, it\'s "$(touch pwned)" `touch pwned` ; %F{red} \\ 🦜 *'
@@ -46,10 +48,35 @@ def test_last_is_first_and_ids_are_newest_first_of_that_agent_only(port42):
 
 def test_bash_is_given_what_it_does_not_keep_of_the_word(port42):
     port42.begin("@ai-muse", "one")
-    assert settled("port42 possess @ai-mu", ["ai-muse"]) == ["ai-muse"]
+    assert settled("port42 possess @ai-mu", ["@ai-muse"]) == ["@ai-muse"]
     assert settled("port42 possess ai-mu", ["ai-muse"]) == ["ai-muse"]
     assert settled("port42 possess @ai-muse --session=la", ["last"]) == ["last"]
     assert complete("bash", "port42 statu") == ["status"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_a_real_bash_puts_the_agent_and_the_id_in_place(port42, tmp_path):
+    """What a shell does with an answer is nowhere written as it is done."""
+    begun = port42.begin("@ai-muse", HOSTILE)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "port42").write_text(f'#!/bin/sh\nexec {sys.executable} -m port42_cli "$@"\n')
+    (tmp_path / "bin" / "port42").chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "TERM": "dumb", "PS1": "$ "}
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], env=env, encoding="utf-8", timeout=2, cwd=str(tmp_path)
+    )
+    shell.send("source <(port42 completion bash); echo sour''ced\r")
+    shell.expect("sourced", timeout=30)
+    for typed, whole in (("port42 possess @ai-mu", "@ai-muse "), (" -s cli-", f"{begun} ")):
+        shell.send(typed)
+        for _ in range(15):  # a key waits 0.3 s for an answer, and a busy machine may take longer
+            shell.send("\t")
+            if shell.expect_exact([whole, pexpect.TIMEOUT]) == 0:
+                break
+    shell.send("\x01printf '<%s>' \r")
+    shell.expect_exact(f"<port42><possess><@ai-muse><-s><{begun}>", timeout=30)
+    shell.close(force=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["bin"]
 
 
 def test_every_command_that_takes_a_session_completes_it(port42):
