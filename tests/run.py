@@ -22,8 +22,7 @@ WORK = ROOT / ".work"
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon"),
     *(f"--ignore=tests/daemon/{room}" for room in ("store", "backends", "exports", "imports")),
-    *("tests/e2e/test_scene.py", "tests/e2e/test_jsonrpc_specification.py"),
-    "tests/cli/commands/test_possess.py",
+    *("tests/e2e/test_jsonrpc_specification.py", "tests/cli/test_app.py"),
 )
 """Where a Python shows: annotations and codec, loop and sockets, the contracts, the installed command.
 
