@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
 ON_THE_NEWEST = (
-    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon"),
+    *("tests/protocol", "tests/golden", "tests/contract/test_store.py", "tests/daemon"),
     *(f"--ignore=tests/daemon/{room}" for room in ("store", "backends", "exports", "imports")),
     *("tests/e2e/test_jsonrpc_specification.py", "tests/cli/test_app.py"),
 )
-"""Where a Python shows: annotations and codec, loop and sockets, the contracts, the installed command.
+"""Where a Python shows: annotations and codec, loop and sockets, the store, the installed command.
 
 The rest (terminals, services, faults, other programs) is about the machine and ours: once is enough.
 """
