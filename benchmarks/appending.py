@@ -13,9 +13,9 @@ import msgspec
 from benchmarks import scene
 from benchmarks.clock import interleave
 from benchmarks.figure import Figure, median, percentile
-from port42_daemon.store.document import Header
-from port42_daemon.store.files import FileStore
-from port42_protocol.messages import Message
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.session_file.document import Header
+from port42_protocol.messages.records import Message
 
 GROUP = "a durable append"
 AGENT = "ai-engineer"

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from benchmarks import scene
 from benchmarks.figure import Figure
-from port42_daemon.store import document
-from port42_daemon.store.document import Header
-from port42_daemon.store.files import FileStore
+from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index.query import Query, parse
-from port42_protocol.messages import Message
+from port42_daemon.store.session_file import document
+from port42_daemon.store.session_file.document import Header
+from port42_protocol.messages.records import Message
 
 AGENTS = ("ai-engineer", "ai-analyst", "ai-muse", "ai-founder")
 _MESSAGES = 100

@@ -17,9 +17,9 @@ from importlib import import_module
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.errors import INTERRUPTED, CommandError
+from port42_cli import streams
+from port42_client.daemon import Daemon
+from port42_client.errors import INTERRUPTED, CommandError
 from port42_protocol.version import __version__
 
 FAILED = 1
@@ -100,7 +100,7 @@ def main() -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if "_PORT42_COMPLETE" in os.environ:  # named by click; `shells` is not imported for other commands
-        from port42_cli import shells
+        from port42_cli.completion import shells
 
         shells.prepare()
     try:
@@ -111,8 +111,8 @@ def main() -> int:
     except click.Abort:
         return INTERRUPTED
     except CommandError as error:
-        output.failure(error)
+        streams.failure(error)
         return error.exit_code
     except OSError as error:
-        output.banner(f"Error: cannot write the answer: {error.strerror or error}")
+        streams.banner(f"Error: cannot write the answer: {error.strerror or error}")
         return FAILED

@@ -13,7 +13,7 @@ from typing import get_args
 
 from port42_protocol import paths
 from port42_protocol.errors import RpcError
-from port42_protocol.messages import StartedBy
+from port42_protocol.messages.types import StartedBy
 from port42_protocol.version import __version__
 
 
@@ -21,12 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 1 could not start (and why), 2 usage."""
     options = _options(argv)
     # Imported here: `port42d --help` and `--version` need none of the daemon.
-    from port42_daemon import inherited
     from port42_daemon import main as daemon
-    from port42_daemon.activation import CannotStart
     from port42_daemon.log import UnknownLevel, logging_to
+    from port42_daemon.process import socket_activation
+    from port42_daemon.process.home_lock import CannotStart
+    from port42_daemon.process.sd_notify import Supervisor
     from port42_daemon.settings import Settings
-    from port42_daemon.supervision import Supervisor
 
     # Whatever is made from here on, by us or by a library (the log, SQLite's files), is nobody else's.
     os.umask(0o077)
@@ -37,13 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # We were started by a command; who supervises that one has no business with us.
         supervisor.close()
     try:
-        given = inherited.listener(os.environ)
+        given = socket_activation.listener(os.environ)
         home = options.home or paths.home(os.environ)
         if given is not None:
-            socket = inherited.path(given)
+            socket = socket_activation.path(given)
         else:
             socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
-        started_by = options.started_by or inherited.by(given)
+        started_by = options.started_by or socket_activation.by(given)
         settings = Settings(home.absolute(), socket.absolute(), started_by=started_by)
         with logging_to(options.log_file):
             daemon.run(settings, given, supervisor, tell.ready)

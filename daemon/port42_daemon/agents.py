@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from port42_daemon.backends import factory, known
-from port42_daemon.backends.interface import Backend, Health
-from port42_daemon.config import (
-    AgentConfig,
-    BackendConfig,
-    Config,
-    ConfigFile,
-    table,
-    take_out,
-)
-from port42_daemon.store import disk
-from port42_daemon.store.contract import Store
-from port42_daemon.threads import Threads
-from port42_protocol import messages as m
+from port42_daemon.backends import factory, presets
+from port42_daemon.backends.base import Backend, Health
+from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, table, take_out
+from port42_daemon.executors import Threads
+from port42_daemon.store.interface import Store
+from port42_daemon.store.session_file import fsync
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
+from port42_protocol.messages.agents import (
+    AddAgent,
+    Agent,
+    AgentList,
+    ConnectAgent,
+    GetAgent,
+    ListAgents,
+    RemoveAgent,
+    Removed,
+)
+from port42_protocol.messages.daemon import ReloadConfig, Reloaded
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -110,7 +113,7 @@ class Agents:
             built.turns -= 1
             await self._stop_if_unused(built)
 
-    async def looked_at(self, counts: dict[str, int]) -> tuple[m.Agent, ...]:
+    async def looked_at(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
         config = await self._current()
         names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.agents())])
@@ -122,22 +125,22 @@ class Agents:
 
     # --- methods ------------------------------------------------------------------------------------
 
-    async def list_agents(self, _: m.ListAgents) -> m.AgentList:
+    async def list_agents(self, _: ListAgents) -> AgentList:
         """Everybody, looked at now, and what else could be connected."""
         counts = await self._threads.index(self._store.counts)
-        return m.AgentList(
+        return AgentList(
             agents=await self.looked_at(counts),
-            available=await self._threads.files(known.available),
+            available=await self._threads.files(presets.available),
             config_error=self._config.error,
         )
 
-    async def get_agent(self, asked: m.GetAgent) -> m.Agent:
+    async def get_agent(self, asked: GetAgent) -> Agent:
         """One agent, looked at now."""
         await self.require(asked.agent)
         counts = await self._threads.index(self._store.counts)
         return await self._look(asked.agent, self._config.current, counts)
 
-    async def add_agent(self, asked: m.AddAgent) -> m.Agent:
+    async def add_agent(self, asked: AddAgent) -> Agent:
         """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
 
         def add(document: TOMLDocument) -> None:
@@ -151,14 +154,14 @@ class Agents:
 
         await self._change(add)
         log.info("➕ %s is in config.toml", asked.agent)
-        return await self.get_agent(m.GetAgent(asked.agent))
+        return await self.get_agent(GetAgent(asked.agent))
 
-    async def connect_agent(self, asked: m.ConnectAgent) -> m.Agent:
+    async def connect_agent(self, asked: ConnectAgent) -> Agent:
         """Name the back end in ``[agents.NAME]``; a known one that is not in the file is written, too."""
         await self.require(asked.agent)
         configured = (await self._current()).backends
-        if asked.backend not in configured and asked.backend not in known.KNOWN and asked.backend != "none":
-            names = ", ".join(dict.fromkeys([*configured, *known.KNOWN, "none"]))
+        if asked.backend not in configured and asked.backend not in presets.KNOWN and asked.backend != "none":
+            names = ", ".join(dict.fromkeys([*configured, *presets.KNOWN, "none"]))
             expected = f"one of {names}"
             message = f"backend: expected {expected}, got {asked.backend}"
             raise InvalidParams(message, field="backend", expected=expected)
@@ -170,15 +173,15 @@ class Agents:
             else:
                 agent["backend"] = asked.backend
                 if asked.backend not in configured:
-                    table(document, "backends", asked.backend).update(known.KNOWN[asked.backend])
+                    table(document, "backends", asked.backend).update(presets.KNOWN[asked.backend])
             if asked.model is not None:
                 agent["model"] = asked.model
 
         await self._change(connect)
         log.info("🔌 %s is answered by %s", asked.agent, asked.backend)
-        return await self.get_agent(m.GetAgent(asked.agent))
+        return await self.get_agent(GetAgent(asked.agent))
 
-    async def remove_agent(self, asked: m.RemoveAgent) -> m.Removed:
+    async def remove_agent(self, asked: RemoveAgent) -> Removed:
         """Take ``[agents.NAME]`` out; the agent's sessions stay."""
 
         def remove(document: TOMLDocument) -> None:
@@ -189,15 +192,15 @@ class Agents:
 
         await self._change(remove)
         log.info("➖ %s is no longer in config.toml", asked.agent)
-        return m.Removed(asked.agent)
+        return Removed(asked.agent)
 
-    async def reload_config(self, _: m.ReloadConfig) -> m.Reloaded:
+    async def reload_config(self, _: ReloadConfig) -> Reloaded:
         """Read the file now. Raises `ConfigRefused`; the last good one then stays in force."""
         config = await self._threads.files(self._config.refresh, anew=True)
         await self._retire_changed(config)
         if self._config.error is not None:
             raise ConfigRefused(self._config.error.removeprefix("config.toml: "))
-        return m.Reloaded(len(config.agents), len(config.backends))
+        return Reloaded(len(config.agents), len(config.backends))
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -217,7 +220,7 @@ class Agents:
         data = self._config.changed(change)
         try:
             # Where the file is a link into somebody's collection of such files, the link stays.
-            disk.replace(self._path.resolve(), data)
+            fsync.replace(self._path.resolve(), data)
         except OSError as error:
             log.error("cannot write config.toml: %s", error)
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error
@@ -232,7 +235,7 @@ class Agents:
     async def _retire_changed(self, config: Config) -> None:
         """Let go of back ends that config.toml describes otherwise now."""
         for name, built in list(self._built.items()):
-            if known.settings(name, config) != built.settings:
+            if presets.settings(name, config) != built.settings:
                 await self._retire(name)
 
     async def _retire(self, name: str) -> None:
@@ -245,10 +248,10 @@ class Agents:
         if built.retired and not built.turns and built.backend is not None:
             await built.backend.aclose()
 
-    async def _look(self, name: str, config: Config, counts: dict[str, int]) -> m.Agent:
+    async def _look(self, name: str, config: Config, counts: dict[str, int]) -> Agent:
         agent, backend, settings = _terms(name, config)
         health = await self._probe(self._backend(backend, settings).backend)
-        return m.Agent(
+        return Agent(
             agent=name,
             source="config" if name in config.agents else "built-in" if name in BUILT_IN else "sessions",
             system=agent.system,
@@ -284,6 +287,6 @@ def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
         agent = msgspec.structs.replace(agent, system=BUILT_IN[name])
     backend = agent.backend
     if backend is None and name in BUILT_IN and name not in config.agents:
-        backend = known.from_environment()
+        backend = presets.from_environment()
     backend = backend or "none"
-    return agent, backend, known.settings(backend, config)
+    return agent, backend, presets.settings(backend, config)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from port42_protocol.errors import ConfigRefused
-from port42_protocol.messages import AgentName, Folder
+from port42_protocol.messages.types import AgentName, Folder
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from port42_daemon.store.contract import Store
-from port42_daemon.threads import Threads
+from port42_daemon.executors import Threads
+from port42_daemon.store.interface import Store
 from port42_protocol import codec
-from port42_protocol import messages as m
 from port42_protocol.errors import InvalidParams, WrongAgent
+from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.turns import SessionEvent, Subscribe, Subscribed, Unsubscribe
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
 """What may wait for one subscriber (design, section 4)."""
@@ -50,7 +51,7 @@ class Stream:
         self.peer = peer
         self._lagging = False
 
-    def hear(self, event: m.SessionEvent, line: bytes) -> None:
+    def hear(self, event: SessionEvent, line: bytes) -> None:
         """Pass it on. A reader too slow is told so once, and then hears what it must answer only.
 
         It loses nothing: the result has all of the reply.
@@ -70,12 +71,12 @@ class _Subscription:
         self.topic = topic
         self.over = False
         self.take_back: Callable[[], None] = lambda: None
-        self._said: list[m.SessionEvent] = []
-        self._kept: list[tuple[m.SessionEvent, bytes]] = []
+        self._said: list[SessionEvent] = []
+        self._kept: list[tuple[SessionEvent, bytes]] = []
         self._replayed = 0
         self.holding = False
 
-    def hear(self, event: m.SessionEvent, line: bytes) -> bool:
+    def hear(self, event: SessionEvent, line: bytes) -> bool:
         """Pass it on, or keep it. False when the peer does not keep up."""
         if _seq(event) <= self._replayed:
             # It was read from the disk before it was told: an append is durable first.
@@ -86,7 +87,7 @@ class _Subscription:
         self._kept.append((event, line))
         return len(self._kept) <= QUEUED_EVENTS and sum(len(one) for _, one in self._kept) <= QUEUED_BYTES
 
-    def hold(self, said: list[m.SessionEvent]) -> None:
+    def hold(self, said: list[SessionEvent]) -> None:
         """Keep what is new until `release`; `said` is what has been said of replies under way."""
         self.holding, self._said = True, said
 
@@ -110,7 +111,7 @@ class Events:
         self._heard: dict[_Topic, dict[Peer, _Subscription]] = {}
         self._speaking: dict[str, tuple[str, list[str]]] = {}
 
-    def publish(self, event: m.SessionEvent, streaming: Stream | None = None) -> None:
+    def publish(self, event: SessionEvent, streaming: Stream | None = None) -> None:
         """Tell everybody whom it concerns, once each, and the one who is `streaming` this turn."""
         ears = self._ears(event)
         if not ears and streaming is None:
@@ -122,7 +123,7 @@ class Events:
         if streaming is not None and streaming.peer not in ears:
             streaming.hear(event, line)
 
-    def tell(self, stream: Stream, event: m.SessionEvent) -> None:
+    def tell(self, stream: Stream, event: SessionEvent) -> None:
         """Tell one who streams only."""
         stream.hear(event, notification(event))
 
@@ -133,7 +134,7 @@ class Events:
         else:
             self._speaking[session_id] = (agent, pieces)
 
-    async def subscribe(self, asked: m.Subscribe, peer: Peer) -> m.Subscribed:
+    async def subscribe(self, asked: Subscribe, peer: Peer) -> Subscribed:
         """From now on, or gap-free from `since_seq`. Answers once what is older has been sent.
 
         Who subscribes to the same once more begins anew.
@@ -156,7 +157,7 @@ class Events:
                 peer.emit(notification(event), at_any_rate=True)
         return self._count(peer)
 
-    async def unsubscribe(self, asked: m.Unsubscribe, peer: Peer) -> m.Subscribed:
+    async def unsubscribe(self, asked: Unsubscribe, peer: Peer) -> Subscribed:
         """Take one subscription back; one that is not there is no error."""
         if found := self._heard.get(_Topic(asked.agent, asked.session_id), {}).get(peer):
             self._end(found)
@@ -169,7 +170,7 @@ class Events:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _ears(self, event: m.SessionEvent) -> dict[Peer, _Subscription]:
+    def _ears(self, event: SessionEvent) -> dict[Peer, _Subscription]:
         """One subscription of each peer that this concerns: the one that is replaying, if one is, so
         that nothing overtakes what it still has to send."""
         ears: dict[Peer, _Subscription] = {}
@@ -184,15 +185,15 @@ class Events:
                     ears[peer] = subscription
         return ears
 
-    def _said(self, topic: _Topic) -> list[m.SessionEvent]:
+    def _said(self, topic: _Topic) -> list[SessionEvent]:
         """What has been said so far of each reply that is under way and concerns `topic`."""
         return [
-            m.SessionEvent(kind="text", session_id=session_id, agent=agent, text="".join(pieces))
+            SessionEvent(kind="text", session_id=session_id, agent=agent, text="".join(pieces))
             for session_id, (agent, pieces) in self._speaking.items()
             if topic.session_id in {None, session_id} and topic.agent in {None, agent} and pieces
         ]
 
-    async def _owned(self, session_id: str, agent: str | None) -> m.Summary:
+    async def _owned(self, session_id: str, agent: str | None) -> Summary:
         summary = await self._threads.files(self._store.summary, session_id)
         if agent is not None and summary.agent != agent:
             raise WrongAgent(session_id, agent, summary.agent)
@@ -243,30 +244,30 @@ class Events:
         event = _overflow(topic.session_id or "", topic.agent or "")
         subscription.peer.emit(notification(event), at_any_rate=True)
 
-    def _count(self, peer: Peer) -> m.Subscribed:
-        return m.Subscribed(sum(peer in peers for peers in self._heard.values()))
+    def _count(self, peer: Peer) -> Subscribed:
+        return Subscribed(sum(peer in peers for peers in self._heard.values()))
 
 
-def notification(event: m.SessionEvent) -> bytes:
+def notification(event: SessionEvent) -> bytes:
     """A `session_event` as it travels."""
     return codec.encode({"jsonrpc": "2.0", "method": "session_event", "params": event})
 
 
-def recorded(session_id: str, agent: str, record: m.Message) -> m.SessionEvent:
+def recorded(session_id: str, agent: str, record: Message) -> SessionEvent:
     """That `record` is on the disk."""
-    return m.SessionEvent(kind="message", session_id=session_id, agent=agent, message=record)
+    return SessionEvent(kind="message", session_id=session_id, agent=agent, message=record)
 
 
-def _seq(event: m.SessionEvent) -> float:
+def _seq(event: SessionEvent) -> float:
     """The place of the record that it tells of; what is no record is behind all of them."""
-    return event.message.seq if isinstance(event.message, m.Message) else float("inf")
+    return event.message.seq if isinstance(event.message, Message) else float("inf")
 
 
-def _is_outcome(event: m.SessionEvent, replayed: int) -> bool:
+def _is_outcome(event: SessionEvent, replayed: int) -> bool:
     """Whether it is the reply or the failure of a turn, among the records up to `replayed`."""
     message = event.message
-    return isinstance(message, m.Message) and isinstance(message.question, int) and message.seq <= replayed
+    return isinstance(message, Message) and isinstance(message.question, int) and message.seq <= replayed
 
 
-def _overflow(session_id: str, agent: str) -> m.SessionEvent:
-    return m.SessionEvent(kind="overflow", session_id=session_id, agent=agent)
+def _overflow(session_id: str, agent: str) -> SessionEvent:
+    return SessionEvent(kind="overflow", session_id=session_id, agent=agent)

@@ -13,33 +13,33 @@ from collections.abc import Callable
 
 import uvloop
 
-from port42_daemon import activation
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, DaemonConfig
-from port42_daemon.dispatch import Dispatcher
-from port42_daemon.doctor import Doctor
+from port42_daemon.diagnostics.doctor import Doctor
+from port42_daemon.diagnostics.status import Introspection
+from port42_daemon.diagnostics.usage import Figures
 from port42_daemon.events import Events
-from port42_daemon.exporting import Exporting
-from port42_daemon.figures import Figures
-from port42_daemon.finding import Finding
-from port42_daemon.importing import Importing
-from port42_daemon.lineage import Lineage
-from port42_daemon.marks import Marks
-from port42_daemon.server import Server
-from port42_daemon.sessions import Sessions
+from port42_daemon.executors import Threads
+from port42_daemon.process import home_lock
+from port42_daemon.process.sd_notify import Supervisor
+from port42_daemon.rpc.dispatch import Dispatcher
+from port42_daemon.rpc.metrics import Traffic
+from port42_daemon.rpc.server import Server
+from port42_daemon.sessions.forks import Lineage
+from port42_daemon.sessions.labels import Marks
+from port42_daemon.sessions.listing import Finding
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.sessions.trash import Trash
 from port42_daemon.settings import Settings
-from port42_daemon.status import Introspection
-from port42_daemon.store.contract import Store
-from port42_daemon.store.files import FileStore
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.interface import Store
 from port42_daemon.store.migrations import bring_up_to_date
-from port42_daemon.supervision import Supervisor
-from port42_daemon.threads import Threads
-from port42_daemon.traffic import Traffic
-from port42_daemon.trash import Trash
-from port42_daemon.turn import House
-from port42_daemon.turns import Turns
+from port42_daemon.transfer.export import Exporting
+from port42_daemon.transfer.imports import Importing
+from port42_daemon.turns.service import Turns
+from port42_daemon.turns.turn import House
 from port42_protocol.errors import ConfigRefused
-from port42_protocol.messages import ReloadConfig
+from port42_protocol.messages.daemon import ReloadConfig
 from port42_protocol.version import __version__
 
 log = logging.getLogger(__name__)
@@ -53,14 +53,14 @@ def run(
     `given` listens at `settings.socket` already, where systemd or launchd made it. Raises `CannotStart`,
     and `StorageFailed` when the home is of a newer format or cannot be opened.
     """
-    with activation.home_locked(settings.home, settings.predecessor_wait):
+    with home_lock.home_locked(settings.home, settings.predecessor_wait):
         bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
         settings = _limited(settings, config.refresh().daemon)
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
-            with activation.address(settings, given) as listener:
+            with home_lock.address(settings, given) as listener:
                 uvloop.run(_serve(settings, store, threads, config, listener, supervisor, ready))
         finally:
             store.close()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from port42_protocol.codec import NESTING_LIMIT
 from port42_protocol.framing import REQUEST_LIMIT
-from port42_protocol.messages import Limits, StartedBy
+from port42_protocol.messages.daemon import Limits
+from port42_protocol.messages.types import StartedBy
 
 BATCH_LIMIT = 50
 BATCH_AT_ONCE = 8

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError
-from port42_protocol.messages import AgentName
+from port42_protocol.messages.types import AgentName
 
 NESTING_LIMIT = 64
 """How many arrays and objects may stand inside one another in a request (design, section 4)."""

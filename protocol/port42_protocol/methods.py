@@ -8,7 +8,68 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from port42_protocol import errors as e
-from port42_protocol import messages as m
+from port42_protocol.messages.agents import (
+    AddAgent,
+    Agent,
+    AgentList,
+    ConnectAgent,
+    GetAgent,
+    ListAgents,
+    RemoveAgent,
+    Removed,
+)
+from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, ReloadConfig, Reloaded, Status
+from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, DiskUsage, Statistics, Stats, Usage
+from port42_protocol.messages.forks_and_trash import (
+    Deleted,
+    DeleteSession,
+    Family,
+    ForkSession,
+    ListTrash,
+    Pruned,
+    PruneSessions,
+    RestoreSession,
+    SessionTree,
+    TrashPage,
+)
+from port42_protocol.messages.records import Summary
+from port42_protocol.messages.search import (
+    GetIndexStatus,
+    HitPage,
+    IndexStatus,
+    PinSession,
+    RebuildIndex,
+    RenameSession,
+    SearchSessions,
+    TagSession,
+)
+from port42_protocol.messages.sessions import (
+    Appended,
+    AppendMessage,
+    CreateSession,
+    EndSession,
+    FindSession,
+    GetLastSession,
+    GetSession,
+    ListSessions,
+    SessionPage,
+    Transcript,
+    UpdateLastSession,
+)
+from port42_protocol.messages.transfer import ExportPage, ExportSession, ImportPage, ImportSessions
+from port42_protocol.messages.turns import (
+    AnswerPermission,
+    Cancelled,
+    CancelTurn,
+    Possess,
+    Possessed,
+    RetryTurn,
+    SessionEvent,
+    Subscribe,
+    Subscribed,
+    Taken,
+    Unsubscribe,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,47 +94,47 @@ _TURN = (e.SessionBusy, e.BackendFailed, *_OWNED)
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
-        Method("get_last_session", m.GetLastSession, m.Summary, (e.NoSessions, *_OWNED)),
-        Method("update_last_session", m.UpdateLastSession, m.Summary, _OWNED),
-        Method("create_session", m.CreateSession, m.Summary, (e.SessionExists, e.StorageFailed)),
-        Method("append_message", m.AppendMessage, m.Appended, _OWNED),
-        Method("possess", m.Possess, m.Possessed, (e.UnknownAgent, *_TURN)),
-        Method("retry_turn", m.RetryTurn, m.Possessed, _TURN),
-        Method("cancel_turn", m.CancelTurn, m.Cancelled),
-        Method("answer_permission", m.AnswerPermission, m.Taken),
-        Method("subscribe", m.Subscribe, m.Subscribed, _OWNED),
-        Method("unsubscribe", m.Unsubscribe, m.Subscribed),
-        Method("get_session", m.GetSession, m.Transcript, _OWNED),
-        Method("find_session", m.FindSession, m.Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)),
-        Method("list_sessions", m.ListSessions, m.SessionPage, (e.StorageFailed,)),
-        Method("end_session", m.EndSession, m.Summary, _OWNED),
-        Method("search_sessions", m.SearchSessions, m.HitPage, (e.StorageFailed,)),
-        Method("rename_session", m.RenameSession, m.Summary, _OWNED),
-        Method("tag_session", m.TagSession, m.Summary, _OWNED),
-        Method("pin_session", m.PinSession, m.Summary, _OWNED),
-        Method("get_index_status", m.GetIndexStatus, m.IndexStatus, (e.StorageFailed,)),
-        Method("rebuild_index", m.RebuildIndex, m.IndexStatus, (e.StorageFailed,)),
-        Method("fork_session", m.ForkSession, m.Summary, (e.UnknownAgent, e.SessionExists, *_OWNED)),
-        Method("session_tree", m.SessionTree, m.Family, (e.SessionNotFound, e.StorageFailed)),
-        Method("delete_session", m.DeleteSession, m.Deleted, (e.SessionBusy, *_OWNED)),
-        Method("restore_session", m.RestoreSession, m.Summary, (e.SessionExists, *_OWNED)),
-        Method("list_trash", m.ListTrash, m.TrashPage, (e.StorageFailed,)),
-        Method("prune_sessions", m.PruneSessions, m.Pruned, (e.StorageFailed,)),
-        Method("export_session", m.ExportSession, m.ExportPage, _OWNED),
-        Method("import_sessions", m.ImportSessions, m.ImportPage, (e.StorageFailed,)),
-        Method("list_agents", m.ListAgents, m.AgentList, (e.StorageFailed,)),
-        Method("get_agent", m.GetAgent, m.Agent, (e.UnknownAgent, e.StorageFailed)),
-        Method("add_agent", m.AddAgent, m.Agent, (e.ConfigRefused, e.StorageFailed)),
-        Method("connect_agent", m.ConnectAgent, m.Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("remove_agent", m.RemoveAgent, m.Removed, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("reload_config", m.ReloadConfig, m.Reloaded, (e.ConfigRefused,)),
-        Method("status", m.Status, m.DaemonStatus),
-        Method("check_home", m.CheckHome, m.Checkup, (e.StorageFailed,)),
-        Method("stats", m.Stats, m.Statistics, (e.UnknownAgent, e.StorageFailed)),
-        Method("disk_usage", m.DiskUsage, m.Usage, (e.UnknownAgent, e.StorageFailed)),
-        Method("rpc.discover", m.Discover, m.OpenRpc),
+        Method("get_last_session", GetLastSession, Summary, (e.NoSessions, *_OWNED)),
+        Method("update_last_session", UpdateLastSession, Summary, _OWNED),
+        Method("create_session", CreateSession, Summary, (e.SessionExists, e.StorageFailed)),
+        Method("append_message", AppendMessage, Appended, _OWNED),
+        Method("possess", Possess, Possessed, (e.UnknownAgent, *_TURN)),
+        Method("retry_turn", RetryTurn, Possessed, _TURN),
+        Method("cancel_turn", CancelTurn, Cancelled),
+        Method("answer_permission", AnswerPermission, Taken),
+        Method("subscribe", Subscribe, Subscribed, _OWNED),
+        Method("unsubscribe", Unsubscribe, Subscribed),
+        Method("get_session", GetSession, Transcript, _OWNED),
+        Method("find_session", FindSession, Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)),
+        Method("list_sessions", ListSessions, SessionPage, (e.StorageFailed,)),
+        Method("end_session", EndSession, Summary, _OWNED),
+        Method("search_sessions", SearchSessions, HitPage, (e.StorageFailed,)),
+        Method("rename_session", RenameSession, Summary, _OWNED),
+        Method("tag_session", TagSession, Summary, _OWNED),
+        Method("pin_session", PinSession, Summary, _OWNED),
+        Method("get_index_status", GetIndexStatus, IndexStatus, (e.StorageFailed,)),
+        Method("rebuild_index", RebuildIndex, IndexStatus, (e.StorageFailed,)),
+        Method("fork_session", ForkSession, Summary, (e.UnknownAgent, e.SessionExists, *_OWNED)),
+        Method("session_tree", SessionTree, Family, (e.SessionNotFound, e.StorageFailed)),
+        Method("delete_session", DeleteSession, Deleted, (e.SessionBusy, *_OWNED)),
+        Method("restore_session", RestoreSession, Summary, (e.SessionExists, *_OWNED)),
+        Method("list_trash", ListTrash, TrashPage, (e.StorageFailed,)),
+        Method("prune_sessions", PruneSessions, Pruned, (e.StorageFailed,)),
+        Method("export_session", ExportSession, ExportPage, _OWNED),
+        Method("import_sessions", ImportSessions, ImportPage, (e.StorageFailed,)),
+        Method("list_agents", ListAgents, AgentList, (e.StorageFailed,)),
+        Method("get_agent", GetAgent, Agent, (e.UnknownAgent, e.StorageFailed)),
+        Method("add_agent", AddAgent, Agent, (e.ConfigRefused, e.StorageFailed)),
+        Method("connect_agent", ConnectAgent, Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
+        Method("remove_agent", RemoveAgent, Removed, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
+        Method("reload_config", ReloadConfig, Reloaded, (e.ConfigRefused,)),
+        Method("status", Status, DaemonStatus),
+        Method("check_home", CheckHome, Checkup, (e.StorageFailed,)),
+        Method("stats", Stats, Statistics, (e.UnknownAgent, e.StorageFailed)),
+        Method("disk_usage", DiskUsage, Usage, (e.UnknownAgent, e.StorageFailed)),
+        Method("rpc.discover", Discover, OpenRpc),
     )
 }
 
-NOTIFICATIONS: dict[str, type] = {"session_event": m.SessionEvent}
+NOTIFICATIONS: dict[str, type] = {"session_event": SessionEvent}
 """What the daemon says without being asked, to those who subscribed or stream a turn."""

@@ -11,7 +11,7 @@ import msgspec
 
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.errors import STANDARD, RpcError
-from port42_protocol.messages import OpenRpc
+from port42_protocol.messages.daemon import OpenRpc
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 _REF = "#/components/schemas/{name}"

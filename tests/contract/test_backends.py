@@ -13,8 +13,8 @@ import pytest
 from peers import backends_acp, backends_anthropic, backends_command, backends_openai
 from peers.turns import done_of, events_of, history, nobody, text_of, turn
 
+from port42_daemon.backends.base import Backend, Done, FailureKind, HealthState, Started, Text
 from port42_daemon.backends.factory import build
-from port42_daemon.backends.interface import Backend, Done, FailureKind, HealthState, Started, Text
 from port42_daemon.config import BackendConfig, NoneBackend
 
 KINDS = {

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from port42_daemon.store.document import ENDED, FORKED, RESUMED, Header
-from port42_daemon.store.files import FileStore
-from port42_daemon.store.sweep import Place
+from port42_daemon.store.check.sessions import Place
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.session_file.document import ENDED, FORKED, RESUMED, Header
 from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
-from port42_protocol.messages import ForkPoint, Message, TurnRecord
+from port42_protocol.messages.records import ForkPoint, Message, TurnRecord
 
 
 class Reopened:

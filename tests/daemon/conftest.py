@@ -13,15 +13,15 @@ from peers.house import Ear
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
-from port42_daemon.finding import Finding
-from port42_daemon.lineage import Lineage
-from port42_daemon.marks import Marks
-from port42_daemon.sessions import Sessions
-from port42_daemon.store.files import FileStore
-from port42_daemon.threads import Threads
-from port42_daemon.trash import Trash
-from port42_daemon.turn import House
-from port42_daemon.turns import Turns
+from port42_daemon.executors import Threads
+from port42_daemon.sessions.forks import Lineage
+from port42_daemon.sessions.labels import Marks
+from port42_daemon.sessions.listing import Finding
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.sessions.trash import Trash
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.turns.service import Turns
+from port42_daemon.turns.turn import House
 
 
 class Rules:

@@ -9,9 +9,11 @@ import pytest
 from peers.house import answers
 
 from port42_daemon.agents import BUILT_IN
-from port42_daemon.backends import factory, known
-from port42_protocol import messages as m
+from port42_daemon.backends import factory, presets
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
+from port42_protocol.messages.agents import AddAgent, Agent, ConnectAgent, ListAgents, RemoveAgent
+from port42_protocol.messages.daemon import ReloadConfig, Reloaded
+from port42_protocol.messages.sessions import CreateSession
 
 RECORDS = ("none", None, "none", "records only")
 """Back end, model, health and detail of an agent that only records."""
@@ -24,23 +26,23 @@ def no_keys(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def listed(rules) -> dict[str, m.Agent]:
-    return {one.agent: one for one in rules.ask(rules.agents.list_agents, m.ListAgents()).agents}
+def listed(rules) -> dict[str, Agent]:
+    return {one.agent: one for one in rules.ask(rules.agents.list_agents, ListAgents()).agents}
 
 
-def add(rules, name: str, system: str | None = None) -> m.Agent:
-    return rules.ask(rules.agents.add_agent, m.AddAgent(name, system))
+def add(rules, name: str, system: str | None = None) -> Agent:
+    return rules.ask(rules.agents.add_agent, AddAgent(name, system))
 
 
 def test_the_built_in_ones_come_first_then_the_configured_then_those_met(rules):
-    rules.ask(rules.sessions.create_session, m.CreateSession("zed", session_id="cli-1"))
-    rules.ask(rules.sessions.create_session, m.CreateSession("ai-muse", session_id="cli-2"))
+    rules.ask(rules.sessions.create_session, CreateSession("zed", session_id="cli-1"))
+    rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="cli-2"))
     add(rules, "mine", "You are mine.")
     found = listed(rules)
     assert list(found) == [*BUILT_IN, "mine", "zed"]
-    assert found["zed"] == m.Agent("zed", "sessions", None, *RECORDS, 1, "cli-1")
-    assert found["mine"] == m.Agent("mine", "config", "You are mine.", *RECORDS, 0, None)
-    assert found["ai-muse"] == m.Agent("ai-muse", "built-in", BUILT_IN["ai-muse"], *RECORDS, 1, "cli-2")
+    assert found["zed"] == Agent("zed", "sessions", None, *RECORDS, 1, "cli-1")
+    assert found["mine"] == Agent("mine", "config", "You are mine.", *RECORDS, 0, None)
+    assert found["ai-muse"] == Agent("ai-muse", "built-in", BUILT_IN["ai-muse"], *RECORDS, 1, "cli-2")
 
 
 def test_a_configured_agent_replaces_the_built_in_one(rules):
@@ -72,7 +74,7 @@ def test_a_file_that_is_a_link_stays_one(rules):
 
 def test_many_added_at_once_are_all_kept(rules):
     names = [f"agent-{number}" for number in range(12)]
-    rules.ask(rules.agents.add_agent, *[m.AddAgent(name) for name in names])
+    rules.ask(rules.agents.add_agent, *[AddAgent(name) for name in names])
     assert set(names) <= set(listed(rules))
 
 
@@ -81,7 +83,7 @@ def test_a_file_changed_by_hand_is_noticed_and_a_bad_one_said_but_not_in_force(r
     path.write_text("[agents.by-hand]\n")
     rules.ask(rules.agents.require, "by-hand")
     path.write_text("[agents.by-hand")
-    answer = rules.ask(rules.agents.list_agents, m.ListAgents())
+    answer = rules.ask(rules.agents.list_agents, ListAgents())
     assert "not TOML" in answer.config_error
     assert "by-hand" in {one.agent for one in answer.agents}
     with pytest.raises(ConfigRefused):
@@ -95,7 +97,7 @@ def test_a_disk_that_refuses_leaves_the_file_and_says_so(rules, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("port42_daemon.store.disk.replace", full)
+    monkeypatch.setattr("port42_daemon.store.session_file.fsync.replace", full)
     with pytest.raises(StorageFailed, match=r"cannot write config\.toml: No space left"):
         add(rules, "mine")
     assert not (rules.home / "config.toml").exists()
@@ -125,7 +127,7 @@ def config(rules):
 
 
 def connect(rules, agent, backend, model=None):
-    return rules.ask(rules.agents.connect_agent, m.ConnectAgent(agent, backend, model))
+    return rules.ask(rules.agents.connect_agent, ConnectAgent(agent, backend, model))
 
 
 def test_connecting_writes_the_file_and_keeps_its_comments(rules, config):
@@ -143,16 +145,16 @@ def test_connecting_a_known_back_end_writes_that_too(rules, config):
     assert written.startswith(CONFIG.partition("# the shouting")[0].rstrip())
     said = tomllib.loads(written)
     assert said["agents"]["ai-analyst"] == {"backend": "ollama", "model": "llama3.2"}
-    assert said["backends"]["ollama"] == known.KNOWN["ollama"]
+    assert said["backends"]["ollama"] == presets.KNOWN["ollama"]
     assert said["backends"]["shout"] == tomllib.loads(CONFIG)["backends"]["shout"]
     for comment in ("# mine", "# the muse", "# always", "# the shouting one"):
         assert written.count(comment) == 1
 
 
-@pytest.mark.parametrize("name", known.KNOWN)
+@pytest.mark.parametrize("name", presets.KNOWN)
 def test_whatever_is_known_can_be_connected(rules, config, name):
     assert connect(rules, "ai-muse", name).backend == name
-    assert rules.ask(rules.agents.reload_config, m.ReloadConfig()) == m.Reloaded(2, 2)
+    assert rules.ask(rules.agents.reload_config, ReloadConfig()) == Reloaded(2, 2)
 
 
 def test_what_cannot_be_connected(rules, config):
@@ -165,43 +167,43 @@ def test_what_cannot_be_connected(rules, config):
 
 
 def test_removing_leaves_the_rest_and_the_sessions(rules, config):
-    rules.ask(rules.sessions.create_session, m.CreateSession("other", session_id="cli-1"))
-    rules.ask(rules.agents.remove_agent, m.RemoveAgent("other"))
+    rules.ask(rules.sessions.create_session, CreateSession("other", session_id="cli-1"))
+    rules.ask(rules.agents.remove_agent, RemoveAgent("other"))
     assert config.read_text() == CONFIG.replace("[agents.other]\n", "")
     assert listed(rules)["other"].source == "sessions"
     with pytest.raises(UnknownAgent):
-        rules.ask(rules.agents.remove_agent, m.RemoveAgent("other"))
+        rules.ask(rules.agents.remove_agent, RemoveAgent("other"))
 
 
 def test_removing_the_first_keeps_the_comment_of_the_next(rules, config):
     before = "[agents.first]\n\n# of the second\n[agents.second]\n\n# of the third\n[agents.third]\n"
     config.write_text(before)
     for name in ("first", "third", "second"):
-        rules.ask(rules.agents.remove_agent, m.RemoveAgent(name))
+        rules.ask(rules.agents.remove_agent, RemoveAgent(name))
         for comment in ("# of the second", "# of the third"):
             assert config.read_text().count(comment) == 1
     assert not tomllib.loads(config.read_text()).get("agents")
 
 
 def test_a_bad_file_is_refused_with_its_line_and_the_last_good_one_stays(rules, config):
-    assert rules.ask(rules.agents.reload_config, m.ReloadConfig()) == m.Reloaded(2, 1)
+    assert rules.ask(rules.agents.reload_config, ReloadConfig()) == Reloaded(2, 1)
     config.write_text(CONFIG + "\n[agents.new]\nsystem = 7\n")
     for _ in range(2):
         with pytest.raises(ConfigRefused, match=r"line 13: agents\.new\.system"):
-            rules.ask(rules.agents.reload_config, m.ReloadConfig())
-    found = rules.ask(rules.agents.list_agents, m.ListAgents())
+            rules.ask(rules.agents.reload_config, ReloadConfig())
+    found = rules.ask(rules.agents.list_agents, ListAgents())
     assert "line 13" in found.config_error
     assert {one.agent: one.system for one in found.agents}["ai-muse"] == "You rhyme."
     with pytest.raises(ConfigRefused, match="line 13"):
         connect(rules, "ai-muse", "shout")
     config.write_text(CONFIG)
-    assert rules.ask(rules.agents.reload_config, m.ReloadConfig()) == m.Reloaded(2, 1)
-    assert rules.ask(rules.agents.list_agents, m.ListAgents()).config_error is None
+    assert rules.ask(rules.agents.reload_config, ReloadConfig()) == Reloaded(2, 1)
+    assert rules.ask(rules.agents.list_agents, ListAgents()).config_error is None
 
 
 def test_a_key_in_the_environment_serves_the_built_in_agents_and_is_never_shown(rules, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
-    monkeypatch.setitem(known.KNOWN["anthropic"], "base_url", "http://127.0.0.1:9")
+    monkeypatch.setitem(presets.KNOWN["anthropic"], "base_url", "http://127.0.0.1:9")
     add(rules, "mine")
     found = listed(rules)
     assert {name for name, one in found.items() if one.backend == "anthropic"} == set(BUILT_IN)
@@ -222,7 +224,7 @@ def test_a_back_end_that_changed_is_closed_after_its_last_turn(rules, config, mo
         async with rules.agents.answering("ai-muse") as first, rules.agents.answering("ai-muse") as same:
             assert first.backend is same.backend is built[0]
             config.write_text(CONFIG.replace("# always", '\nbackend = "shout"').replace("A-Z", "A-Y"))
-            await rules.agents.reload_config(m.ReloadConfig())
+            await rules.agents.reload_config(ReloadConfig())
             assert built[0].closed == 0
             async with rules.agents.answering("ai-muse") as later:
                 assert later.backend is built[1]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile, parse
-from port42_daemon.store.files import FileStore
-from port42_daemon.threads import Threads
-from port42_protocol import messages as m
+from port42_daemon.executors import Threads
+from port42_daemon.store.file_store import FileStore
 from port42_protocol.errors import ConfigRefused
+from port42_protocol.messages.agents import AddAgent
 
 NAMES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
 
@@ -94,7 +94,7 @@ def with_agent(path: Path, name: str, system: str | None) -> str:
         threads, store = Threads(), FileStore(path.parent)
         store.open()
         try:
-            await Agents(store, threads, ConfigFile(path), path.parent).add_agent(m.AddAgent(name, system))
+            await Agents(store, threads, ConfigFile(path), path.parent).add_agent(AddAgent(name, system))
         finally:
             threads.close()
             store.close()

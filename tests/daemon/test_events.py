@@ -7,21 +7,23 @@ import asyncio
 import pytest
 from peers.house import Ear, Played, answers, played
 
-from port42_daemon.backends.interface import Done, Text
+from port42_daemon.backends.base import Done, Text
 from port42_daemon.events import QUEUED_EVENTS, recorded
-from port42_protocol import messages as m
 from port42_protocol.errors import InvalidParams, SessionNotFound, WrongAgent
+from port42_protocol.messages.records import Message
+from port42_protocol.messages.sessions import AppendMessage, CreateSession
+from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
 
 async def session_of(house, agent="agent", messages=0):
-    session = await house.sessions.create_session(m.CreateSession(agent))
+    session = await house.sessions.create_session(CreateSession(agent))
     for number in range(messages):
         await say(house, session.session_id, f"{number + 1}", agent)
     return session.session_id
 
 
 async def say(house, session_id, text, agent="agent"):
-    await house.sessions.append_message(m.AppendMessage(agent, session_id, "user", text))
+    await house.sessions.append_message(AppendMessage(agent, session_id, "user", text))
 
 
 def seqs(ear):
@@ -42,9 +44,9 @@ def test_whom_it_concerns_hears_it_once(tmp_path, topic):
         other = await session_of(house, "other")
         about = topic | ({"session_id": session_id} if "session_id" in topic else {})
         ear = Ear()
-        assert await house.events.subscribe(m.Subscribe(**about), ear) == m.Subscribed(1)
+        assert await house.events.subscribe(Subscribe(**about), ear) == Subscribed(1)
         # A second topic of the same peer brings nothing twice.
-        assert await house.events.subscribe(m.Subscribe(agent="agent", session_id=session_id), ear)
+        assert await house.events.subscribe(Subscribe(agent="agent", session_id=session_id), ear)
         await say(house, session_id, "one")
         await say(house, other, "elsewhere", "other")
         return ear
@@ -59,10 +61,10 @@ def test_who_unsubscribes_or_hangs_up_hears_no_more(tmp_path):
         session_id = await session_of(house)
         one, other = Ear(), Ear()
         for ear in (one, other):
-            await house.events.subscribe(m.Subscribe(session_id=session_id), ear)
+            await house.events.subscribe(Subscribe(session_id=session_id), ear)
         await say(house, session_id, "heard")
-        assert await house.events.unsubscribe(m.Unsubscribe(session_id=session_id), one) == m.Subscribed(0)
-        assert await house.events.unsubscribe(m.Unsubscribe(session_id=session_id), one) == m.Subscribed(0)
+        assert await house.events.unsubscribe(Unsubscribe(session_id=session_id), one) == Subscribed(0)
+        assert await house.events.unsubscribe(Unsubscribe(session_id=session_id), one) == Subscribed(0)
         other.hang_up()
         await say(house, session_id, "unheard")
         assert not house.events._heard
@@ -76,7 +78,7 @@ def test_a_peer_that_is_gone_already_is_not_kept(tmp_path):
         session_id = await session_of(house, messages=3)
         ear = Ear()
         ear.hang_up()
-        await house.events.subscribe(m.Subscribe(session_id=session_id, since_seq=0), ear)
+        await house.events.subscribe(Subscribe(session_id=session_id, since_seq=0), ear)
         assert not house.events._heard
 
     run(tmp_path, work)
@@ -86,11 +88,11 @@ def test_what_cannot_be_subscribed_to(tmp_path):
     async def work(house):
         session_id = await session_of(house)
         with pytest.raises(SessionNotFound):
-            await house.events.subscribe(m.Subscribe(session_id="none"), Ear())
+            await house.events.subscribe(Subscribe(session_id="none"), Ear())
         with pytest.raises(WrongAgent):
-            await house.events.subscribe(m.Subscribe(agent="other", session_id=session_id), Ear())
+            await house.events.subscribe(Subscribe(agent="other", session_id=session_id), Ear())
         with pytest.raises(InvalidParams) as refused:
-            await house.events.subscribe(m.Subscribe(agent="agent", since_seq=3), Ear())
+            await house.events.subscribe(Subscribe(agent="agent", since_seq=3), Ear())
         assert refused.value.data["field"] == "session_id"
         assert not house.events._heard
 
@@ -110,7 +112,7 @@ def test_from_any_seq_without_gap_or_duplicate_while_others_write(tmp_path, sinc
         async def listen(ear, before):
             for _ in range(before):
                 await asyncio.sleep(0)
-            await house.events.subscribe(m.Subscribe(session_id=session_id, since_seq=since), ear)
+            await house.events.subscribe(Subscribe(session_id=session_id, since_seq=since), ear)
 
         await asyncio.gather(write(), write(), *(listen(ear, 40 * n) for n, ear in enumerate(ears)))
         return [seqs(ear) for ear in ears]
@@ -126,8 +128,8 @@ def test_two_subscriptions_to_one_topic_at_once(tmp_path):
     async def work(house):
         session_id = await session_of(house, messages=450)
         ear = Ear()
-        asked = m.Subscribe(session_id=session_id, since_seq=440)
-        everything = m.Subscribe(session_id=session_id, since_seq=0)
+        asked = Subscribe(session_id=session_id, since_seq=440)
+        everything = Subscribe(session_id=session_id, since_seq=0)
         await asyncio.gather(house.events.subscribe(everything, ear), house.events.subscribe(asked, ear))
         await say(house, session_id, "new")
         return seqs(ear)
@@ -141,9 +143,9 @@ def test_a_replay_is_not_overtaken_by_another_subscription(tmp_path):
     async def work(house):
         session_id = await session_of(house, messages=300)
         ear = Ear()
-        await house.events.subscribe(m.Subscribe(), ear)
+        await house.events.subscribe(Subscribe(), ear)
         ear.stop_reading()
-        asked = m.Subscribe(session_id=session_id, since_seq=0)
+        asked = Subscribe(session_id=session_id, since_seq=0)
         replay = asyncio.create_task(house.events.subscribe(asked, ear))
         await ear.heard("message", 200)
         await say(house, session_id, "new")
@@ -178,7 +180,7 @@ def test_who_comes_late_hears_the_reply_from_its_beginning(tmp_path, since, abou
         await asker.heard("text")
         session_id = asker.events[0]["session_id"]
         topic = {"session": {"session_id": session_id, "since_seq": since}, "agent": {"agent": "agent"}}
-        await house.events.subscribe(m.Subscribe(**topic.get(about, {})), late)
+        await house.events.subscribe(Subscribe(**topic.get(about, {})), late)
         go.set()
         await turn
         return late
@@ -200,7 +202,7 @@ def test_a_reply_that_was_replayed_is_not_heard_again_in_pieces(tmp_path):
         await asker.heard("text")
         late.stop_reading()
         replay = asyncio.create_task(
-            house.events.subscribe(m.Subscribe(session_id=session_id, since_seq=0), late)
+            house.events.subscribe(Subscribe(session_id=session_id, since_seq=0), late)
         )
         await late.heard("message", 200)
         go.set()
@@ -220,7 +222,7 @@ def test_a_slow_subscriber_is_told_and_dropped_and_nobody_else_notices(tmp_path)
         session_id = await session_of(house)
         slow, well = Ear(), Ear()
         for ear in (slow, well):
-            await house.events.subscribe(m.Subscribe(session_id=session_id), ear)
+            await house.events.subscribe(Subscribe(session_id=session_id), ear)
         slow.slow = True
         for number in range(3):
             await say(house, session_id, f"{number}")
@@ -239,13 +241,13 @@ def test_a_replay_that_is_not_read_is_bounded_too(tmp_path):
         slow = Ear()
         slow.stop_reading()
         replay = asyncio.create_task(
-            house.events.subscribe(m.Subscribe(session_id=session_id, since_seq=0), slow)
+            house.events.subscribe(Subscribe(session_id=session_id, since_seq=0), slow)
         )
         await slow.heard("message", 200)
         for number in range(QUEUED_EVENTS + 2):
             await say(house, session_id, f"{number}")
         slow.read_on()
-        assert await replay == m.Subscribed(0)
+        assert await replay == Subscribed(0)
         return slow
 
     slow = run(tmp_path, work)
@@ -271,8 +273,8 @@ def test_a_record_that_was_read_before_it_was_told_is_heard_once(tmp_path):
     async def work(house):
         session_id = await session_of(house, messages=3)
         ear = Ear()
-        await house.events.subscribe(m.Subscribe(session_id=session_id, since_seq=0), ear)
-        late = m.Message(seq=3, role="user", content="again", timestamp="2026-01-01T00:00:00.000Z")
+        await house.events.subscribe(Subscribe(session_id=session_id, since_seq=0), ear)
+        late = Message(seq=3, role="user", content="again", timestamp="2026-01-01T00:00:00.000Z")
         house.events.publish(recorded(session_id, "agent", late))
         await say(house, session_id, "new")
         return seqs(ear)

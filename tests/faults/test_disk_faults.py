@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from port42_daemon.store.document import Header
-from port42_daemon.store.files import FileStore
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.session_file.document import Header
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages import ForkPoint, Message
+from port42_protocol.messages.records import ForkPoint, Message
 
 CALLS = ["open", "pwrite", "fdatasync", "fsync", "replace", "link", "ftruncate"]
 

@@ -18,17 +18,18 @@ import pytest
 
 from port42_daemon.agents import Agents
 from port42_daemon.backends import factory
-from port42_daemon.backends.interface import Ask, Done, Event, Health, Text, Turn
+from port42_daemon.backends.base import Ask, Done, Event, Health, Text, Turn
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
-from port42_daemon.lineage import Lineage
-from port42_daemon.sessions import Sessions
-from port42_daemon.store.files import FileStore
-from port42_daemon.threads import Threads
-from port42_daemon.trash import Trash
-from port42_daemon.turn import House
-from port42_daemon.turns import Turns
-from port42_protocol import messages as m
+from port42_daemon.executors import Threads
+from port42_daemon.sessions.forks import Lineage
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.sessions.trash import Trash
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.turns.service import Turns
+from port42_daemon.turns.turn import House
+from port42_protocol.messages.records import Message
+from port42_protocol.messages.turns import Possess, Possessed
 
 _WITHIN = 30.0
 Play = Callable[[Turn, Ask], AsyncGenerator[Event, None]]
@@ -180,10 +181,10 @@ class Parts:
         self.turns = Turns(House(store, threads, sessions, events), agents, self.lineage)
         self.trash = Trash(store, threads, sessions, self.turns, events)
 
-    async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> m.Possessed:
-        return await self.turns.possess(m.Possess(agent, message, **more), peer or Ear())
+    async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
+        return await self.turns.possess(Possess(agent, message, **more), peer or Ear())
 
-    async def records(self, session_id: str) -> list[m.Message]:
+    async def records(self, session_id: str) -> list[Message]:
         page, _ = await self.threads.files(
             self.store.read, session_id, after_seq=0, limit=10_000, max_bytes=2**30, events=True
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from port42_daemon.store.document import Header
-from port42_daemon.store.files import FileStore
-from port42_protocol.messages import Message
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.session_file.document import Header
+from port42_protocol.messages.records import Message
 
 
 def said(content: str) -> Message:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
-from port42_daemon.backends.interface import Backend, Done, Event, Permission, Text, Turn
-from port42_protocol.messages import Message
+from port42_daemon.backends.base import Backend, Done, Event, Permission, Text, Turn
+from port42_protocol.messages.records import Message
 
 _WITHIN = 30.0
 

@@ -11,32 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from port42_protocol.codec import (
-    NESTING_LIMIT,
-    decode_json,
-    decode_params,
-    decode_result,
-    encode,
-    to_plain,
-)
+from port42_protocol.codec import NESTING_LIMIT, decode_json, decode_params, decode_result, encode, to_plain
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError, RpcError
-from port42_protocol.messages import (
-    AddAgent,
-    AgentName,
+from port42_protocol.messages.agents import AddAgent, ListAgents
+from port42_protocol.messages.daemon import Status
+from port42_protocol.messages.records import Reference, Summary
+from port42_protocol.messages.sessions import (
     Appended,
     AppendMessage,
     CreateSession,
     FindSession,
     GetLastSession,
     GetSession,
-    ListAgents,
     ListSessions,
-    Possess,
-    Reference,
-    Status,
-    Summary,
     UpdateLastSession,
 )
+from port42_protocol.messages.turns import Possess
+from port42_protocol.messages.types import AgentName
 from port42_protocol.methods import METHODS
 
 # No deadline, no slowness check: a busy machine is not a wrong codec.

@@ -1,31 +1,55 @@
 """The shapes that travel: what each kind of value takes and refuses, and what a dataclass promises."""
 
-import ast
 import dataclasses
 import inspect
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 
-from port42_protocol import messages as m
+from port42_protocol.messages.daemon import OpenRpc
+from port42_protocol.messages.doctor_and_stats import Period, VariableName
+from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.sessions import CreateSession, GetSession, ListedSession, ListSessions
+from port42_protocol.messages.turns import Possess
+from port42_protocol.messages.types import (
+    AgentName,
+    BackendName,
+    ClientName,
+    Content,
+    Cursor,
+    Days,
+    Folder,
+    Key,
+    MessageLimit,
+    Prompt,
+    RecordRole,
+    Ref,
+    Role,
+    Seq,
+    SessionId,
+    SessionLimit,
+    State,
+    Target,
+    Text,
+    Title,
+)
 
-ROOMS = [
-    import_module(f"{m.__name__}.{room}")
-    for room in (
-        *("kinds", "records", "sessions", "finding", "lineage", "turns", "transfer", "agents", "daemon"),
-        "care",
+MODULES = [
+    import_module(f"port42_protocol.messages.{module}")
+    for module in (
+        *("types", "records", "sessions", "search", "forks_and_trash", "turns", "transfer", "agents"),
+        *("daemon", "doctor_and_stats"),
     )
 ]
 SHAPES = [
     one
-    for room in ROOMS
-    for one in vars(room).values()
-    if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == room.__name__
+    for module in MODULES
+    for one in vars(module).values()
+    if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == module.__name__
 ]
 
 
@@ -40,64 +64,13 @@ def takes(kind: Any, value: object) -> bool:
         return False
 
 
-# --- rooms --------------------------------------------------------------------------------------
-
-
-def imported(program: str) -> set[str]:
-    """The rooms that a new interpreter has after `program`."""
-    telling = (
-        f"import sys; {program}; print(*(one for one in sys.modules if one.startswith('{m.__name__}.')))"
+def test_the_package_alone_imports_no_module_of_it() -> None:
+    """A command pays for the messages it uses: nothing is exported again."""
+    show = (
+        "import sys, port42_protocol.messages; print(*(n for n in sys.modules if '.messages.' in n))"
     )
-    done = subprocess.run([sys.executable, "-c", telling], capture_output=True, text=True, check=True)
-    return {one.rpartition(".")[2] for one in done.stdout.split()}
-
-
-def test_the_package_alone_imports_no_room() -> None:
-    assert imported(f"import {m.__name__}") == set()
-
-
-@pytest.mark.parametrize(
-    ("name", "rooms"),
-    [
-        ("AgentName", {"kinds"}),
-        ("Summary", {"kinds", "records"}),
-        ("SessionPage", {"kinds", "records", "sessions"}),
-        ("AgentList", {"kinds", "agents"}),
-        ("DaemonStatus", {"kinds", "daemon"}),
-    ],
-)
-def test_a_name_imports_its_room_and_what_that_needs(name: str, rooms: set[str]) -> None:
-    assert imported(f"from {m.__name__} import {name}") == rooms
-
-
-def test_the_package_has_what_its_rooms_define() -> None:
-    """For whoever imports, for mypy, and for `dir`."""
-    parsed = [(room.__name__, ast.parse(Path(room.__file__).read_text(encoding="utf-8"))) for room in ROOMS]
-    defined = {(room, name) for room, tree in parsed for name in _defined(tree)}
-    package = ast.parse(Path(m.__file__).read_text(encoding="utf-8"))
-    for_mypy = {
-        (node.module, alias.asname)
-        for node in ast.walk(package)
-        if isinstance(node, ast.ImportFrom) and node.module.startswith(m.__name__)
-        for alias in node.names
-    }
-    assert for_mypy == defined
-    assert {name for name in dir(m) if name[0].isupper() and name not in {"TYPE_CHECKING", "Any"}} == {
-        name for _, name in defined
-    }
-    for room, name in defined:
-        assert getattr(m, name) is getattr(sys.modules[room], name)
-
-
-def _defined(tree: ast.Module) -> set[str]:
-    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-    aliases = {node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)}
-    return classes | {name for name in aliases if not name.startswith("_")}
-
-
-def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(AttributeError, match="Sumary"):
-        m.Sumary  # noqa: B018 - asking is the test
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 # --- kinds of value -----------------------------------------------------------------------------
@@ -106,52 +79,52 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 NO_NAMES = ["", " ", "a b", "a/b", "../a", "@a", "@@x", "a\n", "\na", "a\x00", "é", "-a", "_a", 1]
 
 TAKEN = [
-    (m.AgentName, ["a", "7", "ai-engineer", "A.b_c-d", "a" * 64, LETTERS]),
-    (m.SessionId, ["a", "7", "cli-1757350466684", "A_b-c", "a" * 64, LETTERS]),
-    (m.ClientName, ["rpc", "cli", "Vim_9-x", "a" * 32]),
-    (m.Folder, ["/", "/srv", "/a b/é", "/" + "x" * 4095]),
-    (m.Title, ["x", " ", "build a parser", "é→📌", "x" * 200, "📌" * 200]),
-    (m.Key, ["x", "two\nlines", "x" * 128]),
-    (m.Ref, ["last", "cli-1", "x", "a title of several words", "x" * 200]),
-    (m.Content, ["", "x", "two\nlines", "\x00", "x" * 1_000_000]),
-    (m.Prompt, ["x", " ", "\n"]),
-    (m.Seq, [0, 1, 2**53 - 1]),
-    (m.SessionLimit, [1, 50, 500]),
-    (m.MessageLimit, [1, 1000, 10_000]),
-    (m.Cursor, ["x", "x" * 200]),
-    (m.Target, ["/a", "cli-1", "https://example.org/", "x" * 4096]),
-    (m.Text, ["", "x" * 262_144]),
-    (m.BackendName, ["claude", "claude-acp", "a" * 64]),
-    (m.Period, [1, 30, 3660]),
-    (m.Days, [0, 36_500]),
-    (m.VariableName, ["HOME", "x" * 256]),
-    (m.Role, ["user", "assistant", "system", "error"]),
-    (m.RecordRole, ["user", "assistant", "system", "error", "event"]),
-    (m.State, ["active", "ended"]),
+    (AgentName, ["a", "7", "ai-engineer", "A.b_c-d", "a" * 64, LETTERS]),
+    (SessionId, ["a", "7", "cli-1757350466684", "A_b-c", "a" * 64, LETTERS]),
+    (ClientName, ["rpc", "cli", "Vim_9-x", "a" * 32]),
+    (Folder, ["/", "/srv", "/a b/é", "/" + "x" * 4095]),
+    (Title, ["x", " ", "build a parser", "é→📌", "x" * 200, "📌" * 200]),
+    (Key, ["x", "two\nlines", "x" * 128]),
+    (Ref, ["last", "cli-1", "x", "a title of several words", "x" * 200]),
+    (Content, ["", "x", "two\nlines", "\x00", "x" * 1_000_000]),
+    (Prompt, ["x", " ", "\n"]),
+    (Seq, [0, 1, 2**53 - 1]),
+    (SessionLimit, [1, 50, 500]),
+    (MessageLimit, [1, 1000, 10_000]),
+    (Cursor, ["x", "x" * 200]),
+    (Target, ["/a", "cli-1", "https://example.org/", "x" * 4096]),
+    (Text, ["", "x" * 262_144]),
+    (BackendName, ["claude", "claude-acp", "a" * 64]),
+    (Period, [1, 30, 3660]),
+    (Days, [0, 36_500]),
+    (VariableName, ["HOME", "x" * 256]),
+    (Role, ["user", "assistant", "system", "error"]),
+    (RecordRole, ["user", "assistant", "system", "error", "event"]),
+    (State, ["active", "ended"]),
 ]
 REFUSED = [
-    (m.AgentName, [*NO_NAMES, "a" * 65, ".a"]),
-    (m.SessionId, [*NO_NAMES, "a" * 65, "a.b", "..", "x" * 10_000]),
-    (m.ClientName, [*NO_NAMES, "a" * 33, "a.b"]),
-    (m.Folder, ["", "srv", "./srv", "~", "/a\x00", "/a\n", "/a\nb", "/" + "x" * 4096]),
-    (m.Title, ["", "a\n", "a\nb", "a\tb", "a\x00", "\x7f", "\x1b[31m", "x" * 201, None]),
-    (m.Key, ["", "x" * 129, 1]),
-    (m.Ref, ["", "x" * 201, None]),
-    (m.Content, [None, 1, ["x"]]),
-    (m.Prompt, ["", None]),
-    (m.Seq, [-1, 2**53, 1.0, "1", True, None]),
-    (m.SessionLimit, [0, 501, -1, 1.5, "50", True]),
-    (m.MessageLimit, [0, 10_001, -1, True]),
-    (m.Cursor, ["", "x" * 201]),
-    (m.Target, ["", "x" * 4097, None]),
-    (m.Text, ["x" * 262_145, None]),
-    (m.BackendName, NO_NAMES),
-    (m.Period, [0, 3661, 1.5, "7", True]),
-    (m.Days, [-1, 36_501, 1.5, "7", True]),
-    (m.VariableName, ["", "x" * 257, None, 1]),
-    (m.Role, ["", "User", "event", "tool", None]),
-    (m.RecordRole, ["", "tool", None]),
-    (m.State, ["", "open", "Active", None]),
+    (AgentName, [*NO_NAMES, "a" * 65, ".a"]),
+    (SessionId, [*NO_NAMES, "a" * 65, "a.b", "..", "x" * 10_000]),
+    (ClientName, [*NO_NAMES, "a" * 33, "a.b"]),
+    (Folder, ["", "srv", "./srv", "~", "/a\x00", "/a\n", "/a\nb", "/" + "x" * 4096]),
+    (Title, ["", "a\n", "a\nb", "a\tb", "a\x00", "\x7f", "\x1b[31m", "x" * 201, None]),
+    (Key, ["", "x" * 129, 1]),
+    (Ref, ["", "x" * 201, None]),
+    (Content, [None, 1, ["x"]]),
+    (Prompt, ["", None]),
+    (Seq, [-1, 2**53, 1.0, "1", True, None]),
+    (SessionLimit, [0, 501, -1, 1.5, "50", True]),
+    (MessageLimit, [0, 10_001, -1, True]),
+    (Cursor, ["", "x" * 201]),
+    (Target, ["", "x" * 4097, None]),
+    (Text, ["x" * 262_145, None]),
+    (BackendName, NO_NAMES),
+    (Period, [0, 3661, 1.5, "7", True]),
+    (Days, [-1, 36_501, 1.5, "7", True]),
+    (VariableName, ["", "x" * 257, None, 1]),
+    (Role, ["", "User", "event", "tool", None]),
+    (RecordRole, ["", "tool", None]),
+    (State, ["", "open", "Active", None]),
 ]
 
 
@@ -291,19 +264,19 @@ def test_annotations_resolve(kind: type) -> None:
 
 
 def test_defaults() -> None:
-    assert m.CreateSession("a").client == m.Possess("a", "hello").client == "rpc"
-    assert m.GetSession("cli-1") == m.GetSession("cli-1", None, 0, 1000, False)
-    assert m.ListSessions() == m.ListSessions(None, None, None, 50, None)
-    assert m.Possess("a", "hello") == m.Possess("a", "hello", None, "rpc", None, None, False, "wait", False)
-    assert m.OpenRpc("1.3.2", {}, []).components == {}
+    assert CreateSession("a").client == Possess("a", "hello").client == "rpc"
+    assert GetSession("cli-1") == GetSession("cli-1", None, 0, 1000, False)
+    assert ListSessions() == ListSessions(None, None, None, 50, None)
+    assert Possess("a", "hello") == Possess("a", "hello", None, "rpc", None, None, False, "wait", False)
+    assert OpenRpc("1.3.2", {}, []).components == {}
 
 
 def test_a_message_leaves_out_what_it_has_not() -> None:
-    said = m.Message(seq=1, role="user", content="hello", timestamp="2026-11-23T03:37:11.042Z")
+    said = Message(seq=1, role="user", content="hello", timestamp="2026-11-23T03:37:11.042Z")
     assert msgspec.json.encode(said) == (
         b'{"seq":1,"role":"user","content":"hello","timestamp":"2026-11-23T03:37:11.042Z"}'
     )
-    event = m.Message(seq=2, role="event", event="ended", timestamp="2026-11-23T03:37:11.042Z")
+    event = Message(seq=2, role="event", event="ended", timestamp="2026-11-23T03:37:11.042Z")
     assert msgspec.json.encode(event) == (
         b'{"seq":2,"role":"event","event":"ended","timestamp":"2026-11-23T03:37:11.042Z"}'
     )
@@ -311,12 +284,12 @@ def test_a_message_leaves_out_what_it_has_not() -> None:
 
 def test_a_message_is_built_by_name_only() -> None:
     with pytest.raises(TypeError):
-        m.Message(1, "user", "hello")
+        Message(1, "user", "hello")
 
 
 def test_a_listed_session_is_a_summary() -> None:
     summary = ("cli-1", "a", None, "active", "t", "t", 0, None)
-    listed = m.ListedSession(*summary, short_id="cli-")
-    assert isinstance(listed, m.Summary)
-    assert listed != m.Summary(*summary)
+    listed = ListedSession(*summary, short_id="cli-")
+    assert isinstance(listed, Summary)
+    assert listed != Summary(*summary)
     assert listed.short_id == "cli-"

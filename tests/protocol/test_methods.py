@@ -3,11 +3,111 @@
 import dataclasses
 import inspect
 from collections import Counter
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
 from port42_protocol import errors, messages
 from port42_protocol.errors import STANDARD, RpcError, StorageFailed
+from port42_protocol.messages.agents import (
+    AddAgent,
+    Agent,
+    AgentList,
+    ConnectAgent,
+    GetAgent,
+    ListAgents,
+    RemoveAgent,
+    Removed,
+)
+from port42_protocol.messages.daemon import (
+    AgentTurns,
+    DaemonStatus,
+    Discover,
+    ErrorCount,
+    InternalFailure,
+    Limits,
+    MethodLatency,
+    OpenRpc,
+    ReloadConfig,
+    Reloaded,
+    Status,
+    Vitals,
+)
+from port42_protocol.messages.doctor_and_stats import (
+    AgentStats,
+    AgentUsage,
+    CheckHome,
+    Checkup,
+    DiskUsage,
+    Finding,
+    ModelStats,
+    Statistics,
+    Stats,
+    Usage,
+)
+from port42_protocol.messages.forks_and_trash import (
+    Deleted,
+    DeleteSession,
+    Family,
+    ForkSession,
+    ListTrash,
+    Pruned,
+    PruneSessions,
+    RestoreSession,
+    SessionNode,
+    SessionTree,
+    TrashedSession,
+    TrashPage,
+)
+from port42_protocol.messages.records import ForkPoint, Message, Reference, Source, Summary, TurnRecord
+from port42_protocol.messages.search import (
+    GetIndexStatus,
+    Hit,
+    HitPage,
+    IndexStatus,
+    Mark,
+    PinSession,
+    RebuildIndex,
+    RenameSession,
+    SearchSessions,
+    TagSession,
+)
+from port42_protocol.messages.sessions import (
+    Appended,
+    AppendMessage,
+    CreateSession,
+    EndSession,
+    FindSession,
+    GetLastSession,
+    GetSession,
+    ListedSession,
+    ListSessions,
+    SessionPage,
+    Transcript,
+    UpdateLastSession,
+)
+from port42_protocol.messages.transfer import (
+    ExportPage,
+    ExportSession,
+    ImportedSession,
+    ImportPage,
+    ImportSessions,
+    SkippedSource,
+)
+from port42_protocol.messages.turns import (
+    AnswerPermission,
+    Cancelled,
+    CancelTurn,
+    PermissionOption,
+    Possess,
+    Possessed,
+    RetryTurn,
+    Subscribe,
+    Subscribed,
+    Taken,
+    Unsubscribe,
+)
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 ROWS = list(METHODS.values())
@@ -19,45 +119,45 @@ def named(row: Method) -> str:
 
 def test_the_methods() -> None:
     assert {name: (row.params, row.result) for name, row in METHODS.items()} == {
-        "get_last_session": (messages.GetLastSession, messages.Summary),
-        "update_last_session": (messages.UpdateLastSession, messages.Summary),
-        "create_session": (messages.CreateSession, messages.Summary),
-        "append_message": (messages.AppendMessage, messages.Appended),
-        "possess": (messages.Possess, messages.Possessed),
-        "retry_turn": (messages.RetryTurn, messages.Possessed),
-        "cancel_turn": (messages.CancelTurn, messages.Cancelled),
-        "answer_permission": (messages.AnswerPermission, messages.Taken),
-        "subscribe": (messages.Subscribe, messages.Subscribed),
-        "unsubscribe": (messages.Unsubscribe, messages.Subscribed),
-        "get_session": (messages.GetSession, messages.Transcript),
-        "find_session": (messages.FindSession, messages.Summary),
-        "list_sessions": (messages.ListSessions, messages.SessionPage),
-        "end_session": (messages.EndSession, messages.Summary),
-        "search_sessions": (messages.SearchSessions, messages.HitPage),
-        "rename_session": (messages.RenameSession, messages.Summary),
-        "tag_session": (messages.TagSession, messages.Summary),
-        "pin_session": (messages.PinSession, messages.Summary),
-        "get_index_status": (messages.GetIndexStatus, messages.IndexStatus),
-        "rebuild_index": (messages.RebuildIndex, messages.IndexStatus),
-        "fork_session": (messages.ForkSession, messages.Summary),
-        "session_tree": (messages.SessionTree, messages.Family),
-        "delete_session": (messages.DeleteSession, messages.Deleted),
-        "restore_session": (messages.RestoreSession, messages.Summary),
-        "list_trash": (messages.ListTrash, messages.TrashPage),
-        "prune_sessions": (messages.PruneSessions, messages.Pruned),
-        "export_session": (messages.ExportSession, messages.ExportPage),
-        "import_sessions": (messages.ImportSessions, messages.ImportPage),
-        "list_agents": (messages.ListAgents, messages.AgentList),
-        "add_agent": (messages.AddAgent, messages.Agent),
-        "get_agent": (messages.GetAgent, messages.Agent),
-        "connect_agent": (messages.ConnectAgent, messages.Agent),
-        "remove_agent": (messages.RemoveAgent, messages.Removed),
-        "reload_config": (messages.ReloadConfig, messages.Reloaded),
-        "status": (messages.Status, messages.DaemonStatus),
-        "check_home": (messages.CheckHome, messages.Checkup),
-        "stats": (messages.Stats, messages.Statistics),
-        "disk_usage": (messages.DiskUsage, messages.Usage),
-        "rpc.discover": (messages.Discover, messages.OpenRpc),
+        "get_last_session": (GetLastSession, Summary),
+        "update_last_session": (UpdateLastSession, Summary),
+        "create_session": (CreateSession, Summary),
+        "append_message": (AppendMessage, Appended),
+        "possess": (Possess, Possessed),
+        "retry_turn": (RetryTurn, Possessed),
+        "cancel_turn": (CancelTurn, Cancelled),
+        "answer_permission": (AnswerPermission, Taken),
+        "subscribe": (Subscribe, Subscribed),
+        "unsubscribe": (Unsubscribe, Subscribed),
+        "get_session": (GetSession, Transcript),
+        "find_session": (FindSession, Summary),
+        "list_sessions": (ListSessions, SessionPage),
+        "end_session": (EndSession, Summary),
+        "search_sessions": (SearchSessions, HitPage),
+        "rename_session": (RenameSession, Summary),
+        "tag_session": (TagSession, Summary),
+        "pin_session": (PinSession, Summary),
+        "get_index_status": (GetIndexStatus, IndexStatus),
+        "rebuild_index": (RebuildIndex, IndexStatus),
+        "fork_session": (ForkSession, Summary),
+        "session_tree": (SessionTree, Family),
+        "delete_session": (DeleteSession, Deleted),
+        "restore_session": (RestoreSession, Summary),
+        "list_trash": (ListTrash, TrashPage),
+        "prune_sessions": (PruneSessions, Pruned),
+        "export_session": (ExportSession, ExportPage),
+        "import_sessions": (ImportSessions, ImportPage),
+        "list_agents": (ListAgents, AgentList),
+        "add_agent": (AddAgent, Agent),
+        "get_agent": (GetAgent, Agent),
+        "connect_agent": (ConnectAgent, Agent),
+        "remove_agent": (RemoveAgent, Removed),
+        "reload_config": (ReloadConfig, Reloaded),
+        "status": (Status, DaemonStatus),
+        "check_home": (CheckHome, Checkup),
+        "stats": (Stats, Statistics),
+        "disk_usage": (DiskUsage, Usage),
+        "rpc.discover": (Discover, OpenRpc),
     }
 
 
@@ -93,33 +193,35 @@ def test_params_that_are_wanted_come_first(row: Method) -> None:
 
 def test_every_dataclass_belongs_to_a_method() -> None:
     """As params, as a result, or as a part of one of them; or it is a notification."""
-    exported = [getattr(messages, name) for name in dir(messages)]
-    shapes = {one for one in exported if dataclasses.is_dataclass(one)}
+    modules = [
+        import_module(found.name) for found in iter_modules(messages.__path__, f"{messages.__name__}.")
+    ]
+    shapes = {one for module in modules for one in vars(module).values() if dataclasses.is_dataclass(one)}
     used = {kind for row in ROWS for kind in (row.params, row.result)}
     parts = {
-        messages.Message,
-        messages.TurnRecord,
-        messages.Reference,
-        messages.ListedSession,
-        messages.ForkPoint,
-        messages.SessionNode,
-        messages.TrashedSession,
-        messages.Source,
-        messages.ImportedSession,
-        messages.SkippedSource,
-        messages.Limits,
-        messages.Finding,
-        messages.AgentUsage,
-        messages.AgentStats,
-        messages.ModelStats,
-        messages.Hit,
-        messages.Mark,
-        messages.PermissionOption,
-        messages.AgentTurns,
-        messages.MethodLatency,
-        messages.ErrorCount,
-        messages.InternalFailure,
-        messages.Vitals,
+        Message,
+        TurnRecord,
+        Reference,
+        ListedSession,
+        ForkPoint,
+        SessionNode,
+        TrashedSession,
+        Source,
+        ImportedSession,
+        SkippedSource,
+        Limits,
+        Finding,
+        AgentUsage,
+        AgentStats,
+        ModelStats,
+        Hit,
+        Mark,
+        PermissionOption,
+        AgentTurns,
+        MethodLatency,
+        ErrorCount,
+        InternalFailure,
+        Vitals,
     }
     assert shapes == used | parts | set(NOTIFICATIONS.values())
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from port42_protocol import messages as m
+from port42_protocol.messages.daemon import Discover
+from port42_protocol.messages.sessions import GetLastSession
+from port42_protocol.messages.turns import Possess
 from port42_protocol.methods import METHODS, Method
 from port42_protocol.naming import method_of
 
@@ -18,6 +20,6 @@ def test_every_row_keeps_the_convention(row: Method) -> None:
 
 
 def test_words_and_the_extension_of_json_rpc() -> None:
-    assert method_of(m.GetLastSession) == "get_last_session"
-    assert method_of(m.Possess) == "possess"
-    assert method_of(m.Discover) == "rpc.discover"
+    assert method_of(GetLastSession) == "get_last_session"
+    assert method_of(Possess) == "possess"
+    assert method_of(Discover) == "rpc.discover"

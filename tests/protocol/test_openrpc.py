@@ -17,7 +17,7 @@ from peers import versions
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.codec import decode_json, decode_result, encode
 from port42_protocol.errors import STANDARD, NoSessions
-from port42_protocol.messages import OpenRpc
+from port42_protocol.messages.daemon import OpenRpc
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 from port42_protocol.openrpc import document
 

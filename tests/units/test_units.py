@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from port42_daemon import inherited
+from port42_daemon.process import socket_activation
 from port42_protocol import paths
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def test_the_socket_is_where_clients_look_for_it(monkeypatch: pytest.MonkeyPatch
     home = str(paths._account_folder() / ".port42")
     assert unit["ListenStream"] == str(paths.socket({"PORT42_HOME": home})).replace(str(tmp_path), "%t")
     assert (unit["SocketMode"], unit["DirectoryMode"]) == ("0600", "0700")
-    assert unit["FileDescriptorName"] == inherited.NAME
+    assert unit["FileDescriptorName"] == socket_activation.NAME
 
 
 def test_the_property_list_has_the_socket_and_is_restarted_after_a_crash_only() -> None:
@@ -77,7 +77,9 @@ def test_the_property_list_has_the_socket_and_is_restarted_after_a_crash_only() 
     agent = plistlib.loads(text.encode())
     assert agent["Label"] == "dev.port42.daemon"
     assert agent["ProgramArguments"] == ["/Users/me/port42d", "--log-file", "/Users/me/log"]
-    assert agent["Sockets"] == {inherited.NAME: {"SockPathName": "/Users/me/socket", "SockPathMode": 0o600}}
+    assert agent["Sockets"] == {
+        socket_activation.NAME: {"SockPathName": "/Users/me/socket", "SockPathMode": 0o600}
+    }
     assert agent["KeepAlive"] == {"Crashed": True}
     assert "RunAtLoad" not in agent
     assert agent["Umask"] == 0o077

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from port42_cli import completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import streams
+from port42_cli.completion import complete
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The agent as JSON.")
 
@@ -30,45 +31,45 @@ def agents(ctx: click.Context, as_json: bool) -> None:
     with Client(daemon.connect) as client:
         answer = client.ask("list_agents")
     if as_json:
-        output.as_json(answer)
+        streams.as_json(answer)
         return
-    from port42_cli import plain
-    from port42_protocol.messages import AgentList
+    from port42_cli import plain_text
+    from port42_protocol.messages.agents import AgentList
 
     found = decode(AgentList, answer)
-    if output.on_terminal():
-        from port42_cli import render
+    if streams.on_terminal():
+        from port42_cli.views import terminal
 
-        render.show(render.agents(found.agents))
+        terminal.show(terminal.agents(found.agents))
     else:
-        output.lines(plain.agents(found.agents))
-    for offer in plain.offers(found):
-        output.notice(offer)
+        streams.lines(plain_text.agents(found.agents))
+    for offer in plain_text.offers(found):
+        streams.notice(offer)
     if found.config_error:
-        output.notice(f"config.toml is not in force as it stands: {found.config_error}")
+        streams.notice(f"config.toml is not in force as it stands: {found.config_error}")
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
+@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
 @_AS_JSON
 @click.pass_obj
 def show(daemon: Daemon, name: str, as_json: bool) -> None:
     """Show all that is known of @AGENT, its persona too."""
     agent = _ask(daemon, "get_agent", {"agent": name})
     if as_json:
-        output.as_json(agent)
+        streams.as_json(agent)
         return
-    from port42_protocol.messages import Agent
+    from port42_protocol.messages.agents import Agent
 
     found = decode(Agent, agent)
-    if output.on_terminal():
-        from port42_cli import render
+    if streams.on_terminal():
+        from port42_cli.views import terminal
 
-        render.show(render.agent(found))
+        terminal.show(terminal.agent(found))
     else:
-        from port42_cli import plain
+        from port42_cli import plain_text
 
-        output.lines(plain.agent(found))
+        streams.lines(plain_text.agent(found))
 
 
 @agents.command()
@@ -81,13 +82,13 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
     asked = {"agent": name} if system is None else {"agent": name, "system": system}
     agent = _ask(daemon, "add_agent", asked)
     if as_json:
-        output.as_json(agent)
+        streams.as_json(agent)
     else:
-        output.banner(f'@{agent["agent"]} is known now: port42 possess @{agent["agent"]} "…"')
+        streams.banner(f'@{agent["agent"]} is known now: port42 possess @{agent["agent"]} "…"')
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
+@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def remove(daemon: Daemon, name: str, yes: bool) -> None:
@@ -96,14 +97,14 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise click.UsageError("nobody is there to be asked: expected -y")
         if not click.confirm(f"Take {name} out of config.toml?", err=True):
-            output.banner("Nothing was changed.")
+            streams.banner("Nothing was changed.")
             return
     removed = _ask(daemon, "remove_agent", {"agent": name})
-    output.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
+    streams.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
+@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
 @click.argument("backend", metavar="BACKEND")
 @click.option("--model", metavar="NAME", help="Which of its models; without, its own choice.")
 @_AS_JSON
@@ -116,13 +117,13 @@ def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json:
     asked = {"agent": name, "backend": backend}
     agent = _ask(daemon, "connect_agent", asked if model is None else asked | {"model": model})
     if as_json:
-        output.as_json(agent)
+        streams.as_json(agent)
     else:
         _tell_health(agent)
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=completing.agents)
+@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
 @_AS_JSON
 @click.pass_context
 def test(ctx: click.Context, name: str, as_json: bool) -> None:
@@ -132,12 +133,12 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
     """
     agent = _ask(ctx.obj, "get_agent", {"agent": name})
     if as_json:
-        output.as_json(agent)
+        streams.as_json(agent)
     else:
-        from port42_cli import plain
-        from port42_protocol.messages import Agent
+        from port42_cli import plain_text
+        from port42_protocol.messages.agents import Agent
 
-        output.lines([plain.health(decode(Agent, agent))])
+        streams.lines([plain_text.health(decode(Agent, agent))])
     if agent["health"] not in {"ready", "none"}:
         ctx.exit(1)
 
@@ -148,7 +149,7 @@ def _ask(daemon: Daemon, method: str, params: dict[str, Any]) -> Any:
 
 
 def _tell_health(agent: dict[str, Any]) -> None:
-    from port42_cli import plain
-    from port42_protocol.messages import Agent
+    from port42_cli import plain_text
+    from port42_protocol.messages.agents import Agent
 
-    output.banner(plain.health(decode(Agent, agent)))
+    streams.banner(plain_text.health(decode(Agent, agent)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import output
+from port42_cli import streams
 
 
 @click.command()
@@ -20,6 +20,6 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     Agents and sessions are those of the daemon that runs; none is started for it.
     """
-    from port42_cli.shells import script
+    from port42_cli.completion.shells import script
 
-    output.lines([script(shell, ctx.find_root().command).rstrip("\n")])
+    streams.lines([script(shell, ctx.find_root().command).rstrip("\n")])

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from port42_cli import output, stopping
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import Refused
-from port42_cli.plain import count
+from port42_cli import streams
+from port42_cli.plain_text import count
+from port42_client import stop as stopping
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import Refused
 from port42_protocol import paths
 
 if TYPE_CHECKING:
     from port42_cli.service.supervisor import Supervisor
-    from port42_protocol.messages import StartedBy
+    from port42_protocol.messages.types import StartedBy
 
 
 @click.group()
@@ -51,7 +52,7 @@ def stop(found: Daemon) -> None:
     One that runs as a service is started again by the next command: `port42 service uninstall` ends that.
     """
     if not _stop(found):
-        output.banner("port42d is not running")
+        streams.banner("port42d is not running")
 
 
 @daemon.command()
@@ -79,7 +80,7 @@ def reload(found: Daemon) -> None:
     with Client(found.existing) as client:
         there = client.ask("reload_config")
     agents, backends = count(there["agents"], "agent"), count(there["backends"], "back end")
-    output.banner(f"config.toml is in force: {agents}, {backends}")
+    streams.banner(f"config.toml is in force: {agents}, {backends}")
 
 
 @daemon.command()
@@ -88,20 +89,20 @@ def reload(found: Daemon) -> None:
 @click.pass_obj
 def logs(found: Daemon, follow: bool, lines: int) -> None:
     """Print the end of the log of the daemon in the background."""
-    from port42_cli.log_file import following, last_lines
+    from port42_cli.commands._log_file import following, last_lines
 
     path = paths.log_file(found.home)
     try:
         with path.open("rb") as log:
             end = last_lines(log, lines)
-            output.raw_lines(chain(end, following(log, path)) if follow else end)
+            streams.raw_lines(chain(end, following(log, path)) if follow else end)
     except FileNotFoundError:
         raise Refused(f"no log at {path}: only a daemon in the background writes one") from None
 
 
 def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
     if running := stopping.status(found):
-        output.banner(f"port42d is running already (pid {running['pid']})")
+        streams.banner(f"port42d is running already (pid {running['pid']})")
         return
     from port42_cli.service.supervisor import here
 
@@ -110,12 +111,12 @@ def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
         _tell_started(found, supervisor, "started")
         return
     with Client(lambda: found.start(started_by)) as client:
-        output.banner(f"port42d started (pid {client.ask('status')['pid']})")
+        streams.banner(f"port42d started (pid {client.ask('status')['pid']})")
 
 
 def _tell_started(found: Daemon, supervisor: Supervisor, what: str) -> None:
     with Client(found.existing) as client:
-        output.banner(f"port42d {what} by {supervisor.name} (pid {client.ask('status')['pid']})")
+        streams.banner(f"port42d {what} by {supervisor.name} (pid {client.ask('status')['pid']})")
 
 
 def _stop(found: Daemon) -> bool:
@@ -124,13 +125,13 @@ def _stop(found: Daemon) -> bool:
         return False
     if supervisor := _run_by(running["pid"]):
         supervisor.stop()
-        output.banner(f"port42d stopped (pid {running['pid']})")
-        output.notice(
+        streams.banner(f"port42d stopped (pid {running['pid']})")
+        streams.notice(
             f"{supervisor.name} starts it again at the next connection; to end that: port42 service uninstall"
         )
         return True
     stopping.stop(running)
-    output.banner(f"port42d stopped (pid {running['pid']})")
+    streams.banner(f"port42d stopped (pid {running['pid']})")
     return True
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import DaemonError, NoDaemon
+from port42_cli import streams
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import DaemonError, NoDaemon
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.errors import MethodNotFound
 from port42_protocol.version import __version__
@@ -38,23 +38,24 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     try:
         with Client(daemon.connect) as client:
             found, backup = _examined(
-                client, str(daemon.home), fix, terminal=output.on_terminal() and not as_json
+                client, str(daemon.home), fix, terminal=streams.on_terminal() and not as_json
             )
     except NoDaemon as why:
-        from port42_cli import unreached
+        from port42_client import unreached
 
         found, backup = unreached.look(daemon, why), None
     healthy = not any(one["level"] == "problem" and not one["fixed"] for one in found)
     if as_json:
-        output.as_json({"healthy": healthy, "findings": found, "backup": backup})
-    elif output.on_terminal():
-        from port42_cli import render, render_care
+        streams.as_json({"healthy": healthy, "findings": found, "backup": backup})
+    elif streams.on_terminal():
+        from port42_cli.views import doctor_terminal
+        from port42_cli.views import terminal as render
 
-        render.show(render_care.findings(found, backup))
+        render.show(doctor_terminal.findings(found, backup))
     else:
-        from port42_cli import plain_care
+        from port42_cli.views import doctor_text
 
-        output.lines(plain_care.findings(found, backup))
+        streams.lines(doctor_text.findings(found, backup))
     ctx.exit(0 if healthy else 1)
 
 
@@ -65,7 +66,7 @@ def _examined(
     found = _daemon(client, home)
     if not terminal:
         return _check(client, fix, found, lambda _examined, _all: None)
-    from port42_cli.render_care import progress
+    from port42_cli.views.doctor_terminal import progress
 
     with progress("Reading sessions") as moved:
         return _check(client, fix, found, moved)

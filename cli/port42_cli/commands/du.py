@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import streams
+from port42_cli.completion import complete
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
 @click.pass_obj
 def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
@@ -21,16 +22,16 @@ def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     with Client(daemon.connect) as client:
         answer = client.ask("disk_usage", {"agent": agent} if agent else {})
     if as_json:
-        output.as_json(answer)
+        streams.as_json(answer)
         return
-    from port42_protocol.messages import Usage
+    from port42_protocol.messages.doctor_and_stats import Usage
 
     found = decode(Usage, answer)
-    if output.on_terminal():
-        from port42_cli import render, render_care
+    if streams.on_terminal():
+        from port42_cli.views import doctor_terminal, terminal
 
-        render.show(render_care.usage(found))
+        terminal.show(doctor_terminal.usage(found))
     else:
-        from port42_cli import plain_care
+        from port42_cli.views import doctor_text
 
-        output.lines(plain_care.usage(found))
+        streams.lines(doctor_text.usage(found))

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import click
 
-from port42_cli import arguments, completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import BadInput, Refused
-from port42_cli.plain import visible
+from port42_cli import streams
+from port42_cli.commands import _arguments
+from port42_cli.completion import complete
+from port42_cli.plain_text import visible
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import BadInput, Refused
 
 SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "html", "htm": "html"}
 """What a file's suffix, or ``--format``, asks for."""
@@ -30,7 +32,7 @@ class Wanted(NamedTuple):
 
 
 @click.command()
-@click.argument("refs", metavar="[REF…]", nargs=-1, shell_complete=completing.refs)
+@click.argument("refs", metavar="[REF…]", nargs=-1, shell_complete=complete.refs)
 @click.option(
     "-f", "--format", "kind", type=click.Choice([*SUFFIXES]), help="Default: OUT's suffix, else json."
 )
@@ -40,10 +42,10 @@ class Wanted(NamedTuple):
     "--all",
     "everything",
     metavar="@AGENT",
-    shell_complete=completing.agents,
+    shell_complete=complete.agents,
     help="All of this agent's, into the folder OUT.",
 )
-@arguments.whose
+@_arguments.whose
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj
 def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
@@ -86,13 +88,13 @@ def _one(client: Client, session_id: str, wanted: Wanted, out: str | None) -> No
     pieces = _pieces(client, session_id, wanted, counts)
     if out is None:
         # A file or a pipe gets the text as it is; a terminal would obey what is in it.
-        shown = map(visible, pieces) if output.on_terminal() else pieces
+        shown = map(visible, pieces) if streams.on_terminal() else pieces
         for piece in shown:
             sys.stdout.write(piece)
         sys.stdout.flush()
     else:
         write(out, pieces, force=wanted.force)
-        output.notice(f"{session_id} → {out}")
+        streams.notice(f"{session_id} → {out}")
     _tell(counts, redact=wanted.redact)
 
 
@@ -106,7 +108,7 @@ def _several(client: Client, ids: list[str], wanted: Wanted, folder: str) -> Non
     for session_id in ids:
         out = os.path.join(folder, f"{session_id}.{suffix}")
         write(out, _pieces(client, session_id, wanted, counts), force=wanted.force)
-    output.notice(f"{len(ids):,} sessions → {folder}" if len(ids) != 1 else f"1 session → {folder}")
+    streams.notice(f"{len(ids):,} sessions → {folder}" if len(ids) != 1 else f"1 session → {folder}")
     _tell(counts, redact=wanted.redact)
 
 
@@ -170,4 +172,4 @@ def _all(client: Client, agent: str) -> Iterator[str]:
 def _tell(counts: dict[str, int], *, redact: bool) -> None:
     if redact:
         words = ", ".join(f"{times:,} {name}" for name, times in sorted(counts.items()))
-        output.notice(f"Redacted: {words or 'nothing found'}. What looks like no secret is still there.")
+        streams.notice(f"Redacted: {words or 'nothing found'}. What looks like no secret is still there.")

@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from port42_cli import completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.following import Following
+from port42_cli import streams
+from port42_cli.completion import complete
+from port42_cli.conversation.follow import Following
+from port42_client.client import Client
+from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("target", metavar="@AGENT|REF", shell_complete=completing.agents_or_sessions)
+@click.argument("target", metavar="@AGENT|REF", shell_complete=complete.agents_or_sessions)
 @click.option(
     "--since",
     type=click.IntRange(min=0),
@@ -46,15 +47,15 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
     several = target.startswith("@")
     if as_json:
         for event in following.events():
-            output.json_line(event)
-    elif output.on_terminal():
+            streams.json_line(event)
+    elif streams.on_terminal():
         _live(following, several)
     else:
         _plain(following, several)
 
 
 def _live(following: Following, several: bool) -> None:
-    from port42_cli.live_sessions import LiveSessions
+    from port42_cli.conversation.live_sessions import LiveSessions
 
     show = LiveSessions(several=several)
     try:
@@ -70,10 +71,10 @@ def _live(following: Following, several: bool) -> None:
 def _plain(following: Following, several: bool) -> None:
     from msgspec import convert
 
-    from port42_cli import plain
-    from port42_protocol.messages import Message
+    from port42_cli import plain_text
+    from port42_protocol.messages.records import Message
 
     for event in following.events():
         if event is not None and event["kind"] == "message":
             head = [f"@{event['agent']} {event['session_id']}"] if several else []
-            output.lines([*head, plain.message(convert(event["message"], Message))])
+            streams.lines([*head, plain_text.message(convert(event["message"], Message))])

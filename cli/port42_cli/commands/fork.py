@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import arguments, completing, forking
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
+from port42_cli.commands import _arguments, _fork
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("ref", shell_complete=completing.refs)
-@arguments.whose
+@click.argument("ref", shell_complete=complete.refs)
+@_arguments.whose
 @click.option("--at", "at_seq", type=click.IntRange(min=1), metavar="SEQ", help="Its last record to keep.")
 @click.option(
-    "--to", "to_agent", metavar="@AGENT", shell_complete=completing.agents, help="Whose the new one is to be."
+    "--to", "to_agent", metavar="@AGENT", shell_complete=complete.agents, help="Whose the new one is to be."
 )
 @click.option("--title", metavar="TEXT", help="The new one's title.")
 @click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
@@ -40,4 +41,4 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
     with Client(daemon.connect) as client:
         found = client.ask("find_session", {"ref": ref, "agent": agent})
         asked = {"session_id": found["session_id"], "at_seq": at_seq, "to_agent": to_agent, "title": title}
-        forking.fork(client, asked, as_json=as_json)
+        _fork.fork(client, asked, as_json=as_json)

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from port42_cli import completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
+from port42_cli import streams
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
 
 if TYPE_CHECKING:
-    from port42_cli.progress import Progress
+    from port42_cli.views.progress import Progress
 
 FORMATS = ("auto", "port42", "claude", "codex", "llm", "aichat", "original")
 
 
 @click.command("import")
 @click.argument("path")
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 @click.option("--format", "named", type=click.Choice(FORMATS), default="auto", help="Whose files they are.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would come in; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One report as JSON.")
@@ -53,7 +54,7 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if progress is not None:
             progress.close()
     if as_json:
-        output.as_json(report)
+        streams.as_json(report)
     else:
         _show(report, dry_run)
 
@@ -74,19 +75,19 @@ def _gather(client: Client, asked: dict[str, Any], report: dict[str, Any], progr
 
 
 def _show(report: dict[str, Any], dry_run: bool) -> None:
-    from port42_cli import plain
+    from port42_cli import plain_text
 
-    if output.on_terminal():
-        output.lines(map(plain.visible, plain.import_report(report, dry_run=dry_run)))
+    if streams.on_terminal():
+        streams.lines(map(plain_text.visible, plain_text.import_report(report, dry_run=dry_run)))
     else:
-        output.lines(plain.import_report(report, dry_run=dry_run))
+        streams.lines(plain_text.import_report(report, dry_run=dry_run))
 
 
 def _progress() -> Progress | None:
     """A bar on a terminal; nothing where nobody watches."""
     if not os.isatty(2):
         return None
-    from port42_cli.progress import Progress
+    from port42_cli.views.progress import Progress
 
     return Progress("importing")
 

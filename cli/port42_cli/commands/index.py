@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
+from port42_cli import streams
+from port42_client.client import Client
+from port42_client.daemon import Daemon
 
 _LOOKS = 0.2
 """Seconds between two looks at how far a rebuild is."""
@@ -41,8 +41,8 @@ def rebuild(daemon: Daemon, as_json: bool) -> None:
     with Client(daemon.connect) as client:
         client.ask("rebuild_index")
         looks = _until_complete(client)
-        if output.on_terminal() and not as_json:
-            from port42_cli.index_progress import watch
+        if streams.on_terminal() and not as_json:
+            from port42_cli.views.index_progress import watch
 
             last = watch(looks)
         else:
@@ -62,8 +62,8 @@ def _until_complete(client: Client) -> Iterator[dict[str, Any]]:
 
 def _say(status: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        output.as_json(status)
+        streams.as_json(status)
         return
-    from port42_cli import plain
+    from port42_cli import plain_text
 
-    output.lines(plain.index(status))
+    streams.lines(plain_text.index(status))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import output, plain
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_protocol import messages as m
+from port42_cli import plain_text, streams
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_protocol.messages.agents import AgentList, ListAgents
+from port42_protocol.messages.sessions import ListSessions, SessionPage
 
 
 @click.command()
@@ -15,18 +16,18 @@ from port42_protocol import messages as m
 def overview(daemon: Daemon) -> None:
     """Show the agents, their last sessions, and what to type next."""
     with Client(daemon.connect) as client:
-        known = client.call(m.ListAgents(), m.AgentList)
+        known = client.call(ListAgents(), AgentList)
         last = [
             listed
             for agent in known.agents
             if agent.last_session
-            for listed in client.call(m.ListSessions(agent=agent.agent, limit=1), m.SessionPage).sessions
+            for listed in client.call(ListSessions(agent=agent.agent, limit=1), SessionPage).sessions
         ]
     last.sort(key=lambda one: one.last_activity, reverse=True)
     fresh = [one.agent for one in known.agents if not one.last_session]
-    if output.on_terminal():
-        from port42_cli import render
+    if streams.on_terminal():
+        from port42_cli.views import terminal
 
-        render.show(render.overview(tuple(last), fresh, output.now()))
+        terminal.show(terminal.overview(tuple(last), fresh, streams.now()))
     else:
-        output.lines(plain.overview(tuple(last), fresh))
+        streams.lines(plain_text.overview(tuple(last), fresh))

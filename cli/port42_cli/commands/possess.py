@@ -8,13 +8,16 @@ from functools import partial
 
 import click
 
-from port42_cli import completing, folder, given, output, plain
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import INTERRUPTED, DaemonError
-from port42_cli.showing import BareReply, JsonLines, Show
-from port42_cli.speaking import Said, Session, mark_used, resume, retry, say, tell_outcome
-from port42_cli.turn import Detached
+from port42_cli import cwd as folder
+from port42_cli import plain_text, streams
+from port42_cli.completion import complete
+from port42_cli.conversation import message_input
+from port42_cli.conversation.send import Said, Session, mark_used, resume, retry, say, tell_outcome
+from port42_cli.conversation.show import BareReply, JsonLines, Show
+from port42_cli.conversation.turn import Detached
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import INTERRUPTED, DaemonError
 
 
 @click.command(
@@ -22,14 +25,14 @@ from port42_cli.turn import Detached
     " SessionEvent; every line has the session_id. The last one is the result, of the kind `result`; a"
     " turn that failed has a `message` of the role `error` instead, and exit code 1.",
 )
-@click.argument("agent", metavar="@AGENT", shell_complete=completing.agents)
+@click.argument("agent", metavar="@AGENT", shell_complete=complete.agents)
 @click.argument("words", nargs=-1, metavar="[MESSAGE]…")
 @click.option(
     "-s",
     "--session",
     "ref",
     metavar="last|REF",
-    shell_complete=completing.refs,
+    shell_complete=complete.refs,
     help="Go on with this one of its own.",
 )
 @click.option("-c", "--continue", "onward", is_flag=True, help="The same as --session last.")
@@ -75,18 +78,18 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
     ref = _which(ctx, agent, ref, onward or here, pick)
-    beside = [given.reference(one) for one in references]
+    beside = [message_input.reference(one) for one in references]
     message = None
     if again:
         _check_retry(ref, bool(words or beside or if_busy))
     else:
-        message, piped = given.message(words)
+        message, piped = message_input.message(words)
         beside += piped
-    talking = not (again or as_json) and message is None and sys.stdin.isatty() and output.on_terminal()
+    talking = not (again or as_json) and message is None and sys.stdin.isatty() and streams.on_terminal()
     silent = message is None and not again
     if silent and (beside or detach or not (ref or talking)):
         raise click.UsageError("MESSAGE: expected one, as an argument or piped in")
-    if if_busy == "follow" and not (as_json or output.on_terminal()):
+    if if_busy == "follow" and not (as_json or streams.on_terminal()):
         raise click.UsageError("--if-busy follow: expected a terminal, or --json")
     daemon: Daemon = ctx.obj
     busy = if_busy or "wait"
@@ -123,11 +126,11 @@ def _open(  # noqa: PLR0913, PLR0917 - what `possess` found out
     """Without a message: a conversation (`talk` says what it does while others are answered), or the
     session as JSON, or just the banner that was shown."""
     if talk:
-        from port42_cli.converse import converse
+        from port42_cli.conversation.repl import converse
 
         converse(client, agent, session["session_id"] if session else None, daemon, talk)
     elif as_json:
-        output.as_json(session)
+        streams.as_json(session)
 
 
 def _check_retry(ref: str | None, more: bool) -> None:
@@ -145,7 +148,7 @@ def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: boo
         if error.kind != "no_sessions":
             raise
         where = f" in {cwd}" if cwd else ""
-        output.banner(f"No previous sessions found for @{error.data['agent']}{where}")
+        streams.banner(f"No previous sessions found for @{error.data['agent']}{where}")
         ctx.exit(error.exit_code)
 
 
@@ -156,7 +159,7 @@ def _turn(
     try:
         said = speak(show=_show(as_json, others))
     except Detached as left:
-        output.notice(plain.detached(left.session_id))
+        streams.notice(plain_text.detached(left.session_id))
         return
     if not as_json:
         tell_outcome(client, said)
@@ -167,12 +170,12 @@ def _turn(
 def _show(as_json: bool, others: bool) -> Show:
     if as_json:
         return JsonLines()
-    if not output.on_terminal():
+    if not streams.on_terminal():
         return BareReply()
     if others:
-        from port42_cli.live_sessions import LiveSessions
+        from port42_cli.conversation.live_sessions import LiveSessions
 
         return LiveSessions()
-    from port42_cli.live import LiveReply
+    from port42_cli.conversation.live import LiveReply
 
     return LiveReply()

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from port42_cli import asking, completing, output, plain
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
+from port42_cli import plain_text, streams
+from port42_cli.commands import _confirm
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
 
 _DAYS = re.compile(r"(\d{1,5})d?")
 
@@ -24,7 +26,7 @@ def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 @click.option(
     "--older-than",
     metavar="DAYS",
@@ -53,19 +55,19 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """Make room, after showing what goes. Pinned sessions stay, and those that are being answered."""
     if older_than is None and trash_older_than is None:
         raise click.UsageError("expected --older-than or --trash-older-than: nothing goes by itself")
-    asking.check(yes or dry_run)
+    _confirm.check(yes or dry_run)
     asked = {"agent": agent, "older_than_days": older_than, "trash_older_than_days": trash_older_than}
     with Client(daemon.connect) as client:
         preview = client.ask("prune_sessions", asked)
         if as_json and dry_run:
-            output.as_json(preview)
+            streams.as_json(preview)
             return
         if not (preview["trashed"] or preview["deleted"]):
-            output.notice("There is nothing to prune.")
+            streams.notice("There is nothing to prune.")
             return
         if not as_json:
-            output.lines(plain.pruning(preview))
-        if not dry_run and (yes or asking.agreed("Go on?")):
+            streams.lines(plain_text.pruning(preview))
+        if not dry_run and (yes or _confirm.agreed("Go on?")):
             _prune(client, asked, as_json)
 
 
@@ -77,11 +79,11 @@ def _prune(client: Client, asked: dict[str, Any], as_json: bool) -> None:
         trashed, deleted = trashed + len(done["trashed"]), deleted + len(done["deleted"])
         size += done["bytes"]
         if as_json:
-            output.json_line(done)
+            streams.json_line(done)
         # What cannot be moved (its file is damaged) would come again and again.
         more = done["more"] and bool(done["trashed"] or done["deleted"])
     if not as_json:
-        output.banner(
-            f"{plain.count(trashed, 'session')} moved to the trash,"
-            f" {plain.count(deleted, 'session')} ({size:,} bytes) deleted for good."
+        streams.banner(
+            f"{plain_text.count(trashed, 'session')} moved to the trash,"
+            f" {plain_text.count(deleted, 'session')} ({size:,} bytes) deleted for good."
         )

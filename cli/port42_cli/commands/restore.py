@@ -6,17 +6,18 @@ from typing import Any
 
 import click
 
-from port42_cli import completing, output, plain
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import Refused
-from port42_cli.trash import everything
+from port42_cli import plain_text, streams
+from port42_cli.commands._trash_pages import everything
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import Refused
 
 _SHORTEST_PREFIX = 4
 
 
 @click.command()
-@click.argument("ref", shell_complete=completing.trashed)
+@click.argument("ref", shell_complete=complete.trashed)
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
@@ -25,9 +26,9 @@ def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
         session_id = _meant(everything(client), ref)
         session = client.ask("restore_session", {"session_id": session_id})
     if as_json:
-        output.as_json(session)
+        streams.as_json(session)
     else:
-        output.banner(f"{session_id} is back.", plain.to_go_on(session["agent"], session_id))
+        streams.banner(f"{session_id} is back.", plain_text.to_go_on(session["agent"], session_id))
 
 
 def _meant(trashed: list[dict[str, Any]], ref: str) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.errors import INTERRUPTED
+from port42_cli import streams
+from port42_client.daemon import Daemon
+from port42_client.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from port42_cli.picking.matching import Choice
+    from port42_cli.picker.matching import Choice
 
 
 @click.command(epilog="`port42 possess @AGENT --pick` chooses among one agent's sessions.")
@@ -34,14 +34,14 @@ def resume(ctx: click.Context, words: tuple[str, ...]) -> None:
 
 def pick(ctx: click.Context, agent: str | None, typed: str = "") -> Choice:
     """The session that is chosen at the terminal. Leaving ends the command with exit code 130."""
-    if not (sys.stdin.isatty() and output.on_terminal()):
+    if not (sys.stdin.isatty() and streams.on_terminal()):
         raise click.UsageError("a session is picked at a terminal; `port42 sessions` lists them")
     daemon: Daemon = ctx.obj
-    from port42_cli.picking.gathering import Gathering
+    from port42_cli.picker.gathering import Gathering
 
     gathering = Gathering(daemon, agent)
     try:
-        from port42_cli.picking.screen import Picker
+        from port42_cli.picker.screen import Picker
 
         picked = Picker(gathering, typed).run()
     finally:

@@ -6,19 +6,20 @@ from typing import Any
 
 import click
 
-from port42_cli import arguments, completing, forking
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import Refused
+from port42_cli.commands import _arguments, _fork
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import Refused
 
 _WINDOW = 64
 """Records before the end that are looked at first; twice as many each time."""
 
 
 @click.command()
-@click.argument("ref", shell_complete=completing.refs)
+@click.argument("ref", shell_complete=complete.refs)
 @click.argument("seq", required=False, type=click.IntRange(min=1))
-@arguments.whose
+@_arguments.whose
 @click.option("--turns", type=click.IntRange(min=1), metavar="N", help="Without the last N questions.")
 @click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
 @click.pass_obj
@@ -40,7 +41,7 @@ def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
         found = client.ask("find_session", {"ref": ref, "agent": agent})
         if turns is not None:
             seq = _before(client, found, turns)
-        forking.fork(client, {"session_id": found["session_id"], "at_seq": seq}, as_json=as_json)
+        _fork.fork(client, {"session_id": found["session_id"], "at_seq": seq}, as_json=as_json)
 
 
 def _before(client: Client, session: dict[str, Any], turns: int) -> int:

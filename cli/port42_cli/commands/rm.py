@@ -6,18 +6,20 @@ from typing import Any
 
 import click
 
-from port42_cli import asking, completing, output, plain
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
+from port42_cli import plain_text, streams
+from port42_cli.commands import _confirm
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("refs", nargs=-1, required=True, metavar="REF…", shell_complete=completing.refs)
+@click.argument("refs", nargs=-1, required=True, metavar="REF…", shell_complete=complete.refs)
 @click.option(
     "-a",
     "--agent",
     metavar="@AGENT",
-    shell_complete=completing.agents,
+    shell_complete=complete.agents,
     help="Whose; a REF may then be `last`.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -34,7 +36,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     if "last" in refs and agent is None:
         raise click.UsageError("`last` needs --agent @AGENT: whose last session")
-    asking.check(yes or dry_run)
+    _confirm.check(yes or dry_run)
     with Client(daemon.connect) as client:
         found = [client.ask("find_session", {"ref": ref, "agent": agent}) for ref in refs]
         meant = list({one["session_id"]: one for one in found}.values())
@@ -42,22 +44,22 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
             _show(meant, as_json)
             return
         if not yes:
-            output.banner(*(plain.meant(one) for one in meant))
-            question = f"Move {plain.count(len(meant), 'session')} to the trash?"
-            if not asking.agreed(question):
+            streams.banner(*(plain_text.meant(one) for one in meant))
+            question = f"Move {plain_text.count(len(meant), 'session')} to the trash?"
+            if not _confirm.agreed(question):
                 return
         moved = []
         for one in meant:
             moved.append(client.ask("delete_session", {"session_id": one["session_id"]}))
             if not as_json:
-                output.banner(f"In the trash. To bring it back: port42 restore {one['session_id']}")
+                streams.banner(f"In the trash. To bring it back: port42 restore {one['session_id']}")
     if as_json:
-        output.as_json(moved)
+        streams.as_json(moved)
 
 
 def _show(meant: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        output.as_json(meant)
+        streams.as_json(meant)
     else:
-        output.lines(plain.meant(one) for one in meant)
-        output.notice("Nothing was moved.")
+        streams.lines(plain_text.meant(one) for one in meant)
+        streams.notice("Nothing was moved.")

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.errors import DaemonError
+from port42_cli import streams
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import DaemonError
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -31,10 +31,10 @@ def rpc(ctx: click.Context, method: str, params: tuple[str, ...]) -> None:
     daemon: Daemon = ctx.obj
     with Client(daemon.connect) as client:
         try:
-            output.as_json(client.ask(method, given))
+            streams.as_json(client.ask(method, given))
         except DaemonError as error:
             shown = {"code": error.code, "message": error.message, "data": error.data}
-            output.as_json(shown, to=sys.stderr)
+            streams.as_json(shown, to=sys.stderr)
             ctx.exit(error.exit_code)
 
 

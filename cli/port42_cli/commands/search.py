@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import streams
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 PAGE = 100
 """Hits that one request may ask for."""
@@ -37,25 +37,25 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     with Client(daemon.connect) as client:
         page = _page(client, asked, limit)
     if as_json:
-        output.as_json(page)
+        streams.as_json(page)
         return
-    from port42_protocol.messages import HitPage
+    from port42_protocol.messages.search import HitPage
 
     found = decode(HitPage, page)
     if not found.hits:
-        output.notice("Nothing found.")
-    elif output.on_terminal():
-        from port42_cli import render
+        streams.notice("Nothing found.")
+    elif streams.on_terminal():
+        from port42_cli.views import terminal
 
-        render.show(render.hits(found.hits, output.now()))
+        terminal.show(terminal.hits(found.hits, streams.now()))
     else:
-        from port42_cli import plain
+        from port42_cli import plain_text
 
-        output.lines(plain.hits(found.hits))
+        streams.lines(plain_text.hits(found.hits))
     if not found.complete:
-        output.notice("Some messages are not indexed yet, so there may be more: port42 index")
+        streams.notice("Some messages are not indexed yet, so there may be more: port42 index")
     if found.next_cursor:
-        output.notice(f"There are more: -n {limit * 2} shows twice as many.")
+        streams.notice(f"There are more: -n {limit * 2} shows twice as many.")
 
 
 def _page(client: Client, asked: dict[str, Any], limit: int) -> dict[str, Any]:

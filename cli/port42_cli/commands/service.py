@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.errors import Refused
+from port42_cli import streams
+from port42_client.daemon import Daemon
+from port42_client.errors import Refused
 from port42_protocol import paths
 
 if TYPE_CHECKING:
@@ -53,18 +53,18 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
     if not _agreed(changes, "Write this and start the service?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
     said = install(supervisor, daemon, changes)
-    output.banner(
+    streams.banner(
         f"{supervisor.name} runs port42d {said['version']} (pid {said['pid']}) at {said['socket']},"
         " and starts it at the first connection after a login."
     )
     for name in supervisor.lacking():
-        output.notice(
+        streams.notice(
             f"{name} is set here and not in the service; docs/service.md says how agents get at a key there"
         )
     for hint in supervisor.hints():
-        output.notice(hint)
+        streams.notice(hint)
     if as_json:
-        output.as_json(
+        streams.as_json(
             {"files": _listed(changes), **{name: said[name] for name in ("version", "pid", "socket")}}
         )
 
@@ -87,18 +87,18 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
     there = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
     _refuse_foreign(there)
     if not there:
-        output.banner("The service is not installed; nothing was changed.")
+        streams.banner("The service is not installed; nothing was changed.")
         if as_json:
-            output.as_json({"files": []})
+            streams.as_json({"files": []})
         return
     if why := supervisor.missing():
         raise Refused(*why)
     if not _agreed(there, "Stop the service and remove this?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
     uninstall(supervisor, there)
-    output.banner(f"The service is gone. What it kept stays: {daemon.home}")
+    streams.banner(f"The service is gone. What it kept stays: {daemon.home}")
     if as_json:
-        output.as_json({"files": _listed(there)})
+        streams.as_json({"files": _listed(there)})
 
 
 @service.command()
@@ -119,17 +119,17 @@ def status(ctx: click.Context, as_json: bool) -> None:
         raise Refused(*why)
     found = report(supervisor, ctx.obj)
     if as_json:
-        output.as_json(asdict(found))
+        streams.as_json(asdict(found))
     else:
-        from port42_cli import plain_service
+        from port42_cli.views import service_text
 
-        if output.on_terminal():
-            from port42_cli import render_service
+        if streams.on_terminal():
+            from port42_cli.views import service_terminal
 
-            render_service.show(plain_service.facts(found))
+            service_terminal.show(service_text.facts(found))
         else:
-            output.lines(plain_service.lines(found))
-        output.banner(*found.problems)
+            streams.lines(service_text.lines(found))
+        streams.banner(*found.problems)
     if found.problems:
         ctx.exit(1)
 
@@ -151,7 +151,7 @@ def logs(ctx: click.Context, follow: bool, lines: int) -> None:
     if follow:
         os.execvp(command[0], command)  # noqa: S606 - it follows until Ctrl-C, which is its own affair
     done = subprocess.run(command, check=False, capture_output=True)
-    output.raw_lines(done.stdout.splitlines(keepends=True))
+    streams.raw_lines(done.stdout.splitlines(keepends=True))
     if not done.stdout and lines:
         why = done.stderr.decode(errors="replace").strip()
         path = paths.log_file(ctx.obj.home)
@@ -173,14 +173,14 @@ def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: boo
     from port42_cli.service import files
 
     if dry_run and as_json:
-        output.as_json({"files": _listed(changes, whole=True)})
+        streams.as_json({"files": _listed(changes, whole=True)})
     elif dry_run:
-        output.lines(files.shown(changes))
+        streams.lines(files.shown(changes))
     else:
-        output.banner(*files.shown(changes))
+        streams.banner(*files.shown(changes))
     if dry_run or not any(change.kind != "keep" for change in changes):
         if not dry_run:
-            output.banner("Nothing to change.")
+            streams.banner("Nothing to change.")
         return not dry_run
     if yes:
         return True
@@ -188,7 +188,7 @@ def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: boo
         raise click.UsageError("nobody is there to be asked: expected -y")
     if click.confirm(question, err=True):
         return True
-    output.banner("Nothing was changed.")
+    streams.banner("Nothing was changed.")
     return False
 
 

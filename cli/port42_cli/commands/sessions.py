@@ -6,16 +6,17 @@ from typing import Any
 
 import click
 
-from port42_cli import completing, folder, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import cwd, streams
+from port42_cli.completion import complete
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 PAGE = 500
 """Sessions that one request may ask for."""
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @click.option("--here", is_flag=True, help="Only those begun in this folder.")
 @click.option("--state", type=click.Choice(["active", "ended"]), help="Only those in this state.")
@@ -34,29 +35,29 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     as_json: bool,
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
-    asked: dict[str, Any] = {"agent": agent, "cwd": folder.here() if here else None, "state": state}
+    asked: dict[str, Any] = {"agent": agent, "cwd": cwd.here() if here else None, "state": state}
     asked |= {"tag": tag, "pinned": pinned or None}
     wanted = {name: value for name, value in asked.items() if value is not None}
     with Client(daemon.connect) as client:
         page = _page(client, wanted, limit)
     if as_json:
-        output.as_json(page)
+        streams.as_json(page)
         return
-    from port42_protocol.messages import SessionPage
+    from port42_protocol.messages.sessions import SessionPage
 
     found = decode(SessionPage, page)
     if not found.sessions:
-        output.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
-    elif output.on_terminal():
-        from port42_cli import render
+        streams.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
+    elif streams.on_terminal():
+        from port42_cli.views import terminal
 
-        render.show(render.sessions(found.sessions, output.now()))
+        terminal.show(terminal.sessions(found.sessions, streams.now()))
     else:
-        from port42_cli import plain
+        from port42_cli import plain_text
 
-        output.lines(plain.sessions(found.sessions))
+        streams.lines(plain_text.sessions(found.sessions))
     if found.next_cursor:
-        output.notice(f"There are more: -n {limit * 2} shows twice as many.")
+        streams.notice(f"There are more: -n {limit * 2} shows twice as many.")
 
 
 def _page(client: Client, wanted: dict[str, Any], limit: int) -> dict[str, Any]:

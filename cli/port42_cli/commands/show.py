@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 import click
 
-from port42_cli import arguments, completing, output, plain
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_protocol import messages as m
+from port42_cli import plain_text, streams
+from port42_cli.commands import _arguments
+from port42_cli.completion import complete
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_protocol.messages.records import Summary
+from port42_protocol.messages.sessions import FindSession, GetSession, Transcript
 
 
 @click.command()
-@click.argument("ref", shell_complete=completing.refs)
-@arguments.whose
+@click.argument("ref", shell_complete=complete.refs)
+@_arguments.whose
 @click.option("--events", is_flag=True, help="With what happened to it: resumed, ended, …")
 @click.option("--json", "as_json", is_flag=True, help="One transcript as JSON, all pages in it.")
 @click.pass_obj
@@ -23,32 +26,32 @@ def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: boo
     if ref == "last" and agent is None:
         raise click.UsageError("`last` needs --agent @AGENT: whose last session")
     with Client(daemon.connect) as client:
-        found = client.call(m.FindSession(ref, agent), m.Summary)
+        found = client.call(FindSession(ref, agent), Summary)
         pages = _pages(client, found.session_id, events)
         if as_json:
             _print_json(pages)
             return
-        if output.on_terminal():
-            from port42_cli import render
+        if streams.on_terminal():
+            from port42_cli.views import terminal
 
-            render.show(render.heading(found, output.now()))
+            terminal.show(terminal.heading(found, streams.now()))
             for page in pages:
-                render.show(render.messages(page.messages))
+                terminal.show(terminal.messages(page.messages))
         else:
             for page in pages:
-                output.lines(plain.message(one) for one in page.messages)
+                streams.lines(plain_text.message(one) for one in page.messages)
 
 
-def _pages(client: Client, session_id: str, events: bool) -> Iterator[m.Transcript]:
+def _pages(client: Client, session_id: str, events: bool) -> Iterator[Transcript]:
     onward: int | None = 0
     while onward is not None:
-        asked = m.GetSession(session_id, after_seq=onward, events=events)
-        page = client.call(asked, m.Transcript)
+        asked = GetSession(session_id, after_seq=onward, events=events)
+        page = client.call(asked, Transcript)
         yield page
         onward = page.next_after_seq
 
 
-def _print_json(pages: Iterator[m.Transcript]) -> None:
+def _print_json(pages: Iterator[Transcript]) -> None:
     """The first page with every page's messages: the shape of `get_session`."""
     from dataclasses import replace
 
@@ -57,4 +60,4 @@ def _print_json(pages: Iterator[m.Transcript]) -> None:
     first = next(pages)
     rest = [one for page in pages for one in page.messages]
     whole = replace(first, messages=(*first.messages, *rest), next_after_seq=None)
-    output.as_json(to_builtins(whole))
+    streams.as_json(to_builtins(whole))

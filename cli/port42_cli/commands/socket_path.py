@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
+from port42_cli import streams
+from port42_client.daemon import Daemon
 
 
 @click.command("socket-path")
@@ -17,6 +17,6 @@ def socket_path(daemon: Daemon) -> None:
     """
     if connection := daemon.find():
         with connection:
-            output.lines([connection.getpeername()])
+            streams.lines([connection.getpeername()])
     else:
-        output.lines([daemon.address()])
+        streams.lines([daemon.address()])

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from port42_cli import completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import streams
+from port42_cli.completion import complete
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=completing.agents)
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 @click.option("--days", type=click.IntRange(1, 3660), metavar="N", help="Only the last N days, today too.")
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj
@@ -22,20 +23,20 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
     with Client(daemon.connect) as client:
         answer = client.ask("stats", asked if days is None else asked | {"days": days})
     if as_json:
-        output.as_json(answer)
+        streams.as_json(answer)
         return
-    from port42_protocol.messages import Statistics
+    from port42_protocol.messages.doctor_and_stats import Statistics
 
     found = decode(Statistics, answer)
     if not found.agents:
-        output.notice('Nothing was said yet. `port42 possess @AGENT "…"` begins a session.')
-    elif output.on_terminal():
-        from port42_cli import render, render_stats
+        streams.notice('Nothing was said yet. `port42 possess @AGENT "…"` begins a session.')
+    elif streams.on_terminal():
+        from port42_cli.views import stats_terminal, terminal
 
-        render.show(render_stats.statistics(found))
+        terminal.show(stats_terminal.statistics(found))
     else:
-        from port42_cli import plain_care
+        from port42_cli.views import doctor_text
 
-        output.lines(plain_care.statistics(found))
+        streams.lines(doctor_text.statistics(found))
     if not found.complete:
-        output.notice("Some sessions are still to be read: these figures will grow.")
+        streams.notice("Some sessions are still to be read: these figures will grow.")

@@ -6,9 +6,9 @@ from math import isnan
 
 import click
 
-from port42_cli import output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import streams
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 
 @click.command()
@@ -35,35 +35,35 @@ def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
     if watch is not None:
         if isnan(watch):  # which no range of click's keeps out
             raise click.UsageError("--watch: expected a number of seconds, got nan")
-        _watch(daemon, watch, drawn=output.on_terminal() and not as_json)
+        _watch(daemon, watch, drawn=streams.on_terminal() and not as_json)
         return
     with Client(daemon.connect) as client:
         said = client.ask("status")
     if as_json:
-        output.as_json(said)
+        streams.as_json(said)
         return
-    from port42_protocol.messages import DaemonStatus
+    from port42_protocol.messages.daemon import DaemonStatus
 
     found = decode(DaemonStatus, said)
-    if output.on_terminal():
-        from port42_cli import render, render_status
+    if streams.on_terminal():
+        from port42_cli.views import status_terminal, terminal
 
-        render.show(render_status.status(found))
+        terminal.show(status_terminal.status(found))
     else:
-        from port42_cli import plain_status
+        from port42_cli.views import status_text
 
-        output.lines(plain_status.status(found))
+        streams.lines(status_text.status(found))
 
 
 def _watch(daemon: Daemon, seconds: float, *, drawn: bool) -> None:
-    from port42_cli.watching import statuses
+    from port42_cli.conversation.watch import statuses
 
     if not drawn:
         for said in statuses(daemon, seconds):
-            output.json_line(said)
+            streams.json_line(said)
         return
-    from port42_cli.render_status import LiveStatus
-    from port42_protocol.messages import DaemonStatus
+    from port42_cli.views.status_terminal import LiveStatus
+    from port42_protocol.messages.daemon import DaemonStatus
 
     with LiveStatus() as live:
         for said in statuses(daemon, seconds):

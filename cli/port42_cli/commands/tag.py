@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import completing, marking
-from port42_cli.autostart import Daemon
+from port42_cli.commands import _label
+from port42_cli.completion import complete
+from port42_client.daemon import Daemon
 
 
 # A tag to take off looks like an option, so there are no short ones here but -h.
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("ref", shell_complete=completing.refs)
+@click.argument("ref", shell_complete=complete.refs)
 @click.argument("tags", nargs=-1, type=click.UNPROCESSED, metavar="[[+]TAG | -TAG]…")
 @click.option(
-    "--agent", metavar="@AGENT", shell_complete=completing.agents, help="Whose; REF may then be `last`."
+    "--agent", metavar="@AGENT", shell_complete=complete.agents, help="Whose; REF may then be `last`."
 )
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
@@ -27,5 +28,5 @@ def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_j
         "add": [one.removeprefix("+") for one in tags if not one.startswith("-")],
         "remove": [one.removeprefix("-") for one in tags if one.startswith("-")],
     }
-    summary = marking.mark(daemon, "tag_session", ref, agent, changes)
-    marking.say(summary, " ".join(summary["tags"]) or "no tags", as_json=as_json)
+    summary = _label.mark(daemon, "tag_session", ref, agent, changes)
+    _label.say(summary, " ".join(summary["tags"]) or "no tags", as_json=as_json)

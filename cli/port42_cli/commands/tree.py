@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import arguments, completing, output
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client, decode
+from port42_cli import streams
+from port42_cli.commands import _arguments
+from port42_cli.completion import complete
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("ref", shell_complete=completing.refs)
-@arguments.whose
+@click.argument("ref", shell_complete=complete.refs)
+@_arguments.whose
 @click.option("--json", "as_json", is_flag=True, help="The family as JSON, as session_tree gives it.")
 @click.pass_obj
 def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
@@ -22,18 +24,18 @@ def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
         found = client.ask("find_session", {"ref": ref, "agent": agent})
         family = client.ask("session_tree", {"session_id": found["session_id"]})
     if as_json:
-        output.as_json(family)
+        streams.as_json(family)
         return
-    from port42_protocol.messages import Family
+    from port42_protocol.messages.forks_and_trash import Family
 
     whole = decode(Family, family)
-    if output.on_terminal():
-        from port42_cli import render, render_families
+    if streams.on_terminal():
+        from port42_cli.views import forks_terminal, terminal
 
-        render.show(render_families.tree(whole.nodes, found["session_id"], output.now()))
+        terminal.show(forks_terminal.tree(whole.nodes, found["session_id"], streams.now()))
     else:
-        from port42_cli import plain
+        from port42_cli import plain_text
 
-        output.lines(plain.tree(whole.nodes))
+        streams.lines(plain_text.tree(whole.nodes))
     if not whole.complete:
-        output.notice(f"There are more: these are the first {len(whole.nodes):,}.")
+        streams.notice(f"There are more: these are the first {len(whole.nodes):,}.")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from port42_cli.errors import Refused
 from port42_cli.service.supervisor import MARK, ServiceFile
+from port42_client.errors import Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from port42_cli import stopping
-from port42_cli.autostart import Daemon
-from port42_cli.client import Client
-from port42_cli.dialling import dial
-from port42_cli.errors import CommandError, NoDaemon, Refused
 from port42_cli.service import files
 from port42_cli.service.files import Change
 from port42_cli.service.supervisor import Place, Supervisor
+from port42_client import stop
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.dial import dial
+from port42_client.errors import CommandError, NoDaemon, Refused
 from port42_protocol.version import __version__
 
 
@@ -41,13 +41,13 @@ def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -
     before = supervisor.condition()
     # No command starts a daemon of its own meanwhile: those that find none wait, and then find this one.
     with daemon.start_lock():
-        running = stopping.running(daemon)
+        running = stop.running(daemon)
         by_hand = running is not None and running["pid"] != supervisor.pid()
         files.carry_out(changes)
         try:
             if running is not None and by_hand:
                 supervisor.rest()
-                stopping.stop(running)
+                stop.stop(running)
             changed = {change.path for change in changes if change.kind != "keep"}
             supervisor.start(changed, anew=by_hand)
             return _verified(supervisor, daemon)

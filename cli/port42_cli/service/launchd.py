@@ -11,9 +11,9 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from port42_cli.errors import Refused
 from port42_cli.service import property_list, shipped
 from port42_cli.service.supervisor import Condition, Place, ServiceFile, ask
+from port42_client.errors import Refused
 
 LABEL = "dev.port42.daemon"
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from port42_cli.autostart import Daemon
-from port42_cli.errors import CommandError
 from port42_cli.service import files
 from port42_cli.service.install import answering, place
 from port42_cli.service.supervisor import Condition, Supervisor
+from port42_client.daemon import Daemon
+from port42_client.errors import CommandError
 from port42_protocol import paths
 from port42_protocol.version import __version__
 

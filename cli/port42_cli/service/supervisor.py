@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from port42_cli.errors import Refused
+from port42_client.errors import Refused
 
 MARK = "Written by `port42 service install`"
 """Stands in every file of ours, so that nobody else's is replaced or removed."""

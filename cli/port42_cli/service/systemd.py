@@ -10,9 +10,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from port42_cli.errors import Refused
 from port42_cli.service import shipped, surroundings, unit
 from port42_cli.service.supervisor import Condition, Place, ServiceFile, ask
+from port42_client.errors import Refused
 
 SERVICE, SOCKET = "port42.service", "port42.socket"
 

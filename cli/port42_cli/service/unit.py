@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from port42_cli.errors import Refused
 from port42_cli.service.supervisor import MARK, Place
+from port42_client.errors import Refused
 
 HEADER = (
     f"# {MARK}, which replaces it.\n# For changes of your own: systemctl --user edit {{name}} (a drop-in)\n"

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from port42_daemon.backends.interface import Backend
-from port42_daemon.config import (
-    AcpBackend,
-    AnthropicBackend,
-    BackendConfig,
-    CommandBackend,
-    OpenAIBackend,
-)
+from port42_daemon.backends.base import Backend
+from port42_daemon.config import AcpBackend, AnthropicBackend, BackendConfig, CommandBackend, OpenAIBackend
 
 
 def build(config: BackendConfig) -> Backend | None:
@@ -17,19 +11,19 @@ def build(config: BackendConfig) -> Backend | None:
     # A daemon whose agents only record must not pay for HTTP clients and child processes.
     match config:
         case CommandBackend():
-            from port42_daemon.backends.command import Command
+            from port42_daemon.backends.command.backend import Command
 
             return Command(config)
         case AcpBackend():
-            from port42_daemon.backends.acp import Acp
+            from port42_daemon.backends.acp.pool import Acp
 
             return Acp(config)
         case OpenAIBackend():
-            from port42_daemon.backends.openai import OpenAI
+            from port42_daemon.backends.http.openai import OpenAI
 
             return OpenAI(config)
         case AnthropicBackend():
-            from port42_daemon.backends.anthropic import Anthropic
+            from port42_daemon.backends.http.anthropic import Anthropic
 
             return Anthropic(config)
         case _:

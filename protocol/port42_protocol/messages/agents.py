@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from port42_protocol.messages.kinds import AgentName, BackendName, Content
+from port42_protocol.messages.types import AgentName, BackendName, Content
 
 
 @dataclass(frozen=True, slots=True)

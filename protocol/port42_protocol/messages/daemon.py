@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from port42_protocol.messages.kinds import IndexState, StartedBy
+from port42_protocol.messages.types import IndexState, StartedBy
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from port42_protocol.messages.kinds import RecordRole, State, Target, Text
+from port42_protocol.messages.types import RecordRole, State, Target, Text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from port42_protocol.messages.kinds import (
+from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.types import (
     AgentName,
     ClientName,
     Content,
@@ -22,7 +23,6 @@ from port42_protocol.messages.kinds import (
     Tag,
     Title,
 )
-from port42_protocol.messages.records import Message, Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from port42_protocol.messages.kinds import AgentName, Cursor, Folder, SessionId
+from port42_protocol.messages.types import AgentName, Cursor, Folder, SessionId
 
 ExportFormat = Literal["json", "markdown", "html"]
 ImportFormat = Literal["auto", "port42", "claude", "codex", "llm", "aichat", "original"]

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from port42_protocol.messages.kinds import (
+from port42_protocol.messages.records import Message, Reference, TurnRecord
+from port42_protocol.messages.types import (
     AgentName,
     ClientName,
     Folder,
@@ -17,7 +18,6 @@ from port42_protocol.messages.kinds import (
     SessionId,
     TurnStatus,
 )
-from port42_protocol.messages.records import Message, Reference, TurnRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from port42_cli import plain
-from port42_protocol import messages as m
+from port42_cli import plain_text
+from port42_protocol.messages.records import Summary
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_a_session_is_found_by_any_title_and_the_printed_command_goes_on_with_it
     assert port42("rename", begun, "--", title).stdout == f"{begun}: {title}\n"
     found = port42.json("rpc", "find_session", f"ref={title}", "agent=ai-muse")
     assert (found["session_id"], found["title"]) == (begun, title)
-    typed = shlex.split(plain.going_on(m.Summary(**found)))
+    typed = shlex.split(plain_text.going_on(Summary(**found)))
     assert begun in port42(*typed[1:], "and more").stderr
 
 

@@ -78,8 +78,8 @@ def test_more_than_one_page_is_one_list(peer):
         assert request["params"] == {"agent": "a", "limit": 100, "cursor": "on"}
         talk.answer(request, {"sessions": [2] * 100, "next_cursor": "further"})
 
-    from port42_cli.client import Client
-    from port42_cli.dialling import dial
+    from port42_client.client import Client
+    from port42_client.dial import dial
 
     with Client(lambda: dial(peer(two_pages).path)) as client:
         page = subject._page(client, {"agent": "a"}, 600)

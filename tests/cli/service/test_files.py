@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from port42_cli.errors import Refused
 from port42_cli.service import files
 from port42_cli.service.supervisor import MARK, ServiceFile
+from port42_client.errors import Refused
 
 OURS = f"# {MARK}\none\n"
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from port42_cli.errors import Refused
 from port42_cli.service import shipped, unit
 from port42_cli.service.supervisor import MARK, Place
+from port42_client.errors import Refused
 
 PLACE = Place(("/opt/port 42/bin/python", "-P", "-m", "port42_daemon"), "/run/p.sock", Path("/h"), "/bin")
 

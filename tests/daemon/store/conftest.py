@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from peers.session_files import header, said
 
-from port42_daemon.store.files import FileStore
+from port42_daemon.store.file_store import FileStore
 
 
 @pytest.fixture

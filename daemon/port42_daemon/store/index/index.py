@@ -15,14 +15,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from port42_daemon.store.document import RENAMED, place
-from port42_daemon.store.index import messages, sessions, statistics
-from port42_daemon.store.index.database import Database, is_damage
+from port42_daemon.store.index import messages, sessions
+from port42_daemon.store.index import stats as statistics
 from port42_daemon.store.index.query import Query
-from port42_daemon.store.index.searching import Searches
+from port42_daemon.store.index.schema import Database, is_damage
+from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import UNREAD, Row, Wanted
-from port42_daemon.store.index.waiting import MOST, Noted, Unfed
-from port42_protocol.messages import Hit, IndexState, IndexStatus, ListedSession, Message, Statistics, Summary
+from port42_daemon.store.index.write_buffer import MOST, Noted, Unfed
+from port42_daemon.store.session_file.document import RENAMED, place
+from port42_protocol.messages.doctor_and_stats import Statistics
+from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.search import Hit, IndexStatus
+from port42_protocol.messages.sessions import ListedSession
+from port42_protocol.messages.types import IndexState
 
 _FED_BY_A_SEARCH = 300
 _PAGES = 200

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 
 from msgspec import UNSET
 
-from port42_daemon.store.index import statistics
-from port42_daemon.store.index.words import facets, pack, parts, spaced
-from port42_protocol.messages import Message, Summary
+from port42_daemon.store.index import stats
+from port42_daemon.store.index.tokens import facets, pack, parts, spaced
+from port42_protocol.messages.records import Message, Summary
 
 TITLE = "title"
 """The role under which a session's own title and tags are found, at seq 0."""
@@ -20,7 +20,7 @@ def add(database: sqlite3.Connection, number: int, agent: str, records: Collecti
     for record in records:
         if record.role != "event" and isinstance(record.content, str):
             _insert(database, number, record.seq, agent, record.role, record.timestamp, record.content)
-    statistics.add(database, number, records)
+    stats.add(database, number, records)
 
 
 def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Message]) -> None:
@@ -53,7 +53,7 @@ def name(database: sqlite3.Connection, number: int, session: Summary, *, named: 
 def remove(database: sqlite3.Connection, number: int) -> None:
     """Take back all that was put in of a session."""
     _delete(database, "session = ?", number)
-    statistics.remove(database, number)
+    stats.remove(database, number)
 
 
 def _insert(  # noqa: PLR0913, PLR0917  # the columns of a row

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from port42_daemon.store.index.words import agent_facet, parts, role_facet, spaced
+from port42_daemon.store.index.tokens import agent_facet, parts, role_facet, spaced
 from port42_protocol.errors import InvalidParams
 
 ROLES = ("user", "assistant", "system", "error", "title")

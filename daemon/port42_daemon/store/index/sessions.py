@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from port42_protocol.messages import ForkPoint, ListedSession, Message, Summary
+from port42_protocol.messages.records import ForkPoint, Message, Summary
+from port42_protocol.messages.sessions import ListedSession
 
 SHORT_ID = 14
 """``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""

@@ -8,12 +8,12 @@ import threading
 import pytest
 from msgspec import UNSET
 
-from port42_daemon.store.document import RENAMED
-from port42_daemon.store.index import waiting
+from port42_daemon.store.index import write_buffer
 from port42_daemon.store.index.index import Index
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.sessions import SHORT_ID, Row, Wanted
-from port42_protocol.messages import Message, Summary
+from port42_daemon.store.session_file.document import RENAMED
+from port42_protocol.messages.records import Message, Summary
 
 AT = "2026-01-01T00:00:00.000Z"
 
@@ -233,7 +233,7 @@ def test_what_was_let_go_for_its_size_is_behind_also_when_more_comes(index, monk
     """Not found would be bad; believed to be there would be for ever."""
     index.note(row("one", 1, said("alpha")))
     assert found(index, "alpha") == [("one", 1)]
-    monkeypatch.setattr(waiting, "MOST", 2)
+    monkeypatch.setattr(write_buffer, "MOST", 2)
     index.note(row("one", 4, *(said(f"beta {number}") for number in range(3))))
     index.write()  # three are too many: they are let go
     index.note(row("one", 5, said("gamma")))

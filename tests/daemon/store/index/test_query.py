@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.store.index import messages
-from port42_daemon.store.index.database import Database
 from port42_daemon.store.index.query import parse
-from port42_daemon.store.index.searching import Searches
+from port42_daemon.store.index.schema import Database
+from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import Row, put
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages import Message, Summary
+from port42_protocol.messages.records import Message, Summary
 
 SAID = [
     ("user", "2025-09-08", "Please build a parser for naïve CSV files"),

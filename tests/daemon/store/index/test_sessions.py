@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from port42_daemon.store.index.database import Database
+from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import Wanted, page_query
 
 FILTERS = {"agent": "a", "cwd": "/b", "state": "ended", "tag": "t", "pinned": True}

@@ -1,0 +1,88 @@
+"""Sessions at a terminal as they go on: whoever speaks in them, each record once, replies as they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import convert
+from rich.text import Text
+
+from port42_cli.conversation.live import LiveReply
+from port42_cli.views import terminal
+from port42_client.client import Event
+from port42_protocol.messages.records import Message
+
+_OF_A_REPLY = {"text", "thought", "tool"}
+
+
+class LiveSessions(LiveReply):
+    """A `Show` of all that is heard of one session or several.
+
+    The pieces of one reply at a time are shown; one that is given in another session meanwhile is shown
+    when it is whole. Nothing moves between turns.
+    """
+
+    def __init__(self, *, several: bool = False) -> None:
+        super().__init__(still=True)
+        self._several = several
+        self._headed: str | None = None
+        self._speaking: str | None = None
+        self._last_reply: tuple[str, int] | None = None
+        self._again = False
+
+    def hear(self, event: Event) -> None:
+        """Show it, under the name of its session where there are several."""
+        kind, session_id = event["kind"], event.get("session_id")
+        if kind == "message":
+            self._record(event)
+        elif kind == "ended":
+            if session_id == self._speaking:
+                self._ended()
+        elif kind == "overflow":
+            self._again = True
+        elif kind in _OF_A_REPLY and self._speaking in {None, session_id}:
+            self._head(event)
+            self._speaking = session_id
+            self._still = False
+            super().hear(self._not_again(event))
+
+    def end(self, said: dict[str, Any]) -> None:
+        """Nothing, for the record of the reply was shown; unless we read too slowly to be sent it."""
+        if said.get("reply_seq") and self._last_reply != (said["session_id"], said["reply_seq"]):
+            super().end(said)
+
+    def _record(self, event: Event) -> None:
+        record = convert(event["message"], Message)
+        session_id = event["session_id"]
+        if record.role == "assistant":
+            self._last_reply = (session_id, record.seq)
+            if session_id == self._speaking:
+                self.whole(record.content if isinstance(record.content, str) else "")
+                self.line(terminal.outcome(record))
+                self._ended()
+                return
+        if self._speaking is not None:
+            self.finish()
+        if self._speaking == session_id and record.role == "user":
+            self._ended()  # a daemon went away in the middle of a turn
+        self._head(event)
+        self.print(terminal.message(record))
+
+    def _not_again(self, event: Event) -> Event:
+        """After an overflow the reply under way comes from its beginning: what of it is new."""
+        if self._again and event["kind"] == "text" and event["text"].startswith(self._text):
+            self._again = False
+            return event | {"text": event["text"][len(self._text) :]}
+        return event
+
+    def _ended(self) -> None:
+        self.whole(self._text)
+        self.clear()
+        self._speaking = None
+        self._still = True
+
+    def _head(self, event: Event) -> None:
+        if self._several and event["session_id"] != self._headed:
+            self._headed = event["session_id"]
+            self.finish()
+            self.line(Text(f"@{event['agent']} {self._headed}", style="bold"))

@@ -1,0 +1,183 @@
+"""A conversation at a terminal: lines in, turns through the daemon, until Ctrl-D."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from port42_cli import plain_text, streams
+from port42_cli.conversation.live import LiveReply
+from port42_cli.conversation.live_sessions import LiveSessions
+from port42_cli.conversation.send import Said, announce, mark_used, resume, retry, say, tell_outcome
+from port42_cli.views import terminal
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import CommandError, Refused
+from port42_protocol.messages.agents import Agent, GetAgent
+from port42_protocol.messages.records import Summary
+from port42_protocol.messages.sessions import EndSession, FindSession, ListSessions, SessionPage
+
+HELP = """\
+/sessions      this agent's sessions
+/switch REF    go on in another one: last, an id, a prefix of 4 or more characters, a title
+/retry         ask again what the last turn failed on
+/agent         what answers
+/end           mark this session as ended, and leave
+/help          this
+Enter sends. Esc Enter, or \\ at the end of a line, begins another line.
+Ctrl-C stops a reply or clears what is typed, Ctrl-D leaves. //… sends a message that begins with a slash."""
+
+# A path (/etc/hosts) is no command, and neither is anything after a space.
+_COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
+
+
+def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon, if_busy: str) -> None:
+    """Talk to the agent that was `asked` for, in that session or in one the first message begins."""
+    gc.enable()  # a command starts without it, but this one may run for days
+    # A misspelt name is told before anything is typed to it.
+    agent = client.call(GetAgent(asked), Agent)
+    session = client.call(FindSession(session_id), Summary) if session_id else None
+    conversation = Conversation(client, agent.agent, session_id, if_busy)
+    prompt: PromptSession[str] = PromptSession(
+        history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
+    )
+    terminal.show(terminal.boot_banner(agent, session), to_stderr=True)
+    streams.notice("/help for help, Ctrl-D to leave")
+    while conversation.going_on:
+        try:
+            conversation.take(prompt.prompt(f"@{agent.agent} › ", prompt_continuation="  "))
+        except CommandError as error:
+            streams.failure(error)
+        except KeyboardInterrupt:
+            streams.notice("Interrupted. What was sent may have been recorded.")
+        except EOFError:
+            break
+    if conversation.session_id:
+        onward = f"possess @{agent.agent} --session {conversation.session_id}"
+        streams.notice(f"To go on: {daemon.typed()} {onward}")
+
+
+class Conversation:
+    """What lines do. `session_id` is None until a session begins, `going_on` False once one ends it.
+
+    `CommandError` leaves `take` when a line could not be carried out; the conversation goes on.
+    """
+
+    def __init__(self, client: Client, agent: str, session_id: str | None, if_busy: str = "wait") -> None:
+        self.session_id = session_id
+        self.going_on = True
+        self._client = client
+        self._agent = agent
+        self._if_busy = if_busy
+        self._explained = False
+
+    def take(self, typed: str) -> None:
+        """Carry out one entry: a command, a message, or nothing."""
+        if not typed.strip():
+            return
+        if typed.startswith("//"):
+            self._say(typed[1:])
+        elif command := _COMMAND.fullmatch(typed.strip()):
+            self._command(command[1], (command[2] or "").strip())
+        else:
+            self._say(typed)
+
+    def _command(self, name: str, rest: str) -> None:
+        if name == "switch" and rest:
+            session = resume(self._client, self._agent, rest)
+            self.session_id = mark_used(self._client, session)["session_id"]
+        elif name == "switch":
+            raise Refused("/switch: expected a session: last, an id, a prefix or a title")
+        elif name == "sessions":
+            page = self._client.call(ListSessions(agent=self._agent), SessionPage)
+            terminal.show(terminal.sessions(page.sessions, streams.now()))
+        elif name == "retry":
+            self._retry()
+        elif name == "agent":
+            streams.banner(plain_text.health(self._client.call(GetAgent(self._agent), Agent)))
+        elif name == "end":
+            self._end()
+        elif name == "help":
+            streams.banner(*HELP.splitlines())
+        else:
+            raise Refused(f"no command /{name}: /help lists them, //{name} sends it as a message")
+
+    def _say(self, message: str) -> None:
+        show = LiveSessions() if self._if_busy == "follow" else LiveReply()
+        said = say(
+            self._client,
+            self._agent,
+            message,
+            self.session_id,
+            show,
+            if_busy=self._if_busy,
+            begun=self._begin,
+        )
+        self._tell(said)
+
+    def _begin(self, session_id: str) -> None:
+        """Whatever becomes of its first turn, this is the session that goes on."""
+        self.session_id = session_id
+        announce(session_id)
+
+    def _retry(self) -> None:
+        if self.session_id is None:
+            raise Refused("/retry: no session has begun")
+        self._tell(retry(self._client, self._agent, self.session_id, LiveReply()))
+
+    def _tell(self, said: Said) -> None:
+        # Why nothing answers is worth saying once.
+        tell_outcome(self._client, said, briefly=self._explained)
+        self._explained = True
+
+    def _end(self) -> None:
+        if self.session_id is None:
+            raise Refused("/end: no session has begun; Ctrl-D leaves")
+        self._client.call(EndSession(self.session_id, self._agent), Summary)
+        streams.banner(f"Ended {self.session_id}; a new message makes it active again.")
+        self.going_on = False
+
+
+def _history(home: Path) -> Path:
+    """What was typed before; for nobody else's eyes, like the sessions."""
+    path = home / "history"
+    try:
+        history = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}") from None
+    os.fchmod(history, 0o600)
+    os.close(history)
+    return path
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+    # While the history is searched, Enter belongs to the search.
+    typing = has_focus(DEFAULT_BUFFER)
+
+    @keys.add("enter", filter=typing)
+    def _send(event: KeyPressEvent) -> None:
+        typed = event.current_buffer
+        if typed.document.is_cursor_at_the_end and typed.text.endswith("\\"):
+            typed.delete_before_cursor()
+            typed.insert_text("\n")
+        else:
+            typed.validate_and_handle()
+
+    @keys.add("escape", "enter", filter=typing)
+    def _begin_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c", filter=typing)
+    def _clear(event: KeyPressEvent) -> None:
+        event.current_buffer.reset()
+
+    return keys

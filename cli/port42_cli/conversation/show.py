@@ -1,0 +1,87 @@
+"""A turn as it is shown where no terminal lays it out: the bare reply, or every event as JSON."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+from port42_cli import streams
+from port42_client.client import Event
+
+
+class Show(Protocol):
+    """What a turn is shown by. `hear` may come any number of times, `end` once at most, `close` last."""
+
+    @property
+    def pulse(self) -> float | None:
+        """Seconds between calls of `beat`, None where nothing moves by itself."""
+
+    def hear(self, event: Event) -> None:
+        """Something happened in the session."""
+
+    def beat(self) -> None:
+        """Time has passed."""
+
+    def clear(self) -> None:
+        """Something else will be written to the terminal now."""
+
+    def end(self, said: dict[str, Any]) -> None:
+        """The turn is over; this is its result."""
+
+    def close(self) -> None:
+        """Nothing comes any more, whether it ended or broke off."""
+
+
+class _Still:
+    """A show in which nothing moves."""
+
+    pulse: float | None = None
+
+    def beat(self) -> None:
+        """Nothing."""
+
+    def clear(self) -> None:
+        """Nothing: there is nothing that will be drawn again."""
+
+
+class BareReply(_Still):
+    """The reply on stdout as it comes, to the letter; a newline at its end where it has none."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def hear(self, event: Event) -> None:
+        """Write a piece of text; a pipe wants nothing else."""
+        if event["kind"] == "text":
+            self._write(event["text"])
+
+    def end(self, said: dict[str, Any]) -> None:
+        """Write what did not come as a piece: nothing, unless we read too slowly."""
+        reply: str = said.get("reply") or ""
+        if reply.startswith(self._shown):
+            self._write(reply[len(self._shown) :])
+
+    def close(self) -> None:
+        """End the last line."""
+        if self._shown and not self._shown.endswith("\n"):
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        self._shown += text
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+class JsonLines(_Still):
+    """Each event as a line of JSON, then the result, of the kind ``result``."""
+
+    def hear(self, event: Event) -> None:
+        """Write it as it came."""
+        streams.json_line(event)
+
+    def end(self, said: dict[str, Any]) -> None:
+        """Write the result."""
+        streams.json_line({"kind": "result", **said})
+
+    def close(self) -> None:
+        """Nothing: every line was whole."""

@@ -1,0 +1,27 @@
+"""The folder a command is typed in, as a session keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from port42_client.errors import BadInput
+
+LIMIT = 4096
+"""Characters of a path that a session keeps."""
+
+
+def sendable() -> str | None:
+    """The current folder, None where it was deleted or its name is not one line of text."""
+    try:
+        folder = str(Path.cwd())
+        folder.encode()
+    except (OSError, UnicodeEncodeError):
+        return None
+    return folder if "\n" not in folder and len(folder) <= LIMIT else None
+
+
+def here() -> str:
+    """The current folder, for ``--here``. Raises `BadInput` where no session can have it."""
+    if folder := sendable():
+        return folder
+    raise BadInput("--here: expected a folder that still exists and whose path is one line of text")

@@ -1,0 +1,91 @@
+"""What the picker shows, asked of the daemon on two threads, so that the screen never waits.
+
+The sessions come page by page, newest use first, on a connection of their own; previews and searches
+share the other. Both end with the picker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from port42_cli.picker.matching import Choice, Fit, choice
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+
+T = TypeVar("T")
+
+FIRST_PAGE, PAGE = 100, 500
+"""Sessions a request asks for: a screenful at once, the rest in as few requests as there may be."""
+
+PREVIEWED = 12
+"""Messages of a session's end that a preview asks for."""
+
+SEARCHED = 50
+"""Hits that a search asks for."""
+
+
+class Gathering:
+    """Asks for choices, previews and hits. `CommandError` leaves every method when the daemon said no."""
+
+    def __init__(self, daemon: Daemon, agent: str | None) -> None:
+        self._agent = {"agent": agent} if agent else {}
+        self._listing, self._looking = Client(daemon.connect), Client(daemon.connect)
+        self._list_thread, self._look_thread = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+
+    def first(self) -> tuple[list[Choice], str | None]:
+        """The newest sessions, and the cursor to go on from; waits for them."""
+        return self._page(FIRST_PAGE, None)
+
+    async def rest(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
+        """The other sessions, a page at a time."""
+        while cursor:
+            page, cursor = await _on(self._list_thread, partial(self._page, PAGE, cursor))
+            yield page
+
+    async def preview(self, picked: Choice) -> list[dict[str, Any]]:
+        """The session's last messages."""
+        return await _on(self._look_thread, partial(self._end_of, picked))
+
+    async def hits(self, typed: str) -> list[Fit]:
+        """Sessions with a message that fits, each once, the best first."""
+        return await _on(self._look_thread, partial(self._search, typed))
+
+    def close(self) -> None:
+        """Hang up; what is under way is not waited for."""
+        for thread in (self._list_thread, self._look_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
+        self._listing.close()
+        self._looking.close()
+
+    def _page(self, limit: int, cursor: str | None) -> tuple[list[Choice], str | None]:
+        onward = {"cursor": cursor} if cursor else {}
+        page = self._listing.ask("list_sessions", {**self._agent, "limit": limit, **onward})
+        return [choice(one) for one in page["sessions"]], page["next_cursor"]
+
+    def _end_of(self, picked: Choice) -> list[dict[str, Any]]:
+        # Events count in seq and not in message_count, so this begins at the last messages or before.
+        onward: int | None = max(0, picked.message_count - PREVIEWED)
+        found: list[dict[str, Any]] = []
+        while onward is not None:
+            asked = {"session_id": picked.session_id, "after_seq": onward, "limit": 1000}
+            page = self._looking.ask("get_session", asked)
+            found = [*found, *page["messages"]][-PREVIEWED:]
+            onward = page["next_after_seq"]
+        return found
+
+    def _search(self, typed: str) -> list[Fit]:
+        asked = {"query": typed, **self._agent, "limit": SEARCHED}
+        hits = self._looking.ask("search_sessions", asked)["hits"]
+        best: dict[str, Fit] = {}
+        for place, hit in enumerate(hits):
+            found = choice(hit["session"])
+            best.setdefault(found.session_id, Fit((place, 0), found, hit["snippet"]))
+        return list(best.values())
+
+
+async def _on(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(thread, work)

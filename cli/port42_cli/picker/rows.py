@@ -1,0 +1,79 @@
+"""The picker's lines as styled fragments: pure, cut to the columns there are, wide characters counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.utils import get_cwidth
+
+from port42_cli.picker.matching import Fit
+from port42_cli.plain_text import age, one_line, visible
+
+Fragments = StyleAndTextTuples
+"""What prompt_toolkit draws: a style class and the text in it."""
+
+_AGENT = 16
+_AGE = 11
+_COUNT = 6
+
+
+def row(fit: Fit, chosen: bool, columns: int, now: datetime) -> Fragments:
+    """One session on one line: a mark where it is chosen, age, agent, title, number of messages."""
+    one = fit.choice
+    room = max(8, columns - 2 - _AGE - 1 - _AGENT - 1 - _COUNT - 1)
+    pin = "● " if one.pinned else ""
+    title = pin + (one_line(one.title) or "untitled")
+    fragments: Fragments = [
+        ("class:mark", "› " if chosen else "  "),
+        ("class:age", cut(age(one.last_activity, now), _AGE) + " "),
+        ("class:agent", cut(f"@{one.agent}", _AGENT) + " "),
+        ("class:title" if one.title else "class:quiet", cut(title, room)),
+        ("class:quiet", f" {one.message_count:>{_COUNT},}"),
+    ]
+    return [(f"class:chosen {one[0]}", one[1]) for one in fragments] if chosen else fragments
+
+
+def preview(fit: Fit, messages: Sequence[dict[str, Any]], columns: int, lines: int) -> Fragments:
+    """The end of a session in so many lines: who said what; where a message fits, that first."""
+    head: list[Fragments] = [[("class:hit", cut(one_line(fit.snippet), columns))]] if fit.snippet else []
+    said = list(_said(messages, columns))
+    kept = head + said[max(0, len(said) + len(head) - lines) :]
+    return [part for line in kept for part in (*line, ("", "\n"))][:-1]
+
+
+def _said(messages: Sequence[dict[str, Any]], columns: int) -> Iterator[Fragments]:
+    for message in messages:
+        name = f"{message['role']}: "
+        for number, line in enumerate(_wrapped(visible(message.get("content") or ""), columns - len(name))):
+            yield [("class:role", name if number == 0 else " " * len(name)), ("", line)]
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    """The text's lines in pieces of at most `width` columns, its first 2,000 characters of it."""
+    for line in text[:2000].expandtabs(4).splitlines() or [""]:
+        piece, used = "", 0
+        for character in line:
+            wide = max(0, get_cwidth(character))
+            if used + wide > max(8, width):
+                yield piece
+                piece, used = "", 0
+            piece, used = piece + character, used + wide
+        yield piece
+
+
+def cut(text: str, width: int) -> str:
+    """The text in exactly `width` columns: an ellipsis where it is longer, spaces where it is shorter."""
+    used, kept = 0, ""
+    for character in text:
+        wide = max(0, get_cwidth(character))
+        if used + wide > width:
+            # The ellipsis takes the place of what the last character, one or two columns, had.
+            while kept and used > width - 1:
+                used -= max(0, get_cwidth(kept[-1]))
+                kept = kept[:-1]
+            return kept + "…" + " " * (width - used - 1)
+        kept, used = kept + character, used + wide
+    return kept + " " * (width - used)

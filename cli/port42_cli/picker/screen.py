@@ -1,0 +1,254 @@
+"""The picker at a terminal: a line to type in, the sessions that fit, a look into the one chosen.
+
+Arrows and Page Up and Down choose, Enter picks, Tab hides the preview, Esc leaves. What is typed is matched
+against titles, names and ids at once, and, a moment later, searched in the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from prompt_toolkit.application import Application
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.data_structures import Point
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout import (
+    BufferControl,
+    ConditionalContainer,
+    FormattedTextControl,
+    HSplit,
+    Layout,
+    Window,
+)
+from prompt_toolkit.layout.processors import BeforeInput
+from prompt_toolkit.styles import Style
+
+from port42_cli import streams
+from port42_cli.picker import rows
+from port42_cli.picker.gathering import Gathering
+from port42_cli.picker.matching import Choice, Fit, fitting
+from port42_cli.plain_text import count
+from port42_client.errors import CommandError
+
+SEARCH_AFTER = 0.15
+"""Seconds without a key before messages are searched: one search for a word, not one for each letter."""
+
+SHORTEST_SEARCH = 2
+"""Characters that are worth a search in the messages."""
+
+PREVIEW_FROM = 16
+"""Lines a terminal has at least for the preview to be worth its place."""
+
+_STYLE = Style.from_dict(
+    {
+        "mark": "bold",
+        "agent": "ansicyan",
+        "age": "ansibrightblack",
+        "quiet": "ansibrightblack",
+        "rule": "ansibrightblack",
+        "role": "bold",
+        "hit": "ansiyellow",
+        "keys": "ansibrightblack",
+        "chosen": "reverse",
+        "problem": "ansired",
+    }
+)
+
+
+class Picker:
+    """One use of the screen; `run` gives what was picked, None when it was left."""
+
+    def __init__(self, gathering: Gathering, typed: str) -> None:
+        self._gathering = gathering
+        self._choices: list[Choice] = []
+        self._fits: list[Fit] = []
+        self._hits: list[Fit] = []
+        self._at = 0
+        self._top = 0
+        self._complete = False
+        self._previews: dict[str, list[dict[str, object]]] = {}
+        self._problem = ""
+        self._with_preview = True
+        self._typing = Buffer(
+            multiline=False, document=Document(typed), on_text_changed=lambda _: self._typed()
+        )
+        self._pending: asyncio.Task[None] | None = None
+        self._app: Application[Choice | None] = Application(
+            layout=self._layout(), key_bindings=self._keys(), style=_STYLE, full_screen=True
+        )
+        # Esc leaves at once; the rest of an arrow key's code comes sooner, over ssh too.
+        self._app.timeoutlen = self._app.ttimeoutlen = 0.1
+
+    def run(self) -> Choice | None:
+        """Let the person choose. Raises `CommandError` when there is nothing to choose from."""
+        self._choices, cursor = self._gathering.first()
+        self._match()
+
+        def begin() -> None:
+            self._app.create_background_task(self._gather(cursor))
+            self._typed()
+
+        return self._app.run(pre_run=begin)
+
+    # --- what is known ----------------------------------------------------------------------------
+
+    async def _gather(self, cursor: str | None) -> None:
+        try:
+            async for page in self._gathering.rest(cursor):
+                known = {one.session_id for one in self._choices}
+                # A session that was used meanwhile is nearer the front: it came already.
+                self._choices += [one for one in page if one.session_id not in known]
+                self._match(keep=True)
+                self._app.invalidate()
+        except CommandError as error:
+            self._problem = error.message
+        self._complete = True
+        self._app.invalidate()
+
+    def _typed(self) -> None:
+        """Something else is typed, or chosen: match at once, search and preview a moment later."""
+        self._hits = []
+        self._match()
+        self._look_soon()
+
+    def _match(self, *, keep: bool = False) -> None:
+        chosen = self._chosen.choice.session_id if keep and self._chosen else None
+        fits = fitting(self._typing.text, self._choices)
+        named = {fit.choice.session_id for fit in fits}
+        self._fits = [*fits, *(hit for hit in self._hits if hit.choice.session_id not in named)]
+        places = (at for at, fit in enumerate(self._fits) if fit.choice.session_id == chosen)
+        self._at = next(places, 0)
+
+    @property
+    def _chosen(self) -> Fit | None:
+        return self._fits[self._at] if self._at < len(self._fits) else None
+
+    def _look_soon(self) -> None:
+        if self._pending is not None:
+            self._pending.cancel()
+        self._pending = self._app.create_background_task(self._look())
+
+    async def _look(self) -> None:
+        """Preview what is chosen, then search for what is typed."""
+        try:
+            await self._preview()
+            typed = self._typing.text.strip()
+            if len(typed) >= SHORTEST_SEARCH and not self._hits:
+                await asyncio.sleep(SEARCH_AFTER)
+                self._hits = await self._gathering.hits(typed)
+                self._match(keep=True)
+                await self._preview()
+            self._problem = ""
+        except CommandError as error:
+            self._problem = error.message
+        self._app.invalidate()
+
+    async def _preview(self) -> None:
+        chosen = self._chosen
+        if chosen and chosen.choice.session_id not in self._previews:
+            self._previews[chosen.choice.session_id] = await self._gathering.preview(chosen.choice)
+            self._app.invalidate()
+
+    # --- what is drawn ----------------------------------------------------------------------------
+
+    def _layout(self) -> Layout:
+        typing = Window(
+            BufferControl(self._typing, input_processors=[BeforeInput("› ", "class:mark")]), height=1
+        )
+        listed = Window(FormattedTextControl(self._list, get_cursor_position=lambda: Point(0, 0)))
+        previewing = Condition(lambda: self._with_preview and self._lines >= PREVIEW_FROM)
+        preview = HSplit(
+            [
+                Window(height=1, char="─", style="class:rule"),
+                Window(FormattedTextControl(self._previewed), height=lambda: self._preview_lines),
+            ]
+        )
+        keys = Window(FormattedTextControl(self._footer), height=1)
+        whole = HSplit([typing, listed, ConditionalContainer(preview, previewing), keys])
+        return Layout(whole, focused_element=typing)
+
+    @property
+    def _lines(self) -> int:
+        return self._app.output.get_size().rows
+
+    @property
+    def _columns(self) -> int:
+        return self._app.output.get_size().columns
+
+    @property
+    def _preview_lines(self) -> int:
+        return max(4, self._lines // 3)
+
+    @property
+    def _listed_lines(self) -> int:
+        preview = self._preview_lines + 1 if self._with_preview and self._lines >= PREVIEW_FROM else 0
+        return max(1, self._lines - 2 - preview)
+
+    def _list(self) -> rows.Fragments:
+        """Only the rows that are seen are made, however many fit."""
+        lines = self._listed_lines
+        self._top = min(max(self._top, self._at - lines + 1), self._at)
+        seen = self._fits[self._top : self._top + lines]
+        if not seen:
+            return [("class:quiet", "  Nothing fits." if self._complete else "  …")]
+        now, columns = streams.now(), self._columns
+        drawn: rows.Fragments = []
+        for place, fit in enumerate(seen, self._top):
+            drawn += [*rows.row(fit, place == self._at, columns, now), ("", "\n")]
+        return drawn[:-1]
+
+    def _previewed(self) -> rows.Fragments:
+        chosen = self._chosen
+        if chosen is None:
+            return []
+        messages = self._previews.get(chosen.choice.session_id, [])
+        return rows.preview(chosen, messages, self._columns, self._preview_lines)
+
+    def _footer(self) -> rows.Fragments:
+        if self._problem:
+            return [("class:problem", rows.cut(self._problem, self._columns - 1))]
+        more = "" if self._complete else " so far"
+        told = f"{len(self._fits):,} of {count(len(self._choices), 'session')}{more}"
+        keys = "Enter go on · ↑↓ choose · Tab preview · Esc leave"
+        return [("class:keys", rows.cut(f"{keys}   {told}", self._columns - 1))]
+
+    # --- what is pressed --------------------------------------------------------------------------
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        def move(*names: str, by: int = 0, to_end: bool = False) -> None:
+            """Bind keys that choose another row, `by` rows or, with `to_end`, by screens' worth."""
+
+            def moved(_: KeyPressEvent) -> None:
+                step = by * self._listed_lines if to_end else by
+                self._at = min(max(0, self._at + step), max(0, len(self._fits) - 1))
+                self._look_soon()
+
+            for name in names:
+                keys.add(name)(moved)
+
+        move("up", "c-p", by=-1)
+        move("down", "c-n", by=1)
+        move("pageup", by=-1, to_end=True)
+        move("pagedown", by=1, to_end=True)
+
+        @keys.add("enter")
+        def _pick(event: KeyPressEvent) -> None:
+            if self._chosen:
+                event.app.exit(result=self._chosen.choice)
+
+        @keys.add("tab")
+        def _toggle(_: KeyPressEvent) -> None:
+            self._with_preview = not self._with_preview
+
+        @keys.add("escape")
+        @keys.add("c-c")
+        @keys.add("c-d")
+        @keys.add("c-g")
+        def _leave(event: KeyPressEvent) -> None:
+            event.app.exit(result=None)
+
+        return keys

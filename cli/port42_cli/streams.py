@@ -1,0 +1,87 @@
+"""Where words go: answers and data to stdout, banners and notices to stderr, in colour or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import click
+
+from port42_cli.plain_text import one_line, problem, visible
+from port42_client.errors import CommandError, DaemonError
+
+# JSON escapes C0 by itself. These it may leave as they are, and a terminal obeys some of them.
+_OBEYED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x202A, 0x202F))}
+
+
+def on_terminal() -> bool:
+    """Whether answers are read by a person, so that they may be laid out and coloured."""
+    return sys.stdout.isatty()
+
+
+def now() -> datetime:
+    """The time that ages are counted from."""
+    return datetime.now(UTC)
+
+
+def lines(text: Iterable[str]) -> None:
+    """Answers, a line each, exactly as they are."""
+    # Not click.echo, which takes colour codes out of what is piped: data is data.
+    for line in text:
+        print(line)
+    sys.stdout.flush()
+
+
+def raw_lines(text: Iterable[bytes]) -> None:
+    """A log's own lines with their ends, made harmless on a terminal, each shown when it comes."""
+    for line in text:
+        shown = line.decode(errors="replace")
+        print(visible(shown) if on_terminal() else shown, end="", flush=True)
+
+
+def as_json(value: Any, *, to: TextIO | None = None) -> None:
+    """One JSON value, on stdout unless told otherwise: a line when piped, laid out on a terminal."""
+    stream = to or sys.stdout
+    if stream.isatty():
+        print(json.dumps(value, ensure_ascii=not _utf8(stream), indent=2).translate(_OBEYED), file=stream)
+        stream.flush()
+    else:
+        json_line(value, to=stream)
+
+
+def json_line(value: Any, *, to: TextIO | None = None) -> None:
+    """One of many JSON values, a line each wherever they go."""
+    stream = to or sys.stdout
+    text = json.dumps(value, ensure_ascii=not _utf8(stream), separators=(",", ":"))
+    print(text.translate(_OBEYED) if stream.isatty() else text, file=stream, flush=True)
+
+
+def banner(*text: str) -> None:
+    """What is being done, on stderr."""
+    for line in text:
+        click.echo(one_line(line), err=True)
+
+
+def notice(text: str) -> None:
+    """Something worth knowing that nobody waits for: quiet, on stderr."""
+    click.secho(one_line(text), dim=True, err=True, color=_colour())
+
+
+def failure(error: CommandError) -> None:
+    """Why it did not work, on stderr; the first line says it, the others say what to do."""
+    lines = problem(error, now()) if isinstance(error, DaemonError) else [error.message, *error.advice]
+    click.secho("Error: ", fg="red", nl=False, err=True, color=_colour())
+    banner(*lines)
+
+
+def _utf8(stream: TextIO) -> bool:
+    return "utf" in (stream.encoding or "").lower()
+
+
+def _colour() -> bool | None:
+    """None leaves it to click, which colours terminals only."""
+    return False if os.environ.get("NO_COLOR") else None

@@ -1,0 +1,1 @@
+"""A client of the daemon: connect, start it where need be, call its methods."""

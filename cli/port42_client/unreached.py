@@ -1,0 +1,170 @@
+"""What can be seen of Port42's home from outside when no daemon answers, and none would start.
+
+The findings are in plain values, as `check_home` gives them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from port42_client.daemon import Daemon
+from port42_client.dial import dial
+from port42_client.errors import NoDaemon
+from port42_protocol import paths
+
+Finding = dict[str, Any]
+
+_FOLDERS = ("sessions", "trash", "backups")
+_FILES = ("agent_sessions.json", "config.toml", "daemon.lock", "start.lock", "daemon.json", "daemon.log")
+_LITTLE = 1024 * 1024
+"""Bytes free with which no daemon starts."""
+
+
+def look(daemon: Daemon, why: NoDaemon) -> list[Finding]:
+    """Why there is no daemon, and whatever stands in the way of one."""
+    found = [_problem("daemon", why.message, "what follows may say why; then run this again")]
+    return [*found, *_home(daemon.home), *_lock(daemon.home), *_socket(daemon)]
+
+
+def _problem(about: str, what: str, do: str) -> Finding:
+    return _said("problem", about, what, do)
+
+
+def _said(level: str, about: str, what: str, do: str | None = None) -> Finding:
+    return {"level": level, "about": about, "what": what, "do": do, "mendable": False, "fixed": False}
+
+
+# --- the home -----------------------------------------------------------------------------------
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    try:
+        found = home.stat()
+    except FileNotFoundError:
+        yield _said("ok", "home", f"{home} is not there yet; a daemon makes it")
+        return
+    except OSError as error:
+        yield _problem(
+            "home", f"{home} cannot be looked at: {_reason(error)}", "look at the folders above it"
+        )
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        yield _problem("home", f"{home} is not a folder", "move it away, or name another with PORT42_HOME")
+        return
+    wrong = [*_access(home, found), *_disk(home), *_inside(home)]
+    yield from wrong or [_said("ok", "home", f"{home} is yours and can be written")]
+
+
+def _inside(home: Path) -> Iterator[Finding]:
+    for name in (*_FOLDERS, *_FILES):
+        place = home / name
+        try:
+            found = place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield _problem("home", f"{place} cannot be looked at: {_reason(error)}", f"chmod 700 {home}")
+            continue
+        if stat.S_ISDIR(found.st_mode) != (name in _FOLDERS):
+            wanted = "folder" if name in _FOLDERS else "file"
+            yield _problem("home", f"{place} is not a {wanted}", "move it away")
+        else:
+            yield from _access(place, found)
+
+
+def _access(place: Path, found: os.stat_result) -> Iterator[Finding]:
+    """Whether it is ours, ours alone, and we may do with it what must be done."""
+    folder = stat.S_ISDIR(found.st_mode)
+    if found.st_uid != os.geteuid():
+        what = f"{place} belongs to another user (uid {found.st_uid})"
+        yield _problem("permissions", what, f"chown it to uid {os.geteuid()}")
+    elif not os.access(place, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
+        what = f"{place} cannot be read and written (mode {stat.S_IMODE(found.st_mode):04o})"
+        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {place}")
+    elif stat.S_IMODE(found.st_mode) & 0o077:
+        what = f"{place} can be looked into by other users"
+        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {place}")
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    found = os.statvfs(home)
+    if found.f_flag & os.ST_RDONLY:
+        yield _problem("disk", "the home's disk is read-only", "mount it so that it can be written")
+    elif found.f_bavail * found.f_frsize < _LITTLE:
+        yield _problem("disk", "the home's disk is full", "make room there")
+
+
+# --- lock and socket ----------------------------------------------------------------------------
+
+
+def _lock(home: Path) -> Iterator[Finding]:
+    try:
+        lock = os.open(paths.lock_file(home), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # not there, or said above
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield _said("ok", "lock", "no daemon holds the home")
+    except BlockingIOError:
+        pid = _noted_pid(home)
+        who = f"pid {pid}" if pid else "a process that daemon.json does not name"
+        what = f"{who} holds the home and does not answer"
+        how = f"kill {pid}" if pid else f"`fuser {paths.lock_file(home)}` names it: end it"
+        yield _problem("lock", what, how)
+    finally:
+        os.close(lock)
+
+
+def _noted_pid(home: Path) -> int | None:
+    """The pid in ``daemon.json``, if a process has it."""
+    try:
+        pid = json.loads(paths.address_file(home).read_bytes())["pid"]
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return int(pid)
+
+
+def _socket(daemon: Daemon) -> Iterator[Finding]:
+    try:
+        path = Path(daemon.address())
+    except NoDaemon as error:
+        yield _problem("socket", error.message, "see above")
+        return
+    try:
+        folder = path.parent.stat()
+    except OSError:
+        yield _said("ok", "socket", f"{path.parent} is not there yet; a daemon makes it")
+        return
+    if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
+        what = f"the socket's folder {path.parent} is not yours alone"
+        yield _problem("socket", what, f"chmod 700 {path.parent}, or name another with PORT42_SOCKET")
+    yield _listening(path)
+
+
+def _listening(path: Path) -> Finding:
+    if not os.path.lexists(path):
+        return _said("ok", "socket", f"{path} is free")
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        return _problem(
+            "socket", f"{path} is not a socket", "move it away, or name another with PORT42_SOCKET"
+        )
+    try:
+        dial(str(path)).close()
+    except ConnectionRefusedError:
+        return _said("ok", "socket", f"{path} was left by a daemon that is gone; the next one removes it")
+    except NoDaemon as error:
+        return _problem("socket", error.message, "name another with PORT42_SOCKET")
+    except OSError as error:
+        return _problem("socket", f"{path} cannot be reached: {_reason(error)}", "look at its permissions")
+    return _problem("socket", f"another program listens at {path}", "end it, or name another: PORT42_SOCKET")
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)

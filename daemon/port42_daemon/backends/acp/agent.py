@@ -1,0 +1,323 @@
+"""One ACP agent process with one session in it: opened, asked, cancelled, ended.
+
+A turn's way: `Agent.start` shakes hands, `open` finds the session again or begins one, `answer` gives the
+turn's events, `end` stops the process. An agent may be kept between turns while `fit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from port42_daemon.backends.acp import updates
+from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire
+from port42_daemon.backends.acp.session_config import Choices
+from port42_daemon.backends.acp.turn import CANCELLED, Hearing
+from port42_daemon.backends.acp.updates import fields
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn
+from port42_daemon.backends.command.process import CannotStart, Child, Silent
+from port42_daemon.backends.http.errors import one_line
+from port42_daemon.config import AcpBackend
+from port42_protocol.version import __version__
+
+PROTOCOL_VERSION = 1
+_CANCEL_GRACE = 3.0
+_END_GRACE = 1.0
+"""Seconds between the end of stdin, which codex-acp ignores, and the first signal."""
+_CUT_SHORT = {
+    "max_tokens": "the agent stopped at its limit of tokens",
+    "max_turn_requests": "the agent stopped at its limit of requests",
+    "cancelled": "the agent broke off by itself",
+}
+
+
+class Broken(Exception):
+    """There will be no reply, for `failure`."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class CannotResume(Exception):
+    """The agent broke on the way back to its session: a new process must begin a new one."""
+
+
+class Agent:
+    """A running agent. Make it with `start`; whoever made it calls `end`, however it went.
+
+    `native_id` is its name for the session. `fit` says whether the next turn can be put to it: it runs,
+    and nothing of the last turn is left in it.
+    """
+
+    def __init__(self, config: AcpBackend, child: Child, cwd: str) -> None:
+        self._config = config
+        self._child = child
+        self._cwd = cwd
+        self._wire = Wire(child, self._heard, self._asked, config.timeout)
+        self._hearing: Hearing | None = None
+        self._name = Path(config.command[0]).name
+        self._capabilities: dict[str, Any] = {}
+        self._logins = ""
+        self._preface: list[str] = []
+        self._usable = True
+        self._choices = Choices({})
+        self.native_id = ""
+
+    @classmethod
+    async def start(cls, config: AcpBackend, cwd: str, environ: Mapping[str, str]) -> Agent:
+        """Start the program and shake hands with it. Raises `Broken`."""
+        try:
+            child = await Child.start(config.command, cwd=cwd, env_pass=config.env_pass, environ=environ)
+        except CannotStart as why:
+            raise Broken(Failure("missing", str(why))) from None
+        agent = cls(config, child, cwd)
+        try:
+            await agent._shake_hands()
+        except BaseException:
+            await agent.end()
+            raise
+        return agent
+
+    @property
+    def fit(self) -> bool:
+        """Whether another turn can be put to it."""
+        return self._usable and not self._wire.ended.done()
+
+    @property
+    def model(self) -> str | None:
+        """What it says it answers with."""
+        return self._choices.model
+
+    @property
+    def ended(self) -> asyncio.Task[None]:
+        """Done when the agent has closed its end."""
+        return self._wire.ended
+
+    async def open(self, turn: Turn, *, resume: bool) -> list[str]:
+        """Go back to the session that `turn` names, or begin one; gives what a person should know of it.
+
+        Raises `Broken`, `CannotResume`.
+        """
+        setup = {"cwd": self._cwd, "mcpServers": [], **self._persona(turn.system)}
+        opened = await self._resume(str(turn.native_id), setup) if resume else None
+        notices = []
+        if opened is None:
+            async with self._or_broken():
+                opened = fields(await self._wire.request("session/new", setup))
+            self.native_id = self._named(opened.get("sessionId"))
+            if turn.native_id is not None:
+                notices.append(f"{self._name} could not go back to its session, and began a new one")
+            if turn.history:
+                self._preface.append(updates.transcript(turn))
+                notices.append(f"{self._name} was given the conversation so far as text")
+        self._choices = Choices(opened)
+        if turn.model not in (None, self._choices.model):
+            notices += await self._choose_model(str(turn.model))
+        return notices
+
+    async def answer(self, message: str, ask: Ask) -> AsyncGenerator[Event]:
+        """The events of one turn, `Done` last. Closed earlier, it cancels the turn."""
+        hearing = self._hearing = Hearing(self._config.permissions, ask)
+        self._usable = False
+        prompt = asyncio.create_task(self._prompt(message, hearing))
+        try:
+            while True:
+                event = await hearing.events.get()
+                yield event
+                hearing.events.task_done()
+                if isinstance(event, Done):
+                    return
+        finally:
+            try:
+                if not prompt.done():
+                    await self._cancel(prompt, hearing)
+            finally:
+                prompt.cancel()
+                self._hearing = None
+
+    async def end(self) -> None:
+        """End the process: the end of its stdin first, which lets it save its session, then signals."""
+        self._usable = False
+        try:
+            self._child.close_stdin()
+            await self._child.settle(_END_GRACE)
+        finally:
+            await self._child.stop()
+            await self._wire.close()
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    async def _shake_hands(self) -> None:
+        ours = {
+            "protocolVersion": PROTOCOL_VERSION,
+            "clientCapabilities": {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False},
+            "clientInfo": {"name": "port42", "version": __version__},
+        }
+        async with self._or_broken():
+            theirs = fields(await self._wire.request("initialize", ours))
+        info = fields(theirs.get("agentInfo"))
+        self._name = one_line(str(info.get("title") or info.get("name") or self._name))
+        if theirs.get("protocolVersion") != PROTOCOL_VERSION:
+            what = f"{self._name} does not speak version {PROTOCOL_VERSION} of the Agent Client Protocol"
+            raise Broken(Failure("refused", what))
+        self._capabilities = fields(theirs.get("agentCapabilities"))
+        methods = theirs.get("authMethods")
+        names = [str(fields(one).get("name", "")) for one in (methods if isinstance(methods, list) else [])]
+        self._logins = one_line(", ".join(filter(None, names)))
+
+    def _named(self, native_id: Any) -> str:
+        if isinstance(native_id, str) and native_id:
+            return native_id
+        raise Broken(Failure("refused", f"{self._name} gave its session no name"))
+
+    def _persona(self, system: str | None) -> dict[str, Any]:
+        """Where this agent takes a persona from: a field of the session, or else its first prompt.
+
+        The prompt says it again after every opening: nothing tells whether the agent still has it.
+        """
+        if system is None:
+            return {}
+        if isinstance(fields(self._capabilities.get("sessionCapabilities")).get("systemPrompt"), dict):
+            return {"systemPrompt": {"mode": "append", "content": [{"type": "text", "text": system}]}}
+        if "claudeCode" in fields(self._capabilities.get("_meta")):
+            return {"_meta": {"systemPrompt": {"append": system}}}
+        self._preface.append(system)
+        return {}
+
+    async def _resume(self, native_id: str, setup: dict[str, Any]) -> dict[str, Any] | None:
+        """The session as the agent has it, or None when it does not. What it replays goes unheard."""
+        ways = []
+        if isinstance(fields(self._capabilities.get("sessionCapabilities")).get("resume"), dict):
+            ways.append("session/resume")
+        if self._capabilities.get("loadSession") is True:
+            ways.append("session/load")
+        for way in ways:
+            try:
+                opened = fields(await self._wire.request(way, {"sessionId": native_id, **setup}))
+            except Refused as refused:
+                # Agents have no common word for "no such session"; only a login is another matter.
+                if refused.code == updates.AUTH_REQUIRED:
+                    raise Broken(await self._failure(refused)) from None
+            except (Gone, Silent):
+                raise CannotResume from None
+            else:
+                self.native_id = native_id
+                return opened
+        return None
+
+    async def _choose_model(self, wish: str) -> list[str]:
+        method, params = self._choices.take_model(wish)
+        async with self._or_broken():
+            try:
+                await self._wire.request(method, {"sessionId": self.native_id, **params})
+            except Refused:
+                its_own = self._choices.model or "its own"
+                return [f"{self._name} does not take the model {wish}: it answers with {its_own}"]
+        self._choices.model = wish
+        return []
+
+    # --- a turn -------------------------------------------------------------------------------------
+
+    async def _prompt(self, message: str, hearing: Hearing) -> None:
+        """Ask, and put what the end is into the hearing, behind all that came before it."""
+        said = "\n\n".join([*self._preface, message])
+        content = [{"type": "text", "text": said}]
+        last: list[Event]
+        try:
+            await self._pin_mode()
+            if hearing.over:  # cancelled before anything was asked
+                self._usable = True
+                return
+            result = fields(
+                await self._wire.request("session/prompt", {"sessionId": self.native_id, "prompt": content})
+            )
+        except (Refused, Gone, Silent) as error:
+            hearing.over = True
+            last = [Done(await self._failure(error))]
+        except Broken as broken:
+            last = [Done(broken.failure)]
+        else:
+            hearing.over = True
+            self._preface.clear()
+            self._usable = True
+            last = self._ending(result)
+        for event in last:
+            await hearing.events.put(event)
+
+    async def _pin_mode(self) -> None:
+        """See that the agent asks before it acts, or raise `Broken`; only ``allow`` leaves that to the agent.
+
+        Claude's begins in a mode where it decides by itself, and an approval for ever may lead to another.
+        """
+        if self._config.permissions == "allow" or not self._choices.acts_unasked:
+            return
+        if (wanted := self._choices.take_asking_mode()) is not None:
+            mode, (method, params) = wanted
+            with contextlib.suppress(Refused):
+                await self._wire.request(method, {"sessionId": self.native_id, **params})
+                self._choices.mode = mode
+                return
+        stays = f"{self._name} would act without asking: it stays in its mode {self._choices.mode}"
+        cure = 'permissions = "allow" in config.toml permits that'
+        raise Broken(Failure("refused", f"{one_line(stays)} ({cure})"))
+
+    def _ending(self, result: dict[str, Any]) -> list[Event]:
+        reason = result.get("stopReason")
+        reason = reason if isinstance(reason, str) else None
+        counted = updates.usage(fields(result.get("usage")))
+        last: list[Event] = [counted] if counted else []
+        if reason in _CUT_SHORT:
+            last.append(Notice(_CUT_SHORT[reason]))
+        refusal = Failure("refused", f"{self._name} refused to answer this") if reason == "refusal" else None
+        return [*last, Done(refusal, reason)]
+
+    async def _cancel(self, prompt: asyncio.Task[None], hearing: Hearing) -> None:
+        """Tell the agent to stop; one that has not ended the turn in time is no longer fit."""
+        hearing.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_GRACE):
+                await self._wire.notify("session/cancel", {"sessionId": self.native_id})
+                hearing.stop_asking()
+                await asyncio.wait([prompt])
+
+    async def _heard(self, method: str, params: dict[str, Any]) -> None:
+        if method == "session/update" and params.get("sessionId") == self.native_id:
+            update = fields(params.get("update"))
+            self._choices.changed(update)
+            # Outside a turn nobody listens; what an agent replays when it loads a session is such.
+            if self._hearing is not None:
+                await self._hearing.update(update)
+
+    async def _asked(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if method != "session/request_permission":
+            raise Refused(METHOD_NOT_FOUND, f"{method} is not offered")
+        return CANCELLED if self._hearing is None else await self._hearing.permission(params)
+
+    # --- what goes wrong ----------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _or_broken(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (Refused, Gone, Silent) as error:
+            raise Broken(await self._failure(error)) from None
+
+    async def _failure(self, error: Exception) -> Failure:
+        """What went wrong, as a person is told it. An agent that has gone is ended: its last words count."""
+        match error:
+            case Refused():
+                details = error.data if isinstance(error.data, str) else fields(error.data).get("details")
+                said = f"{error.message}: {details}" if isinstance(details, str) else error.message
+                return updates.failure_of(error, self._name, self._logins, one_line(self._child.blot(said)))
+            case Silent():
+                return Failure("timeout", f"{self._name} said nothing for {self._config.timeout:g} s")
+            case _:
+                await self.end()
+                status = await self._child.settle(0)
+                what = f"{error} with status {status}" if status and status > 0 else str(error)
+                words = self._child.last_words()
+                return Failure("crashed", f"{self._name} {what}" + (f": {words}" if words else ""))

@@ -1,0 +1,177 @@
+"""JSON-RPC 2.0 with a child over stdio, one message a line: the Agent Client Protocol's wire, our side.
+
+Both ends may ask. Lines that are no JSON-RPC object (log lines on stdout, ``[]``) are passed over, as is
+an answer to a question nobody asked. The SDK does the same and more, at 41 MiB and a second of import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from port42_daemon.backends.command.process import LINE_LIMIT, Child, LineTooLong, Silent
+
+METHOD_NOT_FOUND = -32601
+_SERVED_AT_ONCE = 64
+"""Requests of the agent that may be open: one that floods us waits, as its pipe does."""
+
+
+class Refused(Exception):
+    """The agent answered with an error."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class Gone(Exception):
+    """The agent will not answer any more. The text says why, after its name."""
+
+
+Heard = Callable[[str, dict[str, Any]], Awaitable[None]]
+Asked = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Wire:
+    """One conversation of requests and notifications with `child`, whose stdout it reads to the end.
+
+    `heard` gets the agent's notifications, in order, and holds up what comes after while it runs. `asked`
+    answers its requests, each in a task, or raises `Refused`. A request of ours is given up when the agent
+    says nothing at all for `silence` seconds, unless it waits for us. `ended` is done when no more will come.
+    """
+
+    def __init__(self, child: Child, heard: Heard, asked: Asked, silence: float) -> None:
+        self._child = child
+        self._silence = silence
+        self._heard = heard
+        self._asked = asked
+        self._open: dict[int, asyncio.Future[Any]] = {}
+        self._sent = 0
+        self._serving: set[asyncio.Task[None]] = set()
+        self._why_gone = "ended"
+        self._last_heard = 0.0
+        self._considering = 0
+        self.ended = asyncio.create_task(self._read())
+
+    async def request(self, method: str, params: dict[str, Any]) -> Any:
+        """The result of `method`. Raises `Refused`, `Gone`, `Silent`."""
+        if self.ended.done():
+            raise Gone(self._why_gone)
+        self._sent += 1
+        number = self._sent
+        self._open[number] = answer = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(None) as limit:
+                with self._until_silent(limit):
+                    await self._write({"id": number, "method": method, "params": params})
+                    return await answer
+        except TimeoutError:
+            raise Silent from None
+        finally:
+            del self._open[number]
+
+    async def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Tell the agent something. One that has gone does not hear it."""
+        await self._write({"method": method, "params": params})
+
+    async def close(self) -> None:
+        """Stop reading and answering. The child is the owner's to stop, before."""
+        tasks = [self.ended, *self._serving]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    @contextlib.contextmanager
+    def _until_silent(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Let `limit` pass once the agent has been silent: one look per silence, not a timer per message."""
+        loop = asyncio.get_running_loop()
+        self._last_heard = loop.time()
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            if self._considering:
+                self._last_heard = loop.time()
+            due = self._last_heard + self._silence
+            if due <= loop.time():
+                limit.reschedule(due)
+            else:
+                timer = loop.call_at(due, look)
+
+        timer = loop.call_later(self._silence, look)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _read(self) -> None:
+        try:
+            async with contextlib.aclosing(self._child.lines()) as lines:
+                async for line in lines:
+                    self._last_heard = asyncio.get_running_loop().time()
+                    await self._take(line)
+        except LineTooLong:
+            self._why_gone = f"sent a line of more than {LINE_LIMIT // 2**20} MiB"
+        finally:
+            for answer in self._open.values():
+                if not answer.done():
+                    answer.set_exception(Gone(self._why_gone))
+
+    async def _take(self, line: bytes) -> None:
+        try:
+            message = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        match message:
+            case {"method": str(method), "id": int() | str() as number}:
+                await self._serve(number, method, _params(message))
+            case {"method": str(method)}:
+                await self._heard(method, _params(message))
+            case {"id": int(number)} if number is not True:  # which would be found as 1
+                self._settle(number, message)
+                # Whoever waits for it goes on before the next line is looked at: what comes after the
+                # end of a turn must find it ended.
+                await asyncio.sleep(0)
+
+    def _settle(self, number: int, message: dict[str, Any]) -> None:
+        answer = self._open.get(number)
+        if answer is None or answer.done():
+            return
+        match message.get("error"):
+            case None:
+                answer.set_result(message.get("result"))
+            case {"code": int(code), "message": str(said), **rest}:
+                answer.set_exception(Refused(code, said, rest.get("data")))
+            case _:
+                answer.set_exception(Refused(0, "an error without words"))
+
+    async def _serve(self, number: int | str, method: str, params: dict[str, Any]) -> None:
+        while len(self._serving) >= _SERVED_AT_ONCE:
+            await asyncio.wait(self._serving, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(self._answer(number, method, params))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _answer(self, number: int | str, method: str, params: dict[str, Any]) -> None:
+        self._considering += 1
+        try:
+            said: dict[str, Any] = {"result": await self._asked(method, params)}
+        except Refused as refused:
+            said = {"error": {"code": refused.code, "message": refused.message}}
+        finally:
+            self._considering -= 1
+        await self._write({"id": number, **said})
+
+    async def _write(self, message: dict[str, Any]) -> None:
+        await self._child.write(msgspec.json.encode({"jsonrpc": "2.0", **message}) + b"\n")
+
+
+def _params(message: dict[str, Any]) -> dict[str, Any]:
+    params = message.get("params")
+    return params if isinstance(params, dict) else {}

@@ -1,0 +1,149 @@
+"""Agents of the Agent Client Protocol, version 1: one warm process for each session in use.
+
+An agent that answered a turn is kept for the session's next one, for `idle_ttl` seconds; then, or when it
+crashes, or when the turn comes with another persona, model or folder, it is ended, and the next turn
+starts one and goes back to the session by the agent's own means, or tells it the conversation so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
+from port42_daemon.backends.command.process import find_program
+from port42_daemon.config import AcpBackend
+
+_MOST_IDLE = 8
+"""Agents kept warm at once: some take 300 MB each. The one longest idle goes first."""
+
+_Terms = tuple[str | None, str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Warm:
+    """An agent between turns: what it was opened with, and the timer that will end it."""
+
+    agent: Agent
+    terms: _Terms
+    timer: asyncio.TimerHandle
+
+
+class Acp:
+    """The back end. An agent belongs to its turn while that runs, and to `_idle` after."""
+
+    def __init__(self, config: AcpBackend, environ: Mapping[str, str] | None = None) -> None:
+        self._config = config
+        self._environ = os.environ if environ is None else environ
+        self._idle: dict[str, _Warm] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+        self._signed_out: Failure | None = None
+
+    async def probe(self) -> Health:
+        """Whether the program is there; and what the last turn met, if that was a closed door."""
+        program = find_program(self._config.command[0], self._environ)
+        if program is None:
+            return Health("missing", f"{self._config.command[0]} is not on the daemon's PATH")
+        if self._signed_out is not None:
+            return Health("needs_auth", self._signed_out.message)
+        return Health("ready", program)
+
+    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
+        """Answer `turn`, by the session's warm agent where there is one."""
+        terms = (turn.system, turn.model, turn.cwd or self._environ.get("HOME") or str(Path.home()))
+        agent, done = None, Done()
+        notices: list[str] = []
+        try:
+            agent = await self._taken(turn, terms)
+            if agent is None:
+                agent, notices = await self._opened(turn, terms)
+            yield Started(agent.native_id, agent.model)
+            for notice in notices:
+                yield Notice(notice)
+            async with aclosing(agent.answer(turn.message, ask)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        done = event
+                    else:
+                        yield event
+        except Broken as broken:
+            done = Done(broken.failure)
+        finally:
+            if agent is not None:
+                await self._leave(turn.session_id, agent, terms)
+        auth = done.failure is not None and done.failure.kind == "needs_auth"
+        self._signed_out = done.failure if auth else None
+        yield done
+
+    async def aclose(self) -> None:
+        """End the agents that are idle; one with a turn under way is ended with its turn."""
+        self._closed = True
+        for session_id in list(self._idle):
+            self._retire(session_id)
+        if self._ending:
+            await asyncio.wait(self._ending.values())
+
+    async def _taken(self, turn: Turn, terms: _Terms) -> Agent | None:
+        """The session's warm agent, if it is the one that this turn wants."""
+        warm = self._idle.get(turn.session_id)
+        if warm is not None:
+            wanted = warm.terms == terms and warm.agent.native_id == turn.native_id
+            if wanted and warm.agent.fit:
+                del self._idle[turn.session_id]
+                warm.timer.cancel()
+                return warm.agent
+            self._retire(turn.session_id)
+        # Waited for: two processes in one native session would each lose what the other says.
+        if (ending := self._ending.get(turn.session_id)) is not None:
+            await asyncio.wait([ending])
+        return None
+
+    async def _opened(self, turn: Turn, terms: _Terms) -> tuple[Agent, list[str]]:
+        """A new agent in the session, and what a person should know of that. Raises `Broken`."""
+
+        def crashed(_: asyncio.Task[None]) -> None:
+            warm = self._idle.get(turn.session_id)
+            if warm is not None and warm.agent is agent:
+                self._retire(turn.session_id)
+
+        resume = turn.native_id is not None
+        while True:
+            agent = await Agent.start(self._config, terms[2], self._environ)
+            agent.ended.add_done_callback(crashed)
+            try:
+                return agent, await agent.open(turn, resume=resume)
+            except CannotResume:
+                await agent.end()
+                resume = False
+            except BaseException:
+                await agent.end()
+                raise
+
+    async def _leave(self, session_id: str, agent: Agent, terms: _Terms) -> None:
+        """Keep the agent for the next turn, or end it."""
+        if not agent.fit or self._closed:
+            await agent.end()
+            return
+        self._retire(session_id)
+        timer = asyncio.get_running_loop().call_later(self._config.idle_ttl, self._retire, session_id)
+        self._idle[session_id] = _Warm(agent, terms, timer)
+        if len(self._idle) > _MOST_IDLE:
+            self._retire(next(iter(self._idle)))
+
+    def _retire(self, session_id: str) -> None:
+        """End the idle agent of a session, if there is one, in a task of its own."""
+        warm = self._idle.pop(session_id, None)
+        if warm is not None:
+            warm.timer.cancel()
+            self._ending[session_id] = task = asyncio.create_task(warm.agent.end())
+            task.add_done_callback(lambda _: self._ended(session_id, task))
+
+    def _ended(self, session_id: str, task: asyncio.Task[None]) -> None:
+        if self._ending.get(session_id) is task:
+            del self._ending[session_id]

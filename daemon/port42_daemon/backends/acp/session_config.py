@@ -1,0 +1,88 @@
+"""What a session of an agent lets us choose, its model and its mode, and by which request. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from port42_daemon.backends.acp.updates import fields
+
+_ASKING = ("default", "read-only")
+"""Modes in which agents ask before they act: Claude's and Gemini's, Codex's."""
+_UNASKED = frozenset(("auto", "acceptEdits", "bypassPermissions", "autoEdit", "auto_edit", "yolo"))
+_UNASKED_CODEX = frozenset(("workspace-write", "agent", "agent-full-access", "full-access"))
+"""Modes in which they act first. Codex's go with its ``read-only``: others call `agent` what does ask."""
+
+Request = tuple[str, dict[str, Any]]
+
+
+class Choices:
+    """Read from the answer that opened a session: from its options or, older, its modes and models.
+
+    `model` and `mode` are what the session has now, as far as it says.
+    """
+
+    def __init__(self, opened: dict[str, Any]) -> None:
+        self._options: dict[str, dict[str, Any]] = {}
+        modes = fields(opened.get("modes"))
+        self._modes = _ids(modes.get("availableModes"), "id")
+        self.model = _text(fields(opened.get("models")).get("currentModelId"))
+        self.mode = _text(modes.get("currentModeId"))
+        self._read_options(opened.get("configOptions"))
+
+    def changed(self, update: dict[str, Any]) -> None:
+        """Take note of an update that tells of another choice."""
+        match update.get("sessionUpdate"):
+            case "current_mode_update":
+                self.mode = _text(update.get("currentModeId")) or self.mode
+            case "config_option_update":
+                self._read_options(update.get("configOptions"))
+
+    def take_model(self, model: str) -> Request:
+        """The request that chooses `model`."""
+        if "model" in self._options:
+            return self._option("model", model)
+        return "session/set_model", {"modelId": model}
+
+    @property
+    def acts_unasked(self) -> bool:
+        """Whether the mode is one in which the agent decides by itself what it may do.
+
+        A mode that is not known is not: some agents call quite other things modes.
+        """
+        return self.mode in _UNASKED or (self.mode in _UNASKED_CODEX and "read-only" in self._all_modes())
+
+    def take_asking_mode(self) -> tuple[str, Request] | None:
+        """A mode in which the agent asks, and the request for it; None if it has none."""
+        mode = next((mode for mode in _ASKING if mode in self._all_modes()), None)
+        if mode is None:
+            return None
+        if mode in self._modes:
+            return mode, ("session/set_mode", {"modeId": mode})
+        return mode, self._option("mode", mode)
+
+    def _all_modes(self) -> list[str]:
+        return [*self._modes, *_ids(self._options.get("mode", {}).get("options"), "value")]
+
+    def _option(self, category: str, value: str) -> Request:
+        params = {"configId": self._options[category].get("id"), "value": value}
+        return "session/set_config_option", params
+
+    def _read_options(self, options: Any) -> None:
+        for option in map(fields, options if isinstance(options, list) else []):
+            match option:
+                case {"category": "model", "currentValue": str(now)}:
+                    self._options["model"], self.model = option, now
+                case {"category": "mode", "currentValue": str(now)}:
+                    self._options["mode"], self.mode = option, now
+
+
+def _ids(offered: Any, name: str) -> list[str]:
+    """The ids of what is offered, in groups or not."""
+    ids: list[str] = []
+    for one in map(fields, offered if isinstance(offered, list) else []):
+        ids += _ids(one["options"], name) if "options" in one else [str(one.get(name))]
+    return ids
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

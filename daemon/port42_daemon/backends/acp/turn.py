@@ -1,0 +1,80 @@
+"""One ACP turn from our side: its events in order, its permissions by policy or by person, its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from port42_daemon.backends.acp import updates
+from port42_daemon.backends.base import Ask, Event, Notice, Permission
+from port42_daemon.config import Permissions
+
+CANCELLED = {"outcome": {"outcome": "cancelled"}}
+_EVENTS_AHEAD = 1000
+"""Events that wait for the turn's reader before the agent is no longer read."""
+
+
+class Hearing:
+    """What is heard of one turn, in `events`, until it is `over`; what comes later is thrown away.
+
+    The reader of `events` marks each with `task_done` once a person has seen it.
+    """
+
+    def __init__(self, policy: Permissions, ask: Ask) -> None:
+        self._policy = policy
+        self._ask = ask
+        self._updates = updates.Updates()
+        self._asking: set[asyncio.Task[str | None]] = set()
+        self.events: asyncio.Queue[Event] = asyncio.Queue(_EVENTS_AHEAD)
+        self.over = False
+
+    def stop(self) -> None:
+        """Hear no more, and let go whoever waits for room in the queue."""
+        self.over = True
+        while not self.events.empty():
+            self.events.get_nowait()
+
+    def stop_asking(self) -> None:
+        """Take back the questions that nobody answered: the agent hears ``cancelled``."""
+        for asking in self._asking:
+            asking.cancel()
+
+    async def update(self, update: dict[str, Any]) -> None:
+        """Take an update, waiting while too many are unread."""
+        event = None if self.over else self._updates.read(update)
+        if event is not None:
+            await self.events.put(event)
+
+    async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a ``session/request_permission``."""
+        if self.over:
+            return CANCELLED
+        asked = updates.permission(params, self._updates)
+        if self._policy == "ask":
+            chosen = await self._put_to_person(asked)
+        else:
+            chosen = updates.choice(asked, allow=True) if updates.granted(self._policy, asked) else None
+        if self.over:
+            return CANCELLED
+        if chosen is None:
+            why = "nobody gave leave" if self._policy == "ask" else f'permissions = "{self._policy}"'
+            await self.events.put(Notice(f"not permitted: {asked.title} ({why})"))
+            chosen = updates.choice(asked, allow=False)
+        return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else CANCELLED
+
+    async def _put_to_person(self, asked: Permission) -> str | None:
+        """What a person chose of what was offered; None when nobody did, or the turn was cancelled."""
+        asking = asyncio.create_task(self._shown(asked))
+        self._asking.add(asking)
+        try:
+            await asyncio.wait([asking])
+        finally:
+            self._asking.discard(asking)
+            asking.cancel()
+        chosen = None if asking.cancelled() else asking.result()
+        return chosen if any(one.id == chosen for one in asked.options) else None
+
+    async def _shown(self, asked: Permission) -> str | None:
+        # After what the agent said before it: a question is about what one has read.
+        await self.events.join()
+        return await self._ask(asked)

@@ -1,0 +1,192 @@
+"""What an agent's messages mean to us: ACP's updates as events, its options as a choice. No I/O.
+
+Everything is read leniently: agents differ, and what is not understood is passed over, never fatal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from port42_daemon.backends.acp.connection import Refused
+from port42_daemon.backends.base import (
+    Event,
+    Failure,
+    FailureKind,
+    Option,
+    Permission,
+    Text,
+    Thought,
+    Tool,
+    Turn,
+    Usage,
+)
+from port42_daemon.backends.http.errors import one_line
+from port42_daemon.config import Permissions
+
+AUTH_REQUIRED = -32000
+_LOOKS_ONLY = frozenset(("read", "search", "fetch", "think"))
+_TOOLS_KEPT = 1000
+"""Tool calls of one turn whose titles are remembered."""
+
+_TOOL_STATES: dict[Any, Any] = {"completed": "done", "failed": "failed"}
+_FAILURES: dict[Any, FailureKind] = {
+    "authentication_failed": "needs_auth",
+    "oauth_org_not_allowed": "needs_auth",
+    "rate_limit": "rate_limit",
+    "overloaded": "rate_limit",
+}
+"""claude-agent-acp's ``data.errorKind``, which says more than its code, always -32603."""
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """`value` where an object was to be, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+class Updates:
+    """Reads the updates of one turn: an update of a tool call names only what changed."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, tuple[Tool, str]] = {}
+        self._last = ""
+        self._apart = False
+        self._message: Any = None
+
+    def read(self, update: dict[str, Any]) -> Event | None:
+        """The event that `update` is, if it is one for us."""
+        match update.get("sessionUpdate"):
+            case "agent_message_chunk":
+                return self._text(update)
+            case "agent_thought_chunk":
+                return Thought(text) if (text := _words(update.get("content"))) else None
+            case "tool_call" | "tool_call_update":
+                return self._tool(update)
+            case "plan":
+                return _plan(update.get("entries"))
+            case "usage" | "usage_update":
+                return usage(update)
+        # user_message_chunk is our own message echoed; the others are about an editor's menus.
+        return None
+
+    def kind_of(self, tool_id: Any) -> str:
+        """The kind that a tool call was announced with."""
+        return self._tools[tool_id][1] if isinstance(tool_id, str) and tool_id in self._tools else "other"
+
+    def title_of(self, tool_id: Any) -> str:
+        """The title that a tool call was announced with."""
+        return self._tools[tool_id][0].title if isinstance(tool_id, str) and tool_id in self._tools else ""
+
+    def _text(self, update: dict[str, Any]) -> Text | None:
+        text = _words(update.get("content"))
+        if not text:
+            return None
+        # Text before and after a tool call are two messages of one reply: "Let me look.Found it."
+        message = update.get("messageId")
+        apart = self._last and (self._apart or message != self._message)
+        if apart and not self._last.endswith("\n") and not text.startswith("\n"):
+            text = "\n\n" + text
+        self._last, self._message, self._apart = text, message, False
+        return Text(text)
+
+    def _tool(self, update: dict[str, Any]) -> Tool | None:
+        tool_id = update.get("toolCallId")
+        if not isinstance(tool_id, str) or (tool_id not in self._tools and len(self._tools) >= _TOOLS_KEPT):
+            return None
+        before, kind = self._tools.get(tool_id, (None, "other"))
+        title = update.get("title")
+        title = one_line(title) if isinstance(title, str) and title.strip() else before and before.title
+        status = update.get("status")
+        state = _TOOL_STATES.get(status, "running") if isinstance(status, str) else before and before.state
+        tool = Tool(tool_id, title or "a tool", state or "running")
+        kind = update["kind"] if isinstance(update.get("kind"), str) else kind
+        self._tools[tool_id] = tool, kind
+        self._apart = True
+        return tool if tool != before else None
+
+
+def usage(value: dict[str, Any]) -> Usage | None:
+    """Tokens of the turn as the agent counts them, those it read from its cache among the input.
+
+    ACP describes them once as the turn's and once as the session's; Claude's and Codex's agents mean the
+    turn's, so they are taken as that. ``usage_update`` has the context's fill level instead: not ours.
+    """
+    sent, got, total = (_count(value.get(name)) for name in ("inputTokens", "outputTokens", "totalTokens"))
+    if sent is None or got is None:
+        return None
+    cached = sum(_count(value.get(name)) or 0 for name in ("cachedReadTokens", "cachedWriteTokens"))
+    apart = total is not None and sent + cached + got <= total
+    return Usage(sent + cached if apart else sent, got)
+
+
+def permission(params: dict[str, Any], known: Updates) -> Permission:
+    """What the agent asks leave for. A kind or title it does not repeat is the tool call's own."""
+    call = fields(params.get("toolCall"))
+    title, kind, tool_id = call.get("title"), call.get("kind"), call.get("toolCallId")
+    said = one_line(title) if isinstance(title, str) else ""
+    offered = params.get("options")
+    return Permission(
+        title=said or known.title_of(tool_id) or "use a tool",
+        tool=kind if isinstance(kind, str) else known.kind_of(tool_id),
+        options=tuple(
+            Option(one["optionId"], one_line(str(one.get("name", ""))), str(one.get("kind", "")))
+            for one in (offered if isinstance(offered, list) else [])
+            if isinstance(one, dict) and isinstance(one.get("optionId"), str)
+        ),
+    )
+
+
+def granted(policy: Permissions, asked: Permission) -> bool:
+    """Whether the configuration itself gives leave. ``ask`` never does: that is for a person."""
+    return policy == "allow" or (policy == "read-only" and asked.tool in _LOOKS_ONLY)
+
+
+def choice(asked: Permission, *, allow: bool) -> str | None:
+    """The option that says yes once, or no; None where the agent offers none.
+
+    ``allow_always`` is never chosen here: the agent would keep it, beyond what is configured.
+    """
+    kinds = ("allow_once",) if allow else ("reject_once", "reject_always")
+    return next((one.id for kind in kinds for one in asked.options if one.kind == kind), None)
+
+
+def failure_of(refused: Refused, name: str, logins: str, said: str) -> Failure:
+    """An agent's error as a failure. `said` is its message, fit to be shown; `logins` the ways to sign in."""
+    details = fields(refused.data)
+    kind = _FAILURES.get(details.get("errorKind") if isinstance(details.get("errorKind"), str) else None)
+    if refused.code == AUTH_REQUIRED or kind == "needs_auth":
+        offers = f" (it offers: {logins})" if logins else ""
+        return Failure("needs_auth", f"{name} is not signed in: {said}{offers}")
+    return Failure(kind or "refused", f"{name} refused: {said}")
+
+
+def transcript(turn: Turn) -> str:
+    """The conversation so far, for an agent that does not remember it."""
+    said = "\n\n".join(f"{one.role}: {one.content}" for one in turn.history if isinstance(one.content, str))
+    return f"The conversation so far:\n\n{said}\n\nIt goes on with this message:"
+
+
+def _words(content: Any) -> str:
+    """What a block of content reads as in a terminal."""
+    match content:
+        case {"type": "text", "text": str(text)} | {"type": "resource", "resource": {"text": str(text)}}:
+            return text
+        case {"type": "resource_link", "uri": str(uri)}:
+            return uri
+        case {"type": "image" | "audio" | "resource" as kind}:
+            return f"[{kind}]"
+    return ""
+
+
+def _plan(entries: Any) -> Tool | None:
+    """A plan on one line: how far it is, and what is under way."""
+    steps = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    if not steps:
+        return None
+    done = sum(one.get("status") == "completed" for one in steps)
+    now = next((one.get("content") for one in steps if one.get("status") == "in_progress"), None)
+    title = f"plan: {done} of {len(steps)} done" + (f", {one_line(now)}" if isinstance(now, str) else "")
+    return Tool("plan", title, "done" if done == len(steps) else "running")
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

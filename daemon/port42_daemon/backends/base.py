@@ -1,0 +1,149 @@
+"""What a back end is: a turn goes in, events come out, exactly one `Done`, last.
+
+The contract (`tests/contract/test_backends.py` holds every back end to it):
+
+- `run` yields any number of events and then one `Done`. A failure is `Done(failure)`, never an
+  exception; the only exception that leaves is `asyncio.CancelledError`.
+- Cancelling the task that iterates cancels the turn: when the iterator has closed, no process and no
+  connection of this turn is at work any more, except a warm agent that was told to stop.
+- What a back end sends that is not understood is ignored. What comes after the end is thrown away.
+- Nothing blocks the event loop, and stderr is drained to a bounded ring.
+- No secret is in an event, a failure, or the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from port42_protocol.messages.records import Message
+
+FailureKind = Literal["missing", "needs_auth", "network", "rate_limit", "refused", "crashed", "timeout"]
+HealthState = Literal["ready", "missing", "needs_auth", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question: what was said before (`history`, oldest first, user and assistant and system
+    messages that fit the budget), and what is said now.
+
+    `native_id` is the back end's own name for the conversation, from an earlier turn's `Started`; a back
+    end that resumes by it ignores `history`, one that cannot falls back on it and says so in a `Notice`.
+    """
+
+    session_id: str
+    message: str
+    history: tuple[Message, ...] = ()
+    system: str | None = None
+    model: str | None = None
+    cwd: str | None = None
+    native_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The back end took the turn. What it says of itself is recorded with the reply."""
+
+    native_id: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of reasoning: shown folded, not part of the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool call, by `id`; sent again when its state changes."""
+
+    id: str
+    title: str
+    state: Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of this turn so far. Totals, not differences: the last one counts."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the person should know: history left out, a session that could not be resumed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no whole reply; `message` is one line for a person."""
+
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end. Without a failure the text so far is the whole reply."""
+
+    failure: Failure | None = None
+    stop_reason: str | None = None
+
+
+Event = Started | Text | Thought | Tool | Usage | Notice | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer to a request for permission (`kind` as in ACP: allow_once, reject_once …)."""
+
+    id: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What an agent asks leave for; `tool` is ACP's kind of it (read, edit, execute …)."""
+
+    title: str
+    tool: str
+    options: tuple[Option, ...]
+
+
+Ask = Callable[[Permission], Awaitable[str | None]]
+"""Puts a `Permission` to the person; gives the chosen option's id, or None when nobody is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a turn could be answered now, and one line on why or by what."""
+
+    state: HealthState
+    detail: str
+
+
+class Backend(Protocol):
+    """Something that answers turns. May be used for many sessions at once."""
+
+    async def probe(self) -> Health:
+        """Look without asking a model anything; quick, and never raises."""
+
+    def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]:
+        """Answer `turn`."""
+
+    async def aclose(self) -> None:
+        """Stop whatever was kept warm."""

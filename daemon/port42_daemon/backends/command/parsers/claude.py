@@ -1,0 +1,119 @@
+"""Claude Code's `--output-format stream-json --verbose`, with or without `--include-partial-messages`.
+
+Recorded from 2.1. Of note: a failed login or limit comes as an assistant message of the model
+``<synthetic>`` and a result that is both ``success`` and ``is_error``; a resume that found nothing gives
+a result alone, whose session id is of no use, so ids are taken from ``init`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from port42_daemon.backends.base import Done, Event, Thought, Tool, Usage
+from port42_daemon.backends.command.parsers.errors import failure
+from port42_daemon.backends.command.parsers.stream import (
+    Handler,
+    StreamParser,
+    at,
+    count_at,
+    items_at,
+    started,
+    text_at,
+    titled,
+)
+
+
+class ClaudeParser(StreamParser):
+    """Text as it comes; what a sub-agent says is its own business."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._partial = False
+        self._message = ""
+        self._titles: dict[str, str] = {}
+        self._before = Usage(0, 0)
+        self._now = Usage(0, 0)
+
+    def handlers(self) -> dict[str, Handler]:
+        """The types of line."""
+        return {
+            "system": self._system,
+            "stream_event": self._stream_event,
+            "assistant": self._assistant,
+            "user": self._user,
+            "result": self._result,
+        }
+
+    def _system(self, said: Any) -> Iterable[Event]:
+        if text_at(said, "subtype") == "init":
+            yield started(text_at(said, "session_id"), text_at(said, "model"))
+
+    def _stream_event(self, said: Any) -> Iterable[Event]:
+        if at(said, "parent_tool_use_id") is not None:
+            return
+        event = at(said, "event")
+        kind = text_at(event, "type")
+        if kind == "message_start":
+            self._begin(text_at(event, "message", "id"))
+            self._before = self._now
+            yield from self._usage(at(event, "message", "usage"))
+        elif kind == "content_block_delta":
+            self._partial = True
+            if thought := text_at(event, "delta", "thinking"):
+                yield Thought(thought)
+            yield from self._text(text_at(event, "delta", "text"))
+        elif kind == "message_delta":
+            yield from self._usage(at(event, "usage"))
+
+    def _assistant(self, said: Any) -> Iterable[Event]:
+        message = at(said, "message")
+        if at(said, "parent_tool_use_id") is not None or text_at(message, "model") == "<synthetic>":
+            return
+        self._begin(text_at(message, "id"))
+        for block in items_at(message, "content"):
+            kind = text_at(block, "type")
+            if kind == "tool_use":
+                title = titled(text_at(block, "name"), at(block, "input"))
+                self._titles[text_at(block, "id")] = title
+                yield Tool(text_at(block, "id"), title, "running")
+            elif not self._partial and kind == "thinking" and text_at(block, "thinking"):
+                yield Thought(text_at(block, "thinking"))
+            elif not self._partial and kind == "text":
+                yield from self._text(text_at(block, "text"))
+
+    def _user(self, said: Any) -> Iterable[Event]:
+        for block in items_at(said, "message", "content"):
+            number = text_at(block, "tool_use_id")
+            if number in self._titles:
+                state = at(block, "is_error") is True
+                yield Tool(number, self._titles[number], "failed" if state else "done")
+
+    def _result(self, said: Any) -> Iterable[Event]:
+        subtype, result = text_at(said, "subtype"), text_at(said, "result")
+        self._before = Usage(0, 0)
+        yield from self._usage(at(said, "usage"))
+        if at(said, "is_error") is True or subtype not in ("success", ""):
+            errors = [each for each in items_at(said, "errors") if isinstance(each, str)]
+            why = result or "; ".join(errors) or f"it stopped with {subtype}"
+            yield Done(failure(why, count_at(said, "api_error_status") or None))
+            return
+        if not self._said:
+            yield from self._text(result)
+        yield Done(stop_reason=text_at(said, "stop_reason") or None)
+
+    def _begin(self, message: str) -> None:
+        """A new message is a new paragraph."""
+        if message != self._message:
+            self._message, self._gap = message, True
+
+    def _usage(self, usage: Any) -> Iterable[Event]:
+        """The turn's total: the messages before this one, and what this one has cost so far."""
+        kinds = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        total = Usage(
+            max(self._now.input_tokens, self._before.input_tokens + sum(count_at(usage, k) for k in kinds)),
+            max(self._now.output_tokens, self._before.output_tokens + count_at(usage, "output_tokens")),
+        )
+        if total != self._now:
+            self._now = total
+            yield total

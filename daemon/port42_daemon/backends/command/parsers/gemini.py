@@ -1,0 +1,76 @@
+"""Gemini CLI's `-o stream-json`.
+
+Recorded from 0.61. Of note: it repeats the user's message; failures before the model is asked (login,
+an unknown session) give no line at all, only stderr and an exit status of 41 or 42.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from port42_daemon.backends.base import Done, Event, Notice, Tool, Usage
+from port42_daemon.backends.command.parsers.errors import failure
+from port42_daemon.backends.command.parsers.stream import (
+    Handler,
+    StreamParser,
+    at,
+    count_at,
+    started,
+    text_at,
+    titled,
+)
+
+
+class GeminiParser(StreamParser):
+    """Text as it comes; it keeps its thoughts to itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._titles: dict[str, str] = {}
+
+    def handlers(self) -> dict[str, Handler]:
+        """The types of line."""
+        return {
+            "init": self._init,
+            "message": self._message,
+            "tool_use": self._tool_use,
+            "tool_result": self._tool_result,
+            "error": self._error,
+            "result": self._result,
+        }
+
+    def _init(self, said: Any) -> Iterable[Event]:
+        yield started(text_at(said, "session_id"), text_at(said, "model"))
+
+    def _message(self, said: Any) -> Iterable[Event]:
+        if text_at(said, "role") == "assistant":
+            yield from self._text(text_at(said, "content"))
+
+    def _tool_use(self, said: Any) -> Iterable[Event]:
+        self._gap = True
+        number = text_at(said, "tool_id")
+        self._titles[number] = titled(text_at(said, "tool_name"), at(said, "parameters"))
+        yield Tool(number, self._titles[number], "running")
+
+    def _tool_result(self, said: Any) -> Iterable[Event]:
+        number = text_at(said, "tool_id")
+        if number in self._titles:
+            yield Tool(
+                number, self._titles[number], "failed" if text_at(said, "status") == "error" else "done"
+            )
+
+    def _error(self, said: Any) -> Iterable[Event]:
+        if message := text_at(said, "message"):
+            self.last_error = message
+            yield Notice(message)
+
+    def _result(self, said: Any) -> Iterable[Event]:
+        stats = at(said, "stats")
+        if isinstance(stats, dict):
+            yield Usage(count_at(stats, "input_tokens"), count_at(stats, "output_tokens"))
+        if text_at(said, "status") == "error":
+            why = text_at(said, "error", "message") or self.last_error or "the turn failed"
+            yield Done(failure(why))
+        else:
+            yield Done()

@@ -1,0 +1,94 @@
+"""What the streams have in common: a line is one JSON object with a `type`, and tools change it often.
+
+So nothing is taken for granted: a line that is no object, a type that is not known and a field that is
+not what it was are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import msgspec
+
+from port42_daemon.backends.base import Event, Started, Text
+
+# An id goes into an argv later: it must never look like an option, nor be a page long.
+_NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
+
+Handler = Callable[[Any], Iterable[Event]]
+
+
+class StreamParser(ABC):
+    """Lines in, events out; a `Done` among them is the end, whatever follows.
+
+    `last_error` is what the tool complained of so far, for the case that it ends without a result.
+    `counts_whole_session` says that its `Usage` is not this turn's but the tool's whole session's.
+    A kind of stream lists its types and what handles each in `handlers`.
+    """
+
+    counts_whole_session: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.last_error: str | None = None
+        self._said = False
+        self._gap = False
+
+    @abstractmethod
+    def handlers(self) -> dict[str, Handler]:
+        """What is done for each `type` of line."""
+
+    def feed(self, line: bytes) -> list[Event]:
+        """The events that `line` means. Raises nothing."""
+        try:
+            said = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+        handler = self.handlers().get(text_at(said, "type"))
+        return list(handler(said)) if handler is not None else []
+
+    def _text(self, text: str) -> Iterable[Event]:
+        """A piece of the reply, apart from what was said before a tool ran."""
+        if text:
+            yield Text(f"\n\n{text}" if self._gap and self._said else text)
+            self._said, self._gap = True, False
+
+
+def at(value: Any, *path: str) -> Any:
+    """What stands at `path` in nested objects, or None."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def text_at(value: Any, *path: str) -> str:
+    """The string at `path`, or an empty one."""
+    found = at(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def count_at(value: Any, *path: str) -> int:
+    """The number at `path`, or 0."""
+    found = at(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+
+
+def items_at(value: Any, *path: str) -> list[Any]:
+    """The array at `path`, or an empty one."""
+    found = at(value, *path)
+    return found if isinstance(found, list) else []
+
+
+def started(native_id: str, model: str) -> Started:
+    """A beginning, its id only if a later turn can name it."""
+    return Started(native_id if _NATIVE_ID.fullmatch(native_id) else None, model or None)
+
+
+def titled(name: str, arguments: Any) -> str:
+    """A tool call on one line: its name and the first plain argument, which says what it is about."""
+    plain = (
+        [each for each in arguments.values() if isinstance(each, str)] if isinstance(arguments, dict) else []
+    )
+    return " ".join(f"{name} {plain[0] if plain else ''}".split())[:200]

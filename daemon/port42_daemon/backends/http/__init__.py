@@ -1,0 +1,1 @@
+"""Model servers over HTTP: OpenAI Chat Completions and Anthropic Messages."""

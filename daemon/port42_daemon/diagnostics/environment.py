@@ -1,0 +1,190 @@
+"""What the daemon stands in, looked at for `check_home`: lock, socket, disk, configuration, environment.
+
+Nothing here is repaired: what is wrong is a person's to put right, and each finding says how.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from port42_daemon.agents import BUILT_IN
+from port42_daemon.backends import presets
+from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, Config, OpenAIBackend
+from port42_daemon.settings import Settings
+from port42_protocol import paths
+from port42_protocol.messages.agents import Agent
+from port42_protocol.messages.doctor_and_stats import Finding
+
+_LITTLE, _TOO_LITTLE = 1024**3, 64 * 1024**2
+"""Bytes free on the home's disk that are worth a word, and that are a problem."""
+_FEW_FILES = 1000
+_ANSWERS_WITHIN = 2.0
+_ROOM = "make room there; `port42 du` shows what is ours"
+_RESTART = "`port42 daemon restart`"
+
+
+# --- lock, socket, disk: these block ------------------------------------------------------------
+
+
+def lock(home: Path) -> Finding:
+    """Whether `daemon.lock` is the file that this daemon holds."""
+    try:
+        other = os.open(paths.lock_file(home), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        what = "daemon.lock is gone: a second daemon could start beside this one"
+        return Finding("problem", "lock", what, _RESTART)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Finding("ok", "lock", f"held by this daemon, pid {os.getpid()}")
+    finally:
+        os.close(other)
+    what = "daemon.lock is not the file that this daemon locked: a second one could start beside it"
+    return Finding("problem", "lock", what, _RESTART)
+
+
+def address(settings: Settings) -> list[Finding]:
+    """Whether the socket is there, ours alone and answered by us, and whether `daemon.json` says so."""
+    found = [*_socket(settings.socket), *_note(settings)]
+    return found or [Finding("ok", "socket", f"{settings.socket}, answered by this daemon")]
+
+
+def _socket(path: Path) -> Iterator[Finding]:
+    try:
+        there, folder = path.lstat(), path.parent.stat()
+    except OSError:
+        yield Finding("problem", "socket", f"{path} is gone: nobody new can reach this daemon", _RESTART)
+        return
+    if not stat.S_ISSOCK(there.st_mode) or not _answers(path):
+        yield Finding("problem", "socket", f"{path} is not where this daemon listens", _RESTART)
+    elif stat.S_IMODE(there.st_mode) & 0o077:
+        yield Finding("notice", "socket", f"{path} is open to other users", f"chmod 600 {path}")
+    if folder.st_uid != os.geteuid():
+        what = f"the socket's folder {path.parent} belongs to another user (uid {folder.st_uid})"
+        yield Finding("problem", "socket", what, "name another with PORT42_SOCKET")
+    elif stat.S_IMODE(folder.st_mode) & 0o077:
+        what = f"the socket's folder {path.parent} is open to other users"
+        yield Finding("problem", "socket", what, f"chmod 700 {path.parent}, or the next start is refused")
+
+
+def _answers(path: Path) -> bool:
+    """Whether we, or whoever made the socket for us, listen at `path`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_ANSWERS_WITHIN)
+        try:
+            probe.connect(str(path))
+            return _peer(probe) in {os.getpid(), os.getppid()}
+        except BlockingIOError:
+            return True  # a queue that is full is a queue
+        except OSError:
+            return False
+
+
+def _peer(connection: socket.socket) -> int:
+    """The pid of the other side, as the kernel noted it."""
+    if sys.platform == "linux":
+        said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    else:
+        said = connection.getsockopt(0, 2, 4)  # macOS, sys/un.h: SOL_LOCAL, LOCAL_PEERPID
+    return int.from_bytes(said[:4], sys.byteorder)
+
+
+def _note(settings: Settings) -> Iterator[Finding]:
+    try:
+        said = msgspec.json.decode(paths.address_file(settings.home).read_bytes(), type=dict)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        said = {}
+    if (said.get("pid"), said.get("socket")) != (os.getpid(), str(settings.socket)):
+        what = "daemon.json does not say where this daemon listens: some terminals would miss it"
+        yield Finding("notice", "socket", what, _RESTART)
+
+
+def disk(home: Path) -> Finding:
+    """Whether there is room for what is still to be said."""
+    free = os.statvfs(home)
+    return room(free.f_bavail * free.f_frsize, free.f_favail if free.f_files else None)
+
+
+def room(free: int, files: int | None) -> Finding:
+    """The finding for so many bytes and files that could be written; None: as many files as one likes."""
+    what = f"{free / 1024**3:.1f} GiB free" if free >= _LITTLE else f"{free // 1024**2} MiB free"
+    if files is not None and files < _FEW_FILES:
+        return Finding("problem", "disk", f"only {files} more files fit on the home's disk", _ROOM)
+    if free < _LITTLE:
+        return Finding(
+            "problem" if free < _TOO_LITTLE else "notice", "disk", f"{what} on the home's disk", _ROOM
+        )
+    return Finding("ok", "disk", f"{what} on the home's disk")
+
+
+# --- what answers -------------------------------------------------------------------------------
+
+
+def config(error: str | None, current: Config) -> Finding:
+    """Whether `config.toml` is in force as it stands."""
+    if error:
+        do = "mend it there; until then its last good state is in force"
+        return Finding("problem", "config", error, do)
+    return Finding("ok", "config", f"{len(current.agents)} agents, {len(current.backends)} back ends")
+
+
+def backends(agents: tuple[Agent, ...]) -> list[Finding]:
+    """A finding for each back end that somebody is connected to, as it was just looked at."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in agents:
+        if one.backend != "none":
+            groups.setdefault((one.backend, one.health, one.detail), []).append(one.agent)
+    if not groups:
+        what = "nothing answers: messages are recorded"
+        return [Finding("ok", "backends", what, "`port42 agents connect @AGENT NAME` connects something")]
+    return [_backend(*group, names) for group, names in groups.items()]
+
+
+def _backend(name: str, health: str, detail: str, agents: list[str]) -> Finding:
+    who = ", ".join(f"@{one}" for one in agents[:3]) + (f" and {len(agents) - 3} more" if agents[3:] else "")
+    what = f"{name}, which answers for {who}: {health.replace('_', ' ')} ({detail})"
+    if health == "ready":
+        return Finding("ok", "backends", what)
+    return Finding("problem", "backends", what, f"then `port42 agents test @{agents[0]}` looks again")
+
+
+def environment(
+    agents: tuple[Agent, ...], config: Config, named: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> list[Finding]:
+    """What the caller's shell has, the daemon has not, and a back end would be given."""
+    lacking = {name for name in named if not environ.get(name)}
+    used = {one.backend for one in agents}
+    wanted = {name: _wanted(name, config) for name in sorted({*config.backends, *used})}
+    # Without a key in sight the built-in agents are nobody's: one in the shell would have served them.
+    if {"none"} == {one.backend for one in agents if one.agent in BUILT_IN and one.source == "built-in"}:
+        wanted |= {name: _wanted(name, config) for name in presets.IN_ENVIRONMENT}
+    found = [
+        Finding(
+            level="problem" if key and name in used else "notice",
+            about="environment",
+            what=f"{variable} is set in this shell and not in the daemon, and {name} would use it",
+            do=f"{_RESTART}, typed in this shell, takes it over",
+        )
+        for name, variables in wanted.items()
+        for variable, key in variables.items()
+        if variable in lacking
+    ]
+    return found or [Finding("ok", "environment", "the daemon has what this shell has for its back ends")]
+
+
+def _wanted(name: str, config: Config) -> dict[str, bool]:
+    """The variables that a back end is given, and whether it cannot do without."""
+    backend = presets.settings(name, config)
+    if isinstance(backend, CommandBackend | AcpBackend):
+        return dict.fromkeys(backend.env_pass, False)
+    if isinstance(backend, OpenAIBackend | AnthropicBackend) and backend.api_key_env:
+        return {backend.api_key_env: True}
+    return {}

@@ -1,0 +1,29 @@
+"""`stats` and `disk_usage`: what was said and what takes room, in figures."""
+
+from __future__ import annotations
+
+from port42_daemon.agents import Agents
+from port42_daemon.executors import Threads
+from port42_daemon.store.interface import Store
+from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Stats, Usage
+
+
+class Figures:
+    """Answers from the index and the names of files; no session is read for them."""
+
+    def __init__(self, store: Store, threads: Threads, agents: Agents) -> None:
+        self._store = store
+        self._threads = threads
+        self._agents = agents
+
+    async def stats(self, asked: Stats) -> Statistics:
+        """How much was said. Raises `UnknownAgent`, `StorageFailed`."""
+        if asked.agent is not None:
+            await self._agents.require(asked.agent)
+        return await self._threads.index(self._store.statistics, asked.agent, asked.days)
+
+    async def disk_usage(self, asked: DiskUsage) -> Usage:
+        """Bytes in the home. Raises `UnknownAgent`, `StorageFailed`."""
+        if asked.agent is not None:
+            await self._agents.require(asked.agent)
+        return await self._threads.index(self._store.usage, asked.agent)

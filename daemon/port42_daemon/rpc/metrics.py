@@ -1,0 +1,69 @@
+"""What has passed the daemon's socket: counted where it passes, shown by `status`."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from datetime import UTC, datetime
+
+from port42_daemon.rpc.latency import Latency
+from port42_protocol.errors import InternalError, RpcError
+from port42_protocol.messages.daemon import ErrorCount, InternalFailure, MethodLatency
+from port42_protocol.methods import METHODS
+
+_REMEMBERED = 5
+"""Internal errors whose ids are kept; the log has all of them."""
+
+
+class Traffic:
+    """Counts since the start. Constant in memory, and every count a matter of nanoseconds."""
+
+    __slots__ = ("_errors", "_failures", "_latencies", "bytes_in", "bytes_out", "connections", "requests")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        """Open now."""
+        self.requests = 0
+        """Under way now, as far as they wait for something."""
+        self.bytes_in = self.bytes_out = 0
+        self._latencies: dict[str, Latency] = {}
+        self._errors: Counter[tuple[int, str]] = Counter()
+        self._failures: deque[InternalFailure] = deque(maxlen=_REMEMBERED)
+
+    def answered(self, method: str | None, took: int, error: RpcError | None) -> None:
+        """A request was answered after `took` nanoseconds; `method` is None where it named none of ours."""
+        if method is not None:
+            latency = self._latencies.get(method)
+            if latency is None:
+                latency = self._latencies[method] = Latency()
+            latency.note(took)
+            if error is not None:
+                latency.errors += 1
+        if error is not None:
+            self.refused(error)
+
+    def refused(self, error: RpcError) -> None:
+        """`error` was answered."""
+        self._errors[error.code, error.data["kind"]] += 1
+
+    def failed(self, method: str | None, error: InternalError) -> None:
+        """A bug of ours showed itself."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+        self._failures.append(InternalFailure(error.data["error_id"], method, at))
+
+    def latencies(self) -> tuple[MethodLatency, ...]:
+        """Of every method that was called, in the table's order."""
+        called = ((name, self._latencies[name]) for name in METHODS if name in self._latencies)
+        return tuple(_in_microseconds(name, latency) for name, latency in called)
+
+    def errors(self) -> tuple[ErrorCount, ...]:
+        """How often each was answered, the most frequent first."""
+        return tuple(ErrorCount(*error, count) for error, count in self._errors.most_common())
+
+    def failures(self) -> tuple[InternalFailure, ...]:
+        """The last few internal errors, the latest last."""
+        return tuple(self._failures)
+
+
+def _in_microseconds(name: str, latency: Latency) -> MethodLatency:
+    p50, p90, p99 = (round(took / 1000) for took in latency.percentiles(50, 90, 99))
+    return MethodLatency(name, latency.count, latency.errors, p50, p90, p99, round(latency.longest / 1000))

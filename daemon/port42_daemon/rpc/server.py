@@ -1,0 +1,135 @@
+"""The server: who may connect, how many, and how it all ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from port42_daemon.rpc.connection import Connection
+from port42_daemon.rpc.dispatch import Dispatcher
+from port42_daemon.rpc.metrics import Traffic
+from port42_daemon.settings import Settings
+from port42_protocol.errors import Overloaded
+
+_CUT_OFF = 8.0
+"""Seconds that back ends get to stop (INT, TERM and KILL, three seconds apart) and turns to be recorded."""
+_LAST_READ = 1.0
+"""Seconds that a peer gets to read its last answers."""
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """Connections on one listening socket."""
+
+    def __init__(self, settings: Settings, dispatcher: Dispatcher, traffic: Traffic) -> None:
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._traffic = traffic
+        self._connections: set[Connection] = set()
+        self._listening: asyncio.Server | None = None
+        self._left: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._gone = asyncio.Event()
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
+        # From 3.13 on a loop unlinks the path at the end, also that of a socket which systemd keeps.
+        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024, **kept)
+
+    async def stop(self, cut_off: Callable[[], None]) -> None:
+        """Accept nobody new, answer what was sent, let what is under way end within the grace, and let go.
+
+        Each peer is let go of as soon as nothing is under way for it. `cut_off` makes turns that take
+        longer end early, with what was said so far recorded.
+        """
+        self._stopping = True
+        if self._listening is not None:
+            self._listening.close()
+        for connection in list(self._connections):
+            connection.retire()
+        if late := await self._ended(self._settings.grace):
+            log.warning("✂ %d requests are cut off", len(late))
+            cut_off()
+            for task in await self._ended(_CUT_OFF):
+                task.cancel()
+            await self._ended(_LAST_READ)
+        for connection in list(self._connections):
+            connection.close()
+        await self._gone_within(_LAST_READ)
+
+    async def _ended(self, seconds: float) -> set[asyncio.Task[None]]:
+        """Wait until nothing is under way, also for those who are gone; what still is after `seconds`.
+
+        A peer that only has to read its answers is not waited for longer than it takes to read them.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._connections or self._left:
+            if under_way := self._under_way():
+                if loop.time() >= until:
+                    return under_way
+                await asyncio.wait(under_way, timeout=until - loop.time())
+            else:
+                await self._gone_within(_LAST_READ)
+                if not self._under_way():
+                    break
+        return set()
+
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        return {task for one in self._connections for task in one.under_way} | self._left
+
+    async def _gone_within(self, seconds: float) -> None:
+        self._gone.clear()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), seconds)
+
+    def _welcome(self) -> Connection:
+        return Connection(self._settings, self._dispatcher, self._traffic, self._admit, self._forget)
+
+    def _admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
+        """Whether to talk to a peer: this user's, and not one too many."""
+        uid = peer_uid(transport.get_extra_info("socket"))
+        if uid != os.geteuid():
+            log.warning("⛔ a connection of uid %d was refused", uid)
+            transport.abort()
+            return False
+        if len(self._connections) >= self._settings.connections:
+            limit = self._settings.connections
+            connection.refuse(Overloaded(f"{limit} connections are open, the most there may be"))
+            return False
+        self._connections.add(connection)
+        self._traffic.connections += 1
+        if self._stopping:
+            connection.retire()
+        return True
+
+    def _forget(self, connection: Connection) -> None:
+        for task in connection.under_way:
+            self._left.add(task)
+            task.add_done_callback(self._left.discard)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._traffic.connections -= 1
+            if not self._connections:
+                self._gone.set()
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """Whose process is at the other end, as the kernel says: unix(7) SO_PEERCRED, macOS unix(4)."""
+    if sys.platform == "darwin":
+        # struct xucred: version, uid, group count and groups; LOCAL_PEERCRED is 1 at level 0.
+        _, uid = struct.unpack_from("=Ii", peer.getsockopt(0, 1, 76))
+    else:
+        _, uid, _ = struct.unpack("=iii", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)

@@ -1,0 +1,143 @@
+"""Forks: a session's records go on under a new id, and who is whose fork."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+
+from msgspec import UNSET
+
+from port42_daemon import events
+from port42_daemon.agents import Agents
+from port42_daemon.events import Events
+from port42_daemon.executors import Threads
+from port42_daemon.sessions.service import Sessions, now
+from port42_daemon.store.interface import Store
+from port42_daemon.store.session_file.document import FORKED, Header
+from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
+from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree
+from port42_protocol.messages.records import ForkPoint, Message, Summary
+from port42_protocol.messages.sessions import ListedSession
+
+_MOST_NODES = 2000
+
+
+class Lineage:
+    """`fork_session` and `session_tree`."""
+
+    def __init__(
+        self, store: Store, threads: Threads, sessions: Sessions, agents: Agents, hub: Events
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._sessions = sessions
+        self._agents = agents
+        self._events = hub
+
+    async def fork_session(self, asked: ForkSession) -> Summary:
+        """Begin a session with the records of another, and make it its agent's last one."""
+        if asked.to_agent is not None:
+            await self._agents.require(asked.to_agent)
+        named = await self._sessions.free_id(asked.client)
+
+        def decide(original: Header, seq: int) -> tuple[Header, Message]:
+            if asked.agent is not None and original.agent != asked.agent:
+                raise WrongAgent(original.id, asked.agent, original.agent)
+            return _fork(original, seq, named, asked)
+
+        def fork() -> tuple[Summary, int, StorageFailed | None]:
+            summary = self._store.fork(asked.session_id, asked.at_seq, decide)
+            own = summary.forked_from.seq + 1 if summary.forked_from else 1
+            return summary, own, self._sessions.set_last(summary, own)
+
+        summary, seq, problem = await self._threads.files(fork)
+        event = Message(seq=seq, role="event", event=FORKED, timestamp=summary.created_at)
+        self._events.publish(events.recorded(summary.session_id, summary.agent, event))
+        if problem is not None:
+            raise problem
+        return summary
+
+    async def session_tree(self, asked: SessionTree) -> Family:
+        """The first of the family, and everything that was forked from it and from its forks."""
+        return await self._threads.index(self._family, asked.session_id)
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _family(self, session_id: str) -> Family:
+        nodes = self._line(session_id)
+        first = next(reversed(nodes))
+        level = list(nodes)
+        while level and len(nodes) <= _MOST_NODES:
+            forks = [one for one in self._store.forks_of(level) if one.session_id not in nodes]
+            nodes |= {one.session_id: _node(one.session_id, one, one) for one in forks}
+            level = [one.session_id for one in forks]
+        ordered = _in_order(nodes, first)
+        return Family(tuple(ordered[:_MOST_NODES]), len(ordered) <= _MOST_NODES)
+
+    def _line(self, session_id: str) -> dict[str, SessionNode]:
+        """The session, what it was forked from, and so on to the first: the last in the dict."""
+        nodes: dict[str, SessionNode] = {}
+        following: str | None = session_id
+        # A hand can have made a circle of headers.
+        while following is not None and following not in nodes:
+            listed = self._store.listed([following])
+            known = listed[0] if listed else self._trashed(following)
+            if known is None and not nodes:
+                raise SessionNotFound(session_id)
+            nodes[following] = _node(following, known, listed[0] if listed else None)
+            following = nodes[following].parent
+        return nodes
+
+    def _trashed(self, session_id: str) -> Summary | None:
+        try:
+            return self._store.trashed_summary(session_id)
+        except SessionNotFound:
+            return None
+
+
+def _fork(original: Header, seq: int, named: str, asked: ForkSession) -> tuple[Header, Message]:
+    """The header of the fork, and its first own record, which gives it its title if it is to have one."""
+    began = now()
+    header = dataclasses.replace(
+        original,
+        id=named,
+        agent=asked.to_agent or original.agent,
+        created_at=began,
+        client=asked.client,
+        cwd=asked.cwd or original.cwd,
+        # What a tool noted of the original is not said of the fork.
+        metadata={},
+        forked_from=ForkPoint(original.id, seq),
+        imported_from=None,
+    )
+    title = asked.title or UNSET
+    return header, Message(seq=0, role="event", event=FORKED, timestamp=began, title=title)
+
+
+def _node(session_id: str, known: Summary | None, listed: ListedSession | None) -> SessionNode:
+    origin = known.forked_from if known else None
+    return SessionNode(
+        session_id,
+        origin.session_id if origin else None,
+        origin.seq if origin else None,
+        listed,
+        trashed=known is not None and listed is None,
+    )
+
+
+def _in_order(nodes: dict[str, SessionNode], first: str) -> list[SessionNode]:
+    """Each behind its parent, a fork's own forks before its sister. The first one has no parent."""
+    forks: dict[str | None, list[SessionNode]] = defaultdict(list)
+    for node in nodes.values():
+        if node.session_id != first:
+            forks[node.parent].append(node)
+    ordered, waiting = [], [dataclasses.replace(nodes[first], parent=None, at_seq=None)]
+    while waiting:
+        ordered.append(waiting.pop())
+        sisters = sorted(forks[ordered[-1].session_id], key=_begun, reverse=True)
+        waiting += sisters
+    return ordered
+
+
+def _begun(node: SessionNode) -> tuple[str, str]:
+    return (node.session.created_at if node.session else "", node.session_id)

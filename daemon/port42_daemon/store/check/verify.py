@@ -1,0 +1,96 @@
+"""One session's file read whole: every line, and the footer held to what the lines say. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from port42_daemon.store.session_file import document
+from port42_daemon.store.session_file.document import FORMAT, Damaged, Document, Read
+from port42_protocol.messages.records import Message
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FORMAT = re.compile(rb'\{"format":(\d{1,9}),')
+
+
+class NotOurs(Exception):
+    """No session that this daemon could read or mend, whatever its name says; the text says what it is."""
+
+
+class Newer(NotOurs):
+    """A session that a newer version wrote."""
+
+
+def inspect(path: Path, session_id: str) -> None:
+    """Read all of the session at `path`. Raises `Damaged`, `NotOurs`, OSError.
+
+    Without the session's lock an append under way may look like damage: look again with it.
+    """
+    if path.is_symlink():
+        raise NotOurs("it is a link")
+    opened = os.open(path, _FLAGS)
+    try:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotOurs("it is not a file")
+        read: Read = lambda offset, length: os.pread(opened, length, offset)  # noqa: E731  # its type is its name
+        _check_owner(read, session_id)
+        _check(read, document.load(read, found.st_size))
+    finally:
+        os.close(opened)
+
+
+def owner(path: Path, session_id: str) -> str | None:
+    """The agent whose session is at `path`, None where there is none that can be read."""
+    try:
+        opened = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        header, _ = document.load_header(lambda offset, length: os.pread(opened, length, offset))
+        return header.agent if header.id == session_id else None
+    except (Damaged, OSError):
+        return None
+    finally:
+        os.close(opened)
+
+
+def _check_owner(read: Read, session_id: str) -> None:
+    try:
+        header, _ = document.load_header(read)
+    except Damaged as damage:
+        said = _FORMAT.match(read(0, 32))
+        if said and int(said[1]) > FORMAT:
+            raise Newer(f"its format is {int(said[1])}, this version reads {FORMAT}") from None
+        raise NotOurs(str(damage)) from None
+    if header.id != session_id:
+        raise NotOurs(f"its first line says that it is {header.id[:64]}")
+
+
+def _check(read: Read, whole: Document) -> None:
+    footer = document.empty_fold(whole.header)
+    for record in _in_order(read, whole):
+        footer = document.fold(footer, record)
+    if footer != whole.footer:
+        raise Damaged("its footer does not say what its lines do")
+
+
+def _in_order(read: Read, whole: Document) -> Iterator[Message]:
+    """Every record. A gap is what mending left; a step back is damage."""
+    number, seq, before = 1, 0, b","
+    for number, line in enumerate(document.lines(read, whole, 0), 2):
+        if not before.endswith(b","):
+            raise Damaged(f"no comma stands before line {number}")
+        try:
+            record = document.parse_record(line)
+        except Damaged:
+            raise Damaged(f"line {number} is not a record") from None
+        if record.seq <= seq:
+            raise Damaged(f"line {number} has the seq {record.seq} behind {seq}")
+        seq, before = record.seq, line
+        yield record
+    if number > 1 and read(whole.footer_at - 2, 2) == b",\n":
+        raise Damaged("a comma stands before its footer")

@@ -1,0 +1,130 @@
+"""A query's hits: which messages, in which order, and what is shown of each.
+
+Ranking is BM25, by words that fewer than `_COMMON` messages hold. A word that is in more of them
+says little about any, and to rank by it would mean to read them all: where a query has only such
+words, the newest messages come first. So a search never takes longer than a few thousand messages do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import OrderedDict
+from typing import Any
+
+from port42_daemon.store.index.query import Query
+from port42_daemon.store.index.sessions import SUMMARY, summary_fields
+from port42_daemon.store.index.snippet import excerpt, literal, unmarked
+from port42_daemon.store.index.tokens import MARK, TOKENIZE, UNMARK, facets, parts, shown
+from port42_protocol.messages.records import Summary
+from port42_protocol.messages.search import Hit
+
+_COMMON = 4_000
+MOST_HITS = 1_000
+"""Hits that can be paged through."""
+_REMEMBERED = 16
+
+_PAGE = f"CREATE VIRTUAL TABLE page USING fts5 (text, parts, facets, tokenize = {TOKENIZE})"
+
+
+class Searches:
+    """Ranked hits of the last queries: whoever asks for the next page goes on in the same order."""
+
+    def __init__(self) -> None:
+        self._ranked: OrderedDict[tuple[str, int], list[int]] = OrderedDict()
+
+    def page(
+        self, database: sqlite3.Connection, query: Query, upto: int | None, offset: int, limit: int
+    ) -> tuple[list[Hit], int, bool]:
+        """`limit` hits from `offset` on, of the messages numbered through `upto` (None: all there are now).
+
+        Gives them, the number they go through, and whether there are more.
+        """
+        if upto is None:
+            upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
+        found = self._numbers(database, query, upto)
+        hits = _hits(query, _rows(database, found[offset : offset + limit]))
+        page = [hits[number] for number in found[offset : offset + limit] if number in hits]
+        return page, upto, len(found) > offset + limit
+
+    def forget(self) -> None:
+        """The index was made anew: numbers mean other messages now."""
+        self._ranked.clear()
+
+    def _numbers(self, database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
+        key = query.expression, upto
+        if key not in self._ranked:
+            self._ranked[key] = _ranked(database, query, upto)
+            if len(self._ranked) > _REMEMBERED:
+                self._ranked.popitem(last=False)
+        return self._ranked[key]
+
+
+def _ranked(database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
+    """The numbers of the best messages, best first, and of equals the newest."""
+    rare = " AND ".join(one for one in query.terms if _is_rare(database, one))
+    # With a rare word these are all; without, the newest.
+    newest = _newest(database, query.expression, upto, _COMMON if rare else MOST_HITS)
+    if not rare:
+        return newest
+    scores = dict(
+        database.execute(
+            # The facets say nothing of how well a message fits.
+            "SELECT rowid, bm25(words, 1.0, 0.5, 0.0) FROM words WHERE words MATCH ? AND rowid <= ?",
+            (rare, upto),
+        ).fetchall()
+    )
+    return sorted(newest, key=lambda number: (scores.get(number, 0.0), -number))[:MOST_HITS]
+
+
+def _is_rare(database: sqlite3.Connection, term: str) -> bool:
+    found = database.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)", (term, _COMMON)
+    )
+    return bool(found.fetchone()[0] < _COMMON)
+
+
+def _newest(database: sqlite3.Connection, expression: str, upto: int, limit: int) -> list[int]:
+    rows = database.execute(
+        "SELECT rowid FROM words WHERE words MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
+        (expression, upto, limit),
+    )
+    return [number for (number,) in rows]
+
+
+def _rows(database: sqlite3.Connection, numbers: list[int]) -> dict[int, tuple[Any, ...]]:
+    """What is kept of messages; one that was deleted meanwhile is left out."""
+    marks = ", ".join("?" * len(numbers))
+    rows = database.execute(
+        "SELECT messages.number, seq, role, timestamp, unpack(packed)"  # noqa: S608  # our own names
+        f", {SUMMARY} FROM messages JOIN sessions ON sessions.number = session"
+        f" WHERE messages.number IN ({marks})",
+        numbers,
+    )
+    return {number: row for number, *row in rows.fetchall()}
+
+
+def _hits(query: Query, rows: dict[int, tuple[Any, ...]]) -> dict[int, Hit]:
+    """What is shown of each row.
+
+    FTS5 marks them in a table of their own: in the big one it would look up every word of the query,
+    and every word that begins so, once for each of them.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:")) as page:
+        page.execute(_PAGE)
+        for number, (_, role, timestamp, text, _, agent, *_) in rows.items():
+            kept = (number, text, parts(text), facets(agent, role, timestamp))
+            page.execute("INSERT INTO page (rowid, text, parts, facets) VALUES (?, ?, ?, ?)", kept)
+        found = page.execute(
+            "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?",
+            (MARK, UNMARK, query.expression),
+        )
+        marked = dict(found.fetchall())
+    return {number: _hit(query, row, marked.get(number, row[3])) for number, row in rows.items()}
+
+
+def _hit(query: Query, row: tuple[Any, ...], marked: str) -> Hit:
+    seq, role, timestamp, _, *session = row
+    text, marks = unmarked(shown(marked))
+    snippet, inside = excerpt(text, marks or literal(text, query.words))
+    return Hit(Summary(**summary_fields(session)), seq, role, timestamp, snippet, inside)

@@ -1,0 +1,429 @@
+"""One session as one JSON document that grows at its end: pure bytes and offsets, no I/O.
+
+    {"format":1,"id":"cli-1",…,"messages":[        the header: what never changes
+    {"seq":1,"role":"user",…},                      one record a line
+    {"seq":2,"role":"assistant",…}
+    ],"title":"…","state":"active",…,"last_seq":2}  the footer: a cache of the fold over the records
+
+An append is one write from the end of the last record: a comma, the new lines, the new footer. So
+its cost does not grow with the session, and header plus footer give a summary without the middle.
+`Damaged` is the only exception that leaves the reading functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UnsetType
+
+from port42_protocol.messages.records import ForkPoint, Message, Source, Summary, TurnRecord
+from port42_protocol.messages.types import State
+
+FORMAT = 1
+ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
+RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
+_TITLE_LENGTH = 60
+_CHUNK = 64 * 1024
+_HEADER_LIMIT = 1024 * 1024
+_SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# An append that stopped behind its first byte: the comma is there, the old footer still behind it.
+# In no record can these bytes stand: inside a string the quote would be escaped.
+_SEAM = re.compile(rb'(?<=\}),(?=\] *,"title":)')
+
+Read = Callable[[int, int], bytes]
+"""``read(offset, length)`` gives the file's bytes there, fewer at its end."""
+
+
+class Damaged(Exception):
+    """The bytes are not a whole session; the text says where they stop being one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What never changes: the first line."""
+
+    format: int = FORMAT
+    id: str
+    agent: str
+    created_at: str
+    client: str
+    title: str | None = None
+    cwd: str | None = None
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    forked_from: ForkPoint | None = None
+    imported_from: Source | None = None
+
+
+class _Format(msgspec.Struct, frozen=True, gc=False):
+    """All of a header that every format has."""
+
+    format: int
+
+
+class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The fold over the header and the records."""
+
+    title: str | None
+    state: State
+    last_activity: str
+    message_count: int
+    last_seq: int
+    turn: TurnRecord | None = None
+    """The last one that was answered: what a resume goes on from."""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+
+
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """A session's two ends and where the records between them lie (byte offsets).
+
+    A struct, like what else an append makes: a frozen dataclass costs five times as much to build.
+    """
+
+    header: Header
+    footer: Footer
+    records_at: int
+    footer_at: int
+    tail: bytes
+    """The footer's line as it stands in the file, for putting it back."""
+    summary: Summary
+    """What a list shows: made once for each state, asked for often."""
+
+    @property
+    def size(self) -> int:
+        """The file's length in bytes."""
+        return self.footer_at + len(self.tail)
+
+
+class Growth(msgspec.Struct, frozen=True, gc=False):
+    """One append: write `data` at `offset`; `undo` is what stood there; `document` is what results."""
+
+    offset: int
+    data: bytes
+    undo: bytes
+    document: Document
+
+
+_encode = msgspec.json.Encoder().encode
+_format_decoder = msgspec.json.Decoder(_Format)
+_header_decoder = msgspec.json.Decoder(Header)
+_footer_decoder = msgspec.json.Decoder(Footer)
+_record_decoder = msgspec.json.Decoder(Message)
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def compose(header: Header, records: Sequence[Message]) -> tuple[bytes, Document]:
+    """A whole document. The records keep the `seq` they have."""
+    footer = empty_fold(header)
+    for record in records:
+        footer = fold(footer, record)
+    head = header_line(header)
+    body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
+    document = assembled(header, footer, len(head), len(head) + len(body), footer_line(footer))
+    return head + body + document.tail, document
+
+
+def header_line(header: Header, length: int = 0) -> bytes:
+    """The first line, padded with JSON's white space to `length` bytes.
+
+    Its closing brackets are the footer's: what is written stays open for records to come.
+    """
+    line = _encode(header)[:-1] + b',"messages":['
+    return line + b" " * (length - len(line) - 1) + b"\n"
+
+
+def grow(document: Document, records: Sequence[Message]) -> Growth:
+    """Add `records`, giving each its `seq`: what to write, and where."""
+    footer, lines = document.footer, []
+    for record in records:
+        placed = place(record, footer.last_seq + 1)
+        footer = fold(footer, placed)
+        lines.append(_encode(placed))
+    first = document.footer_at == document.records_at
+    offset = document.footer_at if first else document.footer_at - 1
+    body = (b"" if first else b",\n") + b",\n".join(lines) + b"\n"
+    tail = footer_line(footer, document.size - offset - len(body))
+    return Growth(
+        offset=offset,
+        data=body + tail,
+        undo=(b"" if first else b"\n") + document.tail,
+        document=assembled(document.header, footer, document.records_at, offset + len(body), tail),
+    )
+
+
+def place(record: Message, seq: int) -> Message:
+    """The record with its place in the session; until then its `seq` is 0."""
+    return dataclasses.replace(record, seq=seq)
+
+
+def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
+    """The document that these are the parts of."""
+    summary = Summary(
+        session_id=header.id,
+        agent=header.agent,
+        title=footer.title,
+        state=footer.state,
+        created_at=header.created_at,
+        last_activity=footer.last_activity,
+        message_count=footer.message_count,
+        cwd=header.cwd,
+        tags=footer.tags,
+        pinned=footer.pinned,
+        forked_from=header.forked_from,
+    )
+    return Document(header, footer, records_at, footer_at, tail, summary)
+
+
+def empty_fold(header: Header) -> Footer:
+    """The footer before any record."""
+    return Footer(
+        title=header.title,
+        state="active",
+        last_activity=header.created_at,
+        message_count=0,
+        last_seq=0,
+    )
+
+
+def fold(footer: Footer, record: Message) -> Footer:
+    """The footer once `record` is counted in. Of the events, only `resumed` and `forked` are a use."""
+    if record.role == "event":
+        effect = _EFFECTS.get(record.event or "")
+        return msgspec.structs.replace(footer, last_seq=record.seq, **(effect(record) if effect else {}))
+    title = footer.title
+    if title is None and record.role == "user" and isinstance(record.content, str):
+        title = title_from(record.content)
+    return Footer(
+        title=title,
+        state="active",
+        last_activity=record.timestamp,
+        message_count=footer.message_count + (record.role in {"user", "assistant"}),
+        last_seq=record.seq,
+        turn=footer.turn if isinstance(record.turn, UnsetType) else record.turn,
+        tags=footer.tags,
+        pinned=footer.pinned,
+    )
+
+
+_EFFECTS: dict[str, Callable[[Message], dict[str, Any]]] = {
+    ENDED: lambda _: {"state": "ended"},
+    RESUMED: lambda event: {"last_activity": event.timestamp},
+    # The tool's own conversation is the original's: two sessions must not go on with it.
+    FORKED: lambda event: {
+        "last_activity": event.timestamp,
+        "state": "active",
+        "turn": None,
+        **({"title": event.title} if event.title else {}),
+    },
+    RENAMED: lambda event: {"title": event.title or None},
+    TAGGED: lambda event: {"tags": event.tags or ()},
+    PINNED: lambda event: {"pinned": event.pinned is True},
+}
+"""What each event changes of the footer; one that a newer daemon wrote changes nothing."""
+
+
+def title_from(content: str) -> str | None:
+    """The first line that says something, in one piece and without control characters."""
+    for line in content.splitlines():
+        if words := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
+            return words if len(words) <= _TITLE_LENGTH else words[: _TITLE_LENGTH - 1] + "…"
+    return None
+
+
+def footer_line(footer: Footer, at_least: int = 0) -> bytes:
+    """The last line, padded with JSON's white space to `at_least` bytes.
+
+    A file that never shrinks needs no truncation after the write, so the append stays one call.
+    """
+    rest = b"," + _encode(footer)[1:] + b"\n"
+    return b"]" + b" " * (at_least - len(rest) - 1) + rest
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def load(read: Read, size: int) -> Document:
+    """A document from its two ends. Raises `Damaged`.
+
+    Only the last record is checked: every earlier one was on the disk before it was begun.
+    """
+    header, records_at = load_header(read)
+    footer_at = _line_start(read, size - 1, records_at)
+    tail = read(footer_at, size - footer_at)
+    if not tail.startswith(b"]") or not tail.endswith(b"\n"):
+        raise Damaged("it does not end in a footer")
+    footer = parse_footer(tail)
+    last_seq = 0
+    if footer_at > records_at:
+        start = _line_start(read, footer_at - 1, records_at)
+        if start > records_at and read(start - 2, 2) != b",\n":
+            raise Damaged("no comma stands before its last line")
+        last_seq = parse_record(read(start, footer_at - start)).seq
+    if last_seq != footer.last_seq:
+        raise Damaged(f"the footer counts {footer.last_seq} records, the last line is {last_seq}")
+    return assembled(header, footer, records_at, footer_at, tail)
+
+
+def load_header(read: Read) -> tuple[Header, int]:
+    """The header and the offset behind its line. Raises `Damaged`."""
+    head = b""
+    while b"\n" not in head:
+        chunk = read(len(head), _CHUNK)
+        head += chunk
+        if not chunk or len(head) > _HEADER_LIMIT:
+            raise Damaged("its first line is not a header")
+    line = head[: head.index(b"\n")]
+    whole = line.rstrip() + b"]}"
+    try:
+        # First of all: a header of another format may be anything else besides.
+        found = _format_decoder.decode(whole).format
+        if found != FORMAT:
+            raise Damaged(f"it has format {found}, this port42d reads {FORMAT}; a newer one wrote it")
+        return _header_decoder.decode(whole), len(line) + 1
+    except _UNDECODABLE as error:
+        raise Damaged(f"its first line is not a header: {error}") from None
+
+
+def parse_footer(line: bytes) -> Footer:
+    """The footer from its line. Raises `Damaged`."""
+    try:
+        return _footer_decoder.decode(b'{"messages":[' + line)
+    except _UNDECODABLE as error:
+        raise Damaged(f"its footer is not one: {error}") from None
+
+
+def parse_record(line: bytes) -> Message:
+    """One record from its line, comma or not. Raises `Damaged`."""
+    try:
+        return _record_decoder.decode(line.rstrip().removesuffix(b","))
+    except _UNDECODABLE as error:
+        raise Damaged(f"a line is not a record: {error}") from None
+
+
+def records(read: Read, document: Document, after_seq: int) -> Iterator[tuple[Message, int]]:
+    """Each record after `after_seq` with its length in bytes. Raises `Damaged` at the first bad one."""
+    for line in lines(read, document, after_seq):
+        record = parse_record(line)
+        if record.seq > after_seq:
+            yield record, len(line)
+
+
+def footer_through(read: Read, document: Document, seq: int) -> Footer:
+    """The footer as it was when `seq` was the last record. Raises `Damaged`."""
+    if seq == document.footer.last_seq:
+        return document.footer
+    footer = empty_fold(document.header)
+    for record, _ in records(read, document, 0):
+        if record.seq > seq:
+            break
+        footer = fold(footer, record)
+    return footer
+
+
+def recent(read: Read, document: Document, at_least: int) -> tuple[list[Message], bool]:
+    """The last records, `at_least` bytes of them, and whether those are all. Raises `Damaged`."""
+    offset = max(document.records_at, document.footer_at - at_least)
+    if offset > document.records_at:
+        offset = _next_line(read, offset, document.footer_at)
+    found = [parse_record(line) for line in _lines_from(read, document, offset)]
+    return found, offset == document.records_at
+
+
+def lines(read: Read, document: Document, after_seq: int) -> Iterator[bytes]:
+    """The records' lines, from shortly before `after_seq` on."""
+    return _lines_from(read, document, _seek(read, document, after_seq))
+
+
+def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
+    rest = b""
+    while offset < document.footer_at:
+        chunk = read(offset, min(4 * _CHUNK, document.footer_at - offset))
+        if not chunk:
+            raise Damaged("it ends before its footer")
+        offset += len(chunk)
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    # An append that runs meanwhile turns the last newline into a comma: the line is whole all the same.
+    if rest:
+        yield rest
+
+
+def salvage(data: bytes) -> tuple[Header, list[Message], int]:
+    """Every whole record of a damaged file, and how many lines were lost. Raises `Damaged`
+    when not even the header can be read."""
+    header, records_at = load_header(lambda offset, length: data[offset : offset + length])
+    kept: list[Message] = []
+    lost = 0
+    for line in _SEAM.sub(b",\n", data[records_at:]).split(b"\n"):
+        if not line.strip() or line.startswith(b"]"):
+            continue
+        try:
+            record = parse_record(line)
+        except Damaged:
+            lost += 1
+            continue
+        if _out_of_step(kept, record):
+            kept.pop()
+            lost += 1
+        if record.seq > (kept[-1].seq if kept else 0):
+            kept.append(record)
+        else:
+            lost += 1
+    return header, kept, lost
+
+
+def _out_of_step(kept: list[Message], record: Message) -> bool:
+    """Whether the last one kept, and not `record`, has the wrong seq: one bad digit costs one line."""
+    before = kept[-2].seq if len(kept) > 1 else 0
+    return bool(kept) and before < record.seq < kept[-1].seq
+
+
+def _seek(read: Read, document: Document, after_seq: int) -> int:
+    """The offset of a line at or before the first one after `after_seq`: halving, not scanning."""
+    low, high = document.records_at, document.footer_at
+    while after_seq > 0 and high - low > _CHUNK:
+        middle = (low + high) // 2
+        start = _next_line(read, middle, high)
+        if start < high and _seq_at(read, start) <= after_seq:
+            low = start
+        else:
+            high = middle
+    return low
+
+
+def _next_line(read: Read, offset: int, end: int) -> int:
+    """The offset behind the first newline at or after `offset`, or `end`."""
+    while offset < end:
+        chunk = read(offset, min(_CHUNK, end - offset))
+        if not chunk:
+            raise Damaged("it ends before its footer")
+        if (found := chunk.find(b"\n")) >= 0:
+            return offset + found + 1
+        offset += len(chunk)
+    return end
+
+
+def _line_start(read: Read, end: int, floor: int) -> int:
+    """Where the line begins whose newline stands at `end`; never before `floor`."""
+    low = end
+    while low > floor:
+        step = max(floor, low - _CHUNK // 16)
+        if (found := read(step, low - step).rfind(b"\n")) >= 0:
+            return step + found + 1
+        low = step
+    return floor
+
+
+def _seq_at(read: Read, offset: int) -> int:
+    found = _SEQ.match(read(offset, 32))
+    if not found:
+        raise Damaged("a record does not begin with its seq")
+    return int(found[1])

@@ -1,0 +1,41 @@
+"""What the disk or SQLite says, turned into an error that says what could not be done, and no path."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from types import TracebackType
+
+from port42_daemon.store.session_file import fsync
+from port42_protocol.errors import StorageFailed
+
+log = logging.getLogger(__name__)
+
+
+class storage:  # noqa: N801  # used like a function: `with storage("read session cli-1"):`
+    """Around what touches the disk: `StorageFailed` leaves instead of OSError and sqlite3.Error.
+
+    A class, because it stands around every append: a generator costs three times as much.
+    """
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing to do before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, fsync.FolderRefused):
+            raise StorageFailed(f"cannot {self._doing}: {error}") from error
+        if isinstance(error, OSError):
+            reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
+            log.error("cannot %s: %s", self._doing, error)
+            raise StorageFailed(f"cannot {self._doing}: {reason}") from error
+        if isinstance(error, sqlite3.Error):
+            log.error("cannot %s: %s", self._doing, error)
+            raise StorageFailed(f"cannot {self._doing}: the index failed") from error

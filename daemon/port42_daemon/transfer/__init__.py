@@ -1,0 +1,1 @@
+"""Sessions out of and into the store: export and import."""

@@ -1,0 +1,87 @@
+"""A reply as it is given: its pieces, and the checkpoint that keeps them for the case of a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from port42_daemon.executors import Threads
+from port42_daemon.store.session_file.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+_KEEP_EVERY = 0.5
+"""Seconds that a piece may be in memory only; a kill may cost at most a second of text."""
+LIMIT = 4 * 1024 * 1024
+"""Characters of one reply: an agent that never ends must not fill the disk."""
+
+
+class Reply:
+    """What was said so far. It grows by `add`; `settle` ends that, then `close` lets go of the file."""
+
+    def __init__(self, checkpoint: Checkpoint, threads: Threads) -> None:
+        self.pieces: list[str] = []
+        self.overlong = False
+        self._room = LIMIT
+        self._checkpoint = checkpoint
+        self._threads = threads
+        self._kept = 0
+        self._keeping: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+
+    def __str__(self) -> str:
+        return "".join(self.pieces)
+
+    def add(self, text: str) -> str:
+        """Take a piece; gives what of it there is room for, in characters that UTF-8 has."""
+        piece = text[: self._room]
+        if not piece.isascii():
+            # Half a surrogate pair, as a JSON escape can smuggle one in, could never be written.
+            piece = piece.encode(errors="replace").decode()
+        self.overlong = len(text) > self._room
+        self._room -= len(piece)
+        self.pieces.append(piece)
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep())
+        return piece
+
+    async def settle(self) -> None:
+        """Nothing comes any more: wait until what was said is kept."""
+        self._settled.set()
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
+
+    async def close(self, *, recorded: bool) -> None:
+        """Let go of the checkpoint; it goes when the reply is recorded, and stays when it is not."""
+        await self.settle()
+        try:
+            await self._threads.files(self._checkpoint.end if recorded else self._checkpoint.close)
+        except OSError as error:
+            log.warning("⚠ a checkpoint could not be removed: %s", error)
+
+    async def _keep(self) -> None:
+        """Write what has been said, a moment from now: pieces that come meanwhile go along.
+
+        What the disk refuses is tried again; the reply itself will be recorded, or that will fail aloud.
+        """
+        refused = False
+        try:
+            while self._kept < len(self.pieces) and not (refused and self._settled.is_set()):
+                await self._moment()
+                upto = len(self.pieces)
+                try:
+                    await self._threads.files(self._checkpoint.add, "".join(self.pieces[self._kept : upto]))
+                    self._kept, refused = upto, False
+                except OSError as error:
+                    if not refused:
+                        log.warning("⚠ a reply under way could not be kept: %s", error)
+                    refused = True
+        finally:
+            self._keeping = None
+
+    async def _moment(self) -> None:
+        try:
+            async with asyncio.timeout(_KEEP_EVERY):
+                await self._settled.wait()
+        except TimeoutError:
+            return

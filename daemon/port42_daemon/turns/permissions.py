@@ -1,0 +1,56 @@
+"""What an agent asks leave for, put to whoever streams its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from port42_daemon.backends.base import Permission
+from port42_daemon.events import Stream
+from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.turns import PermissionOption
+
+Tell = Callable[..., None]
+"""Publishes an event of the turn, by its fields."""
+
+
+class Permissions:
+    """The questions of one turn that nobody has answered yet."""
+
+    def __init__(self, streaming: Stream | None, tell: Tell) -> None:
+        self._streaming = streaming
+        self._tell = tell
+        self._asked: dict[str, tuple[frozenset[str], asyncio.Future[str | None]]] = {}
+
+    async def ask(self, permission: Permission) -> str | None:
+        """The id of the option that was chosen; None when it was refused or nobody is there."""
+        if self._streaming is None:
+            return None
+        permission_id = secrets.token_hex(8)
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._asked[permission_id] = (frozenset(one.id for one in permission.options), answer)
+        take_back = self._streaming.peer.when_lost(lambda: _settle(answer, None))
+        options = tuple(PermissionOption(one.id, one.name, one.kind) for one in permission.options)
+        try:
+            self._tell(kind="permission", permission_id=permission_id, text=permission.title, options=options)
+            return await answer
+        finally:
+            take_back()
+            del self._asked[permission_id]
+
+    def answer(self, permission_id: str, option_id: str | None) -> bool:
+        """Whether somebody still waited for it. Raises `InvalidParams` for an option that is none."""
+        options, answer = self._asked.get(permission_id, (frozenset(), None))
+        if answer is None or answer.done():
+            return False
+        if option_id is not None and option_id not in options:
+            expected = "one of " + ", ".join(sorted(options))
+            raise InvalidParams(f"option_id: expected {expected}", field="option_id", expected=expected)
+        _settle(answer, option_id)
+        return True
+
+
+def _settle(answer: asyncio.Future[str | None], chosen: str | None) -> None:
+    if not answer.done():
+        answer.set_result(chosen)

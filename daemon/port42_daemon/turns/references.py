@@ -1,0 +1,110 @@
+"""What a message refers to, read once and recorded with it: files, sessions, URLs, text."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from port42_daemon.executors import Threads
+from port42_daemon.sessions.service import Sessions
+from port42_protocol.errors import InvalidParams, RpcError
+from port42_protocol.messages.records import Reference
+from port42_protocol.messages.sessions import FindSession, GetSession
+
+LIMIT = 256 * 1024
+"""Bytes that one reference may have: a message is answered from all of it, and kept for good."""
+MOST = 16
+_URL_SECONDS = 20.0
+
+
+async def read(
+    references: Sequence[Reference], agent: str, sessions: Sessions, threads: Threads
+) -> tuple[Reference, ...]:
+    """Each with its content. Raises `InvalidParams` that names the one that cannot be had."""
+    if len(references) > MOST:
+        raise _refused("references", f"at most {MOST} references", f"{len(references)} of them")
+    return tuple([await _read(place, one, agent, sessions, threads) for place, one in enumerate(references)])
+
+
+async def _read(
+    place: int, reference: Reference, agent: str, sessions: Sessions, threads: Threads
+) -> Reference:
+    field = f"references[{place}]"
+    if reference.type == "text":
+        if reference.content is None:
+            raise _refused(field, "content with a text reference", "none")
+        return reference
+    if reference.content is not None:
+        raise _refused(field, f"no content with a {reference.type} reference", "some")
+    if reference.type == "file":
+        data = await threads.files(_file, field, reference.target)
+    elif reference.type == "url":
+        data = await _url(field, reference.target)
+    else:
+        data = await _session(field, reference.target, agent, sessions)
+    if len(data) > LIMIT:
+        raise _refused(field, f"at most {LIMIT:,} bytes", f"{reference.target} with more")
+    try:
+        content = data.decode()
+    except UnicodeDecodeError:
+        raise _refused(field, "text in UTF-8", f"{reference.target}, which is not") from None
+    return Reference(reference.type, reference.target, content)
+
+
+def _file(field: str, path: str) -> bytes:
+    if not path.startswith("/"):
+        raise _refused(field, "an absolute path", path)
+    try:
+        # Not blocking: a FIFO without a writer would hold a thread for good.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _refused(field, "an ordinary file", path)
+            return file.read(LIMIT + 1)
+    except OSError as error:
+        raise _refused(field, "a file that can be read", f"{path}: {error.strerror}") from None
+    except ValueError:  # a NUL in the path
+        raise _refused(field, "a file that can be read", "a name that no file can have") from None
+
+
+async def _session(field: str, ref: str, agent: str, sessions: Sessions) -> bytes:
+    """The transcript of any agent's session; ``last`` is the asking agent's own."""
+    try:
+        found = await sessions.find_session(FindSession(ref, agent if ref == "last" else None))
+        page = await sessions.get_session(GetSession(found.session_id, limit=10_000))
+    except RpcError as error:
+        raise _refused(field, "a session", error.message) from None
+    said = (f"{one.role}: {one.content}" for one in page.messages if one.role != "error")
+    return "\n\n".join(said).encode()
+
+
+async def _url(field: str, url: str) -> bytes:
+    if not url.startswith(("http://", "https://")):
+        raise _refused(field, "an http or https URL", url)
+    # Imported here: 24 MiB that a daemon without such references never needs.
+    import httpx2
+
+    got = b""
+    try:
+        _ = urlsplit(url).port  # further down, a port of 99999 would end in a group of exceptions
+        async with (
+            asyncio.timeout(_URL_SECONDS),
+            httpx2.AsyncClient(follow_redirects=True, timeout=_URL_SECONDS) as client,
+            client.stream("GET", url) as response,
+        ):
+            if response.status_code != 200:
+                raise _refused(field, "a URL that answers 200", f"{url}: {response.status_code}")
+            async for piece in response.aiter_bytes():
+                got += piece
+                if len(got) > LIMIT:
+                    break
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        raise _refused(field, "a URL that can be reached", f"{url}: {type(error).__name__}") from None
+    return got
+
+
+def _refused(field: str, expected: str, got: str) -> InvalidParams:
+    return InvalidParams(f"{field}: expected {expected}, got {got}", field=field, expected=expected)

@@ -1,0 +1,142 @@
+"""A reply on a terminal of a known size, as the terminal then looks: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console, Group
+
+from port42_cli.conversation import live as subject
+from port42_cli.conversation.live import LiveReply
+from port42_cli.views.markdown import blocks
+
+HEIGHT = 12
+
+
+class Screen:
+    """Reads what was written, with the few controls that are used, and keeps what scrolled out of it."""
+
+    def __init__(self, text):
+        self.lines = [""]
+        self.row = self.highest = 0
+        for piece in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r\n|\n|\r|[^\x1b\r\n]+", text):
+            self._take(piece)
+
+    def _take(self, piece):
+        if piece in {"\n", "\r\n"}:
+            self.row += 1
+            if self.row == len(self.lines):
+                self.lines.append("")
+            self.highest = max(self.highest, self.row - HEIGHT + 1)
+        elif piece.endswith("A") and piece.startswith("\x1b"):
+            self.row -= int(piece[2:-1])
+            assert self.row >= self.highest, "what has left the screen cannot be taken back"
+        elif piece.endswith("K"):
+            self.lines[self.row] = ""
+        elif not piece.startswith("\x1b") and piece != "\r":
+            self.lines[self.row] += piece
+
+    @property
+    def text(self):
+        return "\n".join(line.rstrip() for line in self.lines).strip("\n")
+
+
+@pytest.fixture
+def reply(monkeypatch):
+    """A `LiveReply` whose every piece is drawn, on a terminal of 12 lines."""
+    page = io.StringIO()
+    console = Console(
+        file=page, width=60, height=HEIGHT, force_terminal=True, color_system=None, highlight=False
+    )
+    monkeypatch.setattr(subject, "Console", lambda **_: console)
+    monkeypatch.setattr(subject, "_EVERY", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    reply = LiveReply()
+    reply.page = page
+    return reply
+
+
+def text(piece):
+    return {"kind": "text", "text": piece}
+
+
+def tool(state, title="read notes", tool_id="1"):
+    return {"kind": "tool", "tool_id": tool_id, "text": title, "state": state}
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "\n\n".join(f"paragraph {number}" for number in range(40)),
+        "```\n" + "".join(f"line {number}\n" for number in range(60)) + "```\n\nafter",
+        "\n".join(f"- item {number}" for number in range(50)),
+        "\n".join(f"{number}. item" for number in range(1, 40)),
+        "| n |\n|---|\n" + "\n".join(f"| row {number} |" for number in range(40)),
+        "word " * 600,
+    ],
+    ids=["paragraphs", "fence", "list", "numbers", "table", "paragraph"],
+)
+def test_what_stays_is_the_whole_reply_whatever_the_pieces(reply, document, size):
+    for start in range(0, len(document), size):
+        reply.hear(text(document[start : start + size]))
+    reply.end({"reply": document, "turn": None})
+    reply.close()
+    alone = io.StringIO()
+    Console(file=alone, width=60, highlight=False).print(Group(*blocks(document)))
+    words = re.findall(r"[\w.]+", Screen(reply.page.getvalue()).text)
+    assert words == re.findall(r"[\w.]+", alone.getvalue())
+
+
+def test_thoughts_and_tools_are_folded_to_a_line_each(reply):
+    for piece in ("Let me see.\n", "Where was it? " * 20):
+        reply.hear({"kind": "thought", "text": piece})
+    reply.hear(tool("running"))
+    reply.hear(tool("done"))
+    reply.hear(tool("running", "write notes", "2"))
+    reply.hear(tool("failed", "", "2"))
+    reply.hear(tool("running", "never ends", "3"))
+    reply.hear(text("The *reply*."))
+    reply.close()
+    lines = Screen(reply.page.getvalue()).text.splitlines()
+    assert lines[0].startswith("💭 Let me see. Where was it?")
+    assert len(lines[0]) <= 60
+    assert lines[1:3] == ["✓ read notes", "✗ write notes"]
+    assert [line for line in lines[3:] if line] == ["The reply.", "… never ends"]
+
+
+def test_until_the_first_text_something_moves(reply):
+    reply.beat()
+    reply.beat()
+    assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] 0 s", reply.page.getvalue())
+    reply.hear(text("here"))
+    reply.close()
+    assert Screen(reply.page.getvalue()).text == "here"
+
+
+def test_what_else_is_written_meanwhile_stands_above_what_is_still_drawn(reply):
+    reply.hear(text("first\n\nsecond"))
+    reply.clear()
+    reply.page.write("a notice\n")
+    reply.hear(text(" half"))
+    reply.close()
+    assert Screen(reply.page.getvalue()).text.split() == ["first", "a", "notice", "second", "half"]
+
+
+def test_what_we_were_too_slow_to_be_sent_comes_with_the_result(reply, capsys):
+    reply.hear(text("one "))
+    reply.end({"reply": "one two", "turn": {"total_ms": 1500, "backend": "x", "model": None}})
+    reply.close()
+    assert Screen(reply.page.getvalue()).text == "one two"
+    assert "1.5 s · x" in capsys.readouterr().err
+
+
+def test_what_agents_say_neither_moves_the_cursor_nor_means_markup(reply):
+    reply.hear(tool("done", "\x1b[2J[red]x[/red]"))
+    reply.hear({"kind": "thought", "text": "\x1b[2J[red]y[/red]"})
+    reply.close()
+    assert "\x1b[2J" not in reply.page.getvalue()
+    assert "␛[2J[red]x[/red]" in reply.page.getvalue()
+    assert "␛[2J[red]y[/red]" in reply.page.getvalue()

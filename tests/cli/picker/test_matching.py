@@ -1,0 +1,75 @@
+"""What fits what is typed, and in which order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from port42_cli.picker.matching import Choice, choice, fitting, folded
+
+
+def session(title, agent="ai-engineer", session_id="cli-1757350466684", **more):
+    return choice(
+        {
+            "session_id": session_id,
+            "agent": agent,
+            "title": title,
+            "last_activity": "2026-11-23T03:37:11.042Z",
+            "message_count": 1,
+            **more,
+        }
+    )
+
+
+def titles(typed: str, *choices: Choice) -> list[str]:
+    return [fit.choice.title for fit in fitting(typed, choices)]
+
+
+def test_nothing_typed_keeps_all_in_their_order():
+    assert titles("", session("b"), session("a")) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["build", "prs", "bprs", "PARSER", "parser build", "eng", "@ai-eng", "5735046", "cli-17"]
+)
+def test_it_is_found(typed):
+    assert titles(typed, session("build a parser"), session("a poem", "ai-muse", "web-9")) == [
+        "build a parser"
+    ]
+
+
+@pytest.mark.parametrize("typed", ["poem", "srp", "parser poem", "4668c"])
+def test_it_is_not_found(typed):
+    assert titles(typed, session("build a parser")) == []
+
+
+def test_accents_and_case_do_not_matter():
+    assert titles("cafe", session("Café crème")) == ["Café crème"]
+    assert titles("CRÈME", session("cafe creme")) == ["cafe creme"]
+
+
+def test_a_tag_is_found():
+    assert titles("urgent", session("x", tags=["urgent"])) == ["x"]
+
+
+def test_as_it_stands_goes_before_letter_by_letter_and_early_before_late():
+    fit = [session("p.a.r.s.e"), session("the parse"), session("parse")]
+    assert titles("parse", *fit) == ["parse", "the parse", "p.a.r.s.e"]
+
+
+def test_a_title_without_text_can_be_picked():
+    assert titles("", session(None)) == [""]
+
+
+@given(st.text(max_size=30), st.data())
+def test_every_subsequence_of_a_word_finds_it(word, data):
+    word = "".join(folded(word).split())
+    letters = "".join(letter for letter in word if data.draw(st.booleans()))
+    assert titles(letters, session(word)) == [word]
+
+
+def test_a_hostile_title_costs_no_more_than_its_length():
+    """Patterns of ``a.*?a.*?b`` take a power of the length here: this would not end."""
+    choices = [session("a" * 200) for _ in range(1000)]
+    assert titles("a" * 60 + "b", *choices) == []

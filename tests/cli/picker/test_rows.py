@@ -1,0 +1,73 @@
+"""The picker's lines: as wide as the terminal, whatever is in them, and nothing that it would obey."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prompt_toolkit.formatted_text import fragment_list_to_text
+from prompt_toolkit.utils import get_cwidth
+
+from port42_cli.picker.matching import Choice, Fit
+from port42_cli.picker.rows import cut, preview, row
+
+NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
+
+
+def fit(title="build a parser", pinned=False, snippet=""):
+    one = Choice("cli-1", "ai-engineer", title, "2026-11-23T03:00:00.000Z", 12, pinned, "")
+    return Fit((0, 0), one, snippet)
+
+
+def obeyed(drawn):
+    """What a terminal would take for an order."""
+    return [
+        character for character in drawn if unicodedata.category(character) == "Cc" or character == "\u202e"
+    ]
+
+
+def text(fragments):
+    return fragment_list_to_text(fragments)
+
+
+@given(st.text(), st.integers(1, 120))
+def test_cut_has_the_columns_that_were_asked_for(words, width):
+    whole = sum(max(0, get_cwidth(character)) for character in cut(words, width))
+    assert whole == width
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("title", ["", "x", "日本語 " * 60, "\x1b[31mred\n\u202e", "a" * 200])
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_row_fills_its_line_and_no_more(columns, title, pinned):
+    drawn = text(row(fit(title, pinned), True, columns, NOW))
+    assert get_cwidth(drawn) == columns
+    assert obeyed(drawn) == []
+
+
+def test_the_chosen_row_is_marked_without_colour():
+    assert text(row(fit(), True, 80, NOW)).startswith("› 1 h ago")
+    assert text(row(fit(), False, 80, NOW)).startswith("  1 h ago")
+
+
+def test_a_preview_is_the_end_of_the_session():
+    said = [{"role": "user", "content": f"line {number}"} for number in range(9)]
+    assert text(preview(fit(), said, 40, 3)).splitlines() == ["user: line 6", "user: line 7", "user: line 8"]
+
+
+def test_where_it_fits_stands_above_the_preview():
+    said = [{"role": "assistant", "content": "one\ntwo"}]
+    drawn = text(preview(fit(snippet="what fits"), said, 40, 2)).splitlines()
+    assert [line.rstrip() for line in drawn] == ["what fits", "           two"]
+
+
+@given(st.lists(st.text(max_size=200), max_size=5), st.integers(20, 120), st.integers(1, 12))
+def test_a_preview_keeps_its_lines_and_columns(contents, columns, lines):
+    said = [{"role": "user", "content": content} for content in contents]
+    drawn = text(preview(fit(), said, columns, lines)).split("\n")
+    assert len(drawn) <= lines
+    assert all(get_cwidth(line) <= columns for line in drawn)
+    assert obeyed("".join(drawn)) == []

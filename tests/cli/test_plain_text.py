@@ -1,0 +1,146 @@
+"""The words: ages, counts, piped lines, and what a terminal must not be told."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from port42_cli import plain_text
+from port42_client.errors import DaemonError
+from port42_protocol.errors import AmbiguousSession, SessionNotFound, UnknownAgent, WrongAgent
+from port42_protocol.messages.agents import Agent
+from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.sessions import ListedSession
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+SUMMARY = Summary(
+    "cli-1", "ai-engineer", "a\x1b]0;title", "active", "2026-11-23T11:00:00.000Z",
+    "2026-11-23T11:57:00.000Z", 1, None,
+)  # fmt: skip
+LISTED = ListedSession(**{name: getattr(SUMMARY, name) for name in SUMMARY.__slots__}, short_id="cli-1")
+
+
+def as_daemon_error(error):
+    return DaemonError(error.code, error.message, error.data)
+
+
+def told(error):
+    return list(plain_text.problem(as_daemon_error(error), NOW))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "now"), (0, "now"), (1, "1 s ago"), (59.9, "59 s ago"), (60, "1 min ago"),
+        (3599, "59 min ago"), (3600, "1 h ago"), (86_399, "23 h ago"), (86_400, "1 d ago"),
+        (400 * 86_400, "400 d ago"),
+    ],
+)  # fmt: skip
+def test_an_age_is_in_its_largest_unit(seconds, words):
+    then = (NOW - timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert plain_text.age(then, NOW) == words
+
+
+def test_counts_have_their_plural():
+    shown = [plain_text.count(number, "message") for number in (0, 1, 2, 1000)]
+    assert shown == ["0 messages", "1 message", "2 messages", "1,000 messages"]
+
+
+def test_the_resuming_line_is_the_one_in_the_specification():
+    line = plain_text.resuming("cli-1", "ai-engineer", 1)
+    assert line == "🔄 Resuming session cli-1 for @ai-engineer (1 message)"
+
+
+def test_nothing_a_terminal_obeys_is_left_in_visible_text():
+    every = "".join(map(chr, range(0x3000)))
+    obeyed = {c for c in plain_text.visible(every) if unicodedata.category(c) in {"Cc", "Zl", "Zp"}}
+    assert obeyed == {"\n", "\t"}
+    assert not {c for c in plain_text.one_line(every) if unicodedata.category(c) in {"Cc", "Zl", "Zp"}}
+    turned = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200F)]
+    assert not set(turned) & set(plain_text.visible("".join(turned)))
+
+
+def test_text_that_is_harmless_stays_as_it_is():
+    text = "Grüße, 日本語 👩‍💻\n\tindented"
+    assert plain_text.visible(text) == text
+    assert plain_text.visible("windows\r\nlines") == "windows\nlines"
+    assert plain_text.visible("\x1b[2J\r") == "␛[2J␍"
+    assert plain_text.one_line("a\nb") == "a␊b"
+
+
+def test_piped_sessions_are_exact_and_a_line_each():
+    (line,) = plain_text.sessions((LISTED,))
+    assert line == "cli-1\tai-engineer\t1\t2026-11-23T11:57:00.000Z\tactive\ta\x1b]0;title"
+
+
+def test_piped_agents_are_a_line_each():
+    known = (
+        Agent("ai-muse", "built-in", "You …", "none", None, "none", "records only", 0, None),
+        Agent("x", "sessions", None, "claude", "opus", "missing", "not found", 2, "cli-1"),
+    )
+    assert list(plain_text.agents(known)) == [
+        "ai-muse\tnone\tbuilt-in\t0\t\tnone\t\trecords only",
+        "x\tclaude\tsessions\t2\tcli-1\tmissing\topus\tnot found",
+    ]
+
+
+def test_piped_messages_are_exact():
+    one = Message(seq=2, role="user", content="a\x1b[31m\nb", timestamp="T")
+    assert plain_text.message(one) == "[2] user T\na\x1b[31m\nb\n"
+    ended = Message(seq=3, role="event", event="ended", timestamp="T")
+    assert plain_text.message(ended) == "[3] event T\nended\n"
+
+
+def test_the_overview_names_every_agent():
+    assert list(plain_text.overview((LISTED,), ["ai-muse"])) == [
+        "ai-engineer\tcli-1\t2026-11-23T11:57:00.000Z",
+        "ai-muse\t\t",
+    ]
+
+
+def test_recorded_says_why_nothing_answers_once():
+    assert plain_text.recorded("ai-engineer", 1, briefly=True) == "Recorded (1 message)."
+    whole = plain_text.recorded("ai-engineer", 1)
+    assert whole.startswith("Recorded (1 message). No back end answers @ai-engineer;")
+    assert whole.endswith("port42 agents connect @ai-engineer NAME")
+
+
+def test_an_ambiguous_ref_lists_ids_titles_and_ages():
+    one = {"session_id": "cli-17", "agent": "a", "title": None, "last_activity": "2026-11-23T11:57:00.000Z"}
+    two = {**one, "session_id": "cli-1755", "title": "the parser"}
+    assert told(AmbiguousSession("cli-17", [one, two])) == [
+        "cli-17 fits several sessions; name one of them by its id:",
+        "  cli-17    @a  (untitled)  (3 min ago)",
+        "  cli-1755  @a  the parser  (3 min ago)",
+    ]
+
+
+def test_an_unknown_agent_comes_with_near_names_and_how_to_add_it():
+    assert told(UnknownAgent("ai-enginer", ["ai-engineer", "ai-e"])) == [
+        "unknown agent @ai-enginer",
+        "  Did you mean @ai-engineer or @ai-e?",
+        "  To make it known: port42 agents add ai-enginer",
+    ]
+    assert len(told(UnknownAgent("zzz", []))) == 2
+
+
+def test_a_session_of_another_agent_says_whose_and_how_to_go_on_with_it():
+    assert told(WrongAgent("cli-1", "ai-muse", "ai-engineer")) == [
+        "session cli-1 belongs to @ai-engineer, not to @ai-muse",
+        "  To go on with it: port42 possess @ai-engineer --session cli-1",
+    ]
+
+
+def test_a_session_that_is_not_found_says_what_names_one():
+    first, expected, listed = told(SessionNotFound("nope"))
+    assert first == "session nope not found"
+    assert "a unique prefix of 4 or more characters" in expected
+    assert "port42 sessions" in listed
+
+
+@pytest.mark.parametrize("kind", ["ambiguous_session", "unknown_agent", "wrong_agent", "something_new"])
+def test_an_error_with_other_details_is_told_in_its_own_words(kind):
+    error = DaemonError(1, "as the daemon said", {"kind": kind})
+    assert list(plain_text.problem(error, NOW)) == ["as the daemon said"]

@@ -1,0 +1,166 @@
+"""What agents' messages mean, whatever they hold."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from port42_daemon.backends.acp.connection import Refused
+from port42_daemon.backends.acp.updates import Updates, choice, failure_of, granted, permission, usage
+from port42_daemon.backends.base import Failure, Text, Tool, Usage
+
+KINDS = [
+    "agent_message_chunk",
+    "agent_thought_chunk",
+    "tool_call",
+    "tool_call_update",
+    "plan",
+    "usage",
+    "usage_update",
+    "user_message_chunk",
+    "available_commands_update",
+]
+NAMES = [
+    "sessionUpdate",
+    "content",
+    "type",
+    "text",
+    "uri",
+    "resource",
+    "toolCallId",
+    "title",
+    "kind",
+    "status",
+    "entries",
+    "messageId",
+    "options",
+    "optionId",
+    "name",
+    "toolCall",
+    "inputTokens",
+    "outputTokens",
+    "totalTokens",
+    "cachedReadTokens",
+]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.sampled_from(KINDS),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=20,
+)
+OBJECTS = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8)
+
+
+# No deadline, no slowness check: a busy machine is not a wrong reading.
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from(KINDS), OBJECTS), max_size=6), OBJECTS)
+def test_nothing_an_agent_sends_breaks_the_reading(
+    sent: list[tuple[str, Any]], asked: dict[str, Any]
+) -> None:
+    updates = Updates()
+    for kind, update in sent:
+        event = updates.read(update | {"sessionUpdate": kind})
+        if isinstance(event, Tool):
+            assert "\n" not in event.title
+            assert event.title
+    put = permission(asked, updates)
+    assert put.title
+    for policy in ("deny", "read-only", "allow", "ask"):
+        chosen = choice(put, allow=granted(policy, put))
+        assert chosen is None or chosen in [option.id for option in put.options]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from(("allow_always", "tomorrows", "reject_always"))), st.booleans())
+def test_nothing_is_allowed_for_ever(kinds: list[str], allow: bool) -> None:
+    offered = [{"optionId": f"{kind} {n}", "name": kind, "kind": kind} for n, kind in enumerate(kinds)]
+    chosen = choice(permission({"options": offered}, Updates()), allow=allow)
+    assert chosen is None or chosen.startswith("reject")
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ({"inputTokens": 10, "outputTokens": 5}, Usage(10, 5)),
+        ({"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}, Usage(10, 5)),
+        # Cached tokens beside the input, and cached tokens as a part of it.
+        ({"inputTokens": 10, "outputTokens": 5, "totalTokens": 99, "cachedReadTokens": 84}, Usage(94, 5)),
+        ({"inputTokens": 94, "outputTokens": 5, "totalTokens": 99, "cachedReadTokens": 84}, Usage(94, 5)),
+        ({"inputTokens": 10, "outputTokens": 5, "totalTokens": 20, "cachedWriteTokens": 5}, Usage(15, 5)),
+        ({"used": 900, "size": 1000}, None),
+        ({"inputTokens": -1, "outputTokens": 5}, None),
+        ({"inputTokens": True, "outputTokens": 5}, None),
+        ({"inputTokens": 1.5, "outputTokens": 5}, None),
+    ],
+)
+def test_tokens(said: dict[str, Any], counted: Usage | None) -> None:
+    assert usage(said) == counted
+
+
+def texts(*updates: dict[str, Any]) -> str:
+    reading = Updates()
+    events = [reading.read(update) for update in updates]
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def chunk(text: str, **more: Any) -> dict[str, Any]:
+    return {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}} | more
+
+
+TOOL = {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Read"}
+
+
+@pytest.mark.parametrize(
+    ("updates", "reply"),
+    [
+        ([chunk("one "), chunk("two")], "one two"),
+        ([chunk("one."), TOOL, chunk("Two.")], "one.\n\nTwo."),
+        ([TOOL, chunk("one")], "one"),
+        ([chunk("one.\n"), TOOL, chunk("two")], "one.\ntwo"),
+        ([chunk("one."), TOOL, chunk("\ntwo")], "one.\ntwo"),
+        ([chunk("one.", messageId="a"), chunk("two", messageId="b")], "one.\n\ntwo"),
+        ([chunk("one ", messageId="a"), chunk("two", messageId="a")], "one two"),
+    ],
+)
+def test_messages_of_one_reply_are_kept_apart(updates: list[dict[str, Any]], reply: str) -> None:
+    assert texts(*updates) == reply
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"type": "resource", "resource": {"text": "import this"}}, "import this"),
+        ({"type": "resource", "resource": {"blob": "AA=="}}, "[resource]"),
+        ({"type": "image", "data": "AA=="}, "[image]"),
+        ({"type": "tomorrows"}, ""),
+    ],
+)
+def test_what_is_not_text(content: dict[str, Any], text: str) -> None:
+    assert texts(chunk("", content=content)) == text
+
+
+def test_tool_calls_are_not_kept_without_end() -> None:
+    updates = Updates()
+    calls = [updates.read(TOOL | {"toolCallId": f"t-{number}"}) for number in range(3000)]
+    assert sum(call is not None for call in calls) == 1000
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "kind"),
+    [
+        (-32000, None, "needs_auth"),
+        (-32603, {"errorKind": "authentication_failed"}, "needs_auth"),
+        (-32603, {"errorKind": "overloaded"}, "rate_limit"),
+        (-32603, {"errorKind": ["rate_limit"]}, "refused"),
+        (-32603, "anything", "refused"),
+    ],
+)
+def test_refusals(code: int, data: Any, kind: str) -> None:
+    failure = failure_of(Refused(code, "no", data), "agent", "", "no")
+    assert isinstance(failure, Failure)
+    assert failure.kind == kind

@@ -1,0 +1,192 @@
+"""Keys: where they come from, and all that is wrong with where they are."""
+
+import asyncio
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from port42_daemon.backends.http import api_key
+from port42_daemon.backends.http.api_key import Key, KeyUnavailable, described, read_key
+from port42_daemon.config import OpenAIBackend
+
+KEY = "sk-test-0123456789abcdef"
+
+KEYRING = '''
+"""A keyring in a file, so that the real package has something to ask."""
+import json, os, time
+from keyring.backend import KeyringBackend
+from keyring.errors import PasswordDeleteError, PasswordSetError
+
+class Keyring(KeyringBackend):
+    priority = 9
+    def get_password(self, service, username):
+        if username == "slow":
+            time.sleep(60)
+        return json.loads(os.environ["TEST_KEYRING"]).get(f"{service} {username}")
+    def set_password(self, service, username, password):
+        raise PasswordSetError("this keyring is only read")
+    def delete_password(self, service, username):
+        raise PasswordDeleteError("this keyring is only read")
+'''
+
+
+def read(environ: dict[str, str] | None = None, **source: str) -> Key | None:
+    return asyncio.run(read_key(OpenAIBackend(model="m", **source), environ or {}))
+
+
+def revealed(environ: dict[str, str] | None = None, **source: str) -> str:
+    key = read(environ, **source)
+    assert key is not None
+    return key.reveal()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.touch(0o600)
+    path.write_text(f"{KEY}\n")
+    return path
+
+
+def refused(path: Path | str) -> str:
+    with pytest.raises(KeyUnavailable) as caught:
+        read(api_key_file=str(path))
+    assert KEY not in str(caught.value)
+    return caught.value.message
+
+
+def test_no_key_is_configured() -> None:
+    assert read() is None
+    assert "api_key_env" in described(OpenAIBackend(model="m"))
+
+
+def test_a_key_is_never_written() -> None:
+    key = Key(KEY)
+    for text in (repr(key), str(key), f"{key}", f"{key!r}", "%s" % key, repr([key]), repr({"key": key})):  # noqa: UP031 - as logging does
+        assert KEY not in text
+    assert key.hidden_in(f"a {KEY} b {KEY}") == "a … b …"
+    assert not hasattr(key, "__dict__")
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def test_a_variable() -> None:
+    assert revealed({"NAME": f" {KEY}\n"}, api_key_env="NAME") == KEY
+
+
+@pytest.mark.parametrize("environ", [{}, {"NAME": ""}, {"NAME": "  "}])
+def test_a_variable_that_is_not_there_is_named_and_the_reason_said(environ: dict[str, str]) -> None:
+    with pytest.raises(KeyUnavailable, match=r"NAME is not in the daemon's environment.*never reaches it"):
+        read(environ, api_key_env="NAME")
+
+
+@pytest.mark.parametrize("bad", ["two words", "line\nline", "ключ", "a\x00b", "a\x7fb"])
+def test_what_cannot_be_a_header_is_no_key_and_not_quoted(bad: str) -> None:
+    with pytest.raises(KeyUnavailable, match="NAME does not hold a key") as caught:
+        read({"NAME": bad}, api_key_env="NAME")
+    assert bad not in caught.value.message
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_file_of_our_own(file: Path, mode: int) -> None:
+    file.chmod(mode)
+    assert revealed(api_key_file=str(file)) == KEY
+
+
+def test_a_file_in_the_home(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(file.parent))
+    assert revealed(api_key_file="~/key") == KEY
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610])
+def test_a_file_that_is_open_to_others(file: Path, mode: int) -> None:
+    file.chmod(mode)
+    assert f"mode {mode:04o}" in refused(file)
+    assert "chmod 600" in refused(file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else(file: Path) -> None:
+    os.chown(file, 12345, -1)
+    assert "belongs to somebody else" in refused(file)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert "No such file" in refused(tmp_path / "nothing")
+    assert "not a file" in refused(tmp_path)
+
+
+def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "not a file" in refused(tmp_path / "pipe")
+
+
+def test_a_path_that_depends_on_the_working_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert "absolute path" in refused("key")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"a b", "one word"),
+        (b"\xff\xfe", "one word"),
+        (b"a\nb", "one word"),
+    ],
+)
+def test_a_file_that_holds_no_key(file: Path, content: bytes, expected: str) -> None:
+    file.write_bytes(content)
+    assert expected in refused(file)
+
+
+def test_a_file_is_read_anew(file: Path) -> None:
+    assert revealed(api_key_file=str(file)) == KEY
+    file.write_text("sk-another")
+    assert revealed(api_key_file=str(file)) == "sk-another"
+
+
+# --- the keyring ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyring(tmp_path: Path) -> dict[str, str]:
+    pytest.importorskip("keyring", reason="needs the package keyring")
+    (tmp_path / "keyring_in_a_file.py").write_text(KEYRING)
+    return os.environ | {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHON_KEYRING_BACKEND": "keyring_in_a_file.Keyring",
+        "TEST_KEYRING": f'{{"port42 ada": "{KEY}", "work/models ada": "sk-work"}}',
+    }
+
+
+def test_a_keyring_by_user_and_by_service(keyring: dict[str, str]) -> None:
+    assert revealed(keyring, api_key_keyring="ada") == KEY
+    assert revealed(keyring, api_key_keyring="work/models/ada") == "sk-work"
+
+
+def test_a_keyring_that_has_no_such_key_says_how_to_set_it(keyring: dict[str, str]) -> None:
+    with pytest.raises(KeyUnavailable, match="keyring set port42 bob"):
+        read(keyring, api_key_keyring="bob")
+
+
+def test_a_keyring_that_waits_for_a_person_is_not_waited_for(
+    keyring: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_key, "_KEYRING_WITHIN", 1.0)
+    with pytest.raises(KeyUnavailable, match="within 1 s"):
+        read(keyring, api_key_keyring="slow")
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "keyring" else found(name))
+    with pytest.raises(KeyUnavailable, match="needs the Python package keyring"):
+        read(api_key_keyring="ada")

@@ -1,0 +1,577 @@
+"""Model servers that behave badly, against both back ends that talk to them."""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import time
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from peers import backends_anthropic, backends_openai
+from peers.model_server import (
+    ModelServer,
+    breaks_off,
+    events,
+    falls_silent,
+    hangs_up,
+    refuses,
+    says,
+    says_nothing,
+    sends,
+)
+from peers.turns import done_of, events_of, failure_of, nobody, played, text_of, turn
+
+from port42_daemon.backends.base import Done, Notice, Text
+from port42_daemon.backends.http.anthropic import Anthropic
+from port42_daemon.backends.http.openai import OpenAI
+from port42_daemon.backends.http.retry import LONGEST_WISH, pause_before, wish_of
+
+KEY = "sk-test-0123456789abcdef"
+ENVIRON = {"TEST_KEY": KEY}
+
+# No deadline, no slowness check: a busy machine is not a wrong parser.
+PROPERTY = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+
+
+class Kind:
+    """One of the two: its back end, and its servers' streams."""
+
+    def __init__(self, peer: ModuleType, build: type[OpenAI] | type[Anthropic]) -> None:
+        self.peer, self.build = peer, build
+
+    def backend(self, server: ModelServer, **more: object) -> OpenAI | Anthropic:
+        return self.build(self.peer.config(server, **more), ENVIRON)
+
+    def reply(self, *pieces: str) -> bytes:
+        return events(self.peer.text(*pieces))
+
+    def begun(self, *pieces: str) -> bytes:
+        """A reply without its end."""
+        if self.peer is backends_openai:
+            return events(backends_openai.chunk({"content": piece}) for piece in pieces)
+        return events([*backends_anthropic.start(), *map(backends_anthropic.piece, pieces)])
+
+
+@pytest.fixture(
+    params=[Kind(backends_openai, OpenAI), Kind(backends_anthropic, Anthropic)], ids=["openai", "anthropic"]
+)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, "refused"),
+        (401, "needs_auth"),
+        (403, "needs_auth"),
+        (404, "refused"),
+        (408, "timeout"),
+        (413, "refused"),
+        (429, "rate_limit"),
+        (500, "network"),
+        (503, "network"),
+        (529, "rate_limit"),
+    ],
+)
+def test_a_status_is_a_kind_of_failure(kind: Kind, status: int, expected: str) -> None:
+    with ModelServer(refuses(status, {"error": {"message": "no,\nnot today"}})) as server:
+        found, message = failure_of(played(kind.backend(server, retries=0)))
+    assert found == expected
+    assert str(status) in message
+    assert ("no, not today" in message) == (expected != "needs_auth")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"error": "model 'x' not found"}, "model 'x' not found"),
+        ({"message": "out of memory"}, "out of memory"),
+        ({"detail": [{"loc": ["body", "top_p"], "msg": "too high"}]}, "body.top_p: too high"),
+        ({"error": {"code": 3}}, "answers 400"),
+        ({"detail": [{"loc": 3}]}, "answers 400"),
+        ([1, 2], "answers 400"),
+        (b"<html>an error page</html>", "answers 400"),
+        (b"\xff\x00{", "answers 400"),
+        ({"error": {"message": "\x1b[31mred\x07 " + "x" * 5000}}, "[31mred xxx"),
+    ],
+)
+def test_what_a_server_says_is_one_safe_line(kind: Kind, body: object, expected: str) -> None:
+    with ModelServer(refuses(400, body)) as server:
+        _, message = failure_of(played(kind.backend(server)))
+    assert expected in message
+    assert message.isprintable()
+    assert "html" not in message
+    assert len(message) < 400
+
+
+def test_a_refused_key_is_called_by_its_variable_and_never_shown(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with ModelServer(refuses(401, {"error": {"message": f"bad key {KEY}"}})) as server:
+        events = played(kind.backend(server, api_key_env="TEST_KEY"))
+        headers = server.requests[0].headers
+    assert KEY in (headers["authorization"] or headers["x-api-key"])
+    found, message = failure_of(events)
+    assert found == "needs_auth"
+    assert "TEST_KEY" in message
+    assert "when the daemon started" in message
+    assert KEY not in repr(events) + caplog.text
+    assert "bad key" not in message
+
+
+def test_a_missing_key_is_said_before_anything_is_sent(kind: Kind) -> None:
+    with ModelServer(says([])) as server:
+        found, message = failure_of(played(kind.backend(server, api_key_env="NOT_THERE")))
+        assert server.connections == 0
+    assert found == "needs_auth"
+    assert "NOT_THERE" in message
+    assert "never reaches it" in message
+
+
+def test_nothing_that_repeats_the_key_brings_it_into_an_event(kind: Kind) -> None:
+    streams = [
+        kind.reply(f"you sent {KEY}!"),
+        events([{"type": "error", "error": {"message": f"bad {KEY}"}}]),
+    ]
+    for stream in streams:
+        with ModelServer(sends(stream)) as server:
+            assert KEY not in repr(played(kind.backend(server, api_key_env="TEST_KEY")))
+    with ModelServer(refuses(400, {"error": "x" * 290 + KEY})) as server:
+        found = repr(played(kind.backend(server, api_key_env="TEST_KEY")))
+    assert KEY[:8] not in found
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_leaks_no_key(kind: Kind, status: int) -> None:
+    with ModelServer(says([])) as elsewhere:
+        with ModelServer(refuses(status, Location=f"{elsewhere.url}/v1/messages")) as server:
+            found, message = failure_of(played(kind.backend(server, api_key_env="TEST_KEY")))
+            assert len(server.requests) == 1
+        assert elsewhere.connections == 0
+    assert (found, "base_url" in message) == ("refused", True)
+
+
+def test_a_provider_itself_is_not_asked_without_a_key(kind: Kind) -> None:
+    config = kind.peer.config(SimpleNamespace(url=""), base_url=f"{kind.build.own_url}/v1")
+    backend = kind.build(config, {})
+    found, message = failure_of(played(backend))
+    assert (found, "api_key_env" in message) == ("needs_auth", True)
+    assert asyncio.run(backend.probe()).state == "needs_auth"
+
+
+# --- trying again ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [refuses(500), refuses(408), refuses(429, Retry_After="0"), hangs_up])
+def test_it_tries_again_before_the_first_byte(kind: Kind, first: object) -> None:
+    with ModelServer(first, sends(kind.reply("hello"))) as server:
+        assert text_of(played(kind.backend(server))) == "hello"
+        assert len(server.requests) == 2
+        assert server.bodies[0] == server.bodies[1]
+
+
+def test_it_gives_up_after_as_many_attempts_as_configured(kind: Kind) -> None:
+    with ModelServer(refuses(500, Retry_After="0")) as server:
+        assert failure_of(played(kind.backend(server, retries=2)))[0] == "network"
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+def test_it_does_not_try_again_what_would_be_refused_again(kind: Kind, status: int) -> None:
+    with ModelServer(refuses(status)) as server:
+        played(kind.backend(server))
+        assert len(server.requests) == 1
+
+
+def test_retry_after_is_waited_for_and_said(kind: Kind) -> None:
+    began = time.monotonic()
+    with ModelServer(refuses(429, Retry_After="2"), sends(kind.reply("hello"))) as server:
+        found = played(kind.backend(server))
+    assert time.monotonic() - began >= 2
+    assert text_of(found) == "hello"
+    notices = [event.text for event in found if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert "429" in notices[0]
+    assert "trying again in 2 s" in notices[0]
+
+
+def test_a_retry_after_beyond_reason_is_told_and_not_waited_for(kind: Kind) -> None:
+    with ModelServer(refuses(429, Retry_After="3600")) as server:
+        found, message = failure_of(played(kind.backend(server)))
+        assert len(server.requests) == 1
+    assert (found, "3600 s" in message) == ("rate_limit", True)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("-3", 0),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+    ],
+)
+def test_a_retry_after_is_a_number_of_seconds(header: str | None, seconds: float | None) -> None:
+    assert wish_of(header) == seconds
+
+
+def test_a_retry_after_is_a_date() -> None:
+    ahead = datetime.now(UTC) + timedelta(seconds=30)
+    found = wish_of(format_datetime(ahead, usegmt=True))
+    assert found is not None
+    assert 25 < found <= 30
+    assert wish_of(format_datetime(ahead - timedelta(hours=1), usegmt=True)) == 0
+
+
+@given(st.integers(0, 10), st.none() | st.floats(0, LONGEST_WISH))
+def test_a_pause_is_never_short_of_the_wish_nor_endless(attempt: int, wish: float | None) -> None:
+    pause = pause_before(attempt, wish)
+    assert pause >= (wish if wish is not None else 0.25)
+    assert pause <= (wish + 0.25 if wish is not None else 8)
+
+
+def test_nothing_is_tried_again_after_the_first_byte(kind: Kind) -> None:
+    with ModelServer(breaks_off(kind.begun("half"))) as server:
+        found = played(kind.backend(server))
+        assert len(server.requests) == 1
+    assert text_of(found) == "half"
+    assert failure_of(found)[0] == "network"
+
+
+# --- streams that go wrong ------------------------------------------------------------------------
+
+
+def test_a_stream_that_ends_too_early_was_cut(kind: Kind) -> None:
+    with ModelServer(sends(kind.begun("half"))) as server:
+        found = played(kind.backend(server))
+    assert text_of(found) == "half"
+    assert failure_of(found)[0] == "network"
+
+
+@pytest.mark.parametrize("stream", [b"", b": only a comment\n\n", b"event: ping\n\n"])
+def test_a_stream_of_nothing_was_cut(kind: Kind, stream: bytes) -> None:
+    with ModelServer(sends(stream)) as server:
+        assert failure_of(played(kind.backend(server)))[0] == "network"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "{",
+        "[1]",
+        '"text"',
+        "null",
+        '{"type": 3, "choices": 3}',
+        '{"type": "message_start", "choices": [3], "message": 3}',
+    ],
+)
+def test_what_is_not_the_protocol_ends_the_turn_as_crashed(kind: Kind, bad: str) -> None:
+    with ModelServer(sends(kind.begun("half") + events([bad]))) as server:
+        found = played(kind.backend(server))
+    assert text_of(found) == "half"
+    assert failure_of(found)[0] == "crashed"
+
+
+@pytest.mark.parametrize("bad", ["text/html", "application/json", ""])
+def test_an_answer_that_is_no_stream_is_crashed_and_names_base_url(kind: Kind, bad: str) -> None:
+    with ModelServer(sends(b"<html></html>", kind=bad)) as server:
+        found, message = failure_of(played(kind.backend(server)))
+    assert (found, "base_url" in message) == ("crashed", True)
+
+
+def test_an_event_without_end_is_crashed_and_not_kept(kind: Kind) -> None:
+    with ModelServer(sends(b"data: " + b"x" * (17 * 1024 * 1024))) as server:
+        found, message = failure_of(played(kind.backend(server)))
+    assert (found, "16 MiB" in message) == ("crashed", True)
+
+
+def test_an_event_of_several_mebibytes_is_taken(kind: Kind) -> None:
+    long = "y" * (4 * 1024 * 1024)
+    with ModelServer(sends(kind.reply(long))) as server:
+        assert text_of(played(kind.backend(server))) == long
+
+
+def test_silence_before_the_reply_is_a_timeout_and_not_asked_again(kind: Kind) -> None:
+    with ModelServer(says_nothing) as server:
+        found, message = failure_of(played(kind.backend(server, timeout=0.3)))
+        assert len(server.requests) == 1
+    assert (found, "0.3 s" in message) == ("timeout", True)
+
+
+def test_silence_within_the_reply_is_a_timeout_and_keeps_the_text(kind: Kind) -> None:
+    with ModelServer(falls_silent(kind.begun("half"))) as server:
+        found = played(kind.backend(server, timeout=0.3))
+    assert text_of(found) == "half"
+    assert failure_of(found)[0] == "timeout"
+
+
+def test_comments_keep_a_slow_server_from_the_timeout(kind: Kind) -> None:
+    def behave(exchange):
+        exchange.begin()
+        for _ in range(6):
+            exchange.write(b": still at work\n\n")
+            exchange.wait(0.1)
+        exchange.write(kind.reply("hello"))
+        exchange.end()
+
+    with ModelServer(behave) as server:
+        assert text_of(played(kind.backend(server, timeout=0.4))) == "hello"
+
+
+def test_a_whole_reply_is_whole_though_the_stream_never_ends(kind: Kind) -> None:
+    began = time.monotonic()
+    with ModelServer(falls_silent(kind.reply("hello") + kind.reply("after the end"))) as server:
+        found = played(kind.backend(server))
+        assert server.hung_up.wait(5)
+    assert time.monotonic() - began < 3
+    assert (text_of(found), done_of(found)) == ("hello", Done(stop_reason="end_turn"))
+
+
+def test_what_goes_wrong_after_a_whole_reply_is_of_no_matter(kind: Kind) -> None:
+    with ModelServer(breaks_off(kind.reply("hello") + b"data: {\n\n")) as server:
+        assert done_of(played(kind.backend(server))) == Done(stop_reason="end_turn")
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+def test_nobody_listens(kind: Kind) -> None:
+    with kind.peer.CASES["missing"]() as config:
+        found, message = failure_of(played(kind.build(config)))
+    assert found == "network"
+    assert "connection refused" in message
+    assert "127.0.0.1" in message
+
+
+@pytest.mark.parametrize(
+    "address", ["http://", "http://[::1", "http://h:port/v1", "https:///v1", "http://h:99999999"]
+)
+def test_an_address_that_is_none_is_refused_when_it_is_used(kind: Kind, address: str) -> None:
+    backend = kind.build(kind.peer.config(SimpleNamespace(url=""), base_url=address, retries=0))
+    assert failure_of(played(backend))[0] in ("refused", "network")
+
+
+def test_a_certificate_that_is_none_is_named(kind: Kind) -> None:
+    with ModelServer(says([])) as server:
+        address = server.url.replace("http:", "https:")
+        backend = kind.build(kind.peer.config(server, base_url=address, retries=0))
+        found, message = failure_of(played(backend))
+    assert (found, "TLS" in message) == ("network", True)
+
+
+def test_two_turns_share_a_connection(kind: Kind) -> None:
+    with ModelServer(sends(kind.reply("hello"))) as server:
+        assert text_of(played(kind.backend(server), turn(), turn(), turn())) == "hello"
+        assert (len(server.requests), server.connections) == (3, 1)
+
+
+def test_many_turns_at_once(kind: Kind) -> None:
+    async def both(server: ModelServer) -> list[str]:
+        backend = kind.backend(server)
+        turns = [events_of(backend, turn()) for _ in range(20)]
+        found = await asyncio.gather(*turns)
+        await backend.aclose()
+        return [text_of(events) for events in found]
+
+    with ModelServer(sends(kind.reply("hel", "lo"))) as server:
+        assert asyncio.run(both(server)) == ["hello"] * 20
+
+
+@pytest.mark.parametrize("behaviour", ["before", "within"])
+def test_a_cancelled_turn_lets_go_of_the_connection_at_once(kind: Kind, behaviour: str) -> None:
+    async def cancel(server: ModelServer, first: asyncio.Event) -> None:
+        backend = kind.backend(server)
+
+        async def play() -> None:
+            async with aclosing(backend.run(turn(), nobody)) as stream:
+                async for event in stream:
+                    if isinstance(event, Text):
+                        first.set()
+
+        task = asyncio.create_task(play())
+        if behaviour == "within":
+            await first.wait()
+        else:
+            await asyncio.to_thread(server.asked.wait, 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # The back end is still open: it is the turn that let go.
+        assert await asyncio.to_thread(server.hung_up.wait, 2)
+        await backend.aclose()
+
+    slow = says_nothing if behaviour == "before" else falls_silent(kind.begun("tick"))
+    with ModelServer(slow) as server:
+        asyncio.run(cancel(server, asyncio.Event()))
+
+
+def test_a_turn_that_is_left_lets_go_of_the_connection(kind: Kind) -> None:
+    async def leave(server: ModelServer) -> None:
+        backend = kind.backend(server)
+        async with aclosing(backend.run(turn(), nobody)) as stream:
+            async for event in stream:
+                if isinstance(event, Text):
+                    break
+        assert await asyncio.to_thread(server.hung_up.wait, 2)
+        await backend.aclose()
+
+    with ModelServer(falls_silent(kind.begun("tick"))) as server:
+        asyncio.run(leave(server))
+
+
+def test_a_wait_before_another_attempt_can_be_cancelled(kind: Kind) -> None:
+    async def cancel(server: ModelServer) -> None:
+        backend = kind.backend(server)
+        async with aclosing(backend.run(turn(), nobody)) as stream:
+            assert isinstance(await anext(stream), Notice)
+            task = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await backend.aclose()
+
+    with ModelServer(refuses(429, Retry_After="50")) as server:
+        asyncio.run(cancel(server))
+        assert len(server.requests) == 1
+
+
+def test_a_proxy_of_the_environment_does_not_stand_before_this_machine(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelServer(says([])) as proxy, ModelServer(sends(kind.reply("hello"))) as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert text_of(played(kind.backend(server))) == "hello"
+        assert proxy.connections == 0
+
+
+def test_a_proxy_that_cannot_be_used_is_refused(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "gopher://proxy")
+    backend = kind.build(kind.peer.config(SimpleNamespace(url=""), base_url="http://models.example/v1"))
+    found, message = failure_of(played(backend))
+    assert (found, "proxy" in message) == ("refused", True)
+
+
+# --- how the stream is cut does not matter --------------------------------------------------------
+
+
+@PROPERTY
+@given(
+    pieces=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=6),
+    ends=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    cuts=st.lists(st.integers(1, 40), max_size=60),
+)
+def test_any_cut_of_the_stream_gives_the_same_reply(pieces: list[str], ends: bytes, cuts: list[int]) -> None:
+    """Bytes into chunks anywhere, within a character or between CR and LF."""
+    for one in (Kind(backends_openai, OpenAI), Kind(backends_anthropic, Anthropic)):
+        stream = (b": hello\n\nretry: 3\n\n" + one.reply(*pieces)).replace(b"\n", ends)
+
+        def behave(exchange, stream=stream):
+            exchange.begin()
+            for cut in cuts:
+                if stream[:cut]:
+                    exchange.write(stream[:cut])
+                stream = stream[cut:]
+            if stream:
+                exchange.write(stream)
+            exchange.end()
+
+        with ModelServer(behave) as server:
+            assert text_of(played(one.backend(server))) == "".join(pieces)
+
+
+# --- probes and costs -----------------------------------------------------------------------------
+
+
+def test_a_probe_of_a_server_on_this_machine(kind: Kind) -> None:
+    with ModelServer(says([])) as server:
+        health = asyncio.run(kind.backend(server, api_key_env="TEST_KEY").probe())
+        asked = server.requests[0]
+    assert health.state == "ready"
+    assert asked.path == "/v1/models"
+    assert KEY in (asked.headers["authorization"] or asked.headers["x-api-key"])
+
+
+def test_a_probe_where_nobody_listens(kind: Kind) -> None:
+    with kind.peer.CASES["missing"]() as config:
+        health = asyncio.run(kind.build(config).probe())
+    assert (health.state, "connection refused" in health.detail) == ("unreachable", True)
+
+
+def test_a_probe_of_a_server_that_does_not_speak(kind: Kind) -> None:
+    began = time.monotonic()
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as deaf:  # the kernel takes the connection, nobody the request
+        server = SimpleNamespace(url=f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        health = asyncio.run(kind.backend(server).probe())
+    assert health.state == "unreachable"
+    assert time.monotonic() - began < 10
+
+
+def test_a_probe_asks_nobody_beyond_this_machine(kind: Kind) -> None:
+    # Nothing answers at a name that cannot be; a request to it would say so.
+    backend = kind.build(
+        kind.peer.config(
+            SimpleNamespace(url=""), base_url="https://models.invalid/v1", api_key_env="TEST_KEY"
+        ),
+        ENVIRON,
+    )
+    health = asyncio.run(backend.probe())
+    assert (health.state, "the key is there" in health.detail) == ("ready", True)
+
+
+def test_a_probe_without_its_key(kind: Kind) -> None:
+    with ModelServer(says([])) as server:
+        health = asyncio.run(kind.backend(server, api_key_env="NOT_THERE").probe())
+    assert (health.state, "NOT_THERE" in health.detail) == ("needs_auth", True)
+
+
+def test_the_client_is_not_imported_before_a_turn(kind: Kind) -> None:
+    with ModelServer(says([])) as server:
+        name = kind.build.__name__
+        code = f"""
+import asyncio, sys
+from port42_daemon.backends.{name.lower()} import {name}
+from port42_daemon.config import {name}Backend
+async def main():
+    backend = {name}({name}Backend(model="m", base_url="{server.url}/v1"))
+    assert (await backend.probe()).state == "ready"
+    await backend.aclose()
+asyncio.run(main())
+print("httpx2" in sys.modules)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_defect_ends_the_turn_and_is_logged_without_its_words(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(dict[str, str]):
+        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]  # it is broken
+            raise RuntimeError(f"illegal header {KEY}")
+
+    caplog.set_level(logging.DEBUG)
+    settings = kind.peer.config(SimpleNamespace(url="http://127.0.0.1:1"), api_key_env="TEST_KEY")
+    found, message = failure_of(played(kind.build(settings, Broken())))
+    assert (found, KEY in message) == ("crashed", False)
+    assert "RuntimeError" in caplog.text
+    assert KEY not in caplog.text

@@ -1,0 +1,302 @@
+"""How a daemon comes to own its home and address: every way it can be kept from it, and how it says so."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from port42_daemon.process import home_lock
+from port42_protocol import PROTOCOL_VERSION
+from port42_protocol.version import __version__
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is another user's")
+NOBODY = 65534
+
+
+@pytest.fixture
+def refused(start_daemon):
+    """Why a daemon cannot start; it exited with 1 and said the same on stderr and to who started it."""
+
+    def refuse(**how) -> str:
+        with pytest.raises(pytest.CannotStart) as caught:
+            start_daemon(**how)
+        text = str(caught.value)
+        assert text.startswith("error: ")
+        return text.removeprefix("error: ")
+
+    return refuse
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_everything_it_makes_is_its_users_alone(start_daemon, home):
+    before = os.umask(0o022)
+    try:
+        daemon = start_daemon(args=["--log-file", str(home.parent / "daemon.log")])
+    finally:
+        os.umask(before)
+    daemon.call("possess", agent="ai-muse", message="hello")
+    daemon.call("add_agent", agent="ai-new")
+    assert mode(daemon.socket) == 0o600
+    assert mode(home.parent / "daemon.log") == 0o600
+    files = [path for path in [home, *home.rglob("*")] if not path.is_symlink()]
+    assert {path.name for path in files} >= {
+        "agent_sessions.json",
+        "daemon.json",
+        "daemon.lock",
+        "config.toml",
+    }
+    assert {mode(path) for path in files if path.is_dir()} == {0o700}
+    assert {mode(path) for path in files if path.is_file()} == {0o600}
+
+
+def test_a_home_that_was_open_to_others_is_closed(start_daemon, home):
+    home.mkdir(mode=0o755)
+    start_daemon()
+    assert mode(home) == 0o700
+
+
+def test_daemon_json_names_it_while_it_lives(daemon):
+    said = json.loads((daemon.home / "daemon.json").read_bytes())
+    assert said == {
+        "pid": daemon.pid,
+        "socket": str(daemon.socket),
+        "version": __version__,
+        "protocol_version": PROTOCOL_VERSION,
+        "started_by": "hand",
+    }
+    daemon.stop()
+    assert not (daemon.home / "daemon.json").exists()
+
+
+def test_a_live_daemon_already_there_is_named(daemon, refused):
+    assert refused() == f"port42d is already running (pid {daemon.pid})"
+    assert daemon.call("status")["pid"] == daemon.pid
+
+
+def test_a_live_daemon_elsewhere_for_the_same_home_is_named(daemon, refused):
+    elsewhere = daemon.socket.with_name("other.sock")
+    assert refused(socket=elsewhere) == f"port42d is already running (pid {daemon.pid})"
+    assert not elsewhere.exists()
+
+
+def test_another_homes_daemon_at_the_same_socket_keeps_it(daemon, refused):
+    text = refused(home=daemon.home.with_name("home2"))
+    assert text == f"another program listens at {daemon.socket}"
+    assert daemon.call("status")["pid"] == daemon.pid
+
+
+def test_of_many_daemons_that_start_at_once_one_lives_and_the_others_name_it(start_daemon):
+    def start(_: int):
+        try:
+            return start_daemon()
+        except pytest.CannotStart as why:
+            return str(why)
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(start, range(6)))
+    (winner,) = [one for one in outcomes if not isinstance(one, str)]
+    assert set(outcomes) - {winner} == {f"error: port42d is already running (pid {winner.pid})"}
+    assert winner.call("status")["pid"] == winner.pid
+
+
+def test_a_stale_socket_is_cleared(daemon):
+    daemon.call("create_session", agent="a", session_id="cli-1")
+    daemon.kill()
+    assert daemon.socket.exists()
+    daemon.start()
+    assert daemon.call("get_last_session", agent="a")["session_id"] == "cli-1"
+
+
+def test_a_predecessor_on_its_way_out_is_waited_for(start_daemon, home):
+    """Who holds the lock and does not answer is on its way out; its successor begins when it lets go."""
+    home.mkdir()
+    with (home / "daemon.lock").open("w") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starting = pool.submit(start_daemon)
+        with pytest.raises(TimeoutError):
+            starting.result(timeout=0.7)  # it may do nothing meanwhile
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert starting.result().call("status")["home"] == str(home)
+
+
+def locked(home: Path):
+    return home_lock.home_locked(home, wait=0.05)
+
+
+def test_a_lock_that_is_never_let_go_is_given_up_on(tmp_path):
+    tmp_path.chmod(0o700)
+    with (tmp_path / "daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(home_lock.CannotStart, match="does not answer"), locked(tmp_path):
+            pytest.fail("two at once")
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    with locked(tmp_path):
+        pass
+
+
+BAD_ADDRESSES = [b"", b"{", b"[]", b"1", b'{"pid":1}', b'{"socket":7,"pid":1}', b"\xff"]
+BAD_ADDRESSES += [b'{"socket":"a\\u0000","pid":1}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("said", BAD_ADDRESSES, ids=lambda said: repr(said[:20]))
+def test_a_daemon_json_of_any_content_stops_nobody(tmp_path, said):
+    tmp_path.chmod(0o700)
+    (tmp_path / "daemon.json").write_bytes(said)
+    with (tmp_path / "daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(home_lock.CannotStart, match="does not answer"), locked(tmp_path):
+            pytest.fail("two at once")
+
+
+def test_a_file_at_the_sockets_path_is_left_alone(refused, home):
+    path = home.parent / "port42.sock"
+    path.write_text("precious")
+    assert refused() == f"{path} is there already and is not a socket"
+    assert path.read_text() == "precious"
+
+
+def test_a_link_at_the_sockets_path_is_left_alone(refused, home):
+    target = home.parent / "target"
+    target.write_text("precious")
+    path = home.parent / "port42.sock"
+    path.symlink_to(target)
+    assert refused() == f"{path} is there already and is not a socket"
+    assert target.read_text() == "precious"
+
+
+def test_a_socket_path_that_is_too_long(refused, home):
+    path = home.parent / ("x" * 120)
+    text = refused(socket=path)
+    assert text == f"the socket path has {len(str(path))} bytes, 103 is the most: {path}"
+
+
+def test_the_longest_socket_path_works(start_daemon, home):
+    path = home.parent / ("x" * (103 - len(str(home.parent)) - 1))
+    assert len(os.fsencode(path)) == 103
+    assert start_daemon(socket=path).call("status")["socket"] == str(path)
+
+
+@pytest.mark.parametrize("open_to", [0o701, 0o750, 0o777])
+def test_a_socket_folder_open_to_others(refused, home, open_to):
+    folder = home.parent / "run"
+    folder.mkdir()
+    folder.chmod(open_to)
+    text = refused(socket=folder / "s")
+    assert f"the socket's folder {folder} is open to others (mode {open_to:04o}" in text
+    assert "chmod 700" in text
+    assert mode(folder) == open_to
+    assert not (folder / "s").exists()
+
+
+@as_root
+def test_a_socket_folder_of_another_user(refused, home):
+    folder = home.parent / "run"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, NOBODY, NOBODY)
+    assert (
+        refused(socket=folder / "s") == f"the socket's folder {folder} belongs to another user (uid {NOBODY})"
+    )
+
+
+@as_root
+def test_a_home_of_another_user(refused, home):
+    home.mkdir(mode=0o700)
+    os.chown(home, NOBODY, NOBODY)
+    assert refused() == f"cannot use {home}: {home} belongs to another user (uid {NOBODY})"
+    assert list(home.iterdir()) == []
+
+
+def test_a_home_that_is_a_file(refused, home):
+    home.write_text("not a folder")
+    assert refused() == f"cannot use {home}: file exists"
+
+
+# Imported as we are, run as somebody else: nobody may not read every Python and every checkout.
+AS_NOBODY = """
+import os, socket, sys
+import port42_daemon.__main__, port42_daemon.log, port42_daemon.main
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+"""
+PORT42D = AS_NOBODY + "sys.exit(port42_daemon.__main__.main(sys.argv[1:]))"
+KNOCK = AS_NOBODY + "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(100))"
+
+
+def run_as_nobody(code: str, *arguments: object) -> tuple[int, str, str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    # Not measured: the other user could not write the measurement down, and would say only that.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
+    return done.returncode, done.stdout, done.stderr.splitlines()[-1] if done.stderr else ""
+
+
+@pytest.fixture
+def foreign(home):
+    """Gives a folder to the user who runs `PORT42D`; says why it could not start."""
+
+    def start(made: Path) -> str:
+        if os.geteuid() == 0:
+            home.parent.chmod(0o711)
+            os.chown(made, NOBODY, NOBODY)
+        status, _, said = run_as_nobody(PORT42D, "--home", home, "--socket", home / "s")
+        assert status == 1
+        return said
+
+    return start
+
+
+def test_a_home_that_cannot_be_made(foreign, home):
+    folder = home.parent / "closed"
+    folder.mkdir(mode=0o500)
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+        home.parent.chmod(0o711)
+    status, _, said = run_as_nobody(PORT42D, "--home", folder / "home", "--socket", folder / "s")
+    assert (status, said) == (1, f"port42d: cannot use {folder / 'home'}: permission denied")
+
+
+def test_a_session_folder_that_cannot_be_made(foreign, home):
+    home.mkdir()
+    (home / "sessions").write_text("not a folder")
+    assert foreign(home) == "port42d: cannot open the sessions: file exists"
+
+
+def test_an_unreadable_mapping_is_named(foreign, home):
+    home.mkdir()
+    (home / "sessions").mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(home / "sessions", NOBODY, NOBODY)
+    (home / "agent_sessions.json").touch(mode=0)
+    assert foreign(home) == "port42d: cannot read agent_sessions.json: permission denied"
+
+
+@as_root
+def test_another_users_connection_is_closed_without_a_word(daemon):
+    daemon.socket.parent.chmod(0o711)
+    daemon.socket.chmod(0o666)
+    _, said, error = run_as_nobody(KNOCK, daemon.socket)
+    assert said == "b''\n" or error.startswith("ConnectionResetError")
+    assert daemon.call("status")["connections"] == 1
+    daemon.stop()
+    assert f"a connection of uid {NOBODY} was refused" in daemon.log()
+
+
+def test_only_its_own_socket_is_unlinked_at_the_stop(daemon):
+    daemon.socket.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(daemon.socket))
+        assert daemon.stop() == 0
+        assert daemon.socket.exists()

@@ -1,0 +1,247 @@
+"""A socket that is handed over: taken, kept from children, and refused when it is not what it should be."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from port42_daemon.process import socket_activation
+from port42_daemon.process.home_lock import CannotStart
+
+# Hands descriptor 3 (and more) to port42d the way systemd does: same process, variables set before exec.
+HAND_OVER = """
+import fcntl, os, sys
+names, descriptors = sys.argv[1], [int(one) for one in sys.argv[2].split(",") if one]
+kept = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 100) for one in descriptors]
+for one in descriptors:
+    os.set_inheritable(one, False)
+for place, one in enumerate(kept):
+    os.dup2(one, 3 + place, inheritable=True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(kept)), "LISTEN_FDNAMES": names}
+os.execv(sys.executable, [sys.executable, "-m", "port42_daemon"])
+"""
+
+
+@pytest.fixture
+def hand_over(home):
+    """Starts a daemon with these sockets."""
+    started = []
+
+    def start(*sockets: socket.socket, names: str = "rpc") -> subprocess.Popen[str]:
+        numbers = [one.fileno() for one in sockets]
+        command = [sys.executable, "-c", HAND_OVER, names, ",".join(map(str, numbers))]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, pass_fds=numbers, stderr=pipe, text=True))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.poll() is None:
+            one.terminate()
+        one.communicate(timeout=20)
+
+
+@pytest.fixture
+def listening(home):
+    """A socket as a unit makes it: somebody else's name for it than the daemon would choose."""
+    with socket.socket(socket.AF_UNIX) as one:
+        path = home.parent / "given.sock"
+        one.bind(str(path))
+        path.chmod(0o600)
+        one.listen()
+        yield one
+
+
+def ask(path: str, method: str, **params: object) -> dict:
+    with socket.socket(socket.AF_UNIX) as peer, peer.makefile("rb") as lines:
+        peer.settimeout(20)
+        peer.connect(path)
+        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        peer.sendall(json.dumps(asked).encode() + b"\n")
+        return json.loads(lines.readline())["result"]
+
+
+def test_it_serves_there_says_so_and_leaves_it_for_the_next_one(hand_over, listening, home):
+    path = listening.getsockname()
+    first = hand_over(listening)
+    session = ask(path, "create_session", agent="a")["session_id"]
+    assert ask(path, "status")["socket"] == path
+    assert json.loads((home / "daemon.json").read_bytes())["socket"] == path
+    first.terminate()
+    assert first.wait(20) == 0
+    assert Path(path).is_socket()
+    assert not (home / "daemon.json").exists()
+    # Nobody runs, and nobody is refused: the connection waits for the next one.
+    with socket.socket(socket.AF_UNIX) as waiting, waiting.makefile("rb") as lines:
+        waiting.connect(path)
+        waiting.sendall(b'{"jsonrpc":"2.0","id":7,"method":"get_last_session","params":["a"]}\n')
+        hand_over(listening)
+        assert json.loads(lines.readline())["result"]["session_id"] == session
+
+
+def test_children_do_not_have_it(hand_over, listening, home):
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("only /proc tells what a process has open")
+    look = ["sh", "-c", "ls -l /proc/$$/fd"]
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(
+        f'[agents.look]\nbackend = "look"\n[backends.look]\ntype = "command"\ncommand = {json.dumps(look)}\n'
+    )
+    inode = f"socket:[{os.fstat(listening.fileno()).st_ino}]"
+    hand_over(listening)
+    seen = ask(listening.getsockname(), "possess", agent="look", message="x")["reply"]
+    assert "socket:" in seen  # what it talks through
+    assert inode not in seen
+
+
+def test_the_one_named_rpc_is_taken(hand_over, listening, home):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(home.parent / "other"))
+        other.listen()
+        hand_over(other, listening, names="other:rpc")
+        assert ask(listening.getsockname(), "status")["socket"] == listening.getsockname()
+
+
+def refused(process: subprocess.Popen[str]) -> str:
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    return said.removeprefix("port42d: ").strip()
+
+
+def test_what_is_not_a_listening_unix_socket_with_a_path_is_refused(hand_over, listening, home):
+    with contextlib.ExitStack() as stack:
+
+        def made(family: int, kind: int, address: object) -> socket.socket:
+            one = stack.enter_context(socket.socket(family, kind))
+            one.bind(address)
+            return one
+
+        internet = made(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+        internet.listen()
+        datagrams = made(socket.AF_UNIX, socket.SOCK_DGRAM, str(home.parent / "datagrams"))
+        silent = made(socket.AF_UNIX, socket.SOCK_STREAM, str(home.parent / "silent"))
+        cases = {
+            "expected a Unix stream socket": [hand_over(internet), hand_over(datagrams)],
+            "does not listen": [hand_over(silent)],
+            "LISTEN_FDNAMES: expected a socket named rpc, got 'http'": [hand_over(listening, names="http")],
+        }
+        if sys.platform == "linux":
+            abstract = made(socket.AF_UNIX, socket.SOCK_STREAM, f"\0port42-{os.getpid()}")
+            abstract.listen()
+            cases["expected one with a path"] = [hand_over(abstract)]
+        for why, processes in cases.items():
+            for process in processes:
+                assert why in refused(process)
+    assert not home.exists()
+
+
+def test_a_folder_that_is_open_to_others_is_refused(hand_over, listening, home):
+    home.parent.chmod(0o755)
+    assert "is open to others" in refused(hand_over(listening))
+    assert Path(listening.getsockname()).is_socket()
+
+
+def test_what_was_meant_for_another_process_is_not_touched():
+    environ = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "rpc", "HOME": "/"}
+    assert socket_activation.listener(environ) is None
+    assert environ == {"HOME": "/"}
+    assert socket_activation.listener({}) is None
+
+
+@pytest.mark.parametrize("count", ["", "x", "-1", "²", "99999999999"])
+def test_a_count_that_is_none(count):
+    with pytest.raises(CannotStart, match="LISTEN_FDS: expected a number"):
+        socket_activation.listener(
+            {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count, "LISTEN_FDNAMES": "rpc"}
+        )
+
+
+def test_no_sockets_are_none():
+    assert socket_activation.listener({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}) is None
+
+
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="there is no systemd here")
+def test_systemds_own_activator_starts_it_at_the_first_connection(home):
+    path = str(home.parent / "S")
+    command = ["systemd-socket-activate", "-l", path, "--fdname=rpc"]
+    command += [f"--setenv={name}={os.environ[name]}" for name in ("PORT42_HOME", "PORT42_TEST_RUN")]
+    command += [sys.executable, "-m", "port42_daemon"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 20
+        while not Path(path).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)  # polling: it says so on stderr, in words that change
+        assert not home.exists()
+        assert ask(path, "status")["socket"] == path
+    finally:
+        process.terminate()
+        said = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, said
+    assert Path(path).is_socket()
+
+
+# --- launchd: the calls as its manual page has them, on a libc that is not Apple's --------------------
+
+
+class Libc:
+    """launch_activate_socket(3) with real memory behind its pointers."""
+
+    def __init__(self, *descriptors: int, fails: int = 0) -> None:
+        self._array = (ctypes.c_int * max(len(descriptors), 1))(*descriptors)
+        self._count, self._fails = len(descriptors), fails
+        self.asked: list[bytes] = []
+        self.freed: list[int] = []
+
+    def launch_activate_socket(self, name: bytes, descriptors, count) -> int:
+        self.asked.append(name)
+        if not self._fails:
+            into = ctypes.cast(descriptors, ctypes.POINTER(ctypes.POINTER(ctypes.c_int)))
+            into[0] = ctypes.cast(self._array, ctypes.POINTER(ctypes.c_int))
+            ctypes.cast(count, ctypes.POINTER(ctypes.c_size_t))[0] = self._count
+        return self._fails
+
+    def free(self, memory) -> None:
+        self.freed.append(ctypes.cast(memory, ctypes.c_void_p).value)
+
+    @property
+    def address(self) -> int:
+        return ctypes.addressof(self._array)
+
+
+def test_launchd_hands_a_socket_over(listening):
+    descriptor = os.dup(listening.fileno())
+    os.set_inheritable(descriptor, True)
+    libc = Libc(descriptor)
+    with socket_activation.from_launchd(libc) as given:
+        assert given.getsockname() == listening.getsockname()
+        assert not os.get_inheritable(given.fileno())
+    assert libc.asked == [b"rpc"]
+    assert libc.freed == [libc.address]
+
+
+def test_launchd_did_not_start_us():
+    libc = Libc(fails=errno.ESRCH)
+    assert socket_activation.from_launchd(libc) is None
+    assert libc.freed == []
+
+
+def test_launchd_has_no_such_socket_or_more_than_one():
+    with pytest.raises(CannotStart, match="launchd has no socket named rpc for us: no such file"):
+        socket_activation.from_launchd(Libc(fails=errno.ENOENT))
+    one, other = socket.socketpair()
+    libc = Libc(one.fileno(), other.fileno())
+    with one, other, pytest.raises(CannotStart, match="expected one socket named rpc, got 2"):
+        socket_activation.from_launchd(libc)
+    assert libc.freed == [libc.address]

@@ -1,0 +1,71 @@
+"""Titles, tags and pins: recorded once, heard by who listens, and no use of the session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from peers.house import Ear
+
+from port42_protocol.errors import InvalidParams, WrongAgent
+from port42_protocol.messages.search import PinSession, RenameSession, TagSession
+from port42_protocol.messages.sessions import CreateSession, GetLastSession, GetSession
+from port42_protocol.messages.turns import Subscribe
+
+
+@pytest.fixture
+def session(rules):
+    return rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="mine"))
+
+
+def events(rules) -> list[tuple]:
+    page = rules.ask(rules.sessions.get_session, GetSession("mine", events=True))
+    return [(one.event, one.title, one.tags, one.pinned) for one in page.messages]
+
+
+def test_each_change_is_one_event_and_none_is_recorded_twice(rules, session):
+    marks = rules.marks
+    for _ in range(2):
+        assert rules.ask(marks.rename_session, RenameSession("mine", "ode")).title == "ode"
+        assert rules.ask(marks.tag_session, TagSession("mine", ("a", "b"))).tags == ("a", "b")
+        assert rules.ask(marks.pin_session, PinSession("mine")).pinned
+    assert [one[0] for one in events(rules)] == ["renamed", "tagged", "pinned"]
+    assert rules.ask(marks.tag_session, TagSession("mine", ("b", "c"), ("a", "c"))).tags == ("b", "c")
+    assert rules.ask(marks.tag_session, TagSession("mine", ("c", "b"))).tags == ("b", "c")
+    assert not rules.ask(marks.pin_session, PinSession("mine", pinned=False)).pinned
+    assert len(events(rules)) == 5
+
+
+def test_it_is_no_use_of_the_session(rules, session):
+    rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="newer"))
+    marked = rules.ask(rules.marks.pin_session, PinSession("mine"))
+    assert marked.last_activity == session.last_activity
+    assert rules.ask(rules.sessions.get_last_session, GetLastSession("ai-muse")).session_id == "newer"
+
+
+def test_another_agents_stays_as_it_is(rules, session):
+    with pytest.raises(WrongAgent):
+        rules.ask(rules.marks.rename_session, RenameSession("mine", "theirs", "ai-analyst"))
+    assert events(rules) == []
+
+
+def test_too_many_tags_are_refused_by_their_name_and_none_is_put_on(rules, session):
+    for number in range(2):
+        tags = tuple(f"t{number}-{one}" for one in range(16))
+        rules.ask(rules.marks.tag_session, TagSession("mine", tags))
+    with pytest.raises(InvalidParams) as refused:
+        rules.ask(rules.marks.tag_session, TagSession("mine", ("one-more",)))
+    assert refused.value.data["field"] == "add"
+    assert len(events(rules)) == 2
+
+
+def test_subscribers_hear_of_it(rules, session):
+    async def listen() -> list[dict]:
+        ear = Ear()
+        await rules.events.subscribe(Subscribe(session_id="mine"), ear)
+        await rules.marks.rename_session(RenameSession("mine", "ode"))
+        await ear.heard("message")
+        return ear.of("message")
+
+    (heard,) = asyncio.run(listen())
+    assert (heard["message"]["event"], heard["message"]["title"]) == ("renamed", "ode")

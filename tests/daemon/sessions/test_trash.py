@@ -1,0 +1,239 @@
+"""What is thrown away, brought back and pruned, and which session an agent goes on with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from peers.house import Ear, Played, played
+
+from port42_daemon.backends.base import Done, Text
+from port42_daemon.sessions.service import Sessions
+from port42_protocol.errors import (
+    InvalidParams,
+    NoSessions,
+    SessionBusy,
+    SessionExists,
+    SessionNotFound,
+    StorageFailed,
+    WrongAgent,
+)
+from port42_protocol.messages.forks_and_trash import DeleteSession, ListTrash, PruneSessions, RestoreSession
+from port42_protocol.messages.records import Message
+from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetLastSession
+from port42_protocol.messages.turns import Subscribe
+
+
+@pytest.fixture
+def begin(rules):
+    def begin(session_id: str, agent: str = "ai-muse") -> None:
+        rules.ask(rules.sessions.create_session, CreateSession(agent, session_id))
+        said = AppendMessage(agent, session_id, "user", "hello")
+        rules.ask(rules.sessions.append_message, said)
+
+    return begin
+
+
+@pytest.fixture
+def delete(rules):
+    return lambda session_id, agent=None: rules.ask(
+        rules.trash.delete_session, DeleteSession(session_id, agent)
+    )
+
+
+@pytest.fixture
+def restore(rules):
+    return lambda session_id: rules.ask(rules.trash.restore_session, RestoreSession(session_id))
+
+
+@pytest.fixture
+def prune(rules):
+    return lambda **asked: rules.ask(rules.trash.prune_sessions, PruneSessions(**asked))
+
+
+def last(rules, agent="ai-muse"):
+    return rules.ask(rules.sessions.get_last_session, GetLastSession(agent)).session_id
+
+
+def test_an_agent_goes_on_with_the_one_it_used_before_and_then_with_none(rules, begin, delete):
+    begin("one")
+    begin("two")
+    begin("other", "ai-engineer")
+    assert delete("two").last_session == "one"
+    assert last(rules) == "one"
+    assert delete("one", "ai-muse").last_session is None
+    with pytest.raises(NoSessions):
+        last(rules)
+    assert "ai-muse" not in (rules.home / "agent_sessions.json").read_text()
+    assert last(rules, "ai-engineer") == "other"
+
+
+def test_a_session_that_is_not_the_last_changes_no_mapping(rules, begin, delete):
+    begin("one")
+    begin("two")
+    assert delete("one").last_session == "two"
+
+
+def test_what_is_refused_stays_where_it_is(rules, begin, delete, restore):
+    begin("one")
+    with pytest.raises(WrongAgent):
+        delete("one", "ai-engineer")
+    with pytest.raises(SessionNotFound):
+        restore("one")
+    assert last(rules) == "one"
+
+
+def test_a_restored_session_is_the_last_unless_one_was_used_later(rules, begin, delete, restore):
+    begin("one")
+    delete("one")
+    restore("one")
+    assert last(rules) == "one"
+    delete("one")
+    begin("two")
+    restore("one")
+    assert last(rules) == "two"
+
+
+def test_a_crash_between_the_move_and_the_mapping_is_made_good_when_asked(rules, begin):
+    begin("one")
+    begin("two")
+    rules.store.trash("two", lambda _: None)  # and then nothing: as if killed here
+    assert last(rules) == "one"
+    rules.store.trash("one", lambda _: None)
+    with pytest.raises(NoSessions):
+        last(rules)
+
+
+def test_a_file_removed_by_hand_is_still_told_as_such(rules, begin):
+    begin("one")
+    (rules.home / "sessions" / "one.json").unlink()
+    with pytest.raises(SessionNotFound, match="session one no longer exists"):
+        last(rules)
+
+
+def test_a_trashed_id_is_never_given_anew(rules, begin, delete, monkeypatch):
+    begin("cli-1")
+    delete("cli-1")
+    with pytest.raises(SessionExists):
+        begin("cli-1")
+    ids = iter(["cli-1", "cli-2"])
+    monkeypatch.setattr(Sessions, "new_id", lambda *_: next(ids))
+    assert rules.ask(rules.sessions.create_session, CreateSession("ai-muse")).session_id == "cli-2"
+
+
+def test_a_trash_that_is_a_link_is_not_followed(rules, begin, delete, tmp_path):
+    begin("one")
+    (tmp_path / "elsewhere").mkdir()
+    (rules.home / "trash").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageFailed):
+        delete("one")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert last(rules) == "one"
+
+
+def test_what_a_hand_put_into_the_trash_harms_nothing(rules, begin, delete):
+    begin("one")
+    delete("one")
+    trash = rules.home / "trash"
+    (trash / "notes.txt").write_text("x")
+    (trash / "bad.20260101T000000000Z.ai-muse.json").write_text("no session")
+    (trash / "link.20260101T000000000Z.ai-muse.json").symlink_to("/etc/passwd")
+    os.mkfifo(trash / "pipe.20260101T000000000Z.ai-muse.json")
+    page = rules.ask(rules.trash.list_trash, ListTrash())
+    assert [one.session_id for one in page.sessions] == ["one"]
+
+
+def test_pages_of_the_trash(rules, begin, delete):
+    for name in "abcde":
+        begin(name)
+        delete(name)
+    seen, cursor = [], None
+    while True:
+        page = rules.ask(rules.trash.list_trash, ListTrash(limit=2, cursor=cursor))
+        seen += [one.session_id for one in page.sessions]
+        if not (cursor := page.next_cursor):
+            break
+    assert seen == list("edcba")
+
+
+def test_pruning_shows_first_and_spares_what_is_pinned(rules, begin, prune):
+    begin("old")
+    begin("pinned")
+    pin = Message(seq=0, role="event", event="pinned", timestamp="2026-01-01T00:00:00.000Z", pinned=True)
+    rules.store.append("pinned", lambda _: (pin,))
+    shown = prune(older_than_days=0)
+    assert (shown.dry_run, [one.session_id for one in shown.trashed]) == (True, ["old"])
+    assert rules.store.exists("old")
+    assert prune(older_than_days=1, dry_run=False).trashed == ()
+    done = prune(older_than_days=0, dry_run=False)
+    assert [one.session_id for one in done.trashed] == ["old"]
+    assert rules.store.exists("pinned")
+    assert last(rules) == "pinned"
+    assert prune(trash_older_than_days=1, dry_run=False).deleted == ()
+    gone = prune(trash_older_than_days=0, dry_run=False)
+    assert gone.bytes == gone.deleted[0].bytes > 0
+    assert list((rules.home / "trash").iterdir()) == []
+
+
+def test_what_is_pruned_takes_along_what_damage_left_beside_it(rules, begin, delete, prune):
+    begin("one")
+    beside = rules.home / "sessions" / "one.json.damaged-20260101T000000.000000"
+    beside.write_text("x")
+    delete("one")
+    prune(trash_older_than_days=0, dry_run=False)
+    assert not beside.exists()
+
+
+def test_pruning_without_an_age_is_an_error(prune):
+    with pytest.raises(InvalidParams) as refused:
+        prune()
+    assert refused.value.data["field"] == "older_than_days"
+
+
+def test_subscribers_hear_of_it(rules, begin):
+    begin("one")
+    ear = Ear()
+
+    async def work() -> None:
+        await rules.events.subscribe(Subscribe("ai-muse"), ear)
+        await rules.trash.delete_session(DeleteSession("one"))
+        await rules.trash.restore_session(RestoreSession("one"))
+
+    asyncio.run(work())
+    heard = [event["kind"] for event in ear.events]
+    assert heard == ["deleted", "restored"]
+
+
+def test_while_somebody_is_answered_nothing_moves_and_a_fork_goes_on_beside(home):
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(turn, ask):
+        asked.set()
+        if turn.message == "wait":
+            await go_on.wait()
+        yield Text(turn.message)
+        yield Done()
+
+    async def work(house):
+        first = await house.possess("slow", "one")
+        session_id = first.session_id
+        waiting = asyncio.create_task(house.possess("slow", "wait", session_id=session_id))
+        while (await house.records(session_id))[-1].content != "wait":  # noqa: ASYNC110  # polled
+            await asyncio.sleep(0.01)
+        with pytest.raises(SessionBusy):
+            await house.trash.delete_session(DeleteSession(session_id))
+        pruned = await house.trash.prune_sessions(PruneSessions(older_than_days=0, dry_run=False))
+        assert pruned.trashed == ()
+        beside = await house.possess(
+            "slow", "two", session_id=session_id, if_busy="fork", idempotency_key="k"
+        )
+        again = await house.possess("slow", "two", session_id=session_id, if_busy="fork", idempotency_key="k")
+        go_on.set()
+        await waiting
+        await house.trash.delete_session(DeleteSession(session_id))
+        return session_id, beside, again, await house.records(beside.session_id)
+
+    session_id, beside, again, records = played(home, work, slow=Played(slowly))
+    assert beside.session_id == again.session_id != session_id
+    assert [one.content or one.event for one in records] == ["one", "one", "forked", "two", "two"]

@@ -1,0 +1,148 @@
+"""Permissions and the mapping: what a hand did to them is found, mended, and then gone."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from peers.session_files import header, said
+
+from port42_daemon.store.check.backup import Backup
+from port42_daemon.store.file_store import FileStore
+
+MAPPING = "agent_sessions.json"
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def umask():
+    before = os.umask(0o077)  # as the daemon's
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def store(home):
+    store = FileStore(home)
+    store.open()
+    for agent, session_id in (("ai-muse", "cli-1"), ("ai-muse", "cli-2"), ("ai-analyst", "cli-3")):
+        store.create(header(session_id, agent), [said("a")])
+        store.set_last(agent, session_id)
+    yield store
+    store.close()
+
+
+def levels(found):
+    return {one.level for one in found}
+
+
+def faults(store, backup=None):
+    return [one for one in store.check(backup) if one.level != "ok"]
+
+
+def heal(store, home):
+    """Repair what is found; a second look must find nothing."""
+    fixed = faults(store, Backup(home, "b"))
+    assert all(one.fixed for one in fixed), fixed
+    assert faults(store) == []
+    return fixed
+
+
+def test_a_whole_home_is_said_to_be_so(store):
+    found = store.check(None)
+    assert levels(found) == {"ok"}
+    assert {"permissions", "mapping"} <= {one.about for one in found}
+
+
+def test_what_others_may_look_into(store, home):
+    home.chmod(0o755)
+    (home / "config.toml").touch()
+    (home / "config.toml").chmod(0o644)
+    (home / "sessions").chmod(0o750)
+    (found,) = faults(store)
+    assert (found.about, found.what) == (
+        "permissions",
+        "the home and 2 more can be looked into by other users",
+    )
+    heal(store, home)
+    assert oct(home.stat().st_mode & 0o777) == "0o700"
+    assert "0644 config.toml" in (home / "backups" / "b" / "modes.txt").read_text()
+
+
+def test_a_link_to_somebodys_config_is_let_be(store, home, tmp_path):
+    elsewhere = tmp_path / "dotfiles.toml"
+    elsewhere.touch()
+    elsewhere.chmod(0o644)
+    (home / "config.toml").symlink_to(elsewhere)
+    assert faults(store) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_belongs_to_somebody_else_is_named_and_left(store, home):
+    (home / "config.toml").touch(mode=0o600)
+    os.chown(home / "config.toml", 12345, -1)
+    (found,) = faults(store, Backup(home, "b"))
+    assert (found.what, found.fixed) == ("config.toml belongs to another user (uid 12345)", False)
+
+
+@pytest.mark.parametrize("content", ['{"ai-muse": "cli-3"}', "junk", "", "[]", None])
+def test_a_mapping_that_somebody_else_wrote_is_written_anew(store, home, content):
+    path = home / MAPPING
+    good = json.loads(path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+        path.chmod(0o600)
+    (found,) = faults(store)
+    assert (found.level, found.what) == ("problem", f"{MAPPING} is not what the daemon wrote")
+    heal(store, home)
+    assert json.loads(path.read_bytes()) == good
+    assert store.last("ai-muse") == "cli-2"
+    if content is not None:
+        assert (home / "backups" / "b" / MAPPING).read_text() == content
+
+
+def test_a_last_session_that_is_gone_gives_way_to_the_next(store, home):
+    (home / "sessions" / "cli-3.json").unlink()
+    index, found = faults(store)
+    assert (index.level, index.about) == ("notice", "index")
+    assert found.what == ("cli-3, the last session of @ai-analyst, no longer exists, or cannot be read")
+    heal(store, home)
+    assert store.last("ai-analyst") is None
+    assert "ai-analyst" not in json.loads((home / MAPPING).read_bytes())
+
+
+def test_a_last_session_of_another_agent_gives_way_to_ones_own(store, home):
+    store.set_last("ai-muse", "cli-3")
+    (found,) = faults(store)
+    assert found.what == "cli-3, the last session of @ai-muse, is @ai-analyst's"
+    heal(store, home)
+    assert store.last("ai-muse") in {"cli-1", "cli-2"}
+
+
+def test_an_agent_without_a_last_session_gets_its_newest(store, home):
+    store.create(header("cli-9", "ai-founder"), [said("a")])
+    (found,) = faults(store)
+    assert found.what == "@ai-founder has sessions, and none of them is known as its last"
+    heal(store, home)
+    assert store.last("ai-founder") == "cli-9"
+
+
+def test_what_a_damaged_mapping_was_is_moved(home, store):
+    store.close()
+    (home / MAPPING).write_text("junk")
+    (home / MAPPING).chmod(0o600)
+    store = FileStore(home)
+    store.open()
+    try:
+        (found,) = faults(store)
+        assert (found.level, found.about) == ("notice", "mapping")
+        heal(store, home)
+        assert next(one.name for one in (home / "backups" / "b").iterdir()).startswith(f"{MAPPING}.damaged-")
+    finally:
+        store.close()

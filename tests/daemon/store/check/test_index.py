@@ -1,0 +1,137 @@
+"""The index looked at: what is wrong with its file, and what it says of sessions that is not so."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+
+import pytest
+from peers.session_files import header, said
+
+from port42_daemon.store.check import index
+from port42_daemon.store.check.backup import Backup
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.index.tokens import unpack
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home):
+    before = os.umask(0o077)  # as the daemon's
+    store = FileStore(home)
+    store.open()
+    for number in range(1, 6):
+        store.create(header(f"cli-{number}"), [said("x" * 4000)])
+        store.set_last("ai-muse", f"cli-{number}")
+    assert len(store.page(limit=100)) == 5
+    yield store
+    store.close()
+    os.umask(before)
+
+
+def look(store, backup=None):
+    (found,) = [one for one in store.check(backup) if one.about == "index"]
+    return found
+
+
+def heal(store, home):
+    fixed = look(store, Backup(home, "b"))
+    assert fixed.fixed, fixed
+    assert look(store).level == "ok"
+    assert len(store.page(limit=100)) == 5
+    return fixed
+
+
+def test_a_sound_index_is_said_to_be_so(store):
+    assert look(store).level == "ok"
+    assert look(store).what.startswith("5 sessions, as their files are")
+
+
+def test_an_index_that_is_gone_is_made_anew(store, home):
+    (home / "index.db").unlink()
+    assert (look(store).level, look(store).what) == ("problem", "index.db is gone")
+    assert heal(store, home).what == "index.db is gone: made anew"
+
+
+def test_pages_that_were_written_over_are_noticed(store, home):
+    store.close()
+    with (home / "index.db").open("r+b") as file:
+        file.seek(4096)  # SQLite's own header stays
+        file.write(b"\xa5" * (os.path.getsize(home / "index.db") - 8192))  # noqa: PTH202
+    found = look_closed(home)
+    assert (found.level, found.what) == ("problem", "index.db is damaged")
+
+
+def look_closed(home):
+    """What is said of an index that nobody has open."""
+    store = FileStore(home)
+    return store._care._index.check(None)[0]
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "junk"])
+def test_what_stands_in_the_indexs_place(store, home, what):
+    path = home / "index.db"
+    path.unlink()
+    if what == "folder":
+        path.mkdir()
+        (path / "inside").touch()
+    elif what == "link":
+        path.symlink_to(home / "config.toml")
+    else:
+        path.write_bytes(b"junk" * 5000)
+        for beside in home.glob("index.db-*"):
+            beside.unlink()  # else SQLite has every page there
+    assert (look(store).level, look(store).mendable) == ("problem", True)
+    heal(store, home)
+    if what == "folder":
+        assert (home / "backups" / "b" / "index.db" / "inside").exists()
+
+
+def test_a_file_that_came_or_went_or_changed_is_noticed_once(store, home):
+    folder = home / "sessions"
+    (folder / "cli-1.json").unlink()
+    data = (folder / "cli-2.json").read_bytes()
+    (folder / "cli-2.json").write_bytes(data.replace(b'"content":"x', b'"content":"y'))
+    (folder / "cli-3.json").write_bytes(b"junk")  # rightly not in it, once it was looked at
+    found = look(store)
+    assert (found.level, found.about) == ("notice", "index")
+    assert found.what == "index.db does not know cli-1 and 2 more as the files are now"
+    assert look(store, Backup(home, "b")).fixed
+    assert look(store).level == "ok"
+    assert len(store.page(limit=100)) == 3
+
+
+def test_sessions_that_are_written_meanwhile_are_not_called_stale(store):
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            store.append("cli-1", lambda _: [said("y")])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert {look(store).level for _ in range(30)} == {"ok"}
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_what_takes_too_long_is_not_called_damaged(store, monkeypatch):
+    monkeypatch.setattr(index, "_LOOKED_THROUGH_WITHIN", -1.0)
+    monkeypatch.setattr(index, "_STEPS", 1)
+    assert look(store).level == "ok"
+
+
+def test_sqlite_finds_nothing_wrong_with_what_we_make(store, home):
+    """FTS5's own check too, which reads every word."""
+    store.close()
+    with sqlite3.connect(home / "index.db") as database:
+        database.create_function("unpack", 1, unpack, deterministic=True)
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.close()

@@ -1,0 +1,208 @@
+"""The files of sessions and trash gone through: each kind of damage is found once, mended, and then gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import pytest
+from peers.session_files import contents, header, said
+
+from port42_daemon.store.check import sessions as subject
+from port42_daemon.store.check.backup import Backup
+from port42_daemon.store.check.sessions import Place
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.session_file.document import compose, place
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home):
+    store = FileStore(home)
+    store.open()
+    for number in range(1, 4):
+        store.create(header(f"cli-{number}"), [said("a"), said("b"), said("c")])
+    yield store
+    store.close()
+
+
+def swept(store, backup=None, *, seconds=60.0, in_turn=()):
+    """All findings and partials, stretch by stretch, and how many stretches these were."""
+    found, partial, examined, at, stretches = [], [], 0, Place(), 0
+    while at is not None:
+        stretch = store.sweep(at, seconds, in_turn, backup)
+        found += stretch.findings
+        partial += stretch.partial
+        examined += stretch.examined
+        at, stretches = stretch.place, stretches + 1
+    return found, partial, examined, stretches
+
+
+def said_of(store, backup=None):
+    return [one.what for one in swept(store, backup)[0]]
+
+
+def edit(path, before, after):
+    data = path.read_bytes()
+    assert data.count(before) == 1
+    path.write_bytes(data.replace(before, after))
+
+
+def test_nothing_is_said_of_what_is_whole(store):
+    assert swept(store) == ([], [], 3, 1)
+
+
+DAMAGE = {
+    "a line": (b'"content":"b"', b'"content":b', "line 3 is not a record", ["a", "c"]),
+    "the footer": (b'"message_count":3', b'"message_count":1', "its footer does not say", ["a", "b", "c"]),
+    "the end": (b'],"title":"a"', b"", "it does not end in a footer", ["a", "b", "c"]),
+    "a seq": (b'{"seq":2,', b'{"seq":7,', "behind 7", ["a", "c"]),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_session_is_made_whole_and_its_original_kept(store, home, kind):
+    before, after, why, left = DAMAGE[kind]
+    path = home / "sessions" / "cli-2.json"
+    edit(path, before, after)
+    damaged = path.read_bytes()
+    (found,) = swept(store)[0]
+    assert (found.level, found.about, found.mendable, found.fixed) == ("problem", "sessions", True, False)
+    assert found.what.startswith("sessions/cli-2.json is damaged: ")
+    assert why in found.what
+    assert path.read_bytes() == damaged  # looking changes nothing
+    (fixed,) = swept(store, Backup(home, "b"))[0]
+    assert fixed.fixed
+    assert f"made whole, {len(left)} messages kept" in fixed.what
+    assert swept(store)[0] == []
+    assert contents(store, "cli-2") == left
+    assert json.loads(path.read_bytes())["message_count"] == len(left)
+    assert (home / "backups" / "b" / "sessions" / "cli-2.json").read_bytes() == damaged
+    assert store.page(limit=10)[0].message_count >= len(left)  # the index heard of it
+
+
+def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
+    folder = home / "sessions"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "my notes.json").write_text("{}")
+    (folder / "dir").mkdir()
+    (folder / "dir.json").mkdir()
+    (folder / "copy.json").write_bytes((folder / "cli-1.json").read_bytes())
+    (folder / "cli-1.json.damaged-20260101").write_text("old")
+    (folder / os.fsdecode(b"caf\xe9")).write_text("latin")
+    os.mkfifo(folder / "pipe.json")
+    (folder / "link.json").symlink_to(folder / "cli-1.json")
+    newer = b'{"format":2,"id":"new-1","messages":[\n]}\n'
+    (folder / "new-1.json").write_bytes(newer)
+    for one in folder.iterdir():
+        if not one.is_symlink():
+            one.chmod(0o700 if one.is_dir() else 0o600)
+    before = sorted(os.listdir(folder))  # noqa: PTH208
+    found = swept(store)[0]
+    assert sorted(os.listdir(folder)) == before  # noqa: PTH208
+    assert len(found) == 10
+    assert {one.level for one in found if one.what.endswith("is not a file of port42's")} == {"notice"}
+    assert len(swept(store, Backup(home, "b"))[0]) == 10
+    (left,) = swept(store)[0]
+    assert (left.what, left.do) == (
+        "sessions/new-1.json is of a newer version: its format is 2, this version reads 1",
+        "update port42",
+    )
+    assert not left.mendable
+    assert (folder / "new-1.json").read_bytes() == newer
+    kept = home / "backups" / "b" / "sessions"
+    assert len(list(kept.iterdir())) == 9
+    assert (kept / "notes.txt").read_text() == "mine"
+    assert contents(store, "cli-1") == ["a", "b", "c"]
+
+
+def test_files_that_others_may_read_are_closed_to_them(store, home):
+    for number in (1, 3):
+        (home / "sessions" / f"cli-{number}.json").chmod(0o644)
+    assert said_of(store) == ["sessions/cli-1.json and 1 more can be looked into by other users"]
+    assert said_of(store, Backup(home, "b"))[0].endswith("not any more")
+    assert said_of(store) == []
+    assert oct((home / "sessions" / "cli-3.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_the_trash_is_gone_through_too(store, home):
+    trash = home / "trash"
+    trash.mkdir(mode=0o700)
+    data = compose(header("old-1"), [place(said("a"), 1)])[0].replace(
+        b'"message_count":1', b'"message_count":2'
+    )
+    name = "old-1.20260101T000000000Z.ai-muse.json"
+    for place_, content in ((trash / name, data), (trash / "x.txt", b"x")):
+        place_.write_bytes(content)
+        place_.chmod(0o600)
+    assert said_of(store) == [
+        f"trash/{name} is damaged: its footer does not say what its lines do",
+        "trash/x.txt is not a file of port42's",
+    ]
+    swept(store, Backup(home, "b"))
+    assert swept(store) == ([], [], 4, 1)
+
+
+def test_a_partial_is_named_unless_a_turn_writes_it(store, home):
+    (home / "sessions" / "cli-1.partial").touch(mode=0o600)
+    assert swept(store)[1] == ["cli-1"]
+    assert swept(store, in_turn={"cli-1"})[1] == []
+    assert "cut off" in store.cut_off("cli-1", None).what
+    assert store.cut_off("cli-2", None) is None
+    kept = store.cut_off("cli-1", Backup(home, "b"))
+    assert kept.fixed
+    assert (home / "backups" / "b" / "sessions" / "cli-1.partial").exists()
+
+
+def test_a_file_that_is_being_written_aside_is_left_alone(store, home):
+    aside = home / "sessions" / ".cli-9.json.new"
+    aside.touch(mode=0o600)
+    assert swept(store)[0] == []
+    os.utime(aside, (1, 1))
+    assert said_of(store) == ["sessions/.cli-9.json.new is not a file of port42's"]
+
+
+def test_stretches_join_and_each_file_is_looked_at_once(store, home):
+    """Without any time, each stretch has one file; names that begin alike stay together."""
+    for name in ("x" * 120 + "1", "x" * 120 + "2", "notes", os.fsdecode(b"\xff\xfe")):
+        (home / "sessions" / name).touch(mode=0o600)
+    found, _, examined, stretches = swept(store, seconds=0.0)
+    assert (examined, stretches) == (7, 6)
+    assert found == swept(store)[0]
+    assert len(found) == 4
+    first = store.sweep(Place(), 0.0, (), None)
+    assert (first.examined, first.remaining) == (1, 6)
+
+
+def test_a_stretch_ends_when_it_has_found_much(store, home, monkeypatch):
+    monkeypatch.setattr(subject, "_MOST_FINDINGS", 2)
+    for number in range(5):
+        (home / "sessions" / f"note-{number}").touch(mode=0o600)
+    found, _, examined, stretches = swept(store)
+    assert (len(found), examined) == (5, 8)
+    assert stretches == 3
+
+
+def test_sessions_that_are_written_meanwhile_are_never_called_damaged(store):
+    """Two writers that never stop, and a sweep that reads without locks."""
+    stop = threading.Event()
+
+    def write(session_id: str) -> None:
+        while not stop.is_set():
+            store.append(session_id, lambda _: [said("x" * 3000), said("y")])
+
+    writers = [threading.Thread(target=write, args=(f"cli-{number}",)) for number in (1, 2)]
+    for one in writers:
+        one.start()
+    try:
+        for _ in range(40):
+            assert swept(store)[0] == []
+    finally:
+        stop.set()
+        for one in writers:
+            one.join()

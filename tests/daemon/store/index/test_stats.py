@@ -1,0 +1,136 @@
+"""Sums by the hour: right however messages came into the index, and taken back with their session."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from peers.session_files import header
+
+from port42_daemon.store.file_store import FileStore
+from port42_protocol.messages.records import ForkPoint, Message, TurnRecord
+
+ROLES = st.sampled_from(["user", "assistant", "error", "system"])
+NOW = datetime(2026, 1, 10, 23, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = FileStore(tmp_path / "home")
+    store.open()
+    yield store
+    store.close()
+
+
+def said(role="user", at="2026-01-10T09:15:00.000Z", **turn):
+    record = TurnRecord(backend="llm", **turn) if turn else None
+    more = {"turn": record} if record else {}
+    return Message(seq=0, role=role, content="x", timestamp=at, **more)
+
+
+def ask(store, agent=None, days=None, now=NOW):
+    return store._index.statistics(agent, days, now)
+
+
+def test_nothing_was_said(store):
+    found = ask(store)
+    assert (found.since, found.days, found.agents, found.models) == (None, (), (), ())
+    assert found.hours == (0,) * 24
+
+
+def test_who_said_how_much_and_what_it_cost(store):
+    replies = [
+        said("assistant", model="m1", input_tokens=100, output_tokens=20),
+        said("assistant", model="m1", input_tokens=5),
+        said("assistant", total_ms=3),
+    ]
+    store.create(header("cli-1"), [said(), *replies, said("error"), said("system")])
+    store.append("cli-1", lambda _: [said("user"), said("assistant", model="m2", output_tokens=7)])
+    store.create(header("cli-2", "ai-analyst"), [said()])
+    found = ask(store)
+    muse, analyst = found.agents
+    assert (muse.agent, muse.sessions, muse.user_messages, muse.assistant_messages) == ("ai-muse", 1, 2, 4)
+    assert (muse.failed_turns, muse.input_tokens, muse.output_tokens) == (1, 105, 27)
+    assert muse.bytes == store.usage("ai-muse").agents[0].session_bytes
+    assert (analyst.user_messages, analyst.input_tokens) == (1, 0)
+    assert [(one.backend, one.model, one.turns, one.input_tokens) for one in found.models] == [
+        ("llm", "m1", 2, 105),
+        ("llm", None, 1, 0),
+        ("llm", "m2", 1, 0),
+    ]
+    assert [one.agent for one in ask(store, "ai-analyst").agents] == ["ai-analyst"]
+    assert ask(store, "ai-analyst").models == ()
+
+
+def test_days_and_hours_are_those_of_the_clock(store):
+    """At UTC+5:30, 18:45 on the 8th is the 9th, and an hour is the one its beginning is in."""
+    store.create(header("cli-1"), [said(at="2026-01-08T18:45:00.000Z"), said(at="2026-01-10T03:00:00.000Z")])
+    found = ask(store)
+    assert (found.since, found.days) == ("2026-01-08", (1, 0, 1))
+    assert {hour: number for hour, number in enumerate(found.hours) if number} == {23: 1, 8: 1}
+    assert found.agents[0].days == found.days
+    recent = ask(store, days=1)
+    assert (recent.since, recent.days) == ("2026-01-10", (1,))
+    assert recent.agents[0].user_messages == 1
+    assert len(ask(store, days=40).days) == 40
+
+
+def test_times_that_a_hand_wrote_are_counted_on_no_day(store):
+    times = ["yesterday", "", "2026-13-99T77:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"]
+    store.create(header("cli-1"), [said(at=one) for one in times])
+    found = ask(store)
+    assert found.agents[0].user_messages == len(times)
+    assert found.days == ()
+
+
+def test_what_a_fork_took_over_counts_for_its_original_only(store):
+    store.create(header("cli-1"), [said(), said("assistant", input_tokens=5)])
+    point = ForkPoint("cli-1", 2)
+    fork = dataclasses.replace(header("cli-2"), forked_from=point)
+    store.create(fork, [said(), said("assistant", input_tokens=5), said()])
+    (muse,) = ask(store).agents
+    assert (muse.sessions, muse.user_messages, muse.assistant_messages) == (2, 2, 1)
+    assert muse.input_tokens == 5
+
+
+def test_a_session_that_is_gone_takes_its_sums_along(store):
+    store.create(header("cli-1"), [said(), said("assistant", input_tokens=5)])
+    assert ask(store).agents
+    store._index.forget("cli-1")
+    found = ask(store)
+    assert (found.agents, found.models, found.hours) == ((), (), (0,) * 24)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(ROLES, min_size=1, max_size=4), max_size=6))
+def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batches):
+    home = tmp_path_factory.mktemp("h") / "home"
+    store = FileStore(home)
+    store.open()
+    roles = [role for batch in batches for role in batch]
+    try:
+        store.create(header("cli-1"))
+        for number, batch in enumerate(batches):
+            store.append("cli-1", lambda _, batch=batch: [said(one, input_tokens=3) for one in batch])
+            if number % 2:
+                ask(store)
+        live = ask(store)
+    finally:
+        store.close()
+    (home / "index.db").unlink()
+    store = FileStore(home)
+    store.open()
+    try:
+        store.with_key("ai-muse", "none", None)  # waits until everything was read
+        assert ask(store).complete
+        assert ask(store) == live
+    finally:
+        store.close()
+    (muse,) = live.agents
+    assert (muse.user_messages, muse.assistant_messages, muse.failed_turns) == tuple(
+        roles.count(one) for one in ("user", "assistant", "error")
+    )
+    assert muse.input_tokens == 3 * len(roles)

@@ -1,0 +1,92 @@
+"""A fork's bytes: the original's, lined up with its blocks, whatever the headers and records are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from port42_daemon.store.session_file import document, fsync
+from port42_daemon.store.session_file.document import FORKED, Header
+from port42_daemon.store.session_file.fork import branch
+from port42_protocol.messages.records import ForkPoint, Message
+
+BLOCK = 4096
+
+
+def original(contents):
+    header = Header(id="cli-1", agent="ai-muse", created_at="2026-01-01T00:00:00.000Z", client="cli")
+    records = [
+        Message(seq=seq, role="user", content=one, timestamp="2026-01-01T00:00:01.000Z")
+        for seq, one in enumerate(contents, 1)
+    ]
+    return document.compose(header, records)
+
+
+def forked(data, whole, seq, **more):
+    header = dataclasses.replace(whole.header, id="cli-2", forked_from=ForkPoint("cli-1", seq), **more)
+    event = Message(seq=0, role="event", event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
+    read = lambda offset, length: data[offset : offset + length]  # noqa: E731
+    fork = branch(read, whole, seq, (header, event), BLOCK)
+    middle = data[whole.records_at : whole.records_at + fork.length]
+    return fork, fork.head + middle + fork.tail
+
+
+@given(st.lists(st.text(max_size=50), min_size=1, max_size=8), st.data(), st.text(max_size=200) | st.none())
+def test_any_fork_is_a_whole_document_with_the_same_records(contents, data, cwd):
+    written, whole = original(contents)
+    seq = data.draw(st.integers(1, len(contents)))
+    fork, made = forked(written, whole, seq, cwd=cwd)
+    read = lambda offset, length: made[offset : offset + length]  # noqa: E731
+    assert document.load(read, len(made)) == fork.document
+    before, after = json.loads(written)["messages"], json.loads(made)["messages"]
+    assert after[:-1] == before[:seq]
+    assert (after[-1]["seq"], after[-1]["event"]) == (seq + 1, FORKED)
+    header, kept, lost = document.salvage(made)
+    assert (header, len(kept), lost) == (fork.document.header, seq + 1, 0)
+    assert document.compose(header, kept)[1].footer == fork.document.footer
+
+
+@given(st.integers(1, 5000))
+def test_records_worth_sharing_begin_at_the_same_place_in_a_block(length):
+    data, whole = original(["x" * 1000] * 100)
+    fork, _ = forked(data, whole, 100, cwd="/" + "d" * length)
+    assert (fork.document.records_at - whole.records_at) % BLOCK == 0
+    assert len(fork.head) == fork.document.records_at
+
+
+def test_few_records_cost_no_white_space():
+    data, whole = original(["x"])
+    assert b" " not in forked(data, whole, 1)[0].head
+
+
+def test_all_of_a_session_is_forked_without_a_look_at_its_records():
+    _, whole = original(["x"] * 10)
+    looked = []
+    header = dataclasses.replace(whole.header, id="cli-2")
+    event = Message(seq=0, role="event", event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
+    branch(lambda *where: looked.append(where) or b"", whole, 10, (header, event), BLOCK)
+    assert looked == []
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("offset", [0, 1, 4095, 4096, 5000])
+def test_a_span_is_copied_whole_with_and_without_the_kernels_help(tmp_path, monkeypatch, kernel, offset):
+    if not kernel:
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    data = os.urandom(3 * 1024 * 1024)
+    (tmp_path / "a").write_bytes(data)
+    file = os.open(tmp_path / "a", os.O_RDONLY)
+    try:
+        span = fsync.Span(file, offset, len(data) - offset - 7)
+        fsync.replace_with_copy(tmp_path / "b", b"h" * 100, span, b"tail")
+        fsync.replace_with_copy(tmp_path / "c", b"h" * offset, span, b"tail")
+    finally:
+        os.close(file)
+    assert (tmp_path / "b").read_bytes() == b"h" * 100 + data[offset:-7] + b"tail"
+    assert (tmp_path / "c").read_bytes() == b"h" * offset + data[offset:-7] + b"tail"
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600

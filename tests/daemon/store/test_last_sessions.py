@@ -1,0 +1,147 @@
+"""`agent_sessions.json`: durable at every change, written only then, never silently forgotten."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from port42_daemon.store.last_sessions import Mapping, MappingDamaged
+from port42_daemon.store.session_file import fsync
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "agent_sessions.json"
+
+
+def on_disk(path) -> dict:
+    return json.loads(path.read_bytes())
+
+
+def test_a_change_is_on_the_disk_when_it_returns_and_reads_as_a_person_would_write_it(path):
+    mapping = Mapping(path)
+    assert mapping.load() is False
+    mapping.set("ai-engineer", "cli-1")
+    mapping.set("ai-analyst", "cli-2")
+    assert path.read_text() == '{\n  "ai-engineer": "cli-1",\n  "ai-analyst": "cli-2"\n}\n'
+    again = Mapping(path)
+    assert again.load() is True
+    assert again.agents() == {"ai-engineer": "cli-1", "ai-analyst": "cli-2"}
+    assert (again.get("ai-engineer"), again.get("ai-muse")) == ("cli-1", None)
+
+
+def test_what_is_known_already_is_not_written(path):
+    mapping = Mapping(path)
+    mapping.set("a", "cli-1")
+    inode = path.stat().st_ino
+    mapping.set("a", "cli-1")
+    mapping.save()
+    assert path.stat().st_ino == inode
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"a":1}',
+        b'{"a":null}',
+        b'{"a/b":"cli-1"}',
+        b'{"a":"../x"}',
+        b'{"a":"x\\u0000"}',
+        b'{"a":"cli-1"}x',
+        b'{"a":"\xff"}',
+        b"\xef\xbb\xbf{}",
+        b"\x00" * 30,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+    ids=lambda data: repr(data[:16]),
+)
+def test_damage_is_said_and_the_file_left_as_it_is(path, data):
+    path.write_bytes(data)
+    with pytest.raises(MappingDamaged):
+        Mapping(path).load()
+    assert path.read_bytes() == data
+
+
+def test_a_rebuilt_mapping_is_on_the_disk(path):
+    mapping = Mapping(path)
+    mapping.rebuild({"a": "cli-1"})
+    assert on_disk(path) == {"a": "cli-1"}
+    mapping.rebuild({})
+    assert on_disk(path) == {}
+
+
+def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
+    mapping = Mapping(path)
+    mapping.set("a", "cli-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(fsync, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            mapping.set("a", "cli-2")
+        with pytest.raises(OSError, match="full"):
+            mapping.set("a", "cli-2")
+    assert on_disk(path) == {"a": "cli-1"}
+    assert mapping.get("a") == "cli-2"
+    mapping.save()
+    assert on_disk(path) == {"a": "cli-2"}
+
+
+def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monkeypatch):
+    mapping, real, writes = Mapping(path), fsync.replace, []
+    gate = threading.Event()
+
+    def replace(where, data) -> None:
+        writes.append(data)
+        if len(writes) == 1:
+            gate.wait()  # so that the others have to queue behind the first
+        real(where, data)
+
+    monkeypatch.setattr(fsync, "replace", replace)
+
+    def change(number: int) -> None:
+        mapping.set(f"agent-{number}", "cli-1")
+        assert on_disk(path)[f"agent-{number}"] == "cli-1"
+
+    with ThreadPoolExecutor(16) as pool:
+        changes = [pool.submit(change, number) for number in range(16)]
+        while len(mapping.agents()) < 16:
+            pass
+        gate.set()
+        for one in changes:
+            one.result()
+    assert len(on_disk(path)) == 16
+    assert len(writes) < 16
+
+
+def test_a_change_is_made_only_while_it_is_still_wanted(tmp_path):
+    mapping = Mapping(tmp_path / "m.json")
+    mapping.set("a", "cli-1")
+    mapping.change("a", "cli-9", "cli-2")
+    assert mapping.get("a") == "cli-1"
+    mapping.change("a", "cli-1", "cli-2")
+    assert mapping.get("a") == "cli-2"
+    mapping.change("a", "cli-2", None)
+    assert mapping.agents() == {}
+    assert json.loads((tmp_path / "m.json").read_bytes()) == {}
+
+
+def test_a_file_that_somebody_else_wrote_is_noticed_and_written_anew(tmp_path):
+    path = tmp_path / "m.json"
+    mapping = Mapping(path)
+    assert mapping.is_written()
+    mapping.set("a", "cli-1")
+    assert mapping.is_written()
+    for junk in (b"", b"{}", b'{"a":"cli-2"}', b"\xff"):
+        path.write_bytes(junk)
+        assert not mapping.is_written()
+        mapping.write_anew()
+        assert mapping.is_written()
+    path.unlink()
+    assert not mapping.is_written()

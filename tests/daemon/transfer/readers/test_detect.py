@@ -1,0 +1,274 @@
+"""Every format's reader: what it makes of real samples, and that arbitrary bytes are at worst skipped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET
+from peers import llm_database
+
+from port42_daemon.transfer.readers import aichat, base, claude, codex, files, llm, original, port42
+from port42_daemon.transfer.readers.base import Skipped
+from port42_daemon.transfer.readers.detect import sources
+
+DATA = Path(__file__).parents[2] / "data" / "imports"
+CLAUDE = "projects/-home-ada-parser/0205f437-f816-4704-b6f3-9cf7b060888c.jsonl"
+
+
+def said(session):
+    return [(one.role, one.content) for one in session.records]
+
+
+def one_of(path, wanted="auto"):
+    """The only session there, and the format it is in."""
+    named, [source] = sources(path, wanted)
+    return named, source.read()
+
+
+def test_claude_code_is_its_words_without_machinery():
+    named, [main, agent] = sources(DATA / "claude", "auto")
+    session = main.read()
+    assert (named, main.key) == ("claude", CLAUDE)
+    assert said(session) == [
+        ("user", "build a parser"),
+        ("assistant", "I begin with the tokenizer."),
+        ("assistant", "Done: `tokens.py` has the tokenizer."),
+        ("user", "and now tests"),
+    ]
+    assert (session.source_id, session.title) == (Path(CLAUDE).stem, "A parser for arithmetic")
+    assert (session.cwd, session.created_at) == ("/home/ada/parser", "2026-01-15T10:00:01.079Z")
+    turn = session.records[1].turn
+    assert (turn.model, turn.input_tokens, turn.output_tokens) == ("claude-sonnet-4-5", 1264, 80)
+    assert [place for place, _ in session.problems] == ["line 12"]
+    with pytest.raises(Skipped, match="sub-agent"):
+        agent.read()
+
+
+def test_codex_new_and_old():
+    named, [old, new] = sources(DATA / "codex", "auto")
+    assert named == "codex"
+    assert said(new.read()) == [("user", "what is 2+2?"), ("assistant", "4")]
+    assert new.read().records[1].turn.model == "gpt-5-codex"
+    assert new.read().source_id == "019a2d7a-41c4-78b1-b7cc-a45d62a89cd5"
+    assert said(old.read()) == [("user", "an older rollout"), ("assistant", "has no times of its own")]
+    assert old.read().records[1].timestamp == "2025-06-01T08:00:00.000Z"
+
+
+def test_aichat_and_an_agents_session_of_the_same_name():
+    named, [coder, plain] = sources(DATA / "aichat", "auto")
+    assert named == "aichat"
+    assert said(plain.read()) == [
+        ("system", "You are terse."),
+        ("user", "name a colour"),
+        ("assistant", "Teal.\n\nIt is calm."),
+        ("user", "and this one?"),
+    ]
+    assert plain.read().problems == [("message 5", "it has no role that is known")]
+    assert (coder.read().source_id, plain.read().source_id) == ("coder/refactoring", "refactoring")
+
+
+def test_the_original_bare_and_in_its_object_store(tmp_path):
+    bare = DATA / "original" / "cli-1757350466684.json"
+    named, session = one_of(bare)
+    assert (named, session.agent, session.source_id) == ("original", "ai-engineer", "cli-1757350466684")
+    assert said(session) == [("user", "build a parser"), ("assistant", "I have built it.")]
+    assert session.created_at == "2025-09-08T16:54:26.684Z"
+    digest = "ab" * 32
+    stored = tmp_path / "objects" / digest[:2] / digest[2:4] / digest[4:]
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(bare.read_bytes())
+    references = {"cli-1": {"object_id": digest}, "cli-2": {"object_id": "../../../etc/passwd"}, "cli-3": 7}
+    (tmp_path / original.INDEX).write_text(json.dumps({"sessions": references, "last_sessions": {}}))
+    for path in (tmp_path, tmp_path / original.INDEX):
+        named, [good, escaping, broken] = sources(path, "auto")
+        assert (named, said(good.read())) == ("original", said(session))
+        for source in (escaping, broken):
+            with pytest.raises(Skipped, match="object_id"):
+                source.read()
+
+
+def test_llm_old_and_new(tmp_path):
+    llm_database.old(tmp_path / "logs.db", {"01a": [("hi", "hello"), ("again", "yes")], "01b": [("x", "y")]})
+    named, [first, _] = sources(tmp_path, "auto")
+    session = first.read()
+    assert (named, session.title) == ("llm", "about 01a")
+    assert said(session) == [
+        ("system", "be brief"),
+        ("user", "hi"),
+        ("assistant", "hello"),
+        ("user", "again"),
+        ("assistant", "yes"),
+    ]
+    assert (session.records[2].turn.model, session.records[2].turn.total_ms) == ("m", 900)
+    talk = [("system", "s"), ("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2")]
+    llm_database.new(tmp_path / "new.db", "01c", talk)
+    named, session = one_of(tmp_path / "new.db")
+    assert (said(session), session.title) == (talk, "a thread")
+
+
+def test_another_programs_database_is_not_taken_for_one(tmp_path):
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "index.db") as database:
+        database.execute("CREATE TABLE sessions (id TEXT)")
+    database.close()
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "sessions" / "cli-1.json").write_bytes(HEAD.replace(b'"a"', b'"cli-1"') + b"]}\n")
+    assert [sources(tmp_path, "auto")[0]] == ["port42"]
+
+
+def test_a_database_without_an_end_is_given_up(tmp_path, monkeypatch):
+    import sqlite3
+
+    monkeypatch.setattr(llm, "_SECONDS", 0.2)
+    path = tmp_path / "logs.db"
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "CREATE VIEW responses AS WITH RECURSIVE n(conversation_id) AS (SELECT 1 UNION ALL"
+            " SELECT conversation_id + 1 FROM n) SELECT conversation_id, '' AS prompt, '' AS response FROM n"
+        )
+    database.close()
+    with pytest.raises(Skipped):
+        sources(path, "llm")
+
+
+def test_a_link_a_fifo_and_a_line_too_long_are_skipped(tmp_path, monkeypatch):
+    real = tmp_path / "a.jsonl"
+    real.write_text('{"sessionId":"x","type":"user","message":{"content":"hi"}}\n' + "x" * 5000 + "\n")
+    (tmp_path / "b.jsonl").symlink_to(real)
+    os.mkfifo(tmp_path / "c.jsonl")
+    monkeypatch.setattr(files, "LINE_BYTES", 1000)
+    _, [good, link, fifo] = sources(tmp_path, "auto")
+    assert said(good.read()) == [("user", "hi")]
+    assert good.read().problems == [("line 2", "it is longer than 16 MiB")]
+    with pytest.raises(Skipped, match="cannot be read"):
+        link.read()
+    with pytest.raises(Skipped, match="not an ordinary file"):
+        fifo.read()
+
+
+def test_a_session_of_too_much_and_a_message_too_long(monkeypatch):
+    session = base.Found("x")
+    session.say("user", "é" * (base.MESSAGE_BYTES // 2 + 1), None, place="line 3")
+    assert (session.records, session.problems[0][0]) == ([], "line 3")
+    monkeypatch.setattr(base, "SESSION_BYTES", 10)
+    session.say("user", "12345", None)
+    with pytest.raises(Skipped, match="more than 10"):
+        session.say("user", "123456", None)
+
+
+def test_many_problems_are_told_by_their_number():
+    session = base.Found("x")
+    for number in range(50):
+        session.problem(f"line {number}", "bad")
+    assert len(session.all_problems()) == base.PROBLEMS + 1
+    assert session.all_problems()[-1] == ("", "30 more pieces that could not be read")
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"),
+    [
+        ("2025-09-08T18:54:26.684123456+02:00", "2025-09-08T16:54:26.684Z"),
+        ("2026-01-15 10:00:00.5", "2026-01-15T10:00:00.500Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("9999-12-31T23:59:59-23:59", None),
+        (1e300, None),
+        (float("nan"), None),
+        (True, None),
+        ("yesterday", None),
+        (None, None),
+        ("1" * 100, None),
+    ],
+)
+def test_moments(given_, kept):
+    assert base.moment(given_) == kept
+
+
+# --- hostile --------------------------------------------------------------------------------------
+
+WORDS = (
+    "type message content role text timestamp payload id model usage messages format agent created_at"
+    " client seq sessions object_id turn references"
+)
+KINDS = "user assistant summary session_meta response_item message turn_context"
+NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBER | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS.split()), inner, max_size=5)
+    ),
+    max_leaves=15,
+)
+ENTRY = st.builds(
+    lambda entry, kind: {**entry, "type": kind} if isinstance(entry, dict) else entry,
+    JSON,
+    st.sampled_from(KINDS.split()),
+)
+LINE = st.one_of(st.binary(max_size=60), ENTRY.map(lambda one: json.dumps(one).encode()))
+READERS = {
+    "claude": lambda data: claude.read(enumerate(data.split(b"\n"), 1), "x"),
+    "codex": lambda data: codex.read(enumerate(data.split(b"\n"), 1), "x"),
+    "port42": lambda data: port42.read(enumerate(data.split(b"\n"), 1)),
+    "original": original.read,
+    "index": original.index,
+    "aichat": lambda data: aichat.read(data, "x", 0.0),
+}
+HEAD = b'{"format":1,"id":"a","agent":"b","client":"c","created_at":"2026-01-15T10:00:00.000Z","messages":[\n'
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(lines=st.lists(LINE, max_size=5), before=st.sampled_from([b"", HEAD, b"messages:\n- "]))
+def test_arbitrary_bytes_are_read_or_skipped(reader, lines, before):
+    try:
+        session = reader(before + b"\n".join(lines))
+    except Skipped:
+        return
+    if not isinstance(session, dict):
+        for record in session.records:
+            assert base.moment(record.timestamp) == record.timestamp
+            assert record.role == "event" or record.content is UNSET or isinstance(record.content, str)
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"messages: " + b"[" * 100_000,
+        b"- " * 50_000,
+        b"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nmessages: [*c,*c]\nmodel: m\n",
+        b"\xff\xfe\x00",
+        b"",
+        b'{"messages":[{"role":"user","content":"\\ud800 lone"}],"id":"x"}',
+        b"messages: [{role: user, content: 2026-13-45}]",
+        b"!!python/object/apply:os.system ['touch /tmp/owned']",
+    ],
+)  # fmt: skip
+def test_what_is_made_to_break_readers_does_not(reader, data):
+    try:
+        session = reader(data)
+    except Skipped:
+        return
+    assert isinstance(session, dict) or session.records is not None
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.binary(max_size=300), at=st.integers(0, 8000))
+def test_a_database_with_other_bytes_in_it(tmp_path_factory, data, at):
+    path = tmp_path_factory.mktemp("llm") / "logs.db"
+    llm_database.old(path, {"01a": [("hi", "hello")]})
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+    with contextlib.suppress(Skipped):
+        for identity in llm.conversations(path):
+            assert llm.read(path, identity).records

@@ -1,0 +1,102 @@
+"""The exported page: nothing in it can run, whatever a session says, and everything said is in it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peers.page_rules import HOSTILE, Rules
+
+from port42_daemon.store.session_file.document import Header, compose
+from port42_daemon.transfer.writers.base import Ends
+from port42_daemon.transfer.writers.html import WRITER
+from port42_protocol.messages.records import Message, Reference, TurnRecord
+
+WHEN = "2026-11-23T09:10:00.000Z"
+ANYTHING = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(max_size=80),
+    st.lists(
+        st.sampled_from(["<", ">", '"', "'", "&", "`", "](", "[", "!", "javascript:", "\n", "on", "x="])
+    ).map("".join),
+)
+
+
+def page(*records: Message, title: str | None = None, agent: str = "ai-muse", **header: object) -> str:
+    head = Header(id="cli-1", agent=agent, created_at=WHEN, client="cli", title=title, **header)  # type: ignore[arg-type]
+    ends = Ends(head, compose(head, records)[1].footer)
+    return WRITER.opening(ends) + "".join(map(WRITER.record, records)) + WRITER.closing(ends)
+
+
+def said(text: str, role: str = "assistant", seq: int = 1, **more: object) -> Message:
+    return Message(seq=seq, role=role, content=text, timestamp=WHEN, **more)  # type: ignore[arg-type]
+
+
+def rules(text: str) -> Rules:
+    parser = Rules()
+    parser.feed(text)
+    parser.close()
+    return parser
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "error"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_hostile_is_more_than_text(text, role):
+    assert rules(page(said(text, role))).found == []
+
+
+def test_the_rules_find_what_they_are_for():
+    """Else the tests above could not fail."""
+    for text in HOSTILE[:3]:
+        assert rules(f"<main>{text}</main>").found
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(ANYTHING, min_size=7, max_size=7))
+def test_nothing_anywhere_runs(texts):
+    one, two, title, target, content, model, tag = texts
+    read = (Reference("file", target or "x", content),)
+    turn = TurnRecord(backend="x", model=model or None)
+    tagged = Message(seq=3, role="event", event="tagged", tags=(tag,), timestamp=WHEN)
+    renamed = Message(seq=4, role="event", event="renamed", title=title, timestamp=WHEN)
+    records = (said(one, references=read, turn=turn), said(two, "user", 2), tagged, renamed)
+    found = rules(page(*records, title=title, cwd=f"/{target}"))
+    assert found.found == []
+    assert [one for one in found.ids if one.startswith("m")] == ["m1", "m2", "m3", "m4"]
+
+
+@given(st.text(alphabet=st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\x00")))
+def test_what_a_user_says_is_there_to_the_letter(text):
+    shown = "".join(rules(page(said(text, "user"))).text)
+    assert text in shown
+
+
+def test_markdown_is_laid_out_and_html_is_not():
+    text = page(said("# Title\n\n**bold** <i>not</i>\n\n| a |\n|-|\n| b |\n\n```python\nimport os\n```"))
+    for piece in (
+        "<h1>Title</h1>",
+        "<strong>bold</strong>",
+        "&lt;i&gt;",
+        "<td>b</td>",
+        '<span class="k">import</span>',
+    ):
+        assert piece in text
+
+
+def test_an_image_is_a_link_and_a_link_tells_nothing():
+    text = page(said("![a cat](https://example.org/cat.png)"))
+    assert "<img" not in text
+    assert '<a class="image" href="https://example.org/cat.png" rel="noopener noreferrer nofollow">' in text
+
+
+def test_the_policy_lets_one_style_sheet_in_and_nothing_else():
+    text = page(said("x"))
+    assert "default-src 'none'; style-src 'sha256-" in text
+    assert text.count("<style>") == 1
+    assert "unsafe" not in text
+
+
+def test_a_message_too_long_for_markdown_is_shown_as_text():
+    text = page(said("**x** " * 200_000))
+    assert "<strong>" not in text
+    assert text.count("**x**") == 200_000

@@ -1,0 +1,176 @@
+"""Pages of an export: together they are the whole, wherever it is cut, and JSON comes back the same."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from port42_daemon.store.session_file.document import Header, compose
+from port42_daemon.transfer.readers import port42
+from port42_daemon.transfer.writers import markdown, paging
+from port42_daemon.transfer.writers.base import Ends
+from port42_protocol.messages.records import ForkPoint, Message, Reference, Source, TurnRecord
+
+WHEN = "2026-11-23T09:10:00.000Z"
+TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=60)
+_PRINTED = st.characters(min_codepoint=33, max_codepoint=0x2FF, blacklist_categories=("Cc", "Z"))
+NAME = st.text(_PRINTED, min_size=1, max_size=20)
+TOKENS = st.none() | st.integers(0, 9**9)
+TURN = st.builds(TurnRecord, backend=NAME, model=st.none() | TEXT, input_tokens=TOKENS)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "error"]), "content": TEXT},
+    optional={
+        "status": st.sampled_from(["complete", "interrupted"]),
+        "kind": NAME,
+        "question": st.integers(1, 100),
+        "key": NAME,
+        "turn": TURN,
+        "references": st.lists(
+            st.builds(Reference, st.sampled_from(["file", "text"]), NAME, st.none() | TEXT), max_size=2
+        ).map(tuple),
+    },
+)
+EVENT = st.one_of(
+    st.just({"role": "event", "event": "resumed"}),
+    st.just({"role": "event", "event": "ended"}),
+    st.builds(lambda title: {"role": "event", "event": "renamed", "title": title}, NAME),
+    st.builds(lambda on: {"role": "event", "event": "pinned", "pinned": on}, st.booleans()),
+    st.builds(lambda tag: {"role": "event", "event": "tagged", "tags": (tag.replace(",", "."),)}, NAME),
+)
+
+
+def _placed(records):
+    return [Message(seq=n, timestamp=WHEN, **one) for n, one in enumerate(records, 1)]
+
+
+SESSION = st.builds(
+    lambda header, records: (header, _placed(records)),
+    st.builds(
+        Header,
+        id=st.just("cli-1"),
+        agent=st.just("ai-muse"),
+        created_at=st.just(WHEN),
+        client=st.just("cli"),
+        title=st.none() | NAME,
+        cwd=st.none() | st.just("/home/ada"),
+        metadata=st.dictionaries(NAME, st.none() | st.integers(0, 9) | TEXT, max_size=3),
+        forked_from=st.none() | st.just(ForkPoint("cli-0", 3)),
+        imported_from=st.none() | st.just(Source("codex", "x")),
+    ),
+    st.lists(MESSAGE | EVENT, max_size=6),
+)
+
+
+def exported(kind, header, records, *, size=None, found=None):
+    """All pages, put together."""
+    ends = Ends(header, compose(header, records)[1].footer)
+    place = paging.Place(ends.footer.last_seq)
+    parts = []
+    while place is not None:
+        place = paging.parse_cursor(place.cursor())
+        part, place = paging.next_page(
+            paging.WRITERS[kind],
+            ends,
+            lambda after: (one for one in records if one.seq > after),
+            place,
+            found,
+        )
+        parts.append(part)
+        assert len(part) <= paging.PAGE_CHARACTERS
+    return "".join(parts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SESSION)
+def test_json_is_the_file_itself_and_comes_back_whole(session):
+    header, records = session
+    text = exported("json", header, records)
+    assert text.encode() == compose(header, records)[0]
+    found = port42.read((n, line + b"\n") for n, line in enumerate(text.encode().split(b"\n"), 1))
+    assert found.problems == []
+    assert (found.whole, found.records) == (header, records)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SESSION)
+def test_json_that_a_tool_laid_out_anew_comes_back_too(session):
+    header, records = session
+    laid_out = json.dumps(json.loads(exported("json", header, records)), indent=2, ensure_ascii=False)
+    found = port42.read((n, line.encode() + b"\n") for n, line in enumerate(laid_out.split("\n"), 1))
+    assert found.records == records
+
+
+def test_a_session_that_lost_lines_is_whole_json_too():
+    header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
+    records = [Message(seq=seq, role="user", content="x", timestamp=WHEN) for seq in (3, 5)]
+    text = exported("json", header, records)
+    assert [one["seq"] for one in json.loads(text)["messages"]] == [3, 5]
+    assert text.encode() == compose(header, records)[0]
+
+
+@pytest.mark.parametrize("kind", paging.WRITERS)
+@settings(max_examples=15, deadline=None)
+@given(session=SESSION, size=st.integers(200, 3000))
+def test_pages_of_any_size_are_the_same_text(kind, session, size):
+    whole = exported(kind, *session)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paging, "PAGE_CHARACTERS", size)
+        assert exported(kind, *session) == whole
+
+
+def test_a_secret_is_counted_once_however_it_is_paged():
+    key = "sk-ant-api03-" + "aB3" * 20
+    header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
+    records = [Message(seq=n, role="user", content=f"{key} and more", timestamp=WHEN) for n in (1, 2, 3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paging, "PAGE_CHARACTERS", 50)
+        found: Counter[str] = Counter()
+        text = exported("markdown", header, records, found=found)
+    assert found["anthropic key"] == 3
+    assert text.count("[redacted: anthropic key]") == 3
+
+
+def test_a_title_cut_in_a_secret_is_made_anew():
+    text = "use my key sk-ant-api03-" + "aB3" * 20
+    header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
+    footer = compose(header, [Message(seq=1, role="user", content=text, timestamp=WHEN)])[1].footer
+    assert footer.title is not None
+    assert "aB3" in footer.title
+    ends = paging.without_secrets(header, footer, text, Counter())
+    assert ends.footer.title == "use my key [redacted: anthropic key]"
+
+
+@pytest.mark.parametrize("cursor", ["", "?", "x", "MSAy", "MSAyIDMgNA", "LTEgLTEgMA", "MSA1IDA", "é"])
+def test_a_cursor_of_nobodys(cursor):
+    with pytest.raises(ValueError, match="next_cursor"):
+        paging.parse_cursor(cursor)
+
+
+# --- Markdown -------------------------------------------------------------------------------------
+
+
+LINES = ["```", "````", "~~~", "```js", "# x", "## x", "---", "text", "", "    ```", "===", "- a"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(LINES), max_size=8))
+def test_nothing_said_breaks_markdowns_structure(lines):
+    """Whatever a message has, the message after it stands under its own heading of level two."""
+    first = Message(seq=1, role="assistant", content="\n".join(lines), timestamp=WHEN)
+    second = Message(seq=2, role="user", content="the second", timestamp=WHEN)
+    tokens = MarkdownIt().parse(markdown.WRITER.record(first) + markdown.WRITER.record(second))
+    opened = [n for n, one in enumerate(tokens) if one.type == "heading_open" and one.level == 0]
+    headings = [tokens[n + 1].content for n in opened if tokens[n].markup == "##"]
+    assert (headings[0], headings[-1]) == ("Assistant", "User")
+
+
+def test_front_matter_cannot_be_ended_by_a_title():
+    header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli", title='"\n---\n# x')
+    text = markdown.WRITER.opening(Ends(header, compose(header, [])[1].footer))
+    assert text.split("\n---\n")[0].count("\n") == 6
+    assert 'title: "\\"\\n---\\n# x"' in text

@@ -1,0 +1,93 @@
+"""What a model is told: the newest that fits, without what failed; references beside their message."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from port42_daemon.turns.context import select, spoken, unheard
+from port42_protocol.messages.records import Message, Reference, TurnRecord
+
+TIME = "2026-11-23T03:37:11.042Z"
+TURN = TurnRecord(backend="shout")
+
+
+def said(seq, role, content="x", **more):
+    return Message(seq=seq, role=role, content=content, timestamp=TIME, **more)
+
+
+def event(seq, name="resumed"):
+    return Message(seq=seq, role="event", event=name, timestamp=TIME)
+
+
+def kept(records, budget=1000):
+    return [record.seq for record in select(records, budget).history]
+
+
+def test_messages_in_their_order_without_events():
+    records = [said(1, "user"), event(2), said(3, "assistant"), said(4, "system"), said(5, "error")]
+    assert kept(records) == [1, 3, 4]
+
+
+def test_a_failed_turn_is_left_out_with_what_was_answered_of_it():
+    records = [
+        said(1, "user"),
+        said(2, "assistant", question=1, turn=TURN),
+        said(3, "user", "fails"),
+        said(4, "user", "said by another tool meanwhile"),
+        said(5, "assistant", "half", question=3, turn=TURN, status="interrupted"),
+        said(6, "error", "it broke", question=3, kind="crashed"),
+        said(7, "user"),
+        said(8, "error", "a tool's own note"),
+    ]
+    assert kept(records) == [1, 2, 4, 7]
+
+
+def test_an_interrupted_turn_stays():
+    records = [said(1, "user"), said(2, "assistant", "half", question=1, turn=TURN, status="interrupted")]
+    assert kept(records) == [1, 2]
+    assert kept([said(1, "user"), said(2, "assistant", "", question=1, turn=TURN)]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("budget", "seqs"), [(0, []), (9, []), (10, [3]), (19, [3]), (20, [2, 3]), (30, [1, 2, 3])]
+)
+def test_the_newest_that_fit(budget, seqs):
+    chosen = select([said(n, "user", "x" * 10) for n in (1, 2, 3)], budget)
+    assert [one.seq for one in chosen.history] == seqs
+    assert chosen.left_out == 3 - len(seqs)
+
+
+def test_what_is_older_than_what_does_not_fit_is_left_out_too():
+    chosen = select([said(1, "user", "x"), said(2, "assistant", "x" * 50), said(3, "user", "x")], 10)
+    assert [one.seq for one in chosen.history] == [3]
+    assert chosen.left_out == 2
+
+
+@given(st.lists(st.text(max_size=30)), st.integers(-10, 200))
+def test_never_more_than_the_budget_and_always_the_end(contents, budget):
+    records = [said(n, "user", content) for n, content in enumerate(contents, 1)]
+    chosen = select(records, budget)
+    assert sum(len(spoken(one)) for one in chosen.history) <= max(budget, 0)
+    spoken_of = [one for one in records if one.content]
+    assert list(chosen.history) == spoken_of[len(spoken_of) - len(chosen.history) :]
+    assert chosen.left_out == len(spoken_of) - len(chosen.history)
+
+
+def test_references_stand_beside_their_message():
+    references = (Reference("file", "/a.txt", "one"), Reference("text", "stdin", "two"))
+    message = said(1, "user", "look", references=references)
+    assert spoken(message) == "look\n\n<file /a.txt>\none\n</file>\n\n<text stdin>\ntwo\n</text>"
+    assert select([message], len(spoken(message)) - 1).left_out == 1
+
+
+def test_what_a_back_end_has_not_heard():
+    turn = [said(1, "user"), said(2, "assistant", question=1, turn=TURN)]
+    assert not unheard(turn)
+    assert not unheard([*turn, event(3)])
+    assert not unheard([*turn, said(3, "user"), said(4, "error", question=3, kind="crashed")])
+    assert unheard([*turn, said(3, "user")])
+    assert unheard([*turn, said(3, "assistant", "said by another tool")])
+    assert unheard([said(1, "user")])
+    assert not unheard([])
