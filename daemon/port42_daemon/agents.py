@@ -134,65 +134,69 @@ class Agents:
             config_error=self._config.error,
         )
 
-    async def get_agent(self, asked: GetAgent) -> Agent:
+    async def get_agent(self, request: GetAgent) -> Agent:
         """One agent, looked at now."""
-        await self.require(asked.agent)
+        await self.require(request.agent)
         counts = await self._threads.index(self._store.counts)
-        return await self._look(asked.agent, self._config.current, counts)
+        return await self._look(request.agent, self._config.current, counts)
 
-    async def add_agent(self, asked: AddAgent) -> Agent:
+    async def add_agent(self, request: AddAgent) -> Agent:
         """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
 
         def add(document: TOMLDocument) -> None:
-            if asked.agent in document.get("agents", {}):
+            if request.agent in document.get("agents", {}):
                 expected = "a name that config.toml does not have yet"
-                message = f"agent: expected {expected}, got {asked.agent}"
+                message = f"agent: expected {expected}, got {request.agent}"
                 raise InvalidParams(message, field="agent", expected=expected)
-            entry = table(document, "agents", asked.agent)
-            if asked.system is not None:
-                entry["system"] = asked.system
+            entry = table(document, "agents", request.agent)
+            if request.system is not None:
+                entry["system"] = request.system
 
         await self._change(add)
-        log.info("➕ %s is in config.toml", asked.agent)
-        return await self.get_agent(GetAgent(asked.agent))
+        log.info("➕ %s is in config.toml", request.agent)
+        return await self.get_agent(GetAgent(request.agent))
 
-    async def connect_agent(self, asked: ConnectAgent) -> Agent:
+    async def connect_agent(self, request: ConnectAgent) -> Agent:
         """Name the back end in ``[agents.NAME]``; a known one that is not in the file is written, too."""
-        await self.require(asked.agent)
+        await self.require(request.agent)
         configured = (await self._current()).backends
-        if asked.backend not in configured and asked.backend not in presets.KNOWN and asked.backend != "none":
+        if (
+            request.backend not in configured
+            and request.backend not in presets.KNOWN
+            and request.backend != "none"
+        ):
             names = ", ".join(dict.fromkeys([*configured, *presets.KNOWN, "none"]))
             expected = f"one of {names}"
-            message = f"backend: expected {expected}, got {asked.backend}"
+            message = f"backend: expected {expected}, got {request.backend}"
             raise InvalidParams(message, field="backend", expected=expected)
 
         def connect(document: TOMLDocument) -> None:
-            agent = table(document, "agents", asked.agent)
-            if asked.backend == "none":
+            agent = table(document, "agents", request.agent)
+            if request.backend == "none":
                 agent.pop("backend", None)
             else:
-                agent["backend"] = asked.backend
-                if asked.backend not in configured:
-                    table(document, "backends", asked.backend).update(presets.KNOWN[asked.backend])
-            if asked.model is not None:
-                agent["model"] = asked.model
+                agent["backend"] = request.backend
+                if request.backend not in configured:
+                    table(document, "backends", request.backend).update(presets.KNOWN[request.backend])
+            if request.model is not None:
+                agent["model"] = request.model
 
         await self._change(connect)
-        log.info("🔌 %s is answered by %s", asked.agent, asked.backend)
-        return await self.get_agent(GetAgent(asked.agent))
+        log.info("🔌 %s is answered by %s", request.agent, request.backend)
+        return await self.get_agent(GetAgent(request.agent))
 
-    async def remove_agent(self, asked: RemoveAgent) -> Removed:
+    async def remove_agent(self, request: RemoveAgent) -> Removed:
         """Take ``[agents.NAME]`` out; the agent's sessions stay."""
 
         def remove(document: TOMLDocument) -> None:
             agents: Any = document.get("agents", {})
-            if asked.agent not in agents:
-                raise UnknownAgent(asked.agent, difflib.get_close_matches(asked.agent, agents))
-            take_out(document, agents, asked.agent)
+            if request.agent not in agents:
+                raise UnknownAgent(request.agent, difflib.get_close_matches(request.agent, agents))
+            take_out(document, agents, request.agent)
 
         await self._change(remove)
-        log.info("➖ %s is no longer in config.toml", asked.agent)
-        return Removed(asked.agent)
+        log.info("➖ %s is no longer in config.toml", request.agent)
+        return Removed(request.agent)
 
     async def reload_config(self, _: ReloadConfig) -> Reloaded:
         """Read the file now. Raises `ConfigRefused`; the last good one then stays in force."""

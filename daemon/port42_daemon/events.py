@@ -134,32 +134,32 @@ class Events:
         else:
             self._speaking[session_id] = (agent, pieces)
 
-    async def subscribe(self, asked: Subscribe, peer: Peer) -> Subscribed:
+    async def subscribe(self, request: Subscribe, peer: Peer) -> Subscribed:
         """From now on, or gap-free from `since_seq`. Answers once what is older has been sent.
 
         Who subscribes to the same once more begins anew.
         """
-        agent = asked.agent or ""
-        if asked.session_id is not None:
-            agent = (await self._owned(asked.session_id, asked.agent)).agent
-        elif asked.since_seq is not None:
+        agent = request.agent or ""
+        if request.session_id is not None:
+            agent = (await self._owned(request.session_id, request.agent)).agent
+        elif request.since_seq is not None:
             raise InvalidParams(
                 "session_id parameter required", field="session_id", expected="the session of since_seq"
             )
-        topic = _Topic(asked.agent, asked.session_id)
+        topic = _Topic(request.agent, request.session_id)
         subscription = self._begin(topic, peer)
         said = self._said(topic)
-        if asked.session_id is not None and asked.since_seq is not None:
+        if request.session_id is not None and request.since_seq is not None:
             subscription.hold(said)
-            await self._replay(subscription, asked.session_id, agent, asked.since_seq)
+            await self._replay(subscription, request.session_id, agent, request.since_seq)
         else:
             for event in said:
                 peer.emit(notification(event), at_any_rate=True)
         return self._count(peer)
 
-    async def unsubscribe(self, asked: Unsubscribe, peer: Peer) -> Subscribed:
+    async def unsubscribe(self, request: Unsubscribe, peer: Peer) -> Subscribed:
         """Take one subscription back; one that is not there is no error."""
-        if found := self._heard.get(_Topic(asked.agent, asked.session_id), {}).get(peer):
+        if found := self._heard.get(_Topic(request.agent, request.session_id), {}).get(peer):
             self._end(found)
         return self._count(peer)
 

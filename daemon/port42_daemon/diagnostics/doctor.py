@@ -46,12 +46,12 @@ class Doctor:
         self._agents = agents
         self._turns = turns
 
-    async def check_home(self, asked: CheckHome) -> Checkup:
+    async def check_home(self, request: CheckHome) -> Checkup:
         """The next findings. Raises `InvalidParams` for a cursor that is none, and `StorageFailed`."""
-        place, name = _place(asked.cursor)
-        backup = Backup(self._settings.home, name or new_name()) if asked.fix else None
+        place, name = _place(request.cursor)
+        backup = Backup(self._settings.home, name or new_name()) if request.fix else None
         if place is None:
-            found = Swept(await self._house(asked, backup), [], 0, 0, Place())
+            found = Swept(await self._house(request, backup), [], 0, 0, Place())
         else:
             found = await self._threads.files(
                 self._store.sweep, place, _STRETCH, _InTurn(self._turns), backup
@@ -65,7 +65,7 @@ class Doctor:
             next_cursor=_cursor(found.place, backup) if found.place else None,
         )
 
-    async def _house(self, asked: CheckHome, backup: Backup | None) -> list[Finding]:
+    async def _house(self, request: CheckHome, backup: Backup | None) -> list[Finding]:
         """Everything but the files of sessions."""
         blocking = self._threads.files
         agents = await self._agents.looked_at({})
@@ -82,7 +82,7 @@ class Doctor:
             *care,
             environment.config(self._config.error, self._config.current),
             *environment.backends(agents),
-            *environment.environment(agents, self._config.current, asked.environment or ()),
+            *environment.environment(agents, self._config.current, request.environment or ()),
         ]
 
     async def _partial(self, session_id: str, backup: Backup | None) -> Finding | None:

@@ -16,14 +16,14 @@ class Figures:
         self._threads = threads
         self._agents = agents
 
-    async def stats(self, asked: Stats) -> Statistics:
+    async def stats(self, request: Stats) -> Statistics:
         """How much was said. Raises `UnknownAgent`, `StorageFailed`."""
-        if asked.agent is not None:
-            await self._agents.require(asked.agent)
-        return await self._threads.index(self._store.statistics, asked.agent, asked.days)
+        if request.agent is not None:
+            await self._agents.require(request.agent)
+        return await self._threads.index(self._store.statistics, request.agent, request.days)
 
-    async def disk_usage(self, asked: DiskUsage) -> Usage:
+    async def disk_usage(self, request: DiskUsage) -> Usage:
         """Bytes in the home. Raises `UnknownAgent`, `StorageFailed`."""
-        if asked.agent is not None:
-            await self._agents.require(asked.agent)
-        return await self._threads.index(self._store.usage, asked.agent)
+        if request.agent is not None:
+            await self._agents.require(request.agent)
+        return await self._threads.index(self._store.usage, request.agent)

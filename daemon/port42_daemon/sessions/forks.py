@@ -34,19 +34,19 @@ class Lineage:
         self._agents = agents
         self._events = hub
 
-    async def fork_session(self, asked: ForkSession) -> Summary:
+    async def fork_session(self, request: ForkSession) -> Summary:
         """Begin a session with the records of another, and make it its agent's last one."""
-        if asked.to_agent is not None:
-            await self._agents.require(asked.to_agent)
-        named = await self._sessions.free_id(asked.client)
+        if request.to_agent is not None:
+            await self._agents.require(request.to_agent)
+        named = await self._sessions.free_id(request.client)
 
         def decide(original: Header, seq: int) -> tuple[Header, Message]:
-            if asked.agent is not None and original.agent != asked.agent:
-                raise WrongAgent(original.id, asked.agent, original.agent)
-            return _fork(original, seq, named, asked)
+            if request.agent is not None and original.agent != request.agent:
+                raise WrongAgent(original.id, request.agent, original.agent)
+            return _fork(original, seq, named, request)
 
         def fork() -> tuple[Summary, int, StorageFailed | None]:
-            summary = self._store.fork(asked.session_id, asked.at_seq, decide)
+            summary = self._store.fork(request.session_id, request.at_seq, decide)
             own = summary.forked_from.seq + 1 if summary.forked_from else 1
             return summary, own, self._sessions.set_last(summary, own)
 
@@ -57,9 +57,9 @@ class Lineage:
             raise problem
         return summary
 
-    async def session_tree(self, asked: SessionTree) -> Family:
+    async def session_tree(self, request: SessionTree) -> Family:
         """The first of the family, and everything that was forked from it and from its forks."""
-        return await self._threads.index(self._family, asked.session_id)
+        return await self._threads.index(self._family, request.session_id)
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -95,22 +95,22 @@ class Lineage:
             return None
 
 
-def _fork(original: Header, seq: int, named: str, asked: ForkSession) -> tuple[Header, Message]:
+def _fork(original: Header, seq: int, named: str, request: ForkSession) -> tuple[Header, Message]:
     """The header of the fork, and its first own record, which gives it its title if it is to have one."""
     began = now()
     header = dataclasses.replace(
         original,
         id=named,
-        agent=asked.to_agent or original.agent,
+        agent=request.to_agent or original.agent,
         created_at=began,
-        client=asked.client,
-        cwd=asked.cwd or original.cwd,
+        client=request.client,
+        cwd=request.cwd or original.cwd,
         # What a tool noted of the original is not said of the fork.
         metadata={},
         forked_from=ForkPoint(original.id, seq),
         imported_from=None,
     )
-    title = asked.title or UNSET
+    title = request.title or UNSET
     return header, Message(seq=0, role="event", event=FORKED, timestamp=began, title=title)
 
 

@@ -23,35 +23,35 @@ class Marks:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def rename_session(self, asked: RenameSession) -> Summary:
+    async def rename_session(self, request: RenameSession) -> Summary:
         """Give it another title."""
 
         def rename(session: Summary) -> Sequence[Message]:
-            return () if session.title == asked.title else (_event(RENAMED, title=asked.title),)
+            return () if session.title == request.title else (_event(RENAMED, title=request.title),)
 
-        return await self._sessions.mark(asked.session_id, asked.agent, rename)
+        return await self._sessions.mark(request.session_id, request.agent, rename)
 
-    async def tag_session(self, asked: TagSession) -> Summary:
+    async def tag_session(self, request: TagSession) -> Summary:
         """Put tags on it and take others off; they keep the order in which they came."""
 
         def tag(session: Summary) -> Sequence[Message]:
-            kept = [one for one in session.tags if one not in asked.remove]
-            tags = tuple(dict.fromkeys([*kept, *asked.add]))
+            kept = [one for one in session.tags if one not in request.remove]
+            tags = tuple(dict.fromkeys([*kept, *request.add]))
             if len(tags) > _MOST_TAGS:
                 expected = f"no more than {_MOST_TAGS} tags on a session, with those it has"
                 raise InvalidParams(f"add: expected {expected}", field="add", expected=expected)
             # A list that was only put into another order is what it was.
             return () if set(tags) == set(session.tags) else (_event(TAGGED, tags=tags),)
 
-        return await self._sessions.mark(asked.session_id, asked.agent, tag)
+        return await self._sessions.mark(request.session_id, request.agent, tag)
 
-    async def pin_session(self, asked: PinSession) -> Summary:
+    async def pin_session(self, request: PinSession) -> Summary:
         """Pin it, or let it go."""
 
         def pin(session: Summary) -> Sequence[Message]:
-            return () if session.pinned == asked.pinned else (_event(PINNED, pinned=asked.pinned),)
+            return () if session.pinned == request.pinned else (_event(PINNED, pinned=request.pinned),)
 
-        return await self._sessions.mark(asked.session_id, asked.agent, pin)
+        return await self._sessions.mark(request.session_id, request.agent, pin)
 
 
 def _event(name: str, **changed: Any) -> Message:

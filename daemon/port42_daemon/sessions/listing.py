@@ -17,32 +17,32 @@ class Finding:
         self._store = store
         self._threads = threads
 
-    async def list_sessions(self, asked: ListSessions) -> SessionPage:
+    async def list_sessions(self, request: ListSessions) -> SessionPage:
         """A page by last use, newest first; the cursor holds its place while sessions change."""
-        before = None if asked.cursor is None else cursors.parse(asked.cursor)
+        before = None if request.cursor is None else cursors.parse(request.cursor)
         found = await self._threads.index(
             self._store.page,
-            agent=asked.agent,
-            cwd=asked.cwd,
-            state=asked.state,
-            tag=asked.tag,
-            pinned=asked.pinned,
+            agent=request.agent,
+            cwd=request.cwd,
+            state=request.state,
+            tag=request.tag,
+            pinned=request.pinned,
             before=before,
-            limit=asked.limit + 1,
+            limit=request.limit + 1,
         )
-        page = found[: asked.limit]
-        more = len(found) > asked.limit
+        page = found[: request.limit]
+        more = len(found) > request.limit
         onward = cursors.cursor(page[-1].last_activity, page[-1].session_id) if more else None
         return SessionPage(tuple(page), onward)
 
-    async def search_sessions(self, asked: SearchSessions) -> HitPage:
+    async def search_sessions(self, request: SearchSessions) -> HitPage:
         """A page of hits, best first; what is recorded meanwhile does not change the pages that follow."""
-        query = parse(asked.query, asked.agent)
-        upto, offset = (None, 0) if asked.cursor is None else cursors.numbers(asked.cursor)
+        query = parse(request.query, request.agent)
+        upto, offset = (None, 0) if request.cursor is None else cursors.numbers(request.cursor)
         found, upto, more, complete = await self._threads.index(
-            self._store.search, query, upto, offset, asked.limit
+            self._store.search, query, upto, offset, request.limit
         )
-        onward = cursors.cursor(upto, offset + asked.limit) if more else None
+        onward = cursors.cursor(upto, offset + request.limit) if more else None
         return HitPage(tuple(found), onward, complete)
 
     async def get_index_status(self, _: GetIndexStatus) -> IndexStatus:

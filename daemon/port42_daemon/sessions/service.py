@@ -78,29 +78,29 @@ class Sessions:
 
     # --- the last one -----------------------------------------------------------------------------
 
-    def get_last_session(self, asked: GetLastSession) -> Summary | Awaitable[Summary]:
+    def get_last_session(self, request: GetLastSession) -> Summary | Awaitable[Summary]:
         """From memory at once where the file has not changed since; this is what everybody asks."""
-        if asked.cwd is not None:
-            return self._last_in(asked.agent, asked.cwd)
-        session_id = self._store.last(asked.agent)
+        if request.cwd is not None:
+            return self._last_in(request.agent, request.cwd)
+        session_id = self._store.last(request.agent)
         if session_id is None:
-            raise NoSessions(asked.agent)
+            raise NoSessions(request.agent)
         summary = self._store.remembered(session_id)
-        if summary is not None and summary.agent == asked.agent:
+        if summary is not None and summary.agent == request.agent:
             return summary
-        return self._last_from_disk(asked.agent, session_id)
+        return self._last_from_disk(request.agent, session_id)
 
-    async def update_last_session(self, asked: UpdateLastSession) -> Summary:
+    async def update_last_session(self, request: UpdateLastSession) -> Summary:
         """Resuming is a use: it is recorded in the session, so that the mapping can be rebuilt."""
 
         def resume(session: Summary) -> Sequence[Message]:
-            require_owner(session, asked.agent)
-            if self._store.last(asked.agent) == asked.session_id:
+            require_owner(session, request.agent)
+            if self._store.last(request.agent) == request.session_id:
                 return ()
             return (_event(RESUMED),)
 
-        async with self.order(asked.session_id):
-            return (await self._use(asked.agent, asked.session_id, resume))[0]
+        async with self.order(request.session_id):
+            return (await self._use(request.agent, request.session_id, resume))[0]
 
     async def _last_in(self, agent: str, cwd: str) -> Summary:
         found = await self._threads.index(self._store.page, agent=agent, cwd=cwd, limit=1)
@@ -129,22 +129,22 @@ class Sessions:
 
     # --- beginning, adding, ending ----------------------------------------------------------------
 
-    async def create_session(self, asked: CreateSession) -> Summary:
+    async def create_session(self, request: CreateSession) -> Summary:
         """Begin an empty session; it is the agent's last one from then on."""
-        metadata = asked.metadata or {}
+        metadata = request.metadata or {}
         if len(codec.encode(metadata)) > METADATA_BYTES:
             expected = f"an object of at most {METADATA_BYTES:,} bytes"
             raise InvalidParams(f"metadata: expected {expected}", field="metadata", expected=expected)
-        if asked.session_id == "last":
+        if request.session_id == "last":
             expected = "another id than last, which means an agent's last session"
             raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
         header = Header(
-            id=asked.session_id or "",
-            agent=asked.agent,
+            id=request.session_id or "",
+            agent=request.agent,
             created_at=now(),
-            client=asked.client,
-            title=asked.title,
-            cwd=asked.cwd,
+            client=request.client,
+            title=request.title,
+            cwd=request.cwd,
             metadata=metadata,
         )
         return await self.begin(header)
@@ -180,16 +180,16 @@ class Sessions:
         summary = self._store.create(header, records)
         return summary, self.set_last(summary, len(records))
 
-    async def append_message(self, asked: AppendMessage) -> Appended:
+    async def append_message(self, request: AppendMessage) -> Appended:
         """Record a message, once for each idempotency key."""
 
-        record = unplaced(asked.role, asked.content, asked.idempotency_key)
-        async with self.order(asked.session_id):
-            if asked.idempotency_key is not None:
-                earlier = await self.recorded(asked.agent, asked.idempotency_key, asked.session_id)
+        record = unplaced(request.role, request.content, request.idempotency_key)
+        async with self.order(request.session_id):
+            if request.idempotency_key is not None:
+                earlier = await self.recorded(request.agent, request.idempotency_key, request.session_id)
                 if earlier is not None:
                     return earlier
-            return Appended(asked.session_id, await self._add(asked.agent, asked.session_id, record))
+            return Appended(request.session_id, await self._add(request.agent, request.session_id, record))
 
     async def record(
         self, agent: str, session_id: str, *records: Message, streaming: Stream | None = None
@@ -243,11 +243,11 @@ class Sessions:
             ):
                 self.set_last(used, seq)
 
-    async def end_session(self, asked: EndSession) -> Summary:
+    async def end_session(self, request: EndSession) -> Summary:
         """Mark as ended; a session that is ended already stays as it is."""
         return await self.mark(
-            asked.session_id,
-            asked.agent,
+            request.session_id,
+            request.agent,
             lambda session: () if session.state == "ended" else (_event(ENDED),),
         )
 
@@ -324,43 +324,43 @@ class Sessions:
 
     # --- looking ----------------------------------------------------------------------------------
 
-    async def get_session(self, asked: GetSession) -> Transcript:
+    async def get_session(self, request: GetSession) -> Transcript:
         """A page of at most `limit` messages and 4 MiB of them."""
 
         def read() -> Transcript:
-            summary = self._store.summary(asked.session_id)
-            if asked.agent is not None:
-                require_owner(summary, asked.agent)
-            header = self._store.header(asked.session_id)
+            summary = self._store.summary(request.session_id)
+            if request.agent is not None:
+                require_owner(summary, request.agent)
+            header = self._store.header(request.session_id)
             messages, onward = self._store.read(
-                asked.session_id,
-                after_seq=asked.after_seq,
-                limit=asked.limit,
+                request.session_id,
+                after_seq=request.after_seq,
+                limit=request.limit,
                 max_bytes=PAGE_BYTES,
-                events=asked.events,
+                events=request.events,
             )
             return Transcript(summary, header.client, header.metadata, tuple(messages), onward)
 
         return await self._threads.files(read)
 
-    async def find_session(self, asked: FindSession) -> Summary:
+    async def find_session(self, request: FindSession) -> Summary:
         """``last``, then an id, then a prefix of 4 or more, then a title. Another agent's: `WrongAgent`."""
-        if asked.ref == "last":
-            if asked.agent is None:
+        if request.ref == "last":
+            if request.agent is None:
                 raise InvalidParams("agent parameter required", field="agent", expected="whose last session")
-            last = self.get_last_session(GetLastSession(asked.agent))
+            last = self.get_last_session(GetLastSession(request.agent))
             return last if isinstance(last, Summary) else await last
-        if await self._threads.files(self._store.exists, asked.ref):
-            return await self.owned(asked.ref, asked.agent)
-        found = await self._candidates(asked.ref, asked.agent)
-        if not found and asked.agent is not None:
-            found = await self._candidates(asked.ref, None)
+        if await self._threads.files(self._store.exists, request.ref):
+            return await self.owned(request.ref, request.agent)
+        found = await self._candidates(request.ref, request.agent)
+        if not found and request.agent is not None:
+            found = await self._candidates(request.ref, None)
         if not found:
-            raise SessionNotFound(asked.ref)
+            raise SessionNotFound(request.ref)
         if len(found) > 1:
             shown = [codec.to_plain(one) for one in found[:_CANDIDATES]]
-            raise AmbiguousSession(asked.ref, shown)
-        return await self.owned(found[0].session_id, asked.agent)
+            raise AmbiguousSession(request.ref, shown)
+        return await self.owned(found[0].session_id, request.agent)
 
     async def owned(self, session_id: str, agent: str | None) -> Summary:
         """The session, which must be `agent`'s where one is named."""

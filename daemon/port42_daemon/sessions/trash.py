@@ -47,57 +47,57 @@ class Trash:
         self._turns = turns
         self._events = hub
 
-    async def delete_session(self, asked: DeleteSession) -> Deleted:
+    async def delete_session(self, request: DeleteSession) -> Deleted:
         """Move a session to the trash; its agent goes on with the one it used before."""
-        summary = await self._throw_away(asked.session_id, lambda one: _owned(one, asked.agent))
+        summary = await self._throw_away(request.session_id, lambda one: _owned(one, request.agent))
         return Deleted(summary, self._store.last(summary.agent))
 
-    async def restore_session(self, asked: RestoreSession) -> Summary:
+    async def restore_session(self, request: RestoreSession) -> Summary:
         """Bring a session back; it is the last one again where it was used last."""
 
         def restore() -> Summary:
-            summary = self._store.restore(asked.session_id, lambda one: _owned(one, asked.agent))
+            summary = self._store.restore(request.session_id, lambda one: _owned(one, request.agent))
             self._sessions.mend_last(summary.agent, summary.session_id, 0)
             return summary
 
-        async with self._sessions.order(asked.session_id):
+        async with self._sessions.order(request.session_id):
             summary = await self._threads.files(restore)
         self._tell("restored", summary)
         return summary
 
-    async def list_trash(self, asked: ListTrash) -> TrashPage:
+    async def list_trash(self, request: ListTrash) -> TrashPage:
         """A page of the trash, the latest first."""
-        before = None if asked.cursor is None else cursors.parse(asked.cursor)
-        found = await self._threads.files(self._store.trashed, asked.agent, before, asked.limit + 1)
-        page, more = found[: asked.limit], len(found) > asked.limit
+        before = None if request.cursor is None else cursors.parse(request.cursor)
+        found = await self._threads.files(self._store.trashed, request.agent, before, request.limit + 1)
+        page, more = found[: request.limit], len(found) > request.limit
         return TrashPage(
             tuple(page), cursors.cursor(page[-1].trashed_at, page[-1].session_id) if more else None
         )
 
-    async def prune_sessions(self, asked: PruneSessions) -> Pruned:
+    async def prune_sessions(self, request: PruneSessions) -> Pruned:
         """What was not used for long goes to the trash, what was there for long is deleted for good."""
-        if asked.older_than_days is None and asked.trash_older_than_days is None:
+        if request.older_than_days is None and request.trash_older_than_days is None:
             expected = "a number of days, here or as trash_older_than_days"
             raise InvalidParams(
                 f"older_than_days: expected {expected}", field="older_than_days", expected=expected
             )
         old: list[TrashedSession] = []
         unused: list[ListedSession] = []
-        if asked.trash_older_than_days is not None:
-            before = (_cutoff(asked.trash_older_than_days), "")
-            old = await self._threads.files(self._store.trashed, asked.agent, before, _AT_ONCE + 1)
-        if asked.older_than_days is not None:
-            cutoff = _cutoff(asked.older_than_days)
-            unused = await self._threads.index(self._unused, asked.agent, cutoff)
+        if request.trash_older_than_days is not None:
+            before = (_cutoff(request.trash_older_than_days), "")
+            old = await self._threads.files(self._store.trashed, request.agent, before, _AT_ONCE + 1)
+        if request.older_than_days is not None:
+            cutoff = _cutoff(request.older_than_days)
+            unused = await self._threads.index(self._unused, request.agent, cutoff)
             unused = [one for one in unused if not self._turns.busy(one.session_id)]
         more = max(len(old), len(unused)) > _AT_ONCE
         old, unused = old[:_AT_ONCE], unused[:_AT_ONCE]
-        if not asked.dry_run:
+        if not request.dry_run:
             await self._threads.files(self._store.purge, old)
             for one in old:
                 log.info("🗑 %s was deleted for good", one.session_id)
             unused = [one for one in unused if await self._prune(one.session_id, cutoff)]
-        return Pruned(asked.dry_run, tuple(unused), tuple(old), sum(one.bytes for one in old), more)
+        return Pruned(request.dry_run, tuple(unused), tuple(old), sum(one.bytes for one in old), more)
 
     # --- inside -------------------------------------------------------------------------------------
 

@@ -26,35 +26,35 @@ class Exporting:
         self._threads = threads
         self._sessions = sessions
 
-    async def export_session(self, asked: ExportSession) -> ExportPage:
+    async def export_session(self, request: ExportSession) -> ExportPage:
         """The next page of the session's text."""
         place = None
-        if asked.cursor is not None:
+        if request.cursor is not None:
             try:
-                place = paging.parse_cursor(asked.cursor)
+                place = paging.parse_cursor(request.cursor)
             except ValueError:
                 raise _no_cursor() from None
-        await self._sessions.owned(asked.session_id, asked.agent)
-        return await self._threads.files(self._page, asked, place)
+        await self._sessions.owned(request.session_id, request.agent)
+        return await self._threads.files(self._page, request, place)
 
-    def _page(self, asked: ExportSession, place: paging.Place | None) -> ExportPage:
-        header, footer = self._store.ends(asked.session_id, place.through if place else None)
+    def _page(self, request: ExportSession, place: paging.Place | None) -> ExportPage:
+        header, footer = self._store.ends(request.session_id, place.through if place else None)
         if place is not None and place.through != footer.last_seq:
             raise _no_cursor()
         place = place or paging.Place(footer.last_seq)
         found: Counter[str] = Counter()
-        if asked.redact:
+        if request.redact:
             # Counted where they are first shown, and once.
             counted = found if place == paging.Place(footer.last_seq) else Counter[str]()
-            ends = paging.without_secrets(header, footer, self._first_said(asked.session_id), counted)
+            ends = paging.without_secrets(header, footer, self._first_said(request.session_id), counted)
         else:
             ends = Ends(header, footer)
         text, onward = paging.next_page(
-            paging.WRITERS[asked.format],
+            paging.WRITERS[request.format],
             ends,
-            lambda after: self._records(asked.session_id, after, footer.last_seq),
+            lambda after: self._records(request.session_id, after, footer.last_seq),
             place,
-            found if asked.redact else None,
+            found if request.redact else None,
         )
         return ExportPage(text, onward.cursor() if onward else None, dict(sorted(found.items())))
 

@@ -47,22 +47,22 @@ class Importing:
         self._given: dict[str, str] = {}
         """Last sessions that agents have from an import, until they use another."""
 
-    async def import_sessions(self, asked: ImportSessions) -> ImportPage:
+    async def import_sessions(self, request: ImportSessions) -> ImportPage:
         """The next sources, in their order; what cannot be had is skipped with a reason."""
-        named, waiting = await self._threads.files(_sources, asked)
-        if named in _NAMELESS and asked.agent is None:
+        named, waiting = await self._threads.files(_sources, request)
+        if named in _NAMELESS and request.agent is None:
             raise InvalidParams(
                 f"agent parameter required: {named} knows no agents",
                 field="agent",
                 expected="the agent whose sessions they become",
             )
-        done = [one for one in waiting if asked.cursor is not None and one.key <= asked.cursor]
-        page = _Page(named, asked, len(done), len(waiting))
+        done = [one for one in waiting if request.cursor is not None and one.key <= request.cursor]
+        page = _Page(named, request, len(done), len(waiting))
         for source in waiting[len(done) :]:
             await self._bring(source, page)
             if page.full():
                 break
-        if not asked.dry_run:
+        if not request.dry_run:
             for agent, summary in page.newest.items():
                 await self._threads.files(self._give_last, agent, summary)
         return page.answer(waiting)
@@ -148,8 +148,8 @@ class Importing:
 class _Page:
     """What one call has come to so far."""
 
-    def __init__(self, named: str, asked: ImportSessions, done: int, total: int) -> None:
-        self.named, self.asked = named, asked
+    def __init__(self, named: str, request: ImportSessions, done: int, total: int) -> None:
+        self.named, self.asked = named, request
         self.done, self.total = done, total
         self.imported: list[ImportedSession] = []
         self.skipped: list[SkippedSource] = []
@@ -183,13 +183,13 @@ class _Page:
         )
 
 
-def _sources(asked: ImportSessions) -> tuple[str, list[Source]]:
-    path = Path(asked.path)
+def _sources(request: ImportSessions) -> tuple[str, list[Source]]:
+    path = Path(request.path)
     expected = "an absolute path of sessions to import"
     try:
         if not path.exists():
             raise Skipped("there is nothing there")
-        return sources(path.resolve(), asked.format)
+        return sources(path.resolve(), request.format)
     except Skipped as reason:
         raise InvalidParams(f"path: expected {expected}: {reason}", field="path", expected=expected) from None
     except TooMany:

@@ -102,45 +102,45 @@ class Turns:
 
     # --- what is asked ------------------------------------------------------------------------------
 
-    async def possess(self, asked: Possess, peer: Peer) -> Possessed:
+    async def possess(self, request: Possess, peer: Peer) -> Possessed:
         """Record the message, and answer it where a back end is connected."""
-        await self._agents.require(asked.agent)
-        if asked.idempotency_key is None:
-            return await self._possess(asked, peer)
+        await self._agents.require(request.agent)
+        if request.idempotency_key is None:
+            return await self._possess(request, peer)
         # Whoever repeats a key while its turn is under way waits for that very turn.
-        slot = (asked.agent, asked.idempotency_key)
+        slot = (request.agent, request.idempotency_key)
         if slot not in self._keyed:
-            self._keyed[slot] = task = asyncio.create_task(self._once(asked, peer, asked.idempotency_key))
+            self._keyed[slot] = task = asyncio.create_task(self._once(request, peer, request.idempotency_key))
             task.add_done_callback(lambda _: self._keyed.pop(slot))
         return await asyncio.shield(self._keyed[slot])
 
-    async def retry_turn(self, asked: RetryTurn, peer: Peer) -> Possessed:
+    async def retry_turn(self, request: RetryTurn, peer: Peer) -> Possessed:
         """Ask again what the session's last turn failed on."""
-        await self._agents.require(asked.agent)
-        await self._house.sessions.owned(asked.session_id, asked.agent)
+        await self._agents.require(request.agent)
+        await self._house.sessions.owned(request.session_id, request.agent)
 
         async def again() -> Message:
-            failed = await recovery.failed_question(self._house, asked.session_id)
+            failed = await recovery.failed_question(self._house, request.session_id)
             return _message(str(failed.content), failed.references)
 
         # Once more with `again` when it is its turn: whoever is before it may have retried already.
         await again()
-        possess = Possess(asked.agent, "", asked.session_id, stream=asked.stream, detach=asked.detach)
+        possess = Possess(request.agent, "", request.session_id, stream=request.stream, detach=request.detach)
         return await self._ask(possess, again, peer)
 
-    async def cancel_turn(self, asked: CancelTurn) -> Cancelled:
+    async def cancel_turn(self, request: CancelTurn) -> Cancelled:
         """Stop the turn under way, if there is one; those that wait stay."""
-        queue = self._queues.get(asked.session_id)
+        queue = self._queues.get(request.session_id)
         if not queue:
             return Cancelled(False)
         queue[0].leave()
         return Cancelled(True)
 
-    async def answer_permission(self, asked: AnswerPermission) -> Taken:
+    async def answer_permission(self, request: AnswerPermission) -> Taken:
         """Let the turn under way have its answer."""
-        queue = self._queues.get(asked.session_id)
+        queue = self._queues.get(request.session_id)
         turn = queue[0].turn if queue else None
-        return Taken(turn is not None and turn.permissions.answer(asked.permission_id, asked.option_id))
+        return Taken(turn is not None and turn.permissions.answer(request.permission_id, request.option_id))
 
     # --- the daemon's life --------------------------------------------------------------------------
 
@@ -209,29 +209,29 @@ class Turns:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    async def _once(self, asked: Possess, peer: Peer, key: str) -> Possessed:
+    async def _once(self, request: Possess, peer: Peer, key: str) -> Possessed:
         # A fork, of which whoever repeats a key knows no id yet, may be where it was said.
-        session_id = None if asked.if_busy == "fork" else asked.session_id
-        earlier = await self._house.sessions.recorded(asked.agent, key, session_id)
+        session_id = None if request.if_busy == "fork" else request.session_id
+        earlier = await self._house.sessions.recorded(request.agent, key, session_id)
         if earlier is None:
-            return await self._possess(asked, peer)
+            return await self._possess(request, peer)
         return await recovery.as_it_went(self._house, earlier)
 
-    async def _possess(self, asked: Possess, peer: Peer) -> Possessed:
+    async def _possess(self, request: Possess, peer: Peer) -> Possessed:
         sessions = self._house.sessions
-        if asked.session_id is not None:
-            await sessions.owned(asked.session_id, asked.agent)
-            if asked.if_busy == "fork" and self.busy(asked.session_id):
-                fork = await self._beside(asked.session_id, asked)
-                asked = dataclasses.replace(asked, session_id=fork)
-        read = await references.read(asked.references or (), asked.agent, sessions, self._house.threads)
+        if request.session_id is not None:
+            await sessions.owned(request.session_id, request.agent)
+            if request.if_busy == "fork" and self.busy(request.session_id):
+                fork = await self._beside(request.session_id, request)
+                request = dataclasses.replace(request, session_id=fork)
+        read = await references.read(request.references or (), request.agent, sessions, self._house.threads)
 
         async def said() -> Message:
-            return _message(asked.message, read or UNSET, asked.idempotency_key or UNSET)
+            return _message(request.message, read or UNSET, request.idempotency_key or UNSET)
 
-        return await self._ask(asked, said, peer)
+        return await self._ask(request, said, peer)
 
-    async def _beside(self, session_id: str, asked: Possess) -> str:
+    async def _beside(self, session_id: str, request: Possess) -> str:
         """A fork of what was said before the turn under way. Raises `SessionBusy` where that is nothing."""
         # No question is recorded while the order is held, and none was without its seq being known.
         async with self._house.sessions.order(session_id):
@@ -241,23 +241,23 @@ class Turns:
             if asked_at == 1:
                 raise SessionBusy(session_id, len(queue or ()) - 1)
             at_seq = None if asked_at is None else asked_at - 1
-            fork = ForkSession(session_id, at_seq, client=asked.client, cwd=asked.cwd)
+            fork = ForkSession(session_id, at_seq, client=request.client, cwd=request.cwd)
             return (await self._lineage.fork_session(fork)).session_id
 
-    async def _ask(self, asked: Possess, say: Callable[[], Awaitable[Message]], peer: Peer) -> Possessed:
+    async def _ask(self, request: Possess, say: Callable[[], Awaitable[Message]], peer: Peer) -> Possessed:
         """Wait for one's turn, `say` what there is to say, and have it answered."""
-        session_id = asked.session_id or await self._house.sessions.free_id(asked.client)
-        streaming = Stream(peer) if asked.stream else None
-        async with self._in_turn(asked, session_id, peer, streaming) as place:
+        session_id = request.session_id or await self._house.sessions.free_id(request.client)
+        streaming = Stream(peer) if request.stream else None
+        async with self._in_turn(request, session_id, peer, streaming) as place:
             await self._catch_up(session_id)
-            async with self._agents.answering(asked.agent) as answering:
+            async with self._agents.answering(request.agent) as answering:
                 message = await say()
                 question = Question(
                     session_id=session_id,
-                    agent=asked.agent,
+                    agent=request.agent,
                     message=message,
                     answering=answering,
-                    record=lambda: self._record(asked, session_id, message, streaming),
+                    record=lambda: self._record(request, session_id, message, streaming),
                     streaming=streaming,
                 )
                 turn = RunningTurn(self._house, question)
@@ -269,14 +269,14 @@ class Turns:
                     raise
 
     async def _record(
-        self, asked: Possess, session_id: str, message: Message, streaming: Stream | None
+        self, request: Possess, session_id: str, message: Message, streaming: Stream | None
     ) -> int:
         """Put the question on the disk, in its session or as the first of a new one."""
         sessions = self._house.sessions
-        if asked.session_id is not None:
-            return await sessions.record(asked.agent, session_id, message, streaming=streaming)
+        if request.session_id is not None:
+            return await sessions.record(request.agent, session_id, message, streaming=streaming)
         header = Header(
-            id=session_id, agent=asked.agent, created_at=now(), client=asked.client, cwd=asked.cwd
+            id=session_id, agent=request.agent, created_at=now(), client=request.client, cwd=request.cwd
         )
         await sessions.begin(header, message, streaming)
         return 1
@@ -289,18 +289,20 @@ class Turns:
 
     @asynccontextmanager
     async def _in_turn(
-        self, asked: Possess, session_id: str, peer: Peer | None, streaming: Stream | None
+        self, request: Possess, session_id: str, peer: Peer | None, streaming: Stream | None
     ) -> AsyncIterator[_Place]:
         """Wait for one's turn in the session, and let the next one have theirs."""
         if self._stopping:
             raise ShuttingDown
         queue = self._queues.setdefault(session_id, deque())
-        if queue and asked.if_busy == "error":
+        if queue and request.if_busy == "error":
             raise SessionBusy(session_id, len(queue) - 1)
-        place = _Place(asked.agent, lambda position: self._tell_place(asked, session_id, position, streaming))
+        place = _Place(
+            request.agent, lambda position: self._tell_place(request, session_id, position, streaming)
+        )
         queue.append(place)
         self._changed()
-        take_back = None if asked.detach or peer is None else peer.when_lost(place.leave)
+        take_back = None if request.detach or peer is None else peer.when_lost(place.leave)
         try:
             place.move_to(len(queue) - 1)
             await place.wait()
@@ -322,9 +324,11 @@ class Turns:
         for position, one in enumerate(queue):
             one.move_to(position)
 
-    def _tell_place(self, asked: Possess, session_id: str, position: int, streaming: Stream | None) -> None:
+    def _tell_place(self, request: Possess, session_id: str, position: int, streaming: Stream | None) -> None:
         if streaming is not None:
-            event = SessionEvent(kind="waiting", session_id=session_id, agent=asked.agent, position=position)
+            event = SessionEvent(
+                kind="waiting", session_id=session_id, agent=request.agent, position=position
+            )
             self._house.events.tell(streaming, event)
 
 

@@ -46,11 +46,11 @@ class Wire:
     says nothing at all for `silence` seconds, unless it waits for us. `ended` is done when no more will come.
     """
 
-    def __init__(self, child: Child, heard: Heard, asked: Asked, silence: float) -> None:
+    def __init__(self, child: Child, heard: Heard, request: Asked, silence: float) -> None:
         self._child = child
         self._silence = silence
         self._heard = heard
-        self._asked = asked
+        self._asked = request
         self._open: dict[int, asyncio.Future[Any]] = {}
         self._sent = 0
         self._serving: set[asyncio.Task[None]] = set()

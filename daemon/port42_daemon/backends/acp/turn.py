@@ -62,9 +62,9 @@ class Hearing:
             chosen = updates.choice(asked, allow=False)
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else CANCELLED
 
-    async def _put_to_person(self, asked: Permission) -> str | None:
+    async def _put_to_person(self, request: Permission) -> str | None:
         """What a person chose of what was offered; None when nobody did, or the turn was cancelled."""
-        asking = asyncio.create_task(self._shown(asked))
+        asking = asyncio.create_task(self._shown(request))
         self._asking.add(asking)
         try:
             await asyncio.wait([asking])
@@ -72,9 +72,9 @@ class Hearing:
             self._asking.discard(asking)
             asking.cancel()
         chosen = None if asking.cancelled() else asking.result()
-        return chosen if any(one.id == chosen for one in asked.options) else None
+        return chosen if any(one.id == chosen for one in request.options) else None
 
-    async def _shown(self, asked: Permission) -> str | None:
+    async def _shown(self, request: Permission) -> str | None:
         # After what the agent said before it: a question is about what one has read.
         await self.events.join()
-        return await self._ask(asked)
+        return await self._ask(request)

@@ -135,18 +135,18 @@ def permission(params: dict[str, Any], known: Updates) -> Permission:
     )
 
 
-def granted(policy: Permissions, asked: Permission) -> bool:
+def granted(policy: Permissions, request: Permission) -> bool:
     """Whether the configuration itself gives leave. ``ask`` never does: that is for a person."""
-    return policy == "allow" or (policy == "read-only" and asked.tool in _LOOKS_ONLY)
+    return policy == "allow" or (policy == "read-only" and request.tool in _LOOKS_ONLY)
 
 
-def choice(asked: Permission, *, allow: bool) -> str | None:
+def choice(request: Permission, *, allow: bool) -> str | None:
     """The option that says yes once, or no; None where the agent offers none.
 
     ``allow_always`` is never chosen here: the agent would keep it, beyond what is configured.
     """
     kinds = ("allow_once",) if allow else ("reject_once", "reject_always")
-    return next((one.id for kind in kinds for one in asked.options if one.kind == kind), None)
+    return next((one.id for kind in kinds for one in request.options if one.kind == kind), None)
 
 
 def failure_of(refused: Refused, name: str, logins: str, said: str) -> Failure:
