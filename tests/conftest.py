@@ -38,6 +38,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["peers.cli_fixtures"]  # `port42`, `terminal`, `peer`: for the CLI's and the client's tests
+
 _READY_WITHIN = 30.0
 _MARK = "PORT42_TEST_RUN"
 """In the environment of everything a test starts, so that a survivor is known to be ours."""

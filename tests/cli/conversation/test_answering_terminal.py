@@ -11,7 +11,7 @@ import pexpect
 import pytest
 from peers.talk import Tap, configure
 
-PEERS = Path(__file__).parents[1] / "peers"
+PEERS = Path(__file__).parents[2] / "peers"
 PROMPT = "›"
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from peers import llm_database
 
-DATA = Path(__file__).parents[1] / "data" / "imports"
+DATA = Path(__file__).parents[2] / "data" / "imports"
 
 
 def brought(daemon, path, **asked):
