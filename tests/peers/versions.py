@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import port42_cli
+import port42_client
 import port42_daemon
 import port42_protocol
 
@@ -38,7 +39,7 @@ def older(folder: Path) -> Version:
 
 def newer(folder: Path, protocol: int = port42_protocol.PROTOCOL_VERSION) -> Version:
     """This version's own code under a later number, speaking `protocol`."""
-    for package in (port42_cli, port42_daemon, port42_protocol):
+    for package in (port42_cli, port42_client, port42_daemon, port42_protocol):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     ours = folder / "port42_protocol"

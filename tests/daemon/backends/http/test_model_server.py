@@ -549,7 +549,7 @@ def test_the_client_is_not_imported_before_a_turn(kind: Kind) -> None:
         name = kind.build.__name__
         code = f"""
 import asyncio, sys
-from port42_daemon.backends.{name.lower()} import {name}
+from port42_daemon.backends.http.{name.lower()} import {name}
 from port42_daemon.config import {name}Backend
 async def main():
     backend = {name}({name}Backend(model="m", base_url="{server.url}/v1"))

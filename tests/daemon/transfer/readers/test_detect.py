@@ -17,7 +17,7 @@ from port42_daemon.transfer.readers import aichat, base, claude, codex, files, l
 from port42_daemon.transfer.readers.base import Skipped
 from port42_daemon.transfer.readers.detect import sources
 
-DATA = Path(__file__).parents[4] / "data" / "imports"
+DATA = Path(__file__).parents[3] / "data" / "imports"
 CLAUDE = "projects/-home-ada-parser/0205f437-f816-4704-b6f3-9cf7b060888c.jsonl"
 
 
