@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from port42_daemon import durable
 from port42_daemon.backends import factory, presets
 from port42_daemon.backends.base import Backend, Health
 from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, table, take_out
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Store
-from port42_daemon.store.session_file import fsync
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
 from port42_protocol.messages.agents import (
     AddAgent,
@@ -224,7 +224,7 @@ class Agents:
         data = self._config.changed(change)
         try:
             # Where the file is a link into somebody's collection of such files, the link stays.
-            fsync.replace(self._path.resolve(), data)
+            durable.replace(self._path.resolve(), data)
         except OSError as error:
             log.error("cannot write config.toml: %s", error)
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error

@@ -97,7 +97,7 @@ def test_a_disk_that_refuses_leaves_the_file_and_says_so(rules, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("port42_daemon.store.session_file.fsync.replace", full)
+    monkeypatch.setattr("port42_daemon.durable.replace", full)
     with pytest.raises(StorageFailed, match=r"cannot write config\.toml: No space left"):
         add(rules, "mine")
     assert not (rules.home / "config.toml").exists()

@@ -21,8 +21,8 @@ from types import FrameType
 
 import msgspec
 
+from port42_daemon import durable
 from port42_daemon.settings import Settings
-from port42_daemon.store.session_file import fsync
 from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
@@ -44,7 +44,7 @@ def home_locked(home: Path, wait: float) -> Iterator[None]:
     waited for, `wait` seconds at the most.
     """
     try:
-        fsync.own_folder(home)
+        durable.own_folder(home)
         descriptor = os.open(paths.lock_file(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(f"cannot use {home}: {_reason(error)}") from None
@@ -147,14 +147,14 @@ def _publish(settings: Settings) -> None:
         "started_by": settings.started_by,
     }
     try:
-        fsync.replace(paths.address_file(settings.home), msgspec.json.encode(said))
+        durable.replace(paths.address_file(settings.home), msgspec.json.encode(said))
     except OSError as error:
         # Most clients never need it; a full disk must not keep the sessions from being read.
         log.warning("⚠ daemon.json could not be written: %s", error)
 
 
 def _check_folder(folder: Path) -> None:
-    folder.mkdir(mode=fsync.OWN_FOLDER, parents=True, exist_ok=True)
+    folder.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
     found = folder.stat()
     if found.st_uid != os.geteuid():
         raise CannotStart(f"the socket's folder {folder} belongs to another user (uid {found.st_uid})")
@@ -202,6 +202,6 @@ def _inode(path: Path) -> tuple[int, int]:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, fsync.FolderRefused) or error.errno is None:
+    if isinstance(error, durable.FolderRefused) or error.errno is None:
         return str(error)
     return os.strerror(error.errno).lower() + (" (is it read-only?)" if error.errno == errno.EROFS else "")

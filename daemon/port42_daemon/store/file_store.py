@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
+from port42_daemon import durable
 from port42_daemon.store.check.backup import Backup
 from port42_daemon.store.check.home import Care
 from port42_daemon.store.check.index import IndexCheck
@@ -25,7 +26,7 @@ from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import Wanted
 from port42_daemon.store.interface import Recent, Store
 from port42_daemon.store.last_sessions import Mapping
-from port42_daemon.store.session_file import checkpoint, document, fsync
+from port42_daemon.store.session_file import checkpoint, document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.session_file.document import Document, Footer, Header
@@ -64,8 +65,8 @@ class FileStore(Store):
         """Read the mapping, and begin to bring the index up to date behind our back."""
         with storage("open the sessions"):
             for folder in (self._home, self._sessions.folder):
-                fsync.own_folder(folder)
-                fsync.remove_leftovers(folder)
+                durable.own_folder(folder)
+                durable.remove_leftovers(folder)
             self._catching_up.begin()
             open_mapping(self._mapping, self._home / "agent_sessions.json", self._catching_up)
 
@@ -99,7 +100,7 @@ class FileStore(Store):
         data, begun = document.compose(header, _numbered(records))
         # What has its places already may have gaps between them: the index reads that from the file.
         fresh = () if any(one.seq for one in records) else tuple(records)
-        self._begin(begun, lambda path: fsync.replace(path, data), fresh)
+        self._begin(begun, lambda path: durable.replace(path, data), fresh)
         return begun.summary
 
     def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
@@ -114,7 +115,7 @@ class FileStore(Store):
                 return before.summary, before.footer.last_seq
             growth = document.grow(before, records)
             try:
-                fsync.overwrite_tail(descriptor, growth.offset, growth.data, growth.undo)
+                durable.overwrite_tail(descriptor, growth.offset, growth.data, growth.undo)
             except OSError:
                 self._sessions.forget(session_id)
                 raise
@@ -195,11 +196,11 @@ class FileStore(Store):
             begun = decide(whole.header, seq)
             if begun[0].id == session_id:
                 raise SessionExists(session_id)  # its lock may be held, and is not to be had twice
-            fork = branch(reader(descriptor), whole, seq, begun, fsync.block_size(descriptor))
+            fork = branch(reader(descriptor), whole, seq, begun, durable.block_size(descriptor))
             # Nobody changes those records: an append begins behind the last of them.
-            records = fsync.Span(descriptor, whole.records_at, fork.length)
+            records = durable.Span(descriptor, whole.records_at, fork.length)
             self._begin(
-                fork.document, lambda path: fsync.replace_with_copy(path, fork.head, records, fork.tail)
+                fork.document, lambda path: durable.replace_with_copy(path, fork.head, records, fork.tail)
             )
             return fork.document.summary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 from port42_protocol.messages.types import AgentName, SessionId
 
 _decoder = msgspec.json.Decoder(dict[AgentName, SessionId])
@@ -105,5 +105,5 @@ class Mapping:
                 return
             with self._state:
                 version, data = self._version, msgspec.json.encode(self._last)
-            fsync.replace(self._path, msgspec.json.format(data, indent=2) + b"\n")
+            durable.replace(self._path, msgspec.json.format(data, indent=2) + b"\n")
             self._saved = version

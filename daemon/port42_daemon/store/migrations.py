@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 from port42_daemon.store.session_file.errors import storage
 from port42_protocol.errors import StorageFailed
 from port42_protocol.version import __version__
@@ -122,23 +122,23 @@ def _back_up(home: Path, migration: Migration) -> str:
     Copies, not links: a session grows in place, and its backup must not.
     """
     backups = home / "backups"
-    fsync.own_folder(backups)
+    durable.own_folder(backups)
     for left in backups.glob(".*.part"):  # by a kill; nothing had been changed yet
         shutil.rmtree(left)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-before-{migration.name}"
     part = backups / f".{name}.part"
-    fsync.own_folder(part)
+    durable.own_folder(part)
     folders = {part}
     for path in migration.changes(home):
         copy = part / path.relative_to(home)
-        fsync.own_folder(copy.parent)
-        fsync.copy(path, copy)
+        durable.own_folder(copy.parent)
+        durable.copy(path, copy)
         folders.update(parent for parent in copy.parents if parent.is_relative_to(part))
     for folder in folders:
-        fsync.sync_folder(folder)
+        durable.sync_folder(folder)
     part.rename(backups / name)
-    fsync.sync_folder(backups)
-    fsync.sync_folder(home)
+    durable.sync_folder(backups)
+    durable.sync_folder(home)
     return name
 
 
@@ -155,4 +155,4 @@ def _read(home: Path) -> _Stamp | None:
 
 
 def _write(home: Path, stamp: _Stamp) -> None:
-    fsync.replace(home / "format.json", msgspec.json.encode(stamp) + b"\n")
+    durable.replace(home / "format.json", msgspec.json.encode(stamp) + b"\n")

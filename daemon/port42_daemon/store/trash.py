@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 from port42_daemon.store.session_file.cache import OpenSessions, load
 from port42_daemon.store.session_file.document import Damaged, Document
 from port42_daemon.store.trash_names import NAME, Entry
@@ -67,7 +67,7 @@ class Trash:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         entry = Entry.of(now, summary.session_id, summary.agent)
         with self._changing() as folder:
-            fsync.move(self._sessions.path(summary.session_id), folder / entry.name)
+            durable.move(self._sessions.path(summary.session_id), folder / entry.name)
             self._entries[entry.session_id] = entry
 
     def take(self, session_id: str) -> None:
@@ -76,19 +76,19 @@ class Trash:
         if os.path.lexists(path):
             raise SessionExists(session_id)
         with self._changing() as folder:
-            fsync.move(folder / entry.name, path)
+            durable.move(folder / entry.name, path)
             self._entries.pop(session_id, None)
 
     def purge(self, entries: list[Entry]) -> None:
         """Delete for good what these are, and what was set aside of it when it was damaged."""
         with self._changing() as folder:
-            fsync.remove([folder / one.name for one in entries])
+            durable.remove([folder / one.name for one in entries])
             for one in entries:
                 self._entries.pop(one.session_id, None)
         gone = {one.session_id for one in entries}
         with os.scandir(self._sessions.folder) as beside:
             left = [Path(one.path) for one in beside if _damaged(one.name) in gone]
-        fsync.remove(left)
+        durable.remove(left)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Trash:
             except FileNotFoundError:
                 return {}
             if not stat.S_ISDIR(found.st_mode):
-                raise fsync.FolderRefused(f"{self._folder.name} is not a folder")
+                raise durable.FolderRefused(f"{self._folder.name} is not a folder")
             if self._seen != _signature(found):
                 # Only what a hand did comes here: our own changes are noted as they are made.
                 self._entries = dict(self._scan())
@@ -137,7 +137,7 @@ class Trash:
         """The folder, made if need be; what is changed in it and noted needs no scan."""
         with self._lock:
             if not self._folder.is_symlink():
-                fsync.own_folder(self._folder)
+                durable.own_folder(self._folder)
             self._names()
             yield self._folder
             self._seen = _signature(self._folder.lstat())

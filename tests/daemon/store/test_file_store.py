@@ -21,7 +21,7 @@ def test_a_session_that_could_not_be_made_for_good_is_not_there(store, monkeypat
     def refuse(path):
         raise OSError(errno.EIO, "no")
 
-    monkeypatch.setattr("port42_daemon.store.session_file.fsync.sync_folder", refuse)
+    monkeypatch.setattr("port42_daemon.durable.sync_folder", refuse)
     with pytest.raises(StorageFailed, match="cannot create session cli-9"):
         store.create(header("cli-9"))
     monkeypatch.undo()

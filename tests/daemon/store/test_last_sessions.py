@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from port42_daemon import durable
 from port42_daemon.store.last_sessions import Mapping, MappingDamaged
-from port42_daemon.store.session_file import fsync
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
     mapping = Mapping(path)
     mapping.set("a", "cli-1")
     with monkeypatch.context() as patch:
-        patch.setattr(fsync, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        patch.setattr(durable, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
             mapping.set("a", "cli-2")
         with pytest.raises(OSError, match="full"):
@@ -94,7 +94,7 @@ def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
 
 
 def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monkeypatch):
-    mapping, real, writes = Mapping(path), fsync.replace, []
+    mapping, real, writes = Mapping(path), durable.replace, []
     gate = threading.Event()
 
     def replace(where, data) -> None:
@@ -103,7 +103,7 @@ def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monk
             gate.wait()  # so that the others have to queue behind the first
         real(where, data)
 
-    monkeypatch.setattr(fsync, "replace", replace)
+    monkeypatch.setattr(durable, "replace", replace)
 
     def change(number: int) -> None:
         mapping.set(f"agent-{number}", "cli-1")

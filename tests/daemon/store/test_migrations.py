@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from peers import versions
 
+from port42_daemon import durable
 from port42_daemon.store.migrations import MIGRATIONS, Migration, bring_up_to_date
-from port42_daemon.store.session_file import fsync
 from port42_protocol.errors import StorageFailed
 from port42_protocol.version import __version__
 
@@ -28,12 +28,12 @@ def notes(home: Path) -> list[Path]:
 def shout(home: Path) -> None:
     for path in notes(home):
         if not path.read_text().isupper():
-            fsync.replace(path, path.read_bytes().upper())
+            durable.replace(path, path.read_bytes().upper())
 
 
 def gather(home: Path) -> None:
     if notes(home) and not (home / "all").exists():
-        fsync.replace(home / "all", b" ".join(path.read_bytes() for path in notes(home)))
+        durable.replace(home / "all", b" ".join(path.read_bytes() for path in notes(home)))
     for path in notes(home):
         path.unlink()
 

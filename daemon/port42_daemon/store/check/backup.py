@@ -9,7 +9,7 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 
 FOLDER = "backups"
 
@@ -39,15 +39,15 @@ class Backup:
             os.link(path, beside, follow_symlinks=False)
         except OSError:  # a file system without hard links
             shutil.copy2(path, beside, follow_symlinks=False)
-        fsync.sync_folder(beside.parent)
+        durable.sync_folder(beside.parent)
         return beside
 
     def take(self, path: Path) -> Path:
         """Move what is at `path` here."""
         beside = self._place(path)
         path.rename(beside)
-        fsync.sync_folder(beside.parent)
-        fsync.sync_folder(path.parent)
+        durable.sync_folder(beside.parent)
+        durable.sync_folder(path.parent)
         return beside
 
     def close_to_others(self, path: Path) -> None:
@@ -76,4 +76,4 @@ class Backup:
         if folder != self._home:
             self._made(folder.parent)
             with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=fsync.OWN_FOLDER)
+                folder.mkdir(mode=durable.OWN_FOLDER)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from port42_daemon.store.session_file.fsync import OWN_FILE, write_all
+from port42_daemon.durable import OWN_FILE, write_all
 from port42_protocol.messages.records import TurnRecord
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from types import TracebackType
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 from port42_protocol.errors import StorageFailed
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class storage:  # noqa: N801  # used like a function: `with storage("read sessio
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if isinstance(error, fsync.FolderRefused):
+        if isinstance(error, durable.FolderRefused):
             raise StorageFailed(f"cannot {self._doing}: {error}") from error
         if isinstance(error, OSError):
             reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"

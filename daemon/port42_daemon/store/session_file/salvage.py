@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 from port42_daemon.store.session_file.document import compose, salvage
 
 
@@ -17,7 +17,7 @@ def set_aside(path: Path) -> Path:
     beside = path.with_name(f"{path.name}.damaged-{stamp}")
     # A hard link: the original's own bytes, at once, also on a full disk.
     os.link(path, beside)
-    fsync.sync_folder(path.parent)
+    durable.sync_folder(path.parent)
     return beside
 
 
@@ -30,5 +30,5 @@ def recover(path: Path, keep: Callable[[Path], Path] = set_aside) -> tuple[int, 
     header, kept, lost = salvage(path.read_bytes())
     data, document = compose(header, kept)
     original = keep(path)
-    fsync.replace(path, data)
+    durable.replace(path, data)
     return document.footer.message_count, lost, original

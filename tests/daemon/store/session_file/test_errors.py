@@ -7,8 +7,8 @@ import sqlite3
 
 import pytest
 
+from port42_daemon.durable import FolderRefused
 from port42_daemon.store.session_file.errors import storage
-from port42_daemon.store.session_file.fsync import FolderRefused
 from port42_protocol.errors import SessionNotFound, StorageFailed
 
 

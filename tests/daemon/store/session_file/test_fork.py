@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from port42_daemon.store.session_file import document, fsync
+from port42_daemon import durable
+from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.document import FORKED, Header
 from port42_daemon.store.session_file.fork import branch
 from port42_protocol.messages.records import ForkPoint, Message
@@ -82,9 +83,9 @@ def test_a_span_is_copied_whole_with_and_without_the_kernels_help(tmp_path, monk
     (tmp_path / "a").write_bytes(data)
     file = os.open(tmp_path / "a", os.O_RDONLY)
     try:
-        span = fsync.Span(file, offset, len(data) - offset - 7)
-        fsync.replace_with_copy(tmp_path / "b", b"h" * 100, span, b"tail")
-        fsync.replace_with_copy(tmp_path / "c", b"h" * offset, span, b"tail")
+        span = durable.Span(file, offset, len(data) - offset - 7)
+        durable.replace_with_copy(tmp_path / "b", b"h" * 100, span, b"tail")
+        durable.replace_with_copy(tmp_path / "c", b"h" * offset, span, b"tail")
     finally:
         os.close(file)
     assert (tmp_path / "b").read_bytes() == b"h" * 100 + data[offset:-7] + b"tail"

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from port42_daemon.store.session_file import fsync
+from port42_daemon import durable
 
 
 def mode(path) -> int:
@@ -22,30 +22,30 @@ def any_umask(request):
 
 
 def test_a_folder_is_made_ours_alone(tmp_path, any_umask):
-    fsync.own_folder(tmp_path / "a" / "b")
+    durable.own_folder(tmp_path / "a" / "b")
     assert mode(tmp_path / "a" / "b") == 0o700
     (tmp_path / "a" / "b").chmod(0o755)
-    fsync.own_folder(tmp_path / "a" / "b")
+    durable.own_folder(tmp_path / "a" / "b")
     assert mode(tmp_path / "a" / "b") == 0o700
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(FileExistsError):
-        fsync.own_folder(tmp_path / "a")
+        durable.own_folder(tmp_path / "a")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is another user's")
 def test_another_users_folder_is_refused(tmp_path):
     os.chown(tmp_path, 65534, 65534)
-    with pytest.raises(fsync.FolderRefused, match=r"belongs to another user \(uid 65534\)"):
-        fsync.own_folder(tmp_path)
+    with pytest.raises(durable.FolderRefused, match=r"belongs to another user \(uid 65534\)"):
+        durable.own_folder(tmp_path)
 
 
 def test_replace_leaves_the_new_contents_and_nothing_else(tmp_path, any_umask):
     path = tmp_path / "file"
     for data in (b"one", b"", b"x" * 3_000_000, b"short"):
-        fsync.replace(path, data)
+        durable.replace(path, data)
         assert path.read_bytes() == data
         assert [one.name for one in tmp_path.iterdir()] == ["file"]
         assert mode(path) == 0o600
@@ -56,17 +56,17 @@ def test_replace_writes_through_no_link_that_stands_in_its_way(tmp_path):
     victim.write_text("precious")
     (tmp_path / ".file.new").symlink_to(victim)
     with pytest.raises(OSError):  # noqa: PT011  # which errno O_NOFOLLOW gives differs by system
-        fsync.replace(tmp_path / "file", b"x")
+        durable.replace(tmp_path / "file", b"x")
     assert victim.read_text() == "precious"
 
 
 def test_a_replace_that_fails_keeps_the_old_contents(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    fsync.replace(path, b"old")
+    durable.replace(path, b"old")
     monkeypatch.setattr(os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(5, "no")))
     monkeypatch.setattr("fcntl.fcntl", lambda *_: (_ for _ in ()).throw(OSError(5, "no")))
     with pytest.raises(OSError, match="no"):
-        fsync.replace(path, b"new")
+        durable.replace(path, b"new")
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
@@ -75,7 +75,7 @@ def test_the_tail_is_overwritten_and_put_back_when_the_disk_refuses(tmp_path, mo
     path = tmp_path / "file"
     path.write_bytes(b"head|tail")
     with path.open("r+b") as file:
-        fsync.overwrite_tail(file.fileno(), 5, b"longer tail", b"tail")
+        durable.overwrite_tail(file.fileno(), 5, b"longer tail", b"tail")
         assert path.read_bytes() == b"head|longer tail"
         real = os.pwrite
         calls = iter([3, OSError(28, "full")])
@@ -88,12 +88,12 @@ def test_the_tail_is_overwritten_and_put_back_when_the_disk_refuses(tmp_path, mo
 
         monkeypatch.setattr(os, "pwrite", some_of_it)
         with pytest.raises(OSError, match="full"):
-            fsync.overwrite_tail(file.fileno(), 5, b"X" * 1000, b"longer tail")
+            durable.overwrite_tail(file.fileno(), 5, b"X" * 1000, b"longer tail")
     assert path.read_bytes() == b"head|longer tail"
 
 
 def test_leftovers_of_an_interrupted_replace_go_and_nothing_else(tmp_path):
     for name in (".a.json.new", ".b.new", "c.new", ".hidden", "d.json"):
         (tmp_path / name).touch()
-    fsync.remove_leftovers(tmp_path)
+    durable.remove_leftovers(tmp_path)
     assert {one.name for one in tmp_path.iterdir()} == {"c.new", ".hidden", "d.json"}
