@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import appending, creating, idling, importing, library, round_trip, starting, turns
+from benchmarks import appending, cpu, creating, idling, importing, library, round_trip, starting, turns
 from benchmarks.figure import Figure, show
 from port42_protocol.version import __version__
 
@@ -22,13 +22,26 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "library"],
+        choices=["all", "cpu", "library"],
         default="all",
-        help="library: thousands of sessions, some minutes; all: everything else",
+        help="cpu: CPU time for each call only; library: thousands of sessions, some minutes; all: the rest",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="PATH",
+        help="cpu: a checkout with a .venv, measured in turn with this",
+    )
+    parser.add_argument("--calls", type=int, default=3_000, help="cpu: so many of each kind")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="cpu: the kinds that have it in their name"
     )
     parser.add_argument("--quick", action="store_true", help="only see that it runs; the figures are rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
+    if options.what == "cpu":
+        cpu.show(options.calls, options.against, options.only, options.json)
+        return 0
     measure = library.figures if options.what == "library" else _measure
     figures = measure(quick=options.quick)
     about = _about()

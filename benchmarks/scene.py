@@ -72,13 +72,17 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def daemon(there: Path | None = None) -> Iterator[Daemon]:
-    """A daemon with a home of its own, or that of `there`; it has ended when the block is left."""
+def daemon(there: Path | None = None, *, python: Path | None = None) -> Iterator[Daemon]:
+    """A daemon with a home of its own, or that of `there`; it has ended when the block is left.
+
+    `python` is another environment's interpreter, for another version of the daemon.
+    """
     with folder() if there is None else contextlib.nullcontext(there) as home:
         address = home / "s"
         said, says = os.pipe()
         began = time.perf_counter_ns()
-        argv = [sys.executable, "-P", "-m", "port42_daemon", "--home", str(home), "--socket", str(address)]
+        argv = [str(python or sys.executable), "-P", "-m", "port42_daemon"]
+        argv += ["--home", str(home), "--socket", str(address)]
         try:
             with _running([*argv, "--ready-fd", str(says)], home, says) as process:
                 os.close(says)
