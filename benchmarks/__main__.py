@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import appending, cpu, creating, idling, importing, library, round_trip, starting, turns
-from benchmarks.figure import Figure, show
+from benchmarks.figure import Figure, table
 from port42_protocol.version import __version__
 
 
@@ -45,16 +45,17 @@ def main() -> int:
     measure = library.figures if options.what == "library" else _measure
     figures = measure(quick=options.quick)
     about = _about()
-    show(figures)
+    print(table(figures))
     print(f"\n{about['python']}, {about['system']}, {about['cores']} cores, load {about['load']:.2f}")
     if options.json:
-        written = {"about": about, "figures": [one.plain() for one in figures]}
+        written = {"about": about, "figures": [figure.plain() for figure in figures]}
         options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     return 0
 
 
 def _measure(*, quick: bool) -> list[Figure]:
     parts = (
+        lambda: cpu.figures(calls=200 if quick else 3_000),
         lambda: round_trip.measure(rounds=5 if quick else 60),
         lambda: appending.measure(rounds=2 if quick else 40),
         lambda: appending.measure_growth(messages=5_000 if quick else 100_000),

@@ -42,7 +42,9 @@ def measure(rounds: int) -> list[Figure]:
     store, raw = median(samples["store"]), median(samples["raw"])
     against = "raw append, fdatasync"
     return [
-        Figure(GROUP, "store, median", store, "µs", against, raw, aim=1.5),
+        Figure(GROUP, "store, median", store, "µs", against, raw, aim=1.4),
+        Figure(GROUP, "store, median", store, "µs", "SQLite, WAL, FULL: insert", median(samples["sqlite"])),
+        Figure(GROUP, "store, median", store, "µs", "rewriting 1,000 messages", median(samples["rewrite"])),
         Figure(
             GROUP,
             "store, 99th percentile",
@@ -51,9 +53,7 @@ def measure(rounds: int) -> list[Figure]:
             against,
             percentile(samples["raw"], 99),
         ),
-        Figure(GROUP, "store, median", store, "µs", "SQLite, WAL, FULL: insert", median(samples["sqlite"])),
-        Figure(GROUP, "store, median", store, "µs", "rewriting 1,000 messages", median(samples["rewrite"])),
-        Figure(GROUP, "append_message, median", median(samples["daemon"]), "µs", against, raw),
+        Figure(GROUP, "append_message, median", median(samples["daemon"]), "µs", against, raw, aim=2.5),
     ]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-_TABLE_WIDTH = 132
+_NAMES = 44
+"""Columns for names; with value, ratio, aim and judgement a line has at most 80."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +54,36 @@ def percentile(samples: Sequence[int], part: int) -> float:
     return sorted(samples)[len(samples) * part // 100] / 1_000
 
 
-def show(figures: Sequence[Figure]) -> None:
-    """Print the table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("measured", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("against", no_wrap=True)
-    table.add_column("its value", justify="right", no_wrap=True)
-    table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("aim", justify="right", no_wrap=True)
-    table.add_column("kept", no_wrap=True)
-    group = ""
-    for one in figures:
-        if one.group != group:
-            group = one.group
-            table.add_row(f"[bold]{group}[/bold]")
-        table.add_row(
-            f"  {one.what}",
-            f"{one.value:,.1f} {one.unit}",
-            one.against,
-            "" if one.base is None else f"{one.base:,.1f} {one.unit}",
-            "" if one.ratio is None else f"{one.ratio:.2f}",
-            "" if one.aim is None else f"≤ {one.aim:g}",
-            {True: "[green]yes[/green]", False: "[red]no[/red]", None: ""}[one.kept],
+def table(figures: Sequence[Figure]) -> str:
+    """The figures for reading, 80 columns wide: each value, and below it what it is compared with."""
+    lines = [_line("measured", "value", "ratio", "aim", "kept")]
+    previous: Figure | None = None
+    for figure in figures:
+        if previous is None or figure.group != previous.group:
+            lines += ["", *textwrap.wrap(figure.group, 80)]
+        judged = (
+            "" if figure.ratio is None else f"{figure.ratio:.2f}",
+            "" if figure.aim is None else f"≤ {figure.aim:g}",
+            {True: "yes", False: "no", None: ""}[figure.kept],
         )
-    # A pipe has no width of its own, and 80 columns would cut the table.
-    console = Console()
-    (console if console.is_terminal else Console(width=_TABLE_WIDTH)).print(table)
+        value = f"{figure.value:,.1f} {figure.unit}".rstrip()
+        if figure.base is None:
+            lines += _lines(f"  {figure.what}", value, *judged)
+        else:
+            if previous is None or previous.what != figure.what or previous.group != figure.group:
+                lines += _lines(f"  {figure.what}", value)
+            lines += _lines(
+                f"    against {figure.against}", f"{figure.base:,.1f} {figure.unit}".rstrip(), *judged
+            )
+        previous = figure
+    return "\n".join(lines)
+
+
+def _lines(name: str, *columns: str) -> list[str]:
+    indent = " " * (len(name) - len(name.lstrip()))
+    *rest, last = textwrap.wrap(name, _NAMES, subsequent_indent=indent + "  ")
+    return [*rest, _line(last, *columns)]
+
+
+def _line(name: str, value: str, ratio: str = "", aim: str = "", kept: str = "") -> str:
+    return f"{name:{_NAMES}}{value:>14}{ratio:>9}{aim:>8}{kept:>5}".rstrip()

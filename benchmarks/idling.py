@@ -24,8 +24,8 @@ def measure(seconds: float) -> list[Figure]:
             connection.call("status")
         worked = _resident(daemon.pid)
         figures = [
-            Figure(GROUP, "resident memory, just started", started, "MiB", aim=40),
-            Figure(GROUP, "resident memory, after its first work", worked, "MiB", aim=40),
+            Figure(GROUP, "resident memory, just started", started, "MiB", aim=38),
+            Figure(GROUP, "resident memory, after its first work", worked, "MiB", aim=38),
         ]
         if Path("/proc/self/task").is_dir():
             woken = _wake_ups(daemon.pid, seconds)

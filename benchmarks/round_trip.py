@@ -33,10 +33,10 @@ def measure(rounds: int) -> list[Figure]:
     own, raw = samples["ours"], samples["raw"]
     return [
         Figure(GROUP, "median", median(own), "µs", PEERS["raw"], median(raw), aim=4),
-        Figure(GROUP, "10th percentile", percentile(own, 10), "µs", PEERS["raw"], percentile(raw, 10)),
-        Figure(GROUP, "99th percentile", percentile(own, 99), "µs", PEERS["raw"], percentile(raw, 99)),
         *(
             Figure(GROUP, "median", median(own), "µs", PEERS[kind], median(samples[kind]))
             for kind in ("uvloop", "json", "rpc")
         ),
+        Figure(GROUP, "10th percentile", percentile(own, 10), "µs", PEERS["raw"], percentile(raw, 10)),
+        Figure(GROUP, "99th percentile", percentile(own, 99), "µs", PEERS["raw"], percentile(raw, 99)),
     ]
