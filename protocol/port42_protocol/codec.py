@@ -1,4 +1,4 @@
-"""JSON to typed dataclasses and back: strict about what comes in, plain in what it says about it.
+"""JSON to typed values and back: strict about what comes in, plain in what it says about it.
 
 `RpcError` subclasses are the only exceptions that leave `decode_json` and `decode_params`.
 """
@@ -31,7 +31,7 @@ def encode(value: Any) -> bytes:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass as dicts, and lists or tuples: what `encode` writes as the same JSON."""
+    """A Struct or dataclass as dicts, and lists or tuples: what `encode` writes as the same JSON."""
     return msgspec.to_builtins(value)
 
 
@@ -70,7 +70,7 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
 
 
 def decode_result(kind: type[T], value: Any) -> T:
-    """A result dataclass from plain values. Raises `msgspec.ValidationError` when they do not fit.
+    """A result from plain values. Raises `msgspec.ValidationError` when they do not fit.
 
     Unknown fields are passed over, so that an older client reads a newer daemon.
     """
@@ -103,11 +103,11 @@ def _shape(kind: type) -> _Shape:
 
 
 def _parts(hint: Any) -> tuple[str, ...]:
-    """The fields of the dataclass in ``list[dataclass]``, optional or not."""
+    """The fields of the Struct in ``list[Struct]``, optional or not."""
     for option in (hint, *get_args(hint)):
         inside = get_args(option)
-        if getattr(option, "__origin__", None) is list and dataclasses.is_dataclass(inside[0]):
-            return tuple(one.name for one in dataclasses.fields(inside[0]))
+        if getattr(option, "__origin__", None) is list and hasattr(inside[0], "__struct_fields__"):
+            return tuple(inside[0].__struct_fields__)
     return ()
 
 
@@ -133,8 +133,8 @@ def _expectation(hint: Any) -> str:
         return str(plain[origin])
     if origin is list:
         return f"a list, each {_expectation(get_args(hint)[0])}"
-    if dataclasses.is_dataclass(hint):
-        return "an object with " + ", ".join(one.name for one in dataclasses.fields(hint))
+    if hasattr(hint, "__struct_fields__"):
+        return "an object with " + ", ".join(hint.__struct_fields__)
     options = [part for part in get_args(hint) if part is not type(None)]
     if all(isinstance(option, str) for option in options):
         return "one of " + ", ".join(options)

@@ -1,4 +1,4 @@
-"""The OpenRPC document, derived from the table and the dataclasses; nothing in it is written twice."""
+"""The OpenRPC document, derived from the table and its types; nothing in it is written twice."""
 
 from __future__ import annotations
 

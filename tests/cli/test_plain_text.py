@@ -19,7 +19,8 @@ SUMMARY = Summary(
     "cli-1", "ai-engineer", "a\x1b]0;title", "active", "2026-11-23T11:00:00.000Z",
     "2026-11-23T11:57:00.000Z", 1, None,
 )  # fmt: skip
-LISTED = ListedSession(**{name: getattr(SUMMARY, name) for name in SUMMARY.__slots__}, short_id="cli-1")
+_FIELDS = {name: getattr(SUMMARY, name) for name in SUMMARY.__struct_fields__}
+LISTED = ListedSession(**_FIELDS, short_id="cli-1")
 
 
 def as_daemon_error(error):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.store.check.sessions import Place
 from port42_daemon.store.file_store import FileStore
@@ -118,7 +118,7 @@ def contents(store: Any, session_id: str) -> list[str]:
 def test_what_was_created_is_there(store):
     made = store.create(header("cli-1", title="T", cwd="/tmp", metadata={"a": [1, None]}), [said("hello")])
     assert store.summary("cli-1") == made
-    assert dataclasses.asdict(made) == {
+    assert structs.asdict(made) == {
         "session_id": "cli-1",
         "agent": "ai-muse",
         "title": "T",
@@ -182,9 +182,7 @@ def test_records_are_numbered_in_order_and_read_as_they_were_given(store):
 
 def test_records_that_have_their_places_keep_them(store):
     """A session that comes in whole from elsewhere may have lost a line there."""
-    store.create(
-        header("cli-1"), [dataclasses.replace(said("a"), seq=1), dataclasses.replace(said("b"), seq=4)]
-    )
+    store.create(header("cli-1"), [structs.replace(said("a"), seq=1), structs.replace(said("b"), seq=4)])
     page, _ = store.read("cli-1", after_seq=0, limit=10, max_bytes=10**6, events=True)
     assert [one.seq for one in page] == [1, 4]
     assert store.append("cli-1", lambda _: [said("c")])[1] == 5
@@ -321,9 +319,9 @@ def test_a_page_is_by_last_use_and_narrowed_by_every_field(several):
 
 def test_what_a_page_shows_is_what_the_session_says(several):
     for listed in several.page(limit=10):
-        shown = dataclasses.asdict(listed)
+        shown = structs.asdict(listed)
         assert listed.session_id.startswith(shown.pop("short_id"))
-        assert shown == dataclasses.asdict(several.summary(listed.session_id))
+        assert shown == structs.asdict(several.summary(listed.session_id))
 
 
 def test_a_use_moves_a_session_to_the_front_at_once(several):

@@ -65,7 +65,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     """Every value that a field of this type takes."""
     if hint in PLAIN:
         return PLAIN[hint]
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or hasattr(hint, "__struct_fields__"):
         return instances(hint)
     inner = get_args(hint)
     made: dict[Any, Callable[[], st.SearchStrategy[Any]]] = {

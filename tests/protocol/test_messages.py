@@ -1,4 +1,4 @@
-"""The shapes that travel: what each kind of value takes and refuses, and what a dataclass promises."""
+"""The shapes that travel: what each kind of value takes and refuses, and what their types promise."""
 
 import dataclasses
 import inspect
@@ -37,6 +37,7 @@ from port42_protocol.messages.types import (
     Text,
     Title,
 )
+from port42_protocol.methods import METHODS
 
 MODULES = [
     import_module(f"port42_protocol.messages.{module}")
@@ -49,12 +50,20 @@ SHAPES = [
     one
     for module in MODULES
     for one in vars(module).values()
-    if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == module.__name__
+    if inspect.isclass(one) and one.__module__ == module.__name__
 ]
+REQUESTS = {row.params for row in METHODS.values()}
 
 
 def named(kind: type) -> str:
     return kind.__name__
+
+
+def fields(kind: Any) -> list[str]:
+    """In the order in which they travel."""
+    if kind in REQUESTS:
+        return [field.name for field in dataclasses.fields(kind)]
+    return list(kind.__struct_fields__)
 
 
 def takes(kind: Any, value: object) -> bool:
@@ -66,9 +75,7 @@ def takes(kind: Any, value: object) -> bool:
 
 def test_the_package_alone_imports_no_module_of_it() -> None:
     """A command pays for the messages it uses: nothing is exported again."""
-    show = (
-        "import sys, port42_protocol.messages; print(*(n for n in sys.modules if '.messages.' in n))"
-    )
+    show = "import sys, port42_protocol.messages; print(*(n for n in sys.modules if '.messages.' in n))"
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
@@ -138,7 +145,7 @@ def test_refused(kind: Any, value: object) -> None:
     assert not takes(kind, value)
 
 
-# --- dataclasses --------------------------------------------------------------------------------
+# --- shapes -------------------------------------------------------------------------------------
 
 SUMMARY = "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from"
 FIELDS = {
@@ -240,14 +247,17 @@ FIELDS = {
 
 def test_fields_and_their_order() -> None:
     """The order is the wire's: params by position follow it, so a new field goes to the end."""
-    found = {kind.__name__: " ".join(f.name for f in dataclasses.fields(kind)) for kind in SHAPES}
+    found = {kind.__name__: " ".join(fields(kind)) for kind in SHAPES}
     assert found == FIELDS
 
 
 @pytest.mark.parametrize("kind", SHAPES, ids=named)
-def test_frozen_and_without_a_dict(kind: type) -> None:
-    assert kind.__dataclass_params__.frozen
-    assert "__slots__" in vars(kind)
+def test_requests_are_frozen_dataclasses_and_all_else_frozen_structs(kind: Any) -> None:
+    if kind in REQUESTS:
+        assert kind.__dataclass_params__.frozen
+        assert "__slots__" in vars(kind)
+    else:
+        assert kind.__struct_config__.frozen
 
 
 @pytest.mark.parametrize("kind", SHAPES, ids=named)
@@ -260,7 +270,7 @@ def test_said_in_words(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", SHAPES, ids=named)
 def test_annotations_resolve(kind: type) -> None:
-    assert set(get_type_hints(kind)) == {one.name for one in dataclasses.fields(kind)}
+    assert set(get_type_hints(kind)) == set(fields(kind))
 
 
 def test_defaults() -> None:

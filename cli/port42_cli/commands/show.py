@@ -53,9 +53,8 @@ def _pages(client: Client, session_id: str, events: bool) -> Iterator[Transcript
 
 def _print_json(pages: Iterator[Transcript]) -> None:
     """The first page with every page's messages: the shape of `get_session`."""
-    from dataclasses import replace
-
     from msgspec import to_builtins
+    from msgspec.structs import replace
 
     first = next(pages)
     rest = [one for page in pages for one in page.messages]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon import events
 from port42_daemon.agents import Agents
@@ -131,7 +131,7 @@ def _in_order(nodes: dict[str, SessionNode], first: str) -> list[SessionNode]:
     for node in nodes.values():
         if node.session_id != first:
             forks[node.parent].append(node)
-    ordered, waiting = [], [dataclasses.replace(nodes[first], parent=None, at_seq=None)]
+    ordered, waiting = [], [structs.replace(nodes[first], parent=None, at_seq=None)]
     while waiting:
         ordered.append(waiting.pop())
         sisters = sorted(forks[ordered[-1].session_id], key=_begun, reverse=True)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from weakref import WeakValueDictionary
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon import events
 from port42_daemon.events import Events, Stream
@@ -216,7 +216,7 @@ class Sessions:
         def add(session: Summary) -> Sequence[Message]:
             require_owner(session, agent)
             # The time is that of its place: who waited for others is later than they are.
-            return [dataclasses.replace(record, timestamp=now()) for record in records]
+            return [structs.replace(record, timestamp=now()) for record in records]
 
         return (await self._use(agent, session_id, add, streaming))[1]
 

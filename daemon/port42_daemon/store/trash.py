@@ -55,7 +55,7 @@ class Trash:
         except (SessionNotFound, SessionDamaged, OSError) as error:
             log.warning("⚠ %s in the trash: %s", entry.name, error)
             return None
-        fields = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
+        fields = {name: getattr(summary, name) for name in Summary.__struct_fields__}
         return TrashedSession(**fields, trashed_at=entry.trashed_at, bytes=size)
 
     def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:

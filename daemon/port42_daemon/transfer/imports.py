@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
@@ -255,7 +255,7 @@ def _later(here: Sequence[Message], found: Found) -> list[Message]:
 
 
 def _compared(one: Message) -> Message:
-    return dataclasses.replace(one, seq=0, timestamp="", turn=UNSET)
+    return structs.replace(one, seq=0, timestamp="", turn=UNSET)
 
 
 def _said(records: Sequence[Message]) -> int:

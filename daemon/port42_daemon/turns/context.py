@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_protocol.messages.records import Message, Reference, TurnRecord
 
@@ -35,7 +35,7 @@ def select(records: Sequence[Message], budget: int) -> Context:
         budget -= len(content)
         if budget < 0:
             break
-        kept.append(replace(record, content=content))
+        kept.append(structs.replace(record, content=content))
     return Context(tuple(reversed(kept)), len(said) - len(kept))
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.agents import Answering
 from port42_daemon.backends import base as b
@@ -169,7 +168,7 @@ class RunningTurn:
         native_id = self._resumable(before)
         left_out = chosen.left_out + _not_looked_at(recent)
         if left_out and native_id is None:
-            self._turn = dataclasses.replace(self._turn, left_out=left_out)
+            self._turn = structs.replace(self._turn, left_out=left_out)
             self._notice(f"{left_out} earlier messages, the oldest, do not fit {answering.name}'s budget")
         for change in _changes(recent.turn, self._turn):
             self._notice(f"since the last turn {change}")
@@ -198,14 +197,14 @@ class RunningTurn:
         match event:
             case b.Text(text):
                 if not reply.pieces:
-                    self._turn = dataclasses.replace(self._turn, first_ms=self._elapsed())
+                    self._turn = structs.replace(self._turn, first_ms=self._elapsed())
                 self._tell(kind="text", text=reply.add(text))
             case b.Thought(text):
                 self._tell(kind="thought", text=text)
             case b.Tool(tool_id, title, state):
                 self._tell(kind="tool", tool_id=tool_id, text=title, state=state)
             case b.Usage(sent, got):
-                self._turn = dataclasses.replace(self._turn, input_tokens=sent, output_tokens=got)
+                self._turn = structs.replace(self._turn, input_tokens=sent, output_tokens=got)
                 self._tell(kind="usage", input_tokens=sent, output_tokens=got)
             case b.Notice(text):
                 self._notice(text)
@@ -216,7 +215,7 @@ class RunningTurn:
 
     def _started(self, event: b.Started) -> None:
         known = self._turn
-        self._turn = dataclasses.replace(
+        self._turn = structs.replace(
             known, native_id=event.native_id or known.native_id, model=event.model or known.model
         )
         self._tell(kind="started", backend=known.backend, model=self._turn.model or UNSET)
@@ -234,7 +233,7 @@ class RunningTurn:
     async def _record(self, seq: int, reply: str) -> int:
         """Put the reply into the session, or the failure, or both; gives the last seq."""
         question, failure = self._question, self._failure
-        self._turn = dataclasses.replace(self._turn, total_ms=self._elapsed())
+        self._turn = structs.replace(self._turn, total_ms=self._elapsed())
         records = []
         if failure is None or reply:
             whole = failure is None and not self._interrupted

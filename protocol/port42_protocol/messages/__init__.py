@@ -1,4 +1,7 @@
-"""Every request, result and record as a frozen dataclass: the shapes that travel and are kept.
+"""Every request, result and record: the shapes that travel and are kept.
+
+Requests are frozen dataclasses of the standard library, everything else is a frozen `msgspec.Struct`:
+defining a slotted dataclass costs 1.2 ms on Python 3.11, a Struct 0.02 ms.
 
 A request's fields are its JSON-RPC params, by name or, in field order, by position. `Annotated`
 types carry what a value must look like; `codec` turns a breach into an error that names the field.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, BackendName, Content
 
@@ -46,8 +46,7 @@ class RemoveAgent:
     agent: AgentName
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(Struct, frozen=True):
     """One agent: where it is known from, what answers for it, and its sessions.
 
     `backend` is a name from config.toml, or ``none``, which records and never answers; `health` is one of
@@ -65,8 +64,7 @@ class Agent:
     last_session: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AgentList:
+class AgentList(Struct, frozen=True):
     """`available` names back ends that could be connected: found on this machine, never used by themselves.
 
     `config_error` says why ``config.toml`` is not in force as it stands, if so.
@@ -77,8 +75,7 @@ class AgentList:
     config_error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """The agent that config.toml no longer has."""
 
     agent: str

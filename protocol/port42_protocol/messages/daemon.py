@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct, field
 
 from port42_protocol.messages.types import IndexState, StartedBy
 
@@ -23,8 +25,7 @@ class ReloadConfig:
     """Read config.toml again now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What the daemon takes (bytes, items, connections)."""
 
     request_bytes: int
@@ -34,8 +35,7 @@ class Limits:
     connections: int
 
 
-@dataclass(frozen=True, slots=True)
-class AgentTurns:
+class AgentTurns(Struct, frozen=True):
     """An agent's turns that run now, and those that wait for them."""
 
     agent: str
@@ -43,8 +43,7 @@ class AgentTurns:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class MethodLatency:
+class MethodLatency(Struct, frozen=True):
     """How often a method was called, and how long it took (microseconds, from the line to its answer).
 
     A turn counts as a whole, its place in the queue and the back end's time with it.
@@ -59,8 +58,7 @@ class MethodLatency:
     max_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCount:
+class ErrorCount(Struct, frozen=True):
     """How often an error was answered."""
 
     code: int
@@ -68,8 +66,7 @@ class ErrorCount:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class InternalFailure:
+class InternalFailure(Struct, frozen=True):
     """A bug that showed itself; the log has its traceback beside `error_id`. `method` null: in none."""
 
     error_id: str
@@ -77,8 +74,7 @@ class InternalFailure:
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Vitals:
+class Vitals(Struct, frozen=True):
     """The process: memory (now and at most) and disk in bytes; null where the system does not tell."""
 
     resident_bytes: int | None
@@ -88,8 +84,7 @@ class Vitals:
     disk_free_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonStatus:
+class DaemonStatus(Struct, frozen=True):
     """The daemon itself; `uptime_seconds` since it was ready, `requests` and `turns` under way now.
 
     `sessions` and `sessions_by_agent` are as last counted, null before that: nobody waits for an index
@@ -124,8 +119,7 @@ class DaemonStatus:
     vitals: Vitals | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRpc:
+class OpenRpc(Struct, frozen=True):
     """An OpenRPC 1.3 document (spec.open-rpc.org)."""
 
     openrpc: str
@@ -134,8 +128,7 @@ class OpenRpc:
     components: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
+class Reloaded(Struct, frozen=True):
     """What is in force now: how many agents and back ends config.toml has."""
 
     agents: int

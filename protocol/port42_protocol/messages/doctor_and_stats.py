@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, Cursor
 
@@ -44,8 +44,7 @@ class DiskUsage:
     agent: AgentName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that was looked at: `what` there is, in a line, and what to `do` about it.
 
     A ``problem`` has lost something, or will; a ``notice`` is worth knowing. `mendable`: `fix` repairs it.
@@ -60,8 +59,7 @@ class Finding:
     fixed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Checkup:
+class Checkup(Struct, frozen=True):
     """What was found so far. `examined` files of sessions by this call, `remaining` after it.
 
     `backup` is the folder in the home where `fix` keeps what it changes, None while it changed nothing.
@@ -75,8 +73,7 @@ class Checkup:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AgentStats:
+class AgentStats(Struct, frozen=True):
     """An agent's part. `days` are its messages a day, as `Statistics.days` has them; `bytes` on the disk."""
 
     agent: str
@@ -90,8 +87,7 @@ class AgentStats:
     days: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStats:
+class ModelStats(Struct, frozen=True):
     """A model's part: the turns it answered, and the tokens these took as far as it said so."""
 
     backend: str
@@ -101,8 +97,7 @@ class ModelStats:
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Struct, frozen=True):
     """Agents by their messages, most first; models by their turns.
 
     `days` are the messages of each day from `since` on (``YYYY-MM-DD``; None where there is none), `hours`
@@ -118,8 +113,7 @@ class Statistics:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AgentUsage:
+class AgentUsage(Struct, frozen=True):
     """An agent's bytes: its sessions', its trash's, and what damage and cut-off turns left beside them."""
 
     agent: str
@@ -130,8 +124,7 @@ class AgentUsage:
     total_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Bytes in the home: agents with the most first, then what is nobody's; `free_bytes` of its disk."""
 
     agents: tuple[AgentUsage, ...]

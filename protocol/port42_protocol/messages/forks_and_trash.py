@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
 from port42_protocol.messages.types import (
@@ -43,8 +45,7 @@ class SessionTree:
     session_id: SessionId
 
 
-@dataclass(frozen=True, slots=True)
-class SessionNode:
+class SessionNode(Struct, frozen=True):
     """One session of a family, forked from `parent` at its record `at_seq`, both null for the first.
 
     `session` is null where it is no longer there; `trashed` says whether it can be restored.
@@ -57,8 +58,7 @@ class SessionNode:
     trashed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """Each node stands behind its parent; the first one has none. `complete` is false over 2,000 nodes."""
 
     nodes: tuple[SessionNode, ...]
@@ -73,8 +73,7 @@ class DeleteSession:
     agent: AgentName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True):
     """What was moved, and the session that is its agent's last one now."""
 
     session: Summary
@@ -101,16 +100,14 @@ class ListTrash:
     cursor: Cursor | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrashedSession(Summary):
+class TrashedSession(Summary, frozen=True, kw_only=True):
     """A summary with the time of its deletion and the size of its file (bytes)."""
 
     trashed_at: str
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrashPage:
+class TrashPage(Struct, frozen=True):
     """A page of `list_trash`; `next_cursor` is null on the last."""
 
     sessions: tuple[TrashedSession, ...]
@@ -132,8 +129,7 @@ class PruneSessions:
     dry_run: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """What was done, or would be: `trashed` can be restored, `deleted` cannot.
 
     At most 500 of each; with `more`, the same call again goes on. `bytes` are those of `deleted`'s files:

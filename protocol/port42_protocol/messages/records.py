@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from port42_protocol.messages.types import RecordRole, State, Target, Text
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """Something to read beside a message.
 
     ``file``: `target` is an absolute path; ``session``: an id, its transcript; ``url``: what it answers to
@@ -23,24 +21,21 @@ class Reference:
     content: Text | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ForkPoint:
+class ForkPoint(Struct, frozen=True):
     """Where a fork left its original: everything through `seq` is the original's."""
 
     session_id: str
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where an imported session came from: the `format` it was read as, and its id there."""
 
     format: str
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnRecord:
+class TurnRecord(Struct, frozen=True, kw_only=True):
     """What answered, recorded with the reply.
 
     `model` is what the back end said it used, else what it was asked for, which is `asked_model`.
@@ -61,8 +56,7 @@ class TurnRecord:
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One line of a session: a message, or an event (`role` ``event``).
 
     Fields that have no value are left out.
@@ -91,8 +85,7 @@ class Message:
     pinned: bool | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """What a list shows of a session. `message_count` counts user and assistant messages.
 
     A pinned session is exempt from `prune_sessions`; `forked_from` says whose fork it is.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.types import AgentName, Cursor, HitLimit, Pattern, SessionId, Tags, Title
 
@@ -56,16 +58,14 @@ class RebuildIndex:
     """Make the index anew from the files, while the daemon serves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """A piece of a snippet that the query asked for: characters from `start` to before `end`."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A message that was found, a line of it, and what in that line was asked for.
 
     A session's own title and tags are found under the role ``title`` and `seq` 0.
@@ -79,8 +79,7 @@ class Hit:
     marks: tuple[Mark, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HitPage:
+class HitPage(Struct, frozen=True):
     """A page of `search_sessions`, best first. `complete` is false while some messages are not indexed."""
 
     hits: tuple[Hit, ...]
@@ -88,8 +87,7 @@ class HitPage:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IndexStatus:
+class IndexStatus(Struct, frozen=True):
     """What the index has, and what it still has to read. `bytes` is the size of its file."""
 
     complete: bool

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from port42_protocol.messages.records import Message, Summary
 from port42_protocol.messages.types import (
     AgentName,
@@ -104,23 +106,20 @@ class EndSession:
     agent: AgentName | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedSession(Summary):
+class ListedSession(Summary, frozen=True, kw_only=True):
     """A summary with `short_id`, a prefix that fits no other session."""
 
     short_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPage:
+class SessionPage(Struct, frozen=True):
     """A page of `list_sessions`; `next_cursor` is null on the last."""
 
     sessions: tuple[ListedSession, ...]
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """A page of `get_session`; `next_after_seq` asks for the next one and is null on the last."""
 
     session: Summary
@@ -130,8 +129,7 @@ class Transcript:
     next_after_seq: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(Struct, frozen=True):
     """Where the message stands. It is on the disk."""
 
     session_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, Cursor, Folder, SessionId
 
@@ -31,8 +31,7 @@ class ExportSession:
     cursor: Cursor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExportPage:
+class ExportPage(Struct, frozen=True):
     """The next piece of the text; `redactions` counts, by kind, what was replaced in it.
 
     `next_cursor` asks for the next piece and is null with the last.
@@ -58,8 +57,7 @@ class ImportSessions:
     cursor: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedSession:
+class ImportedSession(Struct, frozen=True):
     """One that was brought in (`new`), or had `grown` at its source; `messages` counts those added."""
 
     session_id: str
@@ -70,16 +68,14 @@ class ImportedSession:
     change: Literal["new", "grown"]
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedSource:
+class SkippedSource(Struct, frozen=True):
     """What was not brought in, a session or a piece of one, and why. `source` is relative to the path."""
 
     source: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImportPage:
+class ImportPage(Struct, frozen=True):
     """What became of some of the sources, `done` so far of `total`; `unchanged` were here already.
 
     `next_cursor` goes on and is null when all are done.

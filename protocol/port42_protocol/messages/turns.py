@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from port42_protocol.messages.records import Message, Reference, TurnRecord
 from port42_protocol.messages.types import (
@@ -88,8 +88,7 @@ class Unsubscribe:
     session_id: SessionId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Possessed:
+class Possessed(Struct, frozen=True):
     """How a turn went: `seq` is the question's, `reply_seq` the reply's. All of it is on the disk.
 
     ``recorded``: no back end answers for the agent. ``interrupted``: `reply` is what there was until then.
@@ -103,29 +102,25 @@ class Possessed:
     turn: TurnRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """Whether a turn was under way."""
 
     cancelled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """Whether the permission was still being asked for."""
 
     taken: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribed:
+class Subscribed(Struct, frozen=True):
     """How many subscriptions this connection has now."""
 
     subscriptions: int
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionOption:
+class PermissionOption(Struct, frozen=True):
     """One answer to a request for permission; `kind` as in ACP (allow_once, reject_once …)."""
 
     id: str
@@ -133,8 +128,7 @@ class PermissionOption:
     kind: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEvent:
+class SessionEvent(Struct, frozen=True, kw_only=True):
     """The params of a `session_event` notification. Only the fields of its `kind` are there.
 
     ``message``: a record that is on the disk. ``waiting``: `position` turns are before this one.

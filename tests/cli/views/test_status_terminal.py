@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from port42_cli.views import status_terminal
@@ -21,7 +21,7 @@ from port42_protocol.messages.daemon import (
 from port42_protocol.methods import METHODS
 
 OLDER = DaemonStatus("0.1.0", 1, 7, 3720.0, "/h", "/s", 3, 1, 2, 0, Limits(1, 1, 1, 1, 1), None)
-WORST = dataclasses.replace(
+WORST = structs.replace(
     OLDER,
     started_at="2026-11-23T11:57:00.000Z",
     started_by="autostart",
@@ -75,7 +75,7 @@ def test_troubles_are_said_and_only_when_there_are_any():
     assert "ab12cd34 in status" in page
     assert "36 agents" not in page
     assert "34 agents more" in " ".join(page.replace("│", " ").split())
-    assert "line 3: …" in drawn(dataclasses.replace(OLDER, config_error="line 3: …"))
+    assert "line 3: …" in drawn(structs.replace(OLDER, config_error="line 3: …"))
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_troubles_are_said_and_only_when_there_are_any():
     ],
 )
 def test_an_index_that_is_not_ready_says_so(index, sessions, words):
-    assert words in drawn(dataclasses.replace(OLDER, index=index, sessions=sessions))
+    assert words in drawn(structs.replace(OLDER, index=index, sessions=sessions))
 
 
 def test_without_colour_the_bars_still_tell_the_parts_apart():
     one = MethodLatency("status", 1, 0, 100, 10_000, 1_000_000, 1_000_000)
-    page = drawn(dataclasses.replace(OLDER, latencies=(one,)), no_color=True, force_terminal=True)
+    page = drawn(structs.replace(OLDER, latencies=(one,)), no_color=True, force_terminal=True)
     assert "\x1b[3" not in page
     assert "██▒▒▒▒\x1b[2m░░░░" in page
 
 
 def test_what_a_daemon_says_cannot_move_the_cursor():
-    assert "\x1b" not in drawn(dataclasses.replace(OLDER, home="/h\x1b[2J", config_error="\x1b]0;x\x07"))
+    assert "\x1b" not in drawn(structs.replace(OLDER, home="/h\x1b[2J", config_error="\x1b]0;x\x07"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from msgspec import structs
 
 from port42_daemon.store.check.backup import Backup
 from port42_protocol.errors import RpcError
@@ -21,8 +22,8 @@ def mended(found: Finding, backup: Backup | None, repair: Callable[[Backup], str
         did = repair(backup)
     except (OSError, sqlite3.Error, RpcError) as error:
         why = _reason(error)
-        return dataclasses.replace(found, do=f"it could not be repaired: {why}")
-    return dataclasses.replace(found, what=f"{found.what}: {did}", do=None, fixed=True)
+        return structs.replace(found, do=f"it could not be repaired: {why}")
+    return structs.replace(found, what=f"{found.what}: {did}", do=None, fixed=True)
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -17,14 +16,14 @@ SHORT_ID = 14
 UNREAD = -1
 """The `fed_seq` of a session whose messages must be read from its file, all of them."""
 
-SUMMARY = ", ".join(f"sessions.{one.name}" for one in fields(Summary))
+SUMMARY = ", ".join(f"sessions.{name}" for name in Summary.__struct_fields__)
 """A summary's columns, in the order of its fields."""
-_PLAIN = tuple(one.name for one in fields(Summary) if one.name not in {"tags", "pinned", "forked_from"})
+_PLAIN = tuple(name for name in Summary.__struct_fields__ if name not in {"tags", "pinned", "forked_from"})
 _ORIGIN = "json_extract(forked_from, '$.session_id')"
 _AFTER_ANY_ID = "\x7f"
 _AFTER_ANY_TEXT = "\U0010ffff"
 _COLUMNS = (
-    *(one.name for one in fields(Summary)),
+    *Summary.__struct_fields__,
     *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns"),
 )
 _UPSERT = (

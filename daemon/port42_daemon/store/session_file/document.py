@@ -161,7 +161,7 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
 
 def place(record: Message, seq: int) -> Message:
     """The record with its place in the session; until then its `seq` is 0."""
-    return dataclasses.replace(record, seq=seq)
+    return msgspec.structs.replace(record, seq=seq)
 
 
 def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
