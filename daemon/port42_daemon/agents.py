@@ -49,7 +49,7 @@ _PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class ResolvedBackend:
     """What answers for an agent: the back end's name, the back end (None records only), and its terms."""
 
     name: str
@@ -93,7 +93,7 @@ class Agents:
         raise UnknownAgent(name, near)
 
     @asynccontextmanager
-    async def answering(self, name: str) -> AsyncIterator[Answering]:
+    async def resolve(self, name: str) -> AsyncIterator[ResolvedBackend]:
         """What answers for an agent now: it stays for as long as the turn lasts, whatever becomes of
         config.toml meanwhile."""
         config = await self._current()
@@ -101,7 +101,7 @@ class Agents:
         built = self._backend(backend, settings)
         built.turns += 1
         try:
-            yield Answering(
+            yield ResolvedBackend(
                 name=backend,
                 backend=built.backend,
                 system=agent.system,

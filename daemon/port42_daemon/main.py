@@ -28,6 +28,7 @@ from port42_daemon.rpc.server import Server
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.labels import Marks
 from port42_daemon.sessions.listing import Finding
+from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.settings import Settings
@@ -37,7 +38,7 @@ from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.transfer.export import Exporting
 from port42_daemon.transfer.imports import Importing
 from port42_daemon.turns.service import Turns
-from port42_daemon.turns.turn import House
+from port42_daemon.turns.turn import TurnContext
 from port42_protocol.errors import ConfigRefused
 from port42_protocol.messages.daemon import ReloadConfig
 from port42_protocol.version import __version__
@@ -90,18 +91,19 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
     sessions = Sessions(store, threads, events)
     agents = Agents(store, threads, config, settings.home)
     lineage = Lineage(store, threads, sessions, agents, events)
-    turns = Turns(House(store, threads, sessions, events), agents, lineage, supervisor.changed)
+    queues = SessionQueues(supervisor.changed)
+    turns = Turns(TurnContext(store, threads, sessions, events), agents, lineage, queues)
     dispatcher = Dispatcher(
         traffic,
         sessions,
         turns,
         agents,
         events,
-        Introspection(settings, store, threads, config, traffic, turns, events),
+        Introspection(settings, store, threads, config, traffic, queues, events),
         Finding(store, threads),
         Marks(sessions),
         lineage,
-        Trash(store, threads, sessions, turns, events),
+        Trash(store, threads, sessions, queues, events),
         Exporting(store, threads, sessions),
         Importing(store, threads, sessions),
         Doctor(settings, store, threads, config, agents, turns),
@@ -134,7 +136,7 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
 
     async def state() -> str:
         counts = await threads.index(store.counts)
-        return _state(sum(counts.values()), turns.under_way, config.error)
+        return _state(sum(counts.values()), queues.under_way, config.error)
 
     async with supervisor.watching(alive, state):
         await stop.wait()
@@ -144,8 +146,8 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
         await supervisor.tell("STOPPING=1")
-        turns.refuse()
-        await server.stop(turns.cut_off)
+        queues.refuse()
+        await server.stop(queues.cancel_all)
         await agents.aclose()
 
 

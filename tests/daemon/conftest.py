@@ -17,11 +17,12 @@ from port42_daemon.executors import Threads
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.labels import Marks
 from port42_daemon.sessions.listing import Finding
+from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.turns.service import Turns
-from port42_daemon.turns.turn import House
+from port42_daemon.turns.turn import TurnContext
 
 
 class Rules:
@@ -37,9 +38,10 @@ class Rules:
         self.finding, self.marks = Finding(self.store, self.threads), Marks(self.sessions)
         self.agents = Agents(self.store, self.threads, self.config, home)
         self.lineage = Lineage(self.store, self.threads, self.sessions, self.agents, self.events)
-        house = House(self.store, self.threads, self.sessions, self.events)
-        self.turns = Turns(house, self.agents, self.lineage)
-        self.trash = Trash(self.store, self.threads, self.sessions, self.turns, self.events)
+        context = TurnContext(self.store, self.threads, self.sessions, self.events)
+        self.queues = SessionQueues()
+        self.turns = Turns(context, self.agents, self.lineage, self.queues)
+        self.trash = Trash(self.store, self.threads, self.sessions, self.queues, self.events)
 
     def ask(self, handler: Any, *asked: Any) -> Any:
         """The results, in order, of asking all of it at once; of one, its result.

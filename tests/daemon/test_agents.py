@@ -221,12 +221,12 @@ def test_a_back_end_that_changed_is_closed_after_its_last_turn(rules, config, mo
         return built[-1]
 
     async def work():
-        async with rules.agents.answering("ai-muse") as first, rules.agents.answering("ai-muse") as same:
+        async with rules.agents.resolve("ai-muse") as first, rules.agents.resolve("ai-muse") as same:
             assert first.backend is same.backend is built[0]
             config.write_text(CONFIG.replace("# always", '\nbackend = "shout"').replace("A-Z", "A-Y"))
             await rules.agents.reload_config(ReloadConfig())
             assert built[0].closed == 0
-            async with rules.agents.answering("ai-muse") as later:
+            async with rules.agents.resolve("ai-muse") as later:
                 assert later.backend is built[1]
         assert [one.closed for one in built] == [1, 0]
         await rules.agents.aclose()

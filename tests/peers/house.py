@@ -23,11 +23,12 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.forks import Lineage
+from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.turns.service import Turns
-from port42_daemon.turns.turn import House
+from port42_daemon.turns.turn import TurnContext
 from port42_protocol.messages.records import Message
 from port42_protocol.messages.turns import Possess, Possessed
 
@@ -178,8 +179,10 @@ class Parts:
         self.store, self.threads, self.sessions, self.events = store, threads, sessions, events
         self.agents, self.home = agents, home
         self.lineage = Lineage(store, threads, sessions, agents, events)
-        self.turns = Turns(House(store, threads, sessions, events), agents, self.lineage)
-        self.trash = Trash(store, threads, sessions, self.turns, events)
+        self.queues = SessionQueues()
+        context = TurnContext(store, threads, sessions, events)
+        self.turns = Turns(context, agents, self.lineage, self.queues)
+        self.trash = Trash(store, threads, sessions, self.queues, events)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
         return await self.turns.possess(Possess(agent, message, **more), peer or Ear())

@@ -87,12 +87,12 @@ class Doctor:
 
     async def _partial(self, session_id: str, backup: Backup | None) -> Finding | None:
         """What is said of a turn that was cut off, unless one runs there now."""
-        if self._turns.in_turn(session_id):
+        if self._turns.queues.busy(session_id):
             return None
         found = await self._threads.files(self._store.cut_off, session_id, backup)
         if found is not None and found.fixed:
             try:
-                await self._turns.make_up(session_id)
+                await self._turns.recover(session_id)
             except RpcError as error:
                 return Finding("problem", found.about, f"{found.what}: {error.message}")
         return found
@@ -105,7 +105,7 @@ class _InTurn:
         self._turns = turns
 
     def __contains__(self, session_id: object) -> bool:
-        return isinstance(session_id, str) and self._turns.in_turn(session_id)
+        return isinstance(session_id, str) and self._turns.queues.busy(session_id)
 
 
 def _cursor(place: Place, backup: Backup | None) -> str:

@@ -13,10 +13,10 @@ from port42_daemon.diagnostics import process_stats
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.rpc.metrics import Traffic
+from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import now
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import Store
-from port42_daemon.turns.service import Turns
 from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, Status
@@ -36,7 +36,7 @@ class Introspection:
         threads: Threads,
         config: ConfigFile,
         traffic: Traffic,
-        turns: Turns,
+        queues: SessionQueues,
         events: Events,
     ) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Introspection:
         self._threads = threads
         self._config = config
         self._traffic = traffic
-        self._turns = turns
+        self._queues = queues
         self._events = events
         self._started, self._started_at = time.monotonic(), now()
         self._counted: dict[str, int] | None = None
@@ -63,7 +63,7 @@ class Introspection:
             sessions=None if counted is None else sum(counted.values()),
             connections=self._traffic.connections,
             requests=self._traffic.requests,
-            turns=self._turns.under_way,
+            turns=self._queues.under_way,
             limits=self._settings.limits,
             config_error=self._config.error,
             started_at=self._started_at,
@@ -74,7 +74,7 @@ class Introspection:
             subscriptions=self._events.subscriptions,
             bytes_in=self._traffic.bytes_in,
             bytes_out=self._traffic.bytes_out,
-            turns_by_agent=self._turns.by_agent,
+            turns_by_agent=self._queues.by_agent,
             latencies=self._traffic.latencies(),
             errors=self._traffic.errors(),
             internal_errors=self._traffic.failures(),

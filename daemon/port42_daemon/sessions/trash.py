@@ -9,9 +9,9 @@ from datetime import timedelta
 from port42_daemon import cursors
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
+from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, now, require_owner
 from port42_daemon.store.interface import Store
-from port42_daemon.turns.service import Turns
 from port42_protocol.errors import InvalidParams, SessionBusy, SessionDamaged, SessionNotFound
 from port42_protocol.messages.forks_and_trash import (
     Deleted,
@@ -40,11 +40,13 @@ class _Spared(Exception):
 class Trash:
     """`delete_session`, `restore_session`, `list_trash` and `prune_sessions`."""
 
-    def __init__(self, store: Store, threads: Threads, sessions: Sessions, turns: Turns, hub: Events) -> None:
+    def __init__(
+        self, store: Store, threads: Threads, sessions: Sessions, queues: SessionQueues, hub: Events
+    ) -> None:
         self._store = store
         self._threads = threads
         self._sessions = sessions
-        self._turns = turns
+        self._queues = queues
         self._events = hub
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
@@ -89,7 +91,7 @@ class Trash:
         if request.older_than_days is not None:
             cutoff = _cutoff(request.older_than_days)
             unused = await self._threads.index(self._unused, request.agent, cutoff)
-            unused = [one for one in unused if not self._turns.busy(one.session_id)]
+            unused = [one for one in unused if not self._queues.busy(one.session_id)]
         more = max(len(old), len(unused)) > _AT_ONCE
         old, unused = old[:_AT_ONCE], unused[:_AT_ONCE]
         if not request.dry_run:
@@ -103,7 +105,7 @@ class Trash:
 
     async def _throw_away(self, session_id: str, check: Callable[[Summary], None]) -> Summary:
         """Move it to the trash, unless `check` raises, and have its agent go on with another."""
-        async with self._turns.at_rest(session_id), self._sessions.order(session_id):
+        async with self._queues.exclusive(session_id), self._sessions.order(session_id):
             found = await self._threads.files(self._store.summary, session_id)
             check(found)
             # Asked for before anything is moved: where the index cannot answer, nothing is.

@@ -16,7 +16,7 @@ LIMIT = 4 * 1024 * 1024
 """Characters of one reply: an agent that never ends must not fill the disk."""
 
 
-class Reply:
+class PartialReply:
     """What was said so far. It grows by `add`; `settle` ends that, then `close` lets go of the file."""
 
     def __init__(self, checkpoint: Checkpoint, threads: Threads) -> None:

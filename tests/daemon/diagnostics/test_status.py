@@ -31,7 +31,7 @@ def traffic():
 @pytest.fixture
 def introspection(rules, settings, traffic):
     return Introspection(
-        settings, rules.store, rules.threads, rules.config, traffic, rules.turns, rules.events
+        settings, rules.store, rules.threads, rules.config, traffic, rules.queues, rules.events
     )
 
 

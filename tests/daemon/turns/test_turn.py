@@ -169,7 +169,7 @@ def test_cancelling_keeps_what_was_said_even_if_the_back_end_raises_on_its_way_o
     async def work(house):
         asked = asyncio.create_task(house.possess("agent", "hello", session_id=None))
         await spoke.wait()
-        (session_id,) = house.turns._queues
+        (session_id,) = house.queues._queues
         await house.turns.cancel_turn(CancelTurn(session_id))
         return await asked
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from port42_daemon.turns.context import select, spoken, unheard
+from port42_daemon.turns.history import select, spoken, unheard
 from port42_protocol.messages.records import Message, Reference, TurnRecord
 
 TIME = "2026-11-23T03:37:11.042Z"

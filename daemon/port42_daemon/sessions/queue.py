@@ -1,0 +1,175 @@
+"""Who is next in a session: one turn at a time; the others wait in a queue, not at a lock, so that they can
+be counted, told their position, and leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from port42_daemon.events import Peer
+from port42_protocol.errors import SessionBusy, ShuttingDown, StorageFailed
+from port42_protocol.messages.daemon import AgentTurns
+
+
+class QueueEntry:
+    """A turn of `agent`'s; without an agent somebody has the session to themselves, and it is no turn.
+
+    Who is at the head sets `on_cancel`, which is called at each `cancel` from then on.
+    """
+
+    def __init__(self, agent: str | None, on_position: Callable[[int], None] | None = None) -> None:
+        self.agent = agent
+        self.cancelled = False
+        self.on_cancel: Callable[[], None] | None = None
+        self._on_position = on_position
+        self._position = 0
+        self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> None:
+        """Until it is at the head of the queue, or cancelled."""
+        await self._woken
+
+    def move_to(self, position: int) -> None:
+        """So many entries are before it now."""
+        if position == 0:
+            self._wake()
+        elif position != self._position:
+            self._position = position
+            if self._on_position is not None:
+                self._on_position(position)
+
+    def cancel(self) -> None:
+        """Give up waiting, or stop what is under way."""
+        self.cancelled = True
+        self._wake()
+        if self.on_cancel is not None:
+            self.on_cancel()
+
+    def _wake(self) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+
+class SessionQueues:
+    """A queue for each session in which something runs. `changed` is called when one grows or shrinks."""
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self._changed = changed
+        self._queues: dict[str, deque[QueueEntry]] = {}
+        self._first: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._stopping = False
+
+    def busy(self, session_id: str) -> bool:
+        """Whether a turn of the session runs or waits. Also asked from other threads."""
+        return session_id in self._queues
+
+    def waiting(self, session_id: str) -> int:
+        """How many wait behind the turn of the session that runs."""
+        return max(0, len(self._queues.get(session_id, ())) - 1)
+
+    @property
+    def under_way(self) -> int:
+        """Turns that run or wait."""
+        return sum(map(len, self._queues.values()))
+
+    @property
+    def by_agent(self) -> tuple[AgentTurns, ...]:
+        """The same, for each agent that has any: those that run, and those that wait."""
+        running = Counter(queue[0].agent for queue in self._queues.values() if queue[0].agent)
+        total = Counter(entry.agent for queue in self._queues.values() for entry in queue if entry.agent)
+        return tuple(
+            AgentTurns(agent, running[agent], number - running[agent])
+            for agent, number in sorted(total.items())
+        )
+
+    @asynccontextmanager
+    async def enter(
+        self,
+        session_id: str,
+        agent: str,
+        on_position: Callable[[int], None] | None = None,
+        *,
+        refuse_if_busy: bool = False,
+        cancelled_with: Peer | None = None,
+    ) -> AsyncIterator[QueueEntry]:
+        """Wait for one's turn in the session. Raises `SessionBusy`, `ShuttingDown`, `StorageFailed`.
+
+        `on_position` is called with how many are before it. The loss of the peer `cancelled_with` cancels it.
+        """
+        if self._stopping:
+            raise ShuttingDown
+        if refuse_if_busy:
+            self._refuse_if_busy(session_id)
+        queue = self._queues.setdefault(session_id, deque())
+        entry = QueueEntry(agent, on_position)
+        queue.append(entry)
+        self._changed()
+        unsubscribe = cancelled_with.when_lost(entry.cancel) if cancelled_with else None
+        try:
+            entry.move_to(len(queue) - 1)
+            await entry.wait()
+            if entry.cancelled and queue[0] is not entry:
+                raise ShuttingDown if self._stopping else SessionBusy(session_id, self.waiting(session_id))
+            await self._do_first(session_id)
+            yield entry
+        finally:
+            if unsubscribe is not None:
+                unsubscribe()
+            self._leave(session_id, entry)
+
+    @asynccontextmanager
+    async def exclusive(self, session_id: str) -> AsyncIterator[None]:
+        """Have a session to oneself: turns that come meanwhile wait. Raises `SessionBusy`."""
+        self._refuse_if_busy(session_id)
+        entry = QueueEntry(None)
+        self._queues[session_id] = deque([entry])
+        try:
+            with contextlib.suppress(StorageFailed):
+                await self._do_first(session_id)
+            yield
+        finally:
+            self._leave(session_id, entry)
+
+    def do_first(self, session_id: str, action: Callable[[], Awaitable[None]]) -> None:
+        """Have `action` done, until it succeeds once, before the next in the session begins."""
+        self._first[session_id] = action
+
+    def cancel_head(self, session_id: str) -> bool:
+        """Stop the turn under way, if there is one; those that wait stay."""
+        queue = self._queues.get(session_id)
+        if queue:
+            queue[0].cancel()
+        return bool(queue)
+
+    def refuse(self) -> None:
+        """Let no new turn begin; those that run or wait go on."""
+        self._stopping = True
+
+    def cancel_all(self) -> None:
+        """Stop every turn, and send away who waits."""
+        self.refuse()
+        for queue in self._queues.values():
+            for entry in list(queue):
+                entry.cancel()
+
+    async def _do_first(self, session_id: str) -> None:
+        if action := self._first.get(session_id):
+            await action()
+            self._first.pop(session_id, None)
+
+    def _refuse_if_busy(self, session_id: str) -> None:
+        if self.busy(session_id):
+            raise SessionBusy(session_id, self.waiting(session_id))
+
+    def _leave(self, session_id: str, entry: QueueEntry) -> None:
+        """Let the next one have its turn."""
+        queue = self._queues[session_id]
+        queue.remove(entry)
+        if not queue:
+            del self._queues[session_id]
+        self._changed()
+        for position, waiting in enumerate(queue):
+            waiting.move_to(position)
