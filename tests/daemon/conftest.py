@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers.house import Ear
+from peers.parts import RecordingPeer
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
@@ -48,7 +48,7 @@ class Rules:
 
         A handler that wants the peer is given one that stays.
         """
-        peer = (Ear(),) if len(inspect.signature(handler).parameters) == 2 else ()
+        peer = (RecordingPeer(),) if len(inspect.signature(handler).parameters) == 2 else ()
 
         async def settle() -> list[Any]:
             begun = [handler(one, *peer) for one in asked]

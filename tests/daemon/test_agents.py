@@ -6,7 +6,7 @@ import asyncio
 import tomllib
 
 import pytest
-from peers.house import answers
+from peers.parts import answers
 
 from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import factory, presets

@@ -1,4 +1,4 @@
-"""`possess`, `retry_turn`, `cancel_turn`, `answer_permission`: what begins a turn or reaches a running one."""
+"""`possess`, `retry_turn`, `cancel_turn`, `answer_permission`: what begins a turn, what reaches one."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import json
 import logging
 
 import pytest
-from peers.house import Ear
+from peers.parts import RecordingPeer
 
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
@@ -77,7 +77,7 @@ def ask(handlers):
         line = what if isinstance(what, bytes) else json.dumps(what).encode()
 
         async def settle():
-            answer = dispatcher.answer(line, Ear())
+            answer = dispatcher.answer(line, RecordingPeer())
             return await answer if inspect.isawaitable(answer) else answer
 
         said = asyncio.run(settle())
@@ -229,9 +229,9 @@ def test_a_handler_that_wants_the_peer_is_given_the_one_that_asked():
             return peer.kinds
 
     async def settle():
-        ear = Ear()
-        ear.events.append({"kind": "this very one"})
+        peer = RecordingPeer()
+        peer.events.append({"kind": "this very one"})
         line = json.dumps(request("subscribe", {"agent": "a"})).encode()
-        return json.loads(await Dispatcher(Traffic(), Wants()).answer(line, ear))
+        return json.loads(await Dispatcher(Traffic(), Wants()).answer(line, peer))
 
     assert asyncio.run(settle())["result"] == ["this very one"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from peers.house import Ear
+from peers.parts import RecordingPeer
 
 from port42_protocol.errors import InvalidParams, WrongAgent
 from port42_protocol.messages.search import PinSession, RenameSession, TagSession
@@ -61,11 +61,11 @@ def test_too_many_tags_are_refused_by_their_name_and_none_is_put_on(rules, sessi
 
 def test_subscribers_hear_of_it(rules, session):
     async def listen() -> list[dict]:
-        ear = Ear()
-        await rules.events.subscribe(Subscribe(session_id="mine"), ear)
+        peer = RecordingPeer()
+        await rules.events.subscribe(Subscribe(session_id="mine"), peer)
         await rules.marks.rename_session(RenameSession("mine", "ode"))
-        await ear.heard("message")
-        return ear.of("message")
+        await peer.heard("message")
+        return peer.of("message")
 
     (heard,) = asyncio.run(listen())
     assert (heard["message"]["event"], heard["message"]["title"]) == ("renamed", "ode")

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 import pytest
-from peers.house import Ear, Played, played
+from peers.parts import Played, RecordingPeer, played
 
 from port42_daemon.backends.base import Done, Text
 from port42_daemon.sessions.service import Sessions
@@ -193,15 +193,15 @@ def test_pruning_without_an_age_is_an_error(prune):
 
 def test_subscribers_hear_of_it(rules, begin):
     begin("one")
-    ear = Ear()
+    peer = RecordingPeer()
 
     async def work() -> None:
-        await rules.events.subscribe(Subscribe("ai-muse"), ear)
+        await rules.events.subscribe(Subscribe("ai-muse"), peer)
         await rules.trash.delete_session(DeleteSession("one"))
         await rules.trash.restore_session(RestoreSession("one"))
 
     asyncio.run(work())
-    heard = [event["kind"] for event in ear.events]
+    heard = [event["kind"] for event in peer.events]
     assert heard == ["deleted", "restored"]
 
 
@@ -215,24 +215,24 @@ def test_while_somebody_is_answered_nothing_moves_and_a_fork_goes_on_beside(home
         yield Text(turn.message)
         yield Done()
 
-    async def work(house):
-        first = await house.possess("slow", "one")
+    async def work(parts):
+        first = await parts.possess("slow", "one")
         session_id = first.session_id
-        waiting = asyncio.create_task(house.possess("slow", "wait", session_id=session_id))
-        while (await house.records(session_id))[-1].content != "wait":  # noqa: ASYNC110  # polled
+        waiting = asyncio.create_task(parts.possess("slow", "wait", session_id=session_id))
+        while (await parts.records(session_id))[-1].content != "wait":  # noqa: ASYNC110  # polled
             await asyncio.sleep(0.01)
         with pytest.raises(SessionBusy):
-            await house.trash.delete_session(DeleteSession(session_id))
-        pruned = await house.trash.prune_sessions(PruneSessions(older_than_days=0, dry_run=False))
+            await parts.trash.delete_session(DeleteSession(session_id))
+        pruned = await parts.trash.prune_sessions(PruneSessions(older_than_days=0, dry_run=False))
         assert pruned.trashed == ()
-        beside = await house.possess(
+        beside = await parts.possess(
             "slow", "two", session_id=session_id, if_busy="fork", idempotency_key="k"
         )
-        again = await house.possess("slow", "two", session_id=session_id, if_busy="fork", idempotency_key="k")
+        again = await parts.possess("slow", "two", session_id=session_id, if_busy="fork", idempotency_key="k")
         go_on.set()
         await waiting
-        await house.trash.delete_session(DeleteSession(session_id))
-        return session_id, beside, again, await house.records(beside.session_id)
+        await parts.trash.delete_session(DeleteSession(session_id))
+        return session_id, beside, again, await parts.records(beside.session_id)
 
     session_id, beside, again, records = played(home, work, slow=Played(slowly))
     assert beside.session_id == again.session_id != session_id

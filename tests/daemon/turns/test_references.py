@@ -7,7 +7,7 @@ import os
 import threading
 
 import pytest
-from peers.house import answers, played
+from peers.parts import answers, played
 
 from port42_daemon.turns.references import LIMIT, MOST
 from port42_protocol.errors import InvalidParams
@@ -21,13 +21,13 @@ def ask(tmp_path):
     backend = answers("noted")
 
     def ask(*references):
-        async def work(house):
-            if not await house.threads.files(house.store.exists, "seen-1"):
-                await house.sessions.create_session(CreateSession("agent", "seen-1", title="the parser"))
+        async def work(parts):
+            if not await parts.threads.files(parts.store.exists, "seen-1"):
+                await parts.sessions.create_session(CreateSession("agent", "seen-1", title="the parser"))
                 for role, text in (("user", "build it"), ("assistant", "built"), ("error", "oops")):
-                    await house.sessions.append_message(AppendMessage("agent", "seen-1", role, text))
-            result = await house.possess("agent", "look", references=list(references))
-            return (await house.records(result.session_id))[0].references
+                    await parts.sessions.append_message(AppendMessage("agent", "seen-1", role, text))
+            result = await parts.possess("agent", "look", references=list(references))
+            return (await parts.records(result.session_id))[0].references
 
         recorded = played(tmp_path / "home", work, agent=backend)
         return recorded, backend.turns[-1].message
@@ -41,10 +41,10 @@ def refused(tmp_path):
     backend = answers("noted")
 
     def refused(*references):
-        async def work(house):
+        async def work(parts):
             with pytest.raises(InvalidParams) as caught:
-                await house.possess("agent", "look", references=list(references))
-            assert not list((house.home / "sessions").iterdir())
+                await parts.possess("agent", "look", references=list(references))
+            assert not list((parts.home / "sessions").iterdir())
             return caught.value
 
         error = played(tmp_path / "home", work, agent=backend)

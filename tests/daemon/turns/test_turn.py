@@ -7,7 +7,7 @@ import errno
 import os
 
 import pytest
-from peers.house import Ear, Played, answers, played, says
+from peers.parts import Played, RecordingPeer, answers, played, says
 
 from port42_daemon.backends.base import (
     Done,
@@ -46,15 +46,15 @@ def test_what_a_back_end_says_is_told_and_recorded(tmp_path):
         Done(),
     )
 
-    async def work(house):
-        ear = Ear()
-        result = await house.possess("agent", "hello", ear, stream=True)
-        return ear, result, await house.records(result.session_id)
+    async def work(parts):
+        peer = RecordingPeer()
+        result = await parts.possess("agent", "hello", peer, stream=True)
+        return peer, result, await parts.records(result.session_id)
 
-    ear, result, records = played(tmp_path / "home", work, agent=backend)
+    peer, result, records = played(tmp_path / "home", work, agent=backend)
     told = ["message", "started", "thought", "tool", "tool", "text", "text", "usage", "notice"]
-    assert ear.kinds == [*told, "message", "ended"]
-    assert ear.of("started")[0]["model"] == "model-2"
+    assert peer.kinds == [*told, "message", "ended"]
+    assert peer.of("started")[0]["model"] == "model-2"
     assert (result.status, result.reply, result.reply_seq) == ("answered", "hello", 2)
     assert outline(records) == [("user", "hello"), ("assistant", "hello")]
     turn = records[1].turn
@@ -70,11 +70,11 @@ def test_what_a_back_end_says_is_told_and_recorded(tmp_path):
 def failed_with(tmp_path, backend):
     """What `possess` raised, the session's records, and what the one who streamed heard."""
 
-    async def work(house):
-        ear = Ear()
+    async def work(parts):
+        peer = RecordingPeer()
         with pytest.raises(BackendFailed) as caught:
-            await house.possess("agent", "hello", ear, stream=True)
-        return caught.value, await house.records(caught.value.data["session_id"]), ear
+            await parts.possess("agent", "hello", peer, stream=True)
+        return caught.value, await parts.records(caught.value.data["session_id"]), peer
 
     return played(tmp_path / "home", work, agent=backend)
 
@@ -89,13 +89,13 @@ def raises_after(*events):
 
 
 def test_a_back_end_that_raises(tmp_path, caplog):
-    error, records, ear = failed_with(tmp_path, raises_after(Text("half")))
+    error, records, peer = failed_with(tmp_path, raises_after(Text("half")))
     assert error.data["kind"] == "crashed"
     assert "secret" not in error.message
     assert outline(records) == [("user", "hello"), ("assistant", "half"), ("error", error.message)]
     assert [one.question for one in records[1:]] == [1, 1]
     assert records[1].status == "interrupted"
-    assert ear.kinds[-1] == "ended"
+    assert peer.kinds[-1] == "ended"
     assert "broke its contract" in caplog.text
 
 
@@ -107,8 +107,8 @@ def test_a_back_end_that_raises_after_its_end_has_answered(tmp_path, caplog):
         finally:
             raise KeyError("while it tidied up")
 
-    async def work(house):
-        return await house.possess("agent", "hello")
+    async def work(parts):
+        return await parts.possess("agent", "hello")
 
     result = played(tmp_path / "home", work, agent=Played(play))
     assert (result.status, result.reply) == ("answered", "whole")
@@ -123,31 +123,31 @@ def test_a_back_end_that_never_says_done(tmp_path, caplog):
 
 
 def test_what_comes_after_done_is_thrown_away(tmp_path):
-    async def work(house):
-        return await house.possess("agent", "hello")
+    async def work(parts):
+        return await parts.possess("agent", "hello")
 
     backend = says(Text("whole"), Done(), Text(", too late"), Done(Failure("crashed", "second thoughts")))
     assert played(tmp_path / "home", work, agent=backend).reply == "whole"
 
 
 def test_a_reply_longer_than_may_be_is_cut_and_said_to_have_failed(tmp_path):
-    error, records, ear = failed_with(tmp_path, says(Text("x" * (LIMIT - 3)), Text("y" * LIMIT), Done()))
+    error, records, peer = failed_with(tmp_path, says(Text("x" * (LIMIT - 3)), Text("y" * LIMIT), Done()))
     assert error.data["kind"] == "refused"
     assert f"{LIMIT:,}" in error.message
-    assert records[1].content == "x" * (LIMIT - 3) + "yyy" == ear.text
+    assert records[1].content == "x" * (LIMIT - 3) + "yyy" == peer.text
 
 
 def test_a_reply_as_long_as_may_be_is_whole(tmp_path):
-    async def work(house):
-        return await house.possess("agent", "hello")
+    async def work(parts):
+        return await parts.possess("agent", "hello")
 
     assert played(tmp_path / "home", work, agent=answers("x" * LIMIT)).status == "answered"
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path):
-    async def work(house):
-        result = await house.possess("agent", "hello", Ear(), stream=True)
-        return result.reply, (await house.records(result.session_id))[1].content
+    async def work(parts):
+        result = await parts.possess("agent", "hello", RecordingPeer(), stream=True)
+        return result.reply, (await parts.records(result.session_id))[1].content
 
     assert played(tmp_path / "home", work, agent=answers("a\ud83d", "\udc22é")) == ("a??é",) * 2
     error, records, _ = failed_with(tmp_path, says(Done(Failure("crashed", "bad \ud83d"))))
@@ -166,11 +166,11 @@ def test_cancelling_keeps_what_was_said_even_if_the_back_end_raises_on_its_way_o
         finally:
             raise KeyError("while it tidied up")
 
-    async def work(house):
-        asked = asyncio.create_task(house.possess("agent", "hello", session_id=None))
+    async def work(parts):
+        asked = asyncio.create_task(parts.possess("agent", "hello", session_id=None))
         await spoke.wait()
-        (session_id,) = house.queues._queues
-        await house.turns.cancel_turn(CancelTurn(session_id))
+        (session_id,) = parts.queues._queues
+        await parts.turns.cancel_turn(CancelTurn(session_id))
         return await asked
 
     result = played(tmp_path / "home", work, agent=Played(play))
@@ -188,21 +188,21 @@ async def careful(turn, ask):
     yield Done()
 
 
-async def asked_for(house, ear, **more):
+async def asked_for(parts, peer, **more):
     """A turn that waits for a permission, its session, and the permission's id."""
-    turn = asyncio.create_task(house.possess("agent", "hello", ear, stream=True, **more))
-    await ear.heard("permission")
-    event = ear.of("permission")[0]
+    turn = asyncio.create_task(parts.possess("agent", "hello", peer, stream=True, **more))
+    await peer.heard("permission")
+    event = peer.of("permission")[0]
     assert [one["id"] for one in event["options"]] == ["yes", "no"]
     return turn, event["session_id"], event["permission_id"]
 
 
 @pytest.mark.parametrize("chosen", ["yes", "no", None])
 def test_a_permission_is_put_to_who_streams(tmp_path, chosen):
-    async def work(house):
-        turn, session_id, permission_id = await asked_for(house, Ear())
+    async def work(parts):
+        turn, session_id, permission_id = await asked_for(parts, RecordingPeer())
         answer = AnswerPermission(session_id, permission_id, chosen)
-        taken = [await house.turns.answer_permission(answer) for _ in range(2)]
+        taken = [await parts.turns.answer_permission(answer) for _ in range(2)]
         return taken, (await turn).reply
 
     taken, reply = played(tmp_path / "home", work, agent=Played(careful))
@@ -211,29 +211,29 @@ def test_a_permission_is_put_to_who_streams(tmp_path, chosen):
 
 
 def test_an_option_that_was_not_offered_is_refused_and_the_question_stands(tmp_path):
-    async def work(house):
-        turn, session_id, permission_id = await asked_for(house, Ear())
+    async def work(parts):
+        turn, session_id, permission_id = await asked_for(parts, RecordingPeer())
         with pytest.raises(Exception, match="option_id: expected one of no, yes"):
-            await house.turns.answer_permission(AnswerPermission(session_id, permission_id, "always"))
-        assert not (await house.turns.answer_permission(AnswerPermission(session_id, "x", "yes"))).taken
-        await house.turns.answer_permission(AnswerPermission(session_id, permission_id, "yes"))
+            await parts.turns.answer_permission(AnswerPermission(session_id, permission_id, "always"))
+        assert not (await parts.turns.answer_permission(AnswerPermission(session_id, "x", "yes"))).taken
+        await parts.turns.answer_permission(AnswerPermission(session_id, permission_id, "yes"))
         return (await turn).reply
 
     assert played(tmp_path / "home", work, agent=Played(careful)) == "chosen: yes"
 
 
 def test_nobody_is_there_to_ask(tmp_path):
-    async def work(house):
-        return (await house.possess("agent", "hello")).reply
+    async def work(parts):
+        return (await parts.possess("agent", "hello")).reply
 
     assert played(tmp_path / "home", work, agent=Played(careful)) == "chosen: None"
 
 
 def test_who_was_asked_goes_away(tmp_path):
-    async def work(house):
-        ear = Ear()
-        turn, _, _ = await asked_for(house, ear, detach=True)
-        ear.hang_up()
+    async def work(parts):
+        peer = RecordingPeer()
+        turn, _, _ = await asked_for(parts, peer, detach=True)
+        peer.hang_up()
         return (await turn).reply
 
     assert played(tmp_path / "home", work, agent=Played(careful)) == "chosen: None"
@@ -246,16 +246,16 @@ def test_a_reader_too_slow_for_pieces_is_told_and_still_asked(tmp_path):
         yield Text(str(await ask(Permission("Write lexer.py", "edit", OPTIONS))))
         yield Done()
 
-    async def work(house):
-        ear = Ear()
-        ear.slow = True
-        turn, session_id, permission_id = await asked_for(house, ear)
-        ear.slow = False
-        await house.turns.answer_permission(AnswerPermission(session_id, permission_id, "yes"))
-        return ear, await turn
+    async def work(parts):
+        peer = RecordingPeer()
+        peer.slow = True
+        turn, session_id, permission_id = await asked_for(parts, peer)
+        peer.slow = False
+        await parts.turns.answer_permission(AnswerPermission(session_id, permission_id, "yes"))
+        return peer, await turn
 
-    ear, result = played(tmp_path / "home", work, agent=Played(play))
-    assert ear.kinds == ["overflow", "permission"]
+    peer, result = played(tmp_path / "home", work, agent=Played(play))
+    assert peer.kinds == ["overflow", "permission"]
     assert result.reply == "one two yes"
 
 
@@ -265,22 +265,22 @@ def test_a_reader_too_slow_for_pieces_is_told_and_still_asked(tmp_path):
 def notices(tmp_path, before, after, backends):
     """What is noticed in a second turn, after config.toml changed."""
 
-    async def work(house):
-        first = await house.possess("agent", "hello")
-        (house.home / "config.toml").write_text(config(after))
-        await house.agents.reload_config(ReloadConfig())
-        ear = Ear()
-        await house.possess("agent", "again", ear, session_id=first.session_id, stream=True)
-        return [event["text"] for event in ear.of("notice")]
+    async def work(parts):
+        first = await parts.possess("agent", "hello")
+        (parts.home / "config.toml").write_text(config(after))
+        await parts.agents.reload_config(ReloadConfig())
+        peer = RecordingPeer()
+        await parts.possess("agent", "again", peer, session_id=first.session_id, stream=True)
+        return [event["text"] for event in peer.of("notice")]
 
     def config(agent):
         return f"[agents.agent]\n{agent}\n" + "".join(
             f'[backends.{name}]\ntype = "command"\ncommand = ["{name}"]\n' for name in backends
         )
 
-    async def started(house):
-        (house.home / "config.toml").write_text(config(before))
-        return await work(house)
+    async def started(parts):
+        (parts.home / "config.toml").write_text(config(before))
+        return await work(parts)
 
     return played(tmp_path / "home", started, **backends)
 
@@ -319,14 +319,14 @@ def test_what_changed_since_the_last_turn_is_told(tmp_path, before, after, told)
 def test_a_back_end_with_its_own_memory_goes_on_in_it(tmp_path):
     backend = says(Started("native-1"), Text("x"), Done())
 
-    async def work(house):
-        first = await house.possess("agent", "one")
-        await house.possess("agent", "two", session_id=first.session_id)
+    async def work(parts):
+        first = await parts.possess("agent", "one")
+        await parts.possess("agent", "two", session_id=first.session_id)
         appended = AppendMessage("agent", first.session_id, "user", "said by another tool")
-        await house.sessions.append_message(appended)
-        ear = Ear()
-        await house.possess("agent", "three", ear, session_id=first.session_id, stream=True)
-        return ear.of("notice")
+        await parts.sessions.append_message(appended)
+        peer = RecordingPeer()
+        await parts.possess("agent", "three", peer, session_id=first.session_id, stream=True)
+        return peer.of("notice")
 
     (notice,) = played(tmp_path / "home", work, agent=backend)
     assert [turn.native_id for turn in backend.turns] == [None, "native-1", None]
@@ -337,13 +337,13 @@ def test_a_back_end_with_its_own_memory_goes_on_in_it(tmp_path):
 def test_what_does_not_fit_the_budget_is_left_out_with_a_notice(tmp_path):
     backend = answers("y" * 300)
 
-    async def work(house):
-        first = await house.possess("agent", "x" * 300)
+    async def work(parts):
+        first = await parts.possess("agent", "x" * 300)
         for _ in range(2):
-            await house.possess("agent", "x" * 300, session_id=first.session_id)
-        ear = Ear()
-        last = await house.possess("agent", "x" * 300, ear, session_id=first.session_id, stream=True)
-        return ear.of("notice"), last
+            await parts.possess("agent", "x" * 300, session_id=first.session_id)
+        peer = RecordingPeer()
+        last = await parts.possess("agent", "x" * 300, peer, session_id=first.session_id, stream=True)
+        return peer.of("notice"), last
 
     told, last = played(tmp_path / "home", work, more="context_chars = 1000\n", agent=backend)
     assert told[0]["text"] == "4 earlier messages, the oldest, do not fit agent's budget"
@@ -365,18 +365,18 @@ def test_a_reply_that_cannot_be_recorded_is_recorded_before_the_next_turn(tmp_pa
 
     monkeypatch.setattr(os, "pwrite", pwrite)
 
-    async def work(house):
+    async def work(parts):
         nonlocal full
-        first = await house.possess("agent", "one")
+        first = await parts.possess("agent", "one")
         full = True
         with pytest.raises(StorageFailed) as caught:
-            await house.possess("agent", "two", session_id=first.session_id)
+            await parts.possess("agent", "two", session_id=first.session_id)
         assert (caught.value.data["session_id"], caught.value.data["seq"]) == (first.session_id, 3)
         with pytest.raises(StorageFailed):
-            await house.possess("agent", "three", session_id=first.session_id)
+            await parts.possess("agent", "three", session_id=first.session_id)
         full = False
-        await house.possess("agent", "four", session_id=first.session_id)
-        return await house.records(first.session_id)
+        await parts.possess("agent", "four", session_id=first.session_id)
+        return await parts.records(first.session_id)
 
     records = played(tmp_path / "home", work, agent=answers("said"))
     assert outline(records) == [
@@ -412,8 +412,8 @@ def test_a_checkpoint_that_could_not_be_written_has_no_hole(tmp_path, monkeypatc
         (path,) = (tmp_path / "home" / "sessions").glob("*.partial")
         return path.read_bytes().endswith(b'\n"one two"\n')
 
-    async def work(house):
-        return await house.possess("agent", "hello")
+    async def work(parts):
+        return await parts.possess("agent", "hello")
 
     loop = None
     monkeypatch.setattr(Checkpoint, "add", once)

@@ -1,9 +1,9 @@
 """The daemon's parts without its socket: real files, real threads, a real loop; back ends played by tests.
 
-async def work(house):                    # in `played(tmp_path, work, agent=backend)`
-    ear = Ear()                           # a peer that hears
-    await house.turns.possess(m.Possess("agent", "hello", stream=True), ear)
-    ear.events
+async def work(parts):                    # in `played(tmp_path, work, agent=backend)`
+    peer = RecordingPeer()                           # a peer that hears
+    await parts.turns.possess(m.Possess("agent", "hello", stream=True), peer)
+    peer.events
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WITHIN = 30.0
 Play = Callable[[Turn, Ask], AsyncGenerator[Event, None]]
 
 
-class Ear:
+class RecordingPeer:
     """A peer: it hears what is emitted, until it is `slow` or hangs up."""
 
     def __init__(self) -> None:
@@ -150,9 +150,9 @@ def played(home: Path, work: Callable[[Parts], Awaitable[Any]], more: str = "", 
             events = Events(store, threads)
             sessions = Sessions(store, threads, events)
             agents = Agents(store, threads, ConfigFile(home / "config.toml"), home)
-            house = Parts(store, threads, sessions, events, agents, home)
+            parts = Parts(store, threads, sessions, events, agents, home)
             async with asyncio.timeout(_WITHIN):
-                return await work(house)
+                return await work(parts)
         finally:
             store.close()
             threads.close()
@@ -185,7 +185,7 @@ class Parts:
         self.trash = Trash(store, threads, sessions, self.queues, events)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
-        return await self.turns.possess(Possess(agent, message, **more), peer or Ear())
+        return await self.turns.possess(Possess(agent, message, **more), peer or RecordingPeer())
 
     async def records(self, session_id: str) -> list[Message]:
         page, _ = await self.threads.files(
