@@ -35,8 +35,8 @@ from port42_daemon.settings import Settings
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import Store
 from port42_daemon.store.migrations import bring_up_to_date
-from port42_daemon.transfer.export import Exporting
-from port42_daemon.transfer.imports import Importing
+from port42_daemon.transfer.export import Exporter
+from port42_daemon.transfer.imports import Importer
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
 from port42_protocol.errors import ConfigRefused
@@ -104,8 +104,8 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
         Marks(sessions),
         lineage,
         Trash(store, threads, sessions, queues, events),
-        Exporting(store, threads, sessions),
-        Importing(store, threads, sessions),
+        Exporter(store, threads, sessions),
+        Importer(store, threads, sessions),
         Doctor(settings, store, threads, config, agents, turns),
         Figures(store, threads, agents),
     )

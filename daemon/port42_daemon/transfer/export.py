@@ -1,25 +1,56 @@
-"""`export_session`: a session as text, a page at a time, as it stood when its first page was asked for."""
+"""`export_session`: a session as text, a page at a time, as it was when the first page was asked for.
+
+The text is an opening, a piece for each record and a closing, cut so that every page is small.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
+import msgspec
+
+from port42_daemon import cursors
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Store
-from port42_daemon.transfer.writers import paging
-from port42_daemon.transfer.writers.base import Ends
-from port42_protocol.errors import InvalidParams
+from port42_daemon.store.session_file.document import title_from
+from port42_daemon.transfer.writers import base, html, markdown
+from port42_daemon.transfer.writers.base import Frame, Writer
+from port42_daemon.transfer.writers.redaction import redact, redact_record
 from port42_protocol.messages.records import Message
 from port42_protocol.messages.transfer import ExportPage, ExportSession
 
-_READ_AT_ONCE = 256
+PAGE_CHARACTERS = 256 * 1024
+"""Of text in one answer: 1.5 MiB as JSON where each has to be escaped, so below the limit of a page."""
+WRITERS: dict[str, Writer] = {"json": base.JSON, "markdown": markdown.WRITER, "html": html.WRITER}
+_READ_RECORDS = 256
 _READ_BYTES = 256 * 1024
 
+Records = Callable[[int], Iterator[Message]]
+"""``records(after_seq)`` gives each later record."""
 
-class Exporting:
-    """The export, over a store."""
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page begins: in the session as it was at `through`, `offset` into the piece after `after`.
+
+    The opening is the piece after -1, the first record's the one after 0.
+    """
+
+    through: int
+    after: int = -1
+    offset: int = 0
+
+    def cursor(self) -> str:
+        """The position as text for the wire."""
+        return cursors.cursor(self.through, f"{self.after}:{self.offset}")
+
+
+class Exporter:
+    """The handler of `export_session`."""
 
     def __init__(self, store: Store, threads: Threads, sessions: Sessions) -> None:
         self._store = store
@@ -28,55 +59,108 @@ class Exporting:
 
     async def export_session(self, request: ExportSession) -> ExportPage:
         """The next page of the session's text."""
-        place = None
-        if request.cursor is not None:
-            try:
-                place = paging.parse_cursor(request.cursor)
-            except ValueError:
-                raise _no_cursor() from None
+        start = None if request.cursor is None else parse_cursor(request.cursor)
         await self._sessions.owned(request.session_id, request.agent)
-        return await self._threads.files(self._page, request, place)
+        return await self._threads.files(self._page, request, start)
 
-    def _page(self, request: ExportSession, place: paging.Place | None) -> ExportPage:
-        header, footer = self._store.ends(request.session_id, place.through if place else None)
-        if place is not None and place.through != footer.last_seq:
-            raise _no_cursor()
-        place = place or paging.Place(footer.last_seq)
-        found: Counter[str] = Counter()
+    def _page(self, request: ExportSession, start: Position | None) -> ExportPage:
+        session_id = request.session_id
+        frame = Frame(*self._store.ends(session_id, start.through if start else None))
+        last_seq = frame.footer.last_seq
+        if start is not None and start.through != last_seq:
+            raise cursors.refused()
+        first_page = Position(last_seq)
+        start = start or first_page
+        redactions: Counter[str] = Counter()
         if request.redact:
-            # Counted where they are first shown, and once.
-            counted = found if place == paging.Place(footer.last_seq) else Counter[str]()
-            ends = paging.without_secrets(header, footer, self._first_said(request.session_id), counted)
-        else:
-            ends = Ends(header, footer)
-        text, onward = paging.next_page(
-            paging.WRITERS[request.format],
-            ends,
-            lambda after: self._records(request.session_id, after, footer.last_seq),
-            place,
-            found if request.redact else None,
+            # Header and footer are on the first page: their secrets are counted there only.
+            counts = redactions if start == first_page else Counter[str]()
+            # The user's first message, which a title may be made from.
+            first = islice(records_after(self._store, session_id, 0), _READ_RECORDS)
+            messages = (str(record.content) for record in first if record.role == "user" and record.content)
+            frame = redact_frame(frame, next(messages, None), counts)
+        text, rest = next_page(
+            WRITERS[request.format],
+            frame,
+            lambda after: records_after(self._store, session_id, after),
+            start,
+            redactions if request.redact else None,
         )
-        return ExportPage(text, onward.cursor() if onward else None, dict(sorted(found.items())))
+        return ExportPage(text, rest.cursor() if rest else None, dict(sorted(redactions.items())))
 
-    def _records(self, session_id: str, after: int, through: int) -> Iterator[Message]:
-        onward: int | None = after
-        while onward is not None:
-            page, onward = self._store.read(
-                session_id, after_seq=onward, limit=_READ_AT_ONCE, max_bytes=_READ_BYTES, events=True
-            )
-            for record in page:
-                if record.seq > through:
-                    return
-                yield record
 
-    def _first_said(self, session_id: str) -> str | None:
-        """What a title was made from, if it was."""
-        page, _ = self._store.read(
-            session_id, after_seq=0, limit=_READ_AT_ONCE, max_bytes=_READ_BYTES, events=False
+def records_after(store: Store, session_id: str, after: int) -> Iterator[Message]:
+    """All later records, read a page at a time."""
+    position: int | None = after
+    while position is not None:
+        page, position = store.read(
+            session_id, after_seq=position, limit=_READ_RECORDS, max_bytes=_READ_BYTES, events=True
         )
-        return next((str(one.content) for one in page if one.role == "user" and one.content), None)
+        yield from page
 
 
-def _no_cursor() -> InvalidParams:
-    expected = "a next_cursor from an earlier page"
-    return InvalidParams(f"cursor: expected {expected}", field="cursor", expected=expected)
+def parse_cursor(cursor: str) -> Position:
+    """Raises `InvalidParams`."""
+    through, rest = cursors.parse(cursor)
+    try:
+        after, offset = map(int, rest.split(":"))
+        position = Position(int(through), after, offset)
+    except ValueError:
+        raise cursors.refused() from None
+    if not (0 <= position.through <= 2**53 and -1 <= after <= position.through and 0 <= offset <= 2**53):
+        raise cursors.refused()
+    return position
+
+
+def next_page(
+    writer: Writer, frame: Frame, records: Records, start: Position, redactions: Counter[str] | None
+) -> tuple[str, Position | None]:
+    """The text from `start` on, and where the next page begins, None at the end.
+
+    With `redactions` secrets are replaced, and counted in the page where their piece begins.
+    """
+    parts: list[str] = []
+    room, offset = PAGE_CHARACTERS, start.offset
+    for after, piece in _pieces(writer, frame, records, start, redactions):
+        rest = piece[offset:]
+        if len(rest) > room:
+            parts.append(rest[:room])
+            return "".join(parts), Position(start.through, after, offset + room)
+        parts.append(rest)
+        room -= len(rest)
+        offset = 0
+    return "".join(parts), None
+
+
+def _pieces(
+    writer: Writer, frame: Frame, records: Records, start: Position, redactions: Counter[str] | None
+) -> Iterator[tuple[int, str]]:
+    """Each piece from `start` on, with the seq before it."""
+    if start.after < 0:
+        yield -1, writer.opening(frame)
+    after = max(start.after, 0)
+    if after < start.through:
+        for record in records(after):
+            if record.seq > start.through:
+                break
+            shown = record
+            if redactions is not None:
+                # A piece that began on an earlier page was counted there.
+                begun = start.offset > 0 and start.after == after
+                shown = redact_record(record, Counter() if begun else redactions)
+            yield after, (writer.between if after else "") + writer.record(shown)
+            after = record.seq
+    yield start.through, writer.closing(frame)
+
+
+def redact_frame(frame: Frame, first_message: str | None, redactions: Counter[str]) -> Frame:
+    """The header and footer with their secrets replaced; `first_message` is the user's first.
+
+    A title made from it is made anew: cut off in the middle, a secret would not look like one.
+    """
+    footer = frame.footer
+    if first_message is None or footer.title != title_from(first_message):
+        return Frame(redact_record(frame.header, redactions), redact_record(footer, redactions))
+    title = title_from(redact(first_message, Counter()))
+    footer = redact_record(msgspec.structs.replace(footer, title=None), redactions)
+    return Frame(redact_record(frame.header, redactions), msgspec.structs.replace(footer, title=title))

@@ -1,7 +1,7 @@
-"""`import_sessions`: brings in what a path holds, a bounded piece at a call, and never the same twice.
+"""`import_sessions`: imports the sessions at a path, a bounded number in a call, and never the same twice.
 
-A session that comes in has an id that follows from where it came from, so the next import finds it: what
-grew at its source grows here, what was gone on with here stays as it is (docs/decisions/0024).
+An imported session has an id that follows from its source, so the next import finds it: new messages at
+the source are appended here, and a session that was continued here stays as it is (docs/decisions/0024).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from msgspec import UNSET, structs
 
@@ -18,7 +19,8 @@ from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Store
 from port42_daemon.store.session_file.document import Header
-from port42_daemon.transfer.readers.base import EPOCH, Found, Skipped
+from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped
 from port42_daemon.transfer.readers.detect import Source, sources
 from port42_daemon.transfer.readers.files import TooMany
 from port42_protocol.errors import InvalidParams, RpcError
@@ -31,149 +33,129 @@ _SECONDS = 0.5
 """A call ends after so many sources, or the one in whose work this time is up."""
 _SKIPPED = 500
 """Reasons that one answer has room for."""
-_READ_AT_ONCE = 1000
-_READ_BYTES = 4 * 1024 * 1024
-_NAMELESS = frozenset({"claude", "codex", "llm", "aichat"})
-"""Formats that know nothing of agents."""
+_WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
 
 
-class Importing:
-    """The import, over a store."""
+class Importer:
+    """The handler of `import_sessions`."""
 
     def __init__(self, store: Store, threads: Threads, sessions: Sessions) -> None:
         self._store = store
         self._threads = threads
         self._sessions = sessions
-        self._given: dict[str, str] = {}
-        """Last sessions that agents have from an import, until they use another."""
+        self._last_imported: dict[str, str] = {}
+        """Each agent's last session where an import set it, until the agent uses another."""
 
     async def import_sessions(self, request: ImportSessions) -> ImportPage:
-        """The next sources, in their order; what cannot be had is skipped with a reason."""
-        named, waiting = await self._threads.files(_sources, request)
-        if named in _NAMELESS and request.agent is None:
+        """Import the next sources in their order; each that cannot be imported is skipped with a reason."""
+        format_name, waiting = await self._threads.files(_sources, request)
+        if format_name in _WITHOUT_AGENTS and request.agent is None:
             raise InvalidParams(
-                f"agent parameter required: {named} knows no agents",
+                f"agent parameter required: {format_name} knows no agents",
                 field="agent",
                 expected="the agent whose sessions they become",
             )
-        done = [one for one in waiting if request.cursor is not None and one.key <= request.cursor]
-        page = _Page(named, request, len(done), len(waiting))
-        for source in waiting[len(done) :]:
-            await self._bring(source, page)
-            if page.full():
+        done = sum(source.key <= request.cursor for source in waiting) if request.cursor else 0
+        page = _Page(format_name, request, done, len(waiting))
+        for source in waiting[done:]:
+            await self._import(source, page)
+            if page.is_full():
                 break
         if not request.dry_run:
             for agent, summary in page.newest.items():
-                await self._threads.files(self._give_last, agent, summary)
+                await self._threads.files(self._set_last, agent, summary)
         return page.answer(waiting)
 
-    async def _bring(self, source: Source, page: _Page) -> None:
+    async def _import(self, source: Source, page: _Page) -> None:
         page.done += 1
         try:
-            found = await self._threads.files(source.read)
-            for place, reason in found.all_problems():
-                page.skip(f"{source.key}, {place}" if place else source.key, reason)
-            header = _header(found, page.named, page.asked.agent)
-            for candidate in _candidates(header, found):
-                if await self._settled(candidate, found, source, page):
-                    return
-            raise Skipped(f"{header.id} is another session")
+            session = await self._threads.files(source.read)
+            for location, reason in session.all_problems():
+                page.skip(f"{source.key}, {location}" if location else source.key, reason)
+            headers = _possible_headers(session, page.format, page.request.agent)
+            for header in headers:
+                async with self._sessions.order(header.id):
+                    if await self._write(header, session, source, page):
+                        return
+            raise Skipped(f"{headers[0].id} is another session")
         except Skipped as reason:
             page.skip(source.key, str(reason))
 
-    async def _settled(self, header: Header, found: Found, source: Source, page: _Page) -> bool:
-        """Create or continue the session of `header`; False when its id is another session's."""
-        async with self._sessions.order(header.id):
-            if not await self._threads.files(self._store.exists, header.id):
-                if await self._threads.files(self._store.taken, header.id):
-                    raise Skipped(f"{header.id} is in the trash, and can be restored from there")
-                await self._create(header, found, source, page)
-                return True
+    async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
+        """Create or grow the session of `header`; False when its id is another session's."""
+        files, store = self._threads.files, self._store
+        new = session.records
+        change: Literal["new", "grown"] = "new"
+        if await files(store.exists, header.id):
             try:
-                here = await self._threads.files(self._here, header.id)
+                stored_header = await files(store.header, header.id)
+                stored: list[Message] = await files(list, records_after(store, header.id, 0))
             except RpcError as error:
                 raise Skipped(error.message) from None
-            if here[0].agent != header.agent and found.whole is None:
-                raise Skipped(f"it is here already, as {header.id} of @{here[0].agent}")
-            if not _same_origin(here[0], header):
+            if stored_header.agent != header.agent and session.header is None:
+                raise Skipped(f"it is here already, as {header.id} of @{stored_header.agent}")
+            if not _same_origin(stored_header, header):
                 return False
-            new = _later(here[1], found)
-            if new:
-                await self._grow(header, new, source, page)
-            else:
+            new, change = _new_records(stored, session), "grown"
+            if not new:
                 page.unchanged += 1
-                # An import that was cut short may not have got to the mapping: the next one mends it.
-                page.note(await self._threads.files(self._store.summary, header.id))
-            return True
-
-    def _here(self, session_id: str) -> tuple[Header, list[Message]]:
-        records: list[Message] = []
-        onward: int | None = 0
-        while onward is not None:
-            some, onward = self._store.read(
-                session_id, after_seq=onward, limit=_READ_AT_ONCE, max_bytes=_READ_BYTES, events=True
-            )
-            records += some
-        return self._store.header(session_id), records
-
-    async def _create(self, header: Header, found: Found, source: Source, page: _Page) -> None:
+                # An import that was cut short may not have set the agent's last session: this one does.
+                page.note(await files(store.summary, header.id))
+                return True
+        elif await files(store.taken, header.id):
+            raise Skipped(f"{header.id} is in the trash, and can be restored from there")
         title = header.title
-        if not page.asked.dry_run:
-            summary = await self._threads.files(self._store.create, header, found.records)
+        if not page.request.dry_run:
+            if change == "new":
+                summary = await files(store.create, header, new)
+            else:
+                summary = await self._sessions.grow(header.id, new)
             title = summary.title
             page.note(summary)
-        page.imported.append(
-            ImportedSession(header.id, header.agent, title, source.key, _said(found.records), "new")
-        )
+        messages = sum(record.role in {"user", "assistant"} for record in new)
+        page.imported.append(ImportedSession(header.id, header.agent, title, source.key, messages, change))
+        return True
 
-    async def _grow(self, header: Header, new: list[Message], source: Source, page: _Page) -> None:
-        title = header.title
-        if not page.asked.dry_run:
-            summary = await self._sessions.grow(header.id, new)
-            title = summary.title
-            page.note(summary)
-        page.imported.append(ImportedSession(header.id, header.agent, title, source.key, _said(new), "grown"))
-
-    def _give_last(self, agent: str, summary: Summary) -> None:
-        """The newest of an import is the last session of an agent that had none before the import."""
+    def _set_last(self, agent: str, summary: Summary) -> None:
+        """Make the newest imported session the agent's last, unless it had one before the import."""
         last = self._store.last(agent)
-        if last is not None and last != self._given.get(agent):
+        if last is not None and last != self._last_imported.get(agent):
             return
         if last is not None and self._store.summary(last).last_activity >= summary.last_activity:
             return
         self._store.set_last(agent, summary.session_id)
-        self._given[agent] = summary.session_id
+        self._last_imported[agent] = summary.session_id
 
 
 class _Page:
-    """What one call has come to so far."""
+    """The result of one call so far."""
 
-    def __init__(self, named: str, request: ImportSessions, done: int, total: int) -> None:
-        self.named, self.asked = named, request
+    def __init__(self, format_name: str, request: ImportSessions, done: int, total: int) -> None:
+        self.format, self.request = format_name, request
         self.done, self.total = done, total
         self.imported: list[ImportedSession] = []
         self.skipped: list[SkippedSource] = []
         self.unchanged = 0
         self.newest: dict[str, Summary] = {}
         self._first = done
-        self._until = time.monotonic() + _SECONDS
+        self._deadline = time.monotonic() + _SECONDS
 
     def skip(self, source: str, reason: str) -> None:
         # A path may have 4,096 characters, and an answer has its limit.
         self.skipped.append(SkippedSource(source[:300], reason))
 
     def note(self, summary: Summary) -> None:
-        before = self.newest.get(summary.agent)
-        if before is None or before.last_activity < summary.last_activity:
+        newest = self.newest.get(summary.agent)
+        if newest is None or newest.last_activity < summary.last_activity:
             self.newest[summary.agent] = summary
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         many = self.done - self._first >= _SOURCES or len(self.skipped) >= _SKIPPED
-        return many or time.monotonic() >= self._until
+        return many or time.monotonic() >= self._deadline
 
     def answer(self, waiting: Sequence[Source]) -> ImportPage:
         return ImportPage(
-            format=self.named,
+            format=self.format,
             imported=tuple(self.imported),
             skipped=tuple(self.skipped),
             unchanged=self.unchanged,
@@ -201,62 +183,56 @@ def _sources(request: ImportSessions) -> tuple[str, list[Source]]:
         ) from None
 
 
-def _header(found: Found, named: str, agent: str | None) -> Header:
-    """What the session is begun with. Raises `Skipped` where nobody is named whose it would be."""
-    owner = agent or found.agent
+def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:
+    """The header, and a second for one of our own whose id another session may have.
+
+    Raises `Skipped` where no agent is named.
+    """
+    owner = agent or session.agent
     if owner is None:
         raise Skipped("it names no agent, and none was given")
-    if found.whole is not None:
-        return dataclasses.replace(found.whole, agent=owner)
-    return Header(
-        id=_derived(named, found.source_id),
-        agent=owner,
-        created_at=found.created_at or EPOCH,
-        client="import",
-        title=found.title,
-        cwd=found.cwd,
-        imported_from=records.Source(named, found.source_id),
-    )
-
-
-def _candidates(header: Header, found: Found) -> list[Header]:
-    """The headers it may have. One of our own keeps its id, unless another session has that."""
-    if found.whole is None:
+    if session.header is None:
+        header = Header(
+            id=_derived_id(format_name, session.source_id),
+            agent=owner,
+            created_at=session.created_at or EPOCH,
+            client="import",
+            title=session.title,
+            cwd=session.cwd,
+            imported_from=records.Source(format_name, session.source_id),
+        )
         return [header]
-    apart = _derived("port42", f"{header.id} {header.created_at} {header.agent}")
+    header = dataclasses.replace(session.header, agent=owner)
+    other_id = _derived_id("port42", f"{header.id} {header.created_at} {header.agent}")
     source = header.imported_from or records.Source("port42", header.id)
-    return [header, dataclasses.replace(header, id=apart, imported_from=source)]
+    return [header, dataclasses.replace(header, id=other_id, imported_from=source)]
 
 
-def _derived(named: str, source_id: str) -> str:
-    """The same for the same source, whenever and from wherever it is read."""
-    return f"{named}-{hashlib.sha256(source_id.encode()).hexdigest()[:16]}"
+def _derived_id(format_name: str, source_id: str) -> str:
+    """The same for the same source, whenever and from whichever path it is read."""
+    return f"{format_name}-{hashlib.sha256(source_id.encode()).hexdigest()[:16]}"
 
 
-def _same_origin(here: Header, wanted: Header) -> bool:
-    """Whether a session that is here came from there, or is that very one."""
-    if wanted.imported_from is not None and wanted.imported_from.format != "port42":
-        return here.imported_from == wanted.imported_from and here.agent == wanted.agent
-    return (here.agent, here.created_at, here.client) == (wanted.agent, wanted.created_at, wanted.client)
+def _same_origin(stored: Header, header: Header) -> bool:
+    """Whether a stored session was imported from there, or is that very session."""
+    if header.imported_from is not None and header.imported_from.format != "port42":
+        return stored.imported_from == header.imported_from and stored.agent == header.agent
+    theirs = (header.agent, header.created_at, header.client)
+    return (stored.agent, stored.created_at, stored.client) == theirs
 
 
-def _later(here: Sequence[Message], found: Found) -> list[Message]:
-    """What the source has more than the session here. Raises `Skipped` when both went on by themselves."""
-    if found.whole is not None:
-        ours, theirs = list(here), found.records
-    else:
-        # Names, tags and pins given here are no going on; a format without times has its file's.
-        ours = [_compared(one) for one in here if one.role != "event"]
-        theirs = [_compared(one) for one in found.records]
+def _new_records(stored: Sequence[Message], session: ParsedSession) -> list[Message]:
+    """The records that only the source has. Raises `Skipped` when both have some of their own."""
+    ours, theirs = list(stored), session.records
+    if session.header is None:
+        # Names, tags and pins given here do not count; a format without times has its file's.
+        ours = [_comparable(record) for record in stored if record.role != "event"]
+        theirs = [_comparable(record) for record in session.records]
     shared = min(len(ours), len(theirs))
     if ours[:shared] != theirs[:shared]:
-        raise Skipped("it was gone on with here since, or changed at its source; what is here stays")
-    return found.records[shared:]
+        raise Skipped("it was continued here, or changed at its source; the session here stays as it is")
+    return session.records[shared:]
 
 
-def _compared(one: Message) -> Message:
-    return structs.replace(one, seq=0, timestamp="", turn=UNSET)
-
-
-def _said(records: Sequence[Message]) -> int:
-    return sum(one.role in {"user", "assistant"} for one in records)
+def _comparable(record: Message) -> Message:
+    return structs.replace(record, seq=0, timestamp="", turn=UNSET)

@@ -64,7 +64,7 @@ def test_another_agents_session_is_refused(daemon, big):
     assert refused.value.code == 1004
 
 
-@pytest.mark.parametrize("cursor", ["x", "MSAyIDMgNA", "OTkgLTEgMA"])
+@pytest.mark.parametrize("cursor", ["x", "MSAyOjM6NA", "OTkgLTE6MA"])
 def test_a_cursor_of_nobodys(daemon, big, cursor):
     """Also one that is well made and tells of records that were never there."""
     with pytest.raises(pytest.RpcFailed) as refused:

@@ -47,21 +47,21 @@ def test_again_changes_nothing(daemon, tmp_path, source):
     assert before[0]["session"]["message_count"] == imported[0]["messages"]
 
 
-def test_what_grew_grows_and_what_was_gone_on_with_stays(daemon, tmp_path):
+def test_what_grew_grows_and_what_was_continued_stays(daemon, tmp_path):
     path = tmp_path / "logs.db"
     llm_database.old(path, {"a": [("1", "one")], "b": [("1", "one")]})
     imported, _, _ = brought(daemon, path, agent="ai-muse")
-    [here, gone_on] = [one["session_id"] for one in imported]
-    daemon.call("append_message", agent="ai-muse", session_id=gone_on, role="user", content="mine")
+    [here, continued] = [one["session_id"] for one in imported]
+    daemon.call("append_message", agent="ai-muse", session_id=continued, role="user", content="mine")
     assert brought(daemon, path, agent="ai-muse") == ([], [], 2)
     llm_database.old(path, {"a": [("1", "one"), ("2", "two")], "b": [("1", "one"), ("2", "two")]})
     imported, skipped, unchanged = brought(daemon, path, agent="ai-muse")
     assert [(one["session_id"], one["change"], one["messages"]) for one in imported] == [(here, "grown", 2)]
-    assert [(one["source"], "gone on with" in one["reason"]) for one in skipped] == [("b", True)]
+    assert [(one["source"], "continued here" in one["reason"]) for one in skipped] == [("b", True)]
     assert unchanged == 0
     said = [one["content"] for one in transcript(daemon, here)["messages"]]
     assert said == ["be brief", "1", "one", "2", "two"]
-    assert [one["content"] for one in transcript(daemon, gone_on)["messages"]][-1] == "mine"
+    assert [one["content"] for one in transcript(daemon, continued)["messages"]][-1] == "mine"
 
 
 def test_an_agents_last_session_stays_its_own(daemon):

@@ -5,12 +5,11 @@ They have no times: every message gets that of the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from port42_daemon.transfer.readers import base as f
-from port42_daemon.transfer.readers.base import Found, Skipped
+from port42_daemon.transfer.readers import values
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_protocol.messages.records import TurnRecord
 
 LIMIT = 16 * 1024 * 1024
@@ -23,10 +22,10 @@ def source_id(path: PurePath) -> str:
     parts = path.with_suffix("").parts
     if "sessions" not in parts[:-1]:
         return parts[-1]
-    place = len(parts) - 1 - parts[::-1].index("sessions")
-    name = "/".join(parts[place + 1 :])
-    agents = place >= 2 and parts[place - 2] == "agents"
-    return f"{parts[place - 1]}/{name}" if agents else name
+    position = len(parts) - 1 - parts[::-1].index("sessions")
+    name = "/".join(parts[position + 1 :])
+    of_agent = position >= 2 and parts[position - 2] == "agents"
+    return f"{parts[position - 1]}/{name}" if of_agent else name
 
 
 def recognised(data: bytes) -> bool:
@@ -34,27 +33,26 @@ def recognised(data: bytes) -> bool:
     return b"model:" in data and b"messages:" in data
 
 
-def read(data: bytes, name: str, when: float) -> Found:
+def read(data: bytes, name: str, when: float) -> ParsedSession:
     """The session of one file. Raises `Skipped`."""
     value = _parse(data)
     if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
         raise Skipped("it has no list of messages")
-    found = Found(name, title=f.one_line(name.rpartition("/")[2]), created_at=f.moment(when))
-    model = f.short(value.get("model"))
+    session = ParsedSession(name, title=values.one_line(name.rpartition("/")[2]))
+    session.created_at = values.timestamp_of(when)
+    model = values.short(value.get("model"))
     turn = TurnRecord(backend="aichat", model=model) if model else None
     compressed = value.get("compressed_messages")
     earlier = compressed if isinstance(compressed, list) else []
-    for number, one in enumerate([*earlier, *value["messages"]], 1):
-        message: Mapping[str, Any] = f.mapping(one)
+    for number, item in enumerate([*earlier, *value["messages"]], 1):
+        message, location = values.mapping(item), f"message {number}"
         role = message.get("role")
         if role not in {"user", "assistant", "system", "tool"}:
-            found.problem(f"message {number}", "it has no role that is known")
+            session.add_problem(location, "it has no role that is known")
         elif role != "tool":
-            text = f.text_of(message.get("content"))
-            found.say(role, text, found.created_at, place=f"message {number}", turn=turn)
-    if not found.records:
-        raise Skipped("nobody says anything in it")
-    return found
+            text = values.text_of(message.get("content"))
+            session.add_message(role, text, session.created_at, location=location, turn=turn)
+    return session.checked()
 
 
 def _parse(data: bytes) -> Any:

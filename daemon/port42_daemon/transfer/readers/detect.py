@@ -1,17 +1,17 @@
-"""Which format a path is in, and its sources in order, each of which can be read to a session.
+"""The format of a path and its sources in order, each of which can be read to a session.
 
-`Skipped` (there is nothing to be had at the path) and `TooMany` are the only exceptions that leave.
+Only `Skipped` (nothing at the path can be imported) and `TooMany` leave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from port42_daemon.transfer.readers import aichat, claude, codex, files, llm, original, port42
-from port42_daemon.transfer.readers.base import Found, Skipped
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_protocol.messages.transfer import ImportFormat
 
 _SUFFIXES = {
@@ -22,9 +22,9 @@ _SUFFIXES = {
     "aichat": (".yaml", ".yml"),
     "original": (".json",),
 }
-_EVERY = (".json", ".jsonl", ".db", ".yaml", ".yml")
-_LOOKED_AT = 1000
-"""Files of a folder that are looked into for what they are."""
+_ALL_SUFFIXES = (".json", ".jsonl", ".db", ".yaml", ".yml")
+_RECOGNISED = 1000
+"""Files of a folder that are opened to recognise its format."""
 _HEAD = 64 * 1024
 _NOT_SESSIONS = frozenset(
     {"agent_sessions.json", "daemon.json", "history.jsonl", "config.yaml", "roles.yaml"}
@@ -34,10 +34,35 @@ _NOT_SESSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One session to be: `key` orders it among the others and is what a person is told."""
+    """One session to read: `key` orders it among the others and is its name in answers.
+
+    `conversation` is its id within a database. `path` is None where an index names no file.
+    """
 
     key: str
-    read: Callable[[], Found]
+    format: str
+    path: Path | None
+    conversation: str = ""
+
+    def read(self) -> ParsedSession:
+        """Raises `Skipped`."""
+        path = self.path
+        if path is None:
+            raise Skipped("its object_id is not one")
+        match self.format:
+            case "claude":
+                return claude.read(files.lines(path), path.stem)
+            case "codex":
+                return codex.read(files.lines(path), path.stem)
+            case "llm":
+                return llm.read(path, self.conversation)
+            case "aichat":
+                data = files.whole(path, aichat.LIMIT)
+                return aichat.read(data, aichat.source_id(path), files.modified(path))
+            case "original":
+                return original.read(files.whole(path))
+            case _:
+                return port42.read(files.lines(path))
 
 
 def sources(path: Path, wanted: ImportFormat) -> tuple[str, list[Source]]:
@@ -45,31 +70,39 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[str, list[Source]]:
     if path.name == original.INDEX:
         path = path.parent
     if not path.is_dir():
-        named = _recognise(path) if wanted == "auto" else wanted
-        if named is None:
+        name = _recognise(path) if wanted == "auto" else wanted
+        if name is None:
             raise Skipped("no format is recognised; name one")
-        return named, _of_file(named, path, path.name)
+        return name, _of_file(name, path, path.name)
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
-        return "original", _indexed(path)
-    named = _recognise_folder(path) if wanted == "auto" else wanted
-    found = [
-        one
-        for name in files.below(path, _SUFFIXES[named])
-        if name.rpartition("/")[2] not in _NOT_SESSIONS
-        for one in _of_file(named, path / name, name, lenient=True)
-    ]
-    return named, sorted(found, key=lambda one: one.key)
+        paths = sorted(original.object_paths(files.whole(path / original.INDEX)).items())
+        return "original", [
+            Source(key[:256], "original", path / file if file else None) for key, file in paths
+        ]
+    name = _recognise_folder(path) if wanted == "auto" else wanted
+    found: list[Source] = []
+    for file in _candidates(path, _SUFFIXES[name]):
+        try:
+            found += _of_file(name, path / file, file)
+        except Skipped:
+            continue  # another program's database
+    return name, sorted(found, key=lambda source: source.key)
+
+
+def _candidates(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    names = files.below(folder, suffixes)
+    return [name for name in names if name.rpartition("/")[2] not in _NOT_SESSIONS]
 
 
 def _recognise_folder(path: Path) -> str:
-    for name in files.below(path, _EVERY)[:_LOOKED_AT]:
-        if name.rpartition("/")[2] not in _NOT_SESSIONS and (found := _recognise(path / name)):
-            return found
+    for file in _candidates(path, _ALL_SUFFIXES)[:_RECOGNISED]:
+        if name := _recognise(path / file):
+            return name
     raise Skipped("no file of a known format is in it")
 
 
 def _recognise(path: Path) -> str | None:
-    """The format of one file, by its name and how it begins. Raises `Skipped` for what cannot be read."""
+    """The format of one file, by its name and its beginning. Raises `Skipped` for a special file."""
     try:
         with files.opened(path) as file:
             head = file.read(_HEAD)
@@ -79,18 +112,18 @@ def _recognise(path: Path) -> str | None:
         raise
     first = head.partition(b"\n")[0]
     if llm.recognised(head):
-        return "llm" if _is_log(path) else None
+        return "llm" if _is_llm_log(path) else None
     if port42.recognised(first):
         return "port42"
     if path.suffix == ".json" and b'"messages"' in head:
         return "port42" if b'"format"' in head else "original"
     if path.suffix in {".yaml", ".yml"} and aichat.recognised(head):
         return "aichat"
-    return _of_line(first) if path.suffix == ".jsonl" else None
+    return _recognise_entry(first) if path.suffix == ".jsonl" else None
 
 
-def _is_log(path: Path) -> bool:
-    """Whether a SQLite database is one of llm's: others keep theirs in one, we do, too."""
+def _is_llm_log(path: Path) -> bool:
+    """Whether a SQLite database is one of llm's: other programs keep theirs in one, and so do we."""
     try:
         llm.conversations(path)
     except Skipped:
@@ -98,9 +131,9 @@ def _is_log(path: Path) -> bool:
     return True
 
 
-def _of_line(first: bytes) -> str | None:
+def _recognise_entry(line: bytes) -> str | None:
     try:
-        entry: Any = files.json_value(first)
+        entry: Any = files.json_value(line)
     except Skipped:
         return None
     if not isinstance(entry, Mapping):
@@ -110,37 +143,7 @@ def _of_line(first: bytes) -> str | None:
     return "claude" if claude.recognised(entry) else None
 
 
-def _of_file(named: str, path: Path, key: str, *, lenient: bool = False) -> list[Source]:
-    if named == "llm":
-        try:
-            return [_conversation(path, one) for one in llm.conversations(path)]
-        except Skipped:
-            if lenient:  # another program's database, in a folder that was searched
-                return []
-            raise
-    return [Source(key, lambda: _READERS[named](path))]
-
-
-def _conversation(path: Path, identity: str) -> Source:
-    return Source(identity, lambda: llm.read(path, identity))
-
-
-def _indexed(path: Path) -> list[Source]:
-    def read(place: str) -> Found:
-        if not place:
-            raise Skipped("its object_id is not one")
-        return original.read(files.whole(path / place))
-
-    places = original.index(files.whole(path / original.INDEX))
-    return [Source(key[:256], lambda place=place: read(place)) for key, place in sorted(places.items())]  # type: ignore[misc]
-
-
-_READERS: dict[str, Callable[[Path], Found]] = {
-    "port42": lambda path: port42.read(files.lines(path)),
-    "claude": lambda path: claude.read(files.lines(path), path.stem),
-    "codex": lambda path: codex.read(files.lines(path), path.stem),
-    "aichat": lambda path: aichat.read(
-        files.whole(path, aichat.LIMIT), aichat.source_id(path), files.modified(path)
-    ),
-    "original": lambda path: original.read(files.whole(path)),
-}
+def _of_file(name: str, path: Path, key: str) -> list[Source]:
+    if name == "llm":
+        return [Source(row, "llm", path, row) for row in llm.conversations(path)]
+    return [Source(key, name, path)]

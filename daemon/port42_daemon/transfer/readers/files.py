@@ -1,49 +1,49 @@
-"""Files that somebody else wrote, read with care: only ordinary ones, never more than a limit of them.
-
-`Skipped` is the only exception that leaves what reads a file.
-"""
+"""Files of other programs: regular files only, read up to a limit. Only `Skipped` and `TooMany` leave."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from port42_daemon.transfer.readers.base import Skipped
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 
 LINE_BYTES = 16 * 1024 * 1024
 WHOLE_BYTES = 256 * 1024 * 1024
 _ENTRIES = 100_000
 _CHUNK = 256 * 1024
 
+Lines = Iterable[tuple[int, bytes | None]]
+"""Lines with their numbers; None for one of more than `LINE_BYTES`."""
+
 
 class TooMany(Exception):
-    """More files and folders below the path than anybody's sessions are."""
+    """There are more than 100,000 files and folders below the path."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The ordinary file at `path`. Not through a symbolic link, and never waiting for a FIFO's writer."""
+    """The regular file at `path`. Follows no symbolic link and never waits for a FIFO's writer."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
-        raise Skipped(_why(error)) from None
+        raise Skipped(_reason(error)) from None
     with os.fdopen(descriptor, "rb", buffering=_CHUNK) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Skipped("it is not an ordinary file")
         try:
             yield file
         except OSError as error:
-            raise Skipped(_why(error)) from None
+            raise Skipped(_reason(error)) from None
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Each line with its number; None for one of more than `LINE_BYTES`, of which nothing is kept."""
+    """Each line with its number; None for one of more than `LINE_BYTES`, which is not kept in memory."""
     with opened(path) as file:
         number = 0
         while line := file.readline(LINE_BYTES + 1):
@@ -56,6 +56,24 @@ def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
             yield number, None
 
 
+def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each line's JSON object with its location; other lines become problems of the session."""
+    for number, line in lines:
+        location = f"line {number}"
+        if line is None:
+            session.add_problem(location, "it is longer than 16 MiB")
+        elif line.strip():
+            try:
+                value = json_value(line)
+            except Skipped as reason:
+                session.add_problem(location, str(reason))
+                continue
+            if isinstance(value, dict):
+                yield location, value
+            else:
+                session.add_problem(location, "it is not an object")
+
+
 def whole(path: Path, limit: int = WHOLE_BYTES) -> bytes:
     """All of a file. Raises `Skipped` for one of more than `limit` bytes."""
     with opened(path) as file:
@@ -66,15 +84,15 @@ def whole(path: Path, limit: int = WHOLE_BYTES) -> bytes:
 
 
 def modified(path: Path) -> float:
-    """When the file was written last, in Unix seconds."""
+    """When the file was last written, in Unix seconds."""
     try:
         return path.stat().st_mtime
     except OSError as error:
-        raise Skipped(_why(error)) from None
+        raise Skipped(_reason(error)) from None
 
 
 def json_value(data: bytes) -> Any:
-    """Plain values. Raises `Skipped` for what is not JSON."""
+    """Plain values. Raises `Skipped` for data that is not JSON."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -82,11 +100,11 @@ def json_value(data: bytes) -> Any:
 
 
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """The files under `root` of those suffixes, relative and in order. Links are not followed.
+    """The files under `root` with one of the suffixes, relative and sorted. Links are not followed.
 
     Raises `TooMany`, and `Skipped` when `root` itself cannot be read.
     """
-    found: list[str] = []
+    names: list[str] = []
     seen = 0
     folders = [""]
     while folders:
@@ -101,15 +119,15 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(name)
                     elif entry.name.endswith(suffixes) and _is_text(name):
-                        found.append(name)
+                        names.append(name)
         except OSError as error:
             if not inside:
-                raise Skipped(_why(error)) from None
-    return sorted(found)
+                raise Skipped(_reason(error)) from None
+    return sorted(names)
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file's name can be told to anybody: on Linux it may be any bytes."""
+    """Whether an answer can hold a file's name: on Linux it may be any bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -117,5 +135,5 @@ def _is_text(name: str) -> bool:
     return len(name) <= 4096
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return f"it cannot be read: {os.strerror(error.errno).lower() if error.errno else 'the disk refused'}"

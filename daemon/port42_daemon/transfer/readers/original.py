@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from port42_daemon.transfer.readers import base as f
-from port42_daemon.transfer.readers.base import Found, Skipped
+from port42_daemon.transfer.readers import values
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import json_value
 
 INDEX = "session-index.json"
@@ -18,18 +18,19 @@ _OBJECT = re.compile(r"[0-9a-f]{64}")
 _AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-def index(data: bytes) -> dict[str, str]:
-    """For each session in the index, where its object is, relative to the index. Raises `Skipped`."""
-    value = json_value(data)
+def object_paths(index: bytes) -> dict[str, str | None]:
+    """The path of each session's object, relative to the index; None without one. Raises `Skipped`."""
+    value = json_value(index)
     # Before version 2 the map of sessions was the whole file.
-    sessions = f.mapping(f.mapping(value).get("sessions", value))
-    places = {}
+    sessions = values.mapping(values.mapping(value).get("sessions", value))
+    paths: dict[str, str | None] = {}
     for session_id, reference in sessions.items():
-        named = f.mapping(reference).get("object_id")
-        # An index is a file like any other: its ids are no paths until they look like hashes.
-        good = named if isinstance(named, str) and _OBJECT.fullmatch(named) else ""
-        places[session_id] = f"objects/{good[:2]}/{good[2:4]}/{good[4:]}" if good else ""
-    return places
+        name = values.mapping(reference).get("object_id")
+        # An index may be hostile: an id becomes a path only when it looks like a hash.
+        paths[session_id] = None
+        if isinstance(name, str) and _OBJECT.fullmatch(name):
+            paths[session_id] = f"objects/{name[:2]}/{name[2:4]}/{name[4:]}"
+    return paths
 
 
 def recognised(value: Any) -> bool:
@@ -37,28 +38,27 @@ def recognised(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("messages"), list) and "format" not in value
 
 
-def read(data: bytes) -> Found:
+def read(data: bytes) -> ParsedSession:
     """The session in an object, or in a file of its own. Raises `Skipped`."""
     value = json_value(data)
     if not recognised(value):
         raise Skipped("it is not a session of the original Port42")
-    identity = f.short(value.get("id"), 256)
-    if identity is None:
+    source_id = values.short(value.get("id"), 256)
+    if source_id is None:
         raise Skipped("it has no id")
     agent = value.get("agent")
     agent = agent.removeprefix("@") if isinstance(agent, str) else ""
-    found = Found(
-        identity,
+    session = ParsedSession(
+        source_id,
         agent=agent if _AGENT.fullmatch(agent) else None,
-        created_at=f.moment(value.get("created_at")),
+        created_at=values.timestamp_of(value.get("created_at")),
     )
-    for number, one in enumerate(value["messages"], 1):
-        message = f.mapping(one)
+    for number, item in enumerate(value["messages"], 1):
+        message, location = values.mapping(item), f"message {number}"
         role, content = message.get("role"), message.get("content")
         if role not in {"user", "assistant", "system"} or not isinstance(content, str):
-            found.problem(f"message {number}", "it has no role that is known, or no text")
+            session.add_problem(location, "it has no role that is known, or no text")
         else:
-            found.say(role, content, f.moment(message.get("timestamp")), place=f"message {number}")
-    if not found.records:
-        raise Skipped("nobody says anything in it")
-    return found
+            when = values.timestamp_of(message.get("timestamp"))
+            session.add_message(role, content, when, location=location)
+    return session.checked()

@@ -1,1 +1,1 @@
-"""A session as text that leaves the house: JSON, Markdown, an HTML page, with its secrets redacted."""
+"""A session as text: JSON, Markdown or an HTML page, with its secrets redacted when asked for."""

@@ -1,17 +1,19 @@
-"""What an export is made from: a session's ends as they stood at its start, and how pieces are made."""
+"""What an export is written from, what its formats share, and the JSON writer, which is the file itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from port42_daemon.store.session_file.document import Footer, Header
+import msgspec
+
+from port42_daemon.store.session_file.document import Footer, Header, footer_line, header_line
 from port42_protocol.messages.records import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
-    """The header, and the footer as it was when the export began."""
+class Frame:
+    """A session's header, and its footer as it was when the export began."""
 
     header: Header
     footer: Footer
@@ -24,15 +26,15 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A format: `opening`, then a piece for each record with `between` them, then `closing`. All are pure."""
+    """A format: `opening`, then each record with `between` them, then `closing`. All are pure."""
 
-    opening: Callable[[Ends], str]
+    opening: Callable[[Frame], str]
     record: Callable[[Message], str]
-    closing: Callable[[Ends], str]
+    closing: Callable[[Frame], str]
     between: str = ""
 
 
-def happened(event: Message) -> str:
+def describe_event(event: Message) -> str:
     """An event in a few words."""
     if event.event == "renamed":
         return f"renamed to “{event.title}”" if event.title else "renamed"
@@ -48,8 +50,8 @@ def minute(timestamp: str) -> str:
     return timestamp[:16].replace("T", " ")
 
 
-def went(message: Message) -> list[str]:
-    """How the turn of a reply or a failure went, in words."""
+def turn_facts(message: Message) -> list[str]:
+    """The failure, model, duration and tokens of the turn behind a reply or an error."""
     facts = [message.kind.replace("_", " ")] if isinstance(message.kind, str) else []
     if message.status == "interrupted":
         facts.append("interrupted")
@@ -61,3 +63,15 @@ def went(message: Message) -> list[str]:
         if turn.input_tokens is not None and turn.output_tokens is not None:
             facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
     return facts
+
+
+def _json_closing(frame: Frame) -> str:
+    return ("\n" if frame.footer.last_seq else "") + footer_line(frame.footer).decode()
+
+
+JSON = Writer(
+    opening=lambda frame: header_line(frame.header).decode(),
+    record=lambda record: msgspec.json.encode(record).decode(),
+    closing=_json_closing,
+    between=",\n",
+)

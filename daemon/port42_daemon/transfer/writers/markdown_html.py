@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from port42_daemon.transfer.writers.highlight import coloured
+if TYPE_CHECKING:
+    from pygments.lexer import Lexer
 
 _SCHEMES = frozenset({"http", "https", "mailto"})
-_REL = "noopener noreferrer nofollow"
 _NESTING = 40
 _LONGEST = 256 * 1024
 _BRACKETS = 4000
@@ -22,16 +23,71 @@ _BRACKETS = 4000
 
 A message with more is shown as the text it is."""
 
+# Some of Pygments' hundreds of lexers take more than linear time on hostile code.
+_COMMON = (
+    "bash c c# c++ cpp cs css diff dockerfile go html ini java javascript js json kotlin make makefile php py"
+    " python python3 rb ruby rs rust scss sh shell sql swift toml ts tsx typescript xml yaml yml zsh"
+)
+_LANGUAGES = frozenset(_COMMON.split())
+_LONGEST_CODE = 16 * 1024
+_CLASSES = (
+    ("Comment", "c"),
+    ("Keyword", "k"),
+    ("Literal.String", "s"),
+    ("Literal.Number", "n"),
+    ("Name.Function", "f"),
+    ("Name.Class", "f"),
+    ("Name.Builtin", "b"),
+    ("Name.Tag", "k"),
+    ("Name.Attribute", "b"),
+    ("Name.Decorator", "b"),
+    ("Generic.Inserted", "i"),
+    ("Generic.Deleted", "d"),
+    ("Generic.Heading", "k"),
+    ("Generic.Subheading", "k"),
+)
+
 
 def render(text: str) -> str:
     """`text` as HTML blocks."""
     if len(text) > _LONGEST or text.count("[") > _BRACKETS:
         return f"<pre>{escape(text)}</pre>\n"
-    return str(_READER.render(text))
+    return str(_PARSER.render(text))
 
 
-def _safe(link: str) -> bool:
-    """Whether a link leads to a page or a mailbox. The rest, `javascript:` and `data:` too, stays text."""
+def highlight(code: str, language: str) -> str:
+    """`code` escaped, its tokens in ``<span class=…>``; without them where the language is not known."""
+    lexer = _lexer(language.lower()) if len(code) <= _LONGEST_CODE else None
+    if lexer is None:
+        return escape(code)
+    parts = []
+    for kind, text in lexer.get_tokens(code):
+        name = _class(str(kind).removeprefix("Token."))
+        parts.append(f'<span class="{name}">{escape(text)}</span>' if name else escape(text))
+    return "".join(parts)
+
+
+@cache
+def _lexer(language: str) -> Lexer | None:
+    if language not in _LANGUAGES:
+        return None
+    # Imported here: only a page with code in it needs any of them.
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
+    try:
+        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return None
+
+
+@cache
+def _class(kind: str) -> str:
+    return next((name for prefix, name in _CLASSES if kind.startswith(prefix)), "")
+
+
+def _is_safe(link: str) -> bool:
+    """Whether a link leads to a page or a mailbox. Others, as `javascript:` and `data:`, stay text."""
     try:
         scheme = urlsplit(link.strip()).scheme.lower()
     except ValueError:
@@ -40,37 +96,37 @@ def _safe(link: str) -> bool:
 
 
 class _Renderer(RendererHTML):
-    """The library's renderer, with our own way with links, images and code."""
+    """The library's renderer with our links, images and code."""
 
-    def link_open(self, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
-        """A link that tells its target nothing of where it was."""
-        tokens[place].attrSet("rel", _REL)
-        return str(self.renderToken(tokens, place, options, env))
+    def link_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        """A link that sends its target no referrer."""
+        tokens[index].attrSet("rel", "noopener noreferrer nofollow")
+        return str(self.renderToken(tokens, index, options, env))
 
-    def image(self, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
-        """A link to it: a page that loads images tells others when it is read."""
-        token = tokens[place]
+    def image(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        """A link to it: loading an image would tell others when the page is read."""
+        token = tokens[index]
         text = self.renderInlineAsText(token.children or [], options, env) or "image"
         source = escape(str(token.attrGet("src") or ""))
         return (
             f'<a class="image" href="{source}" rel="noopener noreferrer nofollow">image: {escape(text)}</a>'
         )
 
-    def fence(self, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
-        """Code, coloured where its language is known."""
+    def fence(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        """A fenced block of code, highlighted where its language is known."""
         del options, env
-        token = tokens[place]
+        token = tokens[index]
         language = token.info.split()[0] if token.info.strip() else ""
         label = f' data-language="{escape(language[:24])}"' if language else ""
-        return f"<pre{label}><code>{coloured(token.content, language)}</code></pre>\n"
+        return f"<pre{label}><code>{highlight(token.content, language)}</code></pre>\n"
 
-    def code_block(self, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
-        """Code by indentation."""
+    def code_block(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        """An indented block of code."""
         del options, env
-        return f"<pre><code>{escape(tokens[place].content)}</code></pre>\n"
+        return f"<pre><code>{escape(tokens[index].content)}</code></pre>\n"
 
 
-_READER = MarkdownIt("commonmark", {"html": False, "maxNesting": _NESTING}, renderer_cls=_Renderer).enable(
+_PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": _NESTING}, renderer_cls=_Renderer).enable(
     ["table", "strikethrough"]
 )
-_READER.validateLink = _safe  # type: ignore[method-assign, assignment]  # the library's documented way to narrow it
+_PARSER.validateLink = _is_safe  # type: ignore[method-assign, assignment]  # the library's documented way to narrow it

@@ -68,46 +68,46 @@ _KEPT = frozenset({"id", "agent", "format", "seq", "role", "event", "timestamp",
 """Fields that hold no text of anybody's: ids and times would not fit their patterns any more."""
 
 
-def redact(text: str, found: Counter[str]) -> str:
-    """`text` with each secret as ``[redacted: kind]``, counted in `found`. Linear in its length."""
+def redact(text: str, counts: Counter[str]) -> str:
+    """`text` with each secret as ``[redacted: kind]``, counted in `counts`. Linear in its length."""
     for kind, shape in _WHOLE:
         text, times = shape.subn(f"[redacted: {kind}]", text)
         if times:
-            found[kind] += times
+            counts[kind] += times
     for kind, shape in _PARTS:
-        text = shape.sub(_inner(kind, found), text)
+        text = shape.sub(_replacement(kind, counts), text)
     return text
 
 
-def redacted(record: T, found: Counter[str]) -> T:
+def redact_record(record: T, counts: Counter[str]) -> T:
     """A header, a footer or a message with every text in it redacted: titles, references, metadata, tags."""
     plain = msgspec.to_builtins(record)
-    return msgspec.convert(_deep(plain, found), type(record))
+    return msgspec.convert(_redact_value(plain, counts), type(record))
 
 
-def _inner(kind: str, found: Counter[str]) -> Callable[[re.Match[str]], str]:
+def _replacement(kind: str, counts: Counter[str]) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
         name = next(name for name, text in match.groupdict().items() if text is not None)
         if _NOT_A_SECRET.match(match[name]):
             return match[0]
-        found[kind] += 1
+        counts[kind] += 1
         start, end = match.start(name) - match.start(), match.end(name) - match.start()
         return f"{match[0][:start]}[redacted: {kind}]{match[0][end:]}"
 
     return replace
 
 
-def _deep(value: Any, found: Counter[str], name: str = "") -> Any:
+def _redact_value(value: Any, counts: Counter[str], name: str = "") -> Any:
     if isinstance(value, str):
         if name in _KEPT:
             return value
         if value and _SECRET_NAME.search(name):
-            found["assignment"] += 1
+            counts["assignment"] += 1
             return "[redacted: assignment]"
-        return redact(value, found)
+        return redact(value, counts)
     if isinstance(value, dict):
         # A name may be a secret, too: in metadata it is anybody's.
-        return {redact(key, found): _deep(one, found, key) for key, one in value.items()}
+        return {redact(key, counts): _redact_value(item, counts, key) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_deep(one, found) for one in value]
+        return [_redact_value(item, counts) for item in value]
     return value

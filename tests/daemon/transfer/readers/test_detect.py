@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from peers import llm_database
 
-from port42_daemon.transfer.readers import aichat, base, claude, codex, files, llm, original, port42
+from port42_daemon.transfer.readers import aichat, base, claude, codex, files, llm, original, port42, values
 from port42_daemon.transfer.readers.base import Skipped
 from port42_daemon.transfer.readers.detect import sources
 
@@ -22,7 +22,7 @@ CLAUDE = "projects/-home-ada-parser/0205f437-f816-4704-b6f3-9cf7b060888c.jsonl"
 
 
 def said(session):
-    return [(one.role, one.content) for one in session.records]
+    return [(record.role, record.content) for record in session.records]
 
 
 def one_of(path, wanted="auto"):
@@ -154,19 +154,19 @@ def test_a_link_a_fifo_and_a_line_too_long_are_skipped(tmp_path, monkeypatch):
 
 
 def test_a_session_of_too_much_and_a_message_too_long(monkeypatch):
-    session = base.Found("x")
-    session.say("user", "é" * (base.MESSAGE_BYTES // 2 + 1), None, place="line 3")
+    session = base.ParsedSession("x")
+    session.add_message("user", "é" * (base.MESSAGE_BYTES // 2 + 1), None, location="line 3")
     assert (session.records, session.problems[0][0]) == ([], "line 3")
     monkeypatch.setattr(base, "SESSION_BYTES", 10)
-    session.say("user", "12345", None)
+    session.add_message("user", "12345", None)
     with pytest.raises(Skipped, match="more than 10"):
-        session.say("user", "123456", None)
+        session.add_message("user", "123456", None)
 
 
 def test_many_problems_are_told_by_their_number():
-    session = base.Found("x")
+    session = base.ParsedSession("x")
     for number in range(50):
-        session.problem(f"line {number}", "bad")
+        session.add_problem(f"line {number}", "bad")
     assert len(session.all_problems()) == base.PROBLEMS + 1
     assert session.all_problems()[-1] == ("", "30 more pieces that could not be read")
 
@@ -187,8 +187,8 @@ def test_many_problems_are_told_by_their_number():
         ("1" * 100, None),
     ],
 )
-def test_moments(given_, kept):
-    assert base.moment(given_) == kept
+def test_timestamps(given_, kept):
+    assert values.timestamp_of(given_) == kept
 
 
 # --- hostile --------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ READERS = {
     "codex": lambda data: codex.read(enumerate(data.split(b"\n"), 1), "x"),
     "port42": lambda data: port42.read(enumerate(data.split(b"\n"), 1)),
     "original": original.read,
-    "index": original.index,
+    "index": original.object_paths,
     "aichat": lambda data: aichat.read(data, "x", 0.0),
 }
 HEAD = b'{"format":1,"id":"a","agent":"b","client":"c","created_at":"2026-01-15T10:00:00.000Z","messages":[\n'
@@ -233,7 +233,7 @@ def test_arbitrary_bytes_are_read_or_skipped(reader, lines, before):
         return
     if not isinstance(session, dict):
         for record in session.records:
-            assert base.moment(record.timestamp) == record.timestamp
+            assert values.timestamp_of(record.timestamp) == record.timestamp
             assert record.role == "event" or record.content is UNSET or isinstance(record.content, str)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from peers.page_rules import HOSTILE, Rules
 
 from port42_daemon.store.session_file.document import Header, compose
-from port42_daemon.transfer.writers.base import Ends
+from port42_daemon.transfer.writers.base import Frame
 from port42_daemon.transfer.writers.html import WRITER
 from port42_protocol.messages.records import Message, Reference, TurnRecord
 
@@ -24,8 +24,8 @@ ANYTHING = st.one_of(
 
 def page(*records: Message, title: str | None = None, agent: str = "ai-muse", **header: object) -> str:
     head = Header(id="cli-1", agent=agent, created_at=WHEN, client="cli", title=title, **header)  # type: ignore[arg-type]
-    ends = Ends(head, compose(head, records)[1].footer)
-    return WRITER.opening(ends) + "".join(map(WRITER.record, records)) + WRITER.closing(ends)
+    frame = Frame(head, compose(head, records)[1].footer)
+    return WRITER.opening(frame) + "".join(map(WRITER.record, records)) + WRITER.closing(frame)
 
 
 def said(text: str, role: str = "assistant", seq: int = 1, **more: object) -> Message:

@@ -1,12 +1,16 @@
-"""Markdown as HTML: what is laid out, which links lead somewhere, and that deep nesting ends."""
+"""Markdown as HTML: which links lead somewhere, that nothing takes long, and code: nothing of it is lost."""
 
 from __future__ import annotations
 
+import html
+import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from port42_daemon.transfer.writers.markdown_html import render
+from port42_daemon.transfer.writers.markdown_html import highlight, render
 
 
 @pytest.mark.parametrize("link", ["https://a.example/x?y=1&z", "http://a.example", "mailto:ada@a.example"])
@@ -38,3 +42,29 @@ def test_what_is_made_to_take_long_does_not(piece):
     began = time.process_time()
     assert render(piece * (100_000 // len(piece)) + "x")
     assert time.process_time() - began < 10
+
+
+# --- code -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r")), st.sampled_from(["python", "html", "js", "sh"]))  # fmt: skip  # noqa: E501
+def test_nothing_is_lost_and_nothing_is_markup(code, language):
+    shown = highlight(code, language)
+    bare = re.sub(r'<span class="[a-z]">|</span>', "", shown)
+    assert "<" not in bare
+    assert html.unescape(bare) == html.unescape(html.escape(code))
+
+
+@pytest.mark.parametrize(("language", "mark"), [("python", "k"), ("PYTHON", "k"), ("py", "k")])
+def test_a_keyword_has_its_class(language, mark):
+    assert f'<span class="{mark}">def</span>' in highlight("def f(): pass", language)
+
+
+@pytest.mark.parametrize("language", ["", "brainfuck", "../x", "python; x", "'\"><"])
+def test_an_unknown_language_is_plain(language):
+    assert highlight("def <f>", language) == "def &lt;f&gt;"
+
+
+def test_long_code_is_plain():
+    assert "<span" not in highlight("def f(): pass\n" * 2000, "python")

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from port42_daemon.store.session_file.document import Header
-from port42_daemon.transfer.writers.redaction import redact, redacted
+from port42_daemon.transfer.writers.redaction import redact, redact_record
 from port42_protocol.messages.records import Message, Reference
 
 A = "aB3" * 20
@@ -139,6 +139,6 @@ def test_every_text_of_a_record_is_redacted():
         metadata={"deep": [{key: key}], "api_key": "abc"},
     )
     found: Counter[str] = Counter()
-    assert key not in repr(redacted(message, found)) + repr(redacted(header, found))
+    assert key not in repr(redact_record(message, found)) + repr(redact_record(header, found))
     assert found == {"anthropic key": 8, "assignment": 1}
-    assert redacted(header, found).metadata["api_key"] == "[redacted: assignment]"
+    assert redact_record(header, found).metadata["api_key"] == "[redacted: assignment]"

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from port42_daemon.store.session_file.document import Header, compose
+from port42_daemon.transfer import export
 from port42_daemon.transfer.readers import port42
-from port42_daemon.transfer.writers import markdown, paging
-from port42_daemon.transfer.writers.base import Ends
+from port42_daemon.transfer.writers import markdown
+from port42_daemon.transfer.writers.base import Frame
+from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import ForkPoint, Message, Reference, Source, TurnRecord
 
 WHEN = "2026-11-23T09:10:00.000Z"
@@ -44,12 +46,12 @@ EVENT = st.one_of(
 )
 
 
-def _placed(records):
+def _numbered(records):
     return [Message(seq=n, timestamp=WHEN, **one) for n, one in enumerate(records, 1)]
 
 
 SESSION = st.builds(
-    lambda header, records: (header, _placed(records)),
+    lambda header, records: (header, _numbered(records)),
     st.builds(
         Header,
         id=st.just("cli-1"),
@@ -66,22 +68,22 @@ SESSION = st.builds(
 )
 
 
-def exported(kind, header, records, *, size=None, found=None):
+def exported(kind, header, records, *, redactions=None):
     """All pages, put together."""
-    ends = Ends(header, compose(header, records)[1].footer)
-    place = paging.Place(ends.footer.last_seq)
+    frame = Frame(header, compose(header, records)[1].footer)
+    position = export.Position(frame.footer.last_seq)
     parts = []
-    while place is not None:
-        place = paging.parse_cursor(place.cursor())
-        part, place = paging.next_page(
-            paging.WRITERS[kind],
-            ends,
+    while position is not None:
+        position = export.parse_cursor(position.cursor())
+        part, position = export.next_page(
+            export.WRITERS[kind],
+            frame,
             lambda after: (one for one in records if one.seq > after),
-            place,
-            found,
+            position,
+            redactions,
         )
         parts.append(part)
-        assert len(part) <= paging.PAGE_CHARACTERS
+        assert len(part) <= export.PAGE_CHARACTERS
     return "".join(parts)
 
 
@@ -91,9 +93,9 @@ def test_json_is_the_file_itself_and_comes_back_whole(session):
     header, records = session
     text = exported("json", header, records)
     assert text.encode() == compose(header, records)[0]
-    found = port42.read((n, line + b"\n") for n, line in enumerate(text.encode().split(b"\n"), 1))
-    assert found.problems == []
-    assert (found.whole, found.records) == (header, records)
+    parsed = port42.read((n, line + b"\n") for n, line in enumerate(text.encode().split(b"\n"), 1))
+    assert parsed.problems == []
+    assert (parsed.header, parsed.records) == (header, records)
 
 
 @settings(max_examples=40, deadline=None)
@@ -101,8 +103,8 @@ def test_json_is_the_file_itself_and_comes_back_whole(session):
 def test_json_that_a_tool_laid_out_anew_comes_back_too(session):
     header, records = session
     laid_out = json.dumps(json.loads(exported("json", header, records)), indent=2, ensure_ascii=False)
-    found = port42.read((n, line.encode() + b"\n") for n, line in enumerate(laid_out.split("\n"), 1))
-    assert found.records == records
+    parsed = port42.read((n, line.encode() + b"\n") for n, line in enumerate(laid_out.split("\n"), 1))
+    assert parsed.records == records
 
 
 def test_a_session_that_lost_lines_is_whole_json_too():
@@ -113,13 +115,13 @@ def test_a_session_that_lost_lines_is_whole_json_too():
     assert text.encode() == compose(header, records)[0]
 
 
-@pytest.mark.parametrize("kind", paging.WRITERS)
+@pytest.mark.parametrize("kind", export.WRITERS)
 @settings(max_examples=15, deadline=None)
 @given(session=SESSION, size=st.integers(200, 3000))
 def test_pages_of_any_size_are_the_same_text(kind, session, size):
     whole = exported(kind, *session)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paging, "PAGE_CHARACTERS", size)
+        patch.setattr(export, "PAGE_CHARACTERS", size)
         assert exported(kind, *session) == whole
 
 
@@ -128,10 +130,10 @@ def test_a_secret_is_counted_once_however_it_is_paged():
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
     records = [Message(seq=n, role="user", content=f"{key} and more", timestamp=WHEN) for n in (1, 2, 3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paging, "PAGE_CHARACTERS", 50)
-        found: Counter[str] = Counter()
-        text = exported("markdown", header, records, found=found)
-    assert found["anthropic key"] == 3
+        patch.setattr(export, "PAGE_CHARACTERS", 50)
+        redactions: Counter[str] = Counter()
+        text = exported("markdown", header, records, redactions=redactions)
+    assert redactions["anthropic key"] == 3
     assert text.count("[redacted: anthropic key]") == 3
 
 
@@ -141,14 +143,16 @@ def test_a_title_cut_in_a_secret_is_made_anew():
     footer = compose(header, [Message(seq=1, role="user", content=text, timestamp=WHEN)])[1].footer
     assert footer.title is not None
     assert "aB3" in footer.title
-    ends = paging.without_secrets(header, footer, text, Counter())
-    assert ends.footer.title == "use my key [redacted: anthropic key]"
+    frame = export.redact_frame(Frame(header, footer), text, Counter())
+    assert frame.footer.title == "use my key [redacted: anthropic key]"
 
 
-@pytest.mark.parametrize("cursor", ["", "?", "x", "MSAy", "MSAyIDMgNA", "LTEgLTEgMA", "MSA1IDA", "é"])
+@pytest.mark.parametrize(
+    "cursor", ["", "?", "MSAy", "MSAyOjM6NA", "LTEgLTE6MA", "MSA1OjA", "MSAtMTotMQ", "é"]
+)
 def test_a_cursor_of_nobodys(cursor):
-    with pytest.raises(ValueError, match="next_cursor"):
-        paging.parse_cursor(cursor)
+    with pytest.raises(InvalidParams, match="next_cursor"):
+        export.parse_cursor(cursor)
 
 
 # --- Markdown -------------------------------------------------------------------------------------
@@ -171,6 +175,6 @@ def test_nothing_said_breaks_markdowns_structure(lines):
 
 def test_front_matter_cannot_be_ended_by_a_title():
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli", title='"\n---\n# x')
-    text = markdown.WRITER.opening(Ends(header, compose(header, [])[1].footer))
+    text = markdown.WRITER.opening(Frame(header, compose(header, [])[1].footer))
     assert text.split("\n---\n")[0].count("\n") == 6
     assert 'title: "\\"\\n---\\n# x"' in text

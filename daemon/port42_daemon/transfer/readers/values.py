@@ -1,0 +1,64 @@
+"""Values of foreign JSON, YAML and SQLite, as a session keeps them; None for what it cannot keep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+
+def timestamp_of(value: object) -> str | None:
+    """RFC 3339 or Unix seconds as a record has its time: UTC, milliseconds. None for anything else."""
+    try:
+        if isinstance(value, str) and len(value) <= 64:
+            # Go writes nanoseconds; a time without a zone is one in UTC, as SQLite's are.
+            at = datetime.fromisoformat(value)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            at = datetime.fromtimestamp(value, UTC)
+        else:
+            return None
+        return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def one_line(value: object, limit: int = 200) -> str | None:
+    """A title: one line without control characters, cut at `limit`; None for one without words."""
+    if not isinstance(value, str):
+        return None
+    words = " ".join("".join(c if c.isprintable() else " " for c in value[: 8 * limit]).split())
+    return (words if len(words) <= limit else words[: limit - 1] + "…") or None
+
+
+def folder(value: object) -> str | None:
+    """An absolute path that a session's `cwd` can be."""
+    if isinstance(value, str) and value.startswith("/") and len(value) <= 4096 and value.isprintable():
+        return value
+    return None
+
+
+def text_of(content: object, kinds: Collection[object] = ("text",)) -> str:
+    """The text of a message's content, which is a string or a list of parts, some of them text."""
+    if isinstance(content, str):
+        return content
+    parts = map(mapping, content) if isinstance(content, list) else ()
+    texts = (part.get("text") for part in parts if part.get("type") in kinds)
+    return "\n\n".join(text for text in texts if isinstance(text, str))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value` where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def count(value: object) -> int | None:
+    """A whole number from 0 that JSON can hold exactly."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return value
+    return None
+
+
+def short(value: object, limit: int = 200) -> str | None:
+    """A name chosen elsewhere, such as a model's, cut at `limit`."""
+    return value[:limit] if isinstance(value, str) and value else None
