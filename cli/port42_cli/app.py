@@ -86,7 +86,7 @@ class CommandsOnDemand(click.Group):
 @click.pass_context
 def port42(ctx: click.Context, socket: str | None) -> None:
     """Sessions of AI agents: each agent's own, kept by one daemon, gone on with at will."""
-    ctx.obj = Daemon(socket, os.environ)
+    ctx.obj = Daemon(socket, os.environ, streams.notice)
     if ctx.invoked_subcommand is None:
         from port42_cli.commands.overview import overview
 

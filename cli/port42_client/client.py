@@ -1,10 +1,10 @@
 """A blocking client on a Unix socket: a request in, its result out, a restart of the daemon survived.
 
-What the daemon says meanwhile without being asked goes to whoever listens: an `Ear` for the length of a
-call, or the one who iterates over `Client.events`.
+What the daemon sends meanwhile without being asked goes to a `Listener` for the length of a call, or to
+whoever iterates over `Client.events`.
 
-`DaemonError` (it said no), `NoDaemon` (it could not be reached or went away) and `BadInput` (the
-request cannot be written as UTF-8) are the exceptions that leave a call.
+`DaemonError` (it refused), `NoDaemon` (it could not be reached or went away) and `BadInput` (the request
+cannot be written as UTF-8) are the exceptions that leave a call.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from select import select
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import jsonrpcclient
 
 from port42_client.errors import BadInput, CommandError, DaemonError, NoDaemon
 from port42_protocol.errors import FrameTooLarge, InvalidParams, MethodNotFound, ShuttingDown
 from port42_protocol.framing import LineFramer
-from port42_protocol.naming import method_of
+from port42_protocol.request import Request, method_of, result_of
 
 R = TypeVar("R")
 
 Event = dict[str, Any]
-"""A `messages.SessionEvent` in plain values: building dataclasses would cost a command its start-up."""
+"""A `messages.SessionEvent` in plain values."""
+
+Params: TypeAlias = "Mapping[str, Any] | list[Any] | None"
 
 ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes of one answer: a page has 4 MiB, but its last message may be as long again, and escaped."""
@@ -63,24 +65,24 @@ READING = frozenset(
 """The methods that change nothing, so that asking them twice does no harm."""
 
 
-class Ear(Protocol):
-    """Who listens while an answer is awaited."""
+class Listener(Protocol):
+    """Gets what the daemon sends before the result of a call. All methods run on the calling thread."""
 
     @property
-    def pulse(self) -> float | None:
-        """Seconds until `beat` is called again though nothing came; None: never."""
+    def interval(self) -> float | None:
+        """Seconds after which `on_tick` is called though nothing came; None: never."""
 
     def fileno(self) -> int:
-        """A descriptor; when it can be read from, `woken` is called."""
+        """A descriptor; when it can be read from, `on_readable` is called."""
 
-    def hear(self, event: Event) -> None:
-        """Take an event of the session."""
+    def on_event(self, event: Event) -> None:
+        """A `session_event` notification came."""
 
-    def woken(self) -> None:
-        """What the descriptor stands for has happened."""
+    def on_readable(self) -> None:
+        """There is something to read at `fileno`."""
 
-    def beat(self) -> None:
-        """Time has passed."""
+    def on_tick(self) -> None:
+        """`interval` is over, or something came."""
 
 
 class Client:
@@ -106,23 +108,28 @@ class Client:
             self._socket.close()
             self._socket = None
 
-    def call(self, request: object, result: type[R]) -> R:
-        """The `result` dataclass that answers a `request` dataclass, as `protocol.methods` pairs them."""
-        # Imported here: a command that prints the daemon's JSON as it comes needs no msgspec.
-        from msgspec import to_builtins
+    def call(self, request: Request[R], *, listener: Listener | None = None) -> R:
+        """The typed result of `request`."""
+        result = self.ask(method_of(type(request)), _params(request), listener=listener)
+        return decode(result_of(type(request)), result)
 
-        params = {name: value for name, value in to_builtins(request).items() if value is not None}
-        return decode(result, self.ask(method_of(type(request)), params))
+    def pages(self, request: Request[R]) -> Iterator[R]:
+        """Each page that answers `request`, from its cursor on to the last, asked for when it is wanted."""
+        result = result_of(type(request))
+        for page in self.ask_pages(method_of(type(request)), _params(request)):
+            yield decode(result, page)
 
-    def ask(
-        self, method: str, params: dict[str, Any] | list[Any] | None = None, *, ear: Ear | None = None
-    ) -> Any:
-        """The plain result of `method`: what `call` decodes and ``--json`` prints."""
+    def ask(self, method: str, params: Params = None, *, listener: Listener | None = None) -> Any:
+        """The result of `method` as plain values: what ``--json`` prints and `decode` makes typed.
+
+        For commands that cannot afford the definition of a request dataclass (1.2 ms each on 3.11); others
+        use `call`.
+        """
         # A request that may have been carried out is never sent again, unless that does no harm.
         harmless = method in READING or (isinstance(params, dict) and "idempotency_key" in params)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._exchange(method, params, ear)
+                return self._exchange(method, params, listener)
             except DaemonError as error:
                 if error.code != ShuttingDown.code or attempt == ATTEMPTS:
                     raise self._explained(method, params, error) from None
@@ -137,25 +144,55 @@ class Client:
                     break
         raise NoDaemon("the daemon went away before it answered")
 
-    def tell(self, method: str, params: dict[str, Any]) -> None:
-        """Have `method` carried out, on the connection there is, without waiting for what it answers."""
-        line = _encode(jsonrpcclient.notification(method, params))
+    def ask_pages(self, method: str, params: Mapping[str, Any]) -> Iterator[Any]:
+        """As `pages`, in plain values."""
+        page = self.ask(method, params)
+        yield page
+        while following := _following(page):
+            page = self.ask(method, {**params, **following})
+            yield page
+
+    def ask_rows(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        rows: str,
+        *,
+        limit: int | None = None,
+        per_page: int = 500,
+    ) -> Any:
+        """The first `limit` rows of a list (None: all) as one page, in plain values.
+
+        `rows` is the field they are in, `per_page` how many of them one request may ask for.
+        """
+        whole = self.ask(method, {**params, "limit": min(per_page, limit or per_page)})
+        while (cursor := whole["next_cursor"]) and (limit is None or len(whole[rows]) < limit):
+            left = per_page if limit is None else min(per_page, limit - len(whole[rows]))
+            page = self.ask(method, {**params, "limit": left, "cursor": cursor})
+            if "complete" in whole:
+                page["complete"] = page["complete"] and whole["complete"]
+            whole = {**page, rows: [*whole[rows], *page[rows]]}
+        return whole
+
+    def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Have `method` carried out, on the connection there is, without waiting for its result."""
+        line = _encode(jsonrpcclient.notification(method, dict(params)))
         if self._socket is not None:
             self._write(line)
 
     def events(
-        self, method: str, params: dict[str, Any], pulse: Callable[[], float | None] = lambda: None
+        self, method: str, params: Mapping[str, Any], interval: Callable[[], float | None] = lambda: None
     ) -> Iterator[Event | None]:
-        """What is heard from a request on, which may be long before its answer; ends with the connection.
+        """The events that follow a request, which may be long before its result; ends with the connection.
 
-        None is yielded when nothing came for `pulse()` seconds. Raises what `ask` raises when the request
+        None is yielded when nothing came for `interval()` seconds. Raises what `ask` raises when the request
         is refused.
         """
-        line = _encode(jsonrpcclient.request(method, params, id=self._number()))
+        line = _encode(jsonrpcclient.request(method, dict(params), id=self._number()))
         try:
             self._send(line, patience=None)
             while self._socket is not None:
-                self._socket.settimeout(pulse())
+                self._socket.settimeout(interval())
                 try:
                     message = self._message()
                 except TimeoutError:
@@ -177,14 +214,15 @@ class Client:
         number, self._next_id = self._next_id, self._next_id + 1
         return number
 
-    def _exchange(self, method: str, params: dict[str, Any] | list[Any] | None, ear: Ear | None) -> Any:
+    def _exchange(self, method: str, params: Params, listener: Listener | None) -> Any:
         number = self._number()
-        # jsonrpcclient takes the array form of params as a tuple.
-        given = tuple(params) if isinstance(params, list) else params
+        given: dict[str, Any] | tuple[Any, ...] | None = None
+        if params is not None:  # jsonrpcclient takes the array form of params as a tuple
+            given = tuple(params) if isinstance(params, list) else dict(params)
         line = _encode(jsonrpcclient.request(method, given, id=number))
         try:
             self._send(line, patience=None if method in TURNS else PATIENCE)
-            answer = self._answer_to(number, ear)
+            answer = self._answer_to(number, listener)
         except TimeoutError:
             self.close()
             raise NoDaemon(f"the daemon took {method} and did not answer within {PATIENCE:.0f} s") from None
@@ -196,9 +234,7 @@ class Client:
             return answer.result
         raise DaemonError(answer.code, answer.message, answer.data)
 
-    def _explained(
-        self, method: str, params: dict[str, Any] | list[Any] | None, error: DaemonError
-    ) -> DaemonError:
+    def _explained(self, method: str, params: Params, error: DaemonError) -> DaemonError:
         """The error, or, where the daemon's version is why a request was refused, one that says so."""
         if error.code not in {MethodNotFound.code, InvalidParams.code}:
             return error
@@ -227,23 +263,23 @@ class Client:
             self._socket.sendall(line + b"\n")
             self._sent = True
 
-    def _answer_to(self, number: int, ear: Ear | None) -> jsonrpcclient.Ok | jsonrpcclient.Error:
+    def _answer_to(self, number: int, listener: Listener | None) -> jsonrpcclient.Ok | jsonrpcclient.Error:
         """The parsed answer to request `number`, or the error that stands for a line not understood."""
         while True:
-            message = self._message(ear)
+            message = self._message(listener)
             if message is None:
                 continue
             if "id" not in message:
-                if ear is not None:
-                    ear.hear(_event(message))
+                if listener is not None:
+                    listener.on_event(_event(message))
                 continue
             answer = _parsed(message)
             if answer.id == number or (answer.id is None and "error" in message):
                 return answer
 
-    def _message(self, ear: Ear | None = None) -> dict[str, Any] | None:
+    def _message(self, listener: Listener | None = None) -> dict[str, Any] | None:
         """The next line as an object; None for an answer to a batch, which nobody here sends."""
-        line = self._next_line(ear)
+        line = self._next_line(listener)
         self._trace("←", line)
         try:
             message = json.loads(line)
@@ -255,11 +291,11 @@ class Client:
             raise _no_json_rpc()
         return message
 
-    def _next_line(self, ear: Ear | None = None) -> bytes:
+    def _next_line(self, listener: Listener | None = None) -> bytes:
         try:
             while (line := self._framer.next_line()) is None:
-                if ear is not None:
-                    self._listen(ear)
+                if listener is not None:
+                    self._wait(listener)
                 if not (data := self._receive()):
                     raise _WentAwayError
                 self._framer.feed(data)
@@ -267,16 +303,16 @@ class Client:
             raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
         return line
 
-    def _listen(self, ear: Ear) -> None:
-        """Wait until the daemon says something, and let `ear` live meanwhile."""
+    def _wait(self, listener: Listener) -> None:
+        """Wait until the daemon sends something, and let `listener` work meanwhile."""
         while self._socket is not None:
-            said, woke = self._socket.fileno(), ear.fileno()
-            ready, _, _ = select([said, woke], [], [], ear.pulse)
-            if woke in ready:
-                ear.woken()
-            if said in ready:
+            ours, theirs = self._socket.fileno(), listener.fileno()
+            ready, _, _ = select([ours, theirs], [], [], listener.interval)
+            if theirs in ready:
+                listener.on_readable()
+            if ours in ready:
                 return
-            ear.beat()
+            listener.on_tick()
 
     def _receive(self) -> bytes:
         if self._socket is None:
@@ -301,13 +337,14 @@ class Client:
     def _trace(self, direction: str, line: bytes) -> None:
         if not self._traced:
             return
-        from port42_cli.plain_text import visible
-
-        text = line.decode(errors="replace")
+        # Inside JSON a terminal's control characters can be shown as JSON escapes them.
+        text = "".join(
+            one if one.isprintable() else f"\\u{ord(one):04x}" for one in line.decode(errors="replace")
+        )
         if len(text) > TRACE_LIMIT:
             half = TRACE_LIMIT // 2
             text = f"{text[:half]} … {text[-half:]} ({len(line):,} bytes)"
-        print(direction, visible(text), file=sys.stderr, flush=True)
+        print(direction, text, file=sys.stderr, flush=True)
 
 
 def decode(result: type[R], answer: Any) -> R:
@@ -323,6 +360,22 @@ def decode(result: type[R], answer: Any) -> R:
             f"the daemon's {result.__name__} is not what this version of port42 expects ({error});"
             " `port42 daemon restart` starts this version's daemon"
         ) from None
+
+
+def _params(request: Request[Any]) -> dict[str, Any]:
+    """What is sent of a request: a value of None is left to the daemon's default."""
+    # Imported here: a command that only prints the daemon's JSON needs no msgspec.
+    from msgspec import to_builtins
+
+    return {name: value for name, value in to_builtins(request).items() if value is not None}
+
+
+def _following(page: Any) -> dict[str, Any] | None:
+    """The params that ask for the page after this one, None when it is the last."""
+    for field, param in (("next_cursor", "cursor"), ("next_after_seq", "after_seq")):
+        if page.get(field) is not None:
+            return {param: page[field]}
+    return None
 
 
 class _WentAwayError(Exception):

@@ -1,4 +1,4 @@
-"""Where the daemon is, and how one comes to be there: found, or started once however many ask.
+"""Where the daemon is, and how one comes to be there: found, started once however many ask, replaced.
 
 `NoDaemon` is the only exception that leaves, with the reason a person can act on.
 """
@@ -7,33 +7,53 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from port42_client.dial import dial
 from port42_client.errors import NoDaemon
-from port42_protocol import paths
+from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
 if TYPE_CHECKING:
-    import socket
-    import subprocess
-
+    from port42_client.process import Running
     from port42_protocol.messages.types import StartedBy
 
-START_TIMEOUT = 30.0
-"""Seconds for a daemon to become ready; it waits up to 20 of them for a predecessor to stop."""
+LOOK_EVERY = 0.25
+"""Seconds between two looks for a daemon that others are to start."""
+
+
+class Note(NamedTuple):
+    """What ``daemon.json`` says, as far as it can be what a daemon wrote; None: it does not say.
+
+    A daemon that was killed leaves it behind.
+    """
+
+    pid: int | None = None
+    socket: str | None = None
+    version: str | None = None
+    protocol_version: int = 1
+    started_by: str | None = None
 
 
 class Daemon:
-    """The daemon of one home. `address` is ``--socket``, None where it was not given."""
+    """The daemon of one home. `address` is ``--socket``, None where it was not given.
 
-    def __init__(self, address: str | None, environ: Mapping[str, str]) -> None:
+    `notice` is told what a person should know meanwhile.
+    """
+
+    def __init__(
+        self,
+        address: str | None,
+        environ: Mapping[str, str],
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.home = paths.home(environ)
+        self.notice = notice
         self._environ = environ
         self._option = address
         self._named = str(Path(address).absolute()) if address else environ.get("PORT42_SOCKET")
@@ -42,14 +62,11 @@ class Daemon:
         """A connection to the daemon, which is started first when there is none, or an older one."""
         may_start = not self._environ.get("PORT42_NO_AUTOSTART")
         if connection := self.find():
-            noted = self.noted()
-            same = noted.get("version", __version__) == __version__
+            note = self.note()
             # The note speaks of the home's daemon; what was dialled may be another one.
-            if same or noted.get("socket") != connection.getpeername():
+            if note.version in {None, __version__} or note.socket != connection.getpeername():
                 return connection
-            from port42_client import upgrade
-
-            return upgrade.meet(self, connection, noted, may_start=may_start)
+            return self._meet(connection, note, may_start=may_start)
         if not may_start:
             raise NoDaemon(
                 f"no daemon answers at {self.address()}, and PORT42_NO_AUTOSTART forbids starting"
@@ -60,8 +77,12 @@ class Daemon:
     def find(self) -> socket.socket | None:
         """A connection to the daemon if there is one."""
         for candidate in self._candidates():
-            if connection := _dial(candidate):
-                return connection
+            try:
+                return dial(_short_enough(candidate))
+            except (FileNotFoundError, ConnectionRefusedError):
+                continue
+            except OSError as error:
+                raise NoDaemon(f"cannot connect to {candidate}: {error.strerror or error}") from None
         return None
 
     def existing(self) -> socket.socket:
@@ -70,23 +91,47 @@ class Daemon:
             return connection
         raise NoDaemon(f"no daemon answers at {self.address()}")
 
+    def await_next(self) -> None:
+        """Wait until one listens. It is not ours to start: somebody stopped the last one, and no system
+        call tells when the next begins."""
+        import time
+
+        self.notice("The daemon went away. Waiting for the next one.")
+        while (connection := self.find()) is None:
+            time.sleep(LOOK_EVERY)
+        connection.close()
+
     def start(self, started_by: StartedBy = "autostart") -> socket.socket:
         """A connection to the daemon that was started, by us or by whoever asked first."""
         with self.start_lock():
             if connection := self.find():
                 return connection
-            self.spawn(started_by)
+            self._spawn(started_by)
             if connection := self.find():
                 return connection
         raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
 
-    def noted(self) -> dict[str, Any]:
-        """What ``daemon.json`` says. A daemon that was killed leaves it behind; dialling tells."""
+    def running(self) -> Running | None:
+        """What the daemon says of itself; None when there is none, or it was stopping and is gone now."""
+        from port42_client import process
+
+        if (connection := self.find()) is None:
+            return None
+        connection.close()
+        try:
+            return process.ask(self.existing)
+        except NoDaemon:
+            if self.find() is None:
+                return None
+            raise
+
+    def note(self) -> Note:
+        """What ``daemon.json`` says; dialling tells whether it is true."""
         try:
             said = json.loads(paths.address_file(self.home).read_bytes())
         except (OSError, ValueError, RecursionError):
-            return {}
-        return said if isinstance(said, dict) else {}
+            return Note()
+        return _note(said) if isinstance(said, dict) else Note()
 
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
@@ -117,25 +162,11 @@ class Daemon:
         argv = [sys.executable, "-P", "-m", "port42_daemon", "--home", str(self.home)]
         return [*argv, "--socket", self.address()] if named or self._named else argv
 
-    def _candidates(self) -> Iterator[str]:
-        """Where to look, in order.
-
-        A named address goes first. Without one the home's own note does: it names the daemon of
-        this home whatever the runtime folder is in this terminal, and costs no platformdirs.
-        """
-        if self._named:
-            yield self.address()
-        noted = self.noted().get("socket")
-        if isinstance(noted, str) and "\0" not in noted:
-            yield noted
-        if not self._named and (usual := self.address()) != noted:
-            yield usual
-
     @contextmanager
     def start_lock(self) -> Iterator[None]:
-        """Held from the last look to the new daemon's readiness: parallel commands start one.
+        """Held from the last look to the new daemon's readiness: parallel commands start one daemon.
 
-        Who holds it may be sure that no command starts a daemon meanwhile.
+        Whoever holds it may be sure that no command starts a daemon meanwhile.
         """
         import fcntl
 
@@ -152,52 +183,114 @@ class Daemon:
         finally:
             os.close(lock)
 
-    def spawn(self, started_by: StartedBy, address: str | None = None) -> None:
-        """Start port42d in a session of its own and wait until it says ``ready``.
+    def _candidates(self) -> Iterator[str]:
+        """Where to look, in order.
 
-        `address`, where it is to listen, is the usual one unless told otherwise. The start lock is held.
+        A named address goes first. Without one the home's own note does: it names the daemon of
+        this home whatever the runtime folder is in this terminal, and costs no platformdirs.
         """
-        import subprocess
+        if self._named:
+            yield self.address()
+        noted = self.note().socket
+        if noted is not None:
+            yield noted
+        if not self._named and (usual := self.address()) != noted:
+            yield usual
+
+    def _spawn(self, started_by: StartedBy, address: str | None = None) -> None:
+        """Start port42d at `address`, the usual one unless told otherwise. The start lock is held."""
+        from port42_client import process
 
         log = paths.log_file(self.home)
         argv = [*self.command(named=True), "--started-by", started_by, "--log-file", str(log)]
         if address is not None:
             argv += ["--socket", address]  # of two the last one counts
-        said, says = os.pipe()
-        try:
-            # Its stderr is the log too: a daemon that cannot even be imported says why there.
-            trouble = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                process = subprocess.Popen(
-                    [*argv, "--ready-fd", str(says)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=trouble,
-                    pass_fds=[says],
-                    cwd=self.home,  # the caller's folder may be unmounted; the home stays
-                    start_new_session=True,
-                )
-            finally:
-                os.close(trouble)
-            os.close(says)
-            says = -1
-            _await_ready(process, said, log)
-        except OSError as error:
-            raise NoDaemon(f"cannot start port42d: {error.strerror or error}") from None
-        finally:
-            os.close(said)
-            if says >= 0:
-                os.close(says)
+        process.spawn(argv, log)
+
+    def _meet(self, connection: socket.socket, note: Note, *, may_start: bool) -> socket.socket:
+        """A connection to go on with, where the daemon behind `connection` is of another version."""
+        from port42_client import version
+
+        theirs = str(note.version)
+        older = version.compared(theirs) == "older"
+        if older and may_start and note.started_by == "autostart":
+            return self._replaced(connection, note)
+        told = f"{version.told_apart(theirs)}: {version.remedy(theirs, note.started_by)}"
+        if older:
+            self.notice(told)
+        elif note.protocol_version != PROTOCOL_VERSION:
+            connection.close()
+            spoken = f"version {PROTOCOL_VERSION} of the protocol and not {note.protocol_version}"
+            raise NoDaemon(f"{told}, which speaks {spoken}")
+        return connection
+
+    def _replaced(self, connection: socket.socket, note: Note) -> socket.socket:
+        """A connection to this version's daemon, put in the place of an idle older one; else `connection`.
+
+        Only a strictly newer command replaces a daemon, and only one that a command had started by itself:
+        two installed versions never take turns at one home. Others that ask meanwhile wait for the start
+        lock, or are told that the old one is stopping and ask again.
+        """
+        from port42_client import process, version
+
+        with self.start_lock():
+            if self.note() == note and (running := self.running()):
+                if (running.pid, running.version) != (note.pid, note.version):
+                    return connection
+                if running.turns:
+                    if note.protocol_version != PROTOCOL_VERSION:
+                        told = version.told_apart(running.version)
+                        self.notice(f"{told} and has a turn under way: it is replaced when it has none")
+                    return connection
+                connection.close()
+                process.stop(running)
+                self._spawn("autostart", note.socket)
+                self.notice(f"port42d {running.version} → {__version__}")
+                return self.existing()
+        # Somebody else was quicker, or it ended by itself: this time it is another daemon that is met.
+        connection.close()
+        return self.connect()
 
 
-def _dial(address: str) -> socket.socket | None:
-    """A connection, or None when nobody listens there."""
+def dial(path: str) -> socket.socket:
+    """A connection to the daemon at `path`, which must run as our own user.
+
+    Raises OSError when nobody listens there, `NoDaemon` when somebody else does. The connection
+    has no time-out while connecting: with one, Linux refuses at once when the queue is full.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        return dial(_short_enough(address))
-    except (FileNotFoundError, ConnectionRefusedError):
-        return None
-    except OSError as error:
-        raise NoDaemon(f"cannot connect to {address}: {error.strerror or error}") from None
+        connection.connect(path)
+        if (uid := _peer_uid(connection)) != os.geteuid():
+            raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    """The uid the kernel noted for the other side."""
+    if sys.platform == "linux":
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    else:
+        # macOS, sys/un.h: SOL_LOCAL is 0, LOCAL_PEERCRED 1; struct xucred has 76 bytes.
+        credentials = connection.getsockopt(0, 1, 76)
+    # The second 32-bit number is the uid in Linux's ucred (pid, uid, gid) and macOS's xucred
+    # (version, uid, …).
+    return int.from_bytes(credentials[4:8], sys.byteorder)
+
+
+def _note(said: Mapping[str, Any]) -> Note:
+    pid, address, version = said.get("pid"), said.get("socket"), said.get("version")
+    protocol, started_by = said.get("protocol_version"), said.get("started_by")
+    return Note(
+        pid=pid if isinstance(pid, int) and 0 < pid < 2**31 else None,
+        socket=address if isinstance(address, str) and "\0" not in address else None,
+        version=version if isinstance(version, str) else None,
+        protocol_version=protocol if isinstance(protocol, int) else 1,
+        started_by=started_by if isinstance(started_by, str) else None,
+    )
 
 
 def _short_enough(address: str) -> str:
@@ -208,28 +301,3 @@ def _short_enough(address: str) -> str:
             f" {address}; --socket PATH or PORT42_SOCKET can name a shorter one"
         )
     return address
-
-
-def _await_ready(process: subprocess.Popen[bytes], said: int, log: Path) -> None:
-    """Read the new daemon's one line, ``ready`` or ``error: …``. Raises `NoDaemon` with its reason."""
-    import select
-    import time
-
-    words = b""
-    deadline = time.monotonic() + START_TIMEOUT
-    while not words.endswith(b"\n"):
-        readable, _, _ = select.select([said], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
-            process.terminate()
-            process.wait()
-            raise NoDaemon(f"port42d was not ready within {START_TIMEOUT:.0f} s; {log} says more")
-        if not (data := os.read(said, 4096)):
-            code = process.wait()
-            raise NoDaemon(f"port42d ended (code {code}) before it was ready; {log} says more")
-        words += data
-    reason = words.decode(errors="replace").strip()
-    if reason != "ready":
-        process.wait()
-        raise NoDaemon(f"port42d could not start: {reason.removeprefix('error: ')}")
-    # It outlives this command on purpose: without a return code, Popen warns when it is collected.
-    process.returncode = 0

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from port42_client.daemon import Daemon
-from port42_client.dial import dial
+from port42_client.daemon import Daemon, dial
 from port42_client.errors import NoDaemon
 from port42_protocol import paths
 

@@ -6,10 +6,13 @@ Imported only where that is so, or an error may come from it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
 from port42_protocol.version import __version__
+
+Params = Mapping[str, Any] | list[Any] | None
 
 _VERSION = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,4}", re.ASCII)
 
@@ -39,23 +42,21 @@ def remedy(version: str, started_by: str | None) -> str:
     return "`port42 daemon restart` starts this version's"
 
 
-def misunderstood(
-    method: str, params: dict[str, Any] | list[Any] | None, said: str, status: dict[str, Any]
-) -> str | None:
+def misunderstood(method: str, params: Params, reason: str, status: Mapping[str, Any]) -> str | None:
     """Why the daemon refused a request that this version's would understand; None where that is not so.
 
-    `said` is its own reason, `status` what it says of itself.
+    `reason` is its own, `status` what it says of itself.
     """
     version = str(status["version"])
     if version == __version__ or not _understood(method, params):
         return None
     return (
-        f"{told_apart(version)} and does not understand {method} as it was sent ({said}):"
+        f"{told_apart(version)} and does not understand {method} as it was sent ({reason}):"
         f" {remedy(version, status.get('started_by'))}"
     )
 
 
-def _understood(method: str, params: dict[str, Any] | list[Any] | None) -> bool:
+def _understood(method: str, params: Params) -> bool:
     from port42_protocol.codec import decode_params
     from port42_protocol.errors import InvalidParams
     from port42_protocol.methods import METHODS

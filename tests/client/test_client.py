@@ -10,7 +10,7 @@ import pytest
 
 from port42_client import client as subject
 from port42_client.client import Client
-from port42_client.dial import dial
+from port42_client.daemon import dial
 from port42_client.errors import BadInput, DaemonError, NoDaemon
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import GetLastSession
@@ -51,7 +51,7 @@ def connected(fake):
 def test_a_request_dataclass_gets_its_result_dataclass(peer):
     fake = peer(answering(SUMMARY))
     with connected(fake) as client:
-        session = client.call(GetLastSession("ai-engineer"), Summary)
+        session = client.call(GetLastSession("ai-engineer"))
     assert session == Summary(**SUMMARY)
     assert fake.requests == [
         {"jsonrpc": "2.0", "method": "get_last_session", "params": {"agent": "ai-engineer"}, "id": 1}
@@ -75,7 +75,7 @@ def test_positional_params_stay_an_array(peer):
 def test_the_daemons_error_comes_with_all_it_says(peer):
     fake = peer(lambda talk: talk.refuse(talk.request(), 1004, "not yours", kind="wrong_agent", owner="b"))
     with connected(fake) as client, pytest.raises(DaemonError) as caught:
-        client.call(GetLastSession("a"), Summary)
+        client.call(GetLastSession("a"))
     error = caught.value
     assert (error.code, error.kind, error.message) == (1004, "wrong_agent", "not yours")
     assert error.data == {"kind": "wrong_agent", "owner": "b"}
@@ -124,13 +124,13 @@ def test_what_does_not_speak_json_rpc_is_no_daemon(peer, junk):
 
 def test_a_result_of_another_shape_says_how_to_get_this_versions_daemon(peer):
     with connected(peer(answering({"session_id": 5}))) as client, pytest.raises(NoDaemon) as caught:
-        client.call(GetLastSession("a"), Summary)
+        client.call(GetLastSession("a"))
     assert "port42 daemon restart" in caught.value.message
 
 
 def test_fields_of_a_newer_daemon_are_passed_over(peer):
     with connected(peer(answering({**SUMMARY, "mood": "fine"}))) as client:
-        assert client.call(GetLastSession("a"), Summary) == Summary(**SUMMARY)
+        assert client.call(GetLastSession("a")) == Summary(**SUMMARY)
 
 
 def test_shutting_down_is_put_to_the_next_daemon_whatever_the_method(peer):
@@ -189,7 +189,7 @@ def test_a_question_that_was_cut_off_is_asked_again(peer, method):
 def test_a_keyed_request_is_sent_again_with_its_key(peer):
     fake = peer(vanishing, answering({"session_id": "cli-1", "seq": 1, "status": "recorded"}))
     with connected(fake) as client:
-        said = client.call(Possess("a", "hi", idempotency_key="k"), Possessed)
+        said = client.call(Possess("a", "hi", idempotency_key="k"))
     assert said == Possessed("cli-1", 1, "recorded")
     assert [request["params"]["idempotency_key"] for request in fake.requests] == ["k", "k"]
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from port42_client import daemon as autostart
+from port42_client import process
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import NoDaemon
@@ -155,7 +155,7 @@ def test_a_daemon_that_ends_before_it_is_ready_is_told_with_its_code(home, monke
 
 
 def test_a_daemon_that_is_never_ready_is_not_waited_for_forever(home, monkeypatch):
-    monkeypatch.setattr(autostart, "START_TIMEOUT", 0.1)
+    monkeypatch.setattr(process, "START_TIMEOUT", 0.1)
     instead(monkeypatch, "import signal; signal.pause()")
     with pytest.raises(NoDaemon, match="was not ready within"):
         Daemon(None, os.environ).connect()

@@ -10,7 +10,7 @@ import click
 
 from port42_cli import streams
 from port42_cli.plain_text import count
-from port42_client import stop as stopping
+from port42_client import process
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
@@ -59,13 +59,13 @@ def stop(found: Daemon) -> None:
 @click.pass_obj
 def restart(found: Daemon) -> None:
     """Stop the daemon, if there is one, and start it; a service is restarted by what runs it."""
-    running = stopping.running(found)
-    if running and (supervisor := _run_by(running["pid"])):
+    running = found.running()
+    if running and (supervisor := _run_by(running.pid)):
         supervisor.restart()
         _tell_started(found, supervisor, "restarted")
         return
     # One that commands may replace by themselves stays one.
-    by_itself = found.noted().get("started_by") == "autostart"
+    by_itself = found.note().started_by == "autostart"
     _stop(found)
     _start(found, "autostart" if by_itself else "hand")
 
@@ -101,8 +101,8 @@ def logs(found: Daemon, follow: bool, lines: int) -> None:
 
 
 def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
-    if running := stopping.status(found):
-        streams.banner(f"port42d is running already (pid {running['pid']})")
+    if running := found.running():
+        streams.banner(f"port42d is running already (pid {running.pid})")
         return
     from port42_cli.service.supervisor import here
 
@@ -121,17 +121,17 @@ def _tell_started(found: Daemon, supervisor: Supervisor, what: str) -> None:
 
 def _stop(found: Daemon) -> bool:
     """Stop the daemon and wait for its end. False when there was none."""
-    if (running := stopping.running(found)) is None:
+    if (running := found.running()) is None:
         return False
-    if supervisor := _run_by(running["pid"]):
+    if supervisor := _run_by(running.pid):
         supervisor.stop()
-        streams.banner(f"port42d stopped (pid {running['pid']})")
+        streams.banner(f"port42d stopped (pid {running.pid})")
         streams.notice(
             f"{supervisor.name} starts it again at the next connection; to end that: port42 service uninstall"
         )
         return True
-    stopping.stop(running)
-    streams.banner(f"port42d stopped (pid {running['pid']})")
+    process.stop(running)
+    streams.banner(f"port42d stopped (pid {running.pid})")
     return True
 
 

@@ -59,11 +59,11 @@ def _live(following: Following, several: bool) -> None:
 
     show = LiveSessions(several=several)
     try:
-        for event in following.events(lambda: show.pulse):
+        for event in following.events(lambda: show.interval):
             if event is None:
-                show.beat()
+                show.on_tick()
             else:
-                show.hear(event)
+                show.on_event(event)
     finally:
         show.close()
 

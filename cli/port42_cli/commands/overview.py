@@ -7,8 +7,8 @@ import click
 from port42_cli import plain_text, streams
 from port42_client.client import Client
 from port42_client.daemon import Daemon
-from port42_protocol.messages.agents import AgentList, ListAgents
-from port42_protocol.messages.sessions import ListSessions, SessionPage
+from port42_protocol.messages.agents import ListAgents
+from port42_protocol.messages.sessions import ListSessions
 
 
 @click.command()
@@ -16,12 +16,12 @@ from port42_protocol.messages.sessions import ListSessions, SessionPage
 def overview(daemon: Daemon) -> None:
     """Show the agents, their last sessions, and what to type next."""
     with Client(daemon.connect) as client:
-        known = client.call(ListAgents(), AgentList)
+        known = client.call(ListAgents())
         last = [
             listed
             for agent in known.agents
             if agent.last_session
-            for listed in client.call(ListSessions(agent=agent.agent, limit=1), SessionPage).sessions
+            for listed in client.call(ListSessions(agent=agent.agent, limit=1)).sessions
         ]
     last.sort(key=lambda one: one.last_activity, reverse=True)
     fresh = [one.agent for one in known.agents if not one.last_session]

@@ -52,9 +52,9 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
         _refuse_foreign(changes)
     if not _agreed(changes, "Write this and start the service?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
-    said = install(supervisor, daemon, changes)
+    running = install(supervisor, daemon, changes)
     streams.banner(
-        f"{supervisor.name} runs port42d {said['version']} (pid {said['pid']}) at {said['socket']},"
+        f"{supervisor.name} runs port42d {running.version} (pid {running.pid}) at {running.socket},"
         " and starts it at the first connection after a login."
     )
     for name in supervisor.lacking():
@@ -65,7 +65,12 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
         streams.notice(hint)
     if as_json:
         streams.as_json(
-            {"files": _listed(changes), **{name: said[name] for name in ("version", "pid", "socket")}}
+            {
+                "files": _listed(changes),
+                "version": running.version,
+                "pid": running.pid,
+                "socket": running.socket,
+            }
         )
 
 

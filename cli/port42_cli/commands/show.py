@@ -11,7 +11,6 @@ from port42_cli.commands import _arguments
 from port42_cli.completion import complete
 from port42_client.client import Client
 from port42_client.daemon import Daemon
-from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import FindSession, GetSession, Transcript
 
 
@@ -26,8 +25,8 @@ def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: boo
     if ref == "last" and agent is None:
         raise click.UsageError("`last` needs --agent @AGENT: whose last session")
     with Client(daemon.connect) as client:
-        found = client.call(FindSession(ref, agent), Summary)
-        pages = _pages(client, found.session_id, events)
+        found = client.call(FindSession(ref, agent))
+        pages = client.pages(GetSession(found.session_id, events=events))
         if as_json:
             _print_json(pages)
             return
@@ -40,15 +39,6 @@ def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: boo
         else:
             for page in pages:
                 streams.lines(plain_text.message(one) for one in page.messages)
-
-
-def _pages(client: Client, session_id: str, events: bool) -> Iterator[Transcript]:
-    onward: int | None = 0
-    while onward is not None:
-        asked = GetSession(session_id, after_seq=onward, events=events)
-        page = client.call(asked, Transcript)
-        yield page
-        onward = page.next_after_seq
 
 
 def _print_json(pages: Iterator[Transcript]) -> None:

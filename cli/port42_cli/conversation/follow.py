@@ -7,7 +7,6 @@ from typing import Any
 
 from port42_client.client import Client, Event
 from port42_client.daemon import Daemon
-from port42_client.wait import await_next
 
 
 class Following:
@@ -25,21 +24,21 @@ class Following:
         self._before = session["last_activity"] if session else ""
         self._at_least = session["message_count"] if session else 0
 
-    def events(self, pulse: Callable[[], float | None] = lambda: None) -> Iterator[Event | None]:
-        """One after another, without end; None when none came for `pulse()` seconds.
+    def events(self, interval: Callable[[], float | None] = lambda: None) -> Iterator[Event | None]:
+        """One after another, without end; None when none came for `interval()` seconds.
 
         After an ``overflow`` (we read too slowly) a reply under way is told from its beginning again.
         """
         connect: Callable[[], Any] = self._daemon.connect
         while True:
             with Client(connect) as client:
-                for event in client.events("subscribe", self._asked, pulse):
+                for event in client.events("subscribe", self._asked, interval):
                     if event is None or self._is_new(event):
                         yield event
                     if event is not None and event["kind"] == "overflow":
                         break  # what was missed is asked for again
                 else:
-                    await_next(self._daemon)
+                    self._daemon.await_next()
             connect = self._daemon.existing
             self._go_on_from_there()
 

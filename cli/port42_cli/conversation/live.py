@@ -49,13 +49,13 @@ class LiveReply:
         self._tools: dict[str, str] = {}
 
     @property
-    def pulse(self) -> float | None:
+    def interval(self) -> float | None:
         """How often something moves."""
         return None if self._still else _EVERY
 
     # --- what is told ---------------------------------------------------------------------------------
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take it, and draw when it is time."""
         kind = event["kind"]
         if kind == "text":
@@ -69,7 +69,7 @@ class LiveReply:
             self._tool(event)
         elif kind == "permission":
             self.finish()  # what led to the question has to be seen with it
-        self.beat()
+        self.on_tick()
 
     def text(self, text: str) -> None:
         """A piece of the reply."""
@@ -77,7 +77,7 @@ class LiveReply:
         self._pending.append(text)
         self._text += text
 
-    def beat(self) -> None:
+    def on_tick(self) -> None:
         """Draw, unless that was done a moment ago."""
         if (now := time.monotonic()) >= self._due:
             self._due = now + _EVERY

@@ -30,7 +30,7 @@ class LiveSessions(LiveReply):
         self._last_reply: tuple[str, int] | None = None
         self._again = False
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Show it, under the name of its session where there are several."""
         kind, session_id = event["kind"], event.get("session_id")
         if kind == "message":
@@ -44,7 +44,7 @@ class LiveSessions(LiveReply):
             self._head(event)
             self._speaking = session_id
             self._still = False
-            super().hear(self._not_again(event))
+            super().on_event(self._not_again(event))
 
     def end(self, said: dict[str, Any]) -> None:
         """Nothing, for the record of the reply was shown; unless we read too slowly to be sent it."""

@@ -21,9 +21,8 @@ from port42_cli.views import terminal
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError, Refused
-from port42_protocol.messages.agents import Agent, GetAgent
-from port42_protocol.messages.records import Summary
-from port42_protocol.messages.sessions import EndSession, FindSession, ListSessions, SessionPage
+from port42_protocol.messages.agents import GetAgent
+from port42_protocol.messages.sessions import EndSession, FindSession, ListSessions
 
 HELP = """\
 /sessions      this agent's sessions
@@ -43,8 +42,8 @@ def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon,
     """Talk to the agent that was `asked` for, in that session or in one the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
     # A misspelt name is told before anything is typed to it.
-    agent = client.call(GetAgent(asked), Agent)
-    session = client.call(FindSession(session_id), Summary) if session_id else None
+    agent = client.call(GetAgent(asked))
+    session = client.call(FindSession(session_id)) if session_id else None
     conversation = Conversation(client, agent.agent, session_id, if_busy)
     prompt: PromptSession[str] = PromptSession(
         history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
@@ -97,12 +96,12 @@ class Conversation:
         elif name == "switch":
             raise Refused("/switch: expected a session: last, an id, a prefix or a title")
         elif name == "sessions":
-            page = self._client.call(ListSessions(agent=self._agent), SessionPage)
+            page = self._client.call(ListSessions(agent=self._agent))
             terminal.show(terminal.sessions(page.sessions, streams.now()))
         elif name == "retry":
             self._retry()
         elif name == "agent":
-            streams.banner(plain_text.health(self._client.call(GetAgent(self._agent), Agent)))
+            streams.banner(plain_text.health(self._client.call(GetAgent(self._agent))))
         elif name == "end":
             self._end()
         elif name == "help":
@@ -141,7 +140,7 @@ class Conversation:
     def _end(self) -> None:
         if self.session_id is None:
             raise Refused("/end: no session has begun; Ctrl-D leaves")
-        self._client.call(EndSession(self.session_id, self._agent), Summary)
+        self._client.call(EndSession(self.session_id, self._agent))
         streams.banner(f"Ended {self.session_id}; a new message makes it active again.")
         self.going_on = False
 

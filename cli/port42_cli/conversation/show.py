@@ -10,16 +10,16 @@ from port42_client.client import Event
 
 
 class Show(Protocol):
-    """What a turn is shown by. `hear` may come any number of times, `end` once at most, `close` last."""
+    """What a turn is shown by. `on_event` may come any number of times, `end` once at most, `close` last."""
 
     @property
-    def pulse(self) -> float | None:
-        """Seconds between calls of `beat`, None where nothing moves by itself."""
+    def interval(self) -> float | None:
+        """Seconds between calls of `on_tick`, None where nothing moves by itself."""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Something happened in the session."""
 
-    def beat(self) -> None:
+    def on_tick(self) -> None:
         """Time has passed."""
 
     def clear(self) -> None:
@@ -35,9 +35,9 @@ class Show(Protocol):
 class _Still:
     """A show in which nothing moves."""
 
-    pulse: float | None = None
+    interval: float | None = None
 
-    def beat(self) -> None:
+    def on_tick(self) -> None:
         """Nothing."""
 
     def clear(self) -> None:
@@ -50,7 +50,7 @@ class BareReply(_Still):
     def __init__(self) -> None:
         self._shown = ""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write a piece of text; a pipe wants nothing else."""
         if event["kind"] == "text":
             self._write(event["text"])
@@ -75,7 +75,7 @@ class BareReply(_Still):
 class JsonLines(_Still):
     """Each event as a line of JSON, then the result, of the kind ``result``."""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write it as it came."""
         streams.json_line(event)
 

@@ -23,7 +23,7 @@ class Detached(Exception):
 
 
 class Turn:
-    """An `Ear` for one `possess` or `retry_turn`. `run` may be called once.
+    """An `Listener` for one `possess` or `retry_turn`. `run` may be called once.
 
     `asked` is what is asked; `begun` is called with the id of a session that begins with it.
     `among_others`, the other turns of its session are heard too; this one begins with the record that
@@ -67,26 +67,26 @@ class Turn:
     # --- what the client calls ----------------------------------------------------------------------
 
     @property
-    def pulse(self) -> float | None:
+    def interval(self) -> float | None:
         """How often what is shown moves."""
-        return self._show.pulse
+        return self._show.interval
 
     def fileno(self) -> int:
         """Readable after Ctrl-C."""
         return self._interrupt.fileno()
 
-    def woken(self) -> None:
+    def on_readable(self) -> None:
         """Ctrl-C was pressed: the reply is to stop. Before our turn began there is only us to leave."""
         self._interrupt.take()
         if not self._ours:
             raise KeyboardInterrupt
         self._stop()
 
-    def beat(self) -> None:
+    def on_tick(self) -> None:
         """Let what moves move."""
-        self._show.beat()
+        self._show.on_tick()
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Show what happened, and answer what is asked."""
         kind = event["kind"]
         self._in_session(event.get("session_id"))
@@ -96,7 +96,7 @@ class Turn:
             self._notice(plain_text.waiting(event["position"]))
         elif kind == "notice":
             self._notice(event["text"])
-        self._show.hear(event)
+        self._show.on_event(event)
         if kind == "permission" and self._ours:
             self._permit(event)
         if began and self._asked.get("detach"):
@@ -106,15 +106,15 @@ class Turn:
 
     def _said(self, method: str) -> dict[str, Any]:
         if self._key is None:
-            alone: dict[str, Any] = self._client.ask(method, self._asked, ear=self)
+            alone: dict[str, Any] = self._client.ask(method, self._asked, listener=self)
             return alone
         topic = {"session_id": self._session_id}
-        self._client.ask("subscribe", topic, ear=self)
+        self._client.ask("subscribe", topic, listener=self)
         try:
-            said: dict[str, Any] = self._client.ask(method, self._asked, ear=self)
+            said: dict[str, Any] = self._client.ask(method, self._asked, listener=self)
             return said
         finally:
-            self._client.tell("unsubscribe", topic)
+            self._client.notify("unsubscribe", topic)
 
     def _is_ours(self, event: Event) -> bool:
         if self._key is None:
@@ -133,7 +133,7 @@ class Turn:
         streams.notice(text)
 
     def _stop(self) -> None:
-        self._client.tell("cancel_turn", {"session_id": self._session_id})
+        self._client.notify("cancel_turn", {"session_id": self._session_id})
 
     def _permit(self, event: Event) -> None:
         self._show.clear()
@@ -149,6 +149,6 @@ class Turn:
                 answer["option_id"] = chosen
         else:
             streams.notice(f"refused, because nobody is there to be asked: {event['text']}")
-        self._client.tell("answer_permission", answer)
+        self._client.notify("answer_permission", answer)
         if stop:
             self._stop()

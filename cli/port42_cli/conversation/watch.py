@@ -9,7 +9,6 @@ from typing import Any
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import NoDaemon
-from port42_client.wait import await_next
 
 
 def statuses(daemon: Daemon, seconds: float) -> Iterator[dict[str, Any]]:
@@ -35,4 +34,4 @@ def _asked(client: Client, daemon: Daemon) -> dict[str, Any]:
             if (there := daemon.find()) is not None:
                 there.close()
                 raise
-        await_next(daemon)
+        daemon.await_next()

@@ -6,16 +6,14 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from port42_cli.service import files
 from port42_cli.service.files import Change
 from port42_cli.service.supervisor import Place, Supervisor
-from port42_client import stop
-from port42_client.client import Client
-from port42_client.daemon import Daemon
-from port42_client.dial import dial
+from port42_client import process
+from port42_client.daemon import Daemon, dial
 from port42_client.errors import CommandError, NoDaemon, Refused
+from port42_client.process import Running
 from port42_protocol.version import __version__
 
 
@@ -33,7 +31,7 @@ def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
     return files.to_write(supervisor.files(place(daemon)))
 
 
-def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -> dict[str, Any]:
+def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -> Running:
     """Carry out `changes`, run the daemon as a service, and give what it then says of itself (`status`).
 
     Raises `CommandError` with everything as it was: files, what was started, a daemon run by hand.
@@ -41,13 +39,13 @@ def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -
     before = supervisor.condition()
     # No command starts a daemon of its own meanwhile: those that find none wait, and then find this one.
     with daemon.start_lock():
-        running = stop.running(daemon)
-        by_hand = running is not None and running["pid"] != supervisor.pid()
+        running = daemon.running()
+        by_hand = running is not None and running.pid != supervisor.pid()
         files.carry_out(changes)
         try:
             if running is not None and by_hand:
                 supervisor.rest()
-                stop.stop(running)
+                process.stop(running)
             changed = {change.path for change in changes if change.kind != "keep"}
             supervisor.start(changed, anew=by_hand)
             return _verified(supervisor, daemon)
@@ -69,7 +67,7 @@ def uninstall(supervisor: Supervisor, changes: Sequence[Change]) -> None:
     supervisor.forget()
 
 
-def answering(daemon: Daemon) -> dict[str, Any]:
+def answering(daemon: Daemon) -> Running:
     """`status` of the daemon behind the service's own address, wherever others are. Raises `CommandError`."""
     address = daemon.address()
 
@@ -79,20 +77,18 @@ def answering(daemon: Daemon) -> dict[str, Any]:
         except OSError as error:
             raise NoDaemon(f"cannot connect to {address}: {error.strerror or error}") from None
 
-    with Client(connect) as client:
-        said: dict[str, Any] = client.ask("status")
-    return said
+    return process.ask(connect)
 
 
-def _verified(supervisor: Supervisor, daemon: Daemon) -> dict[str, Any]:
-    said = answering(daemon)
-    if said["pid"] != (pid := supervisor.pid()):
+def _verified(supervisor: Supervisor, daemon: Daemon) -> Running:
+    running = answering(daemon)
+    if running.pid != (pid := supervisor.pid()):
         raise Refused(
-            f"pid {said['pid']} answers at {said['socket']}, and {supervisor.name} runs {pid or 'none'}"
+            f"pid {running.pid} answers at {running.socket}, and {supervisor.name} runs {pid or 'none'}"
         )
-    if said["version"] != __version__:
-        raise Refused(f"port42d {said['version']} answers, and this is port42 {__version__}")
-    return said
+    if running.version != __version__:
+        raise Refused(f"port42d {running.version} answers, and this is port42 {__version__}")
+    return running
 
 
 def _taken_back(supervisor: Supervisor, changes: Sequence[Change], *, again: bool) -> list[str]:

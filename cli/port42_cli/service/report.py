@@ -6,13 +6,13 @@ import fcntl
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from port42_cli.service import files
 from port42_cli.service.install import answering, place
 from port42_cli.service.supervisor import Condition, Supervisor
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
+from port42_client.process import Running
 from port42_protocol import paths
 from port42_protocol.version import __version__
 
@@ -53,7 +53,7 @@ def report(supervisor: Supervisor, daemon: Daemon) -> Report:
         said = None
     if installed and not now.running:
         problems += _in_its_way(daemon)
-    version = said["version"] if said else None
+    version = said.version if said else None
     if version not in {None, __version__}:
         problems.append(f"port42d {version} runs, and this is {__version__}: port42 daemon restart")
     return Report(
@@ -90,7 +90,7 @@ def _problems(name: str, now: Condition, *, installed: bool) -> list[str]:
     return found
 
 
-def _answer(now: Condition, daemon: Daemon) -> dict[str, Any] | str | None:
+def _answer(now: Condition, daemon: Daemon) -> Running | str | None:
     """What the running daemon says of itself, or why it does not."""
     if not now.running:
         return None
@@ -98,8 +98,8 @@ def _answer(now: Condition, daemon: Daemon) -> dict[str, Any] | str | None:
         said = answering(daemon)
     except CommandError as error:
         return error.message
-    if said["pid"] != now.pid:
-        return f"pid {said['pid']} answers at the socket, and it is not the service's"
+    if said.pid != now.pid:
+        return f"pid {said.pid} answers at the socket, and it is not the service's"
     return said
 
 

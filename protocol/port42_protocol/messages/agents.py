@@ -8,42 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, BackendName, Content
-
-
-@dataclass(frozen=True, slots=True)
-class ListAgents:
-    """Every agent that is built in, configured, or has a session."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddAgent:
-    """Write `agent` into ``config.toml``, with its persona `system`."""
-
-    agent: AgentName
-    system: Content | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GetAgent:
-    """One agent; its back end is looked at now."""
-
-    agent: AgentName
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectAgent:
-    """Let `backend` answer for `agent`: one of config.toml's, or a known one, which is written there."""
-
-    agent: AgentName
-    backend: BackendName
-    model: Annotated[str, Meta(min_length=1, max_length=200, description="a model's name")] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveAgent:
-    """Take `agent` out of config.toml. Its sessions stay."""
-
-    agent: AgentName
+from port42_protocol.request import Request
 
 
 class Agent(Struct, frozen=True):
@@ -79,3 +44,39 @@ class Removed(Struct, frozen=True):
     """The agent that config.toml no longer has."""
 
     agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListAgents(Request[AgentList]):
+    """Every agent that is built in, configured, or has a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddAgent(Request[Agent]):
+    """Write `agent` into ``config.toml``, with its persona `system`."""
+
+    agent: AgentName
+    system: Content | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetAgent(Request[Agent]):
+    """One agent; its back end is looked at now."""
+
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectAgent(Request[Agent]):
+    """Let `backend` answer for `agent`: one of config.toml's, or a known one, which is written there."""
+
+    agent: AgentName
+    backend: BackendName
+    model: Annotated[str, Meta(min_length=1, max_length=200, description="a model's name")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAgent(Request[Removed]):
+    """Take `agent` out of config.toml. Its sessions stay."""
+
+    agent: AgentName

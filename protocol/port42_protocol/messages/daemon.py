@@ -8,21 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from port42_protocol.messages.types import IndexState, StartedBy
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What the daemon is and has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Discover:
-    """The OpenRPC document of this very table."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReloadConfig:
-    """Read config.toml again now."""
+from port42_protocol.request import Request
 
 
 class Limits(Struct, frozen=True):
@@ -133,3 +119,18 @@ class Reloaded(Struct, frozen=True):
 
     agents: int
     backends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Request[DaemonStatus]):
+    """What the daemon is and has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discover(Request[OpenRpc]):
+    """The OpenRPC document of this very table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadConfig(Request[Reloaded]):
+    """Read config.toml again now."""

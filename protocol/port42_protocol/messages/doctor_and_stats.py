@@ -8,40 +8,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, Cursor
+from port42_protocol.request import Request
 
 VariableName = Annotated[
     str, Meta(min_length=1, max_length=256, description="a variable's name of 1 to 256 characters")
 ]
+
+
 Period = Annotated[int, Meta(ge=1, le=3660, description="a whole number of days from 1 to 3660")]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckHome:
-    """Look for what is wrong in the home; with `fix`, repair what can be, a copy of it kept first.
-
-    `environment` names the variables that the caller's shell has, never their values: one that a back end
-    needs and the daemon lacks is a finding. The first answer is about all but the sessions' files; with its
-    `next_cursor` they come, as many as a moment allows.
-    """
-
-    environment: list[VariableName] | None = None
-    fix: bool = False
-    cursor: Cursor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How much was said, by and to whom, what it cost and when; of `agent`, or all; of the last `days`."""
-
-    agent: AgentName | None = None
-    days: Period | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
-    """What takes how much room in the home: each agent's part, and what is nobody's."""
-
-    agent: AgentName | None = None
 
 
 class Finding(Struct, frozen=True):
@@ -134,3 +108,32 @@ class Usage(Struct, frozen=True):
     other_bytes: int
     total_bytes: int
     free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHome(Request[Checkup]):
+    """Look for what is wrong in the home; with `fix`, repair what can be, a copy of it kept first.
+
+    `environment` names the variables that the caller's shell has, never their values: one that a back end
+    needs and the daemon lacks is a finding. The first answer is about all but the sessions' files; with its
+    `next_cursor` they come, as many as a moment allows.
+    """
+
+    environment: list[VariableName] | None = None
+    fix: bool = False
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(Request[Statistics]):
+    """How much was said, by and to whom, what it cost and when; of `agent`, or all; of the last `days`."""
+
+    agent: AgentName | None = None
+    days: Period | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage(Request[Usage]):
+    """What takes how much room in the home: each agent's part, and what is nobody's."""
+
+    agent: AgentName | None = None

@@ -19,30 +19,7 @@ from port42_protocol.messages.types import (
     SessionLimit,
     Title,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ForkSession:
-    """Begin a session with the records of another through `at_seq`, or with all of them.
-
-    The original stays as it is. The fork is `to_agent`'s, or its original's agent's, and that agent's last
-    session. What `agent` names must own the original.
-    """
-
-    session_id: SessionId
-    at_seq: RecordSeq | None = None
-    to_agent: AgentName | None = None
-    title: Title | None = None
-    client: ClientName = "rpc"
-    cwd: Folder | None = None
-    agent: AgentName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTree:
-    """The whole family of a session: what it was forked from, and every fork."""
-
-    session_id: SessionId
+from port42_protocol.request import Request
 
 
 class SessionNode(Struct, frozen=True):
@@ -65,39 +42,11 @@ class Family(Struct, frozen=True):
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteSession:
-    """Move a session, in which nobody is being answered, to the trash."""
-
-    session_id: SessionId
-    agent: AgentName | None = None
-
-
 class Deleted(Struct, frozen=True):
     """What was moved, and the session that is its agent's last one now."""
 
     session: Summary
     last_session: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreSession:
-    """Bring a session back from the trash.
-
-    It is its agent's last one again where that has none, or none that was used later.
-    """
-
-    session_id: SessionId
-    agent: AgentName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListTrash:
-    """A page of the trash, the latest first."""
-
-    agent: AgentName | None = None
-    limit: SessionLimit = 50
-    cursor: Cursor | None = None
 
 
 class TrashedSession(Summary, frozen=True, kw_only=True):
@@ -114,21 +63,6 @@ class TrashPage(Struct, frozen=True):
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PruneSessions:
-    """Move sessions long unused to the trash, and delete what was long in the trash for good.
-
-    `older_than_days` says how long unused, `trash_older_than_days` how long in the trash; one of them is
-    needed. `dry_run`, which is the default, only says what would be done. Pinned sessions stay, and those in
-    which somebody is being answered.
-    """
-
-    older_than_days: Days | None = None
-    trash_older_than_days: Days | None = None
-    agent: AgentName | None = None
-    dry_run: bool = True
-
-
 class Pruned(Struct, frozen=True):
     """What was done, or would be: `trashed` can be restored, `deleted` cannot.
 
@@ -141,3 +75,70 @@ class Pruned(Struct, frozen=True):
     deleted: tuple[TrashedSession, ...]
     bytes: int
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSession(Request[Summary]):
+    """Begin a session with the records of another through `at_seq`, or with all of them.
+
+    The original stays as it is. The fork is `to_agent`'s, or its original's agent's, and that agent's last
+    session. What `agent` names must own the original.
+    """
+
+    session_id: SessionId
+    at_seq: RecordSeq | None = None
+    to_agent: AgentName | None = None
+    title: Title | None = None
+    client: ClientName = "rpc"
+    cwd: Folder | None = None
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTree(Request[Family]):
+    """The whole family of a session: what it was forked from, and every fork."""
+
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession(Request[Deleted]):
+    """Move a session, in which nobody is being answered, to the trash."""
+
+    session_id: SessionId
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSession(Request[Summary]):
+    """Bring a session back from the trash.
+
+    It is its agent's last one again where that has none, or none that was used later.
+    """
+
+    session_id: SessionId
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListTrash(Request[TrashPage]):
+    """A page of the trash, the latest first."""
+
+    agent: AgentName | None = None
+    limit: SessionLimit = 50
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSessions(Request[Pruned]):
+    """Move sessions long unused to the trash, and delete what was long in the trash for good.
+
+    `older_than_days` says how long unused, `trash_older_than_days` how long in the trash; one of them is
+    needed. `dry_run`, which is the default, only says what would be done. Pinned sessions stay, and those in
+    which somebody is being answered.
+    """
+
+    older_than_days: Days | None = None
+    trash_older_than_days: Days | None = None
+    agent: AgentName | None = None
+    dry_run: bool = True

@@ -8,54 +8,7 @@ from msgspec import Struct
 
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.types import AgentName, Cursor, HitLimit, Pattern, SessionId, Tags, Title
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSessions:
-    """Messages that `query` finds: words, "phrases", begin*, -without, agent:, role:, before:, after:."""
-
-    query: Pattern
-    agent: AgentName | None = None
-    limit: HitLimit = 20
-    cursor: Cursor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RenameSession:
-    """Give a session another title."""
-
-    session_id: SessionId
-    title: Title
-    agent: AgentName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TagSession:
-    """Put tags on a session and take others off; a tag in both is put on."""
-
-    session_id: SessionId
-    add: Tags = ()
-    remove: Tags = ()
-    agent: AgentName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PinSession:
-    """Pin a session, or with `pinned` false let it go."""
-
-    session_id: SessionId
-    pinned: bool = True
-    agent: AgentName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GetIndexStatus:
-    """How far the index has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildIndex:
-    """Make the index anew from the files, while the daemon serves."""
+from port42_protocol.request import Request
 
 
 class Mark(Struct, frozen=True):
@@ -96,3 +49,51 @@ class IndexStatus(Struct, frozen=True):
     messages: int
     records_behind: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSessions(Request[HitPage]):
+    """Messages that `query` finds: words, "phrases", begin*, -without, agent:, role:, before:, after:."""
+
+    query: Pattern
+    agent: AgentName | None = None
+    limit: HitLimit = 20
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenameSession(Request[Summary]):
+    """Give a session another title."""
+
+    session_id: SessionId
+    title: Title
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TagSession(Request[Summary]):
+    """Put tags on a session and take others off; a tag in both is put on."""
+
+    session_id: SessionId
+    add: Tags = ()
+    remove: Tags = ()
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PinSession(Request[Summary]):
+    """Pin a session, or with `pinned` false let it go."""
+
+    session_id: SessionId
+    pinned: bool = True
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetIndexStatus(Request[IndexStatus]):
+    """How far the index has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildIndex(Request[IndexStatus]):
+    """Make the index anew from the files, while the daemon serves."""

@@ -25,85 +25,7 @@ from port42_protocol.messages.types import (
     Tag,
     Title,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GetLastSession:
-    """The session that `agent` used last; with `cwd`, of those begun in that folder."""
-
-    agent: AgentName
-    cwd: Folder | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateLastSession:
-    """Make `session_id`, which must be `agent`'s own, the one it used last."""
-
-    agent: AgentName
-    session_id: SessionId
-
-
-@dataclass(frozen=True, slots=True)
-class CreateSession:
-    """Begin a session. Without `session_id` the daemon makes ``<client>-<unix milliseconds>``."""
-
-    agent: AgentName
-    session_id: SessionId | None = None
-    client: ClientName = "rpc"
-    title: Title | None = None
-    cwd: Folder | None = None
-    metadata: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AppendMessage:
-    """Record one message. A repeated `idempotency_key` returns the first result and records nothing."""
-
-    agent: AgentName
-    session_id: SessionId
-    role: Role
-    content: Content
-    idempotency_key: Key | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GetSession:
-    """A session and a page of its messages after `after_seq`; with `events`, its events too."""
-
-    session_id: SessionId
-    agent: AgentName | None = None
-    after_seq: Seq = 0
-    limit: MessageLimit = 1000
-    events: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FindSession:
-    """The one session that `ref` means: ``last``, an id, a unique prefix, or a title."""
-
-    ref: Ref
-    agent: AgentName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListSessions:
-    """A page of sessions, newest use first."""
-
-    agent: AgentName | None = None
-    cwd: Folder | None = None
-    state: State | None = None
-    limit: SessionLimit = 50
-    cursor: Cursor | None = None
-    tag: Tag | None = None
-    pinned: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EndSession:
-    """Mark a session as ended. The next message to it makes it active again."""
-
-    session_id: SessionId
-    agent: AgentName | None = None
+from port42_protocol.request import Request
 
 
 class ListedSession(Summary, frozen=True, kw_only=True):
@@ -134,3 +56,82 @@ class Appended(Struct, frozen=True):
 
     session_id: str
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetLastSession(Request[Summary]):
+    """The session that `agent` used last; with `cwd`, of those begun in that folder."""
+
+    agent: AgentName
+    cwd: Folder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLastSession(Request[Summary]):
+    """Make `session_id`, which must be `agent`'s own, the one it used last."""
+
+    agent: AgentName
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSession(Request[Summary]):
+    """Begin a session. Without `session_id` the daemon makes ``<client>-<unix milliseconds>``."""
+
+    agent: AgentName
+    session_id: SessionId | None = None
+    client: ClientName = "rpc"
+    title: Title | None = None
+    cwd: Folder | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendMessage(Request[Appended]):
+    """Record one message. A repeated `idempotency_key` returns the first result and records nothing."""
+
+    agent: AgentName
+    session_id: SessionId
+    role: Role
+    content: Content
+    idempotency_key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetSession(Request[Transcript]):
+    """A session and a page of its messages after `after_seq`; with `events`, its events too."""
+
+    session_id: SessionId
+    agent: AgentName | None = None
+    after_seq: Seq = 0
+    limit: MessageLimit = 1000
+    events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FindSession(Request[Summary]):
+    """The one session that `ref` means: ``last``, an id, a unique prefix, or a title."""
+
+    ref: Ref
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListSessions(Request[SessionPage]):
+    """A page of sessions, newest use first."""
+
+    agent: AgentName | None = None
+    cwd: Folder | None = None
+    state: State | None = None
+    limit: SessionLimit = 50
+    cursor: Cursor | None = None
+    tag: Tag | None = None
+    pinned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession(Request[Summary]):
+    """Mark a session as ended. The next message to it makes it active again."""
+
+    session_id: SessionId
+    agent: AgentName | None = None

@@ -8,27 +8,18 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, Cursor, Folder, SessionId
+from port42_protocol.request import Request
 
 ExportFormat = Literal["json", "markdown", "html"]
+
+
 ImportFormat = Literal["auto", "port42", "claude", "codex", "llm", "aichat", "original"]
+
+
 # It names a file below `path`, so it is as long as a path may be.
 Place = Annotated[
     str, Meta(min_length=1, max_length=8192, description="a next_cursor from an earlier import_sessions")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportSession:
-    """A piece of a session as one text; with `redact`, common secrets in it are replaced.
-
-    The pieces of all pages, put together, are the session as it stood when the first was asked for.
-    """
-
-    session_id: SessionId
-    agent: AgentName | None = None
-    format: ExportFormat = "json"
-    redact: bool = False
-    cursor: Cursor | None = None
 
 
 class ExportPage(Struct, frozen=True):
@@ -40,21 +31,6 @@ class ExportPage(Struct, frozen=True):
     text: str
     next_cursor: str | None
     redactions: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportSessions:
-    """Bring in some of the sessions at `path`, a file or folder that the daemon reads itself.
-
-    `agent` is whose they become; without it those that name an agent (`port42`, `original`) keep theirs.
-    With `dry_run` nothing is written.
-    """
-
-    path: Folder
-    agent: AgentName | None = None
-    format: ImportFormat = "auto"
-    dry_run: bool = False
-    cursor: Place | None = None
 
 
 class ImportedSession(Struct, frozen=True):
@@ -88,3 +64,32 @@ class ImportPage(Struct, frozen=True):
     done: int
     total: int
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSession(Request[ExportPage]):
+    """A piece of a session as one text; with `redact`, common secrets in it are replaced.
+
+    The pieces of all pages, put together, are the session as it stood when the first was asked for.
+    """
+
+    session_id: SessionId
+    agent: AgentName | None = None
+    format: ExportFormat = "json"
+    redact: bool = False
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSessions(Request[ImportPage]):
+    """Bring in some of the sessions at `path`, a file or folder that the daemon reads itself.
+
+    `agent` is whose they become; without it those that name an agent (`port42`, `original`) keep theirs.
+    With `dry_run` nothing is written.
+    """
+
+    path: Folder
+    agent: AgentName | None = None
+    format: ImportFormat = "auto"
+    dry_run: bool = False
+    cursor: Place | None = None

@@ -79,7 +79,7 @@ def test_more_than_one_page_is_one_list(peer):
         talk.answer(request, {"sessions": [2] * 100, "next_cursor": "further"})
 
     from port42_client.client import Client
-    from port42_client.dial import dial
+    from port42_client.daemon import dial
 
     with Client(lambda: dial(peer(two_pages).path)) as client:
         page = subject._page(client, {"agent": "a"}, 600)

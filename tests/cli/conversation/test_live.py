@@ -81,7 +81,7 @@ def tool(state, title="read notes", tool_id="1"):
 )
 def test_what_stays_is_the_whole_reply_whatever_the_pieces(reply, document, size):
     for start in range(0, len(document), size):
-        reply.hear(text(document[start : start + size]))
+        reply.on_event(text(document[start : start + size]))
     reply.end({"reply": document, "turn": None})
     reply.close()
     alone = io.StringIO()
@@ -92,13 +92,13 @@ def test_what_stays_is_the_whole_reply_whatever_the_pieces(reply, document, size
 
 def test_thoughts_and_tools_are_folded_to_a_line_each(reply):
     for piece in ("Let me see.\n", "Where was it? " * 20):
-        reply.hear({"kind": "thought", "text": piece})
-    reply.hear(tool("running"))
-    reply.hear(tool("done"))
-    reply.hear(tool("running", "write notes", "2"))
-    reply.hear(tool("failed", "", "2"))
-    reply.hear(tool("running", "never ends", "3"))
-    reply.hear(text("The *reply*."))
+        reply.on_event({"kind": "thought", "text": piece})
+    reply.on_event(tool("running"))
+    reply.on_event(tool("done"))
+    reply.on_event(tool("running", "write notes", "2"))
+    reply.on_event(tool("failed", "", "2"))
+    reply.on_event(tool("running", "never ends", "3"))
+    reply.on_event(text("The *reply*."))
     reply.close()
     lines = Screen(reply.page.getvalue()).text.splitlines()
     assert lines[0].startswith("💭 Let me see. Where was it?")
@@ -108,25 +108,25 @@ def test_thoughts_and_tools_are_folded_to_a_line_each(reply):
 
 
 def test_until_the_first_text_something_moves(reply):
-    reply.beat()
-    reply.beat()
+    reply.on_tick()
+    reply.on_tick()
     assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] 0 s", reply.page.getvalue())
-    reply.hear(text("here"))
+    reply.on_event(text("here"))
     reply.close()
     assert Screen(reply.page.getvalue()).text == "here"
 
 
 def test_what_else_is_written_meanwhile_stands_above_what_is_still_drawn(reply):
-    reply.hear(text("first\n\nsecond"))
+    reply.on_event(text("first\n\nsecond"))
     reply.clear()
     reply.page.write("a notice\n")
-    reply.hear(text(" half"))
+    reply.on_event(text(" half"))
     reply.close()
     assert Screen(reply.page.getvalue()).text.split() == ["first", "a", "notice", "second", "half"]
 
 
 def test_what_we_were_too_slow_to_be_sent_comes_with_the_result(reply, capsys):
-    reply.hear(text("one "))
+    reply.on_event(text("one "))
     reply.end({"reply": "one two", "turn": {"total_ms": 1500, "backend": "x", "model": None}})
     reply.close()
     assert Screen(reply.page.getvalue()).text == "one two"
@@ -134,8 +134,8 @@ def test_what_we_were_too_slow_to_be_sent_comes_with_the_result(reply, capsys):
 
 
 def test_what_agents_say_neither_moves_the_cursor_nor_means_markup(reply):
-    reply.hear(tool("done", "\x1b[2J[red]x[/red]"))
-    reply.hear({"kind": "thought", "text": "\x1b[2J[red]y[/red]"})
+    reply.on_event(tool("done", "\x1b[2J[red]x[/red]"))
+    reply.on_event({"kind": "thought", "text": "\x1b[2J[red]y[/red]"})
     reply.close()
     assert "\x1b[2J" not in reply.page.getvalue()
     assert "␛[2J[red]x[/red]" in reply.page.getvalue()

@@ -1,4 +1,4 @@
-"""A daemon told to stop and waited for. (`daemon stop` in test_daemon.py is the same, as typed.)"""
+"""A daemon told to stop and waited for. (`daemon stop` in commands/test_daemon.py is the same, as typed.)"""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import os
 
 import pytest
 
-from port42_client import stop
+from port42_client import process
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 
 
 def test_a_daemon_that_does_not_stop_is_told(daemon, monkeypatch):
-    said = stop.status(Daemon(None, os.environ))
-    assert said["pid"] == daemon.pid
+    running = Daemon(None, os.environ).running()
+    assert running.pid == daemon.pid
     with monkeypatch.context() as patch:
-        patch.setattr(stop, "STOP_TIMEOUT", 0.1)
-        patch.setattr(stop.os, "kill", lambda *_: None)
+        patch.setattr(process, "STOP_TIMEOUT", 0.1)
+        patch.setattr(process.os, "kill", lambda *_: None)
         with pytest.raises(Refused, match=rf"\(pid {daemon.pid}\) was told to stop and is still there"):
-            stop.stop(said)
+            process.stop(running)
 
 
 def test_a_stopped_daemon_has_let_go_of_everything(daemon, home):
-    said = stop.running(Daemon(None, os.environ))
-    stop.stop(said)
+    process.stop(Daemon(None, os.environ).running())
     assert not (home / "daemon.json").exists()
     daemon.process.wait(30)
     daemon.process = None
-    assert stop.running(Daemon(None, os.environ)) is None
+    assert Daemon(None, os.environ).running() is None
