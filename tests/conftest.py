@@ -20,7 +20,6 @@ stops it; one that is left is killed, and the session fails. The exceptions are 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -30,19 +29,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest_plugins = ["peers.cli_fixtures"]  # `port42`, `terminal`, `peer`: for the CLI's and the client's tests
+pytest_plugins = [
+    "peers.processes",  # `process`, time-outs, and the end of all that a test started
+    "peers.cli_fixtures",  # `port42`, `terminal`, `peer`: for the CLI's and the client's tests
+]
 
 _READY_WITHIN = 30.0
-_MARK = "PORT42_TEST_RUN"
-"""In the environment of everything a test starts, so that a survivor is known to be ours."""
 
 
 class RpcFailed(Exception):
@@ -197,48 +195,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if "torture" in item.keywords]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nothing_of_this_machine() -> Iterator[None]:
-    """No test sees the real home or runtime folder, and no daemon survives the session."""
-    mark = uuid.uuid4().hex
-    with (
-        tempfile.TemporaryDirectory(prefix="p42-", dir="/tmp") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name in [name for name in os.environ if name.startswith("PORT42_")]:
-            patch.delenv(name)
-        patch.setenv("HOME", folder)
-        patch.setenv("XDG_RUNTIME_DIR", folder)
-        patch.setenv(_MARK, mark)
-        yield
-        survivors = _processes_of(mark)
-        for pid in survivors:
-            os.kill(pid, signal.SIGKILL)
-    if survivors:
-        pytest.fail(f"what tests started was still running: {survivors}")
-
-
-def _processes_of(mark: str) -> list[int]:
-    """Who has our mark in the environment; one on its way out gets a moment to go."""
-    deadline = time.monotonic() + 5
-    while found := [pid for pid, environment in _processes() if mark in environment]:
-        if time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)  # polling: the process may be nobody's child, so there is nothing to wait on
-    return []
-
-
-def _processes() -> Iterator[tuple[int, str]]:
-    """Every process of this user with the environment it began with: /proc on Linux, else ps."""
-    if Path("/proc/self/environ").exists():
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                yield int(entry.name), (entry / "environ").read_bytes().decode(errors="replace")
-    else:
-        command = ["ps", "eww", "-xo", "pid=,command="]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True)
-        for line in listed.stdout.splitlines():
-            pid, _, text = line.strip().partition(" ")
-            yield int(pid), text

@@ -23,6 +23,7 @@ from typing import Any
 import pexpect
 import pytest
 from peers.daemons import stop_daemon_of
+from peers.processes import Processes
 
 _PATIENCE = 60.0
 """Seconds that a command may take on a machine that is busy with other tests."""
@@ -40,10 +41,10 @@ def _command() -> list[str]:
 class Port42:
     """The command, in an environment of its own."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], process: Processes) -> None:
         self.argv = _command()
         self.environment = environment
-        self._running: list[subprocess.Popen[str]] = []
+        self._process = process
 
     def __call__(
         self, *words: str, stdin: str | bytes | None = None, env: dict[str, str] | None = None
@@ -63,17 +64,14 @@ class Port42:
         )
 
     def start(self, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Begin it; whoever does not wait for its end has it killed."""
-        process = subprocess.Popen(
+        """Begin it; it ends with the test at the latest."""
+        return self._process(
             [*self.argv, *words],
             env=self.environment | (env or {}),
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._running.append(process)
-        return process
 
     def rpc(self, method: str, **params: Any) -> Any:
         """The result of a call that must succeed."""
@@ -87,32 +85,24 @@ class Port42:
         named = self.environment.get("PORT42_HOME")
         return Path(named) if named else Path(self.environment["HOME"], ".port42")
 
-    def end(self) -> None:
-        """Let go of every process that is left, and of the daemon that a command started."""
-        for process in self._running:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
-        stop_daemon_of(self.home)
-
 
 @pytest.fixture
-def port42(home: Path) -> Iterator[Port42]:
+def port42(home: Path, process: Processes) -> Iterator[Port42]:
     """The command, with `home` in its environment; no daemon runs yet."""
-    command = Port42(dict(os.environ))
+    command = Port42(dict(os.environ), process)
     yield command
-    command.end()
+    stop_daemon_of(command.home)
 
 
 @pytest.fixture
-def fresh_user(home: Path) -> Iterator[Port42]:
+def fresh_user(home: Path, process: Processes) -> Iterator[Port42]:
     """The command as somebody types it who has set nothing: ~/.port42 and the usual runtime folder."""
     folder = home.parent
     named = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
     inherited = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
-    command = Port42(inherited | named)
+    command = Port42(inherited | named, process)
     yield command
-    command.end()
+    stop_daemon_of(command.home)
 
 
 _OWN_VARIABLES = {"PORT42_HOME", "PORT42_SOCKET"}
@@ -133,26 +123,20 @@ def exchange(daemon: Any) -> Callable[..., list[Any]]:
 
 
 @pytest.fixture
-def terminal(port42: Port42) -> Iterator[Callable[..., pexpect.spawn]]:
+def terminal(port42: Port42, process: Processes) -> Callable[..., pexpect.spawn]:
     """Types `port42 …` at a terminal of 80 columns."""
-    opened: list[pexpect.spawn] = []
 
     def open_terminal(words: str = "", env: dict[str, str] | None = None) -> pexpect.spawn:
-        child = pexpect.spawn(
-            port42.argv[0],
-            [*port42.argv[1:], *words.split()],
+        child = process.at_terminal(
+            [*port42.argv, *words.split()],
             # A terminal that is asked where its cursor is answers; pexpect's does not.
             env=port42.environment
             | {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "COLUMNS": "80"}
             | (env or {}),
             dimensions=(40, 80),
-            encoding="utf-8",
             timeout=_AT_THE_TERMINAL,
         )
         child.delaybeforesend = None
-        opened.append(child)
         return child
 
-    yield open_terminal
-    for child in opened:
-        child.close(force=True)
+    return open_terminal

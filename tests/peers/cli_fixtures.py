@@ -26,6 +26,7 @@ from typing import Any
 import pexpect
 import pytest
 from peers.daemons import stop_daemon_of
+from peers.processes import Processes
 
 COMMAND = [sys.executable, "-m", "port42_cli"]
 TIMEOUT = 60
@@ -69,27 +70,17 @@ def port42(home: Path) -> Iterator[Port42]:
 
 
 @pytest.fixture
-def terminal(port42: Port42) -> Iterator[Callable[..., pexpect.spawn]]:
-    """Starts `port42` at a terminal of 100 columns; what it shows is `utf-8` text."""
-    children: list[pexpect.spawn] = []
+def terminal(port42: Port42, process: Processes) -> Callable[..., pexpect.spawn]:
+    """Starts `port42` at a terminal of 100 columns."""
 
     def start(*args: str, **env: str) -> pexpect.spawn:
         # No answer to prompt_toolkit's question where the cursor is will come from pexpect.
         shown = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", "NO_COLOR": "1"}
-        child = pexpect.spawn(
-            COMMAND[0],
-            [*COMMAND[1:], *args],
-            env=os.environ | shown | env,
-            encoding="utf-8",
-            timeout=TIMEOUT,
-            dimensions=(40, 100),
+        return process.at_terminal(
+            [*COMMAND, *args], env=os.environ | shown | env, timeout=TIMEOUT, dimensions=(40, 100)
         )
-        children.append(child)
-        return child
 
-    yield start
-    for child in children:
-        child.close(force=True)
+    return start
 
 
 class Talk:
@@ -133,7 +124,7 @@ class Peer:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen()
-        self._thread = threading.Thread(target=self._serve, args=(scripts,))
+        self._thread = threading.Thread(target=self._serve, args=(scripts,), daemon=True)
         self._thread.start()
 
     def _serve(self, scripts: tuple[Callable[[Talk], None], ...]) -> None:
@@ -156,6 +147,7 @@ class Peer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(TIMEOUT)
         self._listener.close()
+        assert not self._thread.is_alive(), "a script of this peer never ended"
         assert not self.failures, self.failures
 
 
@@ -169,5 +161,5 @@ def peer(home: Path) -> Iterator[Callable[..., Peer]]:
         return peers[-1]
 
     yield start
-    for one in peers:
-        one.end()
+    for started in peers:
+        started.end()
