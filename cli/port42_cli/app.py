@@ -25,38 +25,38 @@ from port42_protocol.version import __version__
 FAILED = 1
 
 COMMANDS = {
-    "possess": "possess",
-    "resume": "resume",
-    "sessions": "sessions",
-    "show": "show",
-    "search": "search",
-    "rename": "rename",
-    "tag": "tag",
-    "pin": "pin",
-    "unpin": "unpin",
-    "follow": "follow",
-    "fork": "fork",
-    "rewind": "rewind",
-    "tree": "tree",
-    "rm": "rm",
-    "restore": "restore",
-    "trash": "trash",
-    "prune": "prune",
-    "export": "export",
-    "import": "imports",
-    "agents": "agents",
-    "status": "status",
-    "doctor": "doctor",
-    "stats": "stats",
-    "du": "du",
-    "index": "index",
-    "daemon": "daemon",
-    "service": "service",
-    "rpc": "rpc",
-    "socket-path": "socket_path",
-    "completion": "completion",
+    "possess": "possess.possess",
+    "resume": "resume.resume",
+    "sessions": "sessions.sessions",
+    "show": "show.show",
+    "search": "search.search",
+    "rename": "labels.rename",
+    "tag": "labels.tag",
+    "pin": "labels.pin",
+    "unpin": "labels.unpin",
+    "follow": "follow.follow",
+    "fork": "forks.fork",
+    "rewind": "forks.rewind",
+    "tree": "tree.tree",
+    "rm": "trash.rm",
+    "restore": "trash.restore",
+    "trash": "trash.trash",
+    "prune": "trash.prune",
+    "export": "export.export",
+    "import": "imports.imports",
+    "agents": "agents.agents",
+    "status": "status.status",
+    "doctor": "doctor.doctor",
+    "stats": "stats.stats",
+    "du": "du.du",
+    "index": "index.index",
+    "daemon": "daemon.daemon",
+    "service": "service.service",
+    "rpc": "rpc.rpc",
+    "socket-path": "socket_path.socket_path",
+    "completion": "completion.completion",
 }
-"""Each command's module in `commands`, and the name in it."""
+"""For each command its module in `commands`, and its name there."""
 
 
 class CommandsOnDemand(click.Group):
@@ -68,9 +68,10 @@ class CommandsOnDemand(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click asks so
         """The command of that name, None when there is none."""
-        if not (name := COMMANDS.get(cmd_name)):
+        if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"port42_cli.commands.{name}"), name)
+        module, name = COMMANDS[cmd_name].split(".")
+        command = getattr(import_module(f"port42_cli.commands.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 - tells mypy what the table promises
         return command
 

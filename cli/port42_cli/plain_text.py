@@ -15,7 +15,7 @@ from port42_protocol.errors import BackendFailed
 if TYPE_CHECKING:
     from port42_client.errors import DaemonError
     from port42_protocol.messages.agents import Agent, AgentList
-    from port42_protocol.messages.forks_and_trash import SessionNode, TrashedSession
+    from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
     from port42_protocol.messages.records import Message, Summary
     from port42_protocol.messages.search import Hit
     from port42_protocol.messages.sessions import ListedSession
@@ -96,10 +96,10 @@ def to_go_on(agent: str, session_id: str) -> str:
     return f"  To go on with it: port42 possess @{agent} --session {session_id}"
 
 
-def meant(session: dict[str, Any]) -> str:
+def meant(session: Summary) -> str:
     """One session in a list of what is to go: id, agent, messages, last use, title."""
-    cells = (session["session_id"], session["agent"], str(session["message_count"]))
-    return "\t".join((*cells, session["last_activity"], session["title"] or ""))
+    cells = (session.session_id, session.agent, str(session.message_count))
+    return "\t".join((*cells, session.last_activity, session.title or ""))
 
 
 def tree(nodes: tuple[SessionNode, ...]) -> Iterator[str]:
@@ -122,13 +122,13 @@ def trash(found: tuple[TrashedSession, ...]) -> Iterator[str]:
         yield "\t".join((*cells, one.title or ""))
 
 
-def pruning(preview: dict[str, Any]) -> Iterator[str]:
+def pruning(preview: Pruned) -> Iterator[str]:
     """A line for each session that goes: where to, then as in `meant`."""
-    for one in preview["trashed"]:
+    for one in preview.trashed:
         yield f"to the trash\t{meant(one)}"
-    for one in preview["deleted"]:
-        yield f"for good\t{meant(one)}"
-    if preview["more"]:
+    for trashed in preview.deleted:
+        yield f"for good\t{meant(trashed)}"
+    if preview.more:
         yield "and more"
 
 

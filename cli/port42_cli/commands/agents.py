@@ -95,7 +95,7 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
     """Take @AGENT out of config.toml; its sessions stay."""
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("nobody is there to be asked: expected -y")
+            raise click.UsageError("stdin is no terminal, so nobody can confirm: expected -y")
         if not click.confirm(f"Take {name} out of config.toml?", err=True):
             streams.banner("Nothing was changed.")
             return

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from port42_cli import streams
-from port42_cli.commands import _arguments
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.plain_text import visible
 from port42_client.client import Client
@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
     shell_complete=complete.agents,
     help="All of this agent's, into the folder OUT.",
 )
-@_arguments.whose
+@_shared.whose
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj
 def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
@@ -64,8 +64,7 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     if bool(refs) == bool(everything):
         raise click.UsageError("expected REF, one or several, or --all @AGENT")
-    if agent is None and "last" in refs:
-        raise click.UsageError("`last` needs --agent @AGENT: whose last session")
+    _shared.check_refs(agent, *refs)
     out = None if out == "-" else out
     # The suffix of a folder's name says nothing.
     suffix = os.path.splitext(out)[1][1:] if out and len(refs) == 1 and not os.path.isdir(out) else ""  # noqa: PTH112, PTH122 - no pathlib on this path

@@ -190,7 +190,7 @@ def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: boo
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody is there to be asked: expected -y")
+        raise click.UsageError("stdin is no terminal, so nobody can confirm: expected -y")
     if click.confirm(question, err=True):
         return True
     streams.banner("Nothing was changed.")

@@ -7,25 +7,23 @@ from collections.abc import Iterator
 import click
 
 from port42_cli import plain_text, streams
-from port42_cli.commands import _arguments
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client
 from port42_client.daemon import Daemon
-from port42_protocol.messages.sessions import FindSession, GetSession, Transcript
+from port42_protocol.messages.sessions import GetSession, Transcript
 
 
 @click.command()
 @click.argument("ref", shell_complete=complete.refs)
-@_arguments.whose
+@_shared.whose
 @click.option("--events", is_flag=True, help="With what happened to it: resumed, ended, …")
 @click.option("--json", "as_json", is_flag=True, help="One transcript as JSON, all pages in it.")
 @click.pass_obj
 def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: bool) -> None:
     """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
-    if ref == "last" and agent is None:
-        raise click.UsageError("`last` needs --agent @AGENT: whose last session")
     with Client(daemon.connect) as client:
-        found = client.call(FindSession(ref, agent))
+        found = _shared.find(client, ref, agent)
         pages = client.pages(GetSession(found.session_id, events=events))
         if as_json:
             _print_json(pages)

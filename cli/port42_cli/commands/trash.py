@@ -1,14 +1,84 @@
-"""`port42 trash`: what could be restored, the latest first."""
+"""`port42 rm`, `restore`, `trash`, `prune`: sessions to the trash, back from it, and out of it for good."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
 import click
 
-from port42_cli import streams
-from port42_cli.commands._trash_pages import everything
+from port42_cli import plain_text, streams
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
+from port42_client.errors import Refused
+from port42_protocol.messages.records import Summary
+
+_SHORTEST_PREFIX = 4
+_DAYS = re.compile(r"(\d{1,5})d?")
+
+_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command()
+@click.argument("refs", nargs=-1, required=True, metavar="REF…", shell_complete=complete.refs)
+@click.option(
+    "-a",
+    "--agent",
+    metavar="@AGENT",
+    shell_complete=complete.agents,
+    help="Whose; a REF may then be `last`.",
+)
+@_YES
+@click.option("--dry-run", is_flag=True, help="Only show which sessions are meant.")
+@click.option("--json", "as_json", is_flag=True, help="What was moved, as a JSON array.")
+@click.pass_obj
+def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
+    daemon: Daemon, refs: tuple[str, ...], agent: str | None, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Move sessions to the trash.
+
+    REF is an id, a unique prefix of 4 or more characters, or a title. Where one of them is not found,
+    nothing is moved. An agent whose last session goes, goes on with the one it used before.
+    """
+    _shared.check_refs(agent, *refs)
+    _shared.check_confirmable(yes or dry_run)
+    with Client(daemon.connect) as client:
+        plain = [client.ask("find_session", {"ref": ref, "agent": agent}) for ref in refs]
+        plain = list({session["session_id"]: session for session in plain}.values())
+        sessions = [decode(Summary, session) for session in plain]
+        if dry_run:
+            _show_sessions(plain, sessions, as_json=as_json)
+            return
+        if not yes:
+            streams.banner(*map(plain_text.meant, sessions))
+            if not _shared.confirmed(f"Move {plain_text.count(len(sessions), 'session')} to the trash?"):
+                return
+        moved = []
+        for session in sessions:
+            moved.append(client.ask("delete_session", {"session_id": session.session_id}))
+            if not as_json:
+                streams.banner(f"In the trash. To bring it back: port42 restore {session.session_id}")
+    if as_json:
+        streams.as_json(moved)
+
+
+@click.command()
+@click.argument("ref", shell_complete=complete.trashed)
+@click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
+@click.pass_obj
+def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
+    """Bring a session back. REF is an id, a unique prefix of 4 or more characters, or a title."""
+    with Client(daemon.connect) as client:
+        trashed = decode(list[Summary], client.ask_rows("list_trash", {}, "sessions")["sessions"])
+        session_id = _find_trashed(trashed, ref)
+        session = client.ask("restore_session", {"session_id": session_id})
+    if as_json:
+        streams.as_json(session)
+    else:
+        streams.banner(f"{session_id} is back.", plain_text.to_go_on(session["agent"], session_id))
 
 
 @click.command()
@@ -18,20 +88,115 @@ from port42_client.daemon import Daemon
 def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     """List what is in the trash, the latest first."""
     with Client(daemon.connect) as client:
-        page = {"sessions": everything(client, agent), "next_cursor": None}
+        page = client.ask_rows("list_trash", {"agent": agent}, "sessions")
     if as_json:
         streams.as_json(page)
         return
     from port42_protocol.messages.forks_and_trash import TrashPage
 
-    found = decode(TrashPage, page).sessions
-    if not found:
+    sessions = decode(TrashPage, page).sessions
+    if not sessions:
         streams.notice("The trash is empty.")
     elif streams.on_terminal():
         from port42_cli.views import forks_terminal, terminal
 
-        terminal.show(forks_terminal.trash(found, streams.now()))
+        terminal.show(forks_terminal.trash(sessions, streams.now()))
     else:
-        from port42_cli import plain_text
+        streams.lines(plain_text.trash(sessions))
 
-        streams.lines(plain_text.trash(found))
+
+def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """``90d`` or ``90``."""
+    if value is None:
+        return None
+    if fits := _DAYS.fullmatch(value):
+        return int(fits[1])
+    raise click.BadParameter(f"expected a number of days, like 90d, got {value!r}", ctx, param)
+
+
+@click.command()
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
+@click.option(
+    "--older-than",
+    metavar="DAYS",
+    callback=_days,
+    help="Sessions not used for so long go to the trash (90d).",
+)
+@click.option(
+    "--trash-older-than",
+    metavar="DAYS",
+    callback=_days,
+    help="What was so long in the trash is deleted for good.",
+)
+@_YES
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="What prune_sessions answered, a line a call.")
+@click.pass_obj
+def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
+    daemon: Daemon,
+    agent: str | None,
+    older_than: int | None,
+    trash_older_than: int | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Make room, after showing what goes. Pinned sessions stay, and those that are being answered."""
+    if older_than is None and trash_older_than is None:
+        raise click.UsageError("expected --older-than or --trash-older-than: nothing goes by itself")
+    _shared.check_confirmable(yes or dry_run)
+    params = {"agent": agent, "older_than_days": older_than, "trash_older_than_days": trash_older_than}
+    with Client(daemon.connect) as client:
+        preview = client.ask("prune_sessions", params)
+        if as_json and dry_run:
+            streams.as_json(preview)
+            return
+        if not (preview["trashed"] or preview["deleted"]):
+            streams.notice("There is nothing to prune.")
+            return
+        if not as_json:
+            from port42_protocol.messages.forks_and_trash import Pruned
+
+            streams.lines(plain_text.pruning(decode(Pruned, preview)))
+        if not dry_run and (yes or _shared.confirmed("Go on?")):
+            _prune(client, params, as_json)
+
+
+def _prune(client: Client, params: dict[str, Any], as_json: bool) -> None:
+    trashed = deleted = size = 0
+    more = True
+    while more:
+        done = client.ask("prune_sessions", {**params, "dry_run": False})
+        trashed, deleted = trashed + len(done["trashed"]), deleted + len(done["deleted"])
+        size += done["bytes"]
+        if as_json:
+            streams.json_line(done)
+        # What cannot be moved (its file is damaged) would come again and again.
+        more = done["more"] and bool(done["trashed"] or done["deleted"])
+    if not as_json:
+        streams.banner(
+            f"{plain_text.count(trashed, 'session')} moved to the trash,"
+            f" {plain_text.count(deleted, 'session')} ({size:,} bytes) deleted for good."
+        )
+
+
+def _show_sessions(plain: list[Any], sessions: Iterable[Summary], *, as_json: bool) -> None:
+    if as_json:
+        streams.as_json(plain)
+    else:
+        streams.lines(map(plain_text.meant, sessions))
+        streams.notice("Nothing was moved.")
+
+
+def _find_trashed(trashed: list[Summary], ref: str) -> str:
+    """The id that `ref` stands for, as `find_session` would have it. Raises `Refused`."""
+    titles = {session.session_id: session.title or "" for session in trashed}
+    if ref in titles:
+        return ref
+    fits = [one for one in titles if len(ref) >= _SHORTEST_PREFIX and one.startswith(ref)]
+    fits = fits or [one for one, title in titles.items() if title.casefold() == ref.casefold()]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise Refused(f"{ref} fits several sessions in the trash: {', '.join(fits[:10])}")
+    raise Refused(f"no session in the trash fits {ref}; to see them: port42 trash")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from port42_cli import streams
-from port42_cli.commands import _arguments
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
@@ -13,16 +13,14 @@ from port42_client.daemon import Daemon
 
 @click.command()
 @click.argument("ref", shell_complete=complete.refs)
-@_arguments.whose
+@_shared.whose
 @click.option("--json", "as_json", is_flag=True, help="The family as JSON, as session_tree gives it.")
 @click.pass_obj
 def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     """Show what a session was forked from, and all forks. REF is an id, a prefix, or a title."""
-    if ref == "last" and agent is None:
-        raise click.UsageError("`last` needs --agent @AGENT: whose last session")
     with Client(daemon.connect) as client:
-        found = client.ask("find_session", {"ref": ref, "agent": agent})
-        family = client.ask("session_tree", {"session_id": found["session_id"]})
+        session = _shared.find(client, ref, agent)
+        family = client.ask("session_tree", {"session_id": session.session_id})
     if as_json:
         streams.as_json(family)
         return
@@ -32,7 +30,7 @@ def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     if streams.on_terminal():
         from port42_cli.views import forks_terminal, terminal
 
-        terminal.show(forks_terminal.tree(whole.nodes, found["session_id"], streams.now()))
+        terminal.show(forks_terminal.tree(whole.nodes, session.session_id, streams.now()))
     else:
         from port42_cli import plain_text
 

@@ -1,6 +1,57 @@
-"""`port42 trash`: what could be restored."""
+"""`port42 rm`, `restore`, `trash`, `prune`: moved, listed, brought back, deleted for good."""
 
 from __future__ import annotations
+
+import pytest
+
+
+def test_after_the_last_one_the_one_before_goes_on_and_then_none(port42):
+    one, two = port42.begin("@ai-muse", "one"), port42.begin("@ai-muse", "two")
+    done = port42("rm", "-y", two)
+    assert (done.returncode, done.stderr) == (
+        0, f"In the trash. To bring it back: port42 restore {two}\n",
+    )  # fmt: skip
+    assert one in port42("possess", "@ai-muse", "--session", "last").stderr
+    assert port42.json("rm", "-y", "last", "-a", "@ai-muse", "--json")[0]["last_session"] is None
+    done = port42("possess", "@ai-muse", "--session", "last")
+    assert (done.returncode, done.stderr) == (1, "No previous sessions found for @ai-muse\n")
+
+
+def test_nothing_moves_unless_it_is_agreed_to_and_all_are_found(port42, terminal):
+    begun = port42.begin("@ai-muse", "one")
+    assert port42("rm", begun).returncode == 2
+    assert port42("rm").returncode == 2
+    assert port42("rm", "-y", begun, "nosuch").returncode == 1
+    assert port42("rm", "--dry-run", begun).stdout.startswith(f"{begun}\tai-muse\t1\t")
+    screen = terminal("rm", begun)
+    screen.expect(r"Move 1 session to the trash\? \[y/N\]")
+    screen.sendline("n")
+    screen.expect_exact("Nothing was changed.")
+    screen.wait()
+    assert port42.json("trash", "--json")["sessions"] == []
+    screen = terminal("rm", begun)
+    screen.expect_exact("[y/N]")
+    screen.sendline("y")
+    screen.expect_exact(f"port42 restore {begun}")
+    screen.wait()
+    assert port42.json("trash", "--json")["sessions"][0]["session_id"] == begun
+
+
+def test_by_id_prefix_and_title(port42):
+    begun = port42.begin("@ai-muse", "An Ode")
+    for ref in (begun, begun[:-2], "an ode"):
+        assert port42("rm", "-y", begun).returncode == 0
+        assert port42("restore", ref).stderr.startswith(f"{begun} is back.\n")
+    assert port42("possess", "@ai-muse", "-c").returncode == 0
+
+
+def test_what_fits_none_or_several(port42):
+    ids = [port42.begin("@ai-muse", "same") for _ in range(2)]
+    port42("rm", "-y", *ids)
+    assert port42("restore", "nosuch").stderr.startswith("Error: no session in the trash fits nosuch")
+    several = port42("restore", "same")
+    assert several.returncode == 1
+    assert all(one in several.stderr for one in ids)
 
 
 def test_the_list(port42, terminal):
@@ -13,3 +64,20 @@ def test_the_list(port42, terminal):
     screen = terminal("trash", TERM="dumb")
     screen.expect(r"ID +AGENT +TITLE +MESSAGES +DELETED\r\n")
     screen.expect(rf"{theirs} +@ai-engineer +theirs +1")
+
+
+def test_it_shows_then_moves_then_deletes(port42):
+    begun = port42.begin("@ai-muse", "old")
+    shown = port42("prune", "--older-than", "0d", "--dry-run")
+    assert shown.stdout.startswith(f"to the trash\t{begun}\tai-muse\t1\t")
+    assert port42("prune", "--older-than", "1", "-y").stderr == "There is nothing to prune.\n"
+    done = port42("prune", "--older-than", "0", "-y")
+    assert done.stderr.startswith("1 session moved to the trash, 0 sessions (0 bytes) deleted for good.")
+    gone = port42.json("prune", "--trash-older-than", "0d", "-y", "--json")
+    assert [one["session_id"] for one in gone["deleted"]] == [begun]
+    assert port42("restore", begun).returncode == 1
+
+
+@pytest.mark.parametrize("args", [[], ["--older-than", "90d"], ["--older-than", "x", "-y"], ["-y"]])
+def test_usage(port42, args):
+    assert port42("prune", *args).returncode == 2

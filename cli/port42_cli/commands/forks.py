@@ -1,0 +1,114 @@
+"""`port42 fork`, `rewind`: go on from a session, or from an earlier point of it, in a new one."""
+
+from __future__ import annotations
+
+import click
+
+from port42_cli import plain_text, streams
+from port42_cli.commands import _shared
+from port42_cli.completion import complete
+from port42_cli.conversation.send import CLIENT, announce
+from port42_cli.cwd import sendable
+from port42_client.client import Client
+from port42_client.daemon import Daemon
+from port42_client.errors import Refused
+from port42_protocol.messages.records import Summary
+from port42_protocol.messages.sessions import GetSession
+
+_WINDOW = 64
+"""Records before the end that `rewind --turns` looks at first; twice as many each time."""
+
+
+@click.command()
+@click.argument("ref", shell_complete=complete.refs)
+@_shared.whose
+@click.option("--at", "at_seq", type=click.IntRange(min=1), metavar="SEQ", help="Its last record to keep.")
+@click.option(
+    "--to", "to_agent", metavar="@AGENT", shell_complete=complete.agents, help="Whose the new one is to be."
+)
+@click.option("--title", metavar="TEXT", help="The new one's title.")
+@click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
+@click.pass_obj
+def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
+    daemon: Daemon,
+    ref: str,
+    agent: str | None,
+    at_seq: int | None,
+    to_agent: str | None,
+    title: str | None,
+    as_json: bool,
+) -> None:
+    """Begin a session with the messages of another.
+
+    The other one stays as it is.
+
+    REF is an id, a unique prefix of 4 or more characters, or a title. SEQ is a number that `port42 show`
+    shows; without it everything is taken over. At a question, the question can be answered anew.
+    """
+    with Client(daemon.connect) as client:
+        session = _shared.find(client, ref, agent)
+        _fork(client, session, at_seq, to_agent=to_agent, title=title, as_json=as_json)
+
+
+@click.command()
+@click.argument("ref", shell_complete=complete.refs)
+@click.argument("seq", required=False, type=click.IntRange(min=1))
+@_shared.whose
+@click.option("--turns", type=click.IntRange(min=1), metavar="N", help="Without the last N questions.")
+@click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
+@click.pass_obj
+def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
+    daemon: Daemon, ref: str, seq: int | None, agent: str | None, turns: int | None, as_json: bool
+) -> None:
+    """Go on from an earlier point of a session.
+
+    A fork begins, with everything through record SEQ, or without the last N turns.
+
+    Nothing is lost: the original stays as it is. REF is an id, a unique prefix of 4 or more characters, or
+    a title.
+    """
+    if (seq is None) == (turns is None):
+        raise click.UsageError("expected SEQ or --turns N, one of them")
+    with Client(daemon.connect) as client:
+        session = _shared.find(client, ref, agent)
+        if turns is not None:
+            seq = _seq_before(client, session, turns)
+        _fork(client, session, seq, as_json=as_json)
+
+
+def _fork(  # noqa: PLR0913 - as `fork_session` has them
+    client: Client,
+    session: Summary,
+    at_seq: int | None,
+    *,
+    to_agent: str | None = None,
+    title: str | None = None,
+    as_json: bool,
+) -> None:
+    options = {"at_seq": at_seq, "to_agent": to_agent, "title": title, "client": CLIENT, "cwd": sendable()}
+    made = client.ask("fork_session", {"session_id": session.session_id, **options})
+    if as_json:
+        streams.as_json(made)
+    else:
+        announce(made["session_id"])
+        streams.banner(plain_text.to_go_on(made["agent"], made["session_id"]))
+
+
+def _seq_before(client: Client, session: Summary, turns: int) -> int:
+    """The seq before the question that began the last `turns` turns. Raises `Refused`."""
+    # A session has at least as many records as messages, so its end is not before that.
+    window = max(_WINDOW, 4 * turns)
+    while True:
+        after = max(0, session.message_count - window)
+        questions = [
+            record.seq
+            for page in client.pages(GetSession(session.session_id, after_seq=after))
+            for record in page.messages
+            if record.role == "user"
+        ]
+        if len(questions) >= turns and questions[-turns] > 1:
+            return questions[-turns] - 1
+        if not after:
+            most = len([seq for seq in questions if seq > 1])
+            raise Refused(f"--turns: expected at most {most}, so that something is left of the session")
+        window *= 2
