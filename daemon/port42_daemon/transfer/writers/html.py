@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 
 from port42_daemon.transfer.writers.base import Frame, Writer, describe_event, minute, turn_facts
-from port42_daemon.transfer.writers.markdown_html import render
 from port42_protocol.messages.records import Message, Reference
 
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -52,7 +51,13 @@ def _record(record: Message) -> str:
             f" {_time(record.timestamp)}</span></p>\n"
         )
     content = str(record.content or "")
-    body = render(content) if record.role == "assistant" else f"<pre>{escape(content)}</pre>\n"
+    if record.role == "assistant":
+        # Imported here: markdown-it would take a tenth of the daemon's start.
+        from port42_daemon.transfer.writers.markdown_html import render
+
+        body = render(content)
+    else:
+        body = f"<pre>{escape(content)}</pre>\n"
     facts = "".join(f'<span class="fact">{escape(fact)}</span>' for fact in turn_facts(record))
     name = _NAMES.get(record.role, "Assistant")
     return (
