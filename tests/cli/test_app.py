@@ -66,7 +66,7 @@ def test_no_daemon_is_69_and_never_looks_like_no_sessions(port42):
         assert "session" not in done.stderr.lower().replace("/sessions", "")
 
 
-def test_an_interrupt_is_130(peer):
+def test_an_interrupt_is_130(peer, process):
     asked = threading.Event()
 
     def never_answering(talk):
@@ -76,11 +76,11 @@ def test_an_interrupt_is_130(peer):
 
     fake = peer(never_answering)
     command = [sys.executable, "-m", "port42_cli", "--socket", fake.path, "status"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert asked.wait(60)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
-    assert process.returncode == 130
+    command = process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert asked.wait(60)
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate(timeout=60)
+    assert command.returncode == 130
     assert (out, err.strip()) == (b"", b"")
 
 
@@ -99,14 +99,14 @@ def test_an_answer_that_cannot_be_written_is_told(port42):
     assert (done.returncode, done.stderr) == (1, b"Error: cannot write the answer: No space left on device\n")
 
 
-def test_a_reader_that_left_is_no_traceback(port42):
+def test_a_reader_that_left_is_no_traceback(port42, process):
     port42("possess", "@ai-muse", stdin="x" * 1_000_000)
     command = [sys.executable, "-m", "port42_cli", "show", "last", "-a", "@ai-muse"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.read(10)
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 1
+    show = process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    show.stdout.read(10)
+    show.stdout.close()
+    assert show.stderr.read() == b""
+    assert show.wait(60) == 1
 
 
 def test_an_encoding_that_lacks_a_sign_shows_it_escaped(port42):

@@ -119,22 +119,22 @@ def test_a_newer_daemon_of_another_protocol_is_not_talked_to(port42, home, tmp_p
     assert noted(home)["pid"] == pid
 
 
-def test_a_turn_under_way_ends_with_the_old_daemon(port42, home, tap, old):
+def test_a_turn_under_way_ends_with_the_old_daemon(port42, process, home, tap, old):
     asking = [sys.executable, "-m", "port42_cli", "possess", "@tap", "a long question", "--json"]
-    with subprocess.Popen(
+    turn = process(
         asking, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | old.environ, text=True
-    ) as turn:
-        with tap.open() as say:
-            say("half ")
-            pid = noted(home)["pid"]
-            done = port42("sessions")
-            assert (done.returncode, done.stderr) == (0, "")
-            assert noted(home)["pid"] == pid
-            (home / "daemon.json").write_text(json.dumps(noted(home) | {"protocol_version": 0}))
-            waits = f"{BEHIND} and has a turn under way: it is replaced when it has none\n"
-            assert port42("sessions").stderr == waits
-            say("and half")
-        printed, complaint = turn.communicate(timeout=60)
+    )
+    with tap.open() as say:
+        say("half ")
+        pid = noted(home)["pid"]
+        done = port42("sessions")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert noted(home)["pid"] == pid
+        (home / "daemon.json").write_text(json.dumps(noted(home) | {"protocol_version": 0}))
+        waits = f"{BEHIND} and has a turn under way: it is replaced when it has none\n"
+        assert port42("sessions").stderr == waits
+        say("and half")
+    printed, complaint = turn.communicate(timeout=60)
     assert turn.returncode == 0, complaint
     session_id = json.loads(printed.splitlines()[-1])["session_id"]
     assert port42("status").stderr == HANDED_OVER

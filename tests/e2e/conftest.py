@@ -20,10 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pexpect
 import pytest
 from peers.daemons import stop_daemon_of
-from peers.processes import Processes
+from peers.processes import Child, Processes, Terminal
 
 _PATIENCE = 60.0
 """Seconds that a command may take on a machine that is busy with other tests."""
@@ -63,7 +62,7 @@ class Port42:
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
 
-    def start(self, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(self, *words: str, env: dict[str, str] | None = None) -> Child:
         """Begin it; it ends with the test at the latest."""
         return self._process(
             [*self.argv, *words],
@@ -123,10 +122,10 @@ def exchange(daemon: Any) -> Callable[..., list[Any]]:
 
 
 @pytest.fixture
-def terminal(port42: Port42, process: Processes) -> Callable[..., pexpect.spawn]:
+def terminal(port42: Port42, process: Processes) -> Callable[..., Terminal]:
     """Types `port42 …` at a terminal of 80 columns."""
 
-    def open_terminal(words: str = "", env: dict[str, str] | None = None) -> pexpect.spawn:
+    def open_terminal(words: str = "", env: dict[str, str] | None = None) -> Terminal:
         child = process.at_terminal(
             [*port42.argv, *words.split()],
             # A terminal that is asked where its cursor is answers; pexpect's does not.

@@ -86,22 +86,17 @@ def test_socat_without_a_newline_at_the_end(daemon):
     assert_created_and_appended(run(*command, given=f"{CREATE}\r\n{APPEND}"))
 
 
-def test_netcat(daemon):
+def test_netcat(daemon, process):
     """Kept open as a person would: netcats differ in what they do when their stdin ends."""
     shown = subprocess.run([tool("nc"), "-h"], capture_output=True, check=False, timeout=PATIENCE)
     if b"U" not in (shown.stdout + shown.stderr).partition(b"usage")[2].partition(b"]")[0]:
         pytest.skip("this nc knows no Unix sockets (-U)")
-    with subprocess.Popen(
-        ["nc", "-U", str(daemon.socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as nc:
-        try:
-            responses = []
-            for line in (CREATE, APPEND):
-                nc.stdin.write(line.encode() + b"\n")
-                nc.stdin.flush()
-                responses.append(json.loads(nc.stdout.readline()))
-        finally:
-            nc.kill()
+    nc = process(["nc", "-U", str(daemon.socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    responses = []
+    for line in (CREATE, APPEND):
+        nc.stdin.write(line.encode() + b"\n")
+        nc.stdin.flush()
+        responses.append(json.loads(nc.stdout.readline()))
     assert_created_and_appended(responses)
 
 

@@ -252,20 +252,15 @@ for line in peer.makefile(): print(line, end="", flush=True)
 
 
 @pytest.fixture
-def asker(daemon):
+def asker(daemon, process):
     """A client in a process of its own: `asker(params, "whole"|"half")`, half hangs up its writing side."""
-    started = []
 
     def ask(params, manner):
         asked = {"jsonrpc": "2.0", "id": 1, "method": "possess", "params": params}
         command = [sys.executable, "-S", "-c", ASKER, str(daemon.socket), json.dumps(asked), manner]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        return started[-1]
+        return process(command, stdout=subprocess.PIPE, text=True)
 
-    yield ask
-    for process in started:
-        process.kill()
-        process.communicate()
+    return ask
 
 
 @pytest.mark.parametrize("manner", ["whole", "half"])

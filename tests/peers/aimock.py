@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers.processes import MARK, Processes
 
 VERSION = "1.43.0"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -51,33 +52,28 @@ FIXTURES: list[dict[str, Any]] = [
 def running(*, key: str | None = None) -> Iterator[str]:
     """The server's address, ``http://127.0.0.1:PORT``. With `key` it wants that one. Skips without node."""
     command = _installed()
-    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", MARK) if name in os.environ}
     if key is not None:
         environ["AIMOCK_API_KEYS"] = key
     with tempfile.NamedTemporaryFile("w", suffix=".json") as fixtures:
         json.dump({"fixtures": FIXTURES}, fixtures)
         fixtures.flush()
-        server = subprocess.Popen(
-            [command, "-p", "0", "-f", fixtures.name, "--strict"],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert server.stdout is not None
-        try:
-            said = []
+        with Processes() as process:
+            server = process(
+                [command, "-p", "0", "-f", fixtures.name, "--strict"],
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            shown = []
             for line in server.stdout:
-                said.append(line)
-                if found := re.search(r"listening on (http://\S+)", line):
-                    yield found[1]
+                shown.append(line)
+                if address := re.search(r"listening on (http://\S+)", line):
+                    yield address[1]
                     break
             else:
-                pytest.fail("aimock did not start:\n" + "".join(said))
-        finally:
-            server.terminate()
-            server.communicate()
+                pytest.fail("aimock did not start:\n" + "".join(shown))
 
 
 def _installed() -> Path:

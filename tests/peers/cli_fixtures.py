@@ -23,10 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pexpect
 import pytest
 from peers.daemons import stop_daemon_of
-from peers.processes import Processes
+from peers.processes import Processes, Terminal
 
 COMMAND = [sys.executable, "-m", "port42_cli"]
 TIMEOUT = 60
@@ -70,10 +69,10 @@ def port42(home: Path) -> Iterator[Port42]:
 
 
 @pytest.fixture
-def terminal(port42: Port42, process: Processes) -> Callable[..., pexpect.spawn]:
+def terminal(port42: Port42, process: Processes) -> Callable[..., Terminal]:
     """Starts `port42` at a terminal of 100 columns."""
 
-    def start(*args: str, **env: str) -> pexpect.spawn:
+    def start(*args: str, **env: str) -> Terminal:
         # No answer to prompt_toolkit's question where the cursor is will come from pexpect.
         shown = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", "NO_COLOR": "1"}
         return process.at_terminal(

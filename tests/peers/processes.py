@@ -33,6 +33,8 @@ import pexpect
 import pytest
 from peers import survivors
 
+Child = subprocess.Popen[Any]
+Terminal = pexpect.spawn
 MARK = "PORT42_TEST_RUN"
 """In the environment of everything a test starts, so that a survivor is known to be ours."""
 
@@ -44,16 +46,16 @@ class Processes:
     """Starts processes and terminals, and ends them all."""
 
     def __init__(self) -> None:
-        self._children: list[subprocess.Popen[Any]] = []
-        self._terminals: list[pexpect.spawn] = []
+        self._children: list[Child] = []
+        self._terminals: list[Terminal] = []
 
-    def __call__(self, argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+    def __call__(self, argv: Sequence[str | Path], **options: Any) -> Child:
         """`subprocess.Popen`, without a stdin if none is named."""
         child = subprocess.Popen(argv, **{"stdin": subprocess.DEVNULL} | options)
         self._children.append(child)
         return child
 
-    def at_terminal(self, argv: Sequence[str | Path], **options: Any) -> pexpect.spawn:
+    def at_terminal(self, argv: Sequence[str | Path], **options: Any) -> Terminal:
         """`pexpect.spawn`; what it shows is UTF-8 text if no encoding is named."""
         program, *arguments = map(str, argv)
         child = pexpect.spawn(program, arguments, **{"encoding": "utf-8"} | options)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pexpect
 import pyte
+from peers.processes import Terminal
 
 
 class Screen:
     """A child of pexpect on a screen of `lines` by `columns`."""
 
-    def __init__(self, talk: pexpect.spawn, lines: int = 24, columns: int = 80) -> None:
+    def __init__(self, talk: Terminal, lines: int = 24, columns: int = 80) -> None:
         talk.setwinsize(lines, columns)
         self.send, self.sent = talk.send, ""
         self._talk, self._ended = talk, False

@@ -26,6 +26,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from peers.processes import Child, Processes
+
 UID = 4242
 _SCRIPT = Path(__file__).with_name("user-manager.sh")
 _NEEDED = ("systemctl", "unshare", "nsenter", "setpriv")
@@ -39,10 +41,10 @@ class CannotRun(Exception):
 class UserManager:
     """The manager that runs, and what can be done as its user."""
 
-    def __init__(self, work: Path, first: int) -> None:
+    def __init__(self, work: Path, first: int, process: Processes) -> None:
         self.home = work / "home"
         self.runtime = Path(f"/run/user/{UID}")
-        self._work, self._first = work, first
+        self._work, self._first, self._process = work, first, process
         # There is no journal here, and what a service says would be lost.
         log = f"[Service]\nStandardOutput=append:{self.home}/log\nStandardError=append:{self.home}/log\n"
         self.write("service.d/log.conf", log)
@@ -78,10 +80,10 @@ class UserManager:
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stderr}{self.said()}"
         return done
 
-    def spawn(self, *command: str, **how: Any) -> subprocess.Popen[str]:
+    def spawn(self, *command: str, **how: Any) -> Child:
         """Start `command`. It ends with the manager at the latest."""
         how = {"text": True, "stdout": subprocess.PIPE, "env": {}} | how
-        return subprocess.Popen(self._inside(command, how.pop("env")), **how)
+        return self._process(self._inside(command, how.pop("env")), **how)
 
     def log(self) -> str:
         """What the services wrote so far."""
@@ -128,8 +130,8 @@ def running() -> Iterator[UserManager]:
     work = Path(tempfile.mkdtemp(prefix="p42-", dir="/tmp"))
     work.chmod(0o755)
     try:
-        with _process(work, group) as first:
-            manager = UserManager(work, first)
+        with _process(work, group) as first, Processes() as process:
+            manager = UserManager(work, first, process)
             manager.systemctl("is-system-running", "--wait", check=False)
             _see_to_python(manager)
             yield manager
@@ -143,14 +145,12 @@ def _process(work: Path, group: Path) -> Iterator[int]:
     """The script, and the pid of the first process inside."""
     command = [_SCRIPT, str(UID), work, group, *_folders_of_python()]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            raise CannotRun(f"a user manager cannot be started here: {process.communicate()[1].strip()}")
-        yield int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
-    finally:
-        process.communicate()  # closes its stdin
+    with Processes() as process:
+        script = process(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        if script.stdout.readline() != "ready\n":
+            raise CannotRun(f"a user manager cannot be started here: {script.communicate()[1].strip()}")
+        yield int(Path(f"/proc/{script.pid}/task/{script.pid}/children").read_text())
+        script.communicate(timeout=_WITHIN)  # closes its stdin, which ends it
 
 
 def _own_cgroup() -> Path:

@@ -81,16 +81,16 @@ def test_a_daemon_elsewhere_is_stopped_where_it_is(start_daemon, port42, home):
     running.process = None
 
 
-def test_run_is_the_daemon_in_the_foreground(port42):
+def test_run_is_the_daemon_in_the_foreground(port42, process):
     command = [sys.executable, "-m", "port42_cli", "daemon", "run"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        for line in running.stderr:
-            if "listens at" in line:
-                break
-        assert pid(port42) == running.pid
-        running.send_signal(signal.SIGINT)
-        assert "stopped" in running.stderr.read()
-    assert running.returncode == 0
+    running = process(command, stderr=subprocess.PIPE, text=True)
+    for line in running.stderr:
+        if "listens at" in line:
+            break
+    assert pid(port42) == running.pid
+    running.send_signal(signal.SIGINT)
+    assert "stopped" in running.stderr.read()
+    assert running.wait(30) == 0
 
 
 def test_run_beside_a_running_one_says_so(daemon, port42):
@@ -114,20 +114,20 @@ def test_no_log_is_told(port42, home):
     assert f"no log at {home}/daemon.log" in done.stderr
 
 
-def test_logs_are_followed_across_rotation(port42, home):
+def test_logs_are_followed_across_rotation(port42, home, process):
     port42("daemon", "start")
     log = home / "daemon.log"
     command = [sys.executable, "-m", "port42_cli", "daemon", "logs", "-f"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as following:
-        assert "listens at" in following.stdout.readline()
-        with log.open("a") as old:
-            log.rename(home / "daemon.log.1")
-            old.write("the last of the old\n")
-        log.write_text("the first of the new\n")
-        assert following.stdout.readline() == "the last of the old\n"
-        assert following.stdout.readline() == "the first of the new\n"
-        following.send_signal(signal.SIGINT)
-    assert following.returncode == 130
+    following = process(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert "listens at" in following.stdout.readline()
+    with log.open("a") as old:
+        log.rename(home / "daemon.log.1")
+        old.write("the last of the old\n")
+    log.write_text("the first of the new\n")
+    assert following.stdout.readline() == "the last of the old\n"
+    assert following.stdout.readline() == "the first of the new\n"
+    following.send_signal(signal.SIGINT)
+    assert following.wait(30) == 130
     assert LOOK_EVERY < 1, "a person is watching"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -24,10 +25,9 @@ def tap(home):
 class Follower:
     """A `follow` that runs; `next` is its next line."""
 
-    def __init__(self, *args, **env):
-        self.process = subprocess.Popen(
+    def __init__(self, process, *args, **env):
+        self.process = process(
             [*COMMAND, *args],
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -61,17 +61,8 @@ class Follower:
 
 
 @pytest.fixture
-def follow(port42):
-    followers = []
-
-    def start(*args, **env):
-        followers.append(Follower(*args, **env))
-        return followers[-1]
-
-    yield start
-    for one in followers:
-        one.process.kill()
-        one.process.communicate()
+def follow(port42, process):
+    return functools.partial(Follower, process)
 
 
 def test_a_turn_is_heard_as_it_goes_on(port42, follow, tap):
@@ -99,16 +90,14 @@ def test_it_begins_where_it_is_told_to_and_misses_nothing(port42, follow, tap):
     assert [later.record()["seq"] for _ in range(2)] == seqs[4:]
 
 
-def test_a_reply_under_way_is_told_from_its_beginning(port42, follow, tap):
-    with (
-        subprocess.Popen(
-            [*COMMAND[:-1], "possess", "@tap", "hello"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as speaking,
-        tap.open() as say,
-    ):
+def test_a_reply_under_way_is_told_from_its_beginning(port42, process, follow, tap):
+    speaking = process(
+        [*COMMAND[:-1], "possess", "@tap", "hello"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with tap.open() as say:
         say("so far")
         assert speaking.stdout.read(6) == "so far"
         session_id = port42.json("rpc", "get_last_session", "agent=tap")["session_id"]

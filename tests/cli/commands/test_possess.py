@@ -240,15 +240,14 @@ def test_a_session_whose_file_vanished_no_longer_exists(port42, home):
     assert done.stderr.startswith(f"Error: session {begun} no longer exists\n")
 
 
-def test_a_message_survives_a_daemon_that_restarts_under_it(port42):
+def test_a_message_survives_a_daemon_that_restarts_under_it(port42, process):
     begun = port42.begin("@ai-muse", "0")
     for number in range(1, 6):
-        restart = subprocess.Popen(
+        restart = process(
             [sys.executable, "-m", "port42_cli", "daemon", "restart"], stderr=subprocess.DEVNULL
         )
-        with restart:
-            spoken(port42, "@ai-muse", "-s", begun, str(number))
-        assert restart.returncode == 0
+        spoken(port42, "@ai-muse", "-s", begun, str(number))
+        assert restart.wait(60) == 0
     assert contents(port42, begun) == [str(number) for number in range(6)]
 
 

@@ -34,26 +34,13 @@ def tap(home):
 
 
 @pytest.fixture
-def running(port42):
+def running(port42, process):
     """Starts a `possess` that is still running; what it prints can be read as it comes."""
-    started = []
 
     def start(*args, **more):
-        process = subprocess.Popen(
-            [*COMMAND, *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **more,
-        )
-        started.append(process)
-        return process
+        return process([*COMMAND, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    return start
 
 
 def messages(port42, agent):

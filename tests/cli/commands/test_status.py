@@ -40,18 +40,14 @@ def test_on_a_terminal_it_is_laid_out(port42, terminal):
 
 
 @pytest.fixture
-def watching(port42):
+def watching(port42, process):
     """A `status --watch` whose stdout and stderr are pipes."""
-    process = subprocess.Popen(
+    return process(
         [sys.executable, "-m", "port42_cli", "status", "--watch", "0.1"],
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    yield process
-    process.kill()
-    process.communicate()
 
 
 def test_watched_in_a_pipe_each_time_is_a_line_of_json_and_a_restart_is_survived(port42, watching):

@@ -55,15 +55,15 @@ def test_bash_is_given_what_it_does_not_keep_of_the_word(port42):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_a_real_bash_puts_the_agent_and_the_id_in_place(port42, tmp_path):
+def test_a_real_bash_puts_the_agent_and_the_id_in_place(port42, process, tmp_path):
     """What a shell does with an answer is nowhere written as it is done."""
     begun = port42.begin("@ai-muse", HOSTILE)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "port42").write_text(f'#!/bin/sh\nexec {sys.executable} -m port42_cli "$@"\n')
     (tmp_path / "bin" / "port42").chmod(0o755)
     env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "TERM": "dumb", "PS1": "$ "}
-    shell = pexpect.spawn(
-        "bash", ["--norc", "--noprofile", "-i"], env=env, encoding="utf-8", timeout=2, cwd=str(tmp_path)
+    shell = process.at_terminal(
+        ["bash", "--norc", "--noprofile", "-i"], env=env, timeout=2, cwd=str(tmp_path)
     )
     shell.send("source <(port42 completion bash); echo sour''ced\r")
     shell.expect("sourced", timeout=30)
@@ -75,7 +75,6 @@ def test_a_real_bash_puts_the_agent_and_the_id_in_place(port42, tmp_path):
                 break
     shell.send("\x01printf '<%s>' \r")
     shell.expect_exact(f"<port42><possess><@ai-muse><-s><{begun}>", timeout=30)
-    shell.close(force=True)
     assert [one.name for one in tmp_path.iterdir()] == ["bin"]
 
 

@@ -7,12 +7,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import uuid
 
 import pytest
+from peers.processes import Child
 from peers.talk import Talk, Tap, configure
 
 from port42_daemon.process.sd_notify import Supervisor
@@ -57,22 +57,17 @@ def listener(request, tmp_path):
 
 
 @pytest.fixture
-def supervised(home, tmp_path):
+def supervised(home, process):
     """A daemon as systemd starts it, with a listener; gives what the test says it is configured with."""
-    started = []
     with Listener(str(home.parent / "notify")) as listener:
 
-        def start(**environ: str) -> subprocess.Popen[bytes]:
+        def start(**environ: str) -> Child:
             command = [sys.executable, "-m", "port42_daemon", "--log-file", str(home.parent / "log")]
             named = {"NOTIFY_SOCKET": listener.address} | environ
-            started.append(subprocess.Popen(command, env=os.environ | named))
-            return started[-1]
+            return process(command, env=os.environ | named)
 
         start.listener = listener
         yield start
-        for one in started:
-            one.kill()
-            one.wait()
 
 
 class There:

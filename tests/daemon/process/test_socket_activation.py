@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from peers.processes import Child
 
 from port42_daemon.process import socket_activation
 from port42_daemon.process.home_lock import CannotStart
@@ -34,15 +35,14 @@ os.execv(sys.executable, [sys.executable, "-m", "port42_daemon"])
 
 
 @pytest.fixture
-def hand_over(home):
+def hand_over(home, process):
     """Starts a daemon with these sockets."""
     started = []
 
-    def start(*sockets: socket.socket, names: str = "rpc") -> subprocess.Popen[str]:
+    def start(*sockets: socket.socket, names: str = "rpc") -> Child:
         numbers = [one.fileno() for one in sockets]
         command = [sys.executable, "-c", HAND_OVER, names, ",".join(map(str, numbers))]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, pass_fds=numbers, stderr=pipe, text=True))
+        started.append(process(command, pass_fds=numbers, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start
@@ -113,7 +113,7 @@ def test_the_one_named_rpc_is_taken(hand_over, listening, home):
         assert ask(listening.getsockname(), "status")["socket"] == listening.getsockname()
 
 
-def refused(process: subprocess.Popen[str]) -> str:
+def refused(process: Child) -> str:
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 1
     return said.removeprefix("port42d: ").strip()
@@ -172,23 +172,21 @@ def test_no_sockets_are_none():
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="there is no systemd here")
-def test_systemds_own_activator_starts_it_at_the_first_connection(home):
+def test_systemds_own_activator_starts_it_at_the_first_connection(home, process):
     path = str(home.parent / "S")
     command = ["systemd-socket-activate", "-l", path, "--fdname=rpc"]
     command += [f"--setenv={name}={os.environ[name]}" for name in ("PORT42_HOME", "PORT42_TEST_RUN")]
     command += [sys.executable, "-m", "port42_daemon"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 20
-        while not Path(path).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)  # polling: it says so on stderr, in words that change
-        assert not home.exists()
-        assert ask(path, "status")["socket"] == path
-    finally:
-        process.terminate()
-        said = process.communicate(timeout=20)[1]
-    assert process.returncode == 0, said
+    daemon = process(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not Path(path).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # polling: it says so on stderr, in words that change
+    assert not home.exists()
+    assert ask(path, "status")["socket"] == path
+    daemon.terminate()
+    said = daemon.communicate(timeout=20)[1]
+    assert daemon.returncode == 0, said
     assert Path(path).is_socket()
 
 
