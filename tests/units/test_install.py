@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 WRITER = """
 import itertools, os, select, sys
 from port42_client.daemon import Daemon
-from port42_cli.client import Client
+from port42_client.client import Client
 daemon = Daemon(None, os.environ)
 for number in itertools.count():
     with Client(daemon.connect) as client:
