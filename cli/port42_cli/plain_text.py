@@ -1,24 +1,19 @@
-"""What is shown, as text: one stable line for each thing when piped, and the words terminals share.
+"""Text for people: what makes it safe for a terminal, sizes and times, and the sentences commands share.
 
-Pure: what comes in are the daemon's answers and the time, what goes out are strings. Piped text is
-exact; `visible` and `one_line` are for terminals, which obey what they are sent.
+Pure: the daemon's answers and the time come in, strings go out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from port42_protocol.errors import BackendFailed
 
 if TYPE_CHECKING:
     from port42_client.errors import DaemonError
-    from port42_protocol.messages.agents import Agent, AgentList
-    from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
-    from port42_protocol.messages.records import Message, Summary
-    from port42_protocol.messages.search import Hit
-    from port42_protocol.messages.sessions import ListedSession
+    from port42_protocol.messages.records import Summary, TurnRecord
 
 # Control pictures (␛, ␇, …) for C0; a code point for C1, and for what turns the text's direction,
 # with which a title could look like another one. Newline and tab are what they are.
@@ -32,6 +27,7 @@ _CONTROLS = {
 _IN_TEXT = {code: shown for code, shown in _CONTROLS.items() if chr(code) not in "\n\t"}
 
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86_400, "d"))
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 def visible(text: str) -> str:
@@ -58,24 +54,41 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def size(number: int) -> str:
+    """Bytes: ``512 B``, ``36.8 MiB``."""
+    if number < 1024:
+        return f"{number} B"
+    shown, unit = number / 1024, 0
+    while shown >= 1024 and unit < len(_UNITS) - 1:
+        shown, unit = shown / 1024, unit + 1
+    return f"{shown:.1f} {_UNITS[unit]}"
+
+
+def latency(microseconds: int) -> str:
+    """``24 µs``, ``1.2 ms``, ``5.2 s``, ``3 min``."""
+    if microseconds < 1000:
+        return f"{microseconds} µs"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1000:.3g} ms" if microseconds < 999_500 else "1 s"
+    seconds = microseconds / 1_000_000
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def duration(seconds: float) -> str:
+    """``4 s``, ``12 min``, ``1 h 2 min``, ``3 d 4 h``."""
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 60 * 24:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
 def resuming(session_id: str, agent: str, messages: int) -> str:
     """The line that says which session goes on."""
     return f"🔄 Resuming session {session_id} for @{agent} ({count(messages, 'message')})"
-
-
-def sessions(listed: tuple[ListedSession, ...]) -> Iterator[str]:
-    """A line for each: id, agent, messages, last use, state with pin and tags if it has them, and, last
-    because it is text, title."""
-    for one in listed:
-        marks = " ".join((one.state, *["pinned"] * one.pinned, *(f"#{tag}" for tag in one.tags)))
-        cells = (one.session_id, one.agent, str(one.message_count), one.last_activity, marks)
-        yield "\t".join((*cells, one.title or ""))
-
-
-def hits(found: tuple[Hit, ...]) -> Iterator[str]:
-    """``id:seq: text`` for each; a session's own title and tags have the seq 0."""
-    for one in found:
-        yield f"{one.session.session_id}:{one.seq}: {one.snippet}"
 
 
 def going_on(session: Summary) -> str:
@@ -83,131 +96,15 @@ def going_on(session: Summary) -> str:
     return f"port42 possess @{session.agent} -s {session.session_id}"
 
 
-def index(status: dict[str, Any]) -> Iterator[str]:
-    """A ``name: value`` line for each fact about the index."""
-    yield f"complete: {'yes' if status['complete'] else 'no'}"
-    yield f"sessions: {status['sessions']} ({status['sessions_behind']} still to be read)"
-    yield f"messages: {status['messages']} ({status['records_behind']} records still to be read)"
-    yield f"size: {status['bytes'] / 1e6:.1f} MB"
-
-
 def to_go_on(agent: str, session_id: str) -> str:
     """What to type to go on with a session."""
     return f"  To go on with it: port42 possess @{agent} --session {session_id}"
 
 
-def meant(session: Summary) -> str:
-    """One session in a list of what is to go: id, agent, messages, last use, title."""
-    cells = (session.session_id, session.agent, str(session.message_count))
-    return "\t".join((*cells, session.last_activity, session.title or ""))
-
-
-def tree(nodes: tuple[SessionNode, ...]) -> Iterator[str]:
-    """A line for each, two spaces behind its parent: id, the seq it was forked at, agent and title."""
-    depth: dict[str, int] = {}
-    for one in nodes:
-        depth[one.session_id] = 0 if one.parent is None else depth[one.parent] + 1
-        at = "" if one.at_seq is None else str(one.at_seq)
-        if one.session is not None:
-            agent, title = one.session.agent, one.session.title or ""
-        else:
-            agent, title = "", "(in the trash)" if one.trashed else "(no longer exists)"
-        yield "\t".join(("  " * depth[one.session_id] + one.session_id, at, agent, title))
-
-
-def trash(found: tuple[TrashedSession, ...]) -> Iterator[str]:
-    """A line for each: id, agent, messages, when it was deleted, bytes and, because it is text, title."""
-    for one in found:
-        cells = (one.session_id, one.agent, str(one.message_count), one.trashed_at, str(one.bytes))
-        yield "\t".join((*cells, one.title or ""))
-
-
-def pruning(preview: Pruned) -> Iterator[str]:
-    """A line for each session that goes: where to, then as in `meant`."""
-    for one in preview.trashed:
-        yield f"to the trash\t{meant(one)}"
-    for trashed in preview.deleted:
-        yield f"for good\t{meant(trashed)}"
-    if preview.more:
-        yield "and more"
-
-
-def agents(known: tuple[Agent, ...]) -> Iterator[str]:
-    """A line for each: name, back end, where it is known from, sessions, last session or nothing, health,
-    model or nothing and, last because it is text, the detail of its health."""
-    for one in known:
-        cells = (one.agent, one.backend, one.source, str(one.session_count), one.last_session or "")
-        yield "\t".join((*cells, one.health, one.model or "", one.detail))
-
-
-def agent(one: Agent) -> Iterator[str]:
-    """A ``name: value`` line for each fact about an agent; its persona, which may be long, is last."""
-    yield f"agent: {one.agent}"
-    yield f"source: {one.source}"
-    yield f"backend: {one.backend}"
-    if one.model:
-        yield f"model: {one.model}"
-    yield f"health: {one.health}"
-    yield f"detail: {one.detail}"
-    yield f"sessions: {one.session_count}"
-    if one.last_session:
-        yield f"last session: {one.last_session}"
-    if one.system:
-        yield f"persona: {one.system}"
-
-
-def health(one: Agent) -> str:
-    """What answers for an agent, and whether it could now, in a line."""
-    if one.backend == "none":
-        return f"@{one.agent}: none, messages are recorded and nothing answers"
-    model = f", {one.model}" if one.model else ""
-    return f"@{one.agent}: {one.backend}{model}, {state(one)} ({one.detail})"
-
-
-def state(one: Agent) -> str:
-    """An agent's health in words; a key that nobody wrote into config.toml is said plainly."""
-    words = one.health.replace("_", " ")
-    served = one.source == "built-in" and one.backend != "none"
-    return f"{words}, by the key in the daemon's environment" if served else words
-
-
-def offers(known: AgentList) -> Iterator[str]:
-    """What could be connected and is not, with what to type."""
-    connected = {one.backend for one in known.agents}
-    if free := [name for name in known.available if name not in connected]:
-        someone = next((one.agent for one in known.agents if one.backend == "none"), known.agents[0].agent)
-        yield f"Found here and not connected: {', '.join(free)}."
-        yield f"To connect one: port42 agents connect @{someone} {free[0]}"
-
-
-def message(one: Message) -> str:
-    """A message with its number, who said it, when, and how its turn went if not well, over its text."""
-    said = one.content if isinstance(one.content, str) else one.event
-    went = "".join(f" {mark}" for mark in (one.status, one.kind) if mark and mark != "complete")
-    return f"[{one.seq}] {one.role} {one.timestamp}{went}\n{said}\n"
-
-
-def import_report(report: dict[str, Any], *, dry_run: bool) -> Iterator[str]:
-    """A line for each session that came in, then for each that did not, with why; last, how many."""
-    for one in report["imported"]:
-        said = count(one["messages"], "message")
-        grown = "+" if one["change"] == "grown" else ""
-        yield f"{one['session_id']}\t@{one['agent']}\t{grown}{said}\t{one['title'] or ''}"
-    for one in report["skipped"]:
-        yield f"skipped {one['source']}: {one['reason']}"
-    new = sum(one["change"] == "new" for one in report["imported"])
-    grown = len(report["imported"]) - new
-    facts = [f"{new:,} new", f"{grown:,} grown", f"{report['unchanged']:,} here already"]
-    would = "would be imported" if dry_run else "imported"
-    yield f"{report['format']}: {', '.join(facts)}, {len(report['skipped']):,} skipped; {would}"
-
-
-def overview(last: tuple[ListedSession, ...], fresh: list[str]) -> Iterator[str]:
-    """A line for each agent: its last session and the time of it, or nothing."""
-    for one in last:
-        yield f"{one.agent}\t{one.session_id}\t{one.last_activity}"
-    for name in fresh:
-        yield f"{name}\t\t"
+def summary_line(session: Summary) -> str:
+    """A session in a list of what is to go: id, agent, messages, last use, title."""
+    cells = (session.session_id, session.agent, str(session.message_count), session.last_activity)
+    return "\t".join((*cells, session.title or ""))
 
 
 def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
@@ -228,14 +125,12 @@ def detached(session_id: str) -> str:
     return f"Recorded. What answers goes on by itself; to see it: port42 follow {session_id}"
 
 
-def answered_by(turn: dict[str, Any]) -> str:
-    """What answered, how long it took and what it cost, as far as a `messages.TurnRecord` knows."""
-    facts = [f"{turn['total_ms'] / 1000:.1f} s"]
-    sent, got = turn.get("input_tokens"), turn.get("output_tokens")
-    if sent is not None and got is not None:
-        facts.append(f"{sent:,} + {got:,} tokens")
-    facts.append(turn.get("model") or turn["backend"])
-    return " · ".join(facts)
+def answered_by(turn: TurnRecord) -> str:
+    """What answered, how long it took and what it cost, as far as that is known."""
+    facts = [f"{turn.total_ms / 1000:.1f} s"]
+    if turn.input_tokens is not None and turn.output_tokens is not None:
+        facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
+    return " · ".join((*facts, turn.model or turn.backend))
 
 
 def problem(error: DaemonError, now: datetime) -> Iterator[str]:
@@ -273,20 +168,20 @@ def _not_found(error: DaemonError, _: datetime) -> Iterator[str]:
 
 
 def _ambiguous(error: DaemonError, now: datetime) -> Iterator[str]:
-    candidates: list[dict[str, Any]] = error.data["candidates"]
+    candidates = error.data["candidates"]
     yield f"{error.data['ref']} fits several sessions; name one of them by its id:"
-    width = max(len(one["session_id"]) for one in candidates)
-    for one in candidates:
-        last = age(one["last_activity"], now)
-        title = one["title"] or "(untitled)"
-        yield f"  {one['session_id']:{width}}  @{one['agent']}  {title}  ({last})"
+    width = max(len(session["session_id"]) for session in candidates)
+    for session in candidates:
+        used = age(session["last_activity"], now)
+        title = session["title"] or "(untitled)"
+        yield f"  {session['session_id']:{width}}  @{session['agent']}  {title}  ({used})"
 
 
 def _unknown_agent(error: DaemonError, _: datetime) -> Iterator[str]:
     name = error.data["agent"]
     yield f"unknown agent @{name}"
     if near := error.data["suggestions"]:
-        yield f"  Did you mean {' or '.join('@' + one for one in near)}?"
+        yield f"  Did you mean {' or '.join(f'@{name}' for name in near)}?"
     yield f"  To make it known: port42 agents add {name}"
 
 

@@ -10,17 +10,9 @@ import pytest
 from port42_cli import plain_text
 from port42_client.errors import DaemonError
 from port42_protocol.errors import AmbiguousSession, SessionNotFound, UnknownAgent, WrongAgent
-from port42_protocol.messages.agents import Agent
-from port42_protocol.messages.records import Message, Summary
-from port42_protocol.messages.sessions import ListedSession
+from port42_protocol.messages.records import TurnRecord
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
-SUMMARY = Summary(
-    "cli-1", "ai-engineer", "a\x1b]0;title", "active", "2026-11-23T11:00:00.000Z",
-    "2026-11-23T11:57:00.000Z", 1, None,
-)  # fmt: skip
-_FIELDS = {name: getattr(SUMMARY, name) for name in SUMMARY.__struct_fields__}
-LISTED = ListedSession(**_FIELDS, short_id="cli-1")
 
 
 def as_daemon_error(error):
@@ -49,6 +41,52 @@ def test_counts_have_their_plural():
     assert shown == ["0 messages", "1 message", "2 messages", "1,000 messages"]
 
 
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (38_588_416, "36.8 MiB"),
+        (2**40, "1.0 TiB"),
+        (2**60, "1048576.0 TiB"),
+    ],
+)
+def test_a_size_is_short(number, shown):
+    assert plain_text.size(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("took", "shown"),
+    [
+        (0, "0 µs"),
+        (999, "999 µs"),
+        (1_234, "1.23 ms"),
+        (999_499, "999 ms"),
+        (999_900, "1 s"),
+        (5_242_880, "5.24 s"),
+        (119_990_000, "120 s"),
+        (3_600_000_000, "60 min"),
+    ],
+)
+def test_a_latency_is_short(took, shown):
+    assert plain_text.latency(took) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3600, "1 h 0 min"), (100_000, "1 d 3 h")],
+)
+def test_a_duration_is_short(seconds, shown):
+    assert plain_text.duration(seconds) == shown
+
+
+def test_a_turn_says_what_it_took_as_far_as_is_known():
+    assert plain_text.answered_by(TurnRecord(backend="llm", total_ms=49)) == "0.0 s · llm"
+    turn = TurnRecord(backend="llm", model="big", input_tokens=1200, output_tokens=0, total_ms=2345)
+    assert plain_text.answered_by(turn) == "2.3 s · 1,200 + 0 tokens · big"
+
+
 def test_the_resuming_line_is_the_one_in_the_specification():
     line = plain_text.resuming("cli-1", "ai-engineer", 1)
     assert line == "🔄 Resuming session cli-1 for @ai-engineer (1 message)"
@@ -69,36 +107,6 @@ def test_text_that_is_harmless_stays_as_it_is():
     assert plain_text.visible("windows\r\nlines") == "windows\nlines"
     assert plain_text.visible("\x1b[2J\r") == "␛[2J␍"
     assert plain_text.one_line("a\nb") == "a␊b"
-
-
-def test_piped_sessions_are_exact_and_a_line_each():
-    (line,) = plain_text.sessions((LISTED,))
-    assert line == "cli-1\tai-engineer\t1\t2026-11-23T11:57:00.000Z\tactive\ta\x1b]0;title"
-
-
-def test_piped_agents_are_a_line_each():
-    known = (
-        Agent("ai-muse", "built-in", "You …", "none", None, "none", "records only", 0, None),
-        Agent("x", "sessions", None, "claude", "opus", "missing", "not found", 2, "cli-1"),
-    )
-    assert list(plain_text.agents(known)) == [
-        "ai-muse\tnone\tbuilt-in\t0\t\tnone\t\trecords only",
-        "x\tclaude\tsessions\t2\tcli-1\tmissing\topus\tnot found",
-    ]
-
-
-def test_piped_messages_are_exact():
-    one = Message(seq=2, role="user", content="a\x1b[31m\nb", timestamp="T")
-    assert plain_text.message(one) == "[2] user T\na\x1b[31m\nb\n"
-    ended = Message(seq=3, role="event", event="ended", timestamp="T")
-    assert plain_text.message(ended) == "[3] event T\nended\n"
-
-
-def test_the_overview_names_every_agent():
-    assert list(plain_text.overview((LISTED,), ["ai-muse"])) == [
-        "ai-engineer\tcli-1\t2026-11-23T11:57:00.000Z",
-        "ai-muse\t\t",
-    ]
 
 
 def test_recorded_says_why_nothing_answers_once():

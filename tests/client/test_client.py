@@ -319,3 +319,17 @@ def test_there_is_no_trace_unless_asked_for(peer, monkeypatch, capsys, off):
     with connected(peer(answering(1))) as client:
         client.ask("status")
     assert capsys.readouterr().err == ""
+
+
+def test_more_than_one_page_is_one_list_and_incomplete_when_one_of_them_is(peer):
+    def two_pages(talk):
+        request = talk.request()
+        assert request["params"] == {"query": "x", "limit": 100}
+        talk.answer(request, {"hits": [1] * 100, "next_cursor": "on", "complete": False})
+        request = talk.request()
+        assert request["params"] == {"query": "x", "limit": 50, "cursor": "on"}
+        talk.answer(request, {"hits": [2] * 50, "next_cursor": "further", "complete": True})
+
+    with subject.Client(lambda: dial(peer(two_pages).path)) as client:
+        page = client.ask_rows("search_sessions", {"query": "x"}, "hits", limit=150, per_page=100)
+    assert page == {"hits": [1] * 100 + [2] * 50, "next_cursor": "further", "complete": False}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from port42_cli import streams
+from port42_cli import streams, views
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
@@ -33,20 +33,15 @@ def agents(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         streams.as_json(answer)
         return
-    from port42_cli import plain_text
+    from port42_cli.views import agents as view
     from port42_protocol.messages.agents import AgentList
 
-    found = decode(AgentList, answer)
-    if streams.on_terminal():
-        from port42_cli.views import terminal
-
-        terminal.show(terminal.agents(found.agents))
-    else:
-        streams.lines(plain_text.agents(found.agents))
-    for offer in plain_text.offers(found):
+    known = decode(AgentList, answer)
+    views.show(view.agents(known.agents))
+    for offer in view.offers(known):
         streams.notice(offer)
-    if found.config_error:
-        streams.notice(f"config.toml is not in force as it stands: {found.config_error}")
+    if known.config_error:
+        streams.notice(f"config.toml is not in force as it stands: {known.config_error}")
 
 
 @agents.command()
@@ -55,21 +50,14 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 @click.pass_obj
 def show(daemon: Daemon, name: str, as_json: bool) -> None:
     """Show all that is known of @AGENT, its persona too."""
-    agent = _ask(daemon, "get_agent", {"agent": name})
+    agent = _ask(daemon, "get_agent", agent=name)
     if as_json:
         streams.as_json(agent)
         return
+    from port42_cli.views import agents as view
     from port42_protocol.messages.agents import Agent
 
-    found = decode(Agent, agent)
-    if streams.on_terminal():
-        from port42_cli.views import terminal
-
-        terminal.show(terminal.agent(found))
-    else:
-        from port42_cli import plain_text
-
-        streams.lines(plain_text.agent(found))
+    views.show(view.agent(decode(Agent, agent)))
 
 
 @agents.command()
@@ -79,8 +67,7 @@ def show(daemon: Daemon, name: str, as_json: bool) -> None:
 @click.pass_obj
 def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
     """Make NAME known: it is written into config.toml."""
-    asked = {"agent": name} if system is None else {"agent": name, "system": system}
-    agent = _ask(daemon, "add_agent", asked)
+    agent = _ask(daemon, "add_agent", agent=name, system=system)
     if as_json:
         streams.as_json(agent)
     else:
@@ -93,13 +80,10 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
 @click.pass_obj
 def remove(daemon: Daemon, name: str, yes: bool) -> None:
     """Take @AGENT out of config.toml; its sessions stay."""
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("stdin is no terminal, so nobody can confirm: expected -y")
-        if not click.confirm(f"Take {name} out of config.toml?", err=True):
-            streams.banner("Nothing was changed.")
-            return
-    removed = _ask(daemon, "remove_agent", {"agent": name})
+    _shared.check_confirmable(yes)
+    if not (yes or _shared.confirmed(f"Take {name} out of config.toml?")):
+        return
+    removed = _ask(daemon, "remove_agent", agent=name)
     streams.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
 
 
@@ -114,12 +98,11 @@ def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json:
 
     BACKEND is one of config.toml's, one that `port42 agents` offers, or none, which only records.
     """
-    asked = {"agent": name, "backend": backend}
-    agent = _ask(daemon, "connect_agent", asked if model is None else asked | {"model": model})
+    agent = _ask(daemon, "connect_agent", agent=name, backend=backend, model=model)
     if as_json:
         streams.as_json(agent)
     else:
-        _tell_health(agent)
+        streams.banner(_health(agent))
 
 
 @agents.command()
@@ -131,25 +114,22 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
 
     An agent without a back end records, and that it always can.
     """
-    agent = _ask(ctx.obj, "get_agent", {"agent": name})
+    agent = _ask(ctx.obj, "get_agent", agent=name)
     if as_json:
         streams.as_json(agent)
     else:
-        from port42_cli import plain_text
-        from port42_protocol.messages.agents import Agent
-
-        streams.lines([plain_text.health(decode(Agent, agent))])
+        streams.lines([_health(agent)])
     if agent["health"] not in {"ready", "none"}:
         ctx.exit(1)
 
 
-def _ask(daemon: Daemon, method: str, params: dict[str, Any]) -> Any:
+def _ask(daemon: Daemon, method: str, **params: str | None) -> Any:
     with Client(daemon.connect) as client:
-        return client.ask(method, params)
+        return client.ask(method, {name: value for name, value in params.items() if value is not None})
 
 
-def _tell_health(agent: dict[str, Any]) -> None:
-    from port42_cli import plain_text
+def _health(agent: object) -> str:
+    from port42_cli.views import agents as view
     from port42_protocol.messages.agents import Agent
 
-    streams.banner(plain_text.health(decode(Agent, agent)))
+    return view.health(decode(Agent, agent))

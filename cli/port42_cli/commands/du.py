@@ -1,10 +1,10 @@
-"""`port42 du`: what takes how much room."""
+"""`port42 du`: disk usage."""
 
 from __future__ import annotations
 
 import click
 
-from port42_cli import streams
+from port42_cli import streams, views
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
@@ -15,7 +15,7 @@ from port42_client.daemon import Daemon
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
 @click.pass_obj
 def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
-    """Show what takes how much room.
+    """Show how much disk is used.
 
     Each agent's sessions and trash, the index, logs and backups.
     """
@@ -24,14 +24,7 @@ def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     if as_json:
         streams.as_json(answer)
         return
+    from port42_cli.views import disk_usage as view
     from port42_protocol.messages.doctor_and_stats import Usage
 
-    found = decode(Usage, answer)
-    if streams.on_terminal():
-        from port42_cli.views import doctor_terminal, terminal
-
-        terminal.show(doctor_terminal.usage(found))
-    else:
-        from port42_cli.views import doctor_text
-
-        streams.lines(doctor_text.usage(found))
+    views.show(view.usage(decode(Usage, answer)))

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
@@ -20,7 +20,6 @@ from port42_client.errors import BadInput, Refused
 
 SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "html", "htm": "html"}
 """What a file's suffix, or ``--format``, asks for."""
-PAGE = 500
 
 
 class Wanted(NamedTuple):
@@ -71,14 +70,15 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     wanted = Wanted(SUFFIXES.get(kind or suffix.lower(), "json"), redact, force)
     with Client(daemon.connect) as client:
         if len(refs) == 1 and (out is None or not os.path.isdir(out)):  # noqa: PTH112 - as above
-            session_id = _found(client, refs[0], agent)
-            _one(client, session_id, wanted, out)
+            _one(client, _shared.find(client, refs[0], agent).session_id, wanted, out)
         elif out is None:
             raise click.UsageError("several sessions need a folder: -o OUT")
         else:
-            ids = (
-                list(_all(client, everything)) if everything else [_found(client, ref, agent) for ref in refs]
-            )
+            if everything:
+                pages = client.ask_pages("list_sessions", {"agent": everything, "limit": 500})
+                ids = [session["session_id"] for page in pages for session in page["sessions"]]
+            else:
+                ids = [_shared.find(client, ref, agent).session_id for ref in refs]
             _several(client, ids, wanted, out)
 
 
@@ -142,30 +142,11 @@ def _place(aside: str, out: str, *, force: bool) -> None:
 
 
 def _pieces(client: Client, session_id: str, wanted: Wanted, counts: dict[str, int]) -> Iterator[str]:
-    asked: dict[str, Any] = {"session_id": session_id, "format": wanted.kind, "redact": wanted.redact}
-    while True:
-        page = client.ask("export_session", asked)
+    params = {"session_id": session_id, "format": wanted.kind, "redact": wanted.redact}
+    for page in client.ask_pages("export_session", params):
         for name, times in page["redactions"].items():
             counts[name] = counts.get(name, 0) + times
         yield page["text"]
-        if page["next_cursor"] is None:
-            return
-        asked["cursor"] = page["next_cursor"]
-
-
-def _found(client: Client, ref: str, agent: str | None) -> str:
-    asked = {"ref": ref} if agent is None else {"ref": ref, "agent": agent}
-    return str(client.ask("find_session", asked)["session_id"])
-
-
-def _all(client: Client, agent: str) -> Iterator[str]:
-    asked: dict[str, Any] = {"agent": agent, "limit": PAGE}
-    while True:
-        page = client.ask("list_sessions", asked)
-        yield from (one["session_id"] for one in page["sessions"])
-        if page["next_cursor"] is None:
-            return
-        asked["cursor"] = page["next_cursor"]
 
 
 def _tell(counts: dict[str, int], *, redact: bool) -> None:

@@ -71,10 +71,12 @@ def _live(following: Following, several: bool) -> None:
 def _plain(following: Following, several: bool) -> None:
     from msgspec import convert
 
-    from port42_cli import plain_text
+    from port42_cli import views
+    from port42_cli.views import transcript as view
     from port42_protocol.messages.records import Message
 
     for event in following.events():
         if event is not None and event["kind"] == "message":
-            head = [f"@{event['agent']} {event['session_id']}"] if several else []
-            streams.lines([*head, plain_text.message(convert(event["message"], Message))])
+            if several:
+                streams.lines([f"@{event['agent']} {event['session_id']}"])
+            views.show(view.record(convert(event["message"], Message)))

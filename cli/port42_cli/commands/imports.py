@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import get_args
 
 import click
+from msgspec import Struct, field
 
 from port42_cli import streams
 from port42_cli.completion import complete
+from port42_cli.plain_text import count
 from port42_client.client import Client
 from port42_client.daemon import Daemon
+from port42_protocol.messages.transfer import (
+    ImportedSession,
+    ImportFormat,
+    ImportSessions,
+    SkippedSource,
+)
 
-if TYPE_CHECKING:
-    from port42_cli.views.progress import Progress
-
-FORMATS = ("auto", "port42", "claude", "codex", "llm", "aichat", "original")
+FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
 
 
 @click.command("import")
@@ -26,7 +32,7 @@ FORMATS = ("auto", "port42", "claude", "codex", "llm", "aichat", "original")
 @click.option("--json", "as_json", is_flag=True, help="One report as JSON.")
 @click.pass_obj
 def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
-    daemon: Daemon, path: str, agent: str | None, named: str, dry_run: bool, as_json: bool
+    daemon: Daemon, path: str, agent: str | None, named: ImportFormat, dry_run: bool, as_json: bool
 ) -> None:
     """Bring in the sessions at PATH as AGENT's.
 
@@ -42,54 +48,56 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
     Without AGENT sessions that name one keep it. To import again brings in what is new.
     """
-    asked: dict[str, Any] = {"path": _absolute(path), "format": named, "dry_run": dry_run}
-    if agent is not None:
-        asked["agent"] = agent
-    report: dict[str, Any] = {"format": named, "imported": [], "skipped": [], "unchanged": 0, "total": 0}
-    progress = None if as_json else _progress()
-    try:
-        with Client(daemon.connect) as client:
-            _gather(client, asked, report, progress)
-    finally:
-        if progress is not None:
-            progress.close()
+    request = ImportSessions(_absolute(path), agent.removeprefix("@") if agent else None, named, dry_run)
+    report = Report(format=named)
+    with Client(daemon.connect) as client:
+        if as_json or not os.isatty(2):
+            _gather(client, request, report, lambda _done, _total: None)
+        else:
+            from port42_cli.views.live import progress
+
+            with progress("importing") as moved:
+                _gather(client, request, report, moved)
     if as_json:
-        streams.as_json(report)
+        from msgspec import to_builtins
+
+        streams.as_json(to_builtins(report))
     else:
-        _show(report, dry_run)
+        streams.lines(_lines(report, dry_run=dry_run))
 
 
-def _gather(client: Client, asked: dict[str, Any], report: dict[str, Any], progress: Progress | None) -> None:
-    """Every page of the import in one report."""
-    while True:
-        page = client.ask("import_sessions", asked)
-        report["imported"] += page["imported"]
-        report["skipped"] += page["skipped"]
-        report["unchanged"] += page["unchanged"]
-        report["format"], report["total"] = page["format"], page["total"]
-        if progress is not None:
-            progress.move(page["done"], page["total"])
-        if page["next_cursor"] is None:
-            return
-        asked["cursor"] = page["next_cursor"]
+class Report(Struct):
+    """All pages of an import in one."""
+
+    format: str
+    imported: list[ImportedSession] = field(default_factory=list)
+    skipped: list[SkippedSource] = field(default_factory=list)
+    unchanged: int = 0
+    total: int = 0
 
 
-def _show(report: dict[str, Any], dry_run: bool) -> None:
-    from port42_cli import plain_text
+def _gather(
+    client: Client, request: ImportSessions, report: Report, moved: Callable[[int, int], None]
+) -> None:
+    for page in client.pages(request):
+        report.imported += page.imported
+        report.skipped += page.skipped
+        report.unchanged += page.unchanged
+        report.format, report.total = page.format, page.total
+        moved(page.done, page.total)
 
-    if streams.on_terminal():
-        streams.lines(map(plain_text.visible, plain_text.import_report(report, dry_run=dry_run)))
-    else:
-        streams.lines(plain_text.import_report(report, dry_run=dry_run))
 
-
-def _progress() -> Progress | None:
-    """A bar on a terminal; nothing where nobody watches."""
-    if not os.isatty(2):
-        return None
-    from port42_cli.views.progress import Progress
-
-    return Progress("importing")
+def _lines(report: Report, *, dry_run: bool) -> Iterator[str]:
+    """A line for each session that came in, then for each that did not, with why; last, how many."""
+    for session in report.imported:
+        messages = ("+" if session.change == "grown" else "") + count(session.messages, "message")
+        yield f"{session.session_id}\t@{session.agent}\t{messages}\t{session.title or ''}"
+    for source in report.skipped:
+        yield f"skipped {source.source}: {source.reason}"
+    new = sum(session.change == "new" for session in report.imported)
+    facts = f"{new:,} new, {len(report.imported) - new:,} grown, {report.unchanged:,} here already"
+    done = "would be imported" if dry_run else "imported"
+    yield f"{report.format}: {facts}, {len(report.skipped):,} skipped; {done}"
 
 
 def _absolute(path: str) -> str:

@@ -1,19 +1,18 @@
-"""`port42 index`: how far the index has come, and making it anew."""
+"""`port42 index`: how far the index is, and rebuilding it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 import click
 
 from port42_cli import streams
-from port42_client.client import Client
+from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 
 _LOOKS = 0.2
-"""Seconds between two looks at how far a rebuild is."""
+"""Seconds between two requests while it is rebuilt."""
 
 
 @click.group(invoke_without_command=True)
@@ -37,33 +36,36 @@ def index(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="How it stands at the end, as JSON.")
 @click.pass_obj
 def rebuild(daemon: Daemon, as_json: bool) -> None:
-    """Make the index anew from the session files, and wait for it. Ctrl-C leaves the daemon at it."""
+    """Rebuild the index from the session files, and wait for it. After Ctrl-C the daemon goes on."""
     with Client(daemon.connect) as client:
         client.ask("rebuild_index")
-        looks = _until_complete(client)
         if streams.on_terminal() and not as_json:
-            from port42_cli.views.index_progress import watch
+            from port42_cli.views.live import progress
 
-            last = watch(looks)
+            with progress("reading records") as moved:
+                answer = _completed(client, moved)
         else:
-            *_, last = looks
-    _say(last, as_json=as_json)
+            answer = _completed(client, lambda _done, _total: None)
+    _say(answer, as_json=as_json)
 
 
-def _until_complete(client: Client) -> Iterator[dict[str, Any]]:
-    """How it stands, again and again; complete is the last."""
-    while True:
-        status: dict[str, Any] = client.ask("get_index_status")
-        yield status
-        if status["complete"]:
-            return
+def _completed(client: Client, moved: Callable[[int, int], None]) -> object:
+    """The status once the index is complete."""
+    most = 0
+    while not (answer := client.ask("get_index_status"))["complete"]:
+        # How many there are is known once every file was looked at.
+        most = max(most, answer["records_behind"])
+        moved(most - answer["records_behind"], most)
         time.sleep(_LOOKS)
+    return answer
 
 
-def _say(status: dict[str, Any], *, as_json: bool) -> None:
+def _say(answer: object, *, as_json: bool) -> None:
     if as_json:
-        streams.as_json(status)
+        streams.as_json(answer)
         return
-    from port42_cli import plain_text
+    from port42_cli import views
+    from port42_cli.views import status as view
+    from port42_protocol.messages.search import IndexStatus
 
-    streams.lines(plain_text.index(status))
+    views.show(view.index(decode(IndexStatus, answer)))

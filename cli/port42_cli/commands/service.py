@@ -126,14 +126,10 @@ def status(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         streams.as_json(asdict(found))
     else:
-        from port42_cli.views import service_text
+        from port42_cli import views
+        from port42_cli.views import service as view
 
-        if streams.on_terminal():
-            from port42_cli.views import service_terminal
-
-            service_terminal.show(service_text.facts(found))
-        else:
-            streams.lines(service_text.lines(found))
+        views.show(view.report(found))
         streams.banner(*found.problems)
     if found.problems:
         ctx.exit(1)

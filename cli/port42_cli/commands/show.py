@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from port42_cli import plain_text, streams
+from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client
@@ -23,20 +23,16 @@ from port42_protocol.messages.sessions import GetSession, Transcript
 def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: bool) -> None:
     """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
     with Client(daemon.connect) as client:
-        found = _shared.find(client, ref, agent)
-        pages = client.pages(GetSession(found.session_id, events=events))
+        session = _shared.find(client, ref, agent)
+        pages = client.pages(GetSession(session.session_id, events=events))
         if as_json:
             _print_json(pages)
             return
-        if streams.on_terminal():
-            from port42_cli.views import terminal
+        from port42_cli.views import transcript as view
 
-            terminal.show(terminal.heading(found, streams.now()))
-            for page in pages:
-                terminal.show(terminal.messages(page.messages))
-        else:
-            for page in pages:
-                streams.lines(plain_text.message(one) for one in page.messages)
+        views.show(view.heading(session, streams.now()))
+        for page in pages:
+            views.show(view.messages(page.messages))
 
 
 def _print_json(pages: Iterator[Transcript]) -> None:
@@ -45,6 +41,6 @@ def _print_json(pages: Iterator[Transcript]) -> None:
     from msgspec.structs import replace
 
     first = next(pages)
-    rest = [one for page in pages for one in page.messages]
+    rest = [message for page in pages for message in page.messages]
     whole = replace(first, messages=(*first.messages, *rest), next_after_seq=None)
     streams.as_json(to_builtins(whole))

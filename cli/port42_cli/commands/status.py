@@ -6,7 +6,7 @@ from math import isnan
 
 import click
 
-from port42_cli import streams
+from port42_cli import streams, views
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 
@@ -38,33 +38,25 @@ def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
         _watch(daemon, watch, drawn=streams.on_terminal() and not as_json)
         return
     with Client(daemon.connect) as client:
-        said = client.ask("status")
+        answer = client.ask("status")
     if as_json:
-        streams.as_json(said)
+        streams.as_json(answer)
         return
+    from port42_cli.views import status as view
     from port42_protocol.messages.daemon import DaemonStatus
 
-    found = decode(DaemonStatus, said)
-    if streams.on_terminal():
-        from port42_cli.views import status_terminal, terminal
-
-        terminal.show(status_terminal.status(found))
-    else:
-        from port42_cli.views import status_text
-
-        streams.lines(status_text.status(found))
+    views.show(view.status(decode(DaemonStatus, answer)))
 
 
 def _watch(daemon: Daemon, seconds: float, *, drawn: bool) -> None:
     from port42_cli.conversation.watch import statuses
 
     if not drawn:
-        for said in statuses(daemon, seconds):
-            streams.json_line(said)
+        for answer in statuses(daemon, seconds):
+            streams.json_line(answer)
         return
-    from port42_cli.views.status_terminal import LiveStatus
+    from port42_cli.views import live
+    from port42_cli.views import status as view
     from port42_protocol.messages.daemon import DaemonStatus
 
-    with LiveStatus() as live:
-        for said in statuses(daemon, seconds):
-            live.show(decode(DaemonStatus, said))
+    live.redraw(view.status(decode(DaemonStatus, answer)) for answer in statuses(daemon, seconds))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from port42_cli import plain_text, streams
+from port42_cli import plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
@@ -53,7 +53,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
             _show_sessions(plain, sessions, as_json=as_json)
             return
         if not yes:
-            streams.banner(*map(plain_text.meant, sessions))
+            streams.banner(*map(plain_text.summary_line, sessions))
             if not _shared.confirmed(f"Move {plain_text.count(len(sessions), 'session')} to the trash?"):
                 return
         moved = []
@@ -92,17 +92,13 @@ def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     if as_json:
         streams.as_json(page)
         return
+    from port42_cli.views import forks_and_trash as view
     from port42_protocol.messages.forks_and_trash import TrashPage
 
-    sessions = decode(TrashPage, page).sessions
-    if not sessions:
-        streams.notice("The trash is empty.")
-    elif streams.on_terminal():
-        from port42_cli.views import forks_terminal, terminal
-
-        terminal.show(forks_terminal.trash(sessions, streams.now()))
+    if sessions := decode(TrashPage, page).sessions:
+        views.show(view.trash(sessions, streams.now()))
     else:
-        streams.lines(plain_text.trash(sessions))
+        streams.notice("The trash is empty.")
 
 
 def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -155,9 +151,10 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
             streams.notice("There is nothing to prune.")
             return
         if not as_json:
+            from port42_cli.views.forks_and_trash import pruning
             from port42_protocol.messages.forks_and_trash import Pruned
 
-            streams.lines(plain_text.pruning(decode(Pruned, preview)))
+            streams.lines(pruning(decode(Pruned, preview)))
         if not dry_run and (yes or _shared.confirmed("Go on?")):
             _prune(client, params, as_json)
 
@@ -184,7 +181,7 @@ def _show_sessions(plain: list[Any], sessions: Iterable[Summary], *, as_json: bo
     if as_json:
         streams.as_json(plain)
     else:
-        streams.lines(map(plain_text.meant, sessions))
+        streams.lines(map(plain_text.summary_line, sessions))
         streams.notice("Nothing was moved.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import streams
+from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
@@ -20,20 +20,14 @@ def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     """Show what a session was forked from, and all forks. REF is an id, a prefix, or a title."""
     with Client(daemon.connect) as client:
         session = _shared.find(client, ref, agent)
-        family = client.ask("session_tree", {"session_id": session.session_id})
+        answer = client.ask("session_tree", {"session_id": session.session_id})
     if as_json:
-        streams.as_json(family)
+        streams.as_json(answer)
         return
+    from port42_cli.views import forks_and_trash as view
     from port42_protocol.messages.forks_and_trash import Family
 
-    whole = decode(Family, family)
-    if streams.on_terminal():
-        from port42_cli.views import forks_terminal, terminal
-
-        terminal.show(forks_terminal.tree(whole.nodes, session.session_id, streams.now()))
-    else:
-        from port42_cli import plain_text
-
-        streams.lines(plain_text.tree(whole.nodes))
-    if not whole.complete:
-        streams.notice(f"There are more: these are the first {len(whole.nodes):,}.")
+    family = decode(Family, answer)
+    views.show(view.tree(family.nodes, session.session_id, streams.now()))
+    if not family.complete:
+        streams.notice(f"There are more: these are the first {len(family.nodes):,}.")

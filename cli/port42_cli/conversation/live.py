@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.segment import Segment, SegmentLines
@@ -20,6 +21,7 @@ from port42_cli import plain_text, streams
 from port42_cli.plain_text import one_line
 from port42_cli.views.markdown import Block, Growing
 from port42_client.client import Event
+from port42_protocol.messages.records import TurnRecord
 
 _EVERY = 0.08
 """Seconds between two drawings: what comes in between is drawn together."""
@@ -96,7 +98,7 @@ class LiveReply:
         self.whole(said.get("reply") or "")
         if turn := said.get("turn"):
             self.clear()
-            streams.notice(plain_text.answered_by(turn))
+            streams.notice(plain_text.answered_by(convert(turn, TurnRecord)))
 
     def close(self) -> None:
         """Leave everything printed."""

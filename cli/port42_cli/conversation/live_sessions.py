@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import convert
-from rich.text import Text
 
 from port42_cli.conversation.live import LiveReply
-from port42_cli.views import terminal
+from port42_cli.views import transcript
+from port42_cli.views.rich_printer import group, text
 from port42_client.client import Event
 from port42_protocol.messages.records import Message
 
@@ -58,7 +58,7 @@ class LiveSessions(LiveReply):
             self._last_reply = (session_id, record.seq)
             if session_id == self._speaking:
                 self.whole(record.content if isinstance(record.content, str) else "")
-                self.line(terminal.outcome(record))
+                self.line(text(transcript.outcome(record)))
                 self._ended()
                 return
         if self._speaking is not None:
@@ -66,7 +66,7 @@ class LiveSessions(LiveReply):
         if self._speaking == session_id and record.role == "user":
             self._ended()  # a daemon went away in the middle of a turn
         self._head(event)
-        self.print(terminal.message(record))
+        self.print(group(transcript.record(record)))
 
     def _not_again(self, event: Event) -> Event:
         """After an overflow the reply under way comes from its beginning: what of it is new."""
@@ -85,4 +85,4 @@ class LiveSessions(LiveReply):
         if self._several and event["session_id"] != self._headed:
             self._headed = event["session_id"]
             self.finish()
-            self.line(Text(f"@{event['agent']} {self._headed}", style="bold"))
+            self.line(text(f"@{event['agent']} {self._headed}", "bold"))

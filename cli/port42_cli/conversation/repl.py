@@ -13,11 +13,11 @@ from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from port42_cli import plain_text, streams
+from port42_cli import streams, views
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.live_sessions import LiveSessions
 from port42_cli.conversation.send import Said, announce, mark_used, resume, retry, say, tell_outcome
-from port42_cli.views import terminal
+from port42_cli.views import agents, rich_printer, sessions, transcript
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError, Refused
@@ -48,7 +48,7 @@ def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon,
     prompt: PromptSession[str] = PromptSession(
         history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
     )
-    terminal.show(terminal.boot_banner(agent, session), to_stderr=True)
+    rich_printer.draw(transcript.boot_banner(agent, session), rich_printer.console(stderr=True))
     streams.notice("/help for help, Ctrl-D to leave")
     while conversation.going_on:
         try:
@@ -97,11 +97,11 @@ class Conversation:
             raise Refused("/switch: expected a session: last, an id, a prefix or a title")
         elif name == "sessions":
             page = self._client.call(ListSessions(agent=self._agent))
-            terminal.show(terminal.sessions(page.sessions, streams.now()))
+            views.show(sessions.sessions(page.sessions, streams.now()))
         elif name == "retry":
             self._retry()
         elif name == "agent":
-            streams.banner(plain_text.health(self._client.call(GetAgent(self._agent))))
+            streams.banner(agents.health(self._client.call(GetAgent(self._agent))))
         elif name == "end":
             self._end()
         elif name == "help":

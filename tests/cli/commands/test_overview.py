@@ -15,8 +15,8 @@ def test_on_a_terminal_it_says_what_to_type_next(port42, terminal):
     begun = port42.begin("@ai-muse", "an ode")
     screen = terminal(TERM="dumb")
     screen.expect(rf"@ai-muse +{begun} +an ode +1")
-    screen.expect("Not spoken to yet: @ai-engineer")
-    screen.expect(r"port42 possess @ai-muse -c +go on where you were")
+    screen.expect("No session yet: @ai-engineer")
+    screen.expect(r"port42 possess @ai-muse -c +continue its last session")
 
 
 def test_on_a_clean_machine_it_offers_a_beginning(terminal):

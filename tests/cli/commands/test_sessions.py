@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from port42_cli.commands import sessions as subject
-
 
 def create(daemon, number, agent="ai-muse", **more):
     return daemon.call("create_session", agent=agent, session_id=f"made-{number}", **more)["session_id"]
@@ -67,23 +65,6 @@ def test_as_many_as_asked_for_however_many_requests_it_takes(daemon, port42, mon
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr == "There are more: -n 6 shows twice as many.\n"
     assert port42("sessions", "-n", "7").stderr == ""
-
-
-def test_more_than_one_page_is_one_list(peer):
-    def two_pages(talk):
-        request = talk.request()
-        assert request["params"] == {"agent": "a", "limit": 500}
-        talk.answer(request, {"sessions": [1] * 500, "next_cursor": "on"})
-        request = talk.request()
-        assert request["params"] == {"agent": "a", "limit": 100, "cursor": "on"}
-        talk.answer(request, {"sessions": [2] * 100, "next_cursor": "further"})
-
-    from port42_client.client import Client
-    from port42_client.daemon import dial
-
-    with Client(lambda: dial(peer(two_pages).path)) as client:
-        page = subject._page(client, {"agent": "a"}, 600)
-    assert page == {"sessions": [1] * 500 + [2] * 100, "next_cursor": "further"}
 
 
 def test_a_title_is_exact_in_a_pipe_and_no_markup_on_a_terminal(port42, terminal):

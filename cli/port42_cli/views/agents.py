@@ -1,0 +1,92 @@
+"""Agents: who there is, what answers for each, and whether it could now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table
+from port42_protocol.messages.agents import Agent, AgentList
+
+_HEALTH = {"ready": "green", "none": "dim"}
+_SOURCES = {"built-in": "Port42 itself", "config": "config.toml"}
+
+
+def agents(known: Sequence[Agent]) -> list[Part]:
+    """A row for each agent. Scripts get name, back end, source, sessions, last session or nothing, health,
+    model or nothing, and the detail of the health."""
+    shown = (_AGENT, _BACKEND, _MODEL, _STATE, _SESSIONS, _DETAIL)
+    return [Table(known, shown, (_AGENT, _BACKEND, _SOURCE, _SESSIONS, _LAST, _STATE, _MODEL, _DETAIL))]
+
+
+def agent(known: Agent) -> list[Part]:
+    """All facts about an agent; its persona, which may be long, is last."""
+    fields = (
+        Field("agent", known.agent, shown=[(f"@{known.agent}", "cyan")]),
+        Field("source", known.source, "known from", _SOURCES.get(known.source, "its sessions")),
+        Field("", True, "back end", answering(known)),
+        Field("backend", known.backend, ""),
+        Field("model", known.model or None, ""),
+        Field("health", known.health, ""),
+        Field("detail", known.detail, ""),
+        Field("sessions", known.session_count, shown=f"{known.session_count:,}"),
+        Field("last session", known.last_session or None),
+        Field("persona", known.system or None, multiline=True),
+    )
+    return [Fields(fields)]
+
+
+def answering(known: Agent) -> list[Span]:
+    """What answers for an agent, and whether it could now."""
+    if known.backend == "none":
+        return [("none: messages are recorded, nothing answers", "yellow")]
+    model = f" · {known.model}" if known.model else ""
+    health = (state(known), _HEALTH.get(known.health, "yellow"))
+    return [(f"{known.backend}{model} · ", ""), health, (f" · {known.detail}", "dim")]
+
+
+def health(known: Agent) -> str:
+    """The same in a plain line."""
+    if known.backend == "none":
+        return f"@{known.agent}: none, messages are recorded and nothing answers"
+    model = f", {known.model}" if known.model else ""
+    return f"@{known.agent}: {known.backend}{model}, {state(known)} ({known.detail})"
+
+
+def state(known: Agent) -> str:
+    """An agent's health in words, and whether a key is used that is not in config.toml."""
+    words = known.health.replace("_", " ")
+    from_environment = known.source == "built-in" and known.backend != "none"
+    return f"{words}, by the key in the daemon's environment" if from_environment else words
+
+
+def offers(known: AgentList) -> list[str]:
+    """Back ends that were found and are not connected, with what to type."""
+    connected = {agent.backend for agent in known.agents}
+    free = [name for name in known.available if name not in connected]
+    if not free:
+        return []
+    agent = next((agent.agent for agent in known.agents if agent.backend == "none"), known.agents[0].agent)
+    return [
+        f"Found here and not connected: {', '.join(free)}.",
+        f"To connect one: port42 agents connect @{agent} {free[0]}",
+    ]
+
+
+_AGENT = Column[Agent]("AGENT", lambda agent: agent.agent, lambda agent: f"@{agent.agent}", "cyan")
+_BACKEND = Column[Agent](
+    "BACK END",
+    lambda agent: agent.backend,
+    lambda agent: [(agent.backend, "dim" if agent.backend == "none" else "")],
+)
+_MODEL = Column[Agent]("MODEL", lambda agent: agent.model, lambda agent: agent.model or "–")
+_STATE = Column[Agent](
+    "STATE",
+    lambda agent: agent.health,
+    lambda agent: [(agent.health.replace("_", " "), _HEALTH.get(agent.health, "yellow"))],
+)
+_SESSIONS = Column[Agent](
+    "SESSIONS", lambda agent: agent.session_count, lambda agent: f"{agent.session_count:,}", right=True
+)
+_DETAIL = Column[Agent]("DETAIL", lambda agent: agent.detail, style="dim", fit="ellipsis")
+_SOURCE = Column[Agent]("SOURCE", lambda agent: agent.source)
+_LAST = Column[Agent]("LAST SESSION", lambda agent: agent.last_session)

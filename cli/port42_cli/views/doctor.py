@@ -1,0 +1,65 @@
+"""What `doctor` found, what to do about it, and how much of it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from port42_cli.plain_text import count, one_line
+from port42_cli.views.parts import BREAK, Column, Line, Part, Span, Table
+from port42_protocol.messages.doctor_and_stats import Finding
+
+_MARKS = {"ok": ("✓", "green"), "notice": ("!", "yellow"), "problem": ("✗", "bold red")}
+_MOST = 20
+"""Findings of one level about one thing that a terminal shows; the others are counted."""
+
+
+def findings(found: Sequence[Finding], backup: str | None) -> Iterator[Part]:
+    """A row for each finding, with what to do about it, then how many problems there are.
+
+    Scripts get level (or ``fixed``), subject, what was found, what to do or nothing.
+    """
+    yield Table(found, piped=(_LEVEL, _ABOUT, _WHAT, _DO))
+    yield Table(_first_ones(found), shown=(_LEVEL, _ABOUT, _WHAT), headings=False, gap=1)
+    yield Line("")
+    yield Line(_verdict(found, backup), piped=f"backup\thome\tkept in {backup}\t" if backup else None)
+
+
+def _first_ones(found: Sequence[Finding]) -> list[Finding]:
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        kinds.setdefault((finding.level, finding.about), []).append(finding)
+    hidden = {id(finding) for kind in kinds.values() for finding in kind[_MOST:]}
+    shown = [finding for finding in found if id(finding) not in hidden]
+    for kind in kinds.values():
+        if len(kind) > _MOST:
+            more = f"… and {len(kind) - _MOST:,} more; --json has them all"
+            shown.append(Finding(kind[0].level, kind[0].about, more))
+    return shown
+
+
+def _mark(finding: Finding) -> list[Span]:
+    return [("✚", "cyan") if finding.fixed else _MARKS.get(finding.level, ("?", ""))]
+
+
+def _what(finding: Finding) -> list[Span]:
+    return [(finding.what, ""), *([BREAK, (f"→ {finding.do}", "dim")] if finding.do else [])]
+
+
+def _verdict(found: Sequence[Finding], backup: str | None) -> list[Span]:
+    problems = sum(finding.level == "problem" and not finding.fixed for finding in found)
+    repairable = sum(finding.mendable and not finding.fixed for finding in found)
+    fixed = sum(finding.fixed for finding in found)
+    verdict = [(count(problems, "problem"), "bold red") if problems else ("Healthy", "bold green")]
+    if fixed:
+        verdict.append((f", {fixed:,} repaired", "cyan"))
+    if backup:
+        verdict.append((f"; what was changed is kept in {backup}", "dim"))
+    elif repairable:
+        verdict.append((f"; `port42 doctor --fix` repairs {repairable:,} of what is above", "dim"))
+    return verdict
+
+
+_LEVEL = Column[Finding]("", lambda finding: "fixed" if finding.fixed else finding.level, _mark, fit="fold")
+_ABOUT = Column[Finding]("", lambda finding: finding.about, style="dim", fit="fold")
+_WHAT = Column[Finding]("", lambda finding: one_line(finding.what), _what, fit="fold")
+_DO = Column[Finding]("", lambda finding: one_line(finding.do or ""))

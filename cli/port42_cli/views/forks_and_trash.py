@@ -1,0 +1,50 @@
+"""A session among its forks; what is in the trash, and what is about to go there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from port42_cli.plain_text import age, count, summary_line
+from port42_cli.views.parts import Column, Node, Part, Span, Table, Tree
+from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE
+from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
+
+
+def tree(nodes: Sequence[SessionNode], current: str, now: datetime) -> list[Part]:
+    """The family of the session `current`, which stands out.
+
+    Scripts get a line for each, two spaces behind its parent: id, seq of the fork, agent, title.
+    """
+    return [Tree([_node(node, current, now) for node in nodes])]
+
+
+def trash(trashed: Sequence[TrashedSession], now: datetime) -> list[Part]:
+    """A row for each, with the id that `restore` takes. Scripts get its bytes, too."""
+    deleted = Column[TrashedSession](
+        "DELETED", lambda session: session.trashed_at, lambda session: age(session.trashed_at, now), "dim"
+    )
+    size = Column[TrashedSession]("BYTES", lambda session: session.bytes)
+    shown = (SESSION_ID, AGENT, TITLE, MESSAGES, deleted)
+    return [Table(trashed, shown, (SESSION_ID, AGENT, MESSAGES, deleted, size, TITLE))]
+
+
+def pruning(preview: Pruned) -> Iterator[str]:
+    """A line for each session that goes, with where it goes to."""
+    yield from (f"to the trash\t{summary_line(session)}" for session in preview.trashed)
+    yield from (f"for good\t{summary_line(session)}" for session in preview.deleted)
+    if preview.more:
+        yield "and more"
+
+
+def _node(node: SessionNode, current: str, now: datetime) -> Node:
+    label: list[Span] = [(node.session_id, "bold" if node.session_id == current else "")]
+    at = "" if node.at_seq is None else str(node.at_seq)
+    if at:
+        label.append((f"  at {at}", "dim"))
+    if (session := node.session) is None:
+        gone = "in the trash" if node.trashed else "no longer exists"
+        return Node(node.session_id, node.parent, [*label, (f"  {gone}", "yellow")], (at, "", f"({gone})"))
+    label += [(f"  @{session.agent}", "cyan"), (f"  {session.title or '(untitled)'}", "")]
+    label.append((f"  {count(session.message_count, 'message')} · {age(session.last_activity, now)}", "dim"))
+    return Node(node.session_id, node.parent, label, (at, session.agent, session.title or ""))

@@ -1,0 +1,43 @@
+"""Views as lines for scripts: cells separated by tabs, fields as ``name: value``, texts to the letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from port42_cli.views.parts import Fields, Line, Panel, Part, Table, Tree
+
+
+def lines(view: Iterable[Part]) -> Iterator[str]:
+    """The lines of a view."""
+    for part in view:
+        if isinstance(part, Table):
+            if part.piped:
+                for row in part.rows:
+                    yield "\t".join(_cell(column.piped(row)) for column in part.piped)
+        elif isinstance(part, Line):
+            if part.piped is not None:
+                yield part.piped
+        elif isinstance(part, Fields):
+            yield from _fields(part)
+        elif isinstance(part, Panel):
+            yield from _fields(part.fields)
+        elif isinstance(part, Tree):
+            yield from _tree(part)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _fields(part: Fields) -> Iterator[str]:
+    for field in part.fields:
+        if field.name and field.value is not None:
+            yield f"{field.name}: {field.value}"
+
+
+def _tree(part: Tree) -> Iterator[str]:
+    """A line for each node, two spaces further in than its parent's."""
+    depths: dict[str, int] = {}
+    for node in part.nodes:
+        depths[node.id] = 0 if node.parent is None else depths[node.parent] + 1
+        yield "\t".join(("  " * depths[node.id] + node.id, *node.piped))

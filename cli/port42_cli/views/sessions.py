@@ -1,0 +1,117 @@
+"""Sessions in a list, what a search found in them, and where each agent was left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from port42_cli.plain_text import age, going_on
+from port42_cli.views.parts import Column, Line, Part, Span, Table
+from port42_protocol.messages.records import Summary
+from port42_protocol.messages.sessions import ListedSession
+
+if TYPE_CHECKING:  # a list needs no search
+    from port42_protocol.messages.search import Hit
+
+
+def sessions(listed: Sequence[ListedSession], now: datetime) -> list[Part]:
+    """A row for each session. Scripts get id, agent, messages, last use, state with pin and tags, title."""
+    used = last_used(now)
+    shown = (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, used)
+    return [Table(listed, shown, (SESSION_ID, AGENT, MESSAGES, used, _MARKS, TITLE))]
+
+
+def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime) -> Iterator[Part]:
+    """Each agent's last session, the agents without one, and what to type next.
+
+    Scripts get a line for each agent: its name, its last session and the time of that, or nothing.
+    """
+    if last:
+        used = last_used(now)
+        yield Table(last, (AGENT, _LAST_SESSION, TITLE, MESSAGES, used), (AGENT, SESSION_ID, used))
+        yield Line("")
+    yield from (Line(None, piped=f"{name}\t\t") for name in unused)
+    if unused:
+        yield Line([("No session yet: ", "dim"), (" ".join(f"@{name}" for name in unused), "cyan")])
+        yield Line("")
+    agent = last[0].agent if last else unused[0] if unused else "ai-engineer"
+    steps = [(f'port42 possess @{agent} "…"', "say something in a new session")]
+    if last:
+        steps.append((f"port42 possess @{agent} -c", "continue its last session"))
+    steps += [("port42 sessions", "list all sessions"), ("port42 --help", "see the other commands")]
+    yield Table(steps, _STEP, headings=False)
+
+
+def hits(found: Sequence[Hit], now: datetime) -> Iterator[Part]:
+    """Hits under their session, the best first, and how to continue it.
+
+    Scripts get ``id:seq: text``; a session's own title and tags have the seq 0.
+    """
+    yield from (Line(None, piped=f"{hit.session.session_id}:{hit.seq}: {hit.snippet}") for hit in found)
+    by_session: dict[str, list[Hit]] = {}
+    for hit in found:
+        by_session.setdefault(hit.session.session_id, []).append(hit)
+    for group in by_session.values():
+        session = group[0].session
+        facts = f"  @{session.agent} · {age(session.last_activity, now)}  "
+        yield Line([(session.session_id, "bold"), (facts, "cyan"), *title(session)], fit="ellipsis")
+        yield from (Line(_snippet(hit)) for hit in group)
+        yield Line([(f"  {going_on(session)}", "dim")], fit="fold")
+        yield Line("")
+
+
+def title(session: Summary) -> list[Span]:
+    """Pin, title and tags."""
+    pin = [("📌 ", "")] if session.pinned else []
+    name = (session.title, "") if session.title else ("(untitled)", "dim")
+    return [*pin, name, *((f" #{tag}", "dim") for tag in session.tags)]
+
+
+def last_used(now: datetime) -> Column[Summary]:
+    """When a session was used last; for people, how long ago."""
+    return Column(
+        "LAST USED",
+        lambda session: session.last_activity,
+        lambda session: age(session.last_activity, now),
+        "dim",
+    )
+
+
+def _title_and_state(session: Summary) -> list[Span]:
+    return [*title(session), *([(" (ended)", "dim")] if session.state == "ended" else [])]
+
+
+def _marks(session: Summary) -> str:
+    return " ".join((session.state, *["pinned"] * session.pinned, *(f"#{tag}" for tag in session.tags)))
+
+
+def _snippet(hit: Hit) -> list[Span]:
+    """Where the message stands and what it says, with the words that were searched for in bold."""
+    spans, position = [(f"  {hit.seq} {hit.role}: ", "dim")], 0
+    for mark in hit.marks:
+        spans += [
+            (hit.snippet[position : mark.start], ""),
+            (hit.snippet[mark.start : mark.end], "bold yellow"),
+        ]
+        position = mark.end
+    return [*spans, (hit.snippet[position:], "")]
+
+
+SESSION_ID = Column[Summary]("ID", lambda session: session.session_id, style="bold")
+AGENT = Column[Summary]("AGENT", lambda session: session.agent, lambda session: f"@{session.agent}", "cyan")
+TITLE = Column[Summary]("TITLE", lambda session: session.title, title, fit="ellipsis")
+MESSAGES = Column[Summary](
+    "MESSAGES",
+    lambda session: session.message_count,
+    lambda session: f"{session.message_count:,}",
+    right=True,
+)
+_SHORT_ID = Column[ListedSession]("ID", lambda session: session.short_id, style="bold")
+_LAST_SESSION = SESSION_ID._replace(heading="LAST SESSION")
+_TITLE_AND_STATE = TITLE._replace(shown=_title_and_state)
+_MARKS = Column[Summary]("STATE", _marks)
+_STEP = (
+    Column[tuple[str, str]]("", lambda step: f"  {step[0]}", style="bold"),
+    Column[tuple[str, str]]("", lambda step: step[1], style="dim", fit="fold"),
+)

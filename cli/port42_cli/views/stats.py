@@ -1,0 +1,161 @@
+"""Statistics: agents and models in rows, days as a calendar, hours as a line.
+
+Shades say how much, so that nothing is lost without colour; 80 columns are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from itertools import pairwise
+
+from port42_cli.plain_text import count, one_line
+from port42_cli.views.parts import Column, Line, Part, Span, Table
+from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHADES = (("·", "dim"), ("░", "green"), ("▒", "green"), ("▓", "green"), ("█", "bold green"))
+_SPARK = 14
+_WEEKS = 52
+_WEEKDAYS = ("Mon", "", "Wed", "", "Fri", "", "Sun")
+
+
+def statistics(stats: Statistics) -> Iterator[Part]:
+    """Agents, models where there are any, the calendar, the hours.
+
+    Scripts get a line for each agent (name, sessions, questions, replies, failed turns, tokens in and out,
+    bytes), for each model (back end, name or nothing, turns, tokens in and out), for each day and for each
+    hour with messages.
+    """
+    yield Table(stats.agents, _AGENT_SHOWN, _AGENT_PIPED)
+    if stats.models:
+        yield Line("")
+        yield Table(stats.models, _MODEL_SHOWN, _MODEL_PIPED)
+    since = date.fromisoformat(stats.since) if stats.since else None
+    if since and any(stats.days):
+        yield Line("")
+        yield from calendar(since, stats.days)
+        yield from (Line(""), *_hours(stats.hours))
+    for number, messages in enumerate(stats.days if since else ()):
+        if messages and since:
+            yield Line(None, piped=f"day\t{since + timedelta(days=number)}\t{messages}")
+    for hour, messages in enumerate(stats.hours):
+        if messages:
+            yield Line(None, piped=f"hour\t{hour:02}\t{messages}")
+
+
+def spark(values: Sequence[int], width: int = _SPARK) -> str:
+    """`values` as a line of bars, the later ones to the right; added up where there are more than `width`."""
+    if len(values) > width:
+        edges = [len(values) * number // width for number in range(width + 1)]
+        values = [sum(values[low:high]) for low, high in pairwise(edges)]
+    most = max(values, default=0) or 1
+    return "".join(_BARS[-(-value * (len(_BARS) - 1) // most)] if value else "·" for value in values)
+
+
+def calendar(since: date, days: Sequence[int]) -> Iterator[Part]:
+    """A column for each week of the last year, a row for each day of the week."""
+    last = since + timedelta(days=len(days) - 1)
+    first = max(since, last - timedelta(days=7 * _WEEKS - 1 - (6 - last.weekday())))
+    shown = {since + timedelta(days=number): value for number, value in enumerate(days)}
+    monday = first - timedelta(days=first.weekday())
+    weeks = (last - monday).days // 7 + 1
+    most = max(shown[day] for day in shown if day >= first) or 1
+    yield Line([(f"    {_months(monday, weeks)}", "dim")], fit="crop")
+    for weekday, name in enumerate(_WEEKDAYS):
+        row: list[Span] = [(f"{name:4}", "dim")]
+        for week in range(weeks):
+            day = monday + timedelta(days=7 * week + weekday)
+            row.append(_shade(shown[day], most) if first <= day <= last else (" ", ""))
+        yield Line(row, fit="crop")
+    total = sum(shown[day] for day in shown if day >= first)
+    yield Line([(f"{count(total, 'message')} since {first.isoformat()}, at most {most:,} a day", "dim")])
+
+
+def _shade(value: int, most: int) -> Span:
+    return _SHADES[-(-value * (len(_SHADES) - 1) // most)]
+
+
+def _months(monday: date, weeks: int) -> str:
+    """The months' names, each over its first week, where there is room."""
+    line = ""
+    for week in range(weeks):
+        day = monday + timedelta(days=7 * week)
+        if day.day <= 7 and len(line) <= week and week + 3 <= max(weeks, 3):
+            line = line.ljust(week) + f"{day:%b} "
+    return line.rstrip()
+
+
+def _hours(hours: Sequence[int]) -> Iterator[Part]:
+    busiest = max(range(24), key=lambda hour: hours[hour])
+    between = f"  most between {busiest:02} and {(busiest + 1) % 24:02}"
+    yield Line([("Hours ", "dim"), (spark(hours, 24), "green"), (between, "dim")])
+    yield Line([("      0     6     12    18", "dim")])
+
+
+def _tokens(number: int) -> list[Span]:
+    if not number:
+        return _NOTHING
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if number >= unit:
+            return [(f"{number / unit:.1f} {name}", "")]
+    return [(str(number), "")]
+
+
+def _model_name(model: ModelStats) -> str:
+    return f"{model.backend} · {model.model}" if model.model else model.backend
+
+
+_NOTHING: list[Span] = [("–", "dim")]
+_TOKENS_IN = Column[AgentStats | ModelStats](
+    "TOKENS IN", lambda row: row.input_tokens, lambda row: _tokens(row.input_tokens), right=True
+)
+_TOKENS_OUT = Column[AgentStats | ModelStats](
+    "OUT", lambda row: row.output_tokens, lambda row: _tokens(row.output_tokens), right=True
+)
+_AGENT = Column[AgentStats]("AGENT", lambda agent: f"@{agent.agent}", style="cyan")
+_SESSIONS = Column[AgentStats](
+    "SESSIONS", lambda agent: agent.sessions, lambda agent: f"{agent.sessions:,}", right=True
+)
+_FAILED = Column[AgentStats](
+    "FAILED",
+    lambda agent: agent.failed_turns,
+    lambda agent: [(f"{agent.failed_turns:,}", "yellow")] if agent.failed_turns else _NOTHING,
+    right=True,
+)
+_AGENT_SHOWN = (
+    _AGENT,
+    _SESSIONS,
+    Column[AgentStats](
+        "MESSAGES", lambda agent: f"{agent.user_messages + agent.assistant_messages:,}", right=True
+    ),
+    _FAILED,
+    _TOKENS_IN,
+    _TOKENS_OUT,
+    Column[AgentStats]("", lambda agent: spark(agent.days), style="green", fit="crop"),
+)
+_AGENT_PIPED = (
+    _AGENT,
+    _SESSIONS,
+    Column[AgentStats]("QUESTIONS", lambda agent: agent.user_messages),
+    Column[AgentStats]("REPLIES", lambda agent: agent.assistant_messages),
+    _FAILED,
+    _TOKENS_IN,
+    _TOKENS_OUT,
+    Column[AgentStats]("BYTES", lambda agent: agent.bytes),
+)
+_TURNS = Column[ModelStats]("TURNS", lambda model: model.turns, lambda model: f"{model.turns:,}", right=True)
+_MODEL_SHOWN = (
+    Column[ModelStats]("MODEL", _model_name, fit="fold"),
+    _TURNS,
+    _TOKENS_IN,
+    _TOKENS_OUT,
+)
+_MODEL_PIPED = (
+    Column[ModelStats]("", lambda _: "model"),
+    Column[ModelStats]("BACK END", lambda model: model.backend),
+    Column[ModelStats]("MODEL", lambda model: one_line(model.model or "")),
+    _TURNS,
+    _TOKENS_IN,
+    _TOKENS_OUT,
+)

@@ -1,0 +1,174 @@
+"""The daemon's own facts, how long its methods take, and how far its index is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from port42_cli.plain_text import count, duration, latency, size
+from port42_cli.views.parts import Column, Field, Fields, Line, Panel, Part, Span, Table
+from port42_protocol.messages.daemon import DaemonStatus, MethodLatency, Vitals
+from port42_protocol.messages.search import IndexStatus
+
+_BAR = 12
+"""Cells of a latency's bar."""
+_FROM, _TO = 10, 10_000_000
+"""Microseconds at the two ends of a bar, whose scale is logarithmic: two cells for each tenfold."""
+_MOST = 6
+"""Agents and kinds of error that a terminal shows."""
+_STARTED = {
+    "systemd": "by systemd",
+    "launchd": "by launchd",
+    "autostart": "by the first command",
+    "hand": "by hand",
+}
+_INDEX = {
+    "rebuilding": "being counted: the index is rebuilt",
+    "behind": "the index is behind",
+    "unusable": "the index cannot be used",
+}
+
+
+def status(daemon: DaemonStatus) -> list[Part]:
+    """All facts, in 80 columns of a terminal. What the daemon does not know is left out.
+
+    Scripts get bytes and microseconds as whole numbers. Names that may come more than once (``session
+    count``, ``turns of``, ``latency``, ``error``, ``internal error``) end in what they are about.
+    """
+    fields = [
+        *_process(daemon),
+        *_serving(daemon),
+        *_vitals(daemon.vitals),
+        *_lists(daemon),
+        *_troubles(daemon),
+    ]
+    panel = Panel(f"port42d {daemon.version}", Fields(fields))
+    return [panel, Table(daemon.latencies, _LATENCY, gap=1)] if daemon.latencies else [panel]
+
+
+def index(status: IndexStatus) -> list[Part]:
+    """How far the index is, in the same lines for people and scripts."""
+    lines = (
+        f"complete: {'yes' if status.complete else 'no'}",
+        f"sessions: {status.sessions} ({status.sessions_behind} still to be read)",
+        f"messages: {status.messages} ({status.records_behind} records still to be read)",
+        f"size: {status.bytes / 1e6:.1f} MB",
+    )
+    return [Line(line, piped=line) for line in lines]
+
+
+def _process(daemon: DaemonStatus) -> Iterator[Field]:
+    yield Field("version", daemon.version, "")
+    yield Field("pid", daemon.pid, "running", f"pid {daemon.pid}")
+    yield Field("socket", daemon.socket)
+    yield Field("home", daemon.home)
+    yield Field(
+        "uptime", f"{daemon.uptime_seconds:.0f} s", "running", f"up {duration(daemon.uptime_seconds)}"
+    )
+    since = (daemon.started_at or "")[:16].replace("T", " ")
+    yield Field("started at", daemon.started_at, "running", f"since {since} UTC")
+    yield Field("started by", daemon.started_by, "running", _STARTED.get(daemon.started_by or ""))
+    yield Field("python", daemon.python)
+
+
+def _serving(daemon: DaemonStatus) -> Iterator[Field]:
+    yield Field("sessions", daemon.sessions, "")
+    yield Field("", True, "sessions", _sessions(daemon))
+    yield Field("index", daemon.index, "")
+    yield _counted("connections", daemon.connections, "serving")
+    yield _counted("subscriptions", daemon.subscriptions, "serving")
+    yield _counted("requests", daemon.requests, "serving")
+    yield Field("turns", daemon.turns, shown=_turns(daemon))
+    yield _sized("bytes in", daemon.bytes_in, "traffic", "{} in")
+    yield _sized("bytes out", daemon.bytes_out, "traffic", "{} out")
+
+
+def _vitals(vitals: Vitals | None) -> Iterator[Field]:
+    if vitals is not None:
+        yield _sized("memory", vitals.resident_bytes, "process")
+        yield _sized("peak memory", vitals.peak_bytes, "process", "peak {}")
+        yield _counted("open files", vitals.open_files, "process")
+        yield _counted("threads", vitals.threads, "process")
+        yield _sized("disk free", vitals.disk_free_bytes, "home", "{} free")
+
+
+def _lists(daemon: DaemonStatus) -> Iterator[Field]:
+    """For scripts only: terminals show these beside the totals, or as a table."""
+    for agent, number in (daemon.sessions_by_agent or {}).items():
+        yield Field(f"session count {agent}", number, "")
+    for turns in daemon.turns_by_agent:
+        yield Field(f"turns of {turns.agent}", f"{turns.running} running, {turns.waiting} waiting", "")
+    for method in daemon.latencies:
+        took = f"p50 {method.p50_us}, p90 {method.p90_us}, p99 {method.p99_us}, max {method.max_us}"
+        yield Field(
+            f"latency {method.method}", f"{method.count} calls, {method.errors} errors, {took} µs", ""
+        )
+
+
+def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
+    for number, error in enumerate(daemon.errors):
+        row = "errors" if number < _MOST else ""
+        shown = f"{error.count:,} × {error.kind} ({error.code})"
+        yield Field(f"error {error.code} {error.kind}", error.count, row, shown, trouble=True)
+    for failure in daemon.internal_errors:
+        method = failure.method or "no method"
+        shown = f"{failure.error_id} in {method}, {failure.at[:19].replace('T', ' ')} UTC; see the log"
+        name = f"internal error {failure.error_id}"
+        yield Field(name, f"{method}, {failure.at}", "bug", shown, trouble=True)
+    yield Field("config error", daemon.config_error or None, "config", trouble=True)
+
+
+def _counted(name: str, number: int | None, row: str) -> Field:
+    return Field(name, number, row, None if number is None else count(number, name.removesuffix("s")))
+
+
+def _sized(name: str, number: int | None, row: str, words: str = "{}") -> Field:
+    return Field(name, number, row, None if number is None else words.format(size(number)))
+
+
+def _sessions(daemon: DaemonStatus) -> str:
+    trouble = _INDEX.get(daemon.index or "")
+    if daemon.sessions is None:
+        return trouble or "being counted"
+    by_agent = sorted((daemon.sessions_by_agent or {}).items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"@{agent} {number:,}" for agent, number in by_agent[:_MOST]]
+    if len(by_agent) > _MOST:
+        shown.append(count(len(by_agent) - _MOST, "agent") + " more")
+    of = f" ({', '.join(shown)})" if shown else ""
+    return f"{daemon.sessions:,}{of}" + (f"; {trouble}" if trouble else "")
+
+
+def _turns(daemon: DaemonStatus) -> str:
+    of = [
+        f"@{turns.agent} {turns.running} running, {turns.waiting} waiting" for turns in daemon.turns_by_agent
+    ]
+    return f"{daemon.turns:,} running" + (f" ({'; '.join(of[:_MOST])})" if of else "")
+
+
+def _bar(method: MethodLatency) -> list[Span]:
+    """Solid to the median, thinner to the 90th and thinnest to the 99th percentile."""
+    p50, p90, p99 = (_cells(took) for took in (method.p50_us, method.p90_us, method.p99_us))
+    return [("█" * p50, "green"), ("▒" * (p90 - p50), "yellow"), ("░" * (p99 - p90), "dim")]
+
+
+def _cells(microseconds: int) -> int:
+    """How far a bar reaches; at least a cell, so that every method has one."""
+    part = math.log(max(microseconds, _FROM) / _FROM) / math.log(_TO / _FROM)
+    return max(1, min(_BAR, round(part * _BAR)))
+
+
+_LATENCY = (
+    Column[MethodLatency]("METHOD", lambda method: method.method),
+    Column[MethodLatency]("CALLS", lambda method: f"{method.count:,}", right=True),
+    Column[MethodLatency](
+        "ERR",
+        lambda method: method.errors,
+        lambda method: [(f"{method.errors:,}", "red" if method.errors else "dim")],
+        right=True,
+    ),
+    Column[MethodLatency]("P50", lambda method: latency(method.p50_us), right=True),
+    Column[MethodLatency]("P90", lambda method: latency(method.p90_us), right=True),
+    Column[MethodLatency]("P99", lambda method: latency(method.p99_us), right=True),
+    Column[MethodLatency]("MAX", lambda method: latency(method.max_us), right=True),
+    Column[MethodLatency]("10 µs … 10 s", lambda _: None, _bar),
+)

@@ -1,0 +1,89 @@
+"""Sessions as they are read: messages with what answered them, and what stands over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from port42_cli.plain_text import age, answered_by, count
+from port42_cli.views.agents import answering
+from port42_cli.views.parts import Block, Field, Fields, Line, Panel, Part, Span
+from port42_cli.views.sessions import title
+from port42_protocol.messages.agents import Agent
+from port42_protocol.messages.records import Message, Reference, Summary, TurnRecord
+
+_ROLES = {"user": "bold cyan", "assistant": "bold green", "error": "bold red"}
+
+
+def heading(session: Summary, now: datetime) -> list[Part]:
+    """What stands over a transcript on a terminal."""
+    facts = (
+        f"@{session.agent}",
+        count(session.message_count, "message"),
+        session.state,
+        f"last used {age(session.last_activity, now)}",
+    )
+    head = [(session.session_id, "bold"), ("  ", ""), *title(session)]
+    return [Line(head, fit="ellipsis"), Line([(" · ".join(facts), "dim")]), Line("")]
+
+
+def messages(page: Iterable[Message]) -> Iterator[Part]:
+    """A page of a transcript."""
+    for message in page:
+        yield from record(message)
+
+
+def record(message: Message) -> Iterator[Part]:
+    """A message under its role, a reply as the Markdown that it is, with how its turn went.
+
+    Scripts get ``[seq] role time``, with what was not well about its turn, and the text under it.
+    """
+    content = message.content if isinstance(message.content, str) else ""
+    flaws = "".join(f" {mark}" for mark in (message.status, message.kind) if mark and mark != "complete")
+    text = content if isinstance(message.content, str) else message.event
+    yield Line(None, piped=f"[{message.seq}] {message.role} {message.timestamp}{flaws}\n{text}\n")
+    if message.role == "event":
+        yield Line([(f"{message.event}", "italic dim"), _time(message)])
+        return
+    yield Line([(message.role, _ROLES.get(message.role, "bold")), _time(message), _turn(message)])
+    yield Block(content, markdown=message.role == "assistant")
+    for reference in message.references if isinstance(message.references, tuple) else ():
+        yield Block(f"📎 {_reference(reference)}", style="dim")
+
+
+def outcome(reply: Message) -> list[Span]:
+    """What is said under a reply that was shown while it came."""
+    return [(reply.role, "dim"), _time(reply), _turn(reply)]
+
+
+def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
+    """What opens a conversation: the agent, the session, and what answers."""
+    where: list[Span] = [("a new one, with your first message", "dim")]
+    if session is not None:
+        messages = count(session.message_count, "message")
+        where = [(session.session_id, "bold"), (f"  {messages}  ", ""), *title(session)]
+    fields = (
+        Field("agent", agent.agent, shown=[(f"@{agent.agent}", "cyan")]),
+        Field("session", True, shown=where),
+        Field("back end", agent.backend, shown=answering(agent)),
+    )
+    return [Panel("port42", Fields(fields), narrow=True)]
+
+
+def _time(message: Message) -> Span:
+    return (f"  {message.seq} · {message.timestamp[:16].replace('T', ' ')}", "dim")
+
+
+def _turn(message: Message) -> Span:
+    """How the turn of a reply or a failure went."""
+    facts = [message.kind.replace("_", " ")] if isinstance(message.kind, str) else []
+    if message.status == "interrupted":
+        facts.append("interrupted")
+    if isinstance(message.turn, TurnRecord):
+        facts.append(answered_by(message.turn))
+    return ("".join(f" · {fact}" for fact in facts), "dim")
+
+
+def _reference(reference: Reference) -> str:
+    size = count(len(reference.content or ""), "character")
+    return f"{reference.type} {reference.target} ({size})".replace("\n", "␊")

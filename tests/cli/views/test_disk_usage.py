@@ -1,0 +1,32 @@
+"""Disk usage, as a terminal of 80 columns and a script get it."""
+
+from __future__ import annotations
+
+from peers.drawing import drawn_lines, piped
+
+from port42_cli.views import disk_usage as subject
+from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
+
+
+def test_sizes_fit_in_80_columns_and_empty_columns_are_left_out():
+    agents = tuple(AgentUsage(f"agent-{size}", 10, size, 0, 0, size) for size in (5000, 4999, 1))
+    lines = drawn_lines(subject.usage(Usage(agents, 1024, 0, 0, 5, 16000, 9 * 1024)))
+    assert lines[0].split() == ["AGENT", "SESSIONS", "SIZE", "TOTAL"]
+    assert "█" * 16 in lines[1]
+    assert [line.split()[0] for line in lines[4:6]] == ["index", "other"]
+    assert {line.index(" KiB") for line in lines[1:5] if " KiB" in line} >= {lines[0].index("TOTAL") + 1}
+    assert lines[-1] == "total 15.6 KiB, 9.0 KiB free on this disk"
+    large = AgentUsage("ai-engineer-of-the-night", 123_456, 2**33, 2**32, 2**20, 2**34)
+    lines = drawn_lines(subject.usage(Usage((large,), 0, 0, 0, 0, 2**34, 1)))
+    assert "@ai-engineer-of-the-night" in lines[1]
+    assert lines[0].split() == ["AGENT", "SESSIONS", "SIZE", "TRASH", "LEFT", "OVER", "TOTAL"]
+
+
+def test_a_script_gets_every_size_of_an_agent_and_what_is_there_besides():
+    found = Usage((AgentUsage("a", 1, 10, 20, 30, 60),), 1024, 0, 0, 5, 1089, 9)
+    assert piped(subject.usage(found)) == [
+        "@a\t1\t10 B\t20 B\t30 B\t60 B",
+        "index\t1.0 KiB",
+        "other\t5 B",
+        "total\t1.1 KiB",
+    ]

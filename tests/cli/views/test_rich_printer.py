@@ -1,0 +1,84 @@
+"""What every view has in common on a terminal: words from outside are words, and it fits."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from peers.drawing import drawn
+
+from port42_cli.views.parts import BREAK, Block, Column, Field, Fields, Line, Node, Panel, Table, Tree
+
+HOSTILE = "x\x1b[2J\x9b31m\u202e[red]y[/red]:smile:"
+SHOWN = "x␛[2J<U+009B>31m<U+202E>[red]y[/red]:smile:"
+
+
+def parts(text):
+    """Every kind of part, with `text` wherever a text may stand."""
+    column = Column(text, lambda row: row, fit="fold")
+    field = Field("name", text)
+    return {
+        "cell": Table([text], (column,)),
+        "styled cell": Table(
+            [text], (Column("A", lambda row: row, lambda row: [(row, "bold"), BREAK, (row, "")]),)
+        ),
+        "line": Line(text),
+        "spans": Line([(text, "bold"), (text, "")]),
+        "block": Block(text),
+        "markdown": Block(text, markdown=True),
+        "field": Fields([field, field._replace(trouble=True), field._replace(multiline=True)]),
+        "panel": Panel(text, Fields([field])),
+        "tree": Tree([Node("a", None, text, ()), Node("b", "a", text, ())]),
+    }
+
+
+@pytest.mark.parametrize("kind", parts(""))
+def test_words_from_outside_neither_move_the_cursor_nor_are_markup(kind):
+    page = drawn([parts(HOSTILE)[kind]])
+    assert SHOWN in page
+    assert not set("\x1b\x9b\u202e") & set(page)
+
+
+@pytest.mark.parametrize("kind", parts(""))
+@given(text=st.text(max_size=40), width=st.integers(20, 120))
+def test_nothing_but_line_ends_is_left_of_what_a_terminal_obeys(kind, text, width):
+    page = drawn([parts(text)[kind]], width)
+    assert {c for c in page if unicodedata.category(c) in {"Cc", "Zl", "Zp"}} <= {"\n"}
+    assert not {c for c in page if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}}
+    assert not {c for c in page if unicodedata.bidirectional(c) in {"LRI", "RLI", "FSI", "PDI"}}
+
+
+@pytest.mark.parametrize("kind", set(parts("")) - {"block", "markdown", "field"})
+def test_a_newline_in_a_text_makes_no_new_line(kind):
+    assert "a␊b" in drawn([parts("a\nb")[kind]])
+
+
+def test_fields_of_one_row_stand_side_by_side_and_troubles_by_themselves():
+    fields = [
+        Field("pid", 7, "running", "pid 7"),
+        Field("home", "/h"),
+        Field("uptime", "5 s", "running", "up 5 s"),
+        Field("unknown", None, "running"),
+        Field("secret", "x", ""),
+        Field("first", "a", "bug", trouble=True),
+        Field("second", "b", "bug", trouble=True),
+    ]
+    assert [line.split() for line in drawn([Fields(fields)]).splitlines()] == [
+        ["running", "pid", "7,", "up", "5", "s"],
+        ["home", "/h"],
+        ["bug", "a"],
+        ["bug", "b"],
+    ]
+
+
+def test_a_long_line_is_cut_folded_or_wrapped():
+    words = "word " * 30
+    assert drawn([Line(words, fit="ellipsis")], 20) == "word word word word…\n"
+    assert drawn([Line("x" * 30, fit="fold")], 20) == "x" * 20 + "\n" + "x" * 10 + "\n"
+    assert drawn([Line(words.strip())], 20).splitlines()[0].strip() == "word word word word"
+
+
+def test_a_part_for_scripts_only_draws_nothing():
+    assert drawn([Line(None, piped="x"), Table([1], piped=(Column("A", str),))]) == ""

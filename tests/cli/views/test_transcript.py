@@ -1,0 +1,89 @@
+"""Transcripts and what opens a conversation, as terminals and scripts get them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from peers.drawing import drawn, drawn_lines, piped
+
+from port42_cli.views import transcript as subject
+from port42_protocol.messages.agents import Agent
+from port42_protocol.messages.records import Message, Reference, Summary, TurnRecord
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+TIME = "2026-11-23T11:00:00.000Z"
+SUMMARY = Summary(
+    "cli-1757350466684",
+    "ai-engineer",
+    "build a parser",
+    "active",
+    TIME,
+    "2026-11-23T11:57:00.000Z",
+    1234,
+    None,
+)
+AGENT = Agent("ai-engineer", "built-in", "You build.", "none", None, "none", "records only", 2, "cli-1")
+
+
+def reply(**changes):
+    return Message(**({"seq": 2, "role": "assistant", "content": "# A *reply*", "timestamp": TIME} | changes))
+
+
+def test_messages_stand_under_their_role():
+    question = Message(seq=1, role="user", content="hello\nthere", timestamp=TIME)
+    event = Message(seq=2, role="event", event="ended", timestamp=TIME)
+    assert drawn_lines(subject.messages([question, event])) == [
+        "user  1 · 2026-11-23 11:00",
+        "  hello",
+        "  there",
+        "",
+        "ended  2 · 2026-11-23 11:00",
+    ]
+
+
+def test_a_script_gets_them_to_the_letter():
+    question = Message(seq=2, role="user", content="a\x1b[31m\nb", timestamp="T")
+    event = Message(seq=3, role="event", event="ended", timestamp="T")
+    failure = Message(seq=4, role="error", content="slow down", kind="rate_limit", timestamp="T")
+    view = subject.messages([question, event, failure, reply(status="interrupted"), reply(status="complete")])
+    assert piped(view) == [
+        "[2] user T\na\x1b[31m\nb\n",
+        "[3] event T\nended\n",
+        "[4] error T rate_limit\nslow down\n",
+        f"[2] assistant {TIME} interrupted\n# A *reply*\n",
+        f"[2] assistant {TIME}\n# A *reply*\n",
+    ]
+
+
+def test_a_reply_is_markdown_and_says_how_its_turn_went():
+    turn = TurnRecord(backend="claude", model="opus", input_tokens=1200, output_tokens=34, total_ms=2345)
+    head, *text = drawn_lines(subject.messages([reply(status="interrupted", turn=turn)]), 100)
+    assert head == "assistant  2 · 2026-11-23 11:00 · interrupted · 2.3 s · 1,200 + 34 tokens · opus"
+    assert "A reply" in "".join(text)
+    assert "#" not in "".join(text)
+
+
+def test_a_failure_names_its_kind_and_a_question_what_it_refers_to():
+    failed = reply(role="error", content="slow down", kind="rate_limit", question=1)
+    assert drawn(subject.messages([failed])).startswith("error  2 · 2026-11-23 11:00 · rate limit\n")
+    question = reply(role="user", references=(Reference("file", "/tmp/notes", "12345"),))
+    assert "📎 file /tmp/notes (5 characters)" in drawn(subject.messages([question]))
+
+
+def test_the_heading_is_for_people_only():
+    assert drawn_lines(subject.heading(SUMMARY, NOW)) == [
+        "cli-1757350466684  build a parser",
+        "@ai-engineer · 1,234 messages · active · last used 3 min ago",
+        "",
+    ]
+    assert piped(subject.heading(SUMMARY, NOW)) == []
+
+
+def test_the_boot_banner_says_what_truly_answers():
+    page = drawn(subject.boot_banner(AGENT, None))
+    assert "@ai-engineer" in page
+    assert "a new one, with your first message" in page
+    assert "none: messages are recorded, nothing answers" in page
+    assert "cli-1757350466684  1,234 messages  build a parser" in drawn(
+        subject.boot_banner(AGENT, SUMMARY), 100
+    )
