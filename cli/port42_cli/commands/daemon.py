@@ -104,7 +104,7 @@ def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
     if running := found.running():
         streams.banner(f"port42d is running already (pid {running.pid})")
         return
-    from port42_cli.service.supervisor import here
+    from port42_cli.service import here
 
     if (supervisor := here()).serves(found.address()):
         supervisor.start((), anew=True)
@@ -137,7 +137,7 @@ def _stop(found: Daemon) -> bool:
 
 def _run_by(pid: int) -> Supervisor | None:
     """What runs the daemon `pid` as a service, None when nothing does."""
-    from port42_cli.service.supervisor import here
+    from port42_cli.service import here
 
     supervisor = here()
     return supervisor if supervisor.pid() == pid else None

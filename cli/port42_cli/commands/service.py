@@ -43,8 +43,8 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
     A daemon that runs already is stopped in good order first; nobody loses a message. When the service
     does not come up, everything is put back as it was.
     """
+    from port42_cli.service import here
     from port42_cli.service.install import install, planned
-    from port42_cli.service.supervisor import here
 
     supervisor = here()
     changes = planned(supervisor, daemon)
@@ -84,9 +84,8 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
 
     Sessions and settings stay, and commands start the daemon by themselves again.
     """
-    from port42_cli.service import files
+    from port42_cli.service import files, here
     from port42_cli.service.install import uninstall
-    from port42_cli.service.supervisor import here
 
     supervisor = here()
     there = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
@@ -116,8 +115,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    from port42_cli.service import here
     from port42_cli.service.report import report
-    from port42_cli.service.supervisor import here
 
     supervisor = here()
     if why := supervisor.missing():
@@ -141,7 +140,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def logs(ctx: click.Context, follow: bool, lines: int) -> None:
     """Print the end of the service's log: the journal, or the daemon's own file under launchd."""
-    from port42_cli.service.supervisor import here
+    from port42_cli.service import here
 
     command = here().log_command(lines, follow=follow)
     if command is None:

@@ -3,3 +3,20 @@
 `supervisor` says what systemd and launchd must be able to do; `systemd` and `launchd` do it, on the text
 that `unit` and `property_list` render; `install` and `uninstall` are the same for both.
 """
+
+from __future__ import annotations
+
+import sys
+
+from port42_cli.service.supervisor import Supervisor
+
+
+def here() -> Supervisor:
+    """What runs services on this system."""
+    if sys.platform == "darwin":
+        from port42_cli.service.launchd import Launchd
+
+        return Launchd()
+    from port42_cli.service.systemd import Systemd
+
+    return Systemd()

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from port42_cli.service.supervisor import MARK, ServiceFile
@@ -108,3 +110,14 @@ def _put(path: Path, text: str | None) -> None:
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def shipped_text(folder: str, name: str) -> str:
+    """A file of one of the two folders, which the wheel has beside this module.
+
+    An editable install has them where the sources are.
+    """
+    shipped: Traversable = files("port42_cli.service") / "shipped" / folder
+    if not shipped.is_dir():
+        shipped = Path(__file__).parents[3] / folder
+    return (shipped / name).read_text(encoding="utf-8")

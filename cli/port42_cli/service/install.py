@@ -9,7 +9,7 @@ from pathlib import Path
 
 from port42_cli.service import files
 from port42_cli.service.files import Change
-from port42_cli.service.supervisor import Place, Supervisor
+from port42_cli.service.supervisor import ServiceTarget, Supervisor
 from port42_client import process
 from port42_client.daemon import Daemon, dial
 from port42_client.errors import CommandError, NoDaemon, Refused
@@ -17,18 +17,18 @@ from port42_client.process import Running
 from port42_protocol.version import __version__
 
 
-def place(daemon: Daemon) -> Place:
+def target(daemon: Daemon) -> ServiceTarget:
     """What a service for this daemon's home and address would run: this installation."""
     # Only what a service file can hold, and what means the same in every folder.
-    folders = [one for one in os.get_exec_path() if one.startswith("/") and one.isprintable()]
-    return Place(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
+    folders = [folder for folder in os.get_exec_path() if folder.startswith("/") and folder.isprintable()]
+    return ServiceTarget(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
 
 
 def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
     """What `install` would change. Raises `Refused` where there can be no service, with what to do."""
     if why := supervisor.missing():
         raise Refused(*why)
-    return files.to_write(supervisor.files(place(daemon)))
+    return files.to_write(supervisor.files(target(daemon)))
 
 
 def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -> Running:

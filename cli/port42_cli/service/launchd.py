@@ -6,14 +6,18 @@ Written from Apple's documentation (launchctl(1), launchd.plist(5)); it has not 
 from __future__ import annotations
 
 import os
+import plistlib
 import re
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
 
-from port42_cli.service import property_list, shipped
-from port42_cli.service.supervisor import Condition, Place, ServiceFile, ask
+from port42_cli.service.files import shipped_text
+from port42_cli.service.supervisor import MARK, Condition, ServiceFile, ServiceTarget, run_tool
 from port42_client.errors import Refused
+from port42_protocol import paths
 
 LABEL = "dev.port42.daemon"
 
@@ -32,7 +36,7 @@ class Launchd:
         """Over ssh there is no graphical session to be an agent of."""
         if shutil.which("launchctl") is None:
             return ("launchctl is not here", "Every command starts the daemon by itself.")
-        if ask("launchctl", "print", self._domain, check=False).returncode:
+        if run_tool("launchctl", "print", self._domain, check=False).returncode:
             return (
                 f"launchd has no session {self._domain}: this looks like ssh or sudo without a login at"
                 " the screen",
@@ -40,34 +44,34 @@ class Launchd:
             )
         return ()
 
-    def files(self, place: Place) -> tuple[ServiceFile, ...]:
+    def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
         """The property list."""
-        return (ServiceFile(self.paths[0], property_list.render(shipped.text("launchd", _NAME), place)),)
+        return (ServiceFile(self.paths[0], render(shipped_text("launchd", _NAME), target)),)
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
         """Bootstrap the agent, after letting go of one with another property list."""
         if anew or changed:
             self.rest()
         if not self._loaded():
-            if address := property_list.listens_at(self._text()):
+            if address := listens_at(self._text()):
                 # launchd makes the socket, and no folder for it.
                 Path(address).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ask("launchctl", "enable", self._target)
-            ask("launchctl", "bootstrap", self._domain, str(self.paths[0]))
-        ask("launchctl", "kickstart", self._target)
+            run_tool("launchctl", "enable", self._target)
+            run_tool("launchctl", "bootstrap", self._domain, str(self.paths[0]))
+        run_tool("launchctl", "kickstart", self._target)
 
     def stop(self) -> None:
         """Its socket stays with launchd."""
-        ask("launchctl", "kill", "SIGTERM", self._target)
+        run_tool("launchctl", "kill", "SIGTERM", self._target)
 
     def restart(self) -> None:
         """Stop it as it is told to, and start it again."""
-        ask("launchctl", "kickstart", "-k", self._target)
+        run_tool("launchctl", "kickstart", "-k", self._target)
 
     def rest(self) -> None:
         """Take the agent out of the session."""
         if self._loaded():
-            ask("launchctl", "bootout", self._target)
+            run_tool("launchctl", "bootout", self._target)
 
     def withdraw(self) -> None:
         """As `rest`: what starts it at a login is the file itself."""
@@ -84,7 +88,7 @@ class Launchd:
 
     def serves(self, address: str) -> bool:
         """By what the property list says; launchd is asked when that fits."""
-        return property_list.listens_at(self._text()) == address and not self.missing() and self._loaded()
+        return listens_at(self._text()) == address and not self.missing() and self._loaded()
 
     def condition(self) -> Condition:
         """From what `launchctl print` says, which is meant for people and may change."""
@@ -97,7 +101,7 @@ class Launchd:
             running=number is not None,
             pid=number,
             since=None,
-            program=property_list.program(self._text()),
+            program=program(self._text()),
             failed=f"last exit code {code[1]}" if code and number is None else None,
             watchdog=None,
             linger=None,
@@ -127,7 +131,7 @@ class Launchd:
     def _print(self) -> str:
         if shutil.which("launchctl") is None:
             raise Refused("launchctl is not here")
-        done = ask("launchctl", "print", self._target, check=False)
+        done = run_tool("launchctl", "print", self._target, check=False)
         return done.stdout if done.returncode == 0 else ""
 
 
@@ -137,3 +141,41 @@ _NAME = f"{LABEL}.plist"
 def _pid(said: str) -> int | None:
     found = re.search(r"^\s*pid = (\d+)", said, flags=re.MULTILINE)
     return int(found[1]) if found else None
+
+
+def render(template: str, target: ServiceTarget) -> str:
+    """``dev.port42.daemon.plist`` for `target`: every path in it absolute, for launchd expands none."""
+    agent: dict[str, Any] = plistlib.loads(template.encode())
+    agent["ProgramArguments"] = [*target.program, "--log-file", str(paths.log_file(target.home))]
+    agent["EnvironmentVariables"] = {**agent.get("EnvironmentVariables", {}), "PATH": target.search_path}
+    for socket in agent.get("Sockets", {}).values():
+        socket["SockPathName"] = target.address
+    for stream in ("StandardOutPath", "StandardErrorPath"):
+        if stream in agent:
+            agent[stream] = str(paths.log_file(target.home))
+    text = plistlib.dumps(agent).decode()
+    return text.replace("<plist", f"<!-- {MARK}, which replaces it. -->\n<plist", 1)
+
+
+def program(text: str) -> str | None:
+    """The argv in a property list, separated by spaces; None when there is none to be read."""
+    argv = _read(text).get("ProgramArguments")
+    return " ".join(map(str, argv)) if isinstance(argv, list) else None
+
+
+def listens_at(text: str) -> str | None:
+    """The address in a property list; None when there is none to be read."""
+    sockets = _read(text).get("Sockets")
+    for socket in sockets.values() if isinstance(sockets, dict) else ():
+        if isinstance(socket, dict) and isinstance(address := socket.get("SockPathName"), str):
+            return address
+    return None
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Nothing where it is not a property list: people edit them."""
+    try:
+        agent = plistlib.loads(text.encode())
+    except (plistlib.InvalidFileException, ExpatError, ValueError):
+        return {}
+    return agent if isinstance(agent, dict) else {}

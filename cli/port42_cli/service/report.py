@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from port42_cli.service import files
-from port42_cli.service.install import answering, place
+from port42_cli.service.install import answering, target
 from port42_cli.service.supervisor import Condition, Supervisor
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
@@ -44,7 +44,7 @@ class Report:
 
 def report(supervisor: Supervisor, daemon: Daemon) -> Report:
     """As things stand; starts nothing. Raises `Refused` where there is no supervisor to ask."""
-    changes = files.to_write(supervisor.files(place(daemon)))
+    changes = files.to_write(supervisor.files(target(daemon)))
     installed = all(change.before is not None for change in changes)
     now = supervisor.condition()
     said, problems = _answer(now, daemon), list(_problems(supervisor.name, now, installed=installed))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServiceTarget:
     """What a service is rendered for: the daemon of this installation, for this home."""
 
     program: tuple[str, ...]
@@ -71,7 +70,7 @@ class Supervisor(Protocol):
     def missing(self) -> tuple[str, ...]:
         """Why it cannot be used here, then what to do, a line each; empty when it can."""
 
-    def files(self, place: Place) -> tuple[ServiceFile, ...]:
+    def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
         """What would be written. Raises `Refused` when a path cannot be said in such a file."""
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
@@ -114,18 +113,7 @@ class Supervisor(Protocol):
         """The argv that prints its log; None where that is the home's own file."""
 
 
-def here() -> Supervisor:
-    """This system's."""
-    if sys.platform == "darwin":
-        from port42_cli.service.launchd import Launchd
-
-        return Launchd()
-    from port42_cli.service.systemd import Systemd
-
-    return Systemd()
-
-
-def ask(
+def run_tool(
     *command: str, env: dict[str, str] | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a supervisor's tool. Raises `Refused` with what it said, unless its failure is no failure."""

@@ -10,8 +10,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from port42_cli.service import shipped, surroundings, unit
-from port42_cli.service.supervisor import Condition, Place, ServiceFile, ask
+from port42_cli.service import surroundings, unit
+from port42_cli.service.files import shipped_text
+from port42_cli.service.supervisor import Condition, ServiceFile, ServiceTarget, run_tool
 from port42_client.errors import Refused
 
 SERVICE, SOCKET = "port42.service", "port42.socket"
@@ -52,12 +53,12 @@ class Systemd:
             "XDG_CONFIG_HOME or HOME is another one here than where it was started.",
         )
 
-    def files(self, place: Place) -> tuple[ServiceFile, ...]:
+    def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
         """Both units."""
         service, socket = self.paths
         return (
-            ServiceFile(service, unit.service(shipped.text("systemd", SERVICE), place)),
-            ServiceFile(socket, unit.socket(shipped.text("systemd", SOCKET), place.address)),
+            ServiceFile(service, unit.service(shipped_text("systemd", SERVICE), target)),
+            ServiceFile(socket, unit.socket(shipped_text("systemd", SOCKET), target.address)),
         )
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
@@ -160,7 +161,9 @@ class Systemd:
         """Whether the manager runs without a login; None where logind is not here."""
         if shutil.which("loginctl") is None:
             return None
-        said = ask("loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--value", check=False)
+        said = run_tool(
+            "loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--value", check=False
+        )
         return {"yes": True, "no": False}.get(said.stdout.strip())
 
     def _systemctl(self, *arguments: str, check: bool = True) -> str:
@@ -171,7 +174,7 @@ class Systemd:
                 usual = Path(f"/run/user/{os.geteuid()}")
                 if usual.stat().st_uid == os.geteuid():
                     env["XDG_RUNTIME_DIR"] = str(usual)
-        return ask("systemctl", "--user", "--no-pager", *arguments, env=env, check=check).stdout
+        return run_tool("systemctl", "--user", "--no-pager", *arguments, env=env, check=check).stdout
 
 
 _KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")

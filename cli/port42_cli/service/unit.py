@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from port42_cli.service.supervisor import MARK, Place
+from port42_cli.service.supervisor import MARK, ServiceTarget
 from port42_client.errors import Refused
 
 HEADER = (
@@ -18,19 +18,19 @@ _NOT_IN_A_PROGRAM = re.compile(r"""["'\\\x00-\x1f\x7f]""")
 _NOT_IN_AN_ADDRESS = re.compile(r"[\x00-\x1f\x7f]|[\s\\]$")
 
 
-def service(template: str, place: Place) -> str:
-    """``port42.service`` for `place`. Raises `Refused` when systemd takes no such path."""
-    if _NOT_IN_A_PROGRAM.search(place.program[0]) or not _is_text(place.program[0]):
+def service(template: str, target: ServiceTarget) -> str:
+    """``port42.service`` for `target`. Raises `Refused` when systemd takes no such path."""
+    if _NOT_IN_A_PROGRAM.search(target.program[0]) or not _is_text(target.program[0]):
         raise Refused(
             f"systemd starts no program whose path has quotes, backslashes or control characters:"
-            f" {place.program[0]!r}"
+            f" {target.program[0]!r}"
         )
     # Without the colon systemd takes $ for a variable in every word but the first.
-    argv = " ".join([word(f":{place.program[0]}"), *map(word, place.program[1:])])
+    argv = " ".join([word(f":{target.program[0]}"), *map(word, target.program[1:])])
 
     def started(line: re.Match[str]) -> str:
         further = line["further"] or ""
-        return f"ExecStart={argv}{further}\n{environment('PATH', place.search_path)}"
+        return f"ExecStart={argv}{further}\n{environment('PATH', target.search_path)}"
 
     text, count = re.subn(r"^ExecStart=\S+(?P<further> .*)?$", started, template, flags=re.MULTILINE)
     assert count == 1, "port42.service has one ExecStart"  # noqa: S101 - it is shipped with us

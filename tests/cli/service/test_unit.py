@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from port42_cli.service import shipped, unit
-from port42_cli.service.supervisor import MARK, Place
+from port42_cli.service import unit
+from port42_cli.service.files import shipped_text
+from port42_cli.service.supervisor import MARK, ServiceTarget
 from port42_client.errors import Refused
 
-PLACE = Place(("/opt/port 42/bin/python", "-P", "-m", "port42_daemon"), "/run/p.sock", Path("/h"), "/bin")
+TARGET = ServiceTarget(
+    ("/opt/port 42/bin/python", "-P", "-m", "port42_daemon"), "/run/p.sock", Path("/h"), "/bin"
+)
 
 
-def service(place: Place = PLACE) -> str:
-    return unit.service(shipped.text("systemd", "port42.service"), place)
+def service(target: ServiceTarget = TARGET) -> str:
+    return unit.service(shipped_text("systemd", "port42.service"), target)
 
 
 def read_back(text: str) -> str:
@@ -54,20 +57,20 @@ def test_the_service_runs_this_program_with_the_path_of_the_shell():
 
 
 def test_words_behind_the_templates_program_stay():
-    text = unit.service("[Unit]\n[Service]\nExecStart=%h/port42d --log-level x\n", PLACE)
+    text = unit.service("[Unit]\n[Service]\nExecStart=%h/port42d --log-level x\n", TARGET)
     assert "-m port42_daemon --log-level x\n" in text
 
 
 @pytest.mark.parametrize("path", ['/a"b/python', "/a'b/python", "/a\\b/python", "/a\nb/python", "/a\udcff/p"])
 def test_a_program_that_systemd_would_not_take_is_refused(path):
     with pytest.raises(Refused, match="systemd starts no program whose path"):
-        service(Place((path,), "/run/p.sock", Path("/h"), "/bin"))
+        service(ServiceTarget((path,), "/run/p.sock", Path("/h"), "/bin"))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(lambda name: f"/run/{name}"))
 def test_an_address_comes_back_or_is_refused(address):
     try:
-        text = unit.socket(shipped.text("systemd", "port42.socket"), address)
+        text = unit.socket(shipped_text("systemd", "port42.socket"), address)
     except Refused:
         assert address[-1].isspace() or address[-1] == "\\"
         return
@@ -91,10 +94,12 @@ def test_no_address_is_found_where_there_is_none():
 def test_systemd_finds_nothing_wrong(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("units")
     # It must be a program that is there.
-    place = Place(("/bin/true", "--home", f"/h/{name}"), "/run/%n $x.sock", Path("/h"), f"/bin:/{name}")
-    (folder / "port42.service").write_text(service(place))
+    target = ServiceTarget(
+        ("/bin/true", "--home", f"/h/{name}"), "/run/%n $x.sock", Path("/h"), f"/bin:/{name}"
+    )
+    (folder / "port42.service").write_text(service(target))
     (folder / "port42.socket").write_text(
-        unit.socket(shipped.text("systemd", "port42.socket"), place.address)
+        unit.socket(shipped_text("systemd", "port42.socket"), target.address)
     )
     done = subprocess.run(
         ["systemd-analyze", "--user", "verify", "--man=no", folder / "port42.service"],
