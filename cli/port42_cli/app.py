@@ -26,7 +26,7 @@ FAILED = 1
 
 COMMANDS = {
     "possess": "possess.possess",
-    "resume": "resume.resume",
+    "resume": "possess.resume",
     "sessions": "sessions.sessions",
     "show": "show.show",
     "search": "search.search",

@@ -1,10 +1,11 @@
-"""`port42 possess`: say something to an agent, in a new session or in one that goes on."""
+"""`port42 possess`, `resume`: say something to an agent, in a new session or in one that goes on."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +13,15 @@ from port42_cli import cwd as folder
 from port42_cli import plain_text, streams
 from port42_cli.completion import complete
 from port42_cli.conversation import message_input
-from port42_cli.conversation.send import Said, Session, mark_used, resume, retry, say, tell_outcome
+from port42_cli.conversation.send import Said, Session, go_on, mark_used, retry, say, tell_outcome
 from port42_cli.conversation.show import BareReply, JsonLines, Show
 from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, DaemonError
+
+if TYPE_CHECKING:
+    from port42_cli.picker.matching import Choice
 
 
 @click.command(
@@ -44,7 +48,7 @@ from port42_client.errors import INTERRUPTED, DaemonError
     "references",
     metavar="TYPE:TARGET",
     multiple=True,
-    help="Have it read file:PATH, session:REF or url:URL, too; as many as wanted.",
+    help="Have it read file:PATH, session:REF or url:URL, too; may be repeated.",
 )
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
@@ -107,14 +111,35 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
             _open(client, agent, session, daemon, busy if talking else None, as_json)
 
 
-def _which(ctx: click.Context, agent: str, ref: str | None, last: bool, pick: bool) -> str | None:
+@click.command(epilog="`port42 possess @AGENT --pick` chooses among one agent's sessions.")
+@click.argument("words", nargs=-1, metavar="[@AGENT] [WORD]…")
+@click.pass_context
+def resume(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Choose a session and go on with it.
+
+    What is typed is matched against titles, names and ids letter by letter, and searched in the messages.
+    WORDs are typed already when it opens.
+    """
+    agent = words[0] if words and words[0].startswith("@") else None
+    picked = _picked(ctx, agent, " ".join(words[1:] if agent else words))
+    ctx.invoke(possess, agent=f"@{picked.agent}", ref=picked.session_id)
+
+
+def _picked(ctx: click.Context, agent: str | None, typed: str = "") -> Choice:
+    """The session that is chosen on the screen. Leaving it ends the command."""
+    from port42_cli.picker import pick
+
+    if (picked := pick(ctx.obj, agent, typed)) is None:
+        ctx.exit(INTERRUPTED)
+    return picked
+
+
+def _which(ctx: click.Context, agent: str, ref: str | None, last: bool, choose: bool) -> str | None:
     """The session to go on with, however it was named; None begins one."""
-    if pick:
+    if choose:
         if ref or last:
             raise click.UsageError("--pick lets you choose: expected no --session, --continue or --here")
-        from port42_cli.commands import resume as picking
-
-        return picking.pick(ctx, agent).session_id
+        return _picked(ctx, agent).session_id
     if last and ref not in {None, "last"}:
         raise click.UsageError(f"--session {ref} is one session, the last one another: name one")
     return "last" if last else ref
@@ -143,7 +168,7 @@ def _check_retry(ref: str | None, more: bool) -> None:
 def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:
     cwd = folder.here() if here else None
     try:
-        return resume(client, agent, ref, cwd=cwd)
+        return go_on(client, agent, ref, cwd=cwd)
     except DaemonError as error:
         if error.kind != "no_sessions":
             raise

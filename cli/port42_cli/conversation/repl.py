@@ -16,7 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from port42_cli import streams, views
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.live_sessions import LiveSessions
-from port42_cli.conversation.send import Said, announce, mark_used, resume, retry, say, tell_outcome
+from port42_cli.conversation.send import Said, announce, go_on, mark_used, retry, say, tell_outcome
 from port42_cli.views import agents, rich_printer, sessions, transcript
 from port42_client.client import Client
 from port42_client.daemon import Daemon
@@ -91,7 +91,7 @@ class Conversation:
 
     def _command(self, name: str, rest: str) -> None:
         if name == "switch" and rest:
-            session = resume(self._client, self._agent, rest)
+            session = go_on(self._client, self._agent, rest)
             self.session_id = mark_used(self._client, session)["session_id"]
         elif name == "switch":
             raise Refused("/switch: expected a session: last, an id, a prefix or a title")

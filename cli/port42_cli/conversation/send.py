@@ -51,7 +51,7 @@ def announce(session_id: str) -> None:
     streams.banner(f"Session: {session_id}")
 
 
-def resume(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Session:
+def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Session:
     """The session of `agent` that `ref` means, announced.
 
     `cwd` narrows ``last`` to the sessions begun in that folder. Raises `DaemonError`.
