@@ -7,14 +7,18 @@ share the other. Both end with the picker.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from port42_cli.picker.matching import Choice, Fit, choice
 from port42_client.client import Client
 from port42_client.daemon import Daemon
+from port42_protocol.messages.records import Message
+from port42_protocol.messages.search import SearchSessions
+from port42_protocol.messages.sessions import GetSession, ListSessions
 
 T = TypeVar("T")
 
@@ -32,7 +36,7 @@ class Gathering:
     """Asks for choices, previews and hits. `CommandError` leaves every method when the daemon said no."""
 
     def __init__(self, daemon: Daemon, agent: str | None) -> None:
-        self._agent = {"agent": agent} if agent else {}
+        self._agent = agent
         self._listing, self._looking = Client(daemon.connect), Client(daemon.connect)
         self._list_thread, self._look_thread = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
@@ -46,7 +50,7 @@ class Gathering:
             page, cursor = await _on(self._list_thread, partial(self._page, PAGE, cursor))
             yield page
 
-    async def preview(self, picked: Choice) -> list[dict[str, Any]]:
+    async def preview(self, picked: Choice) -> list[Message]:
         """The session's last messages."""
         return await _on(self._look_thread, partial(self._end_of, picked))
 
@@ -62,28 +66,22 @@ class Gathering:
         self._looking.close()
 
     def _page(self, limit: int, cursor: str | None) -> tuple[list[Choice], str | None]:
-        onward = {"cursor": cursor} if cursor else {}
-        page = self._listing.ask("list_sessions", {**self._agent, "limit": limit, **onward})
-        return [choice(one) for one in page["sessions"]], page["next_cursor"]
+        page = self._listing.call(ListSessions(self._agent, limit=limit, cursor=cursor))
+        return [choice(session) for session in page.sessions], page.next_cursor
 
-    def _end_of(self, picked: Choice) -> list[dict[str, Any]]:
+    def _end_of(self, picked: Choice) -> list[Message]:
         # Events count in seq and not in message_count, so this begins at the last messages or before.
-        onward: int | None = max(0, picked.message_count - PREVIEWED)
-        found: list[dict[str, Any]] = []
-        while onward is not None:
-            asked = {"session_id": picked.session_id, "after_seq": onward, "limit": 1000}
-            page = self._looking.ask("get_session", asked)
-            found = [*found, *page["messages"]][-PREVIEWED:]
-            onward = page["next_after_seq"]
-        return found
+        after = max(0, picked.message_count - PREVIEWED)
+        last: deque[Message] = deque(maxlen=PREVIEWED)
+        for page in self._looking.pages(GetSession(picked.session_id, after_seq=after)):
+            last.extend(page.messages)
+        return list(last)
 
     def _search(self, typed: str) -> list[Fit]:
-        asked = {"query": typed, **self._agent, "limit": SEARCHED}
-        hits = self._looking.ask("search_sessions", asked)["hits"]
+        hits = self._looking.call(SearchSessions(typed, self._agent, limit=SEARCHED)).hits
         best: dict[str, Fit] = {}
-        for place, hit in enumerate(hits):
-            found = choice(hit["session"])
-            best.setdefault(found.session_id, Fit((place, 0), found, hit["snippet"]))
+        for rank, hit in enumerate(hits):
+            best.setdefault(hit.session.session_id, Fit((rank, 0), choice(hit.session), hit.snippet))
         return list(best.values())
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from port42_protocol.messages.records import Summary
 
 
 class Choice(NamedTuple):
@@ -35,18 +37,17 @@ class Fit(NamedTuple):
     snippet: str = ""
 
 
-def choice(session: dict[str, Any]) -> Choice:
-    """A choice from one of `list_sessions`' summaries, as plain values."""
-    title = session["title"] or ""
-    named = (title, f"@{session['agent']}", *session.get("tags", ()))
+def choice(session: Summary) -> Choice:
+    """A choice with what is looked through folded once, however often something is typed."""
+    title = session.title or ""
     return Choice(
-        session["session_id"],
-        session["agent"],
+        session.session_id,
+        session.agent,
         title,
-        session["last_activity"],
-        session["message_count"],
-        session.get("pinned", False),
-        folded(" ".join(named)),
+        session.last_activity,
+        session.message_count,
+        session.pinned,
+        folded(" ".join((title, f"@{session.agent}", *session.tags))),
     )
 
 
@@ -63,25 +64,25 @@ def fitting(typed: str, choices: Iterable[Choice]) -> list[Fit]:
 
 
 def _fits(words: list[str], choices: Iterable[Choice]) -> Iterator[Fit]:
-    for one in choices:
-        rank = _rank(words, one)
+    for candidate in choices:
+        rank = _rank(words, candidate)
         if rank is not None:
-            yield Fit(rank, one)
+            yield Fit(rank, candidate)
 
 
-def _rank(words: list[str], one: Choice) -> tuple[int, int] | None:
+def _rank(words: list[str], candidate: Choice) -> tuple[int, int] | None:
     """Letters that stand between those of the words, in all; then how late the first word begins."""
     scattered, begins = 0, 0
     for number, word in enumerate(words):
-        found = one.haystack.find(word)
-        if found < 0 and word not in one.session_id:
-            spread = _spread(word, one.haystack)
+        position = candidate.haystack.find(word)
+        if position < 0 and word not in candidate.session_id:
+            spread = _spread(word, candidate.haystack)
             if spread is None:
                 return None
-            found, between = spread
+            position, between = spread
             scattered += between + 1  # a word as it stands is better than any other find
         if number == 0:
-            begins = found
+            begins = position
     return scattered, begins
 
 

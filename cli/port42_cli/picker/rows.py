@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Fit
 from port42_cli.plain_text import age, one_line, visible
+from port42_protocol.messages.records import Message
 
 Fragments = StyleAndTextTuples
 """What prompt_toolkit draws: a style class and the text in it."""
@@ -22,32 +22,35 @@ _COUNT = 6
 
 def row(fit: Fit, chosen: bool, columns: int, now: datetime) -> Fragments:
     """One session on one line: a mark where it is chosen, age, agent, title, number of messages."""
-    one = fit.choice
+    session = fit.choice
     room = max(8, columns - 2 - _AGE - 1 - _AGENT - 1 - _COUNT - 1)
-    pin = "● " if one.pinned else ""
-    title = pin + (one_line(one.title) or "untitled")
+    pin = "● " if session.pinned else ""
+    title = pin + (one_line(session.title) or "untitled")
     fragments: Fragments = [
         ("class:mark", "› " if chosen else "  "),
-        ("class:age", cut(age(one.last_activity, now), _AGE) + " "),
-        ("class:agent", cut(f"@{one.agent}", _AGENT) + " "),
-        ("class:title" if one.title else "class:quiet", cut(title, room)),
-        ("class:quiet", f" {one.message_count:>{_COUNT},}"),
+        ("class:age", cut(age(session.last_activity, now), _AGE) + " "),
+        ("class:agent", cut(f"@{session.agent}", _AGENT) + " "),
+        ("class:title" if session.title else "class:quiet", cut(title, room)),
+        ("class:quiet", f" {session.message_count:>{_COUNT},}"),
     ]
-    return [(f"class:chosen {one[0]}", one[1]) for one in fragments] if chosen else fragments
+    if not chosen:
+        return fragments
+    return [(f"class:chosen {fragment[0]}", fragment[1]) for fragment in fragments]
 
 
-def preview(fit: Fit, messages: Sequence[dict[str, Any]], columns: int, lines: int) -> Fragments:
+def preview(fit: Fit, messages: Sequence[Message], columns: int, lines: int) -> Fragments:
     """The end of a session in so many lines: who said what; where a message fits, that first."""
     head: list[Fragments] = [[("class:hit", cut(one_line(fit.snippet), columns))]] if fit.snippet else []
-    said = list(_said(messages, columns))
-    kept = head + said[max(0, len(said) + len(head) - lines) :]
+    body = list(_lines(messages, columns))
+    kept = head + body[max(0, len(body) + len(head) - lines) :]
     return [part for line in kept for part in (*line, ("", "\n"))][:-1]
 
 
-def _said(messages: Sequence[dict[str, Any]], columns: int) -> Iterator[Fragments]:
+def _lines(messages: Sequence[Message], columns: int) -> Iterator[Fragments]:
     for message in messages:
-        name = f"{message['role']}: "
-        for number, line in enumerate(_wrapped(visible(message.get("content") or ""), columns - len(name))):
+        name = f"{message.role}: "
+        content = message.content if isinstance(message.content, str) else ""
+        for number, line in enumerate(_wrapped(visible(content), columns - len(name))):
             yield [("class:role", name if number == 0 else " " * len(name)), ("", line)]
 
 

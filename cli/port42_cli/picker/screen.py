@@ -7,6 +7,7 @@ against titles, names and ids at once, and, a moment later, searched in the mess
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
@@ -31,6 +32,7 @@ from port42_cli.picker.gathering import Gathering
 from port42_cli.picker.matching import Choice, Fit, fitting
 from port42_cli.plain_text import count
 from port42_client.errors import CommandError
+from port42_protocol.messages.records import Message
 
 SEARCH_AFTER = 0.15
 """Seconds without a key before messages are searched: one search for a word, not one for each letter."""
@@ -63,12 +65,13 @@ class Picker:
     def __init__(self, gathering: Gathering, typed: str) -> None:
         self._gathering = gathering
         self._choices: list[Choice] = []
+        self._cursor: str | None = None
         self._fits: list[Fit] = []
         self._hits: list[Fit] = []
         self._at = 0
         self._top = 0
         self._complete = False
-        self._previews: dict[str, list[dict[str, object]]] = {}
+        self._previews: dict[str, list[Message]] = {}
         self._problem = ""
         self._with_preview = True
         self._typing = Buffer(
@@ -83,23 +86,22 @@ class Picker:
 
     def run(self) -> Choice | None:
         """Let the person choose. Raises `CommandError` when there is nothing to choose from."""
-        self._choices, cursor = self._gathering.first()
+        self._choices, self._cursor = self._gathering.first()
         self._match()
-
-        def begin() -> None:
-            self._app.create_background_task(self._gather(cursor))
-            self._typed()
-
-        return self._app.run(pre_run=begin)
+        return self._app.run(pre_run=self._begin)
 
     # --- what is known ----------------------------------------------------------------------------
 
-    async def _gather(self, cursor: str | None) -> None:
+    def _begin(self) -> None:
+        self._app.create_background_task(self._gather())
+        self._typed()
+
+    async def _gather(self) -> None:
         try:
-            async for page in self._gathering.rest(cursor):
-                known = {one.session_id for one in self._choices}
+            async for page in self._gathering.rest(self._cursor):
+                known = {choice.session_id for choice in self._choices}
                 # A session that was used meanwhile is nearer the front: it came already.
-                self._choices += [one for one in page if one.session_id not in known]
+                self._choices += [choice for choice in page if choice.session_id not in known]
                 self._match(keep=True)
                 self._app.invalidate()
         except CommandError as error:
@@ -118,8 +120,8 @@ class Picker:
         fits = fitting(self._typing.text, self._choices)
         named = {fit.choice.session_id for fit in fits}
         self._fits = [*fits, *(hit for hit in self._hits if hit.choice.session_id not in named)]
-        places = (at for at, fit in enumerate(self._fits) if fit.choice.session_id == chosen)
-        self._at = next(places, 0)
+        rows = (row for row, fit in enumerate(self._fits) if fit.choice.session_id == chosen)
+        self._at = next(rows, 0)
 
     @property
     def _chosen(self) -> Fit | None:
@@ -195,8 +197,8 @@ class Picker:
             return [("class:quiet", "  Nothing fits." if self._complete else "  …")]
         now, columns = streams.now(), self._columns
         drawn: rows.Fragments = []
-        for place, fit in enumerate(seen, self._top):
-            drawn += [*rows.row(fit, place == self._at, columns, now), ("", "\n")]
+        for number, fit in enumerate(seen, self._top):
+            drawn += [*rows.row(fit, number == self._at, columns, now), ("", "\n")]
         return drawn[:-1]
 
     def _previewed(self) -> rows.Fragments:
@@ -210,45 +212,35 @@ class Picker:
         if self._problem:
             return [("class:problem", rows.cut(self._problem, self._columns - 1))]
         more = "" if self._complete else " so far"
-        told = f"{len(self._fits):,} of {count(len(self._choices), 'session')}{more}"
+        number = f"{len(self._fits):,} of {count(len(self._choices), 'session')}{more}"
         keys = "Enter go on · ↑↓ choose · Tab preview · Esc leave"
-        return [("class:keys", rows.cut(f"{keys}   {told}", self._columns - 1))]
+        return [("class:keys", rows.cut(f"{keys}   {number}", self._columns - 1))]
 
     # --- what is pressed --------------------------------------------------------------------------
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
-
-        def move(*names: str, by: int = 0, to_end: bool = False) -> None:
-            """Bind keys that choose another row, `by` rows or, with `to_end`, by screens' worth."""
-
-            def moved(_: KeyPressEvent) -> None:
-                step = by * self._listed_lines if to_end else by
-                self._at = min(max(0, self._at + step), max(0, len(self._fits) - 1))
-                self._look_soon()
-
+        for step, names in ((-1, ("up", "c-p")), (1, ("down", "c-n"))):
             for name in names:
-                keys.add(name)(moved)
-
-        move("up", "c-p", by=-1)
-        move("down", "c-n", by=1)
-        move("pageup", by=-1, to_end=True)
-        move("pagedown", by=1, to_end=True)
-
-        @keys.add("enter")
-        def _pick(event: KeyPressEvent) -> None:
-            if self._chosen:
-                event.app.exit(result=self._chosen.choice)
-
-        @keys.add("tab")
-        def _toggle(_: KeyPressEvent) -> None:
-            self._with_preview = not self._with_preview
-
-        @keys.add("escape")
-        @keys.add("c-c")
-        @keys.add("c-d")
-        @keys.add("c-g")
-        def _leave(event: KeyPressEvent) -> None:
-            event.app.exit(result=None)
-
+                keys.add(name)(partial(self._move, step))
+        keys.add("pageup")(lambda _: self._move(-self._listed_lines))
+        keys.add("pagedown")(lambda _: self._move(self._listed_lines))
+        keys.add("enter")(self._pick)
+        keys.add("tab")(self._toggle_preview)
+        for name in ("escape", "c-c", "c-d", "c-g"):
+            keys.add(name)(self._leave)
         return keys
+
+    def _move(self, step: int, _: KeyPressEvent | None = None) -> None:
+        self._at = min(max(0, self._at + step), max(0, len(self._fits) - 1))
+        self._look_soon()
+
+    def _pick(self, event: KeyPressEvent) -> None:
+        if self._chosen:
+            event.app.exit(result=self._chosen.choice)
+
+    def _toggle_preview(self, _: KeyPressEvent) -> None:
+        self._with_preview = not self._with_preview
+
+    def _leave(self, event: KeyPressEvent) -> None:
+        event.app.exit(result=None)

@@ -7,19 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from port42_cli.picker.matching import Choice, choice, fitting, folded
+from port42_protocol.messages.records import Summary
 
 
 def session(title, agent="ai-engineer", session_id="cli-1757350466684", **more):
-    return choice(
-        {
-            "session_id": session_id,
-            "agent": agent,
-            "title": title,
-            "last_activity": "2026-11-23T03:37:11.042Z",
-            "message_count": 1,
-            **more,
-        }
-    )
+    time = "2026-11-23T03:37:11.042Z"
+    return choice(Summary(session_id, agent, title, "active", time, time, 1, None, **more))
 
 
 def titles(typed: str, *choices: Choice) -> list[str]:

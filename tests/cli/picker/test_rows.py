@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import convert
 from prompt_toolkit.formatted_text import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Choice, Fit
 from port42_cli.picker.rows import cut, preview, row
+from port42_protocol.messages.records import Message
 
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 
@@ -20,6 +22,10 @@ NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 def fit(title="build a parser", pinned=False, snippet=""):
     one = Choice("cli-1", "ai-engineer", title, "2026-11-23T03:00:00.000Z", 12, pinned, "")
     return Fit((0, 0), one, snippet)
+
+
+def message(role, content):
+    return convert({"seq": 1, "role": role, "content": content, "timestamp": "2026-11-23T03:00:00Z"}, Message)
 
 
 def obeyed(drawn):
@@ -54,20 +60,21 @@ def test_the_chosen_row_is_marked_without_colour():
 
 
 def test_a_preview_is_the_end_of_the_session():
-    said = [{"role": "user", "content": f"line {number}"} for number in range(9)]
-    assert text(preview(fit(), said, 40, 3)).splitlines() == ["user: line 6", "user: line 7", "user: line 8"]
+    messages = [message("user", f"line {number}") for number in range(9)]
+    drawn = text(preview(fit(), messages, 40, 3)).splitlines()
+    assert drawn == ["user: line 6", "user: line 7", "user: line 8"]
 
 
 def test_where_it_fits_stands_above_the_preview():
-    said = [{"role": "assistant", "content": "one\ntwo"}]
-    drawn = text(preview(fit(snippet="what fits"), said, 40, 2)).splitlines()
+    messages = [message("assistant", "one\ntwo")]
+    drawn = text(preview(fit(snippet="what fits"), messages, 40, 2)).splitlines()
     assert [line.rstrip() for line in drawn] == ["what fits", "           two"]
 
 
 @given(st.lists(st.text(max_size=200), max_size=5), st.integers(20, 120), st.integers(1, 12))
 def test_a_preview_keeps_its_lines_and_columns(contents, columns, lines):
-    said = [{"role": "user", "content": content} for content in contents]
-    drawn = text(preview(fit(), said, columns, lines)).split("\n")
+    messages = [message("user", content) for content in contents]
+    drawn = text(preview(fit(), messages, columns, lines)).split("\n")
     assert len(drawn) <= lines
     assert all(get_cwidth(line) <= columns for line in drawn)
     assert obeyed("".join(drawn)) == []
