@@ -108,7 +108,7 @@ def summary_line(session: Summary) -> str:
 
 
 def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
-    """What is said where nothing answers; not `briefly`, also why and what could."""
+    """The line where nothing answers; not `briefly`, also why and how to change that."""
     done = f"Recorded ({count(messages, 'message')})."
     if briefly:
         return done

@@ -39,53 +39,55 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     daemon: Daemon = ctx.obj
     try:
         with Client(daemon.connect) as client:
-            found, backup = _examine(client, str(daemon.home), fix, bar=streams.on_terminal() and not as_json)
+            findings, backup = _examine(
+                client, str(daemon.home), fix, bar=streams.on_terminal() and not as_json
+            )
     except NoDaemon as why:
         from port42_client import unreached
 
-        found, backup = [decode(Finding, finding) for finding in unreached.look(daemon, why)], None
-    healthy = not any(finding.level == "problem" and not finding.fixed for finding in found)
+        findings, backup = [decode(Finding, finding) for finding in unreached.look(daemon, why)], None
+    healthy = not any(finding.level == "problem" and not finding.fixed for finding in findings)
     if as_json:
         from msgspec import to_builtins
 
-        streams.as_json({"healthy": healthy, "findings": to_builtins(found), "backup": backup})
+        streams.as_json({"healthy": healthy, "findings": to_builtins(findings), "backup": backup})
     else:
         from port42_cli.views import doctor as view
 
-        views.show(view.findings(found, backup))
+        views.show(view.findings(findings, backup))
     ctx.exit(0 if healthy else 1)
 
 
 def _examine(client: Client, home: str, fix: bool, *, bar: bool) -> Report:
-    found = _daemon(client, home)
+    findings = _daemon(client, home)
     if not bar:
-        return _check(client, fix, found, lambda _done, _total: None)
+        return _check(client, fix, findings, lambda _done, _total: None)
     from port42_cli.views.live import progress
 
     with progress("Reading sessions") as moved:
-        return _check(client, fix, found, moved)
+        return _check(client, fix, findings, moved)
 
 
-def _check(client: Client, fix: bool, found: list[Finding], moved: Callable[[int, int], None]) -> Report:
+def _check(client: Client, fix: bool, findings: list[Finding], moved: Callable[[int, int], None]) -> Report:
     names = [name for name, value in os.environ.items() if value and _VARIABLE.fullmatch(name)]
     backup, cursor, examined = None, None, 0
     while True:
-        asked = {"environment": names, "fix": fix} | ({"cursor": cursor} if cursor else {})
+        params = {"environment": names, "fix": fix} | ({"cursor": cursor} if cursor else {})
         try:
-            checkup = decode(Checkup, client.ask("check_home", asked))
+            checkup = decode(Checkup, client.ask("check_home", params))
         except DaemonError as error:
             if error.code != MethodNotFound.code:
                 raise
             what = "the daemon is older than `port42 doctor`, and cannot look at itself"
-            return [*found, Finding("problem", "daemon", what, "`port42 daemon restart`")], None
-        found += checkup.findings
+            return [*findings, Finding("problem", "daemon", what, "`port42 daemon restart`")], None
+        findings += checkup.findings
         examined += checkup.examined
         backup = checkup.backup or backup
         moved(examined, examined + checkup.remaining)
         if not (cursor := checkup.next_cursor):
-            if not any(finding.about == "sessions" for finding in found):
-                found.append(Finding("ok", "sessions", f"{examined:,} files read whole"))
-            return found, backup
+            if not any(finding.about == "sessions" for finding in findings):
+                findings.append(Finding("ok", "sessions", f"{examined:,} files read whole"))
+            return findings, backup
 
 
 def _daemon(client: Client, home: str) -> list[Finding]:
@@ -95,10 +97,10 @@ def _daemon(client: Client, home: str) -> list[Finding]:
         status = client.ask("status")
     except DaemonError as error:
         return [Finding("problem", "daemon", f"it answers and cannot say how it is: {error.message}", _LOGS)]
-    found = []
+    findings = []
     if status["home"] != home:
         what = f"the daemon that answers keeps {status['home']}, and this shell's home is {home}"
-        found.append(
+        findings.append(
             Finding("notice", "daemon", what, "let PORT42_HOME and PORT42_SOCKET name the same daemon")
         )
     if status["version"] != __version__:
@@ -106,6 +108,6 @@ def _daemon(client: Client, home: str) -> list[Finding]:
             "notice" if status["protocol_version"] == PROTOCOL_VERSION else "problem"
         )
         what = f"the daemon is version {status['version']}, and this is {__version__}"
-        found.append(Finding(level, "daemon", what, "`port42 daemon restart` starts this one's"))
+        findings.append(Finding(level, "daemon", what, "`port42 daemon restart` starts this one's"))
     here = f"version {status['version']}, pid {status['pid']}, home {status['home']}"
-    return found or [Finding("ok", "daemon", here)]
+    return findings or [Finding("ok", "daemon", here)]

@@ -1,4 +1,4 @@
-"""`port42 search QUERY… [@AGENT]`: what was said in any session, and how to go on with it."""
+"""`port42 search QUERY… [@AGENT]`: messages of any session, and how to continue it."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     if len(words) > 1 and _AGENT.fullmatch(words[-1]):
         params = {"query": " ".join(words[:-1]), "agent": words[-1]}
     with Client(daemon.connect) as client:
-        page = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
+        answer = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
     if as_json:
-        streams.as_json(page)
+        streams.as_json(answer)
         return
     from port42_cli.views import sessions as view
     from port42_protocol.messages.search import HitPage
 
-    found = decode(HitPage, page)
-    if found.hits:
-        views.show(view.hits(found.hits, streams.now()))
+    page = decode(HitPage, answer)
+    if page.hits:
+        views.show(view.hits(page.hits, streams.now()))
     else:
         streams.notice("Nothing found.")
-    if not found.complete:
+    if not page.complete:
         streams.notice("Some messages are not indexed yet, so there may be more: port42 index")
-    if found.next_cursor:
+    if page.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from math import isnan
 
 import click
@@ -9,6 +11,7 @@ import click
 from port42_cli import streams, views
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
+from port42_client.errors import NoDaemon
 
 
 @click.command()
@@ -49,14 +52,37 @@ def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
 
 
 def _watch(daemon: Daemon, seconds: float, *, drawn: bool) -> None:
-    from port42_cli.conversation.watch import statuses
-
     if not drawn:
-        for answer in statuses(daemon, seconds):
+        for answer in _statuses(daemon, seconds):
             streams.json_line(answer)
         return
     from port42_cli.views import live
     from port42_cli.views import status as view
     from port42_protocol.messages.daemon import DaemonStatus
 
-    live.redraw(view.status(decode(DaemonStatus, answer)) for answer in statuses(daemon, seconds))
+    live.redraw(view.status(decode(DaemonStatus, answer)) for answer in _statuses(daemon, seconds))
+
+
+def _statuses(daemon: Daemon, seconds: float) -> Iterator[object]:
+    """The answer to `status`, now and every so many seconds, over the ends of daemons.
+
+    Only the first call may start a daemon. Raises `NoDaemon` when a daemon is there and does not answer.
+    """
+    with Client(daemon.connect) as client:
+        yield client.ask("status")
+    with Client(daemon.existing) as client:
+        while True:
+            time.sleep(seconds)
+            yield _next_status(client, daemon)
+
+
+def _next_status(client: Client, daemon: Daemon) -> object:
+    """The status, of the next daemon where this one is gone."""
+    while True:
+        try:
+            return client.ask("status")
+        except NoDaemon:
+            if (connection := daemon.find()) is not None:
+                connection.close()
+                raise
+        daemon.await_next()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table
+from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table, number
 from port42_protocol.messages.agents import Agent, AgentList
 
 _HEALTH = {"ready": "green", "none": "dim"}
@@ -60,7 +60,7 @@ def state(known: Agent) -> str:
 
 
 def offers(known: AgentList) -> list[str]:
-    """Back ends that were found and are not connected, with what to type."""
+    """Back ends of this machine that are not connected, with what to type."""
     connected = {agent.backend for agent in known.agents}
     free = [name for name in known.available if name not in connected]
     if not free:
@@ -72,21 +72,19 @@ def offers(known: AgentList) -> list[str]:
     ]
 
 
-_AGENT = Column[Agent]("AGENT", lambda agent: agent.agent, lambda agent: f"@{agent.agent}", "cyan")
-_BACKEND = Column[Agent](
-    "BACK END",
-    lambda agent: agent.backend,
-    lambda agent: [(agent.backend, "dim" if agent.backend == "none" else "")],
-)
-_MODEL = Column[Agent]("MODEL", lambda agent: agent.model, lambda agent: agent.model or "–")
-_STATE = Column[Agent](
-    "STATE",
-    lambda agent: agent.health,
-    lambda agent: [(agent.health.replace("_", " "), _HEALTH.get(agent.health, "yellow"))],
-)
-_SESSIONS = Column[Agent](
-    "SESSIONS", lambda agent: agent.session_count, lambda agent: f"{agent.session_count:,}", right=True
-)
-_DETAIL = Column[Agent]("DETAIL", lambda agent: agent.detail, style="dim", fit="ellipsis")
-_SOURCE = Column[Agent]("SOURCE", lambda agent: agent.source)
-_LAST = Column[Agent]("LAST SESSION", lambda agent: agent.last_session)
+def _backend(known: Agent) -> list[Span]:
+    return [(known.backend, "dim" if known.backend == "none" else "")]
+
+
+def _state(known: Agent) -> list[Span]:
+    return [(known.health.replace("_", " "), _HEALTH.get(known.health, "yellow"))]
+
+
+_AGENT: Column[Agent] = Column("AGENT", lambda agent: agent.agent, lambda agent: f"@{agent.agent}", "cyan")
+_BACKEND: Column[Agent] = Column("BACK END", lambda agent: agent.backend, _backend)
+_SOURCE: Column[Agent] = Column("SOURCE", lambda agent: agent.source)
+_SESSIONS: Column[Agent] = number("SESSIONS", lambda agent: agent.session_count)
+_LAST: Column[Agent] = Column("LAST SESSION", lambda agent: agent.last_session)
+_STATE: Column[Agent] = Column("STATE", lambda agent: agent.health, _state)
+_MODEL: Column[Agent] = Column("MODEL", lambda agent: agent.model, lambda agent: agent.model or "–")
+_DETAIL: Column[Agent] = Column("DETAIL", lambda agent: agent.detail, style="dim", fit="ellipsis")

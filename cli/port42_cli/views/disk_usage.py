@@ -2,77 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from port42_cli.plain_text import size
-from port42_cli.views.parts import Column, Content, Line, Part, Table
+from port42_cli.views.parts import Column, Content, Line, Part, Table, number
 from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
 
 _BAR = 16
-_Row = AgentUsage | tuple[str, int]
-"""An agent's sizes, or the name and size of what belongs to no agent."""
 
 
-def usage(found: Usage) -> Iterator[Part]:
+def usage(home: Usage) -> Iterator[Part]:
     """A row for each agent with a bar of its part, then what belongs to none, and the total.
 
     Scripts get name, sessions, and the sizes of sessions, trash, leftovers and all of them.
     """
-    largest = max((agent.total_bytes for agent in found.agents), default=0) or 1
-    named = [
-        ("index", found.index_bytes),
-        ("logs", found.log_bytes),
-        ("backups", found.backup_bytes),
-        ("other", found.other_bytes),
-    ]
-    others = [(name, number) for name, number in named if number]
-
-    def bar(row: _Row) -> str:
-        return "" if isinstance(row, tuple) else "█" * max(1, round(_BAR * row.total_bytes / largest))
-
+    largest = max((agent.total_bytes for agent in home.agents), default=0) or 1
+    bar: Column[AgentUsage] = Column(
+        "", lambda agent: "█" * max(1, round(_BAR * agent.total_bytes / largest)), style="cyan", fit="crop"
+    )
     # A column in which every cell would be empty is left out.
-    sizes = [column for column in _SIZES if any(column.piped(agent) != "0 B" for agent in found.agents)]
-    bars = Column[_Row]("", bar, style="cyan", fit="crop")
-    yield Table(found.agents, piped=(_AGENT, _SESSIONS, *_SIZES, _TOTAL))
-    yield Table([*found.agents, *others], shown=(_AGENT, _SESSIONS, *sizes, _TOTAL, bars))
-    yield from (Line(None, piped=f"{name}\t{size(number)}") for name, number in others)
+    sizes = [column for column in _SIZES if any(column.piped(agent) != size(0) for agent in home.agents)]
+    yield Table(home.agents, (_AGENT, _SESSIONS, *sizes, _TOTAL, bar), (_AGENT, _SESSIONS, *_SIZES, _TOTAL))
     yield Line("")
-    total = size(found.total_bytes)
-    free = f", {size(found.free_bytes)} free on this disk"
-    yield Line([("total ", "dim"), (total, "bold"), (free, "dim")], piped=f"total\t{total}")
+    others = (
+        ("index", home.index_bytes),
+        ("logs", home.log_bytes),
+        ("backups", home.backup_bytes),
+        ("other", home.other_bytes),
+    )
+    for name, taken in others:
+        if taken:
+            yield Line([(f"{name} ", "dim"), (size(taken), "")], piped=f"{name}\t{size(taken)}")
+    total, free = size(home.total_bytes), size(home.free_bytes)
+    shown = [("total ", "dim"), (total, "bold"), (f", {free} free on this disk", "dim")]
+    yield Line(shown, piped=f"total\t{total}")
 
 
-def _name(row: _Row) -> Content:
-    return [(row[0], "dim")] if isinstance(row, tuple) else [(f"@{row.agent}", "cyan")]
+def _sized(heading: str, taken: Callable[[AgentUsage], int], style: str = "") -> Column[AgentUsage]:
+    def shown(agent: AgentUsage) -> Content:
+        return size(taken(agent)) if taken(agent) else [("–", "dim")]
+
+    return Column(heading, lambda agent: size(taken(agent)), shown, style, right=True)
 
 
-def _sized(heading: str, field: str) -> Column[_Row]:
-    def piped(row: _Row) -> str:
-        return size(getattr(row, field))
-
-    def shown(row: _Row) -> Content:
-        if isinstance(row, tuple):
-            return ""
-        number = getattr(row, field)
-        return size(number) if number else [("–", "dim")]
-
-    return Column(heading, piped, shown, right=True)
-
-
-def _total(row: _Row) -> Content:
-    return size(row[1]) if isinstance(row, tuple) else [(size(row.total_bytes), "bold")]
-
-
-_AGENT = Column[_Row]("AGENT", lambda row: f"@{row.agent}" if isinstance(row, AgentUsage) else row[0], _name)
-_SESSIONS = Column[_Row](
-    "SESSIONS",
-    lambda row: row.sessions if isinstance(row, AgentUsage) else None,
-    lambda row: f"{row.sessions:,}" if isinstance(row, AgentUsage) else "",
-    right=True,
-)
+_AGENT: Column[AgentUsage] = Column("AGENT", lambda agent: f"@{agent.agent}", style="cyan")
+_SESSIONS: Column[AgentUsage] = number("SESSIONS", lambda agent: agent.sessions)
 _SIZES = (
-    _sized("SIZE", "session_bytes"),
-    _sized("TRASH", "trash_bytes"),
-    _sized("LEFT OVER", "leftover_bytes"),
+    _sized("SIZE", lambda agent: agent.session_bytes),
+    _sized("TRASH", lambda agent: agent.trash_bytes),
+    _sized("LEFT OVER", lambda agent: agent.leftover_bytes),
 )
-_TOTAL = _sized("TOTAL", "total_bytes")._replace(shown=_total)
+_TOTAL = _sized("TOTAL", lambda agent: agent.total_bytes, "bold")

@@ -1,4 +1,4 @@
-"""What `doctor` found, what to do about it, and how much of it is wrong."""
+"""The findings of `doctor`, what to do about each, and how many are problems."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _MOST = 20
 """Findings of one level about one thing that a terminal shows; the others are counted."""
 
 
-def findings(found: Sequence[Finding], backup: str | None) -> Iterator[Part]:
+def findings(results: Sequence[Finding], backup: str | None) -> Iterator[Part]:
     """A row for each finding, with what to do about it, then how many problems there are.
 
-    Scripts get level (or ``fixed``), subject, what was found, what to do or nothing.
+    Scripts get level (or ``fixed``), subject, finding, what to do or nothing.
     """
-    yield Table(found, piped=(_LEVEL, _ABOUT, _WHAT, _DO))
-    yield Table(_first_ones(found), shown=(_LEVEL, _ABOUT, _WHAT), headings=False, gap=1)
+    yield Table(results, piped=(_LEVEL, _ABOUT, _WHAT, _DO))
+    yield Table(_first_ones(results), shown=(_LEVEL, _ABOUT, _WHAT), headings=False, gap=1)
     yield Line("")
-    yield Line(_verdict(found, backup), piped=f"backup\thome\tkept in {backup}\t" if backup else None)
+    yield Line(_verdict(results, backup), piped=f"backup\thome\tkept in {backup}\t" if backup else None)
 
 
-def _first_ones(found: Sequence[Finding]) -> list[Finding]:
+def _first_ones(results: Sequence[Finding]) -> list[Finding]:
     kinds: dict[tuple[str, str], list[Finding]] = {}
-    for finding in found:
+    for finding in results:
         kinds.setdefault((finding.level, finding.about), []).append(finding)
     hidden = {id(finding) for kind in kinds.values() for finding in kind[_MOST:]}
-    shown = [finding for finding in found if id(finding) not in hidden]
+    shown = [finding for finding in results if id(finding) not in hidden]
     for kind in kinds.values():
         if len(kind) > _MOST:
             more = f"… and {len(kind) - _MOST:,} more; --json has them all"
@@ -45,10 +45,10 @@ def _what(finding: Finding) -> list[Span]:
     return [(finding.what, ""), *([BREAK, (f"→ {finding.do}", "dim")] if finding.do else [])]
 
 
-def _verdict(found: Sequence[Finding], backup: str | None) -> list[Span]:
-    problems = sum(finding.level == "problem" and not finding.fixed for finding in found)
-    repairable = sum(finding.mendable and not finding.fixed for finding in found)
-    fixed = sum(finding.fixed for finding in found)
+def _verdict(results: Sequence[Finding], backup: str | None) -> list[Span]:
+    problems = sum(finding.level == "problem" and not finding.fixed for finding in results)
+    repairable = sum(finding.mendable and not finding.fixed for finding in results)
+    fixed = sum(finding.fixed for finding in results)
     verdict = [(count(problems, "problem"), "bold red") if problems else ("Healthy", "bold green")]
     if fixed:
         verdict.append((f", {fixed:,} repaired", "cyan"))
@@ -59,7 +59,7 @@ def _verdict(found: Sequence[Finding], backup: str | None) -> list[Span]:
     return verdict
 
 
-_LEVEL = Column[Finding]("", lambda finding: "fixed" if finding.fixed else finding.level, _mark, fit="fold")
-_ABOUT = Column[Finding]("", lambda finding: finding.about, style="dim", fit="fold")
-_WHAT = Column[Finding]("", lambda finding: one_line(finding.what), _what, fit="fold")
-_DO = Column[Finding]("", lambda finding: one_line(finding.do or ""))
+_LEVEL: Column[Finding] = Column("", lambda finding: "fixed" if finding.fixed else finding.level, _mark)
+_ABOUT: Column[Finding] = Column("", lambda finding: finding.about, style="dim", fit="fold")
+_WHAT: Column[Finding] = Column("", lambda finding: one_line(finding.what), _what, fit="fold")
+_DO: Column[Finding] = Column("", lambda finding: one_line(finding.do or ""))

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from port42_cli.views.parts import Fields, Line, Panel, Part, Table, Tree
+from port42_cli.views.parts import Fields, Line, Part, Table, Tree
 
 
 def lines(view: Iterable[Part]) -> Iterator[str]:
     """The lines of a view."""
     for part in view:
-        if isinstance(part, Table):
-            if part.piped:
-                for row in part.rows:
-                    yield "\t".join(_cell(column.piped(row)) for column in part.piped)
-        elif isinstance(part, Line):
-            if part.piped is not None:
-                yield part.piped
+        if isinstance(part, Table) and part.piped:
+            for row in part.rows:
+                cells = (column.piped(row) for column in part.piped)
+                yield "\t".join("" if cell is None else str(cell) for cell in cells)
         elif isinstance(part, Fields):
-            yield from _fields(part)
-        elif isinstance(part, Panel):
-            yield from _fields(part.fields)
+            for field in part.fields:
+                if field.name and field.value is not None:
+                    yield f"{field.name}: {field.value}"
+        elif isinstance(part, Line) and part.piped is not None:
+            yield part.piped
         elif isinstance(part, Tree):
             yield from _tree(part)
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _fields(part: Fields) -> Iterator[str]:
-    for field in part.fields:
-        if field.name and field.value is not None:
-            yield f"{field.name}: {field.value}"
 
 
 def _tree(part: Tree) -> Iterator[str]:

@@ -1,23 +1,25 @@
-"""Sessions in a list, what a search found in them, and where each agent was left."""
+"""Sessions in a list, search hits in them, and each agent's last one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from port42_cli.plain_text import age, going_on
-from port42_cli.views.parts import Column, Line, Part, Span, Table
+from port42_cli.views.parts import Column, Line, Part, Span, Table, number
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
 
 if TYPE_CHECKING:  # a list needs no search
     from port42_protocol.messages.search import Hit
 
+S = TypeVar("S", bound=Summary)
+
 
 def sessions(listed: Sequence[ListedSession], now: datetime) -> list[Part]:
     """A row for each session. Scripts get id, agent, messages, last use, state with pin and tags, title."""
-    used = last_used(now)
+    used = when("LAST USED", _last_activity, now)
     shown = (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, used)
     return [Table(listed, shown, (SESSION_ID, AGENT, MESSAGES, used, _MARKS, TITLE))]
 
@@ -28,7 +30,7 @@ def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime
     Scripts get a line for each agent: its name, its last session and the time of that, or nothing.
     """
     if last:
-        used = last_used(now)
+        used = when("LAST USED", _last_activity, now)
         yield Table(last, (AGENT, _LAST_SESSION, TITLE, MESSAGES, used), (AGENT, SESSION_ID, used))
         yield Line("")
     yield from (Line(None, piped=f"{name}\t\t") for name in unused)
@@ -40,17 +42,17 @@ def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime
     if last:
         steps.append((f"port42 possess @{agent} -c", "continue its last session"))
     steps += [("port42 sessions", "list all sessions"), ("port42 --help", "see the other commands")]
-    yield Table(steps, _STEP, headings=False)
+    yield Table(steps, (_COMMAND, _PURPOSE), headings=False)
 
 
-def hits(found: Sequence[Hit], now: datetime) -> Iterator[Part]:
+def hits(page: Sequence[Hit], now: datetime) -> Iterator[Part]:
     """Hits under their session, the best first, and how to continue it.
 
     Scripts get ``id:seq: text``; a session's own title and tags have the seq 0.
     """
-    yield from (Line(None, piped=f"{hit.session.session_id}:{hit.seq}: {hit.snippet}") for hit in found)
+    yield from (Line(None, piped=f"{hit.session.session_id}:{hit.seq}: {hit.snippet}") for hit in page)
     by_session: dict[str, list[Hit]] = {}
-    for hit in found:
+    for hit in page:
         by_session.setdefault(hit.session.session_id, []).append(hit)
     for group in by_session.values():
         session = group[0].session
@@ -68,14 +70,13 @@ def title(session: Summary) -> list[Span]:
     return [*pin, name, *((f" #{tag}", "dim") for tag in session.tags)]
 
 
-def last_used(now: datetime) -> Column[Summary]:
-    """When a session was used last; for people, how long ago."""
-    return Column(
-        "LAST USED",
-        lambda session: session.last_activity,
-        lambda session: age(session.last_activity, now),
-        "dim",
-    )
+def when(heading: str, time: Callable[[S], str], now: datetime) -> Column[S]:
+    """A time; for people, how long ago it was."""
+    return Column(heading, time, lambda session: age(time(session), now), "dim")
+
+
+def _last_activity(session: Summary) -> str:
+    return session.last_activity
 
 
 def _title_and_state(session: Summary) -> list[Span]:
@@ -98,20 +99,15 @@ def _snippet(hit: Hit) -> list[Span]:
     return [*spans, (hit.snippet[position:], "")]
 
 
-SESSION_ID = Column[Summary]("ID", lambda session: session.session_id, style="bold")
-AGENT = Column[Summary]("AGENT", lambda session: session.agent, lambda session: f"@{session.agent}", "cyan")
-TITLE = Column[Summary]("TITLE", lambda session: session.title, title, fit="ellipsis")
-MESSAGES = Column[Summary](
-    "MESSAGES",
-    lambda session: session.message_count,
-    lambda session: f"{session.message_count:,}",
-    right=True,
+SESSION_ID: Column[Summary] = Column("ID", lambda session: session.session_id, style="bold")
+AGENT: Column[Summary] = Column(
+    "AGENT", lambda session: session.agent, lambda session: f"@{session.agent}", "cyan"
 )
-_SHORT_ID = Column[ListedSession]("ID", lambda session: session.short_id, style="bold")
+TITLE: Column[Summary] = Column("TITLE", lambda session: session.title, title, fit="ellipsis")
+MESSAGES: Column[Summary] = number("MESSAGES", lambda session: session.message_count)
+_SHORT_ID: Column[ListedSession] = Column("ID", lambda session: session.short_id, style="bold")
 _LAST_SESSION = SESSION_ID._replace(heading="LAST SESSION")
 _TITLE_AND_STATE = TITLE._replace(shown=_title_and_state)
-_MARKS = Column[Summary]("STATE", _marks)
-_STEP = (
-    Column[tuple[str, str]]("", lambda step: f"  {step[0]}", style="bold"),
-    Column[tuple[str, str]]("", lambda step: step[1], style="dim", fit="fold"),
-)
+_MARKS: Column[Summary] = Column("STATE", _marks)
+_COMMAND: Column[tuple[str, str]] = Column("", lambda step: f"  {step[0]}", style="bold")
+_PURPOSE: Column[tuple[str, str]] = Column("", lambda step: step[1], style="dim", fit="fold")

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from port42_cli.plain_text import count, one_line
-from port42_cli.views.parts import Column, Line, Part, Span, Table
+from port42_cli.views.parts import Column, Line, Part, Span, Table, number
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -27,18 +27,22 @@ def statistics(stats: Statistics) -> Iterator[Part]:
     bytes), for each model (back end, name or nothing, turns, tokens in and out), for each day and for each
     hour with messages.
     """
-    yield Table(stats.agents, _AGENT_SHOWN, _AGENT_PIPED)
+    yield Table(
+        stats.agents,
+        (_AGENT, _SESSIONS, _MESSAGES, _FAILED, *_TOKENS, _DAYS),
+        (_AGENT, _SESSIONS, _QUESTIONS, _REPLIES, _FAILED, *_TOKENS, _BYTES),
+    )
     if stats.models:
         yield Line("")
-        yield Table(stats.models, _MODEL_SHOWN, _MODEL_PIPED)
+        yield Table(stats.models, (_MODEL, _TURNS, *_TOKENS), (_KIND, _BACKEND, _MODEL, _TURNS, *_TOKENS))
     since = date.fromisoformat(stats.since) if stats.since else None
     if since and any(stats.days):
         yield Line("")
         yield from calendar(since, stats.days)
         yield from (Line(""), *_hours(stats.hours))
-    for number, messages in enumerate(stats.days if since else ()):
-        if messages and since:
-            yield Line(None, piped=f"day\t{since + timedelta(days=number)}\t{messages}")
+        for day, messages in enumerate(stats.days):
+            if messages:
+                yield Line(None, piped=f"day\t{since + timedelta(days=day)}\t{messages}")
     for hour, messages in enumerate(stats.hours):
         if messages:
             yield Line(None, piped=f"hour\t{hour:02}\t{messages}")
@@ -47,7 +51,7 @@ def statistics(stats: Statistics) -> Iterator[Part]:
 def spark(values: Sequence[int], width: int = _SPARK) -> str:
     """`values` as a line of bars, the later ones to the right; added up where there are more than `width`."""
     if len(values) > width:
-        edges = [len(values) * number // width for number in range(width + 1)]
+        edges = [len(values) * edge // width for edge in range(width + 1)]
         values = [sum(values[low:high]) for low, high in pairwise(edges)]
     most = max(values, default=0) or 1
     return "".join(_BARS[-(-value * (len(_BARS) - 1) // most)] if value else "·" for value in values)
@@ -57,7 +61,7 @@ def calendar(since: date, days: Sequence[int]) -> Iterator[Part]:
     """A column for each week of the last year, a row for each day of the week."""
     last = since + timedelta(days=len(days) - 1)
     first = max(since, last - timedelta(days=7 * _WEEKS - 1 - (6 - last.weekday())))
-    shown = {since + timedelta(days=number): value for number, value in enumerate(days)}
+    shown = {since + timedelta(days=day): value for day, value in enumerate(days)}
     monday = first - timedelta(days=first.weekday())
     weeks = (last - monday).days // 7 + 1
     most = max(shown[day] for day in shown if day >= first) or 1
@@ -93,69 +97,39 @@ def _hours(hours: Sequence[int]) -> Iterator[Part]:
     yield Line([("      0     6     12    18", "dim")])
 
 
-def _tokens(number: int) -> list[Span]:
-    if not number:
-        return _NOTHING
-    for unit, name in ((1_000_000, "M"), (1_000, "k")):
-        if number >= unit:
-            return [(f"{number / unit:.1f} {name}", "")]
-    return [(str(number), "")]
+def _failed(agent: AgentStats) -> list[Span]:
+    return [(f"{agent.failed_turns:,}", "yellow")] if agent.failed_turns else _NOTHING
 
 
-def _model_name(model: ModelStats) -> str:
+def _model(model: ModelStats) -> str:
     return f"{model.backend} · {model.model}" if model.model else model.backend
 
 
+def _tokens(count: int) -> list[Span]:
+    if not count:
+        return _NOTHING
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if count >= unit:
+            return [(f"{count / unit:.1f} {name}", "")]
+    return [(str(count), "")]
+
+
 _NOTHING: list[Span] = [("–", "dim")]
-_TOKENS_IN = Column[AgentStats | ModelStats](
-    "TOKENS IN", lambda row: row.input_tokens, lambda row: _tokens(row.input_tokens), right=True
+_AGENT: Column[AgentStats] = Column("AGENT", lambda agent: f"@{agent.agent}", style="cyan")
+_SESSIONS: Column[AgentStats] = number("SESSIONS", lambda agent: agent.sessions)
+_MESSAGES: Column[AgentStats] = number(
+    "MESSAGES", lambda agent: agent.user_messages + agent.assistant_messages
 )
-_TOKENS_OUT = Column[AgentStats | ModelStats](
-    "OUT", lambda row: row.output_tokens, lambda row: _tokens(row.output_tokens), right=True
-)
-_AGENT = Column[AgentStats]("AGENT", lambda agent: f"@{agent.agent}", style="cyan")
-_SESSIONS = Column[AgentStats](
-    "SESSIONS", lambda agent: agent.sessions, lambda agent: f"{agent.sessions:,}", right=True
-)
-_FAILED = Column[AgentStats](
-    "FAILED",
-    lambda agent: agent.failed_turns,
-    lambda agent: [(f"{agent.failed_turns:,}", "yellow")] if agent.failed_turns else _NOTHING,
-    right=True,
-)
-_AGENT_SHOWN = (
-    _AGENT,
-    _SESSIONS,
-    Column[AgentStats](
-        "MESSAGES", lambda agent: f"{agent.user_messages + agent.assistant_messages:,}", right=True
-    ),
-    _FAILED,
-    _TOKENS_IN,
-    _TOKENS_OUT,
-    Column[AgentStats]("", lambda agent: spark(agent.days), style="green", fit="crop"),
-)
-_AGENT_PIPED = (
-    _AGENT,
-    _SESSIONS,
-    Column[AgentStats]("QUESTIONS", lambda agent: agent.user_messages),
-    Column[AgentStats]("REPLIES", lambda agent: agent.assistant_messages),
-    _FAILED,
-    _TOKENS_IN,
-    _TOKENS_OUT,
-    Column[AgentStats]("BYTES", lambda agent: agent.bytes),
-)
-_TURNS = Column[ModelStats]("TURNS", lambda model: model.turns, lambda model: f"{model.turns:,}", right=True)
-_MODEL_SHOWN = (
-    Column[ModelStats]("MODEL", _model_name, fit="fold"),
-    _TURNS,
-    _TOKENS_IN,
-    _TOKENS_OUT,
-)
-_MODEL_PIPED = (
-    Column[ModelStats]("", lambda _: "model"),
-    Column[ModelStats]("BACK END", lambda model: model.backend),
-    Column[ModelStats]("MODEL", lambda model: one_line(model.model or "")),
-    _TURNS,
-    _TOKENS_IN,
-    _TOKENS_OUT,
+_QUESTIONS: Column[AgentStats] = number("QUESTIONS", lambda agent: agent.user_messages)
+_REPLIES: Column[AgentStats] = number("REPLIES", lambda agent: agent.assistant_messages)
+_FAILED: Column[AgentStats] = Column("FAILED", lambda agent: agent.failed_turns, _failed, right=True)
+_BYTES: Column[AgentStats] = number("BYTES", lambda agent: agent.bytes)
+_DAYS: Column[AgentStats] = Column("", lambda agent: spark(agent.days), style="green", fit="crop")
+_KIND: Column[ModelStats] = Column("", lambda _: "model")
+_BACKEND: Column[ModelStats] = Column("BACK END", lambda model: model.backend)
+_MODEL: Column[ModelStats] = Column("MODEL", lambda model: one_line(model.model or ""), _model, fit="fold")
+_TURNS: Column[ModelStats] = number("TURNS", lambda model: model.turns)
+_TOKENS: tuple[Column[AgentStats | ModelStats], ...] = (
+    Column("TOKENS IN", lambda row: row.input_tokens, lambda row: _tokens(row.input_tokens), right=True),
+    Column("OUT", lambda row: row.output_tokens, lambda row: _tokens(row.output_tokens), right=True),
 )

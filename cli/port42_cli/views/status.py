@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from port42_cli.plain_text import count, duration, latency, size
-from port42_cli.views.parts import Column, Field, Fields, Line, Panel, Part, Span, Table
+from port42_cli.views.parts import Column, Field, Fields, Line, Part, Span, Table, number
 from port42_protocol.messages.daemon import DaemonStatus, MethodLatency, Vitals
 from port42_protocol.messages.search import IndexStatus
 
@@ -42,8 +42,8 @@ def status(daemon: DaemonStatus) -> list[Part]:
         *_lists(daemon),
         *_troubles(daemon),
     ]
-    panel = Panel(f"port42d {daemon.version}", Fields(fields))
-    return [panel, Table(daemon.latencies, _LATENCY, gap=1)] if daemon.latencies else [panel]
+    facts = Fields(fields, f"port42d {daemon.version}")
+    return [facts, Table(daemon.latencies, _LATENCY, gap=1)] if daemon.latencies else [facts]
 
 
 def index(status: IndexStatus) -> list[Part]:
@@ -94,8 +94,8 @@ def _vitals(vitals: Vitals | None) -> Iterator[Field]:
 
 def _lists(daemon: DaemonStatus) -> Iterator[Field]:
     """For scripts only: terminals show these beside the totals, or as a table."""
-    for agent, number in (daemon.sessions_by_agent or {}).items():
-        yield Field(f"session count {agent}", number, "")
+    for agent, sessions in (daemon.sessions_by_agent or {}).items():
+        yield Field(f"session count {agent}", sessions, "")
     for turns in daemon.turns_by_agent:
         yield Field(f"turns of {turns.agent}", f"{turns.running} running, {turns.waiting} waiting", "")
     for method in daemon.latencies:
@@ -106,8 +106,8 @@ def _lists(daemon: DaemonStatus) -> Iterator[Field]:
 
 
 def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
-    for number, error in enumerate(daemon.errors):
-        row = "errors" if number < _MOST else ""
+    for position, error in enumerate(daemon.errors):
+        row = "errors" if position < _MOST else ""
         shown = f"{error.count:,} × {error.kind} ({error.code})"
         yield Field(f"error {error.code} {error.kind}", error.count, row, shown, trouble=True)
     for failure in daemon.internal_errors:
@@ -118,12 +118,12 @@ def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
     yield Field("config error", daemon.config_error or None, "config", trouble=True)
 
 
-def _counted(name: str, number: int | None, row: str) -> Field:
-    return Field(name, number, row, None if number is None else count(number, name.removesuffix("s")))
+def _counted(name: str, value: int | None, row: str) -> Field:
+    return Field(name, value, row, None if value is None else count(value, name.removesuffix("s")))
 
 
-def _sized(name: str, number: int | None, row: str, words: str = "{}") -> Field:
-    return Field(name, number, row, None if number is None else words.format(size(number)))
+def _sized(name: str, value: int | None, row: str, words: str = "{}") -> Field:
+    return Field(name, value, row, None if value is None else words.format(size(value)))
 
 
 def _sessions(daemon: DaemonStatus) -> str:
@@ -131,7 +131,7 @@ def _sessions(daemon: DaemonStatus) -> str:
     if daemon.sessions is None:
         return trouble or "being counted"
     by_agent = sorted((daemon.sessions_by_agent or {}).items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"@{agent} {number:,}" for agent, number in by_agent[:_MOST]]
+    shown = [f"@{agent} {sessions:,}" for agent, sessions in by_agent[:_MOST]]
     if len(by_agent) > _MOST:
         shown.append(count(len(by_agent) - _MOST, "agent") + " more")
     of = f" ({', '.join(shown)})" if shown else ""
@@ -143,6 +143,10 @@ def _turns(daemon: DaemonStatus) -> str:
         f"@{turns.agent} {turns.running} running, {turns.waiting} waiting" for turns in daemon.turns_by_agent
     ]
     return f"{daemon.turns:,} running" + (f" ({'; '.join(of[:_MOST])})" if of else "")
+
+
+def _errors(method: MethodLatency) -> list[Span]:
+    return [(f"{method.errors:,}", "red" if method.errors else "dim")]
 
 
 def _bar(method: MethodLatency) -> list[Span]:
@@ -157,18 +161,13 @@ def _cells(microseconds: int) -> int:
     return max(1, min(_BAR, round(part * _BAR)))
 
 
-_LATENCY = (
-    Column[MethodLatency]("METHOD", lambda method: method.method),
-    Column[MethodLatency]("CALLS", lambda method: f"{method.count:,}", right=True),
-    Column[MethodLatency](
-        "ERR",
-        lambda method: method.errors,
-        lambda method: [(f"{method.errors:,}", "red" if method.errors else "dim")],
-        right=True,
-    ),
-    Column[MethodLatency]("P50", lambda method: latency(method.p50_us), right=True),
-    Column[MethodLatency]("P90", lambda method: latency(method.p90_us), right=True),
-    Column[MethodLatency]("P99", lambda method: latency(method.p99_us), right=True),
-    Column[MethodLatency]("MAX", lambda method: latency(method.max_us), right=True),
-    Column[MethodLatency]("10 µs … 10 s", lambda _: None, _bar),
+_LATENCY: tuple[Column[MethodLatency], ...] = (
+    Column("METHOD", lambda method: method.method),
+    number("CALLS", lambda method: method.count),
+    Column("ERR", lambda method: method.errors, _errors, right=True),
+    Column("P50", lambda method: latency(method.p50_us), right=True),
+    Column("P90", lambda method: latency(method.p90_us), right=True),
+    Column("P99", lambda method: latency(method.p99_us), right=True),
+    Column("MAX", lambda method: latency(method.max_us), right=True),
+    Column("10 µs … 10 s", lambda _: None, _bar),
 )

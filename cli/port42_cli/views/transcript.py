@@ -7,7 +7,7 @@ from datetime import datetime
 
 from port42_cli.plain_text import age, answered_by, count
 from port42_cli.views.agents import answering
-from port42_cli.views.parts import Block, Field, Fields, Line, Panel, Part, Span
+from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.records import Message, Reference, Summary, TurnRecord
@@ -52,7 +52,7 @@ def record(message: Message) -> Iterator[Part]:
 
 
 def outcome(reply: Message) -> list[Span]:
-    """What is said under a reply that was shown while it came."""
+    """The line under a reply that was shown while it came."""
     return [(reply.role, "dim"), _time(reply), _turn(reply)]
 
 
@@ -67,7 +67,7 @@ def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
         Field("session", True, shown=where),
         Field("back end", agent.backend, shown=answering(agent)),
     )
-    return [Panel("port42", Fields(fields), narrow=True)]
+    return [Fields(fields, "port42", narrow=True)]
 
 
 def _time(message: Message) -> Span:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peers.drawing import drawn
 
-from port42_cli.views.parts import BREAK, Block, Column, Field, Fields, Line, Node, Panel, Table, Tree
+from port42_cli.views.parts import BREAK, Block, Column, Field, Fields, Line, Node, Table, Tree
 
 HOSTILE = "x\x1b[2J\x9b31m\u202e[red]y[/red]:smile:"
 SHOWN = "x␛[2J<U+009B>31m<U+202E>[red]y[/red]:smile:"
@@ -29,7 +29,7 @@ def parts(text):
         "block": Block(text),
         "markdown": Block(text, markdown=True),
         "field": Fields([field, field._replace(trouble=True), field._replace(multiline=True)]),
-        "panel": Panel(text, Fields([field])),
+        "panel": Fields([field], text),
         "tree": Tree([Node("a", None, text, ()), Node("b", "a", text, ())]),
     }
 
