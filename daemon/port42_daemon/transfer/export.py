@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import msgspec
@@ -80,7 +81,7 @@ class Exporter:
             messages = (str(record.content) for record in first if record.role == "user" and record.content)
             frame = redact_frame(frame, next(messages, None), counts)
         text, rest = next_page(
-            WRITERS[request.format],
+            request.format,
             frame,
             lambda after: records_after(self._store, session_id, after),
             start,
@@ -113,7 +114,7 @@ def parse_cursor(cursor: str) -> Position:
 
 
 def next_page(
-    writer: Writer, frame: Frame, records: Records, start: Position, redactions: Counter[str] | None
+    format_name: str, frame: Frame, records: Records, start: Position, redactions: Counter[str] | None
 ) -> tuple[str, Position | None]:
     """The text from `start` on, and where the next page begins, None at the end.
 
@@ -121,7 +122,7 @@ def next_page(
     """
     parts: list[str] = []
     room, offset = PAGE_CHARACTERS, start.offset
-    for after, piece in _pieces(writer, frame, records, start, redactions):
+    for after, piece in _pieces(format_name, frame, records, start, redactions):
         rest = piece[offset:]
         if len(rest) > room:
             parts.append(rest[:room])
@@ -129,13 +130,15 @@ def next_page(
         parts.append(rest)
         room -= len(rest)
         offset = 0
+    _record_piece.cache_clear()
     return "".join(parts), None
 
 
 def _pieces(
-    writer: Writer, frame: Frame, records: Records, start: Position, redactions: Counter[str] | None
+    format_name: str, frame: Frame, records: Records, start: Position, redactions: Counter[str] | None
 ) -> Iterator[tuple[int, str]]:
     """Each piece from `start` on, with the seq before it."""
+    writer = WRITERS[format_name]
     if start.after < 0:
         yield -1, writer.opening(frame)
     after = max(start.after, 0)
@@ -143,14 +146,22 @@ def _pieces(
         for record in records(after):
             if record.seq > start.through:
                 break
-            shown = record
-            if redactions is not None:
-                # A piece that began on an earlier page was counted there.
-                begun = start.offset > 0 and start.after == after
-                shown = redact_record(record, Counter() if begun else redactions)
-            yield after, (writer.between if after else "") + writer.record(shown)
+            piece, counts = _record_piece(format_name, record, redacted=redactions is not None)
+            # A piece that began on an earlier page was counted there.
+            if redactions is not None and (start.offset == 0 or start.after != after):
+                redactions.update(counts)
+            yield after, (writer.between if after else "") + piece
             after = record.seq
     yield start.through, writer.closing(frame)
+
+
+@lru_cache(maxsize=1)
+def _record_piece(format_name: str, record: Message, *, redacted: bool) -> tuple[str, Counter[str]]:
+    """The piece of one record. The last is kept for the next page: one can span a hundred pages."""
+    counts: Counter[str] = Counter()
+    if redacted:
+        record = redact_record(record, counts)
+    return WRITERS[format_name].record(record), counts
 
 
 def redact_frame(frame: Frame, first_message: str | None, redactions: Counter[str]) -> Frame:

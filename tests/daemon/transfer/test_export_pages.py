@@ -76,7 +76,7 @@ def exported(kind, header, records, *, redactions=None):
     while position is not None:
         position = export.parse_cursor(position.cursor())
         part, position = export.next_page(
-            export.WRITERS[kind],
+            kind,
             frame,
             lambda after: (one for one in records if one.seq > after),
             position,

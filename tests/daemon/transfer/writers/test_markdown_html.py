@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from port42_daemon.transfer.writers import markdown_html
 from port42_daemon.transfer.writers.markdown_html import highlight, render
 
 
@@ -37,11 +38,24 @@ def test_a_link_that_does_not_is_text(link):
     assert "<img" not in render(f"![x]({link})")
 
 
-@pytest.mark.parametrize("piece", ["> ", "- ", "[", "*", "`", "![", "<", "|a", "\n    ", "**a"])
-def test_what_is_made_to_take_long_does_not(piece):
-    began = time.process_time()
-    assert render(piece * (100_000 // len(piece)) + "x")
-    assert time.process_time() - began < 10
+@pytest.mark.parametrize("text", ["[" * 4001, "a" * 65_537, "|a" * 40_000])
+def test_more_than_the_library_reads_in_reasonable_time_is_plain_text(text):
+    assert render(text) == f"<pre>{text}</pre>\n"
+
+
+PIECES = ["> ", "- ", "[", "*", "`", "![", "<", "|a", "\n    ", "**a", "|\n", "a|\n-|\n", "[a]: b\n"]
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("piece", PIECES)
+def test_hostile_text_takes_linear_time(piece):
+    """32 times the text, with all the noise of a machine: quadratic time would be 1,024 times as long."""
+    times = []
+    for length in (2000, 64_000):
+        began = time.process_time()
+        render((piece * length)[:length])
+        times.append(time.process_time() - began)
+    assert times[1] < 32 * 4 * (times[0] + 0.01)
 
 
 # --- code -----------------------------------------------------------------------------------------
@@ -68,3 +82,17 @@ def test_an_unknown_language_is_plain(language):
 
 def test_long_code_is_plain():
     assert "<span" not in highlight("def f(): pass\n" * 2000, "python")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from(["x = 1\n", "a" * 3000, "\n", "s" * 1000 + "\n", '"""']), max_size=12).map(
+        "".join
+    )
+)
+def test_a_lexer_sees_a_window_at_a_time(code):
+    lexer, seen = markdown_html._lexer("python"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexer, "get_tokens", lambda text: seen.append(text) or [("", text)])
+        assert html.unescape(highlight(code, "python")) == code
+    assert all(len(text) <= markdown_html._WINDOW for text in seen)
