@@ -37,7 +37,7 @@ COMMANDS = {
     "follow": "follow.follow",
     "fork": "forks.fork",
     "rewind": "forks.rewind",
-    "tree": "tree.tree",
+    "tree": "forks.tree",
     "rm": "trash.rm",
     "restore": "trash.restore",
     "trash": "trash.trash",
@@ -48,7 +48,7 @@ COMMANDS = {
     "status": "status.status",
     "doctor": "doctor.doctor",
     "stats": "stats.stats",
-    "du": "du.du",
+    "du": "stats.du",
     "index": "index.index",
     "daemon": "daemon.daemon",
     "service": "service.service",
@@ -89,7 +89,7 @@ def port42(ctx: click.Context, socket: str | None) -> None:
     """Sessions of AI agents: each agent's own, kept by one daemon, gone on with at will."""
     ctx.obj = Daemon(socket, os.environ, streams.notice)
     if ctx.invoked_subcommand is None:
-        from port42_cli.commands.overview import overview
+        from port42_cli.commands.sessions import overview
 
         ctx.invoke(overview)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
-from port42_protocol.messages.records import Summary
+
+if TYPE_CHECKING:
+    from port42_protocol.messages.records import Summary
 
 whose = click.option(
     "-a",
@@ -28,6 +31,9 @@ def check_refs(agent: str | None, *refs: str) -> None:
 
 def find(client: Client, ref: str, agent: str | None) -> Summary:
     """The session that `ref` means. Raises `click.UsageError` and `DaemonError`."""
+    # Imported here: a command that prints the daemon's JSON needs no msgspec.
+    from port42_protocol.messages.records import Summary
+
     check_refs(agent, ref)
     return decode(Summary, client.ask("find_session", {"ref": ref, "agent": agent}))
 

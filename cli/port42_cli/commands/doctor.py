@@ -62,7 +62,7 @@ def _examine(client: Client, home: str, fix: bool, *, bar: bool) -> Report:
     findings = _daemon(client, home)
     if not bar:
         return _check(client, fix, findings, lambda _done, _total: None)
-    from port42_cli.views.live import progress
+    from port42_cli.views.rich_printer import progress
 
     with progress("Reading sessions") as moved:
         return _check(client, fix, findings, moved)

@@ -54,7 +54,7 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if as_json or not os.isatty(2):
             _gather(client, request, report, lambda _done, _total: None)
         else:
-            from port42_cli.views.live import progress
+            from port42_cli.views.rich_printer import progress
 
             with progress("importing") as moved:
                 _gather(client, request, report, moved)

@@ -40,7 +40,7 @@ def rebuild(daemon: Daemon, as_json: bool) -> None:
     with Client(daemon.connect) as client:
         client.ask("rebuild_index")
         if streams.on_terminal() and not as_json:
-            from port42_cli.views.live import progress
+            from port42_cli.views.rich_printer import progress
 
             with progress("reading records") as moved:
                 answer = _completed(client, moved)

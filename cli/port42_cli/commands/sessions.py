@@ -1,4 +1,4 @@
-"""`port42 sessions`: what there is, newest use first."""
+"""`port42 sessions`, newest use first; `port42` alone: the agents, their last sessions, what to type."""
 
 from __future__ import annotations
 
@@ -48,3 +48,24 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
         streams.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
     if listed.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")
+
+
+@click.command()
+@click.pass_obj
+def overview(daemon: Daemon) -> None:
+    """Show the agents, their last sessions, and what to type next."""
+    from port42_cli.views import sessions as view
+    from port42_protocol.messages.agents import ListAgents
+    from port42_protocol.messages.sessions import ListSessions
+
+    with Client(daemon.connect) as client:
+        known = client.call(ListAgents())
+        last = [
+            session
+            for agent in known.agents
+            if agent.last_session
+            for session in client.call(ListSessions(agent=agent.agent, limit=1)).sessions
+        ]
+    last.sort(key=lambda session: session.last_activity, reverse=True)
+    unused = [agent.agent for agent in known.agents if not agent.last_session]
+    views.show(view.overview(last, unused, streams.now()))

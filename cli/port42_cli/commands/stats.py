@@ -1,4 +1,4 @@
-"""`port42 stats`: how many messages and tokens, by whom and when."""
+"""`port42 stats`, `du`: how many messages and tokens, by whom and when; how much disk they take."""
 
 from __future__ import annotations
 
@@ -33,3 +33,23 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
         streams.notice('Nothing was said yet. `port42 possess @AGENT "…"` begins a session.')
     if not statistics.complete:
         streams.notice("Some sessions are still to be read: these figures will grow.")
+
+
+@click.command()
+@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
+@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
+@click.pass_obj
+def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
+    """Show how much disk is used.
+
+    Each agent's sessions and trash, the index, logs and backups.
+    """
+    with Client(daemon.connect) as client:
+        answer = client.ask("disk_usage", {"agent": agent} if agent else {})
+    if as_json:
+        streams.as_json(answer)
+        return
+    from port42_cli.views import disk_usage as view
+    from port42_protocol.messages.doctor_and_stats import Usage
+
+    views.show(view.usage(decode(Usage, answer)))

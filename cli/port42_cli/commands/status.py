@@ -56,11 +56,11 @@ def _watch(daemon: Daemon, seconds: float, *, drawn: bool) -> None:
         for answer in _statuses(daemon, seconds):
             streams.json_line(answer)
         return
-    from port42_cli.views import live
+    from port42_cli.views import rich_printer
     from port42_cli.views import status as view
     from port42_protocol.messages.daemon import DaemonStatus
 
-    live.redraw(view.status(decode(DaemonStatus, answer)) for answer in _statuses(daemon, seconds))
+    rich_printer.redraw(view.status(decode(DaemonStatus, answer)) for answer in _statuses(daemon, seconds))
 
 
 def _statuses(daemon: Daemon, seconds: float) -> Iterator[object]:

@@ -1,11 +1,12 @@
-"""Views on a terminal, drawn by rich: coloured (``NO_COLOR`` is respected) and wrapped.
+"""Views on a terminal, drawn by rich: coloured (``NO_COLOR`` is respected) and wrapped; and what moves there.
 
 Every text goes through `text`, which leaves nothing in it that a terminal or rich's markup would obey.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -34,6 +35,26 @@ def draw(view: Iterable[Part], console: Console) -> None:
 def group(view: Iterable[Part]) -> Group:
     """A view as one renderable."""
     return Group(*(drawn for part in view for drawn in _renderables(part)))
+
+
+def redraw(views: Iterable[Iterable[Part]]) -> None:
+    """Draw each view where the last one was."""
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live:
+        for view in views:
+            live.update(group(view), refresh=True)
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, gone at the end. It takes how many are done, of how many (0: not known yet)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def text(content: Content, style: str = "", fit: Fit = "whole", *, multiline: bool = False) -> Text:

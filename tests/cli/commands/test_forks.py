@@ -47,3 +47,14 @@ def test_without_the_last_turns_and_to_a_record(daemon, port42):
 @pytest.mark.parametrize("args", [[], ["1", "--turns", "1"], ["0"], ["--turns", "0"]])
 def test_one_of_the_two_is_wanted(port42, args):
     assert port42("rewind", "some", *args).returncode == 2
+
+
+def test_the_family(port42, terminal):
+    begun = port42.begin("@ai-muse", "an ode")
+    forked = port42.json("fork", begun, "--json")["session_id"]
+    port42("rm", "-y", begun)
+    assert port42("tree", forked).stdout == (f"{begun}\t\t\t(in the trash)\n  {forked}\t1\tai-muse\tan ode\n")
+    assert [one["trashed"] for one in port42.json("tree", forked, "--json")["nodes"]] == [True, False]
+    screen = terminal("tree", forked, TERM="dumb")
+    screen.expect_exact(f"{begun}  in the trash")
+    screen.expect(rf"└── {forked}  at 1  @ai-muse  an ode  1 message")

@@ -85,3 +85,24 @@ def test_a_bad_agent_name_is_no_empty_list(port42, bad):
 
 def test_json_is_one_object_also_when_empty(port42):
     assert json.loads(port42("sessions", "--json").stdout) == {"sessions": [], "next_cursor": None}
+
+
+def test_alone_piped_it_is_a_line_for_each_agent_last_used_first(port42):
+    muse = port42.begin("@ai-muse", "an ode")
+    engineer = port42.begin("@ai-engineer", "a parser")
+    rows = [line.split("\t") for line in port42().stdout.splitlines()]
+    assert [row[:2] for row in rows[:2]] == [["ai-engineer", engineer], ["ai-muse", muse]]
+    assert ["ai-analyst", "", ""] in rows
+
+
+def test_alone_on_a_terminal_it_says_what_to_type_next(port42, terminal):
+    begun = port42.begin("@ai-muse", "an ode")
+    screen = terminal(TERM="dumb")
+    screen.expect(rf"@ai-muse +{begun} +an ode +1")
+    screen.expect("No session yet: @ai-engineer")
+    screen.expect(r"port42 possess @ai-muse -c +continue its last session")
+
+
+def test_alone_on_a_clean_machine_it_offers_a_beginning(terminal):
+    screen = terminal(TERM="dumb")
+    screen.expect(r'port42 possess @ai-engineer "…" +say something in a new session')

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peers.drawing import drawn
 
+from port42_cli.views import rich_printer
 from port42_cli.views.parts import BREAK, Block, Column, Field, Fields, Line, Node, Table, Tree
 
 HOSTILE = "x\x1b[2J\x9b31m\u202e[red]y[/red]:smile:"
@@ -82,3 +83,15 @@ def test_a_long_line_is_cut_folded_or_wrapped():
 
 def test_a_part_for_scripts_only_draws_nothing():
     assert drawn([Line(None, piped="x"), Table([1], piped=(Column("A", str),))]) == ""
+
+
+def test_a_bar_that_moves_and_goes(capsys):
+    with rich_printer.progress("importing") as moved:
+        moved(0, 0)
+        moved(3, 10)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_last_view_stays(capsys):
+    rich_printer.redraw([[Line("first")], [Line("second")]])
+    assert capsys.readouterr().out.strip() == "second"
