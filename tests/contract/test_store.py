@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET, structs
 
-from port42_daemon.store.check.sessions import Place
+from port42_daemon.store.check.sessions import Position
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.session_file.document import ENDED, FORKED, RESUMED, Header
 from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
@@ -747,8 +747,8 @@ def test_nothing_is_wrong_with_what_was_kept_in_order(store):
         store.set_last("ai-muse", f"cli-{number}")
     found = store.check(None)
     assert [one for one in found if one.level != "ok" and one.about != "permissions"] == []  # pytest's umask
-    swept = store.sweep(Place(), 60.0, (), None)
-    assert (swept.findings, swept.partial, swept.remaining, swept.place) == ([], [], 0, None)
+    swept = store.sweep(Position(), 60.0, lambda _: False, None)
+    assert (swept.findings, swept.partial, swept.remaining, swept.position) == ([], [], 0, None)
     assert swept.examined == 3
 
 

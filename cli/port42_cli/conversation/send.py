@@ -1,31 +1,45 @@
-"""What `possess` and the conversation share: the session that goes on, and a message sent to it."""
+"""What `possess` and the conversation share: the session that goes on, and saying something in it.
+
+In plain values: building the protocol's dataclasses would cost the command that is typed most a third
+of its start-up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 from uuid import uuid4
 
 from port42_cli import plain_text, streams
-from port42_cli.conversation.show import Show, TurnResult
+from port42_cli.conversation.show import Show
 from port42_cli.conversation.turn import Turn
 from port42_cli.cwd import sendable
-from port42_client.client import Client, JsonObject
+from port42_client.client import Client
 
 CLIENT = "cli"
 """What the ids of sessions that begin here start with."""
 
 
 class Session(TypedDict):
-    """What is used here of a `messages.Summary`, as JSON has it."""
+    """What is used here of a `messages.Summary`."""
 
     session_id: str
     agent: str
     message_count: int
 
 
+class Said(TypedDict):
+    """A `messages.Possessed`."""
+
+    session_id: str
+    seq: int
+    status: str
+    reply: str | None
+    turn: dict[str, Any] | None
+
+
 class Reference(TypedDict, total=False):
-    """A `messages.Reference` as JSON has it."""
+    """A `messages.Reference`."""
 
     type: str
     target: str
@@ -43,21 +57,22 @@ def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Se
     `cwd` narrows ``last`` to the sessions begun in that folder. Raises `DaemonError`.
     """
     if ref == "last":
-        plain = client.ask("get_last_session", {"agent": agent, **({"cwd": cwd} if cwd else {})})
+        narrowed = {"cwd": cwd} if cwd else {}
+        session: Session = client.ask("get_last_session", {"agent": agent, **narrowed})
     else:
-        plain = client.ask("find_session", {"ref": ref, "agent": agent})
-    session = cast("Session", plain)
+        session = client.ask("find_session", {"ref": ref, "agent": agent})
     streams.banner(plain_text.resuming(session["session_id"], session["agent"], session["message_count"]))
     return session
 
 
 def mark_used(client: Client, session: Session) -> Session:
     """Make `session` its agent's last used one; a message does that by itself."""
-    params = {"agent": session["agent"], "session_id": session["session_id"]}
-    return cast("Session", client.ask("update_last_session", params))
+    asked = {"agent": session["agent"], "session_id": session["session_id"]}
+    marked: Session = client.ask("update_last_session", asked)
+    return marked
 
 
-def send(  # noqa: PLR0913 - a message and how it is to be sent
+def say(  # noqa: PLR0913 - a message and how it is to be said
     client: Client,
     agent: str,
     message: str,
@@ -67,44 +82,44 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
     references: list[Reference] | None = None,
     if_busy: str = "wait",
     detach: bool = False,
-    on_begin: Callable[[str], None] = announce,
-) -> TurnResult:
-    """Send `message` to that session, or to a new one in this folder, with whose id `on_begin` is called.
+    begun: Callable[[str], None] = announce,
+) -> Said:
+    """Say `message` in that session, or in a new one that begins in this folder; `begun` is told its id.
 
-    With the `if_busy` ``follow`` the turns before this one are shown, too. Raises `DaemonError`, and
+    `if_busy` may be ``follow``: the turns before this one are shown, too. Raises `DaemonError`, and
     `Detached` where it is to go on without us.
     """
     # With a key, a message that a stopping daemon may have recorded can be sent again.
-    params: JsonObject = {
-        "agent": agent,
-        "message": message,
-        "idempotency_key": uuid4().hex,
-        "stream": True,
-    }
+    asked: dict[str, Any] = {"agent": agent, "message": message, "idempotency_key": uuid4().hex}
     if session_id:
-        params["session_id"] = session_id
+        asked["session_id"] = session_id
     else:
-        params |= {"client": CLIENT, "cwd": sendable()}
+        asked |= {"client": CLIENT, "cwd": sendable()}
     if references:
-        params["references"] = references
+        asked["references"] = references
     if detach:
-        params["detach"] = True
+        asked["detach"] = True
     if if_busy in {"error", "fork"}:
-        params["if_busy"] = if_busy
+        asked["if_busy"] = if_busy
+    asked["stream"] = True
     following = if_busy == "follow" and session_id is not None
-    return Turn(client, show, params, on_begin, among_others=following).run("possess")
+    return cast("Said", Turn(client, show, asked, begun, among_others=following).run("possess"))
 
 
-def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> TurnResult:
+def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> Said:
     """Ask the session's last question again, whose turn failed."""
-    params = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
-    return Turn(client, show, params, announce).run("retry_turn")
+    asked = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
+    return cast("Said", Turn(client, show, asked, announce).run("retry_turn"))
 
 
-def tell_outcome(client: Client, result: TurnResult, *, briefly: bool = False) -> None:
+def tell_outcome(client: Client, said: Said, *, briefly: bool = False) -> None:
     """Say what the reply itself does not: that there is none, or that it was stopped."""
-    if result["status"] == "recorded":
-        session: Session = client.ask("find_session", {"ref": result["session_id"]})
-        streams.notice(plain_text.recorded(session["agent"], session["message_count"], briefly=briefly))
-    elif result["status"] == "interrupted":
-        streams.notice("Interrupted. The reply so far is kept.")
+    if said["status"] == "recorded":
+        _tell_recorded(client, said, briefly)
+    elif said["status"] == "interrupted":
+        streams.notice("Interrupted. What was said so far is kept.")
+
+
+def _tell_recorded(client: Client, said: Said, briefly: bool) -> None:
+    session: Session = client.ask("find_session", {"ref": said["session_id"]})
+    streams.notice(plain_text.recorded(session["agent"], session["message_count"], briefly=briefly))

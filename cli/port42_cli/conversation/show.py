@@ -1,50 +1,39 @@
-"""What shows a turn, and the two that need no terminal: the bare reply, and every event as JSON."""
+"""A turn as it is shown where no terminal lays it out: the bare reply, or every event as JSON."""
 
 from __future__ import annotations
 
 import sys
-from typing import Protocol, TypedDict
+from typing import Any, Protocol
 
 from port42_cli import streams
-from port42_client.client import Event, JsonObject
-
-
-class TurnResult(TypedDict):
-    """A `messages.Possessed` as JSON has it, for the same reason as `Event`."""
-
-    session_id: str
-    seq: int
-    status: str
-    reply: str | None
-    reply_seq: int | None
-    turn: JsonObject | None
+from port42_client.client import Event
 
 
 class Show(Protocol):
-    """Shows a turn. `on_event` is called any number of times, `end` once at most, `close` last."""
+    """What a turn is shown by. `on_event` may come any number of times, `end` once at most, `close` last."""
 
     @property
     def interval(self) -> float | None:
         """Seconds between calls of `on_tick`, None where nothing moves by itself."""
 
     def on_event(self, event: Event) -> None:
-        """An event of the session."""
+        """Something happened in the session."""
 
     def on_tick(self) -> None:
-        """`interval` is over."""
+        """Time has passed."""
 
     def clear(self) -> None:
-        """Take away what is drawn again with the next tick: something else will be written now."""
+        """Something else will be written to the terminal now."""
 
-    def end(self, result: TurnResult) -> None:
+    def end(self, said: dict[str, Any]) -> None:
         """The turn is over; this is its result."""
 
     def close(self) -> None:
-        """Nothing follows, whether the turn ended or broke off."""
+        """Nothing comes any more, whether it ended or broke off."""
 
 
 class _Still:
-    """A show that draws nothing again."""
+    """A show in which nothing moves."""
 
     interval: float | None = None
 
@@ -66,9 +55,9 @@ class BareReply(_Still):
         if event["kind"] == "text":
             self._write(event["text"])
 
-    def end(self, result: TurnResult) -> None:
+    def end(self, said: dict[str, Any]) -> None:
         """Write what did not come as a piece: nothing, unless we read too slowly."""
-        reply = result.get("reply") or ""
+        reply: str = said.get("reply") or ""
         if reply.startswith(self._shown):
             self._write(reply[len(self._shown) :])
 
@@ -90,9 +79,9 @@ class JsonLines(_Still):
         """Write it as it came."""
         streams.json_line(event)
 
-    def end(self, result: TurnResult) -> None:
+    def end(self, said: dict[str, Any]) -> None:
         """Write the result."""
-        streams.json_line({"kind": "result", **result})
+        streams.json_line({"kind": "result", **said})
 
     def close(self) -> None:
         """Nothing: every line was whole."""

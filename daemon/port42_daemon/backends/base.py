@@ -14,9 +14,8 @@ The contract (`tests/contract/test_backends.py` holds every back end to it):
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
-
-from msgspec import Struct
 
 from port42_protocol.messages.records import Message
 
@@ -24,7 +23,8 @@ FailureKind = Literal["missing", "needs_auth", "network", "rate_limit", "refused
 HealthState = Literal["ready", "missing", "needs_auth", "unreachable"]
 
 
-class Turn(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Turn:
     """One question: what was said before (`history`, oldest first, user and assistant and system
     messages that fit the budget), and what is said now.
 
@@ -41,26 +41,30 @@ class Turn(Struct, frozen=True):
     native_id: str | None = None
 
 
-class Started(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Started:
     """The back end took the turn. What it says of itself is recorded with the reply."""
 
     native_id: str | None = None
     model: str | None = None
 
 
-class Text(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Text:
     """A piece of the reply."""
 
     text: str
 
 
-class Thought(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Thought:
     """A piece of reasoning: shown folded, not part of the reply."""
 
     text: str
 
 
-class Tool(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Tool:
     """A tool call, by `id`; sent again when its state changes."""
 
     id: str
@@ -68,27 +72,31 @@ class Tool(Struct, frozen=True):
     state: Literal["running", "done", "failed"]
 
 
-class Usage(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Usage:
     """Tokens of this turn so far. Totals, not differences: the last one counts."""
 
     input_tokens: int
     output_tokens: int
 
 
-class Notice(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Notice:
     """Something the person should know: history left out, a session that could not be resumed."""
 
     text: str
 
 
-class Failure(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Failure:
     """Why there is no whole reply; `message` is one line for a person."""
 
     kind: FailureKind
     message: str
 
 
-class Done(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Done:
     """The end. Without a failure the text so far is the whole reply."""
 
     failure: Failure | None = None
@@ -98,7 +106,8 @@ class Done(Struct, frozen=True):
 Event = Started | Text | Thought | Tool | Usage | Notice | Done
 
 
-class Option(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Option:
     """One answer to a request for permission (`kind` as in ACP: allow_once, reject_once …)."""
 
     id: str
@@ -106,7 +115,8 @@ class Option(Struct, frozen=True):
     kind: str
 
 
-class Permission(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Permission:
     """What an agent asks leave for; `tool` is ACP's kind of it (read, edit, execute …)."""
 
     title: str
@@ -118,7 +128,8 @@ Ask = Callable[[Permission], Awaitable[str | None]]
 """Puts a `Permission` to the person; gives the chosen option's id, or None when nobody is there."""
 
 
-class Health(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Health:
     """Whether a turn could be answered now, and one line on why or by what."""
 
     state: HealthState

@@ -1,7 +1,7 @@
-"""`check_home`: everything that can be wrong in the home, said in a line each, and repaired where it can be.
+"""`check_home`: what can be wrong in the home, a line for each, and repaired where that is possible.
 
-The first answer is about all but the files of sessions. Those are gone through in stretches of a moment
-each, with a cursor in between, so that ten thousand of them hold nobody up.
+The first answer is about all but the session files. Those are checked for a moment in each call, with a
+cursor in between, so that ten thousand of them hold nobody up.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
 from port42_daemon.executors import Threads
 from port42_daemon.settings import Settings
-from port42_daemon.store.check.backup import Backup, new_name
-from port42_daemon.store.check.sessions import Place, Swept
+from port42_daemon.store.check.repair import Backup, new_name
+from port42_daemon.store.check.sessions import Position
 from port42_daemon.store.interface import Store
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
 
-_STRETCH = 0.3
-"""Seconds of looking at files in one call."""
+_CHECK_SECONDS = 0.3
+"""For session files in one call."""
 _CURSOR = re.compile(r"(sessions|trash)\.([A-Za-z0-9_-]{0,140}={0,2})\.(\d{8}T\d{6}-doctor)?", re.ASCII)
 
 
 class Doctor:
-    """Looks at every part, and at what the daemon stands in."""
+    """Checks every part, and the environment of the daemon."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # it looks at every part, once
+    def __init__(  # noqa: PLR0913, PLR0917  # it checks every part, once
         self,
         settings: Settings,
         store: Store,
@@ -47,80 +47,75 @@ class Doctor:
         self._turns = turns
 
     async def check_home(self, request: CheckHome) -> Checkup:
-        """The next findings. Raises `InvalidParams` for a cursor that is none, and `StorageFailed`."""
-        place, name = _place(request.cursor)
+        """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`."""
+        position, name = _parse_cursor(request.cursor)
         backup = Backup(self._settings.home, name or new_name()) if request.fix else None
-        if place is None:
-            found = Swept(await self._house(request, backup), [], 0, 0, Place())
-        else:
-            found = await self._threads.files(
-                self._store.sweep, place, _STRETCH, _InTurn(self._turns), backup
-            )
-        partial = [await self._partial(one, backup) for one in found.partial]
-        return Checkup(
-            findings=(*found.findings, *(one for one in partial if one)),
-            examined=found.examined,
-            remaining=found.remaining,
-            backup=f"backups/{backup.name}" if backup and backup.used else None,
-            next_cursor=_cursor(found.place, backup) if found.place else None,
+        if position is None:
+            findings = await self._check_all_but_sessions(request, backup)
+            return _checkup(findings, 0, 0, backup, Position())
+        checked = await self._threads.files(
+            self._store.sweep, position, _CHECK_SECONDS, self._turns.queues.busy, backup
         )
+        partial = [await self._check_partial(session_id, backup) for session_id in checked.partial]
+        findings = [*checked.findings, *(finding for finding in partial if finding)]
+        return _checkup(findings, checked.examined, checked.remaining, backup, checked.position)
 
-    async def _house(self, request: CheckHome, backup: Backup | None) -> list[Finding]:
-        """Everything but the files of sessions."""
-        blocking = self._threads.files
+    async def _check_all_but_sessions(self, request: CheckHome, backup: Backup | None) -> list[Finding]:
         agents = await self._agents.looked_at({})
-        lock, address, disk, care = await asyncio.gather(
-            blocking(environment.lock, self._settings.home),
-            blocking(environment.address, self._settings),
-            blocking(environment.disk, self._settings.home),
+        lock, address, disk, home = await asyncio.gather(
+            self._threads.files(environment.lock, self._settings.home),
+            self._threads.files(environment.address, self._settings),
+            self._threads.files(environment.disk, self._settings.home),
             self._threads.patient(self._store.check, backup),
         )
         return [
             lock,
             *address,
             disk,
-            *care,
+            *home,
             environment.config(self._config.error, self._config.current),
             *environment.backends(agents),
             *environment.environment(agents, self._config.current, request.environment or ()),
         ]
 
-    async def _partial(self, session_id: str, backup: Backup | None) -> Finding | None:
-        """What is said of a turn that was cut off, unless one runs there now."""
+    async def _check_partial(self, session_id: str, backup: Backup | None) -> Finding | None:
+        """What is said of a turn that was cut off, unless one runs there now; recorded with a backup."""
         if self._turns.queues.busy(session_id):
             return None
-        found = await self._threads.files(self._store.cut_off, session_id, backup)
-        if found is not None and found.fixed:
+        finding = await self._threads.files(self._store.cut_off, session_id, backup)
+        if finding is not None and finding.fixed:
             try:
                 await self._turns.recover(session_id)
             except RpcError as error:
-                return Finding("problem", found.about, f"{found.what}: {error.message}")
-        return found
+                return Finding("problem", finding.about, f"{finding.what}: {error.message}")
+        return finding
 
 
-class _InTurn:
-    """Whether a session is in a turn now, asked from another thread."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-
-    def __contains__(self, session_id: object) -> bool:
-        return isinstance(session_id, str) and self._turns.queues.busy(session_id)
-
-
-def _cursor(place: Place, backup: Backup | None) -> str:
-    key = base64.urlsafe_b64encode(place.key).decode()
-    return f"{place.folder}.{key}.{backup.name if backup else ''}"
+def _checkup(
+    findings: list[Finding], examined: int, remaining: int, backup: Backup | None, position: Position | None
+) -> Checkup:
+    return Checkup(
+        findings=tuple(findings),
+        examined=examined,
+        remaining=remaining,
+        backup=f"backups/{backup.name}" if backup and backup.used else None,
+        next_cursor=_cursor(position, backup) if position else None,
+    )
 
 
-def _place(cursor: str | None) -> tuple[Place | None, str | None]:
-    """Where to go on, and the backup's name. Raises `InvalidParams`."""
+def _cursor(position: Position, backup: Backup | None) -> str:
+    key = base64.urlsafe_b64encode(position.key).decode()
+    return f"{position.folder}.{key}.{backup.name if backup else ''}"
+
+
+def _parse_cursor(cursor: str | None) -> tuple[Position | None, str | None]:
+    """The position to go on from, and the backup's name. Raises `InvalidParams`."""
     if cursor is None:
         return None, None
-    fits = _CURSOR.fullmatch(cursor)
+    match = _CURSOR.fullmatch(cursor)
     try:
-        if fits:
-            return Place(fits[1], base64.urlsafe_b64decode(fits[2])), fits[3]
+        if match:
+            return Position(match[1], base64.urlsafe_b64decode(match[2])), match[3]
     except ValueError:
         pass
     expected = "a next_cursor from an earlier answer"

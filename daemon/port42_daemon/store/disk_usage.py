@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from port42_daemon.store import trash_names
-from port42_daemon.store.check.backup import FOLDER as BACKUPS
+from port42_daemon.store.check.repair import BACKUPS
 from port42_daemon.store.check.verify import owner
 from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
 

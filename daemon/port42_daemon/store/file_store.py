@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
-from collections.abc import Callable, Container, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
 from port42_daemon import durable
-from port42_daemon.store.check.backup import Backup
-from port42_daemon.store.check.home import Care
-from port42_daemon.store.check.index import IndexCheck
-from port42_daemon.store.check.sessions import Place, Sweep, Swept
+from port42_daemon.store.check.home import HomeCheck
+from port42_daemon.store.check.repair import Backup
+from port42_daemon.store.check.sessions import CheckedSessions, Position, SessionsCheck
 from port42_daemon.store.disk_usage import usage
-from port42_daemon.store.index.index import Index
-from port42_daemon.store.index.indexer import CatchingUp, open_mapping, row
+from port42_daemon.store.index.index import SessionIndex
+from port42_daemon.store.index.indexer import session_update
 from port42_daemon.store.index.query import Query
-from port42_daemon.store.index.sessions import Wanted
 from port42_daemon.store.interface import Recent, Store
-from port42_daemon.store.last_sessions import Mapping
+from port42_daemon.store.last_sessions import Mapping, MappingDamaged
 from port42_daemon.store.session_file import checkpoint, document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.session_file.document import Document, Footer, Header
 from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
+from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Trash
 from port42_daemon.store.trash_names import Entry
 from port42_protocol.errors import SessionExists
@@ -51,13 +48,11 @@ class FileStore(Store):
     def __init__(self, home: Path) -> None:
         self._home = home
         self._mapping = Mapping(home / "agent_sessions.json")
-        self._index = Index(home / "index.db")
         self._sessions = OpenSessions(home / "sessions", self._found)
-        self._catching_up = CatchingUp(self._sessions, self._index)
+        self._index = SessionIndex(home / "index.db", self._sessions)
         self._trash = Trash(home / "trash", self._sessions)
-        index = IndexCheck(home / "index.db", self._sessions, self._index, self._catching_up)
-        self._care = Care(home, self._sessions, self._mapping, self._catching_up, index)
-        self._sweep = Sweep(home, self._sessions, self._made_whole)
+        self._home_check = HomeCheck(home, self._sessions, self._mapping, self._index)
+        self._sessions_check = SessionsCheck(home, self._sessions, self._made_whole)
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -67,12 +62,11 @@ class FileStore(Store):
             for folder in (self._home, self._sessions.folder):
                 durable.own_folder(folder)
                 durable.remove_leftovers(folder)
-            self._catching_up.begin()
-            open_mapping(self._mapping, self._home / "agent_sessions.json", self._catching_up)
+            self._index.start()
+            self._open_mapping(self._home / "agent_sessions.json")
 
     def close(self) -> None:
         """Write what is not written yet."""
-        self._catching_up.end()
         self._index.close()
         with storage("write agent_sessions.json"):
             self._mapping.save()
@@ -208,13 +202,11 @@ class FileStore(Store):
 
     def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
         """The forks that were made of any of the sessions."""
-        with storage("ask the index"):
-            return self._index.forks_of(session_ids)
+        return self._index.forks_of(session_ids)
 
     def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
         """Those of the sessions that there are."""
-        with storage("ask the index"):
-            return self._index.listed(session_ids)
+        return self._index.listed(session_ids)
 
     # --- the trash ----------------------------------------------------------------------------------
 
@@ -230,7 +222,7 @@ class FileStore(Store):
             decide(summary)
             self._trash.put(summary)
             self._sessions.forget(session_id)
-        self._forget(session_id)
+        self._index.forget(session_id)
         return summary
 
     def restore(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
@@ -269,7 +261,7 @@ class FileStore(Store):
         """
         with storage("empty the trash"):
             self._trash.purge([Entry.of(one.trashed_at, one.session_id, one.agent) for one in trashed])
-        self._catching_up.erase_traces()
+        self._index.erase_deleted_text()
 
     # --- the mapping ------------------------------------------------------------------------------
 
@@ -305,48 +297,36 @@ class FileStore(Store):
         limit: int,
     ) -> list[ListedSession]:
         """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
-        wanted = Wanted(agent=agent, cwd=cwd, state=state, tag=tag, pinned=pinned)
-        with storage("ask the index"):
-            self._catching_up.look_at_folder()
-            found = self._index.page(wanted, before, limit)
-            if self._catching_up.notice(found):
-                found = self._index.page(wanted, before, limit)
-            return [one.session for one in found]
+        return self._index.page(
+            agent=agent, cwd=cwd, state=state, tag=tag, pinned=pinned, before=before, limit=limit
+        )
 
     def search(
         self, query: Query, upto: int | None, offset: int, limit: int
     ) -> tuple[list[Hit], int, bool, bool]:
         """Hits from `offset` on among the messages numbered through `upto` (None: all that there are),
         what they go through, whether there are more, and whether every session was looked through."""
-        with storage("ask the index"):
-            self._catching_up.look_at_folder()
-            return self._index.search(query, upto, offset, limit)
+        return self._index.search(query, upto, offset, limit)
 
     def index_status(self) -> IndexStatus:
         """How far the index is."""
-        with storage("ask the index"):
-            return self._index.status()
+        return self._index.status()
 
     def rebuild_index(self) -> None:
         """Begin the index anew from the files, behind our back."""
-        self._catching_up.rebuild()
+        self._index.rebuild()
 
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`."""
-        with storage("ask the index"):
-            return self._index.with_prefix(prefix, agent, limit)
+        return self._index.with_prefix(prefix, agent, limit)
 
     def with_title(self, title: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions of that title, or else those whose title begins so."""
-        with storage("ask the index"):
-            return self._index.with_title(title, agent, limit)
+        return self._index.with_title(title, agent, limit)
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq that `agent` recorded under an idempotency key."""
-        with storage("ask the index"):
-            if session_id is not None:
-                self._catching_up.read_now(session_id)
-            return self._index.with_key(agent, key, session_id)
+        return self._index.with_key(agent, key, session_id)
 
     def index_state(self) -> IndexState:
         """Whether questions are answered now, and from all there is."""
@@ -354,25 +334,26 @@ class FileStore(Store):
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
-        with storage("ask the index"):
-            return self._index.counts()
+        return self._index.counts()
 
     # --- care ---
 
     def check(self, backup: Backup | None) -> list[Finding]:
         """What is wrong with all but the sessions themselves; with a backup, repaired."""
         with storage("look at the home"):
-            return self._care.check(backup)
+            return self._home_check.check(backup)
 
-    def sweep(self, place: Place, seconds: float, in_turn: Container[str], backup: Backup | None) -> Swept:
-        """What is wrong with the files behind `place`, as many as so many seconds allow."""
+    def sweep(
+        self, position: Position, seconds: float, in_turn: Callable[[str], bool], backup: Backup | None
+    ) -> CheckedSessions:
+        """What is wrong with the files after `position`, as many as so many seconds allow."""
         with storage("look at the sessions"):
-            return self._sweep.stretch(place, seconds, in_turn, backup)
+            return self._sessions_check.check(position, seconds, in_turn, backup)
 
     def cut_off(self, session_id: str, backup: Backup | None) -> Finding | None:
         """What is said of a turn that was cut off there; with a backup, kept before it is recorded."""
         with storage(f"read session {session_id}"):
-            return self._sweep.partial(session_id, backup)
+            return self._sessions_check.check_partial(session_id, backup)
 
     def usage(self, agent: str | None) -> Usage:
         """What takes how much room; sessions as the index has them."""
@@ -381,8 +362,7 @@ class FileStore(Store):
 
     def statistics(self, agent: str | None, days: int | None) -> Statistics:
         """How much was said, and when by this machine's clock."""
-        with storage("ask the index"):
-            return self._index.statistics(agent, days, datetime.now().astimezone())
+        return self._index.statistics(agent, days)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -403,22 +383,28 @@ class FileStore(Store):
                 raise
             self._wrote(begun, path.stat(), records)
 
-    def _forget(self, session_id: str) -> None:
+    def _open_mapping(self, path: Path) -> None:
+        """Read the mapping; one that is gone or damaged is rebuilt from the sessions."""
         try:
-            self._index.forget(session_id)
-        except sqlite3.Error as error:
-            # It is in the trash all the same, and the next start's catching up sees that.
-            log.warning("⚠ %s stays in the list until the next start: %s", session_id, error)
+            if self._mapping.load():
+                return
+        except MappingDamaged as damage:
+            original = set_aside(path)
+            log.warning("⚠ %s was damaged (%s); it is %s", path.name, damage, original.name)
+        last = self._index.newest()
+        if last:
+            log.warning("⚠ %s rebuilt from the sessions of %d agents", path.name, len(last))
+        self._mapping.rebuild(last)
 
     def _found(self, whole: Document, found: os.stat_result) -> None:
-        self._index.note(row(whole, found))
+        self._index.note(session_update(whole, found))
 
     def _made_whole(self, session_id: str) -> None:
         self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole)
 
     def _wrote(self, whole: Document, found: os.stat_result, records: tuple[Message, ...]) -> None:
         self._sessions.remember(whole, found)
-        self._index.note(row(whole, found, records))
+        self._index.note(session_update(whole, found, records))
 
 
 def _numbered(records: Sequence[Message]) -> list[Message]:

@@ -6,12 +6,12 @@ answer from memory. What they return is durable. Only `RpcError` subclasses leav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from port42_daemon.store.check.backup import Backup
-from port42_daemon.store.check.sessions import Place, Swept
+from port42_daemon.store.check.repair import Backup
+from port42_daemon.store.check.sessions import CheckedSessions, Position
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.session_file.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.session_file.document import Footer, Header
@@ -173,8 +173,10 @@ class Store(Protocol):
     def check(self, backup: Backup | None) -> list[Finding]:
         """What is wrong with all but the sessions themselves; with a backup, repaired."""
 
-    def sweep(self, place: Place, seconds: float, in_turn: Container[str], backup: Backup | None) -> Swept:
-        """What is wrong with the sessions behind `place`, as many as so many seconds allow."""
+    def sweep(
+        self, position: Position, seconds: float, in_turn: Callable[[str], bool], backup: Backup | None
+    ) -> CheckedSessions:
+        """What is wrong with the sessions after `position`, as many as so many seconds allow."""
 
     def cut_off(self, session_id: str, backup: Backup | None) -> Finding | None:
         """What is said of a turn that was cut off there; with a backup, kept before it is recorded."""

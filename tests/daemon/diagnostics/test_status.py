@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
+import sqlite3
 import threading
 
 import pytest
@@ -79,13 +81,14 @@ def test_it_waits_for_no_index_and_counts_once_it_can(rules, introspection, monk
 
 
 def test_an_index_that_cannot_be_used_is_said_and_nothing_fails(daemon):
+    daemon.call("create_session", agent="ai-muse")
     daemon.stop()
-    for suffix in ("", "-wal", "-shm"):
-        daemon.home.joinpath(f"index.db{suffix}").unlink(missing_ok=True)
-    daemon.home.joinpath("index.db").mkdir()
-    daemon.start()
-    said = daemon.call("status")
-    assert (said["index"], said["sessions"]) == ("unusable", None)
+    with contextlib.closing(sqlite3.connect(daemon.home / "index.db", isolation_level=None)) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        daemon.start()
+        assert len(daemon.call("list_sessions")["sessions"]) == 1
+        status = daemon.call("status")
+    assert (status["index"], status["sessions"]) == ("unusable", 1)
 
 
 def test_a_daemon_counts_its_traffic(daemon):

@@ -1,4 +1,7 @@
-"""What is looked at in the home beside the sessions themselves: permissions, the index, the mapping."""
+"""What `doctor` checks in the home besides the session files: permissions, the index, the mapping.
+
+What it repairs, it repairs as a start does: the index reads the files again, the mapping is rebuilt.
+"""
 
 from __future__ import annotations
 
@@ -7,75 +10,127 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from port42_daemon.store.check.backup import Backup
-from port42_daemon.store.check.finding import mended, open_to_others, shown
-from port42_daemon.store.check.index import IndexCheck
+from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
 from port42_daemon.store.check.verify import owner
-from port42_daemon.store.index.indexer import CatchingUp
+from port42_daemon.store.index.index import SessionIndex
 from port42_daemon.store.last_sessions import Mapping
 from port42_daemon.store.session_file.cache import OpenSessions
+from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Finding
 
 _MAPPING = "agent_sessions.json"
+_REBUILD_SECONDS = 10.0
+"""How long a repair waits until the new index takes the place of the old one."""
 
 
-class Care:
-    """Findings about one home. Its methods block; OSError may leave them."""
+class HomeCheck:
+    """Checks one home. Its methods block and raise OSError."""
 
-    def __init__(
-        self,
-        home: Path,
-        sessions: OpenSessions,
-        mapping: Mapping,
-        catching_up: CatchingUp,
-        index: IndexCheck,
-    ) -> None:
+    def __init__(self, home: Path, sessions: OpenSessions, mapping: Mapping, index: SessionIndex) -> None:
         self._home = home
         self._sessions = sessions
         self._mapping = mapping
-        self._catching_up = catching_up
         self._index = index
 
     def check(self, backup: Backup | None) -> list[Finding]:
-        """Permissions, the index, the mapping: one finding each at the least."""
-        # In this order: the mapping is mended from what the index says.
-        return [*self._permissions(backup), *self._index.check(backup), *self._last_sessions(backup)]
+        """At least one finding each about permissions, the index and the mapping."""
+        # In this order: the mapping is rebuilt from what the index says.
+        return [*self._permissions(backup), self._check_index(backup), *self._check_mapping(backup)]
 
-    # --- permissions ------------------------------------------------------------------------------
+    # --- permissions --------------------------------------------------------------------------------
 
     def _permissions(self, backup: Backup | None) -> list[Finding]:
-        open_places, found = [], []
+        open_paths, findings = [], []
         for path in (self._home, *sorted(self._home.iterdir())):
             try:
-                there = path.stat() if path == self._home else path.lstat()
+                status = path.stat() if path == self._home else path.lstat()
             except FileNotFoundError:
-                continue  # a socket or a file written aside
-            if stat.S_ISLNK(there.st_mode):
+                continue  # a socket or a temporary file
+            if stat.S_ISLNK(status.st_mode):
                 continue  # what it leads to is its own owner's affair
-            if there.st_uid != os.geteuid():
-                what = f"{shown(Path(path.name))} belongs to another user (uid {there.st_uid})"
-                found.append(Finding("problem", "permissions", what, "have it given to you: chown"))
-            elif stat.S_IMODE(there.st_mode) & 0o077:
-                open_places.append(path)
-        found += open_to_others(open_places, self._home, backup)
-        return found or [Finding("ok", "permissions", "nobody else can look into the home")]
+            if status.st_uid != os.geteuid():
+                findings.append(foreign(path.name, status.st_uid))
+            elif stat.S_IMODE(status.st_mode) & 0o077:
+                open_paths.append(path)
+        findings += open_to_others(open_paths, self._home, backup)
+        return findings or [Finding("ok", "permissions", "nobody else can look into the home")]
 
-    # --- the mapping ------------------------------------------------------------------------------
+    # --- the index ----------------------------------------------------------------------------------
 
-    def _last_sessions(self, backup: Backup | None) -> list[Finding]:
-        known = self._mapping.agents()
-        newest = {
-            agent: session_id
-            for agent, session_id in self._catching_up.newest().items()
-            if owner(self._sessions.path(session_id), session_id) == agent
-        }
-        found = [*self._mapping_file(backup), *self._set_aside(backup)]
-        for agent, session_id in sorted(known.items()):
-            if (whose := owner(self._sessions.path(session_id), session_id)) != agent:
-                found.append(self._wrong(agent, session_id, whose, newest.get(agent), backup))
-        without = sorted(newest.keys() - known.keys())
-        found += [self._missing(agent, newest[agent], backup) for agent in without]
-        return found or [Finding("ok", "mapping", f"the last sessions of {len(known):,} agents are there")]
+    def _check_index(self, backup: Backup | None) -> Finding:
+        if problem := self._index.problem():
+            do = "`port42 doctor --fix` makes it anew from the sessions"
+            finding = Finding("problem", "index", f"index.db {problem}", do, mendable=True)
+            return repaired(finding, backup, self._rebuild_index)
+        try:
+            status = self._index.status()
+            differing = self._index.differing()
+        except StorageFailed as error:
+            return Finding("problem", "index", error.message, "look at the disk, and at the daemon's log")
+        if differing:
+            return self._differing(differing, backup)
+        stale = f", {status.sessions_behind:,} still to be read into it" if status.sessions_behind else ""
+        return Finding("ok", "index", f"{status.sessions:,} sessions, as their files are{stale}")
+
+    def _rebuild_index(self, _: Backup) -> str:
+        return "made anew" if self._index.rebuild(_REBUILD_SECONDS) else "being made anew"
+
+    def _differing(self, session_ids: list[str], backup: Backup | None) -> Finding:
+        def update(_: Backup) -> str:
+            self._index.update(session_ids)
+            return "read anew"
+
+        more = f" and {len(session_ids) - 1:,} more" if len(session_ids) > 1 else ""
+        what = f"index.db does not know {session_ids[0]}{more} as the files are now"
+        do = "`port42 doctor --fix` reads them anew; so does the daemon when it lists them"
+        return repaired(Finding("notice", "index", what, do, mendable=True), backup, update)
+
+    # --- the mapping --------------------------------------------------------------------------------
+
+    def _check_mapping(self, backup: Backup | None) -> list[Finding]:
+        mapping = self._mapping.agents()
+        findings = [*self._mapping_file(backup), *self._set_aside(backup)]
+        try:
+            newest = self._index.newest()
+        except StorageFailed as error:
+            return [*findings, Finding("problem", "mapping", error.message)]
+        newest = {agent: newest[agent] for agent in newest if self._owner(newest[agent]) == agent}
+        for agent in sorted(mapping.keys() | newest.keys()):
+            session_id = mapping.get(agent)
+            if session_id is None:
+                what = f"@{agent} has sessions, and none of them is known as its last"
+            elif (whose := self._owner(session_id)) == agent:
+                continue
+            else:
+                why = f"is @{whose}'s" if whose else "no longer exists, or cannot be read"
+                what = f"{session_id}, the last session of @{agent}, {why}"
+            findings.append(self._wrong_last(what, agent, session_id, newest.get(agent), backup))
+        return findings or [
+            Finding("ok", "mapping", f"the last sessions of {len(mapping):,} agents are there")
+        ]
+
+    def _owner(self, session_id: str) -> str | None:
+        return owner(self._sessions.path(session_id), session_id)
+
+    def _wrong_last(
+        self, what: str, agent: str, wrong: str | None, newest: str | None, backup: Backup | None
+    ) -> Finding:
+        right = None if newest == wrong else newest
+
+        def change(backup: Backup) -> str:
+            backup.keep(self._home / _MAPPING)
+            if wrong is None and right is not None:
+                self._mapping.set(agent, right)
+            elif wrong is not None:
+                self._mapping.change(agent, wrong, right)
+            return f"it is {right} now" if right else f"@{agent} has no session now"
+
+        do = (
+            f"`port42 doctor --fix` makes it {right}, the one used last"
+            if right
+            else (f"`port42 doctor --fix`: then @{agent} has no session any more")
+        )
+        return repaired(Finding("problem", "mapping", what, do, mendable=True), backup, change)
 
     def _mapping_file(self, backup: Backup | None) -> Iterator[Finding]:
         if self._mapping.is_written():
@@ -84,46 +139,26 @@ class Care:
         def write(backup: Backup) -> str:
             path = self._home / _MAPPING
             if os.path.lexists(path):
-                backup.take(path)
+                backup.move(path)
             self._mapping.write_anew()
             return "written anew"
 
         what = f"{_MAPPING} is not what the daemon wrote"
         do = "`port42 doctor --fix` writes it anew; nothing is lost while the daemon runs"
-        yield mended(Finding("problem", "mapping", what, do, mendable=True), backup, write)
+        yield repaired(Finding("problem", "mapping", what, do, mendable=True), backup, write)
 
     def _set_aside(self, backup: Backup | None) -> Iterator[Finding]:
         for path in sorted(self._home.glob(f"{_MAPPING}.damaged-*")):
 
-            def take(backup: Backup, path: Path = path) -> str:
-                return f"moved to {shown(backup.take(path).relative_to(self._home))}"
+            def move(backup: Backup, path: Path = path) -> str:
+                return f"moved to {shown(backup.move(path).relative_to(self._home))}"
 
             what = f"{shown(Path(path.name))} is what {_MAPPING} was before it was rebuilt"
             do = "`port42 doctor --fix` moves it into backups"
-            yield mended(Finding("notice", "mapping", what, do, mendable=True), backup, take)
+            yield repaired(Finding("notice", "mapping", what, do, mendable=True), backup, move)
 
-    def _wrong(
-        self, agent: str, session_id: str, whose: str | None, newest: str | None, backup: Backup | None
-    ) -> Finding:
-        following = None if newest == session_id else newest
-        instead = f"@{agent} goes on with {following}" if following else f"@{agent} has no session any more"
 
-        def change(backup: Backup) -> str:
-            backup.keep(self._home / _MAPPING)
-            self._mapping.change(agent, session_id, following)
-            return f"now {instead}"
-
-        why = f"is @{whose}'s" if whose else "no longer exists, or cannot be read"
-        what = f"{session_id}, the last session of @{agent}, {why}"
-        do = f"`port42 doctor --fix`: then {instead}"
-        return mended(Finding("problem", "mapping", what, do, mendable=True), backup, change)
-
-    def _missing(self, agent: str, newest: str, backup: Backup | None) -> Finding:
-        def put(backup: Backup) -> str:
-            backup.keep(self._home / _MAPPING)
-            self._mapping.set(agent, newest)
-            return f"it is {newest} now"
-
-        what = f"@{agent} has sessions, and none of them is known as its last"
-        do = f"`port42 doctor --fix` makes it {newest}, the one used last"
-        return mended(Finding("problem", "mapping", what, do, mendable=True), backup, put)
+def foreign(name: str, uid: int) -> Finding:
+    """A file that another user owns."""
+    what = f"{shown(Path(name))} belongs to another user (uid {uid})"
+    return Finding("problem", "permissions", what, "have it given to you: chown")

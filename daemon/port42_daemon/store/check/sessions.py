@@ -1,7 +1,7 @@
-"""The files of sessions and trash gone through, a stretch at a time: what is damaged, left over or foreign.
+"""Every file in `sessions` and `trash` checked, some at a time: what is damaged, left over or foreign.
 
-It reads without locks; what looks damaged is looked at again under its session's lock, for an append
-may have been under way. With a backup it repairs what it finds.
+Files are read without locks; what looks damaged is read again under its session's lock, for an append
+may have been under way. With a backup, findings are repaired.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from port42_daemon.store import trash_names
-from port42_daemon.store.check.backup import Backup
-from port42_daemon.store.check.finding import mended, open_to_others, shown
-from port42_daemon.store.check.verify import Newer, NotOurs, inspect
+from port42_daemon.store.check.home import foreign
+from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
+from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect
 from port42_daemon.store.session_file import checkpoint
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.document import Damaged
@@ -26,10 +27,10 @@ from port42_daemon.store.session_file.salvage import recover
 from port42_protocol.messages.doctor_and_stats import Finding
 
 FOLDERS = ("sessions", "trash")
-_MOST_FINDINGS = 500
+_MAX_FINDINGS = 500
 _KEY_BYTES = 100
-_SETTLED = 60.0
-"""Seconds after which a file that is being written aside is taken for one that was left."""
+_TEMPORARY_SECONDS = 60.0
+"""After which a temporary file is taken for one that a crash left."""
 
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
 _SESSION = {
@@ -39,65 +40,82 @@ _SESSION = {
 _PARTIAL = re.compile(_ID + re.escape(checkpoint.SUFFIX), re.ASCII)
 _SET_ASIDE = re.compile(_ID + r"\.json\.damaged-.*", re.ASCII)
 _MOVES = "`port42 doctor --fix` moves it into backups"
-_MAKES_WHOLE = "`port42 doctor --fix` makes it whole from what can be read of it"
+_RECOVERS = "`port42 doctor --fix` recovers what can be read of it"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """How far a sweep is: behind the names in `folder` that begin with `key` (bytes, at most 100)."""
+class Position(msgspec.Struct, frozen=True):
+    """How far a check is: past the names in `folder` that begin with `key` (bytes, at most 100)."""
 
     folder: str = FOLDERS[0]
     key: bytes = b""
 
 
-class Swept(msgspec.Struct, frozen=True):
-    """One stretch: what was found, the sessions with a `.partial`, how many files were and are left to be
-    looked at, and where to go on; None at the end."""
+class CheckedSessions(msgspec.Struct, frozen=True):
+    """What one call found: `partial` are sessions that have one; `position` is None at the end."""
 
     findings: list[Finding]
     partial: list[str]
     examined: int
     remaining: int
-    place: Place | None
+    position: Position | None
 
 
-class Sweep:
-    """Goes through the folders of `home`. `made_whole` is told, under its lock, of each session mended."""
+class SessionsCheck:
+    """Checks the files of one home. `on_recovered` is called, under its lock, for each session recovered."""
 
-    def __init__(self, home: Path, sessions: OpenSessions, made_whole: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, sessions: OpenSessions, on_recovered: Callable[[str], None]) -> None:
         self._home = home
         self._sessions = sessions
-        self._made_whole = made_whole
+        self._on_recovered = on_recovered
 
-    def stretch(self, place: Place, seconds: float, in_turn: Container[str], backup: Backup | None) -> Swept:
-        """Look at files behind `place` for so many seconds; at one of them at the least. Raises OSError."""
+    def check(
+        self, position: Position, seconds: float, in_turn: Callable[[str], bool], backup: Backup | None
+    ) -> CheckedSessions:
+        """Check the files after `position` for so many seconds, at least one of them. Raises OSError.
+
+        `in_turn` says of a session whether its `.partial` is being written. It is called from this thread.
+        """
         until = time.monotonic() + seconds
-        left = [
+        names = [
             (folder, name)
-            for folder in FOLDERS[FOLDERS.index(place.folder) :]
-            for name in _names(self._home / folder, place.key if folder == place.folder else b"")
+            for folder in FOLDERS[FOLDERS.index(position.folder) :]
+            for name in _names(self._home / folder, position.key if folder == position.folder else b"")
         ]
-        look = _Look(self._home, self._sessions, self._made_whole, in_turn, backup)
-        done, following = 0, None
-        for folder, name in left:
-            here = Place(folder, name[:_KEY_BYTES])
-            # Names that begin alike stay together: a place could not tell them apart.
-            if done and here != place and (time.monotonic() > until or len(look.findings) >= _MOST_FINDINGS):
-                following = place
+        findings: list[Finding] = []
+        partial: list[str] = []
+        open_paths: list[Path] = []
+        examined, next_position = 0, None
+        for folder, name in names:
+            here = Position(folder, name[:_KEY_BYTES])
+            # Names that begin alike stay together: a position could not tell them apart.
+            if examined and here != position and (time.monotonic() > until or len(findings) >= _MAX_FINDINGS):
+                next_position = position
                 break
-            look.at(self._home / folder / os.fsdecode(name))
-            place, done = here, done + 1
-        findings = look.findings + open_to_others(look.open, self._home, backup)
-        return Swept(findings, look.partial, done, len(left) - done, following)
+            position, examined = here, examined + 1
+            path = self._home / folder / os.fsdecode(name)
+            try:
+                status = path.lstat()
+            except OSError:
+                continue  # gone meanwhile
+            if not stat.S_ISLNK(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077:
+                open_paths.append(path)
+            if folder == "sessions" and (match := _PARTIAL.fullmatch(path.name)):
+                if not in_turn(match["id"]):
+                    partial.append(match["id"])
+            elif finding := self._check_file(path, status, backup):
+                findings.append(finding)
+        findings += open_to_others(open_paths, self._home, backup)
+        return CheckedSessions(findings, partial, examined, len(names) - examined, next_position)
 
-    def partial(self, session_id: str, backup: Backup | None) -> Finding | None:
-        """What is to be said of a `.partial` that no turn is writing; None when it is gone by now.
+    def check_partial(self, session_id: str, backup: Backup | None) -> Finding | None:
+        """The finding about a `.partial` that no turn is writing; None when it is gone by now.
 
         With a backup it is kept there; the caller records it.
         """
         path = self._sessions.path(session_id).with_suffix(checkpoint.SUFFIX)
         if not path.exists():
             return None
-        found = Finding(
+        finding = Finding(
             level="notice",
             about="sessions",
             what=f"session {session_id} has a turn that was cut off and is not recorded",
@@ -109,110 +127,73 @@ class Sweep:
             backup.keep(path)
             return "recorded now"
 
-        return mended(found, backup, keep)
+        return repaired(finding, backup, keep)
 
+    # --- one file -----------------------------------------------------------------------------------
 
-class _Look:
-    """What one stretch comes upon."""
-
-    def __init__(
-        self,
-        home: Path,
-        sessions: OpenSessions,
-        made_whole: Callable[[str], None],
-        in_turn: Container[str],
-        backup: Backup | None,
-    ) -> None:
-        self._home = home
-        self._sessions = sessions
-        self._made_whole = made_whole
-        self._in_turn = in_turn
-        self._backup = backup
-        self.findings: list[Finding] = []
-        self.partial: list[str] = []
-        self.open: list[Path] = []
-
-    def at(self, path: Path) -> None:
-        """Look at one file, and note what is to be said of it."""
-        try:
-            found = path.lstat()
-        except OSError:
-            return  # gone meanwhile
-        if not stat.S_ISLNK(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
-            self.open.append(path)
-        if said := self._finding(path, found):
-            self.findings.append(said)
-
-    def _finding(self, path: Path, found: os.stat_result) -> Finding | None:
-        if found.st_uid != os.geteuid():
-            what = f"{self._named(path)} belongs to another user (uid {found.st_uid})"
-            return Finding("problem", "permissions", what, "have it given to you: chown")
-        if fits := _SESSION[path.parent.name].fullmatch(path.name):
-            return self._session(path, fits["id"])
-        if path.parent == self._sessions.folder and (fits := _PARTIAL.fullmatch(path.name)):
-            if fits["id"] not in self._in_turn:
-                self.partial.append(fits["id"])
+    def _check_file(self, path: Path, status: os.stat_result, backup: Backup | None) -> Finding | None:
+        if status.st_uid != os.geteuid():
+            return foreign(self._name(path), status.st_uid)
+        if match := _SESSION[path.parent.name].fullmatch(path.name):
+            try:
+                inspect(path, match["id"])
+            except (Damaged, NotASession, OSError):
+                with self._sessions.lock(match["id"]):
+                    return self._check_session(path, match["id"], backup)
             return None
-        aside = path.name.startswith(".") and path.name.endswith(".new")
-        if aside and time.time() - found.st_mtime < _SETTLED:
+        temporary = path.name.startswith(".") and path.name.endswith(".new")
+        if temporary and time.time() - status.st_mtime < _TEMPORARY_SECONDS:
             return None
-        return self._stray(path)
+        if match := _SET_ASIDE.fullmatch(path.name):
+            what = f"{self._name(path)} is what session {match['id']} was before it was recovered"
+        else:
+            what = f"{self._name(path)} is not a file of port42's"
+        return self._stray("notice", what, path, backup)
 
-    def _session(self, path: Path, session_id: str) -> Finding | None:
-        try:
-            inspect(path, session_id)
-        except (Damaged, NotOurs, OSError):
-            with self._sessions.lock(session_id):
-                return self._locked(path, session_id)
-        return None
-
-    def _locked(self, path: Path, session_id: str) -> Finding | None:
+    def _check_session(self, path: Path, session_id: str, backup: Backup | None) -> Finding | None:
+        """What is wrong with a session, whose lock is held."""
+        name = self._name(path)
         try:
             inspect(path, session_id)
         except FileNotFoundError:
             return None  # deleted meanwhile
-        except Newer as newer:
-            what, do = f"{self._named(path)} is of a newer version: {newer}", "update port42"
-            return Finding("problem", "sessions", what, do)
-        except NotOurs as not_ours:
-            what = f"{self._named(path)} cannot be read as a session: {not_ours}"
-            found = Finding("problem", "sessions", what, _MOVES, mendable=True)
-            return mended(found, self._backup, lambda backup: self._taken(backup, path))
+        except NewerFormat as newer:
+            what = f"{name} is of a newer version: {newer}"
+            return Finding("problem", "sessions", what, "update port42")
+        except NotASession as error:
+            return self._stray("problem", f"{name} cannot be read as a session: {error}", path, backup)
         except OSError as error:
-            what = f"{self._named(path)} cannot be read: {os.strerror(error.errno or 0).lower()}"
+            what = f"{name} cannot be read: {os.strerror(error.errno or 0).lower()}"
             return Finding("problem", "sessions", what, "look at its permissions, and at its disk")
         except Damaged as damage:
-            what = f"{self._named(path)} is damaged: {damage}"
-            found = Finding("problem", "sessions", what, _MAKES_WHOLE, mendable=True)
-            return mended(found, self._backup, lambda backup: self._recovered(backup, path, session_id))
+
+            def recover_it(backup: Backup) -> str:
+                kept, lost, _ = recover(path, backup.keep)
+                if path.parent == self._sessions.folder:
+                    self._sessions.forget(session_id)
+                    self._on_recovered(session_id)
+                return f"recovered, {kept:,} messages kept, {lost:,} lines lost"
+
+            finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", _RECOVERS, mendable=True)
+            return repaired(finding, backup, recover_it)
         return None
 
-    def _recovered(self, backup: Backup, path: Path, session_id: str) -> str:
-        kept, lost, _ = recover(path, backup.keep)
-        if path.parent == self._sessions.folder:
-            self._sessions.forget(session_id)
-            self._made_whole(session_id)
-        return f"made whole, {kept:,} messages kept, {lost:,} lines lost"
+    def _stray(
+        self, level: Literal["notice", "problem"], what: str, path: Path, backup: Backup | None
+    ) -> Finding:
+        def move(backup: Backup) -> str:
+            return f"moved to {self._name(backup.move(path))}"
 
-    def _stray(self, path: Path) -> Finding:
-        if fits := _SET_ASIDE.fullmatch(path.name):
-            what = f"{self._named(path)} is what session {fits['id']} was before it was mended"
-        else:
-            what = f"{self._named(path)} is not a file of port42's"
-        found = Finding("notice", "sessions", what, _MOVES, mendable=True)
-        return mended(found, self._backup, lambda backup: self._taken(backup, path))
+        return repaired(Finding(level, "sessions", what, _MOVES, mendable=True), backup, move)
 
-    def _taken(self, backup: Backup, path: Path) -> str:
-        return f"moved to {shown(backup.take(path).relative_to(self._home))}"
-
-    def _named(self, path: Path) -> str:
+    def _name(self, path: Path) -> str:
         return shown(path.relative_to(self._home))
 
 
 def _names(folder: Path, key: bytes) -> list[bytes]:
-    """The names in `folder` behind those that begin with `key`, in order."""
+    """The names in `folder` after those that begin with `key`, in order."""
     try:
-        # As bytes, which ten thousand names are listed and sorted as in a few milliseconds.
+        # As bytes, of which ten thousand are listed and sorted in a few milliseconds.
         return sorted(name for name in os.listdir(os.fsencode(folder)) if name[:_KEY_BYTES] > key)  # noqa: PTH208
     except FileNotFoundError:
         return []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from port42_daemon.store.session_file import document
+from port42_daemon.store.session_file.cache import reader
 from port42_daemon.store.session_file.document import FORMAT, Damaged, Document, Read
 from port42_protocol.messages.records import Message
 
@@ -16,58 +17,58 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FORMAT = re.compile(rb'\{"format":(\d{1,9}),')
 
 
-class NotOurs(Exception):
-    """No session that this daemon could read or mend, whatever its name says; the text says what it is."""
+class NotASession(Exception):
+    """Not a session that this daemon could read or recover, whatever its name says; the text says why."""
 
 
-class Newer(NotOurs):
+class NewerFormat(NotASession):
     """A session that a newer version wrote."""
 
 
 def inspect(path: Path, session_id: str) -> None:
-    """Read all of the session at `path`. Raises `Damaged`, `NotOurs`, OSError.
+    """Read all of the session at `path`. Raises `Damaged`, `NotASession`, OSError.
 
     Without the session's lock an append under way may look like damage: look again with it.
     """
     if path.is_symlink():
-        raise NotOurs("it is a link")
-    opened = os.open(path, _FLAGS)
+        raise NotASession("it is a link")
+    descriptor = os.open(path, _FLAGS)
     try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise NotOurs("it is not a file")
-        read: Read = lambda offset, length: os.pread(opened, length, offset)  # noqa: E731  # its type is its name
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotASession("it is not a file")
+        read = reader(descriptor)
         _check_owner(read, session_id)
-        _check(read, document.load(read, found.st_size))
+        _check(read, document.load(read, status.st_size))
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def owner(path: Path, session_id: str) -> str | None:
     """The agent whose session is at `path`, None where there is none that can be read."""
     try:
-        opened = os.open(path, _FLAGS)
+        descriptor = os.open(path, _FLAGS)
     except OSError:
         return None
     try:
-        header, _ = document.load_header(lambda offset, length: os.pread(opened, length, offset))
+        header, _ = document.load_header(reader(descriptor))
         return header.agent if header.id == session_id else None
     except (Damaged, OSError):
         return None
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def _check_owner(read: Read, session_id: str) -> None:
     try:
         header, _ = document.load_header(read)
     except Damaged as damage:
-        said = _FORMAT.match(read(0, 32))
-        if said and int(said[1]) > FORMAT:
-            raise Newer(f"its format is {int(said[1])}, this version reads {FORMAT}") from None
-        raise NotOurs(str(damage)) from None
+        match = _FORMAT.match(read(0, 32))
+        if match and int(match[1]) > FORMAT:
+            raise NewerFormat(f"its format is {int(match[1])}, this version reads {FORMAT}") from None
+        raise NotASession(str(damage)) from None
     if header.id != session_id:
-        raise NotOurs(f"its first line says that it is {header.id[:64]}")
+        raise NotASession(f"its first line says that it is {header.id[:64]}")
 
 
 def _check(read: Read, whole: Document) -> None:
@@ -79,7 +80,7 @@ def _check(read: Read, whole: Document) -> None:
 
 
 def _in_order(read: Read, whole: Document) -> Iterator[Message]:
-    """Every record. A gap is what mending left; a step back is damage."""
+    """Every record. A gap between seqs is what a recovery left; a step back is damage."""
     number, seq, before = 1, 0, b","
     for number, line in enumerate(document.lines(read, whole, 0), 2):
         if not before.endswith(b","):

@@ -1,408 +1,268 @@
-"""The index: told of every change, written behind it, asked across sessions.
+"""Questions across sessions, answered from `index.db`, which is derived from their files.
 
-An append only leaves a reference here. Rows and keys are written before the next question, which
-costs microseconds; text is taken in by the feeder in batches, at most a moment later, or by the next
-search. What cannot wait in memory, and what was changed by somebody else, is *behind*: the feeder reads
-it from its file. `sqlite3.Error` may leave every method.
+Rows that appends left behind are written before a question is answered. Where the file fails, it is made
+anew, or replaced by one in memory, and the question is asked again.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from port42_daemon.store.index import messages, sessions
 from port42_daemon.store.index import stats as statistics
+from port42_daemon.store.index.indexer import Indexer
 from port42_daemon.store.index.query import Query
-from port42_daemon.store.index.schema import Database, is_damage
+from port42_daemon.store.index.schema import Database, reason
 from port42_daemon.store.index.search import Searches
-from port42_daemon.store.index.sessions import UNREAD, Row, Wanted
-from port42_daemon.store.index.write_buffer import MOST, Noted, Unfed
-from port42_daemon.store.session_file.document import RENAMED, place
+from port42_daemon.store.index.sessions import SessionFilter, SessionUpdate
+from port42_daemon.store.index.state import IndexState, Phase
+from port42_daemon.store.index.writer import IndexWriter
+from port42_daemon.store.session_file.cache import OpenSessions
+from port42_daemon.store.session_file.errors import storage
+from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Statistics
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Summary
 from port42_protocol.messages.search import Hit, IndexStatus
 from port42_protocol.messages.sessions import ListedSession
-from port42_protocol.messages.types import IndexState
+from port42_protocol.messages.types import IndexState as IndexStateName
 
-_FED_BY_A_SEARCH = 300
-_PAGES = 200
-"""Of FTS5's, merged in one step."""
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FLUSHED_BY_A_SEARCH = 300
+"""Messages whose text a search writes before it looks, so that what was just said is found."""
+_ATTEMPTS = 3
+"""With the file, with the one made in its place, with an index in memory."""
 
 
-class Index:
-    """Questions, and what is noted for them. One thread at a time writes, and one reads."""
+class SessionIndex:
+    """Safe to call from any thread; questions block. Only `StorageFailed` leaves them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, session_files: OpenSessions) -> None:
         self._database = Database(path)
-        self._lock = threading.RLock()
-        self._reading = threading.Lock()
+        self._state = IndexState()
         self._searches = Searches()
-        self._noted, self._unfed = Noted(), Unfed()
-        self._listed, self._settled = threading.Event(), threading.Event()
-        self._given_up = False
-        self.work = threading.Event()
-        """Set when there is something to do behind the questions' back."""
-        self.damaged = False
-        """Whether somebody met a bad page: only a new file helps."""
+        self._writer = IndexWriter(self._database, self._state)
+        self._indexer = Indexer(self._database, self._writer, self._state, session_files)
 
-    # --- its life ---------------------------------------------------------------------------------
+    # --- lifetime -----------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Open or make the file. Raises sqlite3.Error and OSError; questions then fail, too."""
-        self._database.open()
+    def start(self) -> None:
+        """Open the file, and begin to bring it up to date in the background thread."""
+        self._indexer.start()
 
     def close(self) -> None:
-        """Write what waits, and let go of the file."""
-        with self._lock, self._reading:
-            # What was noted before its session was read is behind either way.
-            with contextlib.suppress(sqlite3.Error):
-                self._write_rows()
-                self.feed()
+        """End the thread, write what is pending, close the file."""
+        self._indexer.stop()
+        self._writer.close()
+        with self._database.write_lock, self._database.read_lock:
             self._database.close()
 
-    def mend(self) -> None:
-        """Begin anew where the lists are damaged."""
-        with self._lock, self._reading:
-            if self._database.mend():
-                self._forget_all()
+    # --- told by the store --------------------------------------------------------------------------
 
-    def begin_anew(self) -> None:
-        """An empty index, to be filled from the files."""
-        with self._lock, self._reading:
-            self._listed.clear()
-            self._settled.clear()
-            self.damaged = self._given_up = False
-            self._database.begin_anew()
-            self._forget_all()
-
-    def _forget_all(self) -> None:
-        self._searches.forget()
-        self.drop_waiting()
-
-    @property
-    def state(self) -> IndexState:
-        """Whether questions are answered now, and whether from all there is. Never waits."""
-        if not self._listed.is_set():
-            return "rebuilding"
-        if not self._database.is_open:
-            return "unusable"
-        return "ready" if self._settled.is_set() and not self._given_up else "behind"
-
-    # --- told -------------------------------------------------------------------------------------
-
-    def note(self, row: Row) -> None:
-        """Remember a session's new state; nothing is written, nothing is copied."""
-        self._noted.add(row)
-        if not self.work.is_set():
-            self.work.set()
+    def note(self, update: SessionUpdate) -> None:
+        """Remember a session's new state. Writes nothing and waits for nobody."""
+        self._writer.note(update)
 
     def forget(self, session_id: str) -> None:
-        """The session is gone: so are its row, its keys and its words."""
-        with self._lock, self._database.writing as database:
-            self._noted.drop(session_id)
-            self._unfed.take(session_id)
-            if known := sessions.known(database, session_id):
-                messages.remove(database, known.number)
-                sessions.remove(database, session_id)
+        """Delete what there is of a session that is gone. Where that fails, the next scan does it."""
+        try:
+            self._writer.forget(session_id)
+        except sqlite3.Error as error:
+            log.warning("⚠ %s stays in the list for now: %s", session_id, error)
+            self._indexer.report(error, self._database.generation)
 
-    def erase_traces(self, *, first: bool) -> bool:
-        """One step of merging what FTS5 keeps of words taken back; whether there is more of it.
+    def erase_deleted_text(self) -> None:
+        """Overwrite what the file still has of deleted text, in the background thread."""
+        self._indexer.erase_deleted_text()
 
-        Until the last one, bytes of a session that was forgotten may still stand in the file.
-        """
-        with self._lock, self._database.writing as database:
-            before = database.total_changes
-            database.execute(
-                "INSERT INTO words (words, rank) VALUES ('merge', ?)", (-_PAGES if first else _PAGES,)
-            )
-            if database.total_changes - before >= 2:  # fts5.html, 6.8
-                return True
-        with self._lock:
-            self._database.writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return False
+    def rebuild(self, wait: float = 0.0) -> bool:
+        """Make the index anew, in the background thread; whether that began within `wait` seconds."""
+        return self._indexer.rebuild().wait(wait)
 
-    # --- catching up ------------------------------------------------------------------------------
+    def differing(self) -> list[str]:
+        """Sessions whose rows do not say what their files are now."""
+        return self._retrying(self._differing)
 
-    def file(self, session_id: str) -> tuple[int, int] | None:
-        """The session's file as the index knows it."""
-        with self._lock:
-            self._write_rows()
-            known = sessions.known(self._database.writing, session_id)
-            return (known.size, known.mtime_ns) if known else None
+    def _differing(self) -> list[str]:
+        self._state.wait_listed()
+        with storage("look at the sessions"):
+            return self._indexer.differing()
 
-    def files(self) -> dict[str, tuple[int, int]]:
-        """Every session's file as the index knows it: size and mtime_ns."""
-        with self._lock:
-            self._write_rows()
-            return sessions.files(self._database.writing)
+    def update(self, session_ids: Sequence[str]) -> None:
+        """Read the ends of these sessions again."""
+        self._retrying(self._indexer.update, session_ids)
 
-    def all_listed(self) -> None:
-        """The rows are those of the files now: whoever asks for lists need not wait any more."""
-        self._listed.set()
+    # --- lists --------------------------------------------------------------------------------------
 
-    def write(self) -> None:
-        """Write the rows that wait."""
-        with self._lock:
-            self._write_rows()
-
-    def unsettle(self) -> None:
-        """It will be made anew: whoever needs all messages waits for that."""
-        self._settled.clear()
-
-    def settle(self) -> None:
-        """Whoever waits for all messages goes on, if none is behind any more."""
-        with self._lock:
-            if not self.behind():
-                self._given_up = False
-                self._settled.set()
-
-    def release(self) -> None:
-        """Nobody catches up any more: whoever waits goes on, and hears why where that matters."""
-        self._listed.set()
-        self._given_up = not self._settled.is_set()
-        self._settled.set()
-
-    def drop_waiting(self) -> None:
-        """Let go of what cannot be written; the files have it."""
-        with self._lock:
-            self._noted.clear()
-            self._unfed.clear()
-
-    def behind(self) -> list[tuple[str, int]]:
-        """Sessions whose messages must be read from their files, and the records they have."""
-        with self._lock:
-            self._write_rows()
-            return [one for one in sessions.behind(self._database.writing) if one[0] not in self._unfed]
-
-    def read_from(self, session_id: str) -> int:
-        """The seq behind which the session's records are wanted. What there is too much is taken out."""
-        with self._lock, self._database.writing as database:
-            self._write_rows()
-            known = sessions.known(database, session_id)
-            if known is None or known.fed_seq != UNREAD:
-                return known.fed_seq if known else 0
-            messages.remove(database, known.number)
-            database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
-            return 0
-
-    def take_in(self, rows: Iterable[Row]) -> None:
-        """The next records, with their seqs, of sessions that are behind, in one transaction.
-
-        A session's last ones end at `last_seq`.
-        """
-        with self._lock, self._database.writing as database:
-            for row in rows:
-                self._take_in_one(database, row)
-
-    def _take_in_one(self, database: sqlite3.Connection, row: Row) -> None:
-        known = sessions.known(database, row.summary.session_id)
-        if known is None:
-            return
-        messages.add(database, known.number, known.agent, row.records)
-        messages.add_keys(database, row.summary, row.records)
-        named = known.named or row.titled or _renamed(row.records)
-        seq = row.records[-1].seq if row.records else row.last_seq
-        # Part of a session counts for nothing: a stop here reads it again from its beginning.
-        sessions.fed(database, known.number, seq if seq >= row.last_seq else UNREAD, named=named)
-        if seq >= row.last_seq:
-            messages.name(database, known.number, row.summary, named=named)
-
-    def feed(self, limit: int = MOST) -> bool:
-        """Take in the text that waits, at most `limit` messages of it; whether none is left."""
-        with self._lock:
-            self._write_rows()
-            taken = 0
-            with self._database.writing as database:
-                for session_id in self._unfed.sessions():
-                    if taken >= limit:
-                        return False
-                    records = self._unfed.take(session_id)
-                    taken += len(records)
-                    self._feed_one(database, session_id, records)
-            return True
-
-    def _feed_one(self, database: sqlite3.Connection, session_id: str, records: list[Message]) -> None:
-        known = sessions.known(database, session_id)
-        if known is None or known.fed_seq == UNREAD or not records:
-            return
-        # The feeder may have read some of them in the file already, or a write was tried twice.
-        fresh = {one.seq: one for one in records if one.seq > known.fed_seq}
-        if fresh and min(fresh) != known.fed_seq + 1:
-            return  # those between were let go: they are read from the file, and these with them
-        messages.add(database, known.number, known.agent, fresh.values())
-        sessions.fed(database, known.number, max(known.fed_seq, records[-1].seq), named=known.named)
-
-    # --- questions --------------------------------------------------------------------------------
-
-    def page(self, wanted: Wanted, before: tuple[str, str] | None, limit: int) -> list[sessions.Listed]:
+    def page(  # noqa: PLR0913  # a parameter for each filter
+        self,
+        *,
+        agent: str | None = None,
+        cwd: str | None = None,
+        state: str | None = None,
+        tag: str | None = None,
+        pinned: bool | None = None,
+        before: tuple[str, str] | None = None,
+        limit: int,
+    ) -> list[ListedSession]:
         """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
-        with self._asking() as database:
-            return sessions.page(database, wanted, before, limit)
+        filters = SessionFilter(agent=agent, cwd=cwd, state=state, tag=tag, pinned=pinned)
+        with storage("ask the index"):
+            self._indexer.check_folder()
+        rows = self._ask(sessions.page, filters, before, limit)
+        if self._indexer.update_changed(rows):
+            rows = self._ask(sessions.page, filters, before, limit)
+        return [row.session for row in rows]
 
     def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `prefix`, newest use first."""
-        with self._asking() as database:
-            return sessions.with_prefix(database, prefix, agent, limit)
+        return self._ask(sessions.with_prefix, prefix, agent, limit)
 
     def with_title(self, title: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions of that title, or where there is none, whose title begins so. Case is folded."""
-        with self._asking() as database:
-            return sessions.with_title(database, title, agent, limit)
+        return self._ask(sessions.with_title, title, agent, limit)
 
     def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """Those of the sessions that there are."""
-        with self._asking() as database:
-            return sessions.listed(database, session_ids)
+        """Those of the sessions that exist."""
+        return self._ask(sessions.listed, session_ids)
 
     def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """The forks that were made of any of the sessions."""
-        with self._asking() as database:
-            return sessions.forks_of(database, session_ids)
+        """The forks of any of the sessions."""
+        return self._ask(sessions.forks_of, session_ids)
 
-    def is_behind(self, session_id: str) -> bool:
-        """Whether some of the session's messages are not here yet."""
-        with self._lock:
-            self._write_rows()
-            known = sessions.known(self._database.writing, session_id)
-            return known is None or (known.fed_seq < known.last_seq and session_id not in self._unfed)
+    def counts(self) -> dict[str, int]:
+        """How many sessions each agent has."""
+        return self._ask(sessions.counts)
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """How many sessions each agent has, and the bytes of their files."""
+        return self._ask(sessions.sizes)
+
+    def newest(self) -> dict[str, str]:
+        """For each agent, the session with the latest activity."""
+        return self._ask(sessions.newest)
+
+    # --- messages -----------------------------------------------------------------------------------
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of the message that `agent` recorded under `key`.
 
-        Without a session it waits until none is behind: an answer that may be wrong is none.
+        With a session, that one is read at once. Without, this waits until no session is stale: an answer
+        that may be wrong is none.
         """
-        if session_id is None:
-            with self._lock:
-                self._write_rows()
-            self._settled.wait()
-            if self._given_up:
-                raise sqlite3.OperationalError("not every session was read")
-        with self._asking(listed=False) as database:
-            return database.execute(  # type: ignore[no-any-return]  # sqlite3 types rows as Any
-                "SELECT session_id, seq FROM keys WHERE agent = ? AND key = ?"
-                " AND session_id = coalesce(?, session_id) ORDER BY session_id LIMIT 1",
-                (agent, key, session_id),
-            ).fetchone()
+        return self._retrying(self._with_key, agent, key, session_id)
 
-    def counts(self) -> dict[str, int]:
-        """How many sessions each agent has."""
-        with self._asking() as database:
-            return sessions.counts(database)
-
-    # --- care ---
-
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """How many sessions each agent has, and the bytes of their files."""
-        with self._asking() as database:
-            return sessions.sizes(database)
-
-    def statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
-        """How much was said, as `statistics.statistics` has it, through the last message if it can."""
-        with self._lock:
-            complete = self.feed(_FED_BY_A_SEARCH) and self._settled.is_set()
-        with self._asking() as database:
-            return statistics.statistics(database, agent, days, now, complete=complete)
-
-    def newest(self) -> dict[str, str]:
-        """For each agent, the session with the latest activity."""
-        with self._asking() as database:
-            return sessions.newest(database)
+    def _with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
+        self._writer.flush_rows()
+        if session_id is not None:
+            self._indexer.read_now(session_id)
+        elif not self._state.wait_caught_up():
+            raise StorageFailed(f"cannot ask the index: {self._state.reason}")
+        self._writer.flush_rows()
+        with self._database.read_lock:
+            return messages.with_key(self._database.reading, agent, key, session_id)
 
     def search(
         self, query: Query, upto: int | None, offset: int, limit: int
     ) -> tuple[list[Hit], int, bool, bool]:
-        """Hits from `offset` on, as `Searches.page`, and whether everything there is was looked through."""
-        with self._lock:
-            complete = self.feed(_FED_BY_A_SEARCH) and self._settled.is_set()
-        with self._looking() as database:
-            return (*self._searches.page(database, query, upto, offset, limit), complete)
+        """Hits from `offset` on among the messages numbered through `upto` (None: all that there are).
+
+        Returns them, the number they go through, whether there are more, and whether every message that
+        there is was looked through.
+        """
+        with storage("ask the index"):
+            self._indexer.check_folder()
+        return self._retrying(self._search, query, upto, offset, limit)
+
+    def _search(
+        self, query: Query, upto: int | None, offset: int, limit: int
+    ) -> tuple[list[Hit], int, bool, bool]:
+        complete = self._writer.flush(_FLUSHED_BY_A_SEARCH) and self._is_complete
+        with self._database.read_lock:
+            generation = self._database.generation
+            page = self._searches.page(self._database.reading, query, upto, offset, limit, generation)
+        return (*page, complete)
+
+    def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:
+        """How much was said, and when by the clock of `now`, or by this machine's."""
+        return self._retrying(self._statistics, agent, days, now or datetime.now().astimezone())
+
+    def _statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
+        complete = self._writer.flush(_FLUSHED_BY_A_SEARCH) and self._is_complete
+        return self._query(statistics.statistics, agent, days, now, complete=complete)
+
+    # --- the index itself ---------------------------------------------------------------------------
+
+    @property
+    def state(self) -> IndexStateName:
+        """Whether questions are answered now, and whether from everything. Never waits."""
+        phase = self._state.phase
+        if self._database.in_memory and phase in {Phase.STALE, Phase.READY}:
+            return "unusable"
+        return phase.value
 
     def status(self) -> IndexStatus:
         """How far the index is."""
-        with self._lock:
-            self.feed()
-            database = self._database.writing
-            there, messages_there = database.execute(
+        return self._retrying(self._status)
+
+    def _status(self) -> IndexStatus:
+        self._writer.flush()
+        stale = self._writer.stale_sessions()
+        with self._database.read_lock:
+            count, messages_indexed = self._database.reading.execute(
                 "SELECT count(*), coalesce(sum(message_count), 0) FROM sessions"
             ).fetchone()
-            behind = sessions.behind(database)
-            return IndexStatus(
-                complete=self._settled.is_set(),
-                sessions=there,
-                sessions_behind=len(behind),
-                messages=messages_there,
-                records_behind=sum(records for _, records in behind),
-                bytes=self._database.size,
-            )
+        return IndexStatus(
+            complete=self._is_complete,
+            sessions=count,
+            sessions_behind=len(stale),
+            messages=messages_indexed,
+            records_behind=sum(records for _, records in stale),
+            bytes=self._database.size,
+        )
 
-    # --- inside -----------------------------------------------------------------------------------
+    def problem(self) -> str | None:
+        """What is wrong with the file, to follow its name. Reads every page, which may take seconds."""
+        if self._database.in_memory:
+            return f"cannot be used: {self._state.reason}"
+        return self._database.problem()
 
-    @contextlib.contextmanager
-    def _asking(self, *, listed: bool = True) -> Iterator[sqlite3.Connection]:
-        """For questions about what was written last, too; `listed`: and about every session."""
-        if listed:
-            self._listed.wait()
-        with self._lock:
-            self._write_rows()
-        with self._looking() as database:
-            yield database
+    # --- inside -------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _looking(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._reading:
-                yield self._database.reading
-        except sqlite3.Error as error:
-            if is_damage(error):
-                self.damaged = True
-                self.work.set()
-            raise
+    @property
+    def _is_complete(self) -> bool:
+        return self._state.phase is Phase.READY and self._writer.has_all_text
 
-    def _write_rows(self) -> None:
-        if not self._noted:
-            return
-        rows = self._noted.take()
-        try:
-            with self._database.writing:
-                for row in rows:
-                    self._write_row(row)
-        except sqlite3.Error:
-            self._noted.put_back(rows)
-            raise
+    def _ask(
+        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return self._retrying(lambda: self._query(query, *args, **kwargs))
 
-    def _write_row(self, row: Row) -> None:
-        """Write the state, and keep the records for the feeder where they follow what is there."""
-        database, session_id = self._database.writing, row.summary.session_id
-        known = sessions.known(database, session_id)
-        before = known.last_seq if known else 0
-        first = row.last_seq - len(row.records) + 1
-        if known and not row.records and (known.size, known.mtime_ns) == (row.size, row.mtime_ns):
-            return
-        if first != before + 1 or (not row.records and row.last_seq) or (known and not row.records):
-            # Somebody else wrote the file: what the index has of it may be wrong from the first word on.
-            self._unfed.take(session_id)
-            if known and known.agent != row.summary.agent:
-                messages.remove(database, known.number)
-            sessions.put(database, row, named=False, fed_seq=UNREAD)
-            self._settled.clear()
-            self.work.set()
-            return
-        records = [place(record, seq) for seq, record in enumerate(row.records, first)]
-        named = row.titled or (known.named if known else False) or _renamed(records)
-        number = sessions.put(database, row, named=named, fed_seq=known.fed_seq if known else 0)
-        messages.add_keys(database, row.summary, records)
-        if not known or any(record.role == "event" for record in records):
-            messages.name(database, number, row.summary, named=named)
-        if not self._unfed.keep(session_id, records):
-            # The rows say that these are behind.
-            self._settled.clear()
-            self.work.set()
+    def _query(
+        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `query` on the reading connection once lists are right."""
+        self._state.wait_listed()
+        self._writer.flush_rows()
+        with self._database.read_lock:
+            return query(self._database.reading, *args, **kwargs)
 
-
-def _renamed(records: Iterable[Message]) -> bool:
-    return any(record.role == "event" and record.event == RENAMED for record in records)
+    def _retrying(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `action`, and again where the database had to be replaced. Raises `StorageFailed`."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            generation = self._database.generation
+            try:
+                return action(*args, **kwargs)
+            except sqlite3.Error as error:
+                if not self._indexer.report(error, generation) or attempt == _ATTEMPTS:
+                    log.error("cannot ask the index: %s", error)
+                    raise StorageFailed(f"cannot ask the index: {reason(error)}") from error
+                self._state.wait_listed()
+        raise AssertionError

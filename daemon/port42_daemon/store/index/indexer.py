@@ -1,8 +1,11 @@
 """What brings the index up to the files, in a thread of its own: at a start, and while the daemon serves.
 
-It sleeps until there is something to do. At a start it first reads the two ends of every file that
-the index does not know as it is, which is quick, so that lists are right; then whole sessions, which
-takes as long as it takes. Later it takes in the text of messages, in batches, and what a hand changed.
+It sleeps until there is something to do. A scan first reads the two ends of every file that the index does
+not know as it is, which is quick, so that lists are right; then whole sessions, which takes as long as it
+takes. Later it writes the text of messages in batches, and reads files that another program changed.
+
+Where `index.db` fails it is made anew; where that does not help, an index in memory takes its place, and the
+file is tried again every few seconds. No exception ends the thread.
 """
 
 from __future__ import annotations
@@ -12,293 +15,385 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-from port42_daemon.store.index.index import Index
-from port42_daemon.store.index.schema import is_damage
-from port42_daemon.store.index.sessions import Listed, Row
-from port42_daemon.store.last_sessions import Mapping, MappingDamaged
+from port42_daemon.store.index.schema import Database, is_damage, reason
+from port42_daemon.store.index.sessions import ListRow, SessionUpdate
+from port42_daemon.store.index.state import IndexState, Phase
+from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.document import Document
-from port42_daemon.store.session_file.errors import storage
-from port42_daemon.store.session_file.salvage import set_aside
 from port42_protocol.errors import RpcError, SessionNotFound
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Message
 
 log = logging.getLogger(__name__)
 
 _DELAY = 0.5
-"""Seconds in which what happens is gathered into one batch."""
+"""Seconds in which changes are gathered into one batch."""
 _BATCH = 1_000
 _BATCH_BYTES = 512 * 1024
-"""Messages, and bytes of them, that are taken in at once: a question may wait so long."""
-_NEW_FILES = 3
-"""Times that a damaged index is made anew; then it is the disk."""
+"""Messages, and bytes of them, that are written at once: a question may wait so long."""
+_MAX_REBUILDS = 3
+"""Times that a damaged file is made anew; then it is the disk."""
+_RETRY = 3.0
+"""Seconds until a file that could not be used, or a folder that could not be read, is tried again."""
 
 
-class CatchingUp:
-    """The feeder of the index."""
+class Indexer:
+    """The index's background thread. Other threads may call every public method."""
 
-    def __init__(self, sessions: OpenSessions, index: Index) -> None:
-        self._sessions = sessions
-        self._index = index
-        self._thread: threading.Thread | None = None
+    def __init__(
+        self, database: Database, writer: IndexWriter, state: IndexState, session_files: OpenSessions
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._state = state
+        self._session_files = session_files
+        self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._closing = threading.Event()
-        self.begun_anew = threading.Event()
-        self._one_reads = threading.Lock()
-        self._anew, self._compare, self._erase = False, True, False
-        self._seen_folder = 0
+        self._reading_files = threading.Lock()
+        self._rebuild_begun = threading.Event()
+        self._rebuild_due, self._memory_due, self._scan_due, self._erase_due = False, False, True, False
+        self._rebuilds = 0
+        self._scanned_folder = 0
+        """mtime_ns of the folder when its names were last compared."""
         self._unreadable: set[str] = set()
-        self._new_files = 0
 
-    # --- its life ---------------------------------------------------------------------------------
+    # --- lifetime -----------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Open the index, and bring it up to date behind our back."""
+    def start(self) -> None:
+        """Open the database, and bring it up to date in the background thread."""
         try:
-            self._index.open()
+            self._database.open()
         except (sqlite3.Error, OSError) as error:
-            # Sessions are read and resumed without it; only questions across them fail, and say so.
-            log.warning("⚠ index.db cannot be used: %s", error)
-        self._index.work.set()
-        self._thread = threading.Thread(target=self._run, name="catch-up")
+            self._use_memory(reason(error))
+        self._state.wake()
         self._thread.start()
 
-    def end(self) -> None:
-        """Stop where it is; the next start goes on from there."""
+    def stop(self) -> None:
+        """End the thread; the next start goes on where it was."""
         self._closing.set()
-        self._index.work.set()
-        if self._thread is not None:
+        self._state.wake()
+        if self._thread.ident is not None:
             self._thread.join()
 
-    # --- what it is asked for ---------------------------------------------------------------------
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
-    def rebuild(self) -> None:
-        """Begin the index anew, behind our back; `begun_anew` is set when the old one is gone."""
-        self.begun_anew.clear()
-        self._anew = True
-        self._index.unsettle()
-        self._index.work.set()
+    # --- requests to the thread ---------------------------------------------------------------------
 
-    def erase_traces(self) -> None:
-        """Take what was forgotten out of the file itself, behind our back."""
-        self._erase = True
-        self._index.work.set()
+    def rebuild(self) -> threading.Event:
+        """Replace the index by an empty one, then fill it from the files. The event is set in between."""
+        self._rebuild_begun.clear()
+        self._rebuild_due, self._rebuilds = True, 0
+        self._state.mark_stale()
+        self._state.wake()
+        return self._rebuild_begun
 
-    def look_at_folder(self) -> None:
-        """Where files came or went since the folder was looked through, look through it, behind our back."""
-        if self._sessions.folder.stat().st_mtime_ns != self._seen_folder:
-            self._index.work.set()
+    def erase_deleted_text(self) -> None:
+        """Overwrite what the file still has of deleted text."""
+        self._erase_due = True
+        self._state.wake()
 
-    def notice(self, listed: Iterable[Listed]) -> bool:
-        """Look at the files of a list: whether any is not as the index knew it. It knows now."""
-        found = [
-            one.session.session_id
-            for one in listed
-            if self._sessions.signature(one.session.session_id) != (one.size, one.mtime_ns)
+    def check_folder(self) -> None:
+        """Compare the folder's names with the rows, if files came or went since that was last done."""
+        if self._session_files.folder.stat().st_mtime_ns != self._scanned_folder:
+            self._state.wake()
+
+    def report(self, error: sqlite3.Error, generation: int) -> bool:
+        """Have the database replaced that failed with `error`; False where that would not help.
+
+        `generation` is the database's: of several threads that meet the same failure one is enough.
+        """
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            return False
+        with self._database.write_lock:
+            if generation == self._database.generation and not self._closing.is_set():
+                self._replace_after(error)
+            return True
+
+    # --- work in the caller's thread ----------------------------------------------------------------
+
+    def update_changed(self, rows: Iterable[ListRow]) -> bool:
+        """Read the ends of those files that are not as their rows say; whether there were any."""
+        changed = [
+            row.session.session_id
+            for row in rows
+            if self._session_files.signature(row.session.session_id) != (row.size, row.mtime_ns)
         ]
-        for session_id in found:
-            self._look_at(session_id)
-        return bool(found)
+        self.update(changed)
+        return bool(changed)
 
-    def look_at(self, session_ids: Iterable[str]) -> None:
-        """Tell the index how these sessions stand now; it forgets those that are gone."""
+    def update(self, session_ids: Iterable[str]) -> None:
+        """Read the two ends of these sessions into the index; those that are gone leave it."""
         for session_id in session_ids:
-            self._look_at(session_id)
+            self._update_row(session_id)
 
     def read_now(self, session_id: str) -> None:
-        """Have every message of the session in the index, whatever else is still to be read."""
-        if self._sessions.signature(session_id) != self._index.file(session_id):
-            self._look_at(session_id)
-        if self._index.is_behind(session_id):
-            self._read([session_id])
+        """Read every message of the session into the index, whatever else is still to be read."""
+        if self._session_files.signature(session_id) != self._writer.file(session_id):
+            self._update_row(session_id)
+        if self._writer.is_stale(session_id):
+            self._read_sessions([session_id])
 
-    def newest(self) -> dict[str, str]:
-        """Each agent's session with the latest activity: what a mapping is rebuilt from."""
-        try:
-            return self._index.newest()
-        except sqlite3.Error:
-            return self._newest_by_reading()
+    def differing(self) -> list[str]:
+        """Sessions whose rows do not say what their files are now. Reads names and times only."""
+        rows = self._writer.files()
+        files = {session_id: (size, mtime) for session_id, size, mtime in self._session_files.scan()}
+        candidates = [name for name in rows.keys() | files.keys() if rows.get(name) != files.get(name)]
+        return [session_id for session_id in sorted(candidates) if self._differs(session_id)]
 
-    # --- its thread -------------------------------------------------------------------------------
+    def _differs(self, session_id: str) -> bool:
+        # Under the lock: whoever appends tells the index before releasing it.
+        with self._session_files.lock(session_id):
+            row, file = self._writer.file(session_id), self._session_files.signature(session_id)
+            return row != file and not (row is None and session_id in self._unreadable)
+
+    # --- the thread ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            self._index.work.wait()
-            if not self._compare:
+        while not self._closing.is_set():
+            timed_out = not self._state.work.wait(_RETRY if self._retries() else None)
+            if not timed_out and not self._scan_due:
                 self._closing.wait(_DELAY)
-            if self._closing.is_set():
-                break
-            self._index.work.clear()
+            self._state.work.clear()
             try:
+                if timed_out:
+                    self._try_file()
                 self._work()
-            except (sqlite3.Error, OSError) as error:
-                self._compare = False
-                log.warning("⚠ index.db could not be brought up to date: %s", error)
-                if isinstance(error, sqlite3.Error) and is_damage(error):
-                    self._index.damaged = True
-                    self._index.work.set()
-                self._index.drop_waiting()
-                self._index.release()
-        self._index.release()
+            except sqlite3.Error as error:
+                self._replace_after(error)
+            except OSError as error:
+                self._give_up(reason(error))
+            except Exception:  # whatever it was: nobody else brings the index up to date
+                log.exception("⚠ the index could not be brought up to date")
+                self._give_up("an internal error, see the log")
+        self._state.give_up("the daemon stops")
+
+    def _retries(self) -> bool:
+        return self._database.in_memory or self._state.phase is Phase.UNUSABLE
+
+    def _give_up(self, why: str) -> None:
+        log.warning("⚠ the index is not up to date: %s", why)
+        self._scan_due = True
+        self._state.give_up(why)
 
     def _work(self) -> None:
-        if self._anew or (self._index.damaged and self._new_files < _NEW_FILES):
-            self._new_files += not self._anew
-            self._anew = False
-            self._index.begin_anew()
-            self.begun_anew.set()
-            self._compare = True
-        if self._compare:
-            self._index.mend()
-            self._compare_all()
-            self._compare = False
-        elif self._sessions.folder.stat().st_mtime_ns != self._seen_folder:
+        if self._rebuild_due:
+            self._rebuild()
+        if self._memory_due:
+            self._use_memory(self._state.reason or "the index failed")
+        if self._scan_due:
+            self._scan()
+        elif self._session_files.folder.stat().st_mtime_ns != self._scanned_folder:
             self._compare_names()
-        self._index.all_listed()
-        while not self._index.feed(256):
+        with self._database.write_lock:  # so that nobody reports a failure in between
+            if self._closing.is_set() or self._memory_due or self._rebuild_due:
+                return
+            self._state.mark_listed()
+        while not self._writer.flush(256):
             pass
-        self._read_behind()
-        if self._erase:
-            self._erase = False
-            more = self._index.erase_traces(first=True)
-            while more and not self._closing.is_set():
-                more = self._index.erase_traces(first=False)
-        if not self._closing.is_set() and not self._anew:
-            self._index.settle()
+        self._read_stale_sessions()
+        if self._erase_due:
+            self._erase_due = False
+            self._erase()
+        if not self._closing.is_set() and not self._rebuild_due:
+            self._writer.mark_caught_up()
 
-    def _compare_all(self) -> None:
-        """Read the ends of every file that is not as the index knows it; forget those that are gone."""
-        self._seen_folder = self._sessions.folder.stat().st_mtime_ns
-        known = self._index.files()
-        there = set()
-        for session_id, size, mtime_ns in self._sessions.scan():
-            there.add(session_id)
-            if known.get(session_id) != (size, mtime_ns):
-                self._look_at(session_id)
-            if len(there) % 256 == 0:
-                self._index.write()  # a start must not hold ten thousand of them
+    def _erase(self) -> None:
+        more = self._writer.erase_deleted_text(first=True)
+        while more and not self._closing.is_set():
+            more = self._writer.erase_deleted_text(first=False)
+
+    # --- the database is replaced -------------------------------------------------------------------
+
+    def _replace_after(self, error: sqlite3.Error) -> None:
+        """Decide what takes the place of a database that failed; the thread then does it."""
+        why = reason(error)
+        if self._database.in_memory:
+            self._give_up(why)
+            return
+        log.warning("⚠ index.db failed: %s (%s)", why, error)
+        if is_damage(error) and self._rebuilds < _MAX_REBUILDS:
+            self._rebuilds += 1
+            self._rebuild_due = True
+        else:
+            self._memory_due = True
+        self._state.reason = why
+        self._state.begin_scan()
+        self._state.wake()
+
+    def _rebuild(self) -> None:
+        self._rebuild_due = False
+        try:
+            with self._database.write_lock, self._database.read_lock:
+                self._begin_database()
+                self._database.create()
+        except (sqlite3.Error, OSError) as error:
+            self._use_memory(reason(error))
+        self._rebuild_begun.set()
+
+    def _use_memory(self, why: str) -> None:
+        """Answer from memory while the file cannot be used: sessions are recorded and listed all the same."""
+        log.warning("⚠ index.db cannot be used: %s; the index is in memory until it can", why)
+        self._memory_due = False
+        with self._database.write_lock, self._database.read_lock:
+            self._begin_database()
+            self._database.open_in_memory()
+            self._state.reason = why
+
+    def _try_file(self) -> None:
+        """Go back to the file, if it can be opened and written again."""
+        if not self._database.in_memory:
+            return
+        with self._database.write_lock, self._database.read_lock:
+            if why := self._database.try_writing():
+                self._state.reason = why
+                return
+            self._begin_database()
+            self._database.open()
+        log.info("index.db can be used again")
+
+    def _begin_database(self) -> None:
+        """Everything that is known of the old database is not so of the next one."""
+        self._state.begin_scan()
+        self._state.reason = None
+        self._scan_due = True
+        self._writer.drop_pending()
+
+    # --- files are compared with rows ---------------------------------------------------------------
+
+    def _scan(self) -> None:
+        """Read the ends of every file that is not as its row says; forget the sessions that are gone."""
+        with self._database.write_lock:
+            self._database.check()
+        self._scanned_folder = self._session_files.folder.stat().st_mtime_ns
+        rows = self._writer.files()
+        present = set()
+        for session_id, size, mtime_ns in self._session_files.scan():
+            present.add(session_id)
+            if rows.get(session_id) != (size, mtime_ns):
+                self._update_row(session_id)
+            if len(present) % 256 == 0:
+                self._writer.flush_rows()  # a start must not hold ten thousand of them
             if self._closing.is_set():
                 return
-        self._forget(known.keys() - there)
+        self._forget_missing(rows.keys() - present)
+        self._scan_due = False
 
     def _compare_names(self) -> None:
-        """As above, for files that came or went; what a file holds is looked at when it is listed."""
-        self._seen_folder = self._sessions.folder.stat().st_mtime_ns
-        known = self._index.files().keys()
-        there = set(self._sessions.names())
-        for session_id in there - known - self._unreadable:
-            self._look_at(session_id)
-        self._forget(known - there)
+        """As `_scan`, for files that came or went; a file's content is compared when it is listed."""
+        self._scanned_folder = self._session_files.folder.stat().st_mtime_ns
+        rows = self._writer.files().keys()
+        present = set(self._session_files.names())
+        self.update(present - rows - self._unreadable)
+        self._forget_missing(rows - present)
 
-    def _forget(self, gone: Iterable[str]) -> None:
-        for session_id in gone:
-            if not self._sessions.exists(session_id):  # it may have been created since
-                self._index.forget(session_id)
+    def _forget_missing(self, session_ids: Iterable[str]) -> None:
+        for session_id in session_ids:
+            if not self._session_files.exists(session_id):  # it may have been created since
+                self._writer.forget(session_id)
 
-    def _read_behind(self) -> None:
-        behind = self._index.behind()
+    def _update_row(self, session_id: str) -> None:
+        try:
+            # Noted while the session's lock is held, so that what an append notes comes before or after.
+            self._session_files.passing(
+                session_id,
+                lambda descriptor, whole: self._writer.note(session_update(whole, os.fstat(descriptor))),
+            )
+        except SessionNotFound:
+            self._writer.forget(session_id)
+        except RpcError as error:
+            self._unreadable.add(session_id)
+            self._writer.forget(session_id)
+            log.warning("⚠ %s is not in the list: %s", session_id, error)
+
+    # --- messages are read --------------------------------------------------------------------------
+
+    def _read_stale_sessions(self) -> None:
+        stale = self._writer.stale_sessions()
         group: list[str] = []
-        waiting = 0
-        for session_id, records in behind:
+        count = 0
+        for session_id, records in stale:
             group.append(session_id)
-            waiting += records
-            if waiting >= _BATCH:
-                self._read(group)
-                group, waiting = [], 0
+            count += records
+            if count >= _BATCH:
+                self._read_sessions(group)
+                group, count = [], 0
             if self._closing.is_set():
                 return
-        self._read(group)
-        if len(behind) > 1:
-            log.info("index.db: %d sessions read anew", len(behind))
+        self._read_sessions(group)
+        if len(stale) > 1:
+            log.info("index.db: %d sessions read anew", len(stale))
 
-    def _read(self, session_ids: Iterable[str]) -> None:
-        """Take in what the index lacks of these sessions, a batch at a time."""
-        with self._one_reads:
-            waiting: list[Row] = []
-            for session_id in session_ids:
-                for batch in self._batches(session_id):
-                    waiting.append(batch)
-                    if sum(len(one.records) for one in waiting) >= _BATCH:
-                        self._index.take_in(waiting)
-                        waiting = []
-            self._index.take_in(waiting)
+    def _read_sessions(self, session_ids: list[str]) -> None:
+        """Read what the index lacks of these sessions, a batch at a time.
 
-    def _batches(self, session_id: str) -> Iterator[Row]:
-        after = self._index.read_from(session_id)
+        A session that cannot be indexed, whatever the reason, does not keep the others from it.
+        """
+        with self._reading_files:
+            try:
+                self._read_batches(session_ids)
+            except (sqlite3.Error, OSError):
+                raise
+            except Exception:
+                for session_id in session_ids:
+                    self._read_alone(session_id)
+
+    def _read_alone(self, session_id: str) -> None:
+        try:
+            self._read_batches([session_id])
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception:
+            log.exception("⚠ %s cannot be searched", session_id)
+            self._writer.skip(session_id)
+
+    def _read_batches(self, session_ids: Iterable[str]) -> None:
+        pending: list[SessionUpdate] = []
+        for session_id in session_ids:
+            for update in self._updates(session_id):
+                pending.append(update)
+                if sum(len(update.records) for update in pending) >= _BATCH:
+                    self._writer.add_records(pending)
+                    pending = []
+        self._writer.add_records(pending)
+
+    def _updates(self, session_id: str) -> Iterator[SessionUpdate]:
+        after_seq = self._writer.resume_from(session_id)
         while not self._closing.is_set():
-            batch = self._batch(session_id, after)
-            if batch is None:
-                self._index.forget(session_id)
+            update = self._next_records(session_id, after_seq)
+            if update is None:
+                self._writer.forget(session_id)
                 return
-            yield batch
-            if not batch.records or batch.records[-1].seq >= batch.last_seq:
+            yield update
+            if not update.records or update.records[-1].seq >= update.last_seq:
                 return
-            after = batch.records[-1].seq
+            after_seq = update.records[-1].seq
 
-    # --- files ------------------------------------------------------------------------------------
-
-    def _batch(self, session_id: str, after_seq: int) -> Row | None:
-        def collect(opened: int, whole: Document) -> Row:
+    def _next_records(self, session_id: str, after_seq: int) -> SessionUpdate | None:
+        def collect(descriptor: int, whole: Document) -> SessionUpdate:
             records: list[Message] = []
             used = 0
-            for record, length in document.records(reader(opened), whole, after_seq):
+            for record, length in document.records(reader(descriptor), whole, after_seq):
                 records.append(record)
                 used += length
                 if len(records) >= _BATCH or used >= _BATCH_BYTES:
                     break
-            return row(whole, os.fstat(opened), tuple(records))
+            return session_update(whole, os.fstat(descriptor), tuple(records))
 
         try:
-            return self._sessions.passing(session_id, collect)
+            return self._session_files.passing(session_id, collect)
         except RpcError as error:
             log.warning("⚠ %s cannot be searched: %s", session_id, error)
             return None
 
-    def _look_at(self, session_id: str) -> None:
-        """Tell the index how the session stands; one that is gone or cannot be read leaves it."""
-        try:
-            # Told while the session's lock is held: so what an append tells comes before or behind.
-            self._sessions.passing(
-                session_id, lambda opened, whole: self._index.note(row(whole, os.fstat(opened)))
-            )
-        except SessionNotFound:
-            self._index.forget(session_id)
-        except RpcError as error:
-            self._unreadable.add(session_id)
-            self._index.forget(session_id)
-            log.warning("⚠ %s is not in the list: %s", session_id, error)
 
-    def _newest_by_reading(self) -> dict[str, str]:
-        newest: dict[str, Summary] = {}
-        for session_id, _, _ in self._sessions.scan():
-            try:
-                found = self._sessions.passing(session_id, lambda _, whole: whole.summary)
-            except RpcError:
-                continue
-            before = newest.setdefault(found.agent, found)
-            if before.last_activity < found.last_activity:
-                newest[found.agent] = found
-        return {agent: summary.session_id for agent, summary in newest.items()}
-
-
-def open_mapping(mapping: Mapping, path: Path, catching_up: CatchingUp) -> None:
-    """Read the mapping; one that is gone or damaged is rebuilt from the sessions."""
-    try:
-        with storage(f"read {path.name}"):
-            if mapping.load():
-                return
-    except MappingDamaged as damage:
-        original = set_aside(path)
-        log.warning("⚠ %s was damaged (%s); it is %s", path.name, damage, original.name)
-    last = catching_up.newest()
-    if last:
-        log.warning("⚠ %s rebuilt from the sessions of %d agents", path.name, len(last))
-    mapping.rebuild(last)
-
-
-def row(whole: Document, found: os.stat_result, records: tuple[Message, ...] = ()) -> Row:
-    """What the index is told of a session whose file is the one that `found` tells of."""
+def session_update(whole: Document, file: os.stat_result, records: tuple[Message, ...] = ()) -> SessionUpdate:
+    """What the index is told of a session whose file is the one that `file` describes."""
     titled = whole.header.title is not None
-    return Row(whole.summary, whole.footer.last_seq, found.st_size, found.st_mtime_ns, titled, records)
+    return SessionUpdate(
+        whole.summary, whole.footer.last_seq, file.st_size, file.st_mtime_ns, titled, records
+    )

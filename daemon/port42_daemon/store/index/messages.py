@@ -15,10 +15,17 @@ TITLE = "title"
 """The role under which a session's own title and tags are found, at seq 0."""
 
 
-def add(database: sqlite3.Connection, number: int, agent: str, records: Collection[Message]) -> None:
-    """Put in what was said of `records`; `number` is the session's. Events are no text."""
+def add(
+    database: sqlite3.Connection,
+    number: int,
+    agent: str,
+    records: Collection[Message],
+    *,
+    with_text: bool = True,
+) -> None:
+    """Index the text of `records` and count them; `number` is the session's. Events have no text."""
     for record in records:
-        if record.role != "event" and isinstance(record.content, str):
+        if with_text and record.role != "event" and isinstance(record.content, str):
             _insert(database, number, record.seq, agent, record.role, record.timestamp, record.content)
     stats.add(database, number, records)
 
@@ -34,6 +41,17 @@ def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[M
             if record.key is not UNSET and record.seq > own
         ],
     )
+
+
+def with_key(
+    database: sqlite3.Connection, agent: str, key: str, session_id: str | None
+) -> tuple[str, int] | None:
+    """Session and seq of the message that `agent` recorded under `key`, in that session or in any."""
+    return database.execute(  # type: ignore[no-any-return]  # sqlite3 types rows as Any
+        "SELECT session_id, seq FROM keys WHERE agent = ? AND key = ?"
+        " AND session_id = coalesce(?, session_id) ORDER BY session_id LIMIT 1",
+        (agent, key, session_id),
+    ).fetchone()
 
 
 def name(database: sqlite3.Connection, number: int, session: Summary, *, named: bool) -> None:

@@ -1,14 +1,20 @@
-"""The file `index.db`: its tables, how it is opened, checked and made anew."""
+"""The database `index.db`: its tables; how it is opened, checked, made anew, replaced by one in memory."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
+import threading
+import time
+import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 from port42_daemon.store.index.tokens import TOKENIZE, unpack
 
-SCHEMA = 5
+SCHEMA = 6
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -55,42 +61,77 @@ CREATE TABLE messages (
 );
 CREATE UNIQUE INDEX by_place ON messages (session, seq);
 """
-# Contentless: the text is in `messages`, and is told again to be taken back.
+# Contentless: the text is in `messages`, and is told again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_ROOM = 4 * 1024 * 1024
+"""Bytes free on the disk with which it is worth going back from memory to the file."""
+CHECK_SECONDS = 10.0
+"""For all pages of the file; what is not looked at by then is not said to be bad."""
+_CHECK_STEPS = 10_000
+"""SQLite's instructions between two looks at the clock."""
+_FILES = ("", "-wal", "-shm", "-journal")
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FORMAT}
+_DAMAGED_READS = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_FSTAT}
+_REASONS = {
+    sqlite3.SQLITE_FULL: "no space left on device",
+    sqlite3.SQLITE_READONLY: "it cannot be written",
+    sqlite3.SQLITE_PERM: "permission denied",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_BUSY: "another program has locked it",
+    sqlite3.SQLITE_LOCKED: "another program has locked it",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is damaged",
+    sqlite3.SQLITE_IOERR: "the disk failed",
+}
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+class Damaged(sqlite3.DatabaseError):
+    """SQLite's own check found something wrong in the file."""
+
+
+def is_damage(error: BaseException) -> bool:
     """Whether the file itself is bad, so that only a new one helps."""
+    if isinstance(error, Damaged):
+        return True
     code = getattr(error, "sqlite_errorcode", None)  # errors of the module itself have none
-    return code is not None and code & 0xFF in _DAMAGED
+    return code is not None and (code & 0xFF in _DAMAGE or code in _DAMAGED_READS)
+
+
+def reason(error: BaseException) -> str:
+    """What is wrong with the file, in words that carry no path."""
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno else "the disk refused"
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_WRITE:
+        return "it cannot be written (is the disk full?)"
+    return _REASONS.get((code or 0) & 0xFF, "the index failed")
 
 
 class Database:
     """Two connections to one file: `writing`, and `reading`, which never waits for the other one.
 
-    Whoever uses one keeps others from it. `sqlite3.Error` may leave every method; both connections
-    raise it while there is no file.
+    `write_lock` is held by whoever uses `writing`, `read_lock` by whoever uses `reading`, and both by
+    whoever calls a method. `sqlite3.Error` may leave each; both connections raise it while nothing is open.
     """
 
     def __init__(self, path: Path) -> None:
+        self.write_lock, self.read_lock = threading.RLock(), threading.Lock()
         self._path = path
         self._connections: list[sqlite3.Connection] = []
+        self.in_memory = False
+        self.generation = 0
+        """Incremented whenever another database takes the place of this one."""
 
     @property
     def writing(self) -> sqlite3.Connection:
-        """The connection that changes what is there."""
+        """The connection that changes rows."""
         return self._connection(0)
 
     @property
     def reading(self) -> sqlite3.Connection:
-        """The connection that only looks."""
+        """The connection that answers questions."""
         return self._connection(1)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a file to ask."""
-        return bool(self._connections)
 
     @property
     def size(self) -> int:
@@ -101,72 +142,155 @@ class Database:
             return 0
 
     def open(self) -> None:
-        """Open or make the file; one that is damaged or of another schema is made anew.
+        """Open or create the file; one that is damaged or of another schema is made anew.
 
-        Raises sqlite3.Error and OSError where not even that can be had.
+        Raises sqlite3.Error and OSError where not even that is possible.
         """
         try:
-            self._connect()
-            if self.writing.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
-                return
-        except sqlite3.DatabaseError:
+            if stat.S_ISREG(self._path.lstat().st_mode):
+                self._connect()
+                if self._is_sound():
+                    return
+        except FileNotFoundError:
             pass
-        self.begin_anew()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise  # a full disk, say: the file may be good
+        self.create()
 
-    def mend(self) -> bool:
-        """Begin anew where the file opens and is damaged inside; whether it was.
-
-        The lists are looked through, which takes milliseconds. The words are not: what is bad in
-        them is noticed by whoever meets it.
-        """
-        try:
-            checks = ("sessions", "tags", "keys", "activity", "turns")
-            if all(
-                self.writing.execute(f"PRAGMA quick_check({one})").fetchone()[0] == "ok" for one in checks
-            ):
-                return False
-        except sqlite3.ProgrammingError:  # it could not even be opened
-            raise
-        except sqlite3.DatabaseError:
-            pass
-        self.begin_anew()
-        return True
-
-    def begin_anew(self) -> None:
-        """An empty index in place of whatever is there. Raises sqlite3.Error, OSError."""
+    def create(self) -> None:
+        """Put an empty index in place of whatever is there. Raises sqlite3.Error, OSError."""
         self.close()
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        for suffix in _FILES:
+            _clear(self._path.with_name(self._path.name + suffix))
         try:
             self._connect()
-            with self.writing as database:
-                database.executescript(_CREATE)
-                database.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({_WORDS})")
-                database.execute(f"PRAGMA user_version = {SCHEMA}")
+            _create_tables(self.writing)
         except sqlite3.Error:
             self.close()
             raise
 
+    def open_in_memory(self) -> None:
+        """An empty index in memory, for as long as the file cannot be used."""
+        self.close()
+        self.generation += 1
+        self.in_memory = True
+        database = sqlite3.connect(":memory:", check_same_thread=False)
+        database.create_function("unpack", 1, unpack, deterministic=True)
+        _create_tables(database)
+        self._connections = [database, database]
+
+    def try_writing(self) -> str | None:
+        """Why the file cannot be used now, None when it can. Called while the index is in memory."""
+        other = Database(self._path)
+        try:
+            other.open()
+            with other.writing:
+                other.writing.execute(f"PRAGMA user_version = {SCHEMA}")
+            disk = os.statvfs(self._path.parent)
+            return None if disk.f_bavail * disk.f_frsize >= _ROOM else "no space left on device"
+        except (sqlite3.Error, OSError) as error:
+            return reason(error)
+        finally:
+            other.close()
+
+    def check(self) -> None:
+        """Read every row but the text. Raises `Damaged` and sqlite3.Error where the file is bad inside.
+
+        Takes milliseconds. Damage in the text is noticed by the query that meets it.
+        """
+        for table in ("sessions", "tags", "keys", "activity", "turns"):
+            result = self.writing.execute(f"PRAGMA quick_check({table})").fetchone()[0]
+            if result != "ok":
+                raise Damaged(result)
+
+    def problem(self) -> str | None:
+        """What is wrong with the file, to follow its name. Takes no lock, and a few seconds at the most."""
+        try:
+            if not stat.S_ISREG(self._path.lstat().st_mode):
+                return "is not a file"
+            with contextlib.closing(_connect(self._path)) as database:
+                return None if _check_pages(database) else "is damaged"
+        except FileNotFoundError:
+            return "is gone"
+        except sqlite3.Error as error:
+            return f"cannot be read: {reason(error)}"
+
     def close(self) -> None:
-        """Let go of the file."""
+        """Close both connections."""
         while self._connections:
             with contextlib.suppress(sqlite3.Error):
                 self._connections.pop().close()
 
     def _connect(self) -> None:
         self.close()
+        self.generation += 1
+        self.in_memory = False
         for _ in range(2):
-            database = sqlite3.connect(self._path, check_same_thread=False)
+            database = _connect(self._path)
             self._connections.append(database)
-            database.create_function("unpack", 1, unpack, deterministic=True)
-            # Derived data: a lost last transaction is caught up with, a torn file is made anew.
+            # Derived data: a lost last transaction is read again, a torn file is made anew.
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             # What is deleted is overwritten: a session that was pruned must not be read here.
             database.execute("PRAGMA secure_delete = ON")
         self._connections[1].execute("PRAGMA query_only = ON")
 
-    def _connection(self, which: int) -> sqlite3.Connection:
+    def _is_sound(self) -> bool:
+        """Whether the tables are those that this version made: nobody changed or dropped one."""
+        version, made = (
+            self.writing.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("user_version", "application_id")
+        )
+        return bool(version == SCHEMA and made == _fingerprint(self.writing))
+
+    def _connection(self, number: int) -> sqlite3.Connection:
         if not self._connections:
             raise sqlite3.ProgrammingError("the index is closed")
-        return self._connections[which]
+        return self._connections[number]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # unix-excl: no other process can lock or change the file meanwhile, and what several connections share
+    # of the WAL is in our memory, not in an index.db-shm whose truncation would end us with SIGBUS.
+    uri = f"{path.absolute().as_uri()}?vfs=unix-excl"
+    database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
+    database.create_function("unpack", 1, unpack, deterministic=True)
+    return database
+
+
+def _check_pages(database: sqlite3.Connection) -> bool:
+    """Whether SQLite finds nothing wrong in the file, as far as it comes in time."""
+    until = time.monotonic() + CHECK_SECONDS
+    database.set_progress_handler(lambda: time.monotonic() > until, _CHECK_STEPS)
+    try:
+        return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.OperationalError:
+        if time.monotonic() > until:
+            return True
+        raise
+
+
+def _create_tables(database: sqlite3.Connection) -> None:
+    with database:
+        database.executescript(_CREATE)
+        database.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({_WORDS})")
+        database.execute(f"PRAGMA application_id = {_fingerprint(database)}")
+        database.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _fingerprint(database: sqlite3.Connection) -> int:
+    """A positive number of 31 bits that says which tables and indexes there are."""
+    rows = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    return zlib.crc32("\n".join(sql for (sql,) in rows).encode()) & 0x7FFFFFFF
+
+
+def _clear(path: Path) -> None:
+    """Remove the file at `path`; a folder is moved aside, it may hold what is somebody's."""
+    try:
+        if stat.S_ISDIR(path.lstat().st_mode):
+            path.rename(path.with_name(f"{path.name}.moved-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        pass

@@ -31,10 +31,16 @@ class Searches:
     """Ranked hits of the last queries: whoever asks for the next page goes on in the same order."""
 
     def __init__(self) -> None:
-        self._ranked: OrderedDict[tuple[str, int], list[int]] = OrderedDict()
+        self._ranked: OrderedDict[tuple[int, str, int], list[int]] = OrderedDict()
 
-    def page(
-        self, database: sqlite3.Connection, query: Query, upto: int | None, offset: int, limit: int
+    def page(  # noqa: PLR0913, PLR0917  # what is asked, and of which database
+        self,
+        database: sqlite3.Connection,
+        query: Query,
+        upto: int | None,
+        offset: int,
+        limit: int,
+        generation: int = 0,
     ) -> tuple[list[Hit], int, bool]:
         """`limit` hits from `offset` on, of the messages numbered through `upto` (None: all there are now).
 
@@ -42,17 +48,13 @@ class Searches:
         """
         if upto is None:
             upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
-        found = self._numbers(database, query, upto)
+        found = self._numbers(database, generation, query, upto)
         hits = _hits(query, _rows(database, found[offset : offset + limit]))
         page = [hits[number] for number in found[offset : offset + limit] if number in hits]
         return page, upto, len(found) > offset + limit
 
-    def forget(self) -> None:
-        """The index was made anew: numbers mean other messages now."""
-        self._ranked.clear()
-
-    def _numbers(self, database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
-        key = query.expression, upto
+    def _numbers(self, database: sqlite3.Connection, generation: int, query: Query, upto: int) -> list[int]:
+        key = generation, query.expression, upto  # in another database numbers mean other messages
         if key not in self._ranked:
             self._ranked[key] = _ranked(database, query, upto)
             if len(self._ranked) > _REMEMBERED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -28,12 +29,13 @@ _COLUMNS = (
 )
 _UPSERT = (
     f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
-    f" ON CONFLICT (session_id) DO UPDATE SET {', '.join(f'{one} = excluded.{one}' for one in _COLUMNS[1:])}"
-    " RETURNING number"
+    f" ON CONFLICT (session_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
+    + " RETURNING number"
 )
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
+class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A session's state, the file it was read from, and the records that led there, if they are known.
 
     `records` have no seq yet, and end at `last_seq`; empty means that only the two ends were read.
@@ -48,7 +50,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     records: tuple[Message, ...] = ()
 
 
-class Known(msgspec.Struct, frozen=True, gc=False):
+class IndexedSession(msgspec.Struct, frozen=True, gc=False):
     """What the index has of a session."""
 
     number: int
@@ -61,7 +63,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     mtime_ns: int
 
 
-class Listed(msgspec.Struct, frozen=True, gc=False):
+class ListRow(msgspec.Struct, frozen=True, gc=False):
     """A session in a list, and the file it was read from."""
 
     session: ListedSession
@@ -69,8 +71,8 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     mtime_ns: int
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which sessions a list shows; None leaves one out of account."""
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which sessions a list shows; None does not filter."""
 
     agent: str | None = None
     cwd: str | None = None
@@ -79,20 +81,20 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pinned: bool | None = None
 
 
-# --- one --------------------------------------------------------------------------------------------
+# --- one session -----------------------------------------------------------------------------------
 
 
-def known(database: sqlite3.Connection, session_id: str) -> Known | None:
+def known(database: sqlite3.Connection, session_id: str) -> IndexedSession | None:
     """What there is of the session."""
-    found = database.execute(
+    row = database.execute(
         "SELECT number, session_id, agent, named, last_seq, fed_seq, size, mtime_ns FROM sessions"
         " WHERE session_id = ?",
         (session_id,),
     ).fetchone()
-    return Known(*found) if found else None
+    return IndexedSession(*row) if row else None
 
 
-def put(database: sqlite3.Connection, row: Row, *, named: bool, fed_seq: int) -> int:
+def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_seq: int) -> int:
     """Insert or replace the session's row; gives its number."""
     summary = row.summary
     fork = summary.forked_from
@@ -128,49 +130,50 @@ def remove(database: sqlite3.Connection, session_id: str) -> None:
 
 
 def page(
-    database: sqlite3.Connection, wanted: Wanted, before: tuple[str, str] | None, limit: int
-) -> list[Listed]:
+    database: sqlite3.Connection, filters: SessionFilter, before: tuple[str, str] | None, limit: int
+) -> list[ListRow]:
     """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
-    query, values = page_query(wanted, before)
+    query, values = page_query(filters, before)
     rows = database.execute(query, {**values, "limit": limit})
     return [
-        Listed(ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])), size, mtime_ns)
+        ListRow(ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])), size, mtime_ns)
         for *row, size, mtime_ns in rows.fetchall()
     ]
 
 
-def page_query(wanted: Wanted, before: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
+def page_query(filters: SessionFilter, before: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
     """The SQL of a page and its values: it walks one index in order, and never sorts."""
-    given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
-    walked = "tags" if wanted.tag is not None else "sessions"
-    where = [f"{'tags' if name == 'tag' else 'sessions'}.{name} = :{name}" for name in given]
+    values = {name: value for name, value in msgspec.structs.asdict(filters).items() if value is not None}
+    table = "tags" if filters.tag is not None else "sessions"
+    where = [f"{'tags' if name == 'tag' else 'sessions'}.{name} = :{name}" for name in values]
     # A constant, so that SQLite may use the index of pinned sessions only.
-    where = ["sessions.pinned = 1" if one.endswith(":pinned") and wanted.pinned else one for one in where]
-    if wanted.tag is not None:
+    if filters.pinned:
+        where = ["sessions.pinned = 1" if term.endswith(":pinned") else term for term in where]
+    if filters.tag is not None:
         source = "tags CROSS JOIN sessions ON sessions.session_id = tags.session_id"
     else:
-        source = f"sessions INDEXED BY {_walk(wanted)}"
+        source = f"sessions INDEXED BY {_best_index(filters)}"
     if before is not None:
-        where.append(f"({walked}.last_activity, {walked}.session_id) < (:activity, :id)")
-        given |= {"activity": before[0], "id": before[1]}
+        where.append(f"({table}.last_activity, {table}.session_id) < (:activity, :id)")
+        values |= {"activity": before[0], "id": before[1]}
     clause = f"WHERE {' AND '.join(where)} " if where else ""
     # Only our own names are put into the text; every value is bound.
     query = (
         f"SELECT {SUMMARY}, sessions.size, sessions.mtime_ns FROM {source} {clause}"  # noqa: S608
-        f"ORDER BY {walked}.last_activity DESC, {walked}.session_id DESC LIMIT :limit"
+        f"ORDER BY {table}.last_activity DESC, {table}.session_id DESC LIMIT :limit"
     )
-    return query, given
+    return query, values
 
 
-def _walk(wanted: Wanted) -> str:
-    """The index to go along: the one that leaves the least beside it."""
-    if wanted.pinned:
+def _best_index(filters: SessionFilter) -> str:
+    """The SQL index to read along: the one with the fewest rows that the filter rejects."""
+    if filters.pinned:
         return "by_pin"
-    if wanted.cwd is not None:
-        return "by_agent_folder" if wanted.agent is not None else "by_folder"
-    if wanted.state is not None:
-        return "by_agent_state" if wanted.agent is not None else "by_state"
-    return "by_agent" if wanted.agent is not None else "by_use"
+    if filters.cwd is not None:
+        return "by_agent_folder" if filters.agent is not None else "by_folder"
+    if filters.state is not None:
+        return "by_agent_state" if filters.agent is not None else "by_state"
+    return "by_agent" if filters.agent is not None else "by_use"
 
 
 def with_prefix(database: sqlite3.Connection, prefix: str, agent: str | None, limit: int) -> list[Summary]:
@@ -258,7 +261,7 @@ def _short_id(database: sqlite3.Connection, session_id: str) -> str:
         " SELECT min(session_id) FROM sessions WHERE session_id > :id",
         {"id": session_id},
     )
-    shared = max(_common(session_id, other or "") for (other,) in neighbours)
+    shared = max(len(os.path.commonprefix([session_id, other or ""])) for (other,) in neighbours)  # noqa: RUF071  # by characters, as wanted
     return session_id[: max(shared + 1, SHORT_ID)]
 
 
@@ -271,11 +274,3 @@ def summary_fields(row: Iterable[Any]) -> dict[str, Any]:
         "pinned": bool(pinned),
         "forked_from": msgspec.json.decode(fork, type=ForkPoint) if fork else None,
     }
-
-
-def _common(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    for place, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return place
-    return min(len(one), len(other))

@@ -12,6 +12,8 @@ from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, St
 from port42_protocol.messages.records import Message, TurnRecord
 
 MOST_DAYS = 3660
+MAX_TOKENS = 10**12
+"""Of one reply, and of one hour of a session."""
 _HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d(?=:)", re.ASCII)
 _KINDS = {"user": 0, "assistant": 1, "error": 2}
 _ADD_SAID = (
@@ -19,9 +21,9 @@ _ADD_SAID = (
     " assistant = assistant + excluded.assistant, failed = failed + excluded.failed"
 )
 _ADD_TURNS = (
-    "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET turns = turns + excluded.turns,"
-    " input_tokens = input_tokens + excluded.input_tokens,"
-    " output_tokens = output_tokens + excluded.output_tokens"
+    "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET turns = turns + excluded.turns,"  # noqa: S608  # our own number
+    f" input_tokens = min(input_tokens + excluded.input_tokens, {MAX_TOKENS}),"
+    f" output_tokens = min(output_tokens + excluded.output_tokens, {MAX_TOKENS})"
 )
 _SAID = (
     "SELECT agent, hour, sum(user), sum(assistant), sum(failed) FROM activity"
@@ -56,10 +58,10 @@ def add(database: sqlite3.Connection, number: int, records: Iterable[Message]) -
         if record.role in _KINDS:
             said[hour][_KINDS[record.role]] += 1
         if isinstance(turn := record.turn, TurnRecord):
-            one = turns[hour, turn.backend, turn.model or ""]
-            one[0] += 1
-            one[1] += turn.input_tokens or 0
-            one[2] += turn.output_tokens or 0
+            sums = turns[hour, turn.backend, turn.model or ""]
+            sums[0] += 1
+            sums[1] += _bounded(turn.input_tokens)
+            sums[2] += _bounded(turn.output_tokens)
     database.executemany(_ADD_SAID, [(number, hour, *counts) for hour, counts in said.items()])
     database.executemany(_ADD_TURNS, [(number, *key, *counts) for key, counts in turns.items()])
 
@@ -68,6 +70,11 @@ def remove(database: sqlite3.Connection, number: int) -> None:
     """Take back all that was counted of a session."""
     for table in ("activity", "turns"):
         database.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608  # our own names
+
+
+def _bounded(tokens: int | None) -> int:
+    """What a back end reported, as far as it can be true: SQLite's sums end at 2⁶³."""
+    return min(max(tokens or 0, 0), MAX_TOKENS)
 
 
 def _hour(timestamp: str) -> str:

@@ -1,65 +1,65 @@
-"""What the index was told and has not written yet: rows of sessions, and the text of their messages."""
+"""What appends told the index and is not written yet: rows of sessions, and the text of their messages."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from port42_daemon.store.index.sessions import Row
+from port42_daemon.store.index.sessions import SessionUpdate
 from port42_protocol.messages.records import Message
 
-MOST = 2_000
-_MOST_CHARACTERS = 8_000_000
-"""Messages, and their text, that wait in memory; from there on they are read from their files."""
-_ROWS_OF_ONE = 64
+MAX_MESSAGES = 2_000
+MAX_CHARACTERS = 8_000_000
+"""Text that waits in memory; from there on it is read from the files."""
+_MAX_UPDATES_PER_SESSION = 64
 
 
-class Noted:
-    """Rows in the order in which they came. Its lock is its own: an append never waits for SQLite."""
+class PendingRows:
+    """Updates in the order in which they came. Its lock is its own: an append never waits for SQLite."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[str, list[Row]] = {}
+        self._updates: dict[str, list[SessionUpdate]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._rows)
+        return bool(self._updates)
 
-    def add(self, row: Row) -> None:
-        """One more; of many of a session one is made."""
+    def add(self, update: SessionUpdate) -> None:
+        """Append an update; many of one session are merged."""
         with self._lock:
-            rows = self._rows.setdefault(row.summary.session_id, [])
-            rows.append(row)
-            if len(rows) > _ROWS_OF_ONE:
-                self._rows[row.summary.session_id] = _merged(rows)
+            updates = self._updates.setdefault(update.summary.session_id, [])
+            updates.append(update)
+            if len(updates) > _MAX_UPDATES_PER_SESSION:
+                self._updates[update.summary.session_id] = [_merge(updates)]
 
-    def take(self) -> list[Row]:
-        """All there are, which are the caller's from now on."""
+    def take(self) -> list[SessionUpdate]:
+        """Remove and return all updates."""
         with self._lock:
-            taken, self._rows = self._rows, {}
-        return [row for rows in taken.values() for row in rows]
+            taken, self._updates = self._updates, {}
+        return [update for updates in taken.values() for update in updates]
 
-    def put_back(self, rows: Sequence[Row]) -> None:
-        """What was taken could not be written: it stands before what came since."""
+    def put_back(self, updates: Iterable[SessionUpdate]) -> None:
+        """Insert updates that could not be written before those that came since."""
         with self._lock:
-            since, self._rows = self._rows, {}
-            for row in (*rows, *(row for later in since.values() for row in later)):
-                self._rows.setdefault(row.summary.session_id, []).append(row)
+            since, self._updates = self._updates, {}
+            for update in (*updates, *(update for later in since.values() for update in later)):
+                self._updates.setdefault(update.summary.session_id, []).append(update)
 
     def drop(self, session_id: str) -> None:
-        """The session is gone."""
+        """Drop the updates of a session that is gone."""
         with self._lock:
-            self._rows.pop(session_id, None)
+            self._updates.pop(session_id, None)
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Drop all updates."""
         with self._lock:
-            self._rows.clear()
+            self._updates.clear()
 
 
-class Unfed:
-    """Records by session, which are in no table yet. Its user keeps threads apart."""
+class PendingText:
+    """Records by session, whose rows are written and whose text is not. The caller holds the write lock."""
 
     def __init__(self) -> None:
         self._records: dict[str, list[Message]] = {}
@@ -69,41 +69,41 @@ class Unfed:
         return session_id in self._records
 
     def sessions(self) -> list[str]:
-        """Whose records there are."""
+        """The ids of the sessions that have records here."""
         return list(self._records)
 
-    def keep(self, session_id: str, records: Sequence[Message]) -> bool:
-        """Keep these, too. False when it became too much: then all were let go, and the files have them."""
+    def add(self, session_id: str, records: Sequence[Message]) -> bool:
+        """Append records. False when memory holds too many: then all are dropped, the files have them."""
         self._records.setdefault(session_id, []).extend(records)
         self._messages += len(records)
         self._characters += _characters(records)
-        if self._messages > MOST or self._characters > _MOST_CHARACTERS:
+        if self._messages > MAX_MESSAGES or self._characters > MAX_CHARACTERS:
             self.clear()
             return False
         return True
 
     def take(self, session_id: str) -> list[Message]:
-        """The session's, which are the caller's from now on."""
+        """Remove and return the session's records."""
         records = self._records.pop(session_id, [])
         self._messages -= len(records)
         self._characters -= _characters(records)
         return records
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Drop all records."""
         self._records.clear()
         self._messages = self._characters = 0
 
 
 def _characters(records: Sequence[Message]) -> int:
-    return sum(len(one.content) for one in records if isinstance(one.content, str))
+    return sum(len(record.content) for record in records if isinstance(record.content, str))
 
 
-def _merged(rows: list[Row]) -> list[Row]:
-    """One row for many: the last state, with the records of all, where each follows the one before."""
-    last = rows[-1]
-    first = rows[0].last_seq - len(rows[0].records)
-    records = tuple(record for row in rows for record in row.records)
-    if first + len(records) != last.last_seq:
+def _merge(updates: list[SessionUpdate]) -> SessionUpdate:
+    """The last state, with the records of all updates if each follows the one before."""
+    last = updates[-1]
+    first_seq = updates[0].last_seq - len(updates[0].records)
+    records = tuple(record for update in updates for record in update.records)
+    if first_seq + len(records) != last.last_seq:
         records = ()
-    return [msgspec.structs.replace(last, titled=any(one.titled for one in rows), records=records)]
+    return msgspec.structs.replace(last, titled=any(update.titled for update in updates), records=records)

@@ -132,8 +132,11 @@ class OpenSessions:
             for entry in entries:
                 session_id = entry.name.removesuffix(".json")
                 if entry.name.endswith(".json") and _ID.fullmatch(session_id):
-                    found = entry.stat(follow_symlinks=False)
-                    yield session_id, found.st_size, found.st_mtime_ns
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone meanwhile
+                    yield session_id, status.st_size, status.st_mtime_ns
 
     def names(self) -> Iterator[str]:
         """Every session's id, without a look at its file. Raises OSError."""

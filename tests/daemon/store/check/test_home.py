@@ -1,4 +1,4 @@
-"""Permissions and the mapping: what a hand did to them is found, mended, and then gone."""
+"""Permissions and the mapping: each fault is found, repaired, and then gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import pytest
 from peers.session_files import header, said
 
-from port42_daemon.store.check.backup import Backup
+from port42_daemon.store.check.repair import Backup
 from port42_daemon.store.file_store import FileStore
 
 MAPPING = "agent_sessions.json"

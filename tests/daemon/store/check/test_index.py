@@ -9,9 +9,10 @@ import threading
 import pytest
 from peers.session_files import header, said
 
-from port42_daemon.store.check import index
-from port42_daemon.store.check.backup import Backup
+from port42_daemon.store.check.repair import Backup
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.index import schema
+from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.tokens import unpack
 
 
@@ -63,14 +64,7 @@ def test_pages_that_were_written_over_are_noticed(store, home):
     with (home / "index.db").open("r+b") as file:
         file.seek(4096)  # SQLite's own header stays
         file.write(b"\xa5" * (os.path.getsize(home / "index.db") - 8192))  # noqa: PTH202
-    found = look_closed(home)
-    assert (found.level, found.what) == ("problem", "index.db is damaged")
-
-
-def look_closed(home):
-    """What is said of an index that nobody has open."""
-    store = FileStore(home)
-    return store._care._index.check(None)[0]
+    assert Database(home / "index.db").problem() == "is damaged"
 
 
 @pytest.mark.parametrize("what", ["folder", "link", "junk"])
@@ -89,7 +83,8 @@ def test_what_stands_in_the_indexs_place(store, home, what):
     assert (look(store).level, look(store).mendable) == ("problem", True)
     heal(store, home)
     if what == "folder":
-        assert (home / "backups" / "b" / "index.db" / "inside").exists()
+        (moved,) = home.glob("index.db.moved-*")
+        assert (moved / "inside").exists()
 
 
 def test_a_file_that_came_or_went_or_changed_is_noticed_once(store, home):
@@ -123,8 +118,8 @@ def test_sessions_that_are_written_meanwhile_are_not_called_stale(store):
 
 
 def test_what_takes_too_long_is_not_called_damaged(store, monkeypatch):
-    monkeypatch.setattr(index, "_LOOKED_THROUGH_WITHIN", -1.0)
-    monkeypatch.setattr(index, "_STEPS", 1)
+    monkeypatch.setattr(schema, "CHECK_SECONDS", -1.0)
+    monkeypatch.setattr(schema, "_CHECK_STEPS", 1)
     assert look(store).level == "ok"
 
 

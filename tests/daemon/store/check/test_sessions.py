@@ -1,4 +1,4 @@
-"""The files of sessions and trash gone through: each kind of damage is found once, mended, and then gone."""
+"""The files of sessions and trash: each kind of damage is found once, repaired, and then gone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from peers.session_files import contents, header, said
 
 from port42_daemon.store.check import sessions as subject
-from port42_daemon.store.check.backup import Backup
-from port42_daemon.store.check.sessions import Place
+from port42_daemon.store.check.repair import Backup
+from port42_daemon.store.check.sessions import Position
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.session_file.document import compose, place
 
@@ -31,15 +31,15 @@ def store(home):
     store.close()
 
 
-def swept(store, backup=None, *, seconds=60.0, in_turn=()):
+def swept(store, backup=None, *, seconds=60.0, in_turn=lambda _: False):
     """All findings and partials, stretch by stretch, and how many stretches these were."""
-    found, partial, examined, at, stretches = [], [], 0, Place(), 0
+    found, partial, examined, at, stretches = [], [], 0, Position(), 0
     while at is not None:
         stretch = store.sweep(at, seconds, in_turn, backup)
         found += stretch.findings
         partial += stretch.partial
         examined += stretch.examined
-        at, stretches = stretch.place, stretches + 1
+        at, stretches = stretch.position, stretches + 1
     return found, partial, examined, stretches
 
 
@@ -78,7 +78,7 @@ def test_a_damaged_session_is_made_whole_and_its_original_kept(store, home, kind
     assert path.read_bytes() == damaged  # looking changes nothing
     (fixed,) = swept(store, Backup(home, "b"))[0]
     assert fixed.fixed
-    assert f"made whole, {len(left)} messages kept" in fixed.what
+    assert f"recovered, {len(left)} messages kept" in fixed.what
     assert swept(store)[0] == []
     assert contents(store, "cli-2") == left
     assert json.loads(path.read_bytes())["message_count"] == len(left)
@@ -125,7 +125,7 @@ def test_files_that_others_may_read_are_closed_to_them(store, home):
     for number in (1, 3):
         (home / "sessions" / f"cli-{number}.json").chmod(0o644)
     assert said_of(store) == ["sessions/cli-1.json and 1 more can be looked into by other users"]
-    assert said_of(store, Backup(home, "b"))[0].endswith("not any more")
+    assert said_of(store, Backup(home, "b"))[0].endswith("closed to them now")
     assert said_of(store) == []
     assert oct((home / "sessions" / "cli-3.json").stat().st_mode & 0o777) == "0o600"
 
@@ -151,7 +151,7 @@ def test_the_trash_is_gone_through_too(store, home):
 def test_a_partial_is_named_unless_a_turn_writes_it(store, home):
     (home / "sessions" / "cli-1.partial").touch(mode=0o600)
     assert swept(store)[1] == ["cli-1"]
-    assert swept(store, in_turn={"cli-1"})[1] == []
+    assert swept(store, in_turn=lambda session_id: session_id == "cli-1")[1] == []
     assert "cut off" in store.cut_off("cli-1", None).what
     assert store.cut_off("cli-2", None) is None
     kept = store.cut_off("cli-1", Backup(home, "b"))
@@ -175,12 +175,12 @@ def test_stretches_join_and_each_file_is_looked_at_once(store, home):
     assert (examined, stretches) == (7, 6)
     assert found == swept(store)[0]
     assert len(found) == 4
-    first = store.sweep(Place(), 0.0, (), None)
+    first = store.sweep(Position(), 0.0, lambda _: False, None)
     assert (first.examined, first.remaining) == (1, 6)
 
 
 def test_a_stretch_ends_when_it_has_found_much(store, home, monkeypatch):
-    monkeypatch.setattr(subject, "_MOST_FINDINGS", 2)
+    monkeypatch.setattr(subject, "_MAX_FINDINGS", 2)
     for number in range(5):
         (home / "sessions" / f"note-{number}").touch(mode=0o600)
     found, _, examined, stretches = swept(store)

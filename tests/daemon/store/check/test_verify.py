@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peers.session_files import header, said
 
-from port42_daemon.store.check.verify import Newer, NotOurs, inspect, owner
+from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect, owner
 from port42_daemon.store.session_file.document import ENDED, Damaged, compose, grow, place
 from port42_protocol.messages.records import Message, TurnRecord
 
@@ -70,7 +70,7 @@ def test_a_gap_is_what_mending_left(path):
         (b'"last_seq":4', b'"last_seq":5', "the footer counts 5 records"),
     ],
 )
-def test_what_a_hand_did_is_named(path, before, after, said):
+def test_what_was_edited_is_named(path, before, after, said):
     assert path.read_bytes().count(before) == 1
     path.write_bytes(path.read_bytes().replace(before, after))
     changed = path.read_bytes()
@@ -86,7 +86,7 @@ def test_no_line_can_be_cut_without_notice(path, data):
     whole = session()
     cut = data.draw(st.integers(0, len(whole) - 1))
     path.write_bytes(whole[:cut])
-    with pytest.raises((Damaged, NotOurs)):
+    with pytest.raises((Damaged, NotASession)):
         inspect(path, "cli-1")
     lines = whole.split(b"\n")
     lost = data.draw(st.sampled_from([1, 2, 4]))
@@ -96,24 +96,24 @@ def test_no_line_can_be_cut_without_notice(path, data):
 
 
 def test_what_is_no_session_of_that_name(path):
-    with pytest.raises(NotOurs, match="its first line says that it is cli-1"):
+    with pytest.raises(NotASession, match="its first line says that it is cli-1"):
         inspect(path, "cli-2")
     path.write_bytes(b'{"format":2,"id":"cli-1"}\n')
-    with pytest.raises(Newer, match="its format is 2, this version reads 1"):
+    with pytest.raises(NewerFormat, match="its format is 2, this version reads 1"):
         inspect(path, "cli-1")
     for junk in (b"", b"{}", b"[]\n", b'{"format":"2"}\n', b"\xff\xfe\n", b'{"format":1,"messages":[\n'):
         path.write_bytes(junk)
-        with pytest.raises(NotOurs) as caught:
+        with pytest.raises(NotASession) as caught:
             inspect(path, "cli-1")
-        assert not isinstance(caught.value, Newer)
+        assert not isinstance(caught.value, NewerFormat)
 
 
 def test_no_fifo_holds_it_up_and_no_link_leads_it_away(path, tmp_path):
     os.mkfifo(tmp_path / "cli-2.json")
-    with pytest.raises(NotOurs, match="not a file"):
+    with pytest.raises(NotASession, match="not a file"):
         inspect(tmp_path / "cli-2.json", "cli-2")
     (tmp_path / "cli-3.json").symlink_to(path)
-    with pytest.raises(NotOurs, match="it is a link"):
+    with pytest.raises(NotASession, match="it is a link"):
         inspect(tmp_path / "cli-3.json", "cli-3")
 
 

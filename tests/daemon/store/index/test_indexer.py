@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from peers.session_files import contents, header, said
+from peers.session_files import header, said
 
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.index import messages
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.session_file import document
+from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Message, TurnRecord
+
+AT = "2026-01-01T00:00:00.000Z"
+
+
+def keyed(content: str, key: str) -> Message:
+    return Message(seq=0, role="user", content=content, timestamp=AT, key=key)
 
 
 def test_a_start_among_rubbish(tmp_path):
@@ -36,17 +47,146 @@ def test_a_start_among_rubbish(tmp_path):
     assert not (folder / ".cli-9.json.new").exists()
 
 
-def test_a_broken_index_keeps_no_session_from_being_read_or_written(tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "agent_sessions.json").write_text("{}")
-    (tmp_path / "home" / "index.db").mkdir()
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The database as another program holds it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def test_without_its_file_the_index_answers_from_memory_until_there_is_one_again(tmp_path):
     store = FileStore(tmp_path / "home")
     store.open()
+    store.create(header("cli-1"), [keyed("one", "k1")])
+    store.close()
+    store = FileStore(tmp_path / "home")
+    with locked(tmp_path / "home" / "index.db"):
+        store.open()
+        store.append("cli-1", lambda _: [keyed("two", "k2")])
+        store.create(header("cli-2"), [said("three")])
+        assert listed(store) == ["cli-1", "cli-2"]
+        assert [store.with_key("ai-muse", key, None) for key in ("k1", "k2", "k3")] == [
+            ("cli-1", 1),
+            ("cli-1", 2),
+            None,
+        ]
+        assert found(store, "three") == [("cli-2", 1)]
+        assert store.index_state() == "unusable"
+    eventually(lambda: store.index_state() == "ready")
+    assert [found(store, word) for word in ("one", "two", "three")] == [
+        [("cli-1", 1)],
+        [("cli-1", 2)],
+        [("cli-2", 1)],
+    ]
+    store.close()
+
+
+@pytest.mark.parametrize("how", ["junk", "empty", "folder", "fifo", "link", "gone", "dropped table"])
+def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
+    home = tmp_path / "home"
+    store = FileStore(home)
+    store.open()
     store.create(header("cli-1"), [said("one")])
-    store.append("cli-1", lambda _: [said("two")])
-    assert contents(store, "cli-1") == ["one", "two"]
-    with pytest.raises(StorageFailed, match="cannot ask the index"):
-        store.counts()
+    store.close()
+    path = home / "index.db"
+    if how == "dropped table":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("DROP TABLE keys")
+            database.commit()
+    else:
+        path.unlink()
+    if how == "junk":
+        path.write_bytes(b"junk" * 5000)
+    elif how == "empty":
+        path.touch()
+    elif how == "folder":
+        path.mkdir()
+        (path / "inside").touch()
+    elif how == "fifo":
+        os.mkfifo(path)
+    elif how == "link":
+        (tmp_path / "elsewhere").write_text("mine")
+        path.symlink_to(tmp_path / "elsewhere")
+    store = FileStore(home)
+    store.open()
+    assert listed(store) == ["cli-1"]
+    assert store.with_key("ai-muse", "k", None) is None
+    assert found(store, "one") == [("cli-1", 1)]
+    assert store.index_state() == "ready"
+    store.close()
+    assert path.is_file()
+    assert not path.is_symlink()
+    if how == "link":
+        assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+@pytest.mark.parametrize("size", [0, 512, 5000, None])
+def test_a_file_that_is_overwritten_or_cut_while_it_is_open_is_made_anew(store, path, size):
+    """Each question is answered, from the new one."""
+    assert found(store, "two") == [("cli-1", 2)]
+    for file in path.parent.parent.glob("index.db*"):
+        if size is None:
+            with file.open("r+b") as overwritten:
+                overwritten.write(os.urandom(60 * 4096))
+        else:
+            os.truncate(file, size)
+    store.append("cli-1", lambda _: [keyed("three", "k")])
+    assert store.with_key("ai-muse", "k", None) == ("cli-1", 3)
+    assert listed(store) == ["cli-1"]
+    eventually(lambda: found(store, "three") == [("cli-1", 3)])
+
+
+def test_what_cannot_be_indexed_keeps_nobody_else_from_it(store, path, monkeypatch):
+    """Whatever is raised, MemoryError too: the thread goes on, and nobody waits for ever."""
+    add = messages.add
+
+    def fail(database, number, agent, records, *, with_text):
+        if any(record.content == "poison" for record in records):
+            raise MemoryError
+        add(database, number, agent, records, with_text=with_text)
+
+    monkeypatch.setattr(messages, "add", fail)
+    store.create(header("cli-2"), [keyed("poison", "k2"), said("word")])
+    store.create(header("cli-3"), [keyed("word", "k3")])
+    eventually(lambda: store.index_status().complete)
+    assert store.with_key("ai-muse", "k3", None) == ("cli-3", 1)
+    assert found(store, "word") == [("cli-3", 1)]
+    assert listed(store) == ["cli-1", "cli-2", "cli-3"]
+
+
+@pytest.mark.parametrize("tokens", [2**31, 2**63, 10**20, -1, -(2**70)])
+def test_no_number_of_tokens_is_too_large(store, tokens):
+    turn = TurnRecord(backend="b", input_tokens=tokens, output_tokens=tokens)
+    reply = Message(seq=0, role="assistant", content="word", timestamp=AT, status="complete", turn=turn)
+    for _ in range(3):
+        store.append("cli-1", lambda _: [reply])
+    eventually(lambda: store.index_status().complete)
+    assert len(found(store, "word")) == 3
+    (agent,) = store.statistics(None, None).agents
+    assert 0 <= agent.input_tokens == agent.output_tokens <= 2**53
+
+
+def test_a_file_that_goes_during_a_scan_stops_nobody(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "home")
+    store.open()
+    for number in range(5):
+        store.create(header(f"cli-{number}"), [said("one")])
+    store.close()
+    (tmp_path / "home" / "index.db").unlink()
+    folder = tmp_path / "home" / "sessions"
+    scan = OpenSessions.scan
+
+    def scan_while_files_go(sessions):
+        for number, entry in enumerate(scan(sessions)):
+            (folder / f"cli-{4 - number}.json").unlink(missing_ok=True)
+            yield entry
+
+    monkeypatch.setattr(OpenSessions, "scan", scan_while_files_go)
+    store = FileStore(tmp_path / "home")
+    store.open()
+    assert store.with_key("ai-muse", "k", None) is None
+    eventually(lambda: listed(store) == sorted(path.stem for path in folder.iterdir()))
     store.close()
 
 

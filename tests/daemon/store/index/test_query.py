@@ -12,7 +12,7 @@ from port42_daemon.store.index import messages
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.search import Searches
-from port42_daemon.store.index.sessions import Row, put
+from port42_daemon.store.index.sessions import SessionUpdate, put
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import Message, Summary
 
@@ -35,7 +35,7 @@ def database(tmp_path_factory):
     for agent in ("ai-engineer", "ai.Engineer"):
         summary = Summary(session_id=agent.replace(".", "_"), agent=agent, cwd=None, **said)
         with database.writing as writing:
-            number = put(writing, Row(summary, len(SAID), 1, 1), named=False, fed_seq=len(SAID))
+            number = put(writing, SessionUpdate(summary, len(SAID), 1, 1), named=False, fed_seq=len(SAID))
             records = [
                 Message(seq=seq, role=role, content=content, timestamp=f"{day}T12:00:00.000Z")
                 for seq, (role, day, content) in enumerate(SAID, 1)

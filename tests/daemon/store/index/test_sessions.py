@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from port42_daemon.store.index.schema import Database
-from port42_daemon.store.index.sessions import Wanted, page_query
+from port42_daemon.store.index.sessions import SessionFilter, page_query
 
 FILTERS = {"agent": "a", "cwd": "/b", "state": "ended", "tag": "t", "pinned": True}
 MIXES = [dict(mix) for count in range(6) for mix in itertools.combinations(FILTERS.items(), count)]
@@ -24,7 +24,7 @@ def database(tmp_path_factory):
 @pytest.mark.parametrize("before", [None, ("2026", "cli-1")], ids=["first", "later"])
 @pytest.mark.parametrize("wanted", [*MIXES, {"pinned": False}], ids="+".join)
 def test_a_page_walks_one_index_in_its_order(database, wanted, before):
-    query, values = page_query(Wanted(**wanted), before)
+    query, values = page_query(SessionFilter(**wanted), before)
     plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}", {**values, "limit": 50})]
     assert not [step for step in plan if "TEMP B-TREE" in step]
     # Without a filter the whole of an index is "scanned": in its order, and no further than the limit.

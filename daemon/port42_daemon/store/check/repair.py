@@ -1,0 +1,124 @@
+"""A finding and its repair, and the backup that keeps what a repair changes: `backups/<time>-doctor/`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from port42_daemon import durable
+from port42_protocol.errors import RpcError
+from port42_protocol.messages.doctor_and_stats import Finding
+
+BACKUPS = "backups"
+
+
+def repaired(finding: Finding, backup: Backup | None, repair: Callable[[Backup], str]) -> Finding:
+    """The finding, repaired where there is a backup to keep what was; `repair` returns what it did."""
+    if backup is None:
+        return finding
+    try:
+        done = repair(backup)
+    except (OSError, sqlite3.Error, RpcError) as error:
+        return msgspec.structs.replace(finding, do=f"it could not be repaired: {_reason(error)}")
+    return msgspec.structs.replace(finding, what=f"{finding.what}: {done}", do=None, fixed=True)
+
+
+def open_to_others(paths: Sequence[Path], home: Path, backup: Backup | None) -> list[Finding]:
+    """One finding about the files and folders among these that still exist and others may look into."""
+    present = [path for path in paths if os.path.lexists(path)]
+    if not present:
+        return []
+    first = shown(present[0].relative_to(home)) if present[0] != home else "the home"
+    more = f" and {len(present) - 1:,} more" if len(present) > 1 else ""
+    what = f"{first}{more} can be looked into by other users"
+    do = "`port42 doctor --fix` closes them to others"
+    finding = Finding("problem", "permissions", what, do, mendable=True)
+
+    def close(backup: Backup) -> str:
+        for path in present:
+            backup.close_to_others(path)
+        return "closed to them now"
+
+    return [repaired(finding, backup, close)]
+
+
+def shown(path: Path) -> str:
+    """A file's name as text that can be sent, whatever bytes it has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def new_name() -> str:
+    """A backup's name, from the time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
+
+
+class Backup:
+    """One run's folder, `backups/<name>`, made when the first file is put there. Methods raise OSError."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        self.name = name
+        self._home = home
+        self._folder = home / BACKUPS / name
+
+    @property
+    def used(self) -> bool:
+        """Whether there is anything in it."""
+        return self._folder.exists()
+
+    def keep(self, path: Path) -> Path:
+        """Link `path` here. The caller replaces the file at `path`, and never changes its bytes."""
+        kept = self._target(path)
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, kept, follow_symlinks=False)
+        durable.sync_folder(kept.parent)
+        return kept
+
+    def move(self, path: Path) -> Path:
+        """Move `path` here."""
+        kept = self._target(path)
+        path.rename(kept)
+        durable.sync_folder(kept.parent)
+        durable.sync_folder(path.parent)
+        return kept
+
+    def close_to_others(self, path: Path) -> None:
+        """Remove the rights of group and others; the mode that was is written down in `modes.txt`."""
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        self._make(self._folder)
+        with (self._folder / "modes.txt").open("a", encoding="utf-8", errors="backslashreplace") as notes:
+            notes.write(f"{mode:04o} {path.relative_to(self._home)}\n")
+        path.chmod(mode & 0o700)
+
+    def _target(self, path: Path) -> Path:
+        """Where `path` is kept: under its name in the home, numbered where that is taken."""
+        first = target = self._folder / path.relative_to(self._home)
+        self._make(target.parent)
+        number = 1
+        while os.path.lexists(target):
+            number += 1
+            target = first.with_name(f"{first.name}.{number}")
+        return target
+
+    def _make(self, folder: Path) -> None:
+        if folder != self._home:
+            self._make(folder.parent)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=durable.OWN_FOLDER)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RpcError):
+        return error.message
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno else "the disk refused"
+    return "the index failed"

@@ -1,0 +1,83 @@
+"""How far the index is: one state, its transitions, and the threads that wait for one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from enum import Enum
+
+log = logging.getLogger(__name__)
+
+
+class Phase(Enum):
+    """What can be asked; the values are those of the protocol's `IndexState`."""
+
+    SCANNING = "rebuilding"
+    """Rows are compared with the files: every question waits."""
+    STALE = "behind"
+    """Lists are right; some messages are still to be read: searches are incomplete, keys wait."""
+    READY = "ready"
+    UNUSABLE = "unusable"
+    """Nobody reads the files now: lists are answered from what there is, keys fail."""
+
+
+class IndexState:
+    """The phase, changed from any thread by the transitions below. Each is logged."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._phase = Phase.SCANNING
+        self.work = threading.Event()
+        """Set when there is something for the indexer's thread to do."""
+        self.reason: str | None = None
+        """Why `index.db` is not used or not up to date; for a person, without a path."""
+
+    @property
+    def phase(self) -> Phase:
+        """The phase now. Never waits."""
+        return self._phase
+
+    def wake(self) -> None:
+        """There is something to do for the indexer's thread."""
+        if not self.work.is_set():  # asked first: every append calls this, and `set` takes a lock
+            self.work.set()
+
+    def begin_scan(self) -> None:
+        """Any → SCANNING: the rows may be wrong."""
+        self._enter(Phase.SCANNING, *Phase)
+
+    def mark_listed(self) -> None:
+        """SCANNING or UNUSABLE → STALE: the rows are those of the files."""
+        self._enter(Phase.STALE, Phase.SCANNING, Phase.UNUSABLE)
+
+    def mark_stale(self) -> None:
+        """READY → STALE: some session must be read from its file."""
+        self._enter(Phase.STALE, Phase.READY)
+        self.wake()
+
+    def mark_caught_up(self) -> None:
+        """STALE → READY: every message is in the index."""
+        self._enter(Phase.READY, Phase.STALE)
+
+    def give_up(self, reason: str) -> None:
+        """Any but READY → UNUSABLE: whoever waits goes on, and fails where that matters."""
+        self.reason = reason
+        self._enter(Phase.UNUSABLE, Phase.SCANNING, Phase.STALE)
+
+    def wait_listed(self) -> None:
+        """Wait until lists can be answered."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._phase is not Phase.SCANNING)
+
+    def wait_caught_up(self) -> bool:
+        """Wait until no session is stale; False where nobody reads them any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._phase in {Phase.READY, Phase.UNUSABLE})
+            return self._phase is Phase.READY
+
+    def _enter(self, phase: Phase, *allowed: Phase) -> None:
+        with self._changed:
+            if self._phase in allowed and self._phase is not phase:
+                log.debug("index: %s → %s", self._phase.value, phase.value)
+                self._phase = phase
+                self._changed.notify_all()

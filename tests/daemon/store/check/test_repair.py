@@ -1,0 +1,119 @@
+"""A finding and its repair; what a repair changes is kept first, and nothing that is kept is overwritten."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from port42_daemon.store.check.repair import Backup, new_name, open_to_others, repaired, shown
+from port42_protocol.errors import SessionNotFound
+from port42_protocol.messages.doctor_and_stats import Finding
+
+FINDING = Finding("problem", "sessions", "cli-1 is damaged", "mend it", mendable=True)
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "sessions").mkdir(mode=0o700)
+    return tmp_path
+
+
+def test_its_name_says_when_and_by_whom():
+    assert re.fullmatch(r"\d{8}T\d{6}-doctor", new_name())
+
+
+def test_nothing_is_made_before_it_is_wanted(home):
+    assert not Backup(home, "now-doctor").used
+    assert [one.name for one in home.iterdir()] == ["sessions"]
+
+
+def test_what_is_kept_outlives_what_takes_its_place(home):
+    path = home / "sessions" / "cli-1.json"
+    path.write_text("old")
+    backup = Backup(home, "now-doctor")
+    kept = backup.keep(path)
+    path.unlink()
+    path.write_text("new")
+    assert kept == home / "backups" / "now-doctor" / "sessions" / "cli-1.json"
+    assert kept.read_text() == "old"
+    assert backup.used
+    again = backup.keep(path)
+    assert (again.name, again.read_text(), kept.read_text()) == ("cli-1.json.2", "new", "old")
+    for folder in (home / "backups", home / "backups" / "now-doctor", kept.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_is_taken_is_gone_from_where_it_was(home):
+    backup = Backup(home, "now-doctor")
+    for number in (1, 2):
+        folder = home / "sessions" / "dir"
+        folder.mkdir()
+        (folder / "inside").write_text(str(number))
+        backup.move(folder)
+        assert not folder.exists()
+    kept = home / "backups" / "now-doctor" / "sessions"
+    assert {one.name: (one / "inside").read_text() for one in kept.iterdir()} == {"dir": "1", "dir.2": "2"}
+
+
+def test_a_mode_that_is_changed_is_written_down(home):
+    path = home / "config.toml"
+    path.touch(mode=0o644)
+    home.chmod(0o755)
+    backup = Backup(home, "now-doctor")
+    backup.close_to_others(path)
+    backup.close_to_others(home)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    notes = (home / "backups" / "now-doctor" / "modes.txt").read_text()
+    assert notes == "0644 config.toml\n0755 .\n"
+
+
+def test_without_a_backup_nothing_is_repaired():
+    def repair(_: Backup) -> str:
+        raise AssertionError
+
+    assert repaired(FINDING, None, repair) is FINDING
+
+
+def test_what_was_repaired_is_said(tmp_path):
+    done = repaired(FINDING, Backup(tmp_path, "b"), lambda _: "made whole")
+    assert (done.what, done.do, done.fixed) == ("cli-1 is damaged: made whole", None, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.ENOSPC, "x", "/a/path"), "no space left on device"),
+        (sqlite3.OperationalError("disk I/O error in /a/path"), "the index failed"),
+        (SessionNotFound("cli-1"), "session cli-1 not found"),
+    ],
+)
+def test_what_could_not_be_repaired_says_why_and_stays_a_problem(tmp_path, error, why):
+    def repair(_: Backup) -> str:
+        raise error
+
+    tried = repaired(FINDING, Backup(tmp_path, "b"), repair)
+    assert (tried.level, tried.fixed) == ("problem", False)
+    assert tried.do == f"it could not be repaired: {why}"
+
+
+def test_open_places_are_one_finding(tmp_path):
+    places = [tmp_path / name for name in "abc"]
+    assert open_to_others([], tmp_path, None) == []
+    assert open_to_others(places, tmp_path, None) == []  # gone meanwhile
+    for place in places[:2]:
+        place.touch(mode=0o644)
+    (found,) = open_to_others(places, tmp_path, None)
+    assert (found.level, found.what) == ("problem", "a and 1 more can be looked into by other users")
+    (found,) = open_to_others(places, tmp_path, Backup(tmp_path, "b"))
+    assert found.fixed
+    assert {oct(place.stat().st_mode & 0o777) for place in places[:2]} == {"0o600"}
+
+
+def test_any_name_can_be_sent():
+    assert shown(Path("caf\udce9")) == "caf\\xe9"
