@@ -1,8 +1,8 @@
-"""Everything that must be green: lint, types, floors, then the tests against the built wheel.
+"""Everything that must be green: lint, types, layers, then the tests against the built wheel.
 
 Runs with any Python >= 3.11 and nothing installed; what it needs goes into `.work`. The first Python
 does everything; the newest CPython found on the machine, where that is another one, runs what may differ
-from one Python to the next.
+from one Python to the next. While the tests run, which often wait, the other tools run beside them.
 With the word ``bench`` it runs the benchmarks instead: they, too, must meet what people install.
 """
 
@@ -14,14 +14,18 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
+WORKERS = "3"
+"""Test processes: one more than the two cores they are meant for, as tests wait for processes and disks."""
+
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract/test_store.py", "tests/daemon"),
-    *(f"--ignore=tests/daemon/{room}" for room in ("store", "backends", "exports", "imports")),
+    *(f"--ignore=tests/daemon/{folder}" for folder in ("store", "backends", "transfer")),
     *("tests/e2e/test_jsonrpc_specification.py", "tests/cli/test_app.py"),
 )
 """Where a Python shows: annotations and codec, loop and sockets, the store, the installed command.
@@ -29,39 +33,81 @@ ON_THE_NEWEST = (
 The rest (terminals, services, faults, other programs) is about the machine and ours: once is enough.
 """
 
+CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
+
 
 def main() -> None:
-    """Stop at the first thing that is not green, with its exit status."""
+    """Exit with the status of the first thing that is not green."""
     wheel = _build()
     first, *newer = _pythons()
     venv = _environment(first, wheel)
     if sys.argv[1:2] == ["bench"]:
-        step(venv, "python", "-m", "benchmarks", *sys.argv[2:])
-        return
-    step(venv, "ruff", "check", ".")
-    step(venv, "ruff", "format", "--check", ".")
-    step(venv, "mypy")
-    step(venv, "lint-imports")
-    pytest(venv)
-    for python in newer[-1:]:
-        pytest(_environment(python, wheel), "-p", "no:cacheprovider", "-m", "not once", *ON_THE_NEWEST)
+        sys.exit(_run_tool(venv, "python", "-m", "benchmarks", *sys.argv[2:]))
+    with ThreadPoolExecutor(3) as beside:
+        beside.submit(_prepare, venv)
+        newest = [beside.submit(_environment, python, wheel) for python in newer[-1:]]
+        checks = beside.submit(_check, venv)
+        status = _pytest(venv)
+        status = _finished(checks) or status
+        for environment in newest:
+            options = ("-p", "no:cacheprovider", "-m", "not once", *ON_THE_NEWEST)
+            status = status or _pytest(environment.result(), *options)
+    sys.exit(status)
 
 
-def pytest(venv: Path, *options: str) -> None:
+def _pytest(venv: Path, *options: str) -> int:
     """The whole suite, or what is named, on both cores."""
-    step(venv, "pytest", "-q", "-n", "2", *options)
+    return _run_tool(venv, "pytest", "-q", "-n", WORKERS, *options)
 
 
-def step(venv: Path, tool: str, *arguments: str) -> None:
-    """Run one tool of an environment from the root, and stop if it is not content."""
+def _check(venv: Path) -> tuple[int, str]:
+    """All the other tools; gives the first bad status, or 0, and what they showed."""
+    first, shown = 0, []
+    for tool, *arguments in CHECKS:
+        began = time.monotonic()
+        done = subprocess.run(
+            [str(venv / "bin" / tool), *arguments],
+            cwd=ROOT,
+            env=_environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        shown.append(f"\n=== {tool} {' '.join(arguments)} ({venv.name})\n{done.stdout}")
+        shown.append(f"=== {tool}: exit {done.returncode}, {time.monotonic() - began:.0f} s\n")
+        first = first or done.returncode
+    return first, "".join(shown)
+
+
+def _prepare(venv: Path) -> None:
+    """Install what tests use beside Port42; a test that needs it sooner waits, or skips where it cannot be."""
+    command = [venv / "bin" / "python", "-m", "peers.prepare"]
+    subprocess.run(command, cwd=ROOT / "tests", env=_environ(), stdin=subprocess.DEVNULL, check=False)
+
+
+def _finished(checks: Future[tuple[int, str]]) -> int:
+    status, shown = checks.result()
+    print(shown, end="", flush=True)
+    return status
+
+
+def _run_tool(venv: Path, tool: str, *arguments: str) -> int:
+    """Run one tool of an environment from the root; gives its exit status."""
     print(f"\n=== {tool} {' '.join(arguments)} ({venv.name})", flush=True)
     began = time.monotonic()
-    # The tests must meet the wheel, not the sources: nothing of the root is on the path.
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([str(venv / "bin" / tool), *arguments], cwd=ROOT, env=clean, check=False)
-    print(f"=== {tool}: exit {done.returncode}, {time.monotonic() - began:.0f} s", flush=True)
-    if done.returncode:
-        sys.exit(done.returncode)
+    command = [str(venv / "bin" / tool), *arguments]
+    status = subprocess.run(
+        command, cwd=ROOT, env=_environ(), stdin=subprocess.DEVNULL, check=False
+    ).returncode
+    print(f"=== {tool}: exit {status}, {time.monotonic() - began:.0f} s", flush=True)
+    return status
+
+
+def _environ() -> dict[str, str]:
+    """The tests must meet the wheel, not the sources: nothing of the root is on the path."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def _build() -> Path:

@@ -51,7 +51,7 @@ FIXTURES: list[dict[str, Any]] = [
 @contextlib.contextmanager
 def running(*, key: str | None = None) -> Iterator[str]:
     """The server's address, ``http://127.0.0.1:PORT``. With `key` it wants that one. Skips without node."""
-    command = _installed()
+    command = program()
     environ = {name: os.environ[name] for name in ("PATH", "HOME", MARK) if name in os.environ}
     if key is not None:
         environ["AIMOCK_API_KEYS"] = key
@@ -76,20 +76,20 @@ def running(*, key: str | None = None) -> Iterator[str]:
                 pytest.fail("aimock did not start:\n" + "".join(shown))
 
 
-def _installed() -> Path:
+def program() -> Path:
     """The server's program, put into ``.work/npm`` at first use."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("needs node and npm, for the model server of @copilotkit/aimock")
-    program = _NPM / "node_modules" / ".bin" / "llmock"
+    server = _NPM / "node_modules" / ".bin" / "llmock"
     _NPM.mkdir(parents=True, exist_ok=True)
     with (_NPM / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
-        if not program.exists():
+        if not server.exists():
             command = [npm, "install", "--prefix", str(_NPM), "--no-audit", "--no-fund", "--silent"]
             done = subprocess.run(
                 [*command, f"@copilotkit/aimock@{VERSION}"], capture_output=True, text=True, check=False
             )
             if done.returncode:
                 pytest.skip(f"npm cannot install @copilotkit/aimock: {done.stderr.strip()[-200:]}")
-    return program
+    return server

@@ -1,0 +1,15 @@
+"""``python -m peers.prepare``: install the programs of others that tests use, so that none waits for it.
+
+Without it the first test that needs one installs it. What cannot be had here is left to that test to skip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from peers import acp_claude, acp_sdk, aimock, tools
+
+for install in (tools.claude, tools.llm, acp_claude.claude_agent, acp_sdk.echo_agent, aimock.program):
+    with contextlib.suppress(pytest.skip.Exception):
+        install()
