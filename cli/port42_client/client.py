@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from select import select
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, Required, TypeAlias, TypedDict, TypeVar, cast
 
 import jsonrpcclient
 
@@ -27,8 +27,34 @@ from port42_protocol.request import Request, method_of, result_of
 
 R = TypeVar("R")
 
-Event = dict[str, Any]
-"""A `messages.SessionEvent` in plain values."""
+JsonObject = dict[str, Any]
+
+
+class Option(TypedDict):
+    """A `messages.PermissionOption` as JSON has it."""
+
+    id: str
+    name: str
+    kind: str
+
+
+class Event(TypedDict, total=False):
+    """A `messages.SessionEvent` as JSON has it: `kind` is always there, the fields are those of its kind.
+
+    Not decoded, so that a piped `possess` needs no msgspec (5 ms), and ``--json`` prints what came.
+    """
+
+    kind: Required[str]
+    session_id: str
+    agent: str
+    message: JsonObject
+    position: int
+    text: str
+    tool_id: str
+    state: str
+    permission_id: str
+    options: list[Option]
+
 
 Params: TypeAlias = "Mapping[str, Any] | list[Any] | None"
 
@@ -216,7 +242,7 @@ class Client:
 
     def _exchange(self, method: str, params: Params, listener: Listener | None) -> Any:
         number = self._number()
-        given: dict[str, Any] | tuple[Any, ...] | None = None
+        given: JsonObject | tuple[Any, ...] | None = None
         if params is not None:  # jsonrpcclient takes the array form of params as a tuple
             given = tuple(params) if isinstance(params, list) else dict(params)
         line = _encode(jsonrpcclient.request(method, given, id=number))
@@ -277,7 +303,7 @@ class Client:
             if answer.id == number or (answer.id is None and "error" in message):
                 return answer
 
-    def _message(self, listener: Listener | None = None) -> dict[str, Any] | None:
+    def _message(self, listener: Listener | None = None) -> JsonObject | None:
         """The next line as an object; None for an answer to a batch, which nobody here sends."""
         line = self._next_line(listener)
         self._trace("←", line)
@@ -362,7 +388,7 @@ def decode(result: type[R], answer: Any) -> R:
         ) from None
 
 
-def _params(request: Request[Any]) -> dict[str, Any]:
+def _params(request: Request[Any]) -> JsonObject:
     """What is sent of a request: a value of None is left to the daemon's default."""
     # Imported here: a command that only prints the daemon's JSON needs no msgspec.
     from msgspec import to_builtins
@@ -370,7 +396,7 @@ def _params(request: Request[Any]) -> dict[str, Any]:
     return {name: value for name, value in to_builtins(request).items() if value is not None}
 
 
-def _following(page: Any) -> dict[str, Any] | None:
+def _following(page: JsonObject) -> JsonObject | None:
     """The params that ask for the page after this one, None when it is the last."""
     for field, param in (("next_cursor", "cursor"), ("next_after_seq", "after_seq")):
         if page.get(field) is not None:
@@ -382,7 +408,7 @@ class _WentAwayError(Exception):
     """The connection was closed and nothing had been answered."""
 
 
-def _parsed(message: dict[str, Any]) -> jsonrpcclient.Ok | jsonrpcclient.Error:
+def _parsed(message: JsonObject) -> jsonrpcclient.Ok | jsonrpcclient.Error:
     try:
         answer = jsonrpcclient.parse(message)
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -392,19 +418,19 @@ def _parsed(message: dict[str, Any]) -> jsonrpcclient.Ok | jsonrpcclient.Error:
     return answer
 
 
-def _event(message: dict[str, Any]) -> Event:
-    """What a notification says. One of another kind says nothing here."""
+def _event(message: JsonObject) -> Event:
+    """The params of a notification; one of a method that is not known here is of the kind ``unknown``."""
     event = message.get("params")
     if message.get("method") != "session_event" or not isinstance(event, dict) or "kind" not in event:
         return {"kind": "unknown"}
-    return event
+    return cast("Event", event)
 
 
 def _no_json_rpc() -> NoDaemon:
     return NoDaemon("what answered does not speak JSON-RPC 2.0")
 
 
-def _encode(request: dict[str, Any]) -> bytes:
+def _encode(request: JsonObject) -> bytes:
     try:
         return json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:

@@ -12,14 +12,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from port42_client.errors import NoDaemon
 from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
+# pathlib is imported where a daemon is started: one that runs is found without it (3 ms of start-up).
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from port42_client.process import Running
     from port42_protocol.messages.types import StartedBy
 
@@ -52,11 +54,17 @@ class Daemon:
         environ: Mapping[str, str],
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.home = paths.home(environ)
         self.notice = notice
         self._environ = environ
         self._option = address
-        self._named = str(Path(address).absolute()) if address else environ.get("PORT42_SOCKET")
+        named = address or environ.get("PORT42_SOCKET")
+        self._named = paths.absolute(named) if named else None
+        self._home = paths.home_folder(environ)
+
+    @property
+    def home(self) -> Path:
+        """Port42's home."""
+        return paths.home(self._environ)
 
     def connect(self) -> socket.socket:
         """A connection to the daemon, which is started first when there is none, or an older one."""
@@ -128,7 +136,8 @@ class Daemon:
     def note(self) -> Note:
         """What ``daemon.json`` says; dialling tells whether it is true."""
         try:
-            said = json.loads(paths.address_file(self.home).read_bytes())
+            with open(os.path.join(self._home, paths.ADDRESS_FILE), "rb") as file:  # noqa: PTH123 - as above
+                said = json.loads(file.read())
         except (OSError, ValueError, RecursionError):
             return Note()
         return _note(said) if isinstance(said, dict) else Note()
@@ -136,7 +145,7 @@ class Daemon:
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
         if self._named:
-            return _short_enough(str(Path(self._named).absolute()))
+            return _short_enough(self._named)
         try:
             with warnings.catch_warnings():
                 # platformdirs warns when it falls back to the temporary folder, which it checks.

@@ -1,13 +1,13 @@
-"""Who hears what: subscriptions to sessions, and the notifications that reach them.
+"""Subscriptions to sessions, and the notifications that are sent to them.
 
-A subscriber that does not keep up is told `overflow` and dropped from its subscription: what happens in
-a session never waits for somebody who listens, and never piles up behind them.
+A subscriber that does not keep up is sent `overflow` and loses its subscription: what happens in a session
+never waits for a reader, and never piles up behind one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from port42_daemon.executors import Threads
@@ -19,6 +19,8 @@ from port42_protocol.messages.turns import SessionEvent, Subscribe, Subscribed, 
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
 """What may wait for one subscriber (design, section 4)."""
+SUBSCRIPTIONS = 1000
+"""Of one connection."""
 _PAGE = 200
 _PAGE_BYTES = 256 * 1024
 
@@ -33,26 +35,18 @@ class Peer(Protocol):
         """Wait until the peer has read what was sent, or is gone."""
 
     def when_lost(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Have `act` called once the peer is gone (now, if it is); gives what takes that back."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Topic:
-    """What a subscription is about; None stands for any."""
-
-    agent: str | None
-    session_id: str | None
+        """Have `act` called once the peer is gone (now, if it is). Returns an unsubscribe callable."""
 
 
 class Stream:
-    """A peer that asked for a turn and hears it being answered, whether it subscribed or not."""
+    """A peer that asked for a turn and is sent its events, whether it subscribed or not."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self._lagging = False
 
-    def hear(self, event: SessionEvent, line: bytes) -> None:
-        """Pass it on. A reader too slow is told so once, and then hears what it must answer only.
+    def deliver(self, event: SessionEvent, line: bytes) -> None:
+        """Send it. A reader too slow is told so once, and then sent only what it must answer.
 
         It loses nothing: the result has all of the reply.
         """
@@ -60,46 +54,59 @@ class Stream:
             self.peer.emit(line, at_any_rate=True)
         elif not self._lagging and not self.peer.emit(line):
             self._lagging = True
-            self.peer.emit(notification(_overflow(event.session_id, event.agent)), at_any_rate=True)
+            overflow = SessionEvent(kind="overflow", session_id=event.session_id, agent=event.agent)
+            self.peer.emit(notification(overflow), at_any_rate=True)
+
+
+_Topic = tuple[str | None, str | None]
+"""What a subscription is about: an agent and a session id, None for any."""
 
 
 class _Subscription:
-    """One peer's ear for one topic; while older records are replayed it keeps what is new."""
+    """One peer's, to one topic. While older records are replayed it keeps what is new."""
 
     def __init__(self, peer: Peer, topic: _Topic) -> None:
         self.peer = peer
         self.topic = topic
         self.over = False
-        self.take_back: Callable[[], None] = lambda: None
-        self._said: list[SessionEvent] = []
+        self.replaying = False
         self._kept: list[tuple[SessionEvent, bytes]] = []
+        self._kept_bytes = 0
         self._replayed = 0
-        self.holding = False
 
-    def hear(self, event: SessionEvent, line: bytes) -> bool:
-        """Pass it on, or keep it. False when the peer does not keep up."""
+    def deliver(self, event: SessionEvent, line: bytes) -> bool:
+        """Send it, or keep it. False when the peer does not keep up."""
         if _seq(event) <= self._replayed:
-            # It was read from the disk before it was told: an append is durable first.
+            # It was read from the disk before it was published: an append is durable first.
             return True
-        if not self.holding:
+        if not self.replaying:
             # Somebody has to answer a permission, and a turn waits for it.
             return self.peer.emit(line, at_any_rate=event.kind == "permission")
+        self.keep(event, line)
+        return len(self._kept) <= QUEUED_EVENTS and self._kept_bytes <= QUEUED_BYTES
+
+    def keep(self, event: SessionEvent, line: bytes) -> None:
+        """Send it after the replay."""
         self._kept.append((event, line))
-        return len(self._kept) <= QUEUED_EVENTS and sum(len(one) for _, one in self._kept) <= QUEUED_BYTES
+        self._kept_bytes += len(line)
 
-    def hold(self, said: list[SessionEvent]) -> None:
-        """Keep what is new until `release`; `said` is what has been said of replies under way."""
-        self.holding, self._said = True, said
-
-    def release(self, replayed: int) -> None:
+    def end_replay(self, replayed: int) -> None:
         """Send what was kept, without the records up to `replayed` and without the pieces of a reply
         that is one of them."""
-        events = [(event, notification(event)) for event in self._said] + self._kept
-        self.holding, self._replayed, self._said, self._kept = False, replayed, [], []
-        whole = [place for place, (event, _) in enumerate(events) if _is_outcome(event, replayed)]
-        for event, line in events[whole[-1] + 1 if whole else 0 :]:
+        kept, self._kept = self._kept, []
+        self.replaying, self._replayed = False, replayed
+        outcomes = [index for index, (event, _) in enumerate(kept) if _is_outcome(event, replayed)]
+        for event, line in kept[outcomes[-1] + 1 if outcomes else 0 :]:
             if not self.over and _seq(event) > replayed:
                 self.peer.emit(line, at_any_rate=True)
+
+
+class _Listener:
+    """The subscriptions of one peer, and how to unsubscribe from its loss."""
+
+    def __init__(self) -> None:
+        self.subscriptions: dict[_Topic, _Subscription] = {}
+        self.unsubscribe: Callable[[], None] | None = None
 
 
 class Events:
@@ -108,31 +115,29 @@ class Events:
     def __init__(self, store: Store, threads: Threads) -> None:
         self._store = store
         self._threads = threads
-        self._heard: dict[_Topic, dict[Peer, _Subscription]] = {}
-        self._speaking: dict[str, tuple[str, list[str]]] = {}
+        self._topics: dict[_Topic, dict[Peer, _Subscription]] = {}
+        self._listeners: dict[Peer, _Listener] = {}
+        self._replies: dict[str, tuple[str, list[str]]] = {}
 
-    def publish(self, event: SessionEvent, streaming: Stream | None = None) -> None:
-        """Tell everybody whom it concerns, once each, and the one who is `streaming` this turn."""
-        ears = self._ears(event)
-        if not ears and streaming is None:
+    def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
+        """Send it to every peer that it concerns, once each, and to the one that asked for this turn."""
+        concerned = self._concerned(event) if self._topics else {}
+        if not concerned and stream is None:
             return
         line = notification(event)
-        for subscription in ears.values():
-            if not subscription.hear(event, line):
+        for subscription in concerned.values():
+            if not subscription.deliver(event, line):
                 self._overflow(subscription)
-        if streaming is not None and streaming.peer not in ears:
-            streaming.hear(event, line)
+        if stream is not None and stream.peer not in concerned:
+            stream.deliver(event, line)
 
-    def tell(self, stream: Stream, event: SessionEvent) -> None:
-        """Tell one who streams only."""
-        stream.hear(event, notification(event))
+    def reply_begins(self, session_id: str, agent: str, pieces: list[str]) -> None:
+        """`pieces` grow as a reply is given; who subscribes meanwhile is sent them first."""
+        self._replies[session_id] = (agent, pieces)
 
-    def speaking(self, session_id: str, agent: str, pieces: list[str] | None) -> None:
-        """`pieces` grow as a reply is given; whoever subscribes meanwhile is told them first."""
-        if pieces is None:
-            self._speaking.pop(session_id, None)
-        else:
-            self._speaking[session_id] = (agent, pieces)
+    def reply_ends(self, session_id: str) -> None:
+        """The reply is a record, or there is none."""
+        self._replies.pop(session_id, None)
 
     async def subscribe(self, request: Subscribe, peer: Peer) -> Subscribed:
         """From now on, or gap-free from `since_seq`. Answers once what is older has been sent.
@@ -146,51 +151,51 @@ class Events:
             raise InvalidParams(
                 "session_id parameter required", field="session_id", expected="the session of since_seq"
             )
-        topic = _Topic(request.agent, request.session_id)
+        topic = (request.agent, request.session_id)
         subscription = self._begin(topic, peer)
-        said = self._said(topic)
+        replies = self._replies_about(topic)
         if request.session_id is not None and request.since_seq is not None:
-            subscription.hold(said)
+            subscription.replaying = True
+            for event in replies:
+                subscription.keep(event, notification(event))
             await self._replay(subscription, request.session_id, agent, request.since_seq)
         else:
-            for event in said:
+            for event in replies:
                 peer.emit(notification(event), at_any_rate=True)
         return self._count(peer)
 
     async def unsubscribe(self, request: Unsubscribe, peer: Peer) -> Subscribed:
         """Take one subscription back; one that is not there is no error."""
-        if found := self._heard.get(_Topic(request.agent, request.session_id), {}).get(peer):
-            self._end(found)
+        listener = self._listeners.get(peer)
+        if listener and (subscription := listener.subscriptions.get((request.agent, request.session_id))):
+            self._end(subscription)
         return self._count(peer)
 
     @property
     def subscriptions(self) -> int:
         """How many there are, of all peers."""
-        return sum(map(len, self._heard.values()))
+        return sum(map(len, self._topics.values()))
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _ears(self, event: SessionEvent) -> dict[Peer, _Subscription]:
+    def _concerned(self, event: SessionEvent) -> dict[Peer, _Subscription]:
         """One subscription of each peer that this concerns: the one that is replaying, if one is, so
         that nothing overtakes what it still has to send."""
-        ears: dict[Peer, _Subscription] = {}
-        for topic in (
-            _Topic(None, event.session_id),
-            _Topic(event.agent, event.session_id),
-            _Topic(event.agent, None),
-            _Topic(None, None),
-        ):
-            for peer, subscription in self._heard.get(topic, {}).items():
-                if peer not in ears or subscription.holding:
-                    ears[peer] = subscription
-        return ears
+        concerned: dict[Peer, _Subscription] = {}
+        for agent in (None, event.agent):
+            for session_id in (event.session_id, None):
+                for peer, subscription in self._topics.get((agent, session_id), {}).items():
+                    if peer not in concerned or subscription.replaying:
+                        concerned[peer] = subscription
+        return concerned
 
-    def _said(self, topic: _Topic) -> list[SessionEvent]:
-        """What has been said so far of each reply that is under way and concerns `topic`."""
+    def _replies_about(self, topic: _Topic) -> list[SessionEvent]:
+        """What there is so far of each reply that is under way and concerns `topic`."""
+        about_agent, about_session = topic
         return [
             SessionEvent(kind="text", session_id=session_id, agent=agent, text="".join(pieces))
-            for session_id, (agent, pieces) in self._speaking.items()
-            if topic.session_id in {None, session_id} and topic.agent in {None, agent} and pieces
+            for session_id, (agent, pieces) in self._replies.items()
+            if about_session in {None, session_id} and about_agent in {None, agent} and pieces
         ]
 
     async def _owned(self, session_id: str, agent: str | None) -> Summary:
@@ -219,38 +224,58 @@ class Events:
         except BaseException:
             self._end(to)
             raise
-        to.release(after_seq)
+        to.end_replay(after_seq)
 
     def _begin(self, topic: _Topic, peer: Peer) -> _Subscription:
-        if earlier := self._heard.get(topic, {}).get(peer):
-            self._end(earlier)
+        listener = self._listeners.setdefault(peer, _Listener())
+        if earlier := listener.subscriptions.get(topic):
+            self._end(earlier, keep_listener=True)
+        elif len(listener.subscriptions) >= SUBSCRIPTIONS:
+            expected = f"at most {SUBSCRIPTIONS} subscriptions of one connection"
+            raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
         subscription = _Subscription(peer, topic)
-        self._heard.setdefault(topic, {})[peer] = subscription
-        subscription.take_back = peer.when_lost(lambda: self._end(subscription))
+        listener.subscriptions[topic] = subscription
+        self._topics.setdefault(topic, {})[peer] = subscription
+        if listener.unsubscribe is None:
+            # It is lost at once where the peer is gone already.
+            listener.unsubscribe = peer.when_lost(partial(self._lost, peer))
         return subscription
 
-    def _end(self, subscription: _Subscription) -> None:
+    def _lost(self, peer: Peer) -> None:
+        listener = self._listeners.get(peer)
+        for subscription in list(listener.subscriptions.values()) if listener else ():
+            self._end(subscription)
+
+    def _end(self, subscription: _Subscription, *, keep_listener: bool = False) -> None:
         subscription.over = True
-        subscription.take_back()
-        peers = self._heard.get(subscription.topic, {})
-        if peers.get(subscription.peer) is subscription:
-            del peers[subscription.peer]
+        peer, topic = subscription.peer, subscription.topic
+        listener = self._listeners.get(peer)
+        if listener is None or listener.subscriptions.get(topic) is not subscription:
+            return
+        del listener.subscriptions[topic]
+        if not listener.subscriptions and not keep_listener:
+            if listener.unsubscribe is not None:
+                listener.unsubscribe()
+            del self._listeners[peer]
+        peers = self._topics[topic]
+        del peers[peer]
         if not peers:
-            self._heard.pop(subscription.topic, None)
+            del self._topics[topic]
 
     def _overflow(self, subscription: _Subscription) -> None:
         self._end(subscription)
-        topic = subscription.topic
-        event = _overflow(topic.session_id or "", topic.agent or "")
+        agent, session_id = subscription.topic
+        event = SessionEvent(kind="overflow", session_id=session_id or "", agent=agent or "")
         subscription.peer.emit(notification(event), at_any_rate=True)
 
     def _count(self, peer: Peer) -> Subscribed:
-        return Subscribed(sum(peer in peers for peers in self._heard.values()))
+        listener = self._listeners.get(peer)
+        return Subscribed(len(listener.subscriptions) if listener else 0)
 
 
 def notification(event: SessionEvent) -> bytes:
-    """A `session_event` as it travels."""
-    return codec.encode({"jsonrpc": "2.0", "method": "session_event", "params": event})
+    """A `session_event` as it travels: encoded once, for all who are sent it."""
+    return b'{"jsonrpc":"2.0","method":"session_event","params":%b}' % codec.encode(event)
 
 
 def recorded(session_id: str, agent: str, record: Message) -> SessionEvent:
@@ -259,7 +284,7 @@ def recorded(session_id: str, agent: str, record: Message) -> SessionEvent:
 
 
 def _seq(event: SessionEvent) -> float:
-    """The place of the record that it tells of; what is no record is behind all of them."""
+    """The seq of the record that it tells of; what is no record comes after all of them."""
     return event.message.seq if isinstance(event.message, Message) else float("inf")
 
 
@@ -267,7 +292,3 @@ def _is_outcome(event: SessionEvent, replayed: int) -> bool:
     """Whether it is the reply or the failure of a turn, among the records up to `replayed`."""
     message = event.message
     return isinstance(message, Message) and isinstance(message.question, int) and message.seq <= replayed
-
-
-def _overflow(session_id: str, agent: str) -> SessionEvent:
-    return SessionEvent(kind="overflow", session_id=session_id, agent=agent)

@@ -67,7 +67,7 @@ def test_who_unsubscribes_or_hangs_up_hears_no_more(tmp_path):
         assert await parts.events.unsubscribe(Unsubscribe(session_id=session_id), one) == Subscribed(0)
         other.hang_up()
         await say(parts, session_id, "unheard")
-        assert not parts.events._heard
+        assert not parts.events._topics
         return seqs(one), seqs(other)
 
     assert run(tmp_path, work) == ([1], [1])
@@ -79,7 +79,7 @@ def test_a_peer_that_is_gone_already_is_not_kept(tmp_path):
         peer = RecordingPeer()
         peer.hang_up()
         await parts.events.subscribe(Subscribe(session_id=session_id, since_seq=0), peer)
-        assert not parts.events._heard
+        assert not parts.events._topics
 
     run(tmp_path, work)
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_subscribed_to(tmp_path):
         with pytest.raises(InvalidParams) as refused:
             await parts.events.subscribe(Subscribe(agent="agent", since_seq=3), RecordingPeer())
         assert refused.value.data["field"] == "session_id"
-        assert not parts.events._heard
+        assert not parts.events._topics
 
     run(tmp_path, work)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
-from port42_cli.conversation.follow import Following
-from port42_client.client import Client
+from port42_client.client import Client, Event, JsonObject, decode
 from port42_client.daemon import Daemon
+from port42_protocol.messages.records import Summary
 
 
 @click.command()
@@ -31,19 +32,14 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
     `port42 show` does; --json has every event, in the form of rpc.discover's SessionEvent. When the daemon
     restarts, it goes on where it was.
     """
-    if target.startswith("@"):
-        if since is not None:
+    with Client(daemon.connect) as client:
+        if not target.startswith("@"):
+            session = decode(Summary, client.ask("find_session", {"ref": target}))
+            following = Following(daemon, session=session, since=since)
+        elif since is None:
+            following = Following(daemon, agent=client.ask("get_agent", {"agent": target})["agent"])
+        else:
             raise click.UsageError("--since counts in one session: expected a REF, not an agent")
-        with Client(daemon.connect) as client:
-            agent = client.ask("get_agent", {"agent": target})
-        following = Following(daemon, {"agent": agent["agent"]}, None)
-    else:
-        with Client(daemon.connect) as client:
-            session = client.ask("find_session", {"ref": target})
-        asked: dict[str, Any] = {"session_id": session["session_id"]}
-        if since is not None:
-            asked["since_seq"] = since
-        following = Following(daemon, asked, session)
     several = target.startswith("@")
     if as_json:
         for event in following.events():
@@ -52,6 +48,65 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
         _live(following, several)
     else:
         _plain(following, several)
+
+
+class Following:
+    """The events of a session, or of an agent's sessions, across restarts of the daemon and overflows.
+
+    In a session no record is missed and none comes twice: `since` is the seq of the last one that is not
+    wanted, None for all that there are now in `session`. Of an agent's sessions only what is said while a
+    daemon is there can be followed.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        *,
+        agent: str | None = None,
+        session: Summary | None = None,
+        since: int | None = None,
+    ) -> None:
+        self._daemon = daemon
+        self._agent = agent
+        self._session = session
+        self._since = since
+        self._seen = since
+
+    def events(self, interval: Callable[[], float | None] = lambda: None) -> Iterator[Event | None]:
+        """One after another, without end; None when none came for `interval()` seconds.
+
+        After an ``overflow`` (we read too slowly) a reply under way comes from its beginning again.
+        """
+        connect: Callable[[], Any] = self._daemon.connect
+        while True:
+            with Client(connect) as client:
+                for event in client.events("subscribe", self._params(), interval):
+                    if event is None or self._is_new(event):
+                        yield event
+                    if event is not None and event["kind"] == "overflow":
+                        break  # what was missed is asked for again
+                else:
+                    self._daemon.await_next()
+            connect = self._daemon.existing
+            if self._session is not None:
+                # Where nothing was seen yet: a session has at least as many records as messages.
+                self._since = self._session.message_count if self._seen is None else self._seen
+
+    def _params(self) -> JsonObject:
+        if self._session is None:
+            return {"agent": self._agent}
+        since = {} if self._since is None else {"since_seq": self._since}
+        return {"session_id": self._session.session_id, **since}
+
+    def _is_new(self, event: Event) -> bool:
+        """Note how far we are. What was there before us and comes with a new beginning is not new."""
+        if event["kind"] != "message" or self._session is None:
+            return True
+        record = event["message"]
+        if self._seen is None and record["timestamp"] <= self._session.last_activity:
+            return False
+        self._seen = record["seq"]
+        return True
 
 
 def _live(following: Following, several: bool) -> None:

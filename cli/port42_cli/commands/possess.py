@@ -13,8 +13,8 @@ from port42_cli import cwd as folder
 from port42_cli import plain_text, streams
 from port42_cli.completion import complete
 from port42_cli.conversation import message_input
-from port42_cli.conversation.send import Said, Session, go_on, mark_used, retry, say, tell_outcome
-from port42_cli.conversation.show import BareReply, JsonLines, Show
+from port42_cli.conversation.send import Session, go_on, mark_used, retry, send, tell_outcome
+from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult
 from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
@@ -101,8 +101,8 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         session = None if ref is None else _resumed(ctx, client, agent, ref, here)
         begun = session["session_id"] if session else None
         if message is not None:
-            said = partial(say, client, agent, message, begun, references=beside)
-            _turn(ctx, client, partial(said, if_busy=busy, detach=detach), as_json, busy == "follow")
+            sending = partial(send, client, agent, message, begun, references=beside)
+            _turn(ctx, client, partial(sending, if_busy=busy, detach=detach), as_json, busy == "follow")
         elif again and begun:
             _turn(ctx, client, partial(retry, client, agent, begun, detach=detach), as_json)
         else:
@@ -178,17 +178,17 @@ def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: boo
 
 
 def _turn(
-    ctx: click.Context, client: Client, speak: Callable[..., Said], as_json: bool, others: bool = False
+    ctx: click.Context, client: Client, run: Callable[..., TurnResult], as_json: bool, others: bool = False
 ) -> None:
-    """Have it said, show what is answered, and end as the turn does."""
+    """Run the turn, show the reply, and end as the turn does."""
     try:
-        said = speak(show=_show(as_json, others))
+        result = run(show=_show(as_json, others))
     except Detached as left:
         streams.notice(plain_text.detached(left.session_id))
         return
     if not as_json:
-        tell_outcome(client, said)
-    if said["status"] == "interrupted":
+        tell_outcome(client, result)
+    if result["status"] == "interrupted":
         ctx.exit(INTERRUPTED)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from msgspec import convert
 from rich.console import Console, Group, RenderableType
@@ -18,6 +17,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from port42_cli import plain_text, streams
+from port42_cli.conversation.show import TurnResult
 from port42_cli.plain_text import one_line
 from port42_cli.views.markdown import Block, Growing
 from port42_client.client import Event
@@ -93,10 +93,10 @@ class LiveReply:
             live.update(Group(), refresh=True)
             live.stop()
 
-    def end(self, said: dict[str, Any]) -> None:
+    def end(self, result: TurnResult) -> None:
         """The rest of the reply, and what it took."""
-        self.whole(said.get("reply") or "")
-        if turn := said.get("turn"):
+        self.whole(result.get("reply") or "")
+        if turn := result.get("turn"):
             self.clear()
             streams.notice(plain_text.answered_by(convert(turn, TurnRecord)))
 

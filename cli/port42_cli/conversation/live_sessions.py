@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import convert
 
 from port42_cli.conversation.live import LiveReply
+from port42_cli.conversation.show import TurnResult
 from port42_cli.views import transcript
 from port42_cli.views.rich_printer import group, text
 from port42_client.client import Event
@@ -46,10 +45,10 @@ class LiveSessions(LiveReply):
             self._still = False
             super().on_event(self._not_again(event))
 
-    def end(self, said: dict[str, Any]) -> None:
+    def end(self, result: TurnResult) -> None:
         """Nothing, for the record of the reply was shown; unless we read too slowly to be sent it."""
-        if said.get("reply_seq") and self._last_reply != (said["session_id"], said["reply_seq"]):
-            super().end(said)
+        if result.get("reply_seq") and self._last_reply != (result["session_id"], result["reply_seq"]):
+            super().end(result)
 
     def _record(self, event: Event) -> None:
         record = convert(event["message"], Message)

@@ -16,7 +16,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from port42_cli import streams, views
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.live_sessions import LiveSessions
-from port42_cli.conversation.send import Said, announce, go_on, mark_used, retry, say, tell_outcome
+from port42_cli.conversation.send import announce, go_on, mark_used, retry, send, tell_outcome
+from port42_cli.conversation.show import TurnResult
 from port42_cli.views import agents, rich_printer, sessions, transcript
 from port42_client.client import Client
 from port42_client.daemon import Daemon
@@ -111,16 +112,16 @@ class Conversation:
 
     def _say(self, message: str) -> None:
         show = LiveSessions() if self._if_busy == "follow" else LiveReply()
-        said = say(
+        result = send(
             self._client,
             self._agent,
             message,
             self.session_id,
             show,
             if_busy=self._if_busy,
-            begun=self._begin,
+            on_begin=self._begin,
         )
-        self._tell(said)
+        self._tell(result)
 
     def _begin(self, session_id: str) -> None:
         """Whatever becomes of its first turn, this is the session that goes on."""
@@ -132,9 +133,9 @@ class Conversation:
             raise Refused("/retry: no session has begun")
         self._tell(retry(self._client, self._agent, self.session_id, LiveReply()))
 
-    def _tell(self, said: Said) -> None:
+    def _tell(self, result: TurnResult) -> None:
         # Why nothing answers is worth saying once.
-        tell_outcome(self._client, said, briefly=self._explained)
+        tell_outcome(self._client, result, briefly=self._explained)
         self._explained = True
 
     def _end(self) -> None:

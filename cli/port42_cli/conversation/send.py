@@ -1,45 +1,31 @@
-"""What `possess` and the conversation share: the session that goes on, and saying something in it.
-
-In plain values: building the protocol's dataclasses would cost the command that is typed most a third
-of its start-up.
-"""
+"""What `possess` and the conversation share: the session that goes on, and a message sent to it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 from uuid import uuid4
 
 from port42_cli import plain_text, streams
-from port42_cli.conversation.show import Show
+from port42_cli.conversation.show import Show, TurnResult
 from port42_cli.conversation.turn import Turn
 from port42_cli.cwd import sendable
-from port42_client.client import Client
+from port42_client.client import Client, JsonObject
 
 CLIENT = "cli"
 """What the ids of sessions that begin here start with."""
 
 
 class Session(TypedDict):
-    """What is used here of a `messages.Summary`."""
+    """What is used here of a `messages.Summary`, as JSON has it."""
 
     session_id: str
     agent: str
     message_count: int
 
 
-class Said(TypedDict):
-    """A `messages.Possessed`."""
-
-    session_id: str
-    seq: int
-    status: str
-    reply: str | None
-    turn: dict[str, Any] | None
-
-
 class Reference(TypedDict, total=False):
-    """A `messages.Reference`."""
+    """A `messages.Reference` as JSON has it."""
 
     type: str
     target: str
@@ -57,22 +43,21 @@ def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Se
     `cwd` narrows ``last`` to the sessions begun in that folder. Raises `DaemonError`.
     """
     if ref == "last":
-        narrowed = {"cwd": cwd} if cwd else {}
-        session: Session = client.ask("get_last_session", {"agent": agent, **narrowed})
+        plain = client.ask("get_last_session", {"agent": agent, **({"cwd": cwd} if cwd else {})})
     else:
-        session = client.ask("find_session", {"ref": ref, "agent": agent})
+        plain = client.ask("find_session", {"ref": ref, "agent": agent})
+    session = cast("Session", plain)
     streams.banner(plain_text.resuming(session["session_id"], session["agent"], session["message_count"]))
     return session
 
 
 def mark_used(client: Client, session: Session) -> Session:
     """Make `session` its agent's last used one; a message does that by itself."""
-    asked = {"agent": session["agent"], "session_id": session["session_id"]}
-    marked: Session = client.ask("update_last_session", asked)
-    return marked
+    params = {"agent": session["agent"], "session_id": session["session_id"]}
+    return cast("Session", client.ask("update_last_session", params))
 
 
-def say(  # noqa: PLR0913 - a message and how it is to be said
+def send(  # noqa: PLR0913 - a message and how it is to be sent
     client: Client,
     agent: str,
     message: str,
@@ -82,44 +67,44 @@ def say(  # noqa: PLR0913 - a message and how it is to be said
     references: list[Reference] | None = None,
     if_busy: str = "wait",
     detach: bool = False,
-    begun: Callable[[str], None] = announce,
-) -> Said:
-    """Say `message` in that session, or in a new one that begins in this folder; `begun` is told its id.
+    on_begin: Callable[[str], None] = announce,
+) -> TurnResult:
+    """Send `message` to that session, or to a new one in this folder, with whose id `on_begin` is called.
 
-    `if_busy` may be ``follow``: the turns before this one are shown, too. Raises `DaemonError`, and
+    With the `if_busy` ``follow`` the turns before this one are shown, too. Raises `DaemonError`, and
     `Detached` where it is to go on without us.
     """
     # With a key, a message that a stopping daemon may have recorded can be sent again.
-    asked: dict[str, Any] = {"agent": agent, "message": message, "idempotency_key": uuid4().hex}
+    params: JsonObject = {
+        "agent": agent,
+        "message": message,
+        "idempotency_key": uuid4().hex,
+        "stream": True,
+    }
     if session_id:
-        asked["session_id"] = session_id
+        params["session_id"] = session_id
     else:
-        asked |= {"client": CLIENT, "cwd": sendable()}
+        params |= {"client": CLIENT, "cwd": sendable()}
     if references:
-        asked["references"] = references
+        params["references"] = references
     if detach:
-        asked["detach"] = True
+        params["detach"] = True
     if if_busy in {"error", "fork"}:
-        asked["if_busy"] = if_busy
-    asked["stream"] = True
+        params["if_busy"] = if_busy
     following = if_busy == "follow" and session_id is not None
-    return cast("Said", Turn(client, show, asked, begun, among_others=following).run("possess"))
+    return Turn(client, show, params, on_begin, among_others=following).run("possess")
 
 
-def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> Said:
+def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> TurnResult:
     """Ask the session's last question again, whose turn failed."""
-    asked = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
-    return cast("Said", Turn(client, show, asked, announce).run("retry_turn"))
+    params = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
+    return Turn(client, show, params, announce).run("retry_turn")
 
 
-def tell_outcome(client: Client, said: Said, *, briefly: bool = False) -> None:
+def tell_outcome(client: Client, result: TurnResult, *, briefly: bool = False) -> None:
     """Say what the reply itself does not: that there is none, or that it was stopped."""
-    if said["status"] == "recorded":
-        _tell_recorded(client, said, briefly)
-    elif said["status"] == "interrupted":
-        streams.notice("Interrupted. What was said so far is kept.")
-
-
-def _tell_recorded(client: Client, said: Said, briefly: bool) -> None:
-    session: Session = client.ask("find_session", {"ref": said["session_id"]})
-    streams.notice(plain_text.recorded(session["agent"], session["message_count"], briefly=briefly))
+    if result["status"] == "recorded":
+        session: Session = client.ask("find_session", {"ref": result["session_id"]})
+        streams.notice(plain_text.recorded(session["agent"], session["message_count"], briefly=briefly))
+    elif result["status"] == "interrupted":
+        streams.notice("Interrupted. The reply so far is kept.")

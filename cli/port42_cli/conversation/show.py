@@ -1,39 +1,50 @@
-"""A turn as it is shown where no terminal lays it out: the bare reply, or every event as JSON."""
+"""What shows a turn, and the two that need no terminal: the bare reply, and every event as JSON."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from port42_cli import streams
-from port42_client.client import Event
+from port42_client.client import Event, JsonObject
+
+
+class TurnResult(TypedDict):
+    """A `messages.Possessed` as JSON has it, for the same reason as `Event`."""
+
+    session_id: str
+    seq: int
+    status: str
+    reply: str | None
+    reply_seq: int | None
+    turn: JsonObject | None
 
 
 class Show(Protocol):
-    """What a turn is shown by. `on_event` may come any number of times, `end` once at most, `close` last."""
+    """Shows a turn. `on_event` is called any number of times, `end` once at most, `close` last."""
 
     @property
     def interval(self) -> float | None:
         """Seconds between calls of `on_tick`, None where nothing moves by itself."""
 
     def on_event(self, event: Event) -> None:
-        """Something happened in the session."""
+        """An event of the session."""
 
     def on_tick(self) -> None:
-        """Time has passed."""
+        """`interval` is over."""
 
     def clear(self) -> None:
-        """Something else will be written to the terminal now."""
+        """Take away what is drawn again with the next tick: something else will be written now."""
 
-    def end(self, said: dict[str, Any]) -> None:
+    def end(self, result: TurnResult) -> None:
         """The turn is over; this is its result."""
 
     def close(self) -> None:
-        """Nothing comes any more, whether it ended or broke off."""
+        """Nothing follows, whether the turn ended or broke off."""
 
 
 class _Still:
-    """A show in which nothing moves."""
+    """A show that draws nothing again."""
 
     interval: float | None = None
 
@@ -55,9 +66,9 @@ class BareReply(_Still):
         if event["kind"] == "text":
             self._write(event["text"])
 
-    def end(self, said: dict[str, Any]) -> None:
+    def end(self, result: TurnResult) -> None:
         """Write what did not come as a piece: nothing, unless we read too slowly."""
-        reply: str = said.get("reply") or ""
+        reply = result.get("reply") or ""
         if reply.startswith(self._shown):
             self._write(reply[len(self._shown) :])
 
@@ -79,9 +90,9 @@ class JsonLines(_Still):
         """Write it as it came."""
         streams.json_line(event)
 
-    def end(self, said: dict[str, Any]) -> None:
+    def end(self, result: TurnResult) -> None:
         """Write the result."""
-        streams.json_line({"kind": "result", **said})
+        streams.json_line({"kind": "result", **result})
 
     def close(self) -> None:
         """Nothing: every line was whole."""

@@ -1,15 +1,16 @@
-"""One turn, heard from its question to its end: announced, shown, interrupted, given leave."""
+"""One turn from its question to its end: announced, shown, interrupted, its permissions asked for."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import cast
 
 from port42_cli import plain_text, streams
-from port42_cli.conversation import permission
 from port42_cli.conversation.interrupt import Interrupt
-from port42_cli.conversation.show import Show
-from port42_client.client import Client, Event
+from port42_cli.conversation.show import Show, TurnResult
+from port42_client.client import Client, Event, JsonObject
 from port42_client.errors import DaemonError
 from port42_protocol.errors import BackendFailed
 
@@ -23,10 +24,10 @@ class Detached(Exception):
 
 
 class Turn:
-    """An `Listener` for one `possess` or `retry_turn`. `run` may be called once.
+    """A `Listener` for one `possess` or `retry_turn`. `run` may be called once.
 
-    `asked` is what is asked; `begun` is called with the id of a session that begins with it.
-    `among_others`, the other turns of its session are heard too; this one begins with the record that
+    `params` are those of the request; `on_begin` is called with the id of a session that begins with it.
+    With `among_others` the other turns of its session are shown too; this one begins with the record that
     has its key.
     """
 
@@ -34,35 +35,35 @@ class Turn:
         self,
         client: Client,
         show: Show,
-        asked: dict[str, Any],
-        begun: Callable[[str], None],
+        params: JsonObject,
+        on_begin: Callable[[str], None],
         *,
         among_others: bool = False,
     ) -> None:
         self._client = client
         self._show = show
-        self._asked = asked
-        self._key = asked.get("idempotency_key") if among_others else None
-        self._session_id: str | None = asked.get("session_id")
-        self._begun = begun
+        self._params = params
+        self._key = params.get("idempotency_key") if among_others else None
+        self._session_id: str | None = params.get("session_id")
+        self._on_begin = on_begin
         self._ours = False
         self._interrupt = Interrupt()
 
-    def run(self, method: str) -> dict[str, Any]:
+    def run(self, method: str) -> TurnResult:
         """The result. Raises `DaemonError`, `Detached`, and KeyboardInterrupt when it is left early."""
         try:
             with self._interrupt:
-                said = self._said(method)
-                self._in_session(said["session_id"])
-                self._show.end(said)
+                result = self._call(method)
+                self._enter(result["session_id"])
+                self._show.end(result)
         except DaemonError as error:
             if error.code == BackendFailed.code:
                 # What a person can do about it names the agent.
-                error.data["agent"] = self._asked["agent"].removeprefix("@")
+                error.data["agent"] = self._params["agent"].removeprefix("@")
             raise
         finally:
             self._show.close()
-        return said
+        return result
 
     # --- what the client calls ----------------------------------------------------------------------
 
@@ -80,16 +81,17 @@ class Turn:
         self._interrupt.take()
         if not self._ours:
             raise KeyboardInterrupt
-        self._stop()
+        self._cancel()
 
     def on_tick(self) -> None:
         """Let what moves move."""
         self._show.on_tick()
 
     def on_event(self, event: Event) -> None:
-        """Show what happened, and answer what is asked."""
+        """Show what happened, and answer a request for permission."""
         kind = event["kind"]
-        self._in_session(event.get("session_id"))
+        if session_id := event.get("session_id"):
+            self._enter(session_id)
         began = not self._ours and self._is_ours(event)
         self._ours = self._ours or began
         if kind == "waiting":
@@ -99,56 +101,83 @@ class Turn:
         self._show.on_event(event)
         if kind == "permission" and self._ours:
             self._permit(event)
-        if began and self._asked.get("detach"):
+        if began and self._params.get("detach"):
             raise Detached(event["session_id"])
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _said(self, method: str) -> dict[str, Any]:
+    def _call(self, method: str) -> TurnResult:
         if self._key is None:
-            alone: dict[str, Any] = self._client.ask(method, self._asked, listener=self)
-            return alone
+            return cast("TurnResult", self._client.ask(method, self._params, listener=self))
         topic = {"session_id": self._session_id}
         self._client.ask("subscribe", topic, listener=self)
         try:
-            said: dict[str, Any] = self._client.ask(method, self._asked, listener=self)
-            return said
+            return cast("TurnResult", self._client.ask(method, self._params, listener=self))
         finally:
             self._client.notify("unsubscribe", topic)
 
     def _is_ours(self, event: Event) -> bool:
         if self._key is None:
             return event["kind"] not in {"waiting", "unknown"}
-        return bool(event["kind"] == "message" and event["message"].get("key") == self._key)
+        return event["kind"] == "message" and event["message"].get("key") == self._key
 
-    def _in_session(self, session_id: str | None) -> None:
-        # Another one than was asked for: a fork, because that one was busy.
-        if session_id is not None and session_id != self._session_id:
+    def _enter(self, session_id: str) -> None:
+        # Another one than was asked for: a new one, or a fork because that one was busy.
+        if session_id != self._session_id:
             self._session_id = session_id
             self._show.clear()
-            self._begun(session_id)
+            self._on_begin(session_id)
 
     def _notice(self, text: str) -> None:
         self._show.clear()
         streams.notice(text)
 
-    def _stop(self) -> None:
+    def _cancel(self) -> None:
         self._client.notify("cancel_turn", {"session_id": self._session_id})
 
     def _permit(self, event: Event) -> None:
         self._show.clear()
         answer = {"session_id": event["session_id"], "permission_id": event["permission_id"]}
-        stop = False
-        if permission.somebody_is_there():
+        cancelled = False
+        if can_be_asked():
             try:
                 with self._interrupt.at_once():
-                    chosen = permission.ask(event)
+                    option_id = _ask_permission(event)
             except KeyboardInterrupt:
-                chosen, stop = None, True
-            if chosen is not None:
-                answer["option_id"] = chosen
+                option_id, cancelled = None, True
+            if option_id is not None:
+                answer["option_id"] = option_id
         else:
-            streams.notice(f"refused, because nobody is there to be asked: {event['text']}")
+            streams.notice(f"refused, because this is no terminal to ask at: {event['text']}")
         self._client.notify("answer_permission", answer)
-        if stop:
-            self._stop()
+        if cancelled:
+            self._cancel()
+
+
+def can_be_asked() -> bool:
+    """Whether a question on stderr is seen and an answer on stdin is typed."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask_permission(event: Event) -> str | None:
+    """The id of the option that is chosen; None when all are refused. KeyboardInterrupt leaves it."""
+    options = event["options"]
+    streams.banner(f"@{event['agent']} asks: {event['text']}")
+    for number, option in enumerate(options, 1):
+        streams.banner(f"  {number}  {option['name']}")
+    _discard_typed_ahead()
+    while True:
+        print(f"1 to {len(options)}, or Enter to refuse: ", end="", file=sys.stderr, flush=True)
+        typed = sys.stdin.readline().strip()
+        if not typed:
+            return None
+        if typed.isdecimal() and 0 < (number := int(typed)) <= len(options):
+            return options[number - 1]["id"]
+
+
+def _discard_typed_ahead() -> None:
+    """What was typed before the question was seen is no answer to it."""
+    import termios
+
+    with suppress(termios.error):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)

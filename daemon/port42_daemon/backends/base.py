@@ -14,8 +14,9 @@ The contract (`tests/contract/test_backends.py` holds every back end to it):
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from port42_protocol.messages.records import Message
 
@@ -23,8 +24,7 @@ FailureKind = Literal["missing", "needs_auth", "network", "rate_limit", "refused
 HealthState = Literal["ready", "missing", "needs_auth", "unreachable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """One question: what was said before (`history`, oldest first, user and assistant and system
     messages that fit the budget), and what is said now.
 
@@ -41,30 +41,26 @@ class Turn:
     native_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The back end took the turn. What it says of itself is recorded with the reply."""
 
     native_id: str | None = None
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """A piece of the reply."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Thought:
+class Thought(Struct, frozen=True):
     """A piece of reasoning: shown folded, not part of the reply."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Struct, frozen=True):
     """A tool call, by `id`; sent again when its state changes."""
 
     id: str
@@ -72,31 +68,27 @@ class Tool:
     state: Literal["running", "done", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens of this turn so far. Totals, not differences: the last one counts."""
 
     input_tokens: int
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Something the person should know: history left out, a session that could not be resumed."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why there is no whole reply; `message` is one line for a person."""
 
     kind: FailureKind
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The end. Without a failure the text so far is the whole reply."""
 
     failure: Failure | None = None
@@ -106,8 +98,7 @@ class Done:
 Event = Started | Text | Thought | Tool | Usage | Notice | Done
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """One answer to a request for permission (`kind` as in ACP: allow_once, reject_once …)."""
 
     id: str
@@ -115,8 +106,7 @@ class Option:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """What an agent asks leave for; `tool` is ACP's kind of it (read, edit, execute …)."""
 
     title: str
@@ -128,8 +118,7 @@ Ask = Callable[[Permission], Awaitable[str | None]]
 """Puts a `Permission` to the person; gives the chosen option's id, or None when nobody is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """Whether a turn could be answered now, and one line on why or by what."""
 
     state: HealthState

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from port42_daemon.backends.decoding import SurrogateJoiner
 from port42_daemon.executors import Threads
 from port42_daemon.store.session_file.checkpoint import Checkpoint
 
@@ -17,12 +18,13 @@ LIMIT = 4 * 1024 * 1024
 
 
 class PartialReply:
-    """What was said so far. It grows by `add`; `settle` ends that, then `close` lets go of the file."""
+    """The text so far. It grows by `add`; `settle` ends that, then `close` closes the checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, threads: Threads) -> None:
         self.pieces: list[str] = []
         self.overlong = False
         self._room = LIMIT
+        self._joiner = SurrogateJoiner()
         self._checkpoint = checkpoint
         self._threads = threads
         self._kept = 0
@@ -33,26 +35,31 @@ class PartialReply:
         return "".join(self.pieces)
 
     def add(self, text: str) -> str:
-        """Take a piece; gives what of it there is room for, in characters that UTF-8 has."""
+        """Take a piece; returns what of it there is room for, in characters that UTF-8 has."""
+        return self._append(self._joiner.feed(text))
+
+    def finish(self) -> str:
+        """No piece comes any more; returns what of the last one was not shown yet."""
+        return self._append(self._joiner.end())
+
+    def _append(self, text: str) -> str:
         piece = text[: self._room]
-        if not piece.isascii():
-            # Half a surrogate pair, as a JSON escape can smuggle one in, could never be written.
-            piece = piece.encode(errors="replace").decode()
-        self.overlong = len(text) > self._room
-        self._room -= len(piece)
-        self.pieces.append(piece)
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep())
+        self.overlong = self.overlong or len(text) > self._room
+        if piece:
+            self._room -= len(piece)
+            self.pieces.append(piece)
+            if self._keeping is None:
+                self._keeping = asyncio.create_task(self._keep())
         return piece
 
     async def settle(self) -> None:
-        """Nothing comes any more: wait until what was said is kept."""
+        """Wait until what there is so far is kept."""
         self._settled.set()
         if self._keeping is not None:
             await asyncio.wait([self._keeping])
 
     async def close(self, *, recorded: bool) -> None:
-        """Let go of the checkpoint; it goes when the reply is recorded, and stays when it is not."""
+        """Close the checkpoint; it is removed when the reply is recorded, and stays when it is not."""
         await self.settle()
         try:
             await self._threads.files(self._checkpoint.end if recorded else self._checkpoint.close)
@@ -60,7 +67,7 @@ class PartialReply:
             log.warning("⚠ a checkpoint could not be removed: %s", error)
 
     async def _keep(self) -> None:
-        """Write what has been said, a moment from now: pieces that come meanwhile go along.
+        """Write what is new, a moment from now: pieces that come meanwhile go along.
 
         What the disk refuses is tried again; the reply itself will be recorded, or that will fail aloud.
         """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import stat
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
@@ -26,13 +26,17 @@ async def read(
     """Each with its content. Raises `InvalidParams` that names the one that cannot be had."""
     if len(references) > MOST:
         raise _refused("references", f"at most {MOST} references", f"{len(references)} of them")
-    return tuple([await _read(place, one, agent, sessions, threads) for place, one in enumerate(references)])
+    return tuple(
+        [
+            await _read(f"references[{index}]", reference, agent, sessions, threads)
+            for index, reference in enumerate(references)
+        ]
+    )
 
 
 async def _read(
-    place: int, reference: Reference, agent: str, sessions: Sessions, threads: Threads
+    field: str, reference: Reference, agent: str, sessions: Sessions, threads: Threads
 ) -> Reference:
-    field = f"references[{place}]"
     if reference.type == "text":
         if reference.content is None:
             raise _refused(field, "content with a text reference", "none")
@@ -73,37 +77,35 @@ def _file(field: str, path: str) -> bytes:
 async def _session(field: str, ref: str, agent: str, sessions: Sessions) -> bytes:
     """The transcript of any agent's session; ``last`` is the asking agent's own."""
     try:
-        found = await sessions.find_session(FindSession(ref, agent if ref == "last" else None))
-        page = await sessions.get_session(GetSession(found.session_id, limit=10_000))
+        summary = await sessions.find_session(FindSession(ref, agent if ref == "last" else None))
+        page = await sessions.get_session(GetSession(summary.session_id, limit=10_000))
     except RpcError as error:
         raise _refused(field, "a session", error.message) from None
-    said = (f"{one.role}: {one.content}" for one in page.messages if one.role != "error")
-    return "\n\n".join(said).encode()
+    texts = (f"{record.role}: {record.content}" for record in page.messages if record.role != "error")
+    return "\n\n".join(texts).encode()
 
 
 async def _url(field: str, url: str) -> bytes:
     if not url.startswith(("http://", "https://")):
         raise _refused(field, "an http or https URL", url)
-    # Imported here: 24 MiB that a daemon without such references never needs.
-    import httpx2
+    # Imported here: 15 MiB that a daemon without such references never needs.
+    await asyncio.to_thread(importlib.import_module, "aiohttp")
+    import aiohttp
 
-    got = b""
+    data = b""
+    timeout = aiohttp.ClientTimeout(total=_URL_SECONDS)
     try:
-        _ = urlsplit(url).port  # further down, a port of 99999 would end in a group of exceptions
         async with (
-            asyncio.timeout(_URL_SECONDS),
-            httpx2.AsyncClient(follow_redirects=True, timeout=_URL_SECONDS) as client,
-            client.stream("GET", url) as response,
+            aiohttp.ClientSession(trust_env=True, timeout=timeout) as session,
+            session.get(url) as response,
         ):
-            if response.status_code != 200:
-                raise _refused(field, "a URL that answers 200", f"{url}: {response.status_code}")
-            async for piece in response.aiter_bytes():
-                got += piece
-                if len(got) > LIMIT:
-                    break
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            if response.status != 200:
+                raise _refused(field, "a URL that answers 200", f"{url}: {response.status}")
+            while len(data) <= LIMIT and (piece := await response.content.readany()):
+                data += piece
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise _refused(field, "a URL that can be reached", f"{url}: {type(error).__name__}") from None
-    return got
+    return data
 
 
 def _refused(field: str, expected: str, got: str) -> InvalidParams:

@@ -11,7 +11,7 @@ from functools import partial
 from msgspec import UNSET, UnsetType
 
 from port42_daemon.agents import Agents
-from port42_daemon.events import Peer, Stream
+from port42_daemon.events import Peer, Stream, notification
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_daemon.sessions.service import now
@@ -145,7 +145,7 @@ class Turns:
 
     def _tell_position(self, stream: Stream, session_id: str, agent: str, position: int) -> None:
         event = SessionEvent(kind="waiting", session_id=session_id, agent=agent, position=position)
-        self._context.events.tell(stream, event)
+        stream.deliver(event, notification(event))
 
     async def _answer(
         self, entry: QueueEntry, request: Possess, session_id: str, message: Message, stream: Stream | None

@@ -14,6 +14,8 @@ from msgspec import UNSET, structs
 
 from port42_daemon.agents import ResolvedBackend
 from port42_daemon.backends import base as b
+from port42_daemon.backends.decoding import SurrogateJoiner, whole
+from port42_daemon.backends.errors import one_line
 from port42_daemon.events import Events, Stream
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions, now
@@ -29,6 +31,9 @@ from port42_protocol.messages.turns import Possessed, SessionEvent
 from port42_protocol.messages.types import TurnStatus
 
 log = logging.getLogger(__name__)
+
+_YIELD_EVERY = 32
+_USUAL = frozenset(("end_turn", "stop_sequence"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class RunningTurn:
             persona=_fingerprint(question.resolved.system),
         )
         self._started_at = 0.0
+        self._thought = SurrogateJoiner()
+        self._used_tool = False
 
     def cancel(self) -> None:
         """Stop the back end; `run` then records what was said so far."""
@@ -115,14 +122,14 @@ class RunningTurn:
         unfinished = Unfinished(question.session_id, question.agent, seq, self._record)
         checkpoint = await context.threads.files(context.store.checkpoint, unfinished)
         reply = PartialReply(checkpoint, context.threads)
-        context.events.speaking(question.session_id, question.agent, reply.pieces)
+        context.events.reply_begins(question.session_id, question.agent, reply.pieces)
         recorded = False
         try:
             await self._run_backend(backend, seq, reply)
             last_seq = await self._record_outcome(seq, str(reply))
             recorded = True
         finally:
-            context.events.speaking(question.session_id, question.agent, None)
+            context.events.reply_ends(question.session_id)
             self._tell(kind="ended")
             await reply.close(recorded=recorded)
         return str(reply), last_seq
@@ -142,10 +149,17 @@ class RunningTurn:
     async def _listen(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
         turn = await self._turn(seq)
         async with contextlib.aclosing(backend.run(turn, self.permissions.ask)) as events:  # type: ignore[type-var]  # an async generator, as every back end's is
+            taken = 0
             async for event in events:
                 self._take(event, reply)
                 if self._done is not None or reply.overlong:
                     break
+                taken += 1
+                if taken % _YIELD_EVERY == 0:
+                    # Sent before more is taken: a reader cannot keep up with what does not reach it.
+                    await asyncio.sleep(0)
+        if rest := reply.finish():
+            self._tell(kind="text", text=rest)
         if reply.overlong:
             self._done = b.Done(b.Failure("refused", f"the reply is longer than {LIMIT:,} characters"))
         elif self._done is None:
@@ -195,13 +209,12 @@ class RunningTurn:
         """Pass an event on, and keep what the record will need."""
         match event:
             case b.Text():
-                if not reply.pieces:
-                    self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
-                self._tell(kind="text", text=reply.add(event.text))
+                self._take_text(event.text, reply)
             case b.Thought():
-                self._tell(kind="thought", text=event.text)
+                self._tell(kind="thought", text=self._thought.feed(event.text))
             case b.Tool():
-                self._tell(kind="tool", tool_id=event.id, text=event.title, state=event.state)
+                self._used_tool = True
+                self._tell(kind="tool", tool_id=whole(event.id), text=whole(event.title), state=event.state)
             case b.Usage(sent, received):
                 self._record = structs.replace(self._record, input_tokens=sent, output_tokens=received)
                 self._tell(kind="usage", input_tokens=sent, output_tokens=received)
@@ -209,12 +222,33 @@ class RunningTurn:
                 self._notice(event.text)
             case b.Started():
                 known = self._record
+                model = whole(event.model or "") or known.model
                 self._record = structs.replace(
-                    known, native_id=event.native_id or known.native_id, model=event.model or known.model
+                    known, native_id=event.native_id or known.native_id, model=model
                 )
                 self._tell(kind="started", backend=known.backend, model=self._record.model or UNSET)
             case b.Done():
-                self._done = event
+                self._done = self._checked(event, reply)
+
+    def _take_text(self, text: str, reply: PartialReply) -> None:
+        if not reply.pieces:
+            self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
+        if shown := reply.add(text):
+            self._tell(kind="text", text=shown)
+
+    def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
+        """An end without a failure and without a word is none: a person would take it for an answer."""
+        if done.failure is not None:
+            return structs.replace(done, failure=b.Failure(done.failure.kind, whole(done.failure.message)))
+        if any(map(str.strip, reply.pieces)):
+            return done
+        name = self._record.backend
+        reason = done.stop_reason or "end_turn"
+        why = "" if reason in _USUAL else f" (it stopped with {one_line(reason)})"
+        if self._used_tool:
+            self._notice(f"{name} used its tools and said nothing{why}")
+            return done
+        return b.Done(b.Failure("crashed", f"{name} ended without an answer{why}"), done.stop_reason)
 
     def _broken(self, error: BaseException) -> None:
         """The back end raised, or what it is told of could not be read."""
@@ -251,7 +285,7 @@ class RunningTurn:
         return None if self._done is None else self._done.failure
 
     def _notice(self, text: str) -> None:
-        self._tell(kind="notice", text=text)
+        self._tell(kind="notice", text=whole(text))
 
     def _tell(self, **fields: object) -> None:
         question = self._question
@@ -277,7 +311,6 @@ def reply_record(text: str, turn: TurnRecord, question: int, *, complete: bool) 
 
 def failure_record(kind: str, message: str, question: int) -> Message:
     """The record of a failed turn."""
-    message = message.encode(errors="replace").decode()  # half a surrogate pair cannot be written
     return Message(seq=0, role="error", content=message, timestamp=now(), kind=kind, question=question)
 
 

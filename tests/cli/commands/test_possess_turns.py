@@ -170,7 +170,7 @@ def test_ctrl_c_stops_the_reply_and_keeps_it(running, port42, tap):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, out) == (130, "\n")
-    assert err.splitlines()[1:] == ["Interrupted. What was said so far is kept."]
+    assert err.splitlines()[1:] == ["Interrupted. The reply so far is kept."]
     _, reply = messages(port42, "tap")
     assert (reply["content"], reply["status"]) == ("so far", "interrupted")
 
@@ -287,5 +287,5 @@ def test_leave_is_refused_where_nobody_is_there_to_be_asked(port42, home):
     )
     done = port42("possess", "@careful", "edit allow_once reject_once")
     assert done.returncode == 0
-    assert "refused, because nobody is there to be asked: " in done.stderr
+    assert "refused, because this is no terminal to ask at: " in done.stderr
     assert "reject_once" in done.stdout

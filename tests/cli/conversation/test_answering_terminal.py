@@ -71,7 +71,7 @@ def test_ctrl_c_stops_a_reply_and_ends_with_130(terminal, port42, tap):
         say("so far")
         screen.expect("so far")
         screen.send(CTRL_C)
-        screen.expect("Interrupted. What was said so far is kept.")
+        screen.expect("Interrupted. The reply so far is kept.")
         assert ended(screen) == 130
     assert [one["content"] for one in last(port42, "tap")] == ["hello", "so far"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from port42_cli.conversation.send import go_on, mark_used, say
+from port42_cli.conversation.send import go_on, mark_used, send
 from port42_cli.conversation.show import BareReply
 from port42_client.client import Client
 from port42_client.daemon import dial
@@ -22,22 +22,22 @@ def client(daemon):
 
 def test_a_session_that_begins_knows_its_client_and_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = say(client, "@ai-muse", "hi", None, BareReply())
+    said = send(client, "@ai-muse", "hi", None, BareReply())
     whole = client.call(GetSession(said["session_id"]))
     assert (whole.client, Path(whole.session.cwd)) == ("cli", tmp_path)
     assert said["session_id"].startswith("cli-")
 
 
 def test_every_message_has_a_key_of_its_own(client):
-    begun = say(client, "ai-muse", "same", None, BareReply())["session_id"]
-    say(client, "ai-muse", "same", begun, BareReply())
+    begun = send(client, "ai-muse", "same", None, BareReply())["session_id"]
+    send(client, "ai-muse", "same", begun, BareReply())
     one, two = client.call(GetSession(begun)).messages
     assert one.key != two.key
     assert isinstance(one.key, str)
 
 
 def test_what_begins_and_what_goes_on_is_announced(client, capsys):
-    begun = say(client, "ai-muse", "hi", None, BareReply())["session_id"]
+    begun = send(client, "ai-muse", "hi", None, BareReply())["session_id"]
     for ref in ("last", begun, begun[:8]):
         assert go_on(client, "@ai-muse", ref)["session_id"] == begun
     line = f"🔄 Resuming session {begun} for @ai-muse (1 message)\n"
@@ -46,9 +46,9 @@ def test_what_begins_and_what_goes_on_is_announced(client, capsys):
 
 def test_resume_finds_the_last_one_of_a_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    begun = say(client, "ai-muse", "here", None, BareReply())["session_id"]
+    begun = send(client, "ai-muse", "here", None, BareReply())["session_id"]
     monkeypatch.chdir("/")
-    say(client, "ai-muse", "elsewhere", None, BareReply())
+    send(client, "ai-muse", "elsewhere", None, BareReply())
     assert go_on(client, "ai-muse", "last", cwd=str(tmp_path))["session_id"] == begun
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_announced_when_nothing_is_found(client, capsys):
 
 
 def test_a_session_that_was_marked_is_the_last_one(client):
-    first = say(client, "ai-muse", "first", None, BareReply())["session_id"]
-    say(client, "ai-muse", "second", None, BareReply())
+    first = send(client, "ai-muse", "first", None, BareReply())["session_id"]
+    send(client, "ai-muse", "second", None, BareReply())
     mark_used(client, client.ask("find_session", {"ref": first}))
     assert client.call(GetLastSession("ai-muse")).session_id == first

@@ -18,8 +18,8 @@ from port42_daemon.backends.acp.session_config import Choices
 from port42_daemon.backends.acp.turn import CANCELLED, Hearing
 from port42_daemon.backends.acp.updates import fields
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn
-from port42_daemon.backends.command.process import CannotStart, Child, Silent
-from port42_daemon.backends.http.errors import one_line
+from port42_daemon.backends.errors import one_line
+from port42_daemon.backends.process import CannotStart, Child, Silent
 from port42_daemon.config import AcpBackend
 from port42_protocol.version import __version__
 

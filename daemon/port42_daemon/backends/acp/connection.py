@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from port42_daemon.backends.command.process import LINE_LIMIT, Child, LineTooLong, Silent
+from port42_daemon.backends.process import LINE_LIMIT, Child, LineTooLong, Silent
 
 METHOD_NOT_FOUND = -32601
 _SERVED_AT_ONCE = 64

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
-from port42_daemon.backends.command.process import find_program
+from port42_daemon.backends.process import find_program
 from port42_daemon.config import AcpBackend
 
 _MOST_IDLE = 8

@@ -20,7 +20,7 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.http.errors import one_line
+from port42_daemon.backends.errors import one_line
 from port42_daemon.config import Permissions
 
 AUTH_REQUIRED = -32000

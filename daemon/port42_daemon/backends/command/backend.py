@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from port42_daemon.backends.base import (
@@ -26,10 +26,10 @@ from port42_daemon.backends.base import (
 )
 from port42_daemon.backends.command import template
 from port42_daemon.backends.command.parsers import STREAMS
-from port42_daemon.backends.command.parsers.errors import failure, lost_session, telling_line
 from port42_daemon.backends.command.parsers.stream import StreamParser
 from port42_daemon.backends.command.parsers.text import TextParser
-from port42_daemon.backends.command.process import CannotStart, Child, LineTooLong, Silent, find_program
+from port42_daemon.backends.errors import failure, lost_session, telling_line
+from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program
 from port42_daemon.config import CommandBackend
 
 _AFTER_THE_END = 3.0
@@ -133,7 +133,7 @@ class Command:
             feeding.cancel()
             await child.stop()
         if end.failure is not None:
-            end = replace(end, failure=replace(end.failure, message=child.blot(end.failure.message)))
+            end = Done(Failure(end.failure.kind, child.blot(end.failure.message)), end.stop_reason)
         yield end
 
     async def _text(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
@@ -164,7 +164,7 @@ class Command:
                     if isinstance(event, Started):
                         native_id = event.native_id
                         # Only a session that is to be resumed has an id worth keeping.
-                        yield event if self._config.history == "native" else replace(event, native_id=None)
+                        yield event if self._config.history == "native" else Started(None, event.model)
                     elif isinstance(event, Usage) and parser.counts_whole_session:
                         for own in self._own_usage(native_id, event, resumed=run.resumed):
                             yield own

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
 
 from port42_daemon.backends.base import Event, Started, Text, Thought, Turn, Usage
+from port42_daemon.backends.decoding import decode
 from port42_daemon.backends.http.api_key import Key
-from port42_daemon.backends.http.messages import dialogue, system_of
+from port42_daemon.backends.http.conversation import Reply, dialogue, system_of
 from port42_daemon.backends.http.model_server import ModelServer
-from port42_daemon.backends.http.stream import Reply
 from port42_daemon.config import AnthropicBackend
 
 _VERSION = "2023-06-01"
 _MAX_TOKENS = 8192
 """What a reply may have when the configuration does not say: the API demands a limit, and the
 smallest models that are served take no higher one."""
-
-_AFTER_STOP_REASON, _AFTER_STOP = 2.0, 0.25
-"""Seconds: ``message_stop`` comes after the stop reason; after it comes the end of the response."""
 
 
 class _Usage(msgspec.Struct, frozen=True):
@@ -53,17 +50,94 @@ class _Delta(msgspec.Struct, frozen=True):
 
 
 class _StreamEvent(msgspec.Struct, frozen=True):
-    """What of any event is looked at; `type` says which of it can be there."""
+    """What of any event is looked at; `type` says which of it can be there.
 
-    type: str
-    message: _Message | None = None
+    ``message`` is a whole reply, of a server that does not stream.
+    """
+
+    type: str = ""
+    message: _Message | str | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
     usage: _Usage | None = None
     error: Any = None
+    detail: Any = None
+    model: str | None = None
+    content: list[_Block] | None = None
+    stop_reason: str | None = None
 
 
 _EVENT = msgspec.json.Decoder(_StreamEvent)
+
+
+class _MessageStream(Reply):
+    """A reply in events, or in one piece."""
+
+    def __init__(self, server: str, key: Key | None = None) -> None:
+        super().__init__(server, key)
+        self._input = self._output = 0
+
+    def take(self, data: bytes) -> list[Event]:
+        """The events in one of the server's."""
+        if self.over:
+            return []
+        event = decode(data, _EVENT)
+        events: list[Event] = []
+        match event.type:
+            case "content_block_delta":
+                self._pieces(event.delta or _Delta(), events)
+            case "content_block_start":
+                self._begun(event.content_block or _Block(), events)
+            case "message_start":
+                message = event.message if isinstance(event.message, _Message) else _Message()
+                events.append(Started(model=message.model or None))
+                self._used(message.usage, events)
+            case "message_delta":
+                if event.delta is not None and event.delta.stop_reason is not None:
+                    self.stop_reason = event.delta.stop_reason
+                self._used(event.usage, events)
+            case "message_stop":
+                self.over = True
+            case "message":
+                events.append(Started(model=event.model or None))
+                for block in event.content or []:
+                    self._begun(block, events)
+                self._used(event.usage, events)
+                self.stop_reason, self.over = event.stop_reason, True
+            case _:
+                # ping, content_block_stop, and whatever will be added: the API asks to ignore it.
+                self._check_error(event)
+        return events
+
+    def _check_error(self, event: _StreamEvent) -> None:
+        if error := event.error or event.detail or (not event.type and event.message):
+            raise self.broken_off(error)
+
+    def _begun(self, block: _Block, events: list[Event]) -> None:
+        """The first of a block: of text, of thought, of a tool's call, or a tool's answer."""
+        self._pieces(block, events)
+        if block.id is not None and block.type.endswith("tool_use"):
+            events.append(self._called(block.id, block.name or "tool"))
+        elif block.tool_use_id is not None:
+            events += self._returned(block.tool_use_id)
+
+    def _pieces(self, piece: _Block | _Delta, events: list[Event]) -> None:
+        if piece.thinking:
+            events.append(Thought(piece.thinking))
+        if piece.text:
+            self._has_text = True
+            events.append(Text(piece.text))
+
+    def _used(self, usage: _Usage | None, events: list[Event]) -> None:
+        """Totals so far; the event at the end has only what changed."""
+        if usage is None:
+            return
+        if usage.input_tokens is not None:
+            cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
+            self._input = usage.input_tokens + cached
+        if usage.output_tokens is not None:
+            self._output = usage.output_tokens
+        events.append(Usage(self._input, self._output))
 
 
 class Anthropic(ModelServer):
@@ -72,6 +146,7 @@ class Anthropic(ModelServer):
     own_url = "https://api.anthropic.com"
     reply_path = "/v1/messages"
     models_path = "/v1/models"
+    reply = _MessageStream
 
     def __init__(self, config: AnthropicBackend, environ: Mapping[str, str] | None = None) -> None:
         # Half the world writes the version into the address, and half does not.
@@ -87,66 +162,7 @@ class Anthropic(ModelServer):
         }
         if system := system_of(turn):
             body["system"] = system
-        return self._answer(body, _MessageStream(self._name))
+        return self._answer(body)
 
     def _headers(self, key: Key | None) -> dict[str, str]:
         return {"anthropic-version": _VERSION} | ({"x-api-key": key.reveal()} if key else {})
-
-
-class _MessageStream(Reply):
-    """A reply in events."""
-
-    def __init__(self, server: str) -> None:
-        super().__init__(server)
-        self._over = False
-        self._input = self._output = 0
-
-    def take(self, data: str) -> Iterator[Event]:
-        """The events in one of the server's."""
-        if self._over:
-            return
-        event = _EVENT.decode(data)
-        match event.type:
-            case "message_start":
-                message = event.message or _Message()
-                yield Started(model=message.model or None)
-                yield from self._used(message.usage)
-            case "content_block_start":
-                yield from self._begun(event.content_block or _Block())
-            case "content_block_delta":
-                yield from _pieces(event.delta or _Delta())
-            case "message_delta":
-                if event.delta is not None and event.delta.stop_reason is not None:
-                    self.stop_reason, self.patience = event.delta.stop_reason, _AFTER_STOP_REASON
-                yield from self._used(event.usage)
-            case "message_stop":
-                self._over, self.patience = True, _AFTER_STOP
-            case "error":
-                raise self._broke_off(event.error)
-            # ping, content_block_stop, and whatever will be added: the API asks to ignore it.
-
-    def _begun(self, block: _Block) -> Iterator[Event]:
-        """The first of a block: of text, of thought, of a tool's call, or a tool's answer."""
-        yield from _pieces(block)
-        if block.id is not None and block.type.endswith("tool_use"):
-            yield self._called(block.id, block.name or "tool")
-        elif block.tool_use_id is not None:
-            yield from self._returned(block.tool_use_id)
-
-    def _used(self, usage: _Usage | None) -> Iterator[Event]:
-        """Totals so far; the event at the end has only what changed."""
-        if usage is None:
-            return
-        if usage.input_tokens is not None:
-            cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
-            self._input = usage.input_tokens + cached
-        if usage.output_tokens is not None:
-            self._output = usage.output_tokens
-        yield Usage(self._input, self._output)
-
-
-def _pieces(piece: _Block | _Delta) -> Iterator[Event]:
-    if piece.thinking:
-        yield Thought(piece.thinking)
-    if piece.text:
-        yield Text(piece.text)

@@ -1,16 +1,23 @@
-"""What goes wrong with a model server, as a `Failure`: which kind it is, and one line for a person."""
+"""What goes wrong with a model server, as a `Failure`: its kind, a line on it, and when to try again."""
 
 from __future__ import annotations
 
+import math
+import random
 import socket
 import ssl
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from port42_daemon.backends.base import Failure, FailureKind
+from port42_daemon.backends.errors import kind_of_status, kind_of_words, one_line
 
-_SAID_CHARS = 300
+LONGEST_WAIT = 60.0
+"""Seconds; a server whose ``Retry-After`` wants more is not asked again by the same turn."""
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
 
 _KINDS: dict[str, FailureKind] = {
     "authentication_error": "needs_auth",
@@ -22,6 +29,7 @@ _KINDS: dict[str, FailureKind] = {
     "overloaded_error": "rate_limit",
     "timeout_error": "timeout",
     "invalid_request_error": "refused",
+    "exceed_context_size_error": "refused",
     "not_found_error": "refused",
     "request_too_large": "refused",
     "billing_error": "refused",
@@ -31,82 +39,88 @@ _KINDS: dict[str, FailureKind] = {
 
 
 class Failed(Exception):
-    """Ends an attempt with `failure`; `again` says that another one may help."""
+    """Ends an attempt with `failure`; `again` says that another one may help, `wait` not before when (s)."""
 
-    wait: float | None = None
-    """How many seconds the server wants to be left alone first."""
-
-    def __init__(self, kind: FailureKind, message: str, *, again: bool = False) -> None:
+    def __init__(
+        self, kind: FailureKind, message: str, *, again: bool = False, wait: float | None = None
+    ) -> None:
         super().__init__(message)
         self.failure = Failure(kind, message)
         self.again = again
-
-
-class Declined(Failed):
-    """The server answered with `status` instead of a reply, and in words `said`, which may be empty."""
-
-    def __init__(self, message: str, status: int, said: str, wait: float | None) -> None:
-        again = status in (408, 429) or status >= 500
-        super().__init__(kind_of_status(status), message, again=again)
-        self.status = status
-        self.said = said
         self.wait = wait
 
 
-def kind_of_status(status: int) -> FailureKind:
-    """The kind of failure an HTTP status is. 529 is Anthropic's "overloaded": there too, waiting helps."""
-    if status in (401, 403):
-        return "needs_auth"
-    if status in (429, 529):
-        return "rate_limit"
-    if status == 408:
-        return "timeout"
-    return "network" if status >= 500 else "refused"
+class Declined(Failed):
+    """The server answered with `status` instead of a reply, and in `words`, which may be empty."""
+
+    def __init__(self, message: str, status: int, words: str, wait: float | None) -> None:
+        again = status in (408, 429) or status >= 500
+        super().__init__(kind_of_status(status), message, again=again, wait=wait)
+        self.status = status
+        self.words = words
+
+
+def pause_before(attempt: int, wish: float | None) -> float:
+    """Seconds until attempt `attempt` + 1, or a little more than the server's `wish`.
+
+    Never quite the same: many turns may be waiting for one server.
+    """
+    spread = random.uniform(0.5, 1)  # noqa: S311 - it spreads load, it hides nothing
+    if wish is not None:
+        return wish + _FIRST_PAUSE * (1 - spread)
+    return spread * min(_LAST_PAUSE, _FIRST_PAUSE * 2.0**attempt)
+
+
+def seconds_of(retry_after: str | None) -> float | None:
+    """The seconds that a ``Retry-After`` asks for, by their number or by a date."""
+    if retry_after is None:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = float(parsedate_to_datetime(retry_after).timestamp()) - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def kind_of_error(error: Any) -> FailureKind:
-    """The kind of an error object inside a stream: by its code or type, `crashed` if they say nothing."""
+    """The kind of an error object inside a stream: by its code or type, else by its words."""
     if isinstance(error, dict):
         for name in (error.get("code"), error.get("type")):
             if isinstance(name, int) and 400 <= name < 600:
                 return kind_of_status(name)
             if isinstance(name, str) and name in _KINDS:
                 return _KINDS[name]
-    return "crashed"
+    return kind_of_words(words_of(error))
 
 
-def said_in(body: str) -> str:
+def words_in(body: str) -> str:
     """What an error's body says to people, or nothing: a page of HTML says nothing."""
     try:
         answer = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     if isinstance(answer, dict):
         for name in ("error", "message", "detail"):
-            if said := said_by(answer.get(name)):
-                return said
+            if words := words_of(answer.get(name)):
+                return words
     return ""
 
 
-def said_by(error: Any) -> str:
+def words_of(error: Any) -> str:
     """The words of an error object: servers send text, or an object with a `message`, or a list of them."""
     if isinstance(error, dict):
-        error = error.get("message") or error.get("msg")
+        error = error.get("message") or error.get("msg") or error.get("error") or error.get("detail")
     elif isinstance(error, list):
         # FastAPI's way of refusing a field: the field's place is half of what it says.
         error = "; ".join(
-            f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg', '')}"
-            for one in error
-            if isinstance(one, dict) and isinstance(one.get("loc", ()), list | tuple)
+            f"{'.'.join(map(str, part.get('loc', ())))}: {part.get('msg', '')}"
+            for part in error
+            if isinstance(part, dict) and isinstance(part.get("loc", ()), list | tuple)
         )
     return one_line(error) if isinstance(error, str) else ""
-
-
-def one_line(text: str) -> str:
-    """`text` on one line that a terminal can be shown, cut at 300 characters."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    line = " ".join(line.split())
-    return line if len(line) <= _SAID_CHARS else line[: _SAID_CHARS - 1] + "…"
 
 
 def why_not_connected(error: BaseException) -> str:
@@ -125,5 +139,5 @@ def why_not_connected(error: BaseException) -> str:
                 return ": its certificate is not trusted"
             case ssl.SSLError():
                 return ": it does not speak TLS"
-        cause = cause.__cause__ or cause.__context__
+        cause = getattr(cause, "os_error", None) or cause.__cause__ or cause.__context__
     return ""

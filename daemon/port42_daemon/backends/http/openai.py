@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from port42_daemon.backends.base import Event, Started, Text, Thought, Turn, Usage
+from port42_daemon.backends.decoding import decode
 from port42_daemon.backends.http.api_key import Key
+from port42_daemon.backends.http.conversation import Reply, dialogue, system_of
 from port42_daemon.backends.http.errors import Declined
-from port42_daemon.backends.http.messages import dialogue, system_of
 from port42_daemon.backends.http.model_server import ModelServer
-from port42_daemon.backends.http.stream import Reply
 from port42_daemon.config import OpenAIBackend
-
-_AFTER_FINISH, _AFTER_DONE = 2.0, 0.25
-"""Seconds: the usage comes after the last of the reply; after ``[DONE]`` comes the end of the response."""
 
 _STOP_REASONS = {
     "stop": "end_turn",
@@ -39,16 +36,21 @@ class _ToolCall(msgspec.Struct, frozen=True):
 
 
 class _Delta(msgspec.Struct, frozen=True):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    """A piece of a message, or all of it. Text is a string or, of Mistral's and others, a list of parts."""
+
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
     tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(msgspec.Struct, frozen=True):
     delta: _Delta | None = None
+    message: _Delta | None = None
+    """Of a server that does not stream."""
     finish_reason: str | None = None
+    error: Any = None
 
 
 class _Usage(msgspec.Struct, frozen=True):
@@ -63,9 +65,81 @@ class _Chunk(msgspec.Struct, frozen=True):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
+    message: Any = None
+    detail: Any = None
+    """Errors of other servers: vLLM's ``{"object": "error", "message": …}``, FastAPI's ``detail``."""
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+
+
+class _Chunks(Reply):
+    """A reply in chunks, or in one piece."""
+
+    def __init__(self, server: str, key: Key | None = None) -> None:
+        super().__init__(server, key)
+        self._started = False
+
+    def take(self, data: bytes) -> list[Event]:
+        """The events in one chunk."""
+        if self.over:
+            return []
+        if data.strip() == b"[DONE]":
+            self.over = True
+            return []
+        chunk = decode(data, _CHUNK)
+        choice = chunk.choices[0] if chunk.choices else None
+        self._check_error(chunk, choice)
+        events: list[Event] = []
+        if not self._started:
+            self._started = True
+            events.append(Started(model=chunk.model or None))
+        if choice is not None:
+            piece = choice.delta or choice.message
+            if piece is not None:
+                self._take_piece(piece, events)
+            if choice.finish_reason:
+                self.stop_reason = _STOP_REASONS.get(choice.finish_reason, choice.finish_reason)
+        if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
+            events.append(Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens or 0))
+        return events
+
+    def _check_error(self, chunk: _Chunk, choice: _Choice | None) -> None:
+        error = chunk.error
+        if error is None:
+            error = (chunk.message or chunk.detail) if choice is None else choice.error
+        if error is not None or (choice is not None and choice.finish_reason == "error"):
+            raise self.broken_off(error)
+
+    def _take_piece(self, piece: _Delta, events: list[Event]) -> None:
+        thought, text = _text_of(piece.reasoning_content or piece.reasoning), piece.content or piece.refusal
+        if isinstance(text, list):
+            thought += "".join(_text_of(part["thinking"]) for part in text if _is_thinking(part))
+            text = _text_of([part for part in text if not _is_thinking(part)])
+        if thought:
+            events.append(Thought(thought))
+        if text and isinstance(text, str):
+            self._has_text = True
+            events.append(Text(text))
+        events.extend(
+            self._called(call.id or f"call-{call.index or 0}", call.function.name)
+            # The name comes with the first piece of a call, the arguments with the others.
+            for call in piece.tool_calls or []
+            if call.function is not None and call.function.name
+        )
+
+
+def _is_thinking(part: Any) -> bool:
+    return isinstance(part, dict) and "thinking" in part
+
+
+def _text_of(value: Any) -> str:
+    """The text of a string, of an object with a `text`, or of a list of those."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return _text_of(value.get("text"))
+    return "".join(map(_text_of, value)) if isinstance(value, list) else ""
 
 
 class OpenAI(ModelServer):
@@ -74,6 +148,7 @@ class OpenAI(ModelServer):
     own_url = "https://api.openai.com"
     reply_path = "/chat/completions"
     models_path = "/models"
+    reply = _Chunks
 
     def __init__(self, config: OpenAIBackend, environ: Mapping[str, str] | None = None) -> None:
         super().__init__(config, environ)
@@ -85,7 +160,7 @@ class OpenAI(ModelServer):
         while True:
             body = self._body(turn)
             try:
-                async with aclosing(self._answer(body, _Chunks(self._name))) as events:
+                async with aclosing(self._answer(body)) as events:
                     async for event in events:
                         yield event
                 return
@@ -114,49 +189,10 @@ class OpenAI(ModelServer):
         """Whether a field of `body` was refused that we can do without, or call differently, from now on."""
         if declined.status not in (400, 422):
             return False
-        if "stream_options" in body and "stream_options" in declined.said:
+        if "stream_options" in body and "stream_options" in declined.words:
             self._usage_asked = False
             return True
-        if "max_tokens" in body and "max_completion_tokens" in declined.said:
+        if "max_tokens" in body and "max_completion_tokens" in declined.words:
             self._limit_name = "max_completion_tokens"
             return True
         return False
-
-
-class _Chunks(Reply):
-    """A reply in chunks."""
-
-    def __init__(self, server: str) -> None:
-        super().__init__(server)
-        self._started = self._over = False
-
-    def take(self, data: str) -> Iterator[Event]:
-        """The events in one chunk."""
-        if self._over:
-            return
-        if data.strip() == "[DONE]":
-            self._over, self.patience = True, _AFTER_DONE
-            return
-        chunk = _CHUNK.decode(data)
-        if chunk.error is not None:
-            raise self._broke_off(chunk.error)
-        if not self._started:
-            self._started = True
-            yield Started(model=chunk.model or None)
-        for choice in (chunk.choices or [])[:1]:
-            yield from self._pieces(choice.delta or _Delta())
-            if choice.finish_reason:
-                self.stop_reason = _STOP_REASONS.get(choice.finish_reason, choice.finish_reason)
-                self.patience = _AFTER_FINISH
-        if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
-            yield Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens or 0)
-
-    def _pieces(self, delta: _Delta) -> Iterator[Event]:
-        if thought := delta.reasoning_content or delta.reasoning:
-            yield Thought(thought)
-        if text := delta.content or delta.refusal:
-            yield Text(text)
-        for call in delta.tool_calls or []:
-            # The name comes with the first piece of a call, the arguments with the others.
-            if call.function is not None and call.function.name:
-                yield self._called(call.id or f"call-{call.index or 0}", call.function.name)

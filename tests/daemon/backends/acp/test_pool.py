@@ -16,6 +16,7 @@ from peers import acp_claude, acp_sdk, aimock
 from peers.backends_acp import Journal, config
 from peers.turns import done_of, events_of, failure_of, history, nobody, text_of, turn
 
+from port42_daemon.backends import process
 from port42_daemon.backends.acp import agent as acp_agent
 from port42_daemon.backends.acp import pool
 from port42_daemon.backends.acp.pool import Acp
@@ -31,7 +32,6 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.command import process
 from port42_daemon.config import AcpBackend
 
 KEY = "sk-test-0123456789abcdef"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from port42_daemon.backends.base import Done, Event, Failure, Notice, Started, Text, Thought, Tool, Usage
 from port42_daemon.backends.command.parsers import STREAMS
-from port42_daemon.backends.command.parsers.errors import failure, lost_session, telling_line
 from port42_daemon.backends.command.parsers.text import TextParser
+from port42_daemon.backends.errors import failure, lost_session, telling_line
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -285,7 +285,7 @@ def test_the_kind_of_a_failure_is_in_its_words(message, kind):
 
 
 def test_a_failures_message_is_one_line_of_bounded_length():
-    assert failure("a\n b\t" + "c" * 1000).message == "a b " + "c" * 296
+    assert failure("a\n b\t" + "c" * 1000).message == "a b " + "c" * 295 + "…"
 
 
 @pytest.mark.parametrize(

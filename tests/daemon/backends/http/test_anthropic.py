@@ -218,7 +218,7 @@ def test_events_and_blocks_of_the_future_are_ignored() -> None:
 def test_a_stop_reason_is_passed_on(reason: str) -> None:
     found = reply(*text("x", reason=reason))
     assert done_of(found) == Done(stop_reason=reason)
-    assert any(isinstance(event, Notice) for event in found) == (reason == "max_tokens")
+    assert any(isinstance(event, Notice) for event in found) == (reason in ("max_tokens", "pause_turn"))
 
 
 def test_a_refusal_is_refused_and_keeps_the_text() -> None:
@@ -238,7 +238,7 @@ def test_a_refusal_is_refused_and_keeps_the_text() -> None:
         ("invalid_request_error", "refused"),
         ("not_found_error", "refused"),
         ("timeout_error", "timeout"),
-        ("api_error", "crashed"),
+        ("api_error", "rate_limit"),
     ],
 )
 def test_an_error_within_the_stream(name: str, kind: str) -> None:

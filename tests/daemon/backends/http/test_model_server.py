@@ -30,8 +30,8 @@ from peers.turns import done_of, events_of, failure_of, nobody, played, text_of,
 
 from port42_daemon.backends.base import Done, Notice, Text
 from port42_daemon.backends.http.anthropic import Anthropic
+from port42_daemon.backends.http.errors import LONGEST_WAIT, pause_before, seconds_of
 from port42_daemon.backends.http.openai import OpenAI
-from port42_daemon.backends.http.retry import LONGEST_WISH, pause_before, wish_of
 
 KEY = "sk-test-0123456789abcdef"
 ENVIRON = {"TEST_KEY": KEY}
@@ -228,18 +228,18 @@ def test_a_retry_after_beyond_reason_is_told_and_not_waited_for(kind: Kind) -> N
     ],
 )
 def test_a_retry_after_is_a_number_of_seconds(header: str | None, seconds: float | None) -> None:
-    assert wish_of(header) == seconds
+    assert seconds_of(header) == seconds
 
 
 def test_a_retry_after_is_a_date() -> None:
     ahead = datetime.now(UTC) + timedelta(seconds=30)
-    found = wish_of(format_datetime(ahead, usegmt=True))
+    found = seconds_of(format_datetime(ahead, usegmt=True))
     assert found is not None
     assert 25 < found <= 30
-    assert wish_of(format_datetime(ahead - timedelta(hours=1), usegmt=True)) == 0
+    assert seconds_of(format_datetime(ahead - timedelta(hours=1), usegmt=True)) == 0
 
 
-@given(st.integers(0, 10), st.none() | st.floats(0, LONGEST_WISH))
+@given(st.integers(0, 10), st.none() | st.floats(0, LONGEST_WAIT))
 def test_a_pause_is_never_short_of_the_wish_nor_endless(attempt: int, wish: float | None) -> None:
     pause = pause_before(attempt, wish)
     assert pause >= (wish if wish is not None else 0.25)
@@ -556,7 +556,7 @@ async def main():
     assert (await backend.probe()).state == "ready"
     await backend.aclose()
 asyncio.run(main())
-print("httpx2" in sys.modules)
+print("aiohttp" in sys.modules)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from port42_daemon.backends.base import Done, Event, Thought, Tool, Usage
-from port42_daemon.backends.command.parsers.errors import failure
 from port42_daemon.backends.command.parsers.stream import (
     Handler,
     StreamParser,
@@ -22,6 +21,7 @@ from port42_daemon.backends.command.parsers.stream import (
     text_at,
     titled,
 )
+from port42_daemon.backends.errors import failure
 
 
 class ClaudeParser(StreamParser):

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from port42_daemon.backends.base import Done, Event, Notice, Thought, Tool, Usage
-from port42_daemon.backends.command.parsers.errors import failure
 from port42_daemon.backends.command.parsers.stream import (
     Handler,
     StreamParser,
@@ -21,6 +20,7 @@ from port42_daemon.backends.command.parsers.stream import (
     started,
     text_at,
 )
+from port42_daemon.backends.errors import failure
 
 _STATES: dict[str, Literal["running", "done", "failed"]] = {
     "in_progress": "running",

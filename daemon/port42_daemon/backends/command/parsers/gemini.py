@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from port42_daemon.backends.base import Done, Event, Notice, Tool, Usage
-from port42_daemon.backends.command.parsers.errors import failure
 from port42_daemon.backends.command.parsers.stream import (
     Handler,
     StreamParser,
@@ -20,6 +19,7 @@ from port42_daemon.backends.command.parsers.stream import (
     text_at,
     titled,
 )
+from port42_daemon.backends.errors import failure
 
 
 class GeminiParser(StreamParser):

@@ -13,8 +13,8 @@ import pytest
 import uvloop
 from peers.lifeline import Lifeline
 
-from port42_daemon.backends.command import process
-from port42_daemon.backends.command.process import (
+from port42_daemon.backends import process
+from port42_daemon.backends.process import (
     CannotStart,
     Child,
     LineTooLong,

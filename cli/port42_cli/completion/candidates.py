@@ -1,0 +1,90 @@
+"""What a word that is being typed may become: asked of the daemon that runs, as value and description."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from click.shell_completion import CompletionItem
+
+from port42_cli.plain_text import one_line
+from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
+from port42_client.errors import DaemonError
+from port42_protocol.messages.records import Summary
+
+_PATIENCE = 0.3
+"""Seconds from the key to the answer of the daemon, at most."""
+_MOST = 50
+_SHORTEST_PREFIX = 4
+"""Characters with which the daemon looks for a session among all (its `find_session`)."""
+
+
+def items(ctx: click.Context, look: Callable[[Client], Iterator[tuple[str, str]]]) -> list[CompletionItem]:
+    """What `look` finds; nothing when there is no daemon, or it is too slow."""
+    os.environ["PORT42_DEBUG"] = "0"  # a trace would be written over what is being typed
+    daemon = Daemon(ctx.find_root().params.get("socket"), os.environ)
+    try:
+        with _in_time(), Client(daemon.existing) as client:
+            return [CompletionItem(value, help=one_line(text) or None) for value, text in look(client)]
+    except Exception:
+        return []  # no daemon, a slow one, another version's: whatever it is, nobody asked to be told
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise TimeoutError in here after `_PATIENCE`, whatever is being waited for."""
+    signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _late(*_: object) -> None:
+    raise TimeoutError
+
+
+def agents(client: Client, typed: str) -> Iterator[tuple[str, str]]:
+    """Names with what answers for each and the title of its last session."""
+    at = "" if typed and not typed.startswith("@") else "@"
+    titles = {session.session_id: session.title for session in _newest(client, None)}
+    for agent in client.ask("list_agents")["agents"]:
+        if (name := at + agent["agent"]).startswith(typed):
+            yield name, " · ".join(filter(None, (agent["backend"], titles.get(agent["last_session"]))))
+
+
+def sessions(client: Client, typed: str, agent: str | None) -> Iterator[tuple[str, str]]:
+    """Ids with their titles, those used last first."""
+    newest = [session for session in _newest(client, agent) if session.session_id.startswith(typed)]
+    for session in newest or _fitting(client, typed, agent):
+        whose = "" if agent else f"@{session.agent} "
+        yield session.session_id, f"{whose}{session.title or '(untitled)'}"
+
+
+def trashed(client: Client, typed: str) -> Iterator[tuple[str, str]]:
+    """Ids with their titles, those deleted last first."""
+    for session in decode(list[Summary], client.ask("list_trash", {"limit": _MOST})["sessions"]):
+        if session.session_id.startswith(typed):
+            yield session.session_id, f"@{session.agent} {session.title or '(untitled)'}"
+
+
+def _newest(client: Client, agent: str | None) -> list[Summary]:
+    page = client.ask("list_sessions", {"agent": agent, "limit": _MOST})
+    return decode(list[Summary], page["sessions"])
+
+
+def _fitting(client: Client, typed: str, agent: str | None) -> list[Summary]:
+    """Those of all sessions that `typed` may mean: by id, or the one whose title it is or begins."""
+    if len(typed) < _SHORTEST_PREFIX:
+        return []
+    try:
+        return [decode(Summary, client.ask("find_session", {"ref": typed, "agent": agent}))]
+    except DaemonError as error:
+        # Of several that only a title makes candidates a shell would insert what their ids begin with.
+        candidates = decode(list[Summary], error.data.get("candidates", []))
+        return [session for session in candidates if session.session_id.startswith(typed)]

@@ -1,0 +1,87 @@
+"""What kind of failure words and HTTP statuses speak of: the sentences of the real tools and servers."""
+
+from __future__ import annotations
+
+import re
+
+from port42_daemon.backends.base import Failure, FailureKind
+
+_SHOWN_CHARS = 300
+
+# In this order: "429 … check your API key's quota" is a limit, not a missing login.
+_KINDS: dict[FailureKind, re.Pattern[str]] = {
+    "rate_limit": re.compile(
+        r"\b(429|529)\b|rate.?limit|too many requests|quota|usage limit|hit your .*limit|overloaded",
+        re.IGNORECASE,
+    ),
+    "needs_auth": re.compile(
+        r"\b401\b|not (logged|signed) in|/login\b|log in|unauthori[sz]ed|authenticat|auth method|credential"
+        r"|(invalid|incorrect|missing|no|specify).{0,40}(api[ -]?key|_API_KEY|token)"
+        r"|(invalid|incorrect) x-api-key|missing environment variable",
+        re.IGNORECASE,
+    ),
+    "network": re.compile(
+        r"\b50[0234]\b|unable to connect|connection|network|ECONN|ENOTFOUND|EAI_AGAIN|fetch failed"
+        r"|stream disconnected|error sending request|lookup address|timed? ?out",
+        re.IGNORECASE,
+    ),
+    "refused": re.compile(
+        r"\b40[034]\b|content policy|invalid.request|selected model|max(imum)? .*turns", re.IGNORECASE
+    ),
+}
+
+_LOST_SESSION = re.compile(
+    r"no conversation found|no rollout found|error resuming session"
+    r"|\b(session|conversation|thread)\b.{0,120}\b(not found|unknown|no longer|does not exist|expired)"
+    r"|\b(no|unknown|invalid|find)\b.{0,40}\b(session|conversation|thread)\b",
+    re.IGNORECASE,
+)
+
+_ERROR_LINE = re.compile(r"(\w*error|fatal|panic)\b", re.IGNORECASE)
+
+
+def failure(message: str, http_status: int | None = None) -> Failure:
+    """The failure that `message`, and the status of the model's server if it is known, speak of."""
+    line = one_line(message)
+    known = f"{http_status} {line}" if http_status else line
+    return Failure(kind_of_words(known), line)
+
+
+def kind_of_words(text: str) -> FailureKind:
+    """The kind of failure that `text` speaks of; ``crashed`` where it is no known one."""
+    return next((kind for kind, pattern in _KINDS.items() if pattern.search(text)), "crashed")
+
+
+def kind_of_status(status: int) -> FailureKind:
+    """The kind of failure an HTTP status is. 529 is Anthropic's "overloaded": there too, waiting helps."""
+    if status in (401, 403):
+        return "needs_auth"
+    if status in (429, 529):
+        return "rate_limit"
+    if status == 408:
+        return "timeout"
+    return "network" if status >= 500 else "refused"
+
+
+def one_line(text: str) -> str:
+    """`text` on one line that a terminal can be shown, cut at 300 characters."""
+    line = "".join(char if char.isprintable() else " " for char in text[: 20 * _SHOWN_CHARS])
+    line = " ".join(line.split())
+    return line if len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"
+
+
+def telling_line(stderr: str) -> str | None:
+    """The line of `stderr` that says most: hints and stack traces often follow the error itself."""
+    lines = [line.strip() for line in stderr.splitlines()[-40:] if line.strip()]
+    for line in reversed(lines):
+        if _LOST_SESSION.search(line) or kind_of_words(line) != "crashed":
+            return line
+    for line in reversed(lines):
+        if _ERROR_LINE.match(line):
+            return line
+    return lines[-1] if lines else None
+
+
+def lost_session(failed: Failure) -> bool:
+    """Whether a tool says that it does not know the session it was to resume."""
+    return failed.kind == "crashed" and _LOST_SESSION.search(failed.message) is not None

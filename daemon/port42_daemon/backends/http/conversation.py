@@ -1,0 +1,265 @@
+"""The conversation as model servers want it, and their reply as it comes: server-sent events, near enough."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from port42_daemon.backends.base import Done, Event, Failure, Notice, Text, Tool, Turn
+from port42_daemon.backends.http.api_key import Key
+from port42_daemon.backends.http.errors import Failed, kind_of_error, words_of
+
+_DOTS = "…".encode()
+EVENT_BYTES = 16 * 1024 * 1024
+_PIECES = 32
+"""Events of one read that are passed on one by one: of the text behind them, all is one piece."""
+_BEGINNING = "(The beginning of this conversation was left out.)"
+_AFTER_FINISH, _AFTER_END = 5.0, 0.25
+"""Seconds that a stream may go on: after the reason of its end, which some give before the last of the text
+and of the usage; and after its last event, for the end of the response."""
+
+_CUT = {
+    "max_tokens": "the reply ends where the limit of tokens was reached (max_tokens)",
+    "model_context_window_exceeded": "the reply ends where the model's context is full",
+    "pause_turn": "the server paused the reply before its end (pause_turn)",
+}
+
+
+def system_of(turn: Turn) -> str | None:
+    """The persona, then what else came as system: many servers take it at the beginning only."""
+    texts = [turn.system, *(text for role, text in _history(turn) if role == "system")]
+    return "\n\n".join(text for text in texts if text) or None
+
+
+def dialogue(turn: Turn) -> list[dict[str, str]]:
+    """The messages, ``{"role", "content"}`` each: the first and the last are the user's.
+
+    Anthropic, and the chat templates of many local models, demand that the roles alternate: what one
+    side said in a row becomes one message, and a reply whose question was left out gets a stand-in.
+    """
+    messages = [(role, text) for role, text in _history(turn) if role != "system"]
+    if messages and messages[0][0] == "assistant":
+        messages.insert(0, ("user", _BEGINNING))
+    messages.append(("user", turn.message))
+    return [
+        {"role": role, "content": "\n\n".join(text for _, text in row)}
+        for role, row in groupby(messages, key=itemgetter(0))
+    ]
+
+
+def _history(turn: Turn) -> Iterator[tuple[str, str]]:
+    """Role and text; without the messages that have none, which the servers refuse."""
+    for message in turn.history:
+        if message.role in ("user", "assistant", "system"):
+            text = message.content
+            if isinstance(text, str) and text.strip():
+                yield message.role, text
+
+
+class EventDecoder:
+    """Bytes in, server-sent events out, each as its name and its data.
+
+    Lenient, because servers are: llama.cpp sends ``error: {…}`` as a field of its own, others a line of bare
+    JSON, or one JSON document instead of a stream. `feed` raises `ValueError` for an event that is too long.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._name = b""
+        self._data: list[bytes] = []
+        self._stray: list[bytes] = []
+        self._size = 0
+        self.any = False
+        """Whether there was an event."""
+
+    def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
+        """The events that are whole with `chunk`."""
+        self._buffer += chunk
+        if b"\n" not in chunk and b"\r" not in chunk:
+            self._check_size(len(self._buffer))
+            return []
+        text = bytes(self._buffer)
+        if b"\r" in text:
+            held = text.endswith(b"\r")  # half of a CRLF, maybe
+            text = (text[:-1] if held else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            *lines, rest = text.split(b"\n")
+            self._buffer = bytearray(rest + b"\r" if held else rest)
+        else:
+            *lines, rest = text.split(b"\n")
+            self._buffer = bytearray(rest)
+        return self._events(lines)
+
+    def end(self) -> list[tuple[bytes, bytes]]:
+        """The last ones, at the end of the stream: also one that lacks its blank line."""
+        events = self._events([*bytes(self._buffer).rstrip(b"\r").split(b"\r"), b""])
+        if not self.any and self._stray:
+            document = b"\n".join(self._stray).strip()
+            # Gemini's way of an error: an array with one object.
+            document = document[1:-1].strip() if document.startswith(b"[") else document
+            if _is_object(document):
+                self.any = True
+                events.append((b"", document))
+        return events
+
+    def _events(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
+        events: list[tuple[bytes, bytes]] = []
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                self._size += len(line)
+                self._check_size(self._size)
+            elif line:
+                events += self._other(line)
+            else:
+                if self._data:
+                    events.append((self._name, b"\n".join(self._data)))
+                    self._data, self._size = [], 0
+                self._name = b""
+        self.any = self.any or bool(events)
+        return events
+
+    def _other(self, line: bytes) -> list[tuple[bytes, bytes]]:
+        """A line that is not data."""
+        line = line.removeprefix(b"\xef\xbb\xbf")
+        field, _, value = line.partition(b":")
+        match field:
+            case b"data":
+                self._data.append(value.removeprefix(b" "))
+            case b"event":
+                self._name = value.strip()
+            case b"error":
+                return [(b"error", value.strip())]
+            case b"" | b"id" | b"retry":
+                pass
+            case _ if _is_object(line):
+                return [(b"", line)]
+            case _:
+                self._size += len(line)
+                self._check_size(self._size)
+                self._stray.append(line)
+        return []
+
+    @staticmethod
+    def _check_size(size: int) -> None:
+        if size > EVENT_BYTES:
+            raise ValueError("an event is too long")
+
+
+def _is_object(text: bytes) -> bool:
+    if not text.startswith(b"{"):
+        return False
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+class Reply(ABC):
+    """Takes the bytes of one response as they come, and says what they mean.
+
+    `server` is what the server is called in messages. `stop_reason` is in the words of the Agent Client
+    Protocol and of Anthropic; others stay what they are. `over` is set once the protocol's own end came,
+    `failure` once nothing more can be understood. `deadline` (by `time.monotonic`) is set once the reply is
+    whole: what still comes until then is taken, so that the connection can be used again, and what goes
+    wrong from then on is of no matter.
+    """
+
+    def __init__(self, server: str, key: Key | None = None) -> None:
+        self.server = server
+        self.stop_reason: str | None = None
+        self.over = False
+        self.failure: Failed | None = None
+        self.deadline: float | None = None
+        self.decoder = EventDecoder()
+        self._secret = key.reveal().encode() if key else None
+        self._has_text = False
+        self._calls: dict[str, str] = {}
+        self._called_any = False
+
+    @abstractmethod
+    def take(self, data: bytes) -> list[Event]:
+        """The events in the data of one server-sent event. Raises `Failed`, `msgspec.DecodeError`."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events in `chunk`, which is empty at the end of the response."""
+        events: list[Event] = []
+        patience = self._patience()
+        try:
+            for name, data in self.decoder.feed(chunk) if chunk else self.decoder.end():
+                # A server that repeats what it was sent must not bring the key into a session.
+                hidden = data.replace(self._secret, _DOTS) if self._secret and self._secret in data else data
+                if name == b"error":
+                    raise self.broken_off(_error_in(hidden))
+                for event in self.take(hidden):
+                    before = events[-1] if events else None
+                    if len(events) > _PIECES and isinstance(event, Text) and isinstance(before, Text):
+                        events[-1] = Text(before.text + event.text)
+                    else:
+                        events.append(event)
+        except Failed as failed:
+            self.failure = failed
+        except msgspec.DecodeError:
+            self.failure = Failed("crashed", f"{self.server} sent something that is not its protocol")
+        except ValueError:
+            size = f"{EVENT_BYTES // 2**20} MiB"
+            self.failure = Failed("crashed", f"{self.server} sent an event of over {size}")
+        if (now_patient := self._patience()) is None:
+            self.deadline = None
+        elif events or now_patient != patience:
+            self.deadline = time.monotonic() + now_patient
+        return events
+
+    def _patience(self) -> float | None:
+        """Seconds that the stream may still be silent: None until the reply is whole."""
+        if self.over:
+            return _AFTER_END
+        # Where nothing came yet, the text may come after the reason of its end.
+        empty = self.stop_reason != "refusal" and not (self._has_text or self._called_any)
+        return None if self.stop_reason is None or empty else _AFTER_FINISH
+
+    def end(self) -> list[Event]:
+        """What is left to say when the stream is over, `Done` last. Raises `Failed` if it was cut."""
+        if not self.over and self.stop_reason is None:
+            raise Failed("network", f"{self.server} was lost in the middle of its reply")
+        waiting = self.stop_reason == "tool_use"
+        events: list[Event] = [
+            Tool(call, title, "failed" if waiting else "done") for call, title in self._calls.items()
+        ]
+        if waiting:
+            events.append(Notice("the model waits for a tool, and this back end has none to give it"))
+        if self.stop_reason in _CUT:
+            events.append(Notice(_CUT[self.stop_reason]))
+        refused = self.stop_reason == "refusal"
+        failure = Failure("refused", "the model declined to answer") if refused else None
+        events.append(Done(failure, self.stop_reason))
+        return events
+
+    def broken_off(self, error: Any) -> Failed:
+        """What an error instead of a reply, or in the middle of one, means."""
+        words = words_of(error)
+        return Failed(kind_of_error(error), f"{self.server} broke off" + (f": {words}" if words else ""))
+
+    def _called(self, call: str, title: str) -> Tool:
+        self._calls[call] = title
+        self._called_any = True
+        return Tool(call, title, "running")
+
+    def _returned(self, call: str) -> list[Event]:
+        title = self._calls.pop(call, None)
+        return [] if title is None else [Tool(call, title, "done")]
+
+
+def _error_in(data: bytes) -> Any:
+    """The error object, or the words, of an event that is an error."""
+    try:
+        error = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return data.decode(errors="replace")
+    return error.get("error", error) if isinstance(error, dict) else error
