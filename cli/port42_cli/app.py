@@ -53,7 +53,7 @@ COMMANDS = {
     "daemon": "daemon.daemon",
     "service": "service.service",
     "rpc": "rpc.rpc",
-    "socket-path": "socket_path.socket_path",
+    "socket-path": "rpc.socket_path",
     "completion": "completion.completion",
 }
 """For each command its module in `commands`, and its name there."""

@@ -365,7 +365,7 @@ class Client:
             return
         # Inside JSON a terminal's control characters can be shown as JSON escapes them.
         text = "".join(
-            one if one.isprintable() else f"\\u{ord(one):04x}" for one in line.decode(errors="replace")
+            char if char.isprintable() else f"\\u{ord(char):04x}" for char in line.decode(errors="replace")
         )
         if len(text) > TRACE_LIMIT:
             half = TRACE_LIMIT // 2

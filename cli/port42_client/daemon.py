@@ -137,10 +137,10 @@ class Daemon:
         """What ``daemon.json`` says; dialling tells whether it is true."""
         try:
             with open(os.path.join(self._home, paths.ADDRESS_FILE), "rb") as file:  # noqa: PTH123 - as above
-                said = json.loads(file.read())
+                content = json.loads(file.read())
         except (OSError, ValueError, RecursionError):
             return Note()
-        return _note(said) if isinstance(said, dict) else Note()
+        return _note(content) if isinstance(content, dict) else Note()
 
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
@@ -290,9 +290,9 @@ def _peer_uid(connection: socket.socket) -> int:
     return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
-def _note(said: Mapping[str, Any]) -> Note:
-    pid, address, version = said.get("pid"), said.get("socket"), said.get("version")
-    protocol, started_by = said.get("protocol_version"), said.get("started_by")
+def _note(content: Mapping[str, Any]) -> Note:
+    pid, address, version = content.get("pid"), content.get("socket"), content.get("version")
+    protocol, started_by = content.get("protocol_version"), content.get("started_by")
     return Note(
         pid=pid if isinstance(pid, int) and 0 < pid < 2**31 else None,
         socket=address if isinstance(address, str) and "\0" not in address else None,

@@ -1,7 +1,4 @@
-"""What can be seen of Port42's home from outside when no daemon answers, and none would start.
-
-The findings are in plain values, as `check_home` gives them.
-"""
+"""What can be seen of Port42's home from outside when no daemon answers, and none would start."""
 
 from __future__ import annotations
 
@@ -11,13 +8,11 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from port42_client.daemon import Daemon, dial
 from port42_client.errors import NoDaemon
 from port42_protocol import paths
-
-Finding = dict[str, Any]
+from port42_protocol.messages.doctor_and_stats import Finding
 
 _FOLDERS = ("sessions", "trash", "backups")
 _FILES = ("agent_sessions.json", "config.toml", "daemon.lock", "start.lock", "daemon.json", "daemon.log")
@@ -32,11 +27,11 @@ def look(daemon: Daemon, why: NoDaemon) -> list[Finding]:
 
 
 def _problem(about: str, what: str, do: str) -> Finding:
-    return _said("problem", about, what, do)
+    return Finding("problem", about, what, do)
 
 
-def _said(level: str, about: str, what: str, do: str | None = None) -> Finding:
-    return {"level": level, "about": about, "what": what, "do": do, "mendable": False, "fixed": False}
+def _ok(about: str, what: str) -> Finding:
+    return Finding("ok", about, what)
 
 
 # --- the home -----------------------------------------------------------------------------------
@@ -44,58 +39,58 @@ def _said(level: str, about: str, what: str, do: str | None = None) -> Finding:
 
 def _home(home: Path) -> Iterator[Finding]:
     try:
-        found = home.stat()
+        status = home.stat()
     except FileNotFoundError:
-        yield _said("ok", "home", f"{home} is not there yet; a daemon makes it")
+        yield _ok("home", f"{home} is not there yet; a daemon makes it")
         return
     except OSError as error:
         yield _problem(
             "home", f"{home} cannot be looked at: {_reason(error)}", "look at the folders above it"
         )
         return
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         yield _problem("home", f"{home} is not a folder", "move it away, or name another with PORT42_HOME")
         return
-    wrong = [*_access(home, found), *_disk(home), *_inside(home)]
-    yield from wrong or [_said("ok", "home", f"{home} is yours and can be written")]
+    wrong = [*_access(home, status), *_disk(home), *_inside(home)]
+    yield from wrong or [_ok("home", f"{home} is yours and can be written")]
 
 
 def _inside(home: Path) -> Iterator[Finding]:
     for name in (*_FOLDERS, *_FILES):
-        place = home / name
+        path = home / name
         try:
-            found = place.stat()
+            status = path.stat()
         except FileNotFoundError:
             continue
         except OSError as error:
-            yield _problem("home", f"{place} cannot be looked at: {_reason(error)}", f"chmod 700 {home}")
+            yield _problem("home", f"{path} cannot be looked at: {_reason(error)}", f"chmod 700 {home}")
             continue
-        if stat.S_ISDIR(found.st_mode) != (name in _FOLDERS):
+        if stat.S_ISDIR(status.st_mode) != (name in _FOLDERS):
             wanted = "folder" if name in _FOLDERS else "file"
-            yield _problem("home", f"{place} is not a {wanted}", "move it away")
+            yield _problem("home", f"{path} is not a {wanted}", "move it away")
         else:
-            yield from _access(place, found)
+            yield from _access(path, status)
 
 
-def _access(place: Path, found: os.stat_result) -> Iterator[Finding]:
+def _access(path: Path, status: os.stat_result) -> Iterator[Finding]:
     """Whether it is ours, ours alone, and we may do with it what must be done."""
-    folder = stat.S_ISDIR(found.st_mode)
-    if found.st_uid != os.geteuid():
-        what = f"{place} belongs to another user (uid {found.st_uid})"
+    folder = stat.S_ISDIR(status.st_mode)
+    if status.st_uid != os.geteuid():
+        what = f"{path} belongs to another user (uid {status.st_uid})"
         yield _problem("permissions", what, f"chown it to uid {os.geteuid()}")
-    elif not os.access(place, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
-        what = f"{place} cannot be read and written (mode {stat.S_IMODE(found.st_mode):04o})"
-        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {place}")
-    elif stat.S_IMODE(found.st_mode) & 0o077:
-        what = f"{place} can be looked into by other users"
-        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {place}")
+    elif not os.access(path, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
+        what = f"{path} cannot be read and written (mode {stat.S_IMODE(status.st_mode):04o})"
+        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {path}")
+    elif stat.S_IMODE(status.st_mode) & 0o077:
+        what = f"{path} can be looked into by other users"
+        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {path}")
 
 
 def _disk(home: Path) -> Iterator[Finding]:
-    found = os.statvfs(home)
-    if found.f_flag & os.ST_RDONLY:
+    status = os.statvfs(home)
+    if status.f_flag & os.ST_RDONLY:
         yield _problem("disk", "the home's disk is read-only", "mount it so that it can be written")
-    elif found.f_bavail * found.f_frsize < _LITTLE:
+    elif status.f_bavail * status.f_frsize < _LITTLE:
         yield _problem("disk", "the home's disk is full", "make room there")
 
 
@@ -109,7 +104,7 @@ def _lock(home: Path) -> Iterator[Finding]:
         return  # not there, or said above
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield _said("ok", "lock", "no daemon holds the home")
+        yield _ok("lock", "no daemon holds the home")
     except BlockingIOError:
         pid = _noted_pid(home)
         who = f"pid {pid}" if pid else "a process that daemon.json does not name"
@@ -139,7 +134,7 @@ def _socket(daemon: Daemon) -> Iterator[Finding]:
     try:
         folder = path.parent.stat()
     except OSError:
-        yield _said("ok", "socket", f"{path.parent} is not there yet; a daemon makes it")
+        yield _ok("socket", f"{path.parent} is not there yet; a daemon makes it")
         return
     if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
         what = f"the socket's folder {path.parent} is not yours alone"
@@ -149,7 +144,7 @@ def _socket(daemon: Daemon) -> Iterator[Finding]:
 
 def _listening(path: Path) -> Finding:
     if not os.path.lexists(path):
-        return _said("ok", "socket", f"{path} is free")
+        return _ok("socket", f"{path} is free")
     if not stat.S_ISSOCK(path.lstat().st_mode):
         return _problem(
             "socket", f"{path} is not a socket", "move it away, or name another with PORT42_SOCKET"
@@ -157,7 +152,7 @@ def _listening(path: Path) -> Finding:
     try:
         dial(str(path)).close()
     except ConnectionRefusedError:
-        return _said("ok", "socket", f"{path} was left by a daemon that is gone; the next one removes it")
+        return _ok("socket", f"{path} was left by a daemon that is gone; the next one removes it")
     except NoDaemon as error:
         return _problem("socket", error.message, "name another with PORT42_SOCKET")
     except OSError as error:

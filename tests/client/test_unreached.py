@@ -17,7 +17,7 @@ def look(home):
     return lambda: [
         one
         for one in subject.look(Daemon(None, os.environ), NoDaemon("no daemon"))
-        if one["about"] != "daemon" and one["level"] != "ok"
+        if one.about != "daemon" and one.level != "ok"
     ]
 
 
@@ -34,7 +34,7 @@ def test_modes_are_said_with_what_to_type(look, home):
     home.chmod(0o755)
     (home / "config.toml").touch()
     (home / "config.toml").chmod(0o644)
-    assert [one["do"] for one in look()] == [f"chmod 700 {home}", f"chmod 600 {home}/config.toml"]
+    assert [one.do for one in look()] == [f"chmod 700 {home}", f"chmod 600 {home}/config.toml"]
 
 
 def test_who_is_at_the_socket(look, home):
@@ -43,7 +43,7 @@ def test_who_is_at_the_socket(look, home):
         other.bind(str(address))
         other.listen()
         (found,) = look()
-        assert found["what"] == f"another program listens at {address}"
+        assert found.what == f"another program listens at {address}"
     assert look() == []  # nobody listens there any more: the next daemon removes it
 
 

@@ -1,10 +1,14 @@
-"""`port42 daemon …`: the daemon run, started, stopped and listened to by hand."""
+"""`port42 daemon …`: the daemon run, started, stopped by hand, and its log."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
+from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -20,10 +24,13 @@ if TYPE_CHECKING:
     from port42_cli.service.supervisor import Supervisor
     from port42_protocol.messages.types import StartedBy
 
+LOOK_EVERY = 0.2
+"""Seconds between looks at a log that is followed: no system call waits for a rename portably."""
+
 
 @click.group()
 def daemon() -> None:
-    """Run, start, stop and listen to the daemon.
+    """Run, start and stop the daemon, and print its log.
 
     Other commands start it by themselves.
     """
@@ -31,53 +38,53 @@ def daemon() -> None:
 
 @daemon.command()
 @click.pass_obj
-def run(found: Daemon) -> None:
+def run(port42d: Daemon) -> None:
     """Run the daemon in the foreground until Ctrl-C; it logs to stderr."""
-    argv = found.command()
+    argv = port42d.command()
     os.execv(argv[0], argv)  # noqa: S606 - a daemon needs no shell around it
 
 
 @daemon.command()
 @click.pass_obj
-def start(found: Daemon) -> None:
+def start(port42d: Daemon) -> None:
     """Start the daemon in the background; when it runs already, say so."""
-    _start(found)
+    _start(port42d)
 
 
 @daemon.command()
 @click.pass_obj
-def stop(found: Daemon) -> None:
+def stop(port42d: Daemon) -> None:
     """Stop the daemon and wait until it is gone.
 
     One that runs as a service is started again by the next command: `port42 service uninstall` ends that.
     """
-    if not _stop(found):
+    if not _stop(port42d):
         streams.banner("port42d is not running")
 
 
 @daemon.command()
 @click.pass_obj
-def restart(found: Daemon) -> None:
+def restart(port42d: Daemon) -> None:
     """Stop the daemon, if there is one, and start it; a service is restarted by what runs it."""
-    running = found.running()
+    running = port42d.running()
     if running and (supervisor := _run_by(running.pid)):
         supervisor.restart()
-        _tell_started(found, supervisor, "restarted")
+        _tell_started(port42d, supervisor, "restarted")
         return
     # One that commands may replace by themselves stays one.
-    by_itself = found.note().started_by == "autostart"
-    _stop(found)
-    _start(found, "autostart" if by_itself else "hand")
+    by_itself = port42d.note().started_by == "autostart"
+    _stop(port42d)
+    _start(port42d, "autostart" if by_itself else "hand")
 
 
 @daemon.command()
 @click.pass_obj
-def reload(found: Daemon) -> None:
+def reload(port42d: Daemon) -> None:
     """Have the daemon read config.toml now, and say what is wrong with it.
 
     It reads a changed one by itself, when it is needed next.
     """
-    with Client(found.existing) as client:
+    with Client(port42d.existing) as client:
         there = client.ask("reload_config")
     agents, backends = count(there["agents"], "agent"), count(there["backends"], "back end")
     streams.banner(f"config.toml is in force: {agents}, {backends}")
@@ -87,11 +94,9 @@ def reload(found: Daemon) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many.")
 @click.pass_obj
-def logs(found: Daemon, follow: bool, lines: int) -> None:
+def logs(port42d: Daemon, follow: bool, lines: int) -> None:
     """Print the end of the log of the daemon in the background."""
-    from port42_cli.commands._log_file import following, last_lines
-
-    path = paths.log_file(found.home)
+    path = paths.log_file(port42d.home)
     try:
         with path.open("rb") as log:
             end = last_lines(log, lines)
@@ -100,28 +105,28 @@ def logs(found: Daemon, follow: bool, lines: int) -> None:
         raise Refused(f"no log at {path}: only a daemon in the background writes one") from None
 
 
-def _start(found: Daemon, started_by: StartedBy = "hand") -> None:
-    if running := found.running():
+def _start(port42d: Daemon, started_by: StartedBy = "hand") -> None:
+    if running := port42d.running():
         streams.banner(f"port42d is running already (pid {running.pid})")
         return
     from port42_cli.service import here
 
-    if (supervisor := here()).serves(found.address()):
+    if (supervisor := here()).serves(port42d.address()):
         supervisor.start((), anew=True)
-        _tell_started(found, supervisor, "started")
+        _tell_started(port42d, supervisor, "started")
         return
-    with Client(lambda: found.start(started_by)) as client:
+    with Client(lambda: port42d.start(started_by)) as client:
         streams.banner(f"port42d started (pid {client.ask('status')['pid']})")
 
 
-def _tell_started(found: Daemon, supervisor: Supervisor, what: str) -> None:
-    with Client(found.existing) as client:
+def _tell_started(port42d: Daemon, supervisor: Supervisor, what: str) -> None:
+    with Client(port42d.existing) as client:
         streams.banner(f"port42d {what} by {supervisor.name} (pid {client.ask('status')['pid']})")
 
 
-def _stop(found: Daemon) -> bool:
+def _stop(port42d: Daemon) -> bool:
     """Stop the daemon and wait for its end. False when there was none."""
-    if (running := found.running()) is None:
+    if (running := port42d.running()) is None:
         return False
     if supervisor := _run_by(running.pid):
         supervisor.stop()
@@ -141,3 +146,33 @@ def _run_by(pid: int) -> Supervisor | None:
 
     supervisor = here()
     return supervisor if supervisor.pid() == pid else None
+
+
+def last_lines(log: BinaryIO, number: int) -> Iterator[bytes]:
+    """The last `number` lines; `log` stands at its end after them."""
+    yield from deque(log, maxlen=number)
+
+
+def following(log: BinaryIO, path: Path) -> Iterator[bytes]:
+    """What is added to `log`, then to the file that takes its place at `path`; never ends."""
+    try:
+        while True:
+            yield from log
+            if not _replaced(log, path):
+                time.sleep(LOOK_EVERY)
+                continue
+            # The last lines may have come between our last look and the rename.
+            yield from log
+            log.close()
+            log = path.open("rb")
+    finally:
+        log.close()
+
+
+def _replaced(log: BinaryIO, path: Path) -> bool:
+    """Whether another file stands at `path` now, or the same one was emptied."""
+    try:
+        there, ours = path.stat(), os.fstat(log.fileno())
+    except FileNotFoundError:
+        return False  # between the rename and the new file
+    return not os.path.samestat(there, ours) or there.st_size < log.tell()

@@ -45,7 +45,7 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     except NoDaemon as why:
         from port42_client import unreached
 
-        findings, backup = [decode(Finding, finding) for finding in unreached.look(daemon, why)], None
+        findings, backup = unreached.look(daemon, why), None
     healthy = not any(finding.level == "problem" and not finding.fixed for finding in findings)
     if as_json:
         from msgspec import to_builtins

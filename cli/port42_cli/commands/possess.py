@@ -82,7 +82,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
     ref = _which(ctx, agent, ref, onward or here, pick)
-    beside = [message_input.reference(one) for one in references]
+    beside = [message_input.reference(typed) for typed in references]
     message = None
     if again:
         _check_retry(ref, bool(words or beside or if_busy))

@@ -1,4 +1,4 @@
-"""`port42 rpc METHOD …`: any method of the daemon, for scripts and for trying things out."""
+"""`port42 rpc METHOD …`, `socket-path`: the daemon for scripts, other programs and trying things out."""
 
 from __future__ import annotations
 
@@ -75,3 +75,17 @@ def _value(method: str, key: str, text: str) -> Any:
     with suppress(ValueError, RecursionError):
         return json.loads(text)
     return text
+
+
+@click.command("socket-path")
+@click.pass_obj
+def socket_path(daemon: Daemon) -> None:
+    """Print where the daemon listens, or would.
+
+    Nothing is started.
+    """
+    if connection := daemon.find():
+        with connection:
+            streams.lines([connection.getpeername()])
+    else:
+        streams.lines([daemon.address()])

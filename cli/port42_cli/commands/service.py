@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from port42_cli import streams
+from port42_cli.commands import _shared
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 from port42_protocol import paths
@@ -88,21 +88,21 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
     from port42_cli.service.install import uninstall
 
     supervisor = here()
-    there = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
-    _refuse_foreign(there)
-    if not there:
+    changes = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
+    _refuse_foreign(changes)
+    if not changes:
         streams.banner("The service is not installed; nothing was changed.")
         if as_json:
             streams.as_json({"files": []})
         return
     if why := supervisor.missing():
         raise Refused(*why)
-    if not _agreed(there, "Stop the service and remove this?", yes=yes, dry_run=dry_run, as_json=as_json):
+    if not _agreed(changes, "Stop the service and remove this?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
-    uninstall(supervisor, there)
+    uninstall(supervisor, changes)
     streams.banner(f"The service is gone. What it kept stays: {daemon.home}")
     if as_json:
-        streams.as_json({"files": _listed(there)})
+        streams.as_json({"files": _listed(changes)})
 
 
 @service.command()
@@ -121,16 +121,16 @@ def status(ctx: click.Context, as_json: bool) -> None:
     supervisor = here()
     if why := supervisor.missing():
         raise Refused(*why)
-    found = report(supervisor, ctx.obj)
+    condition = report(supervisor, ctx.obj)
     if as_json:
-        streams.as_json(asdict(found))
+        streams.as_json(asdict(condition))
     else:
         from port42_cli import views
         from port42_cli.views import service as view
 
-        views.show(view.report(found))
-        streams.banner(*found.problems)
-    if found.problems:
+        views.show(view.report(condition))
+        streams.banner(*condition.problems)
+    if condition.problems:
         ctx.exit(1)
 
 
@@ -182,14 +182,8 @@ def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: boo
         if not dry_run:
             streams.banner("Nothing to change.")
         return not dry_run
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise click.UsageError("stdin is no terminal, so nobody can confirm: expected -y")
-    if click.confirm(question, err=True):
-        return True
-    streams.banner("Nothing was changed.")
-    return False
+    _shared.check_confirmable(yes)
+    return yes or _shared.confirmed(question)
 
 
 def _listed(changes: Sequence[Change], *, whole: bool = False) -> list[dict[str, str | None]]:

@@ -190,8 +190,8 @@ def _find_trashed(trashed: list[Summary], ref: str) -> str:
     titles = {session.session_id: session.title or "" for session in trashed}
     if ref in titles:
         return ref
-    fits = [one for one in titles if len(ref) >= _SHORTEST_PREFIX and one.startswith(ref)]
-    fits = fits or [one for one, title in titles.items() if title.casefold() == ref.casefold()]
+    fits = [name for name in titles if len(ref) >= _SHORTEST_PREFIX and name.startswith(ref)]
+    fits = fits or [name for name, title in titles.items() if title.casefold() == ref.casefold()]
     if len(fits) == 1:
         return fits[0]
     if fits:

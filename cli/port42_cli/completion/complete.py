@@ -52,5 +52,5 @@ def agents_or_sessions(ctx: click.Context, _: click.Parameter, typed: str) -> li
 def _agent_of(ctx: click.Context) -> str | None:
     """The agent that was named before on this line."""
     # Behind an option that still lacks its value, click leaves the arguments where it found them.
-    named = ctx.params.get("agent") or next((one for one in ctx.args if one.startswith("@")), None)
+    named = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
     return named if isinstance(named, str) and named else None

@@ -52,7 +52,7 @@ class BashComplete(ShellComplete):
         """A line for each value, without what bash keeps of the word."""
         _, typed = self.get_completion_args()
         breaks = set(os.environ.get("COMP_WORDBREAKS", "")) - set(" \t\n\"'@")
-        kept = typed[: max((typed.rfind(one) + 1 for one in breaks), default=0)]
+        kept = typed[: max((typed.rfind(character) + 1 for character in breaks), default=0)]
         # Behind `--option=` click's values are those of the option, with nothing before them.
         kept = kept.rpartition("=")[2] if kept.startswith("-") else kept
         values = (item.value for item in self.get_completions(*self.get_completion_args()))

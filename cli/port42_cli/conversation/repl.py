@@ -39,11 +39,11 @@ Ctrl-C stops a reply or clears what is typed, Ctrl-D leaves. //… sends a messa
 _COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
 
 
-def converse(client: Client, asked: str, session_id: str | None, daemon: Daemon, if_busy: str) -> None:
+def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, if_busy: str) -> None:
     """Talk to the agent that was `asked` for, in that session or in one the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
     # A misspelt name is told before anything is typed to it.
-    agent = client.call(GetAgent(asked))
+    agent = client.call(GetAgent(name))
     session = client.call(FindSession(session_id)) if session_id else None
     conversation = Conversation(client, agent.agent, session_id, if_busy)
     prompt: PromptSession[str] = PromptSession(

@@ -92,12 +92,12 @@ class Launchd:
 
     def condition(self) -> Condition:
         """From what `launchctl print` says, which is meant for people and may change."""
-        said = self._print()
-        number = _pid(said)
-        code = re.search(r"^\s*last exit code = (-?[1-9]\d*)", said, flags=re.MULTILINE)
+        printed = self._print()
+        number = _pid(printed)
+        code = re.search(r"^\s*last exit code = (-?[1-9]\d*)", printed, flags=re.MULTILINE)
         return Condition(
-            enabled=bool(said),
-            listening=bool(said),
+            enabled=bool(printed),
+            listening=bool(printed),
             running=number is not None,
             pid=number,
             since=None,
@@ -138,9 +138,9 @@ class Launchd:
 _NAME = f"{LABEL}.plist"
 
 
-def _pid(said: str) -> int | None:
-    found = re.search(r"^\s*pid = (\d+)", said, flags=re.MULTILINE)
-    return int(found[1]) if found else None
+def _pid(printed: str) -> int | None:
+    match = re.search(r"^\s*pid = (\d+)", printed, flags=re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def render(template: str, target: ServiceTarget) -> str:

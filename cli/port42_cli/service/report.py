@@ -47,13 +47,13 @@ def report(supervisor: Supervisor, daemon: Daemon) -> Report:
     changes = files.to_write(supervisor.files(target(daemon)))
     installed = all(change.before is not None for change in changes)
     now = supervisor.condition()
-    said, problems = _answer(now, daemon), list(_problems(supervisor.name, now, installed=installed))
-    if isinstance(said, str):
-        problems.append(said)
-        said = None
+    answer, problems = _answer(now, daemon), list(_problems(supervisor.name, now, installed=installed))
+    if isinstance(answer, str):
+        problems.append(answer)
+        answer = None
     if installed and not now.running:
         problems += _in_its_way(daemon)
-    version = said.version if said else None
+    version = answer.version if answer else None
     if version not in {None, __version__}:
         problems.append(f"port42d {version} runs, and this is {__version__}: port42 daemon restart")
     return Report(
@@ -80,14 +80,14 @@ def report(supervisor: Supervisor, daemon: Daemon) -> Report:
 def _problems(name: str, now: Condition, *, installed: bool) -> list[str]:
     if not installed:
         return ["not installed: port42 service install"]
-    found = []
+    problems = []
     if not now.enabled:
-        found.append("not enabled, so nothing starts it at a login: port42 service install")
+        problems.append("not enabled, so nothing starts it at a login: port42 service install")
     if not now.listening:
-        found.append(f"{name} does not hold its socket: port42 service install")
+        problems.append(f"{name} does not hold its socket: port42 service install")
     if now.failed:
-        found.append(f"{now.failed}; port42 service logs says more")
-    return found
+        problems.append(f"{now.failed}; port42 service logs says more")
+    return problems
 
 
 def _answer(now: Condition, daemon: Daemon) -> Running | str | None:
@@ -95,12 +95,12 @@ def _answer(now: Condition, daemon: Daemon) -> Running | str | None:
     if not now.running:
         return None
     try:
-        said = answering(daemon)
+        running = answering(daemon)
     except CommandError as error:
         return error.message
-    if said.pid != now.pid:
-        return f"pid {said.pid} answers at the socket, and it is not the service's"
-    return said
+    if running.pid != now.pid:
+        return f"pid {running.pid} answers at the socket, and it is not the service's"
+    return running
 
 
 def _in_its_way(daemon: Daemon) -> list[str]:

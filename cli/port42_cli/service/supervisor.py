@@ -133,6 +133,6 @@ def run_tool(
     except OSError as error:
         raise Refused(f"{command[0]} cannot be run: {error.strerror}") from None
     if check and done.returncode:
-        said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        raise Refused(f"{' '.join(command)}: {said}")
+        why = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        raise Refused(f"{' '.join(command)}: {why}")
     return done

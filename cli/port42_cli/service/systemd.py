@@ -117,9 +117,9 @@ class Systemd:
         since = re.fullmatch(r"@(\d+)", service.get("StateChangeTimestamp", ""))
         running = service.get("ActiveState") == "active"
         failed = [
-            f"{name}: {said['Result']}"
-            for name, said in ((SERVICE, service), (SOCKET, socket))
-            if said.get("Result", "success") not in _AT_REST
+            f"{name}: {shown['Result']}"
+            for name, shown in ((SERVICE, service), (SOCKET, socket))
+            if shown.get("Result", "success") not in _AT_REST
         ]
         program = re.search(r"argv\[\]=(.*?) ; ", service.get("ExecStart", ""))
         return Condition(
@@ -153,18 +153,18 @@ class Systemd:
         return [*argv, "--follow"] if follow else argv
 
     def _show(self, name: str) -> dict[str, str]:
-        asked = [f"--property={one}" for one in _SHOWN]
-        said = self._systemctl("show", "--timestamp=unix", *asked, name)
-        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        properties = [f"--property={name}" for name in _SHOWN]
+        output = self._systemctl("show", "--timestamp=unix", *properties, name)
+        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
     def _linger(self) -> bool | None:
         """Whether the manager runs without a login; None where logind is not here."""
         if shutil.which("loginctl") is None:
             return None
-        said = run_tool(
+        done = run_tool(
             "loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--value", check=False
         )
-        return {"yes": True, "no": False}.get(said.stdout.strip())
+        return {"yes": True, "no": False}.get(done.stdout.strip())
 
     def _systemctl(self, *arguments: str, check: bool = True) -> str:
         env = dict(os.environ)

@@ -49,8 +49,8 @@ def socket(template: str, address: str) -> str:
 
 def listens_at(text: str) -> str | None:
     """The address in a rendered ``port42.socket``, None when there is none."""
-    found = re.search(r"^ListenStream=(/.*)$", text, flags=re.MULTILINE)
-    return found[1].replace("%%", "%") if found else None
+    match = re.search(r"^ListenStream=(/.*)$", text, flags=re.MULTILINE)
+    return match[1].replace("%%", "%") if match else None
 
 
 def word(text: str) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from port42_cli.commands._log_file import LOOK_EVERY
+from port42_cli.commands.daemon import LOOK_EVERY
 
 
 def pid(port42):

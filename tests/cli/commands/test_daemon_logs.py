@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from port42_cli.commands import _log_file
-from port42_cli.commands._log_file import following, last_lines
+from port42_cli.commands import daemon as subject
+from port42_cli.commands.daemon import following, last_lines
 
 
 @pytest.fixture
 def looks(monkeypatch):
     """What happens between two looks, in place of waiting: each step is taken once."""
     steps = []
-    monkeypatch.setattr(_log_file.time, "sleep", lambda _: steps.pop(0)())
+    monkeypatch.setattr(subject.time, "sleep", lambda _: steps.pop(0)())
     return steps
 
 
