@@ -82,7 +82,7 @@ def _check(venv: Path) -> tuple[int, str]:
 
 
 def _prepare(venv: Path) -> None:
-    """Install what tests use beside Port42; a test that needs it sooner waits, or skips where it cannot be."""
+    """Install what tests use beside Port42; a test that is earlier waits for it."""
     command = [venv / "bin" / "python", "-m", "peers.prepare"]
     subprocess.run(command, cwd=ROOT / "tests", env=_environ(), stdin=subprocess.DEVNULL, check=False)
 
