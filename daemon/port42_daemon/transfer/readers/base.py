@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from msgspec import UNSET
@@ -15,6 +16,7 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
 """Parts of one source that are reported one by one."""
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 EPOCH = "1970-01-01T00:00:00.000Z"
 
 
@@ -64,7 +66,7 @@ class ParsedSession:
         self, role: Role, text: str, when: str | None, *, location: str = "", turn: TurnRecord | None = None
     ) -> None:
         """Add a message unless it is blank; without a time it gets that of the message before it."""
-        text = text.encode("utf-8", "replace").decode()  # a lone surrogate is no text
+        text = _LONE_SURROGATE.sub("\ufffd", text)
         if not text.strip():
             return
         if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
@@ -85,7 +87,8 @@ class ParsedSession:
         )
 
     def checked(self) -> ParsedSession:
-        """The session itself. Raises `Skipped` when it has no records."""
+        """The session itself. Raises `Skipped` when it has no records, with its first problem."""
         if not self.records:
-            raise Skipped("it has no messages")
+            reasons = [f"{location}: {reason}" for location, reason in self.problems[:1]]
+            raise Skipped("; ".join(["it has no messages", *reasons]))
         return self

@@ -6,6 +6,7 @@ Only `Skipped` (nothing at the path can be imported) and `TooMany` leave.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Source:
                 data = files.whole(path, aichat.LIMIT)
                 return aichat.read(data, aichat.source_id(path), files.modified(path))
             case "original":
-                return original.read(files.whole(path))
+                return original.read(files.chunks(path))
             case _:
                 return port42.read(files.lines(path))
 
@@ -75,7 +76,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[str, list[Source]]:
             raise Skipped("no format is recognised; name one")
         return name, _of_file(name, path, path.name)
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
-        paths = sorted(original.object_paths(files.whole(path / original.INDEX)).items())
+        paths = sorted(original.object_paths(files.whole(path / original.INDEX, files.LINE_BYTES)).items())
         return "original", [
             Source(key[:256], "original", path / file if file else None) for key, file in paths
         ]
@@ -96,20 +97,16 @@ def _candidates(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 def _recognise_folder(path: Path) -> str:
     for file in _candidates(path, _ALL_SUFFIXES)[:_RECOGNISED]:
-        if name := _recognise(path / file):
-            return name
+        with suppress(Skipped):
+            if name := _recognise(path / file):
+                return name
     raise Skipped("no file of a known format is in it")
 
 
 def _recognise(path: Path) -> str | None:
-    """The format of one file, by its name and its beginning. Raises `Skipped` for a special file."""
-    try:
-        with files.opened(path) as file:
-            head = file.read(_HEAD)
-    except Skipped:
-        if path.is_file():
-            return None
-        raise
+    """The format of one file, by its name and its beginning. Raises `Skipped` where it cannot be read."""
+    with files.opened(path) as file:
+        head = file.read(_HEAD)
     first = head.partition(b"\n")[0]
     if llm.recognised(head):
         return "llm" if _is_llm_log(path) else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +16,16 @@ import msgspec
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 
 LINE_BYTES = 16 * 1024 * 1024
-WHOLE_BYTES = 256 * 1024 * 1024
+FILE_BYTES = 1024 * 1024 * 1024
+"""A sparse file can pretend to have terabytes, each of which would be read."""
+CHUNK = 256 * 1024
 _ENTRIES = 100_000
-_CHUNK = 256 * 1024
+_DECODER = json.JSONDecoder()
+# A pair of surrogates, half a pair (the group), or any other escape, which may be a backslash.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
+    re.DOTALL,
+)
 
 Lines = Iterable[tuple[int, bytes | None]]
 """Lines with their numbers; None for one of more than `LINE_BYTES`."""
@@ -27,19 +36,28 @@ class TooMany(Exception):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """The regular file at `path`. Follows no symbolic link and never waits for a FIFO's writer."""
+def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
+    """The regular file at `path`, of at most `limit` bytes. Never follows a link, waits or opens a device."""
     try:
+        _require_regular(path.lstat(), limit)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise Skipped(_reason(error)) from None
-    with os.fdopen(descriptor, "rb", buffering=_CHUNK) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Skipped("it is not an ordinary file")
+    with os.fdopen(descriptor, "rb", buffering=CHUNK) as file:
+        _require_regular(os.fstat(descriptor), limit)
         try:
             yield file
         except OSError as error:
             raise Skipped(_reason(error)) from None
+
+
+def _require_regular(status: os.stat_result, limit: int) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise Skipped("it is a symbolic link")
+    if not stat.S_ISREG(status.st_mode):
+        raise Skipped("it is not an ordinary file")
+    if status.st_size > limit:
+        raise Skipped(f"it has more than {limit:,} bytes")
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
@@ -51,36 +69,77 @@ def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
             if len(line) <= LINE_BYTES:
                 yield number, line
                 continue
-            while not line.endswith(b"\n") and (line := file.readline(_CHUNK)):
+            while not line.endswith(b"\n") and (line := file.readline(CHUNK)):
                 pass
             yield number, None
 
 
+def chunks(path: Path) -> Iterator[bytes]:
+    """All of a file, a piece at a time."""
+    with opened(path) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def whole(path: Path, limit: int) -> bytes:
+    """All of a file. Raises `Skipped` for one of more than `limit` bytes."""
+    with opened(path, limit) as file:
+        return file.read(limit)
+
+
 def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each line's JSON object with its location; other lines become problems of the session."""
+    """Each JSON object with its location, mostly one a line; other lines become problems of the session."""
     for number, line in lines:
         location = f"line {number}"
+        # A crash of the program, or of the machine, leaves zero bytes where a block was not written.
         if line is None:
             session.add_problem(location, "it is longer than 16 MiB")
-        elif line.strip():
+        elif data := line.strip(b"\0 \r\n\t"):
             try:
-                value = json_value(line)
+                for value in json_values(data):
+                    if isinstance(value, dict):
+                        yield location, value
+                    else:
+                        session.add_problem(location, "it is not an object")
             except Skipped as reason:
                 session.add_problem(location, str(reason))
-                continue
-            if isinstance(value, dict):
-                yield location, value
-            else:
-                session.add_problem(location, "it is not an object")
 
 
-def whole(path: Path, limit: int = WHOLE_BYTES) -> bytes:
-    """All of a file. Raises `Skipped` for one of more than `limit` bytes."""
-    with opened(path) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise Skipped(f"it has more than {limit:,} bytes")
-    return data
+def json_value(data: bytes) -> Any:
+    """Plain values; half an emoji and bytes that are not UTF-8 become U+FFFD. Raises `Skipped`."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem = str(error)[:120]
+    try:
+        return msgspec.json.decode(_repaired(data))
+    except (msgspec.DecodeError, RecursionError):
+        raise Skipped(f"not JSON: {problem}") from None
+
+
+def json_values(line: bytes) -> Iterator[Any]:
+    """The values of a line, mostly one: two programs that write at once may join whole ones.
+
+    Raises `Skipped` behind the last whole one.
+    """
+    try:
+        yield json_value(line)
+        return
+    except Skipped as reason:
+        problem = reason
+    text, position = _repaired(line), 0
+    try:
+        while position < len(text):
+            value, end = _DECODER.raw_decode(text, position)
+            yield value
+            position = end + len(text[end : end + 64]) - len(text[end : end + 64].lstrip())
+    except (ValueError, RecursionError):
+        raise problem from None
+
+
+def _repaired(data: bytes) -> str:
+    """JSON with U+FFFD for each half of a surrogate pair, and for bytes that are not UTF-8."""
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], data.decode("utf-8", "replace"))
 
 
 def modified(path: Path) -> float:
@@ -89,14 +148,6 @@ def modified(path: Path) -> float:
         return path.stat().st_mtime
     except OSError as error:
         raise Skipped(_reason(error)) from None
-
-
-def json_value(data: bytes) -> Any:
-    """Plain values. Raises `Skipped` for data that is not JSON."""
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Skipped(f"not JSON: {str(error)[:120]}") from None
 
 
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
 
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import json_value
+from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
+from port42_daemon.transfer.readers.json_document import JsonDocument
 
 INDEX = "session-index.json"
 _OBJECT = re.compile(r"[0-9a-f]{64}")
@@ -33,32 +34,27 @@ def object_paths(index: bytes) -> dict[str, str | None]:
     return paths
 
 
-def recognised(value: Any) -> bool:
-    """Whether this is a session's bare JSON."""
-    return isinstance(value, dict) and isinstance(value.get("messages"), list) and "format" not in value
-
-
-def read(data: bytes) -> ParsedSession:
+def read(chunks: Iterable[bytes]) -> ParsedSession:
     """The session in an object, or in a file of its own. Raises `Skipped`."""
-    value = json_value(data)
-    if not recognised(value):
-        raise Skipped("it is not a session of the original Port42")
-    source_id = values.short(value.get("id"), 256)
-    if source_id is None:
-        raise Skipped("it has no id")
-    agent = value.get("agent")
-    agent = agent.removeprefix("@") if isinstance(agent, str) else ""
-    session = ParsedSession(
-        source_id,
-        agent=agent if _AGENT.fullmatch(agent) else None,
-        created_at=values.timestamp_of(value.get("created_at")),
-    )
-    for number, item in enumerate(value["messages"], 1):
-        message, location = values.mapping(item), f"message {number}"
+    session = ParsedSession("")
+    document = JsonDocument(chunks, LINE_BYTES)
+    for number, item in enumerate(document.items(), 1):
+        location = f"message {number}"
+        message = {} if item is None else values.mapping(json_value(item))
         role, content = message.get("role"), message.get("content")
         if role not in {"user", "assistant", "system"} or not isinstance(content, str):
             session.add_problem(location, "it has no role that is known, or no text")
         else:
             when = values.timestamp_of(message.get("timestamp"))
             session.add_message(role, content, when, location=location)
+    header = json_value(document.rest)
+    if not isinstance(header, dict) or "messages" not in header or "format" in header:
+        raise Skipped("it is not a session of the original Port42")
+    session.source_id = values.short(header.get("id"), 256) or ""
+    if not session.source_id:
+        raise Skipped("it has no id")
+    agent = header.get("agent")
+    agent = agent.removeprefix("@") if isinstance(agent, str) else ""
+    session.agent = agent if _AGENT.fullmatch(agent) else None
+    session.created_at = values.timestamp_of(header.get("created_at")) or session.created_at
     return session.checked()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from port42_daemon.store.session_file.document import FORMAT, Header
 from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import WHOLE_BYTES, Lines, json_value
+from port42_daemon.transfer.readers.files import LINE_BYTES, Lines, json_value
+from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.messages.records import Message
 from port42_protocol.messages.types import AgentName, ClientName, Folder, SessionId, Tags, Title
@@ -41,33 +43,38 @@ def recognised(first: bytes) -> bool:
 
 def read(lines: Lines) -> ParsedSession:
     """The session, also where a tool formatted the JSON anew. Raises `Skipped`."""
+    session = ParsedSession("")
     numbered = iter(lines)
     _, first = next(numbered, (0, b""))
     if first is not None and recognised(first):
-        session = _begin(json_value(first.rstrip() + b"]}"))
+        _add_header(session, json_value(first.rstrip() + b"]}"))
         for number, line in numbered:
-            _add_line(session, number, line)
+            if line is None:
+                session.add_problem(f"line {number}", "it is longer than 16 MiB")
+            elif line.strip() and not line.startswith(b"]"):
+                _add_record(session, f"line {number}", line.rstrip().removesuffix(b","))
         return session
-    value = json_value(_joined(first, numbered))
-    if not isinstance(value, dict) or not isinstance(value.get("messages"), list) or "format" not in value:
+    document = JsonDocument(_chunks(first, numbered), LINE_BYTES)
+    for number, item in enumerate(document.items(), 1):
+        if item is None:
+            session.add_problem(f"record {number}", "it is longer than 16 MiB")
+        else:
+            _add_record(session, f"record {number}", item)
+    header = json_value(document.rest)
+    if not isinstance(header, dict) or "messages" not in header or "format" not in header:
         raise Skipped("it is not a session of Port42")
-    session = _begin(value)
-    for number, item in enumerate(value["messages"], 1):
-        _add_value(session, f"record {number}", item)
+    _add_header(session, header)
     return session
 
 
-def _joined(first: bytes | None, rest: Iterator[tuple[int, bytes | None]]) -> bytes:
-    parts, size = [], 0
-    for line in [first, *(line for _, line in rest)]:
-        size += len(line or b"")
-        if line is None or size > WHOLE_BYTES:
+def _chunks(first: bytes | None, rest: Iterator[tuple[int, bytes | None]]) -> Iterator[bytes]:
+    for _, line in chain([(1, first)], rest):
+        if line is None:
             raise Skipped("it is laid out in lines that are too long")
-        parts.append(line)
-    return b"".join(parts)
+        yield line
 
 
-def _begin(value: Mapping[str, Any]) -> ParsedSession:
+def _add_header(session: ParsedSession, value: Mapping[str, Any]) -> None:
     if value.get("format") != FORMAT:
         raise Skipped(f"its format is not {FORMAT}")
     try:
@@ -81,27 +88,19 @@ def _begin(value: Mapping[str, Any]) -> ParsedSession:
         raise Skipped("its header is not one: created_at is no time in UTC with milliseconds")
     if len(msgspec.json.encode(header.metadata)) > _METADATA_BYTES:
         raise Skipped(f"its metadata has more than {_METADATA_BYTES:,} bytes")
-    return ParsedSession(
-        header.id, header.title, header.cwd, header.agent, created_at=header.created_at, header=header
-    )
+    session.source_id, session.title, session.cwd = header.id, header.title, header.cwd
+    session.agent, session.created_at, session.header = header.agent, header.created_at, header
 
 
-def _add_line(session: ParsedSession, number: int, line: bytes | None) -> None:
-    location = f"line {number}"
-    if line is None:
-        session.add_problem(location, "it is longer than 16 MiB")
-    elif line.strip() and not line.startswith(b"]"):
-        try:
-            _add_value(session, location, json_value(line.rstrip().removesuffix(b",")))
-        except Skipped as reason:
-            session.add_problem(location, str(reason))
-
-
-def _add_value(session: ParsedSession, location: str, value: Any) -> None:
+def _add_record(session: ParsedSession, location: str, data: bytes) -> None:
     try:
+        value = json_value(data)
         record = msgspec.convert(value, Message)
         if record.role == "event":
             msgspec.convert(value, _CheckedEvent)
+    except Skipped as reason:
+        session.add_problem(location, str(reason))
+        return
     except msgspec.ValidationError as error:
         session.add_problem(location, f"it is not a record: {str(error)[:120]}")
         return

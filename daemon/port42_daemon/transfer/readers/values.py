@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from port42_daemon.transfer.readers.base import MESSAGE_BYTES
+
 
 def timestamp_of(value: object) -> str | None:
     """RFC 3339 or Unix seconds as a record has its time: UTC, milliseconds. None for anything else."""
@@ -42,9 +44,15 @@ def text_of(content: object, kinds: Collection[object] = ("text",)) -> str:
     """The text of a message's content, which is a string or a list of parts, some of them text."""
     if isinstance(content, str):
         return content
-    parts = map(mapping, content) if isinstance(content, list) else ()
-    texts = (part.get("text") for part in parts if part.get("type") in kinds)
-    return "\n\n".join(text for text in texts if isinstance(text, str))
+    texts, size = [], 0
+    for part in map(mapping, content) if isinstance(content, list) else ():
+        text = part.get("text")
+        if part.get("type") in kinds and isinstance(text, str):
+            texts.append(text)
+            size += len(text)
+            if size > MESSAGE_BYTES:  # YAML's aliases can make it as long as they like; it is refused later
+                break
+    return "\n\n".join(texts)
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -1,0 +1,84 @@
+"""One JSON object that is larger than anybody wants in memory: its long array comes an item at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from port42_daemon.transfer.readers.base import Skipped
+
+_REST_BYTES = 1024 * 1024
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_OUTSIDE = re.compile(_STRING + rb'|["\[\]{},]', re.DOTALL)
+_IN_ITEM = re.compile(_STRING + rb'|["\[\]{}]', re.DOTALL)
+_IN_STRING = re.compile(rb'["\\]')
+_ARRAY = re.compile(rb'"messages"\s*:\s*\[\Z')
+
+
+class JsonDocument:
+    """The items of a top-level object's array ``messages``, as bytes; None for one of more than `limit`.
+
+    After them, `rest` is the object with that array emptied. Whether any of it is JSON is for the decoder
+    to say: here only brackets and strings are told apart.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
+        self.rest = b""
+        self._chunks = chunks
+        self._limit = limit
+        self._depth = 0
+        self._in_string = False
+        self._in_array = False
+        self._item: list[bytes] = []
+        self._item_size = 0
+
+    def items(self) -> Iterator[bytes | None]:
+        """Raises `Skipped` where the rest of the object is longer than 1 MiB."""
+        position = 0  # behind the end of a chunk, where a backslash was its last character
+        for chunk in self._chunks:
+            kept = 0  # what is before it in the chunk is in the rest or in an item
+            while found := self._next_token().search(chunk, position):
+                position, token = found.end(), found[0]
+                if token == b"\\":
+                    position += 1
+                elif token == b'"':
+                    self._in_string = not self._in_string
+                elif self._in_array and self._depth == 2 and token in {b",", b"]"}:
+                    self._keep(chunk[kept : position - 1])
+                    yield from self._end_item()
+                    self._in_array = token == b","
+                    kept = position if self._in_array else position - 1
+                    self._depth -= not self._in_array
+                elif token in {b"[", b"{"}:
+                    self._depth += 1
+                    if token == b"[" and self._depth == 2:
+                        self._keep(chunk[kept:position])
+                        kept = position
+                        self._in_array = _ARRAY.search(self.rest[-64:]) is not None
+                elif token in {b"]", b"}"}:
+                    self._depth -= 1
+            self._keep(chunk[kept:])
+            position = max(0, position - len(chunk))
+
+    def _next_token(self) -> re.Pattern[bytes]:
+        if self._in_string:
+            return _IN_STRING
+        return _IN_ITEM if self._depth > 2 else _OUTSIDE
+
+    def _keep(self, data: bytes) -> None:
+        if not self._in_array:
+            self.rest += data
+            if len(self.rest) > _REST_BYTES:
+                raise Skipped("it has more than 1 MiB besides its messages")
+            return
+        self._item_size += len(data)
+        if self._item_size <= self._limit:
+            self._item.append(data)
+
+    def _end_item(self) -> Iterator[bytes | None]:
+        item = b"".join(self._item).strip()
+        if self._item_size > self._limit:
+            yield None
+        elif item:
+            yield item
+        self._item, self._item_size = [], 0

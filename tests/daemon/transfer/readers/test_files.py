@@ -1,0 +1,193 @@
+"""Files of other programs: what is read of damaged, huge and special ones, and in how much memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from port42_daemon.transfer.readers import aichat, files, original, port42
+from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
+from port42_daemon.transfer.readers.detect import sources
+from port42_daemon.transfer.readers.json_document import JsonDocument
+
+WHEN = "2026-01-15T10:00:00.000Z"
+
+
+def objects(data: bytes) -> tuple[list[object], list[tuple[str, str]]]:
+    session = ParsedSession("x")
+    lines = enumerate(data.splitlines(keepends=True), 1)
+    return [value for _, value in files.json_objects(lines, session)], session.problems
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (rb'{"a":"half \ud83d here"}', "half \ufffd here"),
+        (rb'{"a":"other half \ude00"}', "other half \ufffd"),
+        (rb'{"a":"whole \ud83d\ude00"}', "whole \U0001f600"),
+        (rb'{"a":"\ud83d\ud83d\ude00"}', "\ufffd\U0001f600"),
+        (rb'{"a":"no escape \\ud83d"}', r"no escape \ud83d"),
+        (rb'{"a":"no escape \\\ud83d"}', "no escape \\\ufffd"),
+        (b'{"a":"as bytes \xed\xa0\xbd"}', "as bytes \ufffd\ufffd\ufffd"),
+        (b'{"a":"cut off \xf0\x9f"}', "cut off \ufffd"),
+        (b'\0\0{"a":"padded"}' + b"\0" * 5000, "padded"),
+    ],
+)
+def test_damaged_text_is_kept_with_a_replacement(line, text):
+    assert objects(line) == ([{"a": text}], [])
+
+
+@given(st.text(st.characters(codec=None, categories=["L", "Cs", "P"]), max_size=20))
+def test_any_text_that_json_can_hold_comes_in(text):
+    [value], problems = objects(json.dumps({"a": text}).encode())
+    assert problems == []
+    assert value == {"a": text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")}
+
+
+OBJECT = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8), max_size=3)
+
+
+@given(st.lists(OBJECT, min_size=1, max_size=4), st.sampled_from([b"", b" ", b"\0"]), st.binary(max_size=6))
+def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(given_, padding, tail):
+    line = b" ".join(json.dumps(value).encode() for value in given_) + padding + tail.replace(b"\n", b"")
+    values, problems = objects(line.replace(b"\r", b""))
+    assert values[: len(given_)] == given_
+    assert len(problems) <= 2  # a number behind them, and bytes behind that
+
+
+# --- one long document ----------------------------------------------------------------------------
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["messages", "a", '"', "\\"]), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+LAYOUT = st.sampled_from([{}, {"indent": 2}, {"ensure_ascii": False}])
+FIELDS = st.dictionaries(st.text(max_size=4).filter(lambda name: name != "messages"), VALUE, max_size=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(FIELDS, st.lists(VALUE, max_size=5), FIELDS, LAYOUT, st.integers(1, 9))
+def test_a_document_in_pieces_is_the_document(before, messages, after, layout, size):
+    whole = {**before, "messages": messages}
+    whole |= {name: value for name, value in after.items() if name not in before}
+    data = json.dumps(whole, **layout).encode()
+    document = JsonDocument((data[at : at + size] for at in range(0, len(data), size)), limit=1000)
+    assert [json.loads(item) for item in document.items() if item is not None] == messages
+    assert json.loads(document.rest) == {**whole, "messages": []}
+
+
+def test_an_item_that_is_too_long_is_left_out():
+    document = JsonDocument([b'{"messages":[1,"', b"x" * 100, b'",2]}'], limit=20)
+    assert list(document.items()) == [b"1", None, b"2"]
+
+
+def test_everything_else_of_a_document_is_limited():
+    document = JsonDocument([b'{"a":"' + b"x" * 2**20 + b'","messages":[]}'], limit=20)
+    with pytest.raises(Skipped, match="besides its messages"):
+        list(document.items())
+
+
+HEADER = {"format": 1, "id": "a", "agent": "b", "client": "c", "created_at": WHEN}
+HEAD = json.dumps(HEADER)[:-1] + ',"messages":['
+OURS = json.dumps({"seq": 1, "role": "user", "content": "x", "timestamp": WHEN})
+
+
+def read_ours(chunks):
+    return port42.read(enumerate(chunks, 1))
+
+
+@pytest.mark.parametrize(
+    ("read", "head", "item"),
+    [
+        (original.read, '{"id":"x","messages":[', "{}"),
+        (original.read, '{"id":"x","messages":[', '{"role":"user","content":""}'),
+        (read_ours, HEAD, "[]"),
+        (read_ours, HEAD, OURS),
+    ],
+)
+def test_reading_takes_less_memory_than_the_source_has_bytes(read, head, item):
+    """Decoded whole, ``[{},{},…]`` took 26 times its size."""
+    pieces = [head.encode(), *[f"{item},".encode() * 1000] * 60, b"1]}"]
+    tracemalloc.start()
+    with suppress(Skipped):
+        read(iter(pieces))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < sum(map(len, pieces))
+
+
+# --- YAML -----------------------------------------------------------------------------------------
+
+
+def yaml_session(content: str, before: str = "") -> ParsedSession:
+    return aichat.read(f"{before}model: m\nmessages:\n- role: user\n  content: {content}\n".encode(), "x", 0)
+
+
+@pytest.mark.parametrize(
+    "scalar", ["1:" * 50_000 + "1", "0b" + "1" * 100_000, "9" * 100_000, "2026-13-45", "1e999", ".inf", "yes"]
+)
+def test_a_scalar_is_text_and_never_a_number(scalar):
+    """A number to the base of 60 with 50,000 digits took quadratic time."""
+    assert [record.content for record in yaml_session(scalar).records] == [scalar]
+
+
+def test_aliases_cannot_make_a_message_that_memory_does_not_hold():
+    part = "&p {type: text, text: " + "x" * 100_000 + "}"
+    with pytest.raises(Skipped, match=f"message 1: a message of more than {MESSAGE_BYTES:,} bytes"):
+        yaml_session("[" + part + ", *p" * 20_000 + "]")
+
+
+def test_merges_of_merges_are_not_done():
+    keys, aliases = ", ".join(f"k{n}: v" for n in range(2000)), ", ".join(["*b"] * 2000)
+    session = yaml_session("hi", before=f"base: &b {{{keys}}}\nmore: {{<<: [{aliases}]}}\n")
+    assert [record.content for record in session.records] == ["hi"]
+
+
+@pytest.mark.parametrize("text", ["*nobody", "? [a]\n: b", "{a: b", "&a [*a]", "a: b\na: c", "'"])
+def test_odd_yaml_is_skipped_with_a_reason(text):
+    with pytest.raises(Skipped):
+        aichat.read(text.encode(), "x", 0)
+
+
+# --- what is no ordinary file ---------------------------------------------------------------------
+
+
+def test_special_and_endless_files_are_skipped_with_a_reason(tmp_path):
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    (folder / "good.jsonl").write_text('{"sessionId":"x","type":"user","message":{"content":"hi"}}\n')
+    os.mkfifo(folder / "fifo.jsonl")
+    (folder / "link.jsonl").symlink_to(folder / "good.jsonl")
+    (folder / "device.jsonl").symlink_to("/dev/zero")
+    (folder / "folder.jsonl").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "socket.jsonl"))
+        (folder / "sparse.jsonl").touch()
+        os.truncate(folder / "sparse.jsonl", 2**42)
+        reasons = {}
+        for source in sources(folder, "auto")[1]:
+            try:
+                source.read()
+            except Skipped as reason:
+                reasons[source.key] = str(reason)
+    assert reasons == {
+        "fifo.jsonl": "it is not an ordinary file",
+        "link.jsonl": "it is a symbolic link",
+        "device.jsonl": "it is a symbolic link",
+        "socket.jsonl": "it is not an ordinary file",
+        "sparse.jsonl": "it has more than 1,073,741,824 bytes",
+    }
