@@ -14,8 +14,17 @@ from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Store
 from port42_protocol import codec
 from port42_protocol.errors import InvalidParams, WrongAgent
-from port42_protocol.messages.records import Message, Summary
-from port42_protocol.messages.turns import SessionEvent, Subscribe, Subscribed, Unsubscribe
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, Summary
+from port42_protocol.messages.turns import (
+    MessageEvent,
+    OverflowEvent,
+    PermissionEvent,
+    SessionEvent,
+    Subscribe,
+    Subscribed,
+    TextEvent,
+    Unsubscribe,
+)
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
 """What may wait for one subscriber (design, section 4)."""
@@ -50,11 +59,11 @@ class Stream:
 
         It loses nothing: the result has all of the reply.
         """
-        if event.kind == "permission":
+        if isinstance(event, PermissionEvent):
             self.peer.emit(line, at_any_rate=True)
         elif not self._lagging and not self.peer.emit(line):
             self._lagging = True
-            overflow = SessionEvent(kind="overflow", session_id=event.session_id, agent=event.agent)
+            overflow = OverflowEvent(event.session_id, event.agent)
             self.peer.emit(notification(overflow), at_any_rate=True)
 
 
@@ -81,7 +90,7 @@ class _Subscription:
             return True
         if not self.replaying:
             # Somebody has to answer a permission, and a turn waits for it.
-            return self.peer.emit(line, at_any_rate=event.kind == "permission")
+            return self.peer.emit(line, at_any_rate=isinstance(event, PermissionEvent))
         self.keep(event, line)
         return len(self._kept) <= QUEUED_EVENTS and self._kept_bytes <= QUEUED_BYTES
 
@@ -193,7 +202,7 @@ class Events:
         """What there is so far of each reply that is under way and concerns `topic`."""
         about_agent, about_session = topic
         return [
-            SessionEvent(kind="text", session_id=session_id, agent=agent, text="".join(pieces))
+            TextEvent(session_id, agent, text="".join(pieces))
             for session_id, (agent, pieces) in self._replies.items()
             if about_session in {None, session_id} and about_agent in {None, agent} and pieces
         ]
@@ -265,7 +274,7 @@ class Events:
     def _overflow(self, subscription: _Subscription) -> None:
         self._end(subscription)
         agent, session_id = subscription.topic
-        event = SessionEvent(kind="overflow", session_id=session_id or "", agent=agent or "")
+        event = OverflowEvent(session_id or "", agent or "")
         subscription.peer.emit(notification(event), at_any_rate=True)
 
     def _count(self, peer: Peer) -> Subscribed:
@@ -278,17 +287,19 @@ def notification(event: SessionEvent) -> bytes:
     return b'{"jsonrpc":"2.0","method":"session_event","params":%b}' % codec.encode(event)
 
 
-def recorded(session_id: str, agent: str, record: Message) -> SessionEvent:
+def recorded(session_id: str, agent: str, record: Record) -> SessionEvent:
     """That `record` is on the disk."""
-    return SessionEvent(kind="message", session_id=session_id, agent=agent, message=record)
+    return MessageEvent(session_id, agent, message=record)
 
 
 def _seq(event: SessionEvent) -> float:
     """The seq of the record that it tells of; what is no record comes after all of them."""
-    return event.message.seq if isinstance(event.message, Message) else float("inf")
+    return event.message.seq if isinstance(event, MessageEvent) else float("inf")
 
 
 def _is_outcome(event: SessionEvent, replayed: int) -> bool:
     """Whether it is the reply or the failure of a turn, among the records up to `replayed`."""
-    message = event.message
-    return isinstance(message, Message) and isinstance(message.question, int) and message.seq <= replayed
+    match event:
+        case MessageEvent(message=AssistantMessage(question=int()) | ErrorMessage(question=int()) as record):
+            return record.seq <= replayed
+    return False

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError
+from port42_protocol.messages.records import dec_hook
 from port42_protocol.messages.types import AgentName
 
 NESTING_LIMIT = 64
@@ -74,7 +75,7 @@ def decode_result(kind: type[T], value: Any) -> T:
 
     Unknown fields are passed over, so that an older client reads a newer daemon.
     """
-    return msgspec.convert(value, kind)
+    return msgspec.convert(value, kind, dec_hook=dec_hook)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Dispatch, the OpenRPC document, the CLI and the documentation are all derived fr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from port42_protocol import errors as e
 from port42_protocol.messages.agents import (
@@ -136,5 +137,5 @@ METHODS: dict[str, Method] = {
     )
 }
 
-NOTIFICATIONS: dict[str, type] = {"session_event": SessionEvent}
-"""What the daemon says without being asked, to those who subscribed or stream a turn."""
+NOTIFICATIONS: dict[str, Any] = {"session_event": SessionEvent}
+"""What the daemon says without being asked, to those who subscribed or stream a turn, and its params."""

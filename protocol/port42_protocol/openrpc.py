@@ -12,12 +12,20 @@ import msgspec
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.errors import STANDARD, RpcError
 from port42_protocol.messages.daemon import OpenRpc
+from port42_protocol.messages.records import RECORDS, Record
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 _REF = "#/components/schemas/{name}"
+
+
+def _type_name(notification: str) -> str:
+    """``session_event`` → ``SessionEvent``."""
+    return "".join(map(str.capitalize, notification.split("_")))
+
+
 _DESCRIPTION = (
     "Sessions of AI agents, kept apart, durable and resumable. The daemon notifies of "
-    + ", ".join(f"`{name}` (its params: {kind.__name__})" for name, kind in NOTIFICATIONS.items())
+    + ", ".join(f"`{name}` (its params: {_type_name(name)})" for name in NOTIFICATIONS)
 )
 """OpenRPC has no place for what a server says unasked."""
 
@@ -25,15 +33,7 @@ _DESCRIPTION = (
 @cache  # it takes 5 ms, in which the daemon would answer nobody else
 def document() -> OpenRpc:
     """What `rpc.discover` answers. Source: the OpenRPC specification 1.3.2."""
-    kinds = [kind for row in METHODS.values() for kind in (row.params, row.result)]
-    kinds += NOTIFICATIONS.values()
-    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
-    for schema in schemas.values():
-        # Python 3.13 takes the indentation out of docstrings by itself, older ones leave it in.
-        schema["description"] = inspect.cleandoc(schema["description"])
-        for shape in schema["properties"].values():
-            if shape.get("default") == ():
-                shape["default"] = []  # as it travels
+    schemas = _schemas()
     errors = {error.__name__: _error(error) for row in METHODS.values() for error in row.errors}
     errors |= {error.__name__: _error(error) for error in STANDARD}
     return OpenRpc(
@@ -46,6 +46,40 @@ def document() -> OpenRpc:
         methods=[_method(row) for row in METHODS.values()],
         components={"schemas": schemas, "errors": errors},
     )
+
+
+def _schemas() -> dict[str, Any]:
+    """Of every type that travels, by its name."""
+    types = [type_ for row in METHODS.values() for type_ in (row.params, row.result)]
+    types += [*RECORDS.values(), *NOTIFICATIONS.values()]
+    roots, schemas = msgspec.json.schema_components(types, schema_hook=_record, ref_template=_REF)
+    for schema in schemas.values():
+        # Python 3.13 takes the indentation out of docstrings by itself, older ones leave it in.
+        schema["description"] = inspect.cleandoc(schema["description"])
+        for shape in schema["properties"].values():
+            if shape.get("default") == ():
+                shape["default"] = []  # as it travels
+    for role, type_ in RECORDS.items():
+        # The role has a default only where a record is made in Python.
+        schemas[type_.__name__]["properties"]["role"] = {"enum": [role]}
+        schemas[type_.__name__]["required"].append("role")
+    refs = {role: _REF.format(name=type_.__name__) for role, type_ in RECORDS.items()}
+    schemas["Record"] = {
+        "title": "Record",
+        "description": "One line of a session: a message, or an event.",
+        "anyOf": [{"$ref": ref} for ref in refs.values()],
+        "discriminator": {"propertyName": "role", "mapping": refs},
+    }
+    for name, root in zip(NOTIFICATIONS, roots[-len(NOTIFICATIONS) :], strict=True):
+        schemas[_type_name(name)] = {"title": _type_name(name), "description": f"Params of `{name}`.", **root}
+    return schemas
+
+
+def _record(type_: type) -> dict[str, Any]:
+    """What msgspec calls for a field of the type `Record`, which it does not know."""
+    if type_ is Record:
+        return {"$ref": _REF.format(name="Record")}
+    raise NotImplementedError(type_)
 
 
 def _method(row: Method) -> dict[str, Any]:

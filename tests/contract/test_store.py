@@ -18,7 +18,14 @@ from port42_daemon.store.check.sessions import Position
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.session_file.document import ENDED, FORKED, RESUMED, Header
 from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
-from port42_protocol.messages.records import ForkPoint, Message, TurnRecord
+from port42_protocol.messages.records import (
+    MESSAGES,
+    AssistantMessage,
+    EventRecord,
+    ForkPoint,
+    Record,
+    TurnRecord,
+)
 
 
 class Reopened:
@@ -90,19 +97,19 @@ def header(session_id: str, agent: str = "ai-muse", second: int = 0, **more: Any
     return Header(id=session_id, agent=agent, created_at=at(second), client="cli", **more)
 
 
-def said(content: str, second: int = 1, role: str = "user", key: Any = UNSET) -> Message:
-    return Message(seq=0, role=role, content=content, timestamp=at(second), key=key)
+def said(content: str, second: int = 1, role: str = "user", key: Any = UNSET) -> Record:
+    return MESSAGES[role](seq=0, content=content, timestamp=at(second), key=key)
 
 
-def event(name: str, second: int = 1) -> Message:
-    return Message(seq=0, role="event", event=name, timestamp=at(second))
+def event(name: str, second: int = 1) -> Record:
+    return EventRecord(seq=0, event=name, timestamp=at(second))
 
 
-def add(store: Any, session_id: str, *records: Message) -> int:
+def add(store: Any, session_id: str, *records: Record) -> int:
     return store.append(session_id, lambda _: records)[1]
 
 
-def read(store: Any, session_id: str, **more: Any) -> tuple[list[Message], int | None]:
+def read(store: Any, session_id: str, **more: Any) -> tuple[list[Record], int | None]:
     return store.read(
         session_id, **{"after_seq": 0, "limit": 1000, "max_bytes": 1 << 22, "events": False, **more}
     )
@@ -202,7 +209,7 @@ def test_appending_decides_on_the_session_as_it_stands_and_an_error_changes_noth
     store.create(header("cli-1"), [said("a")])
     seen = []
 
-    def decide(summary: Any) -> list[Message]:
+    def decide(summary: Any) -> list[Record]:
         seen.append(summary)
         raise LookupError("no")
 
@@ -529,7 +536,7 @@ def test_last_set_by_many_threads_is_one_of_theirs_and_is_on_the_disk(vessel, ma
 
 
 def fork(store: Any, original: str, named: str, at_seq: int | None = None, **more: Any) -> Any:
-    def decide(header: Header, seq: int) -> tuple[Header, Message]:
+    def decide(header: Header, seq: int) -> tuple[Header, Record]:
         changed = {"id": named, "created_at": at(50), "forked_from": ForkPoint(original, seq), **more}
         return dataclasses.replace(header, **changed), event(FORKED, 50)
 
@@ -543,7 +550,7 @@ def with_its_index_and_without(vessel: Vessel) -> Iterator[Any]:
 
 def answered(store: Any, session_id: str) -> None:
     turn = TurnRecord(backend="claude", native_id="native-1")
-    reply = Message(seq=0, role="assistant", content="a", timestamp=at(2), status="complete", turn=turn)
+    reply = AssistantMessage(seq=0, content="a", timestamp=at(2), status="complete", turn=turn)
     store.create(header(session_id), [said("q", key="key-1"), reply])
 
 

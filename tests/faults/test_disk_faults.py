@@ -18,7 +18,7 @@ import pytest
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.session_file.document import Header
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.records import ForkPoint, Message
+from port42_protocol.messages.records import EventRecord, ForkPoint, Record, UserMessage
 
 CALLS = ["open", "pwrite", "fdatasync", "fsync", "replace", "link", "ftruncate"]
 
@@ -52,8 +52,8 @@ class Fault:
             yield
 
 
-def said(content: str) -> Message:
-    return Message(seq=0, role="user", content=content, timestamp="2026-01-01T00:00:01.000Z")
+def said(content: str) -> Record:
+    return UserMessage(seq=0, content=content, timestamp="2026-01-01T00:00:01.000Z")
 
 
 def header(session_id: str) -> Header:
@@ -97,8 +97,8 @@ def recover(store: FileStore) -> None:
 
 
 def fork(store: FileStore) -> None:
-    def decide(original: Header, seq: int) -> tuple[Header, Message]:
-        forked = Message(seq=0, role="event", event="forked", timestamp="2026-01-01T00:00:02.000Z")
+    def decide(original: Header, seq: int) -> tuple[Header, Record]:
+        forked = EventRecord(seq=0, event="forked", timestamp="2026-01-01T00:00:02.000Z")
         return dataclasses.replace(original, id="cli-2", forked_from=ForkPoint("cli-1", seq)), forked
 
     store.fork("cli-1", 2, decide)

@@ -29,7 +29,7 @@ from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record
 from port42_protocol.messages.turns import Possess, Possessed
 
 _WITHIN = 30.0
@@ -187,7 +187,7 @@ class Parts:
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
         return await self.turns.possess(Possess(agent, message, **more), peer or RecordingPeer())
 
-    async def records(self, session_id: str) -> list[Message]:
+    async def records(self, session_id: str) -> list[Record]:
         page, _ = await self.threads.files(
             self.store.read, session_id, after_seq=0, limit=10_000, max_bytes=2**30, events=True
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.session_file.document import Header
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record, UserMessage
 
 
-def said(content: str) -> Message:
-    return Message(seq=0, role="user", content=content, timestamp="2026-01-01T00:00:01.000Z")
+def said(content: str) -> Record:
+    return UserMessage(seq=0, content=content, timestamp="2026-01-01T00:00:01.000Z")
 
 
 def header(session_id: str, agent: str = "ai-muse") -> Header:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from port42_daemon.backends.base import Backend, Done, Event, Permission, Text, Turn
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import MESSAGES, Record
 
 _WITHIN = 30.0
 
@@ -23,10 +23,10 @@ def turn(message: str = "hello", **more: Any) -> Turn:
     return Turn(session_id="s-1", message=message, **more)
 
 
-def history(*said: tuple[str, str]) -> tuple[Message, ...]:
+def history(*said: tuple[str, str]) -> tuple[Record, ...]:
     """Messages of these roles and texts."""
     return tuple(
-        Message(seq=seq, role=role, content=text, timestamp="2026-11-23T03:37:11.042Z")
+        MESSAGES[role](seq=seq, content=text, timestamp="2026-11-23T03:37:11.042Z")
         for seq, (role, text) in enumerate(said)
     )
 

@@ -15,7 +15,7 @@ from port42_protocol.codec import NESTING_LIMIT, decode_json, decode_params, dec
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError, RpcError
 from port42_protocol.messages.agents import AddAgent, ListAgents
 from port42_protocol.messages.daemon import Status
-from port42_protocol.messages.records import Reference, Summary
+from port42_protocol.messages.records import RECORDS, Record, Reference, Summary
 from port42_protocol.messages.sessions import (
     Appended,
     AppendMessage,
@@ -68,6 +68,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     """Every value that a field of this type takes."""
     if hint in PLAIN:
         return PLAIN[hint]
+    if hint is Record:
+        return st.one_of(*map(instances, RECORDS.values()))
     if dataclasses.is_dataclass(hint) or hasattr(hint, "__struct_fields__"):
         return instances(hint)
     inner = get_args(hint)

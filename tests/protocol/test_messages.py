@@ -12,7 +12,13 @@ import pytest
 
 from port42_protocol.messages.daemon import OpenRpc
 from port42_protocol.messages.doctor_and_stats import Period, VariableName
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import (
+    EventRecord,
+    Message,
+    Record,
+    Summary,
+    UserMessage,
+)
 from port42_protocol.messages.sessions import CreateSession, GetSession, ListedSession, ListSessions
 from port42_protocol.messages.turns import Possess
 from port42_protocol.messages.types import (
@@ -50,7 +56,10 @@ SHAPES = [
     one
     for module in MODULES
     for one in vars(module).values()
-    if inspect.isclass(one) and one.__module__ == module.__name__
+    if inspect.isclass(one)
+    and one.__module__ == module.__name__
+    and not one.__name__.startswith("_")
+    and one not in {Record, Message}  # they have no fields of their own
 ]
 REQUESTS = {row.params for row in METHODS.values()}
 
@@ -190,7 +199,11 @@ FIELDS = {
     "Discover": "",
     "TurnRecord": "backend model asked_model persona native_id input_tokens output_tokens first_ms"
     " total_ms left_out",
-    "Message": "seq role content event timestamp status kind question references turn key title tags pinned",
+    "UserMessage": "seq role content timestamp references key",
+    "AssistantMessage": "seq role content timestamp status question turn key",
+    "SystemMessage": "seq role content timestamp key",
+    "ErrorMessage": "seq role content timestamp kind question key",
+    "EventRecord": "seq role event timestamp title tags pinned",
     "ForkPoint": "session_id seq",
     "Source": "format id",
     "Summary": SUMMARY,
@@ -203,8 +216,19 @@ FIELDS = {
     "Taken": "taken",
     "Subscribed": "subscriptions",
     "PermissionOption": "id name kind",
-    "SessionEvent": "kind session_id agent message position backend model text tool_id state"
-    " input_tokens output_tokens permission_id options",
+    "MessageEvent": "session_id agent message",
+    "WaitingEvent": "session_id agent position",
+    "StartedEvent": "session_id agent backend model",
+    "TextEvent": "session_id agent text",
+    "ThoughtEvent": "session_id agent text",
+    "ToolEvent": "session_id agent text tool_id state",
+    "UsageEvent": "session_id agent input_tokens output_tokens",
+    "NoticeEvent": "session_id agent text",
+    "PermissionEvent": "session_id agent text permission_id options",
+    "EndedEvent": "session_id agent",
+    "OverflowEvent": "session_id agent",
+    "DeletedEvent": "session_id agent",
+    "RestoredEvent": "session_id agent",
     "Agent": "agent source system backend model health detail session_count last_session",
     "AgentList": "agents available config_error",
     "Removed": "agent",
@@ -282,11 +306,11 @@ def test_defaults() -> None:
 
 
 def test_a_message_leaves_out_what_it_has_not() -> None:
-    said = Message(seq=1, role="user", content="hello", timestamp="2026-11-23T03:37:11.042Z")
+    said = UserMessage(seq=1, content="hello", timestamp="2026-11-23T03:37:11.042Z")
     assert msgspec.json.encode(said) == (
         b'{"seq":1,"role":"user","content":"hello","timestamp":"2026-11-23T03:37:11.042Z"}'
     )
-    event = Message(seq=2, role="event", event="ended", timestamp="2026-11-23T03:37:11.042Z")
+    event = EventRecord(seq=2, event="ended", timestamp="2026-11-23T03:37:11.042Z")
     assert msgspec.json.encode(event) == (
         b'{"seq":2,"role":"event","event":"ended","timestamp":"2026-11-23T03:37:11.042Z"}'
     )
@@ -294,7 +318,7 @@ def test_a_message_leaves_out_what_it_has_not() -> None:
 
 def test_a_message_is_built_by_name_only() -> None:
     with pytest.raises(TypeError):
-        Message(1, "user", "hello")
+        UserMessage(1, "hello")
 
 
 def test_a_listed_session_is_a_summary() -> None:

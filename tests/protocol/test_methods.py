@@ -5,6 +5,7 @@ import inspect
 from collections import Counter
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import get_args
 
 import pytest
 
@@ -60,7 +61,16 @@ from port42_protocol.messages.forks_and_trash import (
     TrashedSession,
     TrashPage,
 )
-from port42_protocol.messages.records import ForkPoint, Message, Reference, Source, Summary, TurnRecord
+from port42_protocol.messages.records import (
+    RECORDS,
+    ForkPoint,
+    Message,
+    Record,
+    Reference,
+    Source,
+    Summary,
+    TurnRecord,
+)
 from port42_protocol.messages.search import (
     GetIndexStatus,
     Hit,
@@ -200,11 +210,13 @@ def test_every_shape_belongs_to_a_method() -> None:
         one
         for module in modules
         for one in vars(module).values()
-        if inspect.isclass(one) and one.__module__ == module.__name__
+        if inspect.isclass(one) and one.__module__ == module.__name__ and not one.__name__.startswith("_")
     }
     used = {kind for row in ROWS for kind in (row.params, row.result)}
     parts = {
+        Record,
         Message,
+        *RECORDS.values(),
         TurnRecord,
         Reference,
         ListedSession,
@@ -228,7 +240,8 @@ def test_every_shape_belongs_to_a_method() -> None:
         InternalFailure,
         Vitals,
     }
-    assert shapes == used | parts | set(NOTIFICATIONS.values())
+    events = {event for union in NOTIFICATIONS.values() for event in get_args(union)}
+    assert shapes == used | parts | events
 
 
 @pytest.mark.parametrize("row", ROWS, ids=named)

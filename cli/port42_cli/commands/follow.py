@@ -124,14 +124,12 @@ def _live(following: Following, several: bool) -> None:
 
 
 def _plain(following: Following, several: bool) -> None:
-    from msgspec import convert
-
     from port42_cli import views
     from port42_cli.views import transcript as view
-    from port42_protocol.messages.records import Message
+    from port42_protocol.messages.records import convert_record
 
     for event in following.events():
         if event is not None and event["kind"] == "message":
             if several:
                 streams.lines([f"@{event['agent']} {event['session_id']}"])
-            views.show(view.record(convert(event["message"], Message)))
+            views.show(view.record(convert_record(event["message"])))

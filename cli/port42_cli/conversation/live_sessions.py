@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import convert
-
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.show import TurnResult
 from port42_cli.views import transcript
 from port42_cli.views.rich_printer import group, text
 from port42_client.client import Event
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import AssistantMessage, convert_record
 
 _OF_A_REPLY = {"text", "thought", "tool"}
 
@@ -51,12 +49,12 @@ class LiveSessions(LiveReply):
             super().end(result)
 
     def _record(self, event: Event) -> None:
-        record = convert(event["message"], Message)
+        record = convert_record(event["message"])
         session_id = event["session_id"]
-        if record.role == "assistant":
+        if isinstance(record, AssistantMessage):
             self._last_reply = (session_id, record.seq)
             if session_id == self._speaking:
-                self.whole(record.content if isinstance(record.content, str) else "")
+                self.whole(record.content)
                 self.line(text(transcript.outcome(record)))
                 self._ended()
                 return

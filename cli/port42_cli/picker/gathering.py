@@ -74,7 +74,7 @@ class Gathering:
         after = max(0, picked.message_count - PREVIEWED)
         last: deque[Message] = deque(maxlen=PREVIEWED)
         for page in self._looking.pages(GetSession(picked.session_id, after_seq=after)):
-            last.extend(page.messages)
+            last.extend(record for record in page.messages if isinstance(record, Message))
         return list(last)
 
     def _search(self, typed: str) -> list[Fit]:

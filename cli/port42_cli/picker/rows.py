@@ -49,7 +49,7 @@ def preview(fit: Fit, messages: Sequence[Message], columns: int, lines: int) -> 
 def _lines(messages: Sequence[Message], columns: int) -> Iterator[Fragments]:
     for message in messages:
         name = f"{message.role}: "
-        content = message.content if isinstance(message.content, str) else ""
+        content = message.content
         for number, line in enumerate(_wrapped(visible(content), columns - len(name))):
             yield [("class:role", name if number == 0 else " " * len(name)), ("", line)]
 

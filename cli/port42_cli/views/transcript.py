@@ -10,7 +10,16 @@ from port42_cli.views.agents import answering
 from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
 from port42_protocol.messages.agents import Agent
-from port42_protocol.messages.records import Message, Reference, Summary, TurnRecord
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    ErrorMessage,
+    EventRecord,
+    Message,
+    Record,
+    Reference,
+    Summary,
+    UserMessage,
+)
 
 _ROLES = {"user": "bold cyan", "assistant": "bold green", "error": "bold red"}
 
@@ -27,31 +36,37 @@ def heading(session: Summary, now: datetime) -> list[Part]:
     return [Line(head, fit="ellipsis"), Line([(" · ".join(facts), "dim")]), Line("")]
 
 
-def messages(page: Iterable[Message]) -> Iterator[Part]:
+def messages(page: Iterable[Record]) -> Iterator[Part]:
     """A page of a transcript."""
     for message in page:
         yield from record(message)
 
 
-def record(message: Message) -> Iterator[Part]:
+def record(message: Record) -> Iterator[Part]:
     """A message under its role, a reply as the Markdown that it is, with how its turn went.
 
     Scripts get ``[seq] role time``, with what was not well about its turn, and the text under it.
     """
-    content = message.content if isinstance(message.content, str) else ""
-    flaws = "".join(f" {mark}" for mark in (message.status, message.kind) if mark and mark != "complete")
-    text = content if isinstance(message.content, str) else message.event
-    yield Line(None, piped=f"[{message.seq}] {message.role} {message.timestamp}{flaws}\n{text}\n")
-    if message.role == "event":
-        yield Line([(f"{message.event}", "italic dim"), _time(message)])
-        return
+    match message:
+        case EventRecord(event=event):
+            yield Line(None, piped=f"[{message.seq}] event {message.timestamp}\n{event}\n")
+            yield Line([(event, "italic dim"), _time(message)])
+            return
+        case AssistantMessage(status="interrupted"):
+            flaw = " interrupted"
+        case ErrorMessage(kind=str(kind)):
+            flaw = f" {kind}"
+        case _:
+            flaw = ""
+    content = message.content if isinstance(message, Message) else ""
+    yield Line(None, piped=f"[{message.seq}] {message.role} {message.timestamp}{flaw}\n{content}\n")
     yield Line([(message.role, _ROLES.get(message.role, "bold")), _time(message), _turn(message)])
-    yield Block(content, markdown=message.role == "assistant")
-    for reference in message.references if isinstance(message.references, tuple) else ():
+    yield Block(content, markdown=isinstance(message, AssistantMessage))
+    for reference in message.references or () if isinstance(message, UserMessage) else ():
         yield Block(f"📎 {_reference(reference)}", style="dim")
 
 
-def outcome(reply: Message) -> list[Span]:
+def outcome(reply: AssistantMessage) -> list[Span]:
     """The line under a reply that was shown while it came."""
     return [(reply.role, "dim"), _time(reply), _turn(reply)]
 
@@ -70,17 +85,20 @@ def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
     return [Fields(fields, "port42", narrow=True)]
 
 
-def _time(message: Message) -> Span:
+def _time(message: Record) -> Span:
     return (f"  {message.seq} · {message.timestamp[:16].replace('T', ' ')}", "dim")
 
 
-def _turn(message: Message) -> Span:
+def _turn(message: Record) -> Span:
     """How the turn of a reply or a failure went."""
-    facts = [message.kind.replace("_", " ")] if isinstance(message.kind, str) else []
-    if message.status == "interrupted":
-        facts.append("interrupted")
-    if isinstance(message.turn, TurnRecord):
-        facts.append(answered_by(message.turn))
+    facts = []
+    if isinstance(message, ErrorMessage) and message.kind:
+        facts.append(message.kind.replace("_", " "))
+    if isinstance(message, AssistantMessage):
+        if message.status == "interrupted":
+            facts.append("interrupted")
+        if message.turn:
+            facts.append(answered_by(message.turn))
     return ("".join(f" · {fact}" for fact in facts), "dim")
 
 

@@ -16,7 +16,7 @@ from port42_daemon.store.interface import Store
 from port42_daemon.store.session_file.document import FORKED, Header
 from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
 from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree
-from port42_protocol.messages.records import ForkPoint, Message, Summary
+from port42_protocol.messages.records import EventRecord, ForkPoint, Summary
 from port42_protocol.messages.sessions import ListedSession
 
 _MOST_NODES = 2000
@@ -40,7 +40,7 @@ class Lineage:
             await self._agents.require(request.to_agent)
         named = await self._sessions.free_id(request.client)
 
-        def decide(original: Header, seq: int) -> tuple[Header, Message]:
+        def decide(original: Header, seq: int) -> tuple[Header, EventRecord]:
             if request.agent is not None and original.agent != request.agent:
                 raise WrongAgent(original.id, request.agent, original.agent)
             return _fork(original, seq, named, request)
@@ -51,7 +51,7 @@ class Lineage:
             return summary, own, self._sessions.set_last(summary, own)
 
         summary, seq, problem = await self._threads.files(fork)
-        event = Message(seq=seq, role="event", event=FORKED, timestamp=summary.created_at)
+        event = EventRecord(seq=seq, event=FORKED, timestamp=summary.created_at)
         self._events.publish(events.recorded(summary.session_id, summary.agent, event))
         if problem is not None:
             raise problem
@@ -95,7 +95,7 @@ class Lineage:
             return None
 
 
-def _fork(original: Header, seq: int, named: str, request: ForkSession) -> tuple[Header, Message]:
+def _fork(original: Header, seq: int, named: str, request: ForkSession) -> tuple[Header, EventRecord]:
     """The header of the fork, and its first own record, which gives it its title if it is to have one."""
     began = now()
     header = dataclasses.replace(
@@ -111,7 +111,7 @@ def _fork(original: Header, seq: int, named: str, request: ForkSession) -> tuple
         imported_from=None,
     )
     title = request.title or UNSET
-    return header, Message(seq=0, role="event", event=FORKED, timestamp=began, title=title)
+    return header, EventRecord(seq=0, event=FORKED, timestamp=began, title=title)
 
 
 def _node(session_id: str, known: Summary | None, listed: ListedSession | None) -> SessionNode:

@@ -11,7 +11,7 @@ from typing import Any
 from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.session_file.document import PINNED, RENAMED, TAGGED
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import EventRecord, Summary
 from port42_protocol.messages.search import PinSession, RenameSession, TagSession
 
 _MOST_TAGS = 32
@@ -26,7 +26,7 @@ class Marks:
     async def rename_session(self, request: RenameSession) -> Summary:
         """Give it another title."""
 
-        def rename(session: Summary) -> Sequence[Message]:
+        def rename(session: Summary) -> Sequence[EventRecord]:
             return () if session.title == request.title else (_event(RENAMED, title=request.title),)
 
         return await self._sessions.mark(request.session_id, request.agent, rename)
@@ -34,7 +34,7 @@ class Marks:
     async def tag_session(self, request: TagSession) -> Summary:
         """Put tags on it and take others off; they keep the order in which they came."""
 
-        def tag(session: Summary) -> Sequence[Message]:
+        def tag(session: Summary) -> Sequence[EventRecord]:
             kept = [one for one in session.tags if one not in request.remove]
             tags = tuple(dict.fromkeys([*kept, *request.add]))
             if len(tags) > _MOST_TAGS:
@@ -48,11 +48,11 @@ class Marks:
     async def pin_session(self, request: PinSession) -> Summary:
         """Pin it, or let it go."""
 
-        def pin(session: Summary) -> Sequence[Message]:
+        def pin(session: Summary) -> Sequence[EventRecord]:
             return () if session.pinned == request.pinned else (_event(PINNED, pinned=request.pinned),)
 
         return await self._sessions.mark(request.session_id, request.agent, pin)
 
 
-def _event(name: str, **changed: Any) -> Message:
-    return Message(seq=0, role="event", event=name, timestamp=now(), **changed)
+def _event(name: str, **changed: Any) -> EventRecord:
+    return EventRecord(seq=0, event=name, timestamp=now(), **changed)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from weakref import WeakValueDictionary
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from port42_daemon import events
 from port42_daemon.events import Events, Stream
@@ -33,7 +33,15 @@ from port42_protocol.errors import (
     StorageFailed,
     WrongAgent,
 )
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import (
+    MESSAGES,
+    EventRecord,
+    Message,
+    Record,
+    Summary,
+    UserMessage,
+    replace,
+)
 from port42_protocol.messages.sessions import (
     Appended,
     AppendMessage,
@@ -93,7 +101,7 @@ class Sessions:
     async def update_last_session(self, request: UpdateLastSession) -> Summary:
         """Resuming is a use: it is recorded in the session, so that the mapping can be rebuilt."""
 
-        def resume(session: Summary) -> Sequence[Message]:
+        def resume(session: Summary) -> Sequence[Record]:
             require_owner(session, request.agent)
             if self._store.last(request.agent) == request.session_id:
                 return ()
@@ -150,7 +158,7 @@ class Sessions:
         return await self.begin(header)
 
     async def begin(
-        self, header: Header, message: Message | None = None, streaming: Stream | None = None
+        self, header: Header, message: UserMessage | None = None, streaming: Stream | None = None
     ) -> Summary:
         """Create the session of `header`, with its first message if any, in one durable write.
 
@@ -176,7 +184,7 @@ class Sessions:
             pass
         return named
 
-    def _create(self, header: Header, records: Sequence[Message]) -> tuple[Summary, StorageFailed | None]:
+    def _create(self, header: Header, records: Sequence[Record]) -> tuple[Summary, StorageFailed | None]:
         summary = self._store.create(header, records)
         return summary, self.set_last(summary, len(records))
 
@@ -192,7 +200,7 @@ class Sessions:
             return Appended(request.session_id, await self._add(request.agent, request.session_id, record))
 
     async def record(
-        self, agent: str, session_id: str, *records: Message, streaming: Stream | None = None
+        self, agent: str, session_id: str, *records: Record, streaming: Stream | None = None
     ) -> int:
         """Add records to `agent`'s own session, in one durable write; gives the last one's seq.
 
@@ -201,22 +209,22 @@ class Sessions:
         async with self.order(session_id):
             return await self._add(agent, session_id, *records, streaming=streaming)
 
-    async def make_up(self, session_id: str, record: Message) -> None:
+    async def make_up(self, session_id: str, record: Record) -> None:
         """Add what is missing from an earlier time: not a use, the agent's last session stays."""
         async with self.order(session_id):
             await self._append(session_id, lambda _: (record,), use=False)
 
-    async def grow(self, session_id: str, records: Sequence[Message]) -> Summary:
+    async def grow(self, session_id: str, records: Sequence[Record]) -> Summary:
         """Add what happened elsewhere: not a use. Whoever compared what is here holds its `order`."""
         return (await self._append(session_id, lambda _: records, use=False))[0]
 
     async def _add(
-        self, agent: str, session_id: str, *records: Message, streaming: Stream | None = None
+        self, agent: str, session_id: str, *records: Record, streaming: Stream | None = None
     ) -> int:
-        def add(session: Summary) -> Sequence[Message]:
+        def add(session: Summary) -> Sequence[Record]:
             require_owner(session, agent)
             # The time is that of its place: who waited for others is later than they are.
-            return [structs.replace(record, timestamp=now()) for record in records]
+            return [replace(record, timestamp=now()) for record in records]
 
         return (await self._use(agent, session_id, add, streaming))[1]
 
@@ -252,11 +260,11 @@ class Sessions:
         )
 
     async def mark(
-        self, session_id: str, agent: str | None, decide: Callable[[Summary], Sequence[Message]]
+        self, session_id: str, agent: str | None, decide: Callable[[Summary], Sequence[Record]]
     ) -> Summary:
         """Record what `decide` makes of the session, `agent`'s where one is named. It is no use of it."""
 
-        def owned(session: Summary) -> Sequence[Message]:
+        def owned(session: Summary) -> Sequence[Record]:
             if agent is not None:
                 require_owner(session, agent)
             return decide(session)
@@ -268,7 +276,7 @@ class Sessions:
         self,
         agent: str,
         session_id: str,
-        decide: Callable[[Summary], Sequence[Message]],
+        decide: Callable[[Summary], Sequence[Record]],
         streaming: Stream | None = None,
     ) -> tuple[Summary, int]:
         """Append, and make the session its agent's last one."""
@@ -281,16 +289,16 @@ class Sessions:
     async def _append(
         self,
         session_id: str,
-        decide: Callable[[Summary], Sequence[Message]],
+        decide: Callable[[Summary], Sequence[Record]],
         *,
         use: bool,
         streaming: Stream | None = None,
     ) -> tuple[Summary, int]:
         """One trip to a thread, then say what was recorded: also when the mapping then failed."""
-        added: list[Message] = []
+        added: list[Record] = []
 
         def append() -> tuple[Summary, int, StorageFailed | None]:
-            def note(session: Summary) -> Sequence[Message]:
+            def note(session: Summary) -> Sequence[Record]:
                 added.extend(decide(session))
                 return added
 
@@ -304,7 +312,7 @@ class Sessions:
         return summary, seq
 
     def _publish(
-        self, summary: Summary, added: Sequence[Message], last_seq: int, streaming: Stream | None
+        self, summary: Summary, added: Sequence[Record], last_seq: int, streaming: Stream | None
     ) -> None:
         for seq, record in enumerate(added, last_seq - len(added) + 1):
             event = events.recorded(summary.session_id, summary.agent, place(record, seq))
@@ -378,7 +386,7 @@ class Sessions:
 
 def unplaced(role: Role, content: str, key: str | None) -> Message:
     """A message of now that has no seq yet."""
-    return Message(seq=0, role=role, content=content, timestamp=now(), key=UNSET if key is None else key)
+    return MESSAGES[role](seq=0, content=content, timestamp=now(), key=UNSET if key is None else key)
 
 
 def require_owner(session: Summary, agent: str) -> None:
@@ -387,5 +395,5 @@ def require_owner(session: Summary, agent: str) -> None:
         raise WrongAgent(session.session_id, agent, session.agent)
 
 
-def _event(name: str) -> Message:
-    return Message(seq=0, role="event", event=name, timestamp=now())
+def _event(name: str) -> EventRecord:
+    return EventRecord(seq=0, event=name, timestamp=now())

@@ -25,7 +25,7 @@ from port42_protocol.messages.forks_and_trash import (
 )
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
-from port42_protocol.messages.turns import SessionEvent
+from port42_protocol.messages.turns import DeletedEvent, RestoredEvent
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Trash:
 
         async with self._sessions.order(request.session_id):
             summary = await self._threads.files(restore)
-        self._tell("restored", summary)
+        self._tell(RestoredEvent, summary)
         return summary
 
     async def list_trash(self, request: ListTrash) -> TrashPage:
@@ -112,7 +112,7 @@ class Trash:
             recent = await self._threads.index(self._store.page, agent=found.agent, limit=2)
             following = next((one.session_id for one in recent if one.session_id != session_id), None)
             summary = await self._threads.files(self._store.trash, session_id, check)
-            self._tell("deleted", summary)
+            self._tell(DeletedEvent, summary)
             log.info("🗑 %s → trash", session_id)
             await self._threads.files(self._store.change_last, summary.agent, session_id, following)
         return summary
@@ -140,9 +140,8 @@ class Trash:
             return False
         return True
 
-    def _tell(self, kind: str, summary: Summary) -> None:
-        event = SessionEvent(kind=kind, session_id=summary.session_id, agent=summary.agent)  # type: ignore[arg-type]  # one of its words
-        self._events.publish(event)
+    def _tell(self, kind: type[DeletedEvent | RestoredEvent], summary: Summary) -> None:
+        self._events.publish(kind(summary.session_id, summary.agent))
 
 
 def _owned(summary: Summary, agent: str | None) -> None:

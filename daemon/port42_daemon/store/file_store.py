@@ -34,7 +34,7 @@ from port42_daemon.store.trash_names import Entry
 from port42_protocol.errors import SessionExists
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Record, Summary
 from port42_protocol.messages.search import Hit, IndexStatus
 from port42_protocol.messages.sessions import ListedSession
 from port42_protocol.messages.types import IndexState
@@ -89,7 +89,7 @@ class FileStore(Store):
         """What never changes of the session."""
         return self._sessions.document(session_id).header
 
-    def create(self, header: Header, records: Sequence[Message] = ()) -> Summary:
+    def create(self, header: Header, records: Sequence[Record] = ()) -> Summary:
         """Begin a session, with its first records if any. Raises `SessionExists`."""
         data, begun = document.compose(header, _numbered(records))
         # What has its places already may have gaps between them: the index reads that from the file.
@@ -97,7 +97,7 @@ class FileStore(Store):
         self._begin(begun, lambda path: durable.replace(path, data), fresh)
         return begun.summary
 
-    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
+    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Record]]) -> tuple[Summary, int]:
         """Add, in order, what `decide` makes of the session as it stands; nothing if it raises.
 
         Gives the summary after it and the last seq.
@@ -121,14 +121,14 @@ class FileStore(Store):
 
     def read(
         self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool
-    ) -> tuple[list[Message], int | None]:
+    ) -> tuple[list[Record], int | None]:
         """A page of records after `after_seq`, and the seq to go on from, None at the end.
 
         At least one record, however long it is.
         """
 
-        def collect(descriptor: int, whole: Document) -> tuple[list[Message], int | None]:
-            page: list[Message] = []
+        def collect(descriptor: int, whole: Document) -> tuple[list[Record], int | None]:
+            page: list[Record] = []
             used = 0
             for record, length in document.records(reader(descriptor), whole, after_seq):
                 if record.role == "event" and not events:
@@ -178,7 +178,7 @@ class FileStore(Store):
     # --- lineage ------------------------------------------------------------------------------------
 
     def fork(
-        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Message]]
+        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Record]]
     ) -> Summary:
         """Begin a session with the records of another through `at_seq`, and the event that says so.
 
@@ -367,7 +367,7 @@ class FileStore(Store):
     # --- inside -----------------------------------------------------------------------------------
 
     def _begin(
-        self, begun: Document, write: Callable[[Path], None], records: tuple[Message, ...] = ()
+        self, begun: Document, write: Callable[[Path], None], records: tuple[Record, ...] = ()
     ) -> None:
         """Put a new session's file where it belongs. Raises `SessionExists`."""
         session_id = begun.header.id
@@ -402,11 +402,11 @@ class FileStore(Store):
     def _made_whole(self, session_id: str) -> None:
         self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole)
 
-    def _wrote(self, whole: Document, found: os.stat_result, records: tuple[Message, ...]) -> None:
+    def _wrote(self, whole: Document, found: os.stat_result, records: tuple[Record, ...]) -> None:
         self._sessions.remember(whole, found)
         self._index.note(session_update(whole, found, records))
 
 
-def _numbered(records: Sequence[Message]) -> list[Message]:
+def _numbered(records: Sequence[Record]) -> list[Record]:
     """The records in their places; those of a session that comes in whole have theirs already."""
     return [one if one.seq else document.place(one, seq) for seq, one in enumerate(records, 1)]

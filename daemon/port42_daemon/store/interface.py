@@ -17,7 +17,7 @@ from port42_daemon.store.session_file.checkpoint import Checkpoint, Unfinished
 from port42_daemon.store.session_file.document import Footer, Header
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
-from port42_protocol.messages.records import Message, Summary, TurnRecord
+from port42_protocol.messages.records import Record, Summary, TurnRecord
 from port42_protocol.messages.search import Hit, IndexStatus
 from port42_protocol.messages.sessions import ListedSession
 from port42_protocol.messages.types import IndexState
@@ -28,7 +28,7 @@ class Recent:
     """The end of a session: its last `records`, whether those are `all` of them, its last `turn`."""
 
     summary: Summary
-    records: list[Message]
+    records: list[Record]
     all: bool
     turn: TurnRecord | None
 
@@ -54,15 +54,15 @@ class Store(Protocol):
     def header(self, session_id: str) -> Header:
         """What never changes of the session."""
 
-    def create(self, header: Header, records: Sequence[Message] = ()) -> Summary:
+    def create(self, header: Header, records: Sequence[Record] = ()) -> Summary:
         """Begin a session with its first records. Raises `SessionExists`."""
 
-    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Message]]) -> tuple[Summary, int]:
+    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Record]]) -> tuple[Summary, int]:
         """Add what `decide` makes of the session, each record given its seq; nothing if it raises."""
 
     def read(
         self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool
-    ) -> tuple[list[Message], int | None]:
+    ) -> tuple[list[Record], int | None]:
         """At least one and at most `limit` records after `after_seq`; the seq to go on from, or None."""
 
     def recent(self, session_id: str, at_least: int) -> Recent:
@@ -83,7 +83,7 @@ class Store(Protocol):
     # --- lineage and trash ---
 
     def fork(
-        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Message]]
+        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Record]]
     ) -> Summary:
         """Begin a session with the records of another through `at_seq`, or all, and one event of its own.
 

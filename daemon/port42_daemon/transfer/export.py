@@ -21,7 +21,7 @@ from port42_daemon.store.session_file.document import title_from
 from port42_daemon.transfer.writers import base, html, markdown
 from port42_daemon.transfer.writers.base import Frame, Writer
 from port42_daemon.transfer.writers.redaction import redact, redact_record
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record, UserMessage
 from port42_protocol.messages.transfer import ExportPage, ExportSession
 
 PAGE_CHARACTERS = 256 * 1024
@@ -30,7 +30,7 @@ WRITERS: dict[str, Writer] = {"json": base.JSON, "markdown": markdown.WRITER, "h
 _READ_RECORDS = 256
 _READ_BYTES = 256 * 1024
 
-Records = Callable[[int], Iterator[Message]]
+Records = Callable[[int], Iterator[Record]]
 """``records(after_seq)`` gives each later record."""
 
 
@@ -78,8 +78,8 @@ class Exporter:
             counts = redactions if start == first_page else Counter[str]()
             # The user's first message, which a title may be made from.
             first = islice(records_after(self._store, session_id, 0), _READ_RECORDS)
-            messages = (str(record.content) for record in first if record.role == "user" and record.content)
-            frame = redact_frame(frame, next(messages, None), counts)
+            messages = (record.content for record in first if isinstance(record, UserMessage))
+            frame = redact_frame(frame, next(filter(None, messages), None), counts)
         text, rest = next_page(
             request.format,
             frame,
@@ -90,7 +90,7 @@ class Exporter:
         return ExportPage(text, rest.cursor() if rest else None, dict(sorted(redactions.items())))
 
 
-def records_after(store: Store, session_id: str, after: int) -> Iterator[Message]:
+def records_after(store: Store, session_id: str, after: int) -> Iterator[Record]:
     """All later records, read a page at a time."""
     position: int | None = after
     while position is not None:
@@ -156,7 +156,7 @@ def _pieces(
 
 
 @lru_cache(maxsize=1)
-def _record_piece(format_name: str, record: Message, *, redacted: bool) -> tuple[str, Counter[str]]:
+def _record_piece(format_name: str, record: Record, *, redacted: bool) -> tuple[str, Counter[str]]:
     """The piece of one record. The last is kept for the next page: one can span a hundred pages."""
     counts: Counter[str] = Counter()
     if redacted:

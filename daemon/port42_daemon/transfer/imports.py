@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
@@ -25,7 +25,7 @@ from port42_daemon.transfer.readers.detect import Source, sources
 from port42_daemon.transfer.readers.files import TooMany
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages import records
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import AssistantMessage, Message, Record, Summary, replace
 from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions, SkippedSource
 
 _SOURCES = 50
@@ -89,7 +89,7 @@ class Importer:
         if await files(store.exists, header.id):
             try:
                 stored_header = await files(store.header, header.id)
-                stored: list[Message] = await files(list, records_after(store, header.id, 0))
+                stored: list[Record] = await files(list, records_after(store, header.id, 0))
             except RpcError as error:
                 raise Skipped(error.message) from None
             if stored_header.agent != header.agent and session.header is None:
@@ -221,12 +221,12 @@ def _same_origin(stored: Header, header: Header) -> bool:
     return (stored.agent, stored.created_at, stored.client) == theirs
 
 
-def _new_records(stored: Sequence[Message], session: ParsedSession) -> list[Message]:
+def _new_records(stored: Sequence[Record], session: ParsedSession) -> list[Record]:
     """The records that only the source has. Raises `Skipped` when both have some of their own."""
     ours, theirs = list(stored), session.records
     if session.header is None:
         # Names, tags and pins given here do not count; a format without times has its file's.
-        ours = [_comparable(record) for record in stored if record.role != "event"]
+        ours = [_comparable(record) for record in stored if isinstance(record, Message)]
         theirs = [_comparable(record) for record in session.records]
     shared = min(len(ours), len(theirs))
     if ours[:shared] != theirs[:shared]:
@@ -234,5 +234,6 @@ def _new_records(stored: Sequence[Message], session: ParsedSession) -> list[Mess
     return session.records[shared:]
 
 
-def _comparable(record: Message) -> Message:
-    return structs.replace(record, seq=0, timestamp="", turn=UNSET)
+def _comparable(record: Record) -> Record:
+    record = replace(record, seq=0, timestamp="")
+    return replace(record, turn=UNSET) if isinstance(record, AssistantMessage) else record

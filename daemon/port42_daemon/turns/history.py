@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
-from port42_protocol.messages.records import Message, Reference, TurnRecord
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    ErrorMessage,
+    Message,
+    Record,
+    Reference,
+    SystemMessage,
+    UserMessage,
+    replace,
+)
 
-_SAID = {"user", "assistant", "system"}
 BYTES_PER_CHAR = 4
 """The most that one character takes in a session's UTF-8 JSON, rare control characters aside."""
 
@@ -22,7 +30,7 @@ class Context:
     left_out: int
 
 
-def select(records: Sequence[Message], budget: int) -> Context:
+def select(records: Sequence[Record], budget: int) -> Context:
     """The newest of `records` that fit `budget` characters, without failed turns and without events.
 
     What a message refers to is part of its content here, as it was when it was answered. The first that
@@ -35,36 +43,37 @@ def select(records: Sequence[Message], budget: int) -> Context:
         budget -= len(content)
         if budget < 0:
             break
-        kept.append(structs.replace(record, content=content))
+        kept.append(replace(record, content=content))
     return Context(tuple(reversed(kept)), len(said) - len(kept))
 
 
-def unheard(records: Sequence[Message]) -> bool:
+def unheard(records: Sequence[Record]) -> bool:
     """Whether something was said since the last turn, which a back end with its own memory did not hear."""
-    answered = [place for place, record in enumerate(records) if isinstance(record.turn, TurnRecord)]
+    answered = [
+        place for place, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
+    ]
     since = records[answered[-1] + 1 :] if answered else records
     return bool(_said(since))
 
 
-def _said(records: Sequence[Message]) -> list[Message]:
+def _said(records: Sequence[Record]) -> list[UserMessage | AssistantMessage | SystemMessage]:
     """The messages, but for failed questions and what was answered of them."""
-    failed = {record.question for record in records if record.role == "error"} - {UNSET}
+    failed = {record.question for record in records if isinstance(record, ErrorMessage)} - {UNSET}
     return [
         record
         for record in records
-        if record.role in _SAID
+        if isinstance(record, UserMessage | AssistantMessage | SystemMessage)
         and record.content
         and record.seq not in failed
-        and record.question not in failed
+        and not (isinstance(record, AssistantMessage) and record.question in failed)
     ]
 
 
 def spoken(record: Message) -> str:
     """A record as it is said to a model: its content, then what it refers to."""
-    content = record.content if isinstance(record.content, str) else ""
-    if not isinstance(record.references, tuple):
-        return content
-    return "\n\n".join([content, *map(_quoted, record.references)])
+    if isinstance(record, UserMessage) and record.references:
+        return "\n\n".join([record.content, *map(_quoted, record.references)])
+    return record.content
 
 
 def _quoted(reference: Reference) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from port42_daemon.backends.base import Permission
 from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.turns import PermissionOption
+from port42_protocol.messages.turns import PermissionEvent, PermissionOption
 
 Tell = Callable[..., None]
 """Publishes an event of the turn, by its fields."""
@@ -33,7 +33,7 @@ class Permissions:
         take_back = self._streaming.peer.when_lost(lambda: _settle(answer, None))
         options = tuple(PermissionOption(one.id, one.name, one.kind) for one in permission.options)
         try:
-            self._tell(kind="permission", permission_id=permission_id, text=permission.title, options=options)
+            self._tell(PermissionEvent, permission_id=permission_id, text=permission.title, options=options)
             return await answer
         finally:
             take_back()

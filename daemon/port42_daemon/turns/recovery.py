@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import logging
 
-from msgspec import UNSET
-
 from port42_daemon.store.session_file.checkpoint import Unfinished
 from port42_daemon.turns.turn import TurnContext, failure_record, reply_record
 from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionNotFound
-from port42_protocol.messages.records import Message, TurnRecord
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Message, Record, UserMessage
 from port42_protocol.messages.sessions import Appended
 from port42_protocol.messages.turns import Possessed
 from port42_protocol.messages.types import TurnStatus
@@ -26,28 +24,28 @@ async def earlier_result(context: TurnContext, question: Appended) -> Possessed:
     """The first result of a question that was asked before. Raises `BackendFailed` as it did then."""
     session_id, seq = question.session_id, question.seq
     records = await _outcome(context, session_id, seq)
-    for record in records:
-        if record.role == "error":
-            raise BackendFailed(str(record.kind), str(record.content), session_id, seq)
-    for record in records:
-        status: TurnStatus = "answered" if record.status == "complete" else "interrupted"
-        turn = record.turn if isinstance(record.turn, TurnRecord) else None
-        return Possessed(session_id, seq, status, str(record.content), record.seq, turn)
+    for failure in records:
+        if isinstance(failure, ErrorMessage):
+            raise BackendFailed(str(failure.kind), failure.content, session_id, seq)
+    for reply in records:
+        if isinstance(reply, AssistantMessage):
+            status: TurnStatus = "answered" if reply.status == "complete" else "interrupted"
+            return Possessed(session_id, seq, status, reply.content, reply.seq, reply.turn or None)
     return Possessed(session_id, seq, "recorded")
 
 
-async def failed_question(context: TurnContext, session_id: str) -> Message:
+async def failed_question(context: TurnContext, session_id: str) -> UserMessage:
     """What the session's last turn failed on. Raises `InvalidParams` when it did not fail."""
     recent = await context.threads.files(context.store.recent, session_id, _LAST)
-    messages = [record for record in recent.records if record.role != "event"]
-    question = messages[-1].question if messages and messages[-1].role == "error" else UNSET
-    if not isinstance(question, int):
-        expected = "a session whose last turn failed"
-        raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
-    page, _ = await context.threads.files(
-        context.store.read, session_id, after_seq=question - 1, limit=1, max_bytes=1, events=False
-    )
-    return page[0]
+    match [record for record in recent.records if isinstance(record, Message)]:
+        case [*_, ErrorMessage(question=int(seq))]:
+            page, _ = await context.threads.files(
+                context.store.read, session_id, after_seq=seq - 1, limit=1, max_bytes=1, events=False
+            )
+            if page and isinstance(page[0], UserMessage):
+                return page[0]
+    expected = "a session whose last turn failed"
+    raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
 
 
 async def recover_interrupted_turns(context: TurnContext) -> None:
@@ -72,9 +70,10 @@ async def _record_interrupted(context: TurnContext, unfinished: Unfinished, text
     session_id, question = unfinished.session_id, unfinished.question
     try:
         if not await _outcome(context, session_id, question):
-            outcome = failure_record("crashed", "the daemon was stopped during this turn", question)
             if text:
-                outcome = reply_record(text, unfinished.turn, question, complete=False)
+                outcome: Record = reply_record(text, unfinished.turn, question, complete=False)
+            else:
+                outcome = failure_record("crashed", "the daemon was stopped during this turn", question)
             await context.sessions.make_up(session_id, outcome)
             log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
     except SessionNotFound:
@@ -84,7 +83,9 @@ async def _record_interrupted(context: TurnContext, unfinished: Unfinished, text
     await context.threads.files(context.store.forget_unfinished, session_id)
 
 
-async def _outcome(context: TurnContext, session_id: str, question: int) -> list[Message]:
+async def _outcome(
+    context: TurnContext, session_id: str, question: int
+) -> list[AssistantMessage | ErrorMessage]:
     """The records that a turn left: its reply, its failure, or both. They stand together."""
     following: int | None = question
     while following is not None:
@@ -96,6 +97,7 @@ async def _outcome(context: TurnContext, session_id: str, question: int) -> list
             max_bytes=_PAGE_BYTES,
             events=False,
         )
-        if records := [record for record in page if record.question == question]:
-            return records
+        replies = [record for record in page if isinstance(record, AssistantMessage | ErrorMessage)]
+        if outcome := [record for record in replies if record.question == question]:
+            return outcome
     return []

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
 from port42_protocol.errors import InvalidParams, RpcError
-from port42_protocol.messages.records import Reference
+from port42_protocol.messages.records import Message, Reference
 from port42_protocol.messages.sessions import FindSession, GetSession
 
 LIMIT = 256 * 1024
@@ -81,7 +81,11 @@ async def _session(field: str, ref: str, agent: str, sessions: Sessions) -> byte
         page = await sessions.get_session(GetSession(summary.session_id, limit=10_000))
     except RpcError as error:
         raise _refused(field, "a session", error.message) from None
-    texts = (f"{record.role}: {record.content}" for record in page.messages if record.role != "error")
+    texts = (
+        f"{record.role}: {record.content}"
+        for record in page.messages
+        if isinstance(record, Message) and record.role != "error"
+    )
     return "\n\n".join(texts).encode()
 
 

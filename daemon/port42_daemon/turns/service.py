@@ -20,7 +20,7 @@ from port42_daemon.turns import recovery, references
 from port42_daemon.turns.turn import Question, RunningTurn, TurnContext
 from port42_protocol.errors import SessionBusy, StorageFailed
 from port42_protocol.messages.forks_and_trash import ForkSession
-from port42_protocol.messages.records import Message, Reference
+from port42_protocol.messages.records import Reference, UserMessage
 from port42_protocol.messages.turns import (
     AnswerPermission,
     Cancelled,
@@ -28,8 +28,8 @@ from port42_protocol.messages.turns import (
     Possess,
     Possessed,
     RetryTurn,
-    SessionEvent,
     Taken,
+    WaitingEvent,
 )
 
 
@@ -68,7 +68,7 @@ class Turns:
         async with self._queued(possess, request.session_id, peer, stream) as entry:
             # Looked up again: the turn before this one may have been the same retry.
             failed = await recovery.failed_question(self._context, request.session_id)
-            message = _message(str(failed.content), failed.references)
+            message = _message(failed.content, failed.references)
             return await self._answer(entry, possess, request.session_id, message, stream)
 
     async def cancel_turn(self, request: CancelTurn) -> Cancelled:
@@ -144,11 +144,16 @@ class Turns:
             yield entry
 
     def _tell_position(self, stream: Stream, session_id: str, agent: str, position: int) -> None:
-        event = SessionEvent(kind="waiting", session_id=session_id, agent=agent, position=position)
+        event = WaitingEvent(session_id, agent, position=position)
         stream.deliver(event, notification(event))
 
     async def _answer(
-        self, entry: QueueEntry, request: Possess, session_id: str, message: Message, stream: Stream | None
+        self,
+        entry: QueueEntry,
+        request: Possess,
+        session_id: str,
+        message: UserMessage,
+        stream: Stream | None,
     ) -> Possessed:
         """Run the turn of a `message`, whose time has come."""
         header = None
@@ -177,5 +182,5 @@ class Turns:
 
 def _message(
     content: str, references: tuple[Reference, ...] | UnsetType, key: str | UnsetType = UNSET
-) -> Message:
-    return Message(seq=0, role="user", content=content, timestamp=now(), references=references, key=key)
+) -> UserMessage:
+    return UserMessage(seq=0, content=content, timestamp=now(), references=references, key=key)

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec import UNSET, structs
@@ -26,8 +27,18 @@ from port42_daemon.turns import history
 from port42_daemon.turns.partial_reply import LIMIT, PartialReply
 from port42_daemon.turns.permissions import Permissions
 from port42_protocol.errors import BackendFailed, RpcError, StorageFailed
-from port42_protocol.messages.records import Message, TurnRecord
-from port42_protocol.messages.turns import Possessed, SessionEvent
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, TurnRecord, UserMessage
+from port42_protocol.messages.turns import (
+    EndedEvent,
+    NoticeEvent,
+    Possessed,
+    SessionEvent,
+    StartedEvent,
+    TextEvent,
+    ThoughtEvent,
+    ToolEvent,
+    UsageEvent,
+)
 from port42_protocol.messages.types import TurnStatus
 
 log = logging.getLogger(__name__)
@@ -52,7 +63,7 @@ class Question:
 
     session_id: str
     agent: str
-    message: Message
+    message: UserMessage
     header: Header | None
     resolved: ResolvedBackend
     stream: Stream | None
@@ -130,7 +141,7 @@ class RunningTurn:
             recorded = True
         finally:
             context.events.reply_ends(question.session_id)
-            self._tell(kind="ended")
+            self._tell(EndedEvent)
             await reply.close(recorded=recorded)
         return str(reply), last_seq
 
@@ -159,7 +170,7 @@ class RunningTurn:
                     # Sent before more is taken: a reader cannot keep up with what does not reach it.
                     await asyncio.sleep(0)
         if rest := reply.finish():
-            self._tell(kind="text", text=rest)
+            self._tell(TextEvent, text=rest)
         if reply.overlong:
             self._done = b.Done(b.Failure("refused", f"the reply is longer than {LIMIT:,} characters"))
         elif self._done is None:
@@ -195,7 +206,7 @@ class RunningTurn:
             native_id=native_id,
         )
 
-    def _resumable(self, last: TurnRecord | None, before: list[Message]) -> str | None:
+    def _resumable(self, last: TurnRecord | None, before: list[Record]) -> str | None:
         """The back end's own conversation, if it kept one and has heard everything."""
         name = self._record.backend
         if last is None or last.backend != name or last.native_id is None:
@@ -211,13 +222,13 @@ class RunningTurn:
             case b.Text():
                 self._take_text(event.text, reply)
             case b.Thought():
-                self._tell(kind="thought", text=self._thought.feed(event.text))
+                self._tell(ThoughtEvent, text=self._thought.feed(event.text))
             case b.Tool():
                 self._used_tool = True
-                self._tell(kind="tool", tool_id=whole(event.id), text=whole(event.title), state=event.state)
+                self._tell(ToolEvent, tool_id=whole(event.id), text=whole(event.title), state=event.state)
             case b.Usage(sent, received):
                 self._record = structs.replace(self._record, input_tokens=sent, output_tokens=received)
-                self._tell(kind="usage", input_tokens=sent, output_tokens=received)
+                self._tell(UsageEvent, input_tokens=sent, output_tokens=received)
             case b.Notice():
                 self._notice(event.text)
             case b.Started():
@@ -226,7 +237,7 @@ class RunningTurn:
                 self._record = structs.replace(
                     known, native_id=event.native_id or known.native_id, model=model
                 )
-                self._tell(kind="started", backend=known.backend, model=self._record.model or UNSET)
+                self._tell(StartedEvent, backend=known.backend, model=self._record.model or UNSET)
             case b.Done():
                 self._done = self._checked(event, reply)
 
@@ -234,7 +245,7 @@ class RunningTurn:
         if not reply.pieces:
             self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
         if shown := reply.add(text):
-            self._tell(kind="text", text=shown)
+            self._tell(TextEvent, text=shown)
 
     def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
         """An end without a failure and without a word is none: a person would take it for an answer."""
@@ -264,7 +275,7 @@ class RunningTurn:
         """Put the reply into the session, or the failure, or both; gives the last seq."""
         question, failure = self._question, self._failure
         self._record = structs.replace(self._record, total_ms=self._elapsed_ms())
-        records = []
+        records: list[Record] = []
         if failure is None or reply:
             complete = failure is None and not self._interrupted
             records.append(reply_record(reply, self._record, seq, complete=complete))
@@ -285,22 +296,21 @@ class RunningTurn:
         return None if self._done is None else self._done.failure
 
     def _notice(self, text: str) -> None:
-        self._tell(kind="notice", text=whole(text))
+        self._tell(NoticeEvent, text=whole(text))
 
-    def _tell(self, **fields: object) -> None:
+    def _tell(self, kind: Callable[..., SessionEvent], **fields: object) -> None:
         question = self._question
-        event = SessionEvent(session_id=question.session_id, agent=question.agent, **fields)  # type: ignore[arg-type]  # by kind
+        event = kind(question.session_id, question.agent, **fields)
         self._context.events.publish(event, question.stream)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started_at) * 1000)
 
 
-def reply_record(text: str, turn: TurnRecord, question: int, *, complete: bool) -> Message:
+def reply_record(text: str, turn: TurnRecord, question: int, *, complete: bool) -> AssistantMessage:
     """The record of a reply, complete or as far as it went."""
-    return Message(
+    return AssistantMessage(
         seq=0,
-        role="assistant",
         content=text,
         timestamp=now(),
         status="complete" if complete else "interrupted",
@@ -309,9 +319,9 @@ def reply_record(text: str, turn: TurnRecord, question: int, *, complete: bool) 
     )
 
 
-def failure_record(kind: str, message: str, question: int) -> Message:
+def failure_record(kind: str, message: str, question: int) -> ErrorMessage:
     """The record of a failed turn."""
-    return Message(seq=0, role="error", content=message, timestamp=now(), kind=kind, question=question)
+    return ErrorMessage(seq=0, content=message, timestamp=now(), kind=kind, question=question)
 
 
 def _fingerprint(system: str | None) -> str | None:

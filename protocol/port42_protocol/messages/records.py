@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal, TypeVar, cast
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, convert, json, structs
 
 from port42_protocol.messages.types import RecordRole, State, Target, Text
 
@@ -56,33 +57,145 @@ class TurnRecord(Struct, frozen=True, kw_only=True):
     left_out: int = 0
 
 
-class Message(Struct, frozen=True, kw_only=True):
-    """One line of a session: a message, or an event (`role` ``event``).
+R = TypeVar("R", bound="Record")
 
-    Fields that have no value are left out.
 
-    A reply (``assistant``) has its `status`, its `turn` and the seq of its `question`; a failed turn
-    (``error``) has the `kind` of the failure and the seq of its `question`: later turns see neither of
-    them, nor what was answered of it.
+class Record:
+    """One line of a session: one of `RECORDS`, told apart by its `role`.
 
-    An event says what changed: ``renamed`` has the new `title`, ``tagged`` all the `tags` there are now,
-    ``pinned`` whether it is.
+    A class without fields of its own, because a tag that msgspec writes by itself stands first in the
+    JSON, where `seq` has to be (docs/decisions/0027). Fields that have no value are left out.
     """
+
+    __slots__ = ()
 
     seq: int
     role: RecordRole
-    content: str | UnsetType = UNSET
-    event: str | UnsetType = UNSET
+    timestamp: str
+
+
+class Message(Record):
+    """A record that somebody wrote. `key` is the idempotency key it came with."""
+
+    __slots__ = ()
+
+    content: str
+    key: str | UnsetType
+
+
+class UserMessage(Message, Struct, frozen=True, kw_only=True):
+    """What an agent was asked or told."""
+
+    seq: int
+    role: Literal["user"] = "user"
+    content: str
+    timestamp: str
+    references: tuple[Reference, ...] | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+
+
+class AssistantMessage(Message, Struct, frozen=True, kw_only=True):
+    """What an agent replied. `question` is the seq of the message that it replies to."""
+
+    seq: int
+    role: Literal["assistant"] = "assistant"
+    content: str
     timestamp: str
     status: Literal["complete", "interrupted"] | UnsetType = UNSET
-    kind: str | UnsetType = UNSET
     question: int | UnsetType = UNSET
-    references: tuple[Reference, ...] | UnsetType = UNSET
     turn: TurnRecord | UnsetType = UNSET
     key: str | UnsetType = UNSET
+
+
+class SystemMessage(Message, Struct, frozen=True, kw_only=True):
+    """An instruction that somebody put into the session."""
+
+    seq: int
+    role: Literal["system"] = "system"
+    content: str
+    timestamp: str
+    key: str | UnsetType = UNSET
+
+
+class ErrorMessage(Message, Struct, frozen=True, kw_only=True):
+    """A turn that failed: the `kind` of the failure and the seq of its `question`.
+
+    Later turns see neither of them, nor what was answered of the question.
+    """
+
+    seq: int
+    role: Literal["error"] = "error"
+    content: str
+    timestamp: str
+    kind: str | UnsetType = UNSET
+    question: int | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+
+
+class EventRecord(Record, Struct, frozen=True, kw_only=True):
+    """What changed about a session.
+
+    ``renamed`` has the new `title`, ``tagged`` all the `tags` there are now, ``pinned`` whether it is. A
+    newer daemon may have written an `event` of another name.
+    """
+
+    seq: int
+    role: Literal["event"] = "event"
+    event: str
+    timestamp: str
     title: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     pinned: bool | UnsetType = UNSET
+
+
+MESSAGES: dict[str, type[UserMessage | AssistantMessage | SystemMessage | ErrorMessage]] = {
+    "user": UserMessage,
+    "assistant": AssistantMessage,
+    "system": SystemMessage,
+    "error": ErrorMessage,
+}
+"""The type of a message by its role."""
+
+RECORDS: dict[str, Any] = {**MESSAGES, "event": EventRecord}
+"""The type of a record by its role."""
+
+
+class _Head(Struct):
+    """What every record has, whatever order its fields are in."""
+
+    role: RecordRole
+
+
+_OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"')
+_head = json.Decoder(_Head)
+_decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()}
+
+
+def decode_record(line: bytes) -> Record:
+    """A record from its JSON. Raises `msgspec.DecodeError`, UnicodeDecodeError or RecursionError."""
+    # The daemon's own lines name the role at once; others are read twice.
+    match = _OWN_LINE.match(line)
+    decoder = _decoders.get(match[1]) if match else None
+    if decoder is None:
+        decoder = _decoders[_head.decode(line).role.encode()]
+    return cast("Record", decoder.decode(line))
+
+
+def convert_record(value: object) -> Record:
+    """A record from plain values. Raises `msgspec.ValidationError`."""
+    return cast("Record", convert(value, RECORDS[convert(value, _Head).role]))
+
+
+def replace(record: R, **changes: Any) -> R:
+    """A copy with other values in some fields."""
+    return structs.replace(cast("Any", record), **changes)  # type: ignore[no-any-return]
+
+
+def dec_hook(kind: type, value: object) -> Record:
+    """What msgspec calls for a field of the type `Record`."""
+    if kind is Record:
+        return convert_record(value)
+    raise NotImplementedError(kind)
 
 
 class Summary(Struct, frozen=True):

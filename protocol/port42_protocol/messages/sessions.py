@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Record, Summary
 from port42_protocol.messages.types import (
     AgentName,
     ClientName,
@@ -47,7 +47,7 @@ class Transcript(Struct, frozen=True):
     session: Summary
     client: str
     metadata: dict[str, Any]
-    messages: tuple[Message, ...]
+    messages: tuple[Record, ...]
     next_after_seq: int | None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from port42_protocol.messages.records import Message, Reference, TurnRecord
+from port42_protocol.messages.records import Record, Reference, TurnRecord
 from port42_protocol.messages.types import (
     AgentName,
     ClientName,
@@ -61,44 +61,105 @@ class PermissionOption(Struct, frozen=True):
     kind: str
 
 
-class SessionEvent(Struct, frozen=True, kw_only=True):
-    """The params of a `session_event` notification. Only the fields of its `kind` are there.
+class _Event(Struct, frozen=True, tag_field="kind"):
+    """What every event has."""
 
-    ``message``: a record that is on the disk. ``waiting``: `position` turns are before this one.
-    ``started``: a back end took the turn. ``text``, ``thought``: a piece. ``tool``: a call and its `state`.
-    ``usage``: tokens so far. ``notice``: something to know. ``permission``: asks for `answer_permission`.
-    ``ended``: the turn is over, its record was sent before. ``overflow``: this subscription was dropped
-    because its reader is too slow. ``deleted``: the session is in the trash. ``restored``: it is back.
-    """
-
-    kind: Literal[
-        "message",
-        "waiting",
-        "started",
-        "text",
-        "thought",
-        "tool",
-        "usage",
-        "notice",
-        "permission",
-        "ended",
-        "overflow",
-        "deleted",
-        "restored",
-    ]
     session_id: str
     agent: str
-    message: Message | UnsetType = UNSET
-    position: int | UnsetType = UNSET
-    backend: str | UnsetType = UNSET
+
+
+class MessageEvent(_Event, frozen=True, kw_only=True, tag="message"):
+    """A record that is on the disk."""
+
+    message: Record
+
+
+class WaitingEvent(_Event, frozen=True, kw_only=True, tag="waiting"):
+    """`position` turns are before this one."""
+
+    position: int
+
+
+class StartedEvent(_Event, frozen=True, kw_only=True, tag="started"):
+    """A back end took the turn."""
+
+    backend: str
     model: str | UnsetType = UNSET
-    text: str | UnsetType = UNSET
-    tool_id: str | UnsetType = UNSET
-    state: Literal["running", "done", "failed"] | UnsetType = UNSET
-    input_tokens: int | UnsetType = UNSET
-    output_tokens: int | UnsetType = UNSET
-    permission_id: str | UnsetType = UNSET
-    options: tuple[PermissionOption, ...] | UnsetType = UNSET
+
+
+class TextEvent(_Event, frozen=True, kw_only=True, tag="text"):
+    """A piece of the reply."""
+
+    text: str
+
+
+class ThoughtEvent(_Event, frozen=True, kw_only=True, tag="thought"):
+    """A piece of what the model thinks before it replies."""
+
+    text: str
+
+
+class ToolEvent(_Event, frozen=True, kw_only=True, tag="tool"):
+    """A tool that the agent uses, described by `text`, or a change of its `state`."""
+
+    text: str
+    tool_id: str
+    state: Literal["running", "done", "failed"]
+
+
+class UsageEvent(_Event, frozen=True, kw_only=True, tag="usage"):
+    """Tokens of the turn so far."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class NoticeEvent(_Event, frozen=True, kw_only=True, tag="notice"):
+    """Something about the turn that is worth knowing."""
+
+    text: str
+
+
+class PermissionEvent(_Event, frozen=True, kw_only=True, tag="permission"):
+    """The agent asks for leave to do `text`: `answer_permission` chooses one of the options."""
+
+    text: str
+    permission_id: str
+    options: tuple[PermissionOption, ...]
+
+
+class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
+    """The turn is over; its record was sent before."""
+
+
+class OverflowEvent(_Event, frozen=True, kw_only=True, tag="overflow"):
+    """This subscription was dropped because its reader is too slow."""
+
+
+class DeletedEvent(_Event, frozen=True, kw_only=True, tag="deleted"):
+    """The session is in the trash."""
+
+
+class RestoredEvent(_Event, frozen=True, kw_only=True, tag="restored"):
+    """The session is back from the trash."""
+
+
+SessionEvent = (
+    MessageEvent
+    | WaitingEvent
+    | StartedEvent
+    | TextEvent
+    | ThoughtEvent
+    | ToolEvent
+    | UsageEvent
+    | NoticeEvent
+    | PermissionEvent
+    | EndedEvent
+    | OverflowEvent
+    | DeletedEvent
+    | RestoredEvent
+)
+"""The params of a `session_event` notification, told apart by `kind`."""
 
 
 @dataclass(frozen=True, slots=True)

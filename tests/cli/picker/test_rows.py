@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import convert
 from prompt_toolkit.formatted_text import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Choice, Fit
 from port42_cli.picker.rows import cut, preview, row
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import MESSAGES
 
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 
@@ -25,7 +24,7 @@ def fit(title="build a parser", pinned=False, snippet=""):
 
 
 def message(role, content):
-    return convert({"seq": 1, "role": role, "content": content, "timestamp": "2026-11-23T03:00:00Z"}, Message)
+    return MESSAGES[role](seq=1, content=content, timestamp="2026-11-23T03:00:00Z")
 
 
 def obeyed(drawn):

@@ -8,7 +8,15 @@ from peers.drawing import drawn, drawn_lines, piped
 
 from port42_cli.views import transcript as subject
 from port42_protocol.messages.agents import Agent
-from port42_protocol.messages.records import Message, Reference, Summary, TurnRecord
+from port42_protocol.messages.records import (
+    ErrorMessage,
+    EventRecord,
+    Reference,
+    Summary,
+    TurnRecord,
+    UserMessage,
+    convert_record,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 TIME = "2026-11-23T11:00:00.000Z"
@@ -26,12 +34,14 @@ AGENT = Agent("ai-engineer", "built-in", "You build.", "none", None, "none", "re
 
 
 def reply(**changes):
-    return Message(**({"seq": 2, "role": "assistant", "content": "# A *reply*", "timestamp": TIME} | changes))
+    return convert_record(
+        {"seq": 2, "role": "assistant", "content": "# A *reply*", "timestamp": TIME} | changes
+    )
 
 
 def test_messages_stand_under_their_role():
-    question = Message(seq=1, role="user", content="hello\nthere", timestamp=TIME)
-    event = Message(seq=2, role="event", event="ended", timestamp=TIME)
+    question = UserMessage(seq=1, content="hello\nthere", timestamp=TIME)
+    event = EventRecord(seq=2, event="ended", timestamp=TIME)
     assert drawn_lines(subject.messages([question, event])) == [
         "user  1 · 2026-11-23 11:00",
         "  hello",
@@ -42,9 +52,9 @@ def test_messages_stand_under_their_role():
 
 
 def test_a_script_gets_them_to_the_letter():
-    question = Message(seq=2, role="user", content="a\x1b[31m\nb", timestamp="T")
-    event = Message(seq=3, role="event", event="ended", timestamp="T")
-    failure = Message(seq=4, role="error", content="slow down", kind="rate_limit", timestamp="T")
+    question = UserMessage(seq=2, content="a\x1b[31m\nb", timestamp="T")
+    event = EventRecord(seq=3, event="ended", timestamp="T")
+    failure = ErrorMessage(seq=4, content="slow down", kind="rate_limit", timestamp="T")
     view = subject.messages([question, event, failure, reply(status="interrupted"), reply(status="complete")])
     assert piped(view) == [
         "[2] user T\na\x1b[31m\nb\n",

@@ -11,7 +11,7 @@ from peers.session_files import header, said
 
 from port42_daemon.store.file_store import FileStore
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import AppendMessage, CreateSession
 
@@ -31,9 +31,7 @@ def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_pat
         for session_id in data.draw(st.lists(st.sampled_from(ids), max_size=3)):
             second += 1
             at = f"2026-01-01T00:00:{second % 60:02}.{second:03}Z"
-            store.append(
-                session_id, lambda _, at=at: [Message(seq=0, role="user", content="x", timestamp=at)]
-            )
+            store.append(session_id, lambda _, at=at: [UserMessage(seq=0, content="x", timestamp=at)])
             used.add(session_id)
     store.close()
     assert len(seen) == len(set(seen))

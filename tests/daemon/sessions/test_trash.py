@@ -20,7 +20,7 @@ from port42_protocol.errors import (
     WrongAgent,
 )
 from port42_protocol.messages.forks_and_trash import DeleteSession, ListTrash, PruneSessions, RestoreSession
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import EventRecord
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetLastSession
 from port42_protocol.messages.turns import Subscribe
 
@@ -160,7 +160,7 @@ def test_pages_of_the_trash(rules, begin, delete):
 def test_pruning_shows_first_and_spares_what_is_pinned(rules, begin, prune):
     begin("old")
     begin("pinned")
-    pin = Message(seq=0, role="event", event="pinned", timestamp="2026-01-01T00:00:00.000Z", pinned=True)
+    pin = EventRecord(seq=0, event="pinned", timestamp="2026-01-01T00:00:00.000Z", pinned=True)
     rules.store.append("pinned", lambda _: (pin,))
     shown = prune(older_than_days=0)
     assert (shown.dry_run, [one.session_id for one in shown.trashed]) == (True, ["old"])
@@ -236,4 +236,10 @@ def test_while_somebody_is_answered_nothing_moves_and_a_fork_goes_on_beside(home
 
     session_id, beside, again, records = played(home, work, slow=Played(slowly))
     assert beside.session_id == again.session_id != session_id
-    assert [one.content or one.event for one in records] == ["one", "one", "forked", "two", "two"]
+    assert [getattr(record, "content", "") or record.event for record in records] == [
+        "one",
+        "one",
+        "forked",
+        "two",
+        "two",
+    ]

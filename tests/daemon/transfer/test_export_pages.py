@@ -16,7 +16,16 @@ from port42_daemon.transfer.readers import port42
 from port42_daemon.transfer.writers import markdown
 from port42_daemon.transfer.writers.base import Frame
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import ForkPoint, Message, Reference, Source, TurnRecord
+from port42_protocol.messages.records import (
+    MESSAGES,
+    RECORDS,
+    AssistantMessage,
+    ForkPoint,
+    Reference,
+    Source,
+    TurnRecord,
+    UserMessage,
+)
 
 WHEN = "2026-11-23T09:10:00.000Z"
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=60)
@@ -24,18 +33,24 @@ _PRINTED = st.characters(min_codepoint=33, max_codepoint=0x2FF, blacklist_catego
 NAME = st.text(_PRINTED, min_size=1, max_size=20)
 TOKENS = st.none() | st.integers(0, 9**9)
 TURN = st.builds(TurnRecord, backend=NAME, model=st.none() | TEXT, input_tokens=TOKENS)
-MESSAGE = st.fixed_dictionaries(
-    {"role": st.sampled_from(["user", "assistant", "system", "error"]), "content": TEXT},
-    optional={
-        "status": st.sampled_from(["complete", "interrupted"]),
-        "kind": NAME,
-        "question": st.integers(1, 100),
-        "key": NAME,
-        "turn": TURN,
-        "references": st.lists(
-            st.builds(Reference, st.sampled_from(["file", "text"]), NAME, st.none() | TEXT), max_size=2
-        ).map(tuple),
-    },
+OPTIONAL = {
+    "status": st.sampled_from(["complete", "interrupted"]),
+    "kind": NAME,
+    "question": st.integers(1, 100),
+    "key": NAME,
+    "turn": TURN,
+    "references": st.lists(
+        st.builds(Reference, st.sampled_from(["file", "text"]), NAME, st.none() | TEXT), max_size=2
+    ).map(tuple),
+}
+MESSAGE = st.one_of(
+    *(
+        st.fixed_dictionaries(
+            {"role": st.just(role), "content": TEXT},
+            optional={name: OPTIONAL[name] for name in kind.__struct_fields__ if name in OPTIONAL},
+        )
+        for role, kind in MESSAGES.items()
+    )
 )
 EVENT = st.one_of(
     st.just({"role": "event", "event": "resumed"}),
@@ -47,7 +62,7 @@ EVENT = st.one_of(
 
 
 def _numbered(records):
-    return [Message(seq=n, timestamp=WHEN, **one) for n, one in enumerate(records, 1)]
+    return [RECORDS[one["role"]](seq=n, timestamp=WHEN, **one) for n, one in enumerate(records, 1)]
 
 
 SESSION = st.builds(
@@ -109,7 +124,7 @@ def test_json_that_a_tool_laid_out_anew_comes_back_too(session):
 
 def test_a_session_that_lost_lines_is_whole_json_too():
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
-    records = [Message(seq=seq, role="user", content="x", timestamp=WHEN) for seq in (3, 5)]
+    records = [UserMessage(seq=seq, content="x", timestamp=WHEN) for seq in (3, 5)]
     text = exported("json", header, records)
     assert [one["seq"] for one in json.loads(text)["messages"]] == [3, 5]
     assert text.encode() == compose(header, records)[0]
@@ -128,7 +143,7 @@ def test_pages_of_any_size_are_the_same_text(kind, session, size):
 def test_a_secret_is_counted_once_however_it_is_paged():
     key = "sk-ant-api03-" + "aB3" * 20
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
-    records = [Message(seq=n, role="user", content=f"{key} and more", timestamp=WHEN) for n in (1, 2, 3)]
+    records = [UserMessage(seq=n, content=f"{key} and more", timestamp=WHEN) for n in (1, 2, 3)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "PAGE_CHARACTERS", 50)
         redactions: Counter[str] = Counter()
@@ -140,7 +155,7 @@ def test_a_secret_is_counted_once_however_it_is_paged():
 def test_a_title_cut_in_a_secret_is_made_anew():
     text = "use my key sk-ant-api03-" + "aB3" * 20
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
-    footer = compose(header, [Message(seq=1, role="user", content=text, timestamp=WHEN)])[1].footer
+    footer = compose(header, [UserMessage(seq=1, content=text, timestamp=WHEN)])[1].footer
     assert footer.title is not None
     assert "aB3" in footer.title
     frame = export.redact_frame(Frame(header, footer), text, Counter())
@@ -165,8 +180,8 @@ LINES = ["```", "````", "~~~", "```js", "# x", "## x", "---", "text", "", "    `
 @given(st.lists(st.sampled_from(LINES), max_size=8))
 def test_nothing_said_breaks_markdowns_structure(lines):
     """Whatever a message has, the message after it stands under its own heading of level two."""
-    first = Message(seq=1, role="assistant", content="\n".join(lines), timestamp=WHEN)
-    second = Message(seq=2, role="user", content="the second", timestamp=WHEN)
+    first = AssistantMessage(seq=1, content="\n".join(lines), timestamp=WHEN)
+    second = UserMessage(seq=2, content="the second", timestamp=WHEN)
     tokens = MarkdownIt().parse(markdown.WRITER.record(first) + markdown.WRITER.record(second))
     opened = [n for n, one in enumerate(tokens) if one.type == "heading_open" and one.level == 0]
     headings = [tokens[n + 1].content for n in opened if tokens[n].markup == "##"]

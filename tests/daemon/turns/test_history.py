@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from port42_daemon.turns.history import select, spoken, unheard
-from port42_protocol.messages.records import Message, Reference, TurnRecord
+from port42_protocol.messages.records import MESSAGES, EventRecord, Reference, TurnRecord
 
 TIME = "2026-11-23T03:37:11.042Z"
 TURN = TurnRecord(backend="shout")
 
 
 def said(seq, role, content="x", **more):
-    return Message(seq=seq, role=role, content=content, timestamp=TIME, **more)
+    return MESSAGES[role](seq=seq, content=content, timestamp=TIME, **more)
 
 
 def event(seq, name="resumed"):
-    return Message(seq=seq, role="event", event=name, timestamp=TIME)
+    return EventRecord(seq=seq, event=name, timestamp=TIME)
 
 
 def kept(records, budget=1000):

@@ -11,7 +11,7 @@ from pathlib import Path
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import reader
 from port42_daemon.store.session_file.document import FORMAT, Damaged, Document, Read
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FORMAT = re.compile(rb'\{"format":(\d{1,9}),')
@@ -79,7 +79,7 @@ def _check(read: Read, whole: Document) -> None:
         raise Damaged("its footer does not say what its lines do")
 
 
-def _in_order(read: Read, whole: Document) -> Iterator[Message]:
+def _in_order(read: Read, whole: Document) -> Iterator[Record]:
     """Every record. A gap between seqs is what a recovery left; a step back is damage."""
     number, seq, before = 1, 0, b","
     for number, line in enumerate(document.lines(read, whole, 0), 2):

@@ -24,7 +24,7 @@ from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.document import Document
 from port42_protocol.errors import RpcError, SessionNotFound
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record
 
 log = logging.getLogger(__name__)
 
@@ -375,7 +375,7 @@ class Indexer:
 
     def _next_records(self, session_id: str, after_seq: int) -> SessionUpdate | None:
         def collect(descriptor: int, whole: Document) -> SessionUpdate:
-            records: list[Message] = []
+            records: list[Record] = []
             used = 0
             for record, length in document.records(reader(descriptor), whole, after_seq):
                 records.append(record)
@@ -391,7 +391,7 @@ class Indexer:
             return None
 
 
-def session_update(whole: Document, file: os.stat_result, records: tuple[Message, ...] = ()) -> SessionUpdate:
+def session_update(whole: Document, file: os.stat_result, records: tuple[Record, ...] = ()) -> SessionUpdate:
     """What the index is told of a session whose file is the one that `file` describes."""
     titled = whole.header.title is not None
     return SessionUpdate(

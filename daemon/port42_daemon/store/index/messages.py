@@ -5,11 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable
 
-from msgspec import UNSET
-
 from port42_daemon.store.index import stats
 from port42_daemon.store.index.tokens import facets, pack, parts, spaced
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Message, Record, Summary
 
 TITLE = "title"
 """The role under which a session's own title and tags are found, at seq 0."""
@@ -19,26 +17,26 @@ def add(
     database: sqlite3.Connection,
     number: int,
     agent: str,
-    records: Collection[Message],
+    records: Collection[Record],
     *,
     with_text: bool = True,
 ) -> None:
     """Index the text of `records` and count them; `number` is the session's. Events have no text."""
     for record in records:
-        if with_text and record.role != "event" and isinstance(record.content, str):
+        if with_text and isinstance(record, Message):
             _insert(database, number, record.seq, agent, record.role, record.timestamp, record.content)
     stats.add(database, number, records)
 
 
-def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Message]) -> None:
+def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Record]) -> None:
     """Put in which of `records` stand for which idempotency key; of a fork, only its own."""
     own = session.forked_from.seq if session.forked_from else 0
     database.executemany(
         "INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)",
         [
-            (session.agent, str(record.key), session.session_id, record.seq)
+            (session.agent, record.key, session.session_id, record.seq)
             for record in records
-            if record.key is not UNSET and record.seq > own
+            if isinstance(record, Message) and record.key and record.seq > own
         ],
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from port42_protocol.messages.records import ForkPoint, Message, Summary
+from port42_protocol.messages.records import ForkPoint, Record, Summary
 from port42_protocol.messages.sessions import ListedSession
 
 SHORT_ID = 14
@@ -47,7 +47,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     size: int
     mtime_ns: int
     titled: bool = False
-    records: tuple[Message, ...] = ()
+    records: tuple[Record, ...] = ()
 
 
 class IndexedSession(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
-from port42_protocol.messages.records import Message, TurnRecord
+from port42_protocol.messages.records import AssistantMessage, Record
 
 MOST_DAYS = 3660
 MAX_TOKENS = 10**12
@@ -44,7 +44,7 @@ _SESSIONS = (
 # --- fed --------------------------------------------------------------------------------------------
 
 
-def add(database: sqlite3.Connection, number: int, records: Iterable[Message]) -> None:
+def add(database: sqlite3.Connection, number: int, records: Iterable[Record]) -> None:
     """Count `records` of the session of that number in; not what a fork took over from its original."""
     copied = database.execute(
         "SELECT coalesce(json_extract(forked_from, '$.seq'), 0) FROM sessions WHERE number = ?", (number,)
@@ -57,7 +57,7 @@ def add(database: sqlite3.Connection, number: int, records: Iterable[Message]) -
         hour = _hour(record.timestamp)
         if record.role in _KINDS:
             said[hour][_KINDS[record.role]] += 1
-        if isinstance(turn := record.turn, TurnRecord):
+        if isinstance(record, AssistantMessage) and (turn := record.turn):
             sums = turns[hour, turn.backend, turn.model or ""]
             sums[0] += 1
             sums[1] += _bounded(turn.input_tokens)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from port42_daemon.store.index.sessions import SessionUpdate
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Message, Record
 
 MAX_MESSAGES = 2_000
 MAX_CHARACTERS = 8_000_000
@@ -62,7 +62,7 @@ class PendingText:
     """Records by session, whose rows are written and whose text is not. The caller holds the write lock."""
 
     def __init__(self) -> None:
-        self._records: dict[str, list[Message]] = {}
+        self._records: dict[str, list[Record]] = {}
         self._messages = self._characters = 0
 
     def __contains__(self, session_id: str) -> bool:
@@ -72,7 +72,7 @@ class PendingText:
         """The ids of the sessions that have records here."""
         return list(self._records)
 
-    def add(self, session_id: str, records: Sequence[Message]) -> bool:
+    def add(self, session_id: str, records: Sequence[Record]) -> bool:
         """Append records. False when memory holds too many: then all are dropped, the files have them."""
         self._records.setdefault(session_id, []).extend(records)
         self._messages += len(records)
@@ -82,7 +82,7 @@ class PendingText:
             return False
         return True
 
-    def take(self, session_id: str) -> list[Message]:
+    def take(self, session_id: str) -> list[Record]:
         """Remove and return the session's records."""
         records = self._records.pop(session_id, [])
         self._messages -= len(records)
@@ -95,8 +95,8 @@ class PendingText:
         self._messages = self._characters = 0
 
 
-def _characters(records: Sequence[Message]) -> int:
-    return sum(len(record.content) for record in records if isinstance(record.content, str))
+def _characters(records: Sequence[Record]) -> int:
+    return sum(len(record.content) for record in records if isinstance(record, Message))
 
 
 def _merge(updates: list[SessionUpdate]) -> SessionUpdate:

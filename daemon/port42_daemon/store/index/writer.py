@@ -18,7 +18,7 @@ from port42_daemon.store.index.sessions import UNREAD, SessionUpdate
 from port42_daemon.store.index.state import IndexState
 from port42_daemon.store.index.write_buffer import MAX_MESSAGES, PendingRows, PendingText
 from port42_daemon.store.session_file.document import RENAMED, place
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import EventRecord, Message, Record
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +142,12 @@ class IndexWriter:
         named = update.titled or (session.named if session else False) or _renamed(records)
         number = sessions.put(database, update, named=named, fed_seq=session.fed_seq if session else 0)
         messages.add_keys(database, update.summary, records)
-        if not session or any(record.role == "event" for record in records):
+        if not session or any(isinstance(record, EventRecord) for record in records):
             messages.name(database, number, update.summary, named=named)
         if not self._text.add(session_id, records):
             self._state.mark_stale()
 
-    def _write_text(self, database: sqlite3.Connection, session_id: str, records: list[Message]) -> None:
+    def _write_text(self, database: sqlite3.Connection, session_id: str, records: list[Record]) -> None:
         session = sessions.known(database, session_id)
         if session is None or session.fed_seq == UNREAD or not records:
             return
@@ -160,10 +160,10 @@ class IndexWriter:
         sessions.fed(database, session.number, max(session.fed_seq, records[-1].seq), named=session.named)
 
     def _add_text(
-        self, database: sqlite3.Connection, session: sessions.IndexedSession, records: list[Message]
+        self, database: sqlite3.Connection, session: sessions.IndexedSession, records: list[Record]
     ) -> None:
         if self._database.in_memory:
-            self._characters += sum(len(record.content or "") for record in records)
+            self._characters += sum(len(record.content) for record in records if isinstance(record, Message))
         messages.add(database, session.number, session.agent, records, with_text=self.has_all_text)
 
     # --- what the indexer reads ---------------------------------------------------------------------
@@ -261,5 +261,5 @@ class IndexWriter:
             self.flush()
 
 
-def _renamed(records: Iterable[Message]) -> bool:
-    return any(record.role == "event" and record.event == RENAMED for record in records)
+def _renamed(records: Iterable[Record]) -> bool:
+    return any(isinstance(record, EventRecord) and record.event == RENAMED for record in records)

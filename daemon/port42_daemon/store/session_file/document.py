@@ -19,9 +19,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import UnsetType
 
-from port42_protocol.messages.records import ForkPoint, Message, Source, Summary, TurnRecord
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    EventRecord,
+    ForkPoint,
+    Record,
+    Source,
+    Summary,
+    TurnRecord,
+    UserMessage,
+    decode_record,
+    replace,
+)
 from port42_protocol.messages.types import State
 
 FORMAT = 1
@@ -114,13 +124,12 @@ _encode = msgspec.json.Encoder().encode
 _format_decoder = msgspec.json.Decoder(_Format)
 _header_decoder = msgspec.json.Decoder(Header)
 _footer_decoder = msgspec.json.Decoder(Footer)
-_record_decoder = msgspec.json.Decoder(Message)
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
-def compose(header: Header, records: Sequence[Message]) -> tuple[bytes, Document]:
+def compose(header: Header, records: Sequence[Record]) -> tuple[bytes, Document]:
     """A whole document. The records keep the `seq` they have."""
     footer = empty_fold(header)
     for record in records:
@@ -140,7 +149,7 @@ def header_line(header: Header, length: int = 0) -> bytes:
     return line + b" " * (length - len(line) - 1) + b"\n"
 
 
-def grow(document: Document, records: Sequence[Message]) -> Growth:
+def grow(document: Document, records: Sequence[Record]) -> Growth:
     """Add `records`, giving each its `seq`: what to write, and where."""
     footer, lines = document.footer, []
     for record in records:
@@ -159,9 +168,9 @@ def grow(document: Document, records: Sequence[Message]) -> Growth:
     )
 
 
-def place(record: Message, seq: int) -> Message:
+def place(record: Record, seq: int) -> Record:
     """The record with its place in the session; until then its `seq` is 0."""
-    return msgspec.structs.replace(record, seq=seq)
+    return replace(record, seq=seq)
 
 
 def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
@@ -193,27 +202,29 @@ def empty_fold(header: Header) -> Footer:
     )
 
 
-def fold(footer: Footer, record: Message) -> Footer:
+def fold(footer: Footer, record: Record) -> Footer:
     """The footer once `record` is counted in. Of the events, only `resumed` and `forked` are a use."""
-    if record.role == "event":
-        effect = _EFFECTS.get(record.event or "")
+    if isinstance(record, EventRecord):
+        effect = _EFFECTS.get(record.event)
         return msgspec.structs.replace(footer, last_seq=record.seq, **(effect(record) if effect else {}))
-    title = footer.title
-    if title is None and record.role == "user" and isinstance(record.content, str):
+    title, turn = footer.title, footer.turn
+    if title is None and isinstance(record, UserMessage):
         title = title_from(record.content)
+    if isinstance(record, AssistantMessage) and record.turn:
+        turn = record.turn
     return Footer(
         title=title,
         state="active",
         last_activity=record.timestamp,
-        message_count=footer.message_count + (record.role in {"user", "assistant"}),
+        message_count=footer.message_count + isinstance(record, UserMessage | AssistantMessage),
         last_seq=record.seq,
-        turn=footer.turn if isinstance(record.turn, UnsetType) else record.turn,
+        turn=turn,
         tags=footer.tags,
         pinned=footer.pinned,
     )
 
 
-_EFFECTS: dict[str, Callable[[Message], dict[str, Any]]] = {
+_EFFECTS: dict[str, Callable[[EventRecord], dict[str, Any]]] = {
     ENDED: lambda _: {"state": "ended"},
     RESUMED: lambda event: {"last_activity": event.timestamp},
     # The tool's own conversation is the original's: two sessions must not go on with it.
@@ -300,15 +311,15 @@ def parse_footer(line: bytes) -> Footer:
         raise Damaged(f"its footer is not one: {error}") from None
 
 
-def parse_record(line: bytes) -> Message:
+def parse_record(line: bytes) -> Record:
     """One record from its line, comma or not. Raises `Damaged`."""
     try:
-        return _record_decoder.decode(line.rstrip().removesuffix(b","))
+        return decode_record(line.rstrip().removesuffix(b","))
     except _UNDECODABLE as error:
         raise Damaged(f"a line is not a record: {error}") from None
 
 
-def records(read: Read, document: Document, after_seq: int) -> Iterator[tuple[Message, int]]:
+def records(read: Read, document: Document, after_seq: int) -> Iterator[tuple[Record, int]]:
     """Each record after `after_seq` with its length in bytes. Raises `Damaged` at the first bad one."""
     for line in lines(read, document, after_seq):
         record = parse_record(line)
@@ -328,7 +339,7 @@ def footer_through(read: Read, document: Document, seq: int) -> Footer:
     return footer
 
 
-def recent(read: Read, document: Document, at_least: int) -> tuple[list[Message], bool]:
+def recent(read: Read, document: Document, at_least: int) -> tuple[list[Record], bool]:
     """The last records, `at_least` bytes of them, and whether those are all. Raises `Damaged`."""
     offset = max(document.records_at, document.footer_at - at_least)
     if offset > document.records_at:
@@ -356,11 +367,11 @@ def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
         yield rest
 
 
-def salvage(data: bytes) -> tuple[Header, list[Message], int]:
+def salvage(data: bytes) -> tuple[Header, list[Record], int]:
     """Every whole record of a damaged file, and how many lines were lost. Raises `Damaged`
     when not even the header can be read."""
     header, records_at = load_header(lambda offset, length: data[offset : offset + length])
-    kept: list[Message] = []
+    kept: list[Record] = []
     lost = 0
     for line in _SEAM.sub(b",\n", data[records_at:]).split(b"\n"):
         if not line.strip() or line.startswith(b"]"):
@@ -380,7 +391,7 @@ def salvage(data: bytes) -> tuple[Header, list[Message], int]:
     return header, kept, lost
 
 
-def _out_of_step(kept: list[Message], record: Message) -> bool:
+def _out_of_step(kept: list[Record], record: Record) -> bool:
     """Whether the last one kept, and not `record`, has the wrong seq: one bad digit costs one line."""
     before = kept[-2].seq if len(kept) > 1 else 0
     return bool(kept) and before < record.seq < kept[-1].seq

@@ -7,7 +7,7 @@ import msgspec
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.document import Document, Footer, Header, Read
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record
 
 _WORTH_SHARING = 64 * 1024
 """Bytes of records below which a copy costs less than the white space that lines the blocks up."""
@@ -23,7 +23,7 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
     document: Document
 
 
-def branch(read: Read, original: Document, seq: int, begun: tuple[Header, Message], block: int) -> Branch:
+def branch(read: Read, original: Document, seq: int, begun: tuple[Header, Record], block: int) -> Branch:
     """The fork of `original` at `seq`, `begun` with a header of its own and its first own record.
 
     The records begin where the original's do in a block of `block` bytes, so that a file system can

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from msgspec import UNSET
 
 from port42_daemon.store.session_file.document import Header
-from port42_protocol.messages.records import Message, TurnRecord
+from port42_protocol.messages.records import MESSAGES, AssistantMessage, Message, Record, TurnRecord
 from port42_protocol.messages.types import Role
 
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -37,7 +37,7 @@ class ParsedSession:
     agent: str | None = None
     created_at: str | None = None
     header: Header | None = None
-    records: list[Message] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     """``(location, reason)``: `location` is empty or within the source, as in ``line 12``."""
     unreported: int = 0
@@ -55,9 +55,9 @@ class ParsedSession:
         more = f"{self.unreported:,} more pieces that could not be read"
         return self.problems + ([("", more)] if self.unreported else [])
 
-    def add_record(self, record: Message) -> None:
+    def add_record(self, record: Record) -> None:
         """Raises `Skipped` past `SESSION_BYTES`."""
-        self.size += len(record.content or "")
+        self.size += len(record.content) if isinstance(record, Message) else 0
         if self.size > SESSION_BYTES:
             raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
         self.records.append(record)
@@ -74,17 +74,13 @@ class ParsedSession:
             return
         timestamp = when or (self.records[-1].timestamp if self.records else self.created_at) or EPOCH
         self.created_at = self.created_at or timestamp
-        is_reply = role == "assistant"
-        self.add_record(
-            Message(
-                seq=0,
-                role=role,
-                content=text,
-                timestamp=timestamp,
-                status="complete" if is_reply else UNSET,
-                turn=turn if turn and is_reply else UNSET,
+        if role == "assistant":
+            reply = AssistantMessage(
+                seq=0, content=text, timestamp=timestamp, status="complete", turn=turn or UNSET
             )
-        )
+            self.add_record(reply)
+        else:
+            self.add_record(MESSAGES[role](seq=0, content=text, timestamp=timestamp))
 
     def checked(self) -> ParsedSession:
         """The session itself. Raises `Skipped` when it has no records, with its first problem."""

@@ -13,7 +13,7 @@ from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Sk
 from port42_daemon.transfer.readers.files import LINE_BYTES, Lines, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.values import timestamp_of
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import EventRecord, Message, convert_record
 from port42_protocol.messages.types import AgentName, ClientName, Folder, SessionId, Tags, Title
 
 _METADATA_BYTES = 16 * 1024
@@ -95,8 +95,8 @@ def _add_header(session: ParsedSession, value: Mapping[str, Any]) -> None:
 def _add_record(session: ParsedSession, location: str, data: bytes) -> None:
     try:
         value = json_value(data)
-        record = msgspec.convert(value, Message)
-        if record.role == "event":
+        record = convert_record(value)
+        if isinstance(record, EventRecord):
             msgspec.convert(value, _CheckedEvent)
     except Skipped as reason:
         session.add_problem(location, str(reason))
@@ -108,7 +108,7 @@ def _add_record(session: ParsedSession, location: str, data: bytes) -> None:
         session.add_problem(location, "its seq is not above the one before it")
     elif timestamp_of(record.timestamp) != record.timestamp:
         session.add_problem(location, "its timestamp is no time in UTC with milliseconds")
-    elif len((record.content or "").encode()) > MESSAGE_BYTES:
+    elif isinstance(record, Message) and len(record.content.encode()) > MESSAGE_BYTES:
         session.add_problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
     else:
         session.add_record(record)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from port42_daemon.store.session_file.document import Footer, Header, footer_line, header_line
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, EventRecord, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Writer:
     """A format: `opening`, then each record with `between` them, then `closing`. All are pure."""
 
     opening: Callable[[Frame], str]
-    record: Callable[[Message], str]
+    record: Callable[[Record], str]
     closing: Callable[[Frame], str]
     between: str = ""
 
 
-def describe_event(event: Message) -> str:
+def describe_event(event: EventRecord) -> str:
     """An event in a few words."""
     if event.event == "renamed":
         return f"renamed to “{event.title}”" if event.title else "renamed"
@@ -42,7 +42,7 @@ def describe_event(event: Message) -> str:
         return f"tagged {', '.join(event.tags)}" if event.tags else "tags removed"
     if event.event == "pinned":
         return "pinned" if event.pinned is True else "unpinned"
-    return str(event.event or "event")
+    return event.event
 
 
 def minute(timestamp: str) -> str:
@@ -50,13 +50,14 @@ def minute(timestamp: str) -> str:
     return timestamp[:16].replace("T", " ")
 
 
-def turn_facts(message: Message) -> list[str]:
+def turn_facts(message: Record) -> list[str]:
     """The failure, model, duration and tokens of the turn behind a reply or an error."""
-    facts = [message.kind.replace("_", " ")] if isinstance(message.kind, str) else []
-    if message.status == "interrupted":
-        facts.append("interrupted")
-    turn = message.turn
-    if turn:
+    if isinstance(message, ErrorMessage) and message.kind:
+        return [message.kind.replace("_", " ")]
+    if not isinstance(message, AssistantMessage):
+        return []
+    facts = ["interrupted"] if message.status == "interrupted" else []
+    if turn := message.turn:
         facts.append(turn.model or turn.backend)
         if turn.total_ms:
             facts.append(f"{turn.total_ms / 1000:.1f} s")

@@ -8,7 +8,14 @@ from html import escape
 from pathlib import Path
 
 from port42_daemon.transfer.writers.base import Frame, Writer, describe_event, minute, turn_facts
-from port42_protocol.messages.records import Message, Reference
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    EventRecord,
+    Message,
+    Record,
+    Reference,
+    UserMessage,
+)
 
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -44,14 +51,14 @@ def _opening(frame: Frame) -> str:
     )
 
 
-def _record(record: Message) -> str:
-    if record.role == "event":
+def _record(record: Record) -> str:
+    if isinstance(record, EventRecord):
         return (
             f'<p class="event" id="m{record.seq}"><span>{escape(describe_event(record))}'
             f" {_time(record.timestamp)}</span></p>\n"
         )
-    content = str(record.content or "")
-    if record.role == "assistant":
+    content = record.content if isinstance(record, Message) else ""
+    if isinstance(record, AssistantMessage):
         # Imported here: markdown-it would take a tenth of the daemon's start.
         from port42_daemon.transfer.writers.markdown_html import render
 
@@ -59,12 +66,13 @@ def _record(record: Message) -> str:
     else:
         body = f"<pre>{escape(content)}</pre>\n"
     facts = "".join(f'<span class="fact">{escape(fact)}</span>' for fact in turn_facts(record))
+    references = record.references or () if isinstance(record, UserMessage) else ()
     name = _NAMES.get(record.role, "Assistant")
     return (
         f'<article class="{record.role}" id="m{record.seq}" aria-label="{name}, message {record.seq}">\n'
         f'<header><h2>{name}</h2>{facts}{_time(record.timestamp)}<a href="#m{record.seq}">#{record.seq}</a>'
         f'</header>\n<div class="said">\n{body}</div>\n'
-        + "".join(map(_reference, record.references or ()))
+        + "".join(map(_reference, references))
         + "</article>\n"
     )
 

@@ -6,7 +6,7 @@ import json
 import re
 
 from port42_daemon.transfer.writers.base import Frame, Writer, describe_event, minute, turn_facts
-from port42_protocol.messages.records import Message, Reference
+from port42_protocol.messages.records import EventRecord, Message, Record, Reference, UserMessage
 
 _NAMES = {"user": "User", "assistant": "Assistant", "system": "System", "error": "Error"}
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
@@ -33,15 +33,16 @@ def _opening(frame: Frame) -> str:
     return f"---\n{matter}---\n\n# {_escaped(frame.name)}\n"
 
 
-def _record(record: Message) -> str:
+def _record(record: Record) -> str:
     when = minute(record.timestamp)
-    if record.role == "event":
+    if isinstance(record, EventRecord):
         return f"\n*{when} · {_escaped(describe_event(record))}*\n"
     facts = " · ".join([when, *turn_facts(record)])
     parts = [f"\n## {_NAMES[record.role]}\n", f"<sub>{record.seq} · {_escaped(facts)}</sub>\n"]
-    if record.references:
+    if isinstance(record, UserMessage) and record.references:
         parts += map(_reference, record.references)
-    parts.append(f"{_contained(str(record.content or ''))}\n")
+    if isinstance(record, Message):
+        parts.append(f"{_contained(record.content)}\n")
     return "\n".join(parts)
 
 

@@ -11,11 +11,10 @@ from peers.session_files import header, said
 
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect, owner
 from port42_daemon.store.session_file.document import ENDED, Damaged, compose, grow, place
-from port42_protocol.messages.records import Message, TurnRecord
+from port42_protocol.messages.records import AssistantMessage, EventRecord, TurnRecord
 
-REPLY = Message(
+REPLY = AssistantMessage(
     seq=0,
-    role="assistant",
     content="yes",
     timestamp="2026-01-01T00:00:02.000Z",
     status="complete",
@@ -24,7 +23,7 @@ REPLY = Message(
 RECORDS = [
     said("build a parser"),
     REPLY,
-    Message(seq=0, role="event", event=ENDED, timestamp="2026-01-01T00:00:03.000Z"),
+    EventRecord(seq=0, event=ENDED, timestamp="2026-01-01T00:00:03.000Z"),
     said("]\n},"),
 ]
 

@@ -18,13 +18,13 @@ from port42_daemon.store.index.query import parse
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.records import Message, TurnRecord
+from port42_protocol.messages.records import AssistantMessage, Record, TurnRecord, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"
 
 
-def keyed(content: str, key: str) -> Message:
-    return Message(seq=0, role="user", content=content, timestamp=AT, key=key)
+def keyed(content: str, key: str) -> Record:
+    return UserMessage(seq=0, content=content, timestamp=AT, key=key)
 
 
 def test_a_start_among_rubbish(tmp_path):
@@ -158,7 +158,7 @@ def test_what_cannot_be_indexed_keeps_nobody_else_from_it(store, path, monkeypat
 @pytest.mark.parametrize("tokens", [2**31, 2**63, 10**20, -1, -(2**70)])
 def test_no_number_of_tokens_is_too_large(store, tokens):
     turn = TurnRecord(backend="b", input_tokens=tokens, output_tokens=tokens)
-    reply = Message(seq=0, role="assistant", content="word", timestamp=AT, status="complete", turn=turn)
+    reply = AssistantMessage(seq=0, content="word", timestamp=AT, status="complete", turn=turn)
     for _ in range(3):
         store.append("cli-1", lambda _: [reply])
     eventually(lambda: store.index_status().complete)
@@ -196,7 +196,7 @@ def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_p
     for number, session_id in enumerate(["cli-1", "cli-3", "cli-2"]):
         made = header(session_id)
         at = f"2026-01-01T00:00:0{number}.000Z"
-        store.create(made, [Message(seq=0, role="user", content="x", timestamp=at)])
+        store.create(made, [UserMessage(seq=0, content="x", timestamp=at)])
     store.close()
     for left in ("agent_sessions.json", "index.db"):
         (tmp_path / "home" / left).unlink()
@@ -288,7 +288,7 @@ def test_a_file_that_a_hand_edits_adds_or_removes_is_noticed(store, path):
 
 
 def test_a_key_is_known_for_a_session_that_a_hand_put_there(store, path):
-    keyed = Message(seq=1, role="user", content="x", timestamp="2026-01-01T00:00:00.000Z", key="k")
+    keyed = UserMessage(seq=1, content="x", timestamp="2026-01-01T00:00:00.000Z", key="k")
     (path.parent / "by-hand.json").write_bytes(document.compose(header("by-hand"), [keyed])[0])
     assert store.with_key("ai-muse", "k", "by-hand") == ("by-hand", 1)
     assert store.with_key("ai-muse", "k", "nowhere") is None

@@ -14,7 +14,7 @@ from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import SessionUpdate, put
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import MESSAGES, Summary, UserMessage
 
 SAID = [
     ("user", "2025-09-08", "Please build a parser for naïve CSV files"),
@@ -37,7 +37,7 @@ def database(tmp_path_factory):
         with database.writing as writing:
             number = put(writing, SessionUpdate(summary, len(SAID), 1, 1), named=False, fed_seq=len(SAID))
             records = [
-                Message(seq=seq, role=role, content=content, timestamp=f"{day}T12:00:00.000Z")
+                MESSAGES[role](seq=seq, content=content, timestamp=f"{day}T12:00:00.000Z")
                 for seq, (role, day, content) in enumerate(SAID, 1)
             ]
             messages.add(writing, number, agent, records)
@@ -160,7 +160,7 @@ LETTERS = st.characters(categories=["Ll", "Lu", "Nd"], max_codepoint=0x24F)
 @settings(max_examples=30, deadline=None)
 def test_whatever_word_was_said_is_found_as_it_was_said(database, word):
     at = "2025-01-01T00:00:00.000Z"
-    said = Message(seq=99, role="user", content=f"so {word}!", timestamp=at)
+    said = UserMessage(seq=99, content=f"so {word}!", timestamp=at)
     with database.writing as writing:
         number = writing.execute("SELECT number FROM sessions").fetchone()[0]
         messages.add(writing, number, "ai-engineer", [said])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from peers.session_files import header
 
 from port42_daemon.store.file_store import FileStore
-from port42_protocol.messages.records import ForkPoint, Message, TurnRecord
+from port42_protocol.messages.records import MESSAGES, ForkPoint, TurnRecord
 
 ROLES = st.sampled_from(["user", "assistant", "error", "system"])
 NOW = datetime(2026, 1, 10, 23, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
@@ -26,9 +26,8 @@ def store(tmp_path):
 
 
 def said(role="user", at="2026-01-10T09:15:00.000Z", **turn):
-    record = TurnRecord(backend="llm", **turn) if turn else None
-    more = {"turn": record} if record else {}
-    return Message(seq=0, role=role, content="x", timestamp=at, **more)
+    more = {"turn": TurnRecord(backend="llm", **turn)} if turn and role == "assistant" else {}
+    return MESSAGES[role](seq=0, content="x", timestamp=at, **more)
 
 
 def ask(store, agent=None, days=None, now=NOW):
@@ -133,4 +132,4 @@ def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batche
     assert (muse.user_messages, muse.assistant_messages, muse.failed_turns) == tuple(
         roles.count(one) for one in ("user", "assistant", "error")
     )
-    assert muse.input_tokens == 3 * len(roles)
+    assert muse.input_tokens == 3 * roles.count("assistant")

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from port42_daemon.store.index import write_buffer
 from port42_daemon.store.index.sessions import SessionUpdate
 from port42_daemon.store.index.write_buffer import PendingRows, PendingText
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Record, Summary, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"
 
 
-def said(content: str) -> Message:
-    return Message(seq=0, role="user", content=content, timestamp=AT)
+def said(content: str) -> Record:
+    return UserMessage(seq=0, content=content, timestamp=AT)
 
 
-def update(session_id: str, last_seq: int, *records: Message) -> SessionUpdate:
+def update(session_id: str, last_seq: int, *records: Record) -> SessionUpdate:
     summary = Summary(session_id, "a", None, "active", AT, AT, 0, None)
     return SessionUpdate(summary, last_seq, size=last_seq, mtime_ns=last_seq, records=records)
 

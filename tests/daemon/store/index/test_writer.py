@@ -15,22 +15,22 @@ from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionU
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file.document import RENAMED
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"
 
 
-def said(content: str, seq: int = 0, key: str | None = None, **more) -> Message:
+def said(content: str, seq: int = 0, key: str | None = None, **more) -> Record:
     key = UNSET if key is None else key
-    return Message(**{"seq": seq, "role": "user", "content": content, "timestamp": AT, "key": key, **more})
+    return UserMessage(**{"seq": seq, "content": content, "timestamp": AT, "key": key, **more})
 
 
-def event(name: str, **more) -> Message:
-    return Message(seq=0, role="event", event=name, timestamp=AT, **more)
+def event(name: str, **more) -> Record:
+    return EventRecord(seq=0, event=name, timestamp=AT, **more)
 
 
 def update(
-    session_id: str, last_seq: int = 0, *records: Message, size: int | None = None, **more
+    session_id: str, last_seq: int = 0, *records: Record, size: int | None = None, **more
 ) -> SessionUpdate:
     known = {"title": None, "state": "active", "created_at": AT, "last_activity": AT, "message_count": 0}
     summary = Summary(session_id=session_id, **{"agent": "a", "cwd": None, **known, **more})

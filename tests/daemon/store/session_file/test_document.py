@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from port42_daemon.store.session_file import document as d
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import MESSAGES, EventRecord, Record
 
 TIMES = st.datetimes().map(lambda when: when.isoformat(timespec="milliseconds") + "Z")
 WORDS = st.text(max_size=80).filter(lambda text: text.isprintable() or text)
@@ -20,22 +20,25 @@ CONTENTS = st.one_of(
     WORDS,
     st.sampled_from(["", "]", "],", "\n", '"]}\n', "\x00", "\u2028", "{", "é" * 70_000, "x" * 200_000]),
 )
-MESSAGES = st.builds(
-    Message,
-    seq=st.just(0),
-    role=st.sampled_from(["user", "assistant", "system", "error"]),
-    content=CONTENTS,
-    timestamp=TIMES,
-    key=st.one_of(st.just(UNSET), st.text(min_size=1, max_size=20)),
+SPOKEN = st.one_of(
+    *(
+        st.builds(
+            kind,
+            seq=st.just(0),
+            content=CONTENTS,
+            timestamp=TIMES,
+            key=st.one_of(st.just(UNSET), st.text(min_size=1, max_size=20)),
+        )
+        for kind in MESSAGES.values()
+    )
 )
 EVENTS = st.builds(
-    Message,
+    EventRecord,
     seq=st.just(0),
-    role=st.just("event"),
     event=st.sampled_from([d.ENDED, d.RESUMED, "something later"]),
     timestamp=TIMES,
 )
-RECORDS = st.one_of(MESSAGES, EVENTS)
+RECORDS = st.one_of(SPOKEN, EVENTS)
 HEADERS = st.builds(
     d.Header,
     id=st.just("cli-1"),
@@ -51,8 +54,8 @@ HEADERS = st.builds(
 HEADER = d.Header(id="cli-1", agent="ai-muse", created_at="2026-01-01T00:00:00.000Z", client="cli")
 
 
-def said(content: str, role: str = "user", **more: str) -> Message:
-    return Message(seq=0, role=role, content=content, timestamp="2026-01-01T00:00:01.000Z", **more)
+def said(content: str, role: str = "user", **more: str) -> Record:
+    return MESSAGES[role](seq=0, content=content, timestamp="2026-01-01T00:00:01.000Z", **more)
 
 
 def reader(data: bytes | bytearray) -> d.Read:
@@ -64,7 +67,7 @@ def apply(data: bytearray, growth: d.Growth) -> None:
     data[growth.offset : growth.offset + len(growth.data)] = growth.data
 
 
-def grown(header: d.Header, appends: list[list[Message]]) -> tuple[bytearray, d.Document]:
+def grown(header: d.Header, appends: list[list[Record]]) -> tuple[bytearray, d.Document]:
     first, document = d.compose(header, [])
     data = bytearray(first)
     for records in appends:
@@ -107,7 +110,7 @@ def test_any_sequence_of_appends_leaves_whole_json_that_says_what_was_appended(h
         assert [one["seq"] for one in whole["messages"]] == list(range(1, len(expected) + 1))
         for kept, given_ in zip(whole["messages"], expected, strict=True):
             for field in ("role", "content", "event", "timestamp", "key"):
-                assert kept.get(field, UNSET) == getattr(given_, field)
+                assert kept.get(field, UNSET) == getattr(given_, field, UNSET)
         assert {name: whole[name] for name in ("state", "last_activity", "message_count", "last_seq")} == (
             summary_by_hand(header, whole["messages"])
         )
@@ -219,7 +222,7 @@ def test_the_summary_is_read_from_the_two_ends_alone():
 SAMPLE = [
     [said("build a parser\nin C")],
     [said("ja, ü", role="assistant")],
-    [Message(seq=0, role="event", event=d.ENDED, timestamp="2026-01-01T00:00:02.000Z")],
+    [EventRecord(seq=0, event=d.ENDED, timestamp="2026-01-01T00:00:02.000Z")],
     [said("and a lexer", key="k-1"), said("done ]", role="assistant")],
 ]
 
@@ -407,8 +410,8 @@ def test_the_title_given_at_creation_stays_and_a_found_one_is_never_replaced():
 
 
 def test_ending_is_not_a_use_resuming_is_and_a_message_makes_active_again():
-    def event(name: str, when: str) -> Message:
-        return Message(seq=0, role="event", event=name, timestamp=when)
+    def event(name: str, when: str) -> Record:
+        return EventRecord(seq=0, event=name, timestamp=when)
 
     _, ended = grown(HEADER, [[said("a")], [event(d.ENDED, "2026-02-02T00:00:00.000Z")]])
     assert (ended.summary.state, ended.summary.last_activity) == ("ended", "2026-01-01T00:00:01.000Z")

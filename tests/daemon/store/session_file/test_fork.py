@@ -14,7 +14,7 @@ from port42_daemon import durable
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.document import FORKED, Header
 from port42_daemon.store.session_file.fork import branch
-from port42_protocol.messages.records import ForkPoint, Message
+from port42_protocol.messages.records import EventRecord, ForkPoint, UserMessage
 
 BLOCK = 4096
 
@@ -22,7 +22,7 @@ BLOCK = 4096
 def original(contents):
     header = Header(id="cli-1", agent="ai-muse", created_at="2026-01-01T00:00:00.000Z", client="cli")
     records = [
-        Message(seq=seq, role="user", content=one, timestamp="2026-01-01T00:00:01.000Z")
+        UserMessage(seq=seq, content=one, timestamp="2026-01-01T00:00:01.000Z")
         for seq, one in enumerate(contents, 1)
     ]
     return document.compose(header, records)
@@ -30,7 +30,7 @@ def original(contents):
 
 def forked(data, whole, seq, **more):
     header = dataclasses.replace(whole.header, id="cli-2", forked_from=ForkPoint("cli-1", seq), **more)
-    event = Message(seq=0, role="event", event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
+    event = EventRecord(seq=0, event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
     read = lambda offset, length: data[offset : offset + length]  # noqa: E731
     fork = branch(read, whole, seq, (header, event), BLOCK)
     middle = data[whole.records_at : whole.records_at + fork.length]
@@ -69,7 +69,7 @@ def test_all_of_a_session_is_forked_without_a_look_at_its_records():
     _, whole = original(["x"] * 10)
     looked = []
     header = dataclasses.replace(whole.header, id="cli-2")
-    event = Message(seq=0, role="event", event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
+    event = EventRecord(seq=0, event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
     branch(lambda *where: looked.append(where) or b"", whole, 10, (header, event), BLOCK)
     assert looked == []
 

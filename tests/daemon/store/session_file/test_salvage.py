@@ -9,15 +9,14 @@ import pytest
 
 from port42_daemon.store.session_file.document import Damaged, Header, compose
 from port42_daemon.store.session_file.salvage import recover, set_aside
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import UserMessage
 
 
 @pytest.fixture
 def path(tmp_path):
     header = Header(id="cli-1", agent="a", created_at="2026-01-01T00:00:00.000Z", client="cli")
     said = [
-        Message(seq=seq, role="user", content=f"m{seq}", timestamp="2026-01-01T00:00:01.000Z")
-        for seq in (1, 2, 3)
+        UserMessage(seq=seq, content=f"m{seq}", timestamp="2026-01-01T00:00:01.000Z") for seq in (1, 2, 3)
     ]
     path = tmp_path / "cli-1.json"
     path.write_bytes(compose(header, said)[0])

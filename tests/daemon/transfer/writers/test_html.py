@@ -10,7 +10,7 @@ from peers.page_rules import HOSTILE, Rules
 from port42_daemon.store.session_file.document import Header, compose
 from port42_daemon.transfer.writers.base import Frame
 from port42_daemon.transfer.writers.html import WRITER
-from port42_protocol.messages.records import Message, Reference, TurnRecord
+from port42_protocol.messages.records import MESSAGES, EventRecord, Record, Reference, TurnRecord
 
 WHEN = "2026-11-23T09:10:00.000Z"
 ANYTHING = st.one_of(
@@ -22,14 +22,14 @@ ANYTHING = st.one_of(
 )
 
 
-def page(*records: Message, title: str | None = None, agent: str = "ai-muse", **header: object) -> str:
+def page(*records: Record, title: str | None = None, agent: str = "ai-muse", **header: object) -> str:
     head = Header(id="cli-1", agent=agent, created_at=WHEN, client="cli", title=title, **header)  # type: ignore[arg-type]
     frame = Frame(head, compose(head, records)[1].footer)
     return WRITER.opening(frame) + "".join(map(WRITER.record, records)) + WRITER.closing(frame)
 
 
-def said(text: str, role: str = "assistant", seq: int = 1, **more: object) -> Message:
-    return Message(seq=seq, role=role, content=text, timestamp=WHEN, **more)  # type: ignore[arg-type]
+def said(text: str, role: str = "assistant", seq: int = 1, **more: object) -> Record:
+    return MESSAGES[role](seq=seq, content=text, timestamp=WHEN, **more)  # type: ignore[arg-type]
 
 
 def rules(text: str) -> Rules:
@@ -57,9 +57,9 @@ def test_nothing_anywhere_runs(texts):
     one, two, title, target, content, model, tag = texts
     read = (Reference("file", target or "x", content),)
     turn = TurnRecord(backend="x", model=model or None)
-    tagged = Message(seq=3, role="event", event="tagged", tags=(tag,), timestamp=WHEN)
-    renamed = Message(seq=4, role="event", event="renamed", title=title, timestamp=WHEN)
-    records = (said(one, references=read, turn=turn), said(two, "user", 2), tagged, renamed)
+    tagged = EventRecord(seq=3, event="tagged", tags=(tag,), timestamp=WHEN)
+    renamed = EventRecord(seq=4, event="renamed", title=title, timestamp=WHEN)
+    records = (said(one, turn=turn), said(two, "user", 2, references=read), tagged, renamed)
     found = rules(page(*records, title=title, cwd=f"/{target}"))
     assert found.found == []
     assert [one for one in found.ids if one.startswith("m")] == ["m1", "m2", "m3", "m4"]

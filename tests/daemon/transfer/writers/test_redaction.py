@@ -12,7 +12,7 @@ from peers.regex_steps import Matcher
 from port42_daemon.store.session_file.document import Header
 from port42_daemon.transfer.writers import redaction
 from port42_daemon.transfer.writers.redaction import redact, redact_record
-from port42_protocol.messages.records import Message, Reference
+from port42_protocol.messages.records import Reference, UserMessage
 
 A = "aB3" * 20
 SECRETS = {
@@ -188,13 +188,11 @@ def test_windows_change_nothing(text, window):
 
 def test_every_text_of_a_record_is_redacted():
     key = f"sk-ant-api03-{A}"
-    message = Message(
+    message = UserMessage(
         seq=1,
-        role="user",
         content=key,
         references=(Reference("text", key, key),),
-        title=key,
-        tags=(key,),
+        key=key,
         timestamp="2026-11-23T09:10:00.000Z",
     )
     header = Header(
@@ -207,7 +205,7 @@ def test_every_text_of_a_record_is_redacted():
     )
     found: Counter[str] = Counter()
     assert key not in repr(redact_record(message, found)) + repr(redact_record(header, found))
-    assert found == {"anthropic key": 8, "assignment": 1}
+    assert found == {"anthropic key": 7, "assignment": 1}
     assert redact_record(header, found).metadata["api_key"] == "[redacted: assignment]"
 
 
