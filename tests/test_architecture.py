@@ -50,8 +50,9 @@ def note(frame, event, _):
     # 1 is CO_OPTIMIZED: a function, not the body of a module or class that is imported.
     if event == "call" and frame.f_code.co_flags & 1:
         # Only a change of module is kept: the same one calls itself all the time.
-        path, thread = frame.f_code.co_filename, threading.get_ident()
-        if last.get(thread) != path and path.startswith(own):
+        path, thread = frame.f_code.co_filename, threading.current_thread().name
+        # The index is written behind what happens, at times of its own.
+        if last.get(thread) != path and path.startswith(own) and thread != "indexer":
             last[thread] = path
             calls.append((time.monotonic_ns(), path))
 
