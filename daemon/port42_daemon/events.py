@@ -14,17 +14,15 @@ from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Store
 from port42_protocol import codec
 from port42_protocol.errors import InvalidParams, WrongAgent
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, Summary
-from port42_protocol.messages.turns import (
+from port42_protocol.messages.events import (
     MessageEvent,
     OverflowEvent,
     PermissionEvent,
     SessionEvent,
-    Subscribe,
-    Subscribed,
     TextEvent,
-    Unsubscribe,
 )
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, Summary
+from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
 """What may wait for one subscriber (design, section 4)."""

@@ -21,6 +21,7 @@ from port42_protocol.messages.agents import (
 )
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, ReloadConfig, Reloaded, Status
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, DiskUsage, Statistics, Stats, Usage
+from port42_protocol.messages.events import Possessed, SessionEvent
 from port42_protocol.messages.forks_and_trash import (
     Deleted,
     DeleteSession,
@@ -63,9 +64,7 @@ from port42_protocol.messages.turns import (
     Cancelled,
     CancelTurn,
     Possess,
-    Possessed,
     RetryTurn,
-    SessionEvent,
     Subscribe,
     Subscribed,
     Taken,

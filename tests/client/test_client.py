@@ -12,9 +12,10 @@ from port42_client import client as subject
 from port42_client.client import Client
 from port42_client.daemon import dial
 from port42_client.errors import BadInput, DaemonError, NoDaemon
+from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import GetLastSession
-from port42_protocol.messages.turns import Possess, Possessed
+from port42_protocol.messages.turns import Possess
 
 SUMMARY = {
     "session_id": "cli-1",

@@ -13,8 +13,8 @@ import pytest
 from port42_protocol import errors as e
 from port42_protocol import openrpc
 from port42_protocol.codec import decode_json, decode_params, decode_result, encode
+from port42_protocol.messages.events import SessionEvent
 from port42_protocol.messages.records import Summary
-from port42_protocol.messages.turns import SessionEvent
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 FOLDER = Path(__file__).parent

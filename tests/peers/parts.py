@@ -29,8 +29,9 @@ from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
+from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import Record
-from port42_protocol.messages.turns import Possess, Possessed
+from port42_protocol.messages.turns import Possess
 
 _WITHIN = 30.0
 Play = Callable[[Turn, Ask], AsyncGenerator[Event, None]]

@@ -48,7 +48,17 @@ from port42_protocol.methods import METHODS
 MODULES = [
     import_module(f"port42_protocol.messages.{module}")
     for module in (
-        *("types", "records", "sessions", "search", "forks_and_trash", "turns", "transfer", "agents"),
+        *(
+            "types",
+            "records",
+            "events",
+            "sessions",
+            "search",
+            "forks_and_trash",
+            "turns",
+            "transfer",
+            "agents",
+        ),
         *("daemon", "doctor_and_stats"),
     )
 ]

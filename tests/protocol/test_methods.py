@@ -47,6 +47,7 @@ from port42_protocol.messages.doctor_and_stats import (
     Stats,
     Usage,
 )
+from port42_protocol.messages.events import PermissionOption, Possessed
 from port42_protocol.messages.forks_and_trash import (
     Deleted,
     DeleteSession,
@@ -109,9 +110,7 @@ from port42_protocol.messages.turns import (
     AnswerPermission,
     Cancelled,
     CancelTurn,
-    PermissionOption,
     Possess,
-    Possessed,
     RetryTurn,
     Subscribe,
     Subscribed,

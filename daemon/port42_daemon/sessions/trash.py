@@ -13,6 +13,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, now, require_owner
 from port42_daemon.store.interface import Store
 from port42_protocol.errors import InvalidParams, SessionBusy, SessionDamaged, SessionNotFound
+from port42_protocol.messages.events import DeletedEvent, RestoredEvent
 from port42_protocol.messages.forks_and_trash import (
     Deleted,
     DeleteSession,
@@ -25,7 +26,6 @@ from port42_protocol.messages.forks_and_trash import (
 )
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
-from port42_protocol.messages.turns import DeletedEvent, RestoredEvent
 
 log = logging.getLogger(__name__)
 

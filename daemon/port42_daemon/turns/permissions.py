@@ -9,7 +9,7 @@ from collections.abc import Callable
 from port42_daemon.backends.base import Permission
 from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.turns import PermissionEvent, PermissionOption
+from port42_protocol.messages.events import PermissionEvent, PermissionOption
 
 Tell = Callable[..., None]
 """Publishes an event of the turn, by its fields."""

@@ -8,9 +8,9 @@ import logging
 from port42_daemon.store.session_file.checkpoint import Unfinished
 from port42_daemon.turns.turn import TurnContext, failure_record, reply_record
 from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionNotFound
+from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Message, Record, UserMessage
 from port42_protocol.messages.sessions import Appended
-from port42_protocol.messages.turns import Possessed
 from port42_protocol.messages.types import TurnStatus
 
 log = logging.getLogger(__name__)

@@ -19,18 +19,10 @@ from port42_daemon.store.session_file.document import Header
 from port42_daemon.turns import recovery, references
 from port42_daemon.turns.turn import Question, RunningTurn, TurnContext
 from port42_protocol.errors import SessionBusy, StorageFailed
+from port42_protocol.messages.events import Possessed, WaitingEvent
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Reference, UserMessage
-from port42_protocol.messages.turns import (
-    AnswerPermission,
-    Cancelled,
-    CancelTurn,
-    Possess,
-    Possessed,
-    RetryTurn,
-    Taken,
-    WaitingEvent,
-)
+from port42_protocol.messages.turns import AnswerPermission, Cancelled, CancelTurn, Possess, RetryTurn, Taken
 
 
 class Turns:

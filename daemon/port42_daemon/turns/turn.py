@@ -27,8 +27,7 @@ from port42_daemon.turns import history
 from port42_daemon.turns.partial_reply import LIMIT, PartialReply
 from port42_daemon.turns.permissions import Permissions
 from port42_protocol.errors import BackendFailed, RpcError, StorageFailed
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, TurnRecord, UserMessage
-from port42_protocol.messages.turns import (
+from port42_protocol.messages.events import (
     EndedEvent,
     NoticeEvent,
     Possessed,
@@ -39,6 +38,7 @@ from port42_protocol.messages.turns import (
     ToolEvent,
     UsageEvent,
 )
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, TurnRecord, UserMessage
 from port42_protocol.messages.types import TurnStatus
 
 log = logging.getLogger(__name__)

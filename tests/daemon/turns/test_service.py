@@ -7,7 +7,8 @@ import json
 import pytest
 
 from port42_protocol.errors import SessionNotFound, UnknownAgent, WrongAgent
-from port42_protocol.messages.turns import Possess, Possessed
+from port42_protocol.messages.events import Possessed
+from port42_protocol.messages.turns import Possess
 
 
 @pytest.fixture
