@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from port42_client.errors import NoDaemon
-from port42_protocol import PROTOCOL_VERSION, paths
+from port42_protocol import PROTOCOL_VERSION, paths, peer
 from port42_protocol.version import __version__
 
 # pathlib is imported where a daemon is started: one that runs is found without it (3 ms of start-up).
@@ -270,24 +270,12 @@ def dial(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
-        if (uid := _peer_uid(connection)) != os.geteuid():
+        if (uid := peer.uid(connection)) != os.geteuid():
             raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    """The uid the kernel noted for the other side."""
-    if sys.platform == "linux":
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    else:
-        # macOS, sys/un.h: SOL_LOCAL is 0, LOCAL_PEERCRED 1; struct xucred has 76 bytes.
-        credentials = connection.getsockopt(0, 1, 76)
-    # The second 32-bit number is the uid in Linux's ucred (pid, uid, gid) and macOS's xucred
-    # (version, uid, …).
-    return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
 def _note(content: Mapping[str, Any]) -> Note:

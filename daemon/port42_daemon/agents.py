@@ -146,8 +146,7 @@ class Agents:
         def add(document: TOMLDocument) -> None:
             if request.agent in document.get("agents", {}):
                 expected = "a name that config.toml does not have yet"
-                message = f"agent: expected {expected}, got {request.agent}"
-                raise InvalidParams(message, field="agent", expected=expected)
+                raise InvalidParams.expecting("agent", expected, got=request.agent)
             entry = table(document, "agents", request.agent)
             if request.system is not None:
                 entry["system"] = request.system
@@ -166,9 +165,7 @@ class Agents:
             and request.backend != "none"
         ):
             names = ", ".join(dict.fromkeys([*configured, *presets.KNOWN, "none"]))
-            expected = f"one of {names}"
-            message = f"backend: expected {expected}, got {request.backend}"
-            raise InvalidParams(message, field="backend", expected=expected)
+            raise InvalidParams.expecting("backend", f"one of {names}", got=request.backend)
 
         def connect(document: TOMLDocument) -> None:
             agent = table(document, "agents", request.agent)

@@ -36,5 +36,4 @@ def numbers(text: str) -> tuple[int, int]:
 
 def refused() -> InvalidParams:
     """What a cursor is that none of ours gave out."""
-    expected = "a next_cursor from an earlier page"
-    return InvalidParams(f"cursor: expected {expected}", field="cursor", expected=expected)
+    return InvalidParams.expecting("cursor", "a next_cursor from an earlier page")

@@ -155,9 +155,7 @@ class Events:
         if request.session_id is not None:
             agent = (await self._owned(request.session_id, request.agent)).agent
         elif request.since_seq is not None:
-            raise InvalidParams(
-                "session_id parameter required", field="session_id", expected="the session of since_seq"
-            )
+            raise InvalidParams.missing("session_id", "the session of since_seq")
         topic = (request.agent, request.session_id)
         subscription = self._begin(topic, peer)
         replies = self._replies_about(topic)
@@ -239,7 +237,7 @@ class Events:
             self._end(earlier, keep_listener=True)
         elif len(listener.subscriptions) >= SUBSCRIPTIONS:
             expected = f"at most {SUBSCRIPTIONS} subscriptions of one connection"
-            raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
+            raise InvalidParams.expecting("session_id", expected)
         subscription = _Subscription(peer, topic)
         listener.subscriptions[topic] = subscription
         self._topics.setdefault(topic, {})[peer] = subscription

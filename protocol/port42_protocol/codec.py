@@ -61,7 +61,7 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
     for name in shape.required:
         # An agent that is left empty is one that is not given: a script's unset variable.
         if named.get(name) is None or (named[name] == "" and name in shape.agents):
-            raise InvalidParams(f"{name} parameter required", field=name, expected=shape.expected[name])
+            raise InvalidParams.missing(name, shape.expected[name])
     for name, known in shape.parts.items():
         _check_parts(name, known, named.get(name))
     try:
@@ -114,15 +114,11 @@ def _parts(hint: Any) -> tuple[str, ...]:
 
 def _check_parts(name: str, known: tuple[str, ...], value: Any) -> None:
     """Refuse what a part must not have: msgspec passes over unknown fields."""
-    for place, part in enumerate(value if isinstance(value, list | tuple) else ()):
+    for index, part in enumerate(value if isinstance(value, list | tuple) else ()):
         for key in part if isinstance(part, Mapping) else ():
             if key not in known:
                 expected = "objects with " + ", ".join(known)
-                raise InvalidParams(
-                    f"{name}: expected {expected}, got {_shown(key)} in {name}[{place}]",
-                    field=name,
-                    expected=expected,
-                )
+                raise InvalidParams.expecting(name, expected, got=f"{_shown(key)} in {name}[{index}]")
 
 
 def _expectation(hint: Any) -> str:
@@ -166,10 +162,7 @@ def _invalid(shape: _Shape, named: dict[str, Any], error: msgspec.ValidationErro
     name = re.split(r"[.\[]", found[1])[0] if found else ""
     if name not in shape.expected:
         return InvalidParams(str(error), field=None, expected="what the OpenRPC document says")
-    expected = shape.expected[name]
-    return InvalidParams(
-        f"{name}: expected {expected}, got {_shown(named[name])}", field=name, expected=expected
-    )
+    return InvalidParams.expecting(name, shape.expected[name], got=_shown(named[name]))
 
 
 def _shown(value: Any) -> str:

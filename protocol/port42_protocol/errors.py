@@ -59,6 +59,17 @@ class InvalidParams(RpcError):
     def __init__(self, message: str, *, field: str | None, expected: str) -> None:
         super().__init__(message, field=field, expected=expected)
 
+    @classmethod
+    def expecting(cls, field: str, expected: str, *, got: str = "", why: str = "") -> InvalidParams:
+        """``FIELD: expected EXPECTED, got GOT: WHY``, as far as these are given."""
+        message = f"{field}: expected {expected}" + (f", got {got}" if got else "")
+        return cls(message + (f": {why}" if why else ""), field=field, expected=expected)
+
+    @classmethod
+    def missing(cls, field: str, expected: str) -> InvalidParams:
+        """``FIELD parameter required``."""
+        return cls(f"{field} parameter required", field=field, expected=expected)
+
 
 class InternalError(RpcError):
     """A bug of ours. `error_id` stands in the daemon's log beside the traceback."""

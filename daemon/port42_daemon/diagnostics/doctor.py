@@ -118,5 +118,4 @@ def _parse_cursor(cursor: str | None) -> tuple[Position | None, str | None]:
             return Position(match[1], base64.urlsafe_b64decode(match[2])), match[3]
     except ValueError:
         pass
-    expected = "a next_cursor from an earlier answer"
-    raise InvalidParams(f"cursor: expected {expected}", field="cursor", expected=expected)
+    raise InvalidParams.expecting("cursor", "a next_cursor from an earlier answer")

@@ -9,7 +9,6 @@ import fcntl
 import os
 import socket
 import stat
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import presets
 from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, Config, OpenAIBackend
 from port42_daemon.settings import Settings
-from port42_protocol import paths
+from port42_protocol import paths, peer
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.doctor_and_stats import Finding
 
@@ -81,20 +80,11 @@ def _answers(path: Path) -> bool:
         probe.settimeout(_ANSWERS_WITHIN)
         try:
             probe.connect(str(path))
-            return _peer(probe) in {os.getpid(), os.getppid()}
+            return peer.pid(probe) in {os.getpid(), os.getppid()}
         except BlockingIOError:
             return True  # a queue that is full is a queue
         except OSError:
             return False
-
-
-def _peer(connection: socket.socket) -> int:
-    """The pid of the other side, as the kernel noted it."""
-    if sys.platform == "linux":
-        said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    else:
-        said = connection.getsockopt(0, 2, 4)  # macOS, sys/un.h: SOL_LOCAL, LOCAL_PEERPID
-    return int.from_bytes(said[:4], sys.byteorder)
 
 
 def _note(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from port42_daemon.rpc.connection import Connection
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
+from port42_protocol import peer
 from port42_protocol.errors import Overloaded
 
 _CUT_OFF = 8.0
@@ -99,7 +99,7 @@ class Server:
 
     def _admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
         """Whether to talk to a peer: this user's, and not one too many."""
-        uid = peer_uid(transport.get_extra_info("socket"))
+        uid = peer.uid(transport.get_extra_info("socket"))
         if uid != os.geteuid():
             log.warning("⛔ a connection of uid %d was refused", uid)
             transport.abort()
@@ -123,13 +123,3 @@ class Server:
             self._traffic.connections -= 1
             if not self._connections:
                 self._gone.set()
-
-
-def peer_uid(peer: socket.socket) -> int:
-    """Whose process is at the other end, as the kernel says: unix(7) SO_PEERCRED, macOS unix(4)."""
-    if sys.platform == "darwin":
-        # struct xucred: version, uid, group count and groups; LOCAL_PEERCRED is 1 at level 0.
-        _, uid = struct.unpack_from("=Ii", peer.getsockopt(0, 1, 76))
-    else:
-        _, uid, _ = struct.unpack("=iii", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)

@@ -39,7 +39,7 @@ class Marks:
             tags = tuple(dict.fromkeys([*kept, *request.add]))
             if len(tags) > _MOST_TAGS:
                 expected = f"no more than {_MOST_TAGS} tags on a session, with those it has"
-                raise InvalidParams(f"add: expected {expected}", field="add", expected=expected)
+                raise InvalidParams.expecting("add", expected)
             # A list that was only put into another order is what it was.
             return () if set(tags) == set(session.tags) else (_event(TAGGED, tags=tags),)
 

@@ -141,11 +141,10 @@ class Sessions:
         """Begin an empty session; it is the agent's last one from then on."""
         metadata = request.metadata or {}
         if len(codec.encode(metadata)) > METADATA_BYTES:
-            expected = f"an object of at most {METADATA_BYTES:,} bytes"
-            raise InvalidParams(f"metadata: expected {expected}", field="metadata", expected=expected)
+            raise InvalidParams.expecting("metadata", f"an object of at most {METADATA_BYTES:,} bytes")
         if request.session_id == "last":
             expected = "another id than last, which means an agent's last session"
-            raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
+            raise InvalidParams.expecting("session_id", expected)
         header = Header(
             id=request.session_id or "",
             agent=request.agent,
@@ -355,7 +354,7 @@ class Sessions:
         """``last``, then an id, then a prefix of 4 or more, then a title. Another agent's: `WrongAgent`."""
         if request.ref == "last":
             if request.agent is None:
-                raise InvalidParams("agent parameter required", field="agent", expected="whose last session")
+                raise InvalidParams.missing("agent", "whose last session")
             last = self.get_last_session(GetLastSession(request.agent))
             return last if isinstance(last, Summary) else await last
         if await self._threads.files(self._store.exists, request.ref):

@@ -80,9 +80,7 @@ class Trash:
         """What was not used for long goes to the trash, what was there for long is deleted for good."""
         if request.older_than_days is None and request.trash_older_than_days is None:
             expected = "a number of days, here or as trash_older_than_days"
-            raise InvalidParams(
-                f"older_than_days: expected {expected}", field="older_than_days", expected=expected
-            )
+            raise InvalidParams.expecting("older_than_days", expected)
         old: list[TrashedSession] = []
         unused: list[ListedSession] = []
         if request.trash_older_than_days is not None:

@@ -173,14 +173,12 @@ def _sources(request: ImportSessions) -> tuple[str, list[Source]]:
             raise Skipped("there is nothing there")
         return sources(path.resolve(), request.format)
     except Skipped as reason:
-        raise InvalidParams(f"path: expected {expected}: {reason}", field="path", expected=expected) from None
+        raise InvalidParams.expecting("path", expected, why=str(reason)) from None
     except TooMany:
         expected = "a folder of sessions, not one with more than 100,000 files"
-        raise InvalidParams(f"path: expected {expected}", field="path", expected=expected) from None
+        raise InvalidParams.expecting("path", expected) from None
     except OSError:
-        raise InvalidParams(
-            f"path: expected {expected}: it cannot be looked at", field="path", expected=expected
-        ) from None
+        raise InvalidParams.expecting("path", expected, why="it cannot be looked at") from None
 
 
 def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:

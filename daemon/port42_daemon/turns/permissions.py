@@ -45,8 +45,7 @@ class Permissions:
         if answer is None or answer.done():
             return False
         if option_id is not None and option_id not in options:
-            expected = "one of " + ", ".join(sorted(options))
-            raise InvalidParams(f"option_id: expected {expected}", field="option_id", expected=expected)
+            raise InvalidParams.expecting("option_id", "one of " + ", ".join(sorted(options)))
         _settle(answer, option_id)
         return True
 

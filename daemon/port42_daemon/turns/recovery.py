@@ -44,8 +44,7 @@ async def failed_question(context: TurnContext, session_id: str) -> UserMessage:
             )
             if page and isinstance(page[0], UserMessage):
                 return page[0]
-    expected = "a session whose last turn failed"
-    raise InvalidParams(f"session_id: expected {expected}", field="session_id", expected=expected)
+    raise InvalidParams.expecting("session_id", "a session whose last turn failed")
 
 
 async def recover_interrupted_turns(context: TurnContext) -> None:

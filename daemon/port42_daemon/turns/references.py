@@ -113,4 +113,4 @@ async def _url(field: str, url: str) -> bytes:
 
 
 def _refused(field: str, expected: str, got: str) -> InvalidParams:
-    return InvalidParams(f"{field}: expected {expected}, got {got}", field=field, expected=expected)
+    return InvalidParams.expecting(field, expected, got=got)

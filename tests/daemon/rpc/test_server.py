@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 
 import pytest
 
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
-from port42_daemon.rpc.server import Server, peer_uid
+from port42_daemon.rpc.server import Server
 from port42_daemon.settings import Settings
 from port42_protocol.methods import METHODS
 
@@ -74,12 +73,6 @@ async def answer(peer: socket.socket) -> bytes:
 async def ask(peer: socket.socket) -> None:
     peer.send(REQUEST)
     assert b"late" in await answer(peer)
-
-
-def test_the_kernel_says_who_a_peer_is():
-    one, other = socket.socketpair(socket.AF_UNIX)
-    with one, other:
-        assert peer_uid(one) == os.geteuid()
 
 
 def test_what_is_under_way_at_the_stop_is_answered_and_meanwhile_its_peer_may_ask(tmp_path):

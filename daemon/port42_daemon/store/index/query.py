@@ -80,7 +80,7 @@ def parse(text: str, agent: str | None = None) -> Query:
 
 
 def _refused(expected: str) -> InvalidParams:
-    return InvalidParams(f"query: expected {expected}", field="query", expected=expected)
+    return InvalidParams.expecting("query", expected)
 
 
 def _says_something(text: str) -> bool:

@@ -58,4 +58,4 @@ def _up_to(read: Read, original: Document, seq: int) -> tuple[Footer, int]:
     expected = f"the seq of a record: {original.header.id} has 1 to {original.footer.last_seq}"
     if not original.footer.last_seq:
         expected = f"a session with a record: {original.header.id} has none yet"
-    raise InvalidParams(f"at_seq: expected {expected}", field="at_seq", expected=expected)
+    raise InvalidParams.expecting("at_seq", expected)
