@@ -46,7 +46,6 @@ class Position:
     offset: int = 0
 
     def cursor(self) -> str:
-        """The position as text for the wire."""
         return cursors.cursor(self.through, f"{self.after}:{self.offset}")
 
 
@@ -59,7 +58,6 @@ class Exporter:
         self._sessions = sessions
 
     async def export_session(self, request: ExportSession) -> ExportPage:
-        """The next page of the session's text."""
         start = None if request.cursor is None else parse_cursor(request.cursor)
         await self._sessions.owned(request.session_id, request.agent)
         return await self._threads.files(self._page, request, start)

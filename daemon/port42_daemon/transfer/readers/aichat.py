@@ -32,11 +32,6 @@ def source_id(path: PurePath) -> str:
     return f"{parts[position - 1]}/{name}" if of_agent else name
 
 
-def recognised(data: bytes) -> bool:
-    """Whether a file that begins so is one."""
-    return b"model:" in data and b"messages:" in data
-
-
 def read(data: bytes, name: str, when: float) -> ParsedSession:
     """The session of one file. Raises `Skipped`."""
     value = _parse(data)

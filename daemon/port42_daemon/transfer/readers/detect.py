@@ -108,13 +108,13 @@ def _recognise(path: Path) -> str | None:
     with files.opened(path) as file:
         head = file.read(_HEAD)
     first = head.partition(b"\n")[0]
-    if llm.recognised(head):
+    if head.startswith(llm.MAGIC):
         return "llm" if _is_llm_log(path) else None
     if port42.recognised(first):
         return "port42"
     if path.suffix == ".json" and b'"messages"' in head:
         return "port42" if b'"format"' in head else "original"
-    if path.suffix in {".yaml", ".yml"} and aichat.recognised(head):
+    if path.suffix in {".yaml", ".yml"} and b"model:" in head and b"messages:" in head:
         return "aichat"
     return _recognise_entry(first) if path.suffix == ".jsonl" else None
 

@@ -26,9 +26,7 @@ _LENGTH = 16 * 1024 * 1024
 _RESPONSE = ("prompt", "response", "model", "system", "datetime_utc", "duration_ms", "input_tokens")
 
 
-def recognised(data: bytes) -> bool:
-    """Whether a file that begins so is a SQLite database."""
-    return data.startswith(b"SQLite format 3\0")
+MAGIC = b"SQLite format 3\0"
 
 
 def conversations(path: Path) -> list[str]:
