@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from msgspec import convert
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.segment import Segment, SegmentLines
 from rich.spinner import Spinner
@@ -20,11 +20,16 @@ from port42_cli import plain_text, streams
 from port42_cli.conversation.show import TurnResult
 from port42_cli.plain_text import one_line
 from port42_cli.views.markdown import Block, Growing
+from port42_cli.views.rich_printer import console
 from port42_client.client import Event
 from port42_protocol.messages.records import TurnRecord
 
 _EVERY = 0.08
 """Seconds between two drawings: what comes in between is drawn together."""
+
+_PAUSE = 4
+"""Times as long as a drawing took the next one waits, at least: a long block, or a slow terminal, must not
+take the time in which the reply is read."""
 
 _THOUGHT = 400
 """Characters of a thought's end that may be seen in its line."""
@@ -37,7 +42,7 @@ class LiveReply:
 
     def __init__(self, *, still: bool = False) -> None:
         self._still = still
-        self._console = Console(highlight=False)
+        self._console = console()
         self._live: Live | None = None
         self._due = 0.0
         self._began = time.monotonic()
@@ -46,6 +51,7 @@ class LiveReply:
         self._pending: list[str] = []
         self._text = ""
         self._settled_lines = 0
+        self._continues = False
         self._above: str | None = None
         self._thought = ""
         self._tools: dict[str, str] = {}
@@ -82,9 +88,9 @@ class LiveReply:
     def on_tick(self) -> None:
         """Draw, unless that was done a moment ago."""
         if (now := time.monotonic()) >= self._due:
-            self._due = now + _EVERY
             self._take()
             self._draw()
+            self._due = now + max(_EVERY, _PAUSE * (time.monotonic() - now))
 
     def clear(self) -> None:
         """Take away what is drawn again with the next beat."""
@@ -161,30 +167,30 @@ class LiveReply:
 
     def _finish_text(self) -> None:
         self._take()
-        if (rest := self._growing.end()) is not None:
-            self._settle(rest)
+        for block in self._growing.end():
+            self._settle(block)
 
     def _settle(self, block: Block) -> None:
         """Print a block for good, or what of it is not printed yet."""
-        if rest := self._lines(block)[self._settled_lines :]:
+        lines = block.lines(self._console)
+        if rest := lines[self._settled_lines :]:
             self._print_lines(rest)
-        self._settled_lines = 0
+        # The next piece of a long block is no new paragraph, and the begin of it may be printed already.
+        self._settled_lines = max(0, self._settled_lines - len(lines)) if block.continued else 0
+        self._continues = block.continued
 
     def _print_lines(self, lines: list[list[Segment]]) -> None:
         whole = SegmentLines(lines, new_lines=True)
-        if self._settled_lines:
+        if self._settled_lines or self._continues:
             self._console.print(whole, end="")
         else:
             self.print(whole)
-
-    def _lines(self, block: Block) -> list[list[Segment]]:
-        return [_trimmed(line) for line in self._console.render_lines(block, pad=False)]
 
     def _draw(self) -> None:
         below = list(self._below())
         lines: list[list[Segment]] = []
         if (rest := self._growing.rest) is not None:
-            lines = self._lines(rest)[self._settled_lines :]
+            lines = rest.lines(self._console)[self._settled_lines :]
             over = len(lines) - max(1, self._console.height - len(below) - 2)
             if over > 0:
                 if rest.steady:
@@ -196,7 +202,7 @@ class LiveReply:
         if not lines and not below:
             self.clear()
             return
-        blank = self._above is not None and not self._settled_lines
+        blank = self._above is not None and not (self._settled_lines or self._continues)
         shown = Group(*[Text()] * blank, SegmentLines(lines, new_lines=True), *below)
         if self._live is None:
             self._live = Live(
@@ -225,10 +231,3 @@ class LiveReply:
         frames, interval = self._spinner.frames, self._spinner.interval
         frame = frames[int(time.monotonic() * 1000 / interval) % len(frames)]
         return Text(f"{frame} {words}", "dim", no_wrap=True, overflow="ellipsis")
-
-
-def _trimmed(line: list[Segment]) -> list[Segment]:
-    """A line without the blanks that fill it up: they would be copied with it, and wrap when it shrinks."""
-    while line and not line[-1].text.strip(" ") and not (line[-1].style and line[-1].style.bgcolor):
-        line = line[:-1]
-    return line

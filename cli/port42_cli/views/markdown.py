@@ -1,42 +1,88 @@
-"""Markdown that is still being written: which of it is finished, and how either part looks.
+"""Markdown on a terminal, whole or while it is written: every word of it is shown, at linear cost.
 
-Pure: text comes in, rich renderables go out.
+Text comes in, rich renderables go out. Other than in rich's own Markdown, nothing that a terminal obeys is
+left, also where an entity or a link stood for it; images are links; code can be copied as it is; what is too
+narrow for its place (columns, quotes in quotes) is laid out otherwise instead of being cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from typing import ClassVar
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, blockquote, list_block, table
+from markdown_it.rules_block.table import escapedSplit
 from markdown_it.token import Token
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Markdown
+from rich.box import SIMPLE
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.markdown import BlockQuote, CodeBlock, ListItem, Markdown, MarkdownElement, TableElement
+from rich.measure import Measurement
 from rich.segment import Segment
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
 
-from port42_cli.plain_text import visible
+from port42_cli.plain_text import one_line, visible
 
-# What looks like HTML is text here: a terminal shows it, where a browser would make something of it.
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+PIECE = 2048
+"""Characters of one block that are parsed and drawn together. A longer block is shown in pieces: the last
+block of a reply is parsed and drawn again whenever it grows, and so the cost of a reply stays linear."""
+
+_WHOLE = 4 * PIECE
+"""The same for a list item or a quote: code in it, once cut, could not be told from text."""
+
+_LATELY = 256
+"""Characters at the end of a piece in which the end of a line or a word is looked for, to cut it there."""
+
+_DEEPEST = 8
+"""Quotes and lists in one another; deeper ones are text. markdown-it drops what is deeper than its limit."""
+
+_MOST_COLUMNS = 40
+"""Columns of a table; with more it is text. A few characters could stand for thousands of empty cells."""
+
+_NARROWEST = 16
+"""Columns of the terminal that are left to what is quoted or listed."""
 
 _REFLOWED = {"ordered_list_open", "table_open"}
 """Blocks that are laid out anew as they grow: columns get wider, numbers get another digit."""
 
+_CONTAINERS = {"bullet_list_open", "ordered_list_open", "blockquote_open"}
+_FENCE = re.compile(r" {0,3}(?:`{3,40}|~{3,40})[^\n]{0,60}")
 
-class Block(Markdown):
-    """One block of a document: a paragraph, a list, a fence. `steady`: lines once shown stay the same."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        super().__init__("", hyperlinks=False)  # where a link leads is to be read, not to be guessed
-        self.parsed = list(tokens)
+class Block:
+    """One block of a document, or a piece of a long one: a paragraph, a list, a fence, …
+
+    `steady`: lines once shown stay the same while it grows. `continued`: the next block is the rest of it.
+    """
+
+    def __init__(self, tokens: Sequence[Token], *, continued: bool = False) -> None:
         self.steady = not any(token.type in _REFLOWED for token in tokens)
+        self.is_code = tokens[0].type in {"fence", "code_block"}
+        self.continued = continued
+        # Rich makes a parser for each, which takes longer than most blocks take to draw.
+        self._markdown = copy(_BLANK)
+        self._markdown.parsed = list(_safe(tokens))
+
+    def lines(self, console: Console, width: int | None = None) -> list[list[Segment]]:
+        """Its lines, without blank ones around them and without the blanks that fill a line up.
+
+        Those would be copied with the text, and wrap when the terminal gets narrower.
+        """
+        options = console.options.update(width=width or console.width)
+        lines = [_trimmed(line) for line in console.render_lines(self._markdown, options, pad=False)]
+        while lines and not lines[-1]:
+            del lines[-1]
+        while lines and not lines[0]:
+            del lines[0]
+        return lines
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The block alone: without the blank line that lists, quotes and tables come with."""
-        began = False
-        for segment in super().__rich_console__(console, options):
-            began = began or not isinstance(segment, Segment) or segment.text != "\n"
-            if began:
-                yield segment
+        for line in self.lines(console, options.max_width):
+            yield from (*line, Segment.line())
 
 
 class Growing:
@@ -44,38 +90,281 @@ class Growing:
 
     def __init__(self) -> None:
         self._text = ""
+        self._held = ""
         self.rest: Block | None = None
 
     def add(self, text: str) -> list[Block]:
-        """Take a piece; gives the blocks that it finished."""
-        self._text += text
-        # A piece may end between \r and \n, and only together are they harmless.
-        blocks = list(_blocks(_PARSER.parse(visible(self._text))))
-        if not blocks:
-            return []
-        *finished, (start, rest) = blocks
-        if finished:
-            self._text = "\n".join(self._text.split("\n")[start:])
-        self.rest = rest
-        return [block for _, block in finished]
+        """Take some of it; gives the blocks that it finished."""
+        text = self._held + text
+        # Only together are \r and \n harmless, and `text` may end between them.
+        self._held = "\r" if text.endswith("\r") else ""
+        text = visible(text.removesuffix("\r"))
+        finished: list[Block] = []
+        for start in range(0, len(text), PIECE):
+            self._text += text[start : start + PIECE]
+            finished += self._parse()
+        return finished
 
-    def end(self) -> Block | None:
-        """The last block, which is finished now; the next piece begins a new document."""
-        rest, self.rest, self._text = self.rest, None, ""
-        return rest
+    def end(self) -> list[Block]:
+        """What is left, which is finished now; the next text begins a new document."""
+        self._text += visible(self._held)
+        blocks = self._parse()
+        if self.rest is not None:
+            blocks.append(self.rest)
+        self._text, self._held, self.rest = "", "", None
+        return blocks
+
+    def _parse(self) -> list[Block]:
+        finished: list[Block] = []
+        while blocks := list(_outermost(_PARSER.parse(self._text))):
+            *whole, last = blocks
+            finished += map(Block, whole)
+            lines = self._text.split("\n")[_first_line(last[0]) :]
+            self._text = "\n".join(lines)
+            end = _end_of_piece(last, lines, self._text)
+            if end is None:
+                self.rest = Block(last)
+                return finished
+            *whole, piece = _outermost(_PARSER.parse(self._text[:end]))
+            finished += (*map(Block, whole), Block(piece, continued=True))
+            self._text = _reopened(last[0].type, self._text[:end], self._text[end:])
+        # Blank so far, but its indentation may become that of code.
+        self._text, self.rest = self._text.rpartition("\n")[2][-8:], None
+        return finished
 
 
 def blocks(text: str) -> list[Block]:
     """The blocks of a whole document."""
-    return [block for _, block in _blocks(_PARSER.parse(visible(text)))]
+    document = Growing()
+    return [*document.add(text), *document.end()]
 
 
-def _blocks(tokens: Sequence[Token]) -> Iterator[tuple[int, Block]]:
-    """Each outermost block with the line it begins at."""
-    own: list[Token] = []
+# --- blocks, and where long ones are cut ------------------------------------------------------------
+
+
+def _outermost(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """The tokens of each outermost block."""
+    block: list[Token] = []
     for token in tokens:
-        own.append(token)
+        block.append(token)
         if token.level == 0 and token.nesting <= 0:
-            start = own[0].map
-            yield start[0] if start else 0, Block(own)
-            own = []
+            yield block
+            block = []
+
+
+def _first_line(token: Token) -> int:
+    return token.map[0] if token.map else 0
+
+
+def _end_of_piece(block: Sequence[Token], lines: Sequence[str], text: str) -> int | None:
+    """Where a piece of a block that is too long ends; None while it is short enough."""
+    kind = block[0].type
+    if len(text) <= PIECE:
+        return None
+    if kind in {"bullet_list_open", "ordered_list_open"}:
+        items = [_first_line(token) for token in block if token.type == "list_item_open" and token.level == 1]
+        if last := items[-1] - items[0]:
+            return sum(len(line) + 1 for line in lines[:last])
+    limit = _WHOLE if kind in _CONTAINERS else PIECE
+    if len(text) <= limit:
+        return None
+    for mark in "\n ":
+        if (end := text.rfind(mark, limit - _LATELY, limit)) >= 0:
+            return end + 1
+    return limit
+
+
+def _reopened(kind: str, piece: str, rest: str) -> str:
+    """The rest of a block that was cut behind `piece`, with what makes it a block of the same kind."""
+    if kind == "fence" and (opening := _FENCE.match(piece)):
+        return f"{opening[0]}\n{rest}"
+    if kind == "table_open":
+        header, rule, *_ = piece.split("\n", 2)
+        return f"{header}\n{rule}\n{rest}" if len(header) + len(rule) < PIECE // 2 else rest
+    if kind == "blockquote_open" and rest and not rest.lstrip().startswith(">"):
+        return f"> {rest}"
+    if kind == "code_block" and not piece.endswith("\n"):
+        return f"    {rest}"
+    return rest
+
+
+# --- parsing ------------------------------------------------------------------------------------------
+
+
+class _Parser(MarkdownIt):
+    """CommonMark with tables and strikethrough, in which no word is lost."""
+
+    def __init__(self) -> None:
+        # What looks like HTML is text here: a terminal shows it, where a browser would make something of it.
+        super().__init__("commonmark", {"html": False})
+        # What a link's definition says may come long after the link was shown, so it is shown itself.
+        self.enable(["strikethrough", "table"]).disable("reference")
+        ends = ["paragraph", "reference", "blockquote", "list"]
+        self.block.ruler.at("blockquote", _quote, {"alt": ends})
+        self.block.ruler.at("list", _list, {"alt": ends[:3]})
+        self.block.ruler.at("table", _table, {"alt": ends[:2]})
+
+    def normalizeLink(self, url: str) -> str:  # noqa: N802 - markdown-it's name
+        """A link as it was written: it is there to be read, and decoding could make an escape sequence."""
+        return url
+
+    def normalizeLinkText(self, link: str) -> str:  # noqa: N802 - as above
+        """The same for a link that is its own text."""
+        return link
+
+
+def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    return state.level < _DEEPEST and blockquote(state, start, end, silent)
+
+
+def _list(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    return state.level < _DEEPEST and list_block(state, start, end, silent)
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table, with the cells that a row has too many in its last one, where the specification drops them."""
+    header = state.src[state.bMarks[start] : state.eMarks[start]]
+    before = len(state.tokens)
+    if header.count("|") > _MOST_COLUMNS or not table(state, start, end, silent):
+        return False
+    columns = sum(token.type == "th_open" for token in state.tokens[before:])
+    for position, token in enumerate(state.tokens[before:], before):
+        if token.type == "td_close" and state.tokens[position + 1].type == "tr_close":
+            cell = state.tokens[position - 1]
+            line = _first_line(cell)
+            row = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
+            cells = escapedSplit(row.removeprefix("|").removesuffix("|"))
+            cell.content = " | ".join((cell.content, *map(str.strip, cells[columns:])))
+    return True
+
+
+_PARSER = _Parser()
+
+
+def _safe(tokens: Iterable[Token]) -> Iterator[Token]:
+    """The tokens with nothing in them that a terminal obeys, and with images as links."""
+    for token in tokens:
+        token.content, token.info = visible(token.content), one_line(token.info)
+        if token.type == "image":
+            yield Token("link_open", "a", 1, attrs={"href": _target(token, "src")})
+            yield from _safe(token.children or ())
+            yield Token("link_close", "a", -1)
+            continue
+        if token.type == "link_open":
+            token.attrs["href"] = _target(token, "href")
+        if token.children:
+            token.children = list(_safe(token.children))
+        # A link that is its own text needs to be shown only once.
+        if not (token.info == "auto" and token.type in {"link_open", "link_close"}):
+            yield token
+
+
+def _target(token: Token, name: str) -> str:
+    title = token.attrs.get("title")
+    return one_line(f'{token.attrs[name]} "{title}"' if title else str(token.attrs[name]))
+
+
+# --- drawing ------------------------------------------------------------------------------------------
+
+
+class _Code(CodeBlock):
+    """Code without blanks around it, under what is said about it but for a language that its colours show."""
+
+    def __init__(self, lexer_name: str, theme: str, info: str = "") -> None:
+        super().__init__(lexer_name, theme)
+        self._info = info
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _Code:
+        """An element for a token, as rich asks for it."""
+        info = token.info.strip()
+        return cls(info.partition(" ")[0] or "text", markdown.code_theme, info)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code = str(self.text).rstrip()
+        syntax = Syntax(code, self.lexer_name, theme=self.theme, word_wrap=True, background_color="default")
+        if self._info and (syntax.lexer is None or self._info != self.lexer_name):
+            yield Text(self._info, "dim")
+        yield syntax
+
+
+class _Quote(BlockQuote):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        mark = Segment("▌ ", self.style)
+        yield from _marked(self.elements, console, options, mark, mark)
+
+
+class _Item(ListItem):
+    def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As rich does, but never too narrow."""
+        style = console.get_style("markdown.item.bullet", default="none")
+        yield from _marked(self.elements, console, options, Segment(" • ", style), Segment("   ", style))
+
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
+        """As rich does, but never too narrow."""
+        width = len(str(last_number)) + 2
+        style = console.get_style("markdown.item.number", default="none")
+        mark = Segment(f"{number} ".rjust(width), style)
+        yield from _marked(self.elements, console, options, mark, Segment(" " * width, style))
+
+
+def _marked(
+    elements: RenderableType, console: Console, options: ConsoleOptions, first: Segment, others: Segment
+) -> RenderResult:
+    """What is quoted or listed, behind its mark; where that would leave too little room, below it."""
+    width = options.max_width - first.cell_length
+    below = width < _NARROWEST
+    if below:
+        yield from (first, Segment.line())
+        width, first, others = options.max_width, Segment(""), Segment("")
+    lines = console.render_lines(elements, options.update(width=width), pad=False)
+    for number, line in enumerate(lines):
+        yield from (others if number else first, *line, Segment.line())
+
+
+class _Table(TableElement):
+    """A table; where its words do not fit beside each other, a line for each cell, behind its heading."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        headings = [cell.content for cell in self.header.row.cells] if self.header and self.header.row else []
+        rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
+        drawn = Table(box=SIMPLE, pad_edge=False, style="markdown.table.border", collapse_padding=True)
+        for heading in headings:
+            drawn.add_column(heading, header_style="markdown.table.header", overflow="fold")
+        for row in rows:
+            drawn.add_row(*row)
+        if Measurement.get(console, options.update(width=10_000), drawn).minimum <= options.max_width:
+            yield drawn
+            return
+        for row in rows or [[Text()] * len(headings)]:
+            for heading, cell in zip(headings, row, strict=True):
+                yield Text.assemble(heading, ": " if cell else "", cell)
+            yield Text()
+
+
+class _Markdown(Markdown):
+    """One block as rich draws it, with our elements in place of some of its own."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "fence": _Code,
+        "code_block": _Code,
+        "blockquote_open": _Quote,
+        "list_item_open": _Item,
+        "table_open": _Table,
+    }
+
+
+_BLANK = _Markdown("", hyperlinks=False)  # where a link leads is to be read, not to be guessed
+
+
+def _trimmed(line: list[Segment]) -> list[Segment]:
+    """A line without blanks at its end that nobody sees."""
+    while line and not (line[-1].style and line[-1].style.bgcolor):
+        text = line[-1].text.rstrip(" ")
+        if text:
+            return [*line[:-1], Segment(text, line[-1].style)]
+        line = line[:-1]
+    return line

@@ -5,23 +5,31 @@ Every text goes through `text`, which leaves nothing in it that a terminal or ri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from port42_cli.plain_text import one_line, visible
 from port42_cli.views.parts import BREAK, Column, Content, Field, Fields, Fit, Line, Part, Table, Tree
 
+if TYPE_CHECKING:
+    from port42_cli.views.markdown import Block
+
 _INDENTED = (0, 0, 1, 2)
 
 
 def console(*, stderr: bool = False) -> Console:
     """A console that prints text as it is."""
+    for name in ("COLUMNS", "LINES"):
+        if not os.environ.get(name, "").strip("0"):
+            os.environ.pop(name, None)  # rich would take 0 at its word, where all others take it as unknown
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
@@ -85,9 +93,23 @@ def _renderables(part: Part) -> Iterator[RenderableType]:
         # Imported here: a table needs no Markdown.
         from port42_cli.views.markdown import blocks
 
-        yield from (Padding(block, _INDENTED) for block in blocks(part.text))
+        yield from (_Indented(block) for block in blocks(part.text))
     else:
         yield Padding(text(part.text, part.style, multiline=True), _INDENTED)
+
+
+class _Indented:
+    """A block of Markdown, indented but for code, which is copied; a blank line where it ends."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        indent = "" if self._block.is_code else "  "
+        for line in self._block.lines(console, options.max_width - len(indent)):
+            yield from (Segment(indent), *line, Segment.line()) if line else (Segment.line(),)
+        if not self._block.continued:
+            yield Segment.line()
 
 
 def _table(part: Table[Any]) -> RichTable:

@@ -51,7 +51,7 @@ def test_in_pieces_of_any_size_it_becomes_the_same_blocks(size):
     finished = []
     for start in range(0, len(DOCUMENT), size):
         finished += growing.add(DOCUMENT[start : start + size])
-    finished.append(growing.end())
+    finished += growing.end()
     assert drawn(finished) == drawn(blocks(DOCUMENT))
 
 
@@ -60,16 +60,16 @@ def test_what_is_written_last_is_not_finished():
     assert growing.add("one\n\ntw") != []
     assert "tw" in drawn([growing.rest])
     assert growing.add("o") == []
-    assert drawn([growing.end()]) == drawn(blocks("two"))
+    assert drawn(growing.end()) == drawn(blocks("two"))
     assert growing.rest is None
-    assert growing.end() is None
+    assert growing.end() == []
 
 
 def test_nothing_is_no_block():
     growing = Growing()
     assert growing.add("") == []
     assert growing.add("\n \n") == []
-    assert growing.end() is None
+    assert growing.end() == []
 
 
 def test_html_is_text():
