@@ -19,12 +19,10 @@ _OBEYED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x202A
 
 
 def on_terminal() -> bool:
-    """Whether answers are read by a person, so that they may be laid out and coloured."""
     return sys.stdout.isatty()
 
 
 def now() -> datetime:
-    """The time that ages are counted from."""
     return datetime.now(UTC)
 
 

@@ -135,7 +135,6 @@ class Client:
             self._socket = None
 
     def call(self, request: Request[R], *, listener: Listener | None = None) -> R:
-        """The typed result of `request`."""
         result = self.ask(method_of(type(request)), _params(request), listener=listener)
         return decode(result_of(type(request)), result)
 
@@ -261,7 +260,6 @@ class Client:
         raise DaemonError(answer.code, answer.message, answer.data)
 
     def _explained(self, method: str, params: Params, error: DaemonError) -> DaemonError:
-        """The error, or, where the daemon's version is why a request was refused, one that says so."""
         if error.code not in {MethodNotFound.code, InvalidParams.code}:
             return error
         with suppress(CommandError, _WentAwayError, TypeError, KeyError):
@@ -330,7 +328,6 @@ class Client:
         return line
 
     def _wait(self, listener: Listener) -> None:
-        """Wait until the daemon sends something, and let `listener` work meanwhile."""
         while self._socket is not None:
             ours, theirs = self._socket.fileno(), listener.fileno()
             ready, _, _ = select([ours, theirs], [], [], listener.interval)
@@ -389,7 +386,6 @@ def decode(result: type[R], answer: Any) -> R:
 
 
 def _params(request: Request[Any]) -> JsonObject:
-    """What is sent of a request: a value of None is left to the daemon's default."""
     # Imported here: a command that only prints the daemon's JSON needs no msgspec.
     from msgspec import to_builtins
 

@@ -63,7 +63,6 @@ class Daemon:
 
     @property
     def home(self) -> Path:
-        """Port42's home."""
         return paths.home(self._environ)
 
     def connect(self) -> socket.socket:
@@ -83,7 +82,6 @@ class Daemon:
         return self.start()
 
     def find(self) -> socket.socket | None:
-        """A connection to the daemon if there is one."""
         for candidate in self._candidates():
             try:
                 return dial(_short_enough(candidate))
@@ -94,7 +92,6 @@ class Daemon:
         return None
 
     def existing(self) -> socket.socket:
-        """A connection to the daemon that is there already."""
         if connection := self.find():
             return connection
         raise NoDaemon(f"no daemon answers at {self.address()}")
@@ -134,7 +131,6 @@ class Daemon:
             raise
 
     def note(self) -> Note:
-        """What ``daemon.json`` says; dialling tells whether it is true."""
         try:
             with open(os.path.join(self._home, paths.ADDRESS_FILE), "rb") as file:  # noqa: PTH123 - as above
                 content = json.loads(file.read())

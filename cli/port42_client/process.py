@@ -38,7 +38,6 @@ class Running(Struct, frozen=True):
 
 
 def ask(connect: Callable[[], socket.socket]) -> Running:
-    """What the daemon that `connect` leads to says of itself."""
     with Client(connect) as client:
         return decode(Running, client.ask("status"))
 
@@ -73,7 +72,6 @@ def spawn(argv: list[str], log: Path) -> None:
 
 
 def _await_ready(process: subprocess.Popen[bytes], reader: int, log: Path) -> None:
-    """Read the new daemon's one line, ``ready`` or ``error: …``."""
     line = b""
     deadline = time.monotonic() + START_TIMEOUT
     while not line.endswith(b"\n"):

@@ -116,7 +116,6 @@ def _lock(home: Path) -> Iterator[Finding]:
 
 
 def _noted_pid(home: Path) -> int | None:
-    """The pid in ``daemon.json``, if a process has it."""
     try:
         pid = json.loads(paths.address_file(home).read_bytes())["pid"]
         os.kill(pid, 0)

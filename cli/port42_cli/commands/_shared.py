@@ -45,7 +45,6 @@ def check_confirmable(agreed: bool) -> None:
 
 
 def confirmed(question: str) -> bool:
-    """Whether the person at the terminal says yes."""
     if click.confirm(question, err=True):
         return True
     streams.banner("Nothing was changed.")

@@ -88,7 +88,6 @@ def _pin(daemon: Daemon, ref: str, agent: str | None, *, pinned: bool, as_json: 
 
 
 def _show(session: dict[str, object], label: str, *, as_json: bool) -> None:
-    """The whole summary, or in a line the id and what was changed."""
     if as_json:
         streams.as_json(session)
     else:

@@ -180,7 +180,6 @@ def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: boo
 def _turn(
     ctx: click.Context, client: Client, run: Callable[..., TurnResult], as_json: bool, others: bool = False
 ) -> None:
-    """Run the turn, show the reply, and end as the turn does."""
     try:
         result = run(show=_show(as_json, others))
     except Detached as left:

@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 
 def agents(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    """The agents' names, with what answers for each and what its last session is about."""
     from port42_cli.completion import candidates
 
     return candidates.items(ctx, lambda client: candidates.agents(client, typed))
 
 
 def sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Ids of the sessions used last, their titles beside them; what begins a title stands for its id."""
     from port42_cli.completion import candidates
 
     return candidates.items(ctx, lambda client: candidates.sessions(client, typed, _agent_of(ctx)))
@@ -38,14 +36,12 @@ def refs(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionI
 
 
 def trashed(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Ids of the sessions thrown away last, their titles beside them."""
     from port42_cli.completion import candidates
 
     return candidates.items(ctx, lambda client: candidates.trashed(client, typed))
 
 
 def agents_or_sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Both, agents first."""
     return agents(ctx, _, typed) + ([] if typed.startswith("@") else sessions(ctx, _, typed))
 
 

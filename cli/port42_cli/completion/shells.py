@@ -59,7 +59,6 @@ class BashComplete(ShellComplete):
         return "\n".join(value[len(kept) :] for value in values if value.startswith(kept))
 
     def format_completion(self, item: CompletionItem) -> str:
-        """The value alone: bash shows no more."""
         return str(item.value)
 
 
@@ -73,11 +72,9 @@ SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComple
 
 
 def script(shell: str, command: Command) -> str:
-    """What a shell reads to complete `command`."""
     return SHELLS[shell](command, {}, "port42", VARIABLE).source()
 
 
 def prepare() -> None:
-    """Have click use these when it completes."""
     for shell in SHELLS.values():
         add_completion_class(shell)

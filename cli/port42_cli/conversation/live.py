@@ -58,13 +58,11 @@ class LiveReply:
 
     @property
     def interval(self) -> float | None:
-        """How often something moves."""
         return None if self._still else _EVERY
 
     # --- what is told ---------------------------------------------------------------------------------
 
     def on_event(self, event: Event) -> None:
-        """Take it, and draw when it is time."""
         kind = event["kind"]
         if kind == "text":
             self.text(event["text"])
@@ -80,34 +78,29 @@ class LiveReply:
         self.on_tick()
 
     def text(self, text: str) -> None:
-        """A piece of the reply."""
         self._fold_thought()
         self._pending.append(text)
         self._text += text
 
     def on_tick(self) -> None:
-        """Draw, unless that was done a moment ago."""
         if (now := time.monotonic()) >= self._due:
             self._take()
             self._draw()
             self._due = now + max(_EVERY, _PAUSE * (time.monotonic() - now))
 
     def clear(self) -> None:
-        """Take away what is drawn again with the next beat."""
         if self._live is not None:
             live, self._live = self._live, None
             live.update(Group(), refresh=True)
             live.stop()
 
     def end(self, result: TurnResult) -> None:
-        """The rest of the reply, and what it took."""
         self.whole(result.get("reply") or "")
         if turn := result.get("turn"):
             self.clear()
             streams.notice(plain_text.answered_by(convert(turn, TurnRecord)))
 
     def close(self) -> None:
-        """Leave everything printed."""
         self.finish()
         self.clear()
 
@@ -122,7 +115,6 @@ class LiveReply:
         self._began = time.monotonic()
 
     def finish(self) -> None:
-        """Print all that was said so far for good."""
         self._finish_text()
         self._fold_thought()
         for title in self._tools.values():
@@ -216,7 +208,6 @@ class LiveReply:
         self._live.update(shown, refresh=True)
 
     def _below(self) -> Iterator[RenderableType]:
-        """The lines of what goes on just now."""
         if thought := self._thought.strip():
             end = one_line(" ".join(thought[-_THOUGHT:].split()))
             # Its end is what is new; so much of it as fits.

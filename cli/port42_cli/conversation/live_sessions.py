@@ -28,7 +28,6 @@ class LiveSessions(LiveReply):
         self._again = False
 
     def on_event(self, event: Event) -> None:
-        """Show it, under the name of its session where there are several."""
         kind, session_id = event["kind"], event.get("session_id")
         if kind == "message":
             self._record(event)

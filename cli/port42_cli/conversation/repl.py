@@ -80,7 +80,6 @@ class Conversation:
         self._explained = False
 
     def take(self, typed: str) -> None:
-        """Carry out one entry: a command, a message, or nothing."""
         if not typed.strip():
             return
         if typed.startswith("//"):

@@ -33,7 +33,6 @@ class Reference(TypedDict, total=False):
 
 
 def announce(session_id: str) -> None:
-    """Say which session begins."""
     streams.banner(f"Session: {session_id}")
 
 
@@ -96,7 +95,6 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
 
 
 def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> TurnResult:
-    """Ask the session's last question again, whose turn failed."""
     params = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
     return Turn(client, show, params, announce).run("retry_turn")
 

@@ -49,10 +49,10 @@ class _Still:
     interval: float | None = None
 
     def on_tick(self) -> None:
-        """Nothing."""
+        pass
 
     def clear(self) -> None:
-        """Nothing: there is nothing that will be drawn again."""
+        pass
 
 
 class BareReply(_Still):
@@ -62,7 +62,6 @@ class BareReply(_Still):
         self._shown = ""
 
     def on_event(self, event: Event) -> None:
-        """Write a piece of text; a pipe wants nothing else."""
         if event["kind"] == "text":
             self._write(event["text"])
 
@@ -73,7 +72,6 @@ class BareReply(_Still):
             self._write(reply[len(self._shown) :])
 
     def close(self) -> None:
-        """End the last line."""
         if self._shown and not self._shown.endswith("\n"):
             self._write("\n")
 
@@ -87,12 +85,10 @@ class JsonLines(_Still):
     """Each event as a line of JSON, then the result, of the kind ``result``."""
 
     def on_event(self, event: Event) -> None:
-        """Write it as it came."""
         streams.json_line(event)
 
     def end(self, result: TurnResult) -> None:
-        """Write the result."""
         streams.json_line({"kind": "result", **result})
 
     def close(self) -> None:
-        """Nothing: every line was whole."""
+        pass

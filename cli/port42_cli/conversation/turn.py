@@ -69,11 +69,9 @@ class Turn:
 
     @property
     def interval(self) -> float | None:
-        """How often what is shown moves."""
         return self._show.interval
 
     def fileno(self) -> int:
-        """Readable after Ctrl-C."""
         return self._interrupt.fileno()
 
     def on_readable(self) -> None:
@@ -84,11 +82,9 @@ class Turn:
         self._cancel()
 
     def on_tick(self) -> None:
-        """Let what moves move."""
         self._show.on_tick()
 
     def on_event(self, event: Event) -> None:
-        """Show what happened, and answer a request for permission."""
         kind = event["kind"]
         if session_id := event.get("session_id"):
             self._enter(session_id)

@@ -45,13 +45,11 @@ class Gathering:
         return self._page(FIRST_PAGE, None)
 
     async def rest(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
-        """The other sessions, a page at a time."""
         while cursor:
             page, cursor = await _on(self._list_thread, partial(self._page, PAGE, cursor))
             yield page
 
     async def preview(self, picked: Choice) -> list[Message]:
-        """The session's last messages."""
         return await _on(self._look_thread, partial(self._end_of, picked))
 
     async def hits(self, typed: str) -> list[Fit]:

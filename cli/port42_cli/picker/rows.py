@@ -21,7 +21,6 @@ _COUNT = 6
 
 
 def row(fit: Fit, chosen: bool, columns: int, now: datetime) -> Fragments:
-    """One session on one line: a mark where it is chosen, age, agent, title, number of messages."""
     session = fit.choice
     room = max(8, columns - 2 - _AGE - 1 - _AGENT - 1 - _COUNT - 1)
     pin = "● " if session.pinned else ""

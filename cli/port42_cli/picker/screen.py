@@ -133,7 +133,6 @@ class Picker:
         self._pending = self._app.create_background_task(self._look())
 
     async def _look(self) -> None:
-        """Preview what is chosen, then search for what is typed."""
         try:
             await self._preview()
             typed = self._typing.text.strip()

@@ -39,12 +39,10 @@ class Change:
 
 
 def to_write(wanted: Iterable[ServiceFile]) -> list[Change]:
-    """What writing these would change."""
     return [Change(file.path, _read(file.path), file.text) for file in wanted]
 
 
 def to_remove(paths: Iterable[Path]) -> list[Change]:
-    """What removing these would change."""
     return [Change(path, _read(path), None) for path in paths]
 
 

@@ -45,11 +45,9 @@ class Launchd:
         return ()
 
     def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
-        """The property list."""
         return (ServiceFile(self.paths[0], render(shipped_text("launchd", _NAME), target)),)
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
-        """Bootstrap the agent, after letting go of one with another property list."""
         if anew or changed:
             self.rest()
         if not self._loaded():
@@ -61,15 +59,12 @@ class Launchd:
         run_tool("launchctl", "kickstart", self._target)
 
     def stop(self) -> None:
-        """Its socket stays with launchd."""
         run_tool("launchctl", "kill", "SIGTERM", self._target)
 
     def restart(self) -> None:
-        """Stop it as it is told to, and start it again."""
         run_tool("launchctl", "kickstart", "-k", self._target)
 
     def rest(self) -> None:
-        """Take the agent out of the session."""
         if self._loaded():
             run_tool("launchctl", "bootout", self._target)
 
@@ -81,13 +76,11 @@ class Launchd:
         """Nothing: bootout has forgotten it."""
 
     def pid(self) -> int | None:
-        """From what `launchctl print` says."""
         if not self.paths[0].exists():
             return None
         return _pid(self._print())
 
     def serves(self, address: str) -> bool:
-        """By what the property list says; launchd is asked when that fits."""
         return listens_at(self._text()) == address and not self.missing() and self._loaded()
 
     def condition(self) -> Condition:

@@ -91,7 +91,6 @@ def _problems(name: str, now: Condition, *, installed: bool) -> list[str]:
 
 
 def _answer(now: Condition, daemon: Daemon) -> Running | str | None:
-    """What the running daemon says of itself, or why it does not."""
     if not now.running:
         return None
     try:

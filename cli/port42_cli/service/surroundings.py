@@ -48,7 +48,6 @@ _CONTAINER = (".dockerenv", "run/.containerenv", "run/systemd/container")
 
 
 def explained(where: Surroundings) -> tuple[str, ...]:
-    """Which situation it seems to be, and what to do: a line for each."""
     if where.wsl and not where.booted:
         return _lines(
             "this looks like WSL without systemd",

@@ -36,7 +36,6 @@ class Systemd:
         self.paths = (self._folder / SERVICE, self._folder / SOCKET)
 
     def missing(self) -> tuple[str, ...]:
-        """Why the user's manager cannot be used, from what can be seen of the surroundings."""
         if shutil.which("systemctl"):
             state = self._systemctl("is-system-running", check=False).strip()
             if state in _THERE:
@@ -54,7 +53,6 @@ class Systemd:
         )
 
     def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
-        """Both units."""
         service, socket = self.paths
         return (
             ServiceFile(service, unit.service(shipped_text("systemd", SERVICE), target)),
@@ -74,7 +72,6 @@ class Systemd:
         self._systemctl("restart" if self.paths[0] in changed else "start", SERVICE)
 
     def stop(self) -> None:
-        """The socket stays."""
         self._systemctl("stop", SERVICE)
 
     def restart(self) -> None:
@@ -92,7 +89,6 @@ class Systemd:
         self._systemctl("reset-failed", SOCKET, SERVICE, check=False)
 
     def forget(self) -> None:
-        """The manager reads its folder again."""
         self._systemctl("daemon-reload")
 
     def pid(self) -> int | None:
@@ -103,7 +99,6 @@ class Systemd:
         return int(number) if number.isdecimal() and int(number) else None
 
     def serves(self, address: str) -> bool:
-        """By what the socket's unit says; the manager is asked when that fits."""
         try:
             there = unit.listens_at(self.paths[1].read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
@@ -111,7 +106,6 @@ class Systemd:
         return there == address and not self.missing() and self.condition().enabled
 
     def condition(self) -> Condition:
-        """From `systemctl show`, of which every property there is has a line."""
         service, socket = self._show(SERVICE), self._show(SOCKET)
         enabled = self._systemctl("is-enabled", SOCKET, check=False).strip() == "enabled"
         since = re.fullmatch(r"@(\d+)", service.get("StateChangeTimestamp", ""))
@@ -135,12 +129,10 @@ class Systemd:
         )
 
     def lacking(self) -> Sequence[str]:
-        """Of the keys that serve the built-in agents."""
         there = {line.partition("=")[0] for line in self._systemctl("show-environment").splitlines()}
         return [name for name in _KEYS if os.environ.get(name) and name not in there]
 
     def hints(self) -> Sequence[str]:
-        """What lingering would change."""
         if self._linger():
             return ()
         return ("It runs while you are logged in; to have it without a login: loginctl enable-linger",)

@@ -62,7 +62,6 @@ def word(text: str) -> str:
 
 
 def environment(name: str, value: str) -> str:
-    """An ``Environment=`` line."""
     return f'Environment="{name}={_escaped(value)}"'
 
 
