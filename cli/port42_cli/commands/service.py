@@ -57,12 +57,8 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
         f"{supervisor.name} runs port42d {running.version} (pid {running.pid}) at {running.socket},"
         " and starts it at the first connection after a login."
     )
-    for name in supervisor.lacking():
-        streams.notice(
-            f"{name} is set here and not in the service; docs/service.md says how agents get at a key there"
-        )
-    for hint in supervisor.hints():
-        streams.notice(hint)
+    for notice in supervisor.notices():
+        streams.notice(notice)
     if as_json:
         streams.as_json(
             {

@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from port42_cli import plain_text, streams
-from port42_cli.conversation.show import TurnResult
+from port42_cli.conversation.show import Show, TurnResult
 from port42_cli.plain_text import one_line
 from port42_cli.views.markdown import Block, Growing
 from port42_cli.views.rich_printer import console
@@ -37,8 +37,8 @@ _THOUGHT = 400
 _ENDS = {"done": ("✓", "dim"), "failed": ("✗", "red")}
 
 
-class LiveReply:
-    """A `Show` of one reply after another, on a terminal. While it is `still`, nothing is awaited."""
+class LiveReply(Show):
+    """Shows one reply after another on a terminal. While it is `still`, nothing is awaited."""
 
     def __init__(self, *, still: bool = False) -> None:
         self._still = still

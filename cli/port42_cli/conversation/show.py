@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 from port42_cli import streams
 from port42_client.client import Event, JsonObject
@@ -20,42 +20,31 @@ class TurnResult(TypedDict):
     turn: JsonObject | None
 
 
-class Show(Protocol):
+class Show:
     """Shows a turn. `on_event` is called any number of times, `end` once at most, `close` last."""
 
     @property
     def interval(self) -> float | None:
         """Seconds between calls of `on_tick`, None where nothing moves by itself."""
+        return None
 
     def on_event(self, event: Event) -> None:
-        """An event of the session."""
+        raise NotImplementedError
 
     def on_tick(self) -> None:
-        """`interval` is over."""
+        """Draw what moves."""
 
     def clear(self) -> None:
         """Take away what is drawn again with the next tick: something else will be written now."""
 
     def end(self, result: TurnResult) -> None:
-        """The turn is over; this is its result."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing follows, whether the turn ended or broke off."""
 
 
-class _Still:
-    """A show that draws nothing again."""
-
-    interval: float | None = None
-
-    def on_tick(self) -> None:
-        pass
-
-    def clear(self) -> None:
-        pass
-
-
-class BareReply(_Still):
+class BareReply(Show):
     """The reply on stdout as it comes, to the letter; a newline at its end where it has none."""
 
     def __init__(self) -> None:
@@ -81,7 +70,7 @@ class BareReply(_Still):
         sys.stdout.flush()
 
 
-class JsonLines(_Still):
+class JsonLines(Show):
     """Each event as a line of JSON, then the result, of the kind ``result``."""
 
     def on_event(self, event: Event) -> None:
@@ -89,6 +78,3 @@ class JsonLines(_Still):
 
     def end(self, result: TurnResult) -> None:
         streams.json_line({"kind": "result", **result})
-
-    def close(self) -> None:
-        pass

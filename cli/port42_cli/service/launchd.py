@@ -9,13 +9,13 @@ import os
 import plistlib
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 from port42_cli.service.files import shipped_text
-from port42_cli.service.supervisor import MARK, Condition, ServiceFile, ServiceTarget, run_tool
+from port42_cli.service.supervisor import MARK, Condition, ServiceFile, ServiceTarget, lacking, run_tool
 from port42_client.errors import Refused
 from port42_protocol import paths
 
@@ -100,13 +100,8 @@ class Launchd:
             linger=None,
         )
 
-    def lacking(self) -> Sequence[str]:
-        """launchd's environment has none of a shell's keys."""
-        return [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY") if os.environ.get(name)]
-
-    def hints(self) -> Sequence[str]:
-        """Nothing: an agent lives as long as the session."""
-        return ()
+    def notices(self) -> list[str]:
+        return lacking(())  # launchd's environment has none of a shell's keys
 
     def log_command(self, lines: int, *, follow: bool) -> list[str] | None:  # noqa: ARG002 - as systemd's
         """None: its property list names the home's log."""

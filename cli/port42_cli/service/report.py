@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from port42_cli.service import files
 from port42_cli.service.install import answering, target
@@ -18,25 +18,17 @@ from port42_protocol.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Condition):
     """What `service status` shows; `problems` is empty when the service is healthy."""
 
     supervisor: str
     installed: bool
     current: bool
     """Whether its files are what this installation would write."""
-    enabled: bool
-    listening: bool
-    running: bool
-    pid: int | None
-    since: str | None
-    program: str | None
     this_installation: bool
     version: str | None
     """Of the daemon that runs; this command's is `cli_version`."""
     cli_version: str
-    watchdog: str | None
-    linger: bool | None
     socket: str
     files: tuple[str, ...]
     problems: tuple[str, ...]
@@ -57,20 +49,13 @@ def report(supervisor: Supervisor, daemon: Daemon) -> Report:
     if version not in {None, __version__}:
         problems.append(f"port42d {version} runs, and this is {__version__}: port42 daemon restart")
     return Report(
+        **asdict(now),
         supervisor=supervisor.name,
         installed=installed,
         current=all(change.kind == "keep" for change in changes),
-        enabled=now.enabled,
-        listening=now.listening,
-        running=now.running,
-        pid=now.pid,
-        since=now.since,
-        program=now.program,
         this_installation=bool(now.program and now.program.startswith(sys.executable + " ")),
         version=version,
         cli_version=__version__,
-        watchdog=now.watchdog,
-        linger=now.linger,
         socket=daemon.address(),
         files=tuple(str(change.path) for change in changes if change.before is not None),
         problems=tuple(problems),

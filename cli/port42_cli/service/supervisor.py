@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,6 +57,15 @@ class Condition:
     linger: bool | None
 
 
+def lacking(names: Collection[str]) -> list[str]:
+    """A line for each key of a built-in agent that this shell has and that is not among `names`."""
+    return [
+        f"{key} is set here and not in the service; docs/service.md says how agents get at a key there"
+        for key in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+        if os.environ.get(key) and key not in names
+    ]
+
+
 class Supervisor(Protocol):
     """systemd's manager of this user, or launchd. Methods raise `Refused` with what it said."""
 
@@ -103,11 +113,8 @@ class Supervisor(Protocol):
     def condition(self) -> Condition:
         """How it stands now. Starts nothing."""
 
-    def lacking(self) -> Sequence[str]:
-        """Which variables with keys this shell has and the service has not."""
-
-    def hints(self) -> Sequence[str]:
-        """What is worth knowing once it is installed."""
+    def notices(self) -> list[str]:
+        """What is worth knowing once it is installed, a line each."""
 
     def log_command(self, lines: int, *, follow: bool) -> list[str] | None:
         """The argv that prints its log; None where that is the home's own file."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from port42_cli.service import surroundings, unit
 from port42_cli.service.files import shipped_text
-from port42_cli.service.supervisor import Condition, ServiceFile, ServiceTarget, run_tool
+from port42_cli.service.supervisor import Condition, ServiceFile, ServiceTarget, lacking, run_tool
 from port42_client.errors import Refused
 
 SERVICE, SOCKET = "port42.service", "port42.socket"
@@ -128,14 +128,14 @@ class Systemd:
             linger=self._linger(),
         )
 
-    def lacking(self) -> Sequence[str]:
-        there = {line.partition("=")[0] for line in self._systemctl("show-environment").splitlines()}
-        return [name for name in _KEYS if os.environ.get(name) and name not in there]
-
-    def hints(self) -> Sequence[str]:
-        if self._linger():
-            return ()
-        return ("It runs while you are logged in; to have it without a login: loginctl enable-linger",)
+    def notices(self) -> list[str]:
+        environment = self._systemctl("show-environment").splitlines()
+        notices = lacking({line.partition("=")[0] for line in environment})
+        if not self._linger():
+            notices.append(
+                "It runs while you are logged in; to have it without a login: loginctl enable-linger"
+            )
+        return notices
 
     def log_command(self, lines: int, *, follow: bool) -> list[str] | None:
         """journalctl over every journal this user may read: without a persistent one there is no --user."""
@@ -167,6 +167,3 @@ class Systemd:
                 if usual.stat().st_uid == os.geteuid():
                     env["XDG_RUNTIME_DIR"] = str(usual)
         return run_tool("systemctl", "--user", "--no-pager", *arguments, env=env, check=check).stdout
-
-
-_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
