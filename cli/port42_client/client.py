@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from select import select
+from time import monotonic
 from typing import Any, Protocol, Required, TypeAlias, TypedDict, TypeVar, cast
 
 import jsonrpcclient
@@ -61,8 +62,15 @@ Params: TypeAlias = "Mapping[str, Any] | list[Any] | None"
 ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes of one answer: a page has 4 MiB, but its last message may be as long again, and escaped."""
 
+SLOW = 3.5
+"""Seconds without a word from the daemon after which a person is told what is waited for."""
+
 PATIENCE = 30.0
-"""Seconds an answer may take, but for a turn, which takes as long as its back end does."""
+"""Seconds without a word after which the daemon is given up. A turn takes as long as its back end does, so
+once it began the daemon is asked for its `status` in every silence: only one that hangs does not answer."""
+
+FOLLOWING = 30.0
+"""Seconds of silence after which one who follows a session asks whether the daemon is still there."""
 
 TURNS = frozenset({"possess", "retry_turn"})
 """The methods that ask a back end."""
@@ -73,21 +81,8 @@ ATTEMPTS = 4
 TRACE_LIMIT = 500
 """Characters of a line that ``PORT42_DEBUG=1`` shows; longer ones are cut in the middle."""
 
-READING = frozenset(
-    {
-        "disk_usage",
-        "export_session",
-        "find_session",
-        "get_agent",
-        "get_last_session",
-        "get_session",
-        "list_agents",
-        "list_sessions",
-        "rpc.discover",
-        "stats",
-        "status",
-    }
-)
+READING = {"disk_usage", "export_session", "find_session", "get_agent", "get_last_session", "get_session"}
+READING |= {"list_agents", "list_sessions", "rpc.discover", "stats", "status"}
 """The methods that change nothing, so that asking them twice does no harm."""
 
 
@@ -114,8 +109,11 @@ class Listener(Protocol):
 class Client:
     """One connection, opened at the first call by `connect` and again after it was lost."""
 
-    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+    def __init__(
+        self, connect: Callable[[], socket.socket], notice: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._connect = connect
+        self._notice = notice
         self._socket: socket.socket | None = None
         self._framer = LineFramer(ANSWER_LIMIT)
         self._next_id = 1
@@ -213,22 +211,19 @@ class Client:
         None is yielded when nothing came for `interval()` seconds. Raises what `ask` raises when the request
         is refused.
         """
-        line = _encode(jsonrpcclient.request(method, dict(params), id=self._number()))
+        number = self._number()
+        silence = _Silence(method, self._notice, self._ping, FOLLOWING)
         try:
-            self._send(line, patience=None)
-            while self._socket is not None:
-                self._socket.settimeout(interval())
-                try:
-                    message = self._message()
-                except TimeoutError:
-                    yield None
-                    continue
-                if message is None:
-                    continue
-                if "id" not in message:
+            self._send(jsonrpcclient.request(method, dict(params), id=number), silence)
+            while True:
+                pause = interval()
+                if (message := self._message(silence, None, pause)) is None:
+                    if pause is not None:
+                        yield None
+                elif "id" not in message:
                     yield _event(message)
-                elif isinstance(refused := _parsed(message), jsonrpcclient.Error):
-                    error = DaemonError(refused.code, refused.message, refused.data)
+                elif (answer := _parsed(message)).id == number and isinstance(answer, jsonrpcclient.Error):
+                    error = DaemonError(answer.code, answer.message, answer.data)
                     raise self._explained(method, params, error)
         except _WentAwayError:
             return
@@ -244,13 +239,10 @@ class Client:
         given: JsonObject | tuple[Any, ...] | None = None
         if params is not None:  # jsonrpcclient takes the array form of params as a tuple
             given = tuple(params) if isinstance(params, list) else dict(params)
-        line = _encode(jsonrpcclient.request(method, given, id=number))
+        silence = _Silence(method, self._notice, self._ping if method in TURNS else None)
         try:
-            self._send(line, patience=None if method in TURNS else PATIENCE)
-            answer = self._answer_to(number, listener)
-        except TimeoutError:
-            self.close()
-            raise NoDaemon(f"the daemon took {method} and did not answer within {PATIENCE:.0f} s") from None
+            self._send(jsonrpcclient.request(method, given, id=number), silence)
+            answer = self._answer_to(number, silence, listener)
         except BaseException:
             # Half an exchange (Ctrl-C, say) must not leave its answer to be read by the next one.
             self.close()
@@ -270,12 +262,23 @@ class Client:
                 return DaemonError(error.code, why, error.data)
         return error
 
-    def _send(self, line: bytes, patience: float | None) -> None:
+    def _ping(self) -> None:
+        """Ask for something that every daemon answers at once; nobody waits for that answer itself."""
+        assert self._socket is not None  # noqa: S101 - tells mypy that an answer is awaited
+        self._socket.settimeout(SLOW)
+        with suppress(OSError):
+            self._write(_encode(jsonrpcclient.request("status", id=self._number())))
+
+    def _send(self, request: JsonObject, silence: _Silence) -> None:
+        line = _encode(request)
         if self._socket is None:
             self._socket = self._connect()
             self._framer = LineFramer(ANSWER_LIMIT)
-        self._socket.settimeout(patience)
-        self._write(line)
+        self._socket.settimeout(PATIENCE)
+        try:
+            self._write(line)
+        except TimeoutError:
+            raise silence.given_up() from None
 
     def _write(self, line: bytes) -> None:
         assert self._socket is not None  # noqa: S101 - tells mypy what the callers saw to
@@ -287,55 +290,65 @@ class Client:
             self._socket.sendall(line + b"\n")
             self._sent = True
 
-    def _answer_to(self, number: int, listener: Listener | None) -> jsonrpcclient.Ok | jsonrpcclient.Error:
+    def _answer_to(
+        self, number: int, silence: _Silence, listener: Listener | None
+    ) -> jsonrpcclient.Ok | jsonrpcclient.Error:
         """The parsed answer to request `number`, or the error that stands for a line not understood."""
         while True:
-            message = self._message(listener)
+            message = self._message(silence, listener, listener.interval if listener else None)
             if message is None:
-                continue
-            if "id" not in message:
+                if listener is not None:
+                    listener.on_tick()
+            elif "id" not in message:
                 if listener is not None:
                     listener.on_event(_event(message))
-                continue
-            answer = _parsed(message)
-            if answer.id == number or (answer.id is None and "error" in message):
-                return answer
+            else:
+                answer = _parsed(message)
+                if answer.id == number or (answer.id is None and "error" in message):
+                    return answer
 
-    def _message(self, listener: Listener | None = None) -> JsonObject | None:
-        """The next line as an object; None for an answer to a batch, which nobody here sends."""
-        line = self._next_line(listener)
-        self._trace("←", line)
-        try:
-            message = json.loads(line)
-        except ValueError:
-            raise _no_json_rpc() from None
-        if isinstance(message, list):
-            return None
-        if not isinstance(message, dict):
-            raise _no_json_rpc()
-        return message
+    def _message(
+        self, silence: _Silence, listener: Listener | None, interval: float | None
+    ) -> JsonObject | None:
+        """The next object; None when there is none within `interval`, or when `listener` was called."""
+        while True:
+            if (line := self._line()) is not None:
+                self._trace("←", line)
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    raise _no_json_rpc() from None
+                if isinstance(message, dict):
+                    return message
+                if not isinstance(message, list):  # an answer to a batch, which nobody here sends
+                    raise _no_json_rpc()
+            elif not self._wait(silence, listener, interval):
+                return None
 
-    def _next_line(self, listener: Listener | None = None) -> bytes:
+    def _line(self) -> bytes | None:
         try:
-            while (line := self._framer.next_line()) is None:
-                if listener is not None:
-                    self._wait(listener)
-                if not (data := self._receive()):
-                    raise _WentAwayError
-                self._framer.feed(data)
+            return self._framer.next_line()
         except FrameTooLarge:
             raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
-        return line
 
-    def _wait(self, listener: Listener) -> None:
-        while self._socket is not None:
-            ours, theirs = self._socket.fileno(), listener.fileno()
-            ready, _, _ = select([ours, theirs], [], [], listener.interval)
-            if theirs in ready:
-                listener.on_readable()
-            if ours in ready:
-                return
-            listener.on_tick()
+    def _wait(self, silence: _Silence, listener: Listener | None, interval: float | None) -> bool:
+        """Take in what the daemon sent; False when nothing came for `interval`, or `listener` was called."""
+        if self._socket is None:
+            raise _WentAwayError
+        readers = [self._socket.fileno()] if listener is None else [self._socket.fileno(), listener.fileno()]
+        timeout = silence.left() if interval is None else min(interval, silence.left())
+        ready, _, _ = select(readers, [], [], timeout)
+        if listener is not None and listener.fileno() in ready:
+            listener.on_readable()
+            return False
+        if not ready:
+            silence.check()
+            return False
+        silence.broken()
+        if not (data := self._receive()):
+            raise _WentAwayError
+        self._framer.feed(data)
+        return True
 
     def _receive(self) -> bytes:
         if self._socket is None:
@@ -398,6 +411,62 @@ def _following(page: JsonObject) -> JsonObject | None:
         if page.get(field) is not None:
             return {param: page[field]}
     return None
+
+
+class _Silence:
+    """How long the daemon has sent nothing: told after `SLOW` seconds, given up after `PATIENCE`.
+
+    With `ping`, a silence that follows a word of the daemon's may last: `ping` is called after `pause`
+    seconds, and only what follows it counts.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        notice: Callable[[str], None],
+        ping: Callable[[], None] | None = None,
+        pause: float = SLOW,
+    ) -> None:
+        self._method = method
+        self._notice = notice
+        self._ping = ping
+        self._pause = pause
+        self._told = False
+        self._begin(may_last=False, told_after=SLOW)
+
+    def broken(self) -> None:
+        """The daemon sent something."""
+        self._begin(may_last=self._ping is not None, told_after=SLOW)
+
+    def left(self) -> float:
+        """Seconds until `check` has something to do."""
+        until = self._pause if self._may_last else PATIENCE if self._told else min(self._told_after, PATIENCE)
+        return max(0.0, self._since + until - monotonic())
+
+    def check(self) -> None:
+        if self.left() > 0:
+            return
+        if self._may_last and self._ping is not None:
+            self._begin(may_last=False, told_after=1.0)
+            self._ping()
+        elif self._told or self._told_after >= PATIENCE:
+            raise self.given_up()
+        else:
+            self._told = True
+            self._notice(f"Waiting for port42d, which does not answer ({self._method}).")
+
+    def given_up(self) -> NoDaemon:
+        return NoDaemon(
+            f"the daemon took {self._method} and did not answer within {PATIENCE:.0f} s",
+            "  To see what holds it up: port42 doctor",
+            "  To replace it: port42 daemon restart",
+        )
+
+    def _begin(self, *, may_last: bool, told_after: float) -> None:
+        self._since = monotonic()
+        self._may_last = may_last
+        self._told_after = told_after
+        self._told = False
 
 
 class _WentAwayError(Exception):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from port42_client.client import Client
 from port42_client.errors import NoDaemon
 from port42_protocol import PROTOCOL_VERSION, paths, peer
 from port42_protocol.version import __version__
@@ -64,6 +65,10 @@ class Daemon:
     @property
     def home(self) -> Path:
         return paths.home(self._environ)
+
+    def client(self, connect: Callable[[], socket.socket] | None = None) -> Client:
+        """A client that calls `connect` where it needs a connection, else `Daemon.connect`."""
+        return Client(connect or self.connect, self.notice)
 
     def connect(self) -> socket.socket:
         """A connection to the daemon, which is started first when there is none, or an older one."""

@@ -9,7 +9,7 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_client.client import Client, decode
+from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The agent as JSON.")
@@ -28,7 +28,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
             raise click.UsageError("--json goes behind the subcommand")
         return
     daemon: Daemon = ctx.obj
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         answer = client.ask("list_agents")
     if as_json:
         streams.as_json(answer)
@@ -124,7 +124,7 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 def _ask(daemon: Daemon, method: str, **params: str | None) -> Any:
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         return client.ask(method, {name: value for name, value in params.items() if value is not None})
 
 

@@ -15,7 +15,6 @@ import click
 from port42_cli import streams
 from port42_cli.plain_text import count
 from port42_client import process
-from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 from port42_protocol import paths
@@ -84,7 +83,7 @@ def reload(port42d: Daemon) -> None:
 
     It reads a changed one by itself, when it is needed next.
     """
-    with Client(port42d.existing) as client:
+    with port42d.client(port42d.existing) as client:
         there = client.ask("reload_config")
     agents, backends = count(there["agents"], "agent"), count(there["backends"], "back end")
     streams.banner(f"config.toml is in force: {agents}, {backends}")
@@ -115,12 +114,12 @@ def _start(port42d: Daemon, started_by: StartedBy = "hand") -> None:
         supervisor.start((), anew=True)
         _tell_started(port42d, supervisor, "started")
         return
-    with Client(lambda: port42d.start(started_by)) as client:
+    with port42d.client(lambda: port42d.start(started_by)) as client:
         streams.banner(f"port42d started (pid {client.ask('status')['pid']})")
 
 
 def _tell_started(port42d: Daemon, supervisor: Supervisor, what: str) -> None:
-    with Client(port42d.existing) as client:
+    with port42d.client(port42d.existing) as client:
         streams.banner(f"port42d {what} by {supervisor.name} (pid {client.ask('status')['pid']})")
 
 

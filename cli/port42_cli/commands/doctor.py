@@ -38,7 +38,7 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     """
     daemon: Daemon = ctx.obj
     try:
-        with Client(daemon.connect) as client:
+        with daemon.client() as client:
             findings, backup = _examine(
                 client, str(daemon.home), fix, bar=streams.on_terminal() and not as_json
             )

@@ -68,7 +68,7 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     # The suffix of a folder's name says nothing.
     suffix = os.path.splitext(out)[1][1:] if out and len(refs) == 1 and not os.path.isdir(out) else ""  # noqa: PTH112, PTH122 - no pathlib on this path
     wanted = Wanted(SUFFIXES.get(kind or suffix.lower(), "json"), redact, force)
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         if len(refs) == 1 and (out is None or not os.path.isdir(out)):  # noqa: PTH112 - as above
             _one(client, _shared.find(client, refs[0], agent).session_id, wanted, out)
         elif out is None:

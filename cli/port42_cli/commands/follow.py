@@ -9,7 +9,7 @@ import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
-from port42_client.client import Client, Event, JsonObject, decode
+from port42_client.client import Event, JsonObject, decode
 from port42_client.daemon import Daemon
 from port42_protocol.messages.records import Summary
 
@@ -32,7 +32,7 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
     `port42 show` does; --json has every event, in the form of rpc.discover's SessionEvent. When the daemon
     restarts, it goes on where it was.
     """
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         if not target.startswith("@"):
             session = decode(Summary, client.ask("find_session", {"ref": target}))
             following = Following(daemon, session=session, since=since)
@@ -79,7 +79,7 @@ class Following:
         """
         connect: Callable[[], Any] = self._daemon.connect
         while True:
-            with Client(connect) as client:
+            with self._daemon.client(connect) as client:
                 for event in client.events("subscribe", self._params(), interval):
                     if event is None or self._is_new(event):
                         yield event

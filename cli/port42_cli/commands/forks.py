@@ -45,7 +45,7 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
     REF is an id, a unique prefix of 4 or more characters, or a title. SEQ is a number that `port42 show`
     shows; without it everything is taken over. At a question, the question can be answered anew.
     """
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         _fork(client, session, at_seq, to_agent=to_agent, title=title, as_json=as_json)
 
@@ -69,7 +69,7 @@ def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     if (seq is None) == (turns is None):
         raise click.UsageError("expected SEQ or --turns N, one of them")
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         if turns is not None:
             seq = _seq_before(client, session, turns)
@@ -83,7 +83,7 @@ def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @click.pass_obj
 def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     """Show what a session was forked from, and all forks. REF is an id, a prefix, or a title."""
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         answer = client.ask("session_tree", {"session_id": session.session_id})
     if as_json:

@@ -50,7 +50,7 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     request = ImportSessions(_absolute(path), agent.removeprefix("@") if agent else None, named, dry_run)
     report = Report(format=named)
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         if as_json or not os.isatty(2):
             _gather(client, request, report, lambda _done, _total: None)
         else:

@@ -28,7 +28,7 @@ def index(ctx: click.Context, as_json: bool) -> None:
             raise click.UsageError("--json goes behind the subcommand")
         return
     daemon: Daemon = ctx.obj
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         _say(client.ask("get_index_status"), as_json=as_json)
 
 
@@ -37,7 +37,7 @@ def index(ctx: click.Context, as_json: bool) -> None:
 @click.pass_obj
 def rebuild(daemon: Daemon, as_json: bool) -> None:
     """Rebuild the index from the session files, and wait for it. After Ctrl-C the daemon goes on."""
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         client.ask("rebuild_index")
         if streams.on_terminal() and not as_json:
             from port42_cli.views.rich_printer import progress

@@ -8,7 +8,6 @@ from port42_cli import streams
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.plain_text import one_line
-from port42_client.client import Client
 from port42_client.daemon import Daemon
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
@@ -22,7 +21,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The session as 
 @click.pass_obj
 def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, as_json: bool) -> None:
     """Give a session another TITLE. REF is an id, a unique prefix of 4 or more characters, or a title."""
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         renamed = client.ask("rename_session", {"session_id": session.session_id, "title": " ".join(title)})
     _show(renamed, renamed["title"] or "", as_json=as_json)
@@ -47,7 +46,7 @@ def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_j
         "add": [name.removeprefix("+") for name in tags if not name.startswith("-")],
         "remove": [name.removeprefix("-") for name in tags if name.startswith("-")],
     }
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         tagged = client.ask("tag_session", {"session_id": session.session_id, **changes})
     _show(tagged, " ".join(tagged["tags"]) or "no tags", as_json=as_json)
@@ -81,7 +80,7 @@ def unpin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
 
 
 def _pin(daemon: Daemon, ref: str, agent: str | None, *, pinned: bool, as_json: bool) -> None:
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         changed = client.ask("pin_session", {"session_id": session.session_id, "pinned": pinned})
     _show(changed, "pinned" if pinned else "not pinned", as_json=as_json)

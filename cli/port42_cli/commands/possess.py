@@ -97,7 +97,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         raise click.UsageError("--if-busy follow: expected a terminal, or --json")
     daemon: Daemon = ctx.obj
     busy = if_busy or "wait"
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = None if ref is None else _resumed(ctx, client, agent, ref, here)
         begun = session["session_id"] if session else None
         if message is not None:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from port42_cli import streams
-from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
 
@@ -29,7 +28,7 @@ def rpc(ctx: click.Context, method: str, params: tuple[str, ...]) -> None:
     """
     given = _params(method, params)
     daemon: Daemon = ctx.obj
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         try:
             streams.as_json(client.ask(method, given))
         except DaemonError as error:

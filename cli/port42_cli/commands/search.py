@@ -7,7 +7,7 @@ import re
 import click
 
 from port42_cli import streams, views
-from port42_client.client import Client, decode
+from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 _AGENT = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -31,7 +31,7 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     params = {"query": " ".join(words)}
     if len(words) > 1 and _AGENT.fullmatch(words[-1]):
         params = {"query": " ".join(words[:-1]), "agent": words[-1]}
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         answer = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
     if as_json:
         streams.as_json(answer)

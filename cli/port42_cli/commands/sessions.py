@@ -6,7 +6,7 @@ import click
 
 from port42_cli import cwd, streams, views
 from port42_cli.completion import complete
-from port42_client.client import Client, decode
+from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 
@@ -33,7 +33,7 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     folder = cwd.here() if here else None
     filters = {"agent": agent, "cwd": folder, "state": state, "tag": tag, "pinned": pinned or None}
     given = {name: value for name, value in filters.items() if value is not None}
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         page = client.ask_rows("list_sessions", given, "sessions", limit=limit)
     if as_json:
         streams.as_json(page)
@@ -58,7 +58,7 @@ def overview(daemon: Daemon) -> None:
     from port42_protocol.messages.agents import ListAgents
     from port42_protocol.messages.sessions import ListSessions
 
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         known = client.call(ListAgents())
         last = [
             session

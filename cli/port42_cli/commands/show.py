@@ -9,7 +9,6 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_protocol.messages.sessions import GetSession, Transcript
 
@@ -22,7 +21,7 @@ from port42_protocol.messages.sessions import GetSession, Transcript
 @click.pass_obj
 def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: bool) -> None:
     """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         pages = client.pages(GetSession(session.session_id, events=events))
         if as_json:

@@ -6,7 +6,7 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.completion import complete
-from port42_client.client import Client, decode
+from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 
@@ -18,7 +18,7 @@ from port42_client.daemon import Daemon
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:
     """Show how much was said, by whom and when."""
     given = {"agent": agent, "days": days}
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         answer = client.ask("stats", {name: value for name, value in given.items() if value is not None})
     if as_json:
         streams.as_json(answer)
@@ -44,7 +44,7 @@ def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
 
     Each agent's sessions and trash, the index, logs and backups.
     """
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         answer = client.ask("disk_usage", {"agent": agent} if agent else {})
     if as_json:
         streams.as_json(answer)

@@ -40,7 +40,7 @@ def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
             raise click.UsageError("--watch: expected a number of seconds, got nan")
         _watch(daemon, watch, drawn=streams.on_terminal() and not as_json)
         return
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         answer = client.ask("status")
     if as_json:
         streams.as_json(answer)
@@ -68,9 +68,9 @@ def _statuses(daemon: Daemon, seconds: float) -> Iterator[object]:
 
     Only the first call may start a daemon. Raises `NoDaemon` when a daemon is there and does not answer.
     """
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         yield client.ask("status")
-    with Client(daemon.existing) as client:
+    with daemon.client(daemon.existing) as client:
         while True:
             time.sleep(seconds)
             yield _next_status(client, daemon)

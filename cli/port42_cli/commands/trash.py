@@ -45,7 +45,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     _shared.check_refs(agent, *refs)
     _shared.check_confirmable(yes or dry_run)
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         plain = [client.ask("find_session", {"ref": ref, "agent": agent}) for ref in refs]
         plain = list({session["session_id"]: session for session in plain}.values())
         sessions = [decode(Summary, session) for session in plain]
@@ -71,7 +71,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @click.pass_obj
 def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
     """Bring a session back. REF is an id, a unique prefix of 4 or more characters, or a title."""
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         trashed = decode(list[Summary], client.ask_rows("list_trash", {}, "sessions")["sessions"])
         session_id = _find_trashed(trashed, ref)
         session = client.ask("restore_session", {"session_id": session_id})
@@ -87,7 +87,7 @@ def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
 @click.pass_obj
 def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     """List what is in the trash, the latest first."""
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         page = client.ask_rows("list_trash", {"agent": agent}, "sessions")
     if as_json:
         streams.as_json(page)
@@ -142,7 +142,7 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
         raise click.UsageError("expected --older-than or --trash-older-than: nothing goes by itself")
     _shared.check_confirmable(yes or dry_run)
     params = {"agent": agent, "older_than_days": older_than, "trash_older_than_days": trash_older_than}
-    with Client(daemon.connect) as client:
+    with daemon.client() as client:
         preview = client.ask("prune_sessions", params)
         if as_json and dry_run:
             streams.as_json(preview)

@@ -28,7 +28,7 @@ def items(ctx: click.Context, look: Callable[[Client], Iterator[tuple[str, str]]
     os.environ["PORT42_DEBUG"] = "0"  # a trace would be written over what is being typed
     daemon = Daemon(ctx.find_root().params.get("socket"), os.environ)
     try:
-        with _in_time(), Client(daemon.existing) as client:
+        with _in_time(), daemon.client(daemon.existing) as client:
             return [CompletionItem(value, help=one_line(text) or None) for value, text in look(client)]
     except Exception:
         return []  # no daemon, a slow one, another version's: whatever it is, nobody asked to be told

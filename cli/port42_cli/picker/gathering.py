@@ -14,7 +14,6 @@ from functools import partial
 from typing import TypeVar
 
 from port42_cli.picker.matching import Choice, Fit, choice
-from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_protocol.messages.records import Message
 from port42_protocol.messages.search import SearchSessions
@@ -37,7 +36,7 @@ class Gathering:
 
     def __init__(self, daemon: Daemon, agent: str | None) -> None:
         self._agent = agent
-        self._listing, self._looking = Client(daemon.connect), Client(daemon.connect)
+        self._listing, self._looking = daemon.client(), daemon.client()
         self._list_thread, self._look_thread = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
     def first(self) -> tuple[list[Choice], str | None]:
