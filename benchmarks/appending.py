@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,13 +14,13 @@ from benchmarks import scene
 from benchmarks.clock import interleave
 from benchmarks.figure import Figure, median, percentile
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.session_file.document import Header
-from port42_protocol.messages.records import UserMessage
+from port42_daemon.store.interface import Header
+from port42_protocol.messages.records import Message
 
 GROUP = "a durable append"
 AGENT = "ai-engineer"
 CONTENT = "build a parser that reads what people type, and says where it stopped understanding"
-MESSAGE = UserMessage(seq=0, content=CONTENT, timestamp="2025-09-08T23:47:46.684Z")
+MESSAGE = Message(seq=0, role="user", content=CONTENT, timestamp="2025-09-08T23:47:46.684Z")
 LINE = msgspec.json.encode(MESSAGE) + b",\n"
 BLOCK = 25
 _REWRITTEN = 1_000
@@ -67,7 +67,7 @@ def measure_growth(messages: int) -> list[Figure]:
         missing = messages - (rounds + 1) * BLOCK
         while missing > 0:
             bulk = [MESSAGE] * min(missing, 1_000)
-            store.append(long, lambda _, bulk=bulk: bulk)
+            _append(store, long, bulk)
             missing -= len(bulk)
         samples = interleave(
             {"short": _appending(store, short), "long": _appending(store, long)}, rounds, BLOCK
@@ -83,7 +83,12 @@ def _begin(store: FileStore, name: str) -> str:
 
 
 def _appending(store: FileStore, session_id: str) -> Callable[[], object]:
-    return lambda: store.append(session_id, lambda _: (MESSAGE,))
+    return lambda: _append(store, session_id, (MESSAGE,))
+
+
+def _append(store: FileStore, session_id: str, records: Sequence[Message]) -> None:
+    with store.writing(session_id) as session:
+        session.append(records)
 
 
 @contextlib.contextmanager

@@ -16,10 +16,10 @@ from pathlib import Path
 from benchmarks import scene
 from benchmarks.figure import Figure
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.index.query import Query, parse
+from port42_daemon.store.index.query import parse
+from port42_daemon.store.interface import Header, SessionFilter
 from port42_daemon.store.session_file import document
-from port42_daemon.store.session_file.document import Header
-from port42_protocol.messages.records import MESSAGES
+from port42_protocol.messages.records import Message
 
 AGENTS = ("ai-engineer", "ai-analyst", "ai-muse", "ai-founder")
 _MESSAGES = 100
@@ -75,7 +75,7 @@ def generate(home: Path, sessions: int) -> tuple[list[str], int]:
             content = " ".join(stream[at : at + length])
             size += len(content)
             role = "user" if seq % 2 else "assistant"
-            records.append(MESSAGES[role](seq=seq, content=content, timestamp=_time(begun + seq)))
+            records.append(Message(seq=seq, role=role, content=content, timestamp=_time(begun + seq)))
         name = f"cli-{begun}000"
         agent = AGENTS[number % len(AGENTS)]
         header = Header(id=name, agent=agent, created_at=_time(begun), client="cli", cwd=f"/w/{number % 50}")
@@ -102,7 +102,7 @@ def _rebuild(home: Path) -> int:
     began = time.perf_counter_ns()
     with contextlib.closing(FileStore(home)) as store:
         store.open()
-        while not (status := store.index_status()).complete:
+        while not (status := store.catalogue.status()).complete:
             print(f"\rindexing, {status.records_behind:,} to go …   ", end="", file=sys.stderr, flush=True)
             time.sleep(0.5)
     return time.perf_counter_ns() - began
@@ -120,26 +120,32 @@ def _questions(group: str, home: Path, words: list[str]) -> list[Figure]:
     }
     with contextlib.closing(FileStore(home)) as store:
         store.open()
-        store.counts()
+        store.catalogue.counts()
         pages = {"first page of 50": {}, "… one agent's, in a folder": {"agent": AGENTS[0], "cwd": "/w/0"}}
         figures = [
-            Figure(group, what, _median(partial(store.page, limit=50, **wanted)), "ms", aim=5)
+            Figure(
+                group,
+                what,
+                _median(partial(store.catalogue.page, SessionFilter(**wanted), None, 50)),
+                "ms",
+                aim=5,
+            )
             for what, wanted in pages.items()
         ]
         for what, pattern in _SEARCHES.items():
-            query = parse(pattern.format(**named))
-            took = _median(_searching(store, query), times=9)
+            text = pattern.format(**named)
+            took = _median(_searching(store, text), times=9)
             figures.append(Figure(group, f"search: {what}", took, "ms", aim=50))
             if what in _COMPARED:
-                raw = _raw(home / "index.db", query.expression)
+                raw = _raw(home / "index.db", parse(text).expression)
                 figures.append(Figure(group, f"search: {what}", took, "ms", "FTS5 alone, ORDER BY rank", raw))
     return figures
 
 
-def _searching(store: FileStore, query: Query) -> Callable[[], object]:
+def _searching(store: FileStore, text: str) -> Callable[[], object]:
     def search() -> object:
         store._index._searches.forget()  # a page that was ranked before would cost nothing
-        return store.search(query, None, 0, 20)
+        return store.catalogue.search(text, None, None, 0, 20)
 
     return search
 

@@ -18,7 +18,7 @@ from port42_daemon.backends import factory, presets
 from port42_daemon.backends.base import Backend, Health
 from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, table, take_out
 from port42_daemon.executors import Threads
-from port42_daemon.store.interface import Store
+from port42_daemon.store.interface import Catalogue, SessionStore
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
 from port42_protocol.messages.agents import (
     AddAgent,
@@ -73,8 +73,11 @@ class _Built:
 class Agents:
     """The known agents. A tool that names an agent makes it known by giving it a session."""
 
-    def __init__(self, store: Store, threads: Threads, config: ConfigFile, home: Path) -> None:
+    def __init__(
+        self, store: SessionStore, catalogue: Catalogue, threads: Threads, config: ConfigFile, home: Path
+    ) -> None:
         self._store = store
+        self._catalogue = catalogue
         self._threads = threads
         self._config = config
         self._path = home / "config.toml"
@@ -86,9 +89,9 @@ class Agents:
     async def require(self, name: str) -> None:
         """Raise `UnknownAgent`, with the nearest names, unless somebody knows `name`."""
         config = await self._current()
-        if name in BUILT_IN or name in config.agents or self._store.last(name):
+        if name in BUILT_IN or name in config.agents or self._store.last_sessions.get(name):
             return
-        names = [*BUILT_IN, *config.agents, *self._store.agents()]
+        names = [*BUILT_IN, *config.agents, *self._store.last_sessions]
         near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)
 
@@ -116,7 +119,7 @@ class Agents:
     async def looked_at(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
         config = await self._current()
-        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.agents())])
+        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.last_sessions)])
         return tuple(await asyncio.gather(*(self._look(name, config, counts) for name in names)))
 
     async def aclose(self) -> None:
@@ -127,7 +130,7 @@ class Agents:
 
     async def list_agents(self, _: ListAgents) -> AgentList:
         """Everybody, looked at now, and what else could be connected."""
-        counts = await self._threads.index(self._store.counts)
+        counts = await self._threads.index(self._catalogue.counts)
         return AgentList(
             agents=await self.looked_at(counts),
             available=await self._threads.files(presets.available),
@@ -137,7 +140,7 @@ class Agents:
     async def get_agent(self, request: GetAgent) -> Agent:
         """One agent, looked at now."""
         await self.require(request.agent)
-        counts = await self._threads.index(self._store.counts)
+        counts = await self._threads.index(self._catalogue.counts)
         return await self._look(request.agent, self._config.current, counts)
 
     async def add_agent(self, request: AddAgent) -> Agent:
@@ -261,7 +264,7 @@ class Agents:
             health="none" if health is None else health.state,
             detail="records only" if health is None else health.detail,
             session_count=counts.get(name, 0),
-            last_session=self._store.last(name),
+            last_session=self._store.last_sessions.get(name),
         )
 
     @staticmethod

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from port42_daemon.executors import Threads
-from port42_daemon.store.interface import Store
+from port42_daemon.store.interface import SessionStore
 from port42_protocol import codec
 from port42_protocol.errors import InvalidParams, WrongAgent
 from port42_protocol.messages.events import (
@@ -119,7 +119,7 @@ class _Listener:
 class Events:
     """The subscriptions of all peers. Everything here runs on the event loop."""
 
-    def __init__(self, store: Store, threads: Threads) -> None:
+    def __init__(self, store: SessionStore, threads: Threads) -> None:
         self._store = store
         self._threads = threads
         self._topics: dict[_Topic, dict[Peer, _Subscription]] = {}
@@ -214,7 +214,7 @@ class Events:
         following: int | None = after_seq
         try:
             while following is not None and not to.over:
-                page, following = await self._threads.files(
+                page = await self._threads.files(
                     self._store.read,
                     session_id,
                     after_seq=following,
@@ -222,7 +222,8 @@ class Events:
                     max_bytes=_PAGE_BYTES,
                     events=True,
                 )
-                for record in page if not to.over else ():
+                following = page.onward
+                for record in page.records if not to.over else ():
                     to.peer.emit(notification(recorded(session_id, agent, record)), at_any_rate=True)
                     after_seq = record.seq
                 await to.peer.drained()

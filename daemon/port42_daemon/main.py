@@ -26,14 +26,12 @@ from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.rpc.server import Server
 from port42_daemon.sessions.forks import Lineage
-from port42_daemon.sessions.labels import Marks
-from port42_daemon.sessions.listing import Finding
+from port42_daemon.sessions.listing import Listing
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.settings import Settings
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.interface import Store
 from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
@@ -79,7 +77,7 @@ def _limited(settings: Settings, said: DaemonConfig) -> Settings:
 
 async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts meet
     settings: Settings,
-    store: Store,
+    store: FileStore,
     threads: Threads,
     config: ConfigFile,
     listener: socket.socket,
@@ -88,9 +86,10 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
 ) -> None:
     traffic = Traffic()
     events = Events(store, threads)
-    sessions = Sessions(store, threads, events)
-    agents = Agents(store, threads, config, settings.home)
-    lineage = Lineage(store, threads, sessions, agents, events)
+    catalogue = store.catalogue
+    sessions = Sessions(store, catalogue, threads, events)
+    agents = Agents(store, catalogue, threads, config, settings.home)
+    lineage = Lineage(store, catalogue, threads, sessions, agents, events)
     queues = SessionQueues(supervisor.changed)
     turns = Turns(TurnContext(store, threads, sessions, events), agents, lineage, queues)
     dispatcher = Dispatcher(
@@ -99,15 +98,14 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
         turns,
         agents,
         events,
-        Introspection(settings, store, threads, config, traffic, queues, events),
-        Finding(store, threads),
-        Marks(sessions),
+        Introspection(settings, catalogue, threads, config, traffic, queues, events),
+        Listing(catalogue, store.maintenance, threads),
         lineage,
-        Trash(store, threads, sessions, queues, events),
+        Trash(store, catalogue, threads, sessions, queues, events),
         Exporter(store, threads, sessions),
         Importer(store, threads, sessions),
-        Doctor(settings, store, threads, config, agents, turns),
-        Figures(store, threads, agents),
+        Doctor(settings, store.maintenance, threads, config, agents, turns),
+        Figures(catalogue, store.maintenance, threads, agents),
     )
     server = Server(settings, dispatcher, traffic)
     stop = asyncio.Event()
@@ -135,7 +133,7 @@ async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts mee
         await threads.files(os.getpid)
 
     async def state() -> str:
-        counts = await threads.index(store.counts)
+        counts = await threads.index(catalogue.counts)
         return _state(sum(counts.values()), queues.under_way, config.error)
 
     async with supervisor.watching(alive, state):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from msgspec import UNSET, structs
+from peers.session_files import add, page, trash
 
-from port42_daemon.store.check.sessions import Position
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.session_file.document import ENDED, FORKED, RESUMED, Header
+from port42_daemon.store.interface import ENDED, FORKED, RESUMED, CheckPosition, Header, SessionWriter
 from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
 from port42_protocol.messages.records import (
     MESSAGES,
@@ -31,21 +31,45 @@ from port42_protocol.messages.records import (
 class Reopened:
     """A store that is closed and opened again between any two operations: nothing lives in memory only."""
 
-    def __init__(self, make: Callable[[], FileStore]) -> None:
+    def __init__(
+        self, make: Callable[[], FileStore], part: str = "", lock: threading.Lock | None = None
+    ) -> None:
         self._make = make
-        self._one_at_a_time = threading.Lock()
+        self._part = part
+        self._one_at_a_time = lock or threading.Lock()
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
+        if name == "writing":
+            return self._writing
+        if name in {"catalogue", "maintenance"}:
+            return Reopened(self._make, name, self._one_at_a_time)
+        if name == "last_sessions":
+            with self._opened() as store:
+                return dict(store.last_sessions)
+        if name == "state":
+            with self._opened() as part:
+                return part.state
+
         def operate(*args: Any, **named: Any) -> Any:
-            with self._one_at_a_time:
-                store = self._make()
-                store.open()
-                try:
-                    return getattr(store, name)(*args, **named)
-                finally:
-                    store.close()
+            with self._opened() as part:
+                return getattr(part, name)(*args, **named)
 
         return operate
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        with self._one_at_a_time:
+            store = self._make()
+            store.open()
+            try:
+                yield getattr(store, self._part) if self._part else store
+            finally:
+                store.close()
+
+    @contextlib.contextmanager
+    def _writing(self, session_id: str) -> Iterator[SessionWriter]:
+        with self._opened() as store, store.writing(session_id) as session:
+            yield session
 
 
 class Vessel:
@@ -105,14 +129,11 @@ def event(name: str, second: int = 1) -> Record:
     return EventRecord(seq=0, event=name, timestamp=at(second))
 
 
-def add(store: Any, session_id: str, *records: Record) -> int:
-    return store.append(session_id, lambda _: records)[1]
-
-
 def read(store: Any, session_id: str, **more: Any) -> tuple[list[Record], int | None]:
-    return store.read(
+    page = store.read(
         session_id, **{"after_seq": 0, "limit": 1000, "max_bytes": 1 << 22, "events": False, **more}
     )
+    return page.records, page.onward
 
 
 def contents(store: Any, session_id: str) -> list[str]:
@@ -138,9 +159,9 @@ def test_what_was_created_is_there(store):
         "pinned": False,
         "forked_from": None,
     }
-    assert store.header("cli-1").metadata == {"a": [1, None]}
+    assert store.ends("cli-1")[0].metadata == {"a": [1, None]}
     assert contents(store, "cli-1") == ["hello"]
-    assert store.exists("cli-1")
+    assert store.where("cli-1") == "sessions"
 
 
 def test_an_id_is_given_once(store):
@@ -156,7 +177,7 @@ def test_ids_that_differ_in_case_are_two_sessions_or_one_is_refused(store):
     try:
         store.create(header("cli-A"), [said("large")])
     except SessionExists:  # a file system that folds case
-        assert not store.page(agent="ai-muse", limit=10)[1:]
+        assert not page(store, agent="ai-muse", limit=10)[1:]
     else:
         assert contents(store, "cli-A") == ["large"]
     assert contents(store, "cli-a") == ["small"]
@@ -167,9 +188,9 @@ def test_ids_that_differ_in_case_are_two_sessions_or_one_is_refused(store):
 )
 def test_what_is_not_there_is_not_found(store, session_id):
     store.create(header("cli-1"))
-    assert not store.exists(session_id)
+    assert store.where(session_id) != "sessions"
     assert store.remembered("cli-9") is None
-    asks = (store.summary, store.header, partial(read, store), lambda one: add(store, one, said("x")))
+    asks = (store.summary, store.ends, partial(read, store), lambda one: add(store, one, said("x")))
     for ask in asks:
         with pytest.raises(SessionNotFound):
             ask(session_id)
@@ -190,35 +211,46 @@ def test_records_are_numbered_in_order_and_read_as_they_were_given(store):
 def test_records_that_have_their_places_keep_them(store):
     """A session that comes in whole from elsewhere may have lost a line there."""
     store.create(header("cli-1"), [structs.replace(said("a"), seq=1), structs.replace(said("b"), seq=4)])
-    page, _ = store.read("cli-1", after_seq=0, limit=10, max_bytes=10**6, events=True)
-    assert [one.seq for one in page] == [1, 4]
-    assert store.append("cli-1", lambda _: [said("c")])[1] == 5
+    records, _ = read(store, "cli-1", events=True)
+    assert [one.seq for one in records] == [1, 4]
+    assert add(store, "cli-1", said("c")) == 5
 
 
 def test_the_ends_are_those_of_any_time(store):
     store.create(header("cli-1"))
     seen = [store.ends("cli-1")]
     for text in ("a", "b", "c"):
-        store.append("cli-1", lambda _, text=text: [said(text)])
+        add(store, "cli-1", *[said(text)])
         seen.append(store.ends("cli-1"))
     assert [footer.last_seq for _, footer in seen] == [0, 1, 2, 3]
     assert [store.ends("cli-1", seq) for seq in range(4)] == seen
 
 
-def test_appending_decides_on_the_session_as_it_stands_and_an_error_changes_nothing(store):
+def test_an_error_of_the_rule_changes_nothing(store):
     store.create(header("cli-1"), [said("a")])
-    seen = []
-
-    def decide(summary: Any) -> list[Record]:
-        seen.append(summary)
-        raise LookupError("no")
-
     before = store.summary("cli-1")
-    with pytest.raises(LookupError):
-        store.append("cli-1", decide)
-    assert seen == [before] == [store.summary("cli-1")]
-    assert store.append("cli-1", lambda _: ()) == (before, 1)
+    with pytest.raises(LookupError), store.writing("cli-1"):
+        raise LookupError("no")
+    assert store.summary("cli-1") == before
+    with store.writing("cli-1") as session:
+        pass
+    assert (session.summary, session.last_seq, session.added) == (before, 1, ())
     assert contents(store, "cli-1") == ["a"]
+
+
+def test_a_session_can_be_written_again_after_a_rule_refused(store):
+    store.create(header("cli-1"))
+    for _ in range(3):
+        with pytest.raises(LookupError), store.writing("cli-1"):
+            raise LookupError("no")
+        with pytest.raises(SessionNotFound), store.writing("cli-9"):
+            pytest.fail("there is none")
+    with store.writing("cli-1") as session:
+        session.append([said("a")])
+        session.append([said("b"), said("c")])
+    assert [record.seq for record in session.added] == [1, 2, 3]
+    assert session.summary == store.summary("cli-1")
+    assert contents(store, "cli-1") == ["a", "b", "c"]
 
 
 def test_pages_of_a_transcript_join_without_gap_or_repetition(store):
@@ -257,19 +289,23 @@ def test_a_session_of_many_long_lines_is_read_from_anywhere(store):
 
 
 def test_each_agent_has_its_own_last_session(store):
-    assert store.last("ai-muse") is None
-    assert store.agents() == {}
+    assert store.last_sessions.get("ai-muse") is None
+    assert dict(store.last_sessions) == {}
     store.create(header("cli-1"))
     store.create(header("cli-2", agent="ai-analyst"))
     store.set_last("ai-muse", "cli-1")
     store.set_last("ai-analyst", "cli-2")
     store.set_last("ai-analyst", "cli-2")
-    assert (store.last("ai-muse"), store.last("ai-analyst"), store.last("ai-engineer")) == (
+    assert (
+        store.last_sessions.get("ai-muse"),
+        store.last_sessions.get("ai-analyst"),
+        store.last_sessions.get("ai-engineer"),
+    ) == (
         "cli-1",
         "cli-2",
         None,
     )
-    assert store.agents() == {"ai-muse": "cli-1", "ai-analyst": "cli-2"}
+    assert dict(store.last_sessions) == {"ai-muse": "cli-1", "ai-analyst": "cli-2"}
 
 
 def test_last_is_last_used_twenty_stops_in_a_row(vessel):
@@ -283,8 +319,8 @@ def test_last_is_last_used_twenty_stops_in_a_row(vessel):
         add(vessel.store, used, said(f"round {round_}", 10 + round_))
         vessel.store.set_last("ai-muse", used)
         store = vessel.again()
-        assert store.last("ai-muse") == used
-        assert store.page(agent="ai-muse", limit=1)[0].session_id == used
+        assert store.last_sessions.get("ai-muse") == used
+        assert page(store, agent="ai-muse", limit=1)[0].session_id == used
 
 
 @pytest.mark.parametrize("ruin", [lambda path: path.unlink(), lambda path: path.write_bytes(b'{"ai-muse": ')])
@@ -295,8 +331,8 @@ def test_a_lost_mapping_comes_back_from_the_sessions(vessel, ruin):
     vessel.store.set_last("ai-muse", "cli-2")
     vessel.store.set_last("ai-analyst", "rpc-4")
     store = vessel.again(lambda: ruin(vessel.home / "agent_sessions.json"))
-    assert store.agents() == {"ai-muse": "cli-2", "ai-analyst": "rpc-4"}
-    assert json.loads((vessel.home / "agent_sessions.json").read_bytes()) == store.agents()
+    assert dict(store.last_sessions) == {"ai-muse": "cli-2", "ai-analyst": "rpc-4"}
+    assert json.loads((vessel.home / "agent_sessions.json").read_bytes()) == dict(store.last_sessions)
 
 
 # --- questions across sessions ----------------------------------------------------------------------
@@ -316,16 +352,16 @@ def ids(found: list[Any]) -> list[str]:
 
 
 def test_a_page_is_by_last_use_and_narrowed_by_every_field(several):
-    assert ids(several.page(limit=10)) == ["cli-1001", "rpc-2000", "cli-1002", "cli-1000"]
-    assert ids(several.page(agent="ai-muse", limit=10)) == ["cli-1001", "cli-1002", "cli-1000"]
-    assert ids(several.page(cwd="/b", limit=10)) == ["rpc-2000", "cli-1002"]
-    assert ids(several.page(state="ended", limit=10)) == ["cli-1002"]
-    assert ids(several.page(agent="ai-muse", cwd="/a", state="active", limit=1)) == ["cli-1001"]
-    assert several.page(agent="ai-engineer", limit=10) == []
+    assert ids(page(several, limit=10)) == ["cli-1001", "rpc-2000", "cli-1002", "cli-1000"]
+    assert ids(page(several, agent="ai-muse", limit=10)) == ["cli-1001", "cli-1002", "cli-1000"]
+    assert ids(page(several, cwd="/b", limit=10)) == ["rpc-2000", "cli-1002"]
+    assert ids(page(several, state="ended", limit=10)) == ["cli-1002"]
+    assert ids(page(several, agent="ai-muse", cwd="/a", state="active", limit=1)) == ["cli-1001"]
+    assert page(several, agent="ai-engineer", limit=10) == []
 
 
 def test_what_a_page_shows_is_what_the_session_says(several):
-    for listed in several.page(limit=10):
+    for listed in page(several, limit=10):
         shown = structs.asdict(listed)
         assert listed.session_id.startswith(shown.pop("short_id"))
         assert shown == structs.asdict(several.summary(listed.session_id))
@@ -333,9 +369,9 @@ def test_what_a_page_shows_is_what_the_session_says(several):
 
 def test_a_use_moves_a_session_to_the_front_at_once(several):
     add(several, "cli-1000", said("again", 60))
-    assert ids(several.page(limit=1)) == ["cli-1000"]
+    assert ids(page(several, limit=1)) == ["cli-1000"]
     add(several, "rpc-2000", event(RESUMED, 70))
-    assert ids(several.page(limit=2)) == ["rpc-2000", "cli-1000"]
+    assert ids(page(several, limit=2)) == ["rpc-2000", "cli-1000"]
 
 
 def test_the_cursor_keeps_its_place_while_sessions_change(store):
@@ -343,9 +379,9 @@ def test_the_cursor_keeps_its_place_while_sessions_change(store):
         # Four sessions share each moment: a cursor by time alone would skip or repeat some.
         store.create(header(f"cli-{number:04}", second=number // 4))
     got, before = [], None
-    while page := store.page(before=before, limit=3):
-        got += ids(page)
-        before = (page[-1].last_activity, page[-1].session_id)
+    while rows := page(store, before=before, limit=3):
+        got += ids(rows)
+        before = (rows[-1].last_activity, rows[-1].session_id)
         add(store, got[0], said("used meanwhile", 100 + len(got)))
         store.create(header(f"new-{len(got)}", second=500))
     assert got == [f"cli-{number:04}" for number in range(19, -1, -1)]
@@ -354,32 +390,32 @@ def test_the_cursor_keeps_its_place_while_sessions_change(store):
 def test_a_short_id_fits_its_session_alone(store):
     for session_id in ("cli-1757350466684", "cli-1757350466685", "cli-1757350123456", "ab", "abc", "x"):
         store.create(header(session_id))
-    for listed in store.page(limit=10):
-        fitting = ids(store.with_prefix(listed.short_id, None, 10))
+    for listed in page(store, limit=10):
+        fitting = ids(store.catalogue.matching(listed.short_id, None, 10))
         # "ab" begins "abc", too; a whole id is looked up before a prefix is tried.
         assert fitting == [listed.session_id] or listed.short_id == listed.session_id
 
 
 def test_prefixes(several):
-    assert ids(several.with_prefix("cli-100", None, 10)) == ["cli-1001", "cli-1002", "cli-1000"]
-    assert ids(several.with_prefix("cli-1002", None, 10)) == ["cli-1002"]
-    assert ids(several.with_prefix("cli", "ai-analyst", 10)) == []
-    assert len(several.with_prefix("cli-", None, 2)) == 2
+    assert ids(several.catalogue.matching("cli-100", None, 10)) == ["cli-1001", "cli-1002", "cli-1000"]
+    assert ids(several.catalogue.matching("cli-1002", None, 10)) == ["cli-1002"]
+    assert ids(several.catalogue.matching("cli-", "ai-analyst", 10)) == []
+    assert len(several.catalogue.matching("cli-", None, 2)) == 2
     for none in ("%", "cli_", "CLI", "cli-1002x", "\x00", "'", "é"):
-        assert several.with_prefix(none, None, 10) == []
+        assert several.catalogue.matching(none, None, 10) == []
 
 
 def test_titles_in_any_case_and_the_whole_one_before_those_that_begin_so(several):
-    assert ids(several.with_title("the PARSER", None, 10)) == ["cli-1000"]
-    assert ids(several.with_title("the pars", None, 10)) == ["cli-1001", "cli-1000"]
-    assert ids(several.with_title("GRÖSSE", None, 10)) == ["rpc-2000"]
-    assert several.with_title("the parser", "ai-analyst", 10) == []
+    assert ids(several.catalogue.matching("the PARSER", None, 10)) == ["cli-1000"]
+    assert ids(several.catalogue.matching("the pars", None, 10)) == ["cli-1001", "cli-1000"]
+    assert ids(several.catalogue.matching("GRÖSSE", None, 10)) == ["rpc-2000"]
+    assert several.catalogue.matching("the parser", "ai-analyst", 10) == []
     for none in ("%", "_he parser", "parser"):
-        assert several.with_title(none, None, 10) == []
+        assert several.catalogue.matching(none, None, 10) == []
 
 
 def test_counts(several):
-    assert several.counts() == {"ai-muse": 3, "ai-analyst": 1}
+    assert several.catalogue.counts() == {"ai-muse": 3, "ai-analyst": 1}
 
 
 def no_index(home: Path) -> None:
@@ -419,12 +455,12 @@ def test_every_question_is_answered_as_before_after_a_stop_whatever_became_of_th
 
     def answers(store: Any) -> list[Any]:
         return [
-            store.page(limit=50),
-            store.with_prefix("cli-000", None, 50),
-            store.with_title("title 7", None, 50),
-            [store.with_key("ai-muse", f"k-{number}", None) for number in range(30)],
-            store.with_key("ai-muse", "later", None),
-            store.counts(),
+            page(store, limit=50),
+            store.catalogue.matching("cli-000", None, 50),
+            store.catalogue.matching("title 7", None, 50),
+            [store.catalogue.with_key("ai-muse", f"k-{number}", None) for number in range(30)],
+            store.catalogue.with_key("ai-muse", "later", None),
+            store.catalogue.counts(),
         ]
 
     before = answers(store)
@@ -438,12 +474,12 @@ def test_a_key_is_its_agents_and_its_sessions(store):
     store.create(header("cli-1"), [said("a", key="k"), said("b", key="other")])
     store.create(header("cli-2"), [said("c"), said("d", key="k")])
     store.create(header("rpc-3", agent="ai-analyst"), [said("e", key="k")])
-    assert store.with_key("ai-muse", "k", "cli-1") == ("cli-1", 1)
-    assert store.with_key("ai-muse", "k", "cli-2") == ("cli-2", 2)
-    assert store.with_key("ai-muse", "k", None) in {("cli-1", 1), ("cli-2", 2)}
-    assert store.with_key("ai-muse", "other", "cli-2") is None
-    assert store.with_key("ai-analyst", "k", None) == ("rpc-3", 1)
-    assert store.with_key("ai-engineer", "k", None) is None
+    assert store.catalogue.with_key("ai-muse", "k", "cli-1") == ("cli-1", 1)
+    assert store.catalogue.with_key("ai-muse", "k", "cli-2") == ("cli-2", 2)
+    assert store.catalogue.with_key("ai-muse", "k", None) in {("cli-1", 1), ("cli-2", 2)}
+    assert store.catalogue.with_key("ai-muse", "other", "cli-2") is None
+    assert store.catalogue.with_key("ai-analyst", "k", None) == ("rpc-3", 1)
+    assert store.catalogue.with_key("ai-engineer", "k", None) is None
 
 
 # --- many at once -----------------------------------------------------------------------------------
@@ -488,8 +524,8 @@ def test_different_sessions_hammered_by_threads_never_mix(vessel, many):
         assert sorted(contents(store, f"cli-{mine}")) == sorted(
             f"{mine}/{number}" for number in range(many) if number % 8 == mine
         )
-        assert store.last(f"agent-{mine}") == f"cli-{mine}"
-    assert store.counts() == {f"agent-{mine}": 1 for mine in range(8)}
+        assert store.last_sessions.get(f"agent-{mine}") == f"cli-{mine}"
+    assert store.catalogue.counts() == {f"agent-{mine}": 1 for mine in range(8)}
 
 
 def test_an_id_that_many_want_goes_to_one(store):
@@ -516,8 +552,8 @@ def test_readers_meet_writers_and_see_whole_sessions(vessel, many):
         got, _ = read(store, "cli-1", max_bytes=1 << 30)
         assert [one.seq for one in got] == list(range(1, len(got) + 1))
         assert store.summary("cli-1").message_count >= len(got)
-        assert store.page(limit=5)[0].session_id == "cli-1"
-        assert store.with_key("ai-muse", "k0", None) == ("cli-1", 1)
+        assert page(store, limit=5)[0].session_id == "cli-1"
+        assert store.catalogue.with_key("ai-muse", "k0", None) == ("cli-1", 1)
 
     at_once(work, many // 2)
     assert store.summary("cli-1").message_count == 1 + many // 4
@@ -528,19 +564,20 @@ def test_last_set_by_many_threads_is_one_of_theirs_and_is_on_the_disk(vessel, ma
     for number in range(8):
         store.create(header(f"cli-{number}"))
     at_once(lambda number: store.set_last("ai-muse", f"cli-{number % 8}"), many)
-    said_last = store.last("ai-muse")
-    assert vessel.again().last("ai-muse") == said_last in {f"cli-{number}" for number in range(8)}
+    said_last = store.last_sessions.get("ai-muse")
+    assert (
+        vessel.again().last_sessions.get("ai-muse") == said_last in {f"cli-{number}" for number in range(8)}
+    )
 
 
 # --- lineage ----------------------------------------------------------------------------------------
 
 
 def fork(store: Any, original: str, named: str, at_seq: int | None = None, **more: Any) -> Any:
-    def decide(header: Header, seq: int) -> tuple[Header, Record]:
-        changed = {"id": named, "created_at": at(50), "forked_from": ForkPoint(original, seq), **more}
-        return dataclasses.replace(header, **changed), event(FORKED, 50)
-
-    return store.fork(original, at_seq, decide)
+    header, footer = store.ends(original)
+    seq = footer.last_seq if at_seq is None else at_seq
+    changed = {"id": named, "created_at": at(50), "forked_from": ForkPoint(original, seq), **more}
+    return store.fork(original, seq, structs.replace(header, **changed), event(FORKED, 50))
 
 
 def with_its_index_and_without(vessel: Vessel) -> Iterator[Any]:
@@ -592,17 +629,11 @@ def test_a_fork_at_no_record_is_refused_and_leaves_nothing(store, seq, empty):
     with pytest.raises(InvalidParams) as refused:
         fork(store, "cli-1", "cli-2", seq)
     assert refused.value.data["field"] == "at_seq"
-    assert not store.exists("cli-2")
+    assert store.where("cli-2") != "sessions"
 
 
-def test_a_fork_refused_by_who_decides_leaves_nothing(store):
+def test_a_fork_is_never_its_original_and_has_one(store):
     store.create(header("cli-1"), [said("x")])
-
-    def refuse(*_: Any) -> Any:
-        raise SessionNotFound("no")
-
-    with pytest.raises(SessionNotFound):
-        store.fork("cli-1", None, refuse)
     with pytest.raises(SessionExists):
         fork(store, "cli-1", "cli-1")
     assert contents(store, "cli-1") == ["x"]
@@ -615,9 +646,9 @@ def test_a_copied_key_answers_for_the_original_only_with_or_without_its_index(ve
     fork(vessel.store, "cli-2", "cli-1")
     add(vessel.store, "cli-1", said("own", key="key-2"))
     for store in with_its_index_and_without(vessel):
-        assert store.with_key("ai-muse", "key-1", None) == ("cli-2", 1)
-        assert store.with_key("ai-muse", "key-1", "cli-1") is None
-        assert store.with_key("ai-muse", "key-2", "cli-1") == ("cli-1", 4)
+        assert store.catalogue.with_key("ai-muse", "key-1", None) == ("cli-2", 1)
+        assert store.catalogue.with_key("ai-muse", "key-1", "cli-1") is None
+        assert store.catalogue.with_key("ai-muse", "key-2", "cli-1") == ("cli-1", 4)
 
 
 def test_forks_are_found_by_their_original(vessel):
@@ -625,10 +656,11 @@ def test_forks_are_found_by_their_original(vessel):
     fork(vessel.store, "cli-1", "cli-2")
     fork(vessel.store, "cli-2", "cli-3")
     for store in with_its_index_and_without(vessel):
-        assert [one.session_id for one in store.forks_of(["cli-1"])] == ["cli-2"]
-        assert [one.session_id for one in store.forks_of(["cli-1", "cli-2"])] == ["cli-2", "cli-3"]
-        assert store.forks_of(["cli-3"]) == store.forks_of([]) == []
-        assert [one.session_id for one in store.listed(["cli-3", "gone"])] == ["cli-3"]
+        assert [one.session_id for one in store.catalogue.family(["cli-1"])] == ["cli-1", "cli-2"]
+        family = store.catalogue.family(["cli-1", "cli-2"])
+        assert sorted(ids(family)) == ["cli-1", "cli-2", "cli-3"]
+        assert ids(store.catalogue.family(["cli-3", "gone"])) == ["cli-3"]
+        assert store.catalogue.family([]) == []
 
 
 def test_a_fork_meets_no_torn_record_while_its_original_grows(vessel):
@@ -650,67 +682,47 @@ def test_a_fork_meets_no_torn_record_while_its_original_grows(vessel):
 # --- the trash --------------------------------------------------------------------------------------
 
 
-def allow(_: Any) -> None:
-    """Whoever asks may."""
-
-
 def test_what_is_in_the_trash_is_nowhere_else(vessel):
     store = vessel.store
     made = store.create(header("cli-1"), [said("x", key="key-1")])
     store.create(header("cli-2"))
-    assert store.trash("cli-1", allow) == made
+    assert trash(store, "cli-1") == made
     for _ in range(2):
-        assert not store.exists("cli-1")
-        assert store.taken("cli-1")
-        assert [one.session_id for one in store.page(limit=9)] == ["cli-2"]
-        assert store.with_key("ai-muse", "key-1", None) is None
+        assert store.where("cli-1") != "sessions"
+        assert store.where("cli-1")
+        assert [one.session_id for one in page(store, limit=9)] == ["cli-2"]
+        assert store.catalogue.with_key("ai-muse", "key-1", None) is None
         with pytest.raises(SessionNotFound):
             store.summary("cli-1")
         with pytest.raises(SessionNotFound):
-            store.trash("cli-1", allow)
+            trash(store, "cli-1")
         with pytest.raises(SessionExists):
             store.create(header("cli-1"))
         (shown,) = store.trashed(None, None, 9)
         assert (shown.session_id, shown.message_count) == ("cli-1", 1)
-        assert store.trashed_summary("cli-1") == made
+        assert store.summary("cli-1", trashed=True) == made
         store = vessel.again()
 
 
 def test_what_is_restored_is_as_it_was(vessel):
     store = vessel.store
     made = store.create(header("cli-1"), [said("x", key="key-1")])
-    store.trash("cli-1", allow)
-    assert store.restore("cli-1", allow) == made
+    trash(store, "cli-1")
+    assert store.restore("cli-1") == made
     for _ in range(2):
         assert contents(store, "cli-1") == ["x"]
-        assert [one.session_id for one in store.page(limit=9)] == ["cli-1"]
-        assert store.with_key("ai-muse", "key-1", None) == ("cli-1", 1)
+        assert [one.session_id for one in page(store, limit=9)] == ["cli-1"]
+        assert store.catalogue.with_key("ai-muse", "key-1", None) == ("cli-1", 1)
         assert store.trashed(None, None, 9) == []
         with pytest.raises(SessionNotFound):
-            store.restore("cli-1", allow)
+            store.restore("cli-1")
         store = vessel.again()
-
-
-def test_who_decides_may_keep_a_session_where_it_is(store):
-    store.create(header("cli-1"), [said("x")])
-
-    def refuse(_: Any) -> None:
-        raise SessionExists("no")
-
-    with pytest.raises(SessionExists):
-        store.trash("cli-1", refuse)
-    assert contents(store, "cli-1") == ["x"]
-    store.trash("cli-1", allow)
-    with pytest.raises(SessionExists):
-        store.restore("cli-1", refuse)
-    assert store.taken("cli-1")
-    assert not store.exists("cli-1")
 
 
 def test_the_trash_is_paged_the_latest_first_and_by_agent(store):
     for number in range(5):
         store.create(header(f"cli-{number}", agent="ai.muse" if number % 2 else "ai-engineer"))
-        store.trash(f"cli-{number}", allow)
+        trash(store, f"cli-{number}")
     found = store.trashed(None, None, 9)
     times = [(one.trashed_at, one.session_id) for one in found]
     assert times == sorted(times, reverse=True)
@@ -724,11 +736,11 @@ def test_the_trash_is_paged_the_latest_first_and_by_agent(store):
 def test_what_is_purged_is_gone_and_its_id_free(store):
     store.create(header("cli-1"))
     store.create(header("cli-2"))
-    store.trash("cli-1", allow)
-    store.trash("cli-2", allow)
+    trash(store, "cli-1")
+    trash(store, "cli-2")
     store.purge([one for one in store.trashed(None, None, 9) if one.session_id == "cli-1"])
     assert [one.session_id for one in store.trashed(None, None, 9)] == ["cli-2"]
-    assert not store.taken("cli-1")
+    assert not store.where("cli-1")
     store.create(header("cli-1"))
 
 
@@ -736,13 +748,13 @@ def test_the_last_session_changes_only_from_the_one_that_goes(store):
     for number in range(3):
         store.create(header(f"cli-{number}"))
     store.set_last("ai-muse", "cli-0")
-    store.change_last("ai-muse", "cli-1", "cli-2")
-    assert store.last("ai-muse") == "cli-0"
-    store.change_last("ai-muse", "cli-0", "cli-2")
-    assert store.last("ai-muse") == "cli-2"
-    store.change_last("ai-muse", "cli-2", None)
-    assert store.last("ai-muse") is None
-    assert store.agents() == {}
+    store.set_last("ai-muse", "cli-2", instead_of="cli-1")
+    assert store.last_sessions.get("ai-muse") == "cli-0"
+    store.set_last("ai-muse", "cli-2", instead_of="cli-0")
+    assert store.last_sessions.get("ai-muse") == "cli-2"
+    store.set_last("ai-muse", None, instead_of="cli-2")
+    assert store.last_sessions.get("ai-muse") is None
+    assert dict(store.last_sessions) == {}
 
 
 # --- care -------------------------------------------------------------------------------------------
@@ -752,9 +764,9 @@ def test_nothing_is_wrong_with_what_was_kept_in_order(store):
     for number in range(1, 4):
         store.create(header(f"cli-{number}"), [said("a"), said("b", role="assistant")])
         store.set_last("ai-muse", f"cli-{number}")
-    found = store.check(None)
+    found = store.maintenance.check(None)
     assert [one for one in found if one.level != "ok" and one.about != "permissions"] == []  # pytest's umask
-    swept = store.sweep(Position(), 60.0, lambda _: False, None)
+    swept = store.maintenance.check_sessions(CheckPosition(), 60.0, lambda _: False, None)
     assert (swept.findings, swept.partial, swept.remaining, swept.position) == ([], [], 0, None)
     assert swept.examined == 3
 
@@ -763,9 +775,9 @@ def test_what_was_said_is_counted_and_what_takes_room_is_added_up(store):
     store.create(header("cli-1"), [said("a"), said("b", role="assistant"), event(ENDED)])
     add(store, "cli-1", said("c"))
     store.create(header("cli-2", agent="ai-analyst"))
-    agents = store.statistics(None, None).agents
+    agents = store.catalogue.statistics(None, None).agents
     counted = {one.agent: (one.user_messages, one.assistant_messages) for one in agents}
     assert counted == {"ai-muse": (2, 1), "ai-analyst": (0, 0)}
-    used = store.usage(None)
+    used = store.maintenance.usage(None)
     assert {one.agent: one.sessions for one in used.agents} == {"ai-muse": 1, "ai-analyst": 1}
     assert used.total_bytes > sum(one.total_bytes for one in used.agents) > 0

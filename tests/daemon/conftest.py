@@ -15,8 +15,7 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.forks import Lineage
-from port42_daemon.sessions.labels import Marks
-from port42_daemon.sessions.listing import Finding
+from port42_daemon.sessions.listing import Listing
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
@@ -34,14 +33,15 @@ class Rules:
         self.store.open()
         self.config = ConfigFile(home / "config.toml")
         self.events = Events(self.store, self.threads)
-        self.sessions = Sessions(self.store, self.threads, self.events)
-        self.finding, self.marks = Finding(self.store, self.threads), Marks(self.sessions)
-        self.agents = Agents(self.store, self.threads, self.config, home)
-        self.lineage = Lineage(self.store, self.threads, self.sessions, self.agents, self.events)
+        catalogue = self.store.catalogue
+        self.sessions = Sessions(self.store, catalogue, self.threads, self.events)
+        self.listing = Listing(catalogue, self.store.maintenance, self.threads)
+        self.agents = Agents(self.store, catalogue, self.threads, self.config, home)
+        self.lineage = Lineage(self.store, catalogue, self.threads, self.sessions, self.agents, self.events)
         context = TurnContext(self.store, self.threads, self.sessions, self.events)
         self.queues = SessionQueues()
         self.turns = Turns(context, self.agents, self.lineage, self.queues)
-        self.trash = Trash(self.store, self.threads, self.sessions, self.queues, self.events)
+        self.trash = Trash(self.store, catalogue, self.threads, self.sessions, self.queues, self.events)
 
     def ask(self, handler: Any, *asked: Any) -> Any:
         """The results, in order, of asking all of it at once; of one, its result.

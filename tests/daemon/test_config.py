@@ -94,7 +94,8 @@ def with_agent(path: Path, name: str, system: str | None) -> str:
         threads, store = Threads(), FileStore(path.parent)
         store.open()
         try:
-            await Agents(store, threads, ConfigFile(path), path.parent).add_agent(AddAgent(name, system))
+            agents = Agents(store, store.catalogue, threads, ConfigFile(path), path.parent)
+            await agents.add_agent(AddAgent(name, system))
         finally:
             threads.close()
             store.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import itertools
 import json
@@ -14,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
+from peers import session_files
+from peers.session_files import add, page
 
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.session_file.document import Header
+from port42_daemon.store.interface import Header
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import EventRecord, ForkPoint, Record, UserMessage
 
@@ -61,7 +63,7 @@ def header(session_id: str) -> Header:
 
 
 def contents(store: FileStore, session_id: str) -> list[str]:
-    got, _ = store.read(session_id, after_seq=0, limit=1000, max_bytes=1 << 20, events=False)
+    got = store.read(session_id, after_seq=0, limit=1000, max_bytes=1 << 20, events=False).records
     return [one.content for one in got]
 
 
@@ -69,7 +71,7 @@ def contents(store: FileStore, session_id: str) -> list[str]:
 def opened(home: Path) -> Iterator[FileStore]:
     store = FileStore(home)
     store.open()
-    store.counts()  # waits until the index is up to date: no thread makes calls of its own any more
+    store.catalogue.counts()  # waits until the index is up to date: no thread makes calls of its own any more
     try:
         yield store
     finally:
@@ -81,11 +83,11 @@ def create(store: FileStore) -> None:
 
 
 def append(store: FileStore) -> None:
-    store.append("cli-1", lambda _: [said("four")])
+    add(store, "cli-1", said("four"))
 
 
 def append_much(store: FileStore) -> None:
-    store.append("cli-1", lambda _: [said("x" * 50_000), said("y")])
+    add(store, "cli-1", *[said("x" * 50_000), said("y")])
 
 
 def set_last(store: FileStore) -> None:
@@ -97,19 +99,18 @@ def recover(store: FileStore) -> None:
 
 
 def fork(store: FileStore) -> None:
-    def decide(original: Header, seq: int) -> tuple[Header, Record]:
-        forked = EventRecord(seq=0, event="forked", timestamp="2026-01-01T00:00:02.000Z")
-        return dataclasses.replace(original, id="cli-2", forked_from=ForkPoint("cli-1", seq)), forked
-
-    store.fork("cli-1", 2, decide)
+    forked = EventRecord(seq=0, event="forked", timestamp="2026-01-01T00:00:02.000Z")
+    original, _ = store.ends("cli-1")
+    header = structs.replace(original, id="cli-2", forked_from=ForkPoint("cli-1", 2))
+    store.fork("cli-1", 2, header, forked)
 
 
 def trash(store: FileStore) -> None:
-    store.trash("cli-spare", lambda _: None)
+    session_files.trash(store, "cli-spare")
 
 
 def restore(store: FileStore) -> None:
-    store.restore("cli-trashed", lambda _: None)
+    store.restore("cli-trashed")
 
 
 FAULTS = [(call, error, False) for call in CALLS for error in (errno.ENOSPC, errno.EIO)]
@@ -133,7 +134,7 @@ def fail_at(home: Path, operate: Callable[[FileStore], None], nth: int, fault: F
     with opened(home) as store:
         for session_id in ("cli-0", "cli-1", "cli-torn"):
             store.create(header(session_id), [said("one"), said("two")])
-            store.append(session_id, lambda _: [said("three")])
+            add(store, session_id, said("three"))
         store.set_last("ai-muse", "cli-1")
         for session_id in ("cli-spare", "cli-trashed"):
             store.create(header(session_id), [said("one")])
@@ -153,12 +154,12 @@ def fail_at(home: Path, operate: Callable[[FileStore], None], nth: int, fault: F
             assert grown.read_bytes() == before, "a refused append was not undone"
         check_trash(store, operate, refused is not None)
         expected = check(store, operate, refused is not None)
-        store.append("cli-1", lambda _: [said("after")])
+        add(store, "cli-1", said("after"))
         assert contents(store, "cli-1") == [*expected, "after"]
     with opened(home) as store:
         check_trash(store, operate, refused is not None)
         assert check(store, operate, refused is not None)[-1] == "after"
-        assert store.last("ai-muse") == ("cli-0" if operate is set_last else "cli-1")
+        assert store.last_sessions.get("ai-muse") == ("cli-0" if operate is set_last else "cli-1")
     for path in (home / "sessions").glob("*.json"):
         json.loads(path.read_bytes())
     assert not list(home.rglob(".*.new"))
@@ -166,19 +167,19 @@ def fail_at(home: Path, operate: Callable[[FileStore], None], nth: int, fault: F
 
 
 def trash_one(store: FileStore) -> None:
-    store.trash("cli-trashed", lambda _: None)
+    session_files.trash(store, "cli-trashed")
 
 
 def check_trash(store: FileStore, operate: Callable[[FileStore], None], refused: bool) -> None:
     """Each of the two is in one place, never in both and never in none."""
-    listed = {one.session_id for one in store.page(limit=99)}
+    listed = {one.session_id for one in page(store, limit=99)}
     trashed = {one.session_id for one in store.trashed(None, None, 99)}
     for session_id in ("cli-spare", "cli-trashed"):
-        assert store.exists(session_id) != (session_id in trashed)
-        assert store.exists(session_id) == (session_id in listed)
+        assert (store.where(session_id) == "sessions") != (session_id in trashed)
+        assert (store.where(session_id) == "sessions") == (session_id in listed)
     if not refused:
-        assert store.exists("cli-spare") == (operate is not trash)
-        assert store.exists("cli-trashed") == (operate is restore)
+        assert (store.where("cli-spare") == "sessions") == (operate is not trash)
+        assert (store.where("cli-trashed") == "sessions") == (operate is restore)
 
 
 def check(store: FileStore, operate: Callable[[FileStore], None], refused: bool) -> list[str]:
@@ -204,11 +205,11 @@ def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
     )
     with opened(tmp_path) as store:
         store.create(header("cli-1"), [said("one")])
-        store.append("cli-1", lambda _: [said("x" * 1000)])
+        add(store, "cli-1", *[said("x" * 1000)])
         store.set_last("ai-muse", "cli-1")
     with opened(tmp_path) as store:
         assert contents(store, "cli-1") == ["one", "x" * 1000]
-        assert store.last("ai-muse") == "cli-1"
+        assert store.last_sessions.get("ai-muse") == "cli-1"
     json.loads((tmp_path / "sessions" / "cli-1.json").read_bytes())
 
 
@@ -232,7 +233,7 @@ def test_bytes_are_synced_before_a_message_is_acknowledged_and_folders_before_a_
         store.create(header("cli-1"), [said("one")])
         assert done == ["pwrite", "fdatasync", "replace", "fsync"]
         done.clear()
-        store.append("cli-1", lambda _: [said("two")])
+        add(store, "cli-1", said("two"))
         assert done == ["pwrite", "fdatasync"]
         done.clear()
         store.set_last("ai-muse", "cli-1")

@@ -149,8 +149,8 @@ def played(home: Path, work: Callable[[Parts], Awaitable[Any]], more: str = "", 
         store.open()
         try:
             events = Events(store, threads)
-            sessions = Sessions(store, threads, events)
-            agents = Agents(store, threads, ConfigFile(home / "config.toml"), home)
+            sessions = Sessions(store, store.catalogue, threads, events)
+            agents = Agents(store, store.catalogue, threads, ConfigFile(home / "config.toml"), home)
             parts = Parts(store, threads, sessions, events, agents, home)
             async with asyncio.timeout(_WITHIN):
                 return await work(parts)
@@ -179,17 +179,17 @@ class Parts:
     ) -> None:
         self.store, self.threads, self.sessions, self.events = store, threads, sessions, events
         self.agents, self.home = agents, home
-        self.lineage = Lineage(store, threads, sessions, agents, events)
+        self.lineage = Lineage(store, store.catalogue, threads, sessions, agents, events)
         self.queues = SessionQueues()
         context = TurnContext(store, threads, sessions, events)
         self.turns = Turns(context, agents, self.lineage, self.queues)
-        self.trash = Trash(store, threads, sessions, self.queues, events)
+        self.trash = Trash(store, store.catalogue, threads, sessions, self.queues, events)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
         return await self.turns.possess(Possess(agent, message, **more), peer or RecordingPeer())
 
     async def records(self, session_id: str) -> list[Record]:
-        page, _ = await self.threads.files(
+        page = await self.threads.files(
             self.store.read, session_id, after_seq=0, limit=10_000, max_bytes=2**30, events=True
         )
-        return page
+        return page.records

@@ -15,9 +15,7 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
 from port42_daemon.executors import Threads
 from port42_daemon.settings import Settings
-from port42_daemon.store.check.repair import Backup, new_name
-from port42_daemon.store.check.sessions import Position
-from port42_daemon.store.interface import Store
+from port42_daemon.store.interface import CheckPosition, Maintenance, new_backup
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
@@ -33,14 +31,14 @@ class Doctor:
     def __init__(  # noqa: PLR0913, PLR0917  # it checks every part, once
         self,
         settings: Settings,
-        store: Store,
+        maintenance: Maintenance,
         threads: Threads,
         config: ConfigFile,
         agents: Agents,
         turns: Turns,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._maintenance = maintenance
         self._threads = threads
         self._config = config
         self._agents = agents
@@ -49,24 +47,24 @@ class Doctor:
     async def check_home(self, request: CheckHome) -> Checkup:
         """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`."""
         position, name = _parse_cursor(request.cursor)
-        backup = Backup(self._settings.home, name or new_name()) if request.fix else None
+        backup = (name or new_backup()) if request.fix else None
         if position is None:
             findings = await self._check_all_but_sessions(request, backup)
-            return _checkup(findings, 0, 0, backup, Position())
+            return self._checkup(findings, 0, 0, backup, CheckPosition())
         checked = await self._threads.files(
-            self._store.sweep, position, _CHECK_SECONDS, self._turns.queues.busy, backup
+            self._maintenance.check_sessions, position, _CHECK_SECONDS, self._turns.queues.busy, backup
         )
         partial = [await self._check_partial(session_id, backup) for session_id in checked.partial]
         findings = [*checked.findings, *(finding for finding in partial if finding)]
-        return _checkup(findings, checked.examined, checked.remaining, backup, checked.position)
+        return self._checkup(findings, checked.examined, checked.remaining, backup, checked.position)
 
-    async def _check_all_but_sessions(self, request: CheckHome, backup: Backup | None) -> list[Finding]:
+    async def _check_all_but_sessions(self, request: CheckHome, backup: str | None) -> list[Finding]:
         agents = await self._agents.looked_at({})
         lock, address, disk, home = await asyncio.gather(
             self._threads.files(environment.lock, self._settings.home),
             self._threads.files(environment.address, self._settings),
             self._threads.files(environment.disk, self._settings.home),
-            self._threads.patient(self._store.check, backup),
+            self._threads.patient(self._maintenance.check, backup),
         )
         return [
             lock,
@@ -78,11 +76,11 @@ class Doctor:
             *environment.environment(agents, self._config.current, request.environment or ()),
         ]
 
-    async def _check_partial(self, session_id: str, backup: Backup | None) -> Finding | None:
+    async def _check_partial(self, session_id: str, backup: str | None) -> Finding | None:
         """What is said of a turn that was cut off, unless one runs there now; recorded with a backup."""
         if self._turns.queues.busy(session_id):
             return None
-        finding = await self._threads.files(self._store.cut_off, session_id, backup)
+        finding = await self._threads.files(self._maintenance.check_partial, session_id, backup)
         if finding is not None and finding.fixed:
             try:
                 await self._turns.recover(session_id)
@@ -90,32 +88,38 @@ class Doctor:
                 return Finding("problem", finding.about, f"{finding.what}: {error.message}")
         return finding
 
+    def _checkup(
+        self,
+        findings: list[Finding],
+        examined: int,
+        remaining: int,
+        backup: str | None,
+        position: CheckPosition | None,
+    ) -> Checkup:
+        # The folder of a backup is made when the first file is put there.
+        used = backup is not None and (self._settings.home / "backups" / backup).exists()
+        return Checkup(
+            findings=tuple(findings),
+            examined=examined,
+            remaining=remaining,
+            backup=f"backups/{backup}" if used else None,
+            next_cursor=_cursor(position, backup) if position else None,
+        )
 
-def _checkup(
-    findings: list[Finding], examined: int, remaining: int, backup: Backup | None, position: Position | None
-) -> Checkup:
-    return Checkup(
-        findings=tuple(findings),
-        examined=examined,
-        remaining=remaining,
-        backup=f"backups/{backup.name}" if backup and backup.used else None,
-        next_cursor=_cursor(position, backup) if position else None,
-    )
 
-
-def _cursor(position: Position, backup: Backup | None) -> str:
+def _cursor(position: CheckPosition, backup: str | None) -> str:
     key = base64.urlsafe_b64encode(position.key).decode()
-    return f"{position.folder}.{key}.{backup.name if backup else ''}"
+    return f"{position.folder}.{key}.{backup or ''}"
 
 
-def _parse_cursor(cursor: str | None) -> tuple[Position | None, str | None]:
+def _parse_cursor(cursor: str | None) -> tuple[CheckPosition | None, str | None]:
     """The position to go on from, and the backup's name. Raises `InvalidParams`."""
     if cursor is None:
         return None, None
     match = _CURSOR.fullmatch(cursor)
     try:
         if match:
-            return Position(match[1], base64.urlsafe_b64decode(match[2])), match[3]
+            return CheckPosition(match[1], base64.urlsafe_b64decode(match[2])), match[3]
     except ValueError:
         pass
     raise InvalidParams.expecting("cursor", "a next_cursor from an earlier answer")

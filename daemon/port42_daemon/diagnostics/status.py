@@ -16,7 +16,7 @@ from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import now
 from port42_daemon.settings import Settings
-from port42_daemon.store.interface import Store
+from port42_daemon.store.interface import Catalogue
 from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, Status
@@ -32,7 +32,7 @@ class Introspection:
     def __init__(  # noqa: PLR0913, PLR0917  # it looks at every part, once
         self,
         settings: Settings,
-        store: Store,
+        catalogue: Catalogue,
         threads: Threads,
         config: ConfigFile,
         traffic: Traffic,
@@ -40,7 +40,7 @@ class Introspection:
         events: Events,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._catalogue = catalogue
         self._threads = threads
         self._config = config
         self._traffic = traffic
@@ -69,7 +69,7 @@ class Introspection:
             started_at=self._started_at,
             started_by=self._settings.started_by,
             python=platform.python_version(),
-            index=self._store.index_state(),
+            index=self._catalogue.state,
             sessions_by_agent=counted,
             subscriptions=self._events.subscriptions,
             bytes_in=self._traffic.bytes_in,
@@ -97,4 +97,4 @@ class Introspection:
 
     async def _count_anew(self) -> None:
         with suppress(StorageFailed):  # `index` says so
-            self._counted = await self._threads.index(self._store.counts)
+            self._counted = await self._threads.index(self._catalogue.counts)

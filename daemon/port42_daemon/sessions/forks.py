@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 
 from msgspec import UNSET, structs
@@ -12,8 +11,7 @@ from port42_daemon.agents import Agents
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions, now
-from port42_daemon.store.interface import Store
-from port42_daemon.store.session_file.document import FORKED, Header
+from port42_daemon.store.interface import FORKED, Catalogue, Header, SessionStore
 from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
 from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree
 from port42_protocol.messages.records import EventRecord, ForkPoint, Summary
@@ -25,10 +23,17 @@ _MOST_NODES = 2000
 class Lineage:
     """`fork_session` and `session_tree`."""
 
-    def __init__(
-        self, store: Store, threads: Threads, sessions: Sessions, agents: Agents, hub: Events
+    def __init__(  # noqa: PLR0913, PLR0917  # once
+        self,
+        store: SessionStore,
+        catalogue: Catalogue,
+        threads: Threads,
+        sessions: Sessions,
+        agents: Agents,
+        hub: Events,
     ) -> None:
         self._store = store
+        self._catalogue = catalogue
         self._threads = threads
         self._sessions = sessions
         self._agents = agents
@@ -38,24 +43,22 @@ class Lineage:
         """Begin a session with the records of another, and make it its agent's last one."""
         if request.to_agent is not None:
             await self._agents.require(request.to_agent)
-        named = await self._sessions.free_id(request.client)
-
-        def decide(original: Header, seq: int) -> tuple[Header, EventRecord]:
-            if request.agent is not None and original.agent != request.agent:
-                raise WrongAgent(original.id, request.agent, original.agent)
-            return _fork(original, seq, named, request)
-
-        def fork() -> tuple[Summary, int, StorageFailed | None]:
-            summary = self._store.fork(request.session_id, request.at_seq, decide)
-            own = summary.forked_from.seq + 1 if summary.forked_from else 1
-            return summary, own, self._sessions.set_last(summary, own)
-
-        summary, seq, problem = await self._threads.files(fork)
+        session_id = await self._sessions.free_id(request.client)
+        summary, seq, problem = await self._threads.files(self._fork, session_id, request)
         event = EventRecord(seq=seq, event=FORKED, timestamp=summary.created_at)
         self._events.publish(events.recorded(summary.session_id, summary.agent, event))
         if problem is not None:
             raise problem
         return summary
+
+    def _fork(self, session_id: str, request: ForkSession) -> tuple[Summary, int, StorageFailed | None]:
+        original, footer = self._store.ends(request.session_id)
+        if request.agent is not None and original.agent != request.agent:
+            raise WrongAgent(original.id, request.agent, original.agent)
+        seq = footer.last_seq if request.at_seq is None else request.at_seq
+        header, event = _begun(original, seq, session_id, request)
+        summary = self._store.fork(request.session_id, seq, header, event)
+        return summary, seq + 1, self._sessions.set_last(summary, seq + 1)
 
     async def session_tree(self, request: SessionTree) -> Family:
         """The first of the family, and everything that was forked from it and from its forks."""
@@ -68,9 +71,9 @@ class Lineage:
         first = next(reversed(nodes))
         level = list(nodes)
         while level and len(nodes) <= _MOST_NODES:
-            forks = [one for one in self._store.forks_of(level) if one.session_id not in nodes]
-            nodes |= {one.session_id: _node(one.session_id, one, one) for one in forks}
-            level = [one.session_id for one in forks]
+            forks = [row for row in self._catalogue.family(level) if row.session_id not in nodes]
+            nodes |= {row.session_id: _node(row.session_id, row, row) for row in forks}
+            level = [row.session_id for row in forks]
         ordered = _in_order(nodes, first)
         return Family(tuple(ordered[:_MOST_NODES]), len(ordered) <= _MOST_NODES)
 
@@ -78,29 +81,30 @@ class Lineage:
         """The session, what it was forked from, and so on to the first: the last in the dict."""
         nodes: dict[str, SessionNode] = {}
         following: str | None = session_id
-        # A hand can have made a circle of headers.
+        # Hand-edited headers may form a cycle.
         while following is not None and following not in nodes:
-            listed = self._store.listed([following])
-            known = listed[0] if listed else self._trashed(following)
+            family = self._catalogue.family([following])
+            listed = next((row for row in family if row.session_id == following), None)
+            known = listed or self._trashed(following)
             if known is None and not nodes:
                 raise SessionNotFound(session_id)
-            nodes[following] = _node(following, known, listed[0] if listed else None)
+            nodes[following] = _node(following, known, listed)
             following = nodes[following].parent
         return nodes
 
     def _trashed(self, session_id: str) -> Summary | None:
         try:
-            return self._store.trashed_summary(session_id)
+            return self._store.summary(session_id, trashed=True)
         except SessionNotFound:
             return None
 
 
-def _fork(original: Header, seq: int, named: str, request: ForkSession) -> tuple[Header, EventRecord]:
+def _begun(original: Header, seq: int, session_id: str, request: ForkSession) -> tuple[Header, EventRecord]:
     """The header of the fork, and its first own record, which gives it its title if it is to have one."""
     began = now()
-    header = dataclasses.replace(
+    header = structs.replace(
         original,
-        id=named,
+        id=session_id,
         agent=request.to_agent or original.agent,
         created_at=began,
         client=request.client,
@@ -134,10 +138,10 @@ def _in_order(nodes: dict[str, SessionNode], first: str) -> list[SessionNode]:
     ordered, waiting = [], [structs.replace(nodes[first], parent=None, at_seq=None)]
     while waiting:
         ordered.append(waiting.pop())
-        sisters = sorted(forks[ordered[-1].session_id], key=_begun, reverse=True)
+        sisters = sorted(forks[ordered[-1].session_id], key=_created, reverse=True)
         waiting += sisters
     return ordered
 
 
-def _begun(node: SessionNode) -> tuple[str, str]:
+def _created(node: SessionNode) -> tuple[str, str]:
     return (node.session.created_at if node.session else "", node.session_id)

@@ -11,18 +11,29 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon import events
 from port42_daemon.events import Events, Stream
 from port42_daemon.executors import Threads
 from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
-from port42_daemon.store.interface import Store
-from port42_daemon.store.session_file.document import ENDED, RESUMED, Header, place
+from port42_daemon.store.interface import (
+    ENDED,
+    PINNED,
+    RENAMED,
+    RESUMED,
+    TAGGED,
+    Catalogue,
+    Header,
+    SessionFilter,
+    SessionStore,
+    SessionWriter,
+)
 from port42_protocol import codec
 from port42_protocol.errors import (
     AmbiguousSession,
@@ -42,6 +53,7 @@ from port42_protocol.messages.records import (
     UserMessage,
     replace,
 )
+from port42_protocol.messages.search import PinSession, RenameSession, TagSession
 from port42_protocol.messages.sessions import (
     Appended,
     AppendMessage,
@@ -55,9 +67,10 @@ from port42_protocol.messages.sessions import (
 )
 from port42_protocol.messages.types import Role
 
+R = TypeVar("R")
 log = logging.getLogger(__name__)
 
-_SHORTEST_PREFIX = 4
+_MOST_TAGS = 32
 _CANDIDATES = 10
 
 
@@ -66,11 +79,23 @@ def now(ago: timedelta = timedelta()) -> str:
     return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-class Sessions:
-    """Every session method, over a store."""
+@dataclasses.dataclass(slots=True)
+class Written:
+    """What was recorded: the session after it, the records, the last seq, and the error of a last session
+    that could not be written though the records are."""
 
-    def __init__(self, store: Store, threads: Threads, hub: Events) -> None:
+    summary: Summary
+    added: Sequence[Record]
+    seq: int
+    problem: StorageFailed | None = None
+
+
+class Sessions:
+    """Every method about one session, over a store."""
+
+    def __init__(self, store: SessionStore, catalogue: Catalogue, threads: Threads, hub: Events) -> None:
         self._store = store
+        self._catalogue = catalogue
         self._threads = threads
         self._events = hub
         self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
@@ -90,7 +115,7 @@ class Sessions:
         """From memory at once where the file has not changed since; this is what everybody asks."""
         if request.cwd is not None:
             return self._last_in(request.agent, request.cwd)
-        session_id = self._store.last(request.agent)
+        session_id = self._store.last_sessions.get(request.agent)
         if session_id is None:
             raise NoSessions(request.agent)
         summary = self._store.remembered(session_id)
@@ -99,37 +124,42 @@ class Sessions:
         return self._last_from_disk(request.agent, session_id)
 
     async def update_last_session(self, request: UpdateLastSession) -> Summary:
-        """Resuming is a use: it is recorded in the session, so that the mapping can be rebuilt."""
+        """Resuming is a use: it is recorded in the session, so that the last sessions can be rebuilt."""
+        return await self._in_order(request.session_id, self._resume, request)
 
-        def resume(session: Summary) -> Sequence[Record]:
-            require_owner(session, request.agent)
-            if self._store.last(request.agent) == request.session_id:
-                return ()
-            return (_event(RESUMED),)
-
-        async with self.order(request.session_id):
-            return (await self._use(request.agent, request.session_id, resume))[0]
+    def _resume(self, request: UpdateLastSession) -> Written:
+        last = self._store.last_sessions.get(request.agent)
+        try:
+            with self._store.writing(request.session_id) as session:
+                require_owner(session.summary, request.agent)
+                if last != request.session_id:
+                    session.append((_event(RESUMED),))
+        except SessionNotFound:
+            raise SessionNotFound(request.session_id, vanished=last == request.session_id) from None
+        return self._used(session)
 
     async def _last_in(self, agent: str, cwd: str) -> Summary:
-        found = await self._threads.index(self._store.page, agent=agent, cwd=cwd, limit=1)
-        if not found:
+        sessions, _ = await self._threads.index(
+            self._catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, 1
+        )
+        if not sessions:
             raise NoSessions(agent, cwd)
-        return await self._last_from_disk(agent, found[0].session_id)
+        return await self._last_from_disk(agent, sessions[0].session_id)
 
     async def _last_from_disk(self, agent: str, session_id: str) -> Summary:
         try:
             summary = await self._threads.files(self._store.summary, session_id)
         except SessionNotFound:
-            if not await self._threads.files(self._store.taken, session_id):
+            if not await self._threads.files(self._store.where, session_id):
                 raise SessionNotFound(session_id, vanished=True) from None
-            # It is in the trash: a crash came between its deletion and the mapping.
-            await self._threads.files(self._store.change_last, agent, session_id, None)
+            # It is in the trash: a crash came between its deletion and the change of the last session.
+            await self._threads.files(self._store.set_last, agent, None, instead_of=session_id)
         else:
             if summary.agent == agent:
                 return summary
-            # Only a hand can have written that into agent_sessions.json: the session's own header wins.
+            # agent_sessions.json was edited: the session's own header wins.
             log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
-        own = await self._threads.index(self._store.page, agent=agent, limit=1)
+        own, _ = await self._threads.index(self._catalogue.page, SessionFilter(agent=agent), None, 1)
         if not own:
             raise NoSessions(agent)
         await self._threads.files(self._store.set_last, agent, own[0].session_id)
@@ -165,12 +195,10 @@ class Sessions:
         """
         records = () if message is None else (message,)
         if not header.id:
-            header = dataclasses.replace(header, id=await self.free_id(header.client))
-        summary, problem = await self._threads.files(self._create, header, records)
-        self._publish(summary, records, len(records), streaming)
-        if problem is not None:
-            raise problem
-        return summary
+            header = structs.replace(header, id=await self.free_id(header.client))
+        written = await self._threads.files(self._create, header, records)
+        self._publish(written, streaming)
+        return written.summary
 
     def new_id(self, client: str) -> str:
         """``<client>-<unix milliseconds>``, never the same twice in this daemon."""
@@ -179,24 +207,26 @@ class Sessions:
 
     async def free_id(self, client: str) -> str:
         """A new id that no session has, not even one from before the clock was set back."""
-        while await self._threads.files(self._store.taken, named := self.new_id(client)):
+        while await self._threads.files(self._store.where, named := self.new_id(client)):
             pass
         return named
 
-    def _create(self, header: Header, records: Sequence[Record]) -> tuple[Summary, StorageFailed | None]:
+    def _create(self, header: Header, records: Sequence[Record]) -> Written:
         summary = self._store.create(header, records)
-        return summary, self.set_last(summary, len(records))
+        added = [replace(record, seq=seq) for seq, record in enumerate(records, 1)]
+        return Written(summary, added, len(added), self.set_last(summary, len(added)))
 
     async def append_message(self, request: AppendMessage) -> Appended:
         """Record a message, once for each idempotency key."""
-
         record = unplaced(request.role, request.content, request.idempotency_key)
         async with self.order(request.session_id):
             if request.idempotency_key is not None:
                 earlier = await self.recorded(request.agent, request.idempotency_key, request.session_id)
                 if earlier is not None:
                     return earlier
-            return Appended(request.session_id, await self._add(request.agent, request.session_id, record))
+            written = await self._threads.files(self._append, request.agent, request.session_id, (record,))
+            self._publish(written)
+        return Appended(request.session_id, written.seq)
 
     async def record(
         self, agent: str, session_id: str, *records: Record, streaming: Stream | None = None
@@ -206,32 +236,42 @@ class Sessions:
         `streaming` hears of them whether it subscribed or not.
         """
         async with self.order(session_id):
-            return await self._add(agent, session_id, *records, streaming=streaming)
+            written = await self._threads.files(self._append, agent, session_id, records)
+            self._publish(written, streaming)
+        return written.seq
 
-    async def make_up(self, session_id: str, record: Record) -> None:
-        """Add what is missing from an earlier time: not a use, the agent's last session stays."""
-        async with self.order(session_id):
-            await self._append(session_id, lambda _: (record,), use=False)
+    def _append(self, agent: str, session_id: str, records: Sequence[Record]) -> Written:
+        """Record a use of the session, which must be `agent`'s."""
+        try:
+            with self._store.writing(session_id) as session:
+                require_owner(session.summary, agent)
+                # The time is that of the record's place: who waited for others is later than they are.
+                timestamp = now()
+                session.append([replace(record, timestamp=timestamp) for record in records])
+        except SessionNotFound:
+            gone = self._store.last_sessions.get(agent) == session_id
+            raise SessionNotFound(session_id, vanished=gone) from None
+        return self._used(session)
 
-    async def grow(self, session_id: str, records: Sequence[Record]) -> Summary:
-        """Add what happened elsewhere: not a use. Whoever compared what is here holds its `order`."""
-        return (await self._append(session_id, lambda _: records, use=False))[0]
+    async def add_later(self, session_id: str, records: Sequence[Record]) -> Summary:
+        """Add what happened earlier or elsewhere. Does not update the agent's last session.
 
-    async def _add(
-        self, agent: str, session_id: str, *records: Record, streaming: Stream | None = None
-    ) -> int:
-        def add(session: Summary) -> Sequence[Record]:
-            require_owner(session, agent)
-            # The time is that of its place: who waited for others is later than they are.
-            return [replace(record, timestamp=now()) for record in records]
+        Whoever compared the records with what is here already holds the session's `order`.
+        """
+        written = await self._threads.files(self._add_later, session_id, records)
+        self._publish(written)
+        return written.summary
 
-        return (await self._use(agent, session_id, add, streaming))[1]
+    def _add_later(self, session_id: str, records: Sequence[Record]) -> Written:
+        with self._store.writing(session_id) as session:
+            session.append(records)
+        return Written(session.summary, session.added, session.last_seq)
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:
         """What `agent` recorded under `key` already, in that session or in any."""
         # Across sessions nothing but a whole index can tell, and a new one takes its time.
         pool = self._threads.patient if session_id is None else self._threads.index
-        found = await pool(self._store.with_key, agent, key, session_id)
+        found = await pool(self._catalogue.with_key, agent, key, session_id)
         if found is None:
             return None
         await self._threads.files(self.mend_last, agent, *found)
@@ -242,7 +282,7 @@ class Sessions:
 
         A late repetition changes nothing: the session used since has the later activity.
         """
-        last = self._store.last(agent)
+        last = self._store.last_sessions.get(agent)
         with contextlib.suppress(SessionNotFound, SessionDamaged):
             used = self._store.summary(session_id)
             if last is None or (
@@ -252,74 +292,84 @@ class Sessions:
 
     async def end_session(self, request: EndSession) -> Summary:
         """Mark as ended; a session that is ended already stays as it is."""
-        return await self.mark(
-            request.session_id,
-            request.agent,
-            lambda session: () if session.state == "ended" else (_event(ENDED),),
-        )
+        return await self._in_order(request.session_id, self._end, request)
 
-    async def mark(
-        self, session_id: str, agent: str | None, decide: Callable[[Summary], Sequence[Record]]
-    ) -> Summary:
-        """Record what `decide` makes of the session, `agent`'s where one is named. It is no use of it."""
+    def _end(self, request: EndSession) -> Written:
+        with self.changing(request.session_id, request.agent) as session:
+            if session.summary.state != "ended":
+                session.append((_event(ENDED),))
+        return Written(session.summary, session.added, session.last_seq)
 
-        def owned(session: Summary) -> Sequence[Record]:
+    async def rename_session(self, request: RenameSession) -> Summary:
+        """Give it another title."""
+        return await self._in_order(request.session_id, self._rename, request)
+
+    def _rename(self, request: RenameSession) -> Written:
+        with self.changing(request.session_id, request.agent) as session:
+            if session.summary.title != request.title:
+                session.append((_event(RENAMED, title=request.title),))
+        return Written(session.summary, session.added, session.last_seq)
+
+    async def tag_session(self, request: TagSession) -> Summary:
+        """Put tags on it and take others off; they keep the order in which they came."""
+        return await self._in_order(request.session_id, self._tag, request)
+
+    def _tag(self, request: TagSession) -> Written:
+        with self.changing(request.session_id, request.agent) as session:
+            before = session.summary.tags
+            tags = tuple(dict.fromkeys([tag for tag in before if tag not in request.remove] + [*request.add]))
+            if len(tags) > _MOST_TAGS:
+                raise InvalidParams.expecting(
+                    "add", f"no more than {_MOST_TAGS} tags on a session, with those it has"
+                )
+            # Another order alone is no change.
+            if set(tags) != set(before):
+                session.append((_event(TAGGED, tags=tags),))
+        return Written(session.summary, session.added, session.last_seq)
+
+    async def pin_session(self, request: PinSession) -> Summary:
+        """Pin it, or undo that."""
+        return await self._in_order(request.session_id, self._pin, request)
+
+    def _pin(self, request: PinSession) -> Written:
+        with self.changing(request.session_id, request.agent) as session:
+            if session.summary.pinned != request.pinned:
+                session.append((_event(PINNED, pinned=request.pinned),))
+        return Written(session.summary, session.added, session.last_seq)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def changing(self, session_id: str, agent: str | None) -> Iterator[SessionWriter]:
+        """The session to be changed, which must be `agent`'s where one is named."""
+        with self._store.writing(session_id) as session:
             if agent is not None:
-                require_owner(session, agent)
-            return decide(session)
+                require_owner(session.summary, agent)
+            yield session
 
+    async def _in_order(self, session_id: str, work: Callable[[R], Written], request: R) -> Summary:
+        """One trip to a thread, then publish what was recorded."""
         async with self.order(session_id):
-            return (await self._append(session_id, owned, use=False))[0]
+            written = await self._threads.files(work, request)
+            self._publish(written)
+        return written.summary
 
-    async def _use(
-        self,
-        agent: str,
-        session_id: str,
-        decide: Callable[[Summary], Sequence[Record]],
-        streaming: Stream | None = None,
-    ) -> tuple[Summary, int]:
-        """Append, and make the session its agent's last one."""
-        try:
-            return await self._append(session_id, decide, use=True, streaming=streaming)
-        except SessionNotFound:
-            gone = self._store.last(agent) == session_id
-            raise SessionNotFound(session_id, vanished=gone) from None
+    def _used(self, session: SessionWriter) -> Written:
+        """Make it its agent's last session."""
+        problem = self.set_last(session.summary, session.last_seq)
+        return Written(session.summary, session.added, session.last_seq, problem)
 
-    async def _append(
-        self,
-        session_id: str,
-        decide: Callable[[Summary], Sequence[Record]],
-        *,
-        use: bool,
-        streaming: Stream | None = None,
-    ) -> tuple[Summary, int]:
-        """One trip to a thread, then say what was recorded: also when the mapping then failed."""
-        added: list[Record] = []
-
-        def append() -> tuple[Summary, int, StorageFailed | None]:
-            def note(session: Summary) -> Sequence[Record]:
-                added.extend(decide(session))
-                return added
-
-            summary, seq = self._store.append(session_id, note)
-            return summary, seq, self.set_last(summary, seq) if use else None
-
-        summary, seq, problem = await self._threads.files(append)
-        self._publish(summary, added, seq, streaming)
-        if problem is not None:
-            raise problem
-        return summary, seq
-
-    def _publish(
-        self, summary: Summary, added: Sequence[Record], last_seq: int, streaming: Stream | None
-    ) -> None:
-        for seq, record in enumerate(added, last_seq - len(added) + 1):
-            event = events.recorded(summary.session_id, summary.agent, place(record, seq))
-            self._events.publish(event, streaming)
+    def _publish(self, written: Written, streaming: Stream | None = None) -> None:
+        """Tell subscribers what was recorded, also where the last session then could not be written."""
+        summary = written.summary
+        for record in written.added:
+            self._events.publish(events.recorded(summary.session_id, summary.agent, record), streaming)
+        if written.problem is not None:
+            raise written.problem
 
     def set_last(self, summary: Summary, seq: int) -> StorageFailed | None:
         """Make it its agent's last one. Gives what went wrong, naming the message recorded all the same."""
-        before = self._store.last(summary.agent)
+        before = self._store.last_sessions.get(summary.agent)
         try:
             self._store.set_last(summary.agent, summary.session_id)
         except StorageFailed as error:
@@ -333,22 +383,18 @@ class Sessions:
 
     async def get_session(self, request: GetSession) -> Transcript:
         """A page of at most `limit` messages and 4 MiB of them."""
-
-        def read() -> Transcript:
-            summary = self._store.summary(request.session_id)
-            if request.agent is not None:
-                require_owner(summary, request.agent)
-            header = self._store.header(request.session_id)
-            messages, onward = self._store.read(
-                request.session_id,
-                after_seq=request.after_seq,
-                limit=request.limit,
-                max_bytes=PAGE_BYTES,
-                events=request.events,
-            )
-            return Transcript(summary, header.client, header.metadata, tuple(messages), onward)
-
-        return await self._threads.files(read)
+        page = await self._threads.files(
+            self._store.read,
+            request.session_id,
+            after_seq=request.after_seq,
+            limit=request.limit,
+            max_bytes=PAGE_BYTES,
+            events=request.events,
+        )
+        if request.agent is not None:
+            require_owner(page.summary, request.agent)
+        header = page.header
+        return Transcript(page.summary, header.client, header.metadata, tuple(page.records), page.onward)
 
     async def find_session(self, request: FindSession) -> Summary:
         """``last``, then an id, then a prefix of 4 or more, then a title. Another agent's: `WrongAgent`."""
@@ -357,11 +403,13 @@ class Sessions:
                 raise InvalidParams.missing("agent", "whose last session")
             last = self.get_last_session(GetLastSession(request.agent))
             return last if isinstance(last, Summary) else await last
-        if await self._threads.files(self._store.exists, request.ref):
+        if await self._threads.files(self._store.where, request.ref) == "sessions":
             return await self.owned(request.ref, request.agent)
-        found = await self._candidates(request.ref, request.agent)
+        found = await self._threads.index(
+            self._catalogue.matching, request.ref, request.agent, _CANDIDATES + 1
+        )
         if not found and request.agent is not None:
-            found = await self._candidates(request.ref, None)
+            found = await self._threads.index(self._catalogue.matching, request.ref, None, _CANDIDATES + 1)
         if not found:
             raise SessionNotFound(request.ref)
         if len(found) > 1:
@@ -376,12 +424,6 @@ class Sessions:
             require_owner(summary, agent)
         return summary
 
-    async def _candidates(self, ref: str, agent: str | None) -> list[Summary]:
-        found: list[Summary] = []
-        if len(ref) >= _SHORTEST_PREFIX:
-            found = await self._threads.index(self._store.with_prefix, ref, agent, _CANDIDATES + 1)
-        return found or await self._threads.index(self._store.with_title, ref, agent, _CANDIDATES + 1)
-
 
 def unplaced(role: Role, content: str, key: str | None) -> Message:
     """A message of now that has no seq yet."""
@@ -394,5 +436,5 @@ def require_owner(session: Summary, agent: str) -> None:
         raise WrongAgent(session.session_id, agent, session.agent)
 
 
-def _event(name: str) -> EventRecord:
-    return EventRecord(seq=0, event=name, timestamp=now())
+def _event(name: str, **changed: Any) -> EventRecord:
+    return EventRecord(seq=0, event=name, timestamp=now(), **changed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 
 from port42_daemon import cursors
@@ -11,7 +10,7 @@ from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, now, require_owner
-from port42_daemon.store.interface import Store
+from port42_daemon.store.interface import Catalogue, SessionFilter, SessionStore
 from port42_protocol.errors import InvalidParams, SessionBusy, SessionDamaged, SessionNotFound
 from port42_protocol.messages.events import DeletedEvent, RestoredEvent
 from port42_protocol.messages.forks_and_trash import (
@@ -40,10 +39,17 @@ class _Spared(Exception):
 class Trash:
     """`delete_session`, `restore_session`, `list_trash` and `prune_sessions`."""
 
-    def __init__(
-        self, store: Store, threads: Threads, sessions: Sessions, queues: SessionQueues, hub: Events
+    def __init__(  # noqa: PLR0913, PLR0917  # once
+        self,
+        store: SessionStore,
+        catalogue: Catalogue,
+        threads: Threads,
+        sessions: Sessions,
+        queues: SessionQueues,
+        hub: Events,
     ) -> None:
         self._store = store
+        self._catalogue = catalogue
         self._threads = threads
         self._sessions = sessions
         self._queues = queues
@@ -51,20 +57,21 @@ class Trash:
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
         """Move a session to the trash; its agent goes on with the one it used before."""
-        summary = await self._throw_away(request.session_id, lambda one: _owned(one, request.agent))
-        return Deleted(summary, self._store.last(summary.agent))
+        summary = await self._delete(request.session_id, request.agent)
+        return Deleted(summary, self._store.last_sessions.get(summary.agent))
 
     async def restore_session(self, request: RestoreSession) -> Summary:
         """Bring a session back; it is the last one again where it was used last."""
-
-        def restore() -> Summary:
-            summary = self._store.restore(request.session_id, lambda one: _owned(one, request.agent))
-            self._sessions.mend_last(summary.agent, summary.session_id, 0)
-            return summary
-
         async with self._sessions.order(request.session_id):
-            summary = await self._threads.files(restore)
-        self._tell(RestoredEvent, summary)
+            summary = await self._threads.files(self._restore, request)
+        self._publish(RestoredEvent, summary)
+        return summary
+
+    def _restore(self, request: RestoreSession) -> Summary:
+        if request.agent is not None:
+            require_owner(self._store.summary(request.session_id, trashed=True), request.agent)
+        summary = self._store.restore(request.session_id)
+        self._sessions.mend_last(summary.agent, summary.session_id, 0)
         return summary
 
     async def list_trash(self, request: ListTrash) -> TrashPage:
@@ -96,55 +103,55 @@ class Trash:
             await self._threads.files(self._store.purge, old)
             for one in old:
                 log.info("🗑 %s was deleted for good", one.session_id)
-            unused = [one for one in unused if await self._prune(one.session_id, cutoff)]
+            unused = [session for session in unused if await self._prune(session.session_id, cutoff)]
         return Pruned(request.dry_run, tuple(unused), tuple(old), sum(one.bytes for one in old), more)
 
     # --- inside -------------------------------------------------------------------------------------
 
-    async def _throw_away(self, session_id: str, check: Callable[[Summary], None]) -> Summary:
-        """Move it to the trash, unless `check` raises, and have its agent go on with another."""
+    async def _delete(self, session_id: str, agent: str | None, unused_since: str | None = None) -> Summary:
+        """Move a session to the trash, and have its agent go on with another.
+
+        The session must be `agent`'s where one is named. With `unused_since`, raises `_Spared` where it was
+        used since, or is pinned.
+        """
         async with self._queues.exclusive(session_id), self._sessions.order(session_id):
-            found = await self._threads.files(self._store.summary, session_id)
-            check(found)
-            # Asked for before anything is moved: where the index cannot answer, nothing is.
-            recent = await self._threads.index(self._store.page, agent=found.agent, limit=2)
-            following = next((one.session_id for one in recent if one.session_id != session_id), None)
-            summary = await self._threads.files(self._store.trash, session_id, check)
-            self._tell(DeletedEvent, summary)
+            owner = (await self._sessions.owned(session_id, agent)).agent
+            # Asked before anything is moved: where the index cannot answer, nothing is.
+            recent, _ = await self._threads.index(self._catalogue.page, SessionFilter(agent=owner), None, 2)
+            following = next((row.session_id for row in recent if row.session_id != session_id), None)
+            summary = await self._threads.files(self._move, session_id, agent, unused_since)
+            self._publish(DeletedEvent, summary)
             log.info("🗑 %s → trash", session_id)
-            await self._threads.files(self._store.change_last, summary.agent, session_id, following)
+            await self._threads.files(self._store.set_last, summary.agent, following, instead_of=session_id)
+        return summary
+
+    def _move(self, session_id: str, agent: str | None, unused_since: str | None) -> Summary:
+        with self._sessions.changing(session_id, agent) as session:
+            summary = session.summary
+            if unused_since is not None and (summary.pinned or summary.last_activity >= unused_since):
+                raise _Spared
+            session.trash()
         return summary
 
     def _unused(self, agent: str | None, cutoff: str) -> list[ListedSession]:
         """Sessions used before `cutoff` and not pinned, one more than are dealt with if there are more."""
-        found: list[ListedSession] = []
-        before = (cutoff, "")
-        while len(found) <= _AT_ONCE:
-            page = self._store.page(agent=agent, before=before, limit=_AT_ONCE)
-            found += [one for one in page if not one.pinned]
-            if len(page) < _AT_ONCE:
-                break
-            before = (page[-1].last_activity, page[-1].session_id)
-        return found
+        unused: list[ListedSession] = []
+        before: tuple[str, str] | None = (cutoff, "")
+        while before is not None and len(unused) <= _AT_ONCE:
+            page, before = self._catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
+            unused += [session for session in page if not session.pinned]
+        return unused
 
     async def _prune(self, session_id: str, cutoff: str) -> bool:
-        def still_unused(one: Summary) -> None:
-            if one.pinned or one.last_activity >= cutoff:
-                raise _Spared
-
+        """Whether it went to the trash."""
         try:
-            await self._throw_away(session_id, still_unused)
+            await self._delete(session_id, None, cutoff)
         except (_Spared, SessionBusy, SessionNotFound, SessionDamaged):
             return False
         return True
 
-    def _tell(self, kind: type[DeletedEvent | RestoredEvent], summary: Summary) -> None:
+    def _publish(self, kind: type[DeletedEvent | RestoredEvent], summary: Summary) -> None:
         self._events.publish(kind(summary.session_id, summary.agent))
-
-
-def _owned(summary: Summary, agent: str | None) -> None:
-    if agent is not None:
-        require_owner(summary, agent)
 
 
 def _cutoff(days: int) -> str:

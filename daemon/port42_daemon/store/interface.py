@@ -1,30 +1,92 @@
-"""What the rules ask of a store. `tests/contract` holds every store to it; today there is one.
+"""The store's interface: what the rest of the daemon asks of sessions on the disk.
 
-Methods block and may be called from any thread, except `remembered`, `last` and `index_state`, which
-answer from memory. What they return is durable. Only `RpcError` subclasses leave.
+Three protocols, which `main` wires to the classes that implement them, and the types that they speak in.
+Methods block and may be called from any thread, except where they say that they answer from memory; what
+they return is durable. Only `RpcError` subclasses leave them, none of which carries a path.
+`tests/contract` holds the implementation to this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
 
-from port42_daemon.store.check.repair import Backup
-from port42_daemon.store.check.sessions import CheckedSessions, Position
-from port42_daemon.store.index.query import Query
-from port42_daemon.store.session_file.checkpoint import Checkpoint, Unfinished
-from port42_daemon.store.session_file.document import Footer, Header
+import msgspec
+
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
-from port42_protocol.messages.records import Record, Summary, TurnRecord
+from port42_protocol.messages.records import ForkPoint, Record, Source, Summary, TurnRecord
 from port42_protocol.messages.search import Hit, IndexStatus
 from port42_protocol.messages.sessions import ListedSession
-from port42_protocol.messages.types import IndexState
+from port42_protocol.messages.types import IndexState, State
+
+FORMAT = 1
+"""Of a session's file."""
+ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
+RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
+"""Names of the events that a session records."""
+_TITLE_LENGTH = 60
+_encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What never changes of a session: the first line of its file."""
+
+    format: int = FORMAT
+    id: str
+    agent: str
+    created_at: str
+    client: str
+    title: str | None = None
+    cwd: str | None = None
+    metadata: dict[str, Any] = {}
+    forked_from: ForkPoint | None = None
+    imported_from: Source | None = None
+
+    def line(self, length: int = 0) -> bytes:
+        """The file's first line, padded with JSON's white space to `length` bytes.
+
+        Its closing brackets are the footer's: what is written stays open for records to come.
+        """
+        line = _encode(self)[:-1] + b',"messages":['
+        return line + b" " * (length - len(line) - 1) + b"\n"
+
+
+class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the records of a session come to: the last line of its file."""
+
+    title: str | None
+    state: State
+    last_activity: str
+    message_count: int
+    last_seq: int
+    turn: TurnRecord | None = None
+    """The last one that was answered: what a resume goes on from."""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+
+    def line(self, at_least: int = 0) -> bytes:
+        """The file's last line, padded with JSON's white space to `at_least` bytes.
+
+        A file that never shrinks needs no truncation after the write, so an append stays one call.
+        """
+        rest = b"," + _encode(self)[1:] + b"\n"
+        return b"]" + b" " * (at_least - len(rest) - 1) + rest
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """Records of a session in their order, and the session as it was then; `onward` is the seq to go on
+    from, None at the end."""
+
+    header: Header
+    summary: Summary
+    records: list[Record]
+    onward: int | None
+
+
+class Recent(msgspec.Struct, frozen=True, gc=False):
     """The end of a session: its last `records`, whether those are `all` of them, its last `turn`."""
 
     summary: Summary
@@ -33,156 +95,215 @@ class Recent:
     turn: TurnRecord | None
 
 
-class Store(Protocol):
-    """Sessions, each agent's last one, and questions across them."""
+class UnfinishedTurn(msgspec.Struct, frozen=True, gc=False):
+    """A turn whose reply is not in its session yet: the seq of its `question`, and what was answering."""
 
-    def open(self) -> None:
-        """Make ready. Raises `StorageFailed`."""
+    session_id: str
+    agent: str
+    question: int
+    turn: TurnRecord
+
+
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which sessions a list shows; None stands for any."""
+
+    agent: str | None = None
+    cwd: str | None = None
+    state: str | None = None
+    tag: str | None = None
+    pinned: bool | None = None
+
+
+class CheckPosition(msgspec.Struct, frozen=True):
+    """How far a check is: past the names in `folder` that begin with `key` (bytes, at most 100)."""
+
+    folder: str = "sessions"
+    key: bytes = b""
+
+
+class CheckedSessions(msgspec.Struct, frozen=True):
+    """What one call found: `partial` are sessions that have an unfinished turn, `examined` and `remaining`
+    are numbers of files; `position` is None at the end."""
+
+    findings: list[Finding]
+    partial: list[str]
+    examined: int
+    remaining: int
+    position: CheckPosition | None
+
+
+class SessionWriter(Protocol):
+    """A session whose lock is held, for one change."""
+
+    @property
+    def summary(self) -> Summary:
+        """The session as it stands, with what was appended."""
+
+    @property
+    def added(self) -> Sequence[Record]:
+        """What was appended through this handle, each record with its seq."""
+
+    @property
+    def last_seq(self) -> int:
+        """The seq of the session's last record, 0 where it has none."""
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Add records to the end, in one durable write."""
+
+    def trash(self) -> None:
+        """Move the session to the trash. Agents' last sessions stay as they are."""
+
+
+class Checkpoint(Protocol):
+    """What is kept of a reply that is being given. OSError leaves its methods."""
+
+    def add(self, text: str) -> None:
+        """Keep one more piece. After an error the same piece can be given again."""
 
     def close(self) -> None:
-        """Write what is not written yet. Raises `StorageFailed`."""
+        """The turn ended and is not in its session: what was kept is an unfinished turn."""
 
-    def exists(self, session_id: str) -> bool:
-        """Whether there is such a session."""
+    def end(self) -> None:
+        """The turn is in its session."""
+
+
+class SessionStore(Protocol):
+    """Sessions, the trash, and each agent's last session."""
+
+    last_sessions: Mapping[str, str]
+    """Each agent's last session, from memory; a read-only view."""
+
+    def where(self, session_id: str) -> Literal["sessions", "trash"] | None:
+        """Where the session is, None where there is none of that id."""
 
     def remembered(self, session_id: str) -> Summary | None:
-        """The summary if it is in memory and still true, without reading."""
+        """The summary if it is in memory and still true. Never reads a file."""
 
-    def summary(self, session_id: str) -> Summary:
+    def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
         """The session as a list shows it. Raises `SessionNotFound`, `SessionDamaged`."""
 
-    def header(self, session_id: str) -> Header:
-        """What never changes of the session."""
+    def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
+        """What never changes of the session, and the fold over its records, or over those up to `through`."""
 
-    def create(self, header: Header, records: Sequence[Record] = ()) -> Summary:
-        """Begin a session with its first records. Raises `SessionExists`."""
-
-    def append(self, session_id: str, decide: Callable[[Summary], Sequence[Record]]) -> tuple[Summary, int]:
-        """Add what `decide` makes of the session, each record given its seq; nothing if it raises."""
-
-    def read(
-        self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool
-    ) -> tuple[list[Record], int | None]:
-        """At least one and at most `limit` records after `after_seq`; the seq to go on from, or None."""
+    def read(self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool) -> Page:
+        """At least one and at most `limit` records after `after_seq`; `events` too, or messages only."""
 
     def recent(self, session_id: str, at_least: int) -> Recent:
         """The last records, `at_least` bytes of them: what a turn is answered from."""
 
-    def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
-        """What never changes, and the fold over the records, all or those up to `through`."""
+    def create(self, header: Header, records: Sequence[Record] = ()) -> Summary:
+        """Begin a session with its first records. Raises `SessionExists`."""
 
-    def checkpoint(self, unfinished: Unfinished) -> Checkpoint:
+    def writing(self, session_id: str) -> AbstractContextManager[SessionWriter]:
+        """The session to be changed, and its lock. Raises `SessionNotFound`, `SessionDamaged`."""
+
+    def fork(self, session_id: str, at_seq: int, header: Header, event: Record) -> Summary:
+        """Begin the session of `header` with the records of another through `at_seq`, then `event`.
+
+        The copied records keep their bytes, and their idempotency keys go on to answer for the original
+        only. Raises `InvalidParams` where there is no such record, and `SessionExists`.
+        """
+
+    def restore(self, session_id: str) -> Summary:
+        """Bring a session back from the trash. Raises `SessionNotFound`, `SessionExists`."""
+
+    def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
+        """Sessions in the trash, the latest first, from behind `before` (trashed_at, session_id)."""
+
+    def purge(self, trashed: Sequence[TrashedSession]) -> None:
+        """Delete for good what the trash has of these sessions."""
+
+    def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:
+        """`agent` used `session_id` now, or has no session any more (None).
+
+        With `instead_of`, only if that is still its last session.
+        """
+
+    def checkpoint(self, unfinished: UnfinishedTurn) -> Checkpoint:
         """Begin to keep a reply that is still being given."""
 
-    def unfinished(self, session_id: str | None = None) -> list[tuple[Unfinished, str]]:
+    def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
         """The turns that a killed daemon left, of one session or all, with the text kept of each."""
 
     def forget_unfinished(self, session_id: str) -> None:
         """What was left of that turn is recorded now."""
 
-    # --- lineage and trash ---
 
-    def fork(
-        self, session_id: str, at_seq: int | None, decide: Callable[[Header, int], tuple[Header, Record]]
-    ) -> Summary:
-        """Begin a session with the records of another through `at_seq`, or all, and one event of its own.
+class Catalogue(Protocol):
+    """Questions across sessions. They may wait until every session's file is known."""
 
-        `decide` gives header and event from the original's header and the seq. The copied records keep
-        their bytes, and their idempotency keys go on to answer for the original only. Raises
-        `InvalidParams` where there is no such record, and `SessionExists`.
-        """
+    @property
+    def state(self) -> IndexState:
+        """Whether questions are answered now, and from all there is. From memory."""
 
-    def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """The forks that were made of any of the sessions, in the order in which they began."""
+    def status(self) -> IndexStatus:
+        """How far the index is."""
 
-    def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """Those of the sessions that there are."""
-
-    def taken(self, session_id: str) -> bool:
-        """Whether there is such a session, in the trash or not."""
-
-    def trash(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
-        """Move a session to the trash, unless `decide` raises. No mapping changes."""
-
-    def restore(self, session_id: str, decide: Callable[[Summary], None]) -> Summary:
-        """Bring it back, unless `decide` raises. Raises `SessionNotFound`, `SessionExists`."""
-
-    def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
-        """Sessions in the trash, the latest first, from behind `before` (trashed_at, session_id)."""
-
-    def trashed_summary(self, session_id: str) -> Summary:
-        """What a session in the trash was. Raises `SessionNotFound`."""
-
-    def purge(self, trashed: Sequence[TrashedSession]) -> None:
-        """Delete for good what the trash has of these sessions."""
-
-    def change_last(self, agent: str, gone: str, following: str | None) -> None:
-        """`agent` goes on with `following`, or with none, if `gone` is still the one it used last."""
-
-    def last(self, agent: str) -> str | None:
-        """The session that `agent` used last."""
-
-    def set_last(self, agent: str, session_id: str) -> None:
-        """`agent` used `session_id` now."""
-
-    def agents(self) -> dict[str, str]:
-        """Every agent that has a session, and its last one."""
-
-    def page(  # noqa: PLR0913  # a parameter for each filter
-        self,
-        *,
-        agent: str | None = None,
-        cwd: str | None = None,
-        state: str | None = None,
-        tag: str | None = None,
-        pinned: bool | None = None,
-        before: tuple[str, str] | None = None,
-        limit: int,
-    ) -> list[ListedSession]:
-        """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
+    def page(
+        self, wanted: SessionFilter, before: tuple[str, str] | None, limit: int
+    ) -> tuple[list[ListedSession], tuple[str, str] | None]:
+        """Sessions by last use, newest first, from behind `before` (last_activity, session_id), and the
+        `before` of the next page, None at the end."""
 
     def search(
-        self, query: Query, upto: int | None, offset: int, limit: int
+        self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
     ) -> tuple[list[Hit], int, bool, bool]:
         """Hits from `offset` on among the messages numbered through `upto` (None: all that there are),
-        what they go through, whether there are more, and whether every session was looked through."""
+        what they go through, whether there are more, and whether every session was looked through.
 
-    def index_status(self) -> IndexStatus:
-        """How far what is asked across sessions has come."""
+        Raises `InvalidParams` where `text` is no query.
+        """
 
-    def rebuild_index(self) -> None:
-        """Begin it anew, behind our back."""
-
-    def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
-        """Sessions whose id begins with `prefix`, newest use first."""
-
-    def with_title(self, title: str, agent: str | None, limit: int) -> list[Summary]:
-        """Sessions of that title in any case, or else those whose title begins so."""
+    def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
+        """Sessions whose id begins with `ref`, of 4 characters or more, or else those of that title in any
+        case, or else those whose title begins so. Newest use first."""
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of what `agent` recorded under an idempotency key."""
 
-    def index_state(self) -> IndexState:
-        """Whether questions across sessions are answered now, and from all there is. Never waits."""
+    def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        """Those of the sessions that there are, and the forks made of any of them, the oldest first."""
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
 
-    # --- care ---
+    def statistics(self, agent: str | None, days: int | None) -> Statistics:
+        """How much was said, of `agent` or all, in the last `days` or ever."""
 
-    def check(self, backup: Backup | None) -> list[Finding]:
-        """What is wrong with all but the sessions themselves; with a backup, repaired."""
 
-    def sweep(
-        self, position: Position, seconds: float, in_turn: Callable[[str], bool], backup: Backup | None
+class Maintenance(Protocol):
+    """Check and repair. A `backup` is the name of a folder in ``backups``: with it, what can be repaired
+    is, and what that changes is kept there first; without it nothing is changed."""
+
+    def check(self, backup: str | None) -> list[Finding]:
+        """What is wrong with all but the sessions themselves."""
+
+    def check_sessions(
+        self, position: CheckPosition, seconds: float, in_turn: Callable[[str], bool], backup: str | None
     ) -> CheckedSessions:
-        """What is wrong with the sessions after `position`, as many as so many seconds allow."""
+        """What is wrong with the sessions past `position`, as many as so many seconds allow.
 
-    def cut_off(self, session_id: str, backup: Backup | None) -> Finding | None:
-        """What is said of a turn that was cut off there; with a backup, kept before it is recorded."""
+        `in_turn` says of a session whether its `.partial` is being written; it is called from this thread.
+        """
+
+    def check_partial(self, session_id: str, backup: str | None) -> Finding | None:
+        """What is said of an unfinished turn of the session; with a backup, kept before it is recorded."""
+
+    def rebuild_index(self) -> None:
+        """Begin the index anew from the files, in the background."""
 
     def usage(self, agent: str | None) -> Usage:
         """What takes how much room; with `agent`, its part alone."""
 
-    def statistics(self, agent: str | None, days: int | None) -> Statistics:
-        """How much was said, of `agent` or all, in the last `days` or ever."""
+
+def new_backup() -> str:
+    """A name for a backup, from the time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
+
+
+def title_from(content: str) -> str | None:
+    """The first line that says something, in one piece and without control characters."""
+    for line in content.splitlines():
+        if words := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
+            return words if len(words) <= _TITLE_LENGTH else words[: _TITLE_LENGTH - 1] + "…"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,7 +18,7 @@ class MappingDamaged(Exception):
     """The file is there and is not a mapping of agents to sessions."""
 
 
-class Mapping:
+class LastSessions:
     """The mapping in memory and on the disk. Safe to call from several threads.
 
     Writers that meet share one write: whoever waits while a newer state is being written is done
@@ -27,6 +28,8 @@ class Mapping:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last: dict[str, str] = {}
+        self.view = MappingProxyType(self._last)
+        """Each agent's last session, as it is now; read-only."""
         self._version = self._saved = 0
         self._state = threading.Lock()
         self._writing = threading.Lock()
@@ -34,50 +37,42 @@ class Mapping:
     def load(self) -> bool:
         """Read the file; False when there is none. Raises `MappingDamaged` and OSError."""
         try:
-            self._last = _decoder.decode(self._path.read_bytes())
+            last = _decoder.decode(self._path.read_bytes())
         except FileNotFoundError:
             return False
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MappingDamaged(str(error)) from None
+        self._last.update(last)
         return True
 
     def rebuild(self, last: dict[str, str]) -> None:
         """Start again from what the sessions themselves say."""
-        self._last = dict(last)
-        self._version += 1
+        with self._state:
+            self._last.clear()
+            self._last.update(last)
+            self._version += 1
         self.save()
-
-    def get(self, agent: str) -> str | None:
-        """The session that `agent` used last."""
-        return self._last.get(agent)
 
     def agents(self) -> dict[str, str]:
         """Every agent and its last session."""
         with self._state:
             return dict(self._last)
 
-    def set(self, agent: str, session_id: str) -> None:
-        """`agent` used `session_id` now. On the disk when this returns; nothing written if known.
+    def set(self, agent: str, session_id: str | None, instead_of: str | None = None) -> None:
+        """`agent` used `session_id` now, or has none any more (None); with `instead_of`, only if that is
+        still its last. On the disk when this returns; nothing is written where nothing changes.
 
         After an OSError the new state stands in memory and is written with the next change or at
         the stop: the session was used, whatever the disk says of the mapping.
         """
         with self._state:
-            if self._last.get(agent) == session_id and self._saved == self._version:
+            known = self._last.get(agent)
+            if instead_of not in {None, known} or (known == session_id and self._saved == self._version):
                 return
-            self._last[agent] = session_id
-            self._version += 1
-        self.save()
-
-    def change(self, agent: str, gone: str, following: str | None) -> None:
-        """`agent` goes on with `following`, or with none, if `gone` is still its last. Kept as in `set`."""
-        with self._state:
-            if self._last.get(agent) != gone:
-                return
-            if following is None:
-                del self._last[agent]
+            if session_id is None:
+                self._last.pop(agent, None)
             else:
-                self._last[agent] = following
+                self._last[agent] = session_id
             self._version += 1
         self.save()
 

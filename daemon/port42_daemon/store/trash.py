@@ -1,6 +1,7 @@
 """The trash: sessions that were deleted and can be restored, each one file whose name says when and whose.
 
-So a deletion is one rename, which a full disk allows, too, and a list needs no more than the names.
+``cli-1757350466684.20261123T033711042Z.ai-muse.json``: so a deletion is one rename, which a full disk
+allows, too, and a list needs no more than the names.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from port42_daemon import durable
 from port42_daemon.store.session_file.cache import OpenSessions, load
 from port42_daemon.store.session_file.document import Damaged, Document
-from port42_daemon.store.trash_names import NAME, Entry
 from port42_protocol.errors import SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Summary
@@ -26,7 +29,37 @@ from port42_protocol.messages.records import Summary
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+NAME = re.compile(
+    r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(?P<at>\d{8}T\d{9}Z)\.(?P<agent>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"
+    r"\.json",
+    re.ASCII,
+)
+_AT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z")
+
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
+    """One file in the trash, as its name tells of it; in the order of the times."""
+
+    at: str
+    session_id: str
+    agent: str
+
+    @classmethod
+    def of(cls, trashed_at: str, session_id: str, agent: str) -> Entry:
+        """The entry of what was trashed then, an RFC 3339 time."""
+        return cls(re.sub(r"[-:.]", "", trashed_at), session_id, agent)
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return f"{self.session_id}.{self.at}.{self.agent}.json"
+
+    @property
+    def trashed_at(self) -> str:
+        """RFC 3339, as everywhere else."""
+        return _AT.sub(r"\1-\2-\3T\4:\5:\6.\7Z", self.at)
 
 
 class Trash:

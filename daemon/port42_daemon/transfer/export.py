@@ -16,8 +16,7 @@ import msgspec
 from port42_daemon import cursors
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import Store
-from port42_daemon.store.session_file.document import title_from
+from port42_daemon.store.interface import SessionStore, title_from
 from port42_daemon.transfer.writers import base, html, markdown
 from port42_daemon.transfer.writers.base import Frame, Writer
 from port42_daemon.transfer.writers.redaction import redact, redact_record
@@ -52,7 +51,7 @@ class Position:
 class Exporter:
     """The handler of `export_session`."""
 
-    def __init__(self, store: Store, threads: Threads, sessions: Sessions) -> None:
+    def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions) -> None:
         self._store = store
         self._threads = threads
         self._sessions = sessions
@@ -88,14 +87,15 @@ class Exporter:
         return ExportPage(text, rest.cursor() if rest else None, dict(sorted(redactions.items())))
 
 
-def records_after(store: Store, session_id: str, after: int) -> Iterator[Record]:
+def records_after(store: SessionStore, session_id: str, after: int) -> Iterator[Record]:
     """All later records, read a page at a time."""
     position: int | None = after
     while position is not None:
-        page, position = store.read(
+        page = store.read(
             session_id, after_seq=position, limit=_READ_RECORDS, max_bytes=_READ_BYTES, events=True
         )
-        yield from page
+        yield from page.records
+        position = page.onward
 
 
 def parse_cursor(cursor: str) -> Position:

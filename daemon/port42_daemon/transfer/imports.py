@@ -6,19 +6,18 @@ the source are appended here, and a session that was continued here stays as it 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import Store
-from port42_daemon.store.session_file.document import Header
+from port42_daemon.store.interface import Header, SessionStore
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped
 from port42_daemon.transfer.readers.detect import Source, sources
@@ -39,7 +38,7 @@ _WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
 class Importer:
     """The handler of `import_sessions`."""
 
-    def __init__(self, store: Store, threads: Threads, sessions: Sessions) -> None:
+    def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions) -> None:
         self._store = store
         self._threads = threads
         self._sessions = sessions
@@ -86,9 +85,10 @@ class Importer:
         files, store = self._threads.files, self._store
         new = session.records
         change: Literal["new", "grown"] = "new"
-        if await files(store.exists, header.id):
+        where = await files(store.where, header.id)
+        if where == "sessions":
             try:
-                stored_header = await files(store.header, header.id)
+                stored_header, _ = await files(store.ends, header.id)
                 stored: list[Record] = await files(list, records_after(store, header.id, 0))
             except RpcError as error:
                 raise Skipped(error.message) from None
@@ -102,14 +102,14 @@ class Importer:
                 # An import that was cut short may not have set the agent's last session: this one does.
                 page.note(await files(store.summary, header.id))
                 return True
-        elif await files(store.taken, header.id):
+        elif where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
         title = header.title
         if not page.request.dry_run:
             if change == "new":
                 summary = await files(store.create, header, new)
             else:
-                summary = await self._sessions.grow(header.id, new)
+                summary = await self._sessions.add_later(header.id, new)
             title = summary.title
             page.note(summary)
         messages = sum(record.role in {"user", "assistant"} for record in new)
@@ -118,7 +118,7 @@ class Importer:
 
     def _set_last(self, agent: str, summary: Summary) -> None:
         """Make the newest imported session the agent's last, unless it had one before the import."""
-        last = self._store.last(agent)
+        last = self._store.last_sessions.get(agent)
         if last is not None and last != self._last_imported.get(agent):
             return
         if last is not None and self._store.summary(last).last_activity >= summary.last_activity:
@@ -200,10 +200,10 @@ def _possible_headers(session: ParsedSession, format_name: str, agent: str | Non
             imported_from=records.Source(format_name, session.source_id),
         )
         return [header]
-    header = dataclasses.replace(session.header, agent=owner)
+    header = msgspec.structs.replace(session.header, agent=owner)
     other_id = _derived_id("port42", f"{header.id} {header.created_at} {header.agent}")
     source = header.imported_from or records.Source("port42", header.id)
-    return [header, dataclasses.replace(header, id=other_id, imported_from=source)]
+    return [header, msgspec.structs.replace(header, id=other_id, imported_from=source)]
 
 
 def _derived_id(format_name: str, source_id: str) -> str:

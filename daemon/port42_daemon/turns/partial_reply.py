@@ -7,7 +7,7 @@ import logging
 
 from port42_daemon.backends.decoding import SurrogateJoiner
 from port42_daemon.executors import Threads
-from port42_daemon.store.session_file.checkpoint import Checkpoint
+from port42_daemon.store.interface import Checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 
-from port42_daemon.store.session_file.checkpoint import Unfinished
+from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.turns.turn import TurnContext, failure_record, reply_record
 from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionNotFound
 from port42_protocol.messages.events import Possessed
@@ -39,11 +39,11 @@ async def failed_question(context: TurnContext, session_id: str) -> UserMessage:
     recent = await context.threads.files(context.store.recent, session_id, _LAST)
     match [record for record in recent.records if isinstance(record, Message)]:
         case [*_, ErrorMessage(question=int(seq))]:
-            page, _ = await context.threads.files(
+            page = await context.threads.files(
                 context.store.read, session_id, after_seq=seq - 1, limit=1, max_bytes=1, events=False
             )
-            if page and isinstance(page[0], UserMessage):
-                return page[0]
+            if page.records and isinstance(page.records[0], UserMessage):
+                return page.records[0]
     raise InvalidParams.expecting("session_id", "a session whose last turn failed")
 
 
@@ -65,7 +65,7 @@ async def recover_interrupted_turn(context: TurnContext, session_id: str) -> Non
         await _record_interrupted(context, unfinished, text)
 
 
-async def _record_interrupted(context: TurnContext, unfinished: Unfinished, text: str) -> None:
+async def _record_interrupted(context: TurnContext, unfinished: UnfinishedTurn, text: str) -> None:
     session_id, question = unfinished.session_id, unfinished.question
     try:
         if not await _outcome(context, session_id, question):
@@ -73,10 +73,11 @@ async def _record_interrupted(context: TurnContext, unfinished: Unfinished, text
                 outcome: Record = reply_record(text, unfinished.turn, question, complete=False)
             else:
                 outcome = failure_record("crashed", "the daemon was stopped during this turn", question)
-            await context.sessions.make_up(session_id, outcome)
+            async with context.sessions.order(session_id):
+                await context.sessions.add_later(session_id, (outcome,))
             log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
     except SessionNotFound:
-        if await context.threads.files(context.store.taken, session_id):
+        if await context.threads.files(context.store.where, session_id):
             return  # it is in the trash, and can come back
         log.warning("⚠ %s is gone, and with it the turn that was cut off there", session_id)
     await context.threads.files(context.store.forget_unfinished, session_id)
@@ -88,7 +89,7 @@ async def _outcome(
     """The records that a turn left: its reply, its failure, or both. They stand together."""
     following: int | None = question
     while following is not None:
-        page, following = await context.threads.files(
+        page = await context.threads.files(
             context.store.read,
             session_id,
             after_seq=following,
@@ -96,7 +97,8 @@ async def _outcome(
             max_bytes=_PAGE_BYTES,
             events=False,
         )
-        replies = [record for record in page if isinstance(record, AssistantMessage | ErrorMessage)]
+        replies = [record for record in page.records if isinstance(record, AssistantMessage | ErrorMessage)]
         if outcome := [record for record in replies if record.question == question]:
             return outcome
+        following = page.onward
     return []

@@ -15,7 +15,7 @@ from port42_daemon.events import Peer, Stream, notification
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_daemon.sessions.service import now
-from port42_daemon.store.session_file.document import Header
+from port42_daemon.store.interface import Header
 from port42_daemon.turns import recovery, references
 from port42_daemon.turns.turn import Question, RunningTurn, TurnContext
 from port42_protocol.errors import SessionBusy, StorageFailed

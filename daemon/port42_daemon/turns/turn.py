@@ -20,9 +20,7 @@ from port42_daemon.backends.errors import one_line
 from port42_daemon.events import Events, Stream
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions, now
-from port42_daemon.store.interface import Recent, Store
-from port42_daemon.store.session_file.checkpoint import Unfinished
-from port42_daemon.store.session_file.document import Header
+from port42_daemon.store.interface import Header, Recent, SessionStore, UnfinishedTurn
 from port42_daemon.turns import history
 from port42_daemon.turns.partial_reply import LIMIT, PartialReply
 from port42_daemon.turns.permissions import Permissions
@@ -51,7 +49,7 @@ _USUAL = frozenset(("end_turn", "stop_sequence"))
 class TurnContext:
     """What every turn works with."""
 
-    store: Store
+    store: SessionStore
     threads: Threads
     sessions: Sessions
     events: Events
@@ -130,7 +128,7 @@ class RunningTurn:
     async def _ask(self, backend: b.Backend, seq: int) -> tuple[str, int]:
         """The reply as far as there is one, and the last seq that was recorded of it."""
         context, question = self._context, self._question
-        unfinished = Unfinished(question.session_id, question.agent, seq, self._record)
+        unfinished = UnfinishedTurn(question.session_id, question.agent, seq, self._record)
         checkpoint = await context.threads.files(context.store.checkpoint, unfinished)
         reply = PartialReply(checkpoint, context.threads)
         context.events.reply_begins(question.session_id, question.agent, reply.pieces)

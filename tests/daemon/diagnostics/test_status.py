@@ -33,7 +33,7 @@ def traffic():
 @pytest.fixture
 def introspection(rules, settings, traffic):
     return Introspection(
-        settings, rules.store, rules.threads, rules.config, traffic, rules.queues, rules.events
+        settings, rules.store.catalogue, rules.threads, rules.config, traffic, rules.queues, rules.events
     )
 
 

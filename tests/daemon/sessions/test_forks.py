@@ -42,17 +42,17 @@ def test_a_fork_is_its_agents_last_session_and_the_original_stays(rules, begin, 
     made = fork("one", client="cli")
     assert made.session_id.startswith("cli-")
     assert (made.message_count, made.cwd, made.forked_from) == (2, "/srv", ForkPoint("one", 2))
-    assert rules.store.last("ai-muse") == made.session_id
+    assert rules.store.last_sessions.get("ai-muse") == made.session_id
     assert (rules.home / "sessions" / "one.json").read_bytes() == before
-    assert rules.store.header(made.session_id).metadata == {}
+    assert rules.store.ends(made.session_id)[0].metadata == {}
 
 
 def test_a_fork_may_be_another_agents_and_the_originals_last_session_stays(rules, begin, fork):
     begin("one", "a")
     made = fork("one", to_agent="ai-engineer", title="elsewhere", cwd="/tmp")
     assert (made.agent, made.title, made.cwd) == ("ai-engineer", "elsewhere", "/tmp")
-    assert rules.store.last("ai-muse") == "one"
-    assert rules.store.last("ai-engineer") == made.session_id
+    assert rules.store.last_sessions.get("ai-muse") == "one"
+    assert rules.store.last_sessions.get("ai-engineer") == made.session_id
     written = json.loads((rules.home / "sessions" / f"{made.session_id}.json").read_bytes())
     assert written["title"] == "elsewhere"
 
@@ -69,7 +69,7 @@ def test_what_is_refused_makes_nothing(rules, begin, fork):
     with pytest.raises(SessionNotFound):
         fork("gone")
     assert [one.name for one in (rules.home / "sessions").iterdir()] == ["one.json"]
-    assert rules.store.last("ai-muse") == "one"
+    assert rules.store.last_sessions.get("ai-muse") == "one"
 
 
 def test_a_family_is_told_from_any_of_its_members(begin, fork, tree, rules):

@@ -24,7 +24,7 @@ def events(rules) -> list[tuple]:
 
 
 def test_each_change_is_one_event_and_none_is_recorded_twice(rules, session):
-    marks = rules.marks
+    marks = rules.sessions
     for _ in range(2):
         assert rules.ask(marks.rename_session, RenameSession("mine", "ode")).title == "ode"
         assert rules.ask(marks.tag_session, TagSession("mine", ("a", "b"))).tags == ("a", "b")
@@ -38,23 +38,23 @@ def test_each_change_is_one_event_and_none_is_recorded_twice(rules, session):
 
 def test_it_is_no_use_of_the_session(rules, session):
     rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="newer"))
-    marked = rules.ask(rules.marks.pin_session, PinSession("mine"))
+    marked = rules.ask(rules.sessions.pin_session, PinSession("mine"))
     assert marked.last_activity == session.last_activity
     assert rules.ask(rules.sessions.get_last_session, GetLastSession("ai-muse")).session_id == "newer"
 
 
 def test_another_agents_stays_as_it_is(rules, session):
     with pytest.raises(WrongAgent):
-        rules.ask(rules.marks.rename_session, RenameSession("mine", "theirs", "ai-analyst"))
+        rules.ask(rules.sessions.rename_session, RenameSession("mine", "theirs", "ai-analyst"))
     assert events(rules) == []
 
 
 def test_too_many_tags_are_refused_by_their_name_and_none_is_put_on(rules, session):
     for number in range(2):
         tags = tuple(f"t{number}-{one}" for one in range(16))
-        rules.ask(rules.marks.tag_session, TagSession("mine", tags))
+        rules.ask(rules.sessions.tag_session, TagSession("mine", tags))
     with pytest.raises(InvalidParams) as refused:
-        rules.ask(rules.marks.tag_session, TagSession("mine", ("one-more",)))
+        rules.ask(rules.sessions.tag_session, TagSession("mine", ("one-more",)))
     assert refused.value.data["field"] == "add"
     assert len(events(rules)) == 2
 
@@ -63,7 +63,7 @@ def test_subscribers_hear_of_it(rules, session):
     async def listen() -> list[dict]:
         peer = RecordingPeer()
         await rules.events.subscribe(Subscribe(session_id="mine"), peer)
-        await rules.marks.rename_session(RenameSession("mine", "ode"))
+        await rules.sessions.rename_session(RenameSession("mine", "ode"))
         await peer.heard("message")
         return peer.of("message")
 

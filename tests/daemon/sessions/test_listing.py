@@ -7,7 +7,7 @@ import base64
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peers.session_files import header, said
+from peers.session_files import add, header, page, said
 
 from port42_daemon.store.file_store import FileStore
 from port42_protocol.errors import InvalidParams
@@ -25,13 +25,13 @@ def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_pat
     for session_id in ids:
         store.create(header(session_id), [said("hello")])
     seen, used, before, second = [], set(), None, 2
-    while page := store.page(before=before, limit=data.draw(st.integers(1, 5))):
-        seen += [one.session_id for one in page]
-        before = page[-1].last_activity, page[-1].session_id
+    while rows := page(store, before=before, limit=data.draw(st.integers(1, 5))):
+        seen += [one.session_id for one in rows]
+        before = rows[-1].last_activity, rows[-1].session_id
         for session_id in data.draw(st.lists(st.sampled_from(ids), max_size=3)):
             second += 1
             at = f"2026-01-01T00:00:{second % 60:02}.{second:03}Z"
-            store.append(session_id, lambda _, at=at: [UserMessage(seq=0, content="x", timestamp=at)])
+            add(store, session_id, UserMessage(seq=0, content="x", timestamp=at))
             used.add(session_id)
     store.close()
     assert len(seen) == len(set(seen))
@@ -39,7 +39,7 @@ def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_pat
 
 
 def test_hits_are_paged_in_one_order_while_others_come(rules):
-    find = rules.finding.search_sessions
+    find = rules.listing.search_sessions
     rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="one"))
 
     def say(number: int) -> None:
@@ -63,13 +63,13 @@ def test_hits_are_paged_in_one_order_while_others_come(rules):
 @pytest.mark.parametrize("cursor", ["x", "!!!!", "MQ", "YSBi", "LTEgMA", "é"])
 def test_a_cursor_that_was_never_given_is_refused(rules, cursor):
     with pytest.raises(InvalidParams, match="cursor: expected a next_cursor"):
-        rules.ask(rules.finding.search_sessions, SearchSessions("ode", cursor=cursor))
+        rules.ask(rules.listing.search_sessions, SearchSessions("ode", cursor=cursor))
 
 
 def test_a_cursor_beyond_everything_is_an_empty_page_or_refused(rules):
     for numbers in ("5 99999", f"{1 << 62} 0"):
         cursor = base64.urlsafe_b64encode(numbers.encode()).decode().rstrip("=")
-        assert rules.ask(rules.finding.search_sessions, SearchSessions("x", cursor=cursor)).hits == ()
+        assert rules.ask(rules.listing.search_sessions, SearchSessions("x", cursor=cursor)).hits == ()
     cursor = base64.urlsafe_b64encode(f"{1 << 70} 0".encode()).decode().rstrip("=")
     with pytest.raises(InvalidParams):
-        rules.ask(rules.finding.search_sessions, SearchSessions("x", cursor=cursor))
+        rules.ask(rules.listing.search_sessions, SearchSessions("x", cursor=cursor))

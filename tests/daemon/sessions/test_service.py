@@ -133,7 +133,7 @@ def test_another_agents_session_is_refused_and_not_touched(rules, create, append
     with pytest.raises(WrongAgent, match="session theirs belongs to @ai-analyst, not to @ai-muse"):
         how[method]()
     assert (rules.home / "sessions" / "theirs.json").read_bytes() == before
-    assert rules.store.agents() == {"ai-analyst": "theirs", "ai-muse": "mine"}
+    assert dict(rules.store.last_sessions) == {"ai-analyst": "theirs", "ai-muse": "mine"}
 
 
 def test_a_last_session_whose_file_vanished_no_longer_exists(rules, create, last, append, find):
@@ -274,7 +274,7 @@ def test_pages_of_a_list_join_while_sessions_are_used(rules, create, append):
         create(session_id=f"cli-{number}")
     got, cursor = [], None
     while True:
-        page = rules.ask(rules.finding.list_sessions, ListSessions(limit=2, cursor=cursor))
+        page = rules.ask(rules.listing.list_sessions, ListSessions(limit=2, cursor=cursor))
         got += [one.session_id for one in page.sessions]
         append("cli-6", "used meanwhile")
         cursor = page.next_cursor
@@ -286,7 +286,7 @@ def test_pages_of_a_list_join_while_sessions_are_used(rules, create, append):
 @pytest.mark.parametrize("cursor", ["x", "A", "AAAA", "ICAg", "é", "====", "_-_-", "/w=="])
 def test_a_cursor_that_is_none_is_refused(rules, cursor):
     with pytest.raises(InvalidParams) as refused:
-        rules.ask(rules.finding.list_sessions, ListSessions(cursor=cursor))
+        rules.ask(rules.listing.list_sessions, ListSessions(cursor=cursor))
     assert refused.value.data["field"] == "cursor"
 
 

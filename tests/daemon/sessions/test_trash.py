@@ -7,6 +7,7 @@ import os
 
 import pytest
 from peers.parts import Played, RecordingPeer, played
+from peers.session_files import add, trash
 
 from port42_daemon.backends.base import Done, Text
 from port42_daemon.sessions.service import Sessions
@@ -98,9 +99,9 @@ def test_a_restored_session_is_the_last_unless_one_was_used_later(rules, begin, 
 def test_a_crash_between_the_move_and_the_mapping_is_made_good_when_asked(rules, begin):
     begin("one")
     begin("two")
-    rules.store.trash("two", lambda _: None)  # and then nothing: as if killed here
+    trash(rules.store, "two")  # and then nothing: as if killed here
     assert last(rules) == "one"
-    rules.store.trash("one", lambda _: None)
+    trash(rules.store, "one")
     with pytest.raises(NoSessions):
         last(rules)
 
@@ -161,14 +162,14 @@ def test_pruning_shows_first_and_spares_what_is_pinned(rules, begin, prune):
     begin("old")
     begin("pinned")
     pin = EventRecord(seq=0, event="pinned", timestamp="2026-01-01T00:00:00.000Z", pinned=True)
-    rules.store.append("pinned", lambda _: (pin,))
+    add(rules.store, "pinned", pin)
     shown = prune(older_than_days=0)
     assert (shown.dry_run, [one.session_id for one in shown.trashed]) == (True, ["old"])
-    assert rules.store.exists("old")
+    assert rules.store.where("old") == "sessions"
     assert prune(older_than_days=1, dry_run=False).trashed == ()
     done = prune(older_than_days=0, dry_run=False)
     assert [one.session_id for one in done.trashed] == ["old"]
-    assert rules.store.exists("pinned")
+    assert rules.store.where("pinned") == "sessions"
     assert last(rules) == "pinned"
     assert prune(trash_older_than_days=1, dry_run=False).deleted == ()
     gone = prune(trash_older_than_days=0, dry_run=False)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from port42_daemon import durable
-from port42_daemon.store.last_sessions import Mapping, MappingDamaged
+from port42_daemon.store.last_sessions import LastSessions, MappingDamaged
 
 
 @pytest.fixture
@@ -22,19 +22,19 @@ def on_disk(path) -> dict:
 
 
 def test_a_change_is_on_the_disk_when_it_returns_and_reads_as_a_person_would_write_it(path):
-    mapping = Mapping(path)
+    mapping = LastSessions(path)
     assert mapping.load() is False
     mapping.set("ai-engineer", "cli-1")
     mapping.set("ai-analyst", "cli-2")
     assert path.read_text() == '{\n  "ai-engineer": "cli-1",\n  "ai-analyst": "cli-2"\n}\n'
-    again = Mapping(path)
+    again = LastSessions(path)
     assert again.load() is True
     assert again.agents() == {"ai-engineer": "cli-1", "ai-analyst": "cli-2"}
-    assert (again.get("ai-engineer"), again.get("ai-muse")) == ("cli-1", None)
+    assert (again.view.get("ai-engineer"), again.view.get("ai-muse")) == ("cli-1", None)
 
 
 def test_what_is_known_already_is_not_written(path):
-    mapping = Mapping(path)
+    mapping = LastSessions(path)
     mapping.set("a", "cli-1")
     inode = path.stat().st_ino
     mapping.set("a", "cli-1")
@@ -66,12 +66,12 @@ def test_what_is_known_already_is_not_written(path):
 def test_damage_is_said_and_the_file_left_as_it_is(path, data):
     path.write_bytes(data)
     with pytest.raises(MappingDamaged):
-        Mapping(path).load()
+        LastSessions(path).load()
     assert path.read_bytes() == data
 
 
 def test_a_rebuilt_mapping_is_on_the_disk(path):
-    mapping = Mapping(path)
+    mapping = LastSessions(path)
     mapping.rebuild({"a": "cli-1"})
     assert on_disk(path) == {"a": "cli-1"}
     mapping.rebuild({})
@@ -79,7 +79,7 @@ def test_a_rebuilt_mapping_is_on_the_disk(path):
 
 
 def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
-    mapping = Mapping(path)
+    mapping = LastSessions(path)
     mapping.set("a", "cli-1")
     with monkeypatch.context() as patch:
         patch.setattr(durable, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
@@ -88,13 +88,13 @@ def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
         with pytest.raises(OSError, match="full"):
             mapping.set("a", "cli-2")
     assert on_disk(path) == {"a": "cli-1"}
-    assert mapping.get("a") == "cli-2"
+    assert mapping.view.get("a") == "cli-2"
     mapping.save()
     assert on_disk(path) == {"a": "cli-2"}
 
 
 def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monkeypatch):
-    mapping, real, writes = Mapping(path), durable.replace, []
+    mapping, real, writes = LastSessions(path), durable.replace, []
     gate = threading.Event()
 
     def replace(where, data) -> None:
@@ -121,20 +121,20 @@ def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monk
 
 
 def test_a_change_is_made_only_while_it_is_still_wanted(tmp_path):
-    mapping = Mapping(tmp_path / "m.json")
+    mapping = LastSessions(tmp_path / "m.json")
     mapping.set("a", "cli-1")
-    mapping.change("a", "cli-9", "cli-2")
-    assert mapping.get("a") == "cli-1"
-    mapping.change("a", "cli-1", "cli-2")
-    assert mapping.get("a") == "cli-2"
-    mapping.change("a", "cli-2", None)
+    mapping.set("a", "cli-2", "cli-9")
+    assert mapping.view.get("a") == "cli-1"
+    mapping.set("a", "cli-2", "cli-1")
+    assert mapping.view.get("a") == "cli-2"
+    mapping.set("a", None, "cli-2")
     assert mapping.agents() == {}
     assert json.loads((tmp_path / "m.json").read_bytes()) == {}
 
 
 def test_a_file_that_somebody_else_wrote_is_noticed_and_written_anew(tmp_path):
     path = tmp_path / "m.json"
-    mapping = Mapping(path)
+    mapping = LastSessions(path)
     assert mapping.is_written()
     mapping.set("a", "cli-1")
     assert mapping.is_written()

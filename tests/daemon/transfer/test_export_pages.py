@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from port42_daemon.store.session_file.document import Header, compose
+from port42_daemon.store.interface import Header
+from port42_daemon.store.session_file.document import compose
 from port42_daemon.transfer import export
 from port42_daemon.transfer.readers import port42
 from port42_daemon.transfer.writers import markdown

@@ -22,7 +22,7 @@ def ask(tmp_path):
 
     def ask(*references):
         async def work(parts):
-            if not await parts.threads.files(parts.store.exists, "seen-1"):
+            if not await parts.threads.files(parts.store.where, "seen-1"):
                 await parts.sessions.create_session(CreateSession("agent", "seen-1", title="the parser"))
                 for role, text in (("user", "build it"), ("assistant", "built"), ("error", "oops")):
                     await parts.sessions.append_message(AppendMessage("agent", "seen-1", role, text))

@@ -26,7 +26,7 @@ def test_a_first_message_begins_a_session(rules, possess):
     kept = json.loads((rules.home / "sessions" / f"{begun.session_id}.json").read_bytes())
     assert (kept["title"], kept["cwd"], kept["client"]) == ("build a parser", "/tmp", "cli")
     assert [(one["role"], one["content"]) for one in kept["messages"]] == [("user", "build a parser\nin C")]
-    assert rules.store.last("ai-muse") == begun.session_id
+    assert rules.store.last_sessions.get("ai-muse") == begun.session_id
 
 
 def test_later_messages_go_on_with_it(possess):
@@ -37,7 +37,7 @@ def test_later_messages_go_on_with_it(possess):
 def test_a_key_begins_one_session_also_when_many_ask_at_once(rules, possess):
     first, *again = possess(*["hello"] * 20, idempotency_key="k")
     assert set(again) == {first}
-    assert rules.store.counts() == {"ai-muse": 1}
+    assert rules.store.catalogue.counts() == {"ai-muse": 1}
     assert possess("hello", idempotency_key="k") == first
     assert possess("hello", idempotency_key="other") != first
     assert possess("hello", agent="ai-analyst", idempotency_key="k") != first
@@ -46,7 +46,7 @@ def test_a_key_begins_one_session_also_when_many_ask_at_once(rules, possess):
 def test_many_first_messages_at_once_begin_as_many_sessions(rules, possess):
     begun = possess(*map(str, range(30)))
     assert len({one.session_id for one in begun}) == 30
-    assert rules.store.counts() == {"ai-muse": 30}
+    assert rules.store.catalogue.counts() == {"ai-muse": 30}
 
 
 def test_an_unknown_agent_is_refused_with_the_nearest_names_and_nothing_begun(rules, possess):

@@ -13,7 +13,7 @@ from pathlib import Path
 from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
 from port42_daemon.store.check.verify import owner
 from port42_daemon.store.index.index import SessionIndex
-from port42_daemon.store.last_sessions import Mapping
+from port42_daemon.store.last_sessions import LastSessions
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Finding
@@ -26,7 +26,9 @@ _REBUILD_SECONDS = 10.0
 class HomeCheck:
     """Checks one home. Its methods block and raise OSError."""
 
-    def __init__(self, home: Path, sessions: OpenSessions, mapping: Mapping, index: SessionIndex) -> None:
+    def __init__(
+        self, home: Path, sessions: OpenSessions, mapping: LastSessions, index: SessionIndex
+    ) -> None:
         self._home = home
         self._sessions = sessions
         self._mapping = mapping
@@ -122,7 +124,7 @@ class HomeCheck:
             if wrong is None and right is not None:
                 self._mapping.set(agent, right)
             elif wrong is not None:
-                self._mapping.change(agent, wrong, right)
+                self._mapping.set(agent, right, wrong)
             return f"it is {right} now" if right else f"@{agent} has no session now"
 
         do = (

@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -55,11 +54,6 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def new_name() -> str:
-    """A backup's name, from the time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
-
-
 class Backup:
     """One run's folder, `backups/<name>`, made when the first file is put there. Methods raise OSError."""
 
@@ -67,11 +61,6 @@ class Backup:
         self.name = name
         self._home = home
         self._folder = home / BACKUPS / name
-
-    @property
-    def used(self) -> bool:
-        """Whether there is anything in it."""
-        return self._folder.exists()
 
     def keep(self, path: Path) -> Path:
         """Link `path` here. The caller replaces the file at `path`, and never changes its bytes."""

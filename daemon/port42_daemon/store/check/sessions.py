@@ -14,12 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
-from port42_daemon.store import trash_names
+from port42_daemon.store import trash
 from port42_daemon.store.check.home import foreign
 from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect
+from port42_daemon.store.interface import CheckedSessions, CheckPosition
 from port42_daemon.store.session_file import checkpoint
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.document import Damaged
@@ -35,7 +34,7 @@ _TEMPORARY_SECONDS = 60.0
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
 _SESSION = {
     "sessions": re.compile(_ID + r"\.json", re.ASCII),
-    "trash": trash_names.NAME,
+    "trash": trash.NAME,
 }
 _PARTIAL = re.compile(_ID + re.escape(checkpoint.SUFFIX), re.ASCII)
 _SET_ASIDE = re.compile(_ID + r"\.json\.damaged-.*", re.ASCII)
@@ -43,33 +42,15 @@ _MOVES = "`port42 doctor --fix` moves it into backups"
 _RECOVERS = "`port42 doctor --fix` recovers what can be read of it"
 
 
-class Position(msgspec.Struct, frozen=True):
-    """How far a check is: past the names in `folder` that begin with `key` (bytes, at most 100)."""
-
-    folder: str = FOLDERS[0]
-    key: bytes = b""
-
-
-class CheckedSessions(msgspec.Struct, frozen=True):
-    """What one call found: `partial` are sessions that have one; `position` is None at the end."""
-
-    findings: list[Finding]
-    partial: list[str]
-    examined: int
-    remaining: int
-    position: Position | None
-
-
 class SessionsCheck:
-    """Checks the files of one home. `on_recovered` is called, under its lock, for each session recovered."""
+    """Checks the files of one home."""
 
-    def __init__(self, home: Path, sessions: OpenSessions, on_recovered: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, sessions: OpenSessions) -> None:
         self._home = home
         self._sessions = sessions
-        self._on_recovered = on_recovered
 
     def check(
-        self, position: Position, seconds: float, in_turn: Callable[[str], bool], backup: Backup | None
+        self, position: CheckPosition, seconds: float, in_turn: Callable[[str], bool], backup: Backup | None
     ) -> CheckedSessions:
         """Check the files after `position` for so many seconds, at least one of them. Raises OSError.
 
@@ -86,7 +67,7 @@ class SessionsCheck:
         open_paths: list[Path] = []
         examined, next_position = 0, None
         for folder, name in names:
-            here = Position(folder, name[:_KEY_BYTES])
+            here = CheckPosition(folder, name[:_KEY_BYTES])
             # Names that begin alike stay together: a position could not tell them apart.
             if examined and here != position and (time.monotonic() > until or len(findings) >= _MAX_FINDINGS):
                 next_position = position
@@ -171,7 +152,8 @@ class SessionsCheck:
                 kept, lost, _ = recover(path, backup.keep)
                 if path.parent == self._sessions.folder:
                     self._sessions.forget(session_id)
-                    self._on_recovered(session_id)
+                    # Read anew, so that the index is told of it.
+                    self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole)
                 return f"recovered, {kept:,} messages kept, {lost:,} lines lost"
 
             finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", _RECOVERS, mendable=True)

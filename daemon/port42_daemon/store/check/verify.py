@@ -8,9 +8,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from port42_daemon.store.interface import FORMAT
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import reader
-from port42_daemon.store.session_file.document import FORMAT, Damaged, Document, Read
+from port42_daemon.store.session_file.document import Damaged, Document, Read
 from port42_protocol.messages.records import Record
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

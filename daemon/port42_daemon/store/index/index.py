@@ -16,12 +16,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 from port42_daemon.store.index import messages, sessions
 from port42_daemon.store.index import stats as statistics
 from port42_daemon.store.index.indexer import Indexer
-from port42_daemon.store.index.query import Query
+from port42_daemon.store.index.query import Query, parse
 from port42_daemon.store.index.schema import Database, reason
 from port42_daemon.store.index.search import Searches
-from port42_daemon.store.index.sessions import SessionFilter, SessionUpdate
+from port42_daemon.store.index.sessions import SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
+from port42_daemon.store.interface import Catalogue, SessionFilter
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.errors import storage
 from port42_protocol.errors import StorageFailed
@@ -37,11 +38,12 @@ T = TypeVar("T")
 
 _FLUSHED_BY_A_SEARCH = 300
 """Messages whose text a search writes before it looks, so that what was just said is found."""
+_SHORTEST_PREFIX = 4
 _ATTEMPTS = 3
 """With the file, with the one made in its place, with an index in memory."""
 
 
-class SessionIndex:
+class SessionIndex(Catalogue):
     """Safe to call from any thread; questions block. Only `StorageFailed` leaves them."""
 
     def __init__(self, path: Path, session_files: OpenSessions) -> None:
@@ -101,41 +103,25 @@ class SessionIndex:
 
     # --- lists --------------------------------------------------------------------------------------
 
-    def page(  # noqa: PLR0913  # a parameter for each filter
-        self,
-        *,
-        agent: str | None = None,
-        cwd: str | None = None,
-        state: str | None = None,
-        tag: str | None = None,
-        pinned: bool | None = None,
-        before: tuple[str, str] | None = None,
-        limit: int,
-    ) -> list[ListedSession]:
-        """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
-        filters = SessionFilter(agent=agent, cwd=cwd, state=state, tag=tag, pinned=pinned)
+    def page(
+        self, wanted: SessionFilter, before: tuple[str, str] | None, limit: int
+    ) -> tuple[list[ListedSession], tuple[str, str] | None]:
         with storage("ask the index"):
             self._indexer.check_folder()
-        rows = self._ask(sessions.page, filters, before, limit)
+        rows = self._ask(sessions.page, wanted, before, limit + 1)
         if self._indexer.update_changed(rows):
-            rows = self._ask(sessions.page, filters, before, limit)
-        return [row.session for row in rows]
+            rows = self._ask(sessions.page, wanted, before, limit + 1)
+        page = [row.session for row in rows[:limit]]
+        return page, (page[-1].last_activity, page[-1].session_id) if len(rows) > limit else None
 
-    def with_prefix(self, prefix: str, agent: str | None, limit: int) -> list[Summary]:
-        """Sessions whose id begins with `prefix`, newest use first."""
-        return self._ask(sessions.with_prefix, prefix, agent, limit)
+    def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
+        rows: list[Summary] = []
+        if len(ref) >= _SHORTEST_PREFIX:
+            rows = self._ask(sessions.with_prefix, ref, agent, limit)
+        return rows or self._ask(sessions.with_title, ref, agent, limit)
 
-    def with_title(self, title: str, agent: str | None, limit: int) -> list[Summary]:
-        """Sessions of that title, or where there is none, whose title begins so. Case is folded."""
-        return self._ask(sessions.with_title, title, agent, limit)
-
-    def listed(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """Those of the sessions that exist."""
-        return self._ask(sessions.listed, session_ids)
-
-    def forks_of(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """The forks of any of the sessions."""
-        return self._ask(sessions.forks_of, session_ids)
+    def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
+        return self._ask(sessions.family, session_ids)
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
@@ -170,13 +156,9 @@ class SessionIndex:
             return messages.with_key(self._database.reading, agent, key, session_id)
 
     def search(
-        self, query: Query, upto: int | None, offset: int, limit: int
+        self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
     ) -> tuple[list[Hit], int, bool, bool]:
-        """Hits from `offset` on among the messages numbered through `upto` (None: all that there are).
-
-        Returns them, the number they go through, whether there are more, and whether every message that
-        there is was looked through.
-        """
+        query = parse(text, agent)
         with storage("ask the index"):
             self._indexer.check_folder()
         return self._retrying(self._search, query, upto, offset, limit)

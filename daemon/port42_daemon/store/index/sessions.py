@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from port42_daemon.store.interface import SessionFilter
 from port42_protocol.messages.records import ForkPoint, Record, Summary
 from port42_protocol.messages.sessions import ListedSession
 
@@ -38,7 +39,7 @@ _UPSERT = (
 class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A session's state, the file it was read from, and the records that led there, if they are known.
 
-    `records` have no seq yet, and end at `last_seq`; empty means that only the two ends were read.
+    `records` end at `last_seq`; empty means that only the two ends were read.
     `titled`: whether its title was given when it was begun.
     """
 
@@ -69,16 +70,6 @@ class ListRow(msgspec.Struct, frozen=True, gc=False):
     session: ListedSession
     size: int
     mtime_ns: int
-
-
-class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which sessions a list shows; None does not filter."""
-
-    agent: str | None = None
-    cwd: str | None = None
-    state: str | None = None
-    tag: str | None = None
-    pinned: bool | None = None
 
 
 # --- one session -----------------------------------------------------------------------------------
@@ -189,14 +180,16 @@ def with_title(database: sqlite3.Connection, title: str, agent: str | None, limi
     )
 
 
-def listed(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[ListedSession]:
-    """Those of the sessions that there are, the oldest first."""
-    return _among(database, "session_id", session_ids)
-
-
-def forks_of(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[ListedSession]:
-    """The forks that were made of any of the sessions, the oldest first."""
-    return _among(database, _ORIGIN, session_ids)
+def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[ListedSession]:
+    """Those of the sessions that there are, and the forks made of any of them, the oldest first."""
+    query = (
+        "WITH wanted (id) AS MATERIALIZED (SELECT value FROM json_each(?))"  # noqa: S608  # our own column names
+        f" SELECT {SUMMARY} FROM sessions WHERE session_id IN wanted UNION"
+        f" SELECT {SUMMARY} FROM sessions WHERE {_ORIGIN} IN wanted AND forked_from IS NOT NULL"
+        " ORDER BY created_at, session_id"
+    )
+    rows = database.execute(query, (msgspec.json.encode(session_ids).decode(),)).fetchall()
+    return [ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])) for row in rows]
 
 
 def counts(database: sqlite3.Connection) -> dict[str, int]:
@@ -233,15 +226,6 @@ def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
         "SELECT session_id, last_seq FROM sessions INDEXED BY behind WHERE fed_seq < last_seq"
         " ORDER BY last_activity"
     ).fetchall()
-
-
-def _among(database: sqlite3.Connection, column: str, values: Sequence[str]) -> list[ListedSession]:
-    query = (
-        f"SELECT {SUMMARY} FROM sessions WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608  # our own column names
-        f"{' AND forked_from IS NOT NULL' if column == _ORIGIN else ''} ORDER BY created_at, session_id"
-    )
-    rows = database.execute(query, (msgspec.json.encode(values).decode(),)).fetchall()
-    return [ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])) for row in rows]
 
 
 def _matching(

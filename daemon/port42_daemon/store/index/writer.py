@@ -17,7 +17,7 @@ from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import UNREAD, SessionUpdate
 from port42_daemon.store.index.state import IndexState
 from port42_daemon.store.index.write_buffer import MAX_MESSAGES, PendingRows, PendingText
-from port42_daemon.store.session_file.document import RENAMED, place
+from port42_daemon.store.interface import RENAMED
 from port42_protocol.messages.records import EventRecord, Message, Record
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class IndexWriter:
             sessions.put(database, update, named=False, fed_seq=UNREAD)
             self._state.mark_stale()
             return
-        records = [place(record, seq) for seq, record in enumerate(update.records, first)]
+        records = update.records
         named = update.titled or (session.named if session else False) or _renamed(records)
         number = sessions.put(database, update, named=named, fed_seq=session.fed_seq if session else 0)
         messages.add_keys(database, update.summary, records)

@@ -107,6 +107,24 @@ class OpenSessions:
         """Run `action` on the session, made whole first if need be. Its lock is held."""
         return self._mending(session_id, flags, action, self._current)
 
+    def open(self, session_id: str, flags: int) -> tuple[int, Document]:
+        """The session's file, which the caller closes, made whole first if need be. Its lock is held."""
+        descriptor = self._open(session_id, flags)
+        try:
+            return descriptor, self._current(session_id, descriptor)
+        except Damaged as damage:
+            os.close(descriptor)
+            self._recover(session_id, damage)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        descriptor = self._open(session_id, flags)
+        try:
+            return descriptor, self._current(session_id, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
     def passing(self, session_id: str, action: Callable[[int, Document], T]) -> T:
         """As `reading`, but not remembered: a start that reads ten thousand files must not keep them."""
         with self.lock(session_id), storage(f"read session {session_id}"):

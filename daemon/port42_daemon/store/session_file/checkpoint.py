@@ -11,33 +11,22 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from port42_daemon.durable import OWN_FILE, write_all
-from port42_protocol.messages.records import TurnRecord
+from port42_daemon.store.interface import UnfinishedTurn
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".partial"
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """Which turn: the seq of its `question`, and what was answering."""
-
-    session_id: str
-    agent: str
-    question: int
-    turn: TurnRecord
-
-
 class Checkpoint:
     """One turn's file, open for as long as the turn runs. Its methods block; OSError leaves them."""
 
-    def __init__(self, path: Path, unfinished: Unfinished) -> None:
+    def __init__(self, path: Path, unfinished: UnfinishedTurn) -> None:
         self._path = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(path, flags, OWN_FILE)
@@ -69,7 +58,7 @@ class Checkpoint:
         self._size += len(line)
 
 
-def left_in(folder: Path, session: str = "*") -> list[tuple[Unfinished, str]]:
+def left_in(folder: Path, session: str = "*") -> list[tuple[UnfinishedTurn, str]]:
     """Each checkpoint in `folder`, as far as it can be read; one that cannot be is logged and left."""
     found = []
     for path in sorted(folder.glob(session + SUFFIX)):
@@ -79,7 +68,7 @@ def left_in(folder: Path, session: str = "*") -> list[tuple[Unfinished, str]]:
             log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
             continue
         try:
-            unfinished = msgspec.json.decode(head, type=Unfinished)
+            unfinished = msgspec.json.decode(head, type=UnfinishedTurn)
         except (msgspec.DecodeError, UnicodeDecodeError):
             # A torn first line: nothing had been answered yet.
             path.unlink()

@@ -12,32 +12,34 @@ its cost does not grow with the session, and header plus footer give a summary w
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from port42_daemon.store.interface import (
+    ENDED,
+    FORKED,
+    FORMAT,
+    PINNED,
+    RENAMED,
+    RESUMED,
+    TAGGED,
+    Footer,
+    Header,
+    title_from,
+)
 from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,
-    ForkPoint,
     Record,
-    Source,
     Summary,
-    TurnRecord,
     UserMessage,
     decode_record,
     replace,
 )
-from port42_protocol.messages.types import State
 
-FORMAT = 1
-ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
-RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
-_TITLE_LENGTH = 60
 _CHUNK = 64 * 1024
 _HEADER_LIMIT = 1024 * 1024
 _SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
@@ -54,40 +56,10 @@ class Damaged(Exception):
     """The bytes are not a whole session; the text says where they stop being one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What never changes: the first line."""
-
-    format: int = FORMAT
-    id: str
-    agent: str
-    created_at: str
-    client: str
-    title: str | None = None
-    cwd: str | None = None
-    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
-    forked_from: ForkPoint | None = None
-    imported_from: Source | None = None
-
-
 class _Format(msgspec.Struct, frozen=True, gc=False):
     """All of a header that every format has."""
 
     format: int
-
-
-class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The fold over the header and the records."""
-
-    title: str | None
-    state: State
-    last_activity: str
-    message_count: int
-    last_seq: int
-    turn: TurnRecord | None = None
-    """The last one that was answered: what a resume goes on from."""
-    tags: tuple[str, ...] = ()
-    pinned: bool = False
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -112,11 +84,13 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
 
 class Growth(msgspec.Struct, frozen=True, gc=False):
-    """One append: write `data` at `offset`; `undo` is what stood there; `document` is what results."""
+    """One append: write `data` at `offset`; `undo` is what stood there; `records` have their seqs;
+    `document` is what results."""
 
     offset: int
     data: bytes
     undo: bytes
+    records: tuple[Record, ...]
     document: Document
 
 
@@ -134,36 +108,29 @@ def compose(header: Header, records: Sequence[Record]) -> tuple[bytes, Document]
     footer = empty_fold(header)
     for record in records:
         footer = fold(footer, record)
-    head = header_line(header)
+    head = header.line()
     body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
-    document = assembled(header, footer, len(head), len(head) + len(body), footer_line(footer))
+    document = assembled(header, footer, len(head), len(head) + len(body), footer.line())
     return head + body + document.tail, document
 
 
-def header_line(header: Header, length: int = 0) -> bytes:
-    """The first line, padded with JSON's white space to `length` bytes.
-
-    Its closing brackets are the footer's: what is written stays open for records to come.
-    """
-    line = _encode(header)[:-1] + b',"messages":['
-    return line + b" " * (length - len(line) - 1) + b"\n"
-
-
 def grow(document: Document, records: Sequence[Record]) -> Growth:
-    """Add `records`, giving each its `seq`: what to write, and where."""
-    footer, lines = document.footer, []
+    """Add `records`: what to write, and where. One whose `seq` is above the last one keeps it."""
+    footer, placed = document.footer, []
     for record in records:
-        placed = place(record, footer.last_seq + 1)
-        footer = fold(footer, placed)
-        lines.append(_encode(placed))
+        if record.seq <= footer.last_seq:
+            record = place(record, footer.last_seq + 1)  # noqa: PLW2901  # it is the one that is written
+        footer = fold(footer, record)
+        placed.append(record)
     first = document.footer_at == document.records_at
     offset = document.footer_at if first else document.footer_at - 1
-    body = (b"" if first else b",\n") + b",\n".join(lines) + b"\n"
-    tail = footer_line(footer, document.size - offset - len(body))
+    body = (b"" if first else b",\n") + b",\n".join(map(_encode, placed)) + b"\n"
+    tail = footer.line(document.size - offset - len(body))
     return Growth(
         offset=offset,
         data=body + tail,
         undo=(b"" if first else b"\n") + document.tail,
+        records=tuple(placed),
         document=assembled(document.header, footer, document.records_at, offset + len(body), tail),
     )
 
@@ -239,23 +206,6 @@ _EFFECTS: dict[str, Callable[[EventRecord], dict[str, Any]]] = {
     PINNED: lambda event: {"pinned": event.pinned is True},
 }
 """What each event changes of the footer; one that a newer daemon wrote changes nothing."""
-
-
-def title_from(content: str) -> str | None:
-    """The first line that says something, in one piece and without control characters."""
-    for line in content.splitlines():
-        if words := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
-            return words if len(words) <= _TITLE_LENGTH else words[: _TITLE_LENGTH - 1] + "…"
-    return None
-
-
-def footer_line(footer: Footer, at_least: int = 0) -> bytes:
-    """The last line, padded with JSON's white space to `at_least` bytes.
-
-    A file that never shrinks needs no truncation after the write, so the append stays one call.
-    """
-    rest = b"," + _encode(footer)[1:] + b"\n"
-    return b"]" + b" " * (at_least - len(rest) - 1) + rest
 
 
 # --- reading --------------------------------------------------------------------------------------

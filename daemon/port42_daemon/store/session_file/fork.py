@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from port42_daemon.store.interface import Footer, Header
 from port42_daemon.store.session_file import document
-from port42_daemon.store.session_file.document import Document, Footer, Header, Read
+from port42_daemon.store.session_file.document import Document, Read
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import Record
 
@@ -31,9 +32,9 @@ def branch(read: Read, original: Document, seq: int, begun: tuple[Header, Record
     """
     header, event = begun
     footer, length = _up_to(read, original, seq)
-    head = document.header_line(header)
+    head = header.line()
     if length >= _WORTH_SHARING and block <= _LARGEST_BLOCK:
-        head = document.header_line(header, len(head) + (original.records_at - len(head)) % block)
+        head = header.line(len(head) + (original.records_at - len(head)) % block)
     # As if the copy were a session whose footer has no bytes yet: the event's append writes one.
     copied = document.assembled(header, footer, len(head), len(head) + length + 1, b"")
     growth = document.grow(copied, [event])

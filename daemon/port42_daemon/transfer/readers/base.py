@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from port42_daemon.store.session_file.document import Header
+from port42_daemon.store.interface import Header
 from port42_protocol.messages.records import MESSAGES, AssistantMessage, Message, Record, TurnRecord
 from port42_protocol.messages.types import Role
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from port42_daemon.store.session_file.document import FORMAT, Header
+from port42_daemon.store.interface import FORMAT, Header
 from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import LINE_BYTES, Lines, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument

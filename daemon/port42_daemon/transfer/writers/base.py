@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from port42_daemon.store.session_file.document import Footer, Header, footer_line, header_line
+from port42_daemon.store.interface import Footer, Header
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, EventRecord, Record
 
 
@@ -67,11 +67,11 @@ def turn_facts(message: Record) -> list[str]:
 
 
 def _json_closing(frame: Frame) -> str:
-    return ("\n" if frame.footer.last_seq else "") + footer_line(frame.footer).decode()
+    return ("\n" if frame.footer.last_seq else "") + frame.footer.line().decode()
 
 
 JSON = Writer(
-    opening=lambda frame: header_line(frame.header).decode(),
+    opening=lambda frame: frame.header.line().decode(),
     record=lambda record: msgspec.json.encode(record).decode(),
     closing=_json_closing,
     between=",\n",

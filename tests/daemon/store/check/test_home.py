@@ -8,7 +8,6 @@ import os
 import pytest
 from peers.session_files import header, said
 
-from port42_daemon.store.check.repair import Backup
 from port42_daemon.store.file_store import FileStore
 
 MAPPING = "agent_sessions.json"
@@ -42,19 +41,19 @@ def levels(found):
 
 
 def faults(store, backup=None):
-    return [one for one in store.check(backup) if one.level != "ok"]
+    return [one for one in store.maintenance.check(backup) if one.level != "ok"]
 
 
 def heal(store, home):
     """Repair what is found; a second look must find nothing."""
-    fixed = faults(store, Backup(home, "b"))
+    fixed = faults(store, "b")
     assert all(one.fixed for one in fixed), fixed
     assert faults(store) == []
     return fixed
 
 
 def test_a_whole_home_is_said_to_be_so(store):
-    found = store.check(None)
+    found = store.maintenance.check(None)
     assert levels(found) == {"ok"}
     assert {"permissions", "mapping"} <= {one.about for one in found}
 
@@ -86,7 +85,7 @@ def test_a_link_to_somebodys_config_is_let_be(store, home, tmp_path):
 def test_what_belongs_to_somebody_else_is_named_and_left(store, home):
     (home / "config.toml").touch(mode=0o600)
     os.chown(home / "config.toml", 12345, -1)
-    (found,) = faults(store, Backup(home, "b"))
+    (found,) = faults(store, "b")
     assert (found.what, found.fixed) == ("config.toml belongs to another user (uid 12345)", False)
 
 
@@ -102,7 +101,7 @@ def test_a_mapping_that_somebody_else_wrote_is_written_anew(store, home, content
     assert (found.level, found.what) == ("problem", f"{MAPPING} is not what the daemon wrote")
     heal(store, home)
     assert json.loads(path.read_bytes()) == good
-    assert store.last("ai-muse") == "cli-2"
+    assert store.last_sessions.get("ai-muse") == "cli-2"
     if content is not None:
         assert (home / "backups" / "b" / MAPPING).read_text() == content
 
@@ -113,7 +112,7 @@ def test_a_last_session_that_is_gone_gives_way_to_the_next(store, home):
     assert (index.level, index.about) == ("notice", "index")
     assert found.what == ("cli-3, the last session of @ai-analyst, no longer exists, or cannot be read")
     heal(store, home)
-    assert store.last("ai-analyst") is None
+    assert store.last_sessions.get("ai-analyst") is None
     assert "ai-analyst" not in json.loads((home / MAPPING).read_bytes())
 
 
@@ -122,7 +121,7 @@ def test_a_last_session_of_another_agent_gives_way_to_ones_own(store, home):
     (found,) = faults(store)
     assert found.what == "cli-3, the last session of @ai-muse, is @ai-analyst's"
     heal(store, home)
-    assert store.last("ai-muse") in {"cli-1", "cli-2"}
+    assert store.last_sessions.get("ai-muse") in {"cli-1", "cli-2"}
 
 
 def test_an_agent_without_a_last_session_gets_its_newest(store, home):
@@ -130,7 +129,7 @@ def test_an_agent_without_a_last_session_gets_its_newest(store, home):
     (found,) = faults(store)
     assert found.what == "@ai-founder has sessions, and none of them is known as its last"
     heal(store, home)
-    assert store.last("ai-founder") == "cli-9"
+    assert store.last_sessions.get("ai-founder") == "cli-9"
 
 
 def test_what_a_damaged_mapping_was_is_moved(home, store):

@@ -7,9 +7,8 @@ import sqlite3
 import threading
 
 import pytest
-from peers.session_files import header, said
+from peers.session_files import add, header, page, said
 
-from port42_daemon.store.check.repair import Backup
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index import schema
 from port42_daemon.store.index.schema import Database
@@ -29,22 +28,22 @@ def store(home):
     for number in range(1, 6):
         store.create(header(f"cli-{number}"), [said("x" * 4000)])
         store.set_last("ai-muse", f"cli-{number}")
-    assert len(store.page(limit=100)) == 5
+    assert len(page(store, limit=100)) == 5
     yield store
     store.close()
     os.umask(before)
 
 
 def look(store, backup=None):
-    (found,) = [one for one in store.check(backup) if one.about == "index"]
+    (found,) = [one for one in store.maintenance.check(backup) if one.about == "index"]
     return found
 
 
 def heal(store, home):
-    fixed = look(store, Backup(home, "b"))
+    fixed = look(store, "b")
     assert fixed.fixed, fixed
     assert look(store).level == "ok"
-    assert len(store.page(limit=100)) == 5
+    assert len(page(store, limit=100)) == 5
     return fixed
 
 
@@ -96,9 +95,9 @@ def test_a_file_that_came_or_went_or_changed_is_noticed_once(store, home):
     found = look(store)
     assert (found.level, found.about) == ("notice", "index")
     assert found.what == "index.db does not know cli-1 and 2 more as the files are now"
-    assert look(store, Backup(home, "b")).fixed
+    assert look(store, "b").fixed
     assert look(store).level == "ok"
-    assert len(store.page(limit=100)) == 3
+    assert len(page(store, limit=100)) == 3
 
 
 def test_sessions_that_are_written_meanwhile_are_not_called_stale(store):
@@ -106,7 +105,7 @@ def test_sessions_that_are_written_meanwhile_are_not_called_stale(store):
 
     def write() -> None:
         while not stop.is_set():
-            store.append("cli-1", lambda _: [said("y")])
+            add(store, "cli-1", *[said("y")])
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from port42_daemon.store.check.repair import Backup, new_name, open_to_others, repaired, shown
+from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
+from port42_daemon.store.interface import new_backup
 from port42_protocol.errors import SessionNotFound
 from port42_protocol.messages.doctor_and_stats import Finding
 
@@ -24,11 +25,11 @@ def home(tmp_path):
 
 
 def test_its_name_says_when_and_by_whom():
-    assert re.fullmatch(r"\d{8}T\d{6}-doctor", new_name())
+    assert re.fullmatch(r"\d{8}T\d{6}-doctor", new_backup())
 
 
 def test_nothing_is_made_before_it_is_wanted(home):
-    assert not Backup(home, "now-doctor").used
+    Backup(home, "now-doctor")
     assert [one.name for one in home.iterdir()] == ["sessions"]
 
 
@@ -41,7 +42,6 @@ def test_what_is_kept_outlives_what_takes_its_place(home):
     path.write_text("new")
     assert kept == home / "backups" / "now-doctor" / "sessions" / "cli-1.json"
     assert kept.read_text() == "old"
-    assert backup.used
     again = backup.keep(path)
     assert (again.name, again.read_text(), kept.read_text()) == ("cli-1.json.2", "new", "old")
     for folder in (home / "backups", home / "backups" / "now-doctor", kept.parent):

@@ -7,12 +7,11 @@ import os
 import threading
 
 import pytest
-from peers.session_files import contents, header, said
+from peers.session_files import add, contents, header, page, said
 
 from port42_daemon.store.check import sessions as subject
-from port42_daemon.store.check.repair import Backup
-from port42_daemon.store.check.sessions import Position
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.interface import CheckPosition
 from port42_daemon.store.session_file.document import compose, place
 
 
@@ -33,9 +32,9 @@ def store(home):
 
 def swept(store, backup=None, *, seconds=60.0, in_turn=lambda _: False):
     """All findings and partials, stretch by stretch, and how many stretches these were."""
-    found, partial, examined, at, stretches = [], [], 0, Position(), 0
+    found, partial, examined, at, stretches = [], [], 0, CheckPosition(), 0
     while at is not None:
-        stretch = store.sweep(at, seconds, in_turn, backup)
+        stretch = store.maintenance.check_sessions(at, seconds, in_turn, backup)
         found += stretch.findings
         partial += stretch.partial
         examined += stretch.examined
@@ -76,14 +75,14 @@ def test_a_damaged_session_is_made_whole_and_its_original_kept(store, home, kind
     assert found.what.startswith("sessions/cli-2.json is damaged: ")
     assert why in found.what
     assert path.read_bytes() == damaged  # looking changes nothing
-    (fixed,) = swept(store, Backup(home, "b"))[0]
+    (fixed,) = swept(store, "b")[0]
     assert fixed.fixed
     assert f"recovered, {len(left)} messages kept" in fixed.what
     assert swept(store)[0] == []
     assert contents(store, "cli-2") == left
     assert json.loads(path.read_bytes())["message_count"] == len(left)
     assert (home / "backups" / "b" / "sessions" / "cli-2.json").read_bytes() == damaged
-    assert store.page(limit=10)[0].message_count >= len(left)  # the index heard of it
+    assert page(store, limit=10)[0].message_count >= len(left)  # the index heard of it
 
 
 def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
@@ -107,7 +106,7 @@ def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
     assert sorted(os.listdir(folder)) == before  # noqa: PTH208
     assert len(found) == 10
     assert {one.level for one in found if one.what.endswith("is not a file of port42's")} == {"notice"}
-    assert len(swept(store, Backup(home, "b"))[0]) == 10
+    assert len(swept(store, "b")[0]) == 10
     (left,) = swept(store)[0]
     assert (left.what, left.do) == (
         "sessions/new-1.json is of a newer version: its format is 2, this version reads 1",
@@ -125,7 +124,7 @@ def test_files_that_others_may_read_are_closed_to_them(store, home):
     for number in (1, 3):
         (home / "sessions" / f"cli-{number}.json").chmod(0o644)
     assert said_of(store) == ["sessions/cli-1.json and 1 more can be looked into by other users"]
-    assert said_of(store, Backup(home, "b"))[0].endswith("closed to them now")
+    assert said_of(store, "b")[0].endswith("closed to them now")
     assert said_of(store) == []
     assert oct((home / "sessions" / "cli-3.json").stat().st_mode & 0o777) == "0o600"
 
@@ -144,7 +143,7 @@ def test_the_trash_is_gone_through_too(store, home):
         f"trash/{name} is damaged: its footer does not say what its lines do",
         "trash/x.txt is not a file of port42's",
     ]
-    swept(store, Backup(home, "b"))
+    swept(store, "b")
     assert swept(store) == ([], [], 4, 1)
 
 
@@ -152,9 +151,9 @@ def test_a_partial_is_named_unless_a_turn_writes_it(store, home):
     (home / "sessions" / "cli-1.partial").touch(mode=0o600)
     assert swept(store)[1] == ["cli-1"]
     assert swept(store, in_turn=lambda session_id: session_id == "cli-1")[1] == []
-    assert "cut off" in store.cut_off("cli-1", None).what
-    assert store.cut_off("cli-2", None) is None
-    kept = store.cut_off("cli-1", Backup(home, "b"))
+    assert "cut off" in store.maintenance.check_partial("cli-1", None).what
+    assert store.maintenance.check_partial("cli-2", None) is None
+    kept = store.maintenance.check_partial("cli-1", "b")
     assert kept.fixed
     assert (home / "backups" / "b" / "sessions" / "cli-1.partial").exists()
 
@@ -175,7 +174,7 @@ def test_stretches_join_and_each_file_is_looked_at_once(store, home):
     assert (examined, stretches) == (7, 6)
     assert found == swept(store)[0]
     assert len(found) == 4
-    first = store.sweep(Position(), 0.0, lambda _: False, None)
+    first = store.maintenance.check_sessions(CheckPosition(), 0.0, lambda _: False, None)
     assert (first.examined, first.remaining) == (1, 6)
 
 
@@ -194,7 +193,7 @@ def test_sessions_that_are_written_meanwhile_are_never_called_damaged(store):
 
     def write(session_id: str) -> None:
         while not stop.is_set():
-            store.append(session_id, lambda _: [said("x" * 3000), said("y")])
+            add(store, session_id, *[said("x" * 3000), said("y")])
 
     writers = [threading.Thread(target=write, args=(f"cli-{number}",)) for number in (1, 2)]
     for one in writers:

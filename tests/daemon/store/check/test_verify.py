@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from peers.session_files import header, said
 
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect, owner
-from port42_daemon.store.session_file.document import ENDED, Damaged, compose, grow, place
+from port42_daemon.store.interface import ENDED
+from port42_daemon.store.session_file.document import Damaged, compose, grow, place
 from port42_protocol.messages.records import AssistantMessage, EventRecord, TurnRecord
 
 REPLY = AssistantMessage(

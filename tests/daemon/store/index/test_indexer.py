@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from peers.session_files import header, said
+from peers.session_files import add, header, page, said
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index import messages
-from port42_daemon.store.index.query import parse
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
@@ -41,7 +40,7 @@ def test_a_start_among_rubbish(tmp_path):
     store = FileStore(tmp_path / "home")
     store.open()
     store.create(header("cli-1"))
-    assert store.counts() == {"ai-muse": 1}
+    assert store.catalogue.counts() == {"ai-muse": 1}
     store.close()
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / ".cli-9.json.new").exists()
@@ -63,17 +62,17 @@ def test_without_its_file_the_index_answers_from_memory_until_there_is_one_again
     store = FileStore(tmp_path / "home")
     with locked(tmp_path / "home" / "index.db"):
         store.open()
-        store.append("cli-1", lambda _: [keyed("two", "k2")])
+        add(store, "cli-1", *[keyed("two", "k2")])
         store.create(header("cli-2"), [said("three")])
         assert listed(store) == ["cli-1", "cli-2"]
-        assert [store.with_key("ai-muse", key, None) for key in ("k1", "k2", "k3")] == [
+        assert [store.catalogue.with_key("ai-muse", key, None) for key in ("k1", "k2", "k3")] == [
             ("cli-1", 1),
             ("cli-1", 2),
             None,
         ]
         assert found(store, "three") == [("cli-2", 1)]
-        assert store.index_state() == "unusable"
-    eventually(lambda: store.index_state() == "ready")
+        assert store.catalogue.state == "unusable"
+    eventually(lambda: store.catalogue.state == "ready")
     assert [found(store, word) for word in ("one", "two", "three")] == [
         [("cli-1", 1)],
         [("cli-1", 2)],
@@ -111,9 +110,9 @@ def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
     store = FileStore(home)
     store.open()
     assert listed(store) == ["cli-1"]
-    assert store.with_key("ai-muse", "k", None) is None
+    assert store.catalogue.with_key("ai-muse", "k", None) is None
     assert found(store, "one") == [("cli-1", 1)]
-    assert store.index_state() == "ready"
+    assert store.catalogue.state == "ready"
     store.close()
     assert path.is_file()
     assert not path.is_symlink()
@@ -131,8 +130,8 @@ def test_a_file_that_is_overwritten_or_cut_while_it_is_open_is_made_anew(store, 
                 overwritten.write(os.urandom(60 * 4096))
         else:
             os.truncate(file, size)
-    store.append("cli-1", lambda _: [keyed("three", "k")])
-    assert store.with_key("ai-muse", "k", None) == ("cli-1", 3)
+    add(store, "cli-1", *[keyed("three", "k")])
+    assert store.catalogue.with_key("ai-muse", "k", None) == ("cli-1", 3)
     assert listed(store) == ["cli-1"]
     eventually(lambda: found(store, "three") == [("cli-1", 3)])
 
@@ -149,8 +148,8 @@ def test_what_cannot_be_indexed_keeps_nobody_else_from_it(store, path, monkeypat
     monkeypatch.setattr(messages, "add", fail)
     store.create(header("cli-2"), [keyed("poison", "k2"), said("word")])
     store.create(header("cli-3"), [keyed("word", "k3")])
-    eventually(lambda: store.index_status().complete)
-    assert store.with_key("ai-muse", "k3", None) == ("cli-3", 1)
+    eventually(lambda: store.catalogue.status().complete)
+    assert store.catalogue.with_key("ai-muse", "k3", None) == ("cli-3", 1)
     assert found(store, "word") == [("cli-3", 1)]
     assert listed(store) == ["cli-1", "cli-2", "cli-3"]
 
@@ -160,10 +159,10 @@ def test_no_number_of_tokens_is_too_large(store, tokens):
     turn = TurnRecord(backend="b", input_tokens=tokens, output_tokens=tokens)
     reply = AssistantMessage(seq=0, content="word", timestamp=AT, status="complete", turn=turn)
     for _ in range(3):
-        store.append("cli-1", lambda _: [reply])
-    eventually(lambda: store.index_status().complete)
+        add(store, "cli-1", *[reply])
+    eventually(lambda: store.catalogue.status().complete)
     assert len(found(store, "word")) == 3
-    (agent,) = store.statistics(None, None).agents
+    (agent,) = store.catalogue.statistics(None, None).agents
     assert 0 <= agent.input_tokens == agent.output_tokens <= 2**53
 
 
@@ -185,7 +184,7 @@ def test_a_file_that_goes_during_a_scan_stops_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(OpenSessions, "scan", scan_while_files_go)
     store = FileStore(tmp_path / "home")
     store.open()
-    assert store.with_key("ai-muse", "k", None) is None
+    assert store.catalogue.with_key("ai-muse", "k", None) is None
     eventually(lambda: listed(store) == sorted(path.stem for path in folder.iterdir()))
     store.close()
 
@@ -203,7 +202,7 @@ def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_p
     (tmp_path / "home" / "index.db").mkdir()
     again = FileStore(tmp_path / "home")
     again.open()
-    assert again.last("ai-muse") == "cli-2"
+    assert again.last_sessions["ai-muse"] == "cli-2"
     again.close()
 
 
@@ -219,12 +218,12 @@ def eventually(look: Callable[[], bool]) -> None:
 
 
 def found(store: FileStore, text: str) -> list[tuple[str, int]]:
-    hits, *_ = store.search(parse(text), None, 0, 1000)
+    hits, *_ = store.catalogue.search(text, None, None, 0, 1000)
     return sorted((hit.session.session_id, hit.seq) for hit in hits)
 
 
 def listed(store: FileStore) -> list[str]:
-    return sorted(one.session_id for one in store.page(limit=100))
+    return sorted(one.session_id for one in page(store, limit=100))
 
 
 def test_what_was_written_without_an_index_is_listed_and_found(tmp_path):
@@ -233,13 +232,13 @@ def test_what_was_written_without_an_index_is_listed_and_found(tmp_path):
     store.open()
     for number in range(5):
         store.create(header(f"cli-{number}"), [said(f"parser {number}")])
-    store.append("cli-0", lambda _: [said(f"lexer {number}") for number in range(600)])
+    add(store, "cli-0", *[said(f"lexer {number}") for number in range(600)])
     store.close()
     (home / "index.db").unlink()
     store = FileStore(home)
     store.open()
     assert len(listed(store)) == 5
-    eventually(lambda: store.index_status().complete)
+    eventually(lambda: store.catalogue.status().complete)
     assert found(store, "parser") == [(f"cli-{number}", 1) for number in range(5)]
     assert len(found(store, "lexer")) == 600, "a session of several batches is whole"
     store.close()
@@ -255,7 +254,7 @@ def test_a_kill_loses_no_word(tmp_path):
     before = (home / "index.db").read_bytes()
     store = FileStore(home)
     store.open()
-    store.append("cli-1", lambda _: [said("two")])
+    add(store, "cli-1", *[said("two")])
     store.create(header("cli-2"), [said("three")])
     store.close()
     for one in home.glob("index.db*"):
@@ -263,7 +262,7 @@ def test_a_kill_loses_no_word(tmp_path):
     (home / "index.db").write_bytes(before)
     store = FileStore(home)
     store.open()
-    eventually(lambda: store.index_status().complete)
+    eventually(lambda: store.catalogue.status().complete)
     assert [found(store, word) for word in ("one", "two", "three")] == [
         [("cli-1", 1)],
         [("cli-1", 2)],
@@ -275,7 +274,7 @@ def test_a_kill_loses_no_word(tmp_path):
 def test_a_file_that_a_hand_edits_adds_or_removes_is_noticed(store, path):
     assert found(store, "two") == [("cli-1", 2)]
     path.write_bytes(path.read_bytes().replace(b'"two"', b'"twenty"'))
-    store.page(limit=1)
+    page(store, limit=1)
     eventually(lambda: found(store, "twenty") == [("cli-1", 2)])
     assert found(store, "two") == []
     data, _ = document.compose(header("by-hand"), [document.place(said("added"), 1)])
@@ -290,14 +289,14 @@ def test_a_file_that_a_hand_edits_adds_or_removes_is_noticed(store, path):
 def test_a_key_is_known_for_a_session_that_a_hand_put_there(store, path):
     keyed = UserMessage(seq=1, content="x", timestamp="2026-01-01T00:00:00.000Z", key="k")
     (path.parent / "by-hand.json").write_bytes(document.compose(header("by-hand"), [keyed])[0])
-    assert store.with_key("ai-muse", "k", "by-hand") == ("by-hand", 1)
-    assert store.with_key("ai-muse", "k", "nowhere") is None
+    assert store.catalogue.with_key("ai-muse", "k", "by-hand") == ("by-hand", 1)
+    assert store.catalogue.with_key("ai-muse", "k", "nowhere") is None
 
 
 def test_an_index_that_is_damaged_inside_is_made_anew_by_who_meets_it(store, path):
-    store.append("cli-1", lambda _: [said(f"word{number} and more") for number in range(500)])
+    add(store, "cli-1", *[said(f"word{number} and more") for number in range(500)])
     assert found(store, "word77") == [("cli-1", 80)]
-    eventually(lambda: store.index_status().complete)
+    eventually(lambda: store.catalogue.status().complete)
     store.close()
     database = path.parent.parent / "index.db"
     whole = database.read_bytes()
@@ -321,7 +320,7 @@ def test_an_index_that_is_damaged_inside_is_made_anew_by_who_meets_it(store, pat
 
 
 def test_it_is_made_anew_while_questions_are_answered(store):
-    store.rebuild_index()
+    store.maintenance.rebuild_index()
     assert listed(store) == ["cli-1"]
-    eventually(lambda: store.index_status().complete)
+    eventually(lambda: store.catalogue.status().complete)
     assert found(store, "two") == [("cli-1", 2)]

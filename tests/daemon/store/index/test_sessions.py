@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from port42_daemon.store.index.schema import Database
-from port42_daemon.store.index.sessions import SessionFilter, page_query
+from port42_daemon.store.index.sessions import page_query
+from port42_daemon.store.interface import SessionFilter
 
 FILTERS = {"agent": "a", "cwd": "/b", "state": "ended", "tag": "t", "pinned": True}
 MIXES = [dict(mix) for count in range(6) for mix in itertools.combinations(FILTERS.items(), count)]

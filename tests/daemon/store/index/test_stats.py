@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peers.session_files import header
+from msgspec import structs
+from peers.session_files import add, header
 
 from port42_daemon.store.file_store import FileStore
 from port42_protocol.messages.records import MESSAGES, ForkPoint, TurnRecord
@@ -47,13 +47,13 @@ def test_who_said_how_much_and_what_it_cost(store):
         said("assistant", total_ms=3),
     ]
     store.create(header("cli-1"), [said(), *replies, said("error"), said("system")])
-    store.append("cli-1", lambda _: [said("user"), said("assistant", model="m2", output_tokens=7)])
+    add(store, "cli-1", *[said("user"), said("assistant", model="m2", output_tokens=7)])
     store.create(header("cli-2", "ai-analyst"), [said()])
     found = ask(store)
     muse, analyst = found.agents
     assert (muse.agent, muse.sessions, muse.user_messages, muse.assistant_messages) == ("ai-muse", 1, 2, 4)
     assert (muse.failed_turns, muse.input_tokens, muse.output_tokens) == (1, 105, 27)
-    assert muse.bytes == store.usage("ai-muse").agents[0].session_bytes
+    assert muse.bytes == store.maintenance.usage("ai-muse").agents[0].session_bytes
     assert (analyst.user_messages, analyst.input_tokens) == (1, 0)
     assert [(one.backend, one.model, one.turns, one.input_tokens) for one in found.models] == [
         ("llm", "m1", 2, 105),
@@ -88,7 +88,7 @@ def test_times_that_a_hand_wrote_are_counted_on_no_day(store):
 def test_what_a_fork_took_over_counts_for_its_original_only(store):
     store.create(header("cli-1"), [said(), said("assistant", input_tokens=5)])
     point = ForkPoint("cli-1", 2)
-    fork = dataclasses.replace(header("cli-2"), forked_from=point)
+    fork = structs.replace(header("cli-2"), forked_from=point)
     store.create(fork, [said(), said("assistant", input_tokens=5), said()])
     (muse,) = ask(store).agents
     assert (muse.sessions, muse.user_messages, muse.assistant_messages) == (2, 2, 1)
@@ -113,7 +113,7 @@ def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batche
     try:
         store.create(header("cli-1"))
         for number, batch in enumerate(batches):
-            store.append("cli-1", lambda _, batch=batch: [said(one, input_tokens=3) for one in batch])
+            add(store, "cli-1", *[said(one, input_tokens=3) for one in batch])
             if number % 2:
                 ask(store)
         live = ask(store)
@@ -123,7 +123,7 @@ def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batche
     store = FileStore(home)
     store.open()
     try:
-        store.with_key("ai-muse", "none", None)  # waits until everything was read
+        store.catalogue.with_key("ai-muse", "none", None)  # waits until everything was read
         assert ask(store).complete
         assert ask(store) == live
     finally:

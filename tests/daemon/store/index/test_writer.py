@@ -14,7 +14,7 @@ from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
-from port42_daemon.store.session_file.document import RENAMED
+from port42_daemon.store.session_file.document import RENAMED, place
 from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"
@@ -35,7 +35,9 @@ def update(
     known = {"title": None, "state": "active", "created_at": AT, "last_activity": AT, "message_count": 0}
     summary = Summary(session_id=session_id, **{"agent": "a", "cwd": None, **known, **more})
     size = last_seq if size is None else size
-    return SessionUpdate(summary, last_seq, size=size, mtime_ns=size, records=records)
+    first = last_seq - len(records) + 1
+    placed = (record if record.seq else place(record, seq) for seq, record in enumerate(records, first))
+    return SessionUpdate(summary, last_seq, size=size, mtime_ns=size, records=tuple(placed))
 
 
 class Index(IndexWriter):

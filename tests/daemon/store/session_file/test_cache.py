@@ -7,7 +7,7 @@ import logging
 import os
 
 import pytest
-from peers.session_files import contents, header, said
+from peers.session_files import add, contents, header, said
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.session_file import cache
@@ -21,22 +21,22 @@ def test_a_damaged_session_is_made_whole_and_said_so(store, path, caplog, monkey
     (original,) = path.parent.glob("*.damaged-*")
     assert original.name in caplog.text
     assert "2 messages kept" in caplog.text
-    store.append("cli-1", lambda _: [said("three")])
+    add(store, "cli-1", said("three"))
     assert [one["content"] for one in json.loads(path.read_bytes())["messages"]] == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 500, b"junk\n", b'{"a":1}\n', b"[" * 100_000 + b"\n"])
 def test_what_cannot_be_mended_is_refused_and_left_as_it_is(store, path, data):
     path.write_bytes(data)
-    for ask in (store.summary, store.header, lambda one: store.append(one, lambda _: [said("x")])):
+    for ask in (store.summary, store.ends, lambda one: add(store, one, said("x"))):
         with pytest.raises(SessionDamaged, match="session cli-1 cannot be read"):
             ask("cli-1")
     assert path.read_bytes() == data
-    assert store.counts() is not None
+    assert store.catalogue.counts() is not None
 
 
 def test_damage_in_the_middle_is_found_when_it_is_read(store, path):
-    store.append("cli-1", lambda _: [said("three")])
+    add(store, "cli-1", said("three"))
     path.write_bytes(path.read_bytes().replace(b'"two"', b'"two'))
     assert contents(store, "cli-1") == ["one", "three"]
     json.loads(path.read_bytes())
@@ -44,7 +44,7 @@ def test_damage_in_the_middle_is_found_when_it_is_read(store, path):
 
 def test_damage_that_a_record_keeps_after_mending_is_an_rpc_error(store, path):
     """A seq too long to be one, in a file long enough to be halved."""
-    store.append("cli-1", lambda _: [said("x" * 50_000) for _ in range(6)])
+    add(store, "cli-1", *[said("x" * 50_000) for _ in range(6)])
     path.write_bytes(path.read_bytes().replace(b'{"seq":6,', b'{"seq":66666666666666666666,'))
     store.read("cli-1", after_seq=7, limit=10, max_bytes=1 << 20, events=False)
 
@@ -60,9 +60,9 @@ def test_a_vanished_file_is_noticed_at_once(store, path):
     assert store.remembered("cli-1") is not None
     path.unlink()
     assert store.remembered("cli-1") is None
-    assert not store.exists("cli-1")
+    assert store.where("cli-1") != "sessions"
     with pytest.raises(SessionNotFound):
-        store.append("cli-1", lambda _: [said("x")])
+        add(store, "cli-1", said("x"))
 
 
 def test_what_an_editor_wrote_is_read(store, path):
@@ -75,7 +75,7 @@ def test_a_pretty_printed_session_is_refused_not_overwritten(store, path):
     pretty = json.dumps(json.loads(path.read_bytes()), indent=2).encode()
     path.write_bytes(pretty)
     with pytest.raises(SessionDamaged):
-        store.append("cli-1", lambda _: [said("x")])
+        add(store, "cli-1", said("x"))
     assert path.read_bytes() == pretty
 
 
@@ -90,11 +90,11 @@ def test_what_is_not_a_file_is_an_error_that_names_no_path(store, path, kind, tm
         path.mkdir()
     else:
         os.mkfifo(path)
-    for ask in (store.summary, lambda one: store.append(one, lambda _: [said("x")])):
+    for ask in (store.summary, lambda one: add(store, one, said("x"))):
         with pytest.raises(StorageFailed) as refused:
             ask("cli-1")
         assert str(tmp_path) not in refused.value.message
-    store.counts()
+    store.catalogue.counts()
 
 
 def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
@@ -106,7 +106,7 @@ def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
     assert store.remembered("cli-29") is not None
     assert store.remembered("cli-0") is None
     assert contents(store, "cli-0") == ["0"]
-    store.append("cli-1", lambda _: [said("more")])
+    add(store, "cli-1", said("more"))
     assert contents(store, "cli-1") == ["1", "more"]
-    assert store.counts() == {"ai-muse": 30}
+    assert store.catalogue.counts() == {"ai-muse": 30}
     store.close()

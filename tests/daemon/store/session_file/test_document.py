@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.store.session_file import document as d
 from port42_protocol.messages.records import MESSAGES, EventRecord, Record
@@ -367,7 +366,7 @@ def test_one_flipped_digit_in_a_seq_does_not_cost_the_records_behind_it():
 
 
 def test_a_newer_format_is_not_touched():
-    data, _ = d.compose(dataclasses.replace(HEADER, format=2), [])
+    data, _ = d.compose(structs.replace(HEADER, format=2), [])
     for attempt in (lambda: d.load(reader(data), len(data)), lambda: d.salvage(data)):
         with pytest.raises(d.Damaged, match="has format 2, this port42d reads 1; a newer one wrote it"):
             attempt()
@@ -401,7 +400,7 @@ def test_the_title_is_the_first_line_that_says_something(content, title):
 
 
 def test_the_title_given_at_creation_stays_and_a_found_one_is_never_replaced():
-    _, named = grown(dataclasses.replace(HEADER, title="mine"), [[said("yours")]])
+    _, named = grown(structs.replace(HEADER, title="mine"), [[said("yours")]])
     assert named.summary.title == "mine"
     _, found = grown(
         HEADER, [[said("I, the assistant", role="assistant")], [said("first")], [said("second")]]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from port42_daemon import durable
+from port42_daemon.store.interface import FORKED, Header
 from port42_daemon.store.session_file import document
-from port42_daemon.store.session_file.document import FORKED, Header
 from port42_daemon.store.session_file.fork import branch
 from port42_protocol.messages.records import EventRecord, ForkPoint, UserMessage
 
@@ -29,7 +29,7 @@ def original(contents):
 
 
 def forked(data, whole, seq, **more):
-    header = dataclasses.replace(whole.header, id="cli-2", forked_from=ForkPoint("cli-1", seq), **more)
+    header = structs.replace(whole.header, id="cli-2", forked_from=ForkPoint("cli-1", seq), **more)
     event = EventRecord(seq=0, event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
     read = lambda offset, length: data[offset : offset + length]  # noqa: E731
     fork = branch(read, whole, seq, (header, event), BLOCK)
@@ -68,7 +68,7 @@ def test_few_records_cost_no_white_space():
 def test_all_of_a_session_is_forked_without_a_look_at_its_records():
     _, whole = original(["x"] * 10)
     looked = []
-    header = dataclasses.replace(whole.header, id="cli-2")
+    header = structs.replace(whole.header, id="cli-2")
     event = EventRecord(seq=0, event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
     branch(lambda *where: looked.append(where) or b"", whole, 10, (header, event), BLOCK)
     assert looked == []

@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-from port42_daemon.store.session_file.document import Damaged, Header, compose
+from port42_daemon.store.interface import Header
+from port42_daemon.store.session_file.document import Damaged, compose
 from port42_daemon.store.session_file.salvage import recover, set_aside
 from port42_protocol.messages.records import UserMessage
 

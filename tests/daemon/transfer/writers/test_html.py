@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers.page_rules import HOSTILE, Rules
 
-from port42_daemon.store.session_file.document import Header, compose
+from port42_daemon.store.interface import Header
+from port42_daemon.store.session_file.document import compose
 from port42_daemon.transfer.writers.base import Frame
 from port42_daemon.transfer.writers.html import WRITER
 from port42_protocol.messages.records import MESSAGES, EventRecord, Record, Reference, TurnRecord

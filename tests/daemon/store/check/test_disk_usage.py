@@ -41,7 +41,7 @@ def test_every_byte_is_somebodys_or_nobodys(store, home):
     write(home / "daemon.log", 17)
     write(home / "daemon.log.1", 19)
     write(home / "config.toml", 23)
-    found = store.usage(None)
+    found = store.maintenance.usage(None)
     muse, dotted, analyst = (
         next(one for one in found.agents if one.agent == name)
         for name in ("ai-muse", "ai.muse", "ai-analyst")
@@ -63,8 +63,8 @@ def test_every_byte_is_somebodys_or_nobodys(store, home):
 def test_of_one_agent_it_is_its_part_alone(store, home):
     store.create(header("cli-1"), [said("x")])
     write(home / "daemon.log", 17)
-    found = store.usage("ai-muse")
+    found = store.maintenance.usage("ai-muse")
     assert [one.agent for one in found.agents] == ["ai-muse"]
     assert found.total_bytes == found.agents[0].total_bytes
     assert (found.log_bytes, found.index_bytes, found.other_bytes) == (0, 0, 0)
-    assert store.usage("nobody").agents == ()
+    assert store.maintenance.usage("nobody").agents == ()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from port42_daemon.store import trash_names
+from port42_daemon.store import trash
 from port42_daemon.store.check.repair import BACKUPS
 from port42_daemon.store.check.verify import owner
 from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
@@ -75,7 +75,7 @@ def _count(entry: os.DirEntry[str], found: _Bytes) -> None:
 
 def _count_trash(folder: Path, found: _Bytes) -> None:
     for entry in _entries(folder):
-        fits = trash_names.NAME.fullmatch(entry.name)
+        fits = trash.NAME.fullmatch(entry.name)
         found.trash[fits["agent"] if fits else None] += _size(entry)
 
 
