@@ -10,19 +10,16 @@ from typing import Literal
 import click
 
 from port42_cli import streams, views
-from port42_client.client import Client, decode
+from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, NoDaemon
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.errors import MethodNotFound
-from port42_protocol.messages.doctor_and_stats import Checkup, Finding
+from port42_protocol.messages.doctor_and_stats import CheckHome, Finding
 from port42_protocol.version import __version__
 
 _LOGS = "`port42 daemon logs` says more"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}", re.ASCII)
-
-Report = tuple[list[Finding], str | None]
-"""Every finding, and the folder where what was changed is kept, if so."""
 
 
 @click.command()
@@ -39,9 +36,10 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     daemon: Daemon = ctx.obj
     try:
         with daemon.client() as client:
-            findings, backup = _examine(
-                client, str(daemon.home), fix, bar=streams.on_terminal() and not as_json
-            )
+            findings = _daemon(client, str(daemon.home))
+            shown = streams.on_terminal() and not as_json
+            with views.progress("Reading sessions", shown=shown) as moved:
+                backup = _check(client, fix, findings, moved)
     except NoDaemon as why:
         from port42_client import unreached
 
@@ -58,36 +56,27 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     ctx.exit(0 if healthy else 1)
 
 
-def _examine(client: Client, home: str, fix: bool, *, bar: bool) -> Report:
-    findings = _daemon(client, home)
-    if not bar:
-        return _check(client, fix, findings, lambda _done, _total: None)
-    from port42_cli.views.rich_printer import progress
-
-    with progress("Reading sessions") as moved:
-        return _check(client, fix, findings, moved)
-
-
-def _check(client: Client, fix: bool, findings: list[Finding], moved: Callable[[int, int], None]) -> Report:
+def _check(
+    client: Client, fix: bool, findings: list[Finding], moved: Callable[[int, int], None]
+) -> str | None:
+    """Adds what the daemon finds; gives the folder where what was changed is kept, if so."""
     names = [name for name, value in os.environ.items() if value and _VARIABLE.fullmatch(name)]
-    backup, cursor, examined = None, None, 0
-    while True:
-        params = {"environment": names, "fix": fix} | ({"cursor": cursor} if cursor else {})
-        try:
-            checkup = decode(Checkup, client.ask("check_home", params))
-        except DaemonError as error:
-            if error.code != MethodNotFound.code:
-                raise
-            what = "the daemon is older than `port42 doctor`, and cannot look at itself"
-            return [*findings, Finding("problem", "daemon", what, "`port42 daemon restart`")], None
-        findings += checkup.findings
-        examined += checkup.examined
-        backup = checkup.backup or backup
-        moved(examined, examined + checkup.remaining)
-        if not (cursor := checkup.next_cursor):
-            if not any(finding.about == "sessions" for finding in findings):
-                findings.append(Finding("ok", "sessions", f"{examined:,} files read whole"))
-            return findings, backup
+    backup, examined = None, 0
+    try:
+        for checkup in client.pages(CheckHome(names, fix)):
+            findings += checkup.findings
+            examined += checkup.examined
+            backup = checkup.backup or backup
+            moved(examined, examined + checkup.remaining)
+    except DaemonError as error:
+        if error.code != MethodNotFound.code:
+            raise
+        what = "the daemon is older than `port42 doctor`, and cannot look at itself"
+        findings.append(Finding("problem", "daemon", what, "`port42 daemon restart`"))
+        return None
+    if not any(finding.about == "sessions" for finding in findings):
+        findings.append(Finding("ok", "sessions", f"{examined:,} files read whole"))
+    return backup
 
 
 def _daemon(client: Client, home: str) -> list[Finding]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import get_args
 
 import click
 from msgspec import Struct, field
 
-from port42_cli import streams
+from port42_cli import streams, views
 from port42_cli.completion import complete
 from port42_cli.plain_text import count
-from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_protocol.messages.transfer import (
     ImportedSession,
@@ -48,16 +47,18 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
     Without AGENT sessions that name one keep it. To import again brings in what is new.
     """
-    request = ImportSessions(_absolute(path), agent.removeprefix("@") if agent else None, named, dry_run)
+    # The daemon has another current folder.
+    path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
+    request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run)
     report = Report(format=named)
-    with daemon.client() as client:
-        if as_json or not os.isatty(2):
-            _gather(client, request, report, lambda _done, _total: None)
-        else:
-            from port42_cli.views.rich_printer import progress
-
-            with progress("importing") as moved:
-                _gather(client, request, report, moved)
+    shown = os.isatty(2) and not as_json
+    with daemon.client() as client, views.progress("importing", shown=shown) as moved:
+        for page in client.pages(request):
+            report.imported += page.imported
+            report.skipped += page.skipped
+            report.unchanged += page.unchanged
+            report.format, report.total = page.format, page.total
+            moved(page.done, page.total)
     if as_json:
         from msgspec import to_builtins
 
@@ -76,17 +77,6 @@ class Report(Struct):
     total: int = 0
 
 
-def _gather(
-    client: Client, request: ImportSessions, report: Report, moved: Callable[[int, int], None]
-) -> None:
-    for page in client.pages(request):
-        report.imported += page.imported
-        report.skipped += page.skipped
-        report.unchanged += page.unchanged
-        report.format, report.total = page.format, page.total
-        moved(page.done, page.total)
-
-
 def _lines(report: Report, *, dry_run: bool) -> Iterator[str]:
     """A line for each session that came in, then for each that did not, with why; last, how many."""
     for session in report.imported:
@@ -98,8 +88,3 @@ def _lines(report: Report, *, dry_run: bool) -> Iterator[str]:
     facts = f"{new:,} new, {len(report.imported) - new:,} grown, {report.unchanged:,} here already"
     done = "would be imported" if dry_run else "imported"
     yield f"{report.format}: {facts}, {len(report.skipped):,} skipped; {done}"
-
-
-def _absolute(path: str) -> str:
-    """The daemon has another current folder."""
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path

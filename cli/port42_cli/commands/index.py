@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import click
 
-from port42_cli import streams
-from port42_client.client import Client, decode
+from port42_cli import streams, views
+from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 _LOOKS = 0.2
@@ -37,34 +36,21 @@ def index(ctx: click.Context, as_json: bool) -> None:
 @click.pass_obj
 def rebuild(daemon: Daemon, as_json: bool) -> None:
     """Rebuild the index from the session files, and wait for it. After Ctrl-C the daemon goes on."""
-    with daemon.client() as client:
+    most, shown = 0, streams.on_terminal() and not as_json
+    with daemon.client() as client, views.progress("reading records", shown=shown) as moved:
         client.ask("rebuild_index")
-        if streams.on_terminal() and not as_json:
-            from port42_cli.views.rich_printer import progress
-
-            with progress("reading records") as moved:
-                answer = _completed(client, moved)
-        else:
-            answer = _completed(client, lambda _done, _total: None)
+        while not (answer := client.ask("get_index_status"))["complete"]:
+            # How many there are is known once every file was looked at.
+            most = max(most, answer["records_behind"])
+            moved(most - answer["records_behind"], most)
+            time.sleep(_LOOKS)
     _say(answer, as_json=as_json)
-
-
-def _completed(client: Client, moved: Callable[[int, int], None]) -> object:
-    """The status once the index is complete."""
-    most = 0
-    while not (answer := client.ask("get_index_status"))["complete"]:
-        # How many there are is known once every file was looked at.
-        most = max(most, answer["records_behind"])
-        moved(most - answer["records_behind"], most)
-        time.sleep(_LOOKS)
-    return answer
 
 
 def _say(answer: object, *, as_json: bool) -> None:
     if as_json:
         streams.as_json(answer)
         return
-    from port42_cli import views
     from port42_cli.views import status as view
     from port42_protocol.messages.search import IndexStatus
 

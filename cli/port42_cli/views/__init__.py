@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from port42_cli import streams
@@ -22,3 +23,12 @@ def show(view: Iterable[Part]) -> None:
         from port42_cli.views.plain_printer import lines
 
         streams.lines(lines(view))
+
+
+def progress(doing: str, *, shown: bool) -> AbstractContextManager[Callable[[int, int], None]]:
+    """A bar on stderr, gone at the end. It takes how many are done, of how many (0: not known yet)."""
+    if not shown:
+        return nullcontext(lambda _done, _total: None)
+    from port42_cli.views.rich_printer import progress_bar
+
+    return progress_bar(doing)

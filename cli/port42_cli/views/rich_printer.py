@@ -55,8 +55,8 @@ def redraw(views: Iterable[Iterable[Part]]) -> None:
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, gone at the end. It takes how many are done, of how many (0: not known yet)."""
+def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """See `views.progress`."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

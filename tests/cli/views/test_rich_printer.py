@@ -86,7 +86,7 @@ def test_a_part_for_scripts_only_draws_nothing():
 
 
 def test_a_bar_that_moves_and_goes(capsys):
-    with rich_printer.progress("importing") as moved:
+    with rich_printer.progress_bar("importing") as moved:
         moved(0, 0)
         moved(3, 10)
     assert capsys.readouterr().out == ""
