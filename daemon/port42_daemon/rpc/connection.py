@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._at_end: list[Callable[[], None]] = []
         self._read: asyncio.Future[None] | None = None
         self._waiting = 0
+        self._notifications: list[bytes] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._clogged = self._ended = self._refused = self._paused = False
         self._heard = self._retiring = self._cut = False
@@ -134,11 +135,14 @@ class Connection(asyncio.Protocol):
             self._waiting += 1
             if self._waiting > QUEUED_EVENTS or self._transport.get_write_buffer_size() > QUEUED_BYTES:
                 return False
-        self._write(line)
+        if not self._notifications:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._notifications.append(line)
         return True
 
     async def drained(self) -> None:
         """Wait until this peer reads, or is gone."""
+        self._flush()
         if self._clogged and self._transport is not None:
             if self._read is None:
                 self._read = asyncio.get_running_loop().create_future()
@@ -156,6 +160,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Let go of the peer once what was written has gone out."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -261,8 +266,18 @@ class Connection(asyncio.Protocol):
 
     def _write(self, answer: Answer) -> None:
         if answer is not None and self._transport is not None:
+            self._flush()
             self._traffic.bytes_out += len(answer) + 1
             self._transport.write(answer + b"\n")
+
+    def _flush(self) -> None:
+        """Write the notifications of this turn of the loop, all at once: a write costs more than they do."""
+        if self._notifications and self._transport is not None:
+            self._notifications.append(b"")
+            data = b"\n".join(self._notifications)
+            self._traffic.bytes_out += len(data)
+            self._transport.write(data)
+        self._notifications = []
 
     def _close_when_done(self) -> None:
         if self._ended and not self._under_way:
