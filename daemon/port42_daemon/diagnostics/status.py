@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
+import sys
 import time
 from contextlib import suppress
 
@@ -68,7 +68,7 @@ class Introspection:
             config_error=self._config.error,
             started_at=self._started_at,
             started_by=self._settings.started_by,
-            python=platform.python_version(),
+            python=sys.version.partition(" ")[0],
             index=self._catalogue.state,
             sessions_by_agent=counted,
             subscriptions=self._events.subscriptions,

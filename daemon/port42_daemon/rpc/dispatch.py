@@ -16,10 +16,8 @@ from inspect import Signature, isawaitable, signature
 from time import perf_counter_ns
 from typing import Any
 
-from jsonrpcserver import Error, Result, Success, dispatch_to_response
-from oslash.either import Left
-
 from port42_daemon.events import Peer
+from port42_daemon.rpc.jsonrpc import Error, Left, Result, Success, dispatch_to_response
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT
 from port42_protocol import codec
@@ -121,8 +119,8 @@ class Dispatcher:
         # A dict or None: `item` is not a list, so neither is what comes back. With our own
         # post_process, because the library's goes through typing.cast three times (4 µs).
         response: Any = dispatch_to_response(
-            item,
-            self._methods,
+            request=item,
+            methods=self._methods,
             context=call,
             deserializer=_as_it_is,
             validator=self._validate_for(call),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Sequence
@@ -68,6 +67,8 @@ class Backup:
         try:
             os.link(path, kept, follow_symlinks=False)
         except OSError:  # a file system without hard links
+            import shutil  # 2 ms, for what hardly ever happens
+
             shutil.copy2(path, kept, follow_symlinks=False)
         durable.sync_folder(kept.parent)
         return kept

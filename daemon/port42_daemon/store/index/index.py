@@ -56,7 +56,7 @@ class SessionIndex(Catalogue):
     # --- lifetime -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the file, and begin to bring it up to date in the background thread."""
+        """Open the file and bring it up to date in the background thread."""
         self._indexer.start()
 
     def close(self) -> None:
@@ -93,7 +93,6 @@ class SessionIndex(Catalogue):
         return self._retrying(self._differing)
 
     def _differing(self) -> list[str]:
-        self._state.wait_listed()
         with storage("look at the sessions"):
             return self._indexer.differing()
 
@@ -230,15 +229,18 @@ class SessionIndex(Catalogue):
     def _query(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `query` on the reading connection once lists are right."""
-        self._state.wait_listed()
+        """Run `query` on the reading connection, with what is pending written."""
         self._writer.flush_rows()
         with self._database.read_lock:
             return query(self._database.reading, *args, **kwargs)
 
     def _retrying(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `action`, and again where the database had to be replaced. Raises `StorageFailed`."""
+        """Run `action` once lists are right, and again where the database had to be replaced.
+
+        Raises `StorageFailed`.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
+            self._state.wait_listed()
             generation = self._database.generation
             try:
                 return action(*args, **kwargs)
@@ -246,5 +248,4 @@ class SessionIndex(Catalogue):
                 if not self._indexer.report(error, generation) or attempt == _ATTEMPTS:
                     log.error("cannot ask the index: %s", error)
                     raise StorageFailed(f"cannot ask the index: {reason(error)}") from error
-                self._state.wait_listed()
         raise AssertionError

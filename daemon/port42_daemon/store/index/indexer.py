@@ -62,11 +62,7 @@ class Indexer:
     # --- lifetime -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the database, and bring it up to date in the background thread."""
-        try:
-            self._database.open()
-        except (sqlite3.Error, OSError) as error:
-            self._use_memory(reason(error))
+        """Open the database, and bring it up to date, in the background thread."""
         self._state.wake()
         self._thread.start()
 
@@ -154,6 +150,11 @@ class Indexer:
     # --- the thread ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            with self._database.write_lock, self._database.read_lock:
+                self._database.open()
+        except (sqlite3.Error, OSError) as error:
+            self._use_memory(reason(error))
         while not self._closing.is_set():
             timed_out = not self._state.work.wait(_RETRY if self._retries() else None)
             if not timed_out and not self._scan_due:

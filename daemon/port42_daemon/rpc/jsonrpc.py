@@ -1,0 +1,20 @@
+"""What is used of jsonrpcserver, without its default validator.
+
+`jsonrpcserver/__init__` imports jsonschema for that one: 90 of 350 ms of a start and 5 MiB, and never used
+here, where `dispatch` validates requests itself. So that file is not run: its package is registered without
+it, and only the modules below and what they need are imported (docs/decisions/0027).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec, module_from_spec
+
+if "jsonrpcserver" not in sys.modules and (spec := find_spec("jsonrpcserver")) is not None:
+    sys.modules["jsonrpcserver"] = module_from_spec(spec)
+
+from jsonrpcserver.dispatcher import dispatch_to_response_pure as dispatch_to_response
+from jsonrpcserver.result import Error, Result, Success
+from oslash.either import Left
+
+__all__ = ["Error", "Left", "Result", "Success", "dispatch_to_response"]
