@@ -171,3 +171,17 @@ def test_the_log_goes_to_the_file_that_is_named(start_daemon, home):
     daemon.stop()
     assert "port42d stopped" in path.read_text()
     assert daemon.log() == ""
+
+
+def test_a_start_imports_nothing_that_only_some_need():
+    """Each of these costs from 2 to 200 ms, and what it imports on its own."""
+    listing = "import sys, port42_daemon.main; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    heavy = {
+        *("aiohttp", "attr", "html.parser", "http.client", "http.server", "jsonschema", "lzma", "markdown_it"),
+        *("multiprocessing", "pydantic", "pygments", "referencing", "rich", "shutil", "tempfile", "yaml"),
+        *("port42_cli", "port42_client", "unittest", "xml", "zipfile"),
+    }
+    assert not heavy & imported
+    assert {"jsonrpcserver.dispatcher", "uvloop", "sqlite3"} <= imported
