@@ -1,4 +1,4 @@
-"""The only place where the parts meet: lock, store, rules, dispatcher, server, and their end."""
+"""Where the parts are put together: lock, store, rules, dispatcher, server; and the life of a daemon."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from collections.abc import Callable
 import uvloop
 
 from port42_daemon.agents import Agents
-from port42_daemon.config import ConfigFile, DaemonConfig
+from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
-from port42_daemon.diagnostics.usage import Figures
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.process import home_lock
@@ -55,117 +54,125 @@ def run(
     with home_lock.home_locked(settings.home, settings.predecessor_wait):
         bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
-        settings = _limited(settings, config.refresh().daemon)
+        limits = config.refresh().daemon
+        named = {name: getattr(limits, name) for name in limits.__struct_fields__}
+        settings = dataclasses.replace(
+            settings, **{name: named[name] for name in named if named[name] is not None}
+        )
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
             with home_lock.address(settings, given) as listener:
-                uvloop.run(_serve(settings, store, threads, config, listener, supervisor, ready))
+                daemon = Daemon(settings, store, threads, config, supervisor)
+                uvloop.run(daemon.serve(listener, ready))
         finally:
             store.close()
             threads.close()
     log.info("👋 port42d stopped")
 
 
-def _limited(settings: Settings, said: DaemonConfig) -> Settings:
-    """The settings with the limits that ``[daemon]`` in config.toml names."""
-    named = {name: getattr(said, name) for name in said.__struct_fields__}
-    return dataclasses.replace(
-        settings, **{name: value for name, value in named.items() if value is not None}
-    )
+class Daemon:
+    """The parts, each given those that it stands on, and their life between the first and the last request."""
 
+    def __init__(
+        self,
+        settings: Settings,
+        store: FileStore,
+        threads: Threads,
+        config: ConfigFile,
+        supervisor: Supervisor,
+    ) -> None:
+        self._settings = settings
+        self._catalogue = store.catalogue
+        self._threads = threads
+        self._config = config
+        self._supervisor = supervisor
+        catalogue, maintenance = store.catalogue, store.maintenance
+        traffic = Traffic()
+        events = Events(store, threads)
+        sessions = Sessions(store, catalogue, threads, events)
+        self._agents = Agents(store, threads, config, settings.home)
+        lineage = Lineage(store, catalogue, threads, sessions, self._agents, events)
+        self._queues = SessionQueues(supervisor.changed)
+        self._turns = Turns(
+            TurnContext(store, threads, sessions, events), self._agents, lineage, self._queues
+        )
+        status = Introspection(
+            settings, catalogue, maintenance, threads, config, self._agents, traffic, self._queues, events
+        )
+        self._server = Server(
+            settings,
+            Dispatcher(
+                traffic,
+                sessions,
+                self._turns,
+                self._agents,
+                events,
+                status,
+                Listing(catalogue, maintenance, threads),
+                lineage,
+                Trash(store, catalogue, threads, sessions, self._queues, events),
+                Exporter(store, threads, sessions),
+                Importer(store, threads, sessions),
+                Doctor(settings, maintenance, threads, config, self._agents, self._turns),
+            ),
+            traffic,
+        )
+        self._stop = asyncio.Event()
+        self._reloading: set[asyncio.Task[None]] = (
+            set()
+        )  # the loop itself keeps no more than a weak reference
 
-async def _serve(  # noqa: PLR0913, PLR0917  # the one place where the parts meet
-    settings: Settings,
-    store: FileStore,
-    threads: Threads,
-    config: ConfigFile,
-    listener: socket.socket,
-    supervisor: Supervisor,
-    ready: Callable[[], None],
-) -> None:
-    traffic = Traffic()
-    events = Events(store, threads)
-    catalogue = store.catalogue
-    sessions = Sessions(store, catalogue, threads, events)
-    agents = Agents(store, catalogue, threads, config, settings.home)
-    lineage = Lineage(store, catalogue, threads, sessions, agents, events)
-    queues = SessionQueues(supervisor.changed)
-    turns = Turns(TurnContext(store, threads, sessions, events), agents, lineage, queues)
-    dispatcher = Dispatcher(
-        traffic,
-        sessions,
-        turns,
-        agents,
-        events,
-        Introspection(settings, catalogue, threads, config, traffic, queues, events),
-        Listing(catalogue, store.maintenance, threads),
-        lineage,
-        Trash(store, catalogue, threads, sessions, queues, events),
-        Exporter(store, threads, sessions),
-        Importer(store, threads, sessions),
-        Doctor(settings, store.maintenance, threads, config, agents, turns),
-        Figures(catalogue, store.maintenance, threads, agents),
-    )
-    server = Server(settings, dispatcher, traffic)
-    stop = asyncio.Event()
-    reloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no more than a weak reference
-
-    def reload() -> None:
-        task = loop.create_task(_reload(agents, supervisor))
-        reloading.add(task)
-        task.add_done_callback(reloading.discard)
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    await turns.recover()
-    await server.listen(listener)
-    log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), settings.socket)
-    if config.error:
-        log.warning("⚠ %s; the built-in agents are there all the same", config.error)
-    ready()
-    await supervisor.tell("READY=1")
-
-    async def alive() -> None:
-        """What every request needs: the loop that runs this, and a thread for files."""
-        await threads.files(os.getpid)
-
-    async def state() -> str:
-        counts = await threads.index(catalogue.counts)
-        return _state(sum(counts.values()), queues.under_way, config.error)
-
-    async with supervisor.watching(alive, state):
-        await stop.wait()
-        log.info("🌙 stopping: no new turns")
+    async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Answer until a signal says to stop, and let what is under way end."""
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            # Told once is told: a second signal, at the loop's end, would end the process in mid-stop.
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-        await supervisor.tell("STOPPING=1")
-        queues.refuse()
-        await server.stop(queues.cancel_all)
-        await agents.aclose()
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        await self._turns.recover()
+        await self._server.listen(listener)
+        log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self._settings.socket)
+        if self._config.error:
+            log.warning("⚠ %s; the built-in agents are there all the same", self._config.error)
+        ready()
+        await self._supervisor.tell("READY=1")
+        async with self._supervisor.watching(self._answers, self._state):
+            await self._stop.wait()
+            log.info("🌙 stopping: no new turns")
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # Ignore repeats: a second signal would end the process in mid-shutdown.
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
+            await self._supervisor.tell("STOPPING=1")
+            self._queues.refuse()
+            await self._server.stop(self._queues.cancel_all)
+            await self._agents.aclose()
 
+    async def _answers(self) -> None:
+        """Return when what every request needs works: the loop that runs this, and a thread for files."""
+        await self._threads.files(os.getpid)
 
-def _state(sessions: int, turns: int, trouble: str | None) -> str:
-    """A line for ``systemctl status``."""
-    parts = [f"{sessions} session{'s' * (sessions != 1)}, {turns} turn{'s' * (turns != 1)} under way"]
-    if trouble is not None:
-        parts.append(" ".join(trouble.split()))
-    return "; ".join(parts)
+    async def _state(self) -> str:
+        """A line for ``systemctl status``."""
+        sessions = sum((await self._threads.index(self._catalogue.counts)).values())
+        turns = self._queues.under_way
+        line = f"{sessions} session{'s' * (sessions != 1)}, {turns} turn{'s' * (turns != 1)} under way"
+        return line if self._config.error is None else f"{line}; {' '.join(self._config.error.split())}"
 
+    def _begin_reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
-async def _reload(agents: Agents, supervisor: Supervisor) -> None:
-    """What SIGHUP asks for: config.toml anew, and a word in the log."""
-    # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
-    await supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-    try:
-        now = await agents.reload_config(ReloadConfig())
-        log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
-    except ConfigRefused as refused:
-        log.warning("⚠ %s; what was in force stays in force", refused.message)
-    finally:
-        supervisor.changed()
-        await supervisor.tell("READY=1")
+    async def _reload(self) -> None:
+        """What SIGHUP asks for: read config.toml again, and say in the log what came of it."""
+        # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
+        await self._supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            now = await self._agents.reload_config(ReloadConfig())
+            log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
+        except ConfigRefused as refused:
+            log.warning("⚠ %s; what was in force stays in force", refused.message)
+        finally:
+            self._supervisor.changed()
+            await self._supervisor.tell("READY=1")

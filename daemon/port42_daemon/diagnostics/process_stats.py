@@ -7,12 +7,30 @@ import resource
 import sys
 import threading
 from pathlib import Path
+from time import monotonic
 
 from port42_protocol.messages.daemon import Vitals
 
+MAX_AGE = 1.0
+"""Seconds."""
+
+
+class ProcessStats:
+    """The figures of this process and of the disk of `home`, at most a second old: they cost 50 µs."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._vitals = take(home)
+        self._taken = monotonic()
+
+    def recent(self) -> Vitals:
+        if monotonic() - self._taken > MAX_AGE:
+            self._vitals, self._taken = take(self._home), monotonic()
+        return self._vitals
+
 
 def take(home: Path) -> Vitals:
-    """As it is now; what this system does not tell is None. Costs some 50 µs and waits for nothing."""
+    """As it is now; what this system does not tell is None. Waits for nothing."""
     resident, peak, threads = _memory_and_threads()
     return Vitals(
         resident_bytes=resident,

@@ -1,4 +1,4 @@
-"""What the daemon says of itself: `status` and `rpc.discover`."""
+"""What the daemon says of itself and of what it keeps, in figures."""
 
 from __future__ import annotations
 
@@ -8,51 +8,59 @@ import sys
 import time
 from contextlib import suppress
 
+from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
-from port42_daemon.diagnostics import process_stats
+from port42_daemon.diagnostics.process_stats import ProcessStats
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import now
 from port42_daemon.settings import Settings
-from port42_daemon.store.interface import Catalogue
+from port42_daemon.store.interface import Catalogue, Maintenance
 from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, Status
+from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Stats, Usage
 from port42_protocol.version import __version__
 
-_PATIENCE = 0.02
-"""Seconds for which the sessions' number is waited for; counting ten thousand takes a tenth of it."""
+_MAX_WAIT = 0.02
+"""Seconds that `status` waits for the number of sessions; counting ten thousand takes a tenth of it."""
 
 
 class Introspection:
-    """The methods that are about the daemon, not about sessions."""
+    """`status`, `rpc.discover`, `stats` and `disk_usage`: no session is read for any of them."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # it looks at every part, once
+    def __init__(  # noqa: PLR0913, PLR0917  # it asks every part, once
         self,
         settings: Settings,
         catalogue: Catalogue,
+        maintenance: Maintenance,
         threads: Threads,
         config: ConfigFile,
+        agents: Agents,
         traffic: Traffic,
         queues: SessionQueues,
         events: Events,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
+        self._maintenance = maintenance
         self._threads = threads
         self._config = config
+        self._agents = agents
         self._traffic = traffic
         self._queues = queues
         self._events = events
+        self._process = ProcessStats(settings.home)
         self._started, self._started_at = time.monotonic(), now()
-        self._counted: dict[str, int] | None = None
         self._counting: asyncio.Task[None] | None = None
 
     async def status(self, _: Status) -> DaemonStatus:
         """As things stand now. Waits for nothing, and so for no index that is being rebuilt."""
-        counted = await self._count()
+        counts = self._catalogue.known_counts()
+        if counts is None:
+            counts = await self._count()
         return DaemonStatus(
             version=__version__,
             protocol_version=PROTOCOL_VERSION,
@@ -60,7 +68,7 @@ class Introspection:
             uptime_seconds=round(time.monotonic() - self._started, 3),
             home=str(self._settings.home),
             socket=str(self._settings.socket),
-            sessions=None if counted is None else sum(counted.values()),
+            sessions=None if counts is None else sum(counts.values()),
             connections=self._traffic.connections,
             requests=self._traffic.requests,
             turns=self._queues.under_way,
@@ -70,7 +78,7 @@ class Introspection:
             started_by=self._settings.started_by,
             python=sys.version.partition(" ")[0],
             index=self._catalogue.state,
-            sessions_by_agent=counted,
+            sessions_by_agent=counts,
             subscriptions=self._events.subscriptions,
             bytes_in=self._traffic.bytes_in,
             bytes_out=self._traffic.bytes_out,
@@ -78,12 +86,23 @@ class Introspection:
             latencies=self._traffic.latencies(),
             errors=self._traffic.errors(),
             internal_errors=self._traffic.failures(),
-            vitals=process_stats.take(self._settings.home),
+            vitals=self._process.recent(),
         )
 
     def discover(self, _: Discover) -> OpenRpc:
-        """The OpenRPC document."""
         return openrpc.document()
+
+    async def stats(self, request: Stats) -> Statistics:
+        """Raises `UnknownAgent`, `StorageFailed`."""
+        if request.agent is not None:
+            await self._agents.require(request.agent)
+        return await self._threads.index(self._catalogue.statistics, request.agent, request.days)
+
+    async def disk_usage(self, request: DiskUsage) -> Usage:
+        """Raises `UnknownAgent`, `StorageFailed`."""
+        if request.agent is not None:
+            await self._agents.require(request.agent)
+        return await self._threads.index(self._maintenance.usage, request.agent)
 
     async def _count(self) -> dict[str, int] | None:
         """Each agent's sessions, or how many they were when last counted, if ever.
@@ -92,9 +111,9 @@ class Introspection:
         """
         if self._counting is None or self._counting.done():
             self._counting = asyncio.create_task(self._count_anew())
-        await asyncio.wait([self._counting], timeout=_PATIENCE)
-        return self._counted
+        await asyncio.wait([self._counting], timeout=_MAX_WAIT)
+        return self._catalogue.known_counts(stale=True)
 
     async def _count_anew(self) -> None:
         with suppress(StorageFailed):  # `index` says so
-            self._counted = await self._threads.index(self._catalogue.counts)
+            await self._threads.index(self._catalogue.counts)

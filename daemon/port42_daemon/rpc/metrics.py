@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from datetime import UTC, datetime
+from itertools import accumulate
 
 from port42_protocol.errors import InternalError, RpcError
 from port42_protocol.messages.daemon import ErrorCount, InternalFailure, MethodLatency
@@ -39,18 +41,12 @@ class Latency:
         shift = took.bit_length() - _STEPS - 1
         self._buckets[took if shift < 0 else (shift << _STEPS) + (took >> shift)] += 1
 
-    def percentiles(self, *wanted: int) -> list[int]:
-        """The durations that so many percent (ascending) stayed within, in nanoseconds; 0 of none at all."""
-        found, seen, buckets = [], 0, enumerate(self._buckets)
-        bucket = 0
-        for percent in wanted:
-            # Nearest rank: the smallest duration that at least so many are not longer than.
-            rank = -(-self.count * percent // 100)
-            while seen < rank:
-                bucket, here = next(buckets)
-                seen += here
-            found.append(min(_middle(bucket), self.longest))
-        return found
+    def percentiles(self, *percents: int) -> list[int]:
+        """The durations that so many percent stayed within, in nanoseconds; 0 of none at all."""
+        cumulative = list(accumulate(self._buckets))
+        # Nearest rank: the smallest duration that at least so many are not longer than.
+        ranks = (-(-self.count * percent // 100) for percent in percents)
+        return [min(_middle(bisect_left(cumulative, rank)), self.longest) for rank in ranks]
 
 
 def _middle(bucket: int) -> int:
@@ -65,7 +61,16 @@ def _middle(bucket: int) -> int:
 class Traffic:
     """Counts since the start. Constant in memory, and every count a matter of nanoseconds."""
 
-    __slots__ = ("_errors", "_failures", "_latencies", "bytes_in", "bytes_out", "connections", "requests")
+    __slots__ = (
+        "_errors",
+        "_failures",
+        "_latencies",
+        "_shown",
+        "bytes_in",
+        "bytes_out",
+        "connections",
+        "requests",
+    )
 
     def __init__(self) -> None:
         self.connections = 0
@@ -74,6 +79,7 @@ class Traffic:
         """Under way now, as far as they wait for something."""
         self.bytes_in = self.bytes_out = 0
         self._latencies: dict[str, Latency] = {}
+        self._shown: dict[str, MethodLatency] = {}
         self._errors: Counter[tuple[int, str]] = Counter()
         self._failures: deque[InternalFailure] = deque(maxlen=_REMEMBERED)
 
@@ -100,8 +106,11 @@ class Traffic:
 
     def latencies(self) -> tuple[MethodLatency, ...]:
         """Of every method that was called, in the table's order."""
-        called = ((name, self._latencies[name]) for name in METHODS if name in self._latencies)
-        return tuple(_in_microseconds(name, latency) for name, latency in called)
+        for name, latency in self._latencies.items():
+            shown = self._shown.get(name)
+            if shown is None or shown.count != latency.count:
+                self._shown[name] = _in_microseconds(name, latency)
+        return tuple(self._shown[name] for name in METHODS if name in self._shown)
 
     def errors(self) -> tuple[ErrorCount, ...]:
         """How often each was answered, the most frequent first."""

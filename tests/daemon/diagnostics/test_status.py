@@ -32,9 +32,11 @@ def traffic():
 
 @pytest.fixture
 def introspection(rules, settings, traffic):
+    catalogue, maintenance = rules.store.catalogue, rules.store.maintenance
     return Introspection(
-        settings, rules.store.catalogue, rules.threads, rules.config, traffic, rules.queues, rules.events
-    )
+        settings, catalogue, maintenance, rules.threads, rules.config, rules.agents, traffic,
+        rules.queues, rules.events,
+    )  # fmt: skip
 
 
 def test_it_says_what_is(rules, settings, traffic, introspection):

@@ -50,6 +50,7 @@ class SessionIndex(Catalogue):
         self._database = Database(path)
         self._state = IndexState()
         self._searches = Searches()
+        self._counts: tuple[int, dict[str, int] | None] = -1, None
         self._writer = IndexWriter(self._database, self._state)
         self._indexer = Indexer(self._database, self._writer, self._state, session_files)
 
@@ -124,7 +125,14 @@ class SessionIndex(Catalogue):
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
-        return self._ask(sessions.counts)
+        changes = self._writer.session_changes
+        counts = self._ask(sessions.counts)
+        self._counts = changes, counts
+        return counts
+
+    def known_counts(self, *, stale: bool = False) -> dict[str, int] | None:
+        changes, counts = self._counts
+        return counts if stale or changes == self._writer.session_changes else None
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """How many sessions each agent has, and the bytes of their files."""

@@ -36,6 +36,8 @@ class IndexWriter:
         self._state = state
         self._rows, self._text = PendingRows(), PendingText()
         self._characters = 0
+        self.session_changes = 0
+        """Changes whenever a session may have come, gone or changed its agent."""
 
     @property
     def has_all_text(self) -> bool:
@@ -47,11 +49,14 @@ class IndexWriter:
     def note(self, update: SessionUpdate) -> None:
         """Remember a session's new state. Writes nothing, copies nothing, waits for nobody."""
         self._rows.add(update)
+        if update.last_seq == len(update.records):  # or else it is known, or comes by `_write_row`
+            self.session_changes += 1
         self._state.wake()
 
     def forget(self, session_id: str) -> None:
         """Delete the row, the keys and the text of a session that is gone."""
         with self._database.write_lock, self._database.writing as database:
+            self.session_changes += 1
             self._rows.drop(session_id)
             self._text.take(session_id)
             if session := sessions.known(database, session_id):
@@ -61,6 +66,7 @@ class IndexWriter:
     def drop_pending(self) -> None:
         """Drop what is not written: another database takes the place of this one, the files have it all."""
         with self._database.write_lock:
+            self.session_changes += 1
             self._rows.clear()
             self._text.clear()
             self._characters = 0
@@ -125,6 +131,8 @@ class IndexWriter:
         """Write the state, and keep the records as pending text where they follow what is indexed."""
         database, session_id = self._database.writing, update.summary.session_id
         session = sessions.known(database, session_id)
+        if session is None or session.agent != update.summary.agent:
+            self.session_changes += 1
         before = session.last_seq if session else 0
         first = update.last_seq - len(update.records) + 1
         same_file = session and (session.size, session.mtime_ns) == (update.size, update.mtime_ns)
