@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 
+import msgspec
 import uvloop
 
 from port42_daemon.agents import Agents
@@ -55,10 +56,8 @@ def run(
         bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
         limits = config.refresh().daemon
-        named = {name: getattr(limits, name) for name in limits.__struct_fields__}
-        settings = dataclasses.replace(
-            settings, **{name: named[name] for name in named if named[name] is not None}
-        )
+        named = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
+        settings = dataclasses.replace(settings, **named)
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
@@ -72,7 +71,7 @@ def run(
 
 
 class Daemon:
-    """The parts, each given those that it stands on, and their life between the first and the last request."""
+    """The parts, each given those that it stands on, and their life from the first to the last request."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class Daemon:
         traffic = Traffic()
         events = Events(store, threads)
         sessions = Sessions(store, catalogue, threads, events)
-        self._agents = Agents(store, threads, config, settings.home)
+        self._agents = Agents(store, catalogue, threads, config, settings.home)
         lineage = Lineage(store, catalogue, threads, sessions, self._agents, events)
         self._queues = SessionQueues(supervisor.changed)
         self._turns = Turns(
