@@ -54,6 +54,7 @@ class Introspection:
         self._events = events
         self._process = ProcessStats(settings.home)
         self._started, self._started_at = time.monotonic(), now()
+        self._counted: dict[str, int] | None = None
         self._counting: asyncio.Task[None] | None = None
 
     async def status(self, _: Status) -> DaemonStatus:
@@ -112,8 +113,8 @@ class Introspection:
         if self._counting is None or self._counting.done():
             self._counting = asyncio.create_task(self._count_anew())
         await asyncio.wait([self._counting], timeout=_MAX_WAIT)
-        return self._catalogue.known_counts(stale=True)
+        return self._counted
 
     async def _count_anew(self) -> None:
         with suppress(StorageFailed):  # `index` says so
-            await self._threads.index(self._catalogue.counts)
+            self._counted = await self._threads.index(self._catalogue.counts)

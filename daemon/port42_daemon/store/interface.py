@@ -267,8 +267,8 @@ class Catalogue(Protocol):
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
 
-    def known_counts(self, *, stale: bool = False) -> dict[str, int] | None:
-        """What `counts` returned last, if it is so still, or with `stale` in any case. From memory."""
+    def known_counts(self) -> dict[str, int] | None:
+        """What `counts` returned last, if it is still so. From memory."""
 
     def statistics(self, agent: str | None, days: int | None) -> Statistics:
         """How much was said, of `agent` or all, in the last `days` or ever."""

@@ -66,7 +66,7 @@ def test_it_waits_for_no_index_and_counts_once_it_can(rules, introspection, monk
         counts.append(may_go_on.wait(30))
         return {"ai-muse": 4}
 
-    monkeypatch.setattr(rules.store, "counts", count)
+    monkeypatch.setattr(rules.store.catalogue, "counts", count)
 
     async def asked():
         before = [await introspection.status(Status()) for _ in range(3)]

@@ -130,9 +130,9 @@ class SessionIndex(Catalogue):
         self._counts = changes, counts
         return counts
 
-    def known_counts(self, *, stale: bool = False) -> dict[str, int] | None:
+    def known_counts(self) -> dict[str, int] | None:
         changes, counts = self._counts
-        return counts if stale or changes == self._writer.session_changes else None
+        return counts if changes == self._writer.session_changes else None
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """How many sessions each agent has, and the bytes of their files."""
