@@ -13,8 +13,10 @@ from importlib.util import find_spec, module_from_spec
 if "jsonrpcserver" not in sys.modules and (spec := find_spec("jsonrpcserver")) is not None:
     sys.modules["jsonrpcserver"] = module_from_spec(spec)
 
-from jsonrpcserver.dispatcher import dispatch_to_response_pure as dispatch_to_response
+from jsonrpcserver.dispatcher import dispatch_request
+from jsonrpcserver.request import Request
 from jsonrpcserver.result import Error, Result, Success
+from jsonrpcserver.sentinels import NOID
 from oslash.either import Left
 
-__all__ = ["Error", "Left", "Result", "Success", "dispatch_to_response"]
+__all__ = ["NOID", "Error", "Left", "Request", "Result", "Success", "dispatch_request"]
