@@ -15,12 +15,12 @@ from benchmarks.clock import interleave
 from benchmarks.figure import Figure, median, percentile
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import Header
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Record, UserMessage
 
 GROUP = "a durable append"
 AGENT = "ai-engineer"
 CONTENT = "build a parser that reads what people type, and says where it stopped understanding"
-MESSAGE = Message(seq=0, role="user", content=CONTENT, timestamp="2025-09-08T23:47:46.684Z")
+MESSAGE = UserMessage(seq=0, content=CONTENT, timestamp="2025-09-08T23:47:46.684Z")
 LINE = msgspec.json.encode(MESSAGE) + b",\n"
 BLOCK = 25
 _REWRITTEN = 1_000
@@ -86,7 +86,7 @@ def _appending(store: FileStore, session_id: str) -> Callable[[], object]:
     return lambda: _append(store, session_id, (MESSAGE,))
 
 
-def _append(store: FileStore, session_id: str, records: Sequence[Message]) -> None:
+def _append(store: FileStore, session_id: str, records: Sequence[Record]) -> None:
     with store.writing(session_id) as session:
         session.append(records)
 

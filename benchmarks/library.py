@@ -19,7 +19,7 @@ from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.interface import Header, SessionFilter
 from port42_daemon.store.session_file import document
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import MESSAGES
 
 AGENTS = ("ai-engineer", "ai-analyst", "ai-muse", "ai-founder")
 _MESSAGES = 100
@@ -75,7 +75,7 @@ def generate(home: Path, sessions: int) -> tuple[list[str], int]:
             content = " ".join(stream[at : at + length])
             size += len(content)
             role = "user" if seq % 2 else "assistant"
-            records.append(Message(seq=seq, role=role, content=content, timestamp=_time(begun + seq)))
+            records.append(MESSAGES[role](seq=seq, content=content, timestamp=_time(begun + seq)))
         name = f"cli-{begun}000"
         agent = AGENTS[number % len(AGENTS)]
         header = Header(id=name, agent=agent, created_at=_time(begun), client="cli", cwd=f"/w/{number % 50}")

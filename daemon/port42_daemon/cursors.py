@@ -1,4 +1,4 @@
-"""Cursors: a place in a list that holds while the list changes, as text that nobody has to understand."""
+"""Cursors: a position in a list that holds while the list changes, as text that nobody has to understand."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import binascii
 from port42_protocol.errors import InvalidParams
 
 
-def cursor(first: object, second: object) -> str:
-    """The place of what has these two, a time and an id say; neither has a space in it."""
-    return base64.urlsafe_b64encode(f"{first} {second}".encode()).decode().rstrip("=")
+def cursor(*parts: object) -> str:
+    """The position of what has these, a time and an id say; none has a space in it."""
+    plain = " ".join(map(str, parts)).encode()
+    return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
 
-def parse(text: str) -> tuple[str, str]:
-    """What `cursor` was given, as text. Raises `InvalidParams`."""
+def parse(text: str, count: int) -> list[str]:
+    """The `count` parts that `cursor` was given, as text. Raises `InvalidParams`."""
     try:
-        place = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-        first, second = place.split(" ")
+        parts = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(" ")
     except (binascii.Error, ValueError):
         raise refused() from None
-    return first, second
-
-
-def numbers(text: str) -> tuple[int, int]:
-    """As `parse`, for two numbers that SQLite can count to. Raises `InvalidParams`."""
-    try:
-        first, second = map(int, parse(text))
-    except ValueError:
-        raise refused() from None
-    if not (0 <= first < 1 << 63 and 0 <= second < 1 << 31):
+    if len(parts) != count:
         raise refused()
-    return first, second
+    return parts
+
+
+def numbers(text: str, count: int) -> list[int]:
+    """As `parse`, for numbers from 0 on that SQLite can count to. Raises `InvalidParams`."""
+    parts = parse(text, count)
+    if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
+        raise refused()
+    values = [int(part) for part in parts]
+    if max(values) >= 1 << 63:
+        raise refused()
+    return values
 
 
 def refused() -> InvalidParams:
-    """What a cursor is that none of ours gave out."""
+    """The error of a cursor that no answer had."""
     return InvalidParams.expecting("cursor", "a next_cursor from an earlier page")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -19,28 +20,80 @@ class Threads:
     """
 
     def __init__(self) -> None:
-        self._files = ThreadPoolExecutor(8, "files")
-        self._index = ThreadPoolExecutor(1, "index")
-        self._patient = ThreadPoolExecutor(1, "patient")
+        self._files = _Pool("files", 8)
+        self._index = _Pool("index", 1)
+        self._patient = _Pool("patient", 1)
 
-    def files(self, work: Callable[..., T], *args: object, **named: object) -> Awaitable[T]:
+    def files(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
         """Run `work` on a session's file."""
-        return self._run(self._files, partial(work, *args, **named))
+        return self._files.run(work, args, named)
 
-    def index(self, work: Callable[..., T], *args: object, **named: object) -> Awaitable[T]:
+    def index(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
         """Run `work` on the index."""
-        return self._run(self._index, partial(work, *args, **named))
+        return self._index.run(work, args, named)
 
-    def patient(self, work: Callable[..., T], *args: object, **named: object) -> Awaitable[T]:
+    def patient(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
         """Run `work` where only its like waits for it."""
-        return self._run(self._patient, partial(work, *args, **named))
+        return self._patient.run(work, args, named)
 
     def close(self) -> None:
         """Wait until all of it is done."""
-        self._files.shutdown()
-        self._index.shutdown()
-        self._patient.shutdown()
+        for pool in (self._files, self._index, self._patient):
+            pool.close()
 
-    @staticmethod
-    def _run(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Awaitable[T]:
-        return asyncio.get_running_loop().run_in_executor(pool, work)
+
+class _Pool:
+    """Threads that are started when work would have to wait, and take it in the order in which it came.
+
+    Not a ThreadPoolExecutor: its Future beside asyncio's, each with a lock, costs an append as much CPU as
+    all of the store (benchmarks/README.md).
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._work: SimpleQueue[tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...], Any] | None]
+        self._work = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._waiting = 0
+        """Work that no thread has finished; counted on the event loop."""
+
+    def run(self, work: Callable[..., T], args: tuple[Any, ...], named: dict[str, Any]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting += 1
+        if self._waiting > len(self._threads) < self._most:
+            thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}")
+            self._threads.append(thread)
+            thread.start()
+        self._work.put((future, work, args, named))
+        return future
+
+    def close(self) -> None:
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while (item := self._work.get()) is not None:
+            future, work, args, named = item
+            result, error = None, None
+            if not future.cancelled():
+                try:
+                    result = work(*args, **named)
+                except BaseException as raised:  # whoever awaits it is told
+                    error = raised
+            # A closed loop has nobody left who awaits it.
+            with contextlib.suppress(RuntimeError):
+                future.get_loop().call_soon_threadsafe(self._finish, future, result, error)
+            del item, future, work, args, named, result, error
+
+    def _finish(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+        self._waiting -= 1
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            # A Future takes no StopIteration.
+            future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)

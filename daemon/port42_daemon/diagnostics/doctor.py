@@ -7,9 +7,9 @@ cursor in between, so that ten thousand of them hold nobody up.
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 
+from port42_daemon import cursors
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
@@ -17,12 +17,13 @@ from port42_daemon.executors import Threads
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import CheckPosition, Maintenance, new_backup
 from port42_daemon.turns.service import Turns
-from port42_protocol.errors import InvalidParams, RpcError
+from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
 
 _CHECK_SECONDS = 0.3
 """For session files in one call."""
-_CURSOR = re.compile(r"(sessions|trash)\.([A-Za-z0-9_-]{0,140}={0,2})\.(\d{8}T\d{6}-doctor)?", re.ASCII)
+_KEY = re.compile(r"(?:[0-9a-f]{2}){0,100}", re.ASCII)
+_BACKUP = re.compile(r"(?:\d{8}T\d{6}-doctor)?", re.ASCII)
 
 
 class Doctor:
@@ -108,18 +109,14 @@ class Doctor:
 
 
 def _cursor(position: CheckPosition, backup: str | None) -> str:
-    key = base64.urlsafe_b64encode(position.key).decode()
-    return f"{position.folder}.{key}.{backup or ''}"
+    return cursors.cursor(position.folder, position.key.hex(), backup or "")
 
 
 def _parse_cursor(cursor: str | None) -> tuple[CheckPosition | None, str | None]:
     """The position to go on from, and the backup's name. Raises `InvalidParams`."""
     if cursor is None:
         return None, None
-    match = _CURSOR.fullmatch(cursor)
-    try:
-        if match:
-            return CheckPosition(match[1], base64.urlsafe_b64decode(match[2])), match[3]
-    except ValueError:
-        pass
-    raise InvalidParams.expecting("cursor", "a next_cursor from an earlier answer")
+    folder, key, backup = cursors.parse(cursor, 3)
+    if folder not in {"sessions", "trash"} or not _KEY.fullmatch(key) or not _BACKUP.fullmatch(backup):
+        raise cursors.refused()
+    return CheckPosition(folder, bytes.fromhex(key)), backup or None

@@ -19,7 +19,10 @@ class Listing:
 
     async def list_sessions(self, request: ListSessions) -> SessionPage:
         """A page by last use, newest first; the cursor holds its place while sessions change."""
-        before = None if request.cursor is None else cursors.parse(request.cursor)
+        before = None
+        if request.cursor is not None:
+            activity, session_id = cursors.parse(request.cursor, 2)
+            before = (activity, session_id)
         wanted = SessionFilter(
             agent=request.agent,
             cwd=request.cwd,
@@ -32,7 +35,11 @@ class Listing:
 
     async def search_sessions(self, request: SearchSessions) -> HitPage:
         """A page of hits, best first; what is recorded meanwhile does not change the pages that follow."""
-        upto, offset = (None, 0) if request.cursor is None else cursors.numbers(request.cursor)
+        upto, offset = None, 0
+        if request.cursor is not None:
+            upto, offset = cursors.numbers(request.cursor, 2)
+            if offset >= 1 << 31:
+                raise cursors.refused()
         hits, upto, more, complete = await self._threads.index(
             self._catalogue.search, request.query, request.agent, upto, offset, request.limit
         )

@@ -76,7 +76,10 @@ class Trash:
 
     async def list_trash(self, request: ListTrash) -> TrashPage:
         """A page of the trash, the latest first."""
-        before = None if request.cursor is None else cursors.parse(request.cursor)
+        before = None
+        if request.cursor is not None:
+            trashed_at, session_id = cursors.parse(request.cursor, 2)
+            before = (trashed_at, session_id)
         found = await self._threads.files(self._store.trashed, request.agent, before, request.limit + 1)
         page, more = found[: request.limit], len(found) > request.limit
         return TrashPage(

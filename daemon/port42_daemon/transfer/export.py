@@ -45,7 +45,7 @@ class Position:
     offset: int = 0
 
     def cursor(self) -> str:
-        return cursors.cursor(self.through, f"{self.after}:{self.offset}")
+        return cursors.cursor(self.through, self.after + 1, self.offset)
 
 
 class Exporter:
@@ -100,15 +100,10 @@ def records_after(store: SessionStore, session_id: str, after: int) -> Iterator[
 
 def parse_cursor(cursor: str) -> Position:
     """Raises `InvalidParams`."""
-    through, rest = cursors.parse(cursor)
-    try:
-        after, offset = map(int, rest.split(":"))
-        position = Position(int(through), after, offset)
-    except ValueError:
-        raise cursors.refused() from None
-    if not (0 <= position.through <= 2**53 and -1 <= after <= position.through and 0 <= offset <= 2**53):
+    through, piece, offset = cursors.numbers(cursor, 3)
+    if piece > through + 1:
         raise cursors.refused()
-    return position
+    return Position(through, piece - 1, offset)
 
 
 def next_page(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import sys
 
 import pytest
 
@@ -298,3 +300,24 @@ def test_locks_go_when_nobody_holds_them(rules):
 
     asyncio.run(use())
     assert not rules.sessions._orders
+
+
+def test_an_append_passes_few_frames_between_its_handler_and_the_disk(rules, monkeypatch):
+    """Handler, rule, store, bytes, one write: whoever reads an append follows no more than this."""
+    rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="mine"))
+    stacks, pwrite = [], os.pwrite
+
+    def record(*args):
+        frame, stack = sys._getframe(1), []
+        while frame is not None:
+            if "port42_daemon" in frame.f_code.co_filename:
+                stack.append(frame.f_code.co_qualname)
+            frame = frame.f_back
+        stacks.append(stack[::-1])
+        return pwrite(*args)
+
+    monkeypatch.setattr(os, "pwrite", record)
+    rules.ask(rules.sessions.append_message, AppendMessage("ai-muse", "mine", "user", "hello"))
+    (stack,) = stacks
+    assert stack[1:] == ["Sessions._append", "_Writing.append", "overwrite_tail", "write_all"]
+    assert 1 + len(stack) <= 7, "with the handler's own frame, which waits for the thread"

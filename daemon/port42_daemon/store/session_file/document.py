@@ -41,6 +41,7 @@ from port42_protocol.messages.records import (
 )
 
 _CHUNK = 64 * 1024
+_FIRST_CHUNK = 16 * 1024
 _HEADER_LIMIT = 1024 * 1024
 _SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -304,12 +305,13 @@ def lines(read: Read, document: Document, after_seq: int) -> Iterator[bytes]:
 
 
 def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
-    rest = b""
+    rest, size = b"", _FIRST_CHUNK
     while offset < document.footer_at:
-        chunk = read(offset, min(4 * _CHUNK, document.footer_at - offset))
+        chunk = read(offset, min(size, document.footer_at - offset))
         if not chunk:
             raise Damaged("it ends before its footer")
         offset += len(chunk)
+        size = min(2 * size, 4 * _CHUNK)
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
     # An append that runs meanwhile turns the last newline into a comma: the line is whole all the same.
