@@ -69,6 +69,9 @@ PATIENCE = 30.0
 """Seconds without a word after which the daemon is given up. A turn takes as long as its back end does, so
 once it began the daemon is asked for its `status` in every silence: only one that hangs does not answer."""
 
+HANGS = ("  To see what holds it up: port42 doctor", "  To replace it: port42 daemon restart")
+"""What a person can do about a daemon that does not answer."""
+
 FOLLOWING = 30.0
 """Seconds of silence after which one who follows a session asks whether the daemon is still there."""
 
@@ -110,10 +113,14 @@ class Client:
     """One connection, opened at the first call by `connect` and again after it was lost."""
 
     def __init__(
-        self, connect: Callable[[], socket.socket], notice: Callable[[str], None] = lambda _: None
+        self,
+        connect: Callable[[], socket.socket],
+        notice: Callable[[str], None] = lambda _: None,
+        patience: float | None = None,
     ) -> None:
         self._connect = connect
         self._notice = notice
+        self._patience = PATIENCE if patience is None else patience
         self._socket: socket.socket | None = None
         self._framer = LineFramer(ANSWER_LIMIT)
         self._next_id = 1
@@ -212,7 +219,7 @@ class Client:
         is refused.
         """
         number = self._number()
-        silence = _Silence(method, self._notice, self._ping, FOLLOWING)
+        silence = _Silence(method, self._patience, self._notice, self._ping, FOLLOWING)
         try:
             self._send(jsonrpcclient.request(method, dict(params), id=number), silence)
             while True:
@@ -239,7 +246,7 @@ class Client:
         given: JsonObject | tuple[Any, ...] | None = None
         if params is not None:  # jsonrpcclient takes the array form of params as a tuple
             given = tuple(params) if isinstance(params, list) else dict(params)
-        silence = _Silence(method, self._notice, self._ping if method in TURNS else None)
+        silence = _Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
         try:
             self._send(jsonrpcclient.request(method, given, id=number), silence)
             answer = self._answer_to(number, silence, listener)
@@ -274,7 +281,7 @@ class Client:
         if self._socket is None:
             self._socket = self._connect()
             self._framer = LineFramer(ANSWER_LIMIT)
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(self._patience)
         try:
             self._write(line)
         except TimeoutError:
@@ -414,7 +421,7 @@ def _following(page: JsonObject) -> JsonObject | None:
 
 
 class _Silence:
-    """How long the daemon has sent nothing: told after `SLOW` seconds, given up after `PATIENCE`.
+    """How long the daemon has sent nothing: told after `SLOW` seconds, given up after `patience`.
 
     With `ping`, a silence that follows a word of the daemon's may last: `ping` is called after `pause`
     seconds, and only what follows it counts.
@@ -423,11 +430,13 @@ class _Silence:
     def __init__(
         self,
         method: str,
+        patience: float,
         notice: Callable[[str], None],
         ping: Callable[[], None] | None = None,
         pause: float = SLOW,
     ) -> None:
         self._method = method
+        self._patience = patience
         self._notice = notice
         self._ping = ping
         self._pause = pause
@@ -440,7 +449,13 @@ class _Silence:
 
     def left(self) -> float:
         """Seconds until `check` has something to do."""
-        until = self._pause if self._may_last else PATIENCE if self._told else min(self._told_after, PATIENCE)
+        until = (
+            self._pause
+            if self._may_last
+            else self._patience
+            if self._told
+            else min(self._told_after, self._patience)
+        )
         return max(0.0, self._since + until - monotonic())
 
     def check(self) -> None:
@@ -449,7 +464,7 @@ class _Silence:
         if self._may_last and self._ping is not None:
             self._begin(may_last=False, told_after=1.0)
             self._ping()
-        elif self._told or self._told_after >= PATIENCE:
+        elif self._told or self._told_after >= self._patience:
             raise self.given_up()
         else:
             self._told = True
@@ -457,9 +472,8 @@ class _Silence:
 
     def given_up(self) -> NoDaemon:
         return NoDaemon(
-            f"the daemon took {self._method} and did not answer within {PATIENCE:.0f} s",
-            "  To see what holds it up: port42 doctor",
-            "  To replace it: port42 daemon restart",
+            f"the daemon took {self._method} and did not answer within {self._patience:.0f} s",
+            *HANGS,
         )
 
     def _begin(self, *, may_last: bool, told_after: float) -> None:

@@ -1,6 +1,6 @@
 """Where the daemon is, and how one comes to be there: found, started once however many ask, replaced.
 
-`NoDaemon` is the only exception that leaves, with the reason a person can act on.
+`NoDaemon` is the only exception that leaves, but for `holder`, with the reason a person can act on.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from port42_client.client import Client
-from port42_client.errors import NoDaemon
+from port42_client.client import HANGS, PATIENCE, SLOW, Client
+from port42_client.errors import NoDaemon, Refused
 from port42_protocol import PROTOCOL_VERSION, paths, peer
 from port42_protocol.version import __version__
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
     from port42_client.process import Running
     from port42_protocol.messages.types import StartedBy
+
+START_PATIENCE = 40.0
+"""Seconds that another command may take to start the daemon, which itself may take 30."""
+
+NOTE_LIMIT = 65536
+"""Bytes that are read of ``daemon.json``."""
+
+_OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 LOOK_EVERY = 0.25
 """Seconds between two looks for a daemon that others are to start."""
@@ -89,7 +97,7 @@ class Daemon:
     def find(self) -> socket.socket | None:
         for candidate in self._candidates():
             try:
-                return dial(_short_enough(candidate))
+                return dial(_short_enough(candidate), self.notice)
             except (FileNotFoundError, ConnectionRefusedError):
                 continue
             except OSError as error:
@@ -135,13 +143,56 @@ class Daemon:
                 return None
             raise
 
+    def holder(self) -> tuple[int, Path] | None:
+        """The pid and home of the daemon that answers, else of the one that holds this home's lock.
+
+        Raises `Refused` where the lock is held by a process that cannot be seen from here.
+        """
+        from port42_client import process
+
+        with suppress(NoDaemon):  # one that hangs, or went meanwhile: the lock tells
+            if (connection := self.find()) is not None:
+                connection.close()
+                running = process.ask(self.existing, SLOW)
+                return running.pid, paths.home({"PORT42_HOME": running.home})
+        lock = paths.lock_file(self.home)
+        if self.owner() is not None or not process.is_locked(lock):
+            return None
+        if (pid := process.lock_holder(lock)) is None:
+            if not ((noted := self.note().pid) and process.is_daemon(noted)):
+                raise Refused(f"the process that holds {lock} is not in this machine's view (a container's?)")
+            pid = noted
+        return pid, self.home
+
     def note(self) -> Note:
+        """What ``daemon.json`` says; dialling tells whether it is true."""
+        if self.owner() is not None:
+            return Note()
         try:
-            with open(os.path.join(self._home, paths.ADDRESS_FILE), "rb") as file:  # noqa: PTH123 - as above
-                content = json.loads(file.read())
+            # Whatever stands there: a pipe must not block this command, nor a link lead it elsewhere.
+            file = os.open(os.path.join(self._home, paths.ADDRESS_FILE), _OPEN)
+            try:
+                content = json.loads(os.read(file, NOTE_LIMIT))
+            finally:
+                os.close(file)
         except (OSError, ValueError, RecursionError):
             return Note()
         return _note(content) if isinstance(content, dict) else Note()
+
+    def owner(self) -> str | None:
+        """The name of the other user whose home this is, None when it is ours or not there."""
+        try:
+            uid = os.stat(self._home).st_uid  # noqa: PTH116 - see the imports
+        except OSError:
+            return None
+        if uid == os.geteuid():
+            return None
+        import pwd
+
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return f"uid {uid}"
 
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
@@ -180,18 +231,39 @@ class Daemon:
         """
         import fcntl
 
+        if owner := self.owner():
+            raise NoDaemon(
+                f"{self.home} belongs to {owner} and not to who runs this command; nothing in it was opened",
+                f"  To use it: run port42 as {owner}, without sudo. PORT42_HOME names another home.",
+            )
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
         except FileExistsError:
             raise NoDaemon(f"Port42's home must be a folder, and {self.home} is not") from None
         except OSError as error:
             raise NoDaemon(f"cannot use {self.home} as Port42's home: {error.strerror}") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._await_starter(lock)
             yield
         finally:
             os.close(lock)
+
+    def _await_starter(self, lock: int) -> None:
+        """Take the start lock after the command that holds it; that one may have been suspended."""
+        import fcntl
+
+        from port42_client import process
+
+        path = self.home / "start.lock"
+        holder = process.lock_holder(path)
+        who = f"pid {holder}" if holder else f"`fuser {path}` names it"
+        waiting = f"Waiting for another command ({who}) that is starting port42d."
+        if not process.wait_for_lock(lock, fcntl.LOCK_EX, START_PATIENCE, lambda: self.notice(waiting)):
+            raise NoDaemon(f"another command ({who}) has been starting port42d for {START_PATIENCE:.0f} s")
 
     def _candidates(self) -> Iterator[str]:
         """Where to look, in order.
@@ -215,7 +287,7 @@ class Daemon:
         argv = [*self.command(named=True), "--started-by", started_by, "--log-file", str(log)]
         if address is not None:
             argv += ["--socket", address]  # of two the last one counts
-        process.spawn(argv, log)
+        process.spawn(argv, log, self.notice)
 
     def _meet(self, connection: socket.socket, note: Note, *, may_start: bool) -> socket.socket:
         """A connection to go on with, where the daemon behind `connection` is of another version."""
@@ -253,7 +325,7 @@ class Daemon:
                         self.notice(f"{told} and has a turn under way: it is replaced when it has none")
                     return connection
                 connection.close()
-                process.stop(running)
+                process.stop(running.pid, self.home, self.notice)
                 self._spawn("autostart", note.socket)
                 self.notice(f"port42d {running.version} → {__version__}")
                 return self.existing()
@@ -262,21 +334,44 @@ class Daemon:
         return self.connect()
 
 
-def dial(path: str) -> socket.socket:
+def dial(path: str, notice: Callable[[str], None] = lambda _: None) -> socket.socket:
     """A connection to the daemon at `path`, which must run as our own user.
 
-    Raises OSError when nobody listens there, `NoDaemon` when somebody else does. The connection
-    has no time-out while connecting: with one, Linux refuses at once when the queue is full.
+    Raises OSError when nobody listens there, `NoDaemon` when somebody else does, or a daemon that has taken
+    up no connection for `PATIENCE` seconds.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.connect(path)
+        connection.setblocking(False)
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            _connect_slowly(connection, path, notice)
+        connection.setblocking(True)
         if (uid := peer.uid(connection)) != os.geteuid():
             raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _connect_slowly(connection: socket.socket, path: str, notice: Callable[[str], None]) -> None:
+    """Connect although the daemon's queue of connections is full. Linux waits as long as SO_SNDTIMEO says."""
+    import struct
+
+    connection.setblocking(True)
+    for seconds in (SLOW, PATIENCE - SLOW):
+        timeout = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            notice("Waiting for port42d, which takes up no connection.")
+        else:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
+            return
+    raise NoDaemon(f"the daemon at {path} took up no connection within {PATIENCE:.0f} s", *HANGS)
 
 
 def _note(content: Mapping[str, Any]) -> Note:

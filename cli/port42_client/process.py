@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from port42_client.client import Client, decode
+from port42_client.client import PATIENCE, SLOW, Client, decode
 from port42_client.errors import NoDaemon, Refused
 from port42_protocol import paths
 
@@ -25,6 +25,9 @@ START_TIMEOUT = 30.0
 
 STOP_TIMEOUT = 30.0
 """Seconds a daemon may take to end its turns and leave."""
+
+
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
 class Running(Struct, frozen=True):
@@ -37,12 +40,12 @@ class Running(Struct, frozen=True):
     turns: int = 0
 
 
-def ask(connect: Callable[[], socket.socket]) -> Running:
-    with Client(connect) as client:
+def ask(connect: Callable[[], socket.socket], patience: float = PATIENCE) -> Running:
+    with Client(connect, patience=patience) as client:
         return decode(Running, client.ask("status"))
 
 
-def spawn(argv: list[str], log: Path) -> None:
+def spawn(argv: list[str], log: Path, notice: Callable[[str], None]) -> None:
     """Start port42d in a session of its own and wait until it is ready. Raises `NoDaemon` with its reason."""
     reader, writer = os.pipe()
     try:
@@ -62,7 +65,7 @@ def spawn(argv: list[str], log: Path) -> None:
             os.close(stderr)
         os.close(writer)
         writer = -1
-        _await_ready(process, reader, log)
+        _await_ready(process, reader, log, notice)
     except OSError as error:
         raise NoDaemon(f"cannot start port42d: {error.strerror or error}") from None
     finally:
@@ -71,19 +74,25 @@ def spawn(argv: list[str], log: Path) -> None:
             os.close(writer)
 
 
-def _await_ready(process: subprocess.Popen[bytes], reader: int, log: Path) -> None:
+def _await_ready(
+    process: subprocess.Popen[bytes], reader: int, log: Path, notice: Callable[[str], None]
+) -> None:
     line = b""
-    deadline = time.monotonic() + START_TIMEOUT
+    began, told = time.monotonic(), False
     while not line.endswith(b"\n"):
-        readable, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
-            process.terminate()
+        left = began + (START_TIMEOUT if told else min(SLOW, START_TIMEOUT)) - time.monotonic()
+        if select.select([reader], [], [], max(0.0, left))[0]:
+            if not (data := os.read(reader, 4096)):
+                code = process.wait()
+                raise NoDaemon(f"port42d ended (code {code}) before it was ready; {log} says more")
+            line += data
+        elif told or SLOW >= START_TIMEOUT:
+            process.kill()  # it never got as far as to what a signal could end in good order
             process.wait()
             raise NoDaemon(f"port42d was not ready within {START_TIMEOUT:.0f} s; {log} says more")
-        if not (data := os.read(reader, 4096)):
-            code = process.wait()
-            raise NoDaemon(f"port42d ended (code {code}) before it was ready; {log} says more")
-        line += data
+        else:
+            told = True
+            notice(f"Waiting for port42d (pid {process.pid}) to start.")
     reason = line.decode(errors="replace").strip()
     if reason != "ready":
         process.wait()
@@ -92,25 +101,75 @@ def _await_ready(process: subprocess.Popen[bytes], reader: int, log: Path) -> No
     process.returncode = 0
 
 
-def stop(running: Running) -> None:
-    """Stop the daemon and wait for its end. Raises `Refused` when it is still there after `STOP_TIMEOUT`."""
+def stop(pid: int, home: Path, notice: Callable[[str], None]) -> None:
+    """End the daemon of `home` and wait for it. Raises `Refused` after `STOP_TIMEOUT`."""
     with suppress(ProcessLookupError):  # it may end by itself meanwhile
-        os.kill(running.pid, signal.SIGTERM)
-    if not _ended(paths.lock_file(Path(running.home))):
-        raise Refused(f"port42d (pid {running.pid}) was told to stop and is still there")
-
-
-def _ended(lock: Path) -> bool:
-    """Wait for the lock that a daemon holds for its whole life. False after `STOP_TIMEOUT`."""
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)  # one that was suspended takes the other signal only then
     try:
-        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(paths.lock_file(home), _OPEN)
     except FileNotFoundError:
-        return True
+        return
+    waiting = f"Waiting for port42d (pid {pid}) to end its turns and stop."
+    if not wait_for_lock(lock, fcntl.LOCK_SH, STOP_TIMEOUT, lambda: notice(waiting)):
+        raise Refused(
+            f"port42d (pid {pid}) was told to stop and is still there",
+            f"  To end it at once, which loses no recorded message: kill -KILL {pid}",
+        )
+    os.close(lock)
+
+
+def wait_for_lock(lock: int, operation: int, timeout: float, on_slow: Callable[[], None]) -> bool:
+    """Take an flock; False after `timeout` seconds. `on_slow` is called after `SLOW` seconds."""
     # flock has no time-out; a thread that is left waiting goes with this process.
-    waiting = threading.Thread(target=fcntl.flock, args=(held, fcntl.LOCK_SH), daemon=True)
+    waiting = threading.Thread(target=fcntl.flock, args=(lock, operation), daemon=True)
     waiting.start()
-    waiting.join(STOP_TIMEOUT)
-    if waiting.is_alive():
+    waiting.join(min(SLOW, timeout))
+    if waiting.is_alive() and timeout > SLOW:
+        on_slow()
+        waiting.join(timeout - SLOW)
+    return not waiting.is_alive()
+
+
+def is_locked(path: Path) -> bool:
+    try:
+        lock = os.open(path, _OPEN)
+    except OSError:
         return False
-    os.close(held)
-    return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that holds a lock file, as this machine's kernel knows it; None when it knows none."""
+    try:
+        inode = path.stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return None
+    for line in locks.splitlines():
+        # "1: FLOCK  ADVISORY  WRITE 4711 fe:01:42 0 EOF". Who only waits has an arrow before FLOCK, and a
+        # process of another pid namespace has the pid 0.
+        match line.split():
+            case [_, "FLOCK", _, _, pid, file, *_] if file.rpartition(":")[2] == str(inode) and int(pid) > 0:
+                return int(pid)
+    return None
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether that process is a port42d here: a pid that a container's daemon wrote is another process's."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            return False
+        ps = ["/bin/ps", "-o", "command=", "-p", str(pid)]
+        command = subprocess.run(ps, check=False, capture_output=True).stdout
+    except OSError:
+        return False
+    return b"port42" in command

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from port42_client import process
 from port42_client.daemon import Daemon, dial
-from port42_client.errors import NoDaemon
+from port42_client.errors import NoDaemon, Refused
 from port42_protocol import paths
 from port42_protocol.messages.doctor_and_stats import Finding
 
@@ -23,7 +22,10 @@ _LITTLE = 1024 * 1024
 def look(daemon: Daemon, why: NoDaemon) -> list[Finding]:
     """Why there is no daemon, and whatever stands in the way of one."""
     found = [_problem("daemon", why.message, "what follows may say why; then run this again")]
-    return [*found, *_home(daemon.home), *_lock(daemon.home), *_socket(daemon)]
+    if owner := daemon.owner():
+        what = f"{daemon.home} belongs to {owner}, and this command runs as another user"
+        return [*found, _problem("home", what, f"run port42 as {owner}, without sudo, or set PORT42_HOME")]
+    return [*found, *_home(daemon.home), *_lock(daemon), *_socket(daemon)]
 
 
 def _problem(about: str, what: str, do: str) -> Finding:
@@ -77,7 +79,7 @@ def _access(path: Path, status: os.stat_result) -> Iterator[Finding]:
     folder = stat.S_ISDIR(status.st_mode)
     if status.st_uid != os.geteuid():
         what = f"{path} belongs to another user (uid {status.st_uid})"
-        yield _problem("permissions", what, f"chown it to uid {os.geteuid()}")
+        yield _problem("permissions", what, "move it away, or have its owner or root give it to you")
     elif not os.access(path, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
         what = f"{path} cannot be read and written (mode {stat.S_IMODE(status.st_mode):04o})"
         yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {path}")
@@ -97,31 +99,19 @@ def _disk(home: Path) -> Iterator[Finding]:
 # --- lock and socket ----------------------------------------------------------------------------
 
 
-def _lock(home: Path) -> Iterator[Finding]:
-    try:
-        lock = os.open(paths.lock_file(home), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return  # not there, or said above
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+def _lock(daemon: Daemon) -> Iterator[Finding]:
+    lock = paths.lock_file(daemon.home)
+    if not process.is_locked(lock):
         yield _ok("lock", "no daemon holds the home")
-    except BlockingIOError:
-        pid = _noted_pid(home)
-        who = f"pid {pid}" if pid else "a process that daemon.json does not name"
-        what = f"{who} holds the home and does not answer"
-        how = f"kill {pid}" if pid else f"`fuser {paths.lock_file(home)}` names it: end it"
-        yield _problem("lock", what, how)
-    finally:
-        os.close(lock)
-
-
-def _noted_pid(home: Path) -> int | None:
+        return
     try:
-        pid = json.loads(paths.address_file(home).read_bytes())["pid"]
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return None
-    return int(pid)
+        holder = daemon.holder()
+    except Refused as error:
+        what = f"{error.message}, and no daemon answers here"
+        yield _problem("lock", what, "stop it where it runs; two machines or containers cannot share a home")
+        return
+    if holder is not None:
+        yield _problem("lock", f"pid {holder[0]} holds the home and does not answer", "port42 daemon stop")
 
 
 def _socket(daemon: Daemon) -> Iterator[Finding]:
@@ -138,7 +128,8 @@ def _socket(daemon: Daemon) -> Iterator[Finding]:
     if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
         what = f"the socket's folder {path.parent} is not yours alone"
         yield _problem("socket", what, f"chmod 700 {path.parent}, or name another with PORT42_SOCKET")
-    yield _listening(path)
+    if not process.is_locked(paths.lock_file(daemon.home)):
+        yield _listening(path)
 
 
 def _listening(path: Path) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +19,11 @@ def test_a_daemon_that_does_not_stop_is_told(daemon, monkeypatch):
         patch.setattr(process, "STOP_TIMEOUT", 0.1)
         patch.setattr(process.os, "kill", lambda *_: None)
         with pytest.raises(Refused, match=rf"\(pid {daemon.pid}\) was told to stop and is still there"):
-            process.stop(running)
+            process.stop(running.pid, Path(running.home), print)
 
 
 def test_a_stopped_daemon_has_let_go_of_everything(daemon, home):
-    process.stop(Daemon(None, os.environ).running())
+    process.stop(daemon.pid, home, print)
     assert not (home / "daemon.json").exists()
     daemon.process.wait(30)
     daemon.process = None

@@ -65,8 +65,8 @@ def stop(port42d: Daemon) -> None:
 @click.pass_obj
 def restart(port42d: Daemon) -> None:
     """Stop the daemon, if there is one, and start it; a service is restarted by what runs it."""
-    running = port42d.running()
-    if running and (supervisor := _run_by(running.pid)):
+    holder = port42d.holder()
+    if holder and (supervisor := _run_by(holder[0])):
         supervisor.restart()
         _tell_started(port42d, supervisor, "restarted")
         return
@@ -125,17 +125,18 @@ def _tell_started(port42d: Daemon, supervisor: Supervisor, what: str) -> None:
 
 def _stop(port42d: Daemon) -> bool:
     """Stop the daemon and wait for its end. False when there was none."""
-    if (running := port42d.running()) is None:
+    if (holder := port42d.holder()) is None:
         return False
-    if supervisor := _run_by(running.pid):
+    pid, home = holder
+    if supervisor := _run_by(pid):
         supervisor.stop()
-        streams.banner(f"port42d stopped (pid {running.pid})")
+        streams.banner(f"port42d stopped (pid {pid})")
         streams.notice(
             f"{supervisor.name} starts it again at the next connection; to end that: port42 service uninstall"
         )
         return True
-    process.stop(running)
-    streams.banner(f"port42d stopped (pid {running.pid})")
+    process.stop(pid, home, port42d.notice)
+    streams.banner(f"port42d stopped (pid {pid})")
     return True
 
 

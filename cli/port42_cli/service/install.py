@@ -45,7 +45,7 @@ def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -
         try:
             if running is not None and by_hand:
                 supervisor.rest()
-                process.stop(running)
+                process.stop(running.pid, daemon.home, daemon.notice)
             changed = {change.path for change in changes if change.kind != "keep"}
             supervisor.start(changed, anew=by_hand)
             return _verified(supervisor, daemon)
