@@ -19,7 +19,7 @@ import uvloop
 from benchmarks import scene
 from benchmarks.figure import Figure, median
 from port42_daemon.backends.base import Backend, Permission, Text, Turn
-from port42_daemon.backends.factory import build
+from port42_daemon.backends.presets import build
 from port42_daemon.config import OpenAIBackend
 
 GROUP = "turns, a model server of the openai kind on the same machine"

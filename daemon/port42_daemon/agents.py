@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from port42_daemon import durable
-from port42_daemon.backends import factory, presets
+from port42_daemon.backends import presets
 from port42_daemon.backends.base import Backend, Health
 from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, table, take_out
 from port42_daemon.executors import Threads
@@ -123,13 +123,11 @@ class Agents:
         return tuple(await asyncio.gather(*(self._look(name, config, counts) for name in names)))
 
     async def aclose(self) -> None:
-        """Stop what back ends keep warm."""
         await asyncio.gather(*(self._retire(name) for name in list(self._built)))
 
     # --- methods ------------------------------------------------------------------------------------
 
     async def list_agents(self, _: ListAgents) -> AgentList:
-        """Everybody, looked at now, and what else could be connected."""
         counts = await self._threads.index(self._catalogue.counts)
         return AgentList(
             agents=await self.looked_at(counts),
@@ -138,7 +136,6 @@ class Agents:
         )
 
     async def get_agent(self, request: GetAgent) -> Agent:
-        """One agent, looked at now."""
         await self.require(request.agent)
         counts = await self._threads.index(self._catalogue.counts)
         return await self._look(request.agent, self._config.current, counts)
@@ -186,7 +183,6 @@ class Agents:
         return await self.get_agent(GetAgent(request.agent))
 
     async def remove_agent(self, request: RemoveAgent) -> Removed:
-        """Take ``[agents.NAME]`` out; the agent's sessions stay."""
 
         def remove(document: TOMLDocument) -> None:
             agents: Any = document.get("agents", {})
@@ -231,13 +227,11 @@ class Agents:
         self._config.refresh()
 
     def _backend(self, name: str, settings: BackendConfig) -> _Built:
-        """The one back end of that name, for all agents and sessions."""
         if name not in self._built:
-            self._built[name] = _Built(settings, factory.build(settings))
+            self._built[name] = _Built(settings, presets.build(settings))
         return self._built[name]
 
     async def _retire_changed(self, config: Config) -> None:
-        """Let go of back ends that config.toml describes otherwise now."""
         for name, built in list(self._built.items()):
             if presets.settings(name, config) != built.settings:
                 await self._retire(name)

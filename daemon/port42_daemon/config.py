@@ -207,7 +207,6 @@ class ConfigFile:
         return self._signature() != self._seen
 
     def refresh(self, *, anew: bool = False) -> Config:
-        """What is in force, read again when the file changed, or `anew`. A bad one is noted in `error`."""
         signature = self._signature()
         if anew or signature != self._seen:
             try:

@@ -93,7 +93,6 @@ class _Subscription:
         return len(self._kept) <= QUEUED_EVENTS and self._kept_bytes <= QUEUED_BYTES
 
     def keep(self, event: SessionEvent, line: bytes) -> None:
-        """Send it after the replay."""
         self._kept.append((event, line))
         self._kept_bytes += len(line)
 
@@ -143,7 +142,6 @@ class Events:
         self._replies[session_id] = (agent, pieces)
 
     def reply_ends(self, session_id: str) -> None:
-        """The reply is a record, or there is none."""
         self._replies.pop(session_id, None)
 
     async def subscribe(self, request: Subscribe, peer: Peer) -> Subscribed:
@@ -170,7 +168,6 @@ class Events:
         return self._count(peer)
 
     async def unsubscribe(self, request: Unsubscribe, peer: Peer) -> Subscribed:
-        """Take one subscription back; one that is not there is no error."""
         listener = self._listeners.get(peer)
         if listener and (subscription := listener.subscriptions.get((request.agent, request.session_id))):
             self._end(subscription)
@@ -178,7 +175,6 @@ class Events:
 
     @property
     def subscriptions(self) -> int:
-        """How many there are, of all peers."""
         return sum(map(len, self._topics.values()))
 
     # --- inside -------------------------------------------------------------------------------------
@@ -195,7 +191,6 @@ class Events:
         return concerned
 
     def _replies_about(self, topic: _Topic) -> list[SessionEvent]:
-        """What there is so far of each reply that is under way and concerns `topic`."""
         about_agent, about_session = topic
         return [
             TextEvent(session_id, agent, text="".join(pieces))
@@ -285,7 +280,6 @@ def notification(event: SessionEvent) -> bytes:
 
 
 def recorded(session_id: str, agent: str, record: Record) -> SessionEvent:
-    """That `record` is on the disk."""
     return MessageEvent(session_id, agent, message=record)
 
 

@@ -35,6 +35,7 @@ from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
+from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
 from port42_protocol.errors import ConfigRefused
@@ -94,7 +95,10 @@ class Daemon:
         lineage = Lineage(store, catalogue, threads, sessions, self._agents, events)
         self._queues = SessionQueues(supervisor.changed)
         self._turns = Turns(
-            TurnContext(store, threads, sessions, events), self._agents, lineage, self._queues
+            TurnContext(store, threads, sessions, events, ReplyKeeper(threads)),
+            self._agents,
+            lineage,
+            self._queues,
         )
         status = Introspection(
             settings, catalogue, maintenance, threads, config, self._agents, traffic, self._queues, events

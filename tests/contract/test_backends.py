@@ -14,7 +14,7 @@ from peers import backends_acp, backends_anthropic, backends_command, backends_o
 from peers.turns import done_of, events_of, history, nobody, text_of, turn
 
 from port42_daemon.backends.base import Backend, Done, FailureKind, HealthState, Started, Text
-from port42_daemon.backends.factory import build
+from port42_daemon.backends.presets import build
 from port42_daemon.config import BackendConfig, NoneBackend
 
 KINDS = {

@@ -20,6 +20,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
 
@@ -38,7 +39,7 @@ class Rules:
         self.listing = Listing(catalogue, self.store.maintenance, self.threads)
         self.agents = Agents(self.store, catalogue, self.threads, self.config, home)
         self.lineage = Lineage(self.store, catalogue, self.threads, self.sessions, self.agents, self.events)
-        context = TurnContext(self.store, self.threads, self.sessions, self.events)
+        context = TurnContext(self.store, self.threads, self.sessions, self.events, ReplyKeeper(self.threads))
         self.queues = SessionQueues()
         self.turns = Turns(context, self.agents, self.lineage, self.queues)
         self.trash = Trash(self.store, catalogue, self.threads, self.sessions, self.queues, self.events)

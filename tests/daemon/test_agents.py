@@ -9,7 +9,7 @@ import pytest
 from peers.parts import answers
 
 from port42_daemon.agents import BUILT_IN
-from port42_daemon.backends import factory, presets
+from port42_daemon.backends import presets
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
 from port42_protocol.messages.agents import AddAgent, Agent, ConnectAgent, ListAgents, RemoveAgent
 from port42_protocol.messages.daemon import ReloadConfig, Reloaded
@@ -234,7 +234,7 @@ def test_a_back_end_that_changed_is_closed_after_its_last_turn(rules, config, mo
 
     connect(rules, "ai-muse", "shout")
     asyncio.run(rules.agents.aclose())
-    monkeypatch.setattr(factory, "build", build)
+    monkeypatch.setattr(presets, "build", build)
     asyncio.run(work())
 
 
@@ -243,7 +243,7 @@ def test_a_look_that_fails_hides_no_other_agent(rules, config, monkeypatch, capl
         async def probe(self):
             raise RuntimeError("secret")
 
-    monkeypatch.setattr(factory, "build", lambda settings: Broken(None))
+    monkeypatch.setattr(presets, "build", lambda settings: Broken(None))
     connect(rules, "ai-muse", "shout")
     muse = listed(rules)["ai-muse"]
     assert (muse.health, "secret" in muse.detail) == ("unreachable", False)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from port42_daemon.agents import Agents
-from port42_daemon.backends import factory
+from port42_daemon.backends import presets
 from port42_daemon.backends.base import Ask, Done, Event, Health, Text, Turn
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
@@ -27,6 +27,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
 from port42_protocol.messages.events import Possessed
@@ -161,7 +162,7 @@ def played(home: Path, work: Callable[[Parts], Awaitable[Any]], more: str = "", 
     home.mkdir(mode=0o700, exist_ok=True)
     configure(home, backends, more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factory, "build", lambda config: backends.get(getattr(config, "command", [""])[0]))
+        patch.setattr(presets, "build", lambda config: backends.get(getattr(config, "command", [""])[0]))
         return asyncio.run(run())
 
 
@@ -181,7 +182,7 @@ class Parts:
         self.agents, self.home = agents, home
         self.lineage = Lineage(store, store.catalogue, threads, sessions, agents, events)
         self.queues = SessionQueues()
-        context = TurnContext(store, threads, sessions, events)
+        context = TurnContext(store, threads, sessions, events, ReplyKeeper(threads))
         self.turns = Turns(context, agents, self.lineage, self.queues)
         self.trash = Trash(store, store.catalogue, threads, sessions, self.queues, events)
 

@@ -1,4 +1,4 @@
-"""Back ends that people have: what to look for on this machine, and what to write for it.
+"""Back ends that people have: what to look for on this machine, what to write for it, and what it becomes.
 
 Finding one switches nothing on: `available` only names what `connect_agent` could write.
 """
@@ -12,7 +12,16 @@ from typing import Any
 
 import msgspec
 
-from port42_daemon.config import BackendConfig, Config, NoneBackend
+from port42_daemon.backends.base import Backend
+from port42_daemon.config import (
+    AcpBackend,
+    AnthropicBackend,
+    BackendConfig,
+    CommandBackend,
+    Config,
+    NoneBackend,
+    OpenAIBackend,
+)
 
 _CLAUDE = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
 _CLAUDE_SAYS = ["--append-system-prompt", "{system}", "--model", "{model}"]
@@ -91,6 +100,29 @@ def settings(name: str, config: Config) -> BackendConfig:
     if name in KNOWN:
         return msgspec.convert(KNOWN[name], BackendConfig)  # type: ignore[no-any-return]  # msgspec takes a union, and gives Any
     return NoneBackend()
+
+
+def build(config: BackendConfig) -> Backend | None:
+    # A daemon whose agents only record must not pay for HTTP clients and child processes.
+    match config:
+        case CommandBackend():
+            from port42_daemon.backends.command.backend import Command
+
+            return Command(config)
+        case AcpBackend():
+            from port42_daemon.backends.acp.pool import Acp
+
+            return Acp(config)
+        case OpenAIBackend():
+            from port42_daemon.backends.http.openai import OpenAI
+
+            return OpenAI(config)
+        case AnthropicBackend():
+            from port42_daemon.backends.http.anthropic import Anthropic
+
+            return Anthropic(config)
+        case _:
+            return None
 
 
 def _is_here(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:

@@ -192,12 +192,10 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, which is also the id of its group."""
         return self._pipes.transport.get_pid()
 
     @property
     def ended(self) -> bool:
-        """Whether the process itself has ended; what it started may still run until `stop`."""
         return self._pipes.exited.done()
 
     async def write(self, data: bytes) -> None:
@@ -208,7 +206,6 @@ class Child:
             await self._pipes.writable.wait()
 
     def close_stdin(self) -> None:
-        """Say that nothing more comes; what was written is still delivered."""
         stdin = self._stdin()
         if stdin is not None:
             stdin.close()

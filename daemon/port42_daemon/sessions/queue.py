@@ -29,11 +29,9 @@ class QueueEntry:
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> None:
-        """Until it is at the head of the queue, or cancelled."""
         await self._woken
 
     def move_to(self, position: int) -> None:
-        """So many entries are before it now."""
         if position == 0:
             self._wake()
         elif position != self._position:
@@ -42,7 +40,6 @@ class QueueEntry:
                 self._on_position(position)
 
     def cancel(self) -> None:
-        """Give up waiting, or stop what is under way."""
         self.cancelled = True
         self._wake()
         if self.on_cancel is not None:
@@ -72,7 +69,6 @@ class SessionQueues:
 
     @property
     def under_way(self) -> int:
-        """Turns that run or wait."""
         return sum(map(len, self._queues.values()))
 
     @property
@@ -138,18 +134,15 @@ class SessionQueues:
         self._first[session_id] = action
 
     def cancel_head(self, session_id: str) -> bool:
-        """Stop the turn under way, if there is one; those that wait stay."""
         queue = self._queues.get(session_id)
         if queue:
             queue[0].cancel()
         return bool(queue)
 
     def refuse(self) -> None:
-        """Let no new turn begin; those that run or wait go on."""
         self._stopping = True
 
     def cancel_all(self) -> None:
-        """Stop every turn, and send away who waits."""
         self.refuse()
         for queue in self._queues.values():
             for entry in list(queue):
@@ -165,7 +158,6 @@ class SessionQueues:
             raise SessionBusy(session_id, self.waiting(session_id))
 
     def _leave(self, session_id: str, entry: QueueEntry) -> None:
-        """Let the next one have its turn."""
         queue = self._queues[session_id]
         queue.remove(entry)
         if not queue:

@@ -18,18 +18,16 @@ LIMIT = 4 * 1024 * 1024
 
 
 class PartialReply:
-    """The text so far. It grows by `add`; `settle` ends that, then `close` closes the checkpoint."""
+    """The text so far. It grows by `add` until `finish`; `close` closes its checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, threads: Threads) -> None:
+    def __init__(self, checkpoint: Checkpoint) -> None:
         self.pieces: list[str] = []
         self.overlong = False
         self._room = LIMIT
         self._joiner = SurrogateJoiner()
         self._checkpoint = checkpoint
-        self._threads = threads
         self._kept = 0
-        self._keeping: asyncio.Task[None] | None = None
-        self._settled = asyncio.Event()
+        self._failing = False
 
     def __str__(self) -> str:
         return "".join(self.pieces)
@@ -48,47 +46,69 @@ class PartialReply:
         if piece:
             self._room -= len(piece)
             self.pieces.append(piece)
-            if self._keeping is None:
-                self._keeping = asyncio.create_task(self._keep())
         return piece
 
-    async def settle(self) -> None:
-        """Wait until what there is so far is kept."""
-        self._settled.set()
-        if self._keeping is not None:
-            await asyncio.wait([self._keeping])
+    def keep(self) -> bool:
+        """Write what is not written yet. False where the disk refuses it: the next call tries it again.
 
-    async def close(self, *, recorded: bool) -> None:
-        """Close the checkpoint; it is removed when the reply is recorded, and stays when it is not."""
-        await self.settle()
+        Blocks; called by one thread at a time.
+        """
+        upto = len(self.pieces)
         try:
-            await self._threads.files(self._checkpoint.end if recorded else self._checkpoint.close)
+            if self._kept < upto:
+                self._checkpoint.add("".join(self.pieces[self._kept : upto]))
+                self._kept = upto
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                log.warning("⚠ a reply under way could not be kept: %s", error)
+            self._failing = True
+        return not self._failing
+
+    def close(self, *, recorded: bool) -> None:
+        """Remove the checkpoint of a reply that is recorded; of another it keeps all. Blocks."""
+        try:
+            if recorded:
+                self._checkpoint.end()
+            else:
+                self.keep()
+                self._checkpoint.close()
         except OSError as error:
             log.warning("⚠ a checkpoint could not be removed: %s", error)
 
-    async def _keep(self) -> None:
-        """Write what is new, a moment from now: pieces that come meanwhile go along.
 
-        What the disk refuses is tried again; the reply itself will be recorded, or that will fail aloud.
-        """
-        refused = False
+class ReplyKeeper:
+    """Writes the replies under way to their checkpoints, all of them in one trip to a thread."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._waiting: set[PartialReply] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+
+    def grown(self, reply: PartialReply) -> None:
+        """Have `reply` written, a moment from now: what comes meanwhile goes along."""
+        self._waiting.add(reply)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self, reply: PartialReply, *, recorded: bool) -> None:
+        """Write no more of it, and close it."""
+        async with self._writing:  # not while it is being written
+            self._waiting.discard(reply)
+            await self._threads.files(reply.close, recorded=recorded)
+
+    async def _run(self) -> None:
         try:
-            while self._kept < len(self.pieces) and not (refused and self._settled.is_set()):
-                await self._moment()
-                upto = len(self.pieces)
-                try:
-                    await self._threads.files(self._checkpoint.add, "".join(self.pieces[self._kept : upto]))
-                    self._kept, refused = upto, False
-                except OSError as error:
-                    if not refused:
-                        log.warning("⚠ a reply under way could not be kept: %s", error)
-                    refused = True
+            while self._waiting:
+                await asyncio.sleep(_KEEP_EVERY)
+                async with self._writing:
+                    replies, self._waiting = self._waiting, set()
+                    self._waiting.update(await self._threads.files(_keep_all, replies))
         finally:
-            self._keeping = None
+            self._task = None
 
-    async def _moment(self) -> None:
-        try:
-            async with asyncio.timeout(_KEEP_EVERY):
-                await self._settled.wait()
-        except TimeoutError:
-            return
+
+def _keep_all(replies: set[PartialReply]) -> list[PartialReply]:
+    """Those that could not be kept."""
+    return [reply for reply in replies if not reply.keep()]

@@ -39,7 +39,6 @@ class Turns:
     # --- methods --------------------------------------------------------------------------------------
 
     async def possess(self, request: Possess, peer: Peer) -> Possessed:
-        """Record the message, and answer it where a back end is connected."""
         await self._agents.require(request.agent)
         if request.idempotency_key is None:
             return await self._possess(request, peer)
@@ -64,11 +63,9 @@ class Turns:
             return await self._answer(entry, possess, request.session_id, message, stream)
 
     async def cancel_turn(self, request: CancelTurn) -> Cancelled:
-        """Stop the turn under way, if there is one; those that wait stay."""
         return Cancelled(self.queues.cancel_head(request.session_id))
 
     async def answer_permission(self, request: AnswerPermission) -> Taken:
-        """Pass the answer to the turn under way."""
         turn = self._running.get(request.session_id)
         return Taken(turn is not None and turn.permissions.answer(request.permission_id, request.option_id))
 
@@ -124,7 +121,6 @@ class Turns:
     async def _queued(
         self, request: Possess, session_id: str, peer: Peer, stream: Stream | None
     ) -> AsyncIterator[QueueEntry]:
-        """Wait for one's turn in the session; a peer that streams is told its position."""
         on_position = partial(self._tell_position, stream, session_id, request.agent) if stream else None
         async with self.queues.enter(
             session_id,
@@ -147,7 +143,6 @@ class Turns:
         message: UserMessage,
         stream: Stream | None,
     ) -> Possessed:
-        """Run the turn of a `message`, whose time has come."""
         header = None
         if request.session_id is None:
             header = Header(

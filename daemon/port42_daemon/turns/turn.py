@@ -22,7 +22,7 @@ from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import Header, Recent, SessionStore, UnfinishedTurn
 from port42_daemon.turns import history
-from port42_daemon.turns.partial_reply import LIMIT, PartialReply
+from port42_daemon.turns.partial_reply import LIMIT, PartialReply, ReplyKeeper
 from port42_daemon.turns.permissions import Permissions
 from port42_protocol.errors import BackendFailed, RpcError, StorageFailed
 from port42_protocol.messages.events import (
@@ -53,6 +53,7 @@ class TurnContext:
     threads: Threads
     sessions: Sessions
     events: Events
+    keeper: ReplyKeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class RunningTurn:
         context, question = self._context, self._question
         unfinished = UnfinishedTurn(question.session_id, question.agent, seq, self._record)
         checkpoint = await context.threads.files(context.store.checkpoint, unfinished)
-        reply = PartialReply(checkpoint, context.threads)
+        reply = PartialReply(checkpoint)
         context.events.reply_begins(question.session_id, question.agent, reply.pieces)
         recorded = False
         try:
@@ -140,7 +141,7 @@ class RunningTurn:
         finally:
             context.events.reply_ends(question.session_id)
             self._tell(EndedEvent)
-            await reply.close(recorded=recorded)
+            await context.keeper.close(reply, recorded=recorded)
         return str(reply), last_seq
 
     async def _run_backend(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
@@ -153,7 +154,6 @@ class RunningTurn:
                 self._answering.cancel()  # if the daemon itself has no time left
             if not self._answering.cancelled() and (error := self._answering.exception()) is not None:
                 self._broken(error)
-        await reply.settle()
 
     async def _listen(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
         turn = await self._turn(seq)
@@ -243,6 +243,7 @@ class RunningTurn:
         if not reply.pieces:
             self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
         if shown := reply.add(text):
+            self._context.keeper.grown(reply)
             self._tell(TextEvent, text=shown)
 
     def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
@@ -270,7 +271,6 @@ class RunningTurn:
             self._done = b.Done(b.Failure("crashed", f"the back end {name} broke; the log says more"))
 
     async def _record_outcome(self, seq: int, reply: str) -> int:
-        """Put the reply into the session, or the failure, or both; gives the last seq."""
         question, failure = self._question, self._failure
         self._record = structs.replace(self._record, total_ms=self._elapsed_ms())
         records: list[Record] = []
@@ -306,7 +306,6 @@ class RunningTurn:
 
 
 def reply_record(text: str, turn: TurnRecord, question: int, *, complete: bool) -> AssistantMessage:
-    """The record of a reply, complete or as far as it went."""
     return AssistantMessage(
         seq=0,
         content=text,
@@ -318,7 +317,6 @@ def reply_record(text: str, turn: TurnRecord, question: int, *, complete: bool) 
 
 
 def failure_record(kind: str, message: str, question: int) -> ErrorMessage:
-    """The record of a failed turn."""
     return ErrorMessage(seq=0, content=message, timestamp=now(), kind=kind, question=question)
 
 

@@ -84,17 +84,14 @@ class Agent:
 
     @property
     def fit(self) -> bool:
-        """Whether another turn can be put to it."""
         return self._usable and not self._wire.ended.done()
 
     @property
     def model(self) -> str | None:
-        """What it says it answers with."""
         return self._choices.model
 
     @property
     def ended(self) -> asyncio.Task[None]:
-        """Done when the agent has closed its end."""
         return self._wire.ended
 
     async def open(self, turn: Turn, *, resume: bool) -> list[str]:

@@ -77,7 +77,6 @@ class Wire:
             del self._open[number]
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Tell the agent something. One that has gone does not hear it."""
         await self._write({"method": method, "params": params})
 
     async def close(self) -> None:

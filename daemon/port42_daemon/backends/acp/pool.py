@@ -90,7 +90,6 @@ class Acp:
             await asyncio.wait(self._ending.values())
 
     async def _taken(self, turn: Turn, terms: _Terms) -> Agent | None:
-        """The session's warm agent, if it is the one that this turn wants."""
         warm = self._idle.get(turn.session_id)
         if warm is not None:
             wanted = warm.terms == terms and warm.agent.native_id == turn.native_id
@@ -105,7 +104,6 @@ class Acp:
         return None
 
     async def _opened(self, turn: Turn, terms: _Terms) -> tuple[Agent, list[str]]:
-        """A new agent in the session, and what a person should know of that. Raises `Broken`."""
 
         def crashed(_: asyncio.Task[None]) -> None:
             warm = self._idle.get(turn.session_id)
@@ -126,7 +124,6 @@ class Acp:
                 raise
 
     async def _leave(self, session_id: str, agent: Agent, terms: _Terms) -> None:
-        """Keep the agent for the next turn, or end it."""
         if not agent.fit or self._closed:
             await agent.end()
             return
@@ -137,7 +134,6 @@ class Acp:
             self._retire(next(iter(self._idle)))
 
     def _retire(self, session_id: str) -> None:
-        """End the idle agent of a session, if there is one, in a task of its own."""
         warm = self._idle.pop(session_id, None)
         if warm is not None:
             warm.timer.cancel()

@@ -30,7 +30,6 @@ class Choices:
         self._read_options(opened.get("configOptions"))
 
     def changed(self, update: dict[str, Any]) -> None:
-        """Take note of an update that tells of another choice."""
         match update.get("sessionUpdate"):
             case "current_mode_update":
                 self.mode = _text(update.get("currentModeId")) or self.mode
@@ -38,7 +37,6 @@ class Choices:
                 self._read_options(update.get("configOptions"))
 
     def take_model(self, model: str) -> Request:
-        """The request that chooses `model`."""
         if "model" in self._options:
             return self._option("model", model)
         return "session/set_model", {"modelId": model}
@@ -77,7 +75,6 @@ class Choices:
 
 
 def _ids(offered: Any, name: str) -> list[str]:
-    """The ids of what is offered, in groups or not."""
     ids: list[str] = []
     for one in map(fields, offered if isinstance(offered, list) else []):
         ids += _ids(one["options"], name) if "options" in one else [str(one.get(name))]

@@ -29,24 +29,20 @@ class Hearing:
         self.over = False
 
     def stop(self) -> None:
-        """Hear no more, and let go whoever waits for room in the queue."""
         self.over = True
         while not self.events.empty():
             self.events.get_nowait()
 
     def stop_asking(self) -> None:
-        """Take back the questions that nobody answered: the agent hears ``cancelled``."""
         for asking in self._asking:
             asking.cancel()
 
     async def update(self, update: dict[str, Any]) -> None:
-        """Take an update, waiting while too many are unread."""
         event = None if self.over else self._updates.read(update)
         if event is not None:
             await self.events.put(event)
 
     async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a ``session/request_permission``."""
         if self.over:
             return CANCELLED
         asked = updates.permission(params, self._updates)

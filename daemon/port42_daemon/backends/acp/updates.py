@@ -39,7 +39,6 @@ _FAILURES: dict[Any, FailureKind] = {
 
 
 def fields(value: Any) -> dict[str, Any]:
-    """`value` where an object was to be, or an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -53,7 +52,6 @@ class Updates:
         self._message: Any = None
 
     def read(self, update: dict[str, Any]) -> Event | None:
-        """The event that `update` is, if it is one for us."""
         match update.get("sessionUpdate"):
             case "agent_message_chunk":
                 return self._text(update)
@@ -69,11 +67,9 @@ class Updates:
         return None
 
     def kind_of(self, tool_id: Any) -> str:
-        """The kind that a tool call was announced with."""
         return self._tools[tool_id][1] if isinstance(tool_id, str) and tool_id in self._tools else "other"
 
     def title_of(self, tool_id: Any) -> str:
-        """The title that a tool call was announced with."""
         return self._tools[tool_id][0].title if isinstance(tool_id, str) and tool_id in self._tools else ""
 
     def _text(self, update: dict[str, Any]) -> Text | None:
@@ -119,7 +115,6 @@ def usage(value: dict[str, Any]) -> Usage | None:
 
 
 def permission(params: dict[str, Any], known: Updates) -> Permission:
-    """What the agent asks leave for. A kind or title it does not repeat is the tool call's own."""
     call = fields(params.get("toolCall"))
     title, kind, tool_id = call.get("title"), call.get("kind"), call.get("toolCallId")
     said = one_line(title) if isinstance(title, str) else ""
@@ -136,7 +131,6 @@ def permission(params: dict[str, Any], known: Updates) -> Permission:
 
 
 def granted(policy: Permissions, request: Permission) -> bool:
-    """Whether the configuration itself gives leave. ``ask`` never does: that is for a person."""
     return policy == "allow" or (policy == "read-only" and request.tool in _LOOKS_ONLY)
 
 
@@ -178,7 +172,6 @@ def _words(content: Any) -> str:
 
 
 def _plan(entries: Any) -> Tool | None:
-    """A plan on one line: how far it is, and what is under way."""
     steps = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
     if not steps:
         return None

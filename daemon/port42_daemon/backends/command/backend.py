@@ -25,9 +25,10 @@ from port42_daemon.backends.base import (
     Usage,
 )
 from port42_daemon.backends.command import template
-from port42_daemon.backends.command.parsers import STREAMS
-from port42_daemon.backends.command.parsers.stream import StreamParser
-from port42_daemon.backends.command.parsers.text import TextParser
+from port42_daemon.backends.command.parsers.claude import ClaudeParser
+from port42_daemon.backends.command.parsers.codex import CodexParser
+from port42_daemon.backends.command.parsers.gemini import GeminiParser
+from port42_daemon.backends.command.parsers.stream import StreamParser, TextParser
 from port42_daemon.backends.errors import failure, lost_session, telling_line
 from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program
 from port42_daemon.config import CommandBackend
@@ -36,6 +37,11 @@ _AFTER_THE_END = 3.0
 """Seconds a program may take to end (and to save its session) once it has said all."""
 
 _REMEMBERED = 1024
+_STREAMS: dict[str, type[StreamParser]] = {
+    "claude": ClaudeParser,
+    "codex": CodexParser,
+    "gemini": GeminiParser,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,7 @@ class Command:
 
     async def _stream(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
         """Events by the line to the terminal one, which is believed whatever the exit status says."""
-        parser = STREAMS[self._config.parser]()
+        parser = _STREAMS[self._config.parser]()
         native_id = run.native_id
         async with aclosing(child.lines(self._config.timeout)) as lines:
             async for line in lines:

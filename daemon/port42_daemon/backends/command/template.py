@@ -13,7 +13,6 @@ _ONLY = re.compile(r"(-[\w-]*=)?\{(system|model|native_id|cwd)\}")
 
 
 def names(template: Sequence[str], place: str) -> bool:
-    """Whether `template` holds ``{place}``."""
     return any(f"{{{place}}}" in argument for argument in template)
 
 

@@ -78,7 +78,6 @@ class _MessageStream(Reply):
         self._input = self._output = 0
 
     def take(self, data: bytes) -> list[Event]:
-        """The events in one of the server's."""
         if self.over:
             return []
         event = decode(data, _EVENT)

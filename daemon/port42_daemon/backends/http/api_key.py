@@ -37,7 +37,6 @@ class Key:
         self._text = text
 
     def reveal(self) -> str:
-        """The key itself, for the header it belongs in."""
         return self._text
 
     def hidden_in(self, text: str) -> str:

@@ -125,7 +125,6 @@ class EventDecoder:
         return events
 
     def _other(self, line: bytes) -> list[tuple[bytes, bytes]]:
-        """A line that is not data."""
         line = line.removeprefix(b"\xef\xbb\xbf")
         field, _, value = line.partition(b":")
         match field:

@@ -116,7 +116,6 @@ class ModelServer(ABC):
         return await self._probe_local(self._headers(key))
 
     async def aclose(self) -> None:
-        """Close the kept connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -186,7 +185,6 @@ class ModelServer(ABC):
             raise await self._declined(response, key)
 
     def _no_answer(self, error: Exception) -> Failed:
-        """What a request came to that got no response at all."""
         import aiohttp
 
         kind: FailureKind = "network"
@@ -212,7 +210,6 @@ class ModelServer(ABC):
         return Failed(kind, message, again=again)
 
     async def _declined(self, response: aiohttp.ClientResponse, key: Key | None) -> Failed:
-        """What a response that is not a reply means."""
         status = response.status
         if kind_of_status(status) == "needs_auth":
             # Its words are left out: they like to quote the key.
@@ -296,7 +293,6 @@ class ModelServer(ABC):
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:
-    """As much of an error's body as comes within a few seconds and is worth reading."""
     import aiohttp
 
     body = b""

@@ -81,7 +81,6 @@ class _Chunks(Reply):
         self._started = False
 
     def take(self, data: bytes) -> list[Event]:
-        """The events in one chunk."""
         if self.over:
             return []
         if data.strip() == b"[DONE]":

@@ -36,7 +36,6 @@ class ClaudeParser(StreamParser):
         self._now = Usage(0, 0)
 
     def handlers(self) -> dict[str, Handler]:
-        """The types of line."""
         return {
             "system": self._system,
             "stream_event": self._stream_event,
@@ -103,7 +102,6 @@ class ClaudeParser(StreamParser):
         yield Done(stop_reason=text_at(said, "stop_reason") or None)
 
     def _begin(self, message: str) -> None:
-        """A new message is a new paragraph."""
         if message != self._message:
             self._message, self._gap = message, True
 

@@ -36,7 +36,6 @@ class CodexParser(StreamParser):
     counts_whole_session = True
 
     def handlers(self) -> dict[str, Handler]:
-        """The types of line."""
         return {
             "thread.started": self._started,
             "item.started": self._item,
@@ -51,7 +50,6 @@ class CodexParser(StreamParser):
         yield started(text_at(said, "thread_id"), "")
 
     def _item(self, said: Any) -> Iterable[Event]:
-        """A tool call, when the item is one."""
         item = at(said, "item")
         number, title = text_at(item, "id"), _title(item)
         if number and title:

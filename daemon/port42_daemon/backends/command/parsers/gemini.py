@@ -30,7 +30,6 @@ class GeminiParser(StreamParser):
         self._titles: dict[str, str] = {}
 
     def handlers(self) -> dict[str, Handler]:
-        """The types of line."""
         return {
             "init": self._init,
             "message": self._message,

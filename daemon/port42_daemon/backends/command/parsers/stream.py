@@ -1,4 +1,4 @@
-"""What the streams have in common: a line is one JSON object with a `type`, and tools change it often.
+"""Plain text, and what the streams have in common: a line is a JSON object with a `type`, and tools change.
 
 So nothing is taken for granted: a line that is no object, a type that is not known and a field that is
 not what it was are passed over.
@@ -6,6 +6,7 @@ not what it was are passed over.
 
 from __future__ import annotations
 
+import codecs
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -50,10 +51,27 @@ class StreamParser(ABC):
         return list(handler(said)) if handler is not None else []
 
     def _text(self, text: str) -> Iterable[Event]:
-        """A piece of the reply, apart from what was said before a tool ran."""
         if text:
             yield Text(f"\n\n{text}" if self._gap and self._said else text)
             self._said, self._gap = True, False
+
+
+class TextParser:
+    """Chunks in, text out. A letter cut in two waits for its other half; bytes that are no UTF-8 show as �.
+
+    Newlines at the end belong to the program's manners, not to its reply: they wait for what follows.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def feed(self, chunk: bytes, *, last: bool = False) -> list[Text]:
+        """What `chunk` adds to the reply, as no event or one."""
+        text = self._held + self._decoder.decode(chunk, last)
+        shown = text.rstrip("\r\n")
+        self._held = text[len(shown) :]
+        return [Text(shown)] if shown else []
 
 
 def at(value: Any, *path: str) -> Any:
@@ -64,19 +82,16 @@ def at(value: Any, *path: str) -> Any:
 
 
 def text_at(value: Any, *path: str) -> str:
-    """The string at `path`, or an empty one."""
     found = at(value, *path)
     return found if isinstance(found, str) else ""
 
 
 def count_at(value: Any, *path: str) -> int:
-    """The number at `path`, or 0."""
     found = at(value, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
 
 
 def items_at(value: Any, *path: str) -> list[Any]:
-    """The array at `path`, or an empty one."""
     found = at(value, *path)
     return found if isinstance(found, list) else []
 
