@@ -9,8 +9,8 @@
         daemon.home, daemon.socket, daemon.pid, daemon.log()
 
     def test_y(home):                # a path in a short, private folder; nothing is there yet
-    def test_z(start_daemon):        # start_daemon(home=…, socket=…, args=[…], env={…}), as many as
-                                     # wanted; CannotStart has the line that came instead of "ready"
+    def test_z(start_daemon):        # start_daemon(home=…, socket=…, args=[…], env={…}, python=[…]), as many
+                                     # as wanted; CannotStart has the line that came instead of "ready"
 
 `home` is also in the environment, as PORT42_HOME, with PORT42_SOCKET beside it: a CLI or `port42d` that a
 test starts with the inherited environment finds them and nothing else. Whoever starts a daemon that way
@@ -58,8 +58,10 @@ class CannotStart(Exception):
 class Daemon:
     """One daemon process after another, for one home."""
 
-    def __init__(self, home: Path, address: Path, args: list[str], env: dict[str, str]) -> None:
-        self.home, self.socket = home, address
+    def __init__(
+        self, home: Path, address: Path, args: list[str], env: dict[str, str], python: list[str]
+    ) -> None:
+        self.home, self.socket, self._python = home, address, python
         self.stderr = address.with_name("daemon.stderr")
         self._args, self._env = args, env
         self.process: subprocess.Popen[bytes] | None = None
@@ -73,7 +75,7 @@ class Daemon:
         """Start it and wait until it listens. Raises CannotStart."""
         assert self.process is None
         reads, writes = os.pipe()
-        command = [sys.executable, "-m", "port42_daemon", "--home", str(self.home)]
+        command = [sys.executable, *self._python, "--home", str(self.home)]
         command += ["--socket", str(self.socket), "--ready-fd", str(writes), *self._args]
         with self.stderr.open("ab") as errors:
             self.process = subprocess.Popen(
@@ -165,8 +167,9 @@ def start_daemon(home: Path) -> Iterator[Callable[..., Daemon]]:
         socket: Path = home.parent / "port42.sock",
         args: list[str] | None = None,
         env: dict[str, str] | None = None,
+        python: list[str] | None = None,
     ) -> Daemon:
-        daemon = Daemon(home, socket, args or [], env or {})
+        daemon = Daemon(home, socket, args or [], env or {}, python or ["-m", "port42_daemon"])
         daemon.start()
         started.append(daemon)
         return daemon
