@@ -34,7 +34,6 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """As `status` shows them."""
         return Limits(
             request_bytes=self.request_bytes,
             page_bytes=PAGE_BYTES,

@@ -34,7 +34,6 @@ _RESTART = "`port42 daemon restart`"
 
 
 def lock(home: Path) -> Finding:
-    """Whether `daemon.lock` is the file that this daemon holds."""
     try:
         other = os.open(paths.lock_file(home), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -52,8 +51,8 @@ def lock(home: Path) -> Finding:
 
 def address(settings: Settings) -> list[Finding]:
     """Whether the socket is there, ours alone and answered by us, and whether `daemon.json` says so."""
-    found = [*_socket(settings.socket), *_note(settings)]
-    return found or [Finding("ok", "socket", f"{settings.socket}, answered by this daemon")]
+    findings = [*_socket(settings.socket), *_note(settings)]
+    return findings or [Finding("ok", "socket", f"{settings.socket}, answered by this daemon")]
 
 
 def _socket(path: Path) -> Iterator[Finding]:
@@ -89,16 +88,15 @@ def _answers(path: Path) -> bool:
 
 def _note(settings: Settings) -> Iterator[Finding]:
     try:
-        said = msgspec.json.decode(paths.address_file(settings.home).read_bytes(), type=dict)
+        published = msgspec.json.decode(paths.address_file(settings.home).read_bytes(), type=dict)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        said = {}
-    if (said.get("pid"), said.get("socket")) != (os.getpid(), str(settings.socket)):
+        published = {}
+    if (published.get("pid"), published.get("socket")) != (os.getpid(), str(settings.socket)):
         what = "daemon.json does not say where this daemon listens: some terminals would miss it"
         yield Finding("notice", "socket", what, _RESTART)
 
 
 def disk(home: Path) -> Finding:
-    """Whether there is room for what is still to be said."""
     free = os.statvfs(home)
     return room(free.f_bavail * free.f_frsize, free.f_favail if free.f_files else None)
 
@@ -119,7 +117,6 @@ def room(free: int, files: int | None) -> Finding:
 
 
 def config(error: str | None, current: Config) -> Finding:
-    """Whether `config.toml` is in force as it stands."""
     if error:
         do = "mend it there; until then its last good state is in force"
         return Finding("problem", "config", error, do)
@@ -156,7 +153,7 @@ def environment(
     # Without a key in sight the built-in agents are nobody's: one in the shell would have served them.
     if {"none"} == {one.backend for one in agents if one.agent in BUILT_IN and one.source == "built-in"}:
         wanted |= {name: _wanted(name, config) for name in presets.IN_ENVIRONMENT}
-    found = [
+    findings = [
         Finding(
             level="problem" if key and name in used else "notice",
             about="environment",
@@ -167,7 +164,7 @@ def environment(
         for variable, key in variables.items()
         if variable in lacking
     ]
-    return found or [Finding("ok", "environment", "the daemon has what this shell has for its back ends")]
+    return findings or [Finding("ok", "environment", "the daemon has what this shell has for its back ends")]
 
 
 def _wanted(name: str, config: Config) -> dict[str, bool]:

@@ -80,10 +80,10 @@ def _locked_within(descriptor: int, seconds: float) -> bool:
 def _running(home: Path) -> int | None:
     """The pid of the daemon that answers for `home`, if one does."""
     try:
-        said = msgspec.json.decode(paths.address_file(home).read_bytes())
+        published = msgspec.json.decode(paths.address_file(home).read_bytes())
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(said["socket"])
-        return int(said["pid"])
+            probe.connect(published["socket"])
+        return int(published["pid"])
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
@@ -139,7 +139,7 @@ def address(settings: Settings, given: socket.socket | None = None) -> Iterator[
 
 def _publish(settings: Settings) -> None:
     """Write `daemon.json`, for clients with another runtime folder than ours, or of another version."""
-    said = {
+    published = {
         "pid": os.getpid(),
         "socket": str(settings.socket),
         "version": __version__,
@@ -147,7 +147,7 @@ def _publish(settings: Settings) -> None:
         "started_by": settings.started_by,
     }
     try:
-        durable.replace(paths.address_file(settings.home), msgspec.json.encode(said))
+        durable.replace(paths.address_file(settings.home), msgspec.json.encode(published))
     except OSError as error:
         # Most clients never need it; a full disk must not keep the sessions from being read.
         log.warning("⚠ daemon.json could not be written: %s", error)
@@ -155,12 +155,12 @@ def _publish(settings: Settings) -> None:
 
 def _check_folder(folder: Path) -> None:
     folder.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.geteuid():
-        raise CannotStart(f"the socket's folder {folder} belongs to another user (uid {found.st_uid})")
-    if mode := stat.S_IMODE(found.st_mode) & 0o077:
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise CannotStart(f"the socket's folder {folder} belongs to another user (uid {status.st_uid})")
+    if mode := stat.S_IMODE(status.st_mode) & 0o077:
         raise CannotStart(
-            f"the socket's folder {folder} is open to others (mode {stat.S_IMODE(found.st_mode):04o},"
+            f"the socket's folder {folder} is open to others (mode {stat.S_IMODE(status.st_mode):04o},"
             f" {mode:03o} too much): chmod 700 it, or name another with PORT42_SOCKET"
         )
 
@@ -168,10 +168,10 @@ def _check_folder(folder: Path) -> None:
 def _clear_stale(path: Path) -> None:
     """Unlink what a dead daemon left; never a file, never a socket that somebody answers at."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(found.st_mode):
+    if not stat.S_ISSOCK(status.st_mode):
         raise CannotStart(f"{path} is there already and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -197,8 +197,8 @@ def _bind(path: Path) -> tuple[socket.socket, tuple[int, int]]:
 
 
 def _inode(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino
+    status = path.lstat()
+    return status.st_dev, status.st_ino
 
 
 def _reason(error: OSError) -> str:

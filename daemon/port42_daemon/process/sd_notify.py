@@ -29,17 +29,16 @@ class Supervisor:
         self._changed = asyncio.Event()
 
     def close(self) -> None:
-        """Say no more."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    async def tell(self, *said: str) -> None:
+    async def tell(self, *assignments: str) -> None:
         """Send assignments, ``READY=1`` say, in one datagram."""
         if self._socket is not None:
             # Where the supervisor is gone there is nobody to miss it.
             with contextlib.suppress(OSError):
-                await asyncio.get_running_loop().sock_sendall(self._socket, "\n".join(said).encode())
+                await asyncio.get_running_loop().sock_sendall(self._socket, "\n".join(assignments).encode())
 
     def changed(self) -> None:
         """What the status line says may be another thing now."""
@@ -74,12 +73,12 @@ class Supervisor:
             await asyncio.sleep(pause)
 
     async def _keep_status(self, status: Callable[[], Awaitable[str]]) -> None:
-        told = ""
+        sent = ""
         while True:
             self._changed.clear()
-            if (now := await status()) != told:
+            if (now := await status()) != sent:
                 await self.tell(f"STATUS={now}")
-                told = now
+                sent = now
             await asyncio.sleep(_AT_MOST_EVERY)
             await self._changed.wait()
 

@@ -29,16 +29,16 @@ def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None
 
     With `agent`, its part alone. Raises OSError.
     """
-    found = _Bytes()
+    found_bytes = _Bytes()
     for entry in os.scandir(home):
-        _count(entry, found)
-    _count_trash(home / "trash", found)
-    _count_leftovers(home / "sessions", found)
-    names = {*sessions, *(name for name in (*found.trash, *found.leftovers) if name is not None)}
-    parts = [_part(name, sessions.get(name, (0, 0)), found) for name in names if agent in {None, name}]
-    parts.sort(key=lambda one: (-one.total_bytes, one.agent))
-    shared = Counter[str]() if agent else found.shared
-    nobodys = 0 if agent else found.trash[None] + found.leftovers[None]
+        _count(entry, found_bytes)
+    _count_trash(home / "trash", found_bytes)
+    _count_leftovers(home / "sessions", found_bytes)
+    names = {*sessions, *(name for name in (*found_bytes.trash, *found_bytes.leftovers) if name is not None)}
+    parts = [_part(name, sessions.get(name, (0, 0)), found_bytes) for name in names if agent in {None, name}]
+    parts.sort(key=lambda part: (-part.total_bytes, part.agent))
+    shared = Counter[str]() if agent else found_bytes.shared
+    nobodys = 0 if agent else found_bytes.trash[None] + found_bytes.leftovers[None]
     disk = os.statvfs(home)
     return Usage(
         agents=tuple(parts),
@@ -46,47 +46,46 @@ def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None
         log_bytes=shared["log"],
         backup_bytes=shared["backups"],
         other_bytes=shared["other"] + nobodys,
-        total_bytes=sum(one.total_bytes for one in parts) + sum(shared.values()) + nobodys,
+        total_bytes=sum(part.total_bytes for part in parts) + sum(shared.values()) + nobodys,
         free_bytes=disk.f_bavail * disk.f_frsize,
     )
 
 
-def _part(name: str, sessions: tuple[int, int], found: _Bytes) -> AgentUsage:
+def _part(name: str, sessions: tuple[int, int], found_bytes: _Bytes) -> AgentUsage:
     count, size = sessions
     return AgentUsage(
         agent=name,
         sessions=count,
         session_bytes=size,
-        trash_bytes=found.trash[name],
-        leftover_bytes=found.leftovers[name],
-        total_bytes=size + found.trash[name] + found.leftovers[name],
+        trash_bytes=found_bytes.trash[name],
+        leftover_bytes=found_bytes.leftovers[name],
+        total_bytes=size + found_bytes.trash[name] + found_bytes.leftovers[name],
     )
 
 
-def _count(entry: os.DirEntry[str], found: _Bytes) -> None:
-    """Take account of what stands in the home itself."""
+def _count(entry: os.DirEntry[str], found_bytes: _Bytes) -> None:
     if entry.name == BACKUPS:
-        found.shared["backups"] += _tree(Path(entry.path))
+        found_bytes.shared["backups"] += _tree(Path(entry.path))
     elif entry.is_file(follow_symlinks=False):
         kind = "index" if entry.name.startswith("index.db") else None
         kind = kind or ("log" if entry.name.startswith("daemon.log") else "other")
-        found.shared[kind] += _size(entry)
+        found_bytes.shared[kind] += _size(entry)
 
 
-def _count_trash(folder: Path, found: _Bytes) -> None:
+def _count_trash(folder: Path, found_bytes: _Bytes) -> None:
     for entry in _entries(folder):
-        fits = trash.NAME.fullmatch(entry.name)
-        found.trash[fits["agent"] if fits else None] += _size(entry)
+        match = trash.NAME.fullmatch(entry.name)
+        found_bytes.trash[match["agent"] if match else None] += _size(entry)
 
 
-def _count_leftovers(folder: Path, found: _Bytes) -> None:
+def _count_leftovers(folder: Path, found_bytes: _Bytes) -> None:
     """What stands beside the sessions: these are not looked at, so ten thousand of them cost a moment."""
     for entry in _entries(folder):
         if entry.name.endswith(".json"):
             continue
         session_id = entry.name.removesuffix(".partial").partition(".json.")[0]
         whose = owner(folder / f"{session_id}.json", session_id)
-        found.leftovers[whose] += _size(entry)
+        found_bytes.leftovers[whose] += _size(entry)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -99,10 +98,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _size(entry: os.DirEntry[str]) -> int:
     try:
-        found = entry.stat(follow_symlinks=False)
+        found_bytes = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return 0  # gone meanwhile
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return found_bytes.st_size if stat.S_ISREG(found_bytes.st_mode) else 0
 
 
 def _tree(folder: Path) -> int:

@@ -74,7 +74,6 @@ class Backup:
         return kept
 
     def move(self, path: Path) -> Path:
-        """Move `path` here."""
         kept = self._target(path)
         path.rename(kept)
         durable.sync_folder(kept.parent)

@@ -57,7 +57,6 @@ class SessionIndex(Catalogue):
     # --- lifetime -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the file and bring it up to date in the background thread."""
         self._indexer.start()
 
     def close(self) -> None:
@@ -70,7 +69,6 @@ class SessionIndex(Catalogue):
     # --- told by the store --------------------------------------------------------------------------
 
     def note(self, update: SessionUpdate) -> None:
-        """Remember a session's new state. Writes nothing and waits for nobody."""
         self._writer.note(update)
 
     def forget(self, session_id: str) -> None:
@@ -82,7 +80,6 @@ class SessionIndex(Catalogue):
             self._indexer.report(error, self._database.generation)
 
     def erase_deleted_text(self) -> None:
-        """Overwrite what the file still has of deleted text, in the background thread."""
         self._indexer.erase_deleted_text()
 
     def rebuild(self, wait: float = 0.0) -> bool:
@@ -90,7 +87,6 @@ class SessionIndex(Catalogue):
         return self._indexer.rebuild().wait(wait)
 
     def differing(self) -> list[str]:
-        """Sessions whose rows do not say what their files are now."""
         return self._retrying(self._differing)
 
     def _differing(self) -> list[str]:
@@ -98,7 +94,6 @@ class SessionIndex(Catalogue):
             return self._indexer.differing()
 
     def update(self, session_ids: Sequence[str]) -> None:
-        """Read the ends of these sessions again."""
         self._retrying(self._indexer.update, session_ids)
 
     # --- lists --------------------------------------------------------------------------------------
@@ -124,7 +119,6 @@ class SessionIndex(Catalogue):
         return self._ask(sessions.family, session_ids)
 
     def counts(self) -> dict[str, int]:
-        """How many sessions each agent has."""
         changes = self._writer.session_changes
         counts = self._ask(sessions.counts)
         self._counts = changes, counts
@@ -135,11 +129,9 @@ class SessionIndex(Catalogue):
         return counts if changes == self._writer.session_changes else None
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """How many sessions each agent has, and the bytes of their files."""
         return self._ask(sessions.sizes)
 
     def newest(self) -> dict[str, str]:
-        """For each agent, the session with the latest activity."""
         return self._ask(sessions.newest)
 
     # --- messages -----------------------------------------------------------------------------------
@@ -191,14 +183,12 @@ class SessionIndex(Catalogue):
 
     @property
     def state(self) -> IndexStateName:
-        """Whether questions are answered now, and whether from everything. Never waits."""
         phase = self._state.phase
         if self._database.in_memory and phase in {Phase.STALE, Phase.READY}:
             return "unusable"
         return phase.value
 
     def status(self) -> IndexStatus:
-        """How far the index is."""
         return self._retrying(self._status)
 
     def _status(self) -> IndexStatus:

@@ -67,7 +67,6 @@ class Indexer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; the next start goes on where it was."""
         self._closing.set()
         self._state.wake()
         if self._thread.ident is not None:
@@ -75,7 +74,6 @@ class Indexer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
         return self._thread.is_alive()
 
     # --- requests to the thread ---------------------------------------------------------------------

@@ -46,7 +46,6 @@ class Query:
 
     @property
     def expression(self) -> str:
-        """All of it."""
         wanted = " AND ".join((*self.filters, *self.terms))
         return f"({wanted}) NOT ({' OR '.join(self.without)})" if self.without else wanted
 
@@ -58,20 +57,20 @@ def parse(text: str, agent: str | None = None) -> Query:
     without: list[str] = []
     words: list[str] = []
     for chunk in _CHUNK.finditer(text):
-        said = chunk["phrase"] if chunk["word"] is None else chunk["word"]
+        typed = chunk["phrase"] if chunk["word"] is None else chunk["word"]
         if chunk["filter"]:
             kept = without if chunk["minus"] else filters
-            kept.append(_filter(chunk["filter"].lower(), said))
+            kept.append(_filter(chunk["filter"].lower(), typed))
             continue
-        begins = bool(chunk["star"]) or (chunk["word"] is not None and said.endswith("*"))
-        if not _says_something(said):
+        begins = bool(chunk["star"]) or (chunk["word"] is not None and typed.endswith("*"))
+        if not _has_word(typed):
             continue
-        term = _term(said, begins=begins)
+        term = _term(typed, begins=begins)
         if chunk["minus"]:
             without.append(term)
         else:
             terms.append(term)
-            words.append(said.strip("*"))
+            words.append(typed.strip("*"))
     if not terms and len(filters) == (agent is not None):
         raise _refused("at least one word to find, of letters or digits")
     if len(terms) + len(filters) + len(without) > _MOST_TERMS:
@@ -83,24 +82,24 @@ def _refused(expected: str) -> InvalidParams:
     return InvalidParams.expecting("query", expected)
 
 
-def _says_something(text: str) -> bool:
+def _has_word(text: str) -> bool:
     """Whether unicode61 finds a word in it: letters, digits, private use."""
-    return any(unicodedata.category(one)[0] in "LN" or unicodedata.category(one) == "Co" for one in text)
+    return any(unicodedata.category(char)[0] in "LN" or unicodedata.category(char) == "Co" for char in text)
 
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', " ").replace("\x00", " ") + '"'
 
 
-def _term(said: str, *, begins: bool) -> str:
+def _term(typed: str, *, begins: bool) -> str:
     star = ""
     if begins:
-        last = re.split(r"[\W_]+", said.rstrip("*").rstrip())[-1]
+        last = re.split(r"[\W_]+", typed.rstrip("*").rstrip())[-1]
         if 0 < len(last) < _SHORTEST_PREFIX and last.isascii():
             raise _refused(f"at least {_SHORTEST_PREFIX} characters before *")
         star = " *"
-    whole = _quoted(spaced(said))
-    if pieces := parts(said):
+    whole = _quoted(spaced(typed))
+    if pieces := parts(typed):
         return f"({{text}} : {whole}{star} OR {{parts}} : {_quoted(pieces)}{star})"
     return f"{{text parts}} : {whole}{star}"
 
@@ -117,16 +116,16 @@ def _filter(name: str, value: str) -> str:
 
 
 def _facet(*words: str) -> str:
-    either = " OR ".join(f'"{one}"' for one in words) or '"none"'
+    either = " OR ".join(f'"{word}"' for word in words) or '"none"'
     return f"{{facets}} : ({either})"
 
 
 def _date(name: str, value: str) -> tuple[int, int | None, int | None]:
     expected = f"{name}: a day, month or year such as 2025-09-08, 2025-09 or 2025"
-    found = _DATE.fullmatch(value)
-    if not found:
+    match = _DATE.fullmatch(value)
+    if not match:
         raise _refused(expected)
-    year, month, day = (int(one) if one else None for one in found.groups())
+    year, month, day = (int(group) if group else None for group in match.groups())
     assert year is not None  # noqa: S101  # the pattern has it
     try:
         date(year, month or 1, day or 1)
@@ -136,15 +135,15 @@ def _date(name: str, value: str) -> tuple[int, int | None, int | None]:
 
 
 def _before(year: int, month: int | None, day: int | None) -> Iterator[str]:
-    yield from (f"y{one}" for one in range(_FIRST_YEAR, min(year, _LAST_YEAR + 1)))
-    yield from (f"m{year:04}{one:02}" for one in range(1, month or 1))
-    yield from (f"d{year:04}{month:02}{one:02}" for one in range(1, day or 1))
+    yield from (f"y{number}" for number in range(_FIRST_YEAR, min(year, _LAST_YEAR + 1)))
+    yield from (f"m{year:04}{number:02}" for number in range(1, month or 1))
+    yield from (f"d{year:04}{month:02}{number:02}" for number in range(1, day or 1))
 
 
 def _from(year: int, month: int | None, day: int | None) -> Iterator[str]:
     """As few words as will do: a whole month is one, and so is a year."""
     if day:
-        yield from (f"d{year:04}{month:02}{one:02}" for one in range(day, 32))
+        yield from (f"d{year:04}{month:02}{number:02}" for number in range(day, 32))
     if month:
-        yield from (f"m{year:04}{one:02}" for one in range(month + bool(day), 13))
-    yield from (f"y{one}" for one in range(max(year + bool(month), _FIRST_YEAR), _LAST_YEAR + 1))
+        yield from (f"m{year:04}{number:02}" for number in range(month + bool(day), 13))
+    yield from (f"y{number}" for number in range(max(year + bool(month), _FIRST_YEAR), _LAST_YEAR + 1))

@@ -125,12 +125,10 @@ class Database:
 
     @property
     def writing(self) -> sqlite3.Connection:
-        """The connection that changes rows."""
         return self._connection(0)
 
     @property
     def reading(self) -> sqlite3.Connection:
-        """The connection that answers questions."""
         return self._connection(1)
 
     @property
@@ -217,7 +215,6 @@ class Database:
             return f"cannot be read: {reason(error)}"
 
     def close(self) -> None:
-        """Close both connections."""
         while self._connections:
             with contextlib.suppress(sqlite3.Error):
                 self._connections.pop().close()

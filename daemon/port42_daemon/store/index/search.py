@@ -48,10 +48,10 @@ class Searches:
         """
         if upto is None:
             upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
-        found = self._numbers(database, generation, query, upto)
-        hits = _hits(query, _rows(database, found[offset : offset + limit]))
-        page = [hits[number] for number in found[offset : offset + limit] if number in hits]
-        return page, upto, len(found) > offset + limit
+        numbers = self._numbers(database, generation, query, upto)
+        hits = _hits(query, _rows(database, numbers[offset : offset + limit]))
+        page = [hits[number] for number in numbers[offset : offset + limit] if number in hits]
+        return page, upto, len(numbers) > offset + limit
 
     def _numbers(self, database: sqlite3.Connection, generation: int, query: Query, upto: int) -> list[int]:
         key = generation, query.expression, upto  # in another database numbers mean other messages
@@ -64,7 +64,7 @@ class Searches:
 
 def _ranked(database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
     """The numbers of the best messages, best first, and of equals the newest."""
-    rare = " AND ".join(one for one in query.terms if _is_rare(database, one))
+    rare = " AND ".join(term for term in query.terms if _is_rare(database, term))
     # With a rare word these are all; without, the newest.
     newest = _newest(database, query.expression, upto, _COMMON if rare else MOST_HITS)
     if not rare:
@@ -80,10 +80,10 @@ def _ranked(database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
 
 
 def _is_rare(database: sqlite3.Connection, term: str) -> bool:
-    found = database.execute(
+    matches = database.execute(
         "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)", (term, _COMMON)
     )
-    return bool(found.fetchone()[0] < _COMMON)
+    return bool(matches.fetchone()[0] < _COMMON)
 
 
 def _newest(database: sqlite3.Connection, expression: str, upto: int, limit: int) -> list[int]:
@@ -117,11 +117,11 @@ def _hits(query: Query, rows: dict[int, tuple[Any, ...]]) -> dict[int, Hit]:
         for number, (_, role, timestamp, text, _, agent, *_) in rows.items():
             kept = (number, text, parts(text), facets(agent, role, timestamp))
             page.execute("INSERT INTO page (rowid, text, parts, facets) VALUES (?, ?, ?, ?)", kept)
-        found = page.execute(
+        highlighted = page.execute(
             "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?",
             (MARK, UNMARK, query.expression),
         )
-        marked = dict(found.fetchall())
+        marked = dict(highlighted.fetchall())
     return {number: _hit(query, row, marked.get(number, row[3])) for number, row in rows.items()}
 
 

@@ -76,7 +76,6 @@ class ListRow(msgspec.Struct, frozen=True, gc=False):
 
 
 def known(database: sqlite3.Connection, session_id: str) -> IndexedSession | None:
-    """What there is of the session."""
     row = database.execute(
         "SELECT number, session_id, agent, named, last_seq, fed_seq, size, mtime_ns FROM sessions"
         " WHERE session_id = ?",
@@ -112,7 +111,6 @@ def fed(database: sqlite3.Connection, number: int, seq: int, *, named: bool) -> 
 
 
 def remove(database: sqlite3.Connection, session_id: str) -> None:
-    """Forget the session's row and its keys."""
     for table in ("keys", "tags", "sessions"):
         database.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # our own names
 
@@ -123,7 +121,6 @@ def remove(database: sqlite3.Connection, session_id: str) -> None:
 def page(
     database: sqlite3.Connection, filters: SessionFilter, before: tuple[str, str] | None, limit: int
 ) -> list[ListRow]:
-    """Sessions by last use, newest first, from behind `before` (last_activity, session_id)."""
     query, values = page_query(filters, before)
     rows = database.execute(query, {**values, "limit": limit})
     return [
@@ -193,18 +190,15 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
 
 
 def counts(database: sqlite3.Connection) -> dict[str, int]:
-    """How many sessions each agent has."""
     return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
 
 
 def sizes(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
-    """How many sessions each agent has, and the bytes of their files."""
     rows = database.execute("SELECT agent, count(*), sum(size) FROM sessions GROUP BY agent")
     return {agent: (count, size) for agent, count, size in rows}
 
 
 def newest(database: sqlite3.Connection) -> dict[str, str]:
-    """For each agent, the session with the latest activity."""
     # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).
     rows = database.execute(
         "SELECT agent, session_id, max(last_activity || ' ' || session_id) FROM sessions GROUP BY agent"
@@ -250,7 +244,6 @@ def _short_id(database: sqlite3.Connection, session_id: str) -> str:
 
 
 def summary_fields(row: Iterable[Any]) -> dict[str, Any]:
-    """A summary's fields from its columns."""
     *plain, tags, pinned, fork = row
     return {
         **dict(zip(_PLAIN, plain, strict=True)),

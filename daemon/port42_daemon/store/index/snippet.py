@@ -11,37 +11,37 @@ from collections.abc import Sequence
 from port42_daemon.store.index.tokens import MARK, UNMARK
 from port42_protocol.messages.search import Mark
 
-Place = tuple[int, int]
+Span = tuple[int, int]
 _LENGTH, _BEFORE = 200, 60
 """Characters of a piece: in all, and at most before its first mark."""
 _STEP_BACK = 20
 _MARKS_LOOKED_AT = 200
-_AS_SPACE = {ord(one): " " for one in "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+_AS_SPACE = {ord(char): " " for char in "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
 
 
-def unmarked(text: str) -> tuple[str, list[Place]]:
+def unmarked(text: str) -> tuple[str, list[Span]]:
     """The text without `MARK` and `UNMARK`, and what stood between them. Marks that touch are one."""
     plain: list[str] = []
-    marks: list[Place] = []
-    place = 0
+    marks: list[Span] = []
+    position = 0
     for number, piece in enumerate(re.split(f"[{MARK}{UNMARK}]", text)):
         if number % 2 and piece:
-            begins = marks.pop()[0] if marks and marks[-1][1] == place else place
-            marks.append((begins, place + len(piece)))
+            begins = marks.pop()[0] if marks and marks[-1][1] == position else position
+            marks.append((begins, position + len(piece)))
         plain.append(piece)
-        place += len(piece)
+        position += len(piece)
     return "".join(plain), marks
 
 
-def literal(text: str, words: Sequence[str]) -> list[Place]:
+def literal(text: str, words: Sequence[str]) -> list[Span]:
     """Where `words` stand in the text to the letter, case aside: inside identifiers FTS5 marks nothing."""
     if not words:
         return []
-    either = "|".join(re.escape(one) for one in sorted(words, key=len, reverse=True))
-    return [found.span() for found in re.finditer(either, text, re.IGNORECASE) if found[0]]
+    either = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return [match.span() for match in re.finditer(either, text, re.IGNORECASE) if match[0]]
 
 
-def excerpt(text: str, marks: Sequence[Place]) -> tuple[str, tuple[Mark, ...]]:
+def excerpt(text: str, marks: Sequence[Span]) -> tuple[str, tuple[Mark, ...]]:
     """One line of the text with as many of the marks as fit, and their places in it."""
     first = _best(marks)
     start = 0
@@ -57,7 +57,7 @@ def excerpt(text: str, marks: Sequence[Place]) -> tuple[str, tuple[Mark, ...]]:
     return before + text[start:end].translate(_AS_SPACE) + after, inside
 
 
-def _best(marks: Sequence[Place]) -> int:
+def _best(marks: Sequence[Span]) -> int:
     """The first place of the mark that has the most others behind it within a piece."""
     looked_at = marks[:_MARKS_LOOKED_AT]
     reach = _LENGTH - _BEFORE

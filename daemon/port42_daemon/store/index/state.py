@@ -34,7 +34,6 @@ class IndexState:
 
     @property
     def phase(self) -> Phase:
-        """The phase now. Never waits."""
         return self._phase
 
     def wake(self) -> None:
@@ -65,7 +64,6 @@ class IndexState:
         self._enter(Phase.UNUSABLE, Phase.SCANNING, Phase.STALE)
 
     def wait_listed(self) -> None:
-        """Wait until lists can be answered."""
         with self._changed:
             self._changed.wait_for(lambda: self._phase is not Phase.SCANNING)
 

@@ -41,7 +41,7 @@ _SESSIONS = (
 )
 
 
-# --- fed --------------------------------------------------------------------------------------------
+# --- written --------------------------------------------------------------------------------------------
 
 
 def add(database: sqlite3.Connection, number: int, records: Iterable[Record]) -> None:
@@ -49,25 +49,24 @@ def add(database: sqlite3.Connection, number: int, records: Iterable[Record]) ->
     copied = database.execute(
         "SELECT coalesce(json_extract(forked_from, '$.seq'), 0) FROM sessions WHERE number = ?", (number,)
     ).fetchone()[0]
-    said: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    counts_by_hour: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     turns: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for record in records:
         if record.seq <= copied:
             continue
         hour = _hour(record.timestamp)
         if record.role in _KINDS:
-            said[hour][_KINDS[record.role]] += 1
+            counts_by_hour[hour][_KINDS[record.role]] += 1
         if isinstance(record, AssistantMessage) and (turn := record.turn):
             sums = turns[hour, turn.backend, turn.model or ""]
             sums[0] += 1
             sums[1] += _bounded(turn.input_tokens)
             sums[2] += _bounded(turn.output_tokens)
-    database.executemany(_ADD_SAID, [(number, hour, *counts) for hour, counts in said.items()])
+    database.executemany(_ADD_SAID, [(number, hour, *counts) for hour, counts in counts_by_hour.items()])
     database.executemany(_ADD_TURNS, [(number, *key, *counts) for key, counts in turns.items()])
 
 
 def remove(database: sqlite3.Connection, number: int) -> None:
-    """Take back all that was counted of a session."""
     for table in ("activity", "turns"):
         database.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608  # our own names
 
@@ -78,12 +77,12 @@ def _bounded(tokens: int | None) -> int:
 
 
 def _hour(timestamp: str) -> str:
-    """Its hour, in UTC; a time that a hand wrote otherwise is in none."""
-    found = _HOUR.match(timestamp)
-    return found[0] if found else ""
+    """Its hour, in UTC; a hand-edited time may be in none."""
+    match = _HOUR.match(timestamp)
+    return match[0] if match else ""
 
 
-# --- asked ------------------------------------------------------------------------------------------
+# --- read -------------------------------------------------------------------------------------------
 
 
 def statistics(
@@ -120,7 +119,7 @@ def statistics(
         days=when.days(since, None),
         hours=tuple(when.of_the_day[hour] for hour in range(24)),
         agents=tuple(
-            sorted(agents, key=lambda one: (-one.user_messages - one.assistant_messages, one.agent))
+            sorted(agents, key=lambda agent: (-agent.user_messages - agent.assistant_messages, agent.agent))
         ),
         models=_models(models),
         complete=complete,
@@ -133,8 +132,8 @@ def _models(rows: Iterable[tuple[str, str, str, int, int, int]]) -> tuple[ModelS
     for _, backend, model, *counts in rows:
         key = backend, model
         sums[key] = [before + more for before, more in zip(sums[key], counts, strict=True)]
-    found = [ModelStats(backend, model or None, *counts) for (backend, model), counts in sums.items()]
-    return tuple(sorted(found, key=lambda one: (-one.turns, one.backend, one.model or "")))
+    stats = [ModelStats(backend, model or None, *counts) for (backend, model), counts in sums.items()]
+    return tuple(sorted(stats, key=lambda model: (-model.turns, model.backend, model.model or "")))
 
 
 class _When:
@@ -143,22 +142,22 @@ class _When:
     def __init__(self, now: datetime) -> None:
         self._zone, self._today = now.tzinfo, now.date()
         self._by_day: Counter[tuple[str | None, date]] = Counter()
-        self._places: dict[str, datetime | None] = {}
+        self._times: dict[str, datetime | None] = {}
         self.of_the_day: Counter[int] = Counter()
 
     def add(self, agent: str, hour: str, messages: int) -> None:
         """Count them in, where the hour is one."""
-        if hour not in self._places:
+        if hour not in self._times:
             try:
-                place = datetime.fromisoformat(f"{hour}:00:00+00:00").astimezone(self._zone)
+                time = datetime.fromisoformat(f"{hour}:00:00+00:00").astimezone(self._zone)
             except (ValueError, OverflowError):
-                place = None
-            self._places[hour] = place
-        place = self._places[hour]
-        if place is not None and messages:
-            self._by_day[agent, place.date()] += messages
-            self._by_day[None, place.date()] += messages
-            self.of_the_day[place.hour] += messages
+                time = None
+            self._times[hour] = time
+        time = self._times[hour]
+        if time is not None and messages:
+            self._by_day[agent, time.date()] += messages
+            self._by_day[None, time.date()] += messages
+            self.of_the_day[time.hour] += messages
 
     def since(self, first: date | None) -> date | None:
         """The first day that is shown: `first`, or that of the first message; None when there is none."""

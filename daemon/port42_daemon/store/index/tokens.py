@@ -88,7 +88,6 @@ def agent_facet(agent: str) -> str:
 
 
 def role_facet(role: str) -> str:
-    """A word for a role."""
     return f"r{role}"
 
 

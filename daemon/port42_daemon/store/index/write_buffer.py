@@ -35,7 +35,6 @@ class PendingRows:
                 self._updates[update.summary.session_id] = [_merge(updates)]
 
     def take(self) -> list[SessionUpdate]:
-        """Remove and return all updates."""
         with self._lock:
             taken, self._updates = self._updates, {}
         return [update for updates in taken.values() for update in updates]
@@ -48,12 +47,10 @@ class PendingRows:
                 self._updates.setdefault(update.summary.session_id, []).append(update)
 
     def drop(self, session_id: str) -> None:
-        """Drop the updates of a session that is gone."""
         with self._lock:
             self._updates.pop(session_id, None)
 
     def clear(self) -> None:
-        """Drop all updates."""
         with self._lock:
             self._updates.clear()
 
@@ -69,7 +66,6 @@ class PendingText:
         return session_id in self._records
 
     def sessions(self) -> list[str]:
-        """The ids of the sessions that have records here."""
         return list(self._records)
 
     def add(self, session_id: str, records: Sequence[Record]) -> bool:
@@ -83,14 +79,12 @@ class PendingText:
         return True
 
     def take(self, session_id: str) -> list[Record]:
-        """Remove and return the session's records."""
         records = self._records.pop(session_id, [])
         self._messages -= len(records)
         self._characters -= _characters(records)
         return records
 
     def clear(self) -> None:
-        """Drop all records."""
         self._records.clear()
         self._messages = self._characters = 0
 

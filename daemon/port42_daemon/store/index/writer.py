@@ -184,7 +184,6 @@ class IndexWriter:
             return (session.size, session.mtime_ns) if session else None
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """As `file`, of every session."""
         with self._database.write_lock:
             self.flush_rows()
             return sessions.files(self._database.writing)
@@ -197,7 +196,6 @@ class IndexWriter:
             return [(session_id, count) for session_id, count in stale if session_id not in self._text]
 
     def is_stale(self, session_id: str) -> bool:
-        """Whether the session must be read from its file."""
         with self._database.write_lock:
             self.flush_rows()
             session = sessions.known(self._database.writing, session_id)
