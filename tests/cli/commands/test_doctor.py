@@ -124,23 +124,22 @@ def test_a_socket_path_that_is_too_long(port42, home):
 def test_a_daemon_that_holds_the_home_and_does_not_answer(port42, home):
     """Its lock is held, its socket gone: what a hang looks like from outside."""
     home.mkdir(mode=0o700)
-    with (home / "daemon.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (home / "daemon.json").write_text(json.dumps({"pid": os.getpid(), "socket": "/nowhere"}))
-        found = why(port42, env={"PORT42_NO_AUTOSTART": "1"})["lock"]
-        assert (found["what"], found["do"]) == (
-            f"pid {os.getpid()} holds the home and does not answer",
-            f"kill {os.getpid()}",
-        )
-        (home / "daemon.json").write_text("junk")
-        assert "fuser" in why(port42, env={"PORT42_NO_AUTOSTART": "1"})["lock"]["do"]
+    with (home / "daemon.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for note in ({"pid": os.getpid(), "socket": "/nowhere"}, {"pid": 1}, "junk"):
+            (home / "daemon.json").write_text(json.dumps(note))
+            lock = why(port42, env={"PORT42_NO_AUTOSTART": "1"})["lock"]
+            assert lock["what"] == f"pid {os.getpid()} holds the home and does not answer"
+            assert lock["do"] == "port42 daemon stop"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_home_of_somebody_else(port42, home):
     home.mkdir(mode=0o700)
     os.chown(home, 12345, -1)
-    assert why(port42)["permissions"]["what"] == f"{home} belongs to another user (uid 12345)"
+    found = why(port42)["home"]
+    assert found["what"] == f"{home} belongs to uid 12345, and this command runs as another user"
+    assert "without sudo" in found["do"]
 
 
 def test_what_nobody_answers_at_is_no_problem_of_its_own(port42, home):
