@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -91,6 +92,10 @@ class Agents:
         config = await self._current()
         if name in BUILT_IN or name in config.agents or self._store.last_sessions.get(name):
             return
+        # A daemon killed between a session's file and agent_sessions.json left the agent out of the latter.
+        with contextlib.suppress(StorageFailed):
+            if name in await self._threads.index(self._catalogue.counts):
+                return
         names = [*BUILT_IN, *config.agents, *self._store.last_sessions]
         near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)

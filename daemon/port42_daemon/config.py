@@ -122,7 +122,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def parse(text: str) -> Config:
     """The configuration in `text`. Raises `ConfigRefused` with line, place and what was expected."""
     try:
-        said = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigRefused(f"not TOML: {error}") from None
     except RecursionError:
@@ -132,11 +132,11 @@ def parse(text: str) -> Config:
     tables = {
         group: {
             name: _convert(text, (group, name), entry, kind)
-            for name, entry in _convert(text, (group,), said.get(group, {}), dict[AgentName, Any]).items()
+            for name, entry in _convert(text, (group,), document.get(group, {}), dict[AgentName, Any]).items()
         }
         for group, kind in kinds.items()
     }
-    config: Config = _convert(text, (), said | tables, Config)
+    config: Config = _convert(text, (), document | tables, Config)
     _check(text, config)
     return config
 
@@ -159,36 +159,38 @@ def _check(text: str, config: Config) -> None:
                 raise _refused(text, ("backends", name), what)
 
 
-def _convert(text: str, place: tuple[str, ...], value: Any, kind: Any) -> Any:
+def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(value, kind, from_attributes=True)
     except msgspec.ValidationError as error:
         what, _, inside = str(error).partition(" - at ")
         if inside.startswith("`key`"):
-            raise _refused(text, place, "expected names of up to 64 letters, digits, '.', '_', '-'") from None
+            raise _refused(
+                text, path_in_file, "expected names of up to 64 letters, digits, '.', '_', '-'"
+            ) from None
         field = inside.strip("`$").strip(".").partition("[")[0]
         unknown = re.search(r"unknown field `([^`]*)`", what)
         deeper = tuple(field.split(".")) if field else (unknown[1],) if unknown else ()
-        raise _refused(text, place + deeper, what) from None
+        raise _refused(text, path_in_file + deeper, what) from None
 
 
-def _refused(text: str, place: tuple[str, ...], what: str) -> ConfigRefused:
-    named = ".".join(place) or "the file"
-    line = _line_of(text, place)
+def _refused(text: str, path_in_file: tuple[str, ...], what: str) -> ConfigRefused:
+    named = ".".join(path_in_file) or "the file"
+    line = _line_of(text, path_in_file)
     return ConfigRefused(f"line {line}: {named}: {what}" if line else f"{named}: {what}")
 
 
-def _line_of(text: str, place: tuple[str, ...]) -> int | None:
+def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
     """The first line with which the file has something at `place`: neither parser here keeps lines."""
     lines = text.splitlines()
     for number in range(1, len(lines) + 1):
         try:
-            found: Any = tomllib.loads("\n".join(lines[:number]))
+            value: Any = tomllib.loads("\n".join(lines[:number]))
         except tomllib.TOMLDecodeError:
             continue
-        for key in place:
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is not None:
+        for key in path_in_file:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
             return number
     return None
 
@@ -247,10 +249,10 @@ class ConfigFile:
 
     def _signature(self) -> tuple[int, int, int] | None:
         try:
-            found = self._path.stat()
+            value = self._path.stat()
         except OSError:
             return None
-        return found.st_size, found.st_mtime_ns, found.st_ino
+        return value.st_size, value.st_mtime_ns, value.st_ino
 
 
 def table(document: TOMLDocument, group: str, name: str) -> Any:

@@ -89,7 +89,7 @@ class _Pipes(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.now = loop.time
-        self.heard = loop.time()
+        self.last_output = loop.time()
         self.out = bytearray()
         self.ring = bytearray()
         self.exited: asyncio.Future[None] = loop.create_future()
@@ -103,7 +103,7 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self.heard = self.now()
+        self.last_output = self.now()
         if fd == 2:
             self.ring += data
             del self.ring[:-_RING]
@@ -279,7 +279,7 @@ class Child:
         """Some bytes of stdout, none at its end. Raises `Silent`."""
         pipes = self._pipes
         while not pipes.out and not pipes.lost[1].done():
-            until = None if silence is None else pipes.heard + silence
+            until = None if silence is None else pipes.last_output + silence
             if self.ended:
                 until = pipes.now() + _LINGER
             pipes.changed.clear()
@@ -290,7 +290,7 @@ class Child:
                 if self.ended:
                     break
                 # stderr may have had something to say since.
-                if silence is not None and pipes.now() >= pipes.heard + silence:
+                if silence is not None and pipes.now() >= pipes.last_output + silence:
                     raise Silent from None
         return pipes.take()
 

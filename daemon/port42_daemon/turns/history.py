@@ -36,27 +36,27 @@ def select(records: Sequence[Record], budget: int) -> Context:
     What a message refers to is part of its content here, as it was when it was answered. The first that
     does not fit ends it: a hole in a conversation misleads more than a late start.
     """
-    said = _said(records)
+    messages = _messages(records)
     kept: list[Message] = []
-    for record in reversed(said):
+    for record in reversed(messages):
         content = spoken(record)
         budget -= len(content)
         if budget < 0:
             break
         kept.append(replace(record, content=content))
-    return Context(tuple(reversed(kept)), len(said) - len(kept))
+    return Context(tuple(reversed(kept)), len(messages) - len(kept))
 
 
 def unheard(records: Sequence[Record]) -> bool:
     """Whether something was said since the last turn, which a back end with its own memory did not hear."""
     answered = [
-        place for place, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
+        index for index, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
     ]
     since = records[answered[-1] + 1 :] if answered else records
-    return bool(_said(since))
+    return bool(_messages(since))
 
 
-def _said(records: Sequence[Record]) -> list[UserMessage | AssistantMessage | SystemMessage]:
+def _messages(records: Sequence[Record]) -> list[UserMessage | AssistantMessage | SystemMessage]:
     """The messages, but for failed questions and what was answered of them."""
     failed = {record.question for record in records if isinstance(record, ErrorMessage)} - {UNSET}
     return [

@@ -21,7 +21,7 @@ class Permissions:
     def __init__(self, streaming: Stream | None, tell: Tell) -> None:
         self._streaming = streaming
         self._tell = tell
-        self._asked: dict[str, tuple[frozenset[str], asyncio.Future[str | None]]] = {}
+        self._open: dict[str, tuple[frozenset[str], asyncio.Future[str | None]]] = {}
 
     async def ask(self, permission: Permission) -> str | None:
         """The id of the option that was chosen; None when it was refused or nobody is there."""
@@ -29,27 +29,29 @@ class Permissions:
             return None
         permission_id = secrets.token_hex(8)
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._asked[permission_id] = (frozenset(one.id for one in permission.options), answer)
-        take_back = self._streaming.peer.when_lost(lambda: _settle(answer, None))
-        options = tuple(PermissionOption(one.id, one.name, one.kind) for one in permission.options)
+        self._open[permission_id] = (frozenset(option.id for option in permission.options), answer)
+        take_back = self._streaming.peer.when_lost(lambda: _resolve(answer, None))
+        options = tuple(
+            PermissionOption(option.id, option.name, option.kind) for option in permission.options
+        )
         try:
             self._tell(PermissionEvent, permission_id=permission_id, text=permission.title, options=options)
             return await answer
         finally:
             take_back()
-            del self._asked[permission_id]
+            del self._open[permission_id]
 
     def answer(self, permission_id: str, option_id: str | None) -> bool:
         """Whether somebody still waited for it. Raises `InvalidParams` for an option that is none."""
-        options, answer = self._asked.get(permission_id, (frozenset(), None))
+        options, answer = self._open.get(permission_id, (frozenset(), None))
         if answer is None or answer.done():
             return False
         if option_id is not None and option_id not in options:
             raise InvalidParams.expecting("option_id", "one of " + ", ".join(sorted(options)))
-        _settle(answer, option_id)
+        _resolve(answer, option_id)
         return True
 
 
-def _settle(answer: asyncio.Future[str | None], chosen: str | None) -> None:
+def _resolve(answer: asyncio.Future[str | None], chosen: str | None) -> None:
     if not answer.done():
         answer.set_result(chosen)

@@ -15,7 +15,7 @@ from typing import Any
 from port42_daemon.backends.acp import updates
 from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire
 from port42_daemon.backends.acp.session_config import Choices
-from port42_daemon.backends.acp.turn import CANCELLED, Hearing
+from port42_daemon.backends.acp.turn import CANCELLED, TurnEvents
 from port42_daemon.backends.acp.updates import fields
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn
 from port42_daemon.backends.errors import one_line
@@ -57,8 +57,8 @@ class Agent:
         self._config = config
         self._child = child
         self._cwd = cwd
-        self._wire = Wire(child, self._heard, self._asked, config.timeout)
-        self._hearing: Hearing | None = None
+        self._wire = Wire(child, self._on_notification, self._on_request, config.timeout)
+        self._turn_events: TurnEvents | None = None
         self._name = Path(config.command[0]).name
         self._capabilities: dict[str, Any] = {}
         self._logins = ""
@@ -118,23 +118,23 @@ class Agent:
 
     async def answer(self, message: str, ask: Ask) -> AsyncGenerator[Event]:
         """The events of one turn, `Done` last. Closed earlier, it cancels the turn."""
-        hearing = self._hearing = Hearing(self._config.permissions, ask)
+        turn_events = self._turn_events = TurnEvents(self._config.permissions, ask)
         self._usable = False
-        prompt = asyncio.create_task(self._prompt(message, hearing))
+        prompt = asyncio.create_task(self._prompt(message, turn_events))
         try:
             while True:
-                event = await hearing.events.get()
+                event = await turn_events.events.get()
                 yield event
-                hearing.events.task_done()
+                turn_events.events.task_done()
                 if isinstance(event, Done):
                     return
         finally:
             try:
                 if not prompt.done():
-                    await self._cancel(prompt, hearing)
+                    await self._cancel(prompt, turn_events)
             finally:
                 prompt.cancel()
-                self._hearing = None
+                self._turn_events = None
 
     async def end(self) -> None:
         """End the process: the end of its stdin first, which lets it save its session, then signals."""
@@ -163,7 +163,9 @@ class Agent:
             raise Broken(Failure("refused", what))
         self._capabilities = fields(theirs.get("agentCapabilities"))
         methods = theirs.get("authMethods")
-        names = [str(fields(one).get("name", "")) for one in (methods if isinstance(methods, list) else [])]
+        names = [
+            str(fields(method).get("name", "")) for method in (methods if isinstance(methods, list) else [])
+        ]
         self._logins = one_line(", ".join(filter(None, names)))
 
     def _named(self, native_id: Any) -> str:
@@ -219,31 +221,31 @@ class Agent:
 
     # --- a turn -------------------------------------------------------------------------------------
 
-    async def _prompt(self, message: str, hearing: Hearing) -> None:
-        """Ask, and put what the end is into the hearing, behind all that came before it."""
-        said = "\n\n".join([*self._preface, message])
-        content = [{"type": "text", "text": said}]
+    async def _prompt(self, message: str, turn_events: TurnEvents) -> None:
+        """Ask, and put what the end is into the turn's events, behind all that came before it."""
+        text = "\n\n".join([*self._preface, message])
+        content = [{"type": "text", "text": text}]
         last: list[Event]
         try:
             await self._pin_mode()
-            if hearing.over:  # cancelled before anything was asked
+            if turn_events.over:  # cancelled before anything was asked
                 self._usable = True
                 return
             result = fields(
                 await self._wire.request("session/prompt", {"sessionId": self.native_id, "prompt": content})
             )
         except (Refused, Gone, Silent) as error:
-            hearing.over = True
+            turn_events.over = True
             last = [Done(await self._failure(error))]
         except Broken as broken:
             last = [Done(broken.failure)]
         else:
-            hearing.over = True
+            turn_events.over = True
             self._preface.clear()
             self._usable = True
             last = self._ending(result)
         for event in last:
-            await hearing.events.put(event)
+            await turn_events.events.put(event)
 
     async def _pin_mode(self) -> None:
         """See that the agent asks before it acts, or raise `Broken`; only ``allow`` leaves that to the agent.
@@ -272,27 +274,27 @@ class Agent:
         refusal = Failure("refused", f"{self._name} refused to answer this") if reason == "refusal" else None
         return [*last, Done(refusal, reason)]
 
-    async def _cancel(self, prompt: asyncio.Task[None], hearing: Hearing) -> None:
+    async def _cancel(self, prompt: asyncio.Task[None], turn_events: TurnEvents) -> None:
         """Tell the agent to stop; one that has not ended the turn in time is no longer fit."""
-        hearing.stop()
+        turn_events.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_GRACE):
                 await self._wire.notify("session/cancel", {"sessionId": self.native_id})
-                hearing.stop_asking()
+                turn_events.stop_asking()
                 await asyncio.wait([prompt])
 
-    async def _heard(self, method: str, params: dict[str, Any]) -> None:
+    async def _on_notification(self, method: str, params: dict[str, Any]) -> None:
         if method == "session/update" and params.get("sessionId") == self.native_id:
             update = fields(params.get("update"))
             self._choices.changed(update)
             # Outside a turn nobody listens; what an agent replays when it loads a session is such.
-            if self._hearing is not None:
-                await self._hearing.update(update)
+            if self._turn_events is not None:
+                await self._turn_events.update(update)
 
-    async def _asked(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def _on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if method != "session/request_permission":
             raise Refused(METHOD_NOT_FOUND, f"{method} is not offered")
-        return CANCELLED if self._hearing is None else await self._hearing.permission(params)
+        return CANCELLED if self._turn_events is None else await self._turn_events.permission(params)
 
     # --- what goes wrong ----------------------------------------------------------------------------
 
@@ -308,8 +310,8 @@ class Agent:
         match error:
             case Refused():
                 details = error.data if isinstance(error.data, str) else fields(error.data).get("details")
-                said = f"{error.message}: {details}" if isinstance(details, str) else error.message
-                return updates.failure_of(error, self._name, self._logins, one_line(self._child.blot(said)))
+                text = f"{error.message}: {details}" if isinstance(details, str) else error.message
+                return updates.failure_of(error, self._name, self._logins, one_line(self._child.blot(text)))
             case Silent():
                 return Failure("timeout", f"{self._name} said nothing for {self._config.timeout:g} s")
             case _:

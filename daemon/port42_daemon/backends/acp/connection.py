@@ -34,28 +34,30 @@ class Gone(Exception):
     """The agent will not answer any more. The text says why, after its name."""
 
 
-Heard = Callable[[str, dict[str, Any]], Awaitable[None]]
-Asked = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+OnNotification = Callable[[str, dict[str, Any]], Awaitable[None]]
+OnRequest = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Wire:
     """One conversation of requests and notifications with `child`, whose stdout it reads to the end.
 
-    `heard` gets the agent's notifications, in order, and holds up what comes after while it runs. `asked`
+    `on_notification` gets the agent's notifications, in order, and holds up what comes after. `on_request`
     answers its requests, each in a task, or raises `Refused`. A request of ours is given up when the agent
     says nothing at all for `silence` seconds, unless it waits for us. `ended` is done when no more will come.
     """
 
-    def __init__(self, child: Child, heard: Heard, request: Asked, silence: float) -> None:
+    def __init__(
+        self, child: Child, on_notification: OnNotification, on_request: OnRequest, silence: float
+    ) -> None:
         self._child = child
         self._silence = silence
-        self._heard = heard
-        self._asked = request
+        self._on_notification = on_notification
+        self._on_request = on_request
         self._open: dict[int, asyncio.Future[Any]] = {}
         self._sent = 0
         self._serving: set[asyncio.Task[None]] = set()
         self._why_gone = "ended"
-        self._last_heard = 0.0
+        self._last_received = 0.0
         self._considering = 0
         self.ended = asyncio.create_task(self._read())
 
@@ -90,14 +92,14 @@ class Wire:
     def _until_silent(self, limit: asyncio.Timeout) -> Iterator[None]:
         """Let `limit` pass once the agent has been silent: one look per silence, not a timer per message."""
         loop = asyncio.get_running_loop()
-        self._last_heard = loop.time()
+        self._last_received = loop.time()
         timer: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal timer
             if self._considering:
-                self._last_heard = loop.time()
-            due = self._last_heard + self._silence
+                self._last_received = loop.time()
+            due = self._last_received + self._silence
             if due <= loop.time():
                 limit.reschedule(due)
             else:
@@ -113,7 +115,7 @@ class Wire:
         try:
             async with contextlib.aclosing(self._child.lines()) as lines:
                 async for line in lines:
-                    self._last_heard = asyncio.get_running_loop().time()
+                    self._last_received = asyncio.get_running_loop().time()
                     await self._take(line)
         except LineTooLong:
             self._why_gone = f"sent a line of more than {LINE_LIMIT // 2**20} MiB"
@@ -131,7 +133,7 @@ class Wire:
             case {"method": str(method), "id": int() | str() as number}:
                 await self._serve(number, method, _params(message))
             case {"method": str(method)}:
-                await self._heard(method, _params(message))
+                await self._on_notification(method, _params(message))
             case {"id": int(number)} if number is not True:  # which would be found as 1
                 self._settle(number, message)
                 # Whoever waits for it goes on before the next line is looked at: what comes after the
@@ -145,8 +147,8 @@ class Wire:
         match message.get("error"):
             case None:
                 answer.set_result(message.get("result"))
-            case {"code": int(code), "message": str(said), **rest}:
-                answer.set_exception(Refused(code, said, rest.get("data")))
+            case {"code": int(code), "message": str(response), **rest}:
+                answer.set_exception(Refused(code, response, rest.get("data")))
             case _:
                 answer.set_exception(Refused(0, "an error without words"))
 
@@ -160,12 +162,12 @@ class Wire:
     async def _answer(self, number: int | str, method: str, params: dict[str, Any]) -> None:
         self._considering += 1
         try:
-            said: dict[str, Any] = {"result": await self._asked(method, params)}
+            response: dict[str, Any] = {"result": await self._on_request(method, params)}
         except Refused as refused:
-            said = {"error": {"code": refused.code, "message": refused.message}}
+            response = {"error": {"code": refused.code, "message": refused.message}}
         finally:
             self._considering -= 1
-        await self._write({"id": number, **said})
+        await self._write({"id": number, **response})
 
     async def _write(self, message: dict[str, Any]) -> None:
         await self._child.write(msgspec.json.encode({"jsonrpc": "2.0", **message}) + b"\n")

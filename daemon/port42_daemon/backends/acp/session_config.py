@@ -76,8 +76,8 @@ class Choices:
 
 def _ids(offered: Any, name: str) -> list[str]:
     ids: list[str] = []
-    for one in map(fields, offered if isinstance(offered, list) else []):
-        ids += _ids(one["options"], name) if "options" in one else [str(one.get(name))]
+    for choice in map(fields, offered if isinstance(offered, list) else []):
+        ids += _ids(choice["options"], name) if "options" in choice else [str(choice.get(name))]
     return ids
 
 

@@ -14,7 +14,7 @@ _EVENTS_AHEAD = 1000
 """Events that wait for the turn's reader before the agent is no longer read."""
 
 
-class Hearing:
+class TurnEvents:
     """What is heard of one turn, in `events`, until it is `over`; what comes later is thrown away.
 
     The reader of `events` marks each with `task_done` once a person has seen it.
@@ -45,17 +45,17 @@ class Hearing:
     async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
         if self.over:
             return CANCELLED
-        asked = updates.permission(params, self._updates)
+        request = updates.permission(params, self._updates)
         if self._policy == "ask":
-            chosen = await self._put_to_person(asked)
+            chosen = await self._put_to_person(request)
         else:
-            chosen = updates.choice(asked, allow=True) if updates.granted(self._policy, asked) else None
+            chosen = updates.choice(request, allow=True) if updates.granted(self._policy, request) else None
         if self.over:
             return CANCELLED
         if chosen is None:
-            why = "nobody gave leave" if self._policy == "ask" else f'permissions = "{self._policy}"'
-            await self.events.put(Notice(f"not permitted: {asked.title} ({why})"))
-            chosen = updates.choice(asked, allow=False)
+            why = "nobody answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
+            await self.events.put(Notice(f"not permitted: {request.title} ({why})"))
+            chosen = updates.choice(request, allow=False)
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else CANCELLED
 
     async def _put_to_person(self, request: Permission) -> str | None:
@@ -68,7 +68,7 @@ class Hearing:
             self._asking.discard(asking)
             asking.cancel()
         chosen = None if asking.cancelled() else asking.result()
-        return chosen if any(one.id == chosen for one in request.options) else None
+        return chosen if any(option.id == chosen for option in request.options) else None
 
     async def _shown(self, request: Permission) -> str | None:
         # After what the agent said before it: a question is about what one has read.

@@ -117,15 +117,15 @@ def usage(value: dict[str, Any]) -> Usage | None:
 def permission(params: dict[str, Any], known: Updates) -> Permission:
     call = fields(params.get("toolCall"))
     title, kind, tool_id = call.get("title"), call.get("kind"), call.get("toolCallId")
-    said = one_line(title) if isinstance(title, str) else ""
+    shown = one_line(title) if isinstance(title, str) else ""
     offered = params.get("options")
     return Permission(
-        title=said or known.title_of(tool_id) or "use a tool",
+        title=shown or known.title_of(tool_id) or "use a tool",
         tool=kind if isinstance(kind, str) else known.kind_of(tool_id),
         options=tuple(
-            Option(one["optionId"], one_line(str(one.get("name", ""))), str(one.get("kind", "")))
-            for one in (offered if isinstance(offered, list) else [])
-            if isinstance(one, dict) and isinstance(one.get("optionId"), str)
+            Option(entry["optionId"], one_line(str(entry.get("name", ""))), str(entry.get("kind", "")))
+            for entry in (offered if isinstance(offered, list) else [])
+            if isinstance(entry, dict) and isinstance(entry.get("optionId"), str)
         ),
     )
 
@@ -140,23 +140,23 @@ def choice(request: Permission, *, allow: bool) -> str | None:
     ``allow_always`` is never chosen here: the agent would keep it, beyond what is configured.
     """
     kinds = ("allow_once",) if allow else ("reject_once", "reject_always")
-    return next((one.id for kind in kinds for one in request.options if one.kind == kind), None)
+    return next((entry.id for kind in kinds for entry in request.options if entry.kind == kind), None)
 
 
-def failure_of(refused: Refused, name: str, logins: str, said: str) -> Failure:
-    """An agent's error as a failure. `said` is its message, fit to be shown; `logins` the ways to sign in."""
+def failure_of(refused: Refused, name: str, logins: str, words: str) -> Failure:
+    """An agent's error as a failure. `words` is its message, `logins` the ways to sign in."""
     details = fields(refused.data)
     kind = _FAILURES.get(details.get("errorKind") if isinstance(details.get("errorKind"), str) else None)
     if refused.code == AUTH_REQUIRED or kind == "needs_auth":
         offers = f" (it offers: {logins})" if logins else ""
-        return Failure("needs_auth", f"{name} is not signed in: {said}{offers}")
-    return Failure(kind or "refused", f"{name} refused: {said}")
+        return Failure("needs_auth", f"{name} is not signed in: {words}{offers}")
+    return Failure(kind or "refused", f"{name} refused: {words}")
 
 
 def transcript(turn: Turn) -> str:
     """The conversation so far, for an agent that does not remember it."""
-    said = "\n\n".join(f"{one.role}: {one.content}" for one in turn.history if isinstance(one.content, str))
-    return f"The conversation so far:\n\n{said}\n\nIt goes on with this message:"
+    messages = "\n\n".join(f"{record.role}: {record.content}" for record in turn.history)
+    return f"The conversation so far:\n\n{messages}\n\nIt goes on with this message:"
 
 
 def _words(content: Any) -> str:
@@ -172,11 +172,11 @@ def _words(content: Any) -> str:
 
 
 def _plan(entries: Any) -> Tool | None:
-    steps = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    steps = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     if not steps:
         return None
-    done = sum(one.get("status") == "completed" for one in steps)
-    now = next((one.get("content") for one in steps if one.get("status") == "in_progress"), None)
+    done = sum(entry.get("status") == "completed" for entry in steps)
+    now = next((entry.get("content") for entry in steps if entry.get("status") == "in_progress"), None)
     title = f"plan: {done} of {len(steps)} done" + (f", {one_line(now)}" if isinstance(now, str) else "")
     return Tool("plan", title, "done" if done == len(steps) else "running")
 

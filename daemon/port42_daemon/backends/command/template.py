@@ -12,8 +12,8 @@ _PLACE = re.compile(r"\{(system|model|native_id|cwd)\}")
 _ONLY = re.compile(r"(-[\w-]*=)?\{(system|model|native_id|cwd)\}")
 
 
-def names(template: Sequence[str], place: str) -> bool:
-    return any(f"{{{place}}}" in argument for argument in template)
+def names(template: Sequence[str], name: str) -> bool:
+    return any(f"{{{name}}}" in argument for argument in template)
 
 
 def argv(template: Sequence[str], values: Mapping[str, str | None]) -> list[str]:
@@ -29,18 +29,18 @@ def argv(template: Sequence[str], values: Mapping[str, str | None]) -> list[str]
             if only[1] is None and len(filled) > 1 and filled[-1].startswith("-"):
                 filled.pop()
             continue
-        filled.append(_PLACE.sub(lambda place: values.get(place[1]) or "", argument))
+        filled.append(_PLACE.sub(lambda name: values.get(name[1]) or "", argument))
     return filled
 
 
 def transcript(turn: Turn, system: str | None) -> str:
     """The persona, what was said before, and the message: the message alone when there is nothing else."""
-    said = [each for each in turn.history if isinstance(each.content, str)]
-    if not said and not system:
+    messages = [message for message in turn.history if isinstance(message.content, str)]
+    if not messages and not system:
         return turn.message
     parts = [system] if system else []
-    if said:
+    if messages:
         parts.append("The conversation so far:")
-        parts += [f"[{each.role}]\n{each.content}" for each in said]
+        parts += [f"[{message.role}]\n{message.content}" for message in messages]
         parts.append("The message to answer now:")
     return "\n\n".join([*parts, turn.message])

@@ -109,13 +109,13 @@ def _from_file(name: str) -> str:
         os.close(descriptor)
 
 
-def _check_private(name: str, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
+def _check_private(name: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise KeyUnavailable(f"{name} is not a file")
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise KeyUnavailable(f"{name} belongs to somebody else: expected a file of your own")
-    if found.st_mode & 0o077:
-        mode = stat.S_IMODE(found.st_mode)
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
         raise KeyUnavailable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
 
 
@@ -139,7 +139,7 @@ async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
         start_new_session=True,
     )
     try:
-        said, _ = await asyncio.wait_for(child.communicate(), _KEYRING_WITHIN)
+        output, _ = await asyncio.wait_for(child.communicate(), _KEYRING_WITHIN)
     except TimeoutError:
         raise KeyUnavailable(f"the keyring did not give {name} within {_KEYRING_WITHIN:.0f} s") from None
     finally:
@@ -148,4 +148,4 @@ async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
             await child.wait()
     if child.returncode != 0:
         raise KeyUnavailable(f"the keyring has no {name}: keyring set {service or KEYRING_SERVICE} {user}")
-    return said.decode(errors="replace")
+    return output.decode(errors="replace")

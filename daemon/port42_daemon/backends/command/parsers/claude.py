@@ -44,14 +44,14 @@ class ClaudeParser(StreamParser):
             "result": self._result,
         }
 
-    def _system(self, said: Any) -> Iterable[Event]:
-        if text_at(said, "subtype") == "init":
-            yield started(text_at(said, "session_id"), text_at(said, "model"))
+    def _system(self, entry: Any) -> Iterable[Event]:
+        if text_at(entry, "subtype") == "init":
+            yield started(text_at(entry, "session_id"), text_at(entry, "model"))
 
-    def _stream_event(self, said: Any) -> Iterable[Event]:
-        if at(said, "parent_tool_use_id") is not None:
+    def _stream_event(self, entry: Any) -> Iterable[Event]:
+        if at(entry, "parent_tool_use_id") is not None:
             return
-        event = at(said, "event")
+        event = at(entry, "event")
         kind = text_at(event, "type")
         if kind == "message_start":
             self._begin(text_at(event, "message", "id"))
@@ -65,9 +65,9 @@ class ClaudeParser(StreamParser):
         elif kind == "message_delta":
             yield from self._usage(at(event, "usage"))
 
-    def _assistant(self, said: Any) -> Iterable[Event]:
-        message = at(said, "message")
-        if at(said, "parent_tool_use_id") is not None or text_at(message, "model") == "<synthetic>":
+    def _assistant(self, entry: Any) -> Iterable[Event]:
+        message = at(entry, "message")
+        if at(entry, "parent_tool_use_id") is not None or text_at(message, "model") == "<synthetic>":
             return
         self._begin(text_at(message, "id"))
         for block in items_at(message, "content"):
@@ -81,25 +81,25 @@ class ClaudeParser(StreamParser):
             elif not self._partial and kind == "text":
                 yield from self._text(text_at(block, "text"))
 
-    def _user(self, said: Any) -> Iterable[Event]:
-        for block in items_at(said, "message", "content"):
+    def _user(self, entry: Any) -> Iterable[Event]:
+        for block in items_at(entry, "message", "content"):
             number = text_at(block, "tool_use_id")
             if number in self._titles:
                 state = at(block, "is_error") is True
                 yield Tool(number, self._titles[number], "failed" if state else "done")
 
-    def _result(self, said: Any) -> Iterable[Event]:
-        subtype, result = text_at(said, "subtype"), text_at(said, "result")
+    def _result(self, entry: Any) -> Iterable[Event]:
+        subtype, result = text_at(entry, "subtype"), text_at(entry, "result")
         self._before = Usage(0, 0)
-        yield from self._usage(at(said, "usage"))
-        if at(said, "is_error") is True or subtype not in ("success", ""):
-            errors = [each for each in items_at(said, "errors") if isinstance(each, str)]
+        yield from self._usage(at(entry, "usage"))
+        if at(entry, "is_error") is True or subtype not in ("success", ""):
+            errors = [each for each in items_at(entry, "errors") if isinstance(each, str)]
             why = result or "; ".join(errors) or f"it stopped with {subtype}"
-            yield Done(failure(why, count_at(said, "api_error_status") or None))
+            yield Done(failure(why, count_at(entry, "api_error_status") or None))
             return
-        if not self._said:
+        if not self._has_text:
             yield from self._text(result)
-        yield Done(stop_reason=text_at(said, "stop_reason") or None)
+        yield Done(stop_reason=text_at(entry, "stop_reason") or None)
 
     def _begin(self, message: str) -> None:
         if message != self._message:

@@ -46,21 +46,21 @@ class CodexParser(StreamParser):
             "turn.failed": self._turn_failed,
         }
 
-    def _started(self, said: Any) -> Iterable[Event]:
-        yield started(text_at(said, "thread_id"), "")
+    def _started(self, entry: Any) -> Iterable[Event]:
+        yield started(text_at(entry, "thread_id"), "")
 
-    def _item(self, said: Any) -> Iterable[Event]:
-        item = at(said, "item")
+    def _item(self, entry: Any) -> Iterable[Event]:
+        item = at(entry, "item")
         number, title = text_at(item, "id"), _title(item)
         if number and title:
             state = _STATES.get(text_at(item, "status"))
             fallback: Literal["running", "done"] = (
-                "done" if text_at(said, "type") == "item.completed" else "running"
+                "done" if text_at(entry, "type") == "item.completed" else "running"
             )
             yield Tool(number, " ".join(title.split())[:200], state or fallback)
 
-    def _completed(self, said: Any) -> Iterable[Event]:
-        item = at(said, "item")
+    def _completed(self, entry: Any) -> Iterable[Event]:
+        item = at(entry, "item")
         kind = text_at(item, "type")
         if kind == "agent_message":
             self._gap = True
@@ -70,24 +70,24 @@ class CodexParser(StreamParser):
         elif kind == "error" and text_at(item, "message"):
             yield Notice(text_at(item, "message"))
         else:
-            yield from self._item(said)
+            yield from self._item(entry)
 
-    def _error(self, said: Any) -> Iterable[Event]:
-        message = text_at(said, "message")
+    def _error(self, entry: Any) -> Iterable[Event]:
+        message = text_at(entry, "message")
         # It says the same at every attempt.
         if message and message != self.last_error:
             self.last_error = message
             if message.startswith("Reconnecting"):
                 yield Notice(message)
 
-    def _turn_completed(self, said: Any) -> Iterable[Event]:
-        usage = at(said, "usage")
+    def _turn_completed(self, entry: Any) -> Iterable[Event]:
+        usage = at(entry, "usage")
         if isinstance(usage, dict):
             yield Usage(count_at(usage, "input_tokens"), count_at(usage, "output_tokens"))
         yield Done()
 
-    def _turn_failed(self, said: Any) -> Iterable[Event]:
-        yield Done(failure(text_at(said, "error", "message") or self.last_error or "the turn failed"))
+    def _turn_failed(self, entry: Any) -> Iterable[Event]:
+        yield Done(failure(text_at(entry, "error", "message") or self.last_error or "the turn failed"))
 
 
 def _title(item: Any) -> str:

@@ -39,37 +39,37 @@ class GeminiParser(StreamParser):
             "result": self._result,
         }
 
-    def _init(self, said: Any) -> Iterable[Event]:
-        yield started(text_at(said, "session_id"), text_at(said, "model"))
+    def _init(self, entry: Any) -> Iterable[Event]:
+        yield started(text_at(entry, "session_id"), text_at(entry, "model"))
 
-    def _message(self, said: Any) -> Iterable[Event]:
-        if text_at(said, "role") == "assistant":
-            yield from self._text(text_at(said, "content"))
+    def _message(self, entry: Any) -> Iterable[Event]:
+        if text_at(entry, "role") == "assistant":
+            yield from self._text(text_at(entry, "content"))
 
-    def _tool_use(self, said: Any) -> Iterable[Event]:
+    def _tool_use(self, entry: Any) -> Iterable[Event]:
         self._gap = True
-        number = text_at(said, "tool_id")
-        self._titles[number] = titled(text_at(said, "tool_name"), at(said, "parameters"))
+        number = text_at(entry, "tool_id")
+        self._titles[number] = titled(text_at(entry, "tool_name"), at(entry, "parameters"))
         yield Tool(number, self._titles[number], "running")
 
-    def _tool_result(self, said: Any) -> Iterable[Event]:
-        number = text_at(said, "tool_id")
+    def _tool_result(self, entry: Any) -> Iterable[Event]:
+        number = text_at(entry, "tool_id")
         if number in self._titles:
             yield Tool(
-                number, self._titles[number], "failed" if text_at(said, "status") == "error" else "done"
+                number, self._titles[number], "failed" if text_at(entry, "status") == "error" else "done"
             )
 
-    def _error(self, said: Any) -> Iterable[Event]:
-        if message := text_at(said, "message"):
+    def _error(self, entry: Any) -> Iterable[Event]:
+        if message := text_at(entry, "message"):
             self.last_error = message
             yield Notice(message)
 
-    def _result(self, said: Any) -> Iterable[Event]:
-        stats = at(said, "stats")
+    def _result(self, entry: Any) -> Iterable[Event]:
+        stats = at(entry, "stats")
         if isinstance(stats, dict):
             yield Usage(count_at(stats, "input_tokens"), count_at(stats, "output_tokens"))
-        if text_at(said, "status") == "error":
-            why = text_at(said, "error", "message") or self.last_error or "the turn failed"
+        if text_at(entry, "status") == "error":
+            why = text_at(entry, "error", "message") or self.last_error or "the turn failed"
             yield Done(failure(why))
         else:
             yield Done()

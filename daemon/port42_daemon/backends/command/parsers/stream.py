@@ -34,7 +34,7 @@ class StreamParser(ABC):
 
     def __init__(self) -> None:
         self.last_error: str | None = None
-        self._said = False
+        self._has_text = False
         self._gap = False
 
     @abstractmethod
@@ -44,16 +44,16 @@ class StreamParser(ABC):
     def feed(self, line: bytes) -> list[Event]:
         """The events that `line` means. Raises nothing."""
         try:
-            said = msgspec.json.decode(line)
+            entry = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return []
-        handler = self.handlers().get(text_at(said, "type"))
-        return list(handler(said)) if handler is not None else []
+        handler = self.handlers().get(text_at(entry, "type"))
+        return list(handler(entry)) if handler is not None else []
 
     def _text(self, text: str) -> Iterable[Event]:
         if text:
-            yield Text(f"\n\n{text}" if self._gap and self._said else text)
-            self._said, self._gap = True, False
+            yield Text(f"\n\n{text}" if self._gap and self._has_text else text)
+            self._has_text, self._gap = True, False
 
 
 class TextParser:
@@ -82,18 +82,18 @@ def at(value: Any, *path: str) -> Any:
 
 
 def text_at(value: Any, *path: str) -> str:
-    found = at(value, *path)
-    return found if isinstance(found, str) else ""
+    value = at(value, *path)
+    return value if isinstance(value, str) else ""
 
 
 def count_at(value: Any, *path: str) -> int:
-    found = at(value, *path)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+    value = at(value, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def items_at(value: Any, *path: str) -> list[Any]:
-    found = at(value, *path)
-    return found if isinstance(found, list) else []
+    value = at(value, *path)
+    return value if isinstance(value, list) else []
 
 
 def started(native_id: str, model: str) -> Started:
