@@ -14,7 +14,9 @@ CREATE TABLE threads (id TEXT PRIMARY KEY, name TEXT, tip_message_hash TEXT, dat
 CREATE TABLE turns (id TEXT PRIMARY KEY, thread_id TEXT, parent_message_hash TEXT, tip_message_hash TEXT,
   model TEXT, input_tokens INTEGER, output_tokens INTEGER, duration_ms INTEGER, datetime_utc TEXT);
 CREATE TABLE messages (hash TEXT PRIMARY KEY, parent_hash TEXT, role TEXT, provider_metadata TEXT);
-CREATE TABLE parts (id INTEGER PRIMARY KEY, message_hash TEXT, position INTEGER, type TEXT, text TEXT);
+CREATE TABLE parts (id INTEGER PRIMARY KEY, message_hash TEXT, position INTEGER, type TEXT, text TEXT,
+  payload TEXT);
+CREATE TABLE fragments (id INTEGER PRIMARY KEY, hash TEXT, content TEXT, source TEXT);
 """
 
 
@@ -42,8 +44,8 @@ def old(path: Path, conversations: dict[str, list[tuple[str, str]]]) -> None:
     database.close()
 
 
-def new(path: Path, thread: str, said: list[tuple[str, str]]) -> None:
-    """One thread of ``(role, text)``, a turn at each answer."""
+def new(path: Path, thread: str, said: list[tuple[str, str]], older: int = 0) -> None:
+    """One thread of ``(role, text)``, a turn at each answer but the `older` ones of before an upgrade."""
     with sqlite3.connect(path) as database:
         database.executescript(_NEW)
         database.execute("INSERT INTO threads (id, name) VALUES (?, 'a thread')", (thread,))
@@ -54,10 +56,10 @@ def new(path: Path, thread: str, said: list[tuple[str, str]]) -> None:
                 "INSERT INTO parts (message_hash, position, type, text) VALUES (?, 0, 'text', ?)",
                 (f"h{number}", text),
             )
-            if role == "assistant":
+            if role == "assistant" and number > older:
                 database.execute(
-                    "INSERT INTO turns (id, thread_id, tip_message_hash, model, datetime_utc)"
-                    " VALUES (?, ?, ?, 'm', ?)",
-                    (f"t{number}", thread, f"h{number}", f"2026-01-15T10:0{number}:00+00:00"),
+                    "INSERT INTO turns (id, thread_id, parent_message_hash, tip_message_hash, model,"
+                    " datetime_utc) VALUES (?, ?, ?, ?, 'm', ?)",
+                    (f"t{number}", thread, parent, f"h{number}", f"2026-01-15T10:0{number}:00+00:00"),
                 )
     database.close()

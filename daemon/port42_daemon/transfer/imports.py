@@ -9,22 +9,31 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import Header, SessionStore
+from port42_daemon.store.interface import RENAMED, Header, SessionStore
 from port42_daemon.transfer.export import records_after
-from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, SubAgent
 from port42_daemon.transfer.readers.detect import Source, sources
 from port42_daemon.transfer.readers.files import TooMany
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages import records
-from port42_protocol.messages.records import AssistantMessage, Message, Record, Summary, replace
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    EventRecord,
+    ForkPoint,
+    Message,
+    Record,
+    Summary,
+    replace,
+)
 from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions, SkippedSource
 
 _SOURCES = 50
@@ -44,18 +53,25 @@ class Importer:
         self._sessions = sessions
         self._last_imported: dict[str, str] = {}
         """Each agent's last session where an import set it, until the agent uses another."""
+        self._listing: _Listing | None = None
+        """That of the latest import, for its next page."""
+        self._originals: dict[tuple[str, str, str], tuple[str, list[str]]] = {}
+        """By agent, format and the mark of its first message: a session's id and all its marks."""
 
     async def import_sessions(self, request: ImportSessions) -> ImportPage:
         """Import the next sources in their order; each that cannot be imported is skipped with a reason."""
-        format_name, waiting = await self._threads.files(_sources, request)
-        if format_name in _WITHOUT_AGENTS and request.agent is None:
+        listing = self._listing
+        if listing is None or request.cursor is None or listing.of != (request.path, request.format):
+            listing = await self._threads.files(_list_sources, request)
+        self._listing, waiting = listing, listing.sources
+        if _WITHOUT_AGENTS.issuperset(listing.formats) and request.agent is None:
             raise InvalidParams(
-                f"agent parameter required: {format_name} knows no agents",
+                f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",
                 field="agent",
                 expected="the agent whose sessions they become",
             )
         done = sum(source.key <= request.cursor for source in waiting) if request.cursor else 0
-        page = _Page(format_name, request, done, len(waiting))
+        page = _Page(", ".join(listing.formats), request, done, len(waiting))
         for source in waiting[done:]:
             await self._import(source, page)
             if page.is_full():
@@ -63,6 +79,9 @@ class Importer:
         if not request.dry_run:
             for agent, summary in page.newest.items():
                 await self._threads.files(self._set_last, agent, summary)
+        if page.done == page.total:
+            self._listing = None
+            self._originals.clear()
         return page.answer(waiting)
 
     async def _import(self, source: Source, page: _Page) -> None:
@@ -71,12 +90,14 @@ class Importer:
             session = await self._threads.files(source.read)
             for location, reason in session.all_problems():
                 page.skip(f"{source.key}, {location}" if location else source.key, reason)
-            headers = _possible_headers(session, page.format, page.request.agent)
+            headers = _possible_headers(session, source.format, page.request.agent)
             for header in headers:
                 async with self._sessions.order(header.id):
                     if await self._write(header, session, source, page):
                         return
             raise Skipped(f"{headers[0].id} is another session")
+        except SubAgent:
+            page.sub_agents += 1
         except Skipped as reason:
             page.skip(source.key, str(reason))
 
@@ -85,10 +106,11 @@ class Importer:
         files, store = self._threads.files, self._store
         new = session.records
         change: Literal["new", "grown"] = "new"
+        original = self._original_of(header, session)
         where = await files(store.where, header.id)
         if where == "sessions":
             try:
-                stored_header, _ = await files(store.ends, header.id)
+                stored_header, footer = await files(store.ends, header.id)
                 stored: list[Record] = await files(list, records_after(store, header.id, 0))
             except RpcError as error:
                 raise Skipped(error.message) from None
@@ -97,6 +119,7 @@ class Importer:
             if not _same_origin(stored_header, header):
                 return False
             new, change = _new_records(stored, session), "grown"
+            new = [*new, *_later_title(footer.title, stored, session)]
             if not new:
                 page.unchanged += 1
                 # An import that was cut short may not have set the agent's last session: this one does.
@@ -104,6 +127,8 @@ class Importer:
                 return True
         elif where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
+        elif original is not None:
+            header = structs.replace(header, forked_from=await files(self._fork_point, *original))
         title = header.title
         if not page.request.dry_run:
             if change == "new":
@@ -116,6 +141,26 @@ class Importer:
         page.imported.append(ImportedSession(header.id, header.agent, title, source.key, messages, change))
         return True
 
+    def _original_of(self, header: Header, session: ParsedSession) -> tuple[str, int] | None:
+        """The session that this one is a fork of, with the number of messages that it begins with."""
+        if not session.marks or not session.marks[0] or header.imported_from is None:
+            return None
+        begins = (header.agent, header.imported_from.format, session.marks[0])
+        session_id, marks = self._originals.setdefault(begins, (header.id, session.marks))
+        if session_id == header.id:
+            return None
+        pairs = zip(marks, session.marks, strict=False)
+        return session_id, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    def _fork_point(self, session_id: str, messages: int) -> ForkPoint | None:
+        """None where the original is not here, as with a dry run."""
+        try:
+            stored = records_after(self._store, session_id, 0)
+            seqs = (record.seq for record in stored if isinstance(record, Message))
+            return ForkPoint(session_id, next(islice(seqs, messages - 1, None), messages))
+        except RpcError:
+            return None
+
     def _set_last(self, agent: str, summary: Summary) -> None:
         """Make the newest imported session the agent's last, unless it had one before the import."""
         last = self._store.last_sessions.get(agent)
@@ -127,6 +172,15 @@ class Importer:
         self._last_imported[agent] = summary.session_id
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The formats and the sources of a path."""
+
+    of: tuple[str, str]
+    formats: list[str]
+    sources: list[Source]
+
+
 class _Page:
     """The result of one call so far."""
 
@@ -135,7 +189,7 @@ class _Page:
         self.done, self.total = done, total
         self.imported: list[ImportedSession] = []
         self.skipped: list[SkippedSource] = []
-        self.unchanged = 0
+        self.unchanged = self.sub_agents = 0
         self.newest: dict[str, Summary] = {}
         self._first = done
         self._deadline = time.monotonic() + _SECONDS
@@ -154,6 +208,8 @@ class _Page:
         return many or time.monotonic() >= self._deadline
 
     def answer(self, waiting: Sequence[Source]) -> ImportPage:
+        if self.sub_agents:
+            self.skip(f"{self.sub_agents:,} of sub-agents", "their transcripts are parts of other sessions")
         return ImportPage(
             format=self.format,
             imported=tuple(self.imported),
@@ -165,15 +221,15 @@ class _Page:
         )
 
 
-def _sources(request: ImportSessions) -> tuple[str, list[Source]]:
+def _list_sources(request: ImportSessions) -> _Listing:
     path = Path(request.path)
-    expected = "an absolute path of sessions to import"
+    expected = "a file or folder of sessions"
     try:
         if not path.exists():
             raise Skipped("there is nothing there")
-        return sources(path.resolve(), request.format)
+        return _Listing((request.path, request.format), *sources(path.resolve(), request.format))
     except Skipped as reason:
-        raise InvalidParams.expecting("path", expected, why=str(reason)) from None
+        raise InvalidParams(f"path: {path.name}: {reason}", field="path", expected=expected) from None
     except TooMany:
         expected = "a folder of sessions, not one with more than 100,000 files"
         raise InvalidParams.expecting("path", expected) from None
@@ -200,10 +256,10 @@ def _possible_headers(session: ParsedSession, format_name: str, agent: str | Non
             imported_from=records.Source(format_name, session.source_id),
         )
         return [header]
-    header = msgspec.structs.replace(session.header, agent=owner)
+    header = structs.replace(session.header, agent=owner)
     other_id = _derived_id("port42", f"{header.id} {header.created_at} {header.agent}")
     source = header.imported_from or records.Source("port42", header.id)
-    return [header, msgspec.structs.replace(header, id=other_id, imported_from=source)]
+    return [header, structs.replace(header, id=other_id, imported_from=source)]
 
 
 def _derived_id(format_name: str, source_id: str) -> str:
@@ -230,6 +286,19 @@ def _new_records(stored: Sequence[Record], session: ParsedSession) -> list[Recor
     if ours[:shared] != theirs[:shared]:
         raise Skipped("it was continued here, or changed at its source; the session here stays as it is")
     return session.records[shared:]
+
+
+def _later_title(title: str | None, stored: Sequence[Record], session: ParsedSession) -> list[Record]:
+    """The record of a title that the source got since, unless a person named the session here."""
+    if session.header is not None or session.title is None or session.title == title:
+        return []
+    renames = (
+        record.title for record in stored if isinstance(record, EventRecord) and record.event == RENAMED
+    )
+    if not session.titles.issuperset(renames):
+        return []
+    when = session.records[-1].timestamp
+    return [EventRecord(seq=0, event=RENAMED, timestamp=when, title=session.title)]
 
 
 def _comparable(record: Record) -> Record:

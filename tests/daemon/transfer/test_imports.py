@@ -123,7 +123,7 @@ def test_our_own_comes_whole_and_beside_another_of_its_id(daemon, start_daemon, 
         ({"path": "/nonexistent/x"}, "path", "nothing there"),
         ({"path": "relative"}, "path", "absolute"),
         ({"path": "/dev/null"}, "path", "ordinary file"),
-        ({"path": str(DATA / "codex")}, "agent", "knows no agents"),
+        ({"path": str(DATA / "codex")}, "agent", "name no agent"),
         ({"path": str(DATA), "format": "word"}, "format", "one of"),
         ({"path": str(DATA / "original"), "format": "llm", "agent": "a b"}, "agent", "agent name"),
     ],
@@ -152,3 +152,89 @@ def test_a_mapping_that_an_import_did_not_get_to_is_mended_by_the_next(daemon):
     daemon.start()
     assert brought(daemon, DATA / "codex", agent="fresh") == ([], [], 2)
     assert daemon.call("get_last_session", agent="fresh")["session_id"] == last
+
+
+# --- what a source tells of its sessions ----------------------------------------------------------
+
+
+def entry(session_id, number, role, text):
+    content = text if role == "user" else [{"type": "text", "text": text}]
+    return {
+        "type": role,
+        "uuid": f"u{number}",
+        "sessionId": session_id,
+        "timestamp": f"2026-02-03T04:05:{number:02}.000Z",
+        "message": {"role": role, "content": content, "model": "m"},
+    }
+
+
+def transcript_file(path, session_id, *entries):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    talk = [{**each, "sessionId": session_id} for each in entries]
+    path.write_text("".join(json.dumps(each) + "\n" for each in talk))
+
+
+HELLO = [entry("", 1, "user", "draw a boat"), entry("", 2, "assistant", "drawn")]
+
+
+def test_sessions_are_told_apart_by_their_id_and_not_by_their_files_name(daemon, tmp_path):
+    transcript_file(tmp_path / "1" / "transcript.jsonl", "one", entry("", 1, "user", "first"))
+    transcript_file(tmp_path / "2" / "transcript.jsonl", "two", entry("", 2, "user", "second"))
+    imported, skipped, _ = brought(daemon, tmp_path, agent="ai-muse")
+    assert [session["title"] for session in imported] == ["first", "second"]
+    assert skipped == []
+    (tmp_path / "1" / "transcript.jsonl").rename(tmp_path / "moved.jsonl")
+    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
+
+
+def test_a_later_title_arrives_unless_the_session_was_named_here(daemon, tmp_path):
+    for name in ("a", "b"):
+        transcript_file(tmp_path / f"{name}.jsonl", name, *[{**each, "uuid": name} for each in HELLO])
+    [a, b] = [session["session_id"] for session in brought(daemon, tmp_path, agent="ai-muse")[0]]
+    daemon.call("rename_session", session_id=b, title="mine")
+    titles = []
+    for title in ("The boat", "The blue boat"):
+        titles.append({"type": "custom-title", "customTitle": title})
+        for name in ("a", "b"):
+            talk = [{**each, "uuid": name} for each in HELLO]
+            transcript_file(tmp_path / f"{name}.jsonl", name, *talk, *titles)
+        imported, skipped, unchanged = brought(daemon, tmp_path, agent="ai-muse")
+        assert [(session["session_id"], session["messages"]) for session in imported] == [(a, 0)]
+        assert (skipped, unchanged) == ([], 1)
+        assert daemon.call("get_session", session_id=a)["session"]["title"] == title
+        assert daemon.call("get_session", session_id=b)["session"]["title"] == "mine"
+    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
+
+
+def test_a_copy_of_a_sessions_beginning_is_a_fork_of_it(daemon, tmp_path):
+    transcript_file(tmp_path / "a.jsonl", "one", *HELLO, entry("", 3, "user", "in blue"))
+    transcript_file(tmp_path / "b.jsonl", "two", *HELLO, entry("", 4, "user", "in red"))
+    imported, _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    [original, fork] = [
+        daemon.call("get_session", session_id=session["session_id"])["session"] for session in imported
+    ]
+    assert original["forked_from"] is None
+    assert fork["forked_from"] == {"session_id": original["session_id"], "seq": 2}
+    assert fork["message_count"] == 3
+    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
+
+
+def test_sub_agents_are_counted_and_two_programs_read(daemon, tmp_path):
+    shutil.copytree(DATA / "codex", tmp_path / "codex")
+    transcript_file(tmp_path / "agent-1.jsonl", "one", entry("", 1, "user", "look"))
+    transcript_file(tmp_path / "agent-2.jsonl", "one", entry("", 1, "user", "look"))
+    transcript_file(tmp_path / "one.jsonl", "one", *HELLO)
+    page = daemon.call("import_sessions", path=str(tmp_path), agent="ai-muse")
+    assert page["format"] == "claude, codex"
+    assert len(page["imported"]) == 3
+    [skipped] = page["skipped"]
+    assert skipped["source"] == "2 of sub-agents"
+
+
+def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):
+    (tmp_path / "notes.jsonl").write_text('{"type":"session","version":3}\n')
+    with pytest.raises(pytest.RpcFailed) as refused:
+        daemon.call("import_sessions", path=str(tmp_path / "notes.jsonl"), agent="ai-muse")
+    assert refused.value.data["field"] == "path"
+    for word in ("notes.jsonl", "pi", "--format", "codex"):
+        assert word in refused.value.message

@@ -39,19 +39,23 @@ def read(data: bytes, name: str, when: float) -> ParsedSession:
         raise Skipped("it has no list of messages")
     session = ParsedSession(name, title=values.one_line(name.rpartition("/")[2]))
     session.created_at = values.timestamp_of(when)
-    model = values.short(value.get("model"))
-    turn = TurnRecord(backend="aichat", model=model) if model else None
+    turn = TurnRecord(backend="aichat", model=values.short(value.get("model")))
     compressed = value.get("compressed_messages")
     earlier = compressed if isinstance(compressed, list) else []
     for number, item in enumerate([*earlier, *value["messages"]], 1):
         message, location = values.mapping(item), f"message {number}"
-        role = message.get("role")
-        if role not in {"user", "assistant", "system", "tool"}:
+        role, content = message.get("role"), message.get("content")
+        if role == "tool":
+            # What the assistant said before the calls is kept with them (MessageContentToolCalls).
+            role, content = "assistant", values.mapping(content).get("text")
+        text = values.message_of(content)
+        if role == "assistant":
+            session.add_message("assistant", text, session.created_at, location, turn=turn)
+        elif role in {"user", "system"}:
+            session.add_message(role, text, session.created_at, location)
+        else:
             session.add_problem(location, "it has no role that is known")
-        elif role != "tool":
-            text = values.text_of(message.get("content"))
-            session.add_message(role, text, session.created_at, location=location, turn=turn)
-    return session.checked()
+    return session.finished()
 
 
 def _parse(data: bytes) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
-from msgspec import UNSET
+from msgspec import structs
 
 from port42_daemon.store.interface import Header
-from port42_protocol.messages.records import MESSAGES, AssistantMessage, Message, Record, TurnRecord
+from port42_protocol.messages.records import MESSAGES, AssistantMessage, Message, Record, replace
 from port42_protocol.messages.types import Role
 
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -24,6 +25,10 @@ class Skipped(Exception):
     """The source, or a part of it, cannot be imported; the text says why, without a path."""
 
 
+class SubAgent(Skipped):
+    """The source is the transcript of a sub-agent: part of another session."""
+
+
 @dataclass(slots=True)
 class ParsedSession:
     """A session as its source tells of it. `source_id` is its id there, whatever the folder.
@@ -33,15 +38,25 @@ class ParsedSession:
 
     source_id: str
     title: str | None = None
+    titles: set[str] = field(default_factory=set)
+    """All that the source has had for it."""
     cwd: str | None = None
     agent: str | None = None
     created_at: str | None = None
     header: Header | None = None
     records: list[Record] = field(default_factory=list)
+    mark: str = ""
+    """What an entry and the copy of it in a fork have in common, of the entry that is being read."""
+    marks: list[str] = field(default_factory=list)
+    """The `mark` of each message."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """``(location, reason)``: `location` is empty or within the source, as in ``line 12``."""
     unreported: int = 0
     size: int = 0
+    _reply: AssistantMessage | None = None
+    _last_time: str | None = None
+    _input_tokens: int | None = None
+    _output_tokens: int | None = None
 
     def add_problem(self, location: str, reason: str) -> None:
         """Leave a part out. Past `PROBLEMS` they are only counted."""
@@ -55,6 +70,12 @@ class ParsedSession:
         more = f"{self.unreported:,} more pieces that could not be read"
         return self.problems + ([("", more)] if self.unreported else [])
 
+    def add_title(self, title: str | None) -> None:
+        """The latest counts."""
+        if title:
+            self.title = title
+            self.titles.add(title)
+
     def add_record(self, record: Record) -> None:
         """Raises `Skipped` past `SESSION_BYTES`."""
         self.size += len(record.content) if isinstance(record, Message) else 0
@@ -62,28 +83,49 @@ class ParsedSession:
             raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
         self.records.append(record)
 
-    def add_message(
-        self, role: Role, text: str, when: str | None, *, location: str = "", turn: TurnRecord | None = None
-    ) -> None:
-        """Add a message unless it is blank; without a time it gets that of the message before it."""
+    def add_message(self, role: Role, text: str, when: str | None, location: str = "", **fields: Any) -> None:
+        """Add a message unless it is blank; without a time it gets that of the message before it.
+
+        `fields` are those of the role's record besides. Raises `Skipped` past `SESSION_BYTES`.
+        """
         text = _LONE_SURROGATE.sub("\ufffd", text)
         if not text.strip():
             return
         if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
             self.add_problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
             return
-        timestamp = when or (self.records[-1].timestamp if self.records else self.created_at) or EPOCH
+        timestamp = when or self._last_time or self.created_at or EPOCH
+        self._last_time = timestamp
         self.created_at = self.created_at or timestamp
         if role == "assistant":
-            reply = AssistantMessage(
-                seq=0, content=text, timestamp=timestamp, status="complete", turn=turn or UNSET
-            )
-            self.add_record(reply)
+            fields["status"] = "complete"
+        self._end_reply()
+        self.marks.append(self.mark)
+        record = MESSAGES[role](seq=0, content=text, timestamp=timestamp, **fields)
+        if isinstance(record, AssistantMessage):
+            # Added when the next message begins: what it took may be told behind it.
+            self._reply = record
         else:
-            self.add_record(MESSAGES[role](seq=0, content=text, timestamp=timestamp))
+            self.add_record(record)
 
-    def checked(self) -> ParsedSession:
+    def add_tokens(self, sent: int, received: int) -> None:
+        """Tokens that were used since the last call. They are told with the reply that they belong to."""
+        self._input_tokens = (self._input_tokens or 0) + sent
+        self._output_tokens = (self._output_tokens or 0) + received
+
+    def _end_reply(self) -> None:
+        reply, self._reply = self._reply, None
+        if reply is None:
+            return
+        if reply.turn and self._input_tokens is not None:
+            tokens = {"input_tokens": self._input_tokens, "output_tokens": self._output_tokens}
+            reply = replace(reply, turn=structs.replace(reply.turn, **tokens))
+            self._input_tokens = self._output_tokens = None
+        self.add_record(reply)
+
+    def finished(self) -> ParsedSession:
         """The session itself. Raises `Skipped` when it has no records, with its first problem."""
+        self._end_reply()
         if not self.records:
             reasons = [f"{location}: {reason}" for location, reason in self.problems[:1]]
             raise Skipped("; ".join(["it has no messages", *reasons]))

@@ -1,74 +1,248 @@
 """Claude Code's transcripts: ``~/.claude/projects/<folder>/<session>.jsonl``, an entry a line.
 
-There is no official description; those of many who read these files agree (types `user`, `assistant`,
-`summary`, `custom-title`; `message.content` a text or a list of parts). Text is kept; thinking, tool calls
-and their results, sub-agents' side conversations and what Claude Code says to itself are not.
+There is no official description; what is known comes from files that Claude Code 1.0 to 2.1 wrote. Words of
+the user and the model are kept, each once. Thinking, tool calls and their results, sub-agents, and what the
+program says to the model in the user's name are not.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import ParsedSession, SubAgent
 from port42_daemon.transfer.readers.files import Lines, json_objects
 from port42_protocol.messages.records import TurnRecord
 
-# What its slash commands and hooks put into a user's entry.
-_MACHINERY = re.compile(
-    r"\s*<(?:command-name|command-message|command-args|local-command-|system-reminder|bash-|user-memory)"
+# Elements that the program puts before, behind or instead of the user's words.
+_PROGRAM = (
+    r"(?:system-reminder|ide_[a-z_]{1,40}|local-command-[a-z]{1,20}|bash-[a-z]{1,20}|user-memory-input"
+    r"|new-diagnostics|task-notification|teammate-message|post-tool-use-hook|user-prompt-submit-hook)"
+)
+_OPENING = re.compile(rf"\s*<({_PROGRAM})(?:\s[^<>]{{0,500}})?>")
+_CLOSING = re.compile(rf"</({_PROGRAM})>\s*\Z")
+_INTERRUPTED = re.compile(r"\s*\[Request interrupted by user[^\]\n]{0,40}\]\s*")
+_UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
+_PLAN = re.compile(r"Implement the following plan:\s{1,20}#{1,6}\s([^\n]{1,400})")
+# Commands of the program itself, which no model answers.
+_LOCAL = (
+    " add-dir agents bashes clear compact config context cost doctor exit export help hooks ide login logout"
+    " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
+    " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-
-
-def recognised(first: Mapping[str, Any]) -> bool:
-    """Whether a file that begins with this entry is one."""
-    return "sessionId" in first or "leafUuid" in first or "parentUuid" in first
+_ERRORS = {
+    "rate_limit": "rate_limit",
+    "overloaded": "rate_limit",
+    "authentication_failed": "needs_auth",
+    "invalid_request": "refused",
+}
 
 
 def read(lines: Lines, source_id: str) -> ParsedSession:
-    """The session of one file. Raises `Skipped`."""
+    """The session of one file; `source_id` is the file's name. Raises `Skipped`."""
     if source_id.startswith("agent-"):
-        raise Skipped("it is a sub-agent's transcript, not a session")
-    session = ParsedSession(source_id)
-    counted: set[str] = set()
-    for location, entry in json_objects(lines, session):
-        _add_entry(session, entry, location, counted)
-    return session.checked()
+        raise SubAgent("it is a sub-agent's transcript, not a session")
+    reader = _Reader(ParsedSession(source_id))
+    for location, entry in json_objects(lines, reader.session):
+        reader.take(entry, location)
+    return reader.finished()
 
 
-def _add_entry(session: ParsedSession, entry: Mapping[str, Any], location: str, counted: set[str]) -> None:
-    kind = entry.get("type")
-    if kind in {"summary", "custom-title", "ai-title"}:
-        title = values.one_line(entry.get("customTitle") or entry.get("aiTitle") or entry.get("summary"))
-        session.title = title if kind == "custom-title" and title else session.title or title
-        return
-    if kind not in {"user", "assistant"} or entry.get("isSidechain") is True or entry.get("isMeta") is True:
-        return
-    message = values.mapping(entry.get("message"))
-    text = values.text_of(message.get("content"))
-    session.cwd = session.cwd or values.folder(entry.get("cwd"))
-    when = values.timestamp_of(entry.get("timestamp"))
-    if kind == "assistant":
-        turn = _turn(message, counted) if text.strip() else None
-        session.add_message("assistant", text, when, location=location, turn=turn)
-    elif not _MACHINERY.match(text):
-        session.add_message("user", text, when, location=location)
+class _Reader:
+    """The state between the entries of one file."""
+
+    def __init__(self, session: ParsedSession) -> None:
+        self.session = session
+        self._ids: dict[str, None] = {}
+        self._uuids: set[str] = set()
+        self._summaries: list[tuple[object, str | None]] = []
+        self._named: str | None = None
+        self._usage: dict[str, tuple[int, int]] = {}
+        self._queue: list[str] = []
+        self._handed: Counter[str] = Counter()
+        """Queued messages that are in the session, by one of the two entries that tell so."""
+        self._command: tuple[str, str | None, str] | None = None
+        """A slash command, its time and location, until it shows whether a model answers it."""
+        self._caveat = False
+        self._sidechain = False
+
+    def take(self, entry: Mapping[str, Any], location: str) -> None:
+        kind = entry.get("type")
+        if isinstance(uuid := entry.get("uuid"), str):
+            self._uuids.add(uuid)
+        if entry.get("isSidechain") is True:
+            self._sidechain = True
+            return
+        match kind:
+            case "user":
+                self._take_user(entry, location)
+            case "assistant":
+                self._take_assistant(entry, location)
+            case "queue-operation":
+                self._take_queued(entry, location)
+            case "attachment":
+                self._take_attachment(entry, location)
+            case "summary":
+                self._summaries.append((entry.get("leafUuid"), values.one_line(entry.get("summary"))))
+            case "custom-title":
+                self._named = values.one_line(entry.get("customTitle")) or self._named
+                self.session.add_title(self._named)
+            case "ai-title":
+                self.session.add_title(values.one_line(entry.get("aiTitle")))
+
+    def finished(self) -> ParsedSession:
+        session = self.session
+        self._end_command(answered=bool(self._command and " " in self._command[0]))
+        # A summary at the beginning may be another session's.
+        own = [summary for leaf, summary in self._summaries if leaf in self._uuids and summary]
+        session.titles.update(own)
+        session.title = self._named or session.title or (own[-1] if own else self._plan())
+        # Files that were archived have other names; one that a session was resumed in has several ids.
+        if self._ids and session.source_id not in self._ids:
+            session.source_id = next(iter(self._ids))
+        if self._sidechain and not session.marks and not session.problems:
+            raise SubAgent("it is a sub-agent's transcript, not a session")
+        return session.finished()
+
+    def _plan(self) -> str | None:
+        """The heading of a plan that is to be implemented, as a hundred sessions of one project are."""
+        first = next((record for record in self.session.records if record.role == "user"), None)
+        plan = _PLAN.match(str(getattr(first, "content", "")))
+        return values.one_line(plan[1]) if plan else None
+
+    def _begin(self, entry: Mapping[str, Any]) -> str | None:
+        """The time of an entry that belongs to the session."""
+        self.session.cwd = self.session.cwd or values.folder(entry.get("cwd"))
+        if identity := values.short(entry.get("sessionId"), 256):
+            self._ids[identity] = None
+        self.session.mark = values.short(entry.get("uuid")) or ""
+        return values.timestamp_of(entry.get("timestamp"))
+
+    def _take_user(self, entry: Mapping[str, Any], location: str) -> None:
+        when = self._begin(entry)
+        content = values.mapping(entry.get("message")).get("content")
+        if entry.get("isMeta") is True:
+            # What a slash command expands to, or the caveat that local ones follow.
+            self._caveat = "<local-command-caveat>" in values.text_of(content)
+            self._end_command(answered=not self._caveat)
+            return
+        if entry.get("isCompactSummary") is True:
+            return
+        text = values.text_of(content)
+        if "<local-command-std" in text[:40]:
+            self._command = None
+            return
+        if (command := _command(text)) is not None:
+            self._end_command(answered=False)
+            self._command = (command, when, location)
+            return
+        words = _words(content)
+        if _UNKNOWN_COMMAND.fullmatch(words) and (self._caveat or self._command):
+            self._command = None
+        elif words:
+            self._end_command(answered=False)
+            self.session.add_message("user", words, when, location)
+        self._caveat = False
+
+    def _end_command(self, *, answered: bool) -> None:
+        command, self._command = self._command, None
+        if command is not None and answered and f" {command[0][1:].split(' ')[0]} " not in _LOCAL:
+            self.session.add_message("user", *command)
+
+    def _take_assistant(self, entry: Mapping[str, Any], location: str) -> None:
+        when = self._begin(entry)
+        message = values.mapping(entry.get("message"))
+        text = values.text_of(message.get("content"))
+        model = values.short(message.get("model"))
+        if entry.get("isApiErrorMessage") is True or model == "<synthetic>":
+            if text.strip() != "No response requested.":
+                kind = _ERRORS.get(str(entry.get("error")), "crashed")
+                self.session.add_message("error", text, when, location, kind=kind)
+            return
+        self._end_command(answered=True)
+        turn = TurnRecord(backend="claude", model=model)
+        self.session.add_message("assistant", text, when, location, turn=turn)
+        self._count(message)
+
+    def _count(self, message: Mapping[str, Any]) -> None:
+        """An answer has an entry for each of its parts, each with the usage so far: the last is whole."""
+        usage, identity = values.mapping(message.get("usage")), str(message.get("id"))
+        if not usage:
+            return
+        sent = sum(values.count(usage.get(name)) or 0 for name in _INPUT_TOKENS)
+        received = values.count(usage.get("output_tokens")) or 0
+        before = self._usage.get(identity, (0, 0))
+        self._usage[identity] = (max(sent, before[0]), max(received, before[1]))
+        self.session.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
+
+    def _take_queued(self, entry: Mapping[str, Any], location: str) -> None:
+        """What is typed while the model works. `remove` hands it to the model; `popAll` takes it back."""
+        content = values.text_of(entry.get("content"))
+        match entry.get("operation"):
+            case "enqueue":
+                self._queue.append(content)
+            case "dequeue":  # an ordinary entry follows
+                del self._queue[:1]
+            case "popAll":
+                self._queue.clear()
+            case "remove" if self._queue:
+                at = self._queue.index(content) if content in self._queue else 0
+                self._hand_over(self._queue.pop(at), entry, location)
+
+    def _take_attachment(self, entry: Mapping[str, Any], location: str) -> None:
+        attachment = values.mapping(entry.get("attachment"))
+        if attachment.get("type") == "queued_command" and attachment.get("commandMode", "prompt") == "prompt":
+            self._hand_over(attachment.get("prompt"), entry, location)
+
+    def _hand_over(self, content: object, entry: Mapping[str, Any], location: str) -> None:
+        """Add a queued message, unless the other kind of entry that tells of it came before."""
+        kind, text = str(entry.get("type")), values.text_of(content)
+        other = "attachment" if kind == "queue-operation" else "queue-operation"
+        if self._handed[f"{other} {text}"] > 0:
+            self._handed[f"{other} {text}"] -= 1
+            return
+        self._handed[f"{kind} {text}"] += 1
+        when = self._begin(entry)
+        self.session.add_message("user", _words(content), when, location)
 
 
-def _turn(message: Mapping[str, Any], counted: set[str]) -> TurnRecord | None:
-    """The model, and the tokens once for each answer, which has an entry for each of its parts."""
-    model, identity = values.short(message.get("model")), str(message.get("id"))
-    if model is None or model == "<synthetic>":
+def _command(text: str) -> str | None:
+    """A slash command as it was typed, with its arguments."""
+    name = _element(text, "command-name") if text.lstrip().startswith("<command-") else None
+    if name is None:
         return None
-    usage = {} if identity in counted else values.mapping(message.get("usage"))
-    counted.add(identity)
-    sent = [tokens for name in _INPUT_TOKENS if (tokens := values.count(usage.get(name))) is not None]
-    return TurnRecord(
-        backend="claude",
-        model=model,
-        input_tokens=sum(sent) if sent else None,
-        output_tokens=values.count(usage.get("output_tokens")),
-    )
+    return f"/{name.strip().removeprefix('/')} {_element(text, 'command-args') or ''}".strip()
+
+
+def _element(text: str, name: str) -> str | None:
+    _, opened, rest = text.partition(f"<{name}>")
+    inner, closed, _ = rest.partition(f"</{name}>")
+    return inner if opened and closed else None
+
+
+def _words(content: object) -> str:
+    """What the user typed: without the program's elements, with a placeholder for each picture."""
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    texts = [
+        _without_program(text) if picture is None else picture for text, picture in values.texts_of(parts)
+    ]
+    return "\n\n".join(text for text in texts if text.strip() and not _INTERRUPTED.fullmatch(text))
+
+
+def _without_program(text: str) -> str:
+    begin, end = 0, len(text)
+    while opening := _OPENING.match(text, begin, end):
+        closed_at = text.find(f"</{opening[1]}>", opening.end(), end)
+        if closed_at < 0 or opening[1] == "task-notification":  # behind that one goes where its output lies
+            return ""
+        begin = closed_at + len(opening[1]) + 3
+    while closing := _CLOSING.search(text, max(begin, end - 60), end):
+        start = text.rfind(f"<{closing[1]}>", begin, end)
+        if start < 0:
+            break
+        end = start
+    return text if (begin, end) == (0, len(text)) else text[begin:end].strip()

@@ -12,41 +12,89 @@ from collections.abc import Mapping
 from typing import Any
 
 from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession
+from port42_daemon.transfer.readers.base import ParsedSession, SubAgent
 from port42_daemon.transfer.readers.files import Lines, json_objects
 from port42_protocol.messages.records import TurnRecord
 
-_MACHINERY = re.compile(
+_PROGRAM = re.compile(
     r"\s*(?:<(?:environment_context|user_instructions|permissions instructions|turn_aborted|INSTRUCTIONS"
-    r"|user_shell_command|skill)\b|# AGENTS\.md instructions)"
+    r"|user_shell_command|skill|subagent_notification)\b|# AGENTS\.md instructions)"
 )
-
-
-def recognised(first: Mapping[str, Any]) -> bool:
-    """Whether a file that begins with this line is one."""
-    return first.get("type") == "session_meta" or ("instructions" in first and "timestamp" in first)
+_IDE = "# Context from my IDE setup:"
+_REQUEST = "\n## My request for Codex:"
+_IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
 
 
 def read(lines: Lines, source_id: str) -> ParsedSession:
     """The session of one file; its own id is taken over the file's name. Raises `Skipped`."""
     session = ParsedSession(source_id)
     model: str | None = None
+    tokens = (0, 0)
     for location, entry in json_objects(lines, session):
         payload = values.mapping(entry.get("payload")) if "payload" in entry else entry
         kind, when = entry.get("type"), values.timestamp_of(entry.get("timestamp"))
         if kind == "session_meta" or location == "line 1":
-            # A fork's file has the original's meta behind its own: the first one counts.
-            if session.created_at is None:
-                session.source_id = values.short(payload.get("id"), 128) or session.source_id
-                session.created_at = values.timestamp_of(payload.get("timestamp")) or when
-                session.cwd = values.folder(payload.get("cwd"))
+            _take_meta(session, payload, when)
         elif kind == "turn_context":
             model = values.short(payload.get("model")) or model
         elif payload.get("type") == "message" and kind in {"response_item", "message"}:
-            text = values.text_of(payload.get("content"), ("input_text", "output_text", "text"))
-            if payload.get("role") == "user" and not _MACHINERY.match(text):
-                session.add_message("user", text, when, location=location)
-            elif payload.get("role") == "assistant":
-                turn = TurnRecord(backend="codex", model=model) if model else None
-                session.add_message("assistant", text, when, location=location, turn=turn)
-    return session.checked()
+            _take_message(session, payload, when, location, model)
+        elif kind == "event_msg" and payload.get("type") == "token_count":
+            tokens = _take_tokens(session, payload, tokens)
+        elif kind == "event_msg" and payload.get("type") == "error":
+            message = payload.get("message")
+            session.add_message("error", message if isinstance(message, str) else "", when, location)
+    return session.finished()
+
+
+def _take_meta(session: ParsedSession, meta: Mapping[str, Any], when: str | None) -> None:
+    # A fork's file has the original's meta behind its own: the first one counts.
+    if session.created_at is not None:
+        return
+    if "subagent" in values.mapping(meta.get("source")):
+        raise SubAgent("it is a sub-agent's transcript, not a session")
+    session.source_id = values.short(meta.get("id"), 128) or session.source_id
+    session.created_at = values.timestamp_of(meta.get("timestamp")) or when
+    session.cwd = values.folder(meta.get("cwd"))
+
+
+def _take_message(
+    session: ParsedSession, message: Mapping[str, Any], when: str | None, location: str, model: str | None
+) -> None:
+    content = message.get("content")
+    if message.get("role") == "assistant":
+        turn = TurnRecord(backend="codex", model=model)
+        session.add_message("assistant", values.text_of(content), when, location, turn=turn)
+    elif message.get("role") == "user":
+        text = values.text_of(content)
+        if "<environment_context>" in text[:200] and session.cwd is None:
+            # Before September 2025 the folder stood only there.
+            _, _, rest = text.partition("<cwd>")
+            session.cwd = values.folder(rest.partition("</cwd>")[0].strip())
+        if not _PROGRAM.match(text):
+            session.add_message("user", _words(content), when, location)
+
+
+def _words(content: object) -> str:
+    """What the user typed, without the tags around a picture and what an editor told of its files."""
+    texts = [
+        text if picture is None else picture
+        for text, picture in values.texts_of(content)
+        if not _IMAGE_TAG.fullmatch(text)
+    ]
+    text = content if isinstance(content, str) else "\n\n".join(texts)
+    if text.lstrip().startswith(_IDE) and _REQUEST in text:
+        return text.partition(_REQUEST)[2].strip()
+    return text
+
+
+def _take_tokens(
+    session: ParsedSession, payload: Mapping[str, Any], before: tuple[int, int]
+) -> tuple[int, int]:
+    """Totals of the session so far, told again with every change of a rate limit."""
+    total = values.mapping(values.mapping(payload.get("info")).get("total_token_usage"))
+    sent, received = values.count(total.get("input_tokens")), values.count(total.get("output_tokens"))
+    if sent is None or received is None or (sent, received) == before:
+        return before
+    session.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
+    return sent, received

@@ -1,17 +1,17 @@
-"""The format of a path and its sources in order, each of which can be read to a session.
+"""The formats of what is at a path, and its sources in order, each of which can be read to a session.
 
-Only `Skipped` (nothing at the path can be imported) and `TooMany` leave.
+A file is recognised by what it holds: its name and its first line say little (of 624 real files of Claude
+Code 404 began with a snapshot). Only `Skipped` (nothing can be imported) and `TooMany` leave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from port42_daemon.transfer.readers import aichat, claude, codex, files, llm, original, port42
+from port42_daemon.transfer.readers import aichat, claude, codex, files, llm, original, port42, values
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_protocol.messages.transfer import ImportFormat
 
@@ -24,32 +24,36 @@ _SUFFIXES = {
     "original": (".json",),
 }
 _ALL_SUFFIXES = (".json", ".jsonl", ".db", ".yaml", ".yml")
-_RECOGNISED = 1000
-"""Files of a folder that are opened to recognise its format."""
 _HEAD = 64 * 1024
+_FIRST_LINES = 30
+_FIRST_LINE_BYTES = 1024 * 1024
+"""So many lines are looked at, of so many bytes each."""
 _NOT_SESSIONS = frozenset(
     {"agent_sessions.json", "daemon.json", "history.jsonl", "config.yaml", "roles.yaml"}
 )
 """Files of these programs that have one of the suffixes and are no sessions."""
+_HINT = f"--format names one of {', '.join(_SUFFIXES)}"
+_CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """One session to read: `key` orders it among the others and is its name in answers.
 
-    `conversation` is its id within a database. `path` is None where an index names no file.
+    `conversation` is its id within a database; `problem` is why it cannot be read, where that is known.
     """
 
     key: str
     format: str
-    path: Path | None
+    path: Path
     conversation: str = ""
+    problem: str = ""
 
     def read(self) -> ParsedSession:
         """Raises `Skipped`."""
         path = self.path
-        if path is None:
-            raise Skipped("its object_id is not one")
+        if self.problem:
+            raise Skipped(self.problem)
         match self.format:
             case "claude":
                 return claude.read(files.lines(path), path.stem)
@@ -66,81 +70,125 @@ class Source:
                 return port42.read(files.lines(path))
 
 
-def sources(path: Path, wanted: ImportFormat) -> tuple[str, list[Source]]:
-    """The format of what is at `path`, and its sources in the order of their keys."""
+def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
+    """The formats of what is at `path`, and its sources in the order of their keys."""
     if path.name == original.INDEX:
         path = path.parent
     if not path.is_dir():
         name = _recognise(path) if wanted == "auto" else wanted
         if name is None:
-            raise Skipped("no format is recognised; name one")
-        return name, _of_file(name, path, path.name)
+            raise Skipped(f"no format is recognised; {_HINT}")
+        return [name], _of_file(name, path, path.name, "")
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
-        paths = sorted(original.object_paths(files.whole(path / original.INDEX, files.LINE_BYTES)).items())
-        return "original", [
-            Source(key[:256], "original", path / file if file else None) for key, file in paths
-        ]
-    name = _recognise_folder(path) if wanted == "auto" else wanted
+        return ["original"], _indexed(path)
+    found = _of_folder(path, wanted)
+    formats = sorted({source.format for source in found if source.format})
+    if wanted != "auto":
+        formats = [wanted]
+    elif not formats:
+        reasons = [f": {source.key}: {source.problem}" for source in found[:1]]
+        raise Skipped(f"no file of a known format is in it{''.join(reasons)}; {_HINT}")
+    return formats, sorted(found, key=lambda source: source.key)
+
+
+def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
     found: list[Source] = []
-    for file in _candidates(path, _SUFFIXES[name]):
+    for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
+        file = path / key
+        if file.name in _NOT_SESSIONS:
+            continue
         try:
-            found += _of_file(name, path / file, file)
-        except Skipped:
-            continue  # another program's database
-    return name, sorted(found, key=lambda source: source.key)
+            name = _recognise(file) if wanted == "auto" else wanted
+            if name is not None:
+                found += _of_file(name, file, key, f"{key} ")  # there may be more than one log
+        except Skipped as reason:
+            if wanted != "llm":  # databases of other programs are no faults
+                found.append(Source(key, "", file, problem=str(reason)))
+    return found
 
 
-def _candidates(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    names = files.below(folder, suffixes)
-    return [name for name in names if name.rpartition("/")[2] not in _NOT_SESSIONS]
+def _of_file(name: str, path: Path, key: str, prefix: str) -> list[Source]:
+    if name != "llm":
+        return [Source(key, name, path)]
+    return [Source(prefix + row, "llm", path, row) for row in llm.conversations(path)]
 
 
-def _recognise_folder(path: Path) -> str:
-    for file in _candidates(path, _ALL_SUFFIXES)[:_RECOGNISED]:
-        with suppress(Skipped):
-            if name := _recognise(path / file):
-                return name
-    raise Skipped("no file of a known format is in it")
+def _indexed(path: Path) -> list[Source]:
+    index = files.whole(path / original.INDEX, files.LINE_BYTES)
+    return [
+        Source(key[:256], "original", path / (file or ""), problem="" if file else "its object_id is not one")
+        for key, file in sorted(original.object_paths(index).items())
+    ]
 
 
 def _recognise(path: Path) -> str | None:
-    """The format of one file, by its name and its beginning. Raises `Skipped` where it cannot be read."""
+    """The format of one file; None for one that is no sessions at all.
+
+    Raises `Skipped` for one that cannot be read, and with the name of a format that is not read.
+    """
+    if path.suffix == ".jsonl":
+        return _recognise_lines(path)
     with files.opened(path) as file:
         head = file.read(_HEAD)
-    first = head.partition(b"\n")[0]
     if head.startswith(llm.MAGIC):
-        return "llm" if _is_llm_log(path) else None
-    if port42.recognised(first):
+        return "llm" if llm.is_log(path) else None
+    if port42.recognised(head.partition(b"\n")[0]):
         return "port42"
-    if path.suffix == ".json" and b'"messages"' in head:
-        return "port42" if b'"format"' in head else "original"
-    if path.suffix in {".yaml", ".yml"} and b"model:" in head and b"messages:" in head:
-        return "aichat"
-    return _recognise_entry(first) if path.suffix == ".jsonl" else None
-
-
-def _is_llm_log(path: Path) -> bool:
-    """Whether a SQLite database is one of llm's: other programs keep theirs in one, and so do we."""
-    try:
-        llm.conversations(path)
-    except Skipped:
-        return False
-    return True
-
-
-def _recognise_entry(line: bytes) -> str | None:
-    try:
-        entry: Any = files.json_value(line)
-    except Skipped:
+    if path.suffix in {".yaml", ".yml"}:
+        return "aichat" if b"model:" in head and b"messages:" in head else None
+    foreign = {
+        b'"projectHash"': "Gemini CLI",
+        b'"chat_messages"': "claude.ai",
+        b'"current_node"': "ChatGPT",
+        b'"projectID"': "opencode",
+    }
+    for word, program in foreign.items():
+        if word in head and path.suffix == ".json":
+            raise _not_read(program)
+    if b'"messages"' not in head or path.suffix != ".json":
         return None
-    if not isinstance(entry, Mapping):
-        return None
-    if codex.recognised(entry):
+    return "port42" if b'"format"' in head else "original"
+
+
+def _recognise_lines(path: Path) -> str:
+    """A front that was cut off, a snapshot or a summary may stand first."""
+    objects = 0
+    with files.opened(path) as file:
+        for _ in range(_FIRST_LINES):
+            line = file.readline(_FIRST_LINE_BYTES)
+            if not line:
+                break
+            for entry in _objects(line):
+                objects += 1
+                if name := _recognise_entry(entry):
+                    return name
+    raise Skipped(f"no format is recognised; {_HINT}" if objects else "no line of it is JSON")
+
+
+def _objects(line: bytes) -> list[Mapping[str, Any]]:
+    try:
+        return [value for value in files.json_values(line) if isinstance(value, dict)]
+    except Skipped:
+        return []
+
+
+def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
+    """The format of a file with this entry. Raises `Skipped` for a format that is not read."""
+    kind, message = entry.get("type"), values.mapping(entry.get("message"))
+    old_codex = "record_type" in entry or ("instructions" in entry and "timestamp" in entry)
+    if old_codex or ("payload" in entry and kind in _CODEX_TYPES):
         return "codex"
-    return "claude" if claude.recognised(entry) else None
+    if kind == "message" and "role" in entry and "content" in entry:
+        return "codex"
+    if "parts" in message:
+        raise _not_read("Qwen Code")
+    if kind == "session" and "version" in entry:
+        raise _not_read("pi")
+    if kind == "session.start":
+        raise _not_read("Copilot CLI")
+    of_claude = any(name in entry for name in ("sessionId", "leafUuid", "parentUuid", "isSnapshotUpdate"))
+    return "claude" if of_claude else None
 
 
-def _of_file(name: str, path: Path, key: str) -> list[Source]:
-    if name == "llm":
-        return [Source(row, "llm", path, row) for row in llm.conversations(path)]
-    return [Source(key, name, path)]
+def _not_read(program: str) -> Skipped:
+    return Skipped(f"it is of {program}, whose format is not read; {_HINT}")

@@ -1,8 +1,8 @@
 """`llm`'s log: ``logs.db``, a SQLite database that is opened to be read only.
 
-Up to 0.30 or so a conversation's answers are rows of `responses`; newer versions keep `threads`, whose
-`turns` end at the tip of a chain of `messages` with `parts` (its llm/migrations.py). Both are read, each
-conversation from where it is.
+Before 0.32 a conversation's answers are rows of `responses`; newer versions keep `threads`, whose `turns` end
+at the tip of a chain of `messages` with `parts` (its llm/migrations.py and logs.py). Of a conversation that
+lived through the upgrade the chain has the older answers, too.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
+
+from msgspec import UNSET
 
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import opened
-from port42_protocol.messages.records import TurnRecord
+from port42_daemon.transfer.readers.files import json_value, opened
+from port42_protocol.messages.records import Reference, TurnRecord
 
-_SECONDS = 5.0
-"""For one query: a database can be made so that it never ends."""
+_SECONDS = 10.0
+"""For one session: a database can be made so that reading it never ends."""
 _LENGTH = 16 * 1024 * 1024
-_RESPONSE = ("prompt", "response", "model", "system", "datetime_utc", "duration_ms", "input_tokens")
+_TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
 
 
 MAGIC = b"SQLite format 3\0"
@@ -32,40 +34,56 @@ MAGIC = b"SQLite format 3\0"
 def conversations(path: Path) -> list[str]:
     """The ids of all of them, in order. Raises `Skipped`."""
     with _open(path) as log:
-        ids: set[str] = set()
-        if log.has_responses():
-            ids |= {row[0] for row in log.query("SELECT DISTINCT conversation_id FROM responses")}
-        if log.has_turns():
-            ids |= {row[0] for row in log.query("SELECT DISTINCT thread_id FROM turns")}
-        if not ids and not log.columns("conversations"):
+        if not log.has_responses and not log.has_turns:
             raise Skipped("it is not a log of llm's")
+        ids: set[object] = set()
+        if log.has_responses:
+            ids |= {row[0] for row in log.query("SELECT DISTINCT conversation_id FROM responses")}
+        if log.has_turns:
+            ids |= {row[0] for row in log.query("SELECT DISTINCT thread_id FROM turns")}
         return sorted(key for key in ids if isinstance(key, str) and 0 < len(key) <= 256)
+
+
+def is_log(path: Path) -> bool:
+    """Whether a SQLite database is one of llm's: other programs keep theirs in one, and so do we."""
+    try:
+        conversations(path)
+    except Skipped:
+        return False
+    return True
 
 
 def read(path: Path, source_id: str) -> ParsedSession:
     """One conversation. Raises `Skipped`."""
     session = ParsedSession(source_id)
     with _open(path) as log:
-        if log.has_responses():
-            _add_responses(log, session)
-        if not session.records and log.has_turns():
-            _add_thread(log, session)
-    return session.checked()
+        responses = _responses(log, source_id) if log.has_responses else []
+        session.add_title(log.name("threads", source_id))
+        session.add_title(log.name("conversations", source_id))
+        if log.has_turns:
+            _add_thread(log, session, responses)
+        if not session.marks:
+            _add_responses(log, session, responses)
+    return session.finished()
 
 
 class _Log:
-    """The database; a query that takes more than `_SECONDS` is interrupted."""
+    """The database, which is read for at most `_SECONDS`."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._deadline = 0.0
+        deadline = time.monotonic() + _SECONDS
         database.text_factory = lambda data: data.decode(errors="replace")
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH)
-        database.set_progress_handler(lambda: time.monotonic() > self._deadline, 10_000)
+        database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         database.execute("PRAGMA trusted_schema = OFF")
+        self.has_responses = self.columns("responses") >= {"conversation_id", "prompt", "response"}
+        self.has_turns = self.columns("turns") >= {"thread_id", "parent_message_hash", "tip_message_hash"}
+        self.has_fragments = self.columns("fragments") >= {"id", "content", "source"}
+        self.payload = "payload" if "payload" in self.columns("parts") else "NULL"
+        self.has_prompt_fragments = self.has_fragments and bool(self.columns("prompt_fragments"))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        self._deadline = time.monotonic() + _SECONDS
         return self._database.execute(sql, values).fetchall()
 
     def columns(self, table: str) -> set[str]:
@@ -74,12 +92,6 @@ class _Log:
             return set()
         return {name for _, name, *_ in self.query(f"PRAGMA table_info({table})")}
 
-    def has_responses(self) -> bool:
-        return self.columns("responses") >= {"conversation_id", "prompt", "response"}
-
-    def has_turns(self) -> bool:
-        return self.columns("turns") >= {"thread_id", "tip_message_hash"}
-
     def name(self, table: str, key: str) -> str | None:
         """The name of a conversation or thread."""
         if not self.columns(table) >= {"id", "name"}:
@@ -87,54 +99,123 @@ class _Log:
         rows = self.query(f"SELECT name FROM {table} WHERE id = ?", key)  # noqa: S608  # our own name
         return values.one_line(rows[0][0]) if rows else None
 
+    def fragment(self, key: object) -> Reference | None:
+        """A text that was put into a prompt, from a file say."""
+        if not self.has_fragments or not isinstance(key, int):
+            return None
+        rows = self.query("SELECT source, content FROM fragments WHERE id = ?", key)
+        if not rows or not isinstance(rows[0][1], str):
+            return None
+        source = values.short(rows[0][0], 1000) or "fragment"
+        kind: Literal["file", "url", "text"] = "text"
+        if source.startswith(("/", "http://", "https://")):
+            kind = "file" if source[0] == "/" else "url"
+        return Reference(kind, source, rows[0][1])
 
-def _add_responses(log: _Log, session: ParsedSession) -> None:
-    session.title = log.name("conversations", session.source_id)
+
+def _responses(log: _Log, source_id: str) -> list[tuple[Any, ...]]:
+    """``(prompt, response, system, id, model, duration_ms, input_tokens, output_tokens, datetime_utc)``"""
     there = log.columns("responses")
-    names = [name if name in there else "NULL" for name in (*_RESPONSE, "output_tokens")]
-    rows = log.query(
+    names = [name if name in there else "NULL" for name in ("prompt", "response", "system", "id", *_TURN)]
+    return log.query(
         f"SELECT {', '.join(names)} FROM responses WHERE conversation_id = ? ORDER BY rowid",  # noqa: S608  # our own names
-        session.source_id,
+        source_id,
     )
+
+
+def _add_responses(log: _Log, session: ParsedSession, responses: list[tuple[Any, ...]]) -> None:
     persona = None
-    for number, (prompt, reply, model, system, at, duration, sent, received) in enumerate(rows, 1):
-        when, location = values.timestamp_of(at), f"response {number}"
+    for number, (prompt, reply, system, key, *turn) in enumerate(responses, 1):
+        when, location = values.timestamp_of(turn[-1]), f"response {number}"
         if isinstance(system, str) and system != persona:
             persona = system
-            session.add_message("system", system, when, location=location)
-        if isinstance(prompt, str):
-            session.add_message("user", prompt, when, location=location)
+            session.add_message("system", system, when, location)
+        fragments = []
+        if log.has_prompt_fragments:
+            rows = log.query("SELECT fragment_id FROM prompt_fragments WHERE response_id = ?", key)
+            fragments = [fragment for (row,) in rows if (fragment := log.fragment(row))]
+        _add_prompt(session, prompt if isinstance(prompt, str) else "", fragments, when, location)
         if isinstance(reply, str):
-            turn = _turn(model, duration, sent, received)
-            session.add_message("assistant", reply, when, location=location, turn=turn)
+            session.add_message("assistant", reply, when, location, turn=_turn(turn))
 
 
-def _add_thread(log: _Log, session: ParsedSession) -> None:
-    session.title = log.name("threads", session.source_id) or session.title
+def _add_prompt(
+    session: ParsedSession, text: str, fragments: list[Reference], when: str | None, location: str
+) -> None:
+    names = "\n".join(f"[{fragment.target}]" for fragment in fragments)
+    references = tuple(fragments) or UNSET
+    session.add_message("user", text.strip() or names, when, location, references=references)
+
+
+def _add_thread(log: _Log, session: ParsedSession, responses: list[tuple[Any, ...]]) -> None:
+    """The chains of messages that the turns end in; of an upgraded log the first has the older responses."""
     turns = log.query(
-        "SELECT tip_message_hash, model, duration_ms, input_tokens, output_tokens, datetime_utc FROM turns"
-        " WHERE thread_id = ? ORDER BY datetime_utc, id",
+        "SELECT parent_message_hash, tip_message_hash, model, duration_ms, input_tokens, output_tokens,"
+        " datetime_utc FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id",
         session.source_id,
     )
-    seen: set[Any] = set()
-    for number, (last, model, duration, sent, received, at) in enumerate(turns, 1):
-        chain, tip = [], last
+    older = iter(responses)
+    seen: set[object] = set()
+    for number, (parent, last, *turn) in enumerate(turns, 1):
+        chain: list[tuple[object, object]] = []
+        tip = last
         while tip is not None and tip not in seen:
             seen.add(tip)
             rows = log.query("SELECT parent_hash, role FROM messages WHERE hash = ?", tip)
             chain += [(tip, role) for _, role in rows]
             tip = rows[0][0] if rows else None
-        for message, role in reversed(chain):
-            parts = log.query(
-                "SELECT text FROM parts WHERE message_hash = ? AND type = 'text' ORDER BY position", message
-            )
-            if role in {"user", "assistant", "system"}:
-                text = "\n\n".join(text for (text,) in parts if isinstance(text, str))
-                turn = _turn(model, duration, sent, received)
-                session.add_message(role, text, values.timestamp_of(at), location=f"turn {number}", turn=turn)
+        own = next((at for at, (message, _) in enumerate(reversed(chain)) if message == parent), 0)
+        facts = turn
+        for at, (message, role) in enumerate(reversed(chain)):
+            if at >= own:
+                facts = turn
+            elif role == "user":
+                facts = list(next(older, [None] * 9)[4:])
+            _add_chained(log, session, (message, role), facts, f"turn {number}")
 
 
-def _turn(model: object, duration: object, sent: object, received: object) -> TurnRecord:
+def _add_chained(
+    log: _Log, session: ParsedSession, message: tuple[object, object], turn: list[Any], location: str
+) -> None:
+    key, role = message
+    texts: list[str] = []
+    fragments: list[Reference] = []
+    parts = log.query(
+        f"SELECT type, text, {log.payload} FROM parts WHERE message_hash = ? ORDER BY position",  # noqa: S608  # our own name
+        key,
+    )
+    for kind, text, payload in parts:
+        if kind == "attachment":
+            texts.append("[attachment]")
+        elif kind == "text" and isinstance(text, str):
+            texts.append(text)
+        elif kind == "text":
+            literals, used = _resolved(log, payload)
+            texts += literals
+            fragments += used
+    text, when = "\n\n".join(texts), values.timestamp_of(turn[-1])
+    if role == "user":
+        _add_prompt(session, text, fragments, when, location)
+    elif role == "assistant":
+        session.add_message("assistant", text, when, location, turn=_turn(turn))
+    elif role == "system":
+        session.add_message("system", text, when, location)
+
+
+def _resolved(log: _Log, payload: object) -> tuple[list[str], list[Reference]]:
+    """Literals and fragments of a text: ``{"text_ref":[{"fragment":1},{"literal":"…"}]}``."""
+    try:
+        pieces = values.mapping(json_value(str(payload).encode())).get("text_ref")
+    except Skipped:
+        pieces = None
+    found = [values.mapping(piece) for piece in pieces] if isinstance(pieces, list) else []
+    literals = [str(piece["literal"]).strip() for piece in found if "literal" in piece]
+    fragments = (log.fragment(piece["fragment"]) for piece in found if "fragment" in piece)
+    return literals, [fragment for fragment in fragments if fragment]
+
+
+def _turn(columns: list[Any]) -> TurnRecord:
+    model, duration, sent, received, _ = columns
     return TurnRecord(
         backend="llm",
         model=values.short(model),

@@ -46,7 +46,7 @@ def read(chunks: Iterable[bytes]) -> ParsedSession:
             session.add_problem(location, "it has no role that is known, or no text")
         else:
             when = values.timestamp_of(message.get("timestamp"))
-            session.add_message(role, content, when, location=location)
+            session.add_message(role, content, when, location)
     header = json_value(document.rest)
     if not isinstance(header, dict) or "messages" not in header or "format" in header:
         raise Skipped("it is not a session of the original Port42")
@@ -57,4 +57,4 @@ def read(chunks: Iterable[bytes]) -> ParsedSession:
     agent = agent.removeprefix("@") if isinstance(agent, str) else ""
     session.agent = agent if _AGENT.fullmatch(agent) else None
     session.created_at = values.timestamp_of(header.get("created_at")) or session.created_at
-    return session.checked()
+    return session.finished()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from port42_daemon.transfer.readers.base import MESSAGE_BYTES
+
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
+_TEXTS = ("text", "input_text", "output_text")
+_PICTURES = {
+    "image": "image",
+    "input_image": "image",
+    "image_url": "image",
+    "document": "document",
+    "input_file": "file",
+    "input_audio": "audio",
+}
 
 
 def timestamp_of(value: object) -> str | None:
@@ -34,25 +46,38 @@ def one_line(value: object, limit: int = 200) -> str | None:
 
 
 def folder(value: object) -> str | None:
-    """An absolute path that a session's `cwd` can be."""
-    if isinstance(value, str) and value.startswith("/") and len(value) <= 4096 and value.isprintable():
+    """An absolute path, of Unix or Windows, that a session's `cwd` can be."""
+    if isinstance(value, str) and _ABSOLUTE.match(value) and len(value) <= 4096 and value.isprintable():
         return value
     return None
 
 
-def text_of(content: object, kinds: Collection[object] = ("text",)) -> str:
+def text_of(content: object) -> str:
     """The text of a message's content, which is a string or a list of parts, some of them text."""
     if isinstance(content, str):
         return content
-    texts, size = [], 0
+    return "\n\n".join(text for text, picture in texts_of(content) if picture is None)
+
+
+def message_of(content: object) -> str:
+    """As `text_of`, with a placeholder for each picture and file."""
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(text if picture is None else picture for text, picture in texts_of(content))
+
+
+def texts_of(content: object) -> Iterator[tuple[str, str | None]]:
+    """Each part's text, or a placeholder for what it shows."""
+    size = 0
     for part in map(mapping, content) if isinstance(content, list) else ():
-        text = part.get("text")
-        if part.get("type") in kinds and isinstance(text, str):
-            texts.append(text)
+        kind, text = part.get("type"), part.get("text")
+        if kind in _TEXTS and isinstance(text, str):
+            yield text, None
             size += len(text)
             if size > MESSAGE_BYTES:  # YAML's aliases can make it as long as they like; it is refused later
-                break
-    return "\n\n".join(texts)
+                return
+        elif isinstance(kind, str) and kind in _PICTURES:
+            yield "", f"[{_PICTURES[kind]}]"
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from peers import llm_database
 from port42_daemon.transfer.readers import aichat, base, claude, codex, files, llm, original, port42, values
 from port42_daemon.transfer.readers.base import Skipped
 from port42_daemon.transfer.readers.detect import sources
+from port42_protocol.messages.records import Reference
 
 DATA = Path(__file__).parents[3] / "data" / "imports"
 CLAUDE = "projects/-home-ada-parser/0205f437-f816-4704-b6f3-9cf7b060888c.jsonl"
@@ -27,19 +30,19 @@ def said(session):
 
 def one_of(path, wanted="auto"):
     """The only session there, and the format it is in."""
-    named, [source] = sources(path, wanted)
+    [named], [source] = sources(path, wanted)
     return named, source.read()
 
 
 def test_claude_code_is_its_words_without_machinery():
-    named, [main, agent] = sources(DATA / "claude", "auto")
+    [named], [main, agent] = sources(DATA / "claude", "auto")
     session = main.read()
     assert (named, main.key) == ("claude", CLAUDE)
     assert said(session) == [
         ("user", "build a parser"),
         ("assistant", "I begin with the tokenizer."),
         ("assistant", "Done: `tokens.py` has the tokenizer."),
-        ("user", "and now tests"),
+        ("user", "and now tests\n\n[image]"),
     ]
     assert (session.source_id, session.title) == (Path(CLAUDE).stem, "A parser for arithmetic")
     assert (session.cwd, session.created_at) == ("/home/ada/parser", "2026-01-15T10:00:01.079Z")
@@ -51,7 +54,7 @@ def test_claude_code_is_its_words_without_machinery():
 
 
 def test_codex_new_and_old():
-    named, [old, new] = sources(DATA / "codex", "auto")
+    [named], [old, new] = sources(DATA / "codex", "auto")
     assert named == "codex"
     assert said(new.read()) == [("user", "what is 2+2?"), ("assistant", "4")]
     assert new.read().records[1].turn.model == "gpt-5-codex"
@@ -61,13 +64,13 @@ def test_codex_new_and_old():
 
 
 def test_aichat_and_an_agents_session_of_the_same_name():
-    named, [coder, plain] = sources(DATA / "aichat", "auto")
+    [named], [coder, plain] = sources(DATA / "aichat", "auto")
     assert named == "aichat"
     assert said(plain.read()) == [
         ("system", "You are terse."),
         ("user", "name a colour"),
         ("assistant", "Teal.\n\nIt is calm."),
-        ("user", "and this one?"),
+        ("user", "and this one?\n\n[image]"),
     ]
     assert plain.read().problems == [("message 5", "it has no role that is known")]
     assert (coder.read().source_id, plain.read().source_id) == ("coder/refactoring", "refactoring")
@@ -86,7 +89,7 @@ def test_the_original_bare_and_in_its_object_store(tmp_path):
     references = {"cli-1": {"object_id": digest}, "cli-2": {"object_id": "../../../etc/passwd"}, "cli-3": 7}
     (tmp_path / original.INDEX).write_text(json.dumps({"sessions": references, "last_sessions": {}}))
     for path in (tmp_path, tmp_path / original.INDEX):
-        named, [good, escaping, broken] = sources(path, "auto")
+        [named], [good, escaping, broken] = sources(path, "auto")
         assert (named, said(good.read())) == ("original", said(session))
         for source in (escaping, broken):
             with pytest.raises(Skipped, match="object_id"):
@@ -95,7 +98,7 @@ def test_the_original_bare_and_in_its_object_store(tmp_path):
 
 def test_llm_old_and_new(tmp_path):
     llm_database.old(tmp_path / "logs.db", {"01a": [("hi", "hello"), ("again", "yes")], "01b": [("x", "y")]})
-    named, [first, _] = sources(tmp_path, "auto")
+    [named], [first, _] = sources(tmp_path, "auto")
     session = first.read()
     assert (named, session.title) == ("llm", "about 01a")
     assert said(session) == [
@@ -113,19 +116,15 @@ def test_llm_old_and_new(tmp_path):
 
 
 def test_another_programs_database_is_not_taken_for_one(tmp_path):
-    import sqlite3
-
     with sqlite3.connect(tmp_path / "index.db") as database:
         database.execute("CREATE TABLE sessions (id TEXT)")
     database.close()
     (tmp_path / "sessions").mkdir()
     (tmp_path / "sessions" / "cli-1.json").write_bytes(HEAD.replace(b'"a"', b'"cli-1"') + b"]}\n")
-    assert [sources(tmp_path, "auto")[0]] == ["port42"]
+    assert sources(tmp_path, "auto")[0] == ["port42"]
 
 
 def test_a_database_without_an_end_is_given_up(tmp_path, monkeypatch):
-    import sqlite3
-
     monkeypatch.setattr(llm, "_SECONDS", 0.2)
     path = tmp_path / "logs.db"
     with sqlite3.connect(path) as database:
@@ -272,3 +271,114 @@ def test_a_database_with_other_bytes_in_it(tmp_path_factory, data, at):
     with contextlib.suppress(Skipped):
         for identity in llm.conversations(path):
             assert llm.read(path, identity).records
+
+
+# --- recognition ----------------------------------------------------------------------------------
+
+CLAUDE_USER = '{"sessionId":"x","uuid":"u","type":"user","message":{"content":"hi"}}'
+CODEX_USER = '{"type":"response_item","payload":{"type":"message","role":"user","content":"hi"}}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        (['{"type":"file-history-snapshot","isSnapshotUpdate":false}', CLAUDE_USER], "claude"),
+        (['{"type":"summary","summary":"x","leafUuid":"u"}', CLAUDE_USER], "claude"),
+        (["} cut off", '{"unknown":1}', "\0\0", CLAUDE_USER], "claude"),
+        (['{"session', CODEX_USER], "codex"),
+        (['{"record_type":"state"}', CODEX_USER], "codex"),
+        (['{"snapshot":"' + "x" * 200_000 + '"}', CLAUDE_USER], "claude"),
+    ],
+)
+def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
+    path = tmp_path / "notes.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    named, session = one_of(path)
+    assert (named, said(session)) == (wanted, [("user", "hi")])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        (
+            "a.json",
+            '{"sessionId":"g","projectHash":"a","messages":[{"type":"user","content":"x"}]}',
+            "Gemini CLI",
+        ),
+        ("a.json", '[{"title":"x","mapping":{},"current_node":"y"}]', "ChatGPT"),
+        ("a.json", '[{"uuid":"x","chat_messages":[]}]', "claude.ai"),
+        (
+            "a.jsonl",
+            '{"sessionId":"q","type":"user","message":{"role":"user","parts":[{"text":"x"}]}}',
+            "Qwen Code",
+        ),
+        ("a.jsonl", '{"type":"session","version":3,"id":"p"}', "pi"),
+        ("a.jsonl", '{\n "pretty": "printed"\n}\n', "no line of it is JSON"),
+        ("a.jsonl", '{"something":"else"}\n', "no format is recognised"),
+    ],
+)
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_format_that_is_not_read_is_named(tmp_path, name, text, reason, as_folder):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Skipped) as refused:
+        sources(tmp_path if as_folder else tmp_path / name, "auto")
+    assert reason in str(refused.value)
+    assert "--format" in str(refused.value) or "JSON" in reason
+
+
+def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
+    for name in ("claude", "codex", "aichat"):
+        shutil.copytree(DATA / name, tmp_path / name)
+    llm_database.old(tmp_path / "a.db", {"01a": [("hi", "hello")]})
+    llm_database.old(tmp_path / "b.db", {"01a": [("hi", "hello")]})
+    (tmp_path / "package.json").write_text('{"name":"x","dependencies":{}}')
+    (tmp_path / "foreign.jsonl").write_text('{"type":"session","version":3}\n')
+    named, found = sources(tmp_path, "auto")
+    assert named == ["aichat", "claude", "codex", "llm"]
+    assert len({source.key for source in found}) == len(found) == 9
+    assert [source.key for source in found if source.problem] == ["foreign.jsonl"]
+
+
+def test_a_database_with_a_table_of_conversations_is_not_llms_log_by_that(tmp_path):
+    with sqlite3.connect(tmp_path / "chats.db") as database:
+        database.execute("CREATE TABLE conversations (id TEXT, name TEXT)")
+    database.close()
+    with pytest.raises(Skipped, match="not a log of llm's"):
+        sources(tmp_path / "chats.db", "llm")
+    with pytest.raises(Skipped, match="no format is recognised"):
+        sources(tmp_path / "chats.db", "auto")
+
+
+# --- llm and aichat -------------------------------------------------------------------------------
+
+
+def test_a_conversation_that_lived_through_llms_upgrade_is_whole(tmp_path):
+    path = tmp_path / "logs.db"
+    llm_database.old(path, {"01a": [("one", "1"), ("two", "2")]})
+    talk = [("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"), ("user", "three")]
+    llm_database.new(path, "01a", [*talk, ("assistant", "3")], older=4)
+    _, session = one_of(path)
+    assert said(session) == [*talk, ("assistant", "3")]
+    assert session.title == "about 01a"
+    assert [record.turn.total_ms for record in session.records[1::2]] == [900, 900, 0], "the older ones' own"
+
+
+def test_a_fragment_is_a_reference_and_an_attachment_a_placeholder(tmp_path):
+    path = tmp_path / "logs.db"
+    llm_database.new(path, "01a", [("user", ""), ("assistant", "yes"), ("user", "look"), ("assistant", "so")])
+    with sqlite3.connect(path) as database:
+        database.execute("INSERT INTO fragments VALUES (7, 'h', 'the manual', '/home/ada/manual.txt')")
+        payload = json.dumps({"text_ref": [{"fragment": 7}, {"literal": "\nWhen?"}, {"fragment": 8}]})
+        database.execute("UPDATE parts SET text = NULL, payload = ? WHERE message_hash = 'h1'", (payload,))
+        database.execute("INSERT INTO parts (message_hash, position, type) VALUES ('h3', 1, 'attachment')")
+    database.close()
+    _, session = one_of(path)
+    assert said(session)[::2] == [("user", "When?"), ("user", "look\n\n[attachment]")]
+    assert session.records[0].references == (Reference("file", "/home/ada/manual.txt", "the manual"),)
+
+
+def test_what_aichats_assistant_said_before_a_tool_call():
+    text = (
+        "model: m\nmessages:\n- role: user\n  content: warm?\n- role: tool\n  content:\n    text: I look.\n"
+    )
+    assert said(aichat.read(text.encode(), "x", 0)) == [("user", "warm?"), ("assistant", "I look.")]

@@ -1,0 +1,256 @@
+"""Claude Code's entries: which words are the user's or the model's, each once, and what else a file tells."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from port42_daemon.transfer.readers import claude
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped, SubAgent
+
+SESSION = "7d0c1b9e-0000-4000-8000-00000000000a"
+
+
+class File:
+    """A transcript that grows entry by entry, as Claude Code writes one."""
+
+    def __init__(self, session_id=SESSION):
+        self.session_id = session_id
+        self.entries = []
+
+    def add(self, kind, **fields):
+        number = len(self.entries) + 1
+        self.entries.append(
+            {
+                "type": kind,
+                "uuid": f"{self.session_id[-1]}{number}",
+                "sessionId": self.session_id,
+                "cwd": "/home/ada/boat",
+                "timestamp": f"2026-02-03T04:05:{number:02}.000Z",
+                **fields,
+            }
+        )
+        return self
+
+    def user(self, content, **fields):
+        return self.add("user", message={"role": "user", "content": content}, **fields)
+
+    def assistant(self, *parts, answer="m", model="claude-x", usage=None, **fields):
+        content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+        message = {"id": answer, "model": model, "content": content, "usage": usage or {}}
+        return self.add("assistant", message=message, **fields)
+
+    def queue(self, operation, content=None):
+        return self.add("queue-operation", operation=operation, **({"content": content} if content else {}))
+
+    def queued_command(self, prompt, mode="prompt"):
+        return self.add(
+            "attachment", attachment={"type": "queued_command", "prompt": prompt, "commandMode": mode}
+        )
+
+    def read(self, name=SESSION) -> ParsedSession:
+        return claude.read(enumerate((json.dumps(entry).encode() for entry in self.entries), 1), name)
+
+
+def parts(*texts):
+    return [{"type": "text", "text": text} for text in texts]
+
+
+def texts(session):
+    return [(record.role, record.content) for record in session.records]
+
+
+def slash(name, args=""):
+    return f"<command-message>{name}</command-message>\n<command-name>/{name}</command-name>\n<command-args>{args}</command-args>"  # noqa: E501
+
+
+# --- words of the user ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<system-reminder>\nIt rains.\n</system-reminder>\nHoist the sail.",
+        parts("<system-reminder>It rains.</system-reminder>", "Hoist the sail."),
+        parts("<ide_opened_file>a.c</ide_opened_file>", "Hoist the sail."),
+        '<ide_selection lines="3">x</ide_selection><system-reminder>y</system-reminder>\n\nHoist the sail.',
+        "Hoist the sail.\n<system-reminder>\nIt rains.\n</system-reminder>\n",
+        [{"type": "tool_result", "content": "x"}, *parts("Hoist the sail.")],
+    ],
+)
+def test_only_the_programs_elements_are_taken_off(content):
+    assert texts(File().user(content).read()) == [("user", "Hoist the sail.")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<task-notification>\n<task-id>b</task-id>\n</task-notification>\nFull transcript available at: /b",
+        '<teammate-message teammate_id="lead">\nHoist the sail.\n</teammate-message>',
+        "<local-command-stdout>ok</local-command-stdout>",
+        "<bash-input>ls</bash-input>",
+        "[Request interrupted by user]",
+        parts("[Request interrupted by user for tool use]"),
+        [{"type": "tool_result", "content": "[image]"}],
+        "<system-reminder>never closed",
+    ],
+)
+def test_what_the_program_says_is_no_message(content):
+    file = File().user("first").user(content).assistant("yes")
+    assert texts(file.read()) == [("user", "first"), ("assistant", "yes")]
+
+
+@given(st.text(st.characters(categories=["L", "P", "S"], exclude_characters="<")).filter(str.strip))
+def test_any_other_words_stay_to_the_letter(text):
+    if text.startswith(("[Request interrupted", "Unknown ")):
+        return
+    assert texts(File().user(text).read()) == [("user", text)]
+
+
+def test_words_that_quote_an_element_stay():
+    text = "What does `<system-reminder>` mean? I saw <system-reminder>x</system-reminder> in a file."
+    assert texts(File().user(text).read()) == [("user", text)]
+
+
+def test_a_slash_command_that_a_model_answers_is_a_prompt():
+    file = File().user(slash("crew:hire", "two sailors")).user("You hire.", isMeta=True).assistant("Hired.")
+    assert texts(file.read()) == [("user", "/crew:hire two sailors"), ("assistant", "Hired.")]
+
+
+@pytest.mark.parametrize("name", ["clear", "model", "crew:list"])
+def test_a_slash_command_that_the_program_answers_is_none(name):
+    file = File().user("<local-command-caveat>Caveat</local-command-caveat>", isMeta=True)
+    file.user(slash(name)).user("<local-command-stdout>done</local-command-stdout>")
+    file.user("hello").assistant("yes")
+    assert texts(file.read()) == [("user", "hello"), ("assistant", "yes")]
+
+
+def test_a_command_nobody_knows():
+    file = File().user("<local-command-caveat>Caveat</local-command-caveat>", isMeta=True)
+    with pytest.raises(Skipped, match="no messages"):
+        file.user("Unknown skill: usage").read()
+    assert texts(File().user("Unknown skill: usage").read()) == [("user", "Unknown skill: usage")]
+
+
+def test_what_was_typed_while_the_model_worked_is_there_once():
+    file = File().user("sail").assistant("going")
+    file.queue("enqueue", "and drop the anchor").queue("remove").assistant("dropped")
+    file.queue("enqueue", "how deep?").queued_command("how deep?").queue("remove", "how deep?")
+    file.queue("enqueue", "how deep?").queue("remove", "how deep?").queued_command("how deep?")
+    file.queue("enqueue", "next").queue("dequeue").user("next")
+    file.queue("enqueue", "taken back").queue("popAll")
+    file.queue("enqueue", "<task-notification>x</task-notification>").queue("remove")
+    file.queue("enqueue", "never sent")
+    assert [text for role, text in texts(file.read()) if role == "user"] == [
+        "sail",
+        "and drop the anchor",
+        "how deep?",
+        "how deep?",
+        "next",
+    ]
+
+
+def test_a_picture_has_a_placeholder():
+    image = {"type": "image", "source": {"type": "base64", "data": "iVBORw0KGgo="}}
+    file = File().user([image]).assistant("a boat").user([image, {"type": "text", "text": "and this?"}])
+    assert texts(file.read()) == [
+        ("user", "[image]"),
+        ("assistant", "a boat"),
+        ("user", "[image]\n\nand this?"),
+    ]
+
+
+def test_a_summary_of_what_was_compacted_is_no_message():
+    file = File().user("sail").user("This session is being continued …", isCompactSummary=True)
+    assert texts(file.read()) == [("user", "sail")]
+
+
+# --- the model's ----------------------------------------------------------------------------------
+
+
+def test_an_error_of_the_api_is_an_error():
+    file = (
+        File()
+        .user("sail")
+        .assistant("API Error: 529", model="<synthetic>", isApiErrorMessage=True, error="overloaded")
+    )
+    file.assistant("No response requested.", model="<synthetic>")
+    session = file.read()
+    assert texts(session) == [("user", "sail"), ("error", "API Error: 529")]
+    assert session.records[1].kind == "rate_limit"
+
+
+USAGE = st.fixed_dictionaries(
+    {
+        "input_tokens": st.integers(0, 50),
+        "cache_read_input_tokens": st.integers(0, 900),
+        "output_tokens": st.integers(0, 99),
+    }
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), USAGE), max_size=8))
+def test_tokens_are_those_of_each_answers_last_entry(entries):
+    """However an answer is cut into entries, and where it has no words."""
+    file, whole = File().user("sail"), {}
+    for answer, speaks, usage in sorted(entries, key=lambda entry: entry[0]):
+        part = "words" if speaks else {"type": "tool_use", "id": "t", "name": "Bash", "input": {}}
+        sent = usage["input_tokens"] + usage["cache_read_input_tokens"]
+        before = whole.get(answer, (0, 0))
+        whole[answer] = (max(sent, before[0]), max(usage["output_tokens"], before[1]))
+        file.assistant(part, answer=answer, usage=usage)
+    turns = [record.turn for record in file.assistant("end", answer="z").read().records[1:]]
+    assert sum(turn.input_tokens or 0 for turn in turns) == sum(sent for sent, _ in whole.values())
+    assert sum(turn.output_tokens or 0 for turn in turns) == sum(received for _, received in whole.values())
+
+
+# --- the session ----------------------------------------------------------------------------------
+
+
+def test_an_archived_file_has_the_sessions_own_id():
+    assert File().user("x").read("transcript").source_id == SESSION
+    assert File("resumed-in-b").user("x").read(SESSION).source_id == "resumed-in-b"
+    two = File("old-a").user("x")
+    two.entries += File("new-b").user("y").entries
+    assert two.read("new-b").source_id == "new-b"
+
+
+def test_titles_of_this_session_only_and_a_persons_first():
+    file = File().add("summary", summary="Another boat", leafUuid="elsewhere").user("sail")
+    assert file.read().title is None
+    file.add("summary", summary="This boat", leafUuid="a2")
+    assert file.read().title == "This boat"
+    file.add("ai-title", aiTitle="A boat")
+    assert file.read().title == "A boat"
+    file.add("custom-title", customTitle="Ada's boat").add("ai-title", aiTitle="Boats")
+    session = file.read()
+    assert (session.title, session.titles) == ("Ada's boat", {"This boat", "A boat", "Ada's boat", "Boats"})
+
+
+def test_a_plan_gives_its_title():
+    session = File().user("Implement the following plan:\n\n# A second mast\n\nOne is not enough.").read()
+    assert session.title == "A second mast"
+
+
+def test_sub_agents():
+    with pytest.raises(SubAgent):
+        File().user("x").read("agent-1")
+    with pytest.raises(SubAgent):
+        File().user("x", isSidechain=True).assistant("y", isSidechain=True).read()
+
+
+def test_a_windows_folder_is_kept():
+    assert File().user("x", cwd="C:\\Users\\Ada").read().cwd == "C:\\Users\\Ada"
+
+
+@pytest.mark.parametrize(
+    "piece", ["<system-reminder>", "<command-name>", "</system-reminder>", "<ide_a", "[Request "]
+)
+def test_hostile_words_take_linear_time_to_look_through(piece):
+    """As long as a message may be: with quadratic time this would not end within the test's limit."""
+    text = (piece * 4_000_000)[: 4 * 1024 * 1024 - 8]
+    file = File().user("<system-reminder>" + text).user(text + "</system-reminder>").user("last")
+    assert texts(file.read())[-1] == ("user", "last")

@@ -1,0 +1,96 @@
+"""Codex's rollouts: the user's words without what Codex and editors add, and what else a file tells."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from port42_daemon.transfer.readers import codex
+from port42_daemon.transfer.readers.base import SubAgent
+
+WHEN = "2026-02-03T04:05:06.000Z"
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,x"}
+
+
+def meta(**fields):
+    return {"timestamp": WHEN, "type": "session_meta", "payload": {"id": "s1", "cwd": "/home/ada", **fields}}
+
+
+def message(role, *parts):
+    content = [{"type": "input_text", "text": part} if isinstance(part, str) else part for part in parts]
+    return {
+        "timestamp": WHEN,
+        "type": "response_item",
+        "payload": {"type": "message", "role": role, "content": content},
+    }
+
+
+def event(kind, **fields):
+    return {"timestamp": WHEN, "type": "event_msg", "payload": {"type": kind, **fields}}
+
+
+def read(*items):
+    return codex.read(enumerate((json.dumps(item).encode() for item in items), 1), "rollout")
+
+
+def texts(session):
+    return [(record.role, record.content) for record in session.records]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (
+            ["# Context from my IDE setup:\n\n## Open tabs:\n- a.c\n\n## My request for Codex:\nReef it.\n"],
+            "Reef it.",
+        ),
+        (["Reef it.", "<image>", IMAGE, "</image>"], "Reef it.\n\n[image]"),
+        ([IMAGE], "[image]"),
+        (["What is `<image>`?"], "What is `<image>`?"),
+    ],
+)
+def test_the_users_words(parts, text):
+    assert texts(read(meta(), message("user", *parts))) == [("user", text)]
+
+
+@pytest.mark.parametrize(
+    "text", ["<environment_context>\n</environment_context>", "# AGENTS.md instructions for x"]
+)
+def test_what_codex_tells_the_model_is_no_message(text):
+    assert texts(read(meta(), message("user", text), message("user", "hi"))) == [("user", "hi")]
+
+
+def test_the_folder_of_an_old_rollout():
+    old = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    context = {
+        **old,
+        "content": [{"type": "input_text", "text": "<environment_context>\n<cwd>/home/ada/boat</cwd>"}],
+    }
+    session = read(
+        {"id": "s1", "timestamp": WHEN, "instructions": None}, {"record_type": "state"}, context, old
+    )
+    assert (session.cwd, session.source_id, texts(session)) == ("/home/ada/boat", "s1", [("user", "hi")])
+
+
+def test_a_sub_agent():
+    with pytest.raises(SubAgent):
+        read(meta(source={"subagent": {"thread_spawn": {"parent_thread_id": "s0"}}}), message("user", "hi"))
+
+
+def test_tokens_are_told_as_totals():
+    def total(sent, received):
+        return event(
+            "token_count", info={"total_token_usage": {"input_tokens": sent, "output_tokens": received}}
+        )
+
+    reply = message("assistant", {"type": "output_text", "text": "yes"})
+    session = read(meta(), message("user", "hi"), reply, total(10, 2), total(10, 2), reply, total(25, 5))
+    tokens = [(record.turn.input_tokens, record.turn.output_tokens) for record in session.records[1:]]
+    assert tokens == [(10, 2), (15, 3)]
+
+
+def test_an_error_is_one():
+    assert texts(read(meta(), message("user", "hi"), event("error", message="usage limit")))[1:] == [
+        ("error", "usage limit")
+    ]
