@@ -35,7 +35,7 @@ def kill_and_check(daemon: Any, clients: list[Client], round_: int) -> None:
 
 
 def test_kill_under_every_verb(daemon):
-    clients = [Client(name) for name in ("ai-muse", "ai-analyst", "ai-founder")]
+    clients = [Client(f"agent-{number}") for number in range(3)]
     for round_ in range(4):
         kill_and_check(daemon, clients, round_)
     checked = daemon.call("check_home")
@@ -47,7 +47,7 @@ def test_kill_under_every_verb(daemon):
 def test_kill_under_every_verb_200_times(start_daemon, tmp_path):
     for series in range(10):
         daemon = start_daemon(home=tmp_path / str(series))
-        clients = [Client(name, series) for name in ("ai-muse", "ai-analyst", "ai-founder", "ai-engineer")]
+        clients = [Client(f"agent-{number}", series) for number in range(4)]
         for round_ in range(20):
             kill_and_check(daemon, clients, 100 * series + round_)
         daemon.stop()

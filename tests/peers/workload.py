@@ -3,6 +3,7 @@
 client = Client("ai-muse", seed=1)            # sessions of an agent of its own, so that clients never meet
 client.work(daemon, stop)                     # until `stop` is set or the daemon is gone
 client.one(daemon.call)                       # one request; what is acknowledged is remembered
+client.forget()                               # it was refused instead: may have been done or not
 client.check(daemon.call)                     # the daemon has all that was acknowledged
 
 A request that was not answered may have been carried out or not, but nothing between: `check` allows both.
@@ -40,9 +41,11 @@ class Client:
     def __init__(self, agent: str, seed: int = 0) -> None:
         self.agent = agent
         self.sessions: dict[str, Session] = {}
+        self.uncertain: dict[str, Session] = {}
+        """Sessions that a request was refused for, as they were before; no request is for them again."""
         self.last: str | None = None
         """The session used last; None while that is not certain."""
-        self.acknowledged = 0
+        self.acknowledged = self._maybe_forks = 0
         self.refused: list[str] = []
         """Errors that `work` was answered with: each of its requests can succeed."""
         self.unanswered: tuple[str, dict[str, Any]] | None = None
@@ -79,6 +82,16 @@ class Client:
         self.note(method, params, result)
         self.unanswered = None
         self.acknowledged += 1
+
+    def forget(self) -> None:
+        """The unanswered request was refused: what it was for may be changed by it, or not."""
+        assert self.unanswered is not None
+        method, params = self.unanswered
+        name = params.get("session_id")
+        if name is not None:
+            self.uncertain[name] = self.sessions.pop(name, Session())
+        self._maybe_forks += method == "fork_session"
+        self.last = self.unanswered = None
 
     def next(self) -> tuple[str, dict[str, Any]]:
         """A verb and its params: one that can succeed."""
@@ -181,6 +194,11 @@ class Client:
             if name in listed:
                 got = call("get_session", session_id=name, limit=10_000)["messages"]
                 self._check_messages(session, got, *maybe)
+        for name, session in self.uncertain.items():
+            assert name in listed | trashed or not session.messages, f"{name} is missing"
+            if name in listed and session.messages:
+                got = call("get_session", session_id=name, limit=len(session.messages))["messages"]
+                self._check_messages(session, got, "", {})
         self._check_nothing_more(listed | trashed, method, params)
         if self.last is not None and not self.unanswered:
             assert call("get_last_session", agent=self.agent)["session_id"] == self.last
@@ -211,11 +229,11 @@ class Client:
         assert more in ([], expected), "a message that nobody sent"
 
     def _check_nothing_more(self, there: dict[str, Any], method: str, params: Any) -> None:
-        more = there.keys() - self.sessions.keys()
-        allowed = method in {"create_session", "fork_session"}
-        assert len(more) <= allowed, f"sessions that nobody began: {more}"
+        more = there.keys() - self.sessions.keys() - self.uncertain.keys()
         if method == "create_session":
-            assert more <= {params["session_id"]}
+            more -= {params["session_id"]}
+        allowed = self._maybe_forks + (method == "fork_session")
+        assert len(more) <= allowed, f"sessions that nobody began: {more}"
 
     def settle(self, call: Call) -> None:
         """After `check`: repeat the unanswered request where that does no harm, else look what it did."""

@@ -51,7 +51,6 @@ class Turns:
 
     async def retry_turn(self, request: RetryTurn, peer: Peer) -> Possessed:
         """Ask the question again on which the session's last turn failed."""
-        await self._agents.require(request.agent)
         await self._context.sessions.owned(request.session_id, request.agent)
         await recovery.failed_question(self._context, request.session_id)
         possess = Possess(request.agent, "", request.session_id, stream=request.stream, detach=request.detach)
