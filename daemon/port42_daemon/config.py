@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from port42_daemon import durable
 from port42_protocol.errors import ConfigRefused
 from port42_protocol.messages.types import AgentName, Folder
 
@@ -195,6 +196,10 @@ def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
     return None
 
 
+MAX_BYTES = 1024 * 1024
+"""Of config.toml."""
+
+
 class ConfigFile:
     """The file and what of it is in force: the last good state. Its methods block."""
 
@@ -238,11 +243,11 @@ class ConfigFile:
     def _read(self) -> str:
         try:
             # Not read_text: it would turn a file's CRLF into LF when the file is written again.
-            return self._path.read_bytes().decode()
+            return durable.read_file(self._path, MAX_BYTES).decode()
         except FileNotFoundError:
             return ""
         except OSError as error:
-            raise ConfigRefused(f"cannot be read: {error.strerror}") from None
+            raise ConfigRefused(f"cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             raise ConfigRefused(f"not UTF-8 (at line {line})") from None

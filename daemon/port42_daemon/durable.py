@@ -38,6 +38,30 @@ class FolderRefused(OSError):
     """A folder that is not ours alone, or not a folder; its text is for a person."""
 
 
+class NotReadable(OSError):
+    """What stands where a file should be is none, or is too long; its text is for a person."""
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of the regular file at `path`, or at the end of a link there. Never waits for a FIFO.
+
+    Raises OSError, and `NotReadable` for what is no file, or has more than `most` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotReadable("it is not a file")
+        data = b""
+        while len(data) <= most and (chunk := os.read(descriptor, most + 1 - len(data))):
+            data += chunk
+        if len(data) > most:
+            raise NotReadable(f"it has more than {most:,} bytes")
+        return data
+    finally:
+        os.close(descriptor)
+
+
 def own_folder(path: Path) -> None:
     """Make `path` a folder that only this user can look into. Raises `FolderRefused`."""
     path.mkdir(mode=OWN_FOLDER, parents=True, exist_ok=True)

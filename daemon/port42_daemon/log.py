@@ -26,10 +26,12 @@ def logging_to(path: Path | None) -> Iterator[None]:
     level = os.environ.get("PORT42_LOG_LEVEL", "INFO").upper()
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise UnknownLevel(f"PORT42_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR, got {level}")
+    # A FIFO or a folder in the log's place must not keep a daemon from starting, nor hold it up.
+    usable = path is not None and (path.is_file() or not os.path.lexists(path))
     handler: logging.Handler = (
-        logging.StreamHandler()
-        if path is None
-        else RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
+        RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
+        if path is not None and usable
+        else logging.StreamHandler()
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
@@ -42,6 +44,8 @@ def logging_to(path: Path | None) -> Iterator[None]:
     ours.addHandler(queue)
     # jsonrpcserver logs every exception it meets, with the request; ours are logged under an id.
     logging.getLogger("jsonrpcserver").setLevel(logging.CRITICAL)
+    if path is not None and not usable:
+        ours.warning("⚠ %s is not a file: the log goes to stderr", path.name)
     try:
         yield
     finally:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import msgspec
 
+from port42_daemon import durable
 from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import presets
 from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, Config, OpenAIBackend
+from port42_daemon.process.home_lock import MAX_NOTE
 from port42_daemon.settings import Settings
 from port42_protocol import paths, peer
 from port42_protocol.messages.agents import Agent
@@ -88,7 +90,9 @@ def _answers(path: Path) -> bool:
 
 def _note(settings: Settings) -> Iterator[Finding]:
     try:
-        published = msgspec.json.decode(paths.address_file(settings.home).read_bytes(), type=dict)
+        published = msgspec.json.decode(
+            durable.read_file(paths.address_file(settings.home), MAX_NOTE), type=dict
+        )
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         published = {}
     if (published.get("pid"), published.get("socket")) != (os.getpid(), str(settings.socket)):

@@ -32,6 +32,10 @@ _LOOK_AGAIN = 0.1
 """Seconds between two looks at whoever holds the lock."""
 
 
+MAX_NOTE = 64 * 1024
+"""Bytes of ``daemon.json`` that are read."""
+
+
 class CannotStart(Exception):
     """Why there can be no daemon here; the text is for the person who started it."""
 
@@ -45,7 +49,11 @@ def home_locked(home: Path, wait: float) -> Iterator[None]:
     """
     try:
         durable.own_folder(home)
-        descriptor = os.open(paths.lock_file(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            paths.lock_file(home),
+            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW,
+            0o600,
+        )
     except OSError as error:
         raise CannotStart(f"cannot use {home}: {_reason(error)}") from None
     try:
@@ -80,7 +88,7 @@ def _locked_within(descriptor: int, seconds: float) -> bool:
 def _running(home: Path) -> int | None:
     """The pid of the daemon that answers for `home`, if one does."""
     try:
-        published = msgspec.json.decode(paths.address_file(home).read_bytes())
+        published = msgspec.json.decode(durable.read_file(paths.address_file(home), MAX_NOTE))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.connect(published["socket"])
         return int(published["pid"])

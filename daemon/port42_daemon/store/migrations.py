@@ -144,10 +144,10 @@ def _back_up(home: Path, migration: Migration) -> str:
 
 def _read(home: Path) -> _Stamp | None:
     try:
-        return msgspec.json.decode((home / "format.json").read_bytes(), type=_Stamp)
+        return msgspec.json.decode(durable.read_file(home / "format.json", 64 * 1024), type=_Stamp)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (durable.NotReadable, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise StorageFailed(
             'format.json is damaged: expected {"format": 1, "version": "…"}; nothing was changed. Put the'
             " right one back, or remove it if no newer port42d ever ran here"

@@ -30,7 +30,7 @@ class storage:  # noqa: N801  # used like a function: `with storage("read sessio
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if isinstance(error, durable.FolderRefused):
+        if isinstance(error, durable.FolderRefused | durable.NotReadable):
             raise StorageFailed(f"cannot {self._doing}: {error}") from error
         if isinstance(error, OSError):
             reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
