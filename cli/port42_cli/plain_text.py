@@ -133,59 +133,39 @@ def answered_by(turn: TurnRecord) -> str:
     return " · ".join((*facts, turn.model or turn.backend))
 
 
-def problem(error: DaemonError, now: datetime) -> Iterator[str]:
+def problem(error: DaemonError, now: datetime) -> list[str]:
     """What a person is told about an error of the daemon's: the error, then what to do about it."""
-    explain = {
-        "ambiguous_session": _ambiguous,
-        "session_not_found": _not_found,
-        "unknown_agent": _unknown_agent,
-        "wrong_agent": _wrong_agent,
-    }.get(error.kind, _as_it_came)
-    if error.code == BackendFailed.code:
-        explain = _no_reply  # its kind says how it failed
     try:
-        yield from list(explain(error, now))
+        return list(_explained(error, now))
     except (KeyError, TypeError, ValueError):
         # Another version's daemon, whose error has other details: its own words always do.
+        return [error.message]
+
+
+def _explained(error: DaemonError, now: datetime) -> Iterator[str]:
+    data = error.data
+    if error.code == BackendFailed.code:  # its kind says how it failed
+        yield f"@{data['agent']} did not answer ({error.kind.replace('_', ' ')}): {error.message}"
+        yield f"  To ask again: port42 possess @{data['agent']} -s {data['session_id']} --retry"
+        yield f"  To look at what answers: port42 agents test @{data['agent']}"
+    elif error.kind == "session_not_found":
         yield error.message
-
-
-def _as_it_came(error: DaemonError, _: datetime) -> Iterator[str]:
-    yield error.message
-
-
-def _no_reply(error: DaemonError, _: datetime) -> Iterator[str]:
-    agent, session_id = error.data["agent"], error.data["session_id"]
-    yield f"@{agent} did not answer ({error.kind.replace('_', ' ')}): {error.message}"
-    yield f"  To ask again: port42 possess @{agent} -s {session_id} --retry"
-    yield f"  To look at what answers: port42 agents test @{agent}"
-
-
-def _not_found(error: DaemonError, _: datetime) -> Iterator[str]:
-    yield error.message
-    yield "  Expected last, a session id, a unique prefix of 4 or more characters, or a title."
-    yield "  To see them: port42 sessions"
-
-
-def _ambiguous(error: DaemonError, now: datetime) -> Iterator[str]:
-    candidates = error.data["candidates"]
-    yield f"{error.data['ref']} fits several sessions; name one of them by its id:"
-    width = max(len(session["session_id"]) for session in candidates)
-    for session in candidates:
-        used = age(session["last_activity"], now)
-        title = session["title"] or "(untitled)"
-        yield f"  {session['session_id']:{width}}  @{session['agent']}  {title}  ({used})"
-
-
-def _unknown_agent(error: DaemonError, _: datetime) -> Iterator[str]:
-    name = error.data["agent"]
-    yield f"unknown agent @{name}"
-    if near := error.data["suggestions"]:
-        yield f"  Did you mean {' or '.join(f'@{name}' for name in near)}?"
-    yield f"  To make it known: port42 agents add {name}"
-
-
-def _wrong_agent(error: DaemonError, _: datetime) -> Iterator[str]:
-    owner, session_id = error.data["owner"], error.data["session_id"]
-    yield f"session {session_id} belongs to @{owner}, not to @{error.data['agent']}"
-    yield f"  To go on with it: port42 possess @{owner} --session {session_id}"
+        yield "  Expected last, a session id, a unique prefix of 4 or more characters, or a title."
+        yield "  To see them: port42 sessions"
+    elif error.kind == "ambiguous_session":
+        yield f"{data['ref']} fits several sessions; name one of them by its id:"
+        width = max(len(session["session_id"]) for session in data["candidates"])
+        for session in data["candidates"]:
+            title, used = session["title"] or "(untitled)", age(session["last_activity"], now)
+            yield f"  {session['session_id']:{width}}  @{session['agent']}  {title}  ({used})"
+    elif error.kind == "unknown_agent":
+        yield f"unknown agent @{data['agent']}"
+        if near := data["suggestions"]:
+            yield f"  Did you mean {' or '.join(f'@{name}' for name in near)}?"
+        yield f"  To make it known: port42 agents add {data['agent']}"
+    elif error.kind == "wrong_agent":
+        owner, session_id = data["owner"], data["session_id"]
+        yield f"session {session_id} belongs to @{owner}, not to @{data['agent']}"
+        yield f"  To go on with it: port42 possess @{owner} --session {session_id}"
+    else:
+        yield error.message
