@@ -330,18 +330,39 @@ class _Table(TableElement):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         headings = [cell.content for cell in self.header.row.cells] if self.header and self.header.row else []
         rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
-        drawn = Table(box=SIMPLE, pad_edge=False, style="markdown.table.border", collapse_padding=True)
-        for heading in headings:
-            drawn.add_column(heading, header_style="markdown.table.header", overflow="fold")
-        for row in rows:
-            drawn.add_row(*row)
-        if Measurement.get(console, options.update(width=10_000), drawn).minimum <= options.max_width:
+        if widths := _widths(console, options, list(zip(headings, *rows, strict=True))):
+            drawn = Table(box=SIMPLE, pad_edge=False, style="markdown.table.border", collapse_padding=True)
+            for heading, width in zip(headings, widths, strict=True):
+                drawn.add_column(heading, header_style="markdown.table.header", overflow="fold", width=width)
+            for row in rows:
+                drawn.add_row(*row)
             yield drawn
             return
         for row in rows or [[Text()] * len(headings)]:
             for heading, cell in zip(headings, row, strict=True):
                 yield Text.assemble(heading, ": " if cell else "", cell)
             yield Text()
+
+
+def _widths(console: Console, options: ConsoleOptions, columns: Sequence[Sequence[Text]]) -> list[int] | None:
+    """How wide each column of a table is to be; None where its longest words do not fit beside each other.
+
+    Rich would take from the widest columns, even what their words need.
+    """
+    wide = options.update(width=10_000)
+    cells = [[Measurement.get(console, wide, cell) for cell in column] for column in columns]
+    widths = [max(cell.minimum for cell in column) for column in cells]
+    wanted = [max(cell.maximum for cell in column) for column in cells]
+    room = options.max_width - sum(widths) - 3 * len(widths)
+    if room < 0:
+        return None
+    # Those that want least more get it, the others share what is left.
+    by_want = sorted(range(len(widths)), key=lambda column: wanted[column] - widths[column])
+    for done, column in enumerate(by_want):
+        more = min(wanted[column] - widths[column], room // (len(widths) - done))
+        widths[column] += more
+        room -= more
+    return widths
 
 
 class _Markdown(Markdown):

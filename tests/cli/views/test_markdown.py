@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
-from port42_cli.views.markdown import Growing, blocks
+from port42_cli.views.markdown import PIECE, Growing, blocks
 
 DOCUMENT = """\
 # Title
@@ -37,9 +40,9 @@ Last\u2028one.\r
 """
 
 
-def drawn(parts):
+def drawn(parts, width=60):
     page = io.StringIO()
-    console = Console(file=page, width=60, highlight=False)
+    console = Console(file=page, width=width, highlight=False)
     for part in parts:
         console.print(part)
     return page.getvalue()
@@ -103,3 +106,143 @@ def test_what_is_laid_out_anew_as_it_grows_is_not_steady(text, steady):
 def test_a_table_is_not_steady():
     (block,) = blocks("| a |\n|---|\n| 1 |")
     assert not block.steady
+
+
+# --- no word is lost ----------------------------------------------------------------------------------
+
+INLINE = st.sampled_from([
+    "W", "W W W", "*W*", "**W W**", "***W***", "`W`", "``W ` W``", "~~W~~", "[W](W)", "![W](W)", "![](W)",
+    '[![W](W)](W "W")', "[W][W]", "![W] [W]", "<https://W>", "W\\\nW", "W  \nW", "\\*W", "&amp;W", "<b>W</b>",
+    "![W **W** ![W](W)](W)", "[W ![W](W) W](W)", "W! W[ W", "| W |", "W: W", "[`W` *W*](<W W>)",
+])  # fmt: skip
+
+
+def indented(text, first, others):
+    return "\n".join((others if number else first) + line for number, line in enumerate(text.split("\n")))
+
+
+@st.composite
+def tables(draw):
+    columns = draw(st.integers(1, 6))
+    cell = INLINE.filter(lambda words: "\n" not in words)
+    rows = draw(st.lists(st.lists(cell, min_size=1, max_size=8), max_size=4))
+    head = ["| W " * columns + "|", "|---" * columns + "|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+PARAGRAPHS = st.lists(INLINE, min_size=1, max_size=6).map(" ".join)
+ODDITIES = [
+    *(
+        "```W\nW\n  W W\n```",
+        "```python W=W\ndef W(): W\n```",
+        "~~~\nW\n~~~",
+        "    W W",
+        "W\n===",
+        "W W\n---",
+    ),
+    *("---", "<div>W</div>", "- [ ] W", "9999. W", "W\n- W\n1. W", "[W]: W", "[W]: <W> 'W'", "> W\nW"),
+    "|W|W|\n|-|-|\n|W|W|W|W|",
+]
+LEAVES = st.one_of(
+    PARAGRAPHS,
+    tables(),
+    st.tuples(st.integers(1, 6), PARAGRAPHS).map(lambda part: f"{'#' * part[0]} {' '.join(part[1].split())}"),
+    st.sampled_from(ODDITIES),
+)
+BLOCKS = st.recursive(
+    LEAVES,
+    lambda inner: st.tuples(
+        st.sampled_from([("> ", "> "), ("- ", "  "), ("12. ", "    "), ("* ", "  ")]),
+        st.lists(inner, min_size=1, max_size=3).map("\n\n".join),
+    ).map(lambda part: indented(part[1], *part[0])),
+    max_leaves=12,
+)
+
+
+def with_words(pattern):
+    """Every W is a word of its own; gives the text and the words."""
+    parts = pattern.split("W")
+    words = [f"w{number:04}x" for number in range(len(parts) - 1)]
+    return "".join(part + word for part, word in zip(parts, [*words, ""], strict=True)), words
+
+
+@settings(deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=6).map("\n\n".join), st.integers(20, 120))
+def test_every_word_stands_on_the_screen(pattern, width):
+    text, words = with_words(pattern)
+    page = drawn(blocks(text), width)
+    assert not [word for word in words if word not in page], page
+    assert max(map(len, page.split("\n"))) <= width
+
+
+MARKS = [*"*_`[]()!#-+>|~<\\&=:\"' \n\t", "\n\n", "    ", "```", "---", "1.", "![", "](", "W", "W ", "\nW"]
+SOUP = st.lists(st.sampled_from(MARKS), max_size=80).map("".join)
+
+
+@settings(deadline=None)
+@given(SOUP, st.integers(20, 120))
+def test_not_even_nonsense_loses_a_word(pattern, width):
+    text, words = with_words(pattern)
+    page = "".join(drawn(blocks(text), width).translate(dict.fromkeys(map(ord, "▌•"))).split())
+    assert not [word for word in words if word not in page], page
+
+
+@pytest.mark.parametrize("depth", [1, 5, 8, 9, 25, 400])
+@pytest.mark.parametrize("mark", ["> ", "- ", "1. ", "> - "])
+def test_however_deep_it_stands(mark, depth):
+    assert "word" in drawn(blocks(mark * depth + "word"), 20)
+
+
+# --- nothing costs more than linear time --------------------------------------------------------------
+
+WORST = {
+    "one paragraph": "word word\n",
+    "one line": "word ",
+    "one word": "x",
+    "one fence": ("```python\n", "def f(x): return 'a'\n"),
+    "one line of code": ("```json\n", "[1,2,3],"),
+    "one list": "- item\n",
+    "one table": ("|a|b|\n|-|-|\n", "|x|y|\n"),
+    "one quote": "> a b\n",
+    "quotes in quotes": ">",
+    "open brackets": "[",
+    "emphasis": "*a ",
+    "code spans": "`a",
+    "blank lines": "\n",
+    "blanks": "    ",
+    "headings": "# a\n",
+    "one item": ("- a\n", "  b\n"),
+    "carriage returns": "\r",
+}
+
+
+def calls_to_show(text):
+    """Calls of functions it takes to draw a reply that comes in pieces, its end again with each of them."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    console = Console(file=io.StringIO(), width=80)
+    growing = Growing()
+    sys.setprofile(count)
+    try:
+        for start in range(0, len(text), 2 * PIECE):
+            for block in growing.add(text[start : start + 2 * PIECE]):
+                block.lines(console)
+            if growing.rest:
+                growing.rest.lines(console)
+        for block in growing.end():
+            block.lines(console)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_four_times_the_reply_takes_four_times_the_work(kind):
+    begin, unit = WORST[kind] if isinstance(WORST[kind], tuple) else ("", WORST[kind])
+    short, long = (calls_to_show(begin + unit * (size // len(unit))) for size in (2 * PIECE, 8 * PIECE))
+    # Sixteen times where something is quadratic; more than four, because quotes and items are cut later.
+    assert long < 8 * short
