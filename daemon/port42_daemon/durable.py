@@ -7,9 +7,11 @@ file that grows (measured on ext4: the same as a raw append with fdatasync).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import stat
 import sys
 from collections.abc import Callable
@@ -52,6 +54,8 @@ def read_file(path: Path, most: int) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotReadable("it is not a file")
+        if status.st_size > most:
+            raise NotReadable(f"it has more than {most:,} bytes")
         data = b""
         while len(data) <= most and (chunk := os.read(descriptor, most + 1 - len(data))):
             data += chunk
@@ -117,8 +121,9 @@ def remove(paths: list[Path]) -> None:
 
 
 def _replace(path: Path, fill: Callable[[int], None]) -> None:
-    aside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, OWN_FILE)
+    # A name of its own, which nothing that somebody left there can stand in the way of.
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN_FILE)
     try:
         try:
             fill(descriptor)
@@ -134,7 +139,7 @@ def _replace(path: Path, fill: Callable[[int], None]) -> None:
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file, its contents on the disk; its name is once `sync_folder` was called for its folder."""
-    read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE)
         try:
@@ -185,7 +190,8 @@ def sync_folder(path: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Delete what an interrupted `replace` left aside; nobody was told that it was kept."""
     for aside in folder.glob(".*.new"):
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of that name is not ours
+            aside.unlink(missing_ok=True)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

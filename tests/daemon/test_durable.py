@@ -51,13 +51,39 @@ def test_replace_leaves_the_new_contents_and_nothing_else(tmp_path, any_umask):
         assert mode(path) == 0o600
 
 
-def test_replace_writes_through_no_link_that_stands_in_its_way(tmp_path):
+def test_replace_writes_through_no_link_that_stands_in_its_way(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / ".file.new").symlink_to(victim)
-    with pytest.raises(OSError):  # noqa: PT011  # which errno O_NOFOLLOW gives differs by system
+    monkeypatch.setattr("secrets.token_hex", lambda _: "taken")
+    (tmp_path / ".file.taken.new").symlink_to(victim)
+    with pytest.raises(FileExistsError):
         durable.replace(tmp_path / "file", b"x")
     assert victim.read_text() == "precious"
+
+
+def test_only_a_file_of_the_expected_size_is_read(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 3_000_000)
+    assert durable.read_file(path, 3_000_000) == b"x" * 3_000_000
+    with pytest.raises(durable.NotReadable, match="has more than 2,999,999 bytes"):
+        durable.read_file(path, 2_999_999)
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(durable.NotReadable):
+        durable.read_file(path, 1 << 20)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(durable.NotReadable, match="it is not a file"):
+        durable.read_file(path, 1 << 20)
+    with pytest.raises(FileNotFoundError):
+        durable.read_file(tmp_path / "none", 1)
+
+
+def test_what_a_folder_is_called_does_not_keep_leftovers(tmp_path):
+    (tmp_path / ".folder.new").mkdir()
+    (tmp_path / ".file.new").touch()
+    durable.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".folder.new"]
 
 
 def test_a_replace_that_fails_keeps_the_old_contents(tmp_path, monkeypatch):

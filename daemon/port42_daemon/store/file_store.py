@@ -162,7 +162,7 @@ class FileStore(SessionStore):
 
     def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
         with storage("read unfinished turns"):
-            return checkpoint.left_in(self._sessions.folder, session_id or "*")
+            return checkpoint.left_in(self._sessions.folder, session_id)
 
     def forget_unfinished(self, session_id: str) -> None:
         with storage(f"write session {session_id}"):
@@ -224,8 +224,9 @@ class FileStore(SessionStore):
     def _open_last_sessions(self, path: Path) -> None:
         """Read the file; one that is gone or damaged is rebuilt from the sessions."""
         try:
-            if self._last.load():
-                return
+            with storage(f"read {path.name}"):
+                if self._last.load():
+                    return
         except MappingDamaged as damage:
             original = set_aside(path)
             log.warning("⚠ %s was damaged (%s); it is %s", path.name, damage, original.name)

@@ -11,6 +11,7 @@ import msgspec
 from port42_daemon import durable
 from port42_protocol.messages.types import AgentName, SessionId
 
+_MAX_BYTES = 64 * 1024 * 1024
 _decoder = msgspec.json.Decoder(dict[AgentName, SessionId])
 
 
@@ -37,10 +38,10 @@ class LastSessions:
     def load(self) -> bool:
         """Read the file; False when there is none. Raises `MappingDamaged` and OSError."""
         try:
-            last = _decoder.decode(self._path.read_bytes())
+            last = _decoder.decode(durable.read_file(self._path, _MAX_BYTES))
         except FileNotFoundError:
             return False
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, durable.NotReadable) as error:
             raise MappingDamaged(str(error)) from None
         self._last.update(last)
         return True
@@ -80,10 +81,13 @@ class LastSessions:
         """Whether the file says what is so: nobody else wrote it, or took it away. Raises OSError."""
         with self._writing, self._state:
             try:
-                return self._saved != self._version or _decoder.decode(self._path.read_bytes()) == self._last
+                return (
+                    self._saved != self._version
+                    or _decoder.decode(durable.read_file(self._path, _MAX_BYTES)) == self._last
+                )
             except FileNotFoundError:
                 return not self._last
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, durable.NotReadable):
                 return False
 
     def write_anew(self) -> None:

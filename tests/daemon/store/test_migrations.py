@@ -219,7 +219,7 @@ def test_a_stamp_that_is_none_is_refused_and_nothing_is_guessed(tmp_path, text):
 
 def test_a_home_of_the_first_format_opens_on_a_full_disk(tmp_path):
     home = fill(tmp_path)
-    with failing_at(1, OSError(errno.ENOSPC, "full")):
+    with failing_at(2, OSError(errno.ENOSPC, "full")):  # the first call opens what is not there
         bring_up_to_date(home, [])
     assert not (home / "format.json").exists()
 

@@ -22,7 +22,7 @@ from port42_daemon.store.interface import CheckedSessions, CheckPosition
 from port42_daemon.store.session_file import checkpoint
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.document import Damaged
-from port42_daemon.store.session_file.salvage import recover
+from port42_daemon.store.session_file.salvage import header_of, recover
 from port42_protocol.messages.doctor_and_stats import Finding
 
 FOLDERS = ("sessions", "trash")
@@ -141,24 +141,34 @@ class SessionsCheck:
         except NewerFormat as newer:
             what = f"{name} is of a newer version: {newer}"
             return Finding("problem", "sessions", what, "update port42")
-        except NotASession as error:
-            return self._stray("problem", f"{name} cannot be read as a session: {error}", path, backup)
         except OSError as error:
             what = f"{name} cannot be read: {os.strerror(error.errno or 0).lower()}"
             return Finding("problem", "sessions", what, "look at its permissions, and at its disk")
-        except Damaged as damage:
-
-            def recover_it(backup: Backup) -> str:
-                kept, lost, _ = recover(path, backup.keep)
-                if path.parent == self._sessions.folder:
-                    self._sessions.forget(session_id)
-                    # Read anew, so that the index is told of it.
-                    self._sessions.held(session_id, os.O_RDONLY, lambda _, whole: whole)
-                return f"recovered, {kept:,} messages kept, {lost:,} lines lost"
-
-            finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", _RECOVERS, mendable=True)
-            return repaired(finding, backup, recover_it)
+        except (NotASession, Damaged) as damage:
+            return self._repairable(path, session_id, damage, backup)
         return None
+
+    def _repairable(self, path: Path, session_id: str, damage: Exception, backup: Backup | None) -> Finding:
+        """What is said of a file that is not a whole session. Nothing that can be read is moved away."""
+        name = self._name(path)
+        try:
+            real_id = header_of(path, session_id).id
+        except (Damaged, OSError):
+            return self._stray("problem", f"{name} cannot be read as a session: {damage}", path, backup)
+        if real_id != session_id:
+            what = f"{name} is session {shown(Path(real_id[:64]))} under another name, and in no list"
+            return Finding("problem", "sessions", what, "rename it to that, or `port42 import` it")
+
+        def recover_it(backup: Backup) -> str:
+            kept, lost, _ = recover(path, session_id, backup.keep)
+            if path.parent == self._sessions.folder:
+                self._sessions.forget(session_id)
+                # Read anew, so that the index is told of it.
+                os.close(self._sessions.open(session_id, os.O_RDONLY)[0])
+            return f"recovered, {kept:,} messages kept, {lost:,} lines lost"
+
+        finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", _RECOVERS, mendable=True)
+        return repaired(finding, backup, recover_it)
 
     def _stray(
         self, level: Literal["notice", "problem"], what: str, path: Path, backup: Backup | None

@@ -12,6 +12,7 @@ from port42_daemon.store.interface import FORMAT
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import reader
 from port42_daemon.store.session_file.document import Damaged, Document, Read
+from port42_daemon.store.session_file.salvage import header_of
 from port42_protocol.messages.records import Record
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -53,11 +54,14 @@ def owner(path: Path, session_id: str) -> str | None:
         return None
     try:
         header, _ = document.load_header(reader(descriptor))
-        return header.agent if header.id == session_id else None
     except (Damaged, OSError):
-        return None
+        try:
+            header = header_of(path, session_id)
+        except (Damaged, OSError):
+            return None
     finally:
         os.close(descriptor)
+    return header.agent if header.id == session_id else None
 
 
 def _check_owner(read: Read, session_id: str) -> None:

@@ -1,7 +1,6 @@
-"""The session files of one folder: opened, made whole where damaged, remembered as they were last seen.
+"""The session files of one folder: opened, recovered where damaged, cached as they were last seen.
 
-Whoever works on a session gets its descriptor and its `Document`; memory and file are compared by
-size, time and inode, so a file that a hand or a program changed is read anew.
+Cache and file are compared by size, time and inode, so a file that somebody else changed is read anew.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -26,7 +26,6 @@ from port42_protocol.errors import SessionDamaged, SessionNotFound
 from port42_protocol.messages.records import Summary
 
 T = TypeVar("T")
-Noted = Callable[[Document, os.stat_result], None]
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 1024
@@ -41,14 +40,14 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenSessions:
-    """Sessions by id. `found` is told of each that was read anew and so may be news to others.
+    """Sessions by id. `on_change` is called with each that was read anew, under its lock.
 
-    `RpcError` and, in `held`, OSError are the only exceptions that leave.
+    `RpcError` and, from `open`, OSError are the only exceptions that leave.
     """
 
-    def __init__(self, folder: Path, found: Noted) -> None:
+    def __init__(self, folder: Path, on_change: Callable[[Document, os.stat_result], None]) -> None:
         self.folder = folder
-        self._found = found
+        self._on_change = on_change
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._known_lock = threading.Lock()
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
@@ -85,50 +84,50 @@ class OpenSessions:
         return self.reading(session_id, lambda _, whole: whole)
 
     def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
-        """Run `action` on the session, without its lock where memory and file agree.
+        """Run `action` on the session's descriptor and document.
 
-        An append writes only behind what a reader looks at, so it need not wait for one.
+        Without its lock where cache and file agree: an append writes only behind what a reader looks at.
         """
         with storage(f"read session {session_id}"):
             known = self._known.get(session_id)
             if known is not None:
-                opened = self._open(session_id, os.O_RDONLY)
+                descriptor = self._open(session_id, os.O_RDONLY)
                 try:
-                    if known.signature == _signature(os.fstat(opened)):
-                        return action(opened, known.document)
+                    if known.signature == _signature(os.fstat(descriptor)):
+                        return action(descriptor, known.document)
                 except Damaged:
-                    pass  # under the lock it is made whole
+                    pass  # recovered under the lock
                 finally:
-                    os.close(opened)
+                    os.close(descriptor)
             with self.lock(session_id):
-                return self.held(session_id, os.O_RDONLY, action)
-
-    def held(self, session_id: str, flags: int, action: Callable[[int, Document], T]) -> T:
-        """Run `action` on the session, made whole first if need be. Its lock is held."""
-        return self._mending(session_id, flags, action, self._current)
-
-    def open(self, session_id: str, flags: int) -> tuple[int, Document]:
-        """The session's file, which the caller closes, made whole first if need be. Its lock is held."""
-        descriptor = self._open(session_id, flags)
-        try:
-            return descriptor, self._current(session_id, descriptor)
-        except Damaged as damage:
-            os.close(descriptor)
-            self._recover(session_id, damage)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        descriptor = self._open(session_id, flags)
-        try:
-            return descriptor, self._current(session_id, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+                return self._locked(session_id, action, cached=True)
 
     def passing(self, session_id: str, action: Callable[[int, Document], T]) -> T:
-        """As `reading`, but not remembered: a start that reads ten thousand files must not keep them."""
+        """As `reading`, always under the lock, and not cached: a start reads ten thousand files."""
         with self.lock(session_id), storage(f"read session {session_id}"):
-            return self._mending(session_id, os.O_RDONLY, action, load)
+            return self._locked(session_id, action, cached=False)
+
+    def _locked(self, session_id: str, action: Callable[[int, Document], T], *, cached: bool) -> T:
+        descriptor, document = self.open(session_id, os.O_RDONLY, cached=cached)
+        try:
+            return action(descriptor, document)
+        except Damaged as damage:
+            self._recover(session_id, damage)
+        finally:
+            os.close(descriptor)
+        descriptor, document = self.open(session_id, os.O_RDONLY, cached=cached)
+        try:
+            return action(descriptor, document)
+        finally:
+            os.close(descriptor)
+
+    def open(self, session_id: str, flags: int, *, cached: bool = True) -> tuple[int, Document]:
+        """The session's file, which the caller closes, recovered first if need be. Its lock is held."""
+        try:
+            return self._opened(session_id, flags, cached=cached)
+        except Damaged as damage:
+            self._recover(session_id, damage)
+        return self._opened(session_id, flags, cached=cached)
 
     def remember(self, whole: Document, found: os.stat_result) -> None:
         """The session is `whole` now, and its file is the one that `found` tells of."""
@@ -178,31 +177,21 @@ class OpenSessions:
             raise SessionNotFound(session_id[:64])
         return f"{self.folder}/{session_id}.json"
 
-    def _mending(
-        self,
-        session_id: str,
-        flags: int,
-        action: Callable[[int, Document], T],
-        look: Callable[[str, int], Document],
-    ) -> T:
+    def _opened(self, session_id: str, flags: int, *, cached: bool) -> tuple[int, Document]:
+        descriptor = self._open(session_id, flags)
         try:
-            return self._opened(session_id, flags, action, look)
-        except Damaged as damage:
-            self._recover(session_id, damage)
-        return self._opened(session_id, flags, action, look)
-
-    def _opened(
-        self,
-        session_id: str,
-        flags: int,
-        action: Callable[[int, Document], T],
-        look: Callable[[str, int], Document],
-    ) -> T:
-        opened = self._open(session_id, flags)
-        try:
-            return action(opened, look(session_id, opened))
-        finally:
-            os.close(opened)
+            status = os.fstat(descriptor)
+            known = self._known.get(session_id)
+            if known is not None and known.signature == _signature(status):
+                return descriptor, known.document
+            document = load(session_id, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if cached:
+            self.remember(document, status)
+            self._on_change(document, status)
+        return descriptor, document
 
     def _open(self, session_id: str, flags: int) -> int:
         # Not blocking, so that a FIFO somebody left in the folder cannot hold a thread.
@@ -213,24 +202,14 @@ class OpenSessions:
             self.forget(session_id)
             raise SessionNotFound(session_id) from None
 
-    def _current(self, session_id: str, descriptor: int) -> Document:
-        found = os.fstat(descriptor)
-        known = self._known.get(session_id)
-        if known is not None and known.signature == _signature(found):
-            return known.document
-        whole = load(session_id, descriptor)
-        self.remember(whole, found)
-        self._found(whole, found)
-        return whole
-
     def _recover(self, session_id: str, damage: Damaged) -> None:
         self.forget(session_id)
         try:
-            kept, lost, original = recover(self.path(session_id))
+            kept, lost, original = recover(self.path(session_id), session_id)
         except Damaged:
             raise SessionDamaged(session_id, str(damage)) from None
         log.warning(
-            "⚠ %s was damaged (%s): %d messages kept, %d lines lost, the original is %s",
+            "⚠ %s was damaged (%s): %d messages kept, %d lost, the original is %s",
             *(session_id, damage, kept, lost, original.name),
         )
 
@@ -242,7 +221,10 @@ def reader(descriptor: int) -> document.Read:
 
 def load(session_id: str, descriptor: int) -> Document:
     """The open file's document, if it is that session's. Raises `Damaged`, `SessionNotFound`."""
-    whole = document.load(reader(descriptor), os.fstat(descriptor).st_size)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise Damaged("it is not a file")
+    whole = document.load(reader(descriptor), status.st_size)
     # A file under another's name, or, where the file system folds case, another's file.
     if whole.header.id != session_id:
         raise SessionNotFound(session_id)

@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from port42_daemon import durable
 from port42_daemon.durable import OWN_FILE, write_all
 from port42_daemon.store.interface import UnfinishedTurn
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".partial"
+_MAX_BYTES = 256 * 1024 * 1024
 
 
 class Checkpoint:
@@ -28,7 +32,10 @@ class Checkpoint:
 
     def __init__(self, path: Path, unfinished: UnfinishedTurn) -> None:
         self._path = path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                _put_away(path, durable.NotReadable("it is not a file"))
         self._file = os.open(path, flags, OWN_FILE)
         self._size = 0
         try:
@@ -58,23 +65,39 @@ class Checkpoint:
         self._size += len(line)
 
 
-def left_in(folder: Path, session: str = "*") -> list[tuple[UnfinishedTurn, str]]:
-    """Each checkpoint in `folder`, as far as it can be read; one that cannot be is logged and left."""
+def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
+    """Each checkpoint in `folder`, or that of one session, as far as it can be read.
+
+    What is no checkpoint of the session that its name says is set aside; what cannot be read is logged.
+    """
     found = []
-    for path in sorted(folder.glob(session + SUFFIX)):
+    for path in sorted(folder.glob(f"{only or '*'}{SUFFIX}")):
         try:
-            head, *pieces = path.read_bytes().split(b"\n")
+            head, *pieces = durable.read_file(path, _MAX_BYTES).split(b"\n")
+            unfinished = msgspec.json.decode(head, type=UnfinishedTurn)
+            # The name is what every other part goes by, and an id from a file is checked like any id.
+            if unfinished.session_id != path.stem:
+                raise durable.NotReadable(f"it says that it is of {unfinished.session_id[:64]!r}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, durable.NotReadable) as error:
+            _put_away(path, error)
         except OSError as error:
             log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
-            continue
-        try:
-            unfinished = msgspec.json.decode(head, type=UnfinishedTurn)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # A torn first line: nothing had been answered yet.
-            path.unlink()
-            continue
-        found.append((unfinished, "".join(_whole(pieces))))
+        else:
+            found.append((unfinished, "".join(_whole(pieces))))
     return found
+
+
+def _put_away(path: Path, reason: Exception) -> None:
+    try:
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and not status.st_size:
+            path.unlink()  # torn before its first line: nothing had been answered yet
+            return
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.rename(aside)
+        log.warning("⚠ %s is no checkpoint: %s; it is %s now", path.name, reason, aside.name)
+    except OSError as error:
+        log.warning("⚠ %s is no checkpoint, and stays: %s", path.name, error.strerror)
 
 
 def _whole(pieces: list[bytes]) -> Iterator[str]:

@@ -44,11 +44,7 @@ _CHUNK = 64 * 1024
 _FIRST_CHUNK = 16 * 1024
 _HEADER_LIMIT = 1024 * 1024
 _SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# An append that stopped behind its first byte: the comma is there, the old footer still behind it.
-# In no record can these bytes stand: inside a string the quote would be escaped.
-_SEAM = re.compile(rb'(?<=\}),(?=\] *,"title":)')
-
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Read = Callable[[int, int], bytes]
 """``read(offset, length)`` gives the file's bytes there, fewer at its end."""
 
@@ -250,7 +246,7 @@ def load_header(read: Read) -> tuple[Header, int]:
         if found != FORMAT:
             raise Damaged(f"it has format {found}, this port42d reads {FORMAT}; a newer one wrote it")
         return _header_decoder.decode(whole), len(line) + 1
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise Damaged(f"its first line is not a header: {error}") from None
 
 
@@ -258,7 +254,7 @@ def parse_footer(line: bytes) -> Footer:
     """The footer from its line. Raises `Damaged`."""
     try:
         return _footer_decoder.decode(b'{"messages":[' + line)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise Damaged(f"its footer is not one: {error}") from None
 
 
@@ -266,7 +262,7 @@ def parse_record(line: bytes) -> Record:
     """One record from its line, comma or not. Raises `Damaged`."""
     try:
         return decode_record(line.rstrip().removesuffix(b","))
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise Damaged(f"a line is not a record: {error}") from None
 
 
@@ -317,36 +313,6 @@ def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
     # An append that runs meanwhile turns the last newline into a comma: the line is whole all the same.
     if rest:
         yield rest
-
-
-def salvage(data: bytes) -> tuple[Header, list[Record], int]:
-    """Every whole record of a damaged file, and how many lines were lost. Raises `Damaged`
-    when not even the header can be read."""
-    header, records_at = load_header(lambda offset, length: data[offset : offset + length])
-    kept: list[Record] = []
-    lost = 0
-    for line in _SEAM.sub(b",\n", data[records_at:]).split(b"\n"):
-        if not line.strip() or line.startswith(b"]"):
-            continue
-        try:
-            record = parse_record(line)
-        except Damaged:
-            lost += 1
-            continue
-        if _out_of_step(kept, record):
-            kept.pop()
-            lost += 1
-        if record.seq > (kept[-1].seq if kept else 0):
-            kept.append(record)
-        else:
-            lost += 1
-    return header, kept, lost
-
-
-def _out_of_step(kept: list[Record], record: Record) -> bool:
-    """Whether the last one kept, and not `record`, has the wrong seq: one bad digit costs one line."""
-    before = kept[-2].seq if len(kept) > 1 else 0
-    return bool(kept) and before < record.seq < kept[-1].seq
 
 
 def _seek(read: Read, document: Document, after_seq: int) -> int:

@@ -107,7 +107,9 @@ def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
     assert len(found) == 10
     assert {one.level for one in found if one.what.endswith("is not a file of port42's")} == {"notice"}
     assert len(swept(store, "b")[0]) == 10
-    (left,) = swept(store)[0]
+    copy, left = swept(store)[0]
+    assert copy.what == "sessions/copy.json is session cli-1 under another name, and in no list"
+    assert not copy.mendable
     assert (left.what, left.do) == (
         "sessions/new-1.json is of a newer version: its format is 2, this version reads 1",
         "update port42",
@@ -115,7 +117,7 @@ def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
     assert not left.mendable
     assert (folder / "new-1.json").read_bytes() == newer
     kept = home / "backups" / "b" / "sessions"
-    assert len(list(kept.iterdir())) == 9
+    assert len(list(kept.iterdir())) == 8
     assert (kept / "notes.txt").read_text() == "mine"
     assert contents(store, "cli-1") == ["a", "b", "c"]
 

@@ -71,12 +71,16 @@ def test_what_an_editor_wrote_is_read(store, path):
     assert contents(store, "cli-1") == ["ONE!", "two"]
 
 
-def test_a_pretty_printed_session_is_refused_not_overwritten(store, path):
-    pretty = json.dumps(json.loads(path.read_bytes()), indent=2).encode()
+@pytest.mark.parametrize("indent", [None, 0, 2])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+def test_a_session_that_was_laid_out_anew_is_read_and_its_original_kept(store, path, indent, before):
+    pretty = before + json.dumps(json.loads(path.read_bytes()), indent=indent).encode()
     path.write_bytes(pretty)
-    with pytest.raises(SessionDamaged):
-        add(store, "cli-1", said("x"))
-    assert path.read_bytes() == pretty
+    assert contents(store, "cli-1") == ["one", "two"]
+    add(store, "cli-1", said("x"))
+    assert contents(store, "cli-1") == ["one", "two", "x"]
+    (original,) = path.parent.glob("cli-1.json.damaged-*")
+    assert original.read_bytes() == pretty
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo", "dangling"])
@@ -91,7 +95,7 @@ def test_what_is_not_a_file_is_an_error_that_names_no_path(store, path, kind, tm
     else:
         os.mkfifo(path)
     for ask in (store.summary, lambda one: add(store, one, said("x"))):
-        with pytest.raises(StorageFailed) as refused:
+        with pytest.raises((SessionDamaged, StorageFailed)) as refused:
             ask("cli-1")
         assert str(tmp_path) not in refused.value.message
     store.catalogue.counts()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
 from port42_daemon.store.session_file import document as d
+from port42_daemon.store.session_file.salvage import salvage
 from port42_protocol.messages.records import MESSAGES, EventRecord, Record
 
 TIMES = st.datetimes().map(lambda when: when.isoformat(timespec="milliseconds") + "Z")
@@ -236,7 +237,7 @@ def test_cut_at_every_byte_salvage_keeps_every_whole_record_and_loses_only_the_t
         torn = bytes(data[:cut])
         with pytest.raises(d.Damaged):
             d.load(reader(torn), cut)
-        header, kept, lost = d.salvage(torn)
+        header, kept, lost = salvage(torn)
         # A record's own bytes end before the comma, or the newline of the last one.
         whole = sum(cut >= end - (end + 1 < document.footer_at) for end in ends)
         assert header == HEADER
@@ -250,7 +251,7 @@ def test_cut_at_every_byte_salvage_keeps_every_whole_record_and_loses_only_the_t
 def test_cut_inside_the_header_is_damage_that_salvage_cannot_mend():
     data, document = grown(HEADER, SAMPLE)
     for cut in range(document.records_at - 1):
-        for attempt in (lambda torn: d.load(reader(torn), len(torn)), d.salvage):
+        for attempt in (lambda torn: d.load(reader(torn), len(torn)), salvage):
             with pytest.raises(d.Damaged):
                 attempt(bytes(data[:cut]))
 
@@ -266,7 +267,7 @@ def test_a_torn_append_loses_itself_and_nothing_before_it():
         try:
             d.load(reader(torn), len(torn))
         except d.Damaged:
-            kept = d.salvage(bytes(torn))[1]
+            kept = salvage(bytes(torn))[1]
         else:
             kept = [record for record, _ in d.records(reader(torn), d.load(reader(torn), len(torn)), 0)]
         assert kept[: len(before)] == before
@@ -288,7 +289,7 @@ def test_an_append_whose_blocks_reached_the_disk_out_of_order_is_noticed_and_not
         try:
             loaded = d.load(reader(torn), len(torn))
         except d.Damaged:
-            assert d.salvage(bytes(torn))[1][: len(before)] == before
+            assert salvage(bytes(torn))[1][: len(before)] == before
         else:
             assert json.loads(torn)["messages"][-1]["content"] == "new"
             assert loaded.footer.last_seq == 6
@@ -301,7 +302,7 @@ def test_zeros_where_the_tail_should_be_are_lost_and_nothing_else():
         torn = bytes(data[:start]) + bytes(len(data) - start)
         with pytest.raises(d.Damaged):
             d.load(reader(torn), len(torn))
-        _, kept, _ = d.salvage(torn)
+        _, kept, _ = salvage(torn)
         assert [record.seq for record in kept] == list(range(1, len(kept) + 1))
 
 
@@ -319,7 +320,7 @@ def test_whatever_happens_to_the_bytes_only_damaged_leaves(data):
         place = data.draw(st.integers(0, len(mangled)))
         replaced = data.draw(st.integers(0, 20))
         mangled[place : place + replaced] = data.draw(st.binary(max_size=20))
-    for attempt in (read_all, d.salvage):
+    for attempt in (read_all, salvage):
         with contextlib.suppress(d.Damaged):
             attempt(bytes(mangled))
 
@@ -329,7 +330,7 @@ def test_one_byte_gone_or_changed_anywhere_leaves_only_damaged(replacement):
     data, _ = grown(HEADER, SAMPLE)
     for place in range(len(data)):
         mangled = bytes(data[:place] + replacement + data[place + 1 :])
-        for attempt in (read_all, d.salvage):
+        for attempt in (read_all, salvage):
             with contextlib.suppress(d.Damaged):
                 attempt(mangled)
 
@@ -337,7 +338,7 @@ def test_one_byte_gone_or_changed_anywhere_leaves_only_damaged(replacement):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_at_all_leave_only_damaged(data):
-    for attempt in (read_all, d.salvage):
+    for attempt in (read_all, salvage):
         with pytest.raises(d.Damaged):
             attempt(data)
 
@@ -360,14 +361,14 @@ def test_brackets_without_end_are_damage(opening):
 def test_one_flipped_digit_in_a_seq_does_not_cost_the_records_behind_it():
     data, _ = grown(HEADER, [[said(str(number))] for number in range(1, 9)])
     flipped = bytes(data).replace(b'{"seq":3,', b'{"seq":9,')[:-3]
-    _, kept, lost = d.salvage(flipped)
+    _, kept, lost = salvage(flipped)
     assert [record.content for record in kept if record.seq != 9] == ["1", "2", "4", "5", "6", "7", "8"]
     assert lost <= 1
 
 
 def test_a_newer_format_is_not_touched():
     data, _ = d.compose(structs.replace(HEADER, format=2), [])
-    for attempt in (lambda: d.load(reader(data), len(data)), lambda: d.salvage(data)):
+    for attempt in (lambda: d.load(reader(data), len(data)), lambda: salvage(data)):
         with pytest.raises(d.Damaged, match="has format 2, this port42d reads 1; a newer one wrote it"):
             attempt()
 
@@ -377,7 +378,7 @@ def test_a_footer_that_counts_wrongly_is_not_believed():
     lying = bytes(data).replace(b'"last_seq":5', b'"last_seq":4')
     with pytest.raises(d.Damaged, match="counts 4 records, the last line is 5"):
         d.load(reader(lying), len(lying))
-    _, kept, lost = d.salvage(lying)
+    _, kept, lost = salvage(lying)
     assert (len(kept), lost) == (5, 0)
     assert document.footer.last_seq == 5
 

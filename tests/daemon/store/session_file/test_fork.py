@@ -14,6 +14,7 @@ from port42_daemon import durable
 from port42_daemon.store.interface import FORKED, Header
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.fork import branch
+from port42_daemon.store.session_file.salvage import salvage
 from port42_protocol.messages.records import EventRecord, ForkPoint, UserMessage
 
 BLOCK = 4096
@@ -47,7 +48,7 @@ def test_any_fork_is_a_whole_document_with_the_same_records(contents, data, cwd)
     before, after = json.loads(written)["messages"], json.loads(made)["messages"]
     assert after[:-1] == before[:seq]
     assert (after[-1]["seq"], after[-1]["event"]) == (seq + 1, FORKED)
-    header, kept, lost = document.salvage(made)
+    header, kept, lost = salvage(made)
     assert (header, len(kept), lost) == (fork.document.header, seq + 1, 0)
     assert document.compose(header, kept)[1].footer == fork.document.footer
 

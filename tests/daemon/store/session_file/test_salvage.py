@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from port42_daemon.store.interface import Header
+from port42_daemon.store.session_file import salvage as subject
 from port42_daemon.store.session_file.document import Damaged, compose
-from port42_daemon.store.session_file.salvage import recover, set_aside
+from port42_daemon.store.session_file.salvage import recover, salvage, set_aside
 from port42_protocol.messages.records import UserMessage
 
 
@@ -27,7 +31,7 @@ def path(tmp_path):
 def test_a_torn_file_is_whole_again_and_its_original_beside_it(path):
     torn = path.read_bytes().replace(b'"m2"', b'"m2')[:-30]
     path.write_bytes(torn)
-    kept, lost, original = recover(path)
+    kept, lost, original = recover(path, "cli-1")
     assert (kept, lost) == (2, 1)
     whole = json.loads(path.read_bytes())
     assert [one["content"] for one in whole["messages"]] == ["m1", "m3"]
@@ -42,7 +46,7 @@ def test_a_file_without_a_header_is_left_as_it_is(path):
     path.write_bytes(b"\x00" + path.read_bytes()[1:])
     before = path.read_bytes()
     with pytest.raises(Damaged):
-        recover(path)
+        recover(path, "cli-1")
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["cli-1.json"]
 
@@ -50,3 +54,78 @@ def test_a_file_without_a_header_is_left_as_it_is(path):
 def test_every_original_gets_a_name_of_its_own(path):
     names = {set_aside(path).name for _ in range(20)}
     assert len(names) == 20
+
+
+# --- record by record --------------------------------------------------------------------------------
+
+
+HEADER = Header(id="cli-1", agent="a", created_at="2026-01-01T00:00:00.000Z", client="cli")
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=30) | st.sampled_from(
+    ['{"seq":9', '"}', "}", '\\"', '{"seq":7,"role":"user","content":"x","timestamp":"t"}', "\n]"]
+)
+
+
+def messages(texts):
+    return [UserMessage(seq=seq, content=text, timestamp="t") for seq, text in enumerate(texts, 1)]
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.data())
+def test_a_byte_between_two_records_costs_neither(texts, data):
+    whole = bytearray(compose(HEADER, messages(texts))[0])
+    begin = whole.index(b"[\n") + 2
+    between = [match.start() for match in re.finditer(rb",?\n", whole) if match.start() >= begin]
+    for position in data.draw(st.lists(st.sampled_from(between), max_size=3)):
+        whole[position] = data.draw(st.integers(0, 255).filter(lambda byte: byte not in b'"{}\\'))
+    kept = salvage(bytes(whole)).records
+    assert [record.content for record in kept] == texts
+
+
+@given(st.lists(TEXTS, max_size=6), st.sampled_from([None, 1, 4]), st.booleans(), st.booleans())
+def test_json_that_another_tool_laid_out_is_read_as_it_is(texts, indent, bom, sort):
+    document = json.loads(compose(HEADER, messages(texts))[0])
+    text = json.dumps(document, indent=indent, sort_keys=sort, ensure_ascii=sort).encode()
+    header, kept, lost = salvage((b"\xef\xbb\xbf" if bom else b"") + text)
+    assert (header.id, header.agent, lost) == ("cli-1", "a", 0)
+    assert [record.content for record in kept] == texts
+
+
+def test_a_header_that_is_damaged_still_says_whose_the_records_are(path):
+    text = path.read_bytes().replace(b'"created_at":"2026', b'"created_at:"2026')
+    path.write_bytes(text)
+    assert recover(path, "cli-1")[:2] == (3, 0)
+    assert json.loads(path.read_bytes())["agent"] == "a"
+    path.write_bytes(text.replace(b'"agent":"a"', b'"agent:"a"'))
+    with pytest.raises(Damaged):
+        recover(path, "cli-1")
+
+
+def test_a_sparse_file_of_terabytes_is_known_by_its_beginning(tmp_path, path):
+    with (tmp_path / "big.json").open("wb") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(Damaged, match="does not begin as a session does"):
+        recover(tmp_path / "big.json", "big")
+    with path.open("r+b") as file:
+        file.truncate(1 << 42)
+    assert recover(path, "cli-1")[:2] == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "piece", [b'{"seq":1,"a":{', b'{"seq":1,"a":"', b'{"seq":1 ', b'"', b'{"seq":{', b'{"seq":1,"x":"\\"']
+)
+def test_no_file_costs_more_than_linear_time(piece, monkeypatch):
+    """Bytes gone through, not seconds: twice the file is twice the bytes."""
+    gone_through = []
+    real = subject._object_end
+
+    def count(text, start):
+        end = real(text, start)
+        gone_through.append(end - start.start())
+        return end
+
+    monkeypatch.setattr(subject, "_object_end", count)
+    head = compose(HEADER, [])[0].split(b"\n")[0] + b"\n"
+    for size in (1000, 2000):
+        gone_through.clear()
+        body = piece * size
+        salvage(head + body)
+        assert sum(gone_through) <= (subject._SCANS + 1) * len(body)
