@@ -29,14 +29,16 @@ def run_with_faults(start_daemon: Any, home: Any, seed: int, faults: dict[str, A
     plan = json.dumps({"calls": CALLS, "count": str(count), **faults})
     daemon = start_daemon(home=home, python=["-P", syscalls.__file__, plan])
     clients, refused = [Client(name, seed) for name in AGENTS], 0
-    for number in range(REQUESTS):
-        client = clients[number % len(clients)]
-        if error := refusal(client, daemon):
-            refused += 1
-            assert error.code != InternalError.code, (error, client.unanswered, daemon.log())
-            assert str(home) not in str(error)
-            client.forget()
-    daemon.kill() if seed % 2 else daemon.stop()
+    try:
+        for number in range(REQUESTS):
+            client = clients[number % len(clients)]
+            if error := refusal(client, daemon):
+                refused += 1
+                assert error.code != InternalError.code, (error, client.unanswered, daemon.log())
+                assert str(home) not in str(error)
+                client.forget()
+    finally:
+        daemon.kill() if seed % 2 else daemon.stop()
     sound = start_daemon(home=home)
     for client in clients:
         client.check(sound.call)
