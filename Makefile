@@ -14,13 +14,13 @@ run: .venv/ready ## set everything up and run `port42 $(ARGS)`
 
 setup: .venv/ready ## the development environment, .venv, with the sources installed editable
 
-test:           ## everything CI runs: lint, types, floors, and the tests against the built wheel
+test:           ## everything CI runs: lint, types, layers, and the tests against the built wheel
 	@$(PYTHON) tests/run.py
 
 quick: .venv/ready ## the tests against the sources, on this Python only
 	$(BIN)/python -m pytest -q -n 2
 
-check: .venv/ready ## lint, types and floors
+check: .venv/ready ## lint, types and layers
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 format: .venv/ready ## put the sources into the one form
