@@ -102,10 +102,25 @@ def main() -> int:
         from port42_cli.completion import shells
 
         shells.prepare()
+    if not sys.stdout.isatty():
+        return _run()
+    # Imported here: a piped command draws nothing and needs no termios.
+    from port42_cli import terminal
+
+    terminal.end_orderly()
+    try:
+        return _run()
+    except terminal.Ended as ended:
+        return terminal.die(ended)
+
+
+def _run() -> int:
     try:
         return int(port42.main(prog_name="port42", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption):
+            _tell_of_dashes(error.ctx)
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
@@ -115,3 +130,10 @@ def main() -> int:
     except OSError as error:
         streams.banner(f"Error: cannot write the answer: {error.strerror or error}")
         return FAILED
+
+
+def _tell_of_dashes(ctx: click.Context | None) -> None:
+    if ctx is not None and any(param.nargs == -1 for param in ctx.command.params):
+        streams.banner(
+            f"What begins with a dash and is no option goes behind --: {ctx.command_path} … -- '-text'"
+        )

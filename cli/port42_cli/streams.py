@@ -22,14 +22,29 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def can_draw() -> bool:
+    """Whether answers are read at a terminal that can move its cursor, so that they may be drawn again."""
+    return on_terminal() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+
+
+def can_be_written() -> bool:
+    """False where the command was started with stdout closed: see `__main__`."""
+    import fcntl
+
+    try:
+        return fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except (OSError, ValueError):
+        return False
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
 
 def lines(text: Iterable[str]) -> None:
-    """Answers, a line each, exactly as they are."""
+    """Answers, a line each: exactly as they are when piped, harmless on a terminal."""
     # Not click.echo, which takes colour codes out of what is piped: data is data.
-    for line in text:
+    for line in map(visible, text) if on_terminal() else text:
         print(line)
     sys.stdout.flush()
 

@@ -44,7 +44,7 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
     if as_json:
         for event in following.events():
             streams.json_line(event)
-    elif streams.on_terminal():
+    elif streams.can_draw():
         _live(following, several)
     else:
         _plain(following, several)
@@ -111,16 +111,18 @@ class Following:
 
 def _live(following: Following, several: bool) -> None:
     from port42_cli.conversation.live_sessions import LiveSessions
+    from port42_cli.terminal import Drawing
 
     show = LiveSessions(several=several)
-    try:
-        for event in following.events(lambda: show.interval):
-            if event is None:
-                show.on_tick()
-            else:
-                show.on_event(event)
-    finally:
-        show.close()
+    with Drawing(show.clear):
+        try:
+            for event in following.events(lambda: show.interval):
+                if event is None:
+                    show.on_tick()
+                else:
+                    show.on_event(event)
+        finally:
+            show.close()
 
 
 def _plain(following: Following, several: bool) -> None:

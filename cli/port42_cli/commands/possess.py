@@ -13,8 +13,8 @@ from port42_cli import cwd as folder
 from port42_cli import plain_text, streams
 from port42_cli.completion import complete
 from port42_cli.conversation import message_input
-from port42_cli.conversation.send import Session, go_on, mark_used, retry, send, tell_outcome
-from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult
+from port42_cli.conversation.send import Session, check_config, go_on, mark_used, retry, send, tell_outcome
+from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult, Unseen
 from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     "references",
     metavar="TYPE:TARGET",
     multiple=True,
-    help="Have it read file:PATH, session:REF or url:URL, too; may be repeated.",
+    help="Have it read file:PATH, session:REF, url:URL or - (stdin to its end), too; may be repeated.",
 )
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
@@ -82,12 +82,12 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
     ref = _which(ctx, agent, ref, onward or here, pick)
-    beside = [message_input.reference(typed) for typed in references]
+    beside = [message_input.reference(typed) for typed in references if typed != "-"]
     message = None
     if again:
         _check_retry(ref, bool(words or beside or if_busy))
     else:
-        message, piped = message_input.message(words)
+        message, piped = message_input.message(words, wait="-" in references)
         beside += piped
     talking = not (again or as_json) and message is None and sys.stdin.isatty() and streams.on_terminal()
     silent = message is None and not again
@@ -185,6 +185,7 @@ def _turn(
     except Detached as left:
         streams.notice(plain_text.detached(left.session_id))
         return
+    check_config(client, result)
     if not as_json:
         tell_outcome(client, result)
     if result["status"] == "interrupted":
@@ -192,9 +193,11 @@ def _turn(
 
 
 def _show(as_json: bool, others: bool) -> Show:
+    if not streams.can_be_written():
+        return Unseen()
     if as_json:
         return JsonLines()
-    if not streams.on_terminal():
+    if not streams.can_draw():
         return BareReply()
     if others:
         from port42_cli.conversation.live_sessions import LiveSessions

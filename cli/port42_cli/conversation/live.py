@@ -19,6 +19,7 @@ from rich.text import Text
 from port42_cli import plain_text, streams
 from port42_cli.conversation.show import Show, TurnResult
 from port42_cli.plain_text import one_line
+from port42_cli.terminal import Drawing
 from port42_cli.views.markdown import Block, Growing
 from port42_cli.views.rich_printer import console
 from port42_client.client import Event
@@ -43,6 +44,7 @@ class LiveReply(Show):
     def __init__(self, *, still: bool = False) -> None:
         self._still = still
         self._console = console()
+        self._drawing = Drawing(self.clear)
         self._live: Live | None = None
         self._due = 0.0
         self._began = time.monotonic()
@@ -93,6 +95,7 @@ class LiveReply(Show):
             live, self._live = self._live, None
             live.update(Group(), refresh=True)
             live.stop()
+            self._drawing.__exit__()
 
     def end(self, result: TurnResult) -> None:
         self.whole(result.get("reply") or "")
@@ -197,6 +200,7 @@ class LiveReply(Show):
         blank = self._above is not None and not (self._settled_lines or self._continues)
         shown = Group(*[Text()] * blank, SegmentLines(lines, new_lines=True), *below)
         if self._live is None:
+            self._drawing.__enter__()
             self._live = Live(
                 console=self._console,
                 auto_refresh=False,

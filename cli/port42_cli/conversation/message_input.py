@@ -5,51 +5,101 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from select import select
 
 import click
 
+from port42_cli import streams
 from port42_cli.conversation.send import Reference
 from port42_client.errors import BadInput
 from port42_protocol.framing import REQUEST_LIMIT
+
+FIRST_BYTE = 3.0
+"""Seconds that a pipe beside a message may take to bring something."""
 
 REFERENCE_LIMIT = 256 * 1024
 """Bytes of one reference that the daemon takes (`messages.Text`)."""
 
 
-def message(words: tuple[str, ...]) -> tuple[str | None, list[Reference]]:
+def message(words: tuple[str, ...], *, wait: bool = False) -> tuple[str | None, list[Reference]]:
     """The message, and what is piped in: it is the message where there are no words, else beside it.
 
-    None when there is neither.
+    None when there is neither. Beside words, a pipe that brings nothing for `FIRST_BYTE` seconds is not
+    waited for unless `wait` (``--ref -``) says so: under CI, an editor or ssh nobody ever closes it.
     """
     if not words:
-        return _piped(REQUEST_LIMIT) or None, []
-    piped = _piped(REFERENCE_LIMIT)
-    beside: list[Reference] = [{"type": "text", "target": "stdin", "content": piped}] if piped else []
-    return " ".join(words), beside
+        return _decoded(_piped(REQUEST_LIMIT, "the message")) or None, []
+    data = _piped(REFERENCE_LIMIT, "what goes beside the message", give_up=not wait)
+    if not (content := _decoded(data)):
+        return " ".join(words), []
+    streams.notice(f"Read {len(data):,} bytes of stdin beside the message; </dev/null leaves it unread.")
+    return " ".join(words), [{"type": "text", "target": "stdin", "content": content}]
 
 
 def reference(typed: str) -> Reference:
     """What ``TYPE:TARGET`` stands for; a file's path is made absolute. Raises `click.UsageError`."""
     kind, colon, target = typed.partition(":")
     if not colon or not target or kind not in {"file", "session", "url"}:
-        raise click.UsageError(f"--ref: expected file:PATH, session:REF or url:URL, got {typed!r}")
+        raise click.UsageError(f"--ref: expected file:PATH, session:REF, url:URL or - (stdin), got {typed!r}")
     if kind == "file":
         target = os.path.abspath(os.path.expanduser(target))  # noqa: PTH100, PTH111 - no pathlib on this path
     return {"type": kind, "target": target}
 
 
-def _piped(limit: int) -> str:
+def _piped(limit: int, what: str, *, give_up: bool = False) -> bytes:
     """What a pipe or a file brings on stdin. A terminal and /dev/null bring nothing."""
     try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
+        descriptor = sys.stdin.fileno()
+        mode = os.fstat(descriptor).st_mode
     except (OSError, ValueError, AttributeError):
-        return ""  # stdin is closed, or there is none
-    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
-        return ""
-    data = sys.stdin.buffer.read(limit + 1)
+        return b""  # stdin is closed, or there is none
+    if stat.S_ISREG(mode):
+        # A file that was begun is read by somebody else, line by line (`while read …; done < file`).
+        begun = give_up and os.lseek(descriptor, 0, os.SEEK_CUR) > 0
+        data = b"" if begun else _read(descriptor, limit)
+    elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        data = _read_slowly(descriptor, limit, what, give_up=give_up)
+    else:
+        return b""
     if len(data) > limit:
         beside = " beside a message" if limit == REFERENCE_LIMIT else ""
         raise BadInput(f"stdin: expected at most {limit:,} bytes{beside}")
+    return data
+
+
+def _read(descriptor: int, limit: int) -> bytes:
+    pieces, left = [], limit + 1
+    while left > 0 and (piece := os.read(descriptor, min(left, 65536))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def _read_slowly(descriptor: int, limit: int, what: str, *, give_up: bool) -> bytes:
+    """As `_read`, and says what it waits for; with `give_up` it does not wait for the first byte long."""
+    data, told = b"", False
+    while len(data) <= limit:
+        if not told and not select([descriptor], [], [], FIRST_BYTE)[0]:
+            if give_up and not data:
+                streams.notice(
+                    f"stdin brought nothing for {FIRST_BYTE:.0f} s and is not read;"
+                    " --ref - waits for it, </dev/null skips the wait."
+                )
+                return b""
+            streams.notice(f"Reading {what} from stdin until it is closed; </dev/null skips it.")
+            told = True
+        try:
+            piece = os.read(descriptor, min(65536, limit + 1 - len(data)))
+        except BlockingIOError:  # whoever shares the pipe made it non-blocking
+            select([descriptor], [], [])
+            continue
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def _decoded(data: bytes) -> str:
     try:
         return data.decode().rstrip("\n")
     except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from port42_cli import streams, views
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.live_sessions import LiveSessions
-from port42_cli.conversation.send import announce, go_on, mark_used, retry, send, tell_outcome
+from port42_cli.conversation.send import announce, check_config, go_on, mark_used, retry, send, tell_outcome
 from port42_cli.conversation.show import TurnResult
 from port42_cli.views import agents, rich_printer, sessions, transcript
 from port42_client.client import Client
@@ -133,6 +133,7 @@ class Conversation:
         self._tell(retry(self._client, self._agent, self.session_id, LiveReply()))
 
     def _tell(self, result: TurnResult) -> None:
+        check_config(self._client, result)
         # Why nothing answers is worth saying once.
         tell_outcome(self._client, result, briefly=self._explained)
         self._explained = True
@@ -174,6 +175,10 @@ def _keys() -> KeyBindings:
     @keys.add("escape", "enter", filter=typing)
     def _begin_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
+
+    @keys.add("c-z")
+    def _suspend(event: KeyPressEvent) -> None:
+        event.app.suspend_to_background()
 
     @keys.add("c-c", filter=typing)
     def _clear(event: KeyPressEvent) -> None:

@@ -70,6 +70,16 @@ class BareReply(Show):
         sys.stdout.flush()
 
 
+class Unseen(Show):
+    """Nothing, where stdout is closed: the turn is recorded all the same."""
+
+    def on_event(self, event: Event) -> None:
+        pass
+
+    def end(self, result: TurnResult) -> None:
+        pass
+
+
 class JsonLines(Show):
     """Each event as a line of JSON, then the result, of the kind ``result``."""
 

@@ -225,6 +225,7 @@ class Picker:
         keys.add("pageup")(lambda _: self._move(-self._listed_lines))
         keys.add("pagedown")(lambda _: self._move(self._listed_lines))
         keys.add("enter")(self._pick)
+        keys.add("c-z")(lambda event: event.app.suspend_to_background())
         keys.add("tab")(self._toggle_preview)
         for name in ("escape", "c-c", "c-d", "c-g"):
             keys.add(name)(self._leave)

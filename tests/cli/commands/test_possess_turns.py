@@ -143,7 +143,10 @@ def test_what_failed_can_be_asked_again(port42, home, tap):
         (["--retry", "-c", "words"], "expected no MESSAGE"),
         (["--retry", "-c", "-r", "file:x"], "expected no MESSAGE"),
         (["--retry", "-c", "--if-busy", "wait"], "expected no MESSAGE"),
-        (["hi", "-r", "nonsense"], "--ref: expected file:PATH, session:REF or url:URL, got 'nonsense'"),
+        (
+            ["hi", "-r", "nonsense"],
+            "--ref: expected file:PATH, session:REF, url:URL or - (stdin), got 'nonsense'",
+        ),
         (["hi", "-r", "text:x"], "--ref: expected"),
         (["hi", "-r", "file:"], "--ref: expected"),
         (["hi", "-c", "--if-busy", "follow"], "--if-busy follow: expected a terminal, or --json"),
