@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,8 @@ _SECONDS = 0.5
 """A call ends after so many sources, or the one in whose work this time is up."""
 _SKIPPED = 500
 """Reasons that one answer has room for."""
+_BATCH = 2 * 1024 * 1024
+"""Characters that are written at once: a session may be larger than memory has room for."""
 _WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
 
 
@@ -55,7 +58,7 @@ class Importer:
         """Each agent's last session where an import set it, until the agent uses another."""
         self._listing: _Listing | None = None
         """That of the latest import, for its next page."""
-        self._originals: dict[tuple[str, str, str], tuple[str, list[str]]] = {}
+        self._originals: dict[tuple[str, str, int], tuple[str, array[int]]] = {}
         """By agent, format and the mark of its first message: a session's id and all its marks."""
 
     async def import_sessions(self, request: ImportSessions) -> ImportPage:
@@ -88,58 +91,74 @@ class Importer:
         page.done += 1
         try:
             session = await self._threads.files(source.read)
-            for location, reason in session.all_problems():
-                page.skip(f"{source.key}, {location}" if location else source.key, reason)
+        except SubAgent:
+            page.sub_agents += 1
+            return
+        except Skipped as reason:
+            page.skip(source.key, str(reason))
+            return
+        try:
+            for location, problem in session.all_problems():
+                page.skip(f"{source.key}, {location}" if location else source.key, problem)
             headers = _possible_headers(session, source.format, page.request.agent)
             for header in headers:
                 async with self._sessions.order(header.id):
                     if await self._write(header, session, source, page):
                         return
             raise Skipped(f"{headers[0].id} is another session")
-        except SubAgent:
-            page.sub_agents += 1
         except Skipped as reason:
             page.skip(source.key, str(reason))
+        finally:
+            session.records.close()
 
     async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
         """Create or grow the session of `header`; False when its id is another session's."""
         files, store = self._threads.files, self._store
-        new = session.records
-        change: Literal["new", "grown"] = "new"
+        records: Iterator[Record] | None = iter(session.records)
         original = self._original_of(header, session)
         where = await files(store.where, header.id)
-        if where == "sessions":
-            try:
-                stored_header, footer = await files(store.ends, header.id)
-                stored: list[Record] = await files(list, records_after(store, header.id, 0))
-            except RpcError as error:
-                raise Skipped(error.message) from None
-            if stored_header.agent != header.agent and session.header is None:
-                raise Skipped(f"it is here already, as {header.id} of @{stored_header.agent}")
-            if not _same_origin(stored_header, header):
-                return False
-            new, change = _new_records(stored, session), "grown"
-            new = [*new, *_later_title(footer.title, stored, session)]
-            if not new:
-                page.unchanged += 1
-                # An import that was cut short may not have set the agent's last session: this one does.
-                page.note(await files(store.summary, header.id))
-                return True
-        elif where == "trash":
+        if where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
+        if where == "sessions":
+            records = await files(self._later_records, header, session)
+            if records is None:
+                return False
         elif original is not None:
             header = structs.replace(header, forked_from=await files(self._fork_point, *original))
-        title = header.title
-        if not page.request.dry_run:
-            if change == "new":
-                summary = await files(store.create, header, new)
-            else:
-                summary = await self._sessions.add_later(header.id, new)
-            title = summary.title
-            page.note(summary)
-        messages = sum(record.role in {"user", "assistant"} for record in new)
+        batch = await files(_batch, records)
+        if where and not batch:
+            page.unchanged += 1
+            # An import that was cut short may not have set the agent's last session: this one does.
+            page.note(await files(store.summary, header.id))
+            return True
+        title, messages, created = header.title, 0, where is not None
+        while batch or not created:
+            messages += sum(record.role in {"user", "assistant"} for record in batch)
+            if not page.request.dry_run:
+                if created:
+                    summary = await self._sessions.add_later(header.id, batch)
+                else:
+                    summary = await files(store.create, header, batch)
+                title = summary.title
+                page.note(summary)
+            created = True
+            batch = await files(_batch, records)
+        change: Literal["new", "grown"] = "grown" if where else "new"
         page.imported.append(ImportedSession(header.id, header.agent, title, source.key, messages, change))
         return True
+
+    def _later_records(self, header: Header, session: ParsedSession) -> Iterator[Record] | None:
+        """What the source has more than the session here; None when that is another session."""
+        try:
+            stored, footer = self._store.ends(header.id)
+            if stored.agent != header.agent and session.header is None:
+                raise Skipped(f"it is here already, as {header.id} of @{stored.agent}")
+            if not _same_origin(stored, header):
+                return None
+            shared, names = _compare(records_after(self._store, header.id, 0), session)
+        except RpcError as error:
+            raise Skipped(error.message) from None
+        return chain(islice(session.records, shared, None), _later_title(footer.title, names, session))
 
     def _original_of(self, header: Header, session: ParsedSession) -> tuple[str, int] | None:
         """The session that this one is a fork of, with the number of messages that it begins with."""
@@ -275,30 +294,46 @@ def _same_origin(stored: Header, header: Header) -> bool:
     return (stored.agent, stored.created_at, stored.client) == theirs
 
 
-def _new_records(stored: Sequence[Record], session: ParsedSession) -> list[Record]:
-    """The records that only the source has. Raises `Skipped` when both have some of their own."""
-    ours, theirs = list(stored), session.records
-    if session.header is None:
-        # Names, tags and pins given here do not count; a format without times has its file's.
-        ours = [_comparable(record) for record in stored if isinstance(record, Message)]
-        theirs = [_comparable(record) for record in session.records]
-    shared = min(len(ours), len(theirs))
-    if ours[:shared] != theirs[:shared]:
-        raise Skipped("it was continued here, or changed at its source; the session here stays as it is")
-    return session.records[shared:]
+def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[int, set[str | None]]:
+    """How many records the source and the session here have in common, and the names it was given here.
+
+    Raises `Skipped` when both have records of their own, or different ones.
+    """
+    theirs = iter(session.records)
+    shared, names = 0, set()
+    for record in stored:
+        if session.header is None and not isinstance(record, Message):
+            # Names, tags and pins given here do not count.
+            if isinstance(record, EventRecord) and record.event == RENAMED:
+                names.add(record.title or None)
+        elif (other := next(theirs, None)) is not None:
+            ours = record
+            if session.header is None:  # a format without times has its file's
+                ours, other = _comparable(record), _comparable(other)
+            if ours != other:
+                raise Skipped("it was continued here, or changed at its source; it stays as it is here")
+            shared += 1
+    return shared, names
 
 
-def _later_title(title: str | None, stored: Sequence[Record], session: ParsedSession) -> list[Record]:
+def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:
     """The record of a title that the source got since, unless a person named the session here."""
-    if session.header is not None or session.title is None or session.title == title:
+    if session.header is not None or session.title in {None, title} or not names <= session.titles:
         return []
-    renames = (
-        record.title for record in stored if isinstance(record, EventRecord) and record.event == RENAMED
-    )
-    if not session.titles.issuperset(renames):
-        return []
-    when = session.records[-1].timestamp
-    return [EventRecord(seq=0, event=RENAMED, timestamp=when, title=session.title)]
+    when = session.last_time or EPOCH
+    return [EventRecord(seq=0, event=RENAMED, timestamp=when, title=session.title or "")]
+
+
+def _batch(records: Iterator[Record]) -> list[Record]:
+    """The next records, as many as are written at once."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += 200 + (len(record.content) if isinstance(record, Message) else 0)
+        if size >= _BATCH:
+            break
+    return batch
 
 
 def _comparable(record: Record) -> Record:

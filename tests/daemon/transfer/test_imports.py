@@ -238,3 +238,58 @@ def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):
     assert refused.value.data["field"] == "path"
     for word in ("notes.jsonl", "pi", "--format", "codex"):
         assert word in refused.value.message
+
+
+# --- sessions that are larger than a batch --------------------------------------------------------
+
+
+def test_a_session_of_many_batches_comes_in_as_it_is_and_grows(daemon, tmp_path):
+    talk = [entry("", number, "user", f"{number} " + "x" * 600_000) for number in range(1, 25)]
+    transcript_file(tmp_path / "a.jsonl", "one", *talk[:20])
+    [session], _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    assert (session["change"], session["messages"]) == ("new", 20)
+    transcript_file(tmp_path / "a.jsonl", "one", *talk)
+    [session], _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    assert (session["change"], session["messages"]) == ("grown", 4)
+    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 1)
+    numbers, position = [], 0
+    while position is not None:
+        page = daemon.call("get_session", session_id=session["session_id"], after_seq=position)
+        numbers += [int(message["content"].split(" ")[0]) for message in page["messages"]]
+        position = page["next_after_seq"]
+    assert numbers == list(range(1, 25))
+
+
+def test_our_own_with_gaps_and_without_messages_keep_what_they_have(daemon, tmp_path):
+    header = {"format": 1, "agent": "ai-muse", "client": "cli", "created_at": "2026-02-03T04:05:06.000Z"}
+    text = "x" * 1_500_000
+    gaps = [
+        {"seq": seq, "role": "user", "content": text, "timestamp": header["created_at"]}
+        for seq in (3, 7, 8, 20)
+    ]
+    (tmp_path / "empty.json").write_text(json.dumps({**header, "id": "empty", "messages": []}))
+    (tmp_path / "gaps.json").write_text(json.dumps({**header, "id": "gaps", "messages": gaps}))
+    imported, skipped, _ = brought(daemon, tmp_path)
+    assert [(session["session_id"], session["messages"]) for session in imported] == [
+        ("empty", 0),
+        ("gaps", 4),
+    ]
+    assert skipped == []
+    file = json.loads((daemon.home / "sessions" / "gaps.json").read_text())
+    assert [record["seq"] for record in file["messages"]] == [3, 7, 8, 20]
+    assert brought(daemon, tmp_path) == ([], [], 2)
+
+
+@pytest.mark.torture
+def test_memory_does_not_grow_with_a_source(daemon, tmp_path):
+    talk = [entry("", 1, "user", "x" * 1000)] * 200_000
+    transcript_file(tmp_path / "a.jsonl", "one", *talk)
+    brought(daemon, DATA / "claude", agent="ai-muse")
+
+    def peak():
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+    before = peak()
+    brought(daemon, tmp_path, agent="ai-muse")
+    assert peak() - before < 160, "MiB, most of them text that waits for the index; the source has 240 MB"

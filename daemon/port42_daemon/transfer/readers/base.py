@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from port42_daemon.store.interface import Header
-from port42_protocol.messages.records import MESSAGES, AssistantMessage, Message, Record, replace
+from port42_protocol.messages.records import (
+    MESSAGES,
+    AssistantMessage,
+    Message,
+    Record,
+    decode_record,
+    replace,
+)
 from port42_protocol.messages.types import Role
 
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -18,7 +30,42 @@ SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
 """Parts of one source that are reported one by one."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_IN_MEMORY = 4 * 1024 * 1024
+_encode = msgspec.json.Encoder().encode
 EPOCH = "1970-01-01T00:00:00.000Z"
+
+
+class RecordSpool:
+    """Records in their order, in an unnamed temporary file when they are many."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
+        self._count = 0
+        self._at_end = True
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        """One iteration at a time, and nothing is appended during it."""
+        self._file.seek(0)
+        self._at_end = False
+        for line in self._file:
+            yield decode_record(line)
+
+    def append(self, record: Record) -> None:
+        if not self._at_end:
+            self._file.seek(0, os.SEEK_END)
+            self._at_end = True
+        self._file.write(_encode(record) + b"\n")
+        self._count += 1
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __del__(self) -> None:
+        # A reader that gives its session up leaves nobody who could close it.
+        self.close()
 
 
 class Skipped(Exception):
@@ -44,17 +91,18 @@ class ParsedSession:
     agent: str | None = None
     created_at: str | None = None
     header: Header | None = None
-    records: list[Record] = field(default_factory=list)
+    records: RecordSpool = field(default_factory=RecordSpool)
     mark: str = ""
     """What an entry and the copy of it in a fork have in common, of the entry that is being read."""
-    marks: list[str] = field(default_factory=list)
-    """The `mark` of each message."""
+    marks: array[int] = field(default_factory=lambda: array("q"))
+    """The hash of each message's `mark`, 0 without one."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """``(location, reason)``: `location` is empty or within the source, as in ``line 12``."""
     unreported: int = 0
     size: int = 0
     _reply: AssistantMessage | None = None
-    _last_time: str | None = None
+    last_time: str | None = None
+    last_seq: int = 0
     _input_tokens: int | None = None
     _output_tokens: int | None = None
 
@@ -82,6 +130,7 @@ class ParsedSession:
         if self.size > SESSION_BYTES:
             raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
         self.records.append(record)
+        self.last_time, self.last_seq = record.timestamp, record.seq
 
     def add_message(self, role: Role, text: str, when: str | None, location: str = "", **fields: Any) -> None:
         """Add a message unless it is blank; without a time it gets that of the message before it.
@@ -94,13 +143,12 @@ class ParsedSession:
         if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
             self.add_problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
             return
-        timestamp = when or self._last_time or self.created_at or EPOCH
-        self._last_time = timestamp
+        self._end_reply()
+        timestamp = when or self.last_time or self.created_at or EPOCH
         self.created_at = self.created_at or timestamp
         if role == "assistant":
             fields["status"] = "complete"
-        self._end_reply()
-        self.marks.append(self.mark)
+        self.marks.append(hash(self.mark))
         record = MESSAGES[role](seq=0, content=text, timestamp=timestamp, **fields)
         if isinstance(record, AssistantMessage):
             # Added when the next message begins: what it took may be told behind it.

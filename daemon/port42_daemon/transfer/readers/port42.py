@@ -104,7 +104,7 @@ def _add_record(session: ParsedSession, location: str, data: bytes) -> None:
     except msgspec.ValidationError as error:
         session.add_problem(location, f"it is not a record: {str(error)[:120]}")
         return
-    if record.seq <= (session.records[-1].seq if session.records else 0):
+    if record.seq <= session.last_seq:
         session.add_problem(location, "its seq is not above the one before it")
     elif timestamp_of(record.timestamp) != record.timestamp:
         session.add_problem(location, "its timestamp is no time in UTC with milliseconds")

@@ -180,7 +180,7 @@ def test_an_error_of_the_api_is_an_error():
     file.assistant("No response requested.", model="<synthetic>")
     session = file.read()
     assert texts(session) == [("user", "sail"), ("error", "API Error: 529")]
-    assert session.records[1].kind == "rate_limit"
+    assert list(session.records)[1].kind == "rate_limit"
 
 
 USAGE = st.fixed_dictionaries(
@@ -202,7 +202,7 @@ def test_tokens_are_those_of_each_answers_last_entry(entries):
         before = whole.get(answer, (0, 0))
         whole[answer] = (max(sent, before[0]), max(usage["output_tokens"], before[1]))
         file.assistant(part, answer=answer, usage=usage)
-    turns = [record.turn for record in file.assistant("end", answer="z").read().records[1:]]
+    turns = [record.turn for record in list(file.assistant("end", answer="z").read().records)[1:]]
     assert sum(turn.input_tokens or 0 for turn in turns) == sum(sent for sent, _ in whole.values())
     assert sum(turn.output_tokens or 0 for turn in turns) == sum(received for _, received in whole.values())
 

@@ -86,7 +86,7 @@ def test_tokens_are_told_as_totals():
 
     reply = message("assistant", {"type": "output_text", "text": "yes"})
     session = read(meta(), message("user", "hi"), reply, total(10, 2), total(10, 2), reply, total(25, 5))
-    tokens = [(record.turn.input_tokens, record.turn.output_tokens) for record in session.records[1:]]
+    tokens = [(record.turn.input_tokens, record.turn.output_tokens) for record in list(session.records)[1:]]
     assert tokens == [(10, 2), (15, 3)]
 
 

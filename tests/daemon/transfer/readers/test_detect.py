@@ -46,7 +46,7 @@ def test_claude_code_is_its_words_without_machinery():
     ]
     assert (session.source_id, session.title) == (Path(CLAUDE).stem, "A parser for arithmetic")
     assert (session.cwd, session.created_at) == ("/home/ada/parser", "2026-01-15T10:00:01.079Z")
-    turn = session.records[1].turn
+    turn = list(session.records)[1].turn
     assert (turn.model, turn.input_tokens, turn.output_tokens) == ("claude-sonnet-4-5", 1264, 80)
     assert [place for place, _ in session.problems] == ["line 12"]
     with pytest.raises(Skipped, match="sub-agent"):
@@ -57,10 +57,10 @@ def test_codex_new_and_old():
     [named], [old, new] = sources(DATA / "codex", "auto")
     assert named == "codex"
     assert said(new.read()) == [("user", "what is 2+2?"), ("assistant", "4")]
-    assert new.read().records[1].turn.model == "gpt-5-codex"
+    assert list(new.read().records)[1].turn.model == "gpt-5-codex"
     assert new.read().source_id == "019a2d7a-41c4-78b1-b7cc-a45d62a89cd5"
     assert said(old.read()) == [("user", "an older rollout"), ("assistant", "has no times of its own")]
-    assert old.read().records[1].timestamp == "2025-06-01T08:00:00.000Z"
+    assert list(old.read().records)[1].timestamp == "2025-06-01T08:00:00.000Z"
 
 
 def test_aichat_and_an_agents_session_of_the_same_name():
@@ -108,7 +108,7 @@ def test_llm_old_and_new(tmp_path):
         ("user", "again"),
         ("assistant", "yes"),
     ]
-    assert (session.records[2].turn.model, session.records[2].turn.total_ms) == ("m", 900)
+    assert (list(session.records)[2].turn.model, list(session.records)[2].turn.total_ms) == ("m", 900)
     talk = [("system", "s"), ("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2")]
     llm_database.new(tmp_path / "new.db", "01c", talk)
     named, session = one_of(tmp_path / "new.db")
@@ -155,7 +155,7 @@ def test_a_link_a_fifo_and_a_line_too_long_are_skipped(tmp_path, monkeypatch):
 def test_a_session_of_too_much_and_a_message_too_long(monkeypatch):
     session = base.ParsedSession("x")
     session.add_message("user", "é" * (base.MESSAGE_BYTES // 2 + 1), None, location="line 3")
-    assert (session.records, session.problems[0][0]) == ([], "line 3")
+    assert (len(session.records), session.problems[0][0]) == (0, "line 3")
     monkeypatch.setattr(base, "SESSION_BYTES", 10)
     session.add_message("user", "12345", None)
     with pytest.raises(Skipped, match="more than 10"):
@@ -360,7 +360,9 @@ def test_a_conversation_that_lived_through_llms_upgrade_is_whole(tmp_path):
     _, session = one_of(path)
     assert said(session) == [*talk, ("assistant", "3")]
     assert session.title == "about 01a"
-    assert [record.turn.total_ms for record in session.records[1::2]] == [900, 900, 0], "the older ones' own"
+    assert [record.turn.total_ms for record in list(session.records)[1::2]] == [900, 900, 0], (
+        "the older ones' own"
+    )
 
 
 def test_a_fragment_is_a_reference_and_an_attachment_a_placeholder(tmp_path):
@@ -374,7 +376,8 @@ def test_a_fragment_is_a_reference_and_an_attachment_a_placeholder(tmp_path):
     database.close()
     _, session = one_of(path)
     assert said(session)[::2] == [("user", "When?"), ("user", "look\n\n[attachment]")]
-    assert session.records[0].references == (Reference("file", "/home/ada/manual.txt", "the manual"),)
+    manual = Reference("file", "/home/ada/manual.txt", "the manual")
+    assert next(iter(session.records)).references == (manual,)
 
 
 def test_what_aichats_assistant_said_before_a_tool_call():
