@@ -25,9 +25,10 @@ AGENTS = ("ai-muse", "ai-analyst")
 
 def run_with_faults(start_daemon: Any, home: Any, seed: int, faults: dict[str, Any]) -> int:
     """How many requests were refused."""
-    count = home.with_name(f"{home.name}-count")
-    plan = json.dumps({"calls": CALLS, "count": str(count), **faults})
-    daemon = start_daemon(home=home, python=["-P", syscalls.__file__, plan])
+    home.parent.mkdir(exist_ok=True)
+    address = home.with_name("s")
+    plan = json.dumps({"calls": CALLS, **faults})
+    daemon = start_daemon(home=home, socket=address, python=["-P", syscalls.__file__, plan])
     clients, refused = [Client(name, seed) for name in AGENTS], 0
     try:
         for number in range(REQUESTS):
@@ -39,11 +40,13 @@ def run_with_faults(start_daemon: Any, home: Any, seed: int, faults: dict[str, A
                 client.forget()
     finally:
         daemon.kill() if seed % 2 else daemon.stop()
-    sound = start_daemon(home=home)
-    for client in clients:
-        client.check(sound.call)
-    assert "Traceback" not in sound.log()
-    sound.stop()
+    assert "Traceback" not in daemon.log()
+    daemon = start_daemon(home=home, socket=address)
+    try:
+        for client in clients:
+            client.check(daemon.call)
+    finally:
+        daemon.stop()
     return refused
 
 
@@ -78,4 +81,4 @@ def test_from_one_on_all_changes_fail(start_daemon, tmp_path, error):
 def test_every_call_fails(start_daemon, tmp_path, error):
     for offset in range(1, APART + 1):
         faults = {"fail": every(offset), "error": error}
-        run_with_faults(start_daemon, tmp_path / str(offset), offset, faults)
+        run_with_faults(start_daemon, tmp_path / str(offset) / "home", offset, faults)

@@ -6,12 +6,10 @@ daemon runs as ever. All that it changes goes through them, but for SQLite's fil
     {"record": FILE}                                 every call that changes files, and its data
     {"fail": [N, …], "error": ERRNO, "calls": […]}   the Nth of these calls since it was ready;
                                                      "lasting": true   and all after the first
-                                                     "count": FILE     how many there were
 """
 
 from __future__ import annotations
 
-import atexit
 import base64
 import itertools
 import json
@@ -92,13 +90,11 @@ def _plain(value: Any) -> Any:
 
 def _fail(plan: dict[str, Any]) -> None:
     wanted, numbers = set(plan["fail"]), itertools.count(1)
-    last = itertools.count(1)
 
     def around(real: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         if not _ready.is_set():
             return real(*args, **named)
         number = next(numbers)
-        next(last)
         if number in wanted or (plan.get("lasting") and wanted and number > min(wanted)):
             raise OSError(plan["error"], os.strerror(plan["error"]))
         return real(*args, **named)
@@ -107,13 +103,6 @@ def _fail(plan: dict[str, Any]) -> None:
         _wrap(name, around)
     if "write" not in plan["calls"]:
         _wrap("write", lambda real, args, named: real(*args, **named))  # it shows when the daemon is ready
-
-    def tell() -> None:
-        with open(plan["count"], "w") as file:  # noqa: PTH123  # io's open is not wrapped
-            file.write(str(next(last) - 1))
-
-    if "count" in plan:
-        atexit.register(tell)
 
 
 if __name__ == "__main__":
