@@ -22,6 +22,7 @@ class PendingRows:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._updates: dict[str, list[SessionUpdate]] = {}
+        self._characters = 0
 
     def __bool__(self) -> bool:
         return bool(self._updates)
@@ -29,6 +30,9 @@ class PendingRows:
     def add(self, update: SessionUpdate) -> None:
         """Append an update; many of one session are merged."""
         with self._lock:
+            self._characters += _characters(update.records)
+            if self._characters > MAX_CHARACTERS:  # the index is behind: it reads them from the files
+                update = msgspec.structs.replace(update, records=())
             updates = self._updates.setdefault(update.summary.session_id, [])
             updates.append(update)
             if len(updates) > _MAX_UPDATES_PER_SESSION:
@@ -36,7 +40,7 @@ class PendingRows:
 
     def take(self) -> list[SessionUpdate]:
         with self._lock:
-            taken, self._updates = self._updates, {}
+            taken, self._updates, self._characters = self._updates, {}, 0
         return [update for updates in taken.values() for update in updates]
 
     def put_back(self, updates: Iterable[SessionUpdate]) -> None:
