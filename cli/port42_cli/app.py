@@ -128,7 +128,10 @@ def _run() -> int:
         streams.failure(error)
         return error.exit_code
     except OSError as error:
-        streams.banner(f"Error: cannot write the answer: {error.strerror or error}")
+        why = (error.strerror or error) if streams.can_be_written() else "stdout is closed"
+        streams.banner(f"Error: cannot write the answer: {why}")
+        # What is still in its buffer would fail once more while the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
 
 

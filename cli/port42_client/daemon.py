@@ -367,7 +367,8 @@ def _connect_slowly(connection: socket.socket, path: str, notice: Callable[[str]
         try:
             connection.connect(path)
         except BlockingIOError:
-            notice("Waiting for port42d, which takes up no connection.")
+            if seconds == SLOW:
+                notice("Waiting for port42d, which takes up no connection.")
         else:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
             return
