@@ -29,8 +29,8 @@ format: .venv/ready ## put the sources into the one form
 cover: .venv/ready ## the tests with their coverage
 	$(BIN)/python -m pytest -q -n 2 --cov --cov-report=term:skip-covered
 
-torture: .venv/ready ## the long forms of the tests (kill -9, cold starts, restarts); some minutes
-	$(BIN)/python -m pytest -q --torture -m torture
+torture: .venv/ready ## the long forms of the tests (kill -9, power cuts, failing calls, storms); an hour or two
+	$(BIN)/python -m pytest -q --torture -m torture -o timeout=7200 -o faulthandler_timeout=7500 $(TESTS)
 
 bench:          ## the figures of the documentation, as ratios, against the built wheel
 	@$(PYTHON) tests/run.py bench
