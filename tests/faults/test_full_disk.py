@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from peers.workload import Client, refusal
 
 
 def fill(daemon, session_id: str) -> list[str]:
@@ -87,4 +88,28 @@ def test_a_full_disk(small_disk, start_daemon):
     daemon.start()
     daemon.call("append_message", agent="a", session_id=session_id, role="user", content="after")
     assert contents(daemon, session_id) == [*kept, "after"]
+    daemon.stop()
+
+
+def test_every_verb_on_a_full_disk(small_disk, start_daemon):
+    """What is refused says that the disk is full; what is acknowledged is there when there is room again."""
+    daemon = start_daemon(home=small_disk / "home")
+    client, refused = Client("ai-muse"), []
+    while len(refused) < 20:
+        answer = refusal(client, daemon)
+        if answer is not None:
+            refused.append((*client.unanswered, answer))
+            client.forget()
+    for method, params, error in refused:
+        assert error.data["kind"] == "storage_failed", (method, params, error)
+        assert error.data["retryable"], (method, error)
+        assert "space" in str(error), (method, error)
+    client.check(daemon.call)
+    assert daemon.stop() == 0
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    daemon.start()
+    client.check(daemon.call)
+    for _ in range(30):
+        client.one(daemon.call)
+    client.check(daemon.call)
     daemon.stop()

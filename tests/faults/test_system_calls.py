@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from peers import syscalls
-from peers.workload import Client
+from peers.workload import Client, refusal
 
 from port42_protocol.errors import InternalError
 
@@ -48,15 +48,6 @@ def run_with_faults(start_daemon: Any, home: Any, seed: int, faults: dict[str, A
     finally:
         daemon.stop()
     return refused
-
-
-def refusal(client: Client, daemon: Any) -> Any:
-    """Make a request; gives the error that it was answered with."""
-    try:
-        client.one(daemon.call)
-    except pytest.RpcFailed as error:
-        return error
-    return None
 
 
 def every(offset: int) -> list[int]:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 Call = Callable[..., Any]
 
 
@@ -263,6 +265,15 @@ class Client:
 
 _ADD = {"append_message", "possess"}
 _REPEATABLE = {"update_last_session", "rename_session", "tag_session", "pin_session", "end_session"}
+
+
+def refusal(client: Client, daemon: Any) -> Any:
+    """Make a request; gives the error that it was answered with."""
+    try:
+        client.one(daemon.call)
+    except pytest.RpcFailed as error:
+        return error
+    return None
 
 
 def _all(call: Call, method: str, agent: str) -> dict[str, dict[str, Any]]:
