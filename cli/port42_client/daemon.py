@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from port42_client.client import HANGS, PATIENCE, SLOW, Client
 from port42_client.errors import NoDaemon, Refused
-from port42_protocol import PROTOCOL_VERSION, paths, peer
+from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
 # pathlib is imported where a daemon is started: one that runs is found without it (3 ms of start-up).
@@ -348,7 +348,7 @@ def dial(path: str, notice: Callable[[str], None] = lambda _: None) -> socket.so
         except BlockingIOError:
             _connect_slowly(connection, path, notice)
         connection.setblocking(True)
-        if (uid := peer.uid(connection)) != os.geteuid():
+        if (uid := _peer_uid(connection)) != os.geteuid():
             raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
     except BaseException:
         connection.close()
@@ -373,6 +373,15 @@ def _connect_slowly(connection: socket.socket, path: str, notice: Callable[[str]
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
             return
     raise NoDaemon(f"the daemon at {path} took up no connection within {PATIENCE:.0f} s", *HANGS)
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    """The uid that the kernel noted for the other side; `port42_daemon.process.peer` has the sources."""
+    if sys.platform == "linux":
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    else:
+        credentials = connection.getsockopt(0, 1, 76)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
 def _note(content: Mapping[str, Any]) -> Note:

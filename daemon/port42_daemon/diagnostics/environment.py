@@ -18,9 +18,10 @@ from port42_daemon import durable
 from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import presets
 from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, Config, OpenAIBackend
+from port42_daemon.process import peer
 from port42_daemon.process.home_lock import MAX_NOTE
 from port42_daemon.settings import Settings
-from port42_protocol import paths, peer
+from port42_protocol import paths
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.doctor_and_stats import Finding
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from port42_daemon.process import peer
 from port42_daemon.rpc.connection import Connection
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
-from port42_protocol import peer
 from port42_protocol.errors import Overloaded
 
 _CUT_OFF = 8.0

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from port42_protocol import peer
+from port42_daemon.process import peer
 
 
 def test_the_kernel_says_who_a_peer_is() -> None:
