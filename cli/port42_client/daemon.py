@@ -34,6 +34,9 @@ NOTE_LIMIT = 65536
 
 _OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
+REBIND_TIMEOUT = 3.0
+"""Seconds for a daemon to bind its socket's path anew."""
+
 LOOK_EVERY = 0.25
 """Seconds between two looks for a daemon that others are to start."""
 
@@ -66,6 +69,7 @@ class Daemon:
         self.notice = notice
         self._environ = environ
         self._option = address
+        self._rebound = False
         named = address or environ.get("PORT42_SOCKET")
         self._named = paths.absolute(named) if named else None
         self._home = paths.home_folder(environ)
@@ -102,6 +106,30 @@ class Daemon:
                 continue
             except OSError as error:
                 raise NoDaemon(f"cannot connect to {candidate}: {error.strerror or error}") from None
+        return self._find_rebound()
+
+    def _find_rebound(self) -> socket.socket | None:
+        """A connection to a daemon whose socket something swept away: on SIGHUP it binds the path anew."""
+        path = self.note().socket
+        if path is None or self._rebound or os.path.lexists(path):
+            return None
+        import signal
+        import time
+
+        from port42_client import process
+
+        lock = paths.lock_file(self.home)
+        pid = process.lock_holder(lock) or self.note().pid
+        if pid is None or not process.is_locked(lock) or not process.is_daemon(pid):
+            return None
+        self._rebound = True
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGHUP)
+        deadline = time.monotonic() + REBIND_TIMEOUT
+        while time.monotonic() < deadline:
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                return dial(path, self.notice)
+            time.sleep(0.02)  # no system call tells when a path is bound
         return None
 
     def existing(self) -> socket.socket:

@@ -20,7 +20,8 @@ from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
-from port42_daemon.process import home_lock
+from port42_daemon.process.address import Address
+from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.process.sd_notify import Supervisor
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
@@ -53,7 +54,7 @@ def run(
     `given` listens at `settings.socket` already, where systemd or launchd made it. Raises `CannotStart`,
     and `StorageFailed` when the home is of a newer format or cannot be opened.
     """
-    with home_lock.home_locked(settings.home, settings.predecessor_wait):
+    with HomeLock(settings.home, settings.predecessor_wait) as lock:
         bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
         limits = config.refresh().daemon
@@ -62,11 +63,12 @@ def run(
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
-            with home_lock.address(settings, given) as listener:
-                daemon = Daemon(settings, store, threads, config, supervisor)
-                uvloop.run(daemon.serve(listener, ready))
+            with Address(settings, given) as address:
+                daemon = Daemon(settings, store, threads, config, supervisor, lock, address)
+                uvloop.run(daemon.serve(ready))
         finally:
-            store.close()
+            if lock.is_held():  # else what is at the home's path now is not ours to write
+                store.close()
             threads.close()
     log.info("👋 port42d stopped")
 
@@ -74,19 +76,23 @@ def run(
 class Daemon:
     """The parts, each given those that it stands on, and their life from the first to the last request."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what outlives the loop
         self,
         settings: Settings,
         store: FileStore,
         threads: Threads,
         config: ConfigFile,
         supervisor: Supervisor,
+        lock: HomeLock,
+        address: Address,
     ) -> None:
         self._settings = settings
         self._catalogue = store.catalogue
         self._threads = threads
         self._config = config
         self._supervisor = supervisor
+        self._lock = lock
+        self._address = address
         catalogue, maintenance = store.catalogue, store.maintenance
         traffic = Traffic()
         events = Events(store, threads)
@@ -120,20 +126,21 @@ class Daemon:
                 Doctor(settings, maintenance, threads, config, self._agents, self._turns),
             ),
             traffic,
+            self._holds_home,
         )
         self._stop = asyncio.Event()
         self._reloading: set[asyncio.Task[None]] = (
             set()
         )  # the loop itself keeps no more than a weak reference
 
-    async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+    async def serve(self, ready: Callable[[], None]) -> None:
         """Answer until a signal says to stop, and let what is under way end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         await self._turns.recover()
-        await self._server.listen(listener)
+        await self._server.listen(self._address.listener)
         log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self._settings.socket)
         if self._config.error:
             log.warning("⚠ %s; the built-in agents are there all the same", self._config.error)
@@ -142,12 +149,14 @@ class Daemon:
         async with self._supervisor.watching(self._answers, self._state):
             await self._stop.wait()
             log.info("🌙 stopping: no new turns")
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 # Ignore repeats: a second signal would end the process in mid-shutdown.
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
             await self._supervisor.tell("STOPPING=1")
             self._queues.refuse()
+            if not self._lock.is_held():
+                self._queues.cancel_all()  # nothing can be recorded any more
             await self._server.stop(self._queues.cancel_all)
             await self._agents.aclose()
 
@@ -162,20 +171,33 @@ class Daemon:
         line = f"{sessions} session{'s' * (sessions != 1)}, {turns} turn{'s' * (turns != 1)} under way"
         return line if self._config.error is None else f"{line}; {' '.join(self._config.error.split())}"
 
+    def _holds_home(self) -> bool:
+        """Asked at each connection: without its home a daemon stops, and the next command starts another."""
+        if self._lock.is_held():
+            return True
+        if not self._stop.is_set():
+            log.error("the home was moved or removed, or another daemon has it: stopping")
+            self._stop.set()
+        return False
+
     def _begin_reload(self) -> None:
         task = asyncio.get_running_loop().create_task(self._reload())
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
 
     async def _reload(self) -> None:
-        """What SIGHUP asks for: read config.toml again, and say in the log what came of it."""
+        """What SIGHUP asks for: a socket that is gone is bound anew, config.toml read anew."""
         # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
         await self._supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
+            if self._address.rebind():
+                await self._server.listen(self._address.listener)
             now = await self._agents.reload_config(ReloadConfig())
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
         except ConfigRefused as refused:
             log.warning("⚠ %s; what was in force stays in force", refused.message)
+        except OSError as error:
+            log.error("cannot listen at %s: %s", self._settings.socket, error)
         finally:
             self._supervisor.changed()
             await self._supervisor.tell("READY=1")

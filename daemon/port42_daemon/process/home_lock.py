@@ -1,7 +1,6 @@
-"""How the daemon comes to own its home and its address, and how it gives them back.
+"""One daemon for a home: a flock, which is the kernel's, so that no pid file can go stale.
 
-The lock comes first: a flock is the kernel's, so there is no pid file to go stale, and whatever is
-done under it (unlinking a dead daemon's socket, say) nobody else is doing at the same time.
+Whatever is done under it (unlinking a dead daemon's socket, say) nobody else is doing at the same time.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +20,7 @@ from types import FrameType
 import msgspec
 
 from port42_daemon import durable
-from port42_daemon.settings import Settings
-from port42_protocol import PROTOCOL_VERSION, paths
-from port42_protocol.version import __version__
+from port42_protocol import paths
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +36,68 @@ class CannotStart(Exception):
     """Why there can be no daemon here; the text is for the person who started it."""
 
 
-@contextlib.contextmanager
-def home_locked(home: Path, wait: float) -> Iterator[None]:
-    """Hold `home` for as long as the block runs. Raises `CannotStart`.
+class HomeLock:
+    """The flock on a home's `daemon.lock`, held while the block of its `with` runs."""
 
-    A lock that is held means a daemon that runs, which is named, or one on its way out, which is
-    waited for, `wait` seconds at the most.
-    """
-    try:
-        durable.own_folder(home)
-        descriptor = os.open(
-            paths.lock_file(home),
-            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW,
-            0o600,
-        )
-    except OSError as error:
-        raise CannotStart(f"cannot use {home}: {_reason(error)}") from None
-    try:
-        _lock(descriptor, home, wait)
-        yield
-    finally:
-        os.close(descriptor)
+    def __init__(self, home: Path, wait: float) -> None:
+        """`wait`: seconds for which a lock is waited for that a daemon on its way out still holds."""
+        self._home = home
+        self._path = paths.lock_file(home)
+        self._wait = wait
+        self._descriptor = -1
+        self._home_identity = (0, 0)
+
+    def __enter__(self) -> HomeLock:
+        """Raises `CannotStart`; a daemon that runs is named."""
+        try:
+            durable.own_folder(self._home)
+            # Its lock may be gone with the file while it runs; connecting makes it lock its home anew.
+            if not os.path.lexists(self._path) and (pid := _running(self._home)):
+                raise CannotStart(f"port42d is already running (pid {pid})")
+            self._descriptor = self._open()
+            self._home_identity = _identity(self._home.stat())
+        except OSError as error:
+            raise CannotStart(f"cannot use {self._home}: {reason(error)}") from None
+        try:
+            _lock(self._descriptor, self._home, self._wait)
+        except CannotStart:
+            os.close(self._descriptor)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def is_held(self) -> bool:
+        """Whether the home at its path is still the one that is locked. Costs two stats.
+
+        A lock file that was removed is made and locked anew. False means that the home was moved or removed,
+        or that another daemon has it: nothing may be written at its path any more.
+        """
+        try:
+            if _identity(self._path.stat()) == _identity(os.fstat(self._descriptor)):
+                return True
+        except OSError:
+            pass
+        try:
+            if _identity(self._home.stat()) != self._home_identity:
+                return False
+            descriptor = self._open()
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        log.warning("⚠ daemon.lock had been removed: locked anew")
+        return True
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        return os.open(self._path, flags, durable.OWN_FILE)
 
 
 def _lock(descriptor: int, home: Path, wait: float) -> None:
@@ -112,104 +149,11 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@contextlib.contextmanager
-def address(settings: Settings, given: socket.socket | None = None) -> Iterator[socket.socket]:
-    """A bound socket at `settings.socket`, 0600 in a folder that is ours alone. Raises `CannotStart`.
-
-    One that was `given` (`inherited`) is bound there already, and stays when we go. Of the others only
-    our own inode is unlinked at the end. The home's lock is held by the caller.
-    """
-    path, home = settings.socket, settings.home
-    length = len(os.fsencode(path))
-    if length > paths.SOCKET_PATH_LIMIT:
-        raise CannotStart(
-            f"the socket path has {length} bytes, {paths.SOCKET_PATH_LIMIT} is the most: {path}"
-        )
-    try:
-        _check_folder(path.parent)
-        if given is None:
-            _clear_stale(path)
-            listener, bound = _bind(path)
-        else:
-            listener, bound = given, None
-        listener.setblocking(False)
-    except OSError as error:
-        raise CannotStart(f"cannot listen at {path}: {_reason(error)}") from None
-    _publish(settings)
-    try:
-        yield listener
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            if bound is not None and _inode(path) == bound:
-                path.unlink()
-        paths.address_file(home).unlink(missing_ok=True)
-
-
-def _publish(settings: Settings) -> None:
-    """Write `daemon.json`, for clients with another runtime folder than ours, or of another version."""
-    published = {
-        "pid": os.getpid(),
-        "socket": str(settings.socket),
-        "version": __version__,
-        "protocol_version": PROTOCOL_VERSION,
-        "started_by": settings.started_by,
-    }
-    try:
-        durable.replace(paths.address_file(settings.home), msgspec.json.encode(published))
-    except OSError as error:
-        # Most clients never need it; a full disk must not keep the sessions from being read.
-        log.warning("⚠ daemon.json could not be written: %s", error)
-
-
-def _check_folder(folder: Path) -> None:
-    folder.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.geteuid():
-        raise CannotStart(f"the socket's folder {folder} belongs to another user (uid {status.st_uid})")
-    if mode := stat.S_IMODE(status.st_mode) & 0o077:
-        raise CannotStart(
-            f"the socket's folder {folder} is open to others (mode {stat.S_IMODE(status.st_mode):04o},"
-            f" {mode:03o} too much): chmod 700 it, or name another with PORT42_SOCKET"
-        )
-
-
-def _clear_stale(path: Path) -> None:
-    """Unlink what a dead daemon left; never a file, never a socket that somebody answers at."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(status.st_mode):
-        raise CannotStart(f"{path} is there already and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            log.info("🧹 a socket that nobody listened at was removed")
-        else:
-            raise CannotStart(f"another program listens at {path}")
-
-
-def _bind(path: Path) -> tuple[socket.socket, tuple[int, int]]:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(before)
-    return listener, _inode(path)
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    status = path.lstat()
-    return status.st_dev, status.st_ino
-
-
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     if isinstance(error, durable.FolderRefused) or error.errno is None:
         return str(error)
     return os.strerror(error.errno).lower() + (" (is it read-only?)" if error.errno == errno.EROFS else "")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

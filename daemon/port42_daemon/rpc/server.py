@@ -16,7 +16,7 @@ from port42_daemon.rpc.connection import Connection
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
-from port42_protocol.errors import Overloaded
+from port42_protocol.errors import Overloaded, ShuttingDown
 
 _CUT_OFF = 8.0
 """Seconds that back ends get to stop (INT, TERM and KILL, three seconds apart) and turns to be recorded."""
@@ -29,10 +29,18 @@ log = logging.getLogger(__name__)
 class Server:
     """Connections on one listening socket."""
 
-    def __init__(self, settings: Settings, dispatcher: Dispatcher, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        traffic: Traffic,
+        holds_home: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`holds_home` is asked at each connection whether the daemon may still serve."""
         self._settings = settings
         self._dispatcher = dispatcher
         self._traffic = traffic
+        self._holds_home = holds_home
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
         self._left: set[asyncio.Task[None]] = set()
@@ -44,6 +52,8 @@ class Server:
         # From 3.13 on a loop unlinks the path at the end, also that of a socket which systemd keeps.
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         loop = asyncio.get_running_loop()
+        if self._listening is not None:  # at a path that is gone
+            self._listening.close()
         self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024, **kept)
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
@@ -103,6 +113,9 @@ class Server:
         if uid != os.geteuid():
             log.warning("⛔ a connection of uid %d was refused", uid)
             transport.abort()
+            return False
+        if not self._holds_home():
+            connection.refuse(ShuttingDown())
             return False
         if len(self._connections) >= self._settings.connections:
             limit = self._settings.connections

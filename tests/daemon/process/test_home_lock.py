@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -133,7 +133,7 @@ def test_a_predecessor_on_its_way_out_is_waited_for(start_daemon, home):
 
 
 def locked(home: Path):
-    return home_lock.home_locked(home, wait=0.05)
+    return home_lock.HomeLock(home, wait=0.05)
 
 
 def test_a_lock_that_is_never_let_go_is_given_up_on(tmp_path):
@@ -162,54 +162,74 @@ def test_a_daemon_json_of_any_content_stops_nobody(tmp_path, said):
             pytest.fail("two at once")
 
 
-def test_a_file_at_the_sockets_path_is_left_alone(refused, home):
-    path = home.parent / "port42.sock"
-    path.write_text("precious")
-    assert refused() == f"{path} is there already and is not a socket"
-    assert path.read_text() == "precious"
+def test_a_lock_file_that_was_removed_is_made_and_locked_anew(tmp_path):
+    tmp_path.chmod(0o700)
+    with locked(tmp_path) as lock:
+        assert lock.is_held()
+        for replaced in (False, True):
+            (tmp_path / "daemon.lock").unlink()
+            if replaced:
+                (tmp_path / "daemon.lock").touch()
+            assert lock.is_held()
+            with pytest.raises(home_lock.CannotStart, match="does not answer"), locked(tmp_path):
+                pytest.fail("two at once")
 
 
-def test_a_link_at_the_sockets_path_is_left_alone(refused, home):
-    target = home.parent / "target"
-    target.write_text("precious")
-    path = home.parent / "port42.sock"
-    path.symlink_to(target)
-    assert refused() == f"{path} is there already and is not a socket"
-    assert target.read_text() == "precious"
+def test_a_home_that_is_not_there_any_more_or_another_is_not_held(tmp_path):
+    home = tmp_path / "home"
+    with locked(home) as lock:
+        home.rename(tmp_path / "moved")
+        assert not lock.is_held()
+        assert not home.exists()
+        home.mkdir()
+        assert not lock.is_held()
+        assert list(home.iterdir()) == []
+        home.rmdir()
+        (tmp_path / "moved").rename(home)
+        assert lock.is_held()
 
 
-def test_a_socket_path_that_is_too_long(refused, home):
-    path = home.parent / ("x" * 120)
-    text = refused(socket=path)
-    assert text == f"the socket path has {len(str(path))} bytes, 103 is the most: {path}"
+def test_a_lock_that_another_has_meanwhile_is_not_held(tmp_path):
+    tmp_path.chmod(0o700)
+    with locked(tmp_path) as lock:
+        (tmp_path / "daemon.lock").unlink()
+        with locked(tmp_path):
+            assert not lock.is_held()
 
 
-def test_the_longest_socket_path_works(start_daemon, home):
-    path = home.parent / ("x" * (103 - len(str(home.parent)) - 1))
-    assert len(os.fsencode(path)) == 103
-    assert start_daemon(socket=path).call("status")["socket"] == str(path)
+def test_without_its_lock_file_a_running_daemon_is_named_all_the_same(daemon, refused):
+    (daemon.home / "daemon.lock").unlink()
+    assert refused() == f"port42d is already running (pid {daemon.pid})"
+    assert daemon.call("status")["pid"] == daemon.pid
 
 
-@pytest.mark.parametrize("open_to", [0o701, 0o750, 0o777])
-def test_a_socket_folder_open_to_others(refused, home, open_to):
-    folder = home.parent / "run"
-    folder.mkdir()
-    folder.chmod(open_to)
-    text = refused(socket=folder / "s")
-    assert f"the socket's folder {folder} is open to others (mode {open_to:04o}" in text
-    assert "chmod 700" in text
-    assert mode(folder) == open_to
-    assert not (folder / "s").exists()
+@pytest.mark.parametrize("how", ["moved", "removed", "made anew"])
+def test_a_daemon_whose_home_is_gone_refuses_and_stops_and_the_next_one_starts(daemon, start_daemon, how):
+    daemon.call("create_session", agent="ai-muse")
+    if how == "removed":
+        shutil.rmtree(daemon.home)
+    else:
+        daemon.home.rename(daemon.home.with_name("moved"))
+    if how == "made anew":
+        daemon.home.mkdir(mode=0o700)
+    following = start_daemon()  # it waits until the old one is gone from the address
+    assert daemon.process.wait(30) == 0
+    assert "the home was moved or removed" in daemon.log()
+    assert following.call("list_sessions")["sessions"] == []
+    assert following.call("status")["pid"] == following.pid
+    assert json.loads((following.home / "daemon.json").read_bytes())["pid"] == following.pid
+    if how != "removed":
+        assert len(list((daemon.home.with_name("moved") / "sessions").glob("*.json"))) == 1
 
 
-@as_root
-def test_a_socket_folder_of_another_user(refused, home):
-    folder = home.parent / "run"
-    folder.mkdir(mode=0o700)
-    os.chown(folder, NOBODY, NOBODY)
-    assert (
-        refused(socket=folder / "s") == f"the socket's folder {folder} belongs to another user (uid {NOBODY})"
-    )
+def test_a_connection_that_was_open_before_hears_what_to_do(daemon):
+    with daemon.connect() as peer, peer.makefile("rb") as lines:
+        request = {"jsonrpc": "2.0", "id": 1, "method": "create_session", "params": {"agent": "ai-muse"}}
+        peer.sendall(json.dumps(request).encode() + b"\n")
+        assert "result" in json.loads(lines.readline())
+        daemon.home.rename(daemon.home.with_name("moved"))
+        peer.sendall(json.dumps(request).encode() + b"\n")
+        assert "`port42 daemon restart`" in json.loads(lines.readline())["error"]["message"]
 
 
 @as_root
@@ -293,11 +313,3 @@ def test_another_users_connection_is_closed_without_a_word(daemon):
     assert daemon.call("status")["connections"] == 1
     daemon.stop()
     assert f"a connection of uid {NOBODY} was refused" in daemon.log()
-
-
-def test_only_its_own_socket_is_unlinked_at_the_stop(daemon):
-    daemon.socket.unlink()
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(daemon.socket))
-        assert daemon.stop() == 0
-        assert daemon.socket.exists()

@@ -13,6 +13,9 @@ from port42_protocol.errors import StorageFailed
 log = logging.getLogger(__name__)
 
 
+_MOVED = "the home was moved or removed; `port42 daemon restart` begins where it is now"
+
+
 class storage:  # noqa: N801  # used like a function: `with storage("read session cli-1"):`
     """Around what touches the disk: `StorageFailed` leaves instead of OSError and sqlite3.Error.
 
@@ -32,6 +35,10 @@ class storage:  # noqa: N801  # used like a function: `with storage("read sessio
     ) -> None:
         if isinstance(error, durable.FolderRefused | durable.NotReadable):
             raise StorageFailed(f"cannot {self._doing}: {error}") from error
+        if isinstance(error, FileNotFoundError):
+            # A session that is gone is `SessionNotFound` long before: what is missing here is a folder.
+            log.error("cannot %s: %s", self._doing, error)
+            raise StorageFailed(f"cannot {self._doing}: {_MOVED}") from error
         if isinstance(error, OSError):
             reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
             log.error("cannot %s: %s", self._doing, error)

@@ -1,0 +1,168 @@
+"""Where the daemon listens: a socket in a folder of this user's, and `daemon.json`, which names it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+
+import msgspec
+
+from port42_daemon import durable
+from port42_daemon.process.home_lock import MAX_NOTE, CannotStart, reason
+from port42_daemon.settings import Settings
+from port42_protocol import PROTOCOL_VERSION, paths
+from port42_protocol.errors import ShuttingDown
+from port42_protocol.version import __version__
+
+log = logging.getLogger(__name__)
+
+_ANSWERS_WITHIN, _STOPS_WITHIN = 0.5, 10.0
+"""Seconds in which a daemon that is to stop says so to whoever connects, and is gone."""
+_LOOK_AGAIN = 0.1
+
+
+class Address:
+    """A bound socket at `settings.socket`, mode 0600, while the block of its `with` runs.
+
+    One that was `given` (see `socket_activation`) is bound there already, and stays afterwards. Of the others
+    only our own inode is unlinked at the end. The caller holds the home's lock.
+    """
+
+    def __init__(self, settings: Settings, given: socket.socket | None = None) -> None:
+        self._settings = settings
+        self._path = settings.socket
+        self._given = given
+        self._bound: tuple[int, int] | None = None
+        self.listener: socket.socket
+
+    def __enter__(self) -> Address:
+        """Raises `CannotStart`."""
+        length = len(os.fsencode(self._path))
+        if length > paths.SOCKET_PATH_LIMIT:
+            raise CannotStart(
+                f"the socket path has {length} bytes, {paths.SOCKET_PATH_LIMIT} is the most: {self._path}"
+            )
+        try:
+            _check_folder(self._path.parent)
+            if self._given is None:
+                _clear_stale(self._path)
+                self._bind()
+            else:
+                self.listener = self._given
+            self.listener.setblocking(False)
+        except OSError as error:
+            raise CannotStart(f"cannot listen at {self._path}: {reason(error)}") from None
+        self._publish()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            if self._bound is not None and _inode(self._path) == self._bound:
+                self._path.unlink()
+        # Another daemon's, where the home was moved away and made anew meanwhile.
+        if _published(self._settings.home).get("pid") == os.getpid():
+            paths.address_file(self._settings.home).unlink(missing_ok=True)
+
+    def rebind(self) -> bool:
+        """Bind a new listener where something swept the path away; whether it had to. Raises OSError."""
+        if self._given is not None or os.path.lexists(self._path):
+            return False
+        _check_folder(self._path.parent)
+        self._bind()
+        self.listener.setblocking(False)
+        self._publish()
+        log.warning("⚠ the socket's path was gone: bound anew at %s", self._path)
+        return True
+
+    def _bind(self) -> None:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(self._path))
+        except OSError:
+            listener.close()
+            raise
+        finally:
+            os.umask(before)
+        self.listener, self._bound = listener, _inode(self._path)
+
+    def _publish(self) -> None:
+        """Write `daemon.json`, for clients with another runtime folder than ours, or of another version."""
+        content = {
+            "pid": os.getpid(),
+            "socket": str(self._path),
+            "version": __version__,
+            "protocol_version": PROTOCOL_VERSION,
+            "started_by": self._settings.started_by,
+        }
+        try:
+            durable.replace(paths.address_file(self._settings.home), msgspec.json.encode(content))
+        except OSError as error:
+            # Most clients never need it; a full disk must not keep the sessions from being read.
+            log.warning("⚠ daemon.json could not be written: %s", error)
+
+
+def _published(home: Path) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(durable.read_file(paths.address_file(home), MAX_NOTE), type=dict)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _check_folder(folder: Path) -> None:
+    folder.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise CannotStart(f"the socket's folder {folder} belongs to another user (uid {status.st_uid})")
+    if mode := stat.S_IMODE(status.st_mode) & 0o077:
+        raise CannotStart(
+            f"the socket's folder {folder} is open to others (mode {stat.S_IMODE(status.st_mode):04o},"
+            f" {mode:03o} too much): chmod 700 it, or name another with PORT42_SOCKET"
+        )
+
+
+def _clear_stale(path: Path) -> None:
+    """Unlink what a dead daemon left; never a file, never a socket that somebody answers at.
+
+    A daemon that says that it stops, its home having been moved, is waited for.
+    """
+    until = time.monotonic() + _STOPS_WITHIN
+    while True:
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(status.st_mode):
+            raise CannotStart(f"{path} is there already and is not a socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+                log.info("🧹 a socket that nobody listened at was removed")
+                return
+            if time.monotonic() > until or not _is_stopping(probe):
+                raise CannotStart(f"another program listens at {path}")
+        time.sleep(_LOOK_AGAIN)
+
+
+def _is_stopping(connection: socket.socket) -> bool:
+    """Whether the other side says so, or hangs up at once: it had closed its listener already."""
+    connection.settimeout(_ANSWERS_WITHIN)
+    try:
+        answer = connection.recv(4096)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return not answer or f'"code":{ShuttingDown.code}'.encode() in answer
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
