@@ -22,7 +22,7 @@ _CHARACTERS = frozenset({c.LITERAL, c.NOT_LITERAL, c.ANY, c.IN})
 
 
 class Matcher:
-    """`steps` counts what `findall` has tried so far."""
+    """`steps` counts what has been tried so far."""
 
     def __init__(self, pattern: re.Pattern[str] | str) -> None:
         source = pattern if isinstance(pattern, str) else pattern.pattern
@@ -41,6 +41,11 @@ class Matcher:
                 found.append(text[at:end])
             at = at + 1 if end is None or end == at else end
         return found
+
+    def match(self, text: str) -> bool:
+        """Whether it matches at the beginning."""
+        self._text = text
+        return next(iter(self._sequence(self._items, 0)), None) is not None
 
     def _sequence(self, items: list[tuple[Any, Any]], at: int) -> Iterator[int]:
         if not items:

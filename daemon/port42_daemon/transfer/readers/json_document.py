@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from port42_daemon.transfer.readers.base import Skipped
 
 _REST_BYTES = 1024 * 1024
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_OUTSIDE = re.compile(_STRING + rb'|["\[\]{},]', re.DOTALL)
-_IN_ITEM = re.compile(_STRING + rb'|["\[\]{}]', re.DOTALL)
+_STRING = rb'"(?:[^"\\]++|\\.)*+(?P<end>"?)'
+_OUTSIDE = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
+_IN_ITEM = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 _IN_STRING = re.compile(rb'["\\]')
 _ARRAY = re.compile(rb'"messages"\s*:\s*\[\Z')
 
@@ -39,10 +39,11 @@ class JsonDocument:
             kept = 0  # what is before it in the chunk is in the rest or in an item
             while found := self._next_token().search(chunk, position):
                 position, token = found.end(), found[0]
-                if token == b"\\":
-                    position += 1
-                elif token == b'"':
-                    self._in_string = not self._in_string
+                if self._in_string:
+                    self._in_string = token != b'"'
+                    position += self._in_string  # what a backslash stands before
+                elif token.startswith(b'"'):
+                    self._in_string = not found["end"]  # it ends in a later chunk
                 elif self._in_array and self._depth == 2 and token in {b",", b"]"}:
                     self._keep(chunk[kept : position - 1])
                     yield from self._end_item()
