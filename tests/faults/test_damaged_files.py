@@ -124,7 +124,7 @@ def start_on_damage(start_daemon: Any, template: Path, home: Path, seed: int) ->
 
 
 def test_a_changed_file(start_daemon, template, tmp_path):
-    for seed in range(12):
+    for seed in range(8):
         start_on_damage(start_daemon, template, tmp_path / str(seed), seed)
 
 

@@ -25,7 +25,7 @@ AGENTS = ("ai-muse", "ai-analyst")
 
 def run_with_faults(start_daemon: Any, home: Any, seed: int, faults: dict[str, Any]) -> int:
     """How many requests were refused."""
-    home.parent.mkdir(exist_ok=True)
+    home.parent.mkdir(mode=0o700, exist_ok=True)
     address = home.with_name("s")
     plan = json.dumps({"calls": CALLS, **faults})
     daemon = start_daemon(home=home, socket=address, python=["-P", syscalls.__file__, plan])
