@@ -88,7 +88,7 @@ def _appending(store: FileStore, session_id: str) -> Callable[[], object]:
 
 def _append(store: FileStore, session_id: str, records: Sequence[Record]) -> None:
     with store.writing(session_id) as session:
-        session.append(records)
+        session.append(records, use=True)
 
 
 @contextlib.contextmanager

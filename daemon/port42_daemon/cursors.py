@@ -27,13 +27,14 @@ def parse(text: str, count: int) -> list[str]:
 
 def numbers(text: str, count: int) -> list[int]:
     """As `parse`, for numbers from 0 on that SQLite can count to. Raises `InvalidParams`."""
-    parts = parse(text, count)
-    if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
+    return [number(part) for part in parse(text, count)]
+
+
+def number(part: str) -> int:
+    """A part as `numbers` has it. Raises `InvalidParams`."""
+    if not (part.isascii() and part.isdecimal() and len(part) < 20 and int(part) < 1 << 63):
         raise refused()
-    values = [int(part) for part in parts]
-    if max(values) >= 1 << 63:
-        raise refused()
-    return values
+    return int(part)
 
 
 def refused() -> InvalidParams:

@@ -71,6 +71,8 @@ def contents(store: FileStore, session_id: str) -> list[str]:
 def opened(home: Path) -> Iterator[FileStore]:
     store = FileStore(home)
     store.open()
+    for session_id in store.last_sessions.values():
+        store.summary(session_id)  # so that its last use is known
     store.catalogue.counts()  # waits until the index is up to date: no thread makes calls of its own any more
     try:
         yield store

@@ -28,7 +28,7 @@ def contents(store: FileStore, session_id: str) -> list[str]:
 def add(store: FileStore, session_id: str, *records: Record) -> int:
     """Append the records; gives the last seq."""
     with store.writing(session_id) as session:
-        session.append(records)
+        session.append(records, use=True)
     return session.last_seq
 
 

@@ -21,8 +21,8 @@ class Listing:
         """A page by last use, newest first; the cursor holds its place while sessions change."""
         before = None
         if request.cursor is not None:
-            activity, session_id = cursors.parse(request.cursor, 2)
-            before = (activity, session_id)
+            use, session_id = cursors.parse(request.cursor, 2)
+            before = (cursors.number(use), session_id)
         wanted = SessionFilter(
             agent=request.agent,
             cwd=request.cwd,

@@ -133,7 +133,7 @@ class Sessions:
             with self._store.writing(request.session_id) as session:
                 require_owner(session.summary, request.agent)
                 if last != request.session_id:
-                    session.append((_event(RESUMED),))
+                    session.append((_event(RESUMED),), use=True)
         except SessionNotFound:
             raise SessionNotFound(request.session_id, vanished=last == request.session_id) from None
         return self._used(session)
@@ -212,7 +212,7 @@ class Sessions:
         return named
 
     def _create(self, header: Header, records: Sequence[Record]) -> Written:
-        summary = self._store.create(header, records)
+        summary = self._store.create(header, records, use=True)
         added = [replace(record, seq=seq) for seq, record in enumerate(records, 1)]
         return Written(summary, added, len(added), self.set_last(summary, len(added)))
 
@@ -247,7 +247,7 @@ class Sessions:
                 require_owner(session.summary, agent)
                 # The time is that of the record's place: who waited for others is later than they are.
                 timestamp = now()
-                session.append([replace(record, timestamp=timestamp) for record in records])
+                session.append([replace(record, timestamp=timestamp) for record in records], use=True)
         except SessionNotFound:
             gone = self._store.last_sessions.get(agent) == session_id
             raise SessionNotFound(session_id, vanished=gone) from None
@@ -264,7 +264,7 @@ class Sessions:
 
     def _add_later(self, session_id: str, records: Sequence[Record]) -> Written:
         with self._store.writing(session_id) as session:
-            session.append(records)
+            session.append(records, use=False)
         return Written(session.summary, session.added, session.last_seq)
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:
@@ -280,15 +280,13 @@ class Sessions:
     def mend_last(self, agent: str, session_id: str, seq: int) -> None:
         """A crash between a message and the mapping leaves the mapping behind: whoever asks again mends it.
 
-        A late repetition changes nothing: the session used since has the later activity.
+        A late repetition changes nothing: the session used since has the later use.
         """
         last = self._store.last_sessions.get(agent)
         with contextlib.suppress(SessionNotFound, SessionDamaged):
-            used = self._store.summary(session_id)
-            if last is None or (
-                last != session_id and self._store.summary(last).last_activity <= used.last_activity
-            ):
-                self.set_last(used, seq)
+            use = self._store.ends(session_id)[1].use
+            if last is None or (last != session_id and self._store.ends(last)[1].use < use):
+                self.set_last(self._store.summary(session_id), seq)
 
     async def end_session(self, request: EndSession) -> Summary:
         """Mark as ended; a session that is ended already stays as it is."""
@@ -297,7 +295,7 @@ class Sessions:
     def _end(self, request: EndSession) -> Written:
         with self.changing(request.session_id, request.agent) as session:
             if session.summary.state != "ended":
-                session.append((_event(ENDED),))
+                session.append((_event(ENDED),), use=False)
         return Written(session.summary, session.added, session.last_seq)
 
     async def rename_session(self, request: RenameSession) -> Summary:
@@ -307,7 +305,7 @@ class Sessions:
     def _rename(self, request: RenameSession) -> Written:
         with self.changing(request.session_id, request.agent) as session:
             if session.summary.title != request.title:
-                session.append((_event(RENAMED, title=request.title),))
+                session.append((_event(RENAMED, title=request.title),), use=False)
         return Written(session.summary, session.added, session.last_seq)
 
     async def tag_session(self, request: TagSession) -> Summary:
@@ -324,7 +322,7 @@ class Sessions:
                 )
             # Another order alone is no change.
             if set(tags) != set(before):
-                session.append((_event(TAGGED, tags=tags),))
+                session.append((_event(TAGGED, tags=tags),), use=False)
         return Written(session.summary, session.added, session.last_seq)
 
     async def pin_session(self, request: PinSession) -> Summary:
@@ -334,7 +332,7 @@ class Sessions:
     def _pin(self, request: PinSession) -> Written:
         with self.changing(request.session_id, request.agent) as session:
             if session.summary.pinned != request.pinned:
-                session.append((_event(PINNED, pinned=request.pinned),))
+                session.append((_event(PINNED, pinned=request.pinned),), use=False)
         return Written(session.summary, session.added, session.last_seq)
 
     # --- inside -----------------------------------------------------------------------------------

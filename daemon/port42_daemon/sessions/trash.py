@@ -10,7 +10,7 @@ from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, now, require_owner
-from port42_daemon.store.interface import Catalogue, SessionFilter, SessionStore
+from port42_daemon.store.interface import Catalogue, SessionFilter, SessionStore, milliseconds
 from port42_protocol.errors import InvalidParams, SessionBusy, SessionDamaged, SessionNotFound
 from port42_protocol.messages.events import DeletedEvent, RestoredEvent
 from port42_protocol.messages.forks_and_trash import (
@@ -139,7 +139,7 @@ class Trash:
     def _unused(self, agent: str | None, cutoff: str) -> list[ListedSession]:
         """Sessions used before `cutoff` and not pinned, one more than are dealt with if there are more."""
         unused: list[ListedSession] = []
-        before: tuple[str, str] | None = (cutoff, "")
+        before: tuple[int, str] | None = (milliseconds(cutoff), "")
         while before is not None and len(unused) <= _AT_ONCE:
             page, before = self._catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
             unused += [session for session in page if not session.pinned]

@@ -6,6 +6,7 @@ subclasses are the only exceptions that leave, and none of them carries a path.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -29,8 +30,9 @@ from port42_daemon.store.interface import (
     SessionStore,
     SessionWriter,
     UnfinishedTurn,
+    milliseconds,
 )
-from port42_daemon.store.last_sessions import LastSessions, MappingDamaged
+from port42_daemon.store.last_sessions import LastSessions, MappingDamaged, UseOrder
 from port42_daemon.store.session_file import checkpoint, document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.checkpoint import Checkpoint
@@ -39,7 +41,7 @@ from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
-from port42_protocol.errors import SessionExists
+from port42_protocol.errors import RpcError, SessionExists
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Record, Summary
 
@@ -53,6 +55,7 @@ class FileStore(SessionStore):
         self._home = home
         self._last = LastSessions(home / "agent_sessions.json")
         self.last_sessions = self._last.view
+        self._uses = UseOrder()
         self._sessions = OpenSessions(home / "sessions", self._changed)
         self._index = SessionIndex(home / "index.db", self._sessions)
         self._trash = Trash(home / "trash", self._sessions)
@@ -71,6 +74,7 @@ class FileStore(SessionStore):
                 durable.own_folder(folder)
                 durable.remove_leftovers(folder)
             self._index.start()
+            self._uses.see(self._index.latest_use())
             self._open_last_sessions(self._home / "agent_sessions.json")
 
     def close(self) -> None:
@@ -127,23 +131,29 @@ class FileStore(SessionStore):
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def create(self, header: Header, records: Sequence[Record] = ()) -> Summary:
+    def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
         numbered = _numbered(records)
-        data, begun = document.compose(header, numbered)
+        at = numbered[-1].timestamp if numbered else header.created_at
+        data, begun = document.compose(
+            header, numbered, self._next_use(header.agent, header.id, at) if use else 0
+        )
         # Records that have their seq already may have gaps between them: the index reads those in the file.
         fresh = () if any(record.seq for record in records) else numbered
         self._begin(begun, lambda path: durable.replace(path, data), fresh)
         return begun.summary
 
     def writing(self, session_id: str) -> _Writing:
-        return _Writing(self._sessions, self._trash, self._index, session_id)
+        return _Writing(self, session_id)
 
     def fork(self, session_id: str, at_seq: int, header: Header, event: Record) -> Summary:
         if header.id == session_id:
             raise SessionExists(session_id)
+        use = self._next_use(header.agent, header.id, event.timestamp)
 
         def begin(descriptor: int, whole: Document) -> Summary:
-            fork = branch(reader(descriptor), whole, at_seq, (header, event), durable.block_size(descriptor))
+            fork = branch(
+                reader(descriptor), whole, at_seq, (header, event, use), durable.block_size(descriptor)
+            )
             # Nobody changes those records: an append begins behind the last of them.
             records = durable.Span(descriptor, whole.records_at, fork.length)
             self._begin(
@@ -235,6 +245,15 @@ class FileStore(SessionStore):
             log.warning("⚠ %s rebuilt from the sessions of %d agents", path.name, len(last))
         self._last.rebuild(last)
 
+    def _next_use(self, agent: str, session_id: str, timestamp: str) -> int:
+        """The use of a session at that time, in the order of all uses."""
+        last = self.last_sessions.get(agent)
+        if last is not None and last != session_id:
+            # After a start with a clock that was set back, that one is the latest use that matters.
+            with contextlib.suppress(RpcError):
+                self._uses.see(self._sessions.last_use(last), last)
+        return self._uses.next(session_id, milliseconds(timestamp))
+
     def _changed(self, whole: Document, status: os.stat_result) -> None:
         self._index.note(session_update(whole, status))
 
@@ -246,21 +265,19 @@ class FileStore(SessionStore):
 class _Writing(SessionWriter):
     """One session under its lock; its file is open from `__enter__` to `__exit__`."""
 
-    __slots__ = ("_descriptor", "_document", "_index", "_lock", "_session_id", "_sessions", "_trash", "added")
+    __slots__ = ("_descriptor", "_document", "_lock", "_session_id", "_store", "added")
 
-    def __init__(self, sessions: OpenSessions, trash: Trash, index: SessionIndex, session_id: str) -> None:
-        self._sessions = sessions
-        self._trash = trash
-        self._index = index
+    def __init__(self, store: FileStore, session_id: str) -> None:
+        self._store = store
         self._session_id = session_id
         self.added: Sequence[Record] = ()
 
     def __enter__(self) -> _Writing:
-        self._lock: threading.Lock = self._sessions.lock(self._session_id)
+        self._lock: threading.Lock = self._store._sessions.lock(self._session_id)
         self._lock.acquire()
         try:
             with storage(f"write session {self._session_id}"):
-                self._descriptor, self._document = self._sessions.open(self._session_id, os.O_RDWR)
+                self._descriptor, self._document = self._store._sessions.open(self._session_id, os.O_RDWR)
         except BaseException:
             self._lock.release()
             raise
@@ -280,25 +297,30 @@ class _Writing(SessionWriter):
     def last_seq(self) -> int:
         return self._document.footer.last_seq
 
-    def append(self, records: Sequence[Record]) -> None:
-        growth = document.grow(self._document, records)
+    def append(self, records: Sequence[Record], *, use: bool) -> None:
+        store, before = self._store, self._document
+        at = before.footer.use
+        if use:
+            store._uses.see(at, self._session_id)
+            at = store._next_use(before.header.agent, self._session_id, records[-1].timestamp)
+        growth = document.grow(before, records, at)
         with storage(f"write session {self._session_id}"):
             try:
                 durable.overwrite_tail(self._descriptor, growth.offset, growth.data, growth.undo)
             except OSError:
-                self._sessions.forget(self._session_id)
+                store._sessions.forget(self._session_id)
                 raise
             status = os.fstat(self._descriptor)
         self._document = growth.document
-        self._sessions.remember(growth.document, status)
-        self._index.note(session_update(growth.document, status, growth.records))
+        store._sessions.remember(growth.document, status)
+        store._index.note(session_update(growth.document, status, growth.records))
         self.added = (*self.added, *growth.records)
 
     def trash(self) -> None:
         with storage(f"move session {self._session_id} to the trash"):
-            self._trash.put(self._document.summary)
-        self._sessions.forget(self._session_id)
-        self._index.forget(self._session_id)
+            self._store._trash.put(self._document.summary)
+        self._store._sessions.forget(self._session_id)
+        self._store._index.forget(self._session_id)
 
 
 def _numbered(records: Sequence[Record]) -> tuple[Record, ...]:

@@ -8,9 +8,10 @@ they return is durable. Only `RpcError` subclasses leave them, none of which car
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -28,6 +29,9 @@ ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
 RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
 """Names of the events that a session records."""
 _TITLE_LENGTH = 60
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_MAX_USE = 2**53
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -66,6 +70,16 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The last one that was answered: what a resume goes on from."""
     tags: tuple[str, ...] = ()
     pinned: bool = False
+    used: int | msgspec.UnsetType = msgspec.UNSET
+    """When it was used last, as the order of uses has it; left out where `last_activity` says the same."""
+
+    @property
+    def use(self) -> int:
+        """The place of the last use in the order of all uses: milliseconds, whatever the clock did.
+
+        A use is never before an earlier one, though its time may be: somebody set the clock back.
+        """
+        return min(self.used, _MAX_USE) if self.used else milliseconds(self.last_activity)
 
     def line(self, at_least: int = 0) -> bytes:
         """The file's last line, padded with JSON's white space to `at_least` bytes.
@@ -147,8 +161,8 @@ class SessionWriter(Protocol):
     def last_seq(self) -> int:
         """The seq of the session's last record, 0 where it has none."""
 
-    def append(self, records: Sequence[Record]) -> None:
-        """Add records to the end, in one durable write."""
+    def append(self, records: Sequence[Record], *, use: bool) -> None:
+        """Add records to the end, in one durable write. `use`: whether the session was used by that."""
 
     def trash(self) -> None:
         """Move the session to the trash. Agents' last sessions stay as they are."""
@@ -191,8 +205,11 @@ class SessionStore(Protocol):
     def recent(self, session_id: str, at_least: int) -> Recent:
         """The last records, `at_least` bytes of them: what a turn is answered from."""
 
-    def create(self, header: Header, records: Sequence[Record] = ()) -> Summary:
-        """Begin a session with its first records. Raises `SessionExists`."""
+    def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
+        """Begin a session with its first records. Raises `SessionExists`.
+
+        `use`: whether that is a use of it; one that comes from elsewhere was used when its records say.
+        """
 
     def writing(self, session_id: str) -> AbstractContextManager[SessionWriter]:
         """The session to be changed, and its lock. Raises `SessionNotFound`, `SessionDamaged`."""
@@ -240,10 +257,10 @@ class Catalogue(Protocol):
         """How far the index is."""
 
     def page(
-        self, wanted: SessionFilter, before: tuple[str, str] | None, limit: int
-    ) -> tuple[list[ListedSession], tuple[str, str] | None]:
-        """Sessions by last use, newest first, from behind `before` (last_activity, session_id), and the
-        `before` of the next page, None at the end."""
+        self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
+    ) -> tuple[list[ListedSession], tuple[int, str] | None]:
+        """Sessions by last use, newest first, from behind `before` (use, session_id), and the `before` of
+        the next page, None at the end."""
 
     def search(
         self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
@@ -302,6 +319,23 @@ class Maintenance(Protocol):
 def new_backup() -> str:
     """A name for a backup, from the time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
+
+
+def milliseconds(timestamp: str) -> int:
+    """Unix milliseconds of an RFC 3339 time; of a local one as if it were UTC; 0 of anything else."""
+    try:
+        when = datetime.fromisoformat(timestamp)
+        return max((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH, timedelta()) // _MILLISECOND
+    except (ValueError, OverflowError):
+        return 0
+
+
+def valid_time(timestamp: str) -> str:
+    """The time if it is one as port42 writes it, else the nearest one that is."""
+    if _TIME.fullmatch(timestamp):
+        return timestamp
+    when = _EPOCH + milliseconds(timestamp) * _MILLISECOND
+    return when.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def title_from(content: str) -> str | None:

@@ -19,6 +19,31 @@ class MappingDamaged(Exception):
     """The file is there and is not a mapping of agents to sessions."""
 
 
+class UseOrder:
+    """Numbers for uses of sessions, each above all that were given out or seen before.
+
+    They are the time in milliseconds as long as no clock is set back, so they need no file of their own: each
+    session's file keeps that of its last use (docs/decisions/0028).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latest, self._session_id = 0, ""
+
+    def see(self, use: int, session_id: str = "") -> None:
+        """There was such a use, of that session."""
+        with self._lock:
+            if use > self._latest:
+                self._latest, self._session_id = use, session_id
+
+    def next(self, session_id: str, now: int) -> int:
+        """The number of a use of the session now (milliseconds). A session shares one with itself."""
+        with self._lock:
+            self._latest = max(now, self._latest + (session_id != self._session_id))
+            self._session_id = session_id
+            return self._latest
+
+
 class LastSessions:
     """The mapping in memory and on the disk. Safe to call from several threads.
 

@@ -169,8 +169,9 @@ class Trash:
     def _changing(self) -> Iterator[Path]:
         """The folder, made if need be; what is changed in it and noted needs no scan."""
         with self._lock:
-            if not self._folder.is_symlink():
-                durable.own_folder(self._folder)
+            if self._folder.is_symlink():
+                raise durable.FolderRefused(f"{self._folder.name} is not a folder")
+            durable.own_folder(self._folder)
             self._names()
             yield self._folder
             self._seen = _signature(self._folder.lstat())

@@ -7,9 +7,10 @@ import base64
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peers.session_files import add, header, page, said
+from peers.session_files import add, header, said
 
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.interface import SessionFilter
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import SearchSessions
@@ -24,10 +25,11 @@ def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_pat
     ids = [f"cli-{number}" for number in range(12)]
     for session_id in ids:
         store.create(header(session_id), [said("hello")])
-    seen, used, before, second = [], set(), None, 2
-    while rows := page(store, before=before, limit=data.draw(st.integers(1, 5))):
+    seen, used, before, second, more = [], set(), None, 2, True
+    while more:
+        rows, before = store.catalogue.page(SessionFilter(), before, data.draw(st.integers(1, 5)))
         seen += [one.session_id for one in rows]
-        before = rows[-1].last_activity, rows[-1].session_id
+        more = before is not None
         for session_id in data.draw(st.lists(st.sampled_from(ids), max_size=3)):
             second += 1
             at = f"2026-01-01T00:00:{second % 60:02}.{second:03}Z"

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import sys
+from datetime import timedelta
 
 import pytest
 
+from port42_daemon.sessions import service
 from port42_daemon.sessions.service import now
 from port42_protocol.errors import (
     AmbiguousSession,
@@ -20,7 +22,9 @@ from port42_protocol.errors import (
     StorageFailed,
     WrongAgent,
 )
+from port42_protocol.messages.forks_and_trash import DeleteSession, RestoreSession
 from port42_protocol.messages.records import Summary
+from port42_protocol.messages.search import PinSession
 from port42_protocol.messages.sessions import (
     Appended,
     AppendMessage,
@@ -321,3 +325,65 @@ def test_an_append_passes_few_frames_between_its_handler_and_the_disk(rules, mon
     (stack,) = stacks
     assert stack[1:] == ["Sessions._append", "_Writing.append", "overwrite_tail", "write_all"]
     assert 1 + len(stack) <= 7, "with the handler's own frame, which waits for the thread"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """`clock.back(hours)` sets the clock back: the time that records get, not that of anything else."""
+
+    class Clock:
+        hours = 0
+
+        def back(self, hours):
+            self.hours = hours
+
+    clock = Clock()
+    real = service.now
+    monkeypatch.setattr(service, "now", lambda ago=timedelta(): real(ago + timedelta(hours=clock.hours)))
+    return clock
+
+
+@pytest.mark.parametrize("restart", ["no", "with its index", "without it"])
+def test_the_session_used_last_is_the_last_one_whatever_the_clock_does(rules, tmp_path, clock, restart):
+    home, Rules = tmp_path / "other", type(rules)  # noqa: N806  # the fixture is one of them
+    rules = Rules(home)
+    try:
+        for session_id in ("old", "deleted"):
+            rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id=session_id))
+        rules.ask(rules.sessions.append_message, AppendMessage("ai-muse", "old", "user", "x", "key"))
+        clock.back(1)
+        if restart != "no":
+            rules.close()
+            for path in home.glob("index.db*") if restart == "without it" else ():
+                path.unlink()
+            rules = Rules(home)
+        rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="new"))
+        assert rules.store.ends("new")[0].created_at < rules.store.ends("old")[0].created_at
+
+        def agree():
+            last = rules.ask(rules.sessions.get_last_session, GetLastSession("ai-muse")).session_id
+            listed = rules.ask(rules.listing.list_sessions, ListSessions("ai-muse")).sessions
+            assert (last, listed[0].session_id) == ("new", "new")
+
+        agree()
+        rules.ask(rules.sessions.append_message, AppendMessage("ai-muse", "old", "user", "x", "key"))
+        agree()
+        rules.ask(rules.trash.delete_session, DeleteSession("deleted"))
+        rules.ask(rules.trash.restore_session, RestoreSession("deleted"))
+        agree()
+        rules.ask(rules.sessions.pin_session, PinSession("old"))
+        agree()
+        rules.close()
+        (home / "agent_sessions.json").unlink()
+        for path in home.glob("index.db*"):
+            path.unlink()
+        rules = Rules(home)
+        agree()
+        pages, cursor = [], None
+        while cursor is not None or not pages:
+            page = rules.ask(rules.listing.list_sessions, ListSessions("ai-muse", limit=1, cursor=cursor))
+            pages += [session.session_id for session in page.sessions]
+            cursor = page.next_cursor
+        assert pages == ["new", "old", "deleted"]
+    finally:
+        rules.close()

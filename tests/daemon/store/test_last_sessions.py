@@ -7,9 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from port42_daemon import durable
-from port42_daemon.store.last_sessions import LastSessions, MappingDamaged
+from port42_daemon.store.last_sessions import LastSessions, MappingDamaged, UseOrder
 
 
 @pytest.fixture
@@ -145,3 +147,22 @@ def test_a_file_that_somebody_else_wrote_is_noticed_and_written_anew(tmp_path):
         assert mapping.is_written()
     path.unlink()
     assert not mapping.is_written()
+
+
+# --- the order of uses ------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 50))))
+def test_a_use_is_never_before_an_earlier_one_whatever_the_clock_does(uses):
+    order, before, latest = UseOrder(), None, 0
+    for session_id, now in uses:
+        use = order.next(session_id, now)
+        assert use >= now
+        assert use > latest or (use == latest and session_id == before)
+        before, latest = session_id, use
+
+
+def test_with_a_clock_that_goes_on_a_use_is_its_time():
+    order = UseOrder()
+    order.see(5)
+    assert [order.next("a", 10), order.next("b", 11), order.next("b", 11)] == [10, 11, 11]

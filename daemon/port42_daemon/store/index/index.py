@@ -99,15 +99,23 @@ class SessionIndex(Catalogue):
     # --- lists --------------------------------------------------------------------------------------
 
     def page(
-        self, wanted: SessionFilter, before: tuple[str, str] | None, limit: int
-    ) -> tuple[list[ListedSession], tuple[str, str] | None]:
+        self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
+    ) -> tuple[list[ListedSession], tuple[int, str] | None]:
         with storage("ask the index"):
             self._indexer.check_folder()
         rows = self._ask(sessions.page, wanted, before, limit + 1)
         if self._indexer.update_changed(rows):
             rows = self._ask(sessions.page, wanted, before, limit + 1)
         page = [row.session for row in rows[:limit]]
-        return page, (page[-1].last_activity, page[-1].session_id) if len(rows) > limit else None
+        return page, (rows[limit - 1].use, page[-1].session_id) if len(rows) > limit else None
+
+    def latest_use(self) -> int:
+        """The latest use that the index has. Does not wait until it has every session's."""
+        try:
+            with self._database.read_lock:
+                return sessions.latest_use(self._database.reading)
+        except sqlite3.Error:
+            return 0
 
     def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
         rows: list[Summary] = []

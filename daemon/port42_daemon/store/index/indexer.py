@@ -394,5 +394,11 @@ def session_update(whole: Document, file: os.stat_result, records: tuple[Record,
     """What the index is told of a session whose file is the one that `file` describes."""
     titled = whole.header.title is not None
     return SessionUpdate(
-        whole.summary, whole.footer.last_seq, file.st_size, file.st_mtime_ns, titled, records
+        whole.summary,
+        whole.footer.last_seq,
+        file.st_size,
+        file.st_mtime_ns,
+        whole.footer.use,
+        titled,
+        records,
     )

@@ -14,29 +14,29 @@ from pathlib import Path
 
 from port42_daemon.store.index.tokens import TOKENIZE, unpack
 
-SCHEMA = 6
+SCHEMA = 7
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
   state TEXT NOT NULL, created_at TEXT NOT NULL, last_activity TEXT NOT NULL,
   message_count INTEGER NOT NULL, cwd TEXT, tags TEXT NOT NULL, pinned INTEGER NOT NULL, forked_from TEXT,
   folded_title TEXT, named INTEGER NOT NULL, last_seq INTEGER NOT NULL, fed_seq INTEGER NOT NULL,
-  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
+  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, used INTEGER NOT NULL
 );
-CREATE INDEX by_use ON sessions (last_activity, session_id);
-CREATE INDEX by_agent ON sessions (agent, last_activity, session_id);
-CREATE INDEX by_folder ON sessions (cwd, last_activity, session_id) WHERE cwd IS NOT NULL;
-CREATE INDEX by_agent_folder ON sessions (agent, cwd, last_activity, session_id) WHERE cwd IS NOT NULL;
-CREATE INDEX by_state ON sessions (state, last_activity, session_id);
-CREATE INDEX by_agent_state ON sessions (agent, state, last_activity, session_id);
-CREATE INDEX by_pin ON sessions (last_activity, session_id) WHERE pinned = 1;
-CREATE INDEX by_title ON sessions (folded_title, last_activity, session_id);
+CREATE INDEX by_use ON sessions (used, session_id);
+CREATE INDEX by_agent ON sessions (agent, used, session_id);
+CREATE INDEX by_folder ON sessions (cwd, used, session_id) WHERE cwd IS NOT NULL;
+CREATE INDEX by_agent_folder ON sessions (agent, cwd, used, session_id) WHERE cwd IS NOT NULL;
+CREATE INDEX by_state ON sessions (state, used, session_id);
+CREATE INDEX by_agent_state ON sessions (agent, state, used, session_id);
+CREATE INDEX by_pin ON sessions (used, session_id) WHERE pinned = 1;
+CREATE INDEX by_title ON sessions (folded_title, used, session_id);
 CREATE INDEX by_origin ON sessions (json_extract(forked_from, '$.session_id'))
   WHERE forked_from IS NOT NULL;
-CREATE INDEX behind ON sessions (last_activity) WHERE fed_seq < last_seq;
+CREATE INDEX behind ON sessions (used) WHERE fed_seq < last_seq;
 
 CREATE TABLE tags (
-  tag TEXT, last_activity TEXT, session_id TEXT, PRIMARY KEY (tag, last_activity, session_id)
+  tag TEXT, used INTEGER, session_id TEXT, PRIMARY KEY (tag, used, session_id)
 ) WITHOUT ROWID;
 CREATE INDEX tags_of ON tags (session_id);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ _AFTER_ANY_ID = "\x7f"
 _AFTER_ANY_TEXT = "\U0010ffff"
 _COLUMNS = (
     *Summary.__struct_fields__,
-    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns"),
+    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns", "used"),
 )
 _UPSERT = (
     f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
@@ -47,6 +48,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     last_seq: int
     size: int
     mtime_ns: int
+    use: int
     titled: bool = False
     records: tuple[Record, ...] = ()
 
@@ -70,6 +72,7 @@ class ListRow(msgspec.Struct, frozen=True, gc=False):
     session: ListedSession
     size: int
     mtime_ns: int
+    use: int
 
 
 # --- one session -----------------------------------------------------------------------------------
@@ -93,14 +96,14 @@ def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_se
         msgspec.json.encode(summary.tags).decode(),
         summary.pinned,
         msgspec.json.encode(fork).decode() if fork else None,
-        summary.title.casefold() if summary.title else None,
-        *(named, row.last_seq, fed_seq, row.size, row.mtime_ns),
+        folded(summary.title) if summary.title else None,
+        *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use),
     ]
     number: int = database.execute(_UPSERT, values).fetchone()[0]
     database.execute("DELETE FROM tags WHERE session_id = ?", (summary.session_id,))
     database.executemany(
         "INSERT INTO tags VALUES (?, ?, ?)",
-        [(tag, summary.last_activity, summary.session_id) for tag in summary.tags],
+        [(tag, row.use, summary.session_id) for tag in summary.tags],
     )
     return number
 
@@ -119,17 +122,19 @@ def remove(database: sqlite3.Connection, session_id: str) -> None:
 
 
 def page(
-    database: sqlite3.Connection, filters: SessionFilter, before: tuple[str, str] | None, limit: int
+    database: sqlite3.Connection, filters: SessionFilter, before: tuple[int, str] | None, limit: int
 ) -> list[ListRow]:
     query, values = page_query(filters, before)
     rows = database.execute(query, {**values, "limit": limit})
     return [
-        ListRow(ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])), size, mtime_ns)
-        for *row, size, mtime_ns in rows.fetchall()
+        ListRow(
+            ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])), size, mtime_ns, use
+        )
+        for *row, size, mtime_ns, use in rows.fetchall()
     ]
 
 
-def page_query(filters: SessionFilter, before: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
+def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[str, dict[str, Any]]:
     """The SQL of a page and its values: it walks one index in order, and never sorts."""
     values = {name: value for name, value in msgspec.structs.asdict(filters).items() if value is not None}
     table = "tags" if filters.tag is not None else "sessions"
@@ -142,13 +147,13 @@ def page_query(filters: SessionFilter, before: tuple[str, str] | None) -> tuple[
     else:
         source = f"sessions INDEXED BY {_best_index(filters)}"
     if before is not None:
-        where.append(f"({table}.last_activity, {table}.session_id) < (:activity, :id)")
-        values |= {"activity": before[0], "id": before[1]}
+        where.append(f"({table}.used, {table}.session_id) < (:use, :id)")
+        values |= {"use": before[0], "id": before[1]}
     clause = f"WHERE {' AND '.join(where)} " if where else ""
     # Only our own names are put into the text; every value is bound.
     query = (
-        f"SELECT {SUMMARY}, sessions.size, sessions.mtime_ns FROM {source} {clause}"  # noqa: S608
-        f"ORDER BY {table}.last_activity DESC, {table}.session_id DESC LIMIT :limit"
+        f"SELECT {SUMMARY}, sessions.size, sessions.mtime_ns, sessions.used FROM {source} {clause}"  # noqa: S608
+        f"ORDER BY {table}.used DESC, {table}.session_id DESC LIMIT :limit"
     )
     return query, values
 
@@ -170,10 +175,10 @@ def with_prefix(database: sqlite3.Connection, prefix: str, agent: str | None, li
 
 
 def with_title(database: sqlite3.Connection, title: str, agent: str | None, limit: int) -> list[Summary]:
-    """Sessions of that title, or where there is none, whose title begins so. Case is folded."""
-    folded = title.casefold()
-    return _matching(database, "folded_title", (folded, folded), agent, limit) or _matching(
-        database, "folded_title", (folded, folded + _AFTER_ANY_TEXT), agent, limit
+    """Sessions of that title, or where there is none, whose title begins so, in any case and normal form."""
+    start = folded(title)
+    return _matching(database, "folded_title", (start, start), agent, limit) or _matching(
+        database, "folded_title", (start, start + _AFTER_ANY_TEXT), agent, limit
     )
 
 
@@ -189,6 +194,15 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
     return [ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])) for row in rows]
 
 
+def folded(title: str) -> str:
+    """A title as it is compared: in any case, and however its accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", title).casefold())
+
+
+def latest_use(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT coalesce(max(used), 0) FROM sessions").fetchone()[0])
+
+
 def counts(database: sqlite3.Connection) -> dict[str, int]:
     return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
 
@@ -201,7 +215,7 @@ def sizes(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
 def newest(database: sqlite3.Connection) -> dict[str, str]:
     # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).
     rows = database.execute(
-        "SELECT agent, session_id, max(last_activity || ' ' || session_id) FROM sessions GROUP BY agent"
+        "SELECT agent, session_id, max(printf('%016d', used) || session_id) FROM sessions GROUP BY agent"
     )
     return {agent: session_id for agent, session_id, _ in rows}
 
@@ -217,8 +231,7 @@ def files(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
 def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
     """Sessions with messages that the index lacks, and how many records each has; oldest use first."""
     return database.execute(
-        "SELECT session_id, last_seq FROM sessions INDEXED BY behind WHERE fed_seq < last_seq"
-        " ORDER BY last_activity"
+        "SELECT session_id, last_seq FROM sessions INDEXED BY behind WHERE fed_seq < last_seq ORDER BY used"
     ).fetchall()
 
 
@@ -227,7 +240,7 @@ def _matching(
 ) -> list[Summary]:
     query = (
         f"SELECT {SUMMARY} FROM sessions WHERE {column} BETWEEN ? AND ?"  # noqa: S608  # our own column names
-        " AND agent = coalesce(?, agent) ORDER BY last_activity DESC, session_id DESC LIMIT ?"
+        " AND agent = coalesce(?, agent) ORDER BY used DESC, session_id DESC LIMIT ?"
     )
     return [Summary(**summary_fields(row)) for row in database.execute(query, (*between, agent, limit))]
 

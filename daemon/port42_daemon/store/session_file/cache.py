@@ -83,6 +83,11 @@ class OpenSessions:
         """The session's two ends."""
         return self.reading(session_id, lambda _, whole: whole)
 
+    def last_use(self, session_id: str) -> int:
+        """The number of the session's last use that was seen here; of one not seen, that in its file."""
+        known = self._known.get(session_id)
+        return (known.document if known else self.document(session_id)).footer.use
+
     def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
         """Run `action` on the session's descriptor and document.
 

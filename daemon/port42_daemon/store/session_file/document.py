@@ -28,7 +28,9 @@ from port42_daemon.store.interface import (
     TAGGED,
     Footer,
     Header,
+    milliseconds,
     title_from,
+    valid_time,
 )
 from port42_protocol.messages.records import (
     AssistantMessage,
@@ -100,25 +102,32 @@ _footer_decoder = msgspec.json.Decoder(Footer)
 # --- writing --------------------------------------------------------------------------------------
 
 
-def compose(header: Header, records: Sequence[Record]) -> tuple[bytes, Document]:
-    """A whole document. The records keep the `seq` they have."""
+def compose(header: Header, records: Sequence[Record], use: int = 0) -> tuple[bytes, Document]:
+    """A whole document, used last at `use`. The records keep the `seq` they have."""
     footer = empty_fold(header)
     for record in records:
         footer = fold(footer, record)
+    if use:
+        footer = used_at(footer, use)
     head = header.line()
     body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
     document = assembled(header, footer, len(head), len(head) + len(body), footer.line())
     return head + body + document.tail, document
 
 
-def grow(document: Document, records: Sequence[Record]) -> Growth:
-    """Add `records`: what to write, and where. One whose `seq` is above the last one keeps it."""
+def grow(document: Document, records: Sequence[Record], use: int | None = None) -> Growth:
+    """Add `records`: what to write, and where. The session was used last at `use`, or when they say.
+
+    A record whose `seq` is above the last one keeps it.
+    """
     footer, placed = document.footer, []
     for record in records:
         if record.seq <= footer.last_seq:
             record = place(record, footer.last_seq + 1)  # noqa: PLW2901  # it is the one that is written
         footer = fold(footer, record)
         placed.append(record)
+    if use is not None:
+        footer = used_at(footer, use)
     first = document.footer_at == document.records_at
     offset = document.footer_at if first else document.footer_at - 1
     body = (b"" if first else b",\n") + b",\n".join(map(_encode, placed)) + b"\n"
@@ -137,6 +146,13 @@ def place(record: Record, seq: int) -> Record:
     return replace(record, seq=seq)
 
 
+def used_at(footer: Footer, use: int) -> Footer:
+    """The footer with another last use."""
+    return msgspec.structs.replace(
+        footer, used=msgspec.UNSET if use == milliseconds(footer.last_activity) else use
+    )
+
+
 def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
     """The document that these are the parts of."""
     summary = Summary(
@@ -144,8 +160,8 @@ def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, t
         agent=header.agent,
         title=footer.title,
         state=footer.state,
-        created_at=header.created_at,
-        last_activity=footer.last_activity,
+        created_at=valid_time(header.created_at),
+        last_activity=valid_time(footer.last_activity),
         message_count=footer.message_count,
         cwd=header.cwd,
         tags=footer.tags,
@@ -185,6 +201,7 @@ def fold(footer: Footer, record: Record) -> Footer:
         turn=turn,
         tags=footer.tags,
         pinned=footer.pinned,
+        used=footer.used,
     )
 
 

@@ -24,20 +24,20 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
     document: Document
 
 
-def branch(read: Read, original: Document, seq: int, begun: tuple[Header, Record], block: int) -> Branch:
-    """The fork of `original` at `seq`, `begun` with a header of its own and its first own record.
+def branch(read: Read, original: Document, seq: int, begun: tuple[Header, Record, int], block: int) -> Branch:
+    """The fork of `original` at `seq`, `begun` with a header and a first record of its own, and its use.
 
     The records begin where the original's do in a block of `block` bytes, so that a file system can
     let both files share them. Raises `InvalidParams` where there is no such record, and `Damaged`.
     """
-    header, event = begun
+    header, event, use = begun
     footer, length = _up_to(read, original, seq)
     head = header.line()
     if length >= _WORTH_SHARING and block <= _LARGEST_BLOCK:
         head = header.line(len(head) + (original.records_at - len(head)) % block)
     # As if the copy were a session whose footer has no bytes yet: the event's append writes one.
     copied = document.assembled(header, footer, len(head), len(head) + length + 1, b"")
-    growth = document.grow(copied, [event])
+    growth = document.grow(copied, [event], use)
     return Branch(head, length, growth.data, growth.document)
 
 

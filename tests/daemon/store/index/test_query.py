@@ -35,7 +35,7 @@ def database(tmp_path_factory):
     for agent in ("ai-engineer", "ai.Engineer"):
         summary = Summary(session_id=agent.replace(".", "_"), agent=agent, cwd=None, **said)
         with database.writing as writing:
-            number = put(writing, SessionUpdate(summary, len(SAID), 1, 1), named=False, fed_seq=len(SAID))
+            number = put(writing, SessionUpdate(summary, len(SAID), 1, 1, 1), named=False, fed_seq=len(SAID))
             records = [
                 MESSAGES[role](seq=seq, content=content, timestamp=f"{day}T12:00:00.000Z")
                 for seq, (role, day, content) in enumerate(SAID, 1)

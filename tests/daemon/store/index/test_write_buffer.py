@@ -19,7 +19,7 @@ def said(content: str) -> Record:
 
 def update(session_id: str, last_seq: int, *records: Record) -> SessionUpdate:
     summary = Summary(session_id, "a", None, "active", AT, AT, 0, None)
-    return SessionUpdate(summary, last_seq, size=last_seq, mtime_ns=last_seq, records=records)
+    return SessionUpdate(summary, last_seq, size=last_seq, mtime_ns=last_seq, use=last_seq, records=records)
 
 
 def seqs(rows: list[SessionUpdate], session_id: str) -> list[int]:

@@ -14,6 +14,7 @@ from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
+from port42_daemon.store.interface import milliseconds
 from port42_daemon.store.session_file.document import RENAMED, place
 from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
 
@@ -37,7 +38,14 @@ def update(
     size = last_seq if size is None else size
     first = last_seq - len(records) + 1
     placed = (record if record.seq else place(record, seq) for seq, record in enumerate(records, first))
-    return SessionUpdate(summary, last_seq, size=size, mtime_ns=size, records=tuple(placed))
+    return SessionUpdate(
+        summary,
+        last_seq,
+        size=size,
+        mtime_ns=size,
+        use=milliseconds(summary.last_activity),
+        records=tuple(placed),
+    )
 
 
 class Index(IndexWriter):

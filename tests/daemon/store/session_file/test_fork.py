@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from port42_daemon import durable
-from port42_daemon.store.interface import FORKED, Header
+from port42_daemon.store.interface import FORKED, Header, milliseconds
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import salvage
@@ -33,7 +33,7 @@ def forked(data, whole, seq, **more):
     header = structs.replace(whole.header, id="cli-2", forked_from=ForkPoint("cli-1", seq), **more)
     event = EventRecord(seq=0, event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
     read = lambda offset, length: data[offset : offset + length]  # noqa: E731
-    fork = branch(read, whole, seq, (header, event), BLOCK)
+    fork = branch(read, whole, seq, (header, event, milliseconds(event.timestamp)), BLOCK)
     middle = data[whole.records_at : whole.records_at + fork.length]
     return fork, fork.head + middle + fork.tail
 
@@ -71,7 +71,13 @@ def test_all_of_a_session_is_forked_without_a_look_at_its_records():
     looked = []
     header = structs.replace(whole.header, id="cli-2")
     event = EventRecord(seq=0, event=FORKED, timestamp="2026-01-01T00:00:02.000Z")
-    branch(lambda *where: looked.append(where) or b"", whole, 10, (header, event), BLOCK)
+    branch(
+        lambda *where: looked.append(where) or b"",
+        whole,
+        10,
+        (header, event, milliseconds(event.timestamp)),
+        BLOCK,
+    )
     assert looked == []
 
 
