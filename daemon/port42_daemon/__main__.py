@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from port42_daemon.settings import Settings
 
     # Whatever is made from here on, by us or by a library (the log, SQLite's files), is nobody else's.
-    os.umask(0o077)
+    umask = os.umask(0o077)
     # Whoever aborts us, a watchdog say, finds in the log where each thread was.
     faulthandler.enable()
     tell, supervisor = _Starter(options.ready_fd), Supervisor(os.environ)
@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
         started_by = options.started_by or socket_activation.by(given)
-        settings = Settings(home.absolute(), socket.absolute(), started_by=started_by)
+        if started_by == "systemd":
+            umask = 0o022  # 077 is the unit's, not the person's
+        settings = Settings(home.absolute(), socket.absolute(), started_by=started_by, umask=umask)
         with logging_to(options.log_file):
             daemon.run(settings, given, supervisor, tell.ready)
     except (CannotStart, UnknownLevel, RpcError, OSError) as error:

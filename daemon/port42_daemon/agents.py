@@ -17,6 +17,7 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.backends import presets
 from port42_daemon.backends.base import Backend, Health
+from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, table, take_out
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Catalogue, SessionStore
@@ -72,11 +73,21 @@ class _Built:
 
 
 class Agents:
-    """The known agents. A tool that names an agent makes it known by giving it a session."""
+    """The known agents. A tool that names an agent makes it known by giving it a session.
 
-    def __init__(
-        self, store: SessionStore, catalogue: Catalogue, threads: Threads, config: ConfigFile, home: Path
+    `programs` are those that their back ends run, with the `umask` of whoever started the daemon.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts that agents are known from
+        self,
+        store: SessionStore,
+        catalogue: Catalogue,
+        threads: Threads,
+        config: ConfigFile,
+        home: Path,
+        umask: int = 0o022,
     ) -> None:
+        self.programs = Programs(umask, home / "programs")
         self._store = store
         self._catalogue = catalogue
         self._threads = threads
@@ -233,7 +244,7 @@ class Agents:
 
     def _backend(self, name: str, settings: BackendConfig) -> _Built:
         if name not in self._built:
-            self._built[name] = _Built(settings, presets.build(settings))
+            self._built[name] = _Built(settings, presets.build(settings, self.programs))
         return self._built[name]
 
     async def _retire_changed(self, config: Config) -> None:

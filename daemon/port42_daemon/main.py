@@ -97,7 +97,7 @@ class Daemon:
         traffic = Traffic()
         events = Events(store, threads)
         sessions = Sessions(store, catalogue, threads, events)
-        self._agents = Agents(store, catalogue, threads, config, settings.home)
+        self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
         lineage = Lineage(store, catalogue, threads, sessions, self._agents, events)
         self._queues = SessionQueues(supervisor.changed)
         self._turns = Turns(
@@ -139,6 +139,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        await self._threads.files(self._agents.programs.end_leftovers)
         await self._turns.recover()
         await self._server.listen(self._address.listener)
         log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self._settings.socket)

@@ -24,6 +24,8 @@ class Settings:
     socket: Path
     started_by: StartedBy = "hand"
     """Who sees to it that there is a daemon, and so may replace this one by a newer."""
+    umask: int = 0o022
+    """The person's, for the programs that answer; the daemon's own files are nobody else's."""
     request_bytes: int = REQUEST_LIMIT
     connections: int = 128
     requests_per_connection: int = 64

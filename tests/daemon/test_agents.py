@@ -216,7 +216,7 @@ def test_a_key_in_the_environment_serves_the_built_in_agents_and_is_never_shown(
 def test_a_back_end_that_changed_is_closed_after_its_last_turn(rules, config, monkeypatch):
     built = []
 
-    def build(settings):
+    def build(settings, programs):
         built.append(answers("x"))
         return built[-1]
 
@@ -243,7 +243,7 @@ def test_a_look_that_fails_hides_no_other_agent(rules, config, monkeypatch, capl
         async def probe(self):
             raise RuntimeError("secret")
 
-    monkeypatch.setattr(presets, "build", lambda settings: Broken(None))
+    monkeypatch.setattr(presets, "build", lambda settings, programs: Broken(None))
     connect(rules, "ai-muse", "shout")
     muse = listed(rules)["ai-muse"]
     assert (muse.health, "secret" in muse.detail) == ("unreachable", False)

@@ -162,7 +162,9 @@ def played(home: Path, work: Callable[[Parts], Awaitable[Any]], more: str = "", 
     home.mkdir(mode=0o700, exist_ok=True)
     configure(home, backends, more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(presets, "build", lambda config: backends.get(getattr(config, "command", [""])[0]))
+        patch.setattr(
+            presets, "build", lambda config, programs: backends.get(getattr(config, "command", [""])[0])
+        )
         return asyncio.run(run())
 
 

@@ -80,11 +80,9 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
         "message": message,
         "idempotency_key": uuid4().hex,
         "stream": True,
+        "cwd": sendable(),
     }
-    if session_id:
-        params["session_id"] = session_id
-    else:
-        params |= {"client": CLIENT, "cwd": sendable()}
+    params |= {"session_id": session_id} if session_id else {"client": CLIENT}
     if references:
         params["references"] = references
     if detach:

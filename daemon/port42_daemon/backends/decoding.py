@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 T = TypeVar("T")
+ANY = msgspec.json.Decoder()
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.backends.base import Backend
+from port42_daemon.backends.programs import Programs
 from port42_daemon.config import (
     AcpBackend,
     AnthropicBackend,
@@ -102,17 +103,17 @@ def settings(name: str, config: Config) -> BackendConfig:
     return NoneBackend()
 
 
-def build(config: BackendConfig) -> Backend | None:
+def build(config: BackendConfig, programs: Programs | None = None) -> Backend | None:
     # A daemon whose agents only record must not pay for HTTP clients and child processes.
     match config:
         case CommandBackend():
             from port42_daemon.backends.command.backend import Command
 
-            return Command(config)
+            return Command(config, programs=programs)
         case AcpBackend():
             from port42_daemon.backends.acp.pool import Acp
 
-            return Acp(config)
+            return Acp(config, programs=programs)
         case OpenAIBackend():
             from port42_daemon.backends.http.openai import OpenAI
 

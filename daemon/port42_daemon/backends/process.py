@@ -1,4 +1,4 @@
-"""A child process that answers: started in its own group, heard to its end, and never left behind.
+"""A child process that answers: started in its own group, read to its end, and never left behind.
 
 Shared by the `command` and `acp` back ends:
 
@@ -15,7 +15,9 @@ Shared by the `command` and `acp` back ends:
 - The environment is minimal: what every program needs (`PLAIN`) and what the configuration passes on.
 - stderr is drained from the first byte to a bounded ring. `last_words` is its last line, for a failure;
   values passed on by `env_pass` are blotted out of it, as they may be keys.
-- The child leads its own process group, so that what it started ends with it.
+- The child leads its own process group, so that what it started ends with it. Where Linux runs, it is killed
+  when the daemon dies in any way. It has the descriptors 0, 1 and 2 and no other, which is why it is started
+  by subprocess: uvloop leaves copies of its pipes open in it.
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncGenerator, Iterable, Mapping
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from port42_daemon.backends.base import FailureKind
 from port42_protocol.errors import FrameTooLarge
@@ -44,6 +50,8 @@ _BUFFER = 256 * 1024
 _PATIENCE = 3.0
 # A grandchild in the background may hold stdout open long after the child is gone.
 _LINGER = 1.0
+_PR_SET_PDEATHSIG = 1
+_RESTART = "if it is on yours, `port42 daemon restart` makes it known"
 
 
 class CannotStart(Exception):
@@ -79,8 +87,36 @@ def find_program(argv0: str, given: Mapping[str, str], cwd: str | None = None) -
     return shutil.which(argv0, path=given.get("PATH", os.defpath))
 
 
-class _Pipes(asyncio.SubprocessProtocol):
-    """What the loop tells of a child: its stdout in a buffer with a limit, its stderr in a ring, its end.
+def missing(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str | None:
+    """Why `argv0` cannot be started, in a line with what to do; None where nothing is missing."""
+    program = find_program(argv0, given, cwd)
+    if program is None:
+        return f"{argv0} is not there" if os.sep in argv0 else _not_on_path(argv0)
+    try:
+        with open(program, "rb") as file:  # noqa: PTH123 - not blocking: a file that can be run
+            line = file.readline(256)
+    except OSError:
+        return None  # it may be run and not read
+    if not line.startswith(b"#!"):
+        return None
+    words = line[2:].rstrip(b"\n").decode(errors="replace").split(" ")
+    interpreter, *arguments = [word for word in words if word] or [""]
+    if not Path(interpreter).exists():
+        ending = " (its first line ends in CRLF)" if interpreter.endswith("\r") else ""
+        return f"{argv0} needs {interpreter.strip()}, which is not there{ending}"
+    if Path(interpreter).name == "env" and arguments and not arguments[0].startswith("-"):
+        needed = arguments[0].strip()
+        if find_program(needed, given) is None:
+            return f"{argv0} needs {needed}: {_not_on_path(needed)}"
+    return None
+
+
+def _not_on_path(name: str) -> str:
+    return f"{name} is not on the daemon's PATH ({_RESTART})"
+
+
+class _Pipes:
+    """A child's stdout in a buffer with a limit, its stderr in a ring, and its end.
 
     Not asyncio's streams: their `wait` does not return before everybody has closed the pipes (CPython
     3.11 to 3.13), and a grandchild may keep them for ever.
@@ -98,11 +134,18 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self.dropping = False
+        self.stdin: asyncio.WriteTransport | None = None
+        self.stdout: asyncio.ReadTransport | None = None
+        self.stderr: asyncio.ReadTransport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.SubprocessTransport", transport)
+    async def connect(self, process: subprocess.Popen[bytes]) -> None:
+        """Take over the three pipes of `process`."""
+        loop = asyncio.get_running_loop()
+        self.stdin, _ = await loop.connect_write_pipe(lambda: _Pipe(self, 0), process.stdin)
+        self.stdout, _ = await loop.connect_read_pipe(lambda: _Pipe(self, 1), process.stdout)
+        self.stderr, _ = await loop.connect_read_pipe(lambda: _Pipe(self, 2), process.stderr)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
+    def received(self, fd: int, data: bytes) -> None:
         self.last_output = self.now()
         if fd == 2:
             self.ring += data
@@ -110,15 +153,15 @@ class _Pipes(asyncio.SubprocessProtocol):
         elif not self.dropping:
             self.out += data
             self.changed.set()
-            if len(self.out) > _BUFFER:
-                self._stdout().pause_reading()
+            if len(self.out) > _BUFFER and self.stdout is not None:
+                self.stdout.pause_reading()
 
     def take(self) -> bytes:
         """What is in the buffer; the child may write on."""
         data = bytes(self.out)
         self.out.clear()
-        if not self.lost[1].done() and not self._stdout().is_closing():
-            self._stdout().resume_reading()
+        if self.stdout is not None and not self.lost[1].done() and not self.stdout.is_closing():
+            self.stdout.resume_reading()
         return data
 
     def drop(self) -> None:
@@ -126,76 +169,138 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.dropping = True
         self.take()
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's
-        if not self.lost[fd].done():
-            self.lost[fd].set_result(None)
+    def end(self, future: asyncio.Future[None]) -> None:
+        """A pipe is closed, or the process has ended."""
+        if not future.done():
+            future.set_result(None)
         self.writable.set()
         self.changed.set()
 
-    def process_exited(self) -> None:
-        if not self.exited.done():
-            self.exited.set_result(None)
-        self.writable.set()
-        self.changed.set()
+    def close(self) -> None:
+        for transport in (self.stdin, self.stdout, self.stderr):
+            if transport is not None:
+                transport.close()
+
+
+class _Pipe(asyncio.Protocol):
+    """The protocol of one of the three."""
+
+    def __init__(self, pipes: _Pipes, fd: int) -> None:
+        self._pipes = pipes
+        self._fd = fd
+
+    def data_received(self, data: bytes) -> None:
+        self._pipes.received(self._fd, data)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._pipes.end(self._pipes.lost[self._fd])
 
     def pause_writing(self) -> None:
-        self.writable.clear()
+        self._pipes.writable.clear()
 
     def resume_writing(self) -> None:
-        self.writable.set()
-
-    def _stdout(self) -> asyncio.ReadTransport:
-        return cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1))
+        self._pipes.writable.set()
 
 
 class Child:
     """One running process. Make it with `start`; whoever made it calls `stop`, however it went."""
 
-    def __init__(self, pipes: _Pipes, secrets: Iterable[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pipes: _Pipes, secrets: Iterable[str]) -> None:
+        self._process = process
         self._pipes = pipes
         # Longest first: one key may begin with another. Short values are words, not keys.
         self._secrets = sorted((each for each in secrets if len(each) >= 8), key=len, reverse=True)
         self._reading = False
+        self._on_stop: list[Callable[[Child], None]] = []
 
     @classmethod
-    async def start(
+    async def start(  # noqa: PLR0913  # what a process has
         cls,
         argv: list[str],
         *,
         cwd: str | None = None,
         env_pass: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
+        umask: int = 0o022,
+        mark: Mapping[str, str] | None = None,
     ) -> Child:
-        """Start `argv` without a shell; `environ` stands in for `os.environ`. Raises `CannotStart`."""
+        """Start `argv` without a shell, in `cwd` or the person's home. Raises `CannotStart`.
+
+        `environ` stands in for `os.environ`; `mark` is added to the child's, so that it can be told apart.
+        """
         given = os.environ if environ is None else environ
         passed = tuple(env_pass)
+        folder = cwd or given.get("HOME") or str(Path.home())
         # Asked before, because the same FileNotFoundError says either.
-        if cwd is not None and not Path(cwd).is_dir():  # noqa: ASYNC240 - one stat, as the start itself does many
-            raise CannotStart(f"the working folder {cwd} is not there")
-        program = find_program(argv[0], given, cwd)
-        if program is None:
-            raise CannotStart(f"{argv[0]} is not on the daemon's PATH")
-        if any("\0" in argument for argument in argv):  # uvloop would cut it there
-            raise CannotStart(f"{argv[0]} could not be started: an argument holds a NUL", "crashed")
+        if not Path(folder).is_dir():  # noqa: ASYNC240 - one stat, as the start itself does many
+            moved = "; where it was moved or renamed, `port42 fork` from its new place goes on there"
+            raise CannotStart(f"the working folder {folder} is not there{moved if cwd else ''}")
+        if (why := missing(argv[0], given, folder)) is not None:
+            raise CannotStart(why)
+        program = find_program(argv[0], given, folder) or argv[0]
         try:
-            _, pipes = await asyncio.get_running_loop().subprocess_exec(
-                _Pipes,
-                program,
-                *argv[1:],
-                cwd=cwd,
-                env=environment(given, passed),
+            # From the loop's own thread, which lives as long as the daemon: PDEATHSIG is about the thread.
+            process = subprocess.Popen(  # noqa: ASYNC220  # as long as a fork takes
+                [program, *argv[1:]],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=folder,
+                env={**environment(given, passed), **(mark or {})},
                 start_new_session=True,
+                umask=umask,
+                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
             )
-        except OSError as error:
-            raise CannotStart(f"{argv[0]} could not be started: {error.strerror}", "crashed") from None
-        return cls(pipes, [given[name] for name in passed if name in given])
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
+            raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
+        pipes = _Pipes()
+        child = cls(process, pipes, [given[name] for name in passed if name in given])
+        child._watch()
+        try:
+            await pipes.connect(process)
+        except BaseException:
+            await child.stop()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            raise
+        return child
+
+    def when_stopped(self, act: Callable[[Child], None]) -> None:
+        """Have `act` called once `stop` is over."""
+        self._on_stop.append(act)
+
+    def _watch(self) -> None:
+        """Have `exited` set when the process ends."""
+        loop = asyncio.get_running_loop()
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):  # an old kernel, or one without
+                descriptor = os.pidfd_open(self.pid)
+                loop.add_reader(descriptor, self._exited, descriptor)
+                return
+        threading.Thread(target=self._wait_for_end, args=(loop,), daemon=True).start()
+
+    def _exited(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+        self._process.wait()
+        self._pipes.end(self._pipes.exited)
+
+    def _wait_for_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._pipes.end, self._pipes.exited)
 
     @property
     def pid(self) -> int:
-        return self._pipes.transport.get_pid()
+        """The process id, which is also the id of its group."""
+        return self._process.pid
 
     @property
     def ended(self) -> bool:
+        """Whether the process itself has ended; what it started may still run until `stop`."""
         return self._pipes.exited.done()
 
     async def write(self, data: bytes) -> None:
@@ -245,7 +350,7 @@ class Child:
         if not self._reading:
             self._pipes.drop()
         await asyncio.wait([self._pipes.exited], timeout=grace)
-        return self._pipes.transport.get_returncode() if self.ended else None
+        return self._process.returncode if self.ended else None
 
     async def stop(self) -> None:
         """End the whole group: INT, 3 s, TERM, 3 s, KILL. Harmless when it has ended already.
@@ -268,6 +373,9 @@ class Child:
     def stderr(self) -> str:
         """The last of what came on stderr, secrets blotted out."""
         return self.blot(self._pipes.ring.decode("utf-8", "replace"))
+
+    def clear_stderr(self) -> None:
+        self._pipes.ring.clear()
 
     def blot(self, text: str) -> str:
         """`text` without the values that `env_pass` handed to the child, and without control characters."""
@@ -308,14 +416,35 @@ class Child:
         await pipes.exited
         # Its last words; not for long, as a grandchild that left the group may hold stderr for ever.
         await asyncio.wait([pipes.lost[2]], timeout=0.2)
-        pipes.transport.close()
+        pipes.close()
+        on_stop, self._on_stop = self._on_stop, []
+        for act in on_stop:
+            act(self)
 
     def _stdin(self) -> asyncio.WriteTransport | None:
         """Where to write, unless the child closed it or we did."""
-        stdin = cast("asyncio.WriteTransport | None", self._pipes.transport.get_pipe_transport(0))
+        stdin = self._pipes.stdin
         return None if stdin is None or stdin.is_closing() or self._pipes.lost[0].done() else stdin
 
     def _signal(self, number: signal.Signals) -> None:
         # The group's id cannot be taken by another while it has a member; an empty one is gone.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+@cache
+def _end_with_parent() -> Callable[[], Any] | None:
+    """What a child does before it becomes the program, to be killed when the daemon dies; on Linux."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # only daemons that start programs need it
+
+    prctl = ctypes.CDLL(None).prctl
+    daemon = os.getpid()
+
+    def end_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != daemon:  # it died in between
+            os._exit(1)
+
+    return end_with_parent

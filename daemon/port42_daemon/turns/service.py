@@ -148,7 +148,7 @@ class Turns:
                 id=session_id, agent=request.agent, created_at=now(), client=request.client, cwd=request.cwd
             )
         async with self._agents.resolve(request.agent) as backend:
-            question = Question(session_id, request.agent, message, header, backend, stream)
+            question = Question(session_id, request.agent, message, header, backend, stream, request.cwd)
             turn = RunningTurn(self._context, question)
             self._running[session_id] = turn
             entry.on_cancel = turn.cancel

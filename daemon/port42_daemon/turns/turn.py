@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from port42_protocol.messages.types import TurnStatus
 log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
+_MOST_TOKENS = 2**53 - 1
+"""The most that every reader of JSON takes for a whole number."""
 _USUAL = frozenset(("end_turn", "stop_sequence"))
 
 
@@ -58,7 +61,10 @@ class TurnContext:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, by whom, of what. With a `header` it is the first message of a new session."""
+    """What is asked, by whom, of what. With a `header` it is the first message of a new session.
+
+    `cwd` is where the client stands.
+    """
 
     session_id: str
     agent: str
@@ -66,6 +72,7 @@ class Question:
     header: Header | None
     resolved: ResolvedBackend
     stream: Stream | None
+    cwd: str | None = None
 
 
 class RunningTurn:
@@ -200,9 +207,19 @@ class RunningTurn:
             history=chosen.history,
             system=resolved.system,
             model=resolved.model,
-            cwd=resolved.cwd or recent.summary.cwd,
+            cwd=resolved.cwd or await self._folder(recent.summary.cwd),
             native_id=native_id,
         )
+
+    async def _folder(self, begun_in: str | None) -> str | None:
+        """Where the session began, or where the client stands when that folder was moved or renamed."""
+        cwd = self._question.cwd
+        if begun_in in {None, cwd} or cwd is None:
+            return begun_in
+        if await self._context.threads.files(os.path.isdir, begun_in):
+            return begun_in
+        self._notice(f"{begun_in}, where this session began, is not there any more; this turn works in {cwd}")
+        return cwd
 
     def _resumable(self, last: TurnRecord | None, before: list[Record]) -> str | None:
         """The back end's own conversation, if it kept one and has heard everything."""
@@ -225,6 +242,7 @@ class RunningTurn:
                 self._used_tool = True
                 self._tell(ToolEvent, tool_id=whole(event.id), text=whole(event.title), state=event.state)
             case b.Usage(sent, received):
+                sent, received = min(sent, _MOST_TOKENS), min(received, _MOST_TOKENS)
                 self._record = structs.replace(self._record, input_tokens=sent, output_tokens=received)
                 self._tell(UsageEvent, input_tokens=sent, output_tokens=received)
             case b.Notice():

@@ -101,8 +101,25 @@ def test_a_program_is_found_on_the_given_path_or_from_the_working_folder(tmp_pat
 @pytest.mark.parametrize(
     ("argv", "options", "kind", "message"),
     [
-        (["no-such-program"], {}, "missing", "no-such-program is not on the daemon's PATH"),
-        (["cat"], {"cwd": "/no/such/folder"}, "missing", "the working folder /no/such/folder is not there"),
+        (
+            ["no-such-program"],
+            {},
+            "missing",
+            f"no-such-program is not on the daemon's PATH ({process._RESTART})",
+        ),
+        (
+            ["cat"],
+            {"cwd": "/no/such/folder"},
+            "missing",
+            "the working folder /no/such/folder is not there; where it was moved or renamed,"
+            " `port42 fork` from its new place goes on there",
+        ),
+        (
+            ["cat"],
+            {"environ": {"HOME": "/no/home", "PATH": os.defpath}},
+            "missing",
+            "the working folder /no/home is not there",
+        ),
         (["cat", "a\0b"], {}, "crashed", "cat could not be started: an argument holds a NUL"),
         (["cat", "x" * 4_000_000], {}, "crashed", "cat could not be started: Argument list too long"),
     ],

@@ -17,9 +17,10 @@ from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refuse
 from port42_daemon.backends.acp.session_config import Choices
 from port42_daemon.backends.acp.turn import CANCELLED, TurnEvents
 from port42_daemon.backends.acp.updates import fields
-from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn
-from port42_daemon.backends.errors import one_line
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Text, Tool, Turn
+from port42_daemon.backends.errors import failure, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
+from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
 from port42_protocol.version import __version__
 
@@ -68,12 +69,14 @@ class Agent:
         self.native_id = ""
 
     @classmethod
-    async def start(cls, config: AcpBackend, cwd: str, environ: Mapping[str, str]) -> Agent:
+    async def start(
+        cls, config: AcpBackend, cwd: str, environ: Mapping[str, str], programs: Programs
+    ) -> Agent:
         """Start the program and shake hands with it. Raises `Broken`."""
         try:
-            child = await Child.start(config.command, cwd=cwd, env_pass=config.env_pass, environ=environ)
+            child = await programs.start(config.command, cwd, config.env_pass, environ)
         except CannotStart as why:
-            raise Broken(Failure("missing", str(why))) from None
+            raise Broken(Failure(why.kind, str(why))) from None
         agent = cls(config, child, cwd)
         try:
             await agent._shake_hands()
@@ -121,9 +124,15 @@ class Agent:
         turn_events = self._turn_events = TurnEvents(self._config.permissions, ask)
         self._usable = False
         prompt = asyncio.create_task(self._prompt(message, turn_events))
+        empty = True
         try:
             while True:
                 event = await turn_events.events.get()
+                empty = empty and not isinstance(event, Text | Tool)
+                if empty and isinstance(event, Done) and event.failure is None:
+                    await asyncio.sleep(0)  # what it wrote to stderr before is read by then
+                    if words := telling_line(self._child.stderr()):
+                        event = Done(failure(f"{self._name} gave no answer: {words}"), event.stop_reason)
                 yield event
                 turn_events.events.task_done()
                 if isinstance(event, Done):
@@ -135,6 +144,10 @@ class Agent:
             finally:
                 prompt.cancel()
                 self._turn_events = None
+
+    def forget_words(self) -> None:
+        """What it wrote to stderr in an earlier turn says nothing of the next."""
+        self._child.clear_stderr()
 
     async def end(self) -> None:
         """End the process: the end of its stdin first, which lets it save its session, then signals."""
@@ -318,5 +331,7 @@ class Agent:
                 await self.end()
                 status = await self._child.settle(0)
                 what = f"{error} with status {status}" if status and status > 0 else str(error)
-                words = self._child.last_words()
-                return Failure("crashed", f"{self._name} {what}" + (f": {words}" if words else ""))
+                words = telling_line(self._child.stderr()) or ""
+                return Failure(
+                    kind_of_words(words), f"{self._name} {what}" + (f": {words[:300]}" if words else "")
+                )

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from port42_daemon.backends.decoding import ANY, decode
 from port42_daemon.backends.process import LINE_LIMIT, Child, LineTooLong, Silent
 
 METHOD_NOT_FOUND = -32601
@@ -126,8 +127,8 @@ class Wire:
 
     async def _take(self, line: bytes) -> None:
         try:
-            message = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
+            message = decode(line, ANY)
+        except msgspec.DecodeError:
             return
         match message:
             case {"method": str(method), "id": int() | str() as number}:

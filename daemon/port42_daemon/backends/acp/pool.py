@@ -16,7 +16,8 @@ from pathlib import Path
 
 from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
-from port42_daemon.backends.process import find_program
+from port42_daemon.backends.process import find_program, missing
+from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
 
 _MOST_IDLE = 8
@@ -37,8 +38,14 @@ class _Warm:
 class Acp:
     """The back end. An agent belongs to its turn while that runs, and to `_idle` after."""
 
-    def __init__(self, config: AcpBackend, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: AcpBackend,
+        environ: Mapping[str, str] | None = None,
+        programs: Programs | None = None,
+    ) -> None:
         self._config = config
+        self._programs = programs or Programs()
         self._environ = os.environ if environ is None else environ
         self._idle: dict[str, _Warm] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -47,14 +54,20 @@ class Acp:
 
     async def probe(self) -> Health:
         """Whether the program is there; and what the last turn met, if that was a closed door."""
-        program = find_program(self._config.command[0], self._environ)
-        if program is None:
-            return Health("missing", f"{self._config.command[0]} is not on the daemon's PATH")
+        if (why := missing(self._config.command[0], self._environ)) is not None:
+            return Health("missing", why)
         if self._signed_out is not None:
             return Health("needs_auth", self._signed_out.message)
-        return Health("ready", program)
+        return Health("ready", str(find_program(self._config.command[0], self._environ)))
 
     async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
+        if (waiting := self._programs.waiting()) is not None:
+            yield Notice(waiting)
+        async with self._programs.slot(), aclosing(self._run(turn, ask)) as events:
+            async for event in events:
+                yield event
+
+    async def _run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         """Answer `turn`, by the session's warm agent where there is one."""
         terms = (turn.system, turn.model, turn.cwd or self._environ.get("HOME") or str(Path.home()))
         agent, done = None, Done()
@@ -96,6 +109,7 @@ class Acp:
             if wanted and warm.agent.fit:
                 del self._idle[turn.session_id]
                 warm.timer.cancel()
+                warm.agent.forget_words()
                 return warm.agent
             self._retire(turn.session_id)
         # Waited for: two processes in one native session would each lose what the other says.
@@ -112,7 +126,7 @@ class Acp:
 
         resume = turn.native_id is not None
         while True:
-            agent = await Agent.start(self._config, terms[2], self._environ)
+            agent = await Agent.start(self._config, terms[2], self._environ, self._programs)
             agent.ended.add_done_callback(crashed)
             try:
                 return agent, await agent.open(turn, resume=resume)

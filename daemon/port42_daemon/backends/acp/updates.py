@@ -20,7 +20,7 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.errors import one_line
+from port42_daemon.backends.errors import kind_of_words, one_line
 from port42_daemon.config import Permissions
 
 AUTH_REQUIRED = -32000
@@ -147,6 +147,8 @@ def failure_of(refused: Refused, name: str, logins: str, words: str) -> Failure:
     """An agent's error as a failure. `words` is its message, `logins` the ways to sign in."""
     details = fields(refused.data)
     kind = _FAILURES.get(details.get("errorKind") if isinstance(details.get("errorKind"), str) else None)
+    if kind is None and (spoken := kind_of_words(words)) != "crashed":
+        kind = spoken
     if refused.code == AUTH_REQUIRED or kind == "needs_auth":
         offers = f" (it offers: {logins})" if logins else ""
         return Failure("needs_auth", f"{name} is not signed in: {words}{offers}")

@@ -30,7 +30,8 @@ from port42_daemon.backends.command.parsers.codex import CodexParser
 from port42_daemon.backends.command.parsers.gemini import GeminiParser
 from port42_daemon.backends.command.parsers.stream import StreamParser, TextParser
 from port42_daemon.backends.errors import failure, lost_session, telling_line
-from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program
+from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program, missing
+from port42_daemon.backends.programs import Programs
 from port42_daemon.config import CommandBackend
 
 _AFTER_THE_END = 3.0
@@ -61,25 +62,39 @@ class Command:
     `environ` stands in for `os.environ`.
     """
 
-    def __init__(self, config: CommandBackend, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: CommandBackend,
+        environ: Mapping[str, str] | None = None,
+        programs: Programs | None = None,
+    ) -> None:
         self._config = config
+        self._programs = programs or Programs()
         self._environ = os.environ if environ is None else environ
         self._totals: dict[str, Usage] = {}
 
     async def probe(self) -> Health:
         """Whether the program is on the daemon's PATH, and what of its environment is not set there."""
         name = self._config.command[0]
+        if (why := missing(name, self._environ)) is not None:
+            return Health("missing", why)
         program = find_program(name, self._environ)
-        if program is None:
-            return Health("missing", f"{name} is not on the daemon's PATH")
         unset = [each for each in self._config.env_pass if each not in self._environ]
-        return Health("ready", program + (f" (not set for the daemon: {', '.join(unset)})" if unset else ""))
+        return Health(
+            "ready", str(program) + (f" (not set for the daemon: {', '.join(unset)})" if unset else "")
+        )
 
     async def aclose(self) -> None:
         """Nothing is kept warm."""
 
     async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - it cannot ask
-        """Answer `turn`: the interface's contract."""
+        if (waiting := self._programs.waiting()) is not None:
+            yield Notice(waiting)
+        async with self._programs.slot(), aclosing(self._run(turn)) as events:
+            async for event in events:
+                yield event
+
+    async def _run(self, turn: Turn) -> AsyncGenerator[Event, None]:
         if self._config.resume and turn.native_id:
             answered = False
             async with aclosing(self._attempt(self._resumed(turn))) as events:
@@ -115,14 +130,12 @@ class Command:
 
     async def _attempt(self, run: _Run) -> AsyncGenerator[Event, None]:
         try:
-            child = await Child.start(
-                run.argv, cwd=run.cwd, env_pass=self._config.env_pass, environ=self._environ
-            )
+            child = await self._programs.start(run.argv, run.cwd, self._config.env_pass, self._environ)
         except CannotStart as reason:
             yield Done(Failure(reason.kind, str(reason)))
             return
         feeding = asyncio.create_task(_feed(child, run.stdin))
-        end = Done()
+        end, empty = Done(), True
         try:
             reading = self._text(child, run) if self._config.parser == "text" else self._stream(child, run)
             async with aclosing(reading) as events:
@@ -130,6 +143,7 @@ class Command:
                     if isinstance(event, Done):
                         end = event
                     else:
+                        empty = empty and not isinstance(event, Text | Tool)
                         yield event
         except Silent:
             end = Done(Failure("timeout", f"no output for {self._config.timeout:g} s"))
@@ -138,6 +152,8 @@ class Command:
         finally:
             feeding.cancel()
             await child.stop()
+        if end.failure is None and empty and (words := telling_line(child.stderr())):
+            end = Done(failure(f"no answer: {words}"), end.stop_reason)
         if end.failure is not None:
             end = Done(Failure(end.failure.kind, child.blot(end.failure.message)), end.stop_reason)
         yield end

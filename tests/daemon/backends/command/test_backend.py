@@ -125,21 +125,26 @@ def test_the_exit_status_and_stderr_say_why_there_is_no_reply():
 def test_a_flood_on_stderr_disturbs_nothing_and_tells_no_secret():
     environ = {**os.environ, "SECRET_KEY": "sk-0123456789"}
     flood = agent("flood", "0", env_pass=["SECRET_KEY"])
-    assert done_of(reply(flood, environ=environ)) == Done()
+    assert failure_of(reply(flood, environ=environ)) == ("crashed", "no answer: the key is …")
     flood = agent("flood", "1", env_pass=["SECRET_KEY"])
     assert failure_of(reply(flood, environ=environ)) == ("crashed", "the key is … (exit status 1)")
 
 
 def test_a_program_that_is_not_there():
     missing = CommandBackend(command=["port42-no-such-program"])
-    said = "port42-no-such-program is not on the daemon's PATH"
+    said = (
+        "port42-no-such-program is not on the daemon's PATH"
+        " (if it is on yours, `port42 daemon restart` makes it known)"
+    )
     assert failure_of(reply(missing)) == ("missing", said)
     assert asyncio.run(Command(missing).probe()) == Health("missing", said)
 
 
 def test_a_folder_that_is_not_there():
     kind, message = failure_of(reply(agent("echo"), turn(cwd="/no/such/folder")))
-    assert (kind, message) == ("missing", "the working folder /no/such/folder is not there")
+    assert kind == "missing"
+    assert message.startswith("the working folder /no/such/folder is not there; ")
+    assert "`port42 fork`" in message
 
 
 def test_probe_names_the_program_and_what_the_daemon_does_not_have():

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from port42_daemon.backends.base import Event, Started, Text
+from port42_daemon.backends.decoding import ANY, decode
 
 # An id goes into an argv later: it must never look like an option, nor be a page long.
 _NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
@@ -44,8 +45,8 @@ class StreamParser(ABC):
     def feed(self, line: bytes) -> list[Event]:
         """The events that `line` means. Raises nothing."""
         try:
-            entry = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            entry = decode(line, ANY)
+        except msgspec.DecodeError:
             return []
         handler = self.handlers().get(text_at(entry, "type"))
         return list(handler(entry)) if handler is not None else []

@@ -1,0 +1,131 @@
+"""The programs that back ends run: so many at once, with the person's umask, and none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from port42_daemon.backends.process import Child
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32
+"""Turns that have a program at work. Others wait: some agents take 300 MB each."""
+_MARK = "PORT42_RUN"
+_GRACE = 1.0
+"""Seconds between SIGTERM and SIGKILL for what a killed daemon left."""
+
+
+class Programs:
+    """What they have in common. `umask` is the person's: the daemon's own is for its own files.
+
+    The file `record` names the process groups that run, and a word that only their environment has. It is
+    there while there are any: after a kill the next daemon ends them. Without it, nothing is noted.
+    """
+
+    def __init__(self, umask: int = 0o022, record: Path | None = None, at_once: int = AT_ONCE) -> None:
+        self._umask = umask
+        self._record = record
+        self._at_once = at_once
+        self._slots = asyncio.Semaphore(at_once)
+        self._mark = secrets.token_hex(8)
+        self._groups: set[int] = set()
+
+    def waiting(self) -> str | None:
+        """What to tell a person whose turn has to wait for a slot."""
+        if not self._slots.locked():
+            return None
+        return f"{self._at_once} turns have a program at work; this one waits until one of them is over"
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Have a program at work, once there is room for it."""
+        async with self._slots:
+            yield
+
+    async def start(
+        self, argv: list[str], cwd: str | None, env_pass: Iterable[str], environ: Mapping[str, str]
+    ) -> Child:
+        """Start one. Raises `CannotStart`."""
+        mark = {} if self._record is None else {_MARK: self._mark}
+        child = await Child.start(
+            argv, cwd=cwd, env_pass=env_pass, environ=environ, umask=self._umask, mark=mark
+        )
+        self._groups.add(child.pid)
+        self._note()
+        child.when_stopped(self._stopped)
+        return child
+
+    def end_leftovers(self) -> None:
+        """End what a daemon left that was killed. Blocks, for a second where there is something."""
+        if self._record is None:
+            return
+        try:
+            mark, *groups = self._record.read_text().split()
+            self._record.unlink()
+        except (OSError, ValueError):
+            return
+        recorded = {int(group) for group in groups if group.isdecimal()}
+        left = _marked(mark) & recorded
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for group in left:
+                log.warning("⚠ process group %d of a turn that was cut off: %s", group, number.name)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, number)
+            until = time.monotonic() + _GRACE
+            while left and number is signal.SIGTERM and time.monotonic() < until:
+                time.sleep(0.05)
+                left = _marked(mark) & recorded
+
+    def _stopped(self, child: Child) -> None:
+        self._groups.discard(child.pid)
+        self._note()
+
+    def _note(self) -> None:
+        if self._record is None:
+            return
+        try:
+            if not self._groups:
+                self._record.unlink(missing_ok=True)
+                return
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(self._record, flags, 0o600), "w") as file:
+                file.write(" ".join([self._mark, *map(str, self._groups)]))
+        except OSError as error:
+            log.warning("⚠ which programs run could not be noted: %s", error.strerror)
+
+
+def _marked(mark: str) -> set[int]:
+    """The process groups with a member that has `mark` in its environment."""
+    groups: set[int] = set()
+    for pid in _linux(mark) if sys.platform == "linux" else _bsd(mark):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            groups.add(os.getpgid(pid))
+    return groups
+
+
+def _linux(mark: str) -> Iterator[int]:
+    wanted = f"{_MARK}={mark}".encode()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError):  # gone, or somebody else's
+                if wanted in (process / "environ").read_bytes().split(b"\0"):
+                    yield int(process.name)
+
+
+def _bsd(mark: str) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        shown = subprocess.run(["/bin/ps", "-axwwE", "-o", "pid=,command="], capture_output=True, check=False)
+        for line in shown.stdout.decode(errors="replace").splitlines():
+            if f"{_MARK}={mark}" in line.split():
+                yield int(line.split()[0])
