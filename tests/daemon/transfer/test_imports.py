@@ -177,6 +177,17 @@ def transcript_file(path, session_id, *entries):
 HELLO = [entry("", 1, "user", "draw a boat"), entry("", 2, "assistant", "drawn")]
 
 
+def test_a_session_from_windows_comes_whole_through_our_own_json(daemon, start_daemon, tmp_path):
+    transcript_file(tmp_path / "in" / "a.jsonl", "one", *[{**each, "cwd": "C:\\boats"} for each in HELLO])
+    [session], _, _ = brought(daemon, tmp_path / "in", agent="ai-muse")
+    text = daemon.call("export_session", session_id=session["session_id"])["text"]
+    (tmp_path / "a.json").write_text(text)
+    other = start_daemon(home=tmp_path / "other", socket=daemon.socket.with_name("other.sock"))
+    assert brought(other, tmp_path / "a.json")[1] == []
+    copy = other.call("get_session", session_id=session["session_id"])["session"]
+    assert copy["cwd"] == "C:\\boats"
+
+
 def test_sessions_are_told_apart_by_their_id_and_not_by_their_files_name(daemon, tmp_path):
     transcript_file(tmp_path / "1" / "transcript.jsonl", "one", entry("", 1, "user", "first"))
     transcript_file(tmp_path / "2" / "transcript.jsonl", "two", entry("", 2, "user", "second"))

@@ -20,6 +20,8 @@ FILE_BYTES = 1024 * 1024 * 1024
 """A sparse file can pretend to have terabytes, each of which would be read."""
 CHUNK = 256 * 1024
 _ENTRIES = 100_000
+_VALUES = 1_000_000
+"""In one line: each takes up to 100 bytes of memory."""
 _DECODER = json.JSONDecoder()
 # A pair of surrogates, half a pair (the group), or any other escape, which may be a backslash.
 _ESCAPE = re.compile(
@@ -107,6 +109,7 @@ def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Ma
 
 def json_value(data: bytes) -> Any:
     """Plain values; half an emoji and bytes that are not UTF-8 become U+FFFD. Raises `Skipped`."""
+    _require_few_values(data)
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -122,6 +125,7 @@ def json_values(line: bytes) -> Iterator[Any]:
 
     Raises `Skipped` behind the last whole one.
     """
+    _require_few_values(line)
     try:
         yield json_value(line)
         return
@@ -135,6 +139,11 @@ def json_values(line: bytes) -> Iterator[Any]:
             position = end + len(text[end : end + 64]) - len(text[end : end + 64].lstrip())
     except (ValueError, RecursionError):
         raise problem from None
+
+
+def _require_few_values(data: bytes) -> None:
+    if len(data) > CHUNK and sum(map(data.count, (b",", b"[", b"{"))) > _VALUES:
+        raise Skipped(f"it has more than {_VALUES:,} values")
 
 
 def _repaired(data: bytes) -> str:

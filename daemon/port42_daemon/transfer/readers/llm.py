@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -18,13 +19,16 @@ from urllib.parse import quote
 from msgspec import UNSET
 
 from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import json_value, opened
 from port42_protocol.messages.records import Reference, TurnRecord
 
 _SECONDS = 10.0
 """For one session: a database can be made so that reading it never ends."""
 _LENGTH = 16 * 1024 * 1024
+_CONVERSATIONS = 100_000
+_FRAGMENTS, _FRAGMENT = 20, 262_144
+"""References of one prompt, and the characters that a record may have of one; a longer one is only named."""
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
 
 
@@ -34,14 +38,15 @@ MAGIC = b"SQLite format 3\0"
 def conversations(path: Path) -> list[str]:
     """The ids of all of them, in order. Raises `Skipped`."""
     with _open(path) as log:
-        if not log.has_responses and not log.has_turns:
+        if not log.tables():
             raise Skipped("it is not a log of llm's")
-        ids: set[object] = set()
-        if log.has_responses:
-            ids |= {row[0] for row in log.query("SELECT DISTINCT conversation_id FROM responses")}
-        if log.has_turns:
-            ids |= {row[0] for row in log.query("SELECT DISTINCT thread_id FROM turns")}
-        return sorted(key for key in ids if isinstance(key, str) and 0 < len(key) <= 256)
+        ids: set[str] = set()
+        for column, table in log.tables():
+            # A column's value may have 16 MiB.
+            good = f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND 256"
+            rows = log.query(f"SELECT DISTINCT {column} FROM {table} WHERE {good}")  # noqa: S608  # our own names
+            ids.update(key for (key,) in islice(rows, _CONVERSATIONS))
+        return sorted(ids)
 
 
 def is_log(path: Path) -> bool:
@@ -57,13 +62,12 @@ def read(path: Path, source_id: str) -> ParsedSession:
     """One conversation. Raises `Skipped`."""
     session = ParsedSession(source_id)
     with _open(path) as log:
-        responses = _responses(log, source_id) if log.has_responses else []
         session.add_title(log.name("threads", source_id))
         session.add_title(log.name("conversations", source_id))
         if log.has_turns:
-            _add_thread(log, session, responses)
-        if not session.marks:
-            _add_responses(log, session, responses)
+            _add_thread(log, session)
+        if log.has_responses and not session.marks:
+            _add_responses(log, session)
     return session.finished()
 
 
@@ -83,12 +87,18 @@ class _Log:
         self.payload = "payload" if "payload" in self.columns("parts") else "NULL"
         self.has_prompt_fragments = self.has_fragments and bool(self.columns("prompt_fragments"))
 
-    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._database.execute(sql, values).fetchall()
+    def query(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        return self._database.execute(sql, values)
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Where conversations are named, as ``(column, table)``."""
+        responses = [("conversation_id", "responses")] if self.has_responses else []
+        return responses + ([("thread_id", "turns")] if self.has_turns else [])
 
     def columns(self, table: str) -> set[str]:
         """Those of a real table: a view may be a query without an end."""
-        if not self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table):
+        tables = self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table)
+        if tables.fetchone() is None:
             return set()
         return {name for _, name, *_ in self.query(f"PRAGMA table_info({table})")}
 
@@ -96,44 +106,42 @@ class _Log:
         """The name of a conversation or thread."""
         if not self.columns(table) >= {"id", "name"}:
             return None
-        rows = self.query(f"SELECT name FROM {table} WHERE id = ?", key)  # noqa: S608  # our own name
-        return values.one_line(rows[0][0]) if rows else None
+        row = self.query(f"SELECT name FROM {table} WHERE id = ?", key).fetchone()  # noqa: S608  # our own name
+        return values.one_line(row[0]) if row else None
 
     def fragment(self, key: object) -> Reference | None:
         """A text that was put into a prompt, from a file say."""
         if not self.has_fragments or not isinstance(key, int):
             return None
-        rows = self.query("SELECT source, content FROM fragments WHERE id = ?", key)
-        if not rows or not isinstance(rows[0][1], str):
+        row = self.query("SELECT source, content FROM fragments WHERE id = ?", key).fetchone()
+        if not row or not isinstance(row[1], str):
             return None
-        source = values.short(rows[0][0], 1000) or "fragment"
+        source = values.short(row[0], 1000) or "fragment"
         kind: Literal["file", "url", "text"] = "text"
         if source.startswith(("/", "http://", "https://")):
             kind = "file" if source[0] == "/" else "url"
-        return Reference(kind, source, rows[0][1])
+        return Reference(kind, source, row[1] if len(row[1]) <= _FRAGMENT else None)
+
+    def responses(self, source_id: str, *names: str) -> sqlite3.Cursor:
+        """The columns `names` and `_TURN` of a conversation's rows; columns that older logs lack are None."""
+        there = self.columns("responses")
+        columns = ", ".join(name if name in there else "NULL" for name in (*names, *_TURN))
+        where = "WHERE conversation_id = ? ORDER BY rowid"
+        return self.query(f"SELECT {columns} FROM responses {where}", source_id)  # noqa: S608  # our own names
 
 
-def _responses(log: _Log, source_id: str) -> list[tuple[Any, ...]]:
-    """``(prompt, response, system, id, model, duration_ms, input_tokens, output_tokens, datetime_utc)``"""
-    there = log.columns("responses")
-    names = [name if name in there else "NULL" for name in ("prompt", "response", "system", "id", *_TURN)]
-    return log.query(
-        f"SELECT {', '.join(names)} FROM responses WHERE conversation_id = ? ORDER BY rowid",  # noqa: S608  # our own names
-        source_id,
-    )
-
-
-def _add_responses(log: _Log, session: ParsedSession, responses: list[tuple[Any, ...]]) -> None:
+def _add_responses(log: _Log, session: ParsedSession) -> None:
     persona = None
-    for number, (prompt, reply, system, key, *turn) in enumerate(responses, 1):
+    rows = log.responses(session.source_id, "prompt", "response", "system", "id")
+    for number, (prompt, reply, system, key, *turn) in enumerate(rows, 1):
         when, location = values.timestamp_of(turn[-1]), f"response {number}"
         if isinstance(system, str) and system != persona:
             persona = system
             session.add_message("system", system, when, location)
         fragments = []
         if log.has_prompt_fragments:
-            rows = log.query("SELECT fragment_id FROM prompt_fragments WHERE response_id = ?", key)
-            fragments = [fragment for (row,) in rows if (fragment := log.fragment(row))]
+            used = log.query("SELECT fragment_id FROM prompt_fragments WHERE response_id = ?", key)
+            fragments = [fragment for (row,) in used if (fragment := log.fragment(row))]
         _add_prompt(session, prompt if isinstance(prompt, str) else "", fragments, when, location)
         if isinstance(reply, str):
             session.add_message("assistant", reply, when, location, turn=_turn(turn))
@@ -142,35 +150,37 @@ def _add_responses(log: _Log, session: ParsedSession, responses: list[tuple[Any,
 def _add_prompt(
     session: ParsedSession, text: str, fragments: list[Reference], when: str | None, location: str
 ) -> None:
+    del fragments[_FRAGMENTS:]
     names = "\n".join(f"[{fragment.target}]" for fragment in fragments)
     references = tuple(fragments) or UNSET
     session.add_message("user", text.strip() or names, when, location, references=references)
 
 
-def _add_thread(log: _Log, session: ParsedSession, responses: list[tuple[Any, ...]]) -> None:
+def _add_thread(log: _Log, session: ParsedSession) -> None:
     """The chains of messages that the turns end in; of an upgraded log the first has the older responses."""
     turns = log.query(
         "SELECT parent_message_hash, tip_message_hash, model, duration_ms, input_tokens, output_tokens,"
         " datetime_utc FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id",
         session.source_id,
     )
-    older = iter(responses)
+    older: Iterator[Any] = log.responses(session.source_id) if log.has_responses else iter(())
     seen: set[object] = set()
     for number, (parent, last, *turn) in enumerate(turns, 1):
         chain: list[tuple[object, object]] = []
         tip = last
         while tip is not None and tip not in seen:
             seen.add(tip)
-            rows = log.query("SELECT parent_hash, role FROM messages WHERE hash = ?", tip)
-            chain += [(tip, role) for _, role in rows]
-            tip = rows[0][0] if rows else None
+            row = log.query("SELECT parent_hash, role FROM messages WHERE hash = ?", tip).fetchone()
+            if row:
+                chain.append((tip, row[1]))
+            tip = row[0] if row else None
         own = next((at for at, (message, _) in enumerate(reversed(chain)) if message == parent), 0)
         facts = turn
         for at, (message, role) in enumerate(reversed(chain)):
             if at >= own:
                 facts = turn
             elif role == "user":
-                facts = list(next(older, [None] * 9)[4:])
+                facts = list(next(older, [None] * len(_TURN)))
             _add_chained(log, session, (message, role), facts, f"turn {number}")
 
 
@@ -193,6 +203,8 @@ def _add_chained(
             literals, used = _resolved(log, payload)
             texts += literals
             fragments += used
+        if sum(map(len, texts)) > MESSAGE_BYTES:  # it is refused as it is
+            break
     text, when = "\n\n".join(texts), values.timestamp_of(turn[-1])
     if role == "user":
         _add_prompt(session, text, fragments, when, location)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from port42_daemon.store.interface import FORMAT, Header
 from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
@@ -14,7 +15,7 @@ from port42_daemon.transfer.readers.files import LINE_BYTES, Lines, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.messages.records import EventRecord, Message, convert_record
-from port42_protocol.messages.types import AgentName, ClientName, Folder, SessionId, Tags, Title
+from port42_protocol.messages.types import AgentName, ClientName, SessionId, Tags, Title
 
 _METADATA_BYTES = 16 * 1024
 
@@ -26,7 +27,7 @@ class _CheckedHeader(msgspec.Struct):
     agent: AgentName
     client: ClientName
     title: Title | None = None
-    cwd: Folder | None = None
+    cwd: Annotated[str, Meta(max_length=4096)] | None = None  # of Windows, too
 
 
 class _CheckedEvent(msgspec.Struct):

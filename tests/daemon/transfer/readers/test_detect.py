@@ -370,14 +370,16 @@ def test_a_fragment_is_a_reference_and_an_attachment_a_placeholder(tmp_path):
     llm_database.new(path, "01a", [("user", ""), ("assistant", "yes"), ("user", "look"), ("assistant", "so")])
     with sqlite3.connect(path) as database:
         database.execute("INSERT INTO fragments VALUES (7, 'h', 'the manual', '/home/ada/manual.txt')")
-        payload = json.dumps({"text_ref": [{"fragment": 7}, {"literal": "\nWhen?"}, {"fragment": 8}]})
+        database.execute("INSERT INTO fragments VALUES (9, 'i', ?, 'https://a.example')", ("x" * 300_000,))
+        pieces = [{"fragment": 7}, {"literal": "\nWhen?"}, {"fragment": 8}, {"fragment": 9}, {"fragment": []}]
+        payload = json.dumps({"text_ref": pieces})
         database.execute("UPDATE parts SET text = NULL, payload = ? WHERE message_hash = 'h1'", (payload,))
         database.execute("INSERT INTO parts (message_hash, position, type) VALUES ('h3', 1, 'attachment')")
     database.close()
     _, session = one_of(path)
     assert said(session)[::2] == [("user", "When?"), ("user", "look\n\n[attachment]")]
     manual = Reference("file", "/home/ada/manual.txt", "the manual")
-    assert next(iter(session.records)).references == (manual,)
+    assert next(iter(session.records)).references == (manual, Reference("url", "https://a.example"))
 
 
 def test_what_aichats_assistant_said_before_a_tool_call():

@@ -65,6 +65,11 @@ def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(given_, p
     assert len(problems) <= 2  # a number behind them, and bytes behind that
 
 
+def test_a_line_of_a_million_values_is_left_out():
+    values, problems = objects(b'{"a":[' + b"[]," * 600_000 + b"1]}")
+    assert (values, problems) == ([], [("line 1", "it has more than 1,000,000 values")])
+
+
 # --- one long document ----------------------------------------------------------------------------
 
 VALUE = st.recursive(
