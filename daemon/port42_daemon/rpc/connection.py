@@ -9,13 +9,14 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum, auto
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 from port42_daemon.events import QUEUED_BYTES, QUEUED_EVENTS
-from port42_daemon.rpc.dispatch import Answer, Dispatcher
+from port42_daemon.rpc.budget import OF_ONE, Budget
+from port42_daemon.rpc.dispatch import Dispatcher, Pending
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
 from port42_protocol import codec
@@ -32,6 +33,8 @@ _HALF_CLOSED = 0.5
 """Seconds between looks at a peer that has said its last and still waits."""
 _NEWLINE = 0.02
 """Seconds in which a newline may follow a first request that came without one."""
+_SMALL = 64 * 1024
+"""Bytes of a request or an answer that are not counted in the budget."""
 _SLICE = 0.0005
 """Seconds of one client's requests after which the others have their turn."""
 
@@ -51,6 +54,13 @@ class _State(Enum):
     CLOSED = auto()
 
 
+class Host(Protocol):
+    """What a connection tells the server."""
+
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> bool: ...
+    def forget(self, connection: Connection) -> None: ...
+
+
 class Connection(asyncio.Protocol):
     """Reads, answers and writes for one peer.
 
@@ -63,15 +73,15 @@ class Connection(asyncio.Protocol):
         settings: Settings,
         dispatcher: Dispatcher,
         traffic: Traffic,
-        admit: Callable[[Connection, asyncio.Transport], bool],
-        lost: Callable[[Connection], None],
+        budget: Budget,
+        server: Host,
     ) -> None:
         self._dispatcher = dispatcher
         self._traffic = traffic
+        self._budget = budget
         self._framer = RequestFramer(settings.request_bytes)
         self._most = settings.requests_per_connection
-        self._admit = admit
-        self._lost = lost
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._state = _State.OPEN
         self._transport: asyncio.Transport | None = None
@@ -82,6 +92,8 @@ class Connection(asyncio.Protocol):
         """Set unless the peer lets its answers pile up."""
         self._reads.set()
         self._piled_up = 0
+        self._taken = self._unread = 0
+        """Bytes of the budget: for requests under way, and for answers that the peer has not read."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._first_word_until = self._loop.time() + _FIRST_WORD
 
@@ -89,7 +101,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if not self._admit(self, self._transport):
+        if not self._server.admit(self, self._transport):
             self._state = _State.REFUSED
 
     def data_received(self, data: bytes) -> None:
@@ -119,30 +131,34 @@ class Connection(asyncio.Protocol):
         """The peer reads again."""
         self._piled_up = 0
         self._reads.set()
+        self._give_back_unread()
         self._process()
 
     def connection_lost(self, _: Exception | None) -> None:
         """The peer is gone. What it asked for is carried out all the same: it may be on the disk."""
         self._state, self._transport = _State.CLOSED, None
         self._reads.set()
+        self._give_back_unread()
         for act in list(self._at_end):
             act()
-        self._lost(self)
+        self._server.forget(self)
 
     # --- what the server says -------------------------------------------------------------------------
 
-    def refuse(self, error: RpcError) -> None:
-        """Say why, then close; what still comes in is thrown away."""
+    def refuse(self, error: RpcError, linger: float = _LINGER) -> None:
+        """Say why, then close; what comes in for `linger` seconds is thrown away."""
         self._state = _State.REFUSED
         self._traffic.refused(error)
         answer = {"code": error.code, "message": error.message, "data": error.data}
         self._send(codec.encode({"jsonrpc": "2.0", "error": answer, "id": None}))
         self._flush()
-        if self._transport is not None:
-            # Closing at once, with unread bytes in the socket, would reset it: the answer, lost.
+        if self._transport is not None and linger:
+            # Closing at once would have the peer's next write fail before it reads why.
             self._transport.write_eof()
             self._transport.resume_reading()
-            self._loop.call_later(_LINGER, self.close)
+            self._loop.call_later(linger, self.close)
+        else:
+            self.close()
 
     def retire(self) -> None:
         """Let go of the peer as soon as nothing is under way for it; all it has sent by then is answered."""
@@ -220,24 +236,51 @@ class Connection(asyncio.Protocol):
 
     def _may_begin(self) -> bool:
         return (
-            self._reads.is_set() and len(self._under_way) < self._most and self._state is not _State.REFUSED
+            self._reads.is_set()
+            and self._state is not _State.REFUSED
+            and len(self._under_way) < self._most
+            and self._taken < OF_ONE
         )
 
     def _begin(self, request: bytes) -> None:
         answer = self._dispatcher.answer(request, self)
-        if answer is None:
-            return
         if isinstance(answer, bytes):
             self._output.append(self._framer.frame(answer))
-            return
-        task = self._loop.create_task(self._finish(answer))
-        self._under_way.add(task)
-        task.add_done_callback(self._done)
+        elif answer is not None:
+            weight = answer.weight + (len(request) if len(request) > _SMALL else 0)
+            self._taken += weight
+            task = self._loop.create_task(self._finish(answer, weight))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
 
-    async def _finish(self, pending: Awaitable[Answer]) -> None:
-        answer = await pending
-        if answer is not None:
-            self._send(answer)
+    async def _finish(self, pending: Pending, weight: int) -> None:
+        if weight:
+            await self._budget.take(weight)
+        answer = None
+        try:
+            answer = await pending
+        finally:
+            if answer is not None:
+                self._send(answer)
+                self._flush()
+            self._taken -= weight
+            if weight and answer is not None and len(answer) > _SMALL and not self._reads.is_set():
+                self._unread += weight
+                self._budget.hold(self._cut_off)
+            else:
+                self._budget.give_back(weight)
+
+    def _give_back_unread(self) -> None:
+        if self._unread:
+            weight, self._unread = self._unread, 0
+            self._budget.let_go(self._cut_off)
+            self._budget.give_back(weight)
+
+    def _cut_off(self) -> None:
+        """Lose a peer that reads nothing while others wait for what its answers take."""
+        if self._transport is not None:
+            log.warning("✂ a client that does not read its answers is cut off")
+            self._transport.abort()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

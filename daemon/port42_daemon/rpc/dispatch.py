@@ -11,7 +11,8 @@ import asyncio
 import difflib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import nullcontext
 from inspect import Signature, signature
 from time import perf_counter_ns
 from typing import Any
@@ -19,9 +20,16 @@ from typing import Any
 from port42_daemon.events import Peer
 from port42_daemon.rpc.jsonrpc import NOID, Error, Left, Request, Result, Success, dispatch_request
 from port42_daemon.rpc.metrics import Traffic
-from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT
+from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT, PAGE_BYTES
 from port42_protocol import codec
-from port42_protocol.errors import BatchTooLarge, InternalError, InvalidRequest, MethodNotFound, RpcError
+from port42_protocol.errors import (
+    BatchTooLarge,
+    InternalError,
+    InvalidRequest,
+    MethodNotFound,
+    Overloaded,
+    RpcError,
+)
 from port42_protocol.methods import METHODS, Method
 
 log = logging.getLogger(__name__)
@@ -54,6 +62,34 @@ class _Call:
         self.error: RpcError | None = None
 
 
+class Pending:
+    """The answer to a request whose handler has to wait. `weight`: its bytes at most, 0 for little."""
+
+    __slots__ = ("_answer", "weight")
+
+    def __init__(self, answer: Awaitable[Answer], weight: int) -> None:
+        self.weight = weight
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, Any, Answer]:
+        return self._answer.__await__()
+
+
+_WEIGHTS = {
+    "get_session": PAGE_BYTES,
+    "export_session": PAGE_BYTES,
+    "session_tree": 2 * 1024 * 1024,
+    "list_sessions": 512 * 1024,
+    "list_trash": 512 * 1024,
+    "search_sessions": 512 * 1024,
+}
+"""What an answer may take; the others are small."""
+_LARGE = 1024 * 1024
+"""Bytes of an answer of which a batch has one made at a time."""
+_BATCH_BYTES = 16 * 1024 * 1024
+"""Of all answers to a batch; what is asked for behind them is not done."""
+
+
 class Dispatcher:
     """Answers requests. `handlers` are objects whose methods have the names in the table.
 
@@ -64,8 +100,8 @@ class Dispatcher:
         self._traffic = traffic
         self._methods = {row.name: self._adapt(row, _find(row, handlers)) for row in METHODS.values()}
 
-    def answer(self, text: bytes, peer: Peer) -> Answer | Awaitable[Answer]:
-        """The response to one JSON text, or an awaitable of it. Nothing is ever raised."""
+    def answer(self, text: bytes, peer: Peer) -> Answer | Pending:
+        """The response to one JSON text, now or pending. Nothing is ever raised."""
         started_at = perf_counter_ns()
         try:
             value = codec.decode_json(text)
@@ -77,13 +113,14 @@ class Dispatcher:
             return self._refuse(InvalidRequest("an empty batch"))
         if len(value) > BATCH_LIMIT:
             return self._refuse(BatchTooLarge(len(value), BATCH_LIMIT))
-        return self._answer_batch(value, peer)
+        weight = sum(_WEIGHTS.get(_method_of(item), 0) for item in value)
+        return Pending(self._answer_batch(value, peer), min(weight, _BATCH_BYTES))
 
     def _refuse(self, error: RpcError, request_id: Any = None) -> bytes:
         self._traffic.refused(error)
         return _error_response(error, request_id)
 
-    def _answer_one(self, item: Any, peer: Peer, started_at: int) -> Answer | Awaitable[Answer]:
+    def _answer_one(self, item: Any, peer: Peer, started_at: int) -> Answer | Pending:
         try:
             request = _request(item)
         except InvalidRequest as error:
@@ -91,7 +128,7 @@ class Dispatcher:
         call = _Call(peer, request.id, started_at)
         result = dispatch_request(self._methods, call, request)[1]
         if call.pending is not None:
-            return self._settle(call, call.pending)
+            return Pending(self._settle(call, call.pending), _WEIGHTS.get(request.method, 0))
         if not isinstance(result, Left):
             return self._finish(call, result._value.result)
         if call.error is None:
@@ -141,13 +178,21 @@ class Dispatcher:
         return answer
 
     async def _answer_batch(self, items: list[Any], peer: Peer) -> Answer:
-        """The items' answers in their order; at most `BATCH_AT_ONCE` under way."""
-        slots = asyncio.Semaphore(BATCH_AT_ONCE)
+        """The items' answers in their order; at most `BATCH_AT_ONCE` under way, and one of the large ones."""
+        slots, large = asyncio.Semaphore(BATCH_AT_ONCE), asyncio.Lock()
+        size = 0
 
         async def answer(item: Any) -> Answer:
-            async with slots:
+            nonlocal size
+            weight = _WEIGHTS.get(_method_of(item), 0)
+            async with slots, large if weight > _LARGE else nullcontext():
+                if weight and size > _BATCH_BYTES:
+                    error = f"more than {_BATCH_BYTES:,} bytes of answers to one batch; send the rest again"
+                    return self._refuse(Overloaded(error), _readable_id(item))
                 response = self._answer_one(item, peer, perf_counter_ns())
-                return response if response is None or isinstance(response, bytes) else await response
+                text = await response if isinstance(response, Pending) else response
+                size += len(text or b"")
+                return text
 
         answers = [text for text in await asyncio.gather(*map(answer, items)) if text is not None]
         return b"[" + b",".join(answers) + b"]" if answers else None
@@ -183,6 +228,11 @@ def _find(row: Method, handlers: tuple[object, ...]) -> Callable[..., Any]:
         raise LookupError(f"{len(methods)} handlers for {row.name}")
     method: Callable[..., Any] = methods[0]
     return method
+
+
+def _method_of(item: Any) -> str:
+    method = item.get("method") if isinstance(item, Mapping) else None
+    return method if isinstance(method, str) else ""
 
 
 def _request(item: Any) -> Request:

@@ -6,20 +6,28 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from port42_daemon.process import peer
+from port42_daemon.rpc.budget import Budget
 from port42_daemon.rpc.connection import Connection
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
-from port42_protocol.errors import Overloaded, ShuttingDown
+from port42_protocol.errors import Overloaded, RpcError, ShuttingDown
 
 _CUT_OFF = 8.0
 """Seconds that back ends get to stop (INT, TERM and KILL, three seconds apart) and turns to be recorded."""
+_BACKLOG = 128
+"""Connections that wait to be accepted. As many may be open beyond the limit until they are refused."""
+_LINGERING = 32
+"""Refused clients that get their time to read why; further ones are closed at once."""
+_OTHER_FILES = 384
+"""Descriptors that the daemon needs beside those of its clients, back ends included."""
 _LAST_READ = 1.0
 """Seconds that a peer gets to read its last answers."""
 
@@ -41,6 +49,8 @@ class Server:
         self._dispatcher = dispatcher
         self._traffic = traffic
         self._holds_home = holds_home
+        self._budget = Budget()
+        self._lingering = 0
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
         self._left: set[asyncio.Task[None]] = set()
@@ -51,10 +61,13 @@ class Server:
         """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
         # From 3.13 on a loop unlinks the path at the end, also that of a socket which systemd keeps.
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        _allow_files(self._settings.connections + _BACKLOG + _LINGERING + _OTHER_FILES)
         loop = asyncio.get_running_loop()
         if self._listening is not None:  # at a path that is gone
             self._listening.close()
-        self._listening = await loop.create_unix_server(self._welcome, sock=listener, backlog=1024, **kept)
+        self._listening = await loop.create_unix_server(
+            self._welcome, sock=listener, backlog=_BACKLOG, **kept
+        )
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
         """Accept nobody new, answer what was sent, let what is under way end within the grace, and let go.
@@ -105,9 +118,9 @@ class Server:
                 await asyncio.wait_for(self._gone.wait(), seconds)
 
     def _welcome(self) -> Connection:
-        return Connection(self._settings, self._dispatcher, self._traffic, self._admit, self._forget)
+        return Connection(self._settings, self._dispatcher, self._traffic, self._budget, self)
 
-    def _admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
         """Whether to talk to a peer: this user's, and not one too many."""
         uid = peer.uid(transport.get_extra_info("socket"))
         if uid != os.geteuid():
@@ -115,11 +128,11 @@ class Server:
             transport.abort()
             return False
         if not self._holds_home():
-            connection.refuse(ShuttingDown())
+            self._refuse(connection, ShuttingDown())
             return False
         if len(self._connections) >= self._settings.connections:
             limit = self._settings.connections
-            connection.refuse(Overloaded(f"{limit} connections are open, the most there may be"))
+            self._refuse(connection, Overloaded(f"{limit} connections are open, the most there may be"))
             return False
         self._connections.add(connection)
         self._traffic.connections += 1
@@ -127,7 +140,18 @@ class Server:
             connection.retire()
         return True
 
-    def _forget(self, connection: Connection) -> None:
+    def _refuse(self, connection: Connection, error: RpcError) -> None:
+        if self._lingering < _LINGERING:
+            self._lingering += 1
+            connection.refuse(error)
+            connection.when_lost(self._lingered)
+        else:
+            connection.refuse(error, linger=0)
+
+    def _lingered(self) -> None:
+        self._lingering -= 1
+
+    def forget(self, connection: Connection) -> None:
         for task in connection.under_way:
             self._left.add(task)
             task.add_done_callback(self._left.discard)
@@ -136,3 +160,11 @@ class Server:
             self._traffic.connections -= 1
             if not self._connections:
                 self._gone.set()
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open descriptors to what is needed, as far as the hard one lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,64 @@
+"""Memory for requests under way and answers that nobody has read yet, of all clients together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+TOTAL = 64 * 1024 * 1024
+"""Bytes, as `Pending.weight` counts them: an answer is in memory two or three times while it is made."""
+OF_ONE = 16 * 1024 * 1024
+"""Bytes of one client, after which its next request waits."""
+_PATIENCE = 5.0
+"""Seconds without reading after which a client loses its connection, when others wait for its share."""
+
+
+class Budget:
+    """Shares out `TOTAL`. Whoever asks first is served first. Everything here runs on the event loop."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._holders: dict[Callable[[], None], float] = {}
+        """How to cut off a client that does not read what it was given, and since when it does not."""
+
+    async def take(self, weight: int) -> None:
+        if not self._waiting and self._fits(weight):
+            self._used += weight
+            return
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append((weight, turn))
+        loop.call_later(_PATIENCE, self._relieve)
+        await turn
+
+    def give_back(self, weight: int) -> None:
+        self._used -= weight
+        while self._waiting and self._fits(self._waiting[0][0]):
+            weight, turn = self._waiting.popleft()
+            if not turn.done():  # it was cancelled
+                self._used += weight
+                turn.set_result(None)
+
+    def hold(self, cut_off: Callable[[], None]) -> None:
+        """Note that a client does not read what its share went into."""
+        self._holders.setdefault(cut_off, asyncio.get_running_loop().time())
+
+    def let_go(self, cut_off: Callable[[], None]) -> None:
+        self._holders.pop(cut_off, None)
+
+    def _fits(self, weight: int) -> bool:
+        return self._used + weight <= TOTAL or not self._used
+
+    def _relieve(self) -> None:
+        """Cut off whoever has read nothing for longest, if somebody still waits."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting or not self._holders:
+            return
+        cut_off, since = min(self._holders.items(), key=lambda holder: holder[1])
+        if (left := since + _PATIENCE - loop.time()) > 0:
+            loop.call_later(left, self._relieve)
+            return
+        cut_off()
+        loop.call_later(0, self._relieve)
