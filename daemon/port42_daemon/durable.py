@@ -49,7 +49,12 @@ def read_file(path: Path, most: int) -> bytes:
 
     Raises OSError, and `NotReadable` for what is no file, or has more than `most` bytes.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link to itself, a socket
+            raise NotReadable("it is not a file") from None
+        raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
