@@ -6,7 +6,7 @@ Pure: the daemon's answers and the time come in, strings go out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from port42_protocol.errors import BackendFailed
@@ -41,8 +41,15 @@ def one_line(text: str) -> str:
 
 
 def age(timestamp: str, now: datetime) -> str:
-    """How long ago an RFC 3339 `timestamp` was: ``now``, ``5 s ago``, ``3 min ago``, ``12 d ago``."""
-    seconds = (now - datetime.fromisoformat(timestamp)).total_seconds()
+    """How long ago an RFC 3339 `timestamp` was: ``now``, ``5 s ago``, ``3 min ago``, ``12 d ago``.
+
+    ``?`` of anything else, which another tool wrote into a session.
+    """
+    try:
+        when = datetime.fromisoformat(timestamp)
+        seconds = (now - (when if when.tzinfo else when.replace(tzinfo=UTC))).total_seconds()
+    except (ValueError, OverflowError):
+        return "?"
     if seconds < 1:
         return "now"  # or the clock was set back
     unit, name = next((unit, name) for below, unit, name in _AGES if seconds < below)

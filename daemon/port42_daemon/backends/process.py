@@ -232,7 +232,12 @@ class Child:
         passed = tuple(env_pass)
         folder = cwd or given.get("HOME") or str(Path.home())
         # Asked before, because the same FileNotFoundError says either.
-        if not Path(folder).is_dir():  # noqa: ASYNC240 - one stat, as the start itself does many
+        try:
+            is_folder = Path(folder).is_dir()  # noqa: ASYNC240 - one stat, as the start itself does many
+        except OSError as error:  # a forbidden folder, or a name that is too long
+            reason = (error.strerror or "the system refuses it").lower()
+            raise CannotStart(f"the working folder {folder[:200]} cannot be looked at: {reason}") from None
+        if not is_folder:
             moved = "; where it was moved or renamed, `port42 fork` from its new place goes on there"
             raise CannotStart(f"the working folder {folder} is not there{moved if cwd else ''}")
         if (why := missing(argv[0], given, folder)) is not None:

@@ -116,6 +116,12 @@ def test_a_program_is_found_on_the_given_path_or_from_the_working_folder(tmp_pat
         ),
         (
             ["cat"],
+            {"cwd": "/" + "d" * 300},
+            "missing",
+            f"the working folder /{'d' * 199} cannot be looked at: file name too long",
+        ),
+        (
+            ["cat"],
             {"environ": {"HOME": "/no/home", "PATH": os.defpath}},
             "missing",
             "the working folder /no/home is not there",

@@ -117,11 +117,12 @@ class SessionsCheck:
             return foreign(self._name(path), status.st_uid)
         if match := _SESSION[path.parent.name].fullmatch(path.name):
             try:
-                inspect(path, match["id"])
+                odd = inspect(path, match["id"])
             except (Damaged, NotASession, OSError):
                 with self._sessions.lock(match["id"]):
                     return self._check_session(path, match["id"], backup)
-            return None
+            what = f"{self._name(path)} can be read, but {odd}"
+            return Finding("notice", "sessions", what, "correct it in the file") if odd else None
         temporary = path.name.startswith(".") and path.name.endswith(".new")
         if temporary and time.time() - status.st_mtime < _TEMPORARY_SECONDS:
             return None

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from port42_daemon.store.interface import FORMAT
+from port42_daemon.store.interface import FORMAT, valid_time
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import reader
 from port42_daemon.store.session_file.document import Damaged, Document, Read
@@ -27,8 +27,10 @@ class NewerFormat(NotASession):
     """A session that a newer version wrote."""
 
 
-def inspect(path: Path, session_id: str) -> None:
+def inspect(path: Path, session_id: str) -> str | None:
     """Read all of the session at `path`. Raises `Damaged`, `NotASession`, OSError.
+
+    Returns what is odd about it though all of it can be read.
 
     Without the session's lock an append under way may look like damage: look again with it.
     """
@@ -41,7 +43,7 @@ def inspect(path: Path, session_id: str) -> None:
             raise NotASession("it is not a file")
         read = reader(descriptor)
         _check_owner(read, session_id)
-        _check(read, document.load(read, status.st_size))
+        return _check(read, document.load(read, status.st_size))
     finally:
         os.close(descriptor)
 
@@ -76,12 +78,17 @@ def _check_owner(read: Read, session_id: str) -> None:
         raise NotASession(f"its first line says that it is {header.id[:64]}")
 
 
-def _check(read: Read, whole: Document) -> None:
+def _check(read: Read, whole: Document) -> str | None:
     footer = document.empty_fold(whole.header)
+    times = {whole.header.created_at: "it was created"}
     for record in _in_order(read, whole):
         footer = document.fold(footer, record)
+        if record.timestamp != valid_time(record.timestamp):
+            times.setdefault(record.timestamp, f"record {record.seq} was written")
     if document.used_at(footer, whole.footer.use) != document.used_at(whole.footer, whole.footer.use):
         raise Damaged("its footer does not say what its lines do")
+    odd = next(((time, what) for time, what in times.items() if time != valid_time(time)), None)
+    return f"the time when {odd[1]} is not one: {odd[0][:40]!r}" if odd else None
 
 
 def _in_order(read: Read, whole: Document) -> Iterator[Record]:
