@@ -60,6 +60,8 @@ class ResolvedBackend:
     model: str | None
     cwd: str | None
     context_chars: int
+    notice: str | None = None
+    """Of the configuration, for the person."""
 
 
 @dataclass(slots=True)
@@ -99,7 +101,10 @@ class Agents:
     # --- for turns ----------------------------------------------------------------------------------
 
     async def require(self, name: str) -> None:
-        """Raise `UnknownAgent`, with the nearest names, unless somebody knows `name`."""
+        """Raise `UnknownAgent`, with the nearest names, unless somebody knows `name`.
+
+        Raises `ConfigRefused` instead while config.toml, which may name it, is wrong since the start.
+        """
         config = await self._current()
         if name in BUILT_IN or name in config.agents or self._store.last_sessions.get(name):
             return
@@ -107,9 +112,16 @@ class Agents:
         with contextlib.suppress(StorageFailed):
             if name in await self._threads.index(self._catalogue.counts):
                 return
+        self._check_config()
         names = [*BUILT_IN, *config.agents, *self._store.last_sessions]
         near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)
+
+    async def require_for_turn(self, name: str) -> None:
+        """The same, but nobody answers while config.toml is wrong since the start: it may say who is to."""
+        await self._current()
+        self._check_config()
+        await self.require(name)
 
     @asynccontextmanager
     async def resolve(self, name: str) -> AsyncIterator[ResolvedBackend]:
@@ -117,7 +129,7 @@ class Agents:
         config.toml meanwhile."""
         config = await self._current()
         agent, backend, settings = _terms(name, config)
-        built = self._backend(backend, settings)
+        built, error = self._backend(backend, settings), self._config.error
         built.turns += 1
         try:
             yield ResolvedBackend(
@@ -127,6 +139,7 @@ class Agents:
                 model=agent.model or getattr(settings, "model", None),
                 cwd=agent.cwd,
                 context_chars=getattr(settings, "context_chars", 0),
+                notice=error and f"{error}; what was in force before stays in force",
             )
         finally:
             built.turns -= 1
@@ -215,10 +228,17 @@ class Agents:
         config = await self._threads.files(self._config.refresh, anew=True)
         await self._retire_changed(config)
         if self._config.error is not None:
-            raise ConfigRefused(self._config.error.removeprefix("config.toml: "))
+            raise self._refused()
         return Reloaded(len(config.agents), len(config.backends))
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _check_config(self) -> None:
+        if self._config.error is not None and not self._config.ever_good:
+            raise self._refused()
+
+    def _refused(self) -> ConfigRefused:
+        return ConfigRefused(str(self._config.error).removeprefix("config.toml: "))
 
     async def _current(self) -> Config:
         if self._config.stale():

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -122,6 +122,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def parse(text: str) -> Config:
     """The configuration in `text`. Raises `ConfigRefused` with line, place and what was expected."""
+    text = text.removeprefix("\ufeff")  # which some editors put before it
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -171,8 +172,24 @@ def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) ->
             ) from None
         field = inside.strip("`$").strip(".").partition("[")[0]
         unknown = re.search(r"unknown field `([^`]*)`", what)
-        deeper = tuple(field.split(".")) if field else (unknown[1],) if unknown else ()
-        raise _refused(text, path_in_file + deeper, what) from None
+        deeper = (*filter(None, field.split(".")), *([unknown[1]] if unknown else []))
+        raise _refused(text, path_in_file + deeper, what + _allowed(kind, value, deeper)) from None
+
+
+def _allowed(kind: Any, value: Any, path: tuple[str, ...]) -> str:
+    """The names or words that could stand at `path` in a `kind`; nothing where they are no list."""
+    if kind is BackendConfig:
+        kinds = {one.__struct_config__.tag: one for one in get_args(BackendConfig)}
+        kind = kinds.get(value.get("type") if isinstance(value, dict) else None)
+        if kind is None:
+            return f" (expected one of {', '.join(kinds)})"
+    for name in path:
+        hints = get_type_hints(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else {}
+        if hints and name not in hints:
+            return f" (expected {', '.join(hints)})"
+        kind = hints.get(name)
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    return f" (expected one of {', '.join(words)})" if words else ""
 
 
 def _refused(text: str, path_in_file: tuple[str, ...], what: str) -> ConfigRefused:
@@ -182,32 +199,38 @@ def _refused(text: str, path_in_file: tuple[str, ...], what: str) -> ConfigRefus
 
 
 def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
-    """The first line with which the file has something at `place`: neither parser here keeps lines."""
+    """The line on which the file begins what it has there: neither parser here keeps lines."""
     lines = text.splitlines()
-    for number in range(1, len(lines) + 1):
-        try:
-            value: Any = tomllib.loads("\n".join(lines[:number]))
-        except tomllib.TOMLDecodeError:
-            continue
-        for key in path_in_file:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None:
-            return number
+    named = [number for number, line in enumerate(lines) if path_in_file and path_in_file[-1] in line]
+    for number in named[:_LOOKED_AT]:
+        for end in range(number + 1, min(number + _LOOKED_AT, len(lines)) + 1):  # a value of several lines
+            try:
+                value: Any = tomllib.loads("\n".join(lines[:end]))
+            except tomllib.TOMLDecodeError:
+                continue
+            for key in path_in_file:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                return number + 1
+            break
     return None
 
 
+_LOOKED_AT = 50
+"""Lines on which a name stands, and lines of a value; beyond them the line of what is wrong is not told."""
 MAX_BYTES = 1024 * 1024
 """Of config.toml."""
 
 
 class ConfigFile:
-    """The file and what of it is in force: the last good state. Its methods block."""
+    """The file and what of it is in force: the last good state, if it was `ever_good`. Its methods block."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self.current = Config()
         self.error: str | None = None
+        self.ever_good = False
 
     def stale(self) -> bool:
         """Whether the file changed since it was read. One stat."""
@@ -218,7 +241,7 @@ class ConfigFile:
         if anew or signature != self._seen:
             try:
                 self.current = parse(self._read())
-                self.error = None
+                self.error, self.ever_good = None, True
             except ConfigRefused as refused:
                 self.error = refused.message
             self._seen = signature
@@ -234,9 +257,9 @@ class ConfigFile:
 
         text = self._read()
         parse(text)
-        document = tomlkit.parse(text)
+        document = tomlkit.parse(text.removeprefix("\ufeff"))
         change(document)
-        after = tomlkit.dumps(document)
+        after = text[: text.startswith("\ufeff")] + tomlkit.dumps(document)
         parse(after)
         return after.encode()
 

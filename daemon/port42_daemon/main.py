@@ -144,7 +144,7 @@ class Daemon:
         await self._server.listen(self._address.listener)
         log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self._settings.socket)
         if self._config.error:
-            log.warning("⚠ %s; the built-in agents are there all the same", self._config.error)
+            log.warning("⚠ %s; no agent answers until that is mended", self._config.error)
         ready()
         await self._supervisor.tell("READY=1")
         async with self._supervisor.watching(self._answers, self._state):

@@ -89,7 +89,7 @@ class Method:
 
 _OWNED = (e.SessionNotFound, e.WrongAgent, e.SessionDamaged, e.StorageFailed)
 
-_TURN = (e.SessionBusy, e.BackendFailed, *_OWNED)
+_TURN = (e.SessionBusy, e.BackendFailed, e.ConfigRefused, *_OWNED)
 
 METHODS: dict[str, Method] = {
     row.name: row
@@ -114,7 +114,9 @@ METHODS: dict[str, Method] = {
         Method("pin_session", PinSession, Summary, _OWNED),
         Method("get_index_status", GetIndexStatus, IndexStatus, (e.StorageFailed,)),
         Method("rebuild_index", RebuildIndex, IndexStatus, (e.StorageFailed,)),
-        Method("fork_session", ForkSession, Summary, (e.UnknownAgent, e.SessionExists, *_OWNED)),
+        Method(
+            "fork_session", ForkSession, Summary, (e.UnknownAgent, e.ConfigRefused, e.SessionExists, *_OWNED)
+        ),
         Method("session_tree", SessionTree, Family, (e.SessionNotFound, e.StorageFailed)),
         Method("delete_session", DeleteSession, Deleted, (e.SessionBusy, *_OWNED)),
         Method("restore_session", RestoreSession, Summary, (e.SessionExists, *_OWNED)),
@@ -123,15 +125,15 @@ METHODS: dict[str, Method] = {
         Method("export_session", ExportSession, ExportPage, _OWNED),
         Method("import_sessions", ImportSessions, ImportPage, (e.StorageFailed,)),
         Method("list_agents", ListAgents, AgentList, (e.StorageFailed,)),
-        Method("get_agent", GetAgent, Agent, (e.UnknownAgent, e.StorageFailed)),
+        Method("get_agent", GetAgent, Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
         Method("add_agent", AddAgent, Agent, (e.ConfigRefused, e.StorageFailed)),
         Method("connect_agent", ConnectAgent, Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
         Method("remove_agent", RemoveAgent, Removed, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
         Method("reload_config", ReloadConfig, Reloaded, (e.ConfigRefused,)),
         Method("status", Status, DaemonStatus),
         Method("check_home", CheckHome, Checkup, (e.StorageFailed,)),
-        Method("stats", Stats, Statistics, (e.UnknownAgent, e.StorageFailed)),
-        Method("disk_usage", DiskUsage, Usage, (e.UnknownAgent, e.StorageFailed)),
+        Method("stats", Stats, Statistics, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
+        Method("disk_usage", DiskUsage, Usage, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
         Method("rpc.discover", Discover, OpenRpc),
     )
 }

@@ -11,9 +11,17 @@ from peers.parts import answers
 from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import presets
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
-from port42_protocol.messages.agents import AddAgent, Agent, ConnectAgent, ListAgents, RemoveAgent
+from port42_protocol.messages.agents import (
+    AddAgent,
+    Agent,
+    ConnectAgent,
+    GetAgent,
+    ListAgents,
+    RemoveAgent,
+)
 from port42_protocol.messages.daemon import ReloadConfig, Reloaded
 from port42_protocol.messages.sessions import CreateSession
+from port42_protocol.messages.turns import Possess
 
 RECORDS = ("none", None, "none", "records only")
 """Back end, model, health and detail of an agent that only records."""
@@ -91,6 +99,21 @@ def test_a_file_changed_by_hand_is_noticed_and_a_bad_one_said_but_not_in_force(r
     assert path.read_text() == "[agents.by-hand"
     with pytest.raises(UnknownAgent):
         rules.ask(rules.agents.require, "mine")
+
+
+def test_nobody_answers_while_the_file_is_wrong_since_the_start(rules):
+    path = rules.home / "config.toml"
+    path.write_text("[agents.by-hand")
+    for agent in ("ai-muse", "by-hand", "who"):
+        with pytest.raises(ConfigRefused, match="not TOML"):
+            rules.ask(rules.turns.possess, Possess(agent, "hello"))
+    assert not list((rules.home / "sessions").iterdir())
+    with pytest.raises(ConfigRefused, match="not TOML"):
+        rules.ask(rules.agents.get_agent, GetAgent("by-hand"))
+    path.write_text("[agents.by-hand]")
+    assert rules.ask(rules.turns.possess, Possess("by-hand", "hello")).status == "recorded"
+    path.write_text("[agents.by-hand")
+    assert rules.ask(rules.turns.possess, Possess("by-hand", "hello")).status == "recorded"
 
 
 def test_a_disk_that_refuses_leaves_the_file_and_says_so(rules, monkeypatch):

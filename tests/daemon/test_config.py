@@ -41,6 +41,51 @@ def test_a_bad_file_is_refused_with_the_place(text, place):
     assert place in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        (
+            '[agents.a]\n[backends.b]\ntype = "cmd"',
+            3,
+            "expected one of none, command, acp, openai, anthropic",
+        ),
+        ('[backends.b]\ncommand = ["x"]', 1, "expected one of none, command, acp, openai, anthropic"),
+        (
+            '[backends.b]\ntype = "command"\ncommand = [\n "x",\n]\nparser = "clod"',
+            6,
+            "expected one of text, claude, codex, gemini",
+        ),
+        ('[backends.b]\ntype = "acp"\ncommand = [\n 3,\n]\n', 3, "Expected `str`, got `int`"),
+        ("[agents.a]\n\nmodle = 'x'", 3, "expected system, backend, model, cwd"),
+        ("[daemon]\nconection = 5", 2, "expected request_bytes, connections"),
+        ("[backend.b]", 1, "expected agents, backends, daemon"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line_and_what_could_stand_there(text, line, expected):
+    with pytest.raises(ConfigRefused) as refused:
+        parse(text)
+    assert f"line {line}: " in refused.value.message
+    assert expected in refused.value.message
+
+
+def test_a_long_file_is_refused_as_quickly_as_a_short_one(tmp_path):
+    """Quadratic, this would take minutes: the file has half a megabyte."""
+    agents = "".join(f"[agents.a{number}]\nsystem = 'typo'\n" for number in range(15_000))
+    with pytest.raises(ConfigRefused, match="typo"):
+        parse(f"{agents}[agents.last]\ntypo = 1")
+
+
+def test_a_byte_order_mark_is_no_error_and_stays(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf[agents.a]\n")
+    config = ConfigFile(path)
+    assert list(config.refresh().agents) == ["a"]
+    assert config.error is None
+    after = with_agent(path, "b", None).encode()
+    assert after.startswith(b"\xef\xbb\xbf[agents.a]\n")
+    assert list(parse(after.decode()).agents) == ["a", "b"]
+
+
 def test_an_empty_file_and_none_at_all_are_good(tmp_path):
     assert parse("").agents == {}
     config = ConfigFile(tmp_path / "config.toml")

@@ -39,7 +39,7 @@ class Turns:
     # --- methods --------------------------------------------------------------------------------------
 
     async def possess(self, request: Possess, peer: Peer) -> Possessed:
-        await self._agents.require(request.agent)
+        await self._agents.require_for_turn(request.agent)
         if request.idempotency_key is None:
             return await self._possess(request, peer)
         # Who repeats a key while its turn is under way waits for that very turn.

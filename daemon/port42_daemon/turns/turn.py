@@ -199,6 +199,8 @@ class RunningTurn:
         if left_out and native_id is None:
             self._record = structs.replace(self._record, left_out=left_out)
             self._notice(f"{left_out} earlier messages, the oldest, do not fit {resolved.name}'s budget")
+        if resolved.notice is not None:
+            self._notice(resolved.notice)
         for change in _changes(recent.turn, self._record):
             self._notice(f"since the last turn {change}")
         return b.Turn(
