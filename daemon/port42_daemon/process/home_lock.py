@@ -77,17 +77,23 @@ class HomeLock:
         try:
             if _identity(self._path.stat()) == _identity(os.fstat(self._descriptor)):
                 return True
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
-        try:
-            if _identity(self._home.stat()) != self._home_identity:
-                return False
-            descriptor = self._open()
         except OSError:
+            return True  # a disk that does not answer, no descriptor left: nothing says that it changed
+        try:
+            return _identity(self._home.stat()) == self._home_identity and self._lock_anew()
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True  # as above; on a full disk nobody else can lock it either
+
+    def _lock_anew(self) -> bool:
+        """Whether nobody else has the lock of the file that is there now. Raises OSError."""
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(descriptor)
             return False
         os.close(self._descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -187,6 +188,22 @@ def test_a_home_that_is_not_there_any_more_or_another_is_not_held(tmp_path):
         home.rmdir()
         (tmp_path / "moved").rename(home)
         assert lock.is_held()
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE, errno.EACCES], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["stat", "fstat", "open"])
+def test_a_disk_that_does_not_answer_once_is_no_reason_to_stop(tmp_path, monkeypatch, call, error):
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    tmp_path.chmod(0o700)
+    with locked(tmp_path) as lock:
+        (tmp_path / "daemon.lock").unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, failing)
+            assert lock.is_held()
+        assert lock.is_held()
+        assert (tmp_path / "daemon.lock").exists()
 
 
 def test_a_lock_that_another_has_meanwhile_is_not_held(tmp_path):
