@@ -7,9 +7,15 @@ import contextlib
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any, TypeVar
 
+from port42_protocol.messages.daemon import StalledThread
+
 T = TypeVar("T")
+
+STALLED = 30.0
+"""Seconds after which a piece of work is said to hold up its thread: a disk that hangs, say."""
 
 
 class Threads:
@@ -36,6 +42,10 @@ class Threads:
         """Run `work` where only its like waits for it."""
         return self._patient.run(work, args, named)
 
+    def stalled(self) -> list[StalledThread]:
+        """Threads at one piece of work for more than `STALLED` seconds; the patient one may be."""
+        return [*self._files.stalled(), *self._index.stalled()]
+
     def close(self) -> None:
         """Wait until all of it is done."""
         for pool in (self._files, self._index, self._patient):
@@ -55,6 +65,8 @@ class _Pool:
         self._work: SimpleQueue[tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...], Any] | None]
         self._work = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._since: dict[str, float] = {}
+        """When each thread that works began with what it does, by the monotonic clock."""
         self._waiting = 0
         """Work that no thread has finished; counted on the event loop."""
 
@@ -74,15 +86,24 @@ class _Pool:
         for thread in self._threads:
             thread.join()
 
+    def stalled(self) -> list[StalledThread]:
+        now = monotonic()
+        busy = [StalledThread(name, round(now - since, 1)) for name, since in self._since.copy().items()]
+        ended = [StalledThread(thread.name, None) for thread in self._threads if not thread.is_alive()]
+        return [*ended, *(thread for thread in busy if thread.seconds and thread.seconds > STALLED)]
+
     def _serve(self) -> None:
+        name = threading.current_thread().name
         while (item := self._work.get()) is not None:
             future, work, args, named = item
+            self._since[name] = monotonic()
             result, error = None, None
             if not future.cancelled():
                 try:
                     result = work(*args, **named)
                 except BaseException as raised:  # whoever awaits it is told
                     error = raised
+            self._since.pop(name, None)
             # A closed loop has nobody left who awaits it.
             with contextlib.suppress(RuntimeError):
                 future.get_loop().call_soon_threadsafe(self._finish, future, result, error)

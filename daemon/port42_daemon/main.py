@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from port42_daemon.agents import Agents
+from port42_daemon.backends import presets
 from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
@@ -123,7 +124,7 @@ class Daemon:
                 Trash(store, catalogue, threads, sessions, self._queues, events),
                 Exporter(store, threads, sessions),
                 Importer(store, threads, sessions),
-                Doctor(settings, maintenance, threads, config, self._agents, self._turns),
+                Doctor(settings, catalogue, maintenance, threads, config, self._agents, self._turns),
             ),
             traffic,
             self._holds_home,
@@ -140,6 +141,7 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         await self._threads.files(self._agents.programs.end_leftovers)
+        presets.load(self._config.current)
         await self._turns.recover()
         await self._server.listen(self._address.listener)
         log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self._settings.socket)
@@ -147,6 +149,8 @@ class Daemon:
             log.warning("⚠ %s; no agent answers until that is mended", self._config.error)
         ready()
         await self._supervisor.tell("READY=1")
+        # The rest afterwards: 20 ms in which nobody has to wait for the daemon to be ready.
+        self._loading = self._threads.files(presets.load)
         async with self._supervisor.watching(self._answers, self._state):
             await self._stop.wait()
             log.info("🌙 stopping: no new turns")

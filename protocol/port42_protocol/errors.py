@@ -3,7 +3,7 @@
     RpcError
     ├── ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError   (JSON-RPC 2.0, 5.1)
     ├── Overloaded, ShuttingDown                                                   (retryable)
-    ├── FrameTooLarge, BatchTooLarge
+    ├── FrameTooLarge, BatchTooLarge, RestartNeeded
     └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent,
         BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused   (Port42's own)
 
@@ -93,6 +93,18 @@ class ShuttingDown(RpcError):
 
     def __init__(self) -> None:
         super().__init__("the daemon is shutting down")
+
+
+class RestartNeeded(RpcError):
+    """The files of port42 changed under the daemon that runs: it cannot load what this request needs."""
+
+    code, kind = -32005, "restart_needed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "port42 was installed anew, or removed, while this daemon runs; `port42 daemon restart` starts"
+            " the one that is there now"
+        )
 
 
 class FrameTooLarge(RpcError):
@@ -243,5 +255,6 @@ STANDARD: tuple[type[RpcError], ...] = (
     ShuttingDown,
     FrameTooLarge,
     BatchTooLarge,
+    RestartNeeded,
 )
 """What any method may answer."""

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from port42_daemon import executors
 from port42_daemon.executors import Threads
 
 
@@ -46,3 +47,39 @@ def test_closing_waits_for_what_is_under_way():
     threading.Timer(0.05, gate.set).start()
     threads.close()
     assert done == [1]
+
+
+def test_a_thread_that_does_not_get_on_is_named_as_long_as_it_does_not(monkeypatch):
+    monkeypatch.setattr(executors, "STALLED", 0.0)
+    threads, gate, begun = Threads(), threading.Event(), threading.Event()
+
+    async def run() -> None:
+        waiting = asyncio.ensure_future(threads.files(lambda: (begun.set(), gate.wait())))
+        await asyncio.to_thread(begun.wait)
+        await asyncio.sleep(0.1)  # a tenth of a second is what is shown
+        (stalled,) = threads.stalled()
+        assert stalled.name == "files-0"
+        assert stalled.seconds > 0
+        gate.set()
+        await waiting
+        assert threads.stalled() == []
+
+    asyncio.run(run())
+    threads.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, OverflowError, ZeroDivisionError])
+def test_no_exception_ends_a_thread(error):
+    threads = Threads()
+
+    def fail() -> None:
+        raise error
+
+    async def run() -> None:
+        for _ in range(3):
+            with pytest.raises(error):
+                await threads.index(fail)
+        assert await threads.index(lambda: 42) == 42
+
+    asyncio.run(run())
+    threads.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -180,8 +183,44 @@ def test_a_start_imports_nothing_that_only_some_need():
     imported = set(done.stdout.split())
     heavy = {
         *("aiohttp", "attr", "html.parser", "http.client", "http.server", "jsonschema", "markdown_it"),
-        *("multiprocessing", "pydantic", "pygments", "referencing", "rich", "tempfile", "yaml"),
+        *("multiprocessing", "pydantic", "pygments", "referencing", "rich", "yaml"),
         *("port42_cli", "port42_client", "unittest", "xml", "zipfile"),
     }
     assert heavy & imported == set()
     assert {"jsonrpcserver.dispatcher", "uvloop", "sqlite3"} <= imported
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A copy of the daemon's packages that a daemon can run from, and lose."""
+    folder = tmp_path / "lib"
+    for package in ("port42_daemon", "port42_protocol"):
+        source = Path(importlib.util.find_spec(package).origin).parent
+        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def test_an_upgrade_under_a_daemon_takes_no_turn_from_it(start_daemon, home, installed):
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(
+        '[backends.b]\ntype = "command"\ncommand = ["cat"]\nhistory = "none"\n[agents.t1]\nbackend = "b"\n'
+    )
+    daemon = start_daemon(env={"PYTHONPATH": str(installed)})
+    shutil.rmtree(installed / "port42_daemon")
+    assert daemon.call("possess", agent="t1", message="x")["status"] == "answered"
+    assert daemon.call("list_agents")["agents"]
+
+
+def test_what_an_upgrade_took_away_is_answered_with_what_to_do(start_daemon, home, installed):
+    (installed / "port42_daemon" / "backends" / "http" / "openai.py").write_text(
+        "import port42_daemon.gone\n"
+    )
+    home.mkdir(mode=0o700)
+    daemon = start_daemon(env={"PYTHONPATH": str(installed)})
+    (home / "config.toml").write_text(
+        '[backends.b]\ntype = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:1/v1"\n'
+        '[agents.t1]\nbackend = "b"\n'
+    )
+    with pytest.raises(pytest.RpcFailed, match="`port42 daemon restart`") as refused:
+        daemon.call("possess", agent="t1", message="x")
+    assert (refused.value.code, refused.value.data["kind"]) == (-32005, "restart_needed")

@@ -20,6 +20,7 @@ from port42_protocol.errors import (
     NoSessions,
     Overloaded,
     ParseError,
+    RestartNeeded,
     RpcError,
     SessionBusy,
     SessionDamaged,
@@ -77,6 +78,12 @@ EXAMPLES = [
         BatchTooLarge(size=51, limit=50),
         "a batch may have at most 50 requests, this one has 51",
         {"limit": 50},
+    ),
+    (
+        RestartNeeded(),
+        "port42 was installed anew, or removed, while this daemon runs; `port42 daemon restart` starts"
+        " the one that is there now",
+        {},
     ),
     (NoSessions("ai-muse"), "No sessions found for ai-muse", {"agent": "ai-muse"}),
     (
@@ -174,6 +181,7 @@ def test_codes() -> None:
         "ShuttingDown": -32002,
         "FrameTooLarge": -32003,
         "BatchTooLarge": -32004,
+        "RestartNeeded": -32005,
         "NoSessions": 1001,
         "SessionNotFound": 1002,
         "AmbiguousSession": 1003,

@@ -32,6 +32,7 @@ from port42_protocol.messages.daemon import (
     OpenRpc,
     ReloadConfig,
     Reloaded,
+    StalledThread,
     Status,
     Vitals,
 )
@@ -237,6 +238,7 @@ def test_every_shape_belongs_to_a_method() -> None:
         MethodLatency,
         ErrorCount,
         InternalFailure,
+        StalledThread,
         Vitals,
     }
     events = {event for union in NOTIFICATIONS.values() for event in get_args(union)}

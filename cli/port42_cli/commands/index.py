@@ -39,7 +39,7 @@ def rebuild(daemon: Daemon, as_json: bool) -> None:
     most, shown = 0, streams.on_terminal() and not as_json
     with daemon.client() as client, views.progress("reading records", shown=shown) as moved:
         client.ask("rebuild_index")
-        while not (answer := client.ask("get_index_status"))["complete"]:
+        while not (answer := client.ask("get_index_status"))["complete"] and answer.get("reason") is None:
             # How many there are is known once every file was looked at.
             most = max(most, answer["records_behind"])
             moved(most - answer["records_behind"], most)

@@ -45,6 +45,7 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     else:
         streams.notice("Nothing found.")
     if not page.complete:
-        streams.notice("Some messages are not indexed yet, so there may be more: port42 index")
+        reason = page.reason or "some messages are not indexed yet"
+        streams.notice(f"There may be more: {reason}. `port42 index` shows how far it is.")
     if page.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")

@@ -53,6 +53,7 @@ def index(status: IndexStatus) -> list[Part]:
         f"sessions: {status.sessions} ({status.sessions_behind} still to be read)",
         f"messages: {status.messages} ({status.records_behind} records still to be read)",
         f"size: {status.bytes / 1e6:.1f} MB",
+        *([f"note: {status.reason}"] if status.reason else []),
     )
     return [Line(line, piped=line) for line in lines]
 
@@ -115,6 +116,10 @@ def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
         shown = f"{failure.error_id} in {method}, {failure.at[:19].replace('T', ' ')} UTC; see the log"
         name = f"internal error {failure.error_id}"
         yield Field(name, f"{method}, {failure.at}", "bug", shown, trouble=True)
+    for thread in daemon.stalled_threads:
+        shown = "ended" if thread.seconds is None else f"busy for {thread.seconds:,.0f} s"
+        name = f"stalled thread {thread.name}"
+        yield Field(name, shown, "threads", f"{thread.name}: {shown}", trouble=True)
     yield Field("config error", daemon.config_error or None, "config", trouble=True)
 
 

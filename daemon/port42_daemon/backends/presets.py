@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -84,6 +85,14 @@ IN_ENVIRONMENT = ("anthropic", "openai")
 """Those that serve the built-in agents by themselves, where their key is in the daemon's environment."""
 
 
+_MODULES = {
+    AcpBackend: "acp.pool",
+    AnthropicBackend: "http.anthropic",
+    CommandBackend: "command.backend",
+    OpenAIBackend: "http.openai",
+}
+
+
 def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """The known back ends whose program or key is here."""
     return tuple(name for name, entry in KNOWN.items() if _is_here(name, entry, environ))
@@ -124,6 +133,16 @@ def build(config: BackendConfig, programs: Programs | None = None) -> Backend | 
             return Anthropic(config)
         case _:
             return None
+
+
+def load(config: Config | None = None) -> None:
+    """Import what `build` will, so that an upgrade of the files under the daemon keeps no turn from it.
+
+    With `config`, only what its back ends need.
+    """
+    for kind, module in _MODULES.items():
+        if config is None or any(isinstance(backend, kind) for backend in config.backends.values()):
+            import_module(f"port42_daemon.backends.{module}")
 
 
 def _is_here(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:

@@ -13,9 +13,10 @@ from port42_daemon import cursors
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
+from port42_daemon.diagnostics.status import stalled_threads
 from port42_daemon.executors import Threads
 from port42_daemon.settings import Settings
-from port42_daemon.store.interface import CheckPosition, Maintenance, new_backup
+from port42_daemon.store.interface import Catalogue, CheckPosition, Maintenance, new_backup
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
@@ -32,6 +33,7 @@ class Doctor:
     def __init__(  # noqa: PLR0913, PLR0917  # it checks every part, once
         self,
         settings: Settings,
+        catalogue: Catalogue,
         maintenance: Maintenance,
         threads: Threads,
         config: ConfigFile,
@@ -39,6 +41,7 @@ class Doctor:
         turns: Turns,
     ) -> None:
         self._settings = settings
+        self._catalogue = catalogue
         self._maintenance = maintenance
         self._threads = threads
         self._config = config
@@ -74,8 +77,19 @@ class Doctor:
             *home,
             environment.config(self._config.error, self._config.current),
             *environment.backends(agents),
+            self._check_threads(),
             *environment.environment(agents, self._config.current, request.environment or ()),
         ]
+
+    def _check_threads(self) -> Finding:
+        stalled = stalled_threads(self._threads, self._catalogue)
+        if not stalled:
+            return Finding("ok", "threads", "every thread of the daemon gets on with its work")
+        which = ", ".join(
+            f"{thread.name} has " + (f"waited {thread.seconds:.0f} s" if thread.seconds else "ended")
+            for thread in stalled
+        )
+        return Finding("problem", "threads", f"a thread does not get on: {which}", "`port42 daemon restart`")
 
     async def _check_partial(self, session_id: str, backup: str | None) -> Finding | None:
         """What is said of a turn that was cut off, unless one runs there now; recorded with a backup."""

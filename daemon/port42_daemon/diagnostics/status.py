@@ -20,12 +20,18 @@ from port42_daemon.settings import Settings
 from port42_daemon.store.interface import Catalogue, Maintenance
 from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, Status
+from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, StalledThread, Status
 from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Stats, Usage
 from port42_protocol.version import __version__
 
 _MAX_WAIT = 0.02
 """Seconds that `status` waits for the number of sessions; counting ten thousand takes a tenth of it."""
+
+
+def stalled_threads(threads: Threads, catalogue: Catalogue) -> tuple[StalledThread, ...]:
+    """The threads of the daemon that do not get on with their work."""
+    indexer = () if catalogue.is_reading else (StalledThread("indexer", None),)
+    return (*threads.stalled(), *indexer)
 
 
 class Introspection:
@@ -88,6 +94,7 @@ class Introspection:
             errors=self._traffic.errors(),
             internal_errors=self._traffic.failures(),
             vitals=self._process.recent(),
+            stalled_threads=stalled_threads(self._threads, self._catalogue),
         )
 
     def discover(self, _: Discover) -> OpenRpc:

@@ -28,6 +28,7 @@ from port42_protocol.errors import (
     InvalidRequest,
     MethodNotFound,
     Overloaded,
+    RestartNeeded,
     RpcError,
 )
 from port42_protocol.methods import METHODS, Method
@@ -156,6 +157,9 @@ class Dispatcher:
 
     def _fail(self, call: _Call, error: Exception) -> RpcError:
         """Note what is answered instead of a result; a bug of ours is logged under an error id, not sent."""
+        if isinstance(error, ImportError):
+            log.error("port42's own files changed: a restart is needed", exc_info=error)
+            error = RestartNeeded()
         if not isinstance(error, RpcError):
             error_id = secrets.token_hex(4)
             log.error("internal error %s", error_id, exc_info=error)

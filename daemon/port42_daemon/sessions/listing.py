@@ -40,11 +40,11 @@ class Listing:
             upto, offset = cursors.numbers(request.cursor, 2)
             if offset >= 1 << 31:
                 raise cursors.refused()
-        hits, upto, more, complete = await self._threads.index(
+        hits, upto, more, reason = await self._threads.index(
             self._catalogue.search, request.query, request.agent, upto, offset, request.limit
         )
         onward = cursors.cursor(upto, offset + request.limit) if more else None
-        return HitPage(tuple(hits), onward, complete)
+        return HitPage(tuple(hits), onward, reason is None, reason)
 
     async def get_index_status(self, _: GetIndexStatus) -> IndexStatus:
         """How far the index is."""

@@ -264,9 +264,9 @@ class Catalogue(Protocol):
 
     def search(
         self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
-    ) -> tuple[list[Hit], int, bool, bool]:
+    ) -> tuple[list[Hit], int, bool, str | None]:
         """Hits from `offset` on among the messages numbered through `upto` (None: all that there are),
-        what they go through, whether there are more, and whether every session was looked through.
+        what they go through, whether there are more, and why not every message was looked through, if so.
 
         Raises `InvalidParams` where `text` is no query.
         """
@@ -280,6 +280,10 @@ class Catalogue(Protocol):
 
     def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
         """Those of the sessions that there are, and the forks made of any of them, the oldest first."""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the thread is alive that brings the index up to date. From memory."""
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""

@@ -70,6 +70,13 @@ class Vitals(Struct, frozen=True):
     disk_free_bytes: int | None
 
 
+class StalledThread(Struct, frozen=True):
+    """A thread of the daemon that has done the same thing for long (seconds), or ended (null)."""
+
+    name: str
+    seconds: float | None
+
+
 class DaemonStatus(Struct, frozen=True):
     """The daemon itself; `uptime_seconds` since it was ready, `requests` and `turns` under way now.
 
@@ -103,6 +110,7 @@ class DaemonStatus(Struct, frozen=True):
     errors: tuple[ErrorCount, ...] = ()
     internal_errors: tuple[InternalFailure, ...] = ()
     vitals: Vitals | None = None
+    stalled_threads: tuple[StalledThread, ...] = ()
 
 
 class OpenRpc(Struct, frozen=True):

@@ -33,15 +33,22 @@ class Hit(Struct, frozen=True):
 
 
 class HitPage(Struct, frozen=True):
-    """A page of `search_sessions`, best first. `complete` is false while some messages are not indexed."""
+    """A page of `search_sessions`, best first.
+
+    `complete` is false while some messages are not indexed; `reason` then says why.
+    """
 
     hits: tuple[Hit, ...]
     next_cursor: str | None
     complete: bool
+    reason: str | None = None
 
 
 class IndexStatus(Struct, frozen=True):
-    """What the index has, and what it still has to read. `bytes` is the size of its file."""
+    """What the index has, and what it still has to read. `bytes` is the size of its file.
+
+    `reason` says what keeps it from becoming complete, or its file from being used.
+    """
 
     complete: bool
     sessions: int
@@ -49,6 +56,7 @@ class IndexStatus(Struct, frozen=True):
     messages: int
     records_behind: int
     bytes: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

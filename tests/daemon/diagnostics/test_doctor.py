@@ -40,7 +40,8 @@ def test_a_fresh_home_is_healthy(daemon, asked):
     assert not (daemon.home / "backups").exists()
     about = {one["about"] for one in found}
     assert about == {
-        "lock", "socket", "disk", "permissions", "index", "mapping", "config", "backends", "environment"
+        "lock", "socket", "disk", "permissions", "index", "mapping", "config", "backends", "threads",
+        "environment",
     }  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class SessionIndex(Catalogue):
 
     def search(
         self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
-    ) -> tuple[list[Hit], int, bool, bool]:
+    ) -> tuple[list[Hit], int, bool, str | None]:
         query = parse(text, agent)
         with storage("ask the index"):
             self._indexer.check_folder()
@@ -172,19 +172,19 @@ class SessionIndex(Catalogue):
 
     def _search(
         self, query: Query, upto: int | None, offset: int, limit: int
-    ) -> tuple[list[Hit], int, bool, bool]:
-        complete = self._writer.flush(_FLUSHED_BY_A_SEARCH) and self._is_complete
+    ) -> tuple[list[Hit], int, bool, str | None]:
+        flushed = self._writer.flush(_FLUSHED_BY_A_SEARCH)
         with self._database.read_lock:
             generation = self._database.generation
             page = self._searches.page(self._database.reading, query, upto, offset, limit, generation)
-        return (*page, complete)
+        return (*page, self._incomplete(flushed=flushed))
 
     def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:
         """How much was said, and when by the clock of `now`, or by this machine's."""
         return self._retrying(self._statistics, agent, days, now or datetime.now().astimezone())
 
     def _statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
-        complete = self._writer.flush(_FLUSHED_BY_A_SEARCH) and self._is_complete
+        complete = self._incomplete(flushed=self._writer.flush(_FLUSHED_BY_A_SEARCH)) is None
         return self._query(statistics.statistics, agent, days, now, complete=complete)
 
     # --- the index itself ---------------------------------------------------------------------------
@@ -207,12 +207,13 @@ class SessionIndex(Catalogue):
                 "SELECT count(*), coalesce(sum(message_count), 0) FROM sessions"
             ).fetchone()
         return IndexStatus(
-            complete=self._is_complete,
+            complete=self._incomplete() is None,
             sessions=count,
             sessions_behind=len(stale),
             messages=messages_indexed,
             records_behind=sum(records for _, records in stale),
             bytes=self._database.size,
+            reason=self._trouble(),
         )
 
     def problem(self) -> str | None:
@@ -224,8 +225,22 @@ class SessionIndex(Catalogue):
     # --- inside -------------------------------------------------------------------------------------
 
     @property
-    def _is_complete(self) -> bool:
-        return self._state.phase is Phase.READY and self._writer.has_all_text
+    def is_reading(self) -> bool:
+        return self._indexer.is_alive
+
+    def _incomplete(self, *, flushed: bool = True) -> str | None:
+        """Why an answer from messages may lack some; None when it lacks none."""
+        if self._state.phase is Phase.READY and flushed:
+            return None if self._writer.has_all_text else f"{self._trouble()}; memory holds a part only"
+        return self._trouble() or "some messages are still to be read into the index"
+
+    def _trouble(self) -> str | None:
+        """Why the index is not what it should be, and does not become so by itself at once."""
+        if self._database.in_memory:
+            return f"index.db cannot be used: {self._state.reason}"
+        if self._state.phase is Phase.UNUSABLE:
+            return f"the index is not up to date: {self._state.reason}"
+        return None
 
     def _ask(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
