@@ -247,8 +247,9 @@ class Daemon:
 
     def command(self, *, named: bool = False) -> list[str]:
         """The argv of a daemon in the foreground; with `named`, told its socket in any case."""
-        # -P: a module of that name in the current folder must not be taken for the daemon.
-        argv = [sys.executable, "-P", "-m", "port42_daemon", "--home", str(self.home)]
+        # -P: a module of that name in the current folder must not be taken for the daemon. -E: nor must what
+        # PYTHONPATH, PYTHONWARNINGS and their like mean for one terminal change the daemon of them all.
+        argv = [sys.executable, "-E", "-P", "-m", "port42_daemon", "--home", str(self.home)]
         return [*argv, "--socket", self.address()] if named or self._named else argv
 
     @contextmanager

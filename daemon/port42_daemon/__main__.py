@@ -20,6 +20,10 @@ from port42_protocol.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 1 could not start (and why), 2 usage."""
     options = _options(argv)
+    if os.getpid() == 1:
+        from port42_daemon.process.reaper import reap_in_parent
+
+        reap_in_parent()
     # Imported here: `port42d --help` and `--version` need none of the daemon.
     from port42_daemon import main as daemon
     from port42_daemon.log import UnknownLevel, logging_to

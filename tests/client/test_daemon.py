@@ -176,6 +176,28 @@ def test_no_module_of_the_current_folder_is_taken_for_the_daemon(ours, home, mon
     pid_of(ours)
 
 
+def test_nothing_that_python_reads_from_a_terminals_environment_reaches_the_daemon(ours, home, monkeypatch):
+    trap = home.parent / "trap"
+    trap.mkdir()
+    for name in ("port42_daemon", "msgspec", "sitecustomize"):
+        trap.joinpath(f"{name}.py").write_text("raise SystemExit('taken from PYTHONPATH')")
+    settings = {
+        "PYTHONPATH": str(trap),
+        "PYTHONWARNINGS": "error",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONOPTIMIZE": "2",
+    }
+    for name, value in (settings | {"PYTHONHOME": str(trap), "PYTHONINSPECT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    pid_of(ours)
+
+
+def test_a_socket_that_was_swept_away_is_bound_anew_for_the_next_command(ours, home):
+    first = pid_of(ours)
+    os.unlink(ours.note().socket)  # noqa: PTH108
+    assert pid_of(Daemon(None, os.environ)) == first
+
+
 def test_what_to_type_reaches_the_same_daemon():
     assert Daemon(None, {"PORT42_SOCKET": "/tmp/x"}).typed() == "port42"
     assert Daemon("/tmp/a b", {}).typed() == "port42 --socket '/tmp/a b'"

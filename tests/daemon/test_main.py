@@ -126,7 +126,9 @@ def test_a_bad_config_is_said_and_does_not_stop_it(start_daemon, home, text):
     (home / "config.toml").write_bytes(text)
     daemon = start_daemon()
     assert daemon.call("status")["config_error"].startswith("config.toml: ")
-    assert daemon.call("possess", agent="ai-muse", message="hello")["status"] == "recorded"
+    assert daemon.call("create_session", agent="ai-muse")["agent"] == "ai-muse"
+    with pytest.raises(pytest.RpcFailed, match=r"config\.toml: "):
+        daemon.call("possess", agent="ai-muse", message="hello")
     assert "config.toml" in daemon.log()
 
 

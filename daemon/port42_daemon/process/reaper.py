@@ -1,0 +1,28 @@
+"""As PID 1, in a container say, a process inherits orphans and must reap them: what agents leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def reap_in_parent() -> None:
+    """Return in a child, which is to be the daemon.
+
+    This process reaps orphans and forwards signals until that child ends, and then exits as it did. Called
+    before there is a second thread.
+    """
+    child = os.fork()
+    if child == 0:
+        if os.environ.get("LISTEN_PID") == "1":  # the sockets meant for us are the child's
+            os.environ["LISTEN_PID"] = str(os.getpid())
+        return
+    for number in _FORWARDED:
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
