@@ -11,7 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import appending, cpu, creating, idling, importing, library, round_trip, starting, turns
+from benchmarks import (
+    appending,
+    cpu,
+    creating,
+    flood,
+    idling,
+    importing,
+    library,
+    round_trip,
+    starting,
+    turns,
+)
 from benchmarks.figure import Figure, table
 from port42_protocol.version import __version__
 
@@ -65,6 +76,7 @@ def _measure(*, quick: bool) -> list[Figure]:
         lambda: starting.measure_daemon(times=2 if quick else 10),
         lambda: turns.measure(turns=3 if quick else 30, deltas=200 if quick else 2_000),
         lambda: turns.measure_many(streams=20 if quick else 200, seconds=1 if quick else 10),
+        lambda: flood.measure(requests=5_000 if quick else 100_000),
         lambda: idling.measure(seconds=1 if quick else 10),
     )
     figures: list[Figure] = []

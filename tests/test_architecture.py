@@ -125,3 +125,20 @@ def test_a_request_passes_the_modules_that_the_text_names_in_that_order(traced):
     order = [path for path in called if path in files]
     shown = json.dumps(called, indent=1)
     assert [modules[files.index(path)] for path in order] == modules, shown
+
+
+# --- the tests' tree ----------------------------------------------------------------------------------
+
+TREES = {
+    "tests/cli": "cli/port42_cli",
+    "tests/client": "cli/port42_client",
+    "tests/daemon": "daemon/port42_daemon",
+    "tests/protocol": "protocol/port42_protocol",
+}
+
+
+@pytest.mark.parametrize("tests", TREES)
+def test_the_tests_of_a_package_are_in_the_folder_of_its_name(tests):
+    for path in (ROOT / tests).rglob("test_*.py"):
+        package = ROOT / TREES[tests] / path.parent.relative_to(ROOT / tests)
+        assert (package / "__init__.py").exists() or package == ROOT / TREES[tests], path
