@@ -15,16 +15,26 @@ if TYPE_CHECKING:
     from port42_client.errors import DaemonError
     from port42_protocol.messages.records import Summary, TurnRecord
 
-# Control pictures (␛, ␇, …) for C0; a code point for C1, and for what turns the text's direction,
-# with which a title could look like another one. Newline and tab are what they are.
-_CONTROLS = {
+# What a terminal obeys beside C0: C1, line separators, and what turns the text's direction, with which a
+# title could look like another one.
+_OBEYED = (
+    *range(0x80, 0xA0),
+    0x2028,
+    0x2029,
+    0x061C,
+    0x200E,
+    0x200F,
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x2070),
+)
+# Control pictures (␛, ␇, …) for C0, a code point for the others. Newline and tab are what they are.
+_ONE_LINE = {
     **{code: chr(0x2400 + code) for code in range(0x20)},
     0x7F: "\u2421",
-    **{code: f"<U+{code:04X}>" for code in (*range(0x80, 0xA0), 0x2028, 0x2029)},
-    **{code: f"<U+{code:04X}>" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F))},
-    **{code: f"<U+{code:04X}>" for code in range(0x2066, 0x206A)},
+    **{code: f"<U+{code:04X}>" for code in _OBEYED},
 }
-_IN_TEXT = {code: shown for code, shown in _CONTROLS.items() if chr(code) not in "\n\t"}
+_MANY_LINES = {code: shown for code, shown in _ONE_LINE.items() if chr(code) not in "\n\t"}
+_JSON = {code: f"\\u{code:04x}" for code in (0x7F, *_OBEYED)}
 
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86_400, "d"))
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
@@ -32,12 +42,17 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 def visible(text: str) -> str:
     """`text` with its control characters made visible, so that a terminal cannot obey them."""
-    return text.replace("\r\n", "\n").translate(_IN_TEXT)
+    return text.replace("\r\n", "\n").translate(_MANY_LINES)
 
 
 def one_line(text: str) -> str:
     """As `visible`, for text that must stay on its line."""
-    return text.translate(_CONTROLS)
+    return text.translate(_ONE_LINE)
+
+
+def visible_json(text: str) -> str:
+    """As `visible`, for JSON, whose values stay the same. C0 is escaped in it already."""
+    return text.translate(_JSON)
 
 
 def age(timestamp: str, now: datetime) -> str:

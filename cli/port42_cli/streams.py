@@ -11,11 +11,8 @@ from typing import Any, TextIO
 
 import click
 
-from port42_cli.plain_text import one_line, problem, visible
+from port42_cli.plain_text import one_line, problem, visible, visible_json
 from port42_client.errors import CommandError, DaemonError
-
-# JSON escapes C0 by itself. These it may leave as they are, and a terminal obeys some of them.
-_OBEYED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x202A, 0x202F))}
 
 
 def on_terminal() -> bool:
@@ -60,7 +57,7 @@ def as_json(value: Any, *, to: TextIO | None = None) -> None:
     """One JSON value, on stdout unless told otherwise: a line when piped, laid out on a terminal."""
     stream = to or sys.stdout
     if stream.isatty():
-        print(json.dumps(value, ensure_ascii=not _utf8(stream), indent=2).translate(_OBEYED), file=stream)
+        print(visible_json(json.dumps(value, ensure_ascii=not _utf8(stream), indent=2)), file=stream)
         stream.flush()
     else:
         json_line(value, to=stream)
@@ -70,7 +67,7 @@ def json_line(value: Any, *, to: TextIO | None = None) -> None:
     """One of many JSON values, a line each wherever they go."""
     stream = to or sys.stdout
     text = json.dumps(value, ensure_ascii=not _utf8(stream), separators=(",", ":"))
-    print(text.translate(_OBEYED) if stream.isatty() else text, file=stream, flush=True)
+    print(visible_json(text) if stream.isatty() else text, file=stream, flush=True)
 
 
 def banner(*text: str) -> None:
