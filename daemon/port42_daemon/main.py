@@ -21,6 +21,7 @@ from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
+from port42_daemon.process import memory
 from port42_daemon.process.address import Address
 from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.process.sd_notify import Supervisor
@@ -55,6 +56,7 @@ def run(
     `given` listens at `settings.socket` already, where systemd or launchd made it. Raises `CannotStart`,
     and `StorageFailed` when the home is of a newer format or cannot be opened.
     """
+    memory.keep_in_one_heap()
     with HomeLock(settings.home, settings.predecessor_wait) as lock:
         bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from port42_daemon.process import peer
+from port42_daemon.process import memory, peer
 from port42_daemon.rpc.budget import Budget
 from port42_daemon.rpc.connection import Connection
 from port42_daemon.rpc.dispatch import Dispatcher
@@ -26,6 +26,10 @@ _BACKLOG = 128
 """Connections that wait to be accepted. As many may be open beyond the limit until they are refused."""
 _LINGERING = 32
 """Refused clients that get their time to read why; further ones are closed at once."""
+_MUCH = 8 * 1024 * 1024
+"""Bytes in and out, after which the memory they took is given back to the system."""
+_CALM = 1.0
+"""Seconds from the end of a connection until then: others may follow."""
 _OTHER_FILES = 384
 """Descriptors that the daemon needs beside those of its clients, back ends included."""
 _LAST_READ = 1.0
@@ -51,6 +55,8 @@ class Server:
         self._holds_home = holds_home
         self._budget = Budget()
         self._lingering = 0
+        self._trimmed_at = 0
+        self._trim: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
         self._left: set[asyncio.Task[None]] = set()
@@ -158,8 +164,17 @@ class Server:
         if connection in self._connections:
             self._connections.discard(connection)
             self._traffic.connections -= 1
+            if self._trim is None and self._bytes() - self._trimmed_at > _MUCH:
+                self._trim = asyncio.get_running_loop().call_later(_CALM, self._give_memory_back)
             if not self._connections:
                 self._gone.set()
+
+    def _bytes(self) -> int:
+        return self._traffic.bytes_in + self._traffic.bytes_out
+
+    def _give_memory_back(self) -> None:
+        self._trim, self._trimmed_at = None, self._bytes()
+        memory.give_back()
 
 
 def _allow_files(wanted: int) -> None:

@@ -1,0 +1,28 @@
+"""Memory that goes back to the system. glibc (mallopt(3), malloc_trim(3)) only; others do it by themselves.
+
+By default each thread has a heap of its own and a block of up to 32 MiB can stay in one: after a storm of
+requests the process then keeps twice of what it had before, for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
+_LARGE = 128 * 1024
+
+
+def keep_in_one_heap() -> None:
+    """One heap for all threads, and none of the large blocks in it. To be called before there are threads."""
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def give_back() -> None:
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
