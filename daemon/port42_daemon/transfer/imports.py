@@ -114,18 +114,18 @@ class Importer:
     async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
         """Create or grow the session of `header`; False when its id is another session's."""
         files, store = self._threads.files, self._store
-        records: Iterator[Record] | None = iter(session.records)
+        new: Iterator[Record] | None = iter(session.records)
         original = self._original_of(header, session)
         where = await files(store.where, header.id)
         if where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
         if where == "sessions":
-            records = await files(self._later_records, header, session)
-            if records is None:
+            new = await files(self._later_records, header, session)
+            if new is None:
                 return False
         elif original is not None:
             header = structs.replace(header, forked_from=await files(self._fork_point, *original))
-        batch = await files(_batch, records)
+        batch = await files(_batch, new)
         if where and not batch:
             page.unchanged += 1
             # An import that was cut short may not have set the agent's last session: this one does.
@@ -142,7 +142,7 @@ class Importer:
                 title = summary.title
                 page.note(summary)
             created = True
-            batch = await files(_batch, records)
+            batch = await files(_batch, new)
         change: Literal["new", "grown"] = "grown" if where else "new"
         page.imported.append(ImportedSession(header.id, header.agent, title, source.key, messages, change))
         return True

@@ -44,17 +44,15 @@ def read(data: bytes, name: str, when: float) -> ParsedSession:
     earlier = compressed if isinstance(compressed, list) else []
     for number, item in enumerate([*earlier, *value["messages"]], 1):
         message, location = values.mapping(item), f"message {number}"
-        role, content = message.get("role"), message.get("content")
-        if role == "tool":
+        role, content = values.role_of(message.get("role")), message.get("content")
+        if message.get("role") == "tool":
             # What the assistant said before the calls is kept with them (MessageContentToolCalls).
             role, content = "assistant", values.mapping(content).get("text")
-        text = values.message_of(content)
-        if role == "assistant":
-            session.add_message("assistant", text, session.created_at, location, turn=turn)
-        elif role in {"user", "system"}:
-            session.add_message(role, text, session.created_at, location)
-        else:
+        if role is None:
             session.add_problem(location, "it has no role that is known")
+        else:
+            fields = {"turn": turn} if role == "assistant" else {}
+            session.add_message(role, values.words_of(content), session.created_at, location, **fields)
     return session.finished()
 
 

@@ -30,6 +30,7 @@ SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
 """Parts of one source that are reported one by one."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_TITLES = 1000
 _IN_MEMORY = 4 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 EPOCH = "1970-01-01T00:00:00.000Z"
@@ -100,9 +101,9 @@ class ParsedSession:
     """``(location, reason)``: `location` is empty or within the source, as in ``line 12``."""
     unreported: int = 0
     size: int = 0
-    _reply: AssistantMessage | None = None
     last_time: str | None = None
     last_seq: int = 0
+    _reply: AssistantMessage | None = None
     _input_tokens: int | None = None
     _output_tokens: int | None = None
 
@@ -120,7 +121,7 @@ class ParsedSession:
 
     def add_title(self, title: str | None) -> None:
         """The latest counts."""
-        if title:
+        if title and len(self.titles) < _TITLES:
             self.title = title
             self.titles.add(title)
 

@@ -8,7 +8,7 @@ program says to the model in the user's name are not.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +33,8 @@ _LOCAL = (
     " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
+_QUEUED, _REMEMBERED = 50, 100_000
+"""Messages that wait at once, and ids that are remembered: what a hostile file makes of them is bounded."""
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _ERRORS = {
     "rate_limit": "rate_limit",
@@ -58,12 +60,13 @@ class _Reader:
     def __init__(self, session: ParsedSession) -> None:
         self.session = session
         self._ids: dict[str, None] = {}
-        self._uuids: set[str] = set()
-        self._summaries: list[tuple[object, str | None]] = []
+        self._uuids: set[int] = set()
+        self._summaries: dict[int, str] = {}
+        """By the hash of the uuid of the entry that they end at, which is in this file or in another."""
         self._named: str | None = None
         self._usage: dict[str, tuple[int, int]] = {}
-        self._queue: list[str] = []
-        self._handed: Counter[str] = Counter()
+        self._queue: deque[str] = deque(maxlen=_QUEUED)
+        self._handed: Counter[tuple[str, int]] = Counter()
         """Queued messages that are in the session, by one of the two entries that tell so."""
         self._command: tuple[str, str | None, str] | None = None
         """A slash command, its time and location, until it shows whether a model answers it."""
@@ -72,8 +75,8 @@ class _Reader:
 
     def take(self, entry: Mapping[str, Any], location: str) -> None:
         kind = entry.get("type")
-        if isinstance(uuid := entry.get("uuid"), str):
-            self._uuids.add(uuid)
+        if len(self._uuids) < _REMEMBERED:
+            self._uuids.add(hash(str(entry.get("uuid"))))
         if entry.get("isSidechain") is True:
             self._sidechain = True
             return
@@ -86,8 +89,9 @@ class _Reader:
                 self._take_queued(entry, location)
             case "attachment":
                 self._take_attachment(entry, location)
-            case "summary":
-                self._summaries.append((entry.get("leafUuid"), values.one_line(entry.get("summary"))))
+            case "summary" if len(self._summaries) < _REMEMBERED:
+                summary = values.one_line(entry.get("summary"))
+                self._summaries[hash(str(entry.get("leafUuid")))] = summary or ""
             case "custom-title":
                 self._named = values.one_line(entry.get("customTitle")) or self._named
                 self.session.add_title(self._named)
@@ -98,7 +102,7 @@ class _Reader:
         session = self.session
         self._end_command(answered=bool(self._command and " " in self._command[0]))
         # A summary at the beginning may be another session's.
-        own = [summary for leaf, summary in self._summaries if leaf in self._uuids and summary]
+        own = [summary for leaf, summary in self._summaries.items() if leaf in self._uuids and summary]
         session.titles.update(own)
         session.title = self._named or session.title or (own[-1] if own else self._plan())
         # Files that were archived have other names; one that a session was resumed in has several ids.
@@ -117,7 +121,8 @@ class _Reader:
     def _begin(self, entry: Mapping[str, Any]) -> str | None:
         """The time of an entry that belongs to the session."""
         self.session.cwd = self.session.cwd or values.folder(entry.get("cwd"))
-        if identity := values.short(entry.get("sessionId"), 256):
+        identity = values.short(entry.get("sessionId"), 256)
+        if identity and len(self._ids) < _REMEMBERED:
             self._ids[identity] = None
         self.session.mark = values.short(entry.get("uuid")) or ""
         return values.timestamp_of(entry.get("timestamp"))
@@ -140,7 +145,7 @@ class _Reader:
             self._end_command(answered=False)
             self._command = (command, when, location)
             return
-        words = _words(content)
+        words = values.words_of(content, _typed)
         if _UNKNOWN_COMMAND.fullmatch(words) and (self._caveat or self._command):
             self._command = None
         elif words:
@@ -175,7 +180,9 @@ class _Reader:
             return
         sent = sum(values.count(usage.get(name)) or 0 for name in _INPUT_TOKENS)
         received = values.count(usage.get("output_tokens")) or 0
-        before = self._usage.get(identity, (0, 0))
+        before = self._usage.pop(identity, (0, 0))
+        if len(self._usage) >= _REMEMBERED:
+            self._usage.clear()
         self._usage[identity] = (max(sent, before[0]), max(received, before[1]))
         self.session.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
 
@@ -185,13 +192,14 @@ class _Reader:
         match entry.get("operation"):
             case "enqueue":
                 self._queue.append(content)
-            case "dequeue":  # an ordinary entry follows
-                del self._queue[:1]
             case "popAll":
                 self._queue.clear()
+            case "dequeue" if self._queue:  # an ordinary entry follows
+                self._queue.popleft()
             case "remove" if self._queue:
-                at = self._queue.index(content) if content in self._queue else 0
-                self._hand_over(self._queue.pop(at), entry, location)
+                queued = content if content in self._queue else self._queue[0]
+                self._queue.remove(queued)
+                self._hand_over(queued, entry, location)
 
     def _take_attachment(self, entry: Mapping[str, Any], location: str) -> None:
         attachment = values.mapping(entry.get("attachment"))
@@ -200,14 +208,14 @@ class _Reader:
 
     def _hand_over(self, content: object, entry: Mapping[str, Any], location: str) -> None:
         """Add a queued message, unless the other kind of entry that tells of it came before."""
-        kind, text = str(entry.get("type")), values.text_of(content)
-        other = "attachment" if kind == "queue-operation" else "queue-operation"
-        if self._handed[f"{other} {text}"] > 0:
-            self._handed[f"{other} {text}"] -= 1
+        kind, text = str(entry.get("type")), hash(values.text_of(content))
+        other = ("attachment" if kind == "queue-operation" else "queue-operation", text)
+        if self._handed[other] > 0:
+            self._handed[other] -= 1
             return
-        self._handed[f"{kind} {text}"] += 1
+        self._handed[kind, text] += 1
         when = self._begin(entry)
-        self.session.add_message("user", _words(content), when, location)
+        self.session.add_message("user", values.words_of(content, _typed), when, location)
 
 
 def _command(text: str) -> str | None:
@@ -224,16 +232,10 @@ def _element(text: str, name: str) -> str | None:
     return inner if opened and closed else None
 
 
-def _words(content: object) -> str:
-    """What the user typed: without the program's elements, with a placeholder for each picture."""
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    texts = [
-        _without_program(text) if picture is None else picture for text, picture in values.texts_of(parts)
-    ]
-    return "\n\n".join(text for text in texts if text.strip() and not _INTERRUPTED.fullmatch(text))
-
-
-def _without_program(text: str) -> str:
+def _typed(text: str) -> str:
+    """What of a text the user typed: it without the program's elements."""
+    if _INTERRUPTED.fullmatch(text):
+        return ""
     begin, end = 0, len(text)
     while opening := _OPENING.match(text, begin, end):
         closed_at = text.find(f"</{opening[1]}>", opening.end(), end)

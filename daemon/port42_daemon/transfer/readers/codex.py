@@ -32,7 +32,7 @@ def read(lines: Lines, source_id: str) -> ParsedSession:
     tokens = (0, 0)
     for location, entry in json_objects(lines, session):
         payload = values.mapping(entry.get("payload")) if "payload" in entry else entry
-        kind, when = entry.get("type"), values.timestamp_of(entry.get("timestamp"))
+        kind, when = values.short(entry.get("type")), values.timestamp_of(entry.get("timestamp"))
         if kind == "session_meta" or location == "line 1":
             _take_meta(session, payload, when)
         elif kind == "turn_context":
@@ -72,17 +72,13 @@ def _take_message(
             _, _, rest = text.partition("<cwd>")
             session.cwd = values.folder(rest.partition("</cwd>")[0].strip())
         if not _PROGRAM.match(text):
-            session.add_message("user", _words(content), when, location)
+            session.add_message("user", values.words_of(content, _typed), when, location)
 
 
-def _words(content: object) -> str:
-    """What the user typed, without the tags around a picture and what an editor told of its files."""
-    texts = [
-        text if picture is None else picture
-        for text, picture in values.texts_of(content)
-        if not _IMAGE_TAG.fullmatch(text)
-    ]
-    text = content if isinstance(content, str) else "\n\n".join(texts)
+def _typed(text: str) -> str:
+    """What of a text the user typed: not the tags around a picture, nor what an editor told of its files."""
+    if _IMAGE_TAG.fullmatch(text):
+        return ""
     if text.lstrip().startswith(_IDE) and _REQUEST in text:
         return text.partition(_REQUEST)[2].strip()
     return text

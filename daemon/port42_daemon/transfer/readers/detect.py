@@ -174,7 +174,7 @@ def _objects(line: bytes) -> list[Mapping[str, Any]]:
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
     """The format of a file with this entry. Raises `Skipped` for a format that is not read."""
-    kind, message = entry.get("type"), values.mapping(entry.get("message"))
+    kind, message = values.short(entry.get("type")), values.mapping(entry.get("message"))
     old_codex = "record_type" in entry or ("instructions" in entry and "timestamp" in entry)
     if old_codex or ("payload" in entry and kind in _CODEX_TYPES):
         return "codex"

@@ -23,6 +23,7 @@ _ENTRIES = 100_000
 _VALUES = 1_000_000
 """In one line: each takes up to 100 bytes of memory."""
 _DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"\s*")
 # A pair of surrogates, half a pair (the group), or any other escape, which may be a backslash.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
@@ -136,7 +137,7 @@ def json_values(line: bytes) -> Iterator[Any]:
         while position < len(text):
             value, end = _DECODER.raw_decode(text, position)
             yield value
-            position = end + len(text[end : end + 64]) - len(text[end : end + 64].lstrip())
+            position = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it always matches
     except (ValueError, RecursionError):
         raise problem from None
 

@@ -41,8 +41,8 @@ def read(chunks: Iterable[bytes]) -> ParsedSession:
     for number, item in enumerate(document.items(), 1):
         location = f"message {number}"
         message = {} if item is None else values.mapping(json_value(item))
-        role, content = message.get("role"), message.get("content")
-        if role not in {"user", "assistant", "system"} or not isinstance(content, str):
+        role, content = values.role_of(message.get("role")), message.get("content")
+        if role is None or not isinstance(content, str):
             session.add_problem(location, "it has no role that is known, or no text")
         else:
             when = values.timestamp_of(message.get("timestamp"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from port42_daemon.transfer.readers.base import MESSAGE_BYTES
+from port42_protocol.messages.types import Role
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _TEXTS = ("text", "input_text", "output_text")
@@ -54,35 +55,36 @@ def folder(value: object) -> str | None:
 
 def text_of(content: object) -> str:
     """The text of a message's content, which is a string or a list of parts, some of them text."""
+    return words_of(content, pictures=False)
+
+
+def words_of(content: object, typed: Callable[[str], str] = str, *, pictures: bool = True) -> str:
+    """As `text_of`, with `typed` applied to each text, and a placeholder for each picture and file."""
     if isinstance(content, str):
-        return content
-    return "\n\n".join(text for text, picture in texts_of(content) if picture is None)
-
-
-def message_of(content: object) -> str:
-    """As `text_of`, with a placeholder for each picture and file."""
-    if isinstance(content, str):
-        return content
-    return "\n\n".join(text if picture is None else picture for text, picture in texts_of(content))
-
-
-def texts_of(content: object) -> Iterator[tuple[str, str | None]]:
-    """Each part's text, or a placeholder for what it shows."""
+        return typed(content)
+    texts: list[str] = []
     size = 0
     for part in map(mapping, content) if isinstance(content, list) else ():
         kind, text = part.get("type"), part.get("text")
         if kind in _TEXTS and isinstance(text, str):
-            yield text, None
+            texts.append(typed(text))
             size += len(text)
-            if size > MESSAGE_BYTES:  # YAML's aliases can make it as long as they like; it is refused later
-                return
-        elif isinstance(kind, str) and kind in _PICTURES:
-            yield "", f"[{_PICTURES[kind]}]"
+        elif pictures and isinstance(kind, str) and kind in _PICTURES:
+            texts.append(f"[{_PICTURES[kind]}]")
+        if size > MESSAGE_BYTES:  # YAML's aliases can make it as long as they like; it is refused as it is
+            break
+    return "\n\n".join(text for text in texts if text.strip())
 
 
 def mapping(value: object) -> Mapping[str, Any]:
     """`value` where it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def role_of(value: object) -> Role | None:
+    """The role of a message that somebody said."""
+    roles: tuple[Role, ...] = ("user", "assistant", "system")
+    return next((role for role in roles if role == value), None)
 
 
 def count(value: object) -> int | None:

@@ -194,9 +194,13 @@ def test_timestamps(given_, kept):
 
 WORDS = (
     "type message content role text timestamp payload id model usage messages format agent created_at"
-    " client seq sessions object_id turn references"
+    " client seq sessions object_id turn references uuid sessionId isMeta isSidechain isApiErrorMessage error"
+    " operation attachment prompt commandMode leafUuid customTitle cwd source info total_token_usage parts"
 )
-KINDS = "user assistant summary session_meta response_item message turn_context"
+KINDS = (
+    "user assistant summary session_meta response_item message turn_context queue-operation attachment"
+    " custom-title event_msg token_count queued_command enqueue remove"
+)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBER | st.text(max_size=8),
@@ -208,7 +212,7 @@ JSON = st.recursive(
 ENTRY = st.builds(
     lambda entry, kind: {**entry, "type": kind} if isinstance(entry, dict) else entry,
     JSON,
-    st.sampled_from(KINDS.split()),
+    st.sampled_from(KINDS.split()) | JSON,
 )
 LINE = st.one_of(st.binary(max_size=60), ENTRY.map(lambda one: json.dumps(one).encode()))
 READERS = {
