@@ -107,11 +107,7 @@ def main() -> int:
     # Imported here: a piped command draws nothing and needs no termios.
     from port42_cli import terminal
 
-    terminal.end_orderly()
-    try:
-        return _run()
-    except terminal.Ended as ended:
-        return terminal.die(ended)
+    return terminal.main(_run)
 
 
 def _run() -> int:

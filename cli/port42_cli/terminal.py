@@ -19,28 +19,39 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that end a program; at a terminal, what was drawn is cleared away first."""
 
 _SHOW_CURSOR = "\x1b[?25h"
+_LEAVE_SCREEN = "\x1b[?1049l\x1b[?2004l" + _SHOW_CURSOR
+"""The picker's whole screen, and the marks around what is pasted into a prompt."""
 
 
-class Ended(BaseException):
-    """A signal of `ENDING` came: everything is put back, then the process ends by that signal."""
+class Ended(SystemExit):
+    """A signal of `ENDING` came: everything is put back, then the process ends by that signal.
+
+    A SystemExit, because asyncio, on which prompts run, lets no other exception through a callback.
+    """
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        super().__init__(128 + number)
         self.number = number
 
 
-def end_orderly() -> None:
-    """Have the signals of `ENDING` raise `Ended` in the main thread, unless they are ignored."""
+def main(run: Callable[[], int]) -> int:
+    """The exit code of `run`, at whose end the terminal is as it was before, whichever way it ends."""
+    before = _attributes()
     for number in ENDING:
-        if signal.getsignal(number) is signal.SIG_DFL:
+        if signal.getsignal(number) is signal.SIG_DFL:  # not where it is ignored, as nohup does
             signal.signal(number, _end)
-
-
-def die(ended: Ended) -> int:
-    """End by the signal that came, as the shell expects; the exit code where that does not end us."""
-    signal.signal(ended.number, signal.SIG_DFL)
-    os.kill(os.getpid(), ended.number)
-    return 128 + ended.number
+    try:
+        return run()
+    except Ended as ended:
+        if before is not None and _attributes() != before:
+            # It came in the middle of somebody else's clearing up.
+            _set(before)
+            sys.stdout.write(_LEAVE_SCREEN)
+            sys.stdout.flush()
+        # The shell sees by what it ended.
+        signal.signal(ended.number, signal.SIG_DFL)
+        os.kill(os.getpid(), ended.number)
+        raise
 
 
 class Drawing:
@@ -58,10 +69,9 @@ class Drawing:
     def __enter__(self) -> Drawing:
         if self._before is not None:
             return self
-        try:
-            self._before = termios.tcgetattr(sys.stdin)
-        except (termios.error, OSError, ValueError):
+        if (before := _attributes()) is None:
             return self
+        self._before = before
         silent = [*self._before]
         silent[3] &= ~termios.ECHO
         _set(silent)
@@ -89,6 +99,14 @@ class Drawing:
         # From here on it goes on, after SIGCONT.
         if goes_on:
             self.__enter__()
+
+
+def _attributes() -> list[Any] | None:
+    """Of stdin; None where that is no terminal, or hung up."""
+    try:
+        return termios.tcgetattr(sys.stdin)
+    except (termios.error, OSError, ValueError):
+        return None
 
 
 def _set(attributes: list[Any]) -> None:

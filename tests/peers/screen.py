@@ -20,6 +20,10 @@ class Screen:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.Stream(self._screen)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._ended
+
     def until(self, shown: str) -> list[str]:
         """Look until it shows that; gives the screen's lines."""
         return self.until_so(lambda lines: shown in "\n".join(lines))
