@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 
 import pytest
 
 from port42_client import client as subject
+from port42_client import daemon
 from port42_client.client import Client
 from port42_client.daemon import dial
 from port42_client.errors import BadInput, DaemonError, NoDaemon
@@ -334,3 +336,137 @@ def test_more_than_one_page_is_one_list_and_incomplete_when_one_of_them_is(peer)
     with subject.Client(lambda: dial(peer(two_pages).path)) as client:
         page = client.ask_rows("search_sessions", {"query": "x"}, "hits", limit=150, per_page=100)
     assert page == {"hits": [1] * 100 + [2] * 50, "next_cursor": "further", "complete": False}
+
+
+# --- a daemon that hangs ----------------------------------------------------------------------------
+
+
+class Recording:
+    """A listener that does nothing but note."""
+
+    interval = None
+
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+        self.events = []
+
+    def fileno(self):
+        return self.reader
+
+    def on_event(self, event):
+        self.events.append(event["kind"])
+
+    def on_readable(self):
+        raise AssertionError("nothing was written")
+
+    def on_tick(self):
+        pass
+
+
+@pytest.fixture
+def listener():
+    listener = Recording()
+    yield listener
+    os.close(listener.reader)
+    os.close(listener.writer)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """What is told, where nothing is waited for long."""
+    monkeypatch.setattr(subject, "SLOW", 0.05)
+    monkeypatch.setattr(subject, "PATIENCE", 1.2)
+    return []
+
+
+def hanging(talk):
+    talk.request()
+    talk.connection.recv(1)  # until the client hangs up
+
+
+@pytest.mark.parametrize("method", ["sessions", "possess", "retry_turn"])
+def test_what_is_waited_for_is_told_before_it_is_given_up(peer, impatient, method):
+    told = []
+    fake = peer(hanging)
+    client = Client(lambda: dial(fake.path), told.append)
+    with client, pytest.raises(NoDaemon, match=f"took {method} and did not answer") as caught:
+        client.ask(method, {"idempotency_key": "k"})
+    assert told == [f"Waiting for port42d, which does not answer ({method})."]
+    assert any("port42 doctor" in line for line in caught.value.advice)
+    assert len(fake.requests) == 1
+
+
+def test_a_turn_lasts_as_long_as_the_daemon_answers_between(peer, impatient, listener):
+    """Each silence is broken by the answer to a `status`, which nobody waits for."""
+    told = []
+
+    def slow_back_end(talk):
+        turn = talk.request()
+        talk.send({"jsonrpc": "2.0", "method": "session_event", "params": {"kind": "started"}})
+        for _ in range(3):
+            ping = talk.request()
+            assert ping["method"] == "status"
+            talk.answer(ping, {})
+        talk.answer(turn, "at last")
+
+    fake = peer(slow_back_end)
+    with Client(lambda: dial(fake.path), told.append) as client:
+        assert client.ask("possess", {"idempotency_key": "k"}, listener=listener) == "at last"
+    assert (told, listener.events) == ([], ["started"])
+
+
+def test_a_turn_whose_daemon_stops_answering_is_given_up(peer, impatient, listener):
+    told = []
+
+    def dying(talk):
+        talk.request()
+        talk.send({"jsonrpc": "2.0", "method": "session_event", "params": {"kind": "started"}})
+        assert talk.request()["method"] == "status"
+        talk.connection.recv(1)  # until the client hangs up
+
+    fake = peer(dying)
+    client = Client(lambda: dial(fake.path), told.append)
+    with client, pytest.raises(NoDaemon, match="did not answer"):
+        client.ask("possess", {"idempotency_key": "k"}, listener=listener)
+    assert told == ["Waiting for port42d, which does not answer (possess)."]
+
+
+def test_one_who_follows_hears_that_the_daemon_hangs(peer, impatient, monkeypatch):
+    monkeypatch.setattr(subject, "FOLLOWING", 0.05)
+    told = []
+
+    def dying(talk):
+        talk.answer(talk.request(), {"subscriptions": 1})
+        assert talk.request()["method"] == "status"
+        talk.connection.recv(1)  # until the client hangs up
+
+    fake = peer(dying)
+    client = Client(lambda: dial(fake.path), told.append)
+    with client, pytest.raises(NoDaemon, match="did not answer"):
+        list(client.events("subscribe", {"agent": "a"}))
+    assert told == ["Waiting for port42d, which does not answer (subscribe)."]
+
+
+def test_a_request_that_is_not_taken_is_given_up(peer, impatient):
+    """One that is longer than the socket's buffer, and nobody reads it."""
+    given_up = threading.Event()
+    fake = peer(lambda _: given_up.wait(60))
+    with Client(lambda: dial(fake.path)) as client:
+        with pytest.raises(NoDaemon, match="did not answer"):
+            client.ask("possess", {"message": "x" * 5_000_000})
+        given_up.set()
+
+
+def test_a_full_queue_of_connections_is_waited_for_and_told(home, impatient, monkeypatch):
+    for name, seconds in (("SLOW", 0.05), ("PATIENCE", 0.2)):
+        monkeypatch.setattr(daemon, name, seconds)
+    told = []
+    path = str(home.parent / "full.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(0)
+        with socket.socket(socket.AF_UNIX) as filling:
+            filling.connect(path)
+            with pytest.raises(NoDaemon, match="took up no connection"):
+                dial(path, told.append)
+    assert told == ["Waiting for port42d, which takes up no connection."]

@@ -2,29 +2,125 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from port42_client import process
+from port42_client import process as subject
 from port42_client.daemon import Daemon
-from port42_client.errors import Refused
+from port42_client.errors import NoDaemon, Refused
 
 
 def test_a_daemon_that_does_not_stop_is_told(daemon, monkeypatch):
     running = Daemon(None, os.environ).running()
     assert running.pid == daemon.pid
     with monkeypatch.context() as patch:
-        patch.setattr(process, "STOP_TIMEOUT", 0.1)
-        patch.setattr(process.os, "kill", lambda *_: None)
+        patch.setattr(subject, "STOP_TIMEOUT", 0.1)
+        patch.setattr(subject.os, "kill", lambda *_: None)
         with pytest.raises(Refused, match=rf"\(pid {daemon.pid}\) was told to stop and is still there"):
-            process.stop(running.pid, Path(running.home), print)
+            subject.stop(running.pid, Path(running.home), print)
 
 
 def test_a_stopped_daemon_has_let_go_of_everything(daemon, home):
-    process.stop(daemon.pid, home, print)
+    subject.stop(daemon.pid, home, print)
     assert not (home / "daemon.json").exists()
     daemon.process.wait(30)
     daemon.process = None
     assert Daemon(None, os.environ).running() is None
+
+
+def test_a_suspended_daemon_is_stopped_though_it_cannot_be_asked(daemon, port42):
+    os.kill(daemon.pid, signal.SIGSTOP)
+    ours = Daemon(None, os.environ)
+    assert ours.holder() == (daemon.pid, ours.home)
+    done = port42("daemon", "stop")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"port42d stopped (pid {daemon.pid})")
+    daemon.process.wait(30)
+    daemon.process = None
+
+
+def test_a_daemon_whose_socket_was_swept_away_is_stopped(daemon, port42):
+    daemon.socket.unlink()
+    done = port42("daemon", "stop")
+    assert (done.returncode, done.stderr) == (0, f"port42d stopped (pid {daemon.pid})\n")
+    daemon.process.wait(30)
+    daemon.process = None
+
+
+HOLDING = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); input()"
+
+
+def test_a_lock_is_waited_for_and_told(home, process):
+    home.mkdir()
+    path = home / "lock"
+    child = process(
+        [sys.executable, "-c", HOLDING, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child.stdout.readline()
+    assert subject.is_locked(path)
+    assert subject.lock_holder(path) == (child.pid if sys.platform == "linux" else None)
+    with path.open() as lock:
+        assert not subject.wait_for_lock(lock.fileno(), fcntl.LOCK_SH, 0.1, lambda: None)
+
+        def let_go():
+            child.stdin.close()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(subject, "SLOW", 0.05)
+            assert subject.wait_for_lock(lock.fileno(), fcntl.LOCK_SH, 60, let_go)
+    assert not subject.is_locked(path)
+    assert subject.lock_holder(path) is None
+    assert not subject.is_daemon(child.pid)
+
+
+def test_a_starter_that_was_suspended_holds_nobody_for_ever(home, process, monkeypatch):
+    home.mkdir(mode=0o700)
+    path = home / "start.lock"
+    child = process(
+        [sys.executable, "-c", HOLDING, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child.stdout.readline()
+    monkeypatch.setattr(subject, "SLOW", 0.05)
+    monkeypatch.setattr("port42_client.daemon.START_PATIENCE", 0.2)
+    told = []
+    with pytest.raises(NoDaemon, match=rf"another command \(pid {child.pid}\) has been starting port42d"):
+        Daemon(None, os.environ, told.append).connect()
+    assert told == [f"Waiting for another command (pid {child.pid}) that is starting port42d."]
+
+
+@pytest.mark.parametrize("what", ["fifo", "link", "folder", "huge"])
+def test_whatever_stands_where_the_note_should_blocks_nobody(home, daemon, port42, what):
+    note = home / "daemon.json"
+    note.unlink()
+    if what == "fifo":
+        os.mkfifo(note)
+    elif what == "link":
+        note.symlink_to("/dev/zero")
+    elif what == "folder":
+        note.mkdir()
+    else:
+        with note.open("wb") as file:
+            file.truncate(1 << 40)
+    assert port42.json("status", "--json")["pid"] == daemon.pid
+    note.rmdir() if what == "folder" else note.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_persons_home_is_left_alone(home, port42):
+    home.mkdir(mode=0o700)
+    os.mkfifo(home / "daemon.json")
+    os.chown(home, 12345, 12345)
+    before = sorted(home.iterdir())
+    for typed in (["sessions"], ["possess", "@ai-muse", "hello"], ["daemon", "start"]):
+        done = port42(*typed)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert f"Error: {home} belongs to uid 12345" in done.stderr
+        assert "without sudo" in done.stderr
+    assert port42("daemon", "stop").stderr == "port42d is not running\n"
+    assert sorted(home.iterdir()) == before
+    (home / "daemon.json").unlink()

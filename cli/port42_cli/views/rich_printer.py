@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from port42_cli.plain_text import one_line, visible
+from port42_cli.terminal import Drawing
 from port42_cli.views.parts import BREAK, Column, Content, Field, Fields, Fit, Line, Part, Table, Tree
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def redraw(views: Iterable[Iterable[Part]]) -> None:
     """Draw each view where the last one was."""
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live:
+    with Drawing(), Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live:
         for view in views:
             live.update(group(view), refresh=True)
 
@@ -60,7 +61,7 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with Drawing(), Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
 

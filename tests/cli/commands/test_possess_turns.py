@@ -292,3 +292,19 @@ def test_leave_is_refused_where_nobody_is_there_to_be_asked(port42, home):
     assert done.returncode == 0
     assert "refused, because this is no terminal to ask at: " in done.stderr
     assert "reject_once" in done.stdout
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_where_the_configuration_is_wrong_silence_is_no_success(port42, home, json):
+    """From the start on: no earlier one that would still be in force."""
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text('[agents.ai-muse]\nbackend = "shout"\noops [\n')
+    done = port42("possess", "@ai-muse", "hello", *json)
+    assert done.returncode == 1
+    assert "Error: nothing answered, because config.toml is not in force as it stands: " in done.stderr
+    assert "agents connect" not in done.stderr
+    recorded = port42.json("show", "last", "-a", "ai-muse", "--json")["messages"]
+    assert [one["content"] for one in recorded] == ["hello"]
+    (home / "config.toml").write_text("")
+    port42("daemon", "reload")
+    assert port42("possess", "@ai-muse", "-c", "again").returncode == 0
