@@ -1,5 +1,6 @@
 """An ACP agent that refuses, as its further argument says: ``login``, ``version``, ``prompt``, ``rate``,
-``refusal`` or ``nameless``."""
+``refusal`` or ``nameless``; with ``error`` it does so in the words of a third one, with ``silent`` it writes
+those to stderr and ends its turn."""
 
 from __future__ import annotations
 
@@ -28,6 +29,11 @@ class Unwilling(Agent):
     def prompt(self, text: str) -> Any:
         if WHAT == "rate":
             raise Refuse(-32603, "Internal error", {"errorKind": "rate_limit", "details": "later"})
+        if WHAT == "error":
+            raise Refuse(-32603, sys.argv[3])
+        if WHAT == "silent":
+            print(sys.argv[3], file=sys.stderr, flush=True)
+            return {"stopReason": "end_turn"}
         if WHAT == "prompt":
             raise Refuse(-32603, "Internal error", {"details": "no such\nmodel"})
         return {"stopReason": "refusal"}

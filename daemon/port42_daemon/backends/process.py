@@ -90,8 +90,15 @@ def find_program(argv0: str, given: Mapping[str, str], cwd: str | None = None) -
 def missing(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str | None:
     """Why `argv0` cannot be started, in a line with what to do; None where nothing is missing."""
     program = find_program(argv0, given, cwd)
+    if program is None and os.sep in argv0:
+        there = Path(cwd or "", argv0).is_file()
+        return f"{argv0} may not be run: chmod +x makes it a program" if there else f"{argv0} is not there"
     if program is None:
-        return f"{argv0} is not there" if os.sep in argv0 else _not_on_path(argv0)
+        return _not_on_path(argv0)
+    return _missing_interpreter(argv0, program, given)
+
+
+def _missing_interpreter(argv0: str, program: str, given: Mapping[str, str]) -> str | None:
     try:
         with open(program, "rb") as file:  # noqa: PTH123 - not blocking: a file that can be run
             line = file.readline(256)

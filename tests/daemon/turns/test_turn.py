@@ -144,6 +144,74 @@ def test_a_reply_as_long_as_may_be_is_whole(tmp_path):
     assert played(tmp_path / "home", work, agent=answers("x" * LIMIT)).status == "answered"
 
 
+@pytest.mark.parametrize("pieces", [(), ("",), (" \n", "\t")])
+def test_an_end_without_a_word_is_a_failure(tmp_path, pieces):
+    error, records, _ = failed_with(
+        tmp_path, says(Thought("hm"), *map(Text, pieces), Done(None, "max_tokens"))
+    )
+    assert error.data["kind"] == "crashed"
+    assert "agent ended without an answer (it stopped with max_tokens)" in error.message
+    assert (records[-1].role, records[-1].content) == ("error", error.message)
+
+
+def test_an_agent_that_used_its_tools_and_said_nothing_is_noticed(tmp_path):
+    async def work(parts):
+        peer = RecordingPeer()
+        result = await parts.possess("agent", "hello", peer, stream=True)
+        return result.status, [event["text"] for event in peer.of("notice")]
+
+    backend = says(Tool("t", "Write", "done"), Done(None, "end_turn"))
+    assert played(tmp_path / "home", work, agent=backend) == (
+        "answered",
+        ["agent used its tools and said nothing"],
+    )
+
+
+def test_a_session_whose_folder_was_renamed_goes_on_where_the_client_stands(tmp_path):
+    begun, now, gone = tmp_path / "begun", tmp_path / "now", tmp_path / "gone"
+    for folder in (begun, now):
+        folder.mkdir()
+    backend = answers("x")
+
+    async def work(parts):
+        peer = RecordingPeer()
+        first = await parts.possess("agent", "one", cwd=str(begun))
+        await parts.possess("agent", "two", peer, session_id=first.session_id, cwd=str(now), stream=True)
+        assert peer.of("notice") == []
+        begun.rename(gone)
+        await parts.possess("agent", "three", peer, session_id=first.session_id, cwd=str(now), stream=True)
+        await parts.possess("agent", "four", session_id=first.session_id)
+        return [event["text"] for event in peer.of("notice")]
+
+    (notice,) = played(tmp_path / "home", work, agent=backend)
+    assert str(begun) in notice
+    assert str(now) in notice
+    assert [turn.cwd for turn in backend.turns] == [*[str(begun)] * 2, str(now), str(begun)]
+
+
+def test_more_tokens_than_a_number_can_say_are_as_many_as_it_can(tmp_path):
+    async def work(parts):
+        result = await parts.possess("agent", "hello")
+        return (await parts.records(result.session_id))[1].turn
+
+    turn = played(tmp_path / "home", work, agent=says(Text("x"), Usage(2**70, 2**63), Done()))
+    assert (turn.input_tokens, turn.output_tokens) == (2**53 - 1, 2**53 - 1)
+
+
+def test_a_file_that_went_wrong_under_the_daemon_is_noticed_and_the_last_one_answers(tmp_path):
+    async def work(parts):
+        await parts.possess("agent", "hello")
+        (parts.home / "config.toml").write_text("[agents.agent\n")
+        peer = RecordingPeer()
+        result = await parts.possess("agent", "again", peer, stream=True)
+        return result.status, [event["text"] for event in peer.of("notice")]
+
+    status, (notice,) = played(tmp_path / "home", work, agent=answers("x"))
+    assert status == "answered"
+    assert notice.startswith("config.toml: not TOML")
+    assert notice.endswith("what was in force before stays in force")
+
+
 def test_half_a_surrogate_pair_is_replaced(tmp_path):
     async def work(parts):
         result = await parts.possess("agent", "hello", RecordingPeer(), stream=True)

@@ -18,6 +18,7 @@ from port42_daemon.backends.acp.session_config import Choices
 from port42_daemon.backends.acp.turn import CANCELLED, TurnEvents
 from port42_daemon.backends.acp.updates import fields
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Text, Tool, Turn
+from port42_daemon.backends.decoding import whole
 from port42_daemon.backends.errors import failure, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
 from port42_daemon.backends.programs import Programs
@@ -182,7 +183,7 @@ class Agent:
         self._logins = one_line(", ".join(filter(None, names)))
 
     def _named(self, native_id: Any) -> str:
-        if isinstance(native_id, str) and native_id:
+        if isinstance(native_id, str) and native_id and whole(native_id) == native_id:
             return native_id
         raise Broken(Failure("refused", f"{self._name} gave its session no name"))
 

@@ -164,6 +164,8 @@ def transcript(turn: Turn) -> str:
 def _words(content: Any) -> str:
     """What a block of content reads as in a terminal."""
     match content:
+        case list():
+            return "".join(map(_words, content))
         case {"type": "text", "text": str(text)} | {"type": "resource", "resource": {"text": str(text)}}:
             return text
         case {"type": "resource_link", "uri": str(uri)}:

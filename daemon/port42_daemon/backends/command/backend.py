@@ -38,6 +38,7 @@ _AFTER_THE_END = 3.0
 """Seconds a program may take to end (and to save its session) once it has said all."""
 
 _REMEMBERED = 1024
+_TAIL = 1000
 _STREAMS: dict[str, type[StreamParser]] = {
     "claude": ClaudeParser,
     "codex": CodexParser,
@@ -161,16 +162,17 @@ class Command:
     async def _text(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
         """All of stdout is the reply, and the exit status says whether it is whole."""
         yield Started(run.native_id)
-        parser = TextParser()
+        parser, tail = TextParser(), ""
         async with aclosing(child.chunks(self._config.timeout)) as chunks:
             async for chunk in chunks:
                 for piece in parser.feed(chunk):
+                    tail = (tail + piece.text)[-_TAIL:]
                     yield piece
         for piece in parser.feed(b"", last=True):
             yield piece
         status = await child.settle(_AFTER_THE_END)
         # A program that closed its stdout has said all it had to say, whether it goes away or not.
-        yield Done(_crash(child, status, None) if status else None)
+        yield Done(_crash(child, status, None, telling_line(tail)) if status else None)
 
     async def _stream(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
         """Events by the line to the terminal one, which is believed whatever the exit status says."""
@@ -181,7 +183,8 @@ class Command:
                 for event in parser.feed(line):
                     if isinstance(event, Done):
                         await child.settle(_AFTER_THE_END)
-                        yield event
+                        unsaid = None if event.failure or parser.has_text else parser.last_error
+                        yield Done(failure(unsaid), event.stop_reason) if unsaid else event
                         return
                     if isinstance(event, Started):
                         native_id = event.native_id
@@ -192,7 +195,7 @@ class Command:
                             yield own
                     else:
                         yield event
-        yield Done(_crash(child, await child.settle(_AFTER_THE_END), parser))
+        yield Done(_crash(child, await child.settle(_AFTER_THE_END), parser, parser.stray))
 
     def _own_usage(self, native_id: str | None, total: Usage, *, resumed: bool) -> list[Usage]:
         """This turn's part of a session's total; none when the total before it is not known any more."""
@@ -213,11 +216,14 @@ async def _feed(child: Child, text: str) -> None:
     child.close_stdin()
 
 
-def _crash(child: Child, status: int | None, parser: StreamParser | None) -> Failure:
-    """Why a program ended without the end of its reply, in its own words where it has some."""
+def _crash(child: Child, status: int | None, parser: StreamParser | None, stray: str | None) -> Failure:
+    """Why a program ended without the end of its reply, in its own words where it has some.
+
+    `stray` are words on its stdout that may be about it.
+    """
     if status is not None and status < 0:
         ended = f"killed by signal {-status}"
     else:
         ended = f"exit status {status}" if status else "no result"
-    words = (parser.last_error if parser else None) or telling_line(child.stderr())
+    words = (parser.last_error if parser else None) or telling_line(child.stderr()) or stray
     return failure(f"{words} ({ended})" if words else f"the program ended early ({ended})")

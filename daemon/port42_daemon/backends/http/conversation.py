@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.backends.base import Done, Event, Failure, Notice, Text, Tool, Turn
+from port42_daemon.backends.errors import kind_of_words, one_line
 from port42_daemon.backends.http.api_key import Key
 from port42_daemon.backends.http.errors import Failed, kind_of_error, words_of
 
@@ -106,6 +107,11 @@ class EventDecoder:
                 self.any = True
                 events.append((b"", document))
         return events
+
+    @property
+    def words(self) -> str:
+        """The text that came instead of events."""
+        return b" ".join(self._stray)[:2000].decode(errors="replace").strip()
 
     def _events(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
         events: list[tuple[bytes, bytes]] = []
@@ -205,7 +211,9 @@ class Reply(ABC):
         except Failed as failed:
             self.failure = failed
         except msgspec.DecodeError:
-            self.failure = Failed("crashed", f"{self.server} sent something that is not its protocol")
+            words = one_line(hidden.decode(errors="replace"))
+            message = f"{self.server} sent something that is not its protocol: {words}"
+            self.failure = Failed(kind_of_words(words), message)
         except ValueError:
             size = f"{EVENT_BYTES // 2**20} MiB"
             self.failure = Failed("crashed", f"{self.server} sent an event of over {size}")
@@ -239,6 +247,14 @@ class Reply(ABC):
         failure = Failure("refused", "the model declined to answer") if refused else None
         events.append(Done(failure, self.stop_reason))
         return events
+
+    def not_a_stream(self) -> Failed:
+        """What a response means that is none of server-sent events: in its words, unless it is a page."""
+        message, words = f"{self.server} answers no stream of events: is base_url right?", self.decoder.words
+        if words and not words.startswith("<"):
+            words = one_line(words.replace(self._secret.decode(), "…") if self._secret else words)
+            return Failed(kind_of_words(words), f"{message} It says: {words}")
+        return Failed("crashed", message)
 
     def broken_off(self, error: Any) -> Failed:
         """What an error instead of a reply, or in the middle of one, means."""

@@ -142,7 +142,7 @@ class ModelServer(ABC):
                 for event in reply.feed(chunk):
                     yield event
             if not reply.decoder.any and response.content_type != "text/event-stream":
-                raise Failed("crashed", f"{self._name} answers no stream of events: is base_url right?")
+                raise reply.not_a_stream()
         if reply.failure is not None and reply.deadline is None:
             raise reply.failure
         for event in reply.end():

@@ -114,10 +114,12 @@ class _Chunks(Reply):
         thought, text = _text_of(piece.reasoning_content or piece.reasoning), piece.content or piece.refusal
         if isinstance(text, list):
             thought += "".join(_text_of(part["thinking"]) for part in text if _is_thinking(part))
-            text = _text_of([part for part in text if not _is_thinking(part)])
+            text = [part for part in text if not _is_thinking(part)]
+        if not isinstance(text, str):
+            text = _text_of(text)
         if thought:
             events.append(Thought(thought))
-        if text and isinstance(text, str):
+        if text:
             self._has_text = True
             events.append(Text(text))
         events.extend(
@@ -137,7 +139,7 @@ def _text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return _text_of(value.get("text"))
+        return _text_of(value.get("text") or value.get("refusal"))
     return "".join(map(_text_of, value)) if isinstance(value, list) else ""
 
 

@@ -714,6 +714,21 @@ def test_a_program_that_is_no_agent(program: str, kind: str) -> None:
     assert failure_of(events)[0] == kind
 
 
+@pytest.mark.parametrize("how", ["error", "silent"])
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("Not logged in · Please run /login", "needs_auth"),
+        ("API Error: 529 Overloaded", "rate_limit"),
+        ("fetch failed: ECONNRESET", "network"),
+    ],
+)
+def test_an_agents_words_have_their_kind(journal: Journal, how: str, words: str, kind: str) -> None:
+    (events,) = played(config("refuses", journal, how, words))
+    found, message = failure_of(events)
+    assert (found, words in message) == (kind, True)
+
+
 def test_a_line_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LINE_LIMIT", 100_000)
     whole, cut = played(config("longline"), turn("90000"), turn("110000"))

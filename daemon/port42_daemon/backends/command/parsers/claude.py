@@ -20,6 +20,7 @@ from port42_daemon.backends.command.parsers.stream import (
     started,
     text_at,
     titled,
+    words_at,
 )
 from port42_daemon.backends.errors import failure
 
@@ -61,7 +62,7 @@ class ClaudeParser(StreamParser):
             self._partial = True
             if thought := text_at(event, "delta", "thinking"):
                 yield Thought(thought)
-            yield from self._text(text_at(event, "delta", "text"))
+            yield from self._text(words_at(event, "delta", "text"))
         elif kind == "message_delta":
             yield from self._usage(at(event, "usage"))
 
@@ -70,6 +71,8 @@ class ClaudeParser(StreamParser):
         if at(entry, "parent_tool_use_id") is not None or text_at(message, "model") == "<synthetic>":
             return
         self._begin(text_at(message, "id"))
+        if not self._partial:
+            yield from self._text(text_at(message, "content"))
         for block in items_at(message, "content"):
             kind = text_at(block, "type")
             if kind == "tool_use":
@@ -79,7 +82,7 @@ class ClaudeParser(StreamParser):
             elif not self._partial and kind == "thinking" and text_at(block, "thinking"):
                 yield Thought(text_at(block, "thinking"))
             elif not self._partial and kind == "text":
-                yield from self._text(text_at(block, "text"))
+                yield from self._text(words_at(block, "text"))
 
     def _user(self, entry: Any) -> Iterable[Event]:
         for block in items_at(entry, "message", "content"):

@@ -19,6 +19,7 @@ from port42_daemon.backends.command.parsers.stream import (
     items_at,
     started,
     text_at,
+    words_at,
 )
 from port42_daemon.backends.errors import failure
 
@@ -64,7 +65,7 @@ class CodexParser(StreamParser):
         kind = text_at(item, "type")
         if kind == "agent_message":
             self._gap = True
-            yield from self._text(text_at(item, "text"))
+            yield from self._text(words_at(item, "text") or words_at(item, "content"))
         elif kind == "reasoning" and text_at(item, "text"):
             yield Thought(text_at(item, "text"))
         elif kind == "error" and text_at(item, "message"):

@@ -18,6 +18,7 @@ from port42_daemon.backends.command.parsers.stream import (
     started,
     text_at,
     titled,
+    words_at,
 )
 from port42_daemon.backends.errors import failure
 
@@ -44,7 +45,7 @@ class GeminiParser(StreamParser):
 
     def _message(self, entry: Any) -> Iterable[Event]:
         if text_at(entry, "role") == "assistant":
-            yield from self._text(text_at(entry, "content"))
+            yield from self._text(words_at(entry, "content"))
 
     def _tool_use(self, entry: Any) -> Iterable[Event]:
         self._gap = True

@@ -16,6 +16,7 @@ import msgspec
 
 from port42_daemon.backends.base import Event, Started, Text
 from port42_daemon.backends.decoding import ANY, decode
+from port42_daemon.backends.errors import one_line
 
 # An id goes into an argv later: it must never look like an option, nor be a page long.
 _NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
@@ -26,7 +27,8 @@ Handler = Callable[[Any], Iterable[Event]]
 class StreamParser(ABC):
     """Lines in, events out; a `Done` among them is the end, whatever follows.
 
-    `last_error` is what the tool complained of so far, for the case that it ends without a result.
+    `last_error` is what the tool complained of so far, `stray` its last line that is no JSON, both for the
+    case that it ends without a result.
     `counts_whole_session` says that its `Usage` is not this turn's but the tool's whole session's.
     A kind of stream lists its types and what handles each in `handlers`.
     """
@@ -35,6 +37,7 @@ class StreamParser(ABC):
 
     def __init__(self) -> None:
         self.last_error: str | None = None
+        self.stray = ""
         self._has_text = False
         self._gap = False
 
@@ -47,9 +50,19 @@ class StreamParser(ABC):
         try:
             entry = decode(line, ANY)
         except msgspec.DecodeError:
+            self.stray = one_line(line.decode(errors="replace"))
             return []
         handler = self.handlers().get(text_at(entry, "type"))
-        return list(handler(entry)) if handler is not None else []
+        if handler is not None:
+            return list(handler(entry))
+        error = at(entry, "error") or (at(entry, "message") if text_at(entry, "type") == "error" else None)
+        if words := error if isinstance(error, str) else text_at(error, "message"):
+            self.last_error = words
+        return []
+
+    @property
+    def has_text(self) -> bool:
+        return self._has_text
 
     def _text(self, text: str) -> Iterable[Event]:
         if text:
@@ -90,6 +103,14 @@ def text_at(value: Any, *path: str) -> str:
 def count_at(value: Any, *path: str) -> int:
     value = at(value, *path)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def words_at(value: Any, *path: str) -> str:
+    """The text at `path`: a string, or a list of parts that have a `text`."""
+    value = at(value, *path)
+    if isinstance(value, list):
+        return "".join(text_at(part, "text") for part in value)
+    return value if isinstance(value, str) else ""
 
 
 def items_at(value: Any, *path: str) -> list[Any]:
