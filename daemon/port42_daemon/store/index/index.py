@@ -204,7 +204,7 @@ class SessionIndex(Catalogue):
         stale = self._writer.stale_sessions()
         with self._database.read_lock:
             count, messages_indexed = self._database.reading.execute(
-                "SELECT count(*), coalesce(sum(message_count), 0) FROM sessions"
+                "SELECT count(*), cast(min(total(message_count), 9e15) AS INTEGER) FROM sessions"
             ).fetchone()
         return IndexStatus(
             complete=self._incomplete() is None,

@@ -346,8 +346,9 @@ class Indexer:
             self._read_batches([session_id])
         except (sqlite3.Error, OSError):
             raise
-        except Exception:
-            log.exception("⚠ %s cannot be searched", session_id)
+        except Exception as error:
+            log.warning("⚠ %s cannot be searched: %r", session_id, error)
+            log.debug("", exc_info=True)
             self._writer.skip(session_id)
 
     def _read_batches(self, session_ids: Iterable[str]) -> None:

@@ -16,6 +16,8 @@ from port42_protocol.messages.sessions import ListedSession
 
 SHORT_ID = 14
 """``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""
+_MAX = 2**53 - 1
+"""Far below SQLite's largest integer, so that sums stay below it."""
 UNREAD = -1
 """The `fed_seq` of a session whose messages must be read from its file, all of them."""
 
@@ -99,11 +101,13 @@ def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_se
         folded(summary.title) if summary.title else None,
         *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use),
     ]
+    # A hand-edited file may have any number, and is listed all the same.
+    values = [min(max(value, -_MAX), _MAX) if isinstance(value, int) else value for value in values]
     number: int = database.execute(_UPSERT, values).fetchone()[0]
     database.execute("DELETE FROM tags WHERE session_id = ?", (summary.session_id,))
     database.executemany(
         "INSERT INTO tags VALUES (?, ?, ?)",
-        [(tag, row.use, summary.session_id) for tag in summary.tags],
+        [(tag, values[-1], summary.session_id) for tag in summary.tags],
     )
     return number
 

@@ -84,8 +84,7 @@ class IndexWriter:
             except sqlite3.Error:
                 self._rows.put_back(updates)
                 raise
-            except Exception:
-                log.exception("⚠ some of %d rows cannot be indexed, each is tried alone", len(updates))
+            except Exception:  # each is tried alone
                 self._write_each_row(updates)
 
     def _write_each_row(self, updates: list[SessionUpdate]) -> None:
@@ -95,8 +94,9 @@ class IndexWriter:
             except sqlite3.Error:
                 self._rows.put_back(updates[number:])
                 raise
-            except Exception:
-                log.exception("⚠ %s is not in the list", update.summary.session_id)
+            except Exception as error:
+                log.warning("⚠ %s is not in the list: %r", update.summary.session_id, error)
+                log.debug("", exc_info=True)
 
     def _write_rows(self, updates: list[SessionUpdate]) -> None:
         with self._database.writing:
@@ -122,8 +122,8 @@ class IndexWriter:
             except sqlite3.Error:
                 self._state.mark_stale()
                 raise
-            except Exception:
-                log.exception("⚠ the text of %d messages could not be indexed", written)
+            except Exception as error:  # each session is then read alone
+                log.warning("⚠ the text of %d messages could not be indexed: %r", written, error)
                 self._state.mark_stale()
             return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -324,3 +325,21 @@ def test_it_is_made_anew_while_questions_are_answered(store):
     assert listed(store) == ["cli-1"]
     eventually(lambda: store.catalogue.status().complete)
     assert found(store, "two") == [("cli-1", 2)]
+
+
+@pytest.mark.parametrize("number", [10**20, -(10**20), 2**63, 2**63 - 1])
+@pytest.mark.parametrize("field", [b'"message_count":', b'"last_seq":'])
+def test_a_session_whose_numbers_are_none_is_listed_and_keeps_nobody_waiting(store, path, field, number):
+    store.close()
+    before, _, after = path.read_bytes().rpartition(field)
+    end = re.search(rb"[,}]", after).start()
+    path.write_bytes(before + field + str(number).encode() + after[end:])
+    again = FileStore(path.parent.parent)
+    again.open()
+    try:
+        assert listed(again) == ["cli-1"]
+        assert again.catalogue.with_key("ai-muse", "k", None) is None
+        again.create(header("cli-2"), [keyed("word", "k2")])
+        assert again.catalogue.with_key("ai-muse", "k2", None) == ("cli-2", 1)
+    finally:
+        again.close()
