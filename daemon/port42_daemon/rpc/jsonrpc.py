@@ -2,7 +2,7 @@
 
 `jsonrpcserver/__init__` imports jsonschema for that one: 90 of 350 ms of a start and 5 MiB, and never used
 here, where `dispatch` validates requests itself. So that file is not run: its package is registered without
-it, and only the modules below and what they need are imported (docs/decisions/0027).
+it, and only the modules below and what they need are imported (docs/decisions/0029).
 """
 
 from __future__ import annotations
