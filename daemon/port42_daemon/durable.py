@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable
@@ -127,7 +126,7 @@ def remove(paths: list[Path]) -> None:
 
 def _replace(path: Path, fill: Callable[[int], None]) -> None:
     # A name of its own, which nothing that somebody left there can stand in the way of.
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN_FILE)
     try:
         try:

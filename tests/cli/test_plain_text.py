@@ -36,6 +36,12 @@ def test_an_age_is_in_its_largest_unit(seconds, words):
     assert plain_text.age(then, NOW) == words
 
 
+@pytest.mark.parametrize("time", ["yesterday", "", "2026-13-01", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_is_none_has_no_age(time):
+    assert plain_text.age(time, NOW) in {"?", "now"}
+    assert plain_text.age("2020-01-01T00:00:00", NOW).endswith(" d ago")
+
+
 def test_counts_have_their_plural():
     shown = [plain_text.count(number, "message") for number in (0, 1, 2, 1000)]
     assert shown == ["0 messages", "1 message", "2 messages", "1,000 messages"]

@@ -54,8 +54,8 @@ def test_replace_leaves_the_new_contents_and_nothing_else(tmp_path, any_umask):
 def test_replace_writes_through_no_link_that_stands_in_its_way(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    monkeypatch.setattr("secrets.token_hex", lambda _: "taken")
-    (tmp_path / ".file.taken.new").symlink_to(victim)
+    monkeypatch.setattr("os.urandom", bytes)
+    (tmp_path / ".file.00000000.new").symlink_to(victim)
     with pytest.raises(FileExistsError):
         durable.replace(tmp_path / "file", b"x")
     assert victim.read_text() == "precious"

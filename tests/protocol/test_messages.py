@@ -218,7 +218,7 @@ FIELDS = {
     "Source": "format id",
     "Summary": SUMMARY,
     "ListedSession": f"{SUMMARY} short_id",
-    "SessionPage": "sessions next_cursor",
+    "SessionPage": "sessions next_cursor unreadable",
     "Transcript": "session client metadata messages next_after_seq",
     "Appended": "session_id seq",
     "Possessed": "session_id seq status reply reply_seq turn",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
-from port42_cli import cwd, streams, views
+from port42_cli import cwd, plain_text, streams, views
 from port42_cli.completion import complete
 from port42_client.client import decode
 from port42_client.daemon import Daemon
+
+_RECENT = 100
 
 
 @click.command()
@@ -46,6 +48,9 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
         views.show(view.sessions(listed.sessions, streams.now()))
     else:
         streams.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
+    if listed.unreadable:
+        number = plain_text.count(listed.unreadable, "session")
+        streams.notice(f"{number} could not be read: `port42 doctor` says more.")
     if listed.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")
 
@@ -59,13 +64,17 @@ def overview(daemon: Daemon) -> None:
     from port42_protocol.messages.sessions import ListSessions
 
     with daemon.client() as client:
-        known = client.call(ListAgents())
-        last = [
+        agents = client.call(ListAgents()).agents
+        # As they are listed: by last use, which a clock that was set back does not change.
+        recent = client.call(ListSessions(limit=_RECENT)).sessions
+        last = {session.agent: session for session in reversed(recent)}
+        older = [
             session
-            for agent in known.agents
-            if agent.last_session
+            for agent in agents
+            if agent.last_session and agent.agent not in last
             for session in client.call(ListSessions(agent=agent.agent, limit=1)).sessions
         ]
-    last.sort(key=lambda session: session.last_activity, reverse=True)
-    unused = [agent.agent for agent in known.agents if not agent.last_session]
-    views.show(view.overview(last, unused, streams.now()))
+    older.sort(key=lambda session: session.last_activity, reverse=True)
+    rows = [*(session for session in recent if last[session.agent] is session), *older]
+    unused = [agent.agent for agent in agents if not agent.last_session]
+    views.show(view.overview(rows, unused, streams.now()))

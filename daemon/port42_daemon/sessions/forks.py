@@ -10,7 +10,7 @@ from port42_daemon import events
 from port42_daemon.agents import Agents
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
-from port42_daemon.sessions.service import Sessions, now
+from port42_daemon.sessions.service import Sessions, now, require_title
 from port42_daemon.store.interface import FORKED, Catalogue, Header, SessionStore
 from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
 from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree
@@ -41,6 +41,7 @@ class Lineage:
 
     async def fork_session(self, request: ForkSession) -> Summary:
         """Begin a session with the records of another, and make it its agent's last one."""
+        require_title(request.title)
         if request.to_agent is not None:
             await self._agents.require(request.to_agent)
         session_id = await self._sessions.free_id(request.client)

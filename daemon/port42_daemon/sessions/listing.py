@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from port42_daemon import cursors
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Catalogue, Maintenance, SessionFilter
@@ -30,8 +32,11 @@ class Listing:
             tag=request.tag,
             pinned=request.pinned,
         )
-        sessions, onward = await self._threads.index(self._catalogue.page, wanted, before, request.limit)
-        return SessionPage(tuple(sessions), None if onward is None else cursors.cursor(*onward))
+        sessions, onward, unreadable = await self._threads.index(
+            self._catalogue.page, wanted, before, request.limit
+        )
+        cursor = None if onward is None else cursors.cursor(*onward)
+        return SessionPage(tuple(sessions), cursor, unreadable or UNSET)
 
     async def search_sessions(self, request: SearchSessions) -> HitPage:
         """A page of hits, best first; what is recorded meanwhile does not change the pages that follow."""

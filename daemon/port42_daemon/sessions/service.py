@@ -139,7 +139,7 @@ class Sessions:
         return self._used(session)
 
     async def _last_in(self, agent: str, cwd: str) -> Summary:
-        sessions, _ = await self._threads.index(
+        sessions, *_ = await self._threads.index(
             self._catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, 1
         )
         if not sessions:
@@ -159,7 +159,7 @@ class Sessions:
                 return summary
             # agent_sessions.json was edited: the session's own header wins.
             log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
-        own, _ = await self._threads.index(self._catalogue.page, SessionFilter(agent=agent), None, 1)
+        own, *_ = await self._threads.index(self._catalogue.page, SessionFilter(agent=agent), None, 1)
         if not own:
             raise NoSessions(agent)
         await self._threads.files(self._store.set_last, agent, own[0].session_id)
@@ -175,6 +175,7 @@ class Sessions:
         if request.session_id == "last":
             expected = "another id than last, which means an agent's last session"
             raise InvalidParams.expecting("session_id", expected)
+        require_title(request.title)
         header = Header(
             id=request.session_id or "",
             agent=request.agent,
@@ -303,6 +304,7 @@ class Sessions:
         return await self._in_order(request.session_id, self._rename, request)
 
     def _rename(self, request: RenameSession) -> Written:
+        require_title(request.title)
         with self.changing(request.session_id, request.agent) as session:
             if session.summary.title != request.title:
                 session.append((_event(RENAMED, title=request.title),), use=False)
@@ -426,6 +428,12 @@ class Sessions:
 def unplaced(role: Role, content: str, key: str | None) -> Message:
     """A message of now that has no seq yet."""
     return MESSAGES[role](seq=0, content=content, timestamp=now(), key=UNSET if key is None else key)
+
+
+def require_title(title: str | None) -> None:
+    """Raises `InvalidParams` for a title by which nobody could find the session."""
+    if title is not None and title.strip() == "last":
+        raise InvalidParams.expecting("title", "another title than last, which means an agent's last session")
 
 
 def require_owner(session: Summary, agent: str) -> None:

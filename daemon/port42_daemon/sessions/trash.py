@@ -120,7 +120,7 @@ class Trash:
         async with self._queues.exclusive(session_id), self._sessions.order(session_id):
             owner = (await self._sessions.owned(session_id, agent)).agent
             # Asked before anything is moved: where the index cannot answer, nothing is.
-            recent, _ = await self._threads.index(self._catalogue.page, SessionFilter(agent=owner), None, 2)
+            recent, *_ = await self._threads.index(self._catalogue.page, SessionFilter(agent=owner), None, 2)
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
             summary = await self._threads.files(self._move, session_id, agent, unused_since)
             self._publish(DeletedEvent, summary)
@@ -141,7 +141,7 @@ class Trash:
         unused: list[ListedSession] = []
         before: tuple[int, str] | None = (milliseconds(cutoff), "")
         while before is not None and len(unused) <= _AT_ONCE:
-            page, before = self._catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
+            page, before, _ = self._catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
             unused += [session for session in page if not session.pinned]
         return unused
 

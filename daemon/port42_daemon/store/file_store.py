@@ -240,6 +240,9 @@ class FileStore(SessionStore):
         except MappingDamaged as damage:
             original = set_aside(path)
             log.warning("⚠ %s was damaged (%s); it is %s", path.name, damage, original.name)
+        else:
+            if next(self._sessions.names(), None) is None:
+                return  # a new home: nobody waits for an index of nothing
         last = self._index.newest()
         if last:
             log.warning("⚠ %s rebuilt from the sessions of %d agents", path.name, len(last))

@@ -31,7 +31,10 @@ RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
 _TITLE_LENGTH = 60
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _MAX_USE = 2**53
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
+_TIME = re.compile(
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z",
+    re.ASCII,
+)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -258,9 +261,9 @@ class Catalogue(Protocol):
 
     def page(
         self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
-    ) -> tuple[list[ListedSession], tuple[int, str] | None]:
-        """Sessions by last use, newest first, from behind `before` (use, session_id), and the `before` of
-        the next page, None at the end."""
+    ) -> tuple[list[ListedSession], tuple[int, str] | None, int]:
+        """Sessions by last use, newest first, from behind `before` (use, session_id); the `before` of the
+        next page, None at the end; and how many sessions are in no list because they cannot be read."""
 
     def search(
         self, text: str, agent: str | None, upto: int | None, offset: int, limit: int

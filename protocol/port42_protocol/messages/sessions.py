@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from port42_protocol.messages.records import Record, Summary
 from port42_protocol.messages.types import (
@@ -35,10 +35,15 @@ class ListedSession(Summary, frozen=True, kw_only=True):
 
 
 class SessionPage(Struct, frozen=True):
-    """A page of `list_sessions`; `next_cursor` is null on the last."""
+    """A page of `list_sessions`; `next_cursor` is null on the last.
+
+    `unreadable` is there where some files in the home's folder of sessions cannot be read as sessions: how
+    many. `check_home` says which.
+    """
 
     sessions: tuple[ListedSession, ...]
     next_cursor: str | None
+    unreadable: int | UnsetType = UNSET
 
 
 class Transcript(Struct, frozen=True):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 
 import pytest
 from peers.parts import RecordingPeer
 
 from port42_protocol.errors import InvalidParams, WrongAgent
+from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.search import PinSession, RenameSession, TagSession
-from port42_protocol.messages.sessions import CreateSession, GetLastSession, GetSession
+from port42_protocol.messages.sessions import CreateSession, FindSession, GetLastSession, GetSession
 from port42_protocol.messages.turns import Subscribe
 
 
@@ -69,3 +71,26 @@ def test_subscribers_hear_of_it(rules, session):
 
     (heard,) = asyncio.run(listen())
     assert (heard["message"]["event"], heard["message"]["title"]) == ("renamed", "ode")
+
+
+def test_last_is_no_title_for_it_means_another_session(rules, session):
+    for handler, request in (
+        (rules.sessions.rename_session, RenameSession("mine", "last")),
+        (rules.sessions.rename_session, RenameSession("mine", " last ")),
+        (rules.sessions.create_session, CreateSession("ai-muse", title="last")),
+        (rules.lineage.fork_session, ForkSession("mine", title="last")),
+    ):
+        with pytest.raises(InvalidParams) as refused:
+            rules.ask(handler, request)
+        assert refused.value.data["field"] == "title"
+    assert rules.ask(rules.sessions.rename_session, RenameSession("mine", "last words")).title == "last words"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_title_is_found_however_its_accents_are_composed(rules, session, form, asked):
+    title = "Crème Brûlée, Ångström, Việt"
+    rules.ask(rules.sessions.rename_session, RenameSession("mine", unicodedata.normalize(form, title)))
+    for ref in (title, title.upper(), title[:8]):
+        found = rules.ask(rules.sessions.find_session, FindSession(unicodedata.normalize(asked, ref)))
+        assert found.session_id == "mine"

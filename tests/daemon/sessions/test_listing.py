@@ -27,7 +27,7 @@ def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_pat
         store.create(header(session_id), [said("hello")])
     seen, used, before, second, more = [], set(), None, 2, True
     while more:
-        rows, before = store.catalogue.page(SessionFilter(), before, data.draw(st.integers(1, 5)))
+        rows, before, _ = store.catalogue.page(SessionFilter(), before, data.draw(st.integers(1, 5)))
         seen += [one.session_id for one in rows]
         more = before is not None
         for session_id in data.draw(st.lists(st.sampled_from(ids), max_size=3)):

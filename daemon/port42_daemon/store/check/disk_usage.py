@@ -30,7 +30,7 @@ def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None
     With `agent`, its part alone. Raises OSError.
     """
     found_bytes = _Bytes()
-    for entry in os.scandir(home):
+    for entry in _entries(home):
         _count(entry, found_bytes)
     _count_trash(home / "trash", found_bytes)
     _count_leftovers(home / "sessions", found_bytes)
@@ -92,7 +92,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

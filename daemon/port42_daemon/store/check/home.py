@@ -19,6 +19,7 @@ from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Finding
 
 _MAPPING = "agent_sessions.json"
+_FOLDERS = {"trash": "no session can be deleted", "backups": "nothing can be repaired"}
 _REBUILD_SECONDS = 10.0
 """How long a repair waits until the new index takes the place of the old one."""
 
@@ -48,6 +49,9 @@ class HomeCheck:
                 status = path.stat() if path == self._home else path.lstat()
             except FileNotFoundError:
                 continue  # a socket or a temporary file
+            if path.name in _FOLDERS and not stat.S_ISDIR(status.st_mode):
+                what = f"{path.name} is not a folder: {_FOLDERS[path.name]}"
+                findings.append(Finding("problem", "permissions", what, "move it out of the home"))
             if stat.S_ISLNK(status.st_mode):
                 continue  # what it leads to is its own owner's affair
             if status.st_uid != os.geteuid():

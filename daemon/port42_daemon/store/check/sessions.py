@@ -188,5 +188,5 @@ def _names(folder: Path, key: bytes) -> list[bytes]:
     try:
         # As bytes, of which ten thousand are listed and sorted in a few milliseconds.
         return sorted(name for name in os.listdir(os.fsencode(folder)) if name[:_KEY_BYTES] > key)  # noqa: PTH208
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

@@ -100,14 +100,15 @@ class SessionIndex(Catalogue):
 
     def page(
         self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
-    ) -> tuple[list[ListedSession], tuple[int, str] | None]:
+    ) -> tuple[list[ListedSession], tuple[int, str] | None, int]:
         with storage("ask the index"):
             self._indexer.check_folder()
         rows = self._ask(sessions.page, wanted, before, limit + 1)
         if self._indexer.update_changed(rows):
             rows = self._ask(sessions.page, wanted, before, limit + 1)
         page = [row.session for row in rows[:limit]]
-        return page, (rows[limit - 1].use, page[-1].session_id) if len(rows) > limit else None
+        onward = (rows[limit - 1].use, page[-1].session_id) if len(rows) > limit else None
+        return page, onward, self._indexer.unreadable_sessions
 
     def latest_use(self) -> int:
         """The latest use that the index has. Does not wait until it has every session's."""

@@ -132,6 +132,11 @@ class Indexer:
         if self._writer.is_stale(session_id):
             self._read_sessions([session_id])
 
+    @property
+    def unreadable_sessions(self) -> int:
+        """How many sessions are not indexed because their files cannot be read."""
+        return len(self._unreadable)
+
     def differing(self) -> list[str]:
         """Sessions whose rows do not say what their files are now. Reads names and times only."""
         rows = self._writer.files()
@@ -287,6 +292,7 @@ class Indexer:
         self._scanned_folder = self._session_files.folder.stat().st_mtime_ns
         rows = self._writer.files().keys()
         present = set(self._session_files.names())
+        self._unreadable &= present
         self.update(present - rows - self._unreadable)
         self._forget_missing(rows - present)
 
@@ -296,6 +302,7 @@ class Indexer:
                 self._writer.forget(session_id)
 
     def _update_row(self, session_id: str) -> None:
+        self._unreadable.discard(session_id)
         try:
             # Noted while the session's lock is held, so that what an append notes comes before or after.
             self._session_files.passing(
@@ -304,6 +311,8 @@ class Indexer:
             )
         except SessionNotFound:
             self._writer.forget(session_id)
+            if self._session_files.exists(session_id):
+                self._unreadable.add(session_id)  # another session's, under this one's name
         except RpcError as error:
             self._unreadable.add(session_id)
             self._writer.forget(session_id)

@@ -23,6 +23,11 @@ UNREAD = -1
 
 SUMMARY = ", ".join(f"sessions.{name}" for name in Summary.__struct_fields__)
 """A summary's columns, in the order of its fields."""
+_LISTED = (
+    f"{SUMMARY}, (SELECT max(o.session_id) FROM sessions AS o WHERE o.session_id < sessions.session_id),"  # noqa: S608  # our own names
+    " (SELECT min(o.session_id) FROM sessions AS o WHERE o.session_id > sessions.session_id)"
+)
+"""Those, and the ids before and after: a short id is the shortest prefix that neither of them has."""
 _PLAIN = tuple(name for name in Summary.__struct_fields__ if name not in {"tags", "pinned", "forked_from"})
 _ORIGIN = "json_extract(forked_from, '$.session_id')"
 _AFTER_ANY_ID = "\x7f"
@@ -130,12 +135,7 @@ def page(
 ) -> list[ListRow]:
     query, values = page_query(filters, before)
     rows = database.execute(query, {**values, "limit": limit})
-    return [
-        ListRow(
-            ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])), size, mtime_ns, use
-        )
-        for *row, size, mtime_ns, use in rows.fetchall()
-    ]
+    return [ListRow(_listed(row), size, mtime_ns, use) for *row, size, mtime_ns, use in rows.fetchall()]
 
 
 def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[str, dict[str, Any]]:
@@ -156,7 +156,7 @@ def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[
     clause = f"WHERE {' AND '.join(where)} " if where else ""
     # Only our own names are put into the text; every value is bound.
     query = (
-        f"SELECT {SUMMARY}, sessions.size, sessions.mtime_ns, sessions.used FROM {source} {clause}"  # noqa: S608
+        f"SELECT {_LISTED}, sessions.size, sessions.mtime_ns, sessions.used FROM {source} {clause}"  # noqa: S608
         f"ORDER BY {table}.used DESC, {table}.session_id DESC LIMIT :limit"
     )
     return query, values
@@ -190,12 +190,12 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
     """Those of the sessions that there are, and the forks made of any of them, the oldest first."""
     query = (
         "WITH wanted (id) AS MATERIALIZED (SELECT value FROM json_each(?))"  # noqa: S608  # our own column names
-        f" SELECT {SUMMARY} FROM sessions WHERE session_id IN wanted UNION"
-        f" SELECT {SUMMARY} FROM sessions WHERE {_ORIGIN} IN wanted AND forked_from IS NOT NULL"
+        f" SELECT {_LISTED} FROM sessions WHERE session_id IN wanted UNION"
+        f" SELECT {_LISTED} FROM sessions WHERE {_ORIGIN} IN wanted AND forked_from IS NOT NULL"
         " ORDER BY created_at, session_id"
     )
     rows = database.execute(query, (msgspec.json.encode(session_ids).decode(),)).fetchall()
-    return [ListedSession(**summary_fields(row), short_id=_short_id(database, row[0])) for row in rows]
+    return [_listed(row) for row in rows]
 
 
 def folded(title: str) -> str:
@@ -249,15 +249,17 @@ def _matching(
     return [Summary(**summary_fields(row)) for row in database.execute(query, (*between, agent, limit))]
 
 
-def _short_id(database: sqlite3.Connection, session_id: str) -> str:
-    """The shortest prefix, of `SHORT_ID` or more, that its neighbours in the order do not share."""
-    neighbours = database.execute(
-        "SELECT max(session_id) FROM sessions WHERE session_id < :id UNION ALL"
-        " SELECT min(session_id) FROM sessions WHERE session_id > :id",
-        {"id": session_id},
-    )
-    shared = max(len(os.path.commonprefix([session_id, other or ""])) for (other,) in neighbours)  # noqa: RUF071  # by characters, as wanted
-    return session_id[: max(shared + 1, SHORT_ID)]
+def _listed(row: Sequence[Any]) -> ListedSession:
+    """A session from its columns, `_LISTED`."""
+    *columns, before, after = row
+    session_id = columns[0]
+    shared = max(_shared(session_id, before or ""), _shared(session_id, after or ""))
+    return ListedSession(**summary_fields(columns), short_id=session_id[: max(shared + 1, SHORT_ID)])
+
+
+def _shared(left: str, right: str) -> int:
+    """How many characters both begin with."""
+    return len(os.path.commonprefix([left, right]))  # noqa: RUF071  # by characters, as wanted
 
 
 def summary_fields(row: Iterable[Any]) -> dict[str, Any]:

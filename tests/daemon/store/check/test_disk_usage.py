@@ -41,6 +41,7 @@ def test_every_byte_is_somebodys_or_nobodys(store, home):
     write(home / "daemon.log", 17)
     write(home / "daemon.log.1", 19)
     write(home / "config.toml", 23)
+    store.set_last("ai-muse", "cli-1")
     found = store.maintenance.usage(None)
     muse, dotted, analyst = (
         next(one for one in found.agents if one.agent == name)

@@ -7,12 +7,13 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from peers.session_files import header, said
 
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect, owner
 from port42_daemon.store.interface import ENDED
 from port42_daemon.store.session_file.document import Damaged, compose, grow, place
-from port42_protocol.messages.records import AssistantMessage, EventRecord, TurnRecord
+from port42_protocol.messages.records import AssistantMessage, EventRecord, TurnRecord, replace
 
 REPLY = AssistantMessage(
     seq=0,
@@ -123,3 +124,14 @@ def test_whose_it_is(path, tmp_path):
     assert owner(tmp_path / "cli-9.json", "cli-9") is None
     path.write_bytes(b"junk")
     assert owner(path, "cli-1") is None
+
+
+@pytest.mark.parametrize("time", ["yesterday", "", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "١"])
+def test_a_time_that_no_clock_wrote_is_odd_and_no_damage(tmp_path, time):
+    path = tmp_path / "cli-1.json"
+    path.write_bytes(compose(header("cli-1"), [place(replace(said("x"), timestamp=time), 1)])[0])
+    assert inspect(path, "cli-1") == f"the time when record 1 was written is not one: {time!r}"
+    path.write_bytes(compose(structs.replace(header("cli-1"), created_at=time), [])[0])
+    assert inspect(path, "cli-1") == f"the time when it was created is not one: {time!r}"
+    path.write_bytes(compose(header("cli-1"), [place(said("x"), 1)])[0])
+    assert inspect(path, "cli-1") is None
