@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from jsonrpcclient import Error, Ok, notification_json, parse, parse_json, request, request_json
+from peers import tools
 
 PEERS = Path(__file__).parent.parent / "peers"
 WORK = Path(__file__).parent.parent.parent / ".work"
@@ -115,7 +117,7 @@ def test_perl(daemon):
 
 @pytest.fixture(scope="session")
 def node_client():
-    """`node_client.mjs` beside its installed packages, which are kept under `.work` from run to run."""
+    """A script of ours beside installed packages, which are kept under `.work` from run to run."""
     node, npm = tool("node"), tool("npm")
     folder = WORK / "node-client"
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,16 +132,21 @@ def node_client():
             if done.returncode:
                 pytest.skip(f"npm cannot install: {done.stderr.decode().strip().splitlines()[:1]}")
             installed.write_bytes(wanted)
+    copies = []
+
+    def command(name):
         # Node looks for packages beside the script, so the script goes to the packages.
-        script = folder / f"client-{os.getpid()}.mjs"
-        shutil.copy(PEERS / "node_client.mjs", script)
-    yield node, script
-    script.unlink()
+        copies.append(folder / f"{os.getpid()}-{name}")
+        shutil.copy(PEERS / name, copies[-1])
+        return node, copies[-1]
+
+    yield command
+    for copy in copies:
+        copy.unlink()
 
 
 def test_jayson_of_the_node_ecosystem(daemon, node_client):
-    node, script = node_client
-    (answers,) = run(node, script, daemon.socket)
+    (answers,) = run(*node_client("node_client.mjs"), daemon.socket)
     assert answers["created"]["result"]["session_id"] == "node-1"
     assert answers["appended"]["result"] == {"session_id": "node-1", "seq": 1}
     assert answers["failed"]["error"]["code"] == 1001
@@ -149,3 +156,36 @@ def test_jayson_of_the_node_ecosystem(daemon, node_client):
     assert contents == ["grüße aus Node 🟢", "unanswered", "after it"]
     assert unknown["error"]["code"] == -32601
     assert daemon.call("find_session", ref="node-1")["state"] == "ended"
+
+
+def test_vscode_jsonrpc_frames_with_content_length(daemon, node_client):
+    (answers,) = run(*node_client("vscode_client.mjs"), daemon.socket)
+    assert answers["created"]["session_id"] == "vscode-1"
+    assert answers["appended"] == {"session_id": "vscode-1", "seq": 1}
+    assert (answers["failed"]["code"], answers["failed"]["data"]["kind"]) == (1001, "no_sessions")
+    assert [one["content"] for one in answers["got"]["messages"]] == ["zwei\n\nZeilen 🟦"]
+    assert [event["kind"] for event in answers["told"]] == ["message"]
+
+
+def test_pyln_of_core_lightning_sends_no_newline_and_reads_up_to_an_empty_line(daemon):
+    (answers,) = run(sys.executable, PEERS / "pyln_client.py", tools.pyln(), daemon.socket)
+    assert answers["created"]["session_id"] == "pyln-1"
+    assert answers["appended"] == {"session_id": "pyln-1", "seq": 1}
+    assert answers["failed"]["code"] == 1001
+    assert answers["several"] == [0, 1, 2]
+
+
+def test_scripts_that_send_json_as_it_is(daemon):
+    """Whole in one piece or cut anywhere, printed over several lines, two at once."""
+    calls = [{"jsonrpc": "2.0", "id": number, "method": "status", "params": {}} for number in (1, 2)]
+    for texts in (map(json.dumps, calls), [json.dumps(one, indent=2) for one in calls]):
+        with daemon.connect() as peer, peer.makefile("rb") as stream:
+            decoder, data = json.JSONDecoder(), ""
+            for number, text in enumerate(texts, 1):
+                for piece in (text[:9], text[9:]):
+                    peer.sendall(piece.encode())
+                while not data.endswith("\n\n"):
+                    data += stream.read1(65536).decode()
+                answer, end = decoder.raw_decode(data.lstrip())
+                assert (answer["id"], end) == (number, len(data.strip()))
+                data = ""

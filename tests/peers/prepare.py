@@ -10,6 +10,10 @@ import contextlib
 import pytest
 from peers import acp_claude, acp_sdk, aimock, tools
 
-for install in (tools.claude, tools.llm, acp_claude.claude_agent, acp_sdk.echo_agent, aimock.program):
+PROGRAMS = (
+    *(tools.claude, tools.llm, tools.pyln),
+    *(acp_claude.claude_agent, acp_sdk.echo_agent, aimock.program),
+)
+for install in PROGRAMS:
     with contextlib.suppress(pytest.skip.Exception):
         install()

@@ -14,6 +14,7 @@ import pytest
 
 CLAUDE_VERSION = "2.1.197"
 LLM_VERSION, ECHO_VERSION = "0.36", "0.5"
+PYLN_VERSION = "26.6.9"
 _WORK = Path(__file__).resolve().parents[2] / ".work"
 
 
@@ -48,6 +49,17 @@ def llm() -> str:
             ]
             _install(*pip, f"llm=={LLM_VERSION}", f"llm-echo=={ECHO_VERSION}")
     return str(program)
+
+
+def pyln() -> str:
+    """Core Lightning's client, its module of the transport. Skips when pip cannot have it."""
+    folder = _WORK / "pyln"
+    module = folder / "pyln" / "client" / "lightning.py"
+    with _alone(folder):
+        if not module.exists():
+            pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            _install(*pip, "--no-deps", "--target", str(folder), f"pyln-client=={PYLN_VERSION}")
+    return str(module)
 
 
 @contextlib.contextmanager
