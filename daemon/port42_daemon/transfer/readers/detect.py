@@ -62,8 +62,8 @@ class Source:
             case "llm":
                 return llm.read(path, self.conversation)
             case "aichat":
-                data = files.whole(path, aichat.LIMIT)
-                return aichat.read(data, aichat.source_id(path), files.modified(path))
+                data, modified = files.whole(path, aichat.LIMIT)
+                return aichat.read(data, aichat.source_id(path), modified)
             case "original":
                 return original.read(files.chunks(path))
             case _:
@@ -114,7 +114,7 @@ def _of_file(name: str, path: Path, key: str, prefix: str) -> list[Source]:
 
 
 def _indexed(path: Path) -> list[Source]:
-    index = files.whole(path / original.INDEX, files.LINE_BYTES)
+    index, _ = files.whole(path / original.INDEX, files.LINE_BYTES)
     return [
         Source(key[:256], "original", path / (file or ""), problem="" if file else "its object_id is not one")
         for key, file in sorted(original.object_paths(index).items())

@@ -84,10 +84,10 @@ def chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def whole(path: Path, limit: int) -> bytes:
-    """All of a file. Raises `Skipped` for one of more than `limit` bytes."""
+def whole(path: Path, limit: int) -> tuple[bytes, float]:
+    """All of a file, and when it was last written, in Unix seconds. Raises `Skipped` past `limit` bytes."""
     with opened(path, limit) as file:
-        return file.read(limit)
+        return file.read(limit), os.fstat(file.fileno()).st_mtime
 
 
 def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -108,7 +108,7 @@ def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Ma
                 session.add_problem(location, str(reason))
 
 
-def json_value(data: bytes) -> Any:
+def json_value(data: bytes | bytearray) -> Any:
     """Plain values; half an emoji and bytes that are not UTF-8 become U+FFFD. Raises `Skipped`."""
     _require_few_values(data)
     try:
@@ -142,22 +142,14 @@ def json_values(line: bytes) -> Iterator[Any]:
         raise problem from None
 
 
-def _require_few_values(data: bytes) -> None:
+def _require_few_values(data: bytes | bytearray) -> None:
     if len(data) > CHUNK and sum(map(data.count, (b",", b"[", b"{"))) > _VALUES:
         raise Skipped(f"it has more than {_VALUES:,} values")
 
 
-def _repaired(data: bytes) -> str:
+def _repaired(data: bytes | bytearray) -> str:
     """JSON with U+FFFD for each half of a surrogate pair, and for bytes that are not UTF-8."""
     return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], data.decode("utf-8", "replace"))
-
-
-def modified(path: Path) -> float:
-    """When the file was last written, in Unix seconds."""
-    try:
-        return path.stat().st_mtime
-    except OSError as error:
-        raise Skipped(_reason(error)) from None
 
 
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:

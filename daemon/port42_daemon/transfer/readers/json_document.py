@@ -23,7 +23,7 @@ class JsonDocument:
     """
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
-        self.rest = b""
+        self.rest = bytearray()
         self._chunks = chunks
         self._limit = limit
         self._depth = 0
