@@ -26,11 +26,11 @@ from typing import Any
 
 import pytest
 from peers import syscalls
+from peers.session_files import add, said
 from peers.workload import Client
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import SessionFilter
-from port42_protocol.messages.records import UserMessage
 
 KINDS = ("dropped", "names", "torn")
 
@@ -233,8 +233,7 @@ def check_sessions(store: FileStore, before: Client, after: Client) -> None:
             assert summary.title in {session.title, later.title}
         assert set(summary.tags) in (session.tags, later.tags)
         assert summary.pinned in {session.pinned, later.pinned}
-        with store.writing(name) as writer:
-            writer.append([UserMessage(seq=0, content="after", timestamp="2026-01-01T00:00:01.000Z")])
+        add(store, name, said("after"))
     if before.last is not None and before.last == after.last:
         assert store.last_sessions.get("ai-muse") == before.last
 
