@@ -9,6 +9,7 @@ import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
+from port42_cli.plain_text import one_line
 from port42_client.client import Client, decode
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def check_confirmable(agreed: bool) -> None:
 
 
 def confirmed(question: str) -> bool:
-    if click.confirm(question, err=True):
+    if click.confirm(one_line(question), err=True):
         return True
     streams.banner("Nothing was changed.")
     return False

@@ -50,8 +50,9 @@ def redraw(views: Iterable[Iterable[Part]]) -> None:
     """Draw each view where the last one was."""
     from rich.live import Live
 
-    with Drawing(), Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live:
+    with Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live, Drawing(live.stop):
         for view in views:
+            live.start()  # again, after Ctrl-Z
             live.update(group(view), refresh=True)
 
 
@@ -61,9 +62,14 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Drawing(), Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar, Drawing(bar.stop):
         task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+        def move(done: int, total: int) -> None:
+            bar.start()  # again, after Ctrl-Z
+            bar.update(task, completed=done, total=total or None)
+
+        yield move
 
 
 def text(content: Content, style: str = "", fit: Fit = "whole", *, multiline: bool = False) -> Text:
