@@ -57,8 +57,7 @@ def main(run: Callable[[], int]) -> int:
 class Drawing:
     """While it is entered, keys are not echoed, and Ctrl-Z leaves a clean terminal.
 
-    `clear` takes away what is drawn, and may leave this very context; where stdin is no terminal nothing
-    is done.
+    `clear` takes away what is drawn, and may leave this very context. In the background nothing is done.
     """
 
     def __init__(self, clear: Callable[[], None] = lambda: None) -> None:
@@ -101,18 +100,30 @@ class Drawing:
             self.__enter__()
 
 
+def _device() -> int | None:
+    """The descriptor of the terminal that is drawn on; None for a job in the background of its shell.
+
+    To change the terminal would suspend such a job (SIGTTOU).
+    """
+    for stream in (sys.stdout, sys.stderr, sys.stdin):
+        with suppress(OSError, ValueError):
+            if os.tcgetpgrp(stream.fileno()) == os.getpgrp():
+                return stream.fileno()
+    return None
+
+
 def _attributes() -> list[Any] | None:
-    """Of stdin; None where that is no terminal, or hung up."""
-    try:
-        return termios.tcgetattr(sys.stdin)
-    except (termios.error, OSError, ValueError):
-        return None
+    if (device := _device()) is not None:
+        with suppress(termios.error):  # it hung up
+            return termios.tcgetattr(device)
+    return None
 
 
 def _set(attributes: list[Any]) -> None:
-    with suppress(termios.error, OSError):  # it hung up
-        # Not TCSAFLUSH, which would lose what was typed.
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, attributes)
+    if (device := _device()) is not None:
+        with suppress(termios.error):
+            # Not TCSAFLUSH, which would lose what was typed.
+            termios.tcsetattr(device, termios.TCSADRAIN, attributes)
 
 
 def _end(number: int, _: FrameType | None) -> None:

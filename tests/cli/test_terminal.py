@@ -121,6 +121,24 @@ def test_ctrl_z_suspends_a_reply_and_it_goes_on(process, port42, tap):
     screen.until("s · tap")
 
 
+def test_a_reply_in_the_background_of_a_shell_goes_on(process, port42, tap):
+    """What changes the terminal from there is suspended."""
+    port42("status")
+    shell = process.at_terminal(
+        ["bash", "--norc", "-i"], env=os.environ | {"PS1": "shell> ", "TERM": "xterm"}, dimensions=(24, 80)
+    )
+    screen = Screen(shell)
+    screen.until("shell>")
+    shell.send(f"{sys.executable} -m port42_cli possess @tap hello &\r")
+    with tap.open() as say:
+        say("half ")
+        screen.until("half")
+        say("and half")
+    screen.until("s · tap")
+    shell.send("wait; echo ended with $?\r")
+    screen.until_so(lambda lines: any(line.startswith("ended with 0") for line in lines))
+
+
 def test_ctrl_z_in_a_conversation_is_no_part_of_the_message(terminal, port42):
     screen = terminal("possess", "@ai-muse")
     screen.expect("›")

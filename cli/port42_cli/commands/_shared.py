@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,21 @@ whose = click.option(
     shell_complete=complete.agents,
     help="Whose; REF may then be `last`.",
 )
+
+
+class WithText(click.Command):
+    """A command that is given free text, which may begin with a dash: click would read ``-sorry, no`` as
+    ``-s "orry, no"``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        valued = {name for param in self.params for name in param.opts if not getattr(param, "is_flag", True)}
+        for before, word in pairwise(["", *args]):
+            if word == "--":
+                break
+            head, *more = word.split(maxsplit=1)[:2] or [""]
+            if more and head.startswith("-") and "=" not in head and before not in valued:
+                raise click.NoSuchOption(word, ctx=ctx)
+        return super().parse_args(ctx, args)
 
 
 def check_refs(agent: str | None, *refs: str) -> None:

@@ -13,7 +13,7 @@ from port42_client.daemon import Daemon
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 
 
-@click.command()
+@click.command(cls=_shared.WithText)
 @click.argument("ref", shell_complete=complete.refs)
 @click.argument("title", nargs=-1, required=True)
 @_shared.whose

@@ -11,6 +11,7 @@ import click
 
 from port42_cli import cwd as folder
 from port42_cli import plain_text, streams
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.conversation import message_input
 from port42_cli.conversation.send import Session, check_config, go_on, mark_used, retry, send, tell_outcome
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    cls=_shared.WithText,
     epilog="With --json each event of the turn is a line as it comes, in the form of rpc.discover's"
     " SessionEvent; every line has the session_id. The last one is the result, of the kind `result`; a"
     " turn that failed has a `message` of the role `error` instead, and exit code 1.",

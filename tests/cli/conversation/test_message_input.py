@@ -165,13 +165,27 @@ def test_an_answer_that_has_nowhere_to_go_is_an_error(port42, typed):
 
 @pytest.mark.parametrize(
     "typed",
-    [["possess", "@ai-muse", "- [ ] milk"], ["possess", "@ai-muse", "--why"], ["rename", "x", "-5 degrees"]],
+    [
+        ["possess", "@ai-muse", "- [ ] milk"],
+        ["possess", "@ai-muse", "--why"],
+        ["possess", "@ai-muse", "-sorry, no"],
+        ["possess", "@ai-muse", "-help me"],
+        ["possess", "@ai-muse", "--session was lost"],
+        ["rename", "x", "-5 degrees"],
+        ["rename", "x", "-all of it"],
+    ],
 )
 def test_a_text_that_begins_with_a_dash_is_told_where_to_go(port42, home, typed):
     done = port42(*typed)
     assert done.returncode == 2
     assert f"goes behind --: port42 {typed[0]} … -- '-text'" in done.stderr
     assert not home.exists()
+
+
+def test_an_option_may_still_be_given_a_text_with_blanks(port42):
+    port42.begin("@ai-muse", "an old title")
+    for typed in (["-s", "an old title"], ["--session=an old title"], ["--session", "an old title"]):
+        assert "Resuming" in port42("possess", "@ai-muse", *typed, "more").stderr
 
 
 def test_behind_two_dashes_it_is_a_message(port42):
