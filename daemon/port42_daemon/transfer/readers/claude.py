@@ -26,7 +26,8 @@ _OPENING = re.compile(rf"\s*<({_PROGRAM})(?:\s[^<>]{{0,500}})?>")
 _CLOSING = re.compile(rf"</({_PROGRAM})>\s*\Z")
 _INTERRUPTED = re.compile(r"\s*\[Request interrupted by user[^\]\n]{0,40}\]\s*")
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
-_PLAN = re.compile(r"Implement the following plan:\s{1,20}#{1,6}\s([^\n]{1,400})")
+_PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
+_CONTINUED = "This session is being continued from a previous conversation that ran out of context."
 # Commands of the program itself, which no model answers.
 _LOCAL = (
     " add-dir agents bashes clear compact config context cost doctor exit export help hooks ide login logout"
@@ -135,9 +136,9 @@ class _Reader:
             self._caveat = "<local-command-caveat>" in values.text_of(content)
             self._end_command(answered=not self._caveat)
             return
-        if entry.get("isCompactSummary") is True:
-            return
         text = values.text_of(content)
+        if entry.get("isCompactSummary") is True or text.startswith(_CONTINUED) or not _is_human(entry):
+            return
         if "<local-command-std" in text[:40]:
             self._command = None
             return
@@ -203,7 +204,8 @@ class _Reader:
 
     def _take_attachment(self, entry: Mapping[str, Any], location: str) -> None:
         attachment = values.mapping(entry.get("attachment"))
-        if attachment.get("type") == "queued_command" and attachment.get("commandMode", "prompt") == "prompt":
+        is_prompt = attachment.get("commandMode", "prompt") == "prompt" and _is_human(attachment)
+        if attachment.get("type") == "queued_command" and is_prompt:
             self._hand_over(attachment.get("prompt"), entry, location)
 
     def _hand_over(self, content: object, entry: Mapping[str, Any], location: str) -> None:
@@ -216,6 +218,11 @@ class _Reader:
         self._handed[kind, text] += 1
         when = self._begin(entry)
         self.session.add_message("user", values.words_of(content, _typed), when, location)
+
+
+def _is_human(entry: Mapping[str, Any]) -> bool:
+    """Newer versions say of what the program itself sends, a task's end say, that it does."""
+    return values.mapping(entry.get("origin")).get("kind") in (None, "human")
 
 
 def _command(text: str) -> str | None:

@@ -20,6 +20,9 @@ _PROGRAM = re.compile(
     r"\s*(?:<(?:environment_context|user_instructions|permissions instructions|turn_aborted|INSTRUCTIONS"
     r"|user_shell_command|skill|subagent_notification)\b|# AGENTS\.md instructions)"
 )
+_CONTEXT = re.compile(
+    r"\s*<environment_context>\s*(?:<cwd>|Current working directory:)([^<\n]{1,4096})",
+)
 _IDE = "# Context from my IDE setup:"
 _REQUEST = "\n## My request for Codex:"
 _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
@@ -51,7 +54,8 @@ def _take_meta(session: ParsedSession, meta: Mapping[str, Any], when: str | None
     # A fork's file has the original's meta behind its own: the first one counts.
     if session.created_at is not None:
         return
-    if "subagent" in values.mapping(meta.get("source")):
+    source = meta.get("source")  # "cli", say, or {"subagent": …}
+    if isinstance(source, str | dict) and "subagent" in source:
         raise SubAgent("it is a sub-agent's transcript, not a session")
     session.source_id = values.short(meta.get("id"), 128) or session.source_id
     session.created_at = values.timestamp_of(meta.get("timestamp")) or when
@@ -67,10 +71,9 @@ def _take_message(
         session.add_message("assistant", values.text_of(content), when, location, turn=turn)
     elif message.get("role") == "user":
         text = values.text_of(content)
-        if "<environment_context>" in text[:200] and session.cwd is None:
+        if session.cwd is None and (context := _CONTEXT.match(text)):
             # Before September 2025 the folder stood only there.
-            _, _, rest = text.partition("<cwd>")
-            session.cwd = values.folder(rest.partition("</cwd>")[0].strip())
+            session.cwd = values.folder(context[1].strip())
         if not _PROGRAM.match(text):
             session.add_message("user", values.words_of(content, _typed), when, location)
 

@@ -110,6 +110,13 @@ def test_any_other_words_stay_to_the_letter(text):
     assert texts(File().user(text).read()) == [("user", text)]
 
 
+def test_what_is_said_to_be_the_programs_is_no_message():
+    file = (
+        File().user("sail", origin={"kind": "human"}).user("It ended.", origin={"kind": "task-notification"})
+    )
+    assert texts(file.read()) == [("user", "sail")]
+
+
 def test_words_that_quote_an_element_stay():
     text = "What does `<system-reminder>` mean? I saw <system-reminder>x</system-reminder> in a file."
     assert texts(File().user(text).read()) == [("user", text)]
@@ -164,7 +171,8 @@ def test_a_picture_has_a_placeholder():
 
 
 def test_a_summary_of_what_was_compacted_is_no_message():
-    file = File().user("sail").user("This session is being continued …", isCompactSummary=True)
+    file = File().user("sail").user("What was done: …", isCompactSummary=True)
+    file.user("This session is being continued from a previous conversation that ran out of context. It …")
     assert texts(file.read()) == [("user", "sail")]
 
 
@@ -231,8 +239,9 @@ def test_titles_of_this_session_only_and_a_persons_first():
 
 
 def test_a_plan_gives_its_title():
-    session = File().user("Implement the following plan:\n\n# A second mast\n\nOne is not enough.").read()
-    assert session.title == "A second mast"
+    for heading in ("# A second mast", "A second mast"):
+        session = File().user(f"Implement the following plan:\n\n{heading}\n\nOne is not enough.").read()
+        assert session.title == "A second mast"
 
 
 def test_sub_agents():

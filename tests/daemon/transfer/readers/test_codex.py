@@ -61,11 +61,12 @@ def test_what_codex_tells_the_model_is_no_message(text):
     assert texts(read(meta(), message("user", text), message("user", "hi"))) == [("user", "hi")]
 
 
-def test_the_folder_of_an_old_rollout():
+@pytest.mark.parametrize("folder", ["<cwd>/home/ada/boat</cwd>", "Current working directory: /home/ada/boat"])
+def test_the_folder_of_an_old_rollout(folder):
     old = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
     context = {
         **old,
-        "content": [{"type": "input_text", "text": "<environment_context>\n<cwd>/home/ada/boat</cwd>"}],
+        "content": [{"type": "input_text", "text": f"<environment_context>\n{folder}\n"}],
     }
     session = read(
         {"id": "s1", "timestamp": WHEN, "instructions": None}, {"record_type": "state"}, context, old
@@ -73,9 +74,10 @@ def test_the_folder_of_an_old_rollout():
     assert (session.cwd, session.source_id, texts(session)) == ("/home/ada/boat", "s1", [("user", "hi")])
 
 
-def test_a_sub_agent():
+@pytest.mark.parametrize("source", [{"subagent": {"thread_spawn": {}}}, {"subagent": "review"}, "subagent"])
+def test_a_sub_agent(source):
     with pytest.raises(SubAgent):
-        read(meta(source={"subagent": {"thread_spawn": {"parent_thread_id": "s0"}}}), message("user", "hi"))
+        read(meta(source=source), message("user", "hi"))
 
 
 def test_tokens_are_told_as_totals():
