@@ -63,7 +63,7 @@ CREATE UNIQUE INDEX by_place ON messages (session, seq);
 """
 # Contentless: the text is in `messages`, and is told again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
-_ROOM = 4 * 1024 * 1024
+_ROOM = 1024 * 1024
 """Bytes free on the disk with which it is worth going back from memory to the file."""
 CHECK_SECONDS = 10.0
 """For all pages of the file; what is not looked at by then is not said to be bad."""

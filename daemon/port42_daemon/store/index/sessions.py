@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -16,8 +15,8 @@ from port42_protocol.messages.sessions import ListedSession
 
 SHORT_ID = 14
 """``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""
-_MAX = 2**53 - 1
-"""Far below SQLite's largest integer, so that sums stay below it."""
+_MAX = 2**63 - 1
+"""SQLite's largest integer."""
 UNREAD = -1
 """The `fed_seq` of a session whose messages must be read from its file, all of them."""
 
@@ -252,14 +251,18 @@ def _matching(
 def _listed(row: Sequence[Any]) -> ListedSession:
     """A session from its columns, `_LISTED`."""
     *columns, before, after = row
-    session_id = columns[0]
-    shared = max(_shared(session_id, before or ""), _shared(session_id, after or ""))
-    return ListedSession(**summary_fields(columns), short_id=session_id[: max(shared + 1, SHORT_ID)])
+    return ListedSession(**summary_fields(columns), short_id=_short_id(columns[0], before or "", after or ""))
 
 
-def _shared(left: str, right: str) -> int:
-    """How many characters both begin with."""
-    return len(os.path.commonprefix([left, right]))  # noqa: RUF071  # by characters, as wanted
+def _short_id(session_id: str, before: str, after: str) -> str:
+    """The shortest prefix, of `SHORT_ID` or more, that its neighbours in the order do not share."""
+    length = SHORT_ID
+    while length < len(session_id):
+        prefix = session_id[:length]
+        if not before.startswith(prefix) and not after.startswith(prefix):
+            break
+        length += 1
+    return session_id[:length]
 
 
 def summary_fields(row: Iterable[Any]) -> dict[str, Any]:

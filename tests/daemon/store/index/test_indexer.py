@@ -343,3 +343,14 @@ def test_a_session_whose_numbers_are_none_is_listed_and_keeps_nobody_waiting(sto
         assert again.catalogue.with_key("ai-muse", "k2", None) == ("cli-2", 1)
     finally:
         again.close()
+
+
+def test_a_list_reads_no_file_that_is_as_it_was(store, path, monkeypatch):
+    assert listed(store) == ["cli-1"]
+    monkeypatch.setattr(OpenSessions, "passing", None)
+    assert listed(store) == ["cli-1"]
+
+
+def test_a_file_of_the_far_future_is_listed(store, path):
+    os.utime(path, ns=(2**62, 2**64))
+    assert listed(store) == ["cli-1"]
