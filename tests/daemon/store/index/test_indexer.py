@@ -199,7 +199,7 @@ def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_p
         store.create(made, [UserMessage(seq=0, content="x", timestamp=at)])
     store.close()
     for left in ("agent_sessions.json", "index.db"):
-        (tmp_path / "home" / left).unlink()
+        (tmp_path / "home" / left).unlink(missing_ok=True)
     (tmp_path / "home" / "index.db").mkdir()
     again = FileStore(tmp_path / "home")
     again.open()
