@@ -209,6 +209,15 @@ def test_nor_what_was_typed(terminal, typed):
     assert_harmless(page)
 
 
+@pytest.mark.parametrize(
+    "typed", [["possess", "@a", "hi"], ["show", WORD], ["agents", "test", "@a"], ["rpc", "status"]]
+)
+def test_nor_does_one_that_calls_itself_dumb(terminal, peer, typed):
+    page = shown_by(terminal(*typed, PORT42_SOCKET=peer(*[answers] * 4).path, TERM="dumb"))
+    assert "wo" in page
+    assert_harmless(page)
+
+
 def test_nor_what_happens_while_it_follows(terminal, peer):
     child = terminal("follow", WORD, "--since", "0", PORT42_SOCKET=peer(*[answers] * 4).path)
     child.expect(r"error\S*  4")

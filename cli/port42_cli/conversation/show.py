@@ -6,6 +6,7 @@ import sys
 from typing import TypedDict
 
 from port42_cli import streams
+from port42_cli.plain_text import visible
 from port42_client.client import Event, JsonObject
 
 
@@ -45,7 +46,10 @@ class Show:
 
 
 class BareReply(Show):
-    """The reply on stdout as it comes, to the letter; a newline at its end where it has none."""
+    """The reply on stdout as it comes; a newline at its end where it has none.
+
+    To the letter when piped; on a terminal that cannot draw (``TERM=dumb``) with nothing that it may obey.
+    """
 
     def __init__(self) -> None:
         self._shown = ""
@@ -66,7 +70,7 @@ class BareReply(Show):
 
     def _write(self, text: str) -> None:
         self._shown += text
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text) if streams.on_terminal() else text)
         sys.stdout.flush()
 
 

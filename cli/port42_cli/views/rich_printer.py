@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -22,8 +21,6 @@ from port42_cli.views.parts import BREAK, Column, Content, Field, Fields, Fit, L
 
 if TYPE_CHECKING:
     from port42_cli.views.markdown import Block
-
-_INDENTED = (0, 0, 1, 2)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -100,22 +97,25 @@ def _renderables(part: Part) -> Iterator[RenderableType]:
         # Imported here: a table needs no Markdown.
         from port42_cli.views.markdown import blocks
 
-        yield from (_Indented(block) for block in blocks(part.text))
+        yield from map(_Indented, blocks(part.text))
     else:
-        yield Padding(text(part.text, part.style, multiline=True), _INDENTED)
+        yield _Indented(text(part.text, part.style, multiline=True))
 
 
 class _Indented:
-    """A block of Markdown, indented but for code, which is copied; a blank line where it ends."""
+    """Text or Markdown, indented but for code, which is copied; a blank line behind its end."""
 
-    def __init__(self, block: Block) -> None:
-        self._block = block
+    def __init__(self, content: Text | Block) -> None:
+        self._content = content
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        indent = "" if self._block.is_code else "  "
-        for line in self._block.lines(console, options.max_width - len(indent)):
+        indent, continued = "  ", False
+        if not isinstance(self._content, Text):
+            indent, continued = "" if self._content.is_code else indent, self._content.continued
+        options = options.update(width=options.max_width - len(indent))
+        for line in console.render_lines(self._content, options, pad=False):
             yield from (Segment(indent), *line, Segment.line()) if line else (Segment.line(),)
-        if not self._block.continued:
+        if not continued:
             yield Segment.line()
 
 

@@ -119,7 +119,7 @@ def test_an_agent_is_shown_with_its_persona(port42, terminal):
     ("agent", "code", "words"),
     [
         ("shout", 0, "@shout: shout, ready ("),
-        ("lost", 1, "@lost: lost, missing (port42-no-such-program is not on the daemon's PATH)"),
+        ("lost", 1, "@lost: lost, missing (port42-no-such-program is not on the daemon's PATH"),
         ("ai-muse", 0, "@ai-muse: none, messages are recorded and nothing answers"),
     ],
 )

@@ -95,3 +95,15 @@ def test_a_bar_that_moves_and_goes(capsys):
 def test_the_last_view_stays(capsys):
     rich_printer.redraw([[Line("first")], [Line("second")]])
     assert capsys.readouterr().out.strip() == "second"
+
+
+def test_code_can_be_copied_and_nothing_is_filled_up_with_blanks():
+    markdown = Block("text\n\n```python\ndef f():\n\n    return 1\n```", markdown=True)
+    assert drawn([markdown, Block("a\nb")]) == "  text\n\ndef f():\n\n    return 1\n\n  a\n  b\n\n"
+
+
+@pytest.mark.parametrize("columns", ["0", "00", ""])
+def test_no_columns_are_an_unknown_number_of_columns(monkeypatch, columns, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    rich_printer.draw([Line("words")], rich_printer.console())
+    assert capsys.readouterr().out == "words\n"
