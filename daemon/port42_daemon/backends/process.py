@@ -1,20 +1,8 @@
 """A child process that answers: started in its own group, read to its end, and never left behind.
 
-Shared by the `command` and `acp` back ends:
-
-    child = await Child.start(argv, cwd=turn.cwd, env_pass=config.env_pass)   # or CannotStart
-    try:
-        await child.write(prompt)
-        child.close_stdin()
-        async for line in child.lines(silence=600):                          # or Silent, LineTooLong
-            ...
-        status = await child.settle(3)
-    finally:
-        await child.stop()                                                   # INT, TERM, KILL
-
 - The environment is minimal: what every program needs (`PLAIN`) and what the configuration passes on.
-- stderr is drained from the first byte to a bounded ring. `last_words` is its last line, for a failure;
-  values passed on by `env_pass` are blotted out of it, as they may be keys.
+- stderr is drained from the first byte to a bounded ring. Values passed on by `env_pass`, which may be keys,
+  are blotted out of it.
 - The child leads its own process group, so that what it started ends with it. Where Linux runs, it is killed
   when the daemon dies in any way. It has the descriptors 0, 1 and 2 and no other, which is why it is started
   by subprocess: uvloop leaves copies of its pipes open in it.
@@ -212,13 +200,19 @@ class _Pipe(asyncio.Protocol):
 class Child:
     """One running process. Make it with `start`; whoever made it calls `stop`, however it went."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipes: _Pipes, secrets: Iterable[str]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pipes: _Pipes,
+        secrets: Iterable[str],
+        on_stop: Callable[[int], None] | None,
+    ) -> None:
         self._process = process
         self._pipes = pipes
         # Longest first: one key may begin with another. Short values are words, not keys.
         self._secrets = sorted((each for each in secrets if len(each) >= 8), key=len, reverse=True)
         self._reading = False
-        self._on_stop: list[Callable[[Child], None]] = []
+        self._on_stop = on_stop
 
     @classmethod
     async def start(  # noqa: PLR0913  # what a process has
@@ -230,10 +224,12 @@ class Child:
         environ: Mapping[str, str] | None = None,
         umask: int = 0o022,
         mark: Mapping[str, str] | None = None,
+        on_stop: Callable[[int], None] | None = None,
     ) -> Child:
         """Start `argv` without a shell, in `cwd` or the person's home. Raises `CannotStart`.
 
         `environ` stands in for `os.environ`; `mark` is added to the child's, so that it can be told apart.
+        `on_stop` is called with its process id after `stop`.
         """
         given = os.environ if environ is None else environ
         passed = tuple(env_pass)
@@ -268,8 +264,9 @@ class Child:
             why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
             raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
         pipes = _Pipes()
-        child = cls(process, pipes, [given[name] for name in passed if name in given])
-        child._watch()
+        child = cls(process, pipes, [given[name] for name in passed if name in given], on_stop)
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=child._wait, args=(loop,), daemon=True).start()
         try:
             await pipes.connect(process)
         except BaseException:
@@ -280,27 +277,8 @@ class Child:
             raise
         return child
 
-    def when_stopped(self, act: Callable[[Child], None]) -> None:
-        """Have `act` called once `stop` is over."""
-        self._on_stop.append(act)
-
-    def _watch(self) -> None:
-        """Have `exited` set when the process ends."""
-        loop = asyncio.get_running_loop()
-        if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):  # an old kernel, or one without
-                descriptor = os.pidfd_open(self.pid)
-                loop.add_reader(descriptor, self._exited, descriptor)
-                return
-        threading.Thread(target=self._wait_for_end, args=(loop,), daemon=True).start()
-
-    def _exited(self, descriptor: int) -> None:
-        asyncio.get_running_loop().remove_reader(descriptor)
-        os.close(descriptor)
-        self._process.wait()
-        self._pipes.end(self._pipes.exited)
-
-    def _wait_for_end(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread of its own: not every system, nor every Linux, has a descriptor to wait for."""
         self._process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._pipes.end, self._pipes.exited)
@@ -377,11 +355,6 @@ class Child:
             await asyncio.wait([ending])
             raise
 
-    def last_words(self) -> str | None:
-        """The last line of stderr with something on it, at most 300 characters, secrets blotted out."""
-        last = next((line.strip() for line in reversed(self.stderr().splitlines()) if line.strip()), None)
-        return last[:300] if last else None
-
     def stderr(self) -> str:
         """The last of what came on stderr, secrets blotted out."""
         return self.blot(self._pipes.ring.decode("utf-8", "replace"))
@@ -429,9 +402,8 @@ class Child:
         # Its last words; not for long, as a grandchild that left the group may hold stderr for ever.
         await asyncio.wait([pipes.lost[2]], timeout=0.2)
         pipes.close()
-        on_stop, self._on_stop = self._on_stop, []
-        for act in on_stop:
-            act(self)
+        if self._on_stop is not None:
+            self._on_stop(self.pid)
 
     def _stdin(self) -> asyncio.WriteTransport | None:
         """Where to write, unless the child closed it or we did."""

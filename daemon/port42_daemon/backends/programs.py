@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
+from port42_daemon.backends.base import Event, Notice
 from port42_daemon.backends.process import Child
 
 log = logging.getLogger(__name__)
@@ -41,17 +42,13 @@ class Programs:
         self._mark = secrets.token_hex(8)
         self._groups: set[int] = set()
 
-    def waiting(self) -> str | None:
-        """What to tell a person whose turn has to wait for a slot."""
-        if not self._slots.locked():
-            return None
-        return f"{self._at_once} turns have a program at work; this one waits until one of them is over"
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Have a program at work, once there is room for it."""
-        async with self._slots:
-            yield
+    async def limited(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """The events of a turn that has a program at work, once there is room for it."""
+        if self._slots.locked():
+            yield Notice(f"{self._at_once} turns have a program at work; this one waits for the end of one")
+        async with self._slots, aclosing(events):
+            async for event in events:
+                yield event
 
     async def start(
         self, argv: list[str], cwd: str | None, env_pass: Iterable[str], environ: Mapping[str, str]
@@ -59,11 +56,16 @@ class Programs:
         """Start one. Raises `CannotStart`."""
         mark = {} if self._record is None else {_MARK: self._mark}
         child = await Child.start(
-            argv, cwd=cwd, env_pass=env_pass, environ=environ, umask=self._umask, mark=mark
+            argv,
+            cwd=cwd,
+            env_pass=env_pass,
+            environ=environ,
+            umask=self._umask,
+            mark=mark,
+            on_stop=self._stopped,
         )
         self._groups.add(child.pid)
         self._note()
-        child.when_stopped(self._stopped)
         return child
 
     def end_leftovers(self) -> None:
@@ -87,8 +89,8 @@ class Programs:
                 time.sleep(0.05)
                 left = _marked(mark) & recorded
 
-    def _stopped(self, child: Child) -> None:
-        self._groups.discard(child.pid)
+    def _stopped(self, group: int) -> None:
+        self._groups.discard(group)
         self._note()
 
     def _note(self) -> None:

@@ -188,7 +188,7 @@ def test_stderr_is_drained_kept_to_a_ring_and_secrets_are_blotted_out(run):
         child = await Child.start(python(code), env_pass=["KEY", "LONGER", "SHORT"], environ=given)
         assert await read(child) == b"done\n"
         await child.stop()
-        assert child.last_words() == "[31mkeys … …"
+        assert child.stderr().split("\n")[-3] == "[31mkeys … …"
         assert len(child.stderr()) <= 65_536
         assert "early" not in child.stderr()
         assert "sk-0123" not in child.stderr()
@@ -215,7 +215,7 @@ def test_stop_asks_first(run):
         async with aclosing(child.lines()) as lines:
             assert await anext(lines) == b"up"
         await child.stop()
-        assert child.last_words() == "bye"
+        assert child.stderr().splitlines()[-1] == "bye"
         assert child.ended
 
     run(body)
@@ -230,7 +230,7 @@ def test_a_child_blocked_on_a_full_pipe_can_still_end_in_its_own_way(run):
         async with aclosing(child.chunks()) as chunks:
             assert await anext(chunks)
         await child.stop()
-        assert child.last_words() == "saved"
+        assert child.stderr().splitlines()[-1] == "saved"
 
     run(body)
 

@@ -60,12 +60,8 @@ class Acp:
             return Health("needs_auth", self._signed_out.message)
         return Health("ready", str(find_program(self._config.command[0], self._environ)))
 
-    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
-        if (waiting := self._programs.waiting()) is not None:
-            yield Notice(waiting)
-        async with self._programs.slot(), aclosing(self._run(turn, ask)) as events:
-            async for event in events:
-                yield event
+    def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
+        return self._programs.limited(self._run(turn, ask))
 
     async def _run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         """Answer `turn`, by the session's warm agent where there is one."""

@@ -88,12 +88,8 @@ class Command:
     async def aclose(self) -> None:
         """Nothing is kept warm."""
 
-    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - it cannot ask
-        if (waiting := self._programs.waiting()) is not None:
-            yield Notice(waiting)
-        async with self._programs.slot(), aclosing(self._run(turn)) as events:
-            async for event in events:
-                yield event
+    def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - it cannot ask
+        return self._programs.limited(self._run(turn))
 
     async def _run(self, turn: Turn) -> AsyncGenerator[Event, None]:
         if self._config.resume and turn.native_id:

@@ -35,6 +35,7 @@ from port42_daemon.backends.http.errors import (
     words_in,
 )
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
+from port42_protocol.errors import RestartNeeded
 from port42_protocol.version import __version__
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class ModelServer(ABC):
                     yield event
         except Failed as failed:
             yield Done(failed.failure)
+        except ImportError:
+            yield Done(Failure("missing", RestartNeeded().message))
         except Exception as error:
             # Without its text: an error about a header quotes the header.
             trace = "".join(traceback.format_tb(error.__traceback__))
