@@ -111,14 +111,14 @@ def started(start_daemon: Any, home: Path, what: str) -> Any:
 
 def start_on_damage(start_daemon: Any, template: Path, home: Path, seed: int) -> None:
     shutil.copytree(template, home, symlinks=True)
-    what = damage(home, random.Random(seed))
+    what, daemon = damage(home, random.Random(seed)), None
     try:
         daemon = started(start_daemon, home, what)
         if daemon is not None:
             check(daemon)
             daemon.stop()
     except BaseException as error:
-        error.add_note(f"seed {seed}, {what}, in {home}")
+        error.add_note(f"seed {seed}, {what}, in {home}\n{daemon.log()[-5_000:] if daemon else ''}")
         raise
     shutil.rmtree(home)
 

@@ -144,7 +144,8 @@ def talk(daemon, data: bytes) -> list[bytes]:
             peer.shutdown(socket.SHUT_WR)
         except BrokenPipeError:
             pass  # it was refused and closed before all was sent
-        return [line for line in lines if not line.startswith(NOTIFICATION)]
+        # An answer to JSON that came without a newline is followed by an empty line.
+        return [line for line in lines if line.strip() and not line.startswith(NOTIFICATION)]
 
 
 def check(line: bytes, method: object = None) -> None:
