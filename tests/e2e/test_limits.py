@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import select
 import socket
 import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -451,3 +456,102 @@ def test_answers_to_a_client_that_vanished(daemon, session):
     assert "Traceback" not in daemon.log()
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
+
+
+# --- what a client can make grow --------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(daemon, session):
+    """A request for a page of 4 MiB."""
+    daemon.call(
+        "append_message", agent="ai-engineer", session_id=session, role="user", content="x" * 3_900_000
+    )
+    return {"jsonrpc": "2.0", "method": "get_session", "params": {"session_id": session}}
+
+
+def peak(daemon):
+    """The most that was resident, in MiB."""
+    text = Path(f"/proc/{daemon.pid}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def test_the_answers_to_a_batch_end_at_16_mib_and_the_rest_is_to_be_asked_again(daemon, page):
+    before = {"jsonrpc": "2.0", "method": "status", "params": {}}
+    answers = daemon.ask([page | {"id": number} for number in range(12)] + [before | {"id": 12}])
+    assert [one["id"] for one in answers] == list(range(13))
+    whole = [one["id"] for one in answers if "result" in one]
+    assert whole[:4] == [0, 1, 2, 3]
+    assert whole[-1] == 12, "what takes no room is answered"
+    assert len(whole) < 8
+    assert {one["error"]["data"]["kind"] for one in answers if "error" in one} == {"overloaded"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_client_that_reads_nothing_costs_tens_of_mebibytes_and_nobody_waits(daemon, page):
+    before = peak(daemon)
+    batch = json.dumps([page | {"id": 1}] * 50).encode() + b"\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            peer = stack.enter_context(daemon.connect())
+            peer.settimeout(1)
+            with contextlib.suppress(TimeoutError):
+                peer.sendall(batch * 64)
+        # Pages are shared out; what is small never waits.
+        daemon.call("create_session", agent="ai-muse", session_id="two")
+        for number in range(20):
+            params = ("ai-muse", "two", "user", str(number))
+            assert daemon.ask({"jsonrpc": "2.0", "id": 1, "method": "append_message", "params": params})[
+                "result"
+            ]
+    assert peak(daemon) - before < 400
+
+
+def test_a_page_is_served_though_others_hold_all_there_is_and_do_not_read(daemon, page):
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            peer = stack.enter_context(daemon.connect())
+            peer.sendall((json.dumps(page | {"id": 1}) + "\n").encode() * 20)
+        assert daemon.ask(page | {"id": 2})["id"] == 2
+
+
+def test_connections_beyond_the_limit_cost_no_descriptors(daemon, session):
+    """Whoever is refused is gone soon: the client that was there before has its messages written."""
+    with daemon.connect() as peer, peer.makefile("rb") as lines, contextlib.ExitStack() as stack:
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                stack.enter_context(daemon.connect())
+        for _ in range(5):
+            peer.sendall(append(session, "still here").encode() + b"\n")
+            assert "result" in json.loads(lines.readline())
+        if Path("/proc/self/fd").is_dir():
+            assert len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())) < 128 + 128 + 32 + 64
+
+
+def test_a_client_with_one_question_is_served_between_those_of_a_flood(daemon):
+    """Counted, not timed: between two answers to it the daemon serves a few hundred of the other's."""
+    daemon.call("create_session", agent="a", session_id="one")
+    flood = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "get_last_session", "params": ["a"]}) + "\n"
+    total = 30_000
+
+    def served():
+        answer = daemon.call("status")["latencies"]
+        return next((one["count"] for one in answer if one["method"] == "get_last_session"), 0)
+
+    with daemon.connect() as peer:
+
+        def read():
+            seen = 0
+            while seen < total:
+                seen += peer.recv(1 << 20).count(b"\n")
+
+        with ThreadPoolExecutor(2) as threads:
+            threads.submit(peer.sendall, flood.encode() * total)
+            reading = threads.submit(read)
+            counts = [served()]
+            while not reading.done():
+                counts.append(served())
+            reading.result()
+    steps = sorted(after - before for before, after in itertools.pairwise(counts))
+    assert len(steps) > 5
+    assert steps[len(steps) // 2] < total / 10

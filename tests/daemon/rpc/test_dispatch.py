@@ -114,6 +114,25 @@ def test_what_is_no_id_is_refused_without_one(ask, identity):
     assert (code(answer), answer["id"]) == (-32600, None)
 
 
+@pytest.mark.parametrize("fault", [{"jsonrpc": "1.0"}, {"jsonrpc": None}, {"method": 1}, {"params": "a"}])
+@pytest.mark.parametrize("identity", [7, "x", None])
+def test_who_sent_what_is_no_request_is_answered_under_its_id(ask, fault, identity):
+    for answer in (ask(request(id=identity) | fault), ask([request(id=identity) | fault])[0]):
+        assert (code(answer), answer["id"]) == (-32600, identity)
+
+
+@pytest.mark.parametrize("method", ["status", "rpc.discover", "list_agents"])
+def test_params_that_are_null_are_none(ask, handlers, method):
+    answer = ask({"jsonrpc": "2.0", "id": 7, "method": method, "params": None})
+    assert answer["id"] == 7
+    assert answer.get("error", {}).get("code") in {None, -32603}, "these handlers answer rubbish"
+
+
+def test_params_that_are_null_lack_what_is_wanted(ask):
+    answer = ask({"jsonrpc": "2.0", "id": 7, "method": "get_last_session", "params": None})
+    assert (code(answer), answer["error"]["data"]["field"], answer["id"]) == (-32602, "agent", 7)
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
