@@ -17,16 +17,7 @@ if TYPE_CHECKING:
 
 # What a terminal obeys beside C0: C1, line separators, and what turns the text's direction, with which a
 # title could look like another one.
-_OBEYED = (
-    *range(0x80, 0xA0),
-    0x2028,
-    0x2029,
-    0x061C,
-    0x200E,
-    0x200F,
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x2070),
-)
+_OBEYED = (*range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x2070))
 # Control pictures (␛, ␇, …) for C0, a code point for the others. Newline and tab are what they are.
 _ONE_LINE = {
     **{code: chr(0x2400 + code) for code in range(0x20)},
@@ -37,7 +28,7 @@ _MANY_LINES = {code: shown for code, shown in _ONE_LINE.items() if chr(code) not
 _JSON = {code: f"\\u{code:04x}" for code in (0x7F, *_OBEYED)}
 
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86_400, "d"))
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def visible(text: str) -> str:
@@ -78,12 +69,8 @@ def count(number: int, thing: str) -> str:
 
 def size(number: int) -> str:
     """Bytes: ``512 B``, ``36.8 MiB``."""
-    if number < 1024:
-        return f"{number} B"
-    shown, unit = number / 1024, 0
-    while shown >= 1024 and unit < len(_UNITS) - 1:
-        shown, unit = shown / 1024, unit + 1
-    return f"{shown:.1f} {_UNITS[unit]}"
+    exponent = min(max(0, number.bit_length() - 1) // 10, len(_UNITS) - 1)
+    return f"{number / 1024**exponent:.1f} {_UNITS[exponent]}" if exponent else f"{number} B"
 
 
 def latency(microseconds: int) -> str:
@@ -103,13 +90,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if minutes < 60:
         return f"{minutes} min"
-    if minutes < 60 * 24:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def resuming(session_id: str, agent: str, messages: int) -> str:
-    """The line that says which session goes on."""
     return f"🔄 Resuming session {session_id} for @{agent} ({count(messages, 'message')})"
 
 
@@ -119,7 +104,6 @@ def going_on(session: Summary) -> str:
 
 
 def to_go_on(agent: str, session_id: str) -> str:
-    """What to type to go on with a session."""
     return f"  To go on with it: port42 possess @{agent} --session {session_id}"
 
 
@@ -138,12 +122,10 @@ def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
 
 
 def waiting(turns: int) -> str:
-    """That somebody else is being answered in the session."""
     return f"waiting: {count(turns, 'turn')} of this session before this one"
 
 
 def detached(session_id: str) -> str:
-    """That a turn goes on by itself."""
     return f"Recorded. What answers goes on by itself; to see it: port42 follow {session_id}"
 
 

@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Summary)
 
 def sessions(listed: Sequence[ListedSession], now: datetime) -> list[Part]:
     """A row for each session. Scripts get id, agent, messages, last use, state with pin and tags, title."""
-    used = when("LAST USED", _last_activity, now)
+    used = _last_used(now)
     shown = (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, used)
     return [Table(listed, shown, (SESSION_ID, AGENT, MESSAGES, used, _MARKS, TITLE))]
 
@@ -30,7 +30,7 @@ def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime
     Scripts get a line for each agent: its name, its last session and the time of that, or nothing.
     """
     if last:
-        used = when("LAST USED", _last_activity, now)
+        used = _last_used(now)
         yield Table(last, (AGENT, _LAST_SESSION, TITLE, MESSAGES, used), (AGENT, SESSION_ID, used))
         yield Line("")
     yield from (Line(None, piped=f"{name}\t\t") for name in unused)
@@ -75,8 +75,8 @@ def when(heading: str, time: Callable[[S], str], now: datetime) -> Column[S]:
     return Column(heading, time, lambda session: age(time(session), now), "dim")
 
 
-def _last_activity(session: Summary) -> str:
-    return session.last_activity
+def _last_used(now: datetime) -> Column[Summary]:
+    return when("LAST USED", lambda session: session.last_activity, now)
 
 
 def _title_and_state(session: Summary) -> list[Span]:
@@ -91,10 +91,8 @@ def _snippet(hit: Hit) -> list[Span]:
     """Where the message stands and what it says, with the words that were searched for in bold."""
     spans, position = [(f"  {hit.seq} {hit.role}: ", "dim")], 0
     for mark in hit.marks:
-        spans += [
-            (hit.snippet[position : mark.start], ""),
-            (hit.snippet[mark.start : mark.end], "bold yellow"),
-        ]
+        spans.append((hit.snippet[position : mark.start], ""))
+        spans.append((hit.snippet[mark.start : mark.end], "bold yellow"))
         position = mark.end
     return [*spans, (hit.snippet[position:], "")]
 

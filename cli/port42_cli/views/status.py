@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from port42_cli.plain_text import count, duration, latency, size
 from port42_cli.views.parts import Column, Field, Fields, Line, Part, Span, Table, number
-from port42_protocol.messages.daemon import DaemonStatus, MethodLatency, Vitals
+from port42_protocol.messages.daemon import DaemonStatus, MethodLatency
 from port42_protocol.messages.search import IndexStatus
 
 _BAR = 12
@@ -16,12 +16,7 @@ _FROM, _TO = 10, 10_000_000
 """Microseconds at the two ends of a bar, whose scale is logarithmic: two cells for each tenfold."""
 _MOST = 6
 """Agents and kinds of error that a terminal shows."""
-_STARTED = {
-    "systemd": "by systemd",
-    "launchd": "by launchd",
-    "autostart": "by the first command",
-    "hand": "by hand",
-}
+_STARTED = {"autostart": "the first command"}
 _INDEX = {
     "rebuilding": "being counted: the index is rebuilt",
     "behind": "the index is behind",
@@ -35,14 +30,8 @@ def status(daemon: DaemonStatus) -> list[Part]:
     Scripts get bytes and microseconds as whole numbers. Names that may come more than once (``session
     count``, ``turns of``, ``latency``, ``error``, ``internal error``) end in what they are about.
     """
-    fields = [
-        *_process(daemon),
-        *_serving(daemon),
-        *_vitals(daemon.vitals),
-        *_lists(daemon),
-        *_troubles(daemon),
-    ]
-    facts = Fields(fields, f"port42d {daemon.version}")
+    sources = (_process, _serving, _vitals, _lists, _troubles)
+    facts = Fields([field for source in sources for field in source(daemon)], f"port42d {daemon.version}")
     return [facts, Table(daemon.latencies, _LATENCY, gap=1)] if daemon.latencies else [facts]
 
 
@@ -68,7 +57,12 @@ def _process(daemon: DaemonStatus) -> Iterator[Field]:
     )
     since = (daemon.started_at or "")[:16].replace("T", " ")
     yield Field("started at", daemon.started_at, "running", f"since {since} UTC")
-    yield Field("started by", daemon.started_by, "running", _STARTED.get(daemon.started_by or ""))
+    yield Field(
+        "started by",
+        daemon.started_by,
+        "running",
+        daemon.started_by and f"by {_STARTED.get(daemon.started_by, daemon.started_by)}",
+    )
     yield Field("python", daemon.python)
 
 
@@ -84,8 +78,8 @@ def _serving(daemon: DaemonStatus) -> Iterator[Field]:
     yield _sized("bytes out", daemon.bytes_out, "traffic", "{} out")
 
 
-def _vitals(vitals: Vitals | None) -> Iterator[Field]:
-    if vitals is not None:
+def _vitals(daemon: DaemonStatus) -> Iterator[Field]:
+    if (vitals := daemon.vitals) is not None:
         yield _sized("memory", vitals.resident_bytes, "process")
         yield _sized("peak memory", vitals.peak_bytes, "process", "peak {}")
         yield _counted("open files", vitals.open_files, "process")
