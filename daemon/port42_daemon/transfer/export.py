@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
@@ -33,8 +32,7 @@ Records = Callable[[int], Iterator[Record]]
 """``records(after_seq)`` gives each later record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """Where a page begins: in the session as it was at `through`, `offset` into the piece after `after`.
 
     The opening is the piece after -1, the first record's the one after 0.

@@ -10,10 +10,9 @@ import hashlib
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import UNSET, structs
 
@@ -22,8 +21,6 @@ from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import RENAMED, Header, SessionStore
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, SubAgent
-from port42_daemon.transfer.readers.detect import Source, sources
-from port42_daemon.transfer.readers.files import TooMany
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages import records
 from port42_protocol.messages.records import (
@@ -36,6 +33,9 @@ from port42_protocol.messages.records import (
     replace,
 )
 from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions, SkippedSource
+
+if TYPE_CHECKING:
+    from port42_daemon.transfer.readers.detect import Source
 
 _SOURCES = 50
 _SECONDS = 0.5
@@ -191,8 +191,7 @@ class Importer:
         self._last_imported[agent] = summary.session_id
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
+class _Listing(NamedTuple):
     """The formats and the sources of a path."""
 
     of: tuple[str, str]
@@ -241,6 +240,9 @@ class _Page:
 
 
 def _list_sources(request: ImportSessions) -> _Listing:
+    # Imported here: the readers would take a tenth of the daemon's start.
+    from port42_daemon.transfer.readers.detect import sources
+
     path = Path(request.path)
     expected = "a file or folder of sessions"
     try:
@@ -249,9 +251,6 @@ def _list_sources(request: ImportSessions) -> _Listing:
         return _Listing((request.path, request.format), *sources(path.resolve(), request.format))
     except Skipped as reason:
         raise InvalidParams(f"path: {path.name}: {reason}", field="path", expected=expected) from None
-    except TooMany:
-        expected = "a folder of sessions, not one with more than 100,000 files"
-        raise InvalidParams.expecting("path", expected) from None
     except OSError:
         raise InvalidParams.expecting("path", expected, why="it cannot be looked at") from None
 

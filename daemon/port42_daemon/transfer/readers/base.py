@@ -6,12 +6,11 @@ import os
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import msgspec
-from msgspec import structs
+from msgspec import field, structs
 
 from port42_daemon.store.interface import Header
 from port42_protocol.messages.records import (
@@ -77,8 +76,7 @@ class SubAgent(Skipped):
     """The source is the transcript of a sub-agent: part of another session."""
 
 
-@dataclass(slots=True)
-class ParsedSession:
+class ParsedSession(msgspec.Struct):
     """A session as its source tells of it. `source_id` is its id there, whatever the folder.
 
     `header` is set for sessions of Port42 itself: their records keep every field and their seq.

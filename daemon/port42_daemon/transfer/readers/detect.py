@@ -1,15 +1,16 @@
 """The formats of what is at a path, and its sources in order, each of which can be read to a session.
 
 A file is recognised by what it holds: its name and its first line say little (of 624 real files of Claude
-Code 404 began with a snapshot). Only `Skipped` (nothing can be imported) and `TooMany` leave.
+Code 404 began with a snapshot). Only `Skipped` (nothing can be imported) leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from port42_daemon.transfer.readers import aichat, claude, codex, files, llm, original, port42, values
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
@@ -36,8 +37,7 @@ _HINT = f"--format names one of {', '.join(_SUFFIXES)}"
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """One session to read: `key` orders it among the others and is its name in answers.
 
     `conversation` is its id within a database; `problem` is why it cannot be read, where that is known.

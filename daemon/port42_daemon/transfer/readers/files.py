@@ -1,4 +1,4 @@
-"""Files of other programs: regular files only, read up to a limit. Only `Skipped` and `TooMany` leave."""
+"""Files of other programs: regular files only, read up to a limit. Only `Skipped` leaves."""
 
 from __future__ import annotations
 
@@ -32,10 +32,6 @@ _ESCAPE = re.compile(
 
 Lines = Iterable[tuple[int, bytes | None]]
 """Lines with their numbers; None for one of more than `LINE_BYTES`."""
-
-
-class TooMany(Exception):
-    """There are more than 100,000 files and folders below the path."""
 
 
 @contextmanager
@@ -155,7 +151,7 @@ def _repaired(data: bytes | bytearray) -> str:
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
     """The files under `root` with one of the suffixes, relative and sorted. Links are not followed.
 
-    Raises `TooMany`, and `Skipped` when `root` itself cannot be read.
+    Raises `Skipped` when there are too many, or `root` itself cannot be read.
     """
     names: list[str] = []
     seen = 0
@@ -167,7 +163,7 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                 for entry in entries:
                     seen += 1
                     if seen > _ENTRIES:
-                        raise TooMany
+                        raise Skipped(f"there are more than {_ENTRIES:,} files in it")
                     name = f"{inside}/{entry.name}" if inside else entry.name
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(name)

@@ -12,14 +12,7 @@ from port42_protocol.messages.types import Role
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _TEXTS = ("text", "input_text", "output_text")
-_PICTURES = {
-    "image": "image",
-    "input_image": "image",
-    "image_url": "image",
-    "document": "document",
-    "input_file": "file",
-    "input_audio": "audio",
-}
+_PICTURES = {"image": "image", "input_image": "image", "image_url": "image", "document": "document"}
 
 
 def timestamp_of(value: object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,8 +11,7 @@ from port42_daemon.store.interface import Footer, Header
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, EventRecord, Record
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A session's header, and its footer as it was when the export began."""
 
     header: Header
@@ -24,8 +23,7 @@ class Frame:
         return self.footer.title or self.header.id
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(NamedTuple):
     """A format: `opening`, then each record with `between` them, then `closing`. All are pure."""
 
     opening: Callable[[Frame], str]

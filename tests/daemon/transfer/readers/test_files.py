@@ -196,3 +196,11 @@ def test_special_and_endless_files_are_skipped_with_a_reason(tmp_path):
         "socket.jsonl": "it is not an ordinary file",
         "sparse.jsonl": "it has more than 1,073,741,824 bytes",
     }
+
+
+def test_a_folder_of_too_many_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_ENTRIES", 3)
+    for number in range(4):
+        (tmp_path / f"{number}.jsonl").touch()
+    with pytest.raises(Skipped, match="more than 3 files"):
+        sources(tmp_path, "auto")
