@@ -70,9 +70,11 @@ def run(
                 daemon = Daemon(settings, store, threads, config, supervisor, lock, address)
                 uvloop.run(daemon.serve(ready))
         finally:
-            if lock.is_held():  # else what is at the home's path now is not ours to write
-                store.close()
-            threads.close()
+            try:
+                if lock.is_held():  # else what is at the home's path now is not ours to write
+                    store.close()
+            finally:
+                threads.close()  # or they would keep the process, also where the disk refused the last write
     log.info("👋 port42d stopped")
 
 

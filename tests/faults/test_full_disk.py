@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from peers import syscalls
 from peers.workload import Client, refusal
 
 
@@ -113,3 +115,17 @@ def test_every_verb_on_a_full_disk(small_disk, start_daemon):
         client.one(daemon.call)
     client.check(daemon.call)
     daemon.stop()
+
+
+def test_a_stop_ends_though_the_last_write_is_refused(start_daemon, home):
+    """A mapping that could not be written is tried again at the stop; the sessions say it all, too."""
+    faults = {"calls": ["replace"], "fail": [5], "lasting": True, "error": errno.ENOSPC}
+    daemon = start_daemon(python=["-P", syscalls.__file__, json.dumps(faults)])
+    for name in ("a", "b"):
+        daemon.call("create_session", agent="ai-muse", session_id=name)
+    with pytest.raises(pytest.RpcFailed, match="space"):
+        daemon.call("update_last_session", agent="ai-muse", session_id="a")
+    assert daemon.stop() == 1
+    assert "cannot write agent_sessions.json: no space left on device" in daemon.log()
+    sound = start_daemon()
+    assert {row["session_id"] for row in sound.call("list_sessions")["sessions"]} == {"a", "b"}

@@ -102,7 +102,11 @@ def _note(settings: Settings) -> Iterator[Finding]:
 
 
 def disk(home: Path) -> Finding:
-    free = os.statvfs(home)
+    try:
+        free = os.statvfs(home)
+    except OSError as error:
+        what = f"the home's disk does not say how much room it has: {os.strerror(error.errno or 0).lower()}"
+        return Finding("problem", "disk", what, "see whether the disk is well")
     return room(free.f_bavail * free.f_frsize, free.f_favail if free.f_files else None)
 
 
