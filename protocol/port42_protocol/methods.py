@@ -9,67 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from port42_protocol import errors as e
-from port42_protocol.messages.agents import (
-    AddAgent,
-    Agent,
-    AgentList,
-    ConnectAgent,
-    GetAgent,
-    ListAgents,
-    RemoveAgent,
-    Removed,
+from port42_protocol.messages import (
+    agents,
+    daemon,
+    doctor_and_stats,
+    forks_and_trash,
+    search,
+    sessions,
+    transfer,
+    turns,
 )
-from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, ReloadConfig, Reloaded, Status
-from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, DiskUsage, Statistics, Stats, Usage
-from port42_protocol.messages.events import Possessed, SessionEvent
-from port42_protocol.messages.forks_and_trash import (
-    Deleted,
-    DeleteSession,
-    Family,
-    ForkSession,
-    ListTrash,
-    Pruned,
-    PruneSessions,
-    RestoreSession,
-    SessionTree,
-    TrashPage,
-)
-from port42_protocol.messages.records import Summary
-from port42_protocol.messages.search import (
-    GetIndexStatus,
-    HitPage,
-    IndexStatus,
-    PinSession,
-    RebuildIndex,
-    RenameSession,
-    SearchSessions,
-    TagSession,
-)
-from port42_protocol.messages.sessions import (
-    Appended,
-    AppendMessage,
-    CreateSession,
-    EndSession,
-    FindSession,
-    GetLastSession,
-    GetSession,
-    ListSessions,
-    SessionPage,
-    Transcript,
-    UpdateLastSession,
-)
-from port42_protocol.messages.transfer import ExportPage, ExportSession, ImportPage, ImportSessions
-from port42_protocol.messages.turns import (
-    AnswerPermission,
-    Cancelled,
-    CancelTurn,
-    Possess,
-    RetryTurn,
-    Subscribe,
-    Subscribed,
-    Taken,
-    Unsubscribe,
-)
+from port42_protocol.messages.events import SessionEvent
+from port42_protocol.request import Request, method_of, result_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +38,10 @@ class Method:
         return self.name.removeprefix("rpc.")
 
 
+def _row(params: type[Request[Any]], *errors: type[e.RpcError]) -> Method:
+    return Method(method_of(params), params, result_of(params), errors)
+
+
 _OWNED = (e.SessionNotFound, e.WrongAgent, e.SessionDamaged, e.StorageFailed)
 
 _TURN = (e.SessionBusy, e.BackendFailed, e.ConfigRefused, *_OWNED)
@@ -94,47 +49,45 @@ _TURN = (e.SessionBusy, e.BackendFailed, e.ConfigRefused, *_OWNED)
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
-        Method("get_last_session", GetLastSession, Summary, (e.NoSessions, *_OWNED)),
-        Method("update_last_session", UpdateLastSession, Summary, _OWNED),
-        Method("create_session", CreateSession, Summary, (e.SessionExists, e.StorageFailed)),
-        Method("append_message", AppendMessage, Appended, _OWNED),
-        Method("possess", Possess, Possessed, (e.UnknownAgent, *_TURN)),
-        Method("retry_turn", RetryTurn, Possessed, _TURN),
-        Method("cancel_turn", CancelTurn, Cancelled),
-        Method("answer_permission", AnswerPermission, Taken),
-        Method("subscribe", Subscribe, Subscribed, _OWNED),
-        Method("unsubscribe", Unsubscribe, Subscribed),
-        Method("get_session", GetSession, Transcript, _OWNED),
-        Method("find_session", FindSession, Summary, (e.NoSessions, e.AmbiguousSession, *_OWNED)),
-        Method("list_sessions", ListSessions, SessionPage, (e.StorageFailed,)),
-        Method("end_session", EndSession, Summary, _OWNED),
-        Method("search_sessions", SearchSessions, HitPage, (e.StorageFailed,)),
-        Method("rename_session", RenameSession, Summary, _OWNED),
-        Method("tag_session", TagSession, Summary, _OWNED),
-        Method("pin_session", PinSession, Summary, _OWNED),
-        Method("get_index_status", GetIndexStatus, IndexStatus, (e.StorageFailed,)),
-        Method("rebuild_index", RebuildIndex, IndexStatus, (e.StorageFailed,)),
-        Method(
-            "fork_session", ForkSession, Summary, (e.UnknownAgent, e.ConfigRefused, e.SessionExists, *_OWNED)
-        ),
-        Method("session_tree", SessionTree, Family, (e.SessionNotFound, e.StorageFailed)),
-        Method("delete_session", DeleteSession, Deleted, (e.SessionBusy, *_OWNED)),
-        Method("restore_session", RestoreSession, Summary, (e.SessionExists, *_OWNED)),
-        Method("list_trash", ListTrash, TrashPage, (e.StorageFailed,)),
-        Method("prune_sessions", PruneSessions, Pruned, (e.StorageFailed,)),
-        Method("export_session", ExportSession, ExportPage, _OWNED),
-        Method("import_sessions", ImportSessions, ImportPage, (e.StorageFailed,)),
-        Method("list_agents", ListAgents, AgentList, (e.StorageFailed,)),
-        Method("get_agent", GetAgent, Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("add_agent", AddAgent, Agent, (e.ConfigRefused, e.StorageFailed)),
-        Method("connect_agent", ConnectAgent, Agent, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("remove_agent", RemoveAgent, Removed, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("reload_config", ReloadConfig, Reloaded, (e.ConfigRefused,)),
-        Method("status", Status, DaemonStatus),
-        Method("check_home", CheckHome, Checkup, (e.StorageFailed,)),
-        Method("stats", Stats, Statistics, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("disk_usage", DiskUsage, Usage, (e.UnknownAgent, e.ConfigRefused, e.StorageFailed)),
-        Method("rpc.discover", Discover, OpenRpc),
+        _row(sessions.GetLastSession, e.NoSessions, *_OWNED),
+        _row(sessions.UpdateLastSession, *_OWNED),
+        _row(sessions.CreateSession, e.SessionExists, e.StorageFailed),
+        _row(sessions.AppendMessage, *_OWNED),
+        _row(turns.Possess, e.UnknownAgent, *_TURN),
+        _row(turns.RetryTurn, *_TURN),
+        _row(turns.CancelTurn),
+        _row(turns.AnswerPermission),
+        _row(turns.Subscribe, *_OWNED),
+        _row(turns.Unsubscribe),
+        _row(sessions.GetSession, *_OWNED),
+        _row(sessions.FindSession, e.NoSessions, e.AmbiguousSession, *_OWNED),
+        _row(sessions.ListSessions, e.StorageFailed),
+        _row(sessions.EndSession, *_OWNED),
+        _row(search.SearchSessions, e.StorageFailed),
+        _row(search.RenameSession, *_OWNED),
+        _row(search.TagSession, *_OWNED),
+        _row(search.PinSession, *_OWNED),
+        _row(search.GetIndexStatus, e.StorageFailed),
+        _row(search.RebuildIndex, e.StorageFailed),
+        _row(forks_and_trash.ForkSession, e.UnknownAgent, e.ConfigRefused, e.SessionExists, *_OWNED),
+        _row(forks_and_trash.SessionTree, e.SessionNotFound, e.StorageFailed),
+        _row(forks_and_trash.DeleteSession, e.SessionBusy, *_OWNED),
+        _row(forks_and_trash.RestoreSession, e.SessionExists, *_OWNED),
+        _row(forks_and_trash.ListTrash, e.StorageFailed),
+        _row(forks_and_trash.PruneSessions, e.StorageFailed),
+        _row(transfer.ExportSession, *_OWNED),
+        _row(transfer.ImportSessions, e.StorageFailed),
+        _row(agents.ListAgents, e.StorageFailed),
+        _row(agents.GetAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _row(agents.AddAgent, e.ConfigRefused, e.StorageFailed),
+        _row(agents.ConnectAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _row(agents.RemoveAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _row(daemon.ReloadConfig, e.ConfigRefused),
+        _row(daemon.Status),
+        _row(doctor_and_stats.CheckHome, e.StorageFailed),
+        _row(doctor_and_stats.Stats, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _row(doctor_and_stats.DiskUsage, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _row(daemon.Discover),
     )
 }
 
