@@ -212,7 +212,6 @@ class Agents:
         return await self.get_agent(GetAgent(request.agent))
 
     async def remove_agent(self, request: RemoveAgent) -> Removed:
-
         def remove(document: TOMLDocument) -> None:
             agents: Any = document.get("agents", {})
             if request.agent not in agents:

@@ -85,12 +85,13 @@ IN_ENVIRONMENT = ("anthropic", "openai")
 """Those that serve the built-in agents by themselves, where their key is in the daemon's environment."""
 
 
-_MODULES = {
-    AcpBackend: "acp.pool",
-    AnthropicBackend: "http.anthropic",
-    CommandBackend: "command.backend",
-    OpenAIBackend: "http.openai",
+_CLASSES: dict[type, tuple[str, str]] = {
+    AcpBackend: ("acp.pool", "Acp"),
+    AnthropicBackend: ("http.anthropic", "Anthropic"),
+    CommandBackend: ("command.backend", "Command"),
+    OpenAIBackend: ("http.openai", "OpenAI"),
 }
+"""Each kind's module and class, imported when it is first used: one who only records pays for none."""
 
 
 def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -113,26 +114,13 @@ def settings(name: str, config: Config) -> BackendConfig:
 
 
 def build(config: BackendConfig, programs: Programs | None = None) -> Backend | None:
-    # A daemon whose agents only record must not pay for HTTP clients and child processes.
-    match config:
-        case CommandBackend():
-            from port42_daemon.backends.command.backend import Command
-
-            return Command(config, programs=programs)
-        case AcpBackend():
-            from port42_daemon.backends.acp.pool import Acp
-
-            return Acp(config, programs=programs)
-        case OpenAIBackend():
-            from port42_daemon.backends.http.openai import OpenAI
-
-            return OpenAI(config)
-        case AnthropicBackend():
-            from port42_daemon.backends.http.anthropic import Anthropic
-
-            return Anthropic(config)
-        case _:
-            return None
+    if isinstance(config, NoneBackend):
+        return None
+    module, name = _CLASSES[type(config)]
+    runs_programs = isinstance(config, AcpBackend | CommandBackend)
+    kind = getattr(import_module(f"port42_daemon.backends.{module}"), name)
+    backend: Backend = kind(config, programs=programs) if runs_programs else kind(config)
+    return backend
 
 
 def load(config: Config | None = None) -> None:
@@ -140,7 +128,7 @@ def load(config: Config | None = None) -> None:
 
     With `config`, only what its back ends need.
     """
-    for kind, module in _MODULES.items():
+    for kind, (module, _) in _CLASSES.items():
         if config is None or any(isinstance(backend, kind) for backend in config.backends.values()):
             import_module(f"port42_daemon.backends.{module}")
 

@@ -88,13 +88,14 @@ def missing(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str
 
 def _missing_interpreter(argv0: str, program: str, given: Mapping[str, str]) -> str | None:
     try:
-        with open(program, "rb") as file:  # noqa: PTH123 - not blocking: a file that can be run
-            line = file.readline(256)
+        descriptor = os.open(program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            line = (file.read(256) or b"").partition(b"\n")[0]
     except OSError:
         return None  # it may be run and not read
     if not line.startswith(b"#!"):
         return None
-    words = line[2:].rstrip(b"\n").decode(errors="replace").split(" ")
+    words = line[2:].decode(errors="replace").split(" ")
     interpreter, *arguments = [word for word in words if word] or [""]
     if not Path(interpreter).exists():
         ending = " (its first line ends in CRLF)" if interpreter.endswith("\r") else ""

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
+from port42_daemon import durable
 from port42_daemon.backends.base import Event, Notice
 from port42_daemon.backends.process import Child
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 32
 """Turns that have a program at work. Others wait: some agents take 300 MB each."""
 _MARK = "PORT42_RUN"
+_RECORD_BYTES = 64 * 1024
 _GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for what a killed daemon left."""
 
@@ -73,11 +75,11 @@ class Programs:
         if self._record is None:
             return
         try:
-            mark, *groups = self._record.read_text().split()
+            mark, *groups = durable.read_file(self._record, _RECORD_BYTES).decode().split()
             self._record.unlink()
-        except (OSError, ValueError):
+            recorded = set(map(int, groups))
+        except (OSError, ValueError):  # none was left, or something else stands there
             return
-        recorded = {int(group) for group in groups if group.isdecimal()}
         left = _marked(mark) & recorded
         for number in (signal.SIGTERM, signal.SIGKILL):
             for group in left:

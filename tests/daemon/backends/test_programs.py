@@ -137,11 +137,25 @@ asyncio.run(main())
     assert not record.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"word", b"word 1 x 99999999", b"\xff\xfe", b"word " + b"9" * 50])
+@pytest.mark.parametrize("content", [b"", b"word", b"word 1 x 99999999", b"\xff\xfe", b"word " + b"9" * 5000])
 def test_a_record_that_is_none_ends_nothing(tmp_path, content):
     record = tmp_path / "programs"
     record.write_bytes(content)
     Programs(record=record).end_leftovers()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_stands_in_the_records_place_holds_up_nothing(tmp_path, make):
+    record = tmp_path / "programs"
+    make(record)
+    programs = Programs(record=record)
+    programs.end_leftovers()
+    assert reply(python("print('x')"), programs) == "x"
+
+
+def test_a_pipe_that_may_be_run_holds_up_nothing(tmp_path):
+    os.mkfifo(tmp_path / "agent", 0o700)
+    assert why(tmp_path / "agent")[0] in {"missing", "crashed"}
 
 
 def test_a_group_without_the_mark_is_left_alone(tmp_path, process):

@@ -213,8 +213,9 @@ class Agent:
                 opened = fields(await self._wire.request(way, {"sessionId": native_id, **setup}))
             except Refused as refused:
                 # Agents have no common word for "no such session"; only a login is another matter.
-                if refused.code == updates.AUTH_REQUIRED:
-                    raise Broken(await self._failure(refused)) from None
+                failed = await self._failure(refused)
+                if failed.kind == "needs_auth":
+                    raise Broken(failed) from None
             except (Gone, Silent):
                 raise CannotResume from None
             else:
@@ -332,7 +333,6 @@ class Agent:
                 await self.end()
                 status = await self._child.settle(0)
                 what = f"{error} with status {status}" if status and status > 0 else str(error)
-                words = telling_line(self._child.stderr()) or ""
-                return Failure(
-                    kind_of_words(words), f"{self._name} {what}" + (f": {words[:300]}" if words else "")
-                )
+                words = telling_line(self._child.stderr())
+                message = f"{self._name} {what}: {words[:300]}" if words else f"{self._name} {what}"
+                return Failure(kind_of_words(words or ""), message)

@@ -114,7 +114,6 @@ class Acp:
         return None
 
     async def _opened(self, turn: Turn, terms: _Terms) -> tuple[Agent, list[str]]:
-
         def crashed(_: asyncio.Task[None]) -> None:
             warm = self._idle.get(turn.session_id)
             if warm is not None and warm.agent is agent:

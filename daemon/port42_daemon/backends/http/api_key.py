@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,22 +131,19 @@ async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
     service, _, user = name.rpartition("/")
     # -P: nothing in the working folder may pass for the package.
     command = (sys.executable, "-P", "-m", "keyring", "get", service or KEYRING_SERVICE, user)
-    child = await asyncio.create_subprocess_exec(
-        *command,
-        env=dict(environ),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
     try:
-        output, _ = await asyncio.wait_for(child.communicate(), _KEYRING_WITHIN)
-    except TimeoutError:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            timeout=_KEYRING_WITHIN,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
         raise KeyUnavailable(f"the keyring did not give {name} within {_KEYRING_WITHIN:.0f} s") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode != 0:
+    if done.returncode != 0:
         raise KeyUnavailable(f"the keyring has no {name}: keyring set {service or KEYRING_SERVICE} {user}")
-    return output.decode(errors="replace")
+    return done.stdout.decode(errors="replace")
