@@ -333,6 +333,6 @@ class Agent:
                 await self.end()
                 status = await self._child.settle(0)
                 what = f"{error} with status {status}" if status and status > 0 else str(error)
-                words = telling_line(self._child.stderr())
+                words = telling_line(self._child.stderr()) or self._child.blot(self._wire.stray)
                 message = f"{self._name} {what}: {words[:300]}" if words else f"{self._name} {what}"
-                return Failure(kind_of_words(words or ""), message)
+                return Failure(kind_of_words(words), message)

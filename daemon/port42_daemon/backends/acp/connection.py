@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from port42_daemon.backends.decoding import ANY, decode
+from port42_daemon.backends.errors import one_line
 from port42_daemon.backends.process import LINE_LIMIT, Child, LineTooLong, Silent
 
 METHOD_NOT_FOUND = -32601
@@ -60,6 +62,8 @@ class Wire:
         self._why_gone = "ended"
         self._last_received = 0.0
         self._considering = 0
+        self.stray = ""
+        """The last line that was no JSON: the words of a program that is no agent, or cannot be one now."""
         self.ended = asyncio.create_task(self._read())
 
     async def request(self, method: str, params: dict[str, Any]) -> Any:
@@ -129,6 +133,7 @@ class Wire:
         try:
             message = decode(line, ANY)
         except msgspec.DecodeError:
+            self.stray = one_line(line.decode(errors="replace"))
             return
         match message:
             case {"method": str(method), "id": int() | str() as number}:
@@ -148,10 +153,12 @@ class Wire:
         match message.get("error"):
             case None:
                 answer.set_result(message.get("result"))
-            case {"code": int(code), "message": str(response), **rest}:
-                answer.set_exception(Refused(code, response, rest.get("data")))
-            case _:
-                answer.set_exception(Refused(0, "an error without words"))
+            case {"message": str(words), **rest}:
+                code = rest.get("code")
+                answer.set_exception(Refused(code if isinstance(code, int) else 0, words, rest.get("data")))
+            case error:
+                words = error if isinstance(error, str) else "an error without words"
+                answer.set_exception(Refused(0, words))
 
     async def _serve(self, number: int | str, method: str, params: dict[str, Any]) -> None:
         while len(self._serving) >= _SERVED_AT_ONCE:
@@ -171,7 +178,12 @@ class Wire:
         await self._write({"id": number, **response})
 
     async def _write(self, message: dict[str, Any]) -> None:
-        await self._child.write(msgspec.json.encode({"jsonrpc": "2.0", **message}) + b"\n")
+        message = {"jsonrpc": "2.0", **message}
+        try:
+            line = msgspec.json.encode(message)
+        except UnicodeEncodeError:  # an id of theirs with half a surrogate pair
+            line = json.dumps(message).encode()
+        await self._child.write(line + b"\n")
 
 
 def _params(message: dict[str, Any]) -> dict[str, Any]:

@@ -729,6 +729,22 @@ def test_an_agents_words_have_their_kind(journal: Journal, how: str, words: str,
     assert (found, words in message) == (kind, True)
 
 
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        ("Not logged in · Please run /login", "needs_auth", "Not logged in"),
+        ('{"id": 1, "error": "529 Overloaded"}', "rate_limit", "529 Overloaded"),
+        ('{"id": 1, "error": {"message": "no quota left"}}', "rate_limit", "no quota left"),
+        ('{"id": 1, "error": {"code": "x", "message": "half \\ud83e"}}', "refused", "half"),
+        ('{"id": 1, "error": 7}', "refused", "an error without words"),
+    ],
+)
+def test_words_outside_the_protocol_reach_the_person(line: str, kind: str, words: str) -> None:
+    (events,) = played(AcpBackend(command=["sh", "-c", 'head -n 1 >/dev/null; echo "$1"', "sh", line]))
+    found, message = failure_of(events)
+    assert (found, words in message) == (kind, True)
+
+
 def test_a_line_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LINE_LIMIT", 100_000)
     whole, cut = played(config("longline"), turn("90000"), turn("110000"))
