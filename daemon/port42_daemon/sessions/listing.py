@@ -20,7 +20,7 @@ class Listing:
         self._threads = threads
 
     async def list_sessions(self, request: ListSessions) -> SessionPage:
-        """A page by last use, newest first; the cursor holds its place while sessions change."""
+        """A page by last use, newest first; the cursor holds its position while sessions change."""
         before = None
         if request.cursor is not None:
             use, session_id = cursors.parse(request.cursor, 2)

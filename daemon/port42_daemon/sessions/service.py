@@ -246,7 +246,7 @@ class Sessions:
         try:
             with self._store.writing(session_id) as session:
                 require_owner(session.summary, agent)
-                # The time is that of the record's place: who waited for others is later than they are.
+                # The time is that of the record's position: who waited for others is later than they are.
                 timestamp = now()
                 session.append([replace(record, timestamp=timestamp) for record in records], use=True)
         except SessionNotFound:
@@ -272,13 +272,13 @@ class Sessions:
         """What `agent` recorded under `key` already, in that session or in any."""
         # Across sessions nothing but a whole index can tell, and a new one takes its time.
         pool = self._threads.patient if session_id is None else self._threads.index
-        found = await pool(self._catalogue.with_key, agent, key, session_id)
-        if found is None:
+        recorded = await pool(self._catalogue.with_key, agent, key, session_id)
+        if recorded is None:
             return None
-        await self._threads.files(self.mend_last, agent, *found)
-        return Appended(*found)
+        await self._threads.files(self.catch_up_last, agent, *recorded)
+        return Appended(*recorded)
 
-    def mend_last(self, agent: str, session_id: str, seq: int) -> None:
+    def catch_up_last(self, agent: str, session_id: str, seq: int) -> None:
         """A crash between a message and the mapping leaves the mapping behind: whoever asks again mends it.
 
         A late repetition changes nothing: the session used since has the later use.
@@ -405,17 +405,17 @@ class Sessions:
             return last if isinstance(last, Summary) else await last
         if await self._threads.files(self._store.where, request.ref) == "sessions":
             return await self.owned(request.ref, request.agent)
-        found = await self._threads.index(
+        matches = await self._threads.index(
             self._catalogue.matching, request.ref, request.agent, _CANDIDATES + 1
         )
-        if not found and request.agent is not None:
-            found = await self._threads.index(self._catalogue.matching, request.ref, None, _CANDIDATES + 1)
-        if not found:
+        if not matches and request.agent is not None:
+            matches = await self._threads.index(self._catalogue.matching, request.ref, None, _CANDIDATES + 1)
+        if not matches:
             raise SessionNotFound(request.ref)
-        if len(found) > 1:
-            shown = [codec.to_plain(one) for one in found[:_CANDIDATES]]
+        if len(matches) > 1:
+            shown = [codec.to_plain(session) for session in matches[:_CANDIDATES]]
             raise AmbiguousSession(request.ref, shown)
-        return await self.owned(found[0].session_id, request.agent)
+        return await self.owned(matches[0].session_id, request.agent)
 
     async def owned(self, session_id: str, agent: str | None) -> Summary:
         """The session, which must be `agent`'s where one is named."""

@@ -71,7 +71,7 @@ class Trash:
         if request.agent is not None:
             require_owner(self._store.summary(request.session_id, trashed=True), request.agent)
         summary = self._store.restore(request.session_id)
-        self._sessions.mend_last(summary.agent, summary.session_id, 0)
+        self._sessions.catch_up_last(summary.agent, summary.session_id, 0)
         return summary
 
     async def list_trash(self, request: ListTrash) -> TrashPage:
@@ -80,8 +80,8 @@ class Trash:
         if request.cursor is not None:
             trashed_at, session_id = cursors.parse(request.cursor, 2)
             before = (trashed_at, session_id)
-        found = await self._threads.files(self._store.trashed, request.agent, before, request.limit + 1)
-        page, more = found[: request.limit], len(found) > request.limit
+        rows = await self._threads.files(self._store.trashed, request.agent, before, request.limit + 1)
+        page, more = rows[: request.limit], len(rows) > request.limit
         return TrashPage(
             tuple(page), cursors.cursor(page[-1].trashed_at, page[-1].session_id) if more else None
         )
@@ -99,15 +99,15 @@ class Trash:
         if request.older_than_days is not None:
             cutoff = _cutoff(request.older_than_days)
             unused = await self._threads.index(self._unused, request.agent, cutoff)
-            unused = [one for one in unused if not self._queues.busy(one.session_id)]
+            unused = [session for session in unused if not self._queues.busy(session.session_id)]
         more = max(len(old), len(unused)) > _AT_ONCE
         old, unused = old[:_AT_ONCE], unused[:_AT_ONCE]
         if not request.dry_run:
             await self._threads.files(self._store.purge, old)
-            for one in old:
-                log.info("🗑 %s was deleted for good", one.session_id)
+            for session in old:
+                log.info("🗑 %s was deleted for good", session.session_id)
             unused = [session for session in unused if await self._prune(session.session_id, cutoff)]
-        return Pruned(request.dry_run, tuple(unused), tuple(old), sum(one.bytes for one in old), more)
+        return Pruned(request.dry_run, tuple(unused), tuple(old), sum(session.bytes for session in old), more)
 
     # --- inside -------------------------------------------------------------------------------------
 

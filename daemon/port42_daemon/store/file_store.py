@@ -98,7 +98,7 @@ class FileStore(SessionStore):
         if not trashed:
             return self._sessions.document(session_id).summary
         with storage("look into the trash"):
-            return self._trash.reading(session_id, lambda _, whole: whole.summary)
+            return self._trash.reading(session_id, lambda _, session: session.summary)
 
     def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
         def look(descriptor: int, whole: Document) -> tuple[Header, Footer]:
@@ -203,7 +203,9 @@ class FileStore(SessionStore):
     def purge(self, trashed: Sequence[TrashedSession]) -> None:
         # Their words leave the index's file, too, in the background.
         with storage("empty the trash"):
-            self._trash.purge([Entry.of(one.trashed_at, one.session_id, one.agent) for one in trashed])
+            self._trash.purge(
+                [Entry.of(session.trashed_at, session.session_id, session.agent) for session in trashed]
+            )
         self._index.erase_deleted_text()
 
     # --- last sessions ----------------------------------------------------------------------------
@@ -329,5 +331,5 @@ class _Writing(SessionWriter):
 def _numbered(records: Sequence[Record]) -> tuple[Record, ...]:
     """The records with their seqs; those of a session that comes in whole have theirs already."""
     return tuple(
-        record if record.seq else document.place(record, seq) for seq, record in enumerate(records, 1)
+        record if record.seq else document.numbered(record, seq) for seq, record in enumerate(records, 1)
     )

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -328,6 +329,7 @@ def new_backup() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
 
 
+@lru_cache(maxsize=256)  # an append asks several times for the same
 def milliseconds(timestamp: str) -> int:
     """Unix milliseconds of an RFC 3339 time; of a local one as if it were UTC; 0 of anything else."""
     try:
@@ -337,6 +339,7 @@ def milliseconds(timestamp: str) -> int:
         return 0
 
 
+@lru_cache(maxsize=256)
 def valid_time(timestamp: str) -> str:
     """The time if it is one as port42 writes it, else the nearest one that is."""
     if _TIME.fullmatch(timestamp):

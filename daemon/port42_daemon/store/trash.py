@@ -53,12 +53,11 @@ class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def name(self) -> str:
-        """The file's."""
         return f"{self.session_id}.{self.at}.{self.agent}.json"
 
     @property
     def trashed_at(self) -> str:
-        """RFC 3339, as everywhere else."""
+        """RFC 3339."""
         return _AT.sub(r"\1-\2-\3T\4:\5:\6.\7Z", self.at)
 
 
@@ -77,14 +76,15 @@ class Trash:
         return session_id in self._names()
 
     def entries(self, agent: str | None) -> list[Entry]:
-        """All of an agent, or all there are, the latest first."""
-        found = self._names().values()
-        return sorted((one for one in found if agent in {None, one.agent}), reverse=True)
+        """All of an agent, or of all, the latest first."""
+        return sorted(
+            (entry for entry in self._names().values() if agent in {None, entry.agent}), reverse=True
+        )
 
     def shown(self, entry: Entry) -> TrashedSession | None:
         """What a list shows of it, None where its file is gone or is no session."""
         try:
-            summary, size = self._look(entry, lambda file, whole: (whole.summary, os.fstat(file).st_size))
+            summary, size = self._look(entry, lambda file, session: (session.summary, os.fstat(file).st_size))
         except (SessionNotFound, SessionDamaged, OSError) as error:
             log.warning("⚠ %s in the trash: %s", entry.name, error)
             return None
@@ -96,7 +96,6 @@ class Trash:
         return self._look(self._entry(session_id), action)
 
     def put(self, summary: Summary) -> None:
-        """Move the session's file here."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         entry = Entry.of(now, summary.session_id, summary.agent)
         with self._changing() as folder:
@@ -113,14 +112,14 @@ class Trash:
             self._entries.pop(session_id, None)
 
     def purge(self, entries: list[Entry]) -> None:
-        """Delete for good what these are, and what was set aside of it when it was damaged."""
+        """Delete these for good, and what was set aside of them when they were damaged."""
         with self._changing() as folder:
-            durable.remove([folder / one.name for one in entries])
-            for one in entries:
-                self._entries.pop(one.session_id, None)
-        gone = {one.session_id for one in entries}
-        with os.scandir(self._sessions.folder) as beside:
-            left = [Path(one.path) for one in beside if _damaged(one.name) in gone]
+            durable.remove([folder / entry.name for entry in entries])
+            for entry in entries:
+                self._entries.pop(entry.session_id, None)
+        gone = {entry.session_id for entry in entries}
+        with os.scandir(self._sessions.folder) as files:
+            left = [Path(file.path) for file in files if _damaged(file.name) in gone]
         durable.remove(left)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -146,24 +145,22 @@ class Trash:
     def _names(self) -> dict[str, Entry]:
         with self._lock:
             try:
-                found = self._folder.lstat()
+                status = self._folder.lstat()
             except FileNotFoundError:
                 return {}
-            if not stat.S_ISDIR(found.st_mode):
+            if not stat.S_ISDIR(status.st_mode):
                 return {}  # something else in its place holds up deletions only
-            if self._seen != _signature(found):
-                # Only what a hand did comes here: our own changes are noted as they are made.
+            if self._seen != _signature(status):
+                # Somebody else changed the folder: our own changes are noted as they are made.
                 self._entries = dict(self._scan())
-                self._seen = _signature(found)
+                self._seen = _signature(status)
             return dict(self._entries)
 
     def _scan(self) -> Iterator[tuple[str, Entry]]:
-        with os.scandir(self._folder) as found:
-            names = sorted(one.name for one in found)
-        for name in names:
-            # In their order: of two with the same id, which only a hand can have made, the later one.
-            if fits := NAME.fullmatch(name):
-                yield fits["id"], Entry(fits["at"], fits["id"], fits["agent"])
+        # In their order: of two with the same id, which somebody else made, the later one.
+        for name in sorted(os.listdir(self._folder)):  # noqa: PTH208  # names are all that is wanted
+            if match := NAME.fullmatch(name):
+                yield match["id"], Entry(match["at"], match["id"], match["agent"])
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Path]:
@@ -177,8 +174,8 @@ class Trash:
             self._seen = _signature(self._folder.lstat())
 
 
-def _signature(found: os.stat_result) -> tuple[int, int]:
-    return found.st_mtime_ns, found.st_ino
+def _signature(status: os.stat_result) -> tuple[int, int]:
+    return status.st_mtime_ns, status.st_ino
 
 
 def _damaged(name: str) -> str | None:

@@ -28,12 +28,12 @@ from port42_protocol.messages.records import Summary
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 1024
+_MAX_CACHED = 1024
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
-    """A session as it was read or written last, and the file it then was."""
+    """A session as it was read or written last, and its file then: size, mtime_ns, inode."""
 
     document: Document
     signature: tuple[int, int, int]
@@ -54,14 +54,13 @@ class OpenSessions:
 
     def path(self, session_id: str) -> Path:
         """Where the session's file is, or would be. Raises `SessionNotFound` for what is no id."""
-        return Path(self._place(session_id))
+        return Path(self._file_name(session_id))
 
     def exists(self, session_id: str) -> bool:
-        """Whether there is a file of that id."""
         return _ID.fullmatch(session_id) is not None and self.path(session_id).exists()
 
     def lock(self, session_id: str) -> threading.Lock:
-        """Held by whoever writes the session's file, or makes it whole."""
+        """Held by whoever writes the session's file, or recovers it."""
         with self._known_lock:
             return self._locks.setdefault(session_id, threading.Lock())
 
@@ -74,14 +73,14 @@ class OpenSessions:
         if known is None:
             return None
         try:
-            found = os.stat(self._place(session_id))  # noqa: PTH116  # pathlib costs more than the call
+            status = os.stat(self._file_name(session_id))  # noqa: PTH116  # pathlib costs more than the call
         except OSError:
             return None
-        return known.document.summary if known.signature == _signature(found) else None
+        return known.document.summary if known.signature == _signature(status) else None
 
     def document(self, session_id: str) -> Document:
         """The session's two ends."""
-        return self.reading(session_id, lambda _, whole: whole)
+        return self.reading(session_id, lambda _, document: document)
 
     def last_use(self, session_id: str) -> int:
         """The number of the session's last use that was seen here; of one not seen, that in its file."""
@@ -134,17 +133,16 @@ class OpenSessions:
             self._recover(session_id, damage)
         return self._opened(session_id, flags, cached=cached)
 
-    def remember(self, whole: Document, found: os.stat_result) -> None:
-        """The session is `whole` now, and its file is the one that `found` tells of."""
-        session_id = whole.header.id
+    def remember(self, document: Document, status: os.stat_result) -> None:
+        """Cache the session as it is now, with its file's status."""
+        session_id = document.header.id
         with self._known_lock:
-            self._known[session_id] = _Known(whole, _signature(found))
+            self._known[session_id] = _Known(document, _signature(status))
             self._known.move_to_end(session_id)
-            if len(self._known) > _REMEMBERED:
+            if len(self._known) > _MAX_CACHED:
                 self._known.popitem(last=False)
 
     def forget(self, session_id: str) -> None:
-        """Look at the file again the next time."""
         with self._known_lock:
             self._known.pop(session_id, None)
 
@@ -169,14 +167,14 @@ class OpenSessions:
     def signature(self, session_id: str) -> tuple[int, int] | None:
         """The size and mtime_ns of the session's file, None where there is none."""
         try:
-            found = os.lstat(self._place(session_id))  # as above
+            status = os.lstat(self._file_name(session_id))  # as above
         except (OSError, SessionNotFound):
             return None
-        return found.st_size, found.st_mtime_ns
+        return status.st_size, status.st_mtime_ns
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _place(self, session_id: str) -> str:
+    def _file_name(self, session_id: str) -> str:
         # The codec has checked what came over the wire; this is for what came from a file.
         if not _ID.fullmatch(session_id):
             raise SessionNotFound(session_id[:64])
@@ -202,7 +200,7 @@ class OpenSessions:
         # Not blocking, so that a FIFO somebody left in the folder cannot hold a thread.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return os.open(self._place(session_id), flags)
+            return os.open(self._file_name(session_id), flags)
         except FileNotFoundError:
             self.forget(session_id)
             raise SessionNotFound(session_id) from None
@@ -229,12 +227,12 @@ def load(session_id: str, descriptor: int) -> Document:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise Damaged("it is not a file")
-    whole = document.load(reader(descriptor), status.st_size)
+    session = document.load(reader(descriptor), status.st_size)
     # A file under another's name, or, where the file system folds case, another's file.
-    if whole.header.id != session_id:
+    if session.header.id != session_id:
         raise SessionNotFound(session_id)
-    return whole
+    return session
 
 
-def _signature(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_size, found.st_mtime_ns, found.st_ino
+def _signature(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino

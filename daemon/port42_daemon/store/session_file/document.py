@@ -62,10 +62,7 @@ class _Format(msgspec.Struct, frozen=True, gc=False):
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """A session's two ends and where the records between them lie (byte offsets).
-
-    A struct, like what else an append makes: a frozen dataclass costs five times as much to build.
-    """
+    """A session's two ends, and where the records between them lie (byte offsets)."""
 
     header: Header
     footer: Footer
@@ -123,7 +120,7 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
     footer, placed = document.footer, []
     for record in records:
         if record.seq <= footer.last_seq:
-            record = place(record, footer.last_seq + 1)  # noqa: PLW2901  # it is the one that is written
+            record = numbered(record, footer.last_seq + 1)  # noqa: PLW2901  # it is the one that is written
         footer = fold(footer, record)
         placed.append(record)
     if use is not None:
@@ -141,8 +138,8 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
     )
 
 
-def place(record: Record, seq: int) -> Record:
-    """The record with its place in the session; until then its `seq` is 0."""
+def numbered(record: Record, seq: int) -> Record:
+    """The record with its `seq`, which is 0 until it has a position in a session."""
     return replace(record, seq=seq)
 
 
@@ -154,7 +151,6 @@ def used_at(footer: Footer, use: int) -> Footer:
 
 
 def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, tail: bytes) -> Document:
-    """The document that these are the parts of."""
     summary = Summary(
         session_id=header.id,
         agent=header.agent,
@@ -172,7 +168,6 @@ def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, t
 
 
 def empty_fold(header: Header) -> Footer:
-    """The footer before any record."""
     return Footer(
         title=header.title,
         state="active",

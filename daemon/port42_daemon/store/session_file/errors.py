@@ -28,7 +28,7 @@ class storage:  # noqa: N801  # used like a function: `with storage("read sessio
         self._doing = doing
 
     def __enter__(self) -> None:
-        """Nothing to do before."""
+        pass
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

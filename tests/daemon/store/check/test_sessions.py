@@ -12,7 +12,7 @@ from peers.session_files import add, contents, header, page, said
 from port42_daemon.store.check import sessions as subject
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import CheckPosition
-from port42_daemon.store.session_file.document import compose, place
+from port42_daemon.store.session_file.document import compose, numbered
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_files_that_others_may_read_are_closed_to_them(store, home):
 def test_the_trash_is_gone_through_too(store, home):
     trash = home / "trash"
     trash.mkdir(mode=0o700)
-    data = compose(header("old-1"), [place(said("a"), 1)])[0].replace(
+    data = compose(header("old-1"), [numbered(said("a"), 1)])[0].replace(
         b'"message_count":1', b'"message_count":2'
     )
     name = "old-1.20260101T000000000Z.ai-muse.json"

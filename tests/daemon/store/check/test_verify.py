@@ -12,7 +12,7 @@ from peers.session_files import header, said
 
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect, owner
 from port42_daemon.store.interface import ENDED
-from port42_daemon.store.session_file.document import Damaged, compose, grow, place
+from port42_daemon.store.session_file.document import Damaged, compose, grow, numbered
 from port42_protocol.messages.records import AssistantMessage, EventRecord, TurnRecord, replace
 
 REPLY = AssistantMessage(
@@ -31,7 +31,7 @@ RECORDS = [
 
 
 def session(records=RECORDS) -> bytes:
-    return compose(header("cli-1"), [place(one, seq) for seq, one in enumerate(records, 1)])[0]
+    return compose(header("cli-1"), [numbered(one, seq) for seq, one in enumerate(records, 1)])[0]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_whole_session_is_whole_however_it_grew(path):
 
 
 def test_a_gap_is_what_mending_left(path):
-    kept = [place(one, seq) for seq, one in ((1, RECORDS[0]), (4, RECORDS[3]))]
+    kept = [numbered(one, seq) for seq, one in ((1, RECORDS[0]), (4, RECORDS[3]))]
     path.write_bytes(compose(header("cli-1"), kept)[0])
     inspect(path, "cli-1")
 
@@ -129,9 +129,9 @@ def test_whose_it_is(path, tmp_path):
 @pytest.mark.parametrize("time", ["yesterday", "", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "١"])
 def test_a_time_that_no_clock_wrote_is_odd_and_no_damage(tmp_path, time):
     path = tmp_path / "cli-1.json"
-    path.write_bytes(compose(header("cli-1"), [place(replace(said("x"), timestamp=time), 1)])[0])
+    path.write_bytes(compose(header("cli-1"), [numbered(replace(said("x"), timestamp=time), 1)])[0])
     assert inspect(path, "cli-1") == f"the time when record 1 was written is not one: {time!r}"
     path.write_bytes(compose(structs.replace(header("cli-1"), created_at=time), [])[0])
     assert inspect(path, "cli-1") == f"the time when it was created is not one: {time!r}"
-    path.write_bytes(compose(header("cli-1"), [place(said("x"), 1)])[0])
+    path.write_bytes(compose(header("cli-1"), [numbered(said("x"), 1)])[0])
     assert inspect(path, "cli-1") is None

@@ -278,7 +278,7 @@ def test_a_file_that_a_hand_edits_adds_or_removes_is_noticed(store, path):
     page(store, limit=1)
     eventually(lambda: found(store, "twenty") == [("cli-1", 2)])
     assert found(store, "two") == []
-    data, _ = document.compose(header("by-hand"), [document.place(said("added"), 1)])
+    data, _ = document.compose(header("by-hand"), [document.numbered(said("added"), 1)])
     (path.parent / "by-hand.json").write_bytes(data)
     eventually(lambda: listed(store) == ["by-hand", "cli-1"])
     eventually(lambda: found(store, "added") == [("by-hand", 1)])

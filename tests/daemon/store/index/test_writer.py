@@ -15,7 +15,7 @@ from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionU
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.interface import milliseconds
-from port42_daemon.store.session_file.document import RENAMED, place
+from port42_daemon.store.session_file.document import RENAMED, numbered
 from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"
@@ -37,7 +37,7 @@ def update(
     summary = Summary(session_id=session_id, **{"agent": "a", "cwd": None, **known, **more})
     size = last_seq if size is None else size
     first = last_seq - len(records) + 1
-    placed = (record if record.seq else place(record, seq) for seq, record in enumerate(records, first))
+    placed = (record if record.seq else numbered(record, seq) for seq, record in enumerate(records, first))
     return SessionUpdate(
         summary,
         last_seq,

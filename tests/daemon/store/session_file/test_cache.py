@@ -102,7 +102,7 @@ def test_what_is_not_a_file_is_an_error_that_names_no_path(store, path, kind, tm
 
 
 def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_REMEMBERED", 10)
+    monkeypatch.setattr(cache, "_MAX_CACHED", 10)
     store = FileStore(tmp_path / "home")
     store.open()
     for number in range(30):

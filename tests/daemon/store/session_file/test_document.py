@@ -122,7 +122,7 @@ def test_any_sequence_of_appends_leaves_whole_json_that_says_what_was_appended(h
 @given(HEADERS, st.lists(RECORDS, max_size=8), st.data())
 def test_appending_in_any_portions_is_the_same_as_composing_at_once(header, records, data):
     cut = data.draw(st.integers(0, len(records)))
-    placed = [d.place(record, seq) for seq, record in enumerate(records, 1)]
+    placed = [d.numbered(record, seq) for seq, record in enumerate(records, 1)]
     composed, document = d.compose(header, placed[:cut])
     one_by_one = bytearray(composed)
     for record in records[cut:]:
@@ -162,7 +162,7 @@ def test_undoing_an_append_gives_the_very_bytes_back(before, more):
     ],
 )
 def test_reading_after_a_seq_gives_what_a_scan_gives(lengths):
-    records = [d.place(said("x" * length), seq) for seq, length in enumerate(lengths, 1)]
+    records = [d.numbered(said("x" * length), seq) for seq, length in enumerate(lengths, 1)]
     data, document = d.compose(HEADER, records)
     read = reader(data)
     several = (
@@ -184,7 +184,7 @@ def test_reading_after_any_seq_of_any_document(lengths, after_seq):
 
 
 def test_reading_after_a_seq_does_not_read_the_whole_file():
-    records = [d.place(said("x" * 1000), seq) for seq in range(1, 10_001)]
+    records = [d.numbered(said("x" * 1000), seq) for seq in range(1, 10_001)]
     data, document = d.compose(HEADER, records)
     asked = 0
 
@@ -207,7 +207,7 @@ def test_a_reader_is_not_disturbed_by_an_append_that_runs_meanwhile():
 
 
 def test_the_summary_is_read_from_the_two_ends_alone():
-    records = [d.place(said("x" * 1000), seq) for seq in range(1, 5001)]
+    records = [d.numbered(said("x" * 1000), seq) for seq in range(1, 5001)]
     data, document = d.compose(HEADER, records)
     middle = range(200_000, len(data) - 200_000)
 
