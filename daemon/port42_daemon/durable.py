@@ -13,15 +13,12 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 OWN_FOLDER = 0o700
 OWN_FILE = 0o600
-_COPIED_AT_ONCE = 1024 * 1024
-
-
 _CHUNK = 1024 * 1024
 _CANNOT_SHARE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
@@ -73,32 +70,49 @@ def read_file(path: Path, most: int) -> bytes:
 def own_folder(path: Path) -> None:
     """Make `path` a folder that only this user can look into. Raises `FolderRefused`."""
     path.mkdir(mode=OWN_FOLDER, parents=True, exist_ok=True)
-    found = path.stat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
         raise FolderRefused(f"{path} is not a folder")
-    if found.st_uid != os.geteuid():
-        raise FolderRefused(f"{path} belongs to another user (uid {found.st_uid})")
-    if stat.S_IMODE(found.st_mode) != OWN_FOLDER:
+    if status.st_uid != os.geteuid():
+        raise FolderRefused(f"{path} belongs to another user (uid {status.st_uid})")
+    if stat.S_IMODE(status.st_mode) != OWN_FOLDER:
         path.chmod(OWN_FOLDER)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Put `data` at `path`, which keeps its old contents until all of the new are on the disk."""
-    _replace(path, lambda descriptor: write_all(descriptor, data, 0))
+    with _replacing(path) as descriptor:
+        write_all(descriptor, data, 0)
 
 
 def replace_with_copy(path: Path, head: bytes, middle: Span, tail: bytes) -> None:
     """Put `head`, a copy of `middle` and `tail` at `path`, as `replace` does.
 
-    Where the file system can and both begin at the same place in a block, the copy shares the blocks.
+    Where the file system can and both begin at the same offset in a block, the copy shares the blocks.
     """
-
-    def fill(descriptor: int) -> None:
+    with _replacing(path) as descriptor:
         write_all(descriptor, head, 0)
         _copy(middle, descriptor, len(head))
         write_all(descriptor, tail, len(head) + middle.length)
 
-    _replace(path, fill)
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[int]:
+    """The descriptor of a file that takes the place of `path` once it is written."""
+    # A name of its own, which nothing that somebody left there can stand in the way of.
+    aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN_FILE)
+    try:
+        try:
+            yield descriptor
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def move(source: Path, target: Path) -> None:
@@ -124,23 +138,6 @@ def remove(paths: list[Path]) -> None:
         sync_folder(paths[0].parent)
 
 
-def _replace(path: Path, fill: Callable[[int], None]) -> None:
-    # A name of its own, which nothing that somebody left there can stand in the way of.
-    aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN_FILE)
-    try:
-        try:
-            fill(descriptor)
-            sync(descriptor)
-        finally:
-            os.close(descriptor)
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
 def copy(source: Path, target: Path) -> None:
     """Copy a file, its contents on the disk; its name is once `sync_folder` was called for its folder."""
     read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -148,7 +145,7 @@ def copy(source: Path, target: Path) -> None:
         written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE)
         try:
             offset = 0
-            while data := os.pread(read, _COPIED_AT_ONCE, offset):
+            while data := os.pread(read, _CHUNK, offset):
                 write_all(written, data, offset)
                 offset += len(data)
             sync(written)
@@ -214,12 +211,12 @@ def block_size(descriptor: int) -> int:
 
 
 def _copy(span: Span, target: int, at: int) -> None:
-    """Copy `span` to the offset `at` of `target`: by hand up to where a block begins, then in the kernel."""
+    """Copy `span` to the offset `at` of `target`: in Python up to where a block begins, then in the kernel."""
     to_block = min(-span.offset % block_size(target), span.length)
-    done = _copy_by_hand(span, target, at, 0, to_block)
+    done = _copy_in_python(span, target, at, 0, to_block)
     if hasattr(os, "copy_file_range"):
         done = _copy_in_kernel(span, target, at, done)
-    _copy_by_hand(span, target, at, done, span.length)
+    _copy_in_python(span, target, at, done, span.length)
 
 
 def _copy_in_kernel(span: Span, target: int, at: int, done: int) -> int:
@@ -239,7 +236,7 @@ def _copy_in_kernel(span: Span, target: int, at: int, done: int) -> int:
     return done
 
 
-def _copy_by_hand(span: Span, target: int, at: int, done: int, end: int) -> int:
+def _copy_in_python(span: Span, target: int, at: int, done: int, end: int) -> int:
     while done < end:
         data = os.pread(span.descriptor, min(_CHUNK, end - done), span.offset + done)
         if not data:

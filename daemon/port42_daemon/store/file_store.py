@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -132,15 +132,20 @@ class FileStore(SessionStore):
     # --- writing ----------------------------------------------------------------------------------
 
     def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
-        numbered = _numbered(records)
-        at = numbered[-1].timestamp if numbered else header.created_at
-        data, begun = document.compose(
-            header, numbered, self._next_use(header.agent, header.id, at) if use else 0
+        # Records that have their seq already come from another session, and keep it.
+        placed = tuple(
+            record if record.seq else document.numbered(record, seq) for seq, record in enumerate(records, 1)
         )
-        # Records that have their seq already may have gaps between them: the index reads those in the file.
-        fresh = () if any(record.seq for record in records) else numbered
-        self._begin(begun, lambda path: durable.replace(path, data), fresh)
-        return begun.summary
+        at = placed[-1].timestamp if placed else header.created_at
+        data, session = document.compose(
+            header, placed, self._next_use(header.agent, header.id, at) if use else 0
+        )
+        with self._beginning(header.id) as path:
+            durable.replace(path, data)
+            # There may be gaps between the seqs of others: the index reads those in the file.
+            fresh = () if any(record.seq for record in records) else placed
+            self._wrote(session, path.stat(), fresh)
+        return session.summary
 
     def writing(self, session_id: str) -> _Writing:
         return _Writing(self, session_id)
@@ -150,15 +155,14 @@ class FileStore(SessionStore):
             raise SessionExists(session_id)
         use = self._next_use(header.agent, header.id, event.timestamp)
 
-        def begin(descriptor: int, whole: Document) -> Summary:
-            fork = branch(
-                reader(descriptor), whole, at_seq, (header, event, use), durable.block_size(descriptor)
-            )
+        def begin(descriptor: int, original: Document) -> Summary:
+            read, block = reader(descriptor), durable.block_size(descriptor)
+            fork = branch(read, original, at_seq, (header, event, use), block)
             # Nobody changes those records: an append begins behind the last of them.
-            records = durable.Span(descriptor, whole.records_at, fork.length)
-            self._begin(
-                fork.document, lambda path: durable.replace_with_copy(path, fork.head, records, fork.tail)
-            )
+            records = durable.Span(descriptor, original.records_at, fork.length)
+            with self._beginning(header.id) as path:
+                durable.replace_with_copy(path, fork.head, records, fork.tail)
+                self._wrote(fork.document, path.stat(), ())
             return fork.document.summary
 
         return self._sessions.reading(session_id, begin)
@@ -216,22 +220,19 @@ class FileStore(SessionStore):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _begin(
-        self, begun: Document, write: Callable[[Path], None], records: tuple[Record, ...] = ()
-    ) -> None:
-        """Put a new session's file where it belongs. Raises `SessionExists`."""
-        session_id = begun.header.id
+    @contextlib.contextmanager
+    def _beginning(self, session_id: str) -> Iterator[Path]:
+        """Where the file of a new session is written, under its lock. Raises `SessionExists`."""
         path = self._sessions.path(session_id)
         with self._sessions.lock(session_id), storage(f"create session {session_id}"):
             if os.path.lexists(path) or self._trash.has(session_id):
                 raise SessionExists(session_id)
             try:
-                write(path)
+                yield path
             except OSError:
                 # The rename may have been made, and only its fsync have failed.
                 path.unlink(missing_ok=True)
                 raise
-            self._wrote(begun, path.stat(), records)
 
     def _open_last_sessions(self, path: Path) -> None:
         """Read the file; one that is gone or damaged is rebuilt from the sessions."""
@@ -326,10 +327,3 @@ class _Writing(SessionWriter):
             self._store._trash.put(self._document.summary)
         self._store._sessions.forget(self._session_id)
         self._store._index.forget(self._session_id)
-
-
-def _numbered(records: Sequence[Record]) -> tuple[Record, ...]:
-    """The records with their seqs; those of a session that comes in whole have theirs already."""
-    return tuple(
-        record if record.seq else document.numbered(record, seq) for seq, record in enumerate(records, 1)
-    )
