@@ -211,7 +211,7 @@ def block_size(descriptor: int) -> int:
 
 
 def _copy(span: Span, target: int, at: int) -> None:
-    """Copy `span` to the offset `at` of `target`: in Python up to where a block begins, then in the kernel."""
+    """Copy `span` to the offset `at` of `target`: in Python up to the next block, then in the kernel."""
     to_block = min(-span.offset % block_size(target), span.length)
     done = _copy_in_python(span, target, at, 0, to_block)
     if hasattr(os, "copy_file_range"):
