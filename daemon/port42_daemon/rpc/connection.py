@@ -147,11 +147,11 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, error: RpcError, linger: float = _LINGER) -> None:
         """Say why, then close; what comes in for `linger` seconds is thrown away."""
-        self._state = _State.REFUSED
         self._traffic.refused(error)
         answer = {"code": error.code, "message": error.message, "data": error.data}
         self._send(codec.encode({"jsonrpc": "2.0", "error": answer, "id": None}))
         self._flush()
+        self._state = _State.REFUSED
         if self._transport is not None and linger:
             # Closing at once would have the peer's next write fail before it reads why.
             self._transport.write_eof()
@@ -208,30 +208,30 @@ class Connection(asyncio.Protocol):
     def _process(self) -> None:
         """Answer what is there, as far as this peer may have more under way; others have their turn too."""
         until = perf_counter() + _SLICE
-        more = True
-        while more and self._may_begin():
+        all_begun = False
+        while self._may_begin():
             try:
                 frame = self._framer.next_frame()
             except RpcError as error:
                 self.refuse(error)
                 return
             if frame is None:
-                more = False
-            else:
-                self._begin(frame)
-                if perf_counter() > until:
-                    self._loop.call_soon(self._process)
-                    break
+                all_begun = True
+                break
+            self._begin(frame)
+            if perf_counter() > until:
+                self._loop.call_soon(self._process)
+                break
         self._flush()
         if self._transport is not None and self._state is not _State.ENDED:
-            # Nothing is read while something is left to answer.
-            if more and self._transport.is_reading():
+            # Nothing is read while something is left to begin.
+            if self._transport.is_reading() and not all_begun:
                 self._transport.pause_reading()
-            elif not more and not self._transport.is_reading():
+            elif all_begun and not self._transport.is_reading():
                 self._transport.resume_reading()
         if self._framer.framing is Framing.UNSURE:
             self._loop.call_later(_NEWLINE, self._settle_framing)
-        if self._state is not _State.OPEN:
+        if self._state is not _State.OPEN and (all_begun or not self._framer.begun):
             self._close_when_idle()
 
     def _may_begin(self) -> bool:
@@ -266,17 +266,17 @@ class Connection(asyncio.Protocol):
             self._taken -= weight
             if weight and answer is not None and len(answer) > _SMALL and not self._reads.is_set():
                 self._unread += weight
-                self._budget.hold(self._cut_off)
+                self._budget.hold(self._drop)
             else:
                 self._budget.give_back(weight)
 
     def _give_back_unread(self) -> None:
         if self._unread:
             weight, self._unread = self._unread, 0
-            self._budget.let_go(self._cut_off)
+            self._budget.let_go(self._drop)
             self._budget.give_back(weight)
 
-    def _cut_off(self) -> None:
+    def _drop(self) -> None:
         """Lose a peer that reads nothing while others wait for what its answers take."""
         if self._transport is not None:
             log.warning("✂ a client that does not read its answers is cut off")
@@ -289,7 +289,9 @@ class Connection(asyncio.Protocol):
         self._process()
 
     def _send(self, text: bytes) -> None:
-        """Have it written at the end of this turn of the loop."""
+        """Have it written at the end of this turn of the loop, unless the last word was said already."""
+        if self._state is _State.REFUSED:
+            return
         if not self._output:
             self._loop.call_soon(self._flush)
         self._output.append(self._framer.frame(text))

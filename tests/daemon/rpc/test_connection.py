@@ -140,3 +140,14 @@ def test_one_connection_too_many_is_told_so_and_the_others_stay(narrow):
         assert first.recv(1)
     narrow.stop()
     assert "Traceback" not in narrow.log()
+
+
+def test_what_was_under_way_when_a_line_was_too_long_is_done_and_no_bug(narrow, home):
+    narrow.call("create_session", agent="a", session_id="cli-1")
+    said = {"agent": "a", "session_id": "cli-1", "role": "user", "content": "x"}
+    with narrow.connect() as peer:
+        peer.sendall(b"".join(line(number, "append_message", **said) for number in range(20)) + b"x" * 6000)
+        assert read_answers(peer)[-1]["error"]["code"] == -32003
+    narrow.stop()  # which waits for them
+    assert json.loads((home / "sessions" / "cli-1.json").read_bytes())["message_count"] == 20
+    assert "Traceback" not in narrow.log()
