@@ -9,6 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from port42_daemon import durable
+from port42_daemon.store.session_file.salvage import set_aside
 from port42_protocol.messages.types import AgentName, SessionId
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -129,5 +130,10 @@ class LastSessions:
                 return
             with self._state:
                 version, data = self._version, msgspec.json.encode(self._last)
-            durable.replace(self._path, msgspec.json.format(data, indent=2) + b"\n")
+            text = msgspec.json.format(data, indent=2) + b"\n"
+            try:
+                durable.replace(self._path, text)
+            except IsADirectoryError:  # somebody put a folder there
+                set_aside(self._path)
+                durable.replace(self._path, text)
             self._saved = version

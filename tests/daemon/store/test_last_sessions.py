@@ -166,3 +166,16 @@ def test_with_a_clock_that_goes_on_a_use_is_its_time():
     order = UseOrder()
     order.see(5)
     assert [order.next("a", 10), order.next("b", 11), order.next("b", 11)] == [10, 11, 11]
+
+
+def test_a_folder_that_is_put_in_its_place_is_set_aside(tmp_path):
+    path = tmp_path / "agent_sessions.json"
+    last = LastSessions(path)
+    last.set("a", "cli-1")
+    path.unlink()
+    path.mkdir()
+    (path / "inside").touch()
+    last.set("a", "cli-2")
+    assert json.loads(path.read_bytes()) == {"a": "cli-2"}
+    (aside,) = tmp_path.glob("agent_sessions.json.damaged-*")
+    assert (aside / "inside").exists()
