@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from peers.parts import Played, RecordingPeer, answers, played
 
+from port42_daemon import events
 from port42_daemon.backends.base import Done, Text
 from port42_daemon.events import QUEUED_EVENTS, recorded
 from port42_protocol.errors import InvalidParams, SessionNotFound, WrongAgent
@@ -154,6 +155,26 @@ def test_a_replay_is_not_overtaken_by_another_subscription(tmp_path):
         return seqs(peer)
 
     assert run(tmp_path, work) == list(range(1, 302))
+
+
+def test_a_connection_has_so_many_subscriptions_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(events, "SUBSCRIPTIONS", 3)
+
+    async def work(parts):
+        peer, other = RecordingPeer(), RecordingPeer()
+        for agent in "abc":
+            await parts.events.subscribe(Subscribe(agent=agent), peer)
+        with pytest.raises(InvalidParams, match="at most 3 subscriptions"):
+            await parts.events.subscribe(Subscribe(agent="d"), peer)
+        assert await parts.events.subscribe(Subscribe(agent="c"), peer) == Subscribed(3)
+        assert await parts.events.subscribe(Subscribe(agent="d"), other) == Subscribed(1)
+        await parts.events.unsubscribe(Unsubscribe(agent="a"), peer)
+        assert await parts.events.subscribe(Subscribe(agent="d"), peer) == Subscribed(3)
+        assert parts.events.subscriptions == 4
+        peer.hang_up()
+        assert parts.events.subscriptions == 1
+
+    run(tmp_path, work)
 
 
 def gated():
