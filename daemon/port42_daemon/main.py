@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -41,7 +42,7 @@ from port42_daemon.transfer.imports import Importer
 from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
 from port42_daemon.turns.turn import TurnContext
-from port42_protocol.errors import ConfigRefused
+from port42_protocol.errors import ConfigRefused, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
 from port42_protocol.version import __version__
 
@@ -128,7 +129,7 @@ class Daemon:
                 Trash(store, catalogue, threads, sessions, self._queues, events),
                 Exporter(store, threads, sessions),
                 Importer(store, threads, sessions),
-                Doctor(settings, catalogue, maintenance, threads, config, self._agents, self._turns),
+                Doctor(settings, lock, catalogue, maintenance, threads, config, self._agents, self._turns),
             ),
             traffic,
             self._holds_home,
@@ -175,9 +176,11 @@ class Daemon:
 
     async def _state(self) -> str:
         """A line for ``systemctl status``."""
-        sessions = sum((await self._threads.index(self._catalogue.counts)).values())
         turns = self._queues.under_way
-        line = f"{sessions} session{'s' * (sessions != 1)}, {turns} turn{'s' * (turns != 1)} under way"
+        line = f"{turns} turn{'s' * (turns != 1)} under way"
+        with contextlib.suppress(StorageFailed):  # the index says so elsewhere
+            sessions = sum((await self._threads.index(self._catalogue.counts)).values())
+            line = f"{sessions} session{'s' * (sessions != 1)}, {line}"
         return line if self._config.error is None else f"{line}; {' '.join(self._config.error.split())}"
 
     def _holds_home(self) -> bool:

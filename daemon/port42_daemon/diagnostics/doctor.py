@@ -15,6 +15,7 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
 from port42_daemon.diagnostics.status import stalled_threads
 from port42_daemon.executors import Threads
+from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import Catalogue, CheckPosition, Maintenance, new_backup
 from port42_daemon.turns.service import Turns
@@ -33,6 +34,7 @@ class Doctor:
     def __init__(  # noqa: PLR0913, PLR0917  # it checks every part, once
         self,
         settings: Settings,
+        lock: HomeLock,
         catalogue: Catalogue,
         maintenance: Maintenance,
         threads: Threads,
@@ -41,6 +43,7 @@ class Doctor:
         turns: Turns,
     ) -> None:
         self._settings = settings
+        self._lock = lock
         self._catalogue = catalogue
         self._maintenance = maintenance
         self._threads = threads
@@ -65,7 +68,7 @@ class Doctor:
     async def _check_all_but_sessions(self, request: CheckHome, backup: str | None) -> list[Finding]:
         agents = await self._agents.looked_at({})
         lock, address, disk, home = await asyncio.gather(
-            self._threads.files(environment.lock, self._settings.home),
+            self._threads.files(environment.lock, self._lock),
             self._threads.files(environment.address, self._settings),
             self._threads.files(environment.disk, self._settings.home),
             self._threads.patient(self._maintenance.check, backup),

@@ -5,7 +5,6 @@ Nothing here is repaired: what is wrong is a person's to put right, and each fin
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import stat
@@ -19,7 +18,7 @@ from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import presets
 from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, Config, OpenAIBackend
 from port42_daemon.process import peer
-from port42_daemon.process.home_lock import MAX_NOTE
+from port42_daemon.process.home_lock import MAX_NOTE, HomeLock
 from port42_daemon.settings import Settings
 from port42_protocol import paths
 from port42_protocol.messages.agents import Agent
@@ -36,19 +35,10 @@ _RESTART = "`port42 daemon restart`"
 # --- lock, socket, disk: these block ------------------------------------------------------------
 
 
-def lock(home: Path) -> Finding:
-    try:
-        other = os.open(paths.lock_file(home), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        what = "daemon.lock is gone: a second daemon could start beside this one"
-        return Finding("problem", "lock", what, _RESTART)
-    try:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+def lock(held: HomeLock) -> Finding:
+    if held.is_held():
         return Finding("ok", "lock", f"held by this daemon, pid {os.getpid()}")
-    finally:
-        os.close(other)
-    what = "daemon.lock is not the file that this daemon locked: a second one could start beside it"
+    what = "the home was moved or removed, or another daemon has it: this one stops"
     return Finding("problem", "lock", what, _RESTART)
 
 

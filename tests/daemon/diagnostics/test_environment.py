@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ import pytest
 
 from port42_daemon.config import Config, parse
 from port42_daemon.diagnostics import environment as subject
+from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.settings import Settings
 from port42_protocol.messages.agents import Agent
 
@@ -35,16 +35,13 @@ def listening(settings):
 
 
 def test_the_lock_that_we_hold(settings):
-    path = settings.home / "daemon.lock"
-    assert (subject.lock(settings.home).level, path.exists()) == ("problem", False)
-    with path.open("w") as held:
-        assert subject.lock(settings.home).level == "problem"
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert subject.lock(settings.home).level == "ok"
-        path.rename(settings.home / "away")
-        path.touch()
-        found = subject.lock(settings.home)
-    assert found.what.startswith("daemon.lock is not the file that this daemon locked")
+    with HomeLock(settings.home, 1) as held:
+        assert subject.lock(held).level == "ok"
+        settings.home.rename(settings.home.with_name("moved"))
+        assert subject.lock(held).level == "problem"
+        settings.home.with_name("moved").rename(settings.home)
+        (settings.home / "daemon.lock").unlink()
+        assert subject.lock(held).level == "ok"  # it locked its home anew
 
 
 def test_a_socket_that_is_ours(listening):

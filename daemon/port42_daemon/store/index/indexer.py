@@ -14,7 +14,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from port42_daemon.store.index.schema import Database, is_damage, reason
 from port42_daemon.store.index.sessions import ListRow, SessionUpdate
@@ -53,7 +53,9 @@ class Indexer:
         self._closing = threading.Event()
         self._reading_files = threading.Lock()
         self._rebuild_begun = threading.Event()
-        self._rebuild_due, self._memory_due, self._scan_due, self._erase_due = False, False, True, False
+        self._replacement: Callable[[], None] | None = database.open
+        """What puts another database in the place of this one, when that is due."""
+        self._scan_due, self._erase_due = True, False
         self._rebuilds = 0
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
@@ -81,7 +83,7 @@ class Indexer:
     def rebuild(self) -> threading.Event:
         """Replace the index by an empty one, then fill it from the files. The event is set in between."""
         self._rebuild_begun.clear()
-        self._rebuild_due, self._rebuilds = True, 0
+        self._replacement, self._rebuilds = self._database.create, 0
         self._state.mark_stale()
         self._state.wake()
         return self._rebuild_begun
@@ -153,19 +155,15 @@ class Indexer:
     # --- the thread ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            with self._database.write_lock, self._database.read_lock:
-                self._database.open()
-        except (sqlite3.Error, OSError) as error:
-            self._use_memory(reason(error))
         while not self._closing.is_set():
-            timed_out = not self._state.work.wait(_RETRY if self._retries() else None)
+            retries = self._database.in_memory or self._state.phase is Phase.UNUSABLE
+            timed_out = not self._state.work.wait(_RETRY if retries else None)
             if not timed_out and not self._scan_due:
                 self._closing.wait(_DELAY)
             self._state.work.clear()
             try:
-                if timed_out:
-                    self._try_file()
+                if timed_out and self._database.in_memory and self._database.can_be_used():
+                    self._replacement = self._database.open
                 self._work()
             except sqlite3.Error as error:
                 self._replace_after(error)
@@ -176,25 +174,20 @@ class Indexer:
                 self._give_up("an internal error, see the log")
         self._state.give_up("the daemon stops")
 
-    def _retries(self) -> bool:
-        return self._database.in_memory or self._state.phase is Phase.UNUSABLE
-
     def _give_up(self, why: str) -> None:
         log.warning("⚠ the index is not up to date: %s", why)
         self._scan_due = True
         self._state.give_up(why)
 
     def _work(self) -> None:
-        if self._rebuild_due:
-            self._rebuild()
-        if self._memory_due:
-            self._use_memory(self._state.reason or "the index failed")
+        if self._replacement is not None:
+            self._replace()
         if self._scan_due:
             self._scan()
         elif self._session_files.folder.stat().st_mtime_ns != self._scanned_folder:
             self._compare_names()
         with self._database.write_lock:  # so that nobody reports a failure in between
-            if self._closing.is_set() or self._memory_due or self._rebuild_due:
+            if self._closing.is_set() or self._replacement is not None:
                 return
             self._state.mark_listed()
         while not self._writer.flush(256):
@@ -202,70 +195,52 @@ class Indexer:
         self._read_stale_sessions()
         if self._erase_due:
             self._erase_due = False
-            self._erase()
-        if not self._closing.is_set() and not self._rebuild_due:
+            more = self._writer.erase_deleted_text(first=True)
+            while more and not self._closing.is_set():
+                more = self._writer.erase_deleted_text(first=False)
+        if not self._closing.is_set() and self._replacement is None:
             self._writer.mark_caught_up()
-
-    def _erase(self) -> None:
-        more = self._writer.erase_deleted_text(first=True)
-        while more and not self._closing.is_set():
-            more = self._writer.erase_deleted_text(first=False)
 
     # --- the database is replaced -------------------------------------------------------------------
 
     def _replace_after(self, error: sqlite3.Error) -> None:
         """Decide what takes the place of a database that failed; the thread then does it."""
-        why = reason(error)
+        self._state.reason = reason(error)
         if self._database.in_memory:
-            self._give_up(why)
+            self._give_up(self._state.reason)
             return
-        log.warning("⚠ index.db failed: %s (%s)", why, error)
+        log.warning("⚠ index.db failed: %s (%s)", self._state.reason, error)
         if is_damage(error) and self._rebuilds < _MAX_REBUILDS:
             self._rebuilds += 1
-            self._rebuild_due = True
+            self._replacement = self._database.create
         else:
-            self._memory_due = True
-        self._state.reason = why
+            self._replacement = self._database.open_in_memory
         self._state.begin_scan()
         self._state.wake()
 
-    def _rebuild(self) -> None:
-        self._rebuild_due = False
-        try:
-            with self._database.write_lock, self._database.read_lock:
-                self._begin_database()
-                self._database.create()
-        except (sqlite3.Error, OSError) as error:
-            self._use_memory(reason(error))
+    def _replace(self) -> None:
+        """Put another database in the place of this one, in memory where no file can be had.
+
+        Sessions are recorded and listed all the same, and those of the newest text can be searched.
+        """
+        replacement, self._replacement = self._replacement, None
+        assert replacement is not None  # noqa: S101  # the caller looked
+        with self._database.write_lock, self._database.read_lock:
+            self._state.begin_scan()
+            self._scan_due = True
+            self._writer.drop_pending()
+            try:
+                replacement()
+            except (sqlite3.Error, OSError) as error:
+                self._state.reason = reason(error)
+                self._database.open_in_memory()
+        if self._database.in_memory:
+            log.warning(
+                "⚠ index.db cannot be used (%s): the index is in memory until it can", self._state.reason
+            )
+        else:
+            self._state.reason = None
         self._rebuild_begun.set()
-
-    def _use_memory(self, why: str) -> None:
-        """Answer from memory while the file cannot be used: sessions are recorded and listed all the same."""
-        log.warning("⚠ index.db cannot be used: %s; the index is in memory until it can", why)
-        self._memory_due = False
-        with self._database.write_lock, self._database.read_lock:
-            self._begin_database()
-            self._database.open_in_memory()
-            self._state.reason = why
-
-    def _try_file(self) -> None:
-        """Go back to the file, if it can be opened and written again."""
-        if not self._database.in_memory:
-            return
-        with self._database.write_lock, self._database.read_lock:
-            if why := self._database.try_writing():
-                self._state.reason = why
-                return
-            self._begin_database()
-            self._database.open()
-        log.info("index.db can be used again")
-
-    def _begin_database(self) -> None:
-        """Everything that is known of the old database is not so of the next one."""
-        self._state.begin_scan()
-        self._state.reason = None
-        self._scan_due = True
-        self._writer.drop_pending()
 
     # --- files are compared with rows ---------------------------------------------------------------
 

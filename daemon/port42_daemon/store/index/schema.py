@@ -178,17 +178,17 @@ class Database:
         _create_tables(database)
         self._connections = [database, database]
 
-    def try_writing(self) -> str | None:
-        """Why the file cannot be used now, None when it can. Called while the index is in memory."""
+    def can_be_used(self) -> bool:
+        """Whether the file can be opened and written now. Called while the index is in memory."""
         other = Database(self._path)
         try:
             other.open()
             with other.writing:
                 other.writing.execute(f"PRAGMA user_version = {SCHEMA}")
             disk = os.statvfs(self._path.parent)
-            return None if disk.f_bavail * disk.f_frsize >= _ROOM else "no space left on device"
-        except (sqlite3.Error, OSError) as error:
-            return reason(error)
+            return disk.f_bavail * disk.f_frsize >= _ROOM
+        except (sqlite3.Error, OSError):
+            return False
         finally:
             other.close()
 
