@@ -99,8 +99,8 @@ def _shape(kind: type) -> _Shape:
     hints = get_type_hints(kind, include_extras=True)
     fields = dataclasses.fields(kind)
     return _Shape(
-        fields=tuple(one.name for one in fields),
-        required=tuple(one.name for one in fields if one.default is dataclasses.MISSING),
+        fields=tuple(field.name for field in fields),
+        required=tuple(field.name for field in fields if field.default is dataclasses.MISSING),
         agents=tuple(
             name for name, hint in hints.items() if hint == AgentName or AgentName in get_args(hint)
         ),
@@ -164,8 +164,8 @@ def _by_name(shape: _Shape, params: Mapping[str, Any] | Sequence[Any] | None) ->
 
 
 def _invalid(shape: _Shape, named: dict[str, Any], error: msgspec.ValidationError) -> InvalidParams:
-    found = _AT_FIELD.search(str(error))
-    name = re.split(r"[.\[]", found[1])[0] if found else ""
+    match = _AT_FIELD.search(str(error))
+    name = re.split(r"[.\[]", match[1])[0] if match else ""
     if name not in shape.expected:
         return InvalidParams(str(error), field=None, expected="what the OpenRPC document says")
     return InvalidParams.expecting(name, shape.expected[name], got=_shown(named[name]))
@@ -182,9 +182,9 @@ def _shown(value: Any) -> str:
 def _depth(value: Any) -> int:
     """How deep arrays and objects stand in one another; level by level, so without recursion."""
     depth, level = 0, [value]
-    while level := [one for one in level if isinstance(one, dict | list)]:
+    while level := [value for value in level if isinstance(value, dict | list)]:
         depth += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [part for value in level for part in (value.values() if isinstance(value, dict) else value)]
     return depth
 
 

@@ -151,7 +151,7 @@ class AmbiguousSession(RpcError):
     code, kind = 1003, "ambiguous_session"
 
     def __init__(self, ref: str, candidates: Sequence[Mapping[str, Any]]) -> None:
-        names = ", ".join(str(one["session_id"]) for one in candidates)
+        names = ", ".join(str(summary["session_id"]) for summary in candidates)
         super().__init__(f"{ref} fits several sessions: {names}", ref=ref, candidates=list(candidates))
 
 

@@ -100,11 +100,11 @@ def _params(kind: type) -> list[dict[str, Any]]:
     hints = get_type_hints(kind, include_extras=True)
     return [
         {
-            "name": one.name,
-            "required": one.default is dataclasses.MISSING,
-            "schema": msgspec.json.schema_components([hints[one.name]], ref_template=_REF)[0][0],
+            "name": field.name,
+            "required": field.default is dataclasses.MISSING,
+            "schema": msgspec.json.schema_components([hints[field.name]], ref_template=_REF)[0][0],
         }
-        for one in dataclasses.fields(kind)
+        for field in dataclasses.fields(kind)
     ]
 
 

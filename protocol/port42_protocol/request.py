@@ -18,7 +18,7 @@ class Request(Generic[R]):
 
 def method_of(request: type[Request[Any]]) -> str:
     """`GetLastSession` asks ``get_last_session``; the tests hold every row of `methods` to it."""
-    words = "".join(f"_{one.lower()}" if one.isupper() else one for one in request.__name__)
+    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in request.__name__)
     name = words.removeprefix("_")
     # JSON-RPC 2.0 keeps ``rpc.`` for its extensions, and OpenRPC's is the one we have.
     return f"rpc.{name}" if name == "discover" else name

@@ -21,7 +21,7 @@ from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
 from port42_protocol import codec
 from port42_protocol.errors import RpcError
-from port42_protocol.framing import Framing, RequestFramer
+from port42_protocol.request_framing import Framing, RequestFramer
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ _LINGER = 2.0
 _FIRST_WORD = 0.5
 """Seconds that a peer who has just come gets to say what for, when the daemon stops."""
 _HALF_CLOSED = 0.5
-"""Seconds between looks at a peer that has said its last and still waits."""
+"""Seconds between looks at a peer that sends no more and still waits."""
 _NEWLINE = 0.02
 """Seconds in which a newline may follow a first request that came without one."""
 _SMALL = 64 * 1024
 """Bytes of a request or an answer that are not counted in the budget."""
-_SLICE = 0.0005
+_SLICE = 0.00025
 """Seconds of one client's requests after which the others have their turn."""
 
 
@@ -48,7 +48,7 @@ class _State(Enum):
     CUT = auto()
     """The peer's writes fail from now on; what it wrote before is read and answered."""
     ENDED = auto()
-    """The peer said its last; what is under way is answered."""
+    """The peer sends no more; what is under way is answered."""
     REFUSED = auto()
     """The peer was told why; what it sends is thrown away."""
     CLOSED = auto()
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
             self._process()
 
     def eof_received(self) -> bool:
-        """The peer said all it had to say; what is under way is still answered."""
+        """The peer sends no more; what is under way is still answered."""
         if self._state is not _State.REFUSED:
             if self._state is not _State.CUT:  # a request cut in the middle was not sent
                 self._framer.end()

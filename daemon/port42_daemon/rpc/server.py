@@ -115,7 +115,7 @@ class Server:
         return set()
 
     def _under_way(self) -> set[asyncio.Task[None]]:
-        return {task for one in self._connections for task in one.under_way} | self._left
+        return {task for connection in self._connections for task in connection.under_way} | self._left
 
     async def _gone_within(self, seconds: float) -> None:
         self._gone.clear()

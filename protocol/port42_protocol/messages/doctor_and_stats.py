@@ -1,4 +1,4 @@
-"""Requests about the house as a whole: what is wrong in it, what was done in it, how much room it takes."""
+"""Requests about the home as a whole: what is wrong in it, what was done in it, how much room it takes."""
 
 from __future__ import annotations
 
