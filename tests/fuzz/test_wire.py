@@ -112,8 +112,10 @@ def requests(draw: st.DrawFn) -> dict:
     if draw(st.integers(0, 9)) == 0:
         unknown = st.text(max_size=8) | st.sampled_from(["context", "self", "args", "call"])
         params[draw(unknown)] = draw(ANY_JSON)
+    if name == "prune_sessions":
+        params["dry_run"] = True  # it may delete for good, and what is kept is looked at in the end
     request = {"jsonrpc": "2.0", "id": draw(st.integers(0, 9) | ANY_JSON), "method": name, "params": params}
-    if draw(st.integers(0, 9)) == 0:
+    if name != "prune_sessions" and draw(st.integers(0, 9)) == 0:
         request["params"] = list(params.values())
     if draw(st.integers(0, 9)) == 0:
         request[draw(st.sampled_from([*request, "x"]))] = draw(ANY_JSON)
@@ -129,7 +131,10 @@ def running(daemon):
         daemon.call("append_message", agent=agent, session_id=session_id, role="user", content="kept")
     yield daemon
     assert daemon.call("status")["pid"] == daemon.pid
+    trashed = {row["session_id"] for row in daemon.call("list_trash", limit=500)["sessions"]}
     for session_id in ("cli-1", "cli-2"):
+        if session_id in trashed:  # a request that was right
+            daemon.call("restore_session", session_id=session_id)
         kept = daemon.call("get_session", session_id=session_id)
         assert kept["messages"][0]["content"] == "kept"
     assert "internal error" not in daemon.log()
