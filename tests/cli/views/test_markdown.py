@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from port42_cli.views import markdown
 from port42_cli.views.markdown import PIECE, Growing, blocks
 
 DOCUMENT = """\
@@ -173,6 +175,19 @@ def test_every_word_stands_on_the_screen(pattern, width):
     page = drawn(blocks(text), width)
     assert not [word for word in words if word not in page], page
     assert max(map(len, page.split("\n"))) <= width
+
+
+@settings(deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=6).map("\n\n".join), st.integers(1, 60))
+def test_nor_where_long_blocks_are_cut(pattern, size):
+    text, words = with_words(pattern)
+    growing = Growing()
+    with mock.patch.multiple(markdown, PIECE=100, _WHOLE=200, _LATELY=60):
+        parts = [
+            block for start in range(0, len(text), size) for block in growing.add(text[start : start + size])
+        ]
+        page = drawn([*parts, *growing.end()], 60)
+    assert not [word for word in words if word not in page], page
 
 
 MARKS = [*"*_`[]()!#-+>|~<\\&=:\"' \n\t", "\n\n", "    ", "```", "---", "1.", "![", "](", "W", "W ", "\nW"]
