@@ -1,4 +1,4 @@
-"""Memory for requests under way and answers that nobody has read yet, of all clients together."""
+"""Memory for large answers that are being made or that nobody has read yet, of all clients together."""
 
 from __future__ import annotations
 

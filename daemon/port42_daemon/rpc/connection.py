@@ -92,8 +92,10 @@ class Connection(asyncio.Protocol):
         """Set unless the peer lets its answers pile up."""
         self._reads.set()
         self._piled_up = 0
-        self._taken = self._unread = 0
-        """Bytes of the budget: for requests under way, and for answers that the peer has not read."""
+        self._taken = 0
+        """Bytes of large requests under way, and of what their answers may have."""
+        self._unread = 0
+        """Bytes of the budget for answers that the peer has not read."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._first_word_until = self._loop.time() + _FIRST_WORD
 
@@ -247,13 +249,14 @@ class Connection(asyncio.Protocol):
         if isinstance(answer, bytes):
             self._output.append(self._framer.frame(answer))
         elif answer is not None:
-            weight = answer.weight + (len(request) if len(request) > _SMALL else 0)
-            self._taken += weight
-            task = self._loop.create_task(self._finish(answer, weight))
+            size = answer.weight + (len(request) if len(request) > _SMALL else 0)
+            self._taken += size
+            task = self._loop.create_task(self._finish(answer, size))
             self._under_way.add(task)
             task.add_done_callback(self._done)
 
-    async def _finish(self, pending: Pending, weight: int) -> None:
+    async def _finish(self, pending: Pending, size: int) -> None:
+        weight = pending.weight
         if weight:
             await self._budget.take(weight)
         answer = None
@@ -263,7 +266,7 @@ class Connection(asyncio.Protocol):
             if answer is not None:
                 self._send(answer)
                 self._flush()
-            self._taken -= weight
+            self._taken -= size
             if weight and answer is not None and len(answer) > _SMALL and not self._reads.is_set():
                 self._unread += weight
                 self._budget.hold(self._drop)
