@@ -248,8 +248,19 @@ class Daemon:
     def command(self, *, named: bool = False) -> list[str]:
         """The argv of a daemon in the foreground; with `named`, told its socket in any case."""
         # -P: a module of that name in the current folder must not be taken for the daemon. -E: nor must what
-        # PYTHONPATH, PYTHONWARNINGS and their like mean for one terminal change the daemon of them all.
-        argv = [sys.executable, "-E", "-P", "-m", "port42_daemon", "--home", str(self.home)]
+        # PYTHONPATH, PYTHONWARNINGS and their like mean for one terminal change the daemon of them all. But
+        # where this very command was found by PYTHONPATH, so is its daemon.
+        ours = os.path.abspath(__file__).rpartition("/port42_client/")[0]  # noqa: PTH100 - see the imports
+        found_by_path = ours in self._environ.get("PYTHONPATH", "").split(os.pathsep)
+        argv = [
+            sys.executable,
+            *([] if found_by_path else ["-E"]),
+            "-P",
+            "-m",
+            "port42_daemon",
+            "--home",
+            str(self.home),
+        ]
         return [*argv, "--socket", self.address()] if named or self._named else argv
 
     @contextmanager

@@ -101,7 +101,7 @@ def test_children_do_not_have_it(hand_over, listening, home):
     inode = f"socket:[{os.fstat(listening.fileno()).st_ino}]"
     hand_over(listening)
     seen = ask(listening.getsockname(), "possess", agent="look", message="x")["reply"]
-    assert "socket:" in seen  # what it talks through
+    assert "pipe:" in seen  # what it talks through
     assert inode not in seen
 
 
