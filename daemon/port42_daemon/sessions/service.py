@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -67,7 +67,7 @@ from port42_protocol.messages.sessions import (
 )
 from port42_protocol.messages.types import Role
 
-R = TypeVar("R")
+R = TypeVar("R", EndSession, RenameSession, TagSession, PinSession)
 log = logging.getLogger(__name__)
 
 _MOST_TAGS = 32
@@ -125,7 +125,10 @@ class Sessions:
 
     async def update_last_session(self, request: UpdateLastSession) -> Summary:
         """Resuming is a use: it is recorded in the session, so that the last sessions can be rebuilt."""
-        return await self._in_order(request.session_id, self._resume, request)
+        async with self.order(request.session_id):
+            written = await self._threads.files(self._resume, request)
+            self._publish(written)
+        return written.summary
 
     def _resume(self, request: UpdateLastSession) -> Written:
         last = self._store.last_sessions.get(request.agent)
@@ -291,68 +294,35 @@ class Sessions:
 
     async def end_session(self, request: EndSession) -> Summary:
         """Mark as ended; a session that is ended already stays as it is."""
-        return await self._in_order(request.session_id, self._end, request)
-
-    def _end(self, request: EndSession) -> Written:
-        with self.changing(request.session_id, request.agent) as session:
-            if session.summary.state != "ended":
-                session.append((_event(ENDED),), use=False)
-        return Written(session.summary, session.added, session.last_seq)
+        return await self._change(_end, request)
 
     async def rename_session(self, request: RenameSession) -> Summary:
         """Give it another title."""
-        return await self._in_order(request.session_id, self._rename, request)
-
-    def _rename(self, request: RenameSession) -> Written:
         require_title(request.title)
-        with self.changing(request.session_id, request.agent) as session:
-            if session.summary.title != request.title:
-                session.append((_event(RENAMED, title=request.title),), use=False)
-        return Written(session.summary, session.added, session.last_seq)
+        return await self._change(_rename, request)
 
     async def tag_session(self, request: TagSession) -> Summary:
         """Put tags on it and take others off; they keep the order in which they came."""
-        return await self._in_order(request.session_id, self._tag, request)
-
-    def _tag(self, request: TagSession) -> Written:
-        with self.changing(request.session_id, request.agent) as session:
-            before = session.summary.tags
-            tags = tuple(dict.fromkeys([tag for tag in before if tag not in request.remove] + [*request.add]))
-            if len(tags) > _MOST_TAGS:
-                raise InvalidParams.expecting(
-                    "add", f"no more than {_MOST_TAGS} tags on a session, with those it has"
-                )
-            # Another order alone is no change.
-            if set(tags) != set(before):
-                session.append((_event(TAGGED, tags=tags),), use=False)
-        return Written(session.summary, session.added, session.last_seq)
+        return await self._change(_tag, request)
 
     async def pin_session(self, request: PinSession) -> Summary:
         """Pin it, or undo that."""
-        return await self._in_order(request.session_id, self._pin, request)
-
-    def _pin(self, request: PinSession) -> Written:
-        with self.changing(request.session_id, request.agent) as session:
-            if session.summary.pinned != request.pinned:
-                session.append((_event(PINNED, pinned=request.pinned),), use=False)
-        return Written(session.summary, session.added, session.last_seq)
+        return await self._change(_pin, request)
 
     # --- inside -----------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def changing(self, session_id: str, agent: str | None) -> Iterator[SessionWriter]:
-        """The session to be changed, which must be `agent`'s where one is named."""
-        with self._store.writing(session_id) as session:
-            if agent is not None:
-                require_owner(session.summary, agent)
-            yield session
-
-    async def _in_order(self, session_id: str, work: Callable[[R], Written], request: R) -> Summary:
-        """One trip to a thread, then publish what was recorded."""
-        async with self.order(session_id):
-            written = await self._threads.files(work, request)
+    async def _change(self, rule: Callable[[SessionWriter, R], None], request: R) -> Summary:
+        """Run `rule` on the session, the agent's where the request names one. It is no use of it."""
+        async with self.order(request.session_id):
+            written = await self._threads.files(self._apply, rule, request)
             self._publish(written)
         return written.summary
+
+    def _apply(self, rule: Callable[[SessionWriter, R], None], request: R) -> Written:
+        with self._store.writing(request.session_id) as session:
+            require_owner(session.summary, request.agent)
+            rule(session, request)
+        return Written(session.summary, session.added, session.last_seq)
 
     def _used(self, session: SessionWriter) -> Written:
         """Make it its agent's last session."""
@@ -391,8 +361,7 @@ class Sessions:
             max_bytes=PAGE_BYTES,
             events=request.events,
         )
-        if request.agent is not None:
-            require_owner(page.summary, request.agent)
+        require_owner(page.summary, request.agent)
         header = page.header
         return Transcript(page.summary, header.client, header.metadata, tuple(page.records), page.onward)
 
@@ -420,8 +389,7 @@ class Sessions:
     async def owned(self, session_id: str, agent: str | None) -> Summary:
         """The session, which must be `agent`'s where one is named."""
         summary = await self._threads.files(self._store.summary, session_id)
-        if agent is not None:
-            require_owner(summary, agent)
+        require_owner(summary, agent)
         return summary
 
 
@@ -436,10 +404,37 @@ def require_title(title: str | None) -> None:
         raise InvalidParams.expecting("title", "another title than last, which means an agent's last session")
 
 
-def require_owner(session: Summary, agent: str) -> None:
-    """Raises `WrongAgent` unless the session is `agent`'s."""
-    if session.agent != agent:
+def require_owner(session: Summary, agent: str | None) -> None:
+    """Raises `WrongAgent` unless the session is `agent`'s, where one is named."""
+    if agent is not None and session.agent != agent:
         raise WrongAgent(session.session_id, agent, session.agent)
+
+
+def _end(session: SessionWriter, _: EndSession) -> None:
+    if session.summary.state != "ended":
+        session.append((_event(ENDED),), use=False)
+
+
+def _rename(session: SessionWriter, request: RenameSession) -> None:
+    if session.summary.title != request.title:
+        session.append((_event(RENAMED, title=request.title),), use=False)
+
+
+def _tag(session: SessionWriter, request: TagSession) -> None:
+    before = session.summary.tags
+    tags = tuple(dict.fromkeys([tag for tag in before if tag not in request.remove] + [*request.add]))
+    if len(tags) > _MOST_TAGS:
+        raise InvalidParams.expecting(
+            "add", f"no more than {_MOST_TAGS} tags on a session, with those it has"
+        )
+    # Another order alone is no change.
+    if set(tags) != set(before):
+        session.append((_event(TAGGED, tags=tags),), use=False)
+
+
+def _pin(session: SessionWriter, request: PinSession) -> None:
+    if session.summary.pinned != request.pinned:
+        session.append((_event(PINNED, pinned=request.pinned),), use=False)
 
 
 def _event(name: str, **changed: Any) -> EventRecord:

@@ -68,8 +68,7 @@ class Trash:
         return summary
 
     def _restore(self, request: RestoreSession) -> Summary:
-        if request.agent is not None:
-            require_owner(self._store.summary(request.session_id, trashed=True), request.agent)
+        require_owner(self._store.summary(request.session_id, trashed=True), request.agent)
         summary = self._store.restore(request.session_id)
         self._sessions.catch_up_last(summary.agent, summary.session_id, 0)
         return summary
@@ -129,8 +128,9 @@ class Trash:
         return summary
 
     def _move(self, session_id: str, agent: str | None, unused_since: str | None) -> Summary:
-        with self._sessions.changing(session_id, agent) as session:
+        with self._store.writing(session_id) as session:
             summary = session.summary
+            require_owner(summary, agent)
             if unused_since is not None and (summary.pinned or summary.last_activity >= unused_since):
                 raise _Spared
             session.trash()
