@@ -95,7 +95,6 @@ _CLASSES: dict[type, tuple[str, str]] = {
 
 
 def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The known back ends whose program or key is here."""
     return tuple(name for name, entry in KNOWN.items() if _is_here(name, entry, environ))
 
 
@@ -105,7 +104,6 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def settings(name: str, config: Config) -> BackendConfig:
-    """What is configured under that name, or known."""
     if name in config.backends:
         return config.backends[name]
     if name in KNOWN:

@@ -59,7 +59,6 @@ class LineTooLong(Exception):
 
 
 def environment(given: Mapping[str, str], env_pass: Iterable[str]) -> dict[str, str]:
-    """What of the environment `given` a child gets to see."""
     passed = set(env_pass)
     return {
         name: value
@@ -135,7 +134,6 @@ class _Pipes:
         self.stderr: asyncio.ReadTransport | None = None
 
     async def connect(self, process: subprocess.Popen[bytes]) -> None:
-        """Take over the three pipes of `process`."""
         loop = asyncio.get_running_loop()
         self.stdin, _ = await loop.connect_write_pipe(lambda: _Pipe(self, 0), process.stdin)
         self.stdout, _ = await loop.connect_read_pipe(lambda: _Pipe(self, 1), process.stdout)

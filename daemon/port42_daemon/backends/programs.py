@@ -55,7 +55,6 @@ class Programs:
     async def start(
         self, argv: list[str], cwd: str | None, env_pass: Iterable[str], environ: Mapping[str, str]
     ) -> Child:
-        """Start one. Raises `CannotStart`."""
         mark = {} if self._record is None else {_MARK: self._mark}
         child = await Child.start(
             argv,

@@ -50,7 +50,6 @@ class Turns:
         return await asyncio.shield(self._keyed[slot])
 
     async def retry_turn(self, request: RetryTurn, peer: Peer) -> Possessed:
-        """Ask the question again on which the session's last turn failed."""
         await self._context.sessions.owned(request.session_id, request.agent)
         await recovery.failed_question(self._context, request.session_id)
         possess = Possess(request.agent, "", request.session_id, stream=request.stream, detach=request.detach)

@@ -341,7 +341,6 @@ def failure_record(kind: str, message: str, question: int) -> ErrorMessage:
 
 
 def _fingerprint(system: str | None) -> str | None:
-    """What is recorded of a persona: enough to see that it changed."""
     return None if system is None else hashlib.sha256(system.encode()).hexdigest()[:12]
 
 

@@ -64,7 +64,6 @@ class Acp:
         return self._programs.limited(self._run(turn, ask))
 
     async def _run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
-        """Answer `turn`, by the session's warm agent where there is one."""
         terms = (turn.system, turn.model, turn.cwd or self._environ.get("HOME") or str(Path.home()))
         agent, done = None, Done()
         notices: list[str] = []

@@ -110,7 +110,6 @@ class EventDecoder:
 
     @property
     def words(self) -> str:
-        """The text that came instead of events."""
         return b" ".join(self._stray)[:2000].decode(errors="replace").strip()
 
     def _events(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:

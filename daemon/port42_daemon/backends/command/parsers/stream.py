@@ -89,7 +89,6 @@ class TextParser:
 
 
 def at(value: Any, *path: str) -> Any:
-    """What stands at `path` in nested objects, or None."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
