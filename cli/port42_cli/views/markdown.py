@@ -175,7 +175,10 @@ def _end_of_piece(block: Sequence[Token], lines: Sequence[str], text: str) -> in
 
 
 def _reopened(kind: str, piece: str, rest: str) -> str:
-    """The rest of a block that was cut behind `piece`, with what makes it a block of the same kind."""
+    """The rest of a block that was cut behind `piece`, with what makes it a block of the same kind.
+
+    What is added is shorter than what was cut off, so that the end is reached.
+    """
     if kind == "fence" and (opening := _FENCE.match(piece)):
         return f"{opening[0]}\n{rest}"
     if kind == "table_open":

@@ -182,7 +182,7 @@ def test_every_word_stands_on_the_screen(pattern, width):
 def test_nor_where_long_blocks_are_cut(pattern, size):
     text, words = with_words(pattern)
     growing = Growing()
-    with mock.patch.multiple(markdown, PIECE=100, _WHOLE=200, _LATELY=60):
+    with mock.patch.multiple(markdown, PIECE=100, _WHOLE=200, _LATELY=40):
         parts = [
             block for start in range(0, len(text), size) for block in growing.add(text[start : start + size])
         ]
