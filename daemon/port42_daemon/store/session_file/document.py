@@ -45,6 +45,8 @@ from port42_protocol.messages.records import (
 _CHUNK = 64 * 1024
 _FIRST_CHUNK = 16 * 1024
 _HEADER_LIMIT = 1024 * 1024
+_LINE_LIMIT = 64 * 1024 * 1024
+"""More than any record has, so that a hole of terabytes is not looked through."""
 _SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Read = Callable[[int, int], bytes]
@@ -254,9 +256,9 @@ def load_header(read: Read) -> tuple[Header, int]:
     whole = line.rstrip() + b"]}"
     try:
         # First of all: a header of another format may be anything else besides.
-        found = _format_decoder.decode(whole).format
-        if found != FORMAT:
-            raise Damaged(f"it has format {found}, this port42d reads {FORMAT}; a newer one wrote it")
+        version = _format_decoder.decode(whole).format
+        if version != FORMAT:
+            raise Damaged(f"it has format {version}, this port42d reads {FORMAT}; a newer one wrote it")
         return _header_decoder.decode(whole), len(line) + 1
     except UNDECODABLE as error:
         raise Damaged(f"its first line is not a header: {error}") from None
@@ -303,8 +305,8 @@ def recent(read: Read, document: Document, at_least: int) -> tuple[list[Record],
     offset = max(document.records_at, document.footer_at - at_least)
     if offset > document.records_at:
         offset = _next_line(read, offset, document.footer_at)
-    found = [parse_record(line) for line in _lines_from(read, document, offset)]
-    return found, offset == document.records_at
+    kept = [parse_record(line) for line in _lines_from(read, document, offset)]
+    return kept, offset == document.records_at
 
 
 def lines(read: Read, document: Document, after_seq: int) -> Iterator[bytes]:
@@ -319,9 +321,12 @@ def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
         if not chunk:
             raise Damaged("it ends before its footer")
         offset += len(chunk)
-        size = min(2 * size, 4 * _CHUNK)
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
+        if len(rest) > _LINE_LIMIT:
+            raise Damaged("a line does not end")
+        # Larger steps through a long line, so that it is not put together a hundred times.
+        size = min(2 * size, 4 * _CHUNK) if whole else 2 * size
     # An append that runs meanwhile turns the last newline into a comma: the line is whole all the same.
     if rest:
         yield rest
@@ -342,12 +347,15 @@ def _seek(read: Read, document: Document, after_seq: int) -> int:
 
 def _next_line(read: Read, offset: int, end: int) -> int:
     """The offset behind the first newline at or after `offset`, or `end`."""
+    limit = offset + _LINE_LIMIT
     while offset < end:
+        if offset > limit:
+            raise Damaged("a line does not end")
         chunk = read(offset, min(_CHUNK, end - offset))
         if not chunk:
             raise Damaged("it ends before its footer")
-        if (found := chunk.find(b"\n")) >= 0:
-            return offset + found + 1
+        if (newline := chunk.find(b"\n")) >= 0:
+            return offset + newline + 1
         offset += len(chunk)
     return end
 
@@ -356,15 +364,17 @@ def _line_start(read: Read, end: int, floor: int) -> int:
     """Where the line begins whose newline stands at `end`; never before `floor`."""
     low = end
     while low > floor:
+        if end - low > _LINE_LIMIT:
+            raise Damaged("its last line has no beginning")
         step = max(floor, low - _CHUNK // 16)
-        if (found := read(step, low - step).rfind(b"\n")) >= 0:
-            return step + found + 1
+        if (newline := read(step, low - step).rfind(b"\n")) >= 0:
+            return step + newline + 1
         low = step
     return floor
 
 
 def _seq_at(read: Read, offset: int) -> int:
-    found = _SEQ.match(read(offset, 32))
-    if not found:
+    match = _SEQ.match(read(offset, 32))
+    if not match:
         raise Damaged("a record does not begin with its seq")
-    return int(found[1])
+    return int(match[1])

@@ -114,3 +114,28 @@ def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
     assert contents(store, "cli-1") == ["1", "more"]
     assert store.catalogue.counts() == {"ai-muse": 30}
     store.close()
+
+
+@pytest.mark.parametrize("hole", ["behind its end", "between its records", "behind its header"])
+def test_a_hole_of_terabytes_is_not_looked_through(store, path, hole):
+    data = path.read_bytes()
+    cut = {"behind its end": len(data), "behind its header": data.index(b"\n") + 1}.get(hole, 0)
+    cut = cut or data.index(b'{"seq":2')
+    with path.open("wb") as file:
+        file.write(data[:cut])
+        file.seek(1 << 42)
+        file.write(data[cut:])
+        file.truncate(max((1 << 42) + len(data) - cut, 1 << 42))
+    assert contents(store, "cli-1") == ["one", "two"]
+    assert add(store, "cli-1", said("three")) == 3
+    assert path.stat().st_size < 1 << 20
+    (original,) = path.parent.glob("cli-1.json.damaged-*")
+    assert original.stat().st_size >= 1 << 42
+
+
+def test_a_record_of_many_megabytes_is_read(store):
+    long = "x" * 20_000_000
+    add(store, "cli-1", said(long))
+    assert contents(store, "cli-1") == ["one", "two"]  # a page has its limit
+    page = store.read("cli-1", after_seq=2, limit=1, max_bytes=1, events=False)
+    assert [record.content for record in page.records] == [long]
