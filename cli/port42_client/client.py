@@ -9,71 +9,30 @@ cannot be written as UTF-8) are the exceptions that leave a call.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from select import select
-from time import monotonic
-from typing import Any, Protocol, Required, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import jsonrpcclient
 
-from port42_client.errors import BadInput, CommandError, DaemonError, NoDaemon
+from port42_client import silence, wire
+from port42_client.errors import CommandError, DaemonError, NoDaemon
+from port42_client.silence import Silence
+from port42_client.wire import Event, JsonObject
 from port42_protocol.errors import FrameTooLarge, InvalidParams, MethodNotFound, ShuttingDown
 from port42_protocol.framing import LineFramer
 from port42_protocol.request import Request, method_of, result_of
 
 R = TypeVar("R")
 
-JsonObject = dict[str, Any]
-
-
-class Option(TypedDict):
-    """A `messages.PermissionOption` as JSON has it."""
-
-    id: str
-    name: str
-    kind: str
-
-
-class Event(TypedDict, total=False):
-    """A `messages.SessionEvent` as JSON has it: `kind` is always there, the fields are those of its kind.
-
-    Not decoded, so that a piped `possess` needs no msgspec (5 ms), and ``--json`` prints what came.
-    """
-
-    kind: Required[str]
-    session_id: str
-    agent: str
-    message: JsonObject
-    position: int
-    text: str
-    tool_id: str
-    state: str
-    permission_id: str
-    options: list[Option]
-
-
 Params: TypeAlias = "Mapping[str, Any] | list[Any] | None"
 
 ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes of one answer: a page has 4 MiB, but its last message may be as long again, and escaped."""
-
-SLOW = 3.5
-"""Seconds without a word from the daemon after which a person is told what is waited for."""
-
-PATIENCE = 30.0
-"""Seconds without a word after which the daemon is given up. A turn takes as long as its back end does, so
-once it began the daemon is asked for its `status` in every silence: only one that hangs does not answer."""
-
-HANGS = ("  To see what holds it up: port42 doctor", "  To replace it: port42 daemon restart")
-"""What a person can do about a daemon that does not answer."""
-
-FOLLOWING = 30.0
-"""Seconds of silence after which one who follows a session asks whether the daemon is still there."""
 
 TURNS = frozenset({"possess", "retry_turn"})
 """The methods that ask a back end."""
@@ -120,7 +79,7 @@ class Client:
     ) -> None:
         self._connect = connect
         self._notice = notice
-        self._patience = PATIENCE if patience is None else patience
+        self._patience = silence.PATIENCE if patience is None else patience
         self._socket: socket.socket | None = None
         self._framer = LineFramer(ANSWER_LIMIT)
         self._next_id = 1
@@ -206,7 +165,7 @@ class Client:
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Have `method` carried out, on the connection there is, without waiting for its result."""
-        line = _encode(jsonrpcclient.notification(method, dict(params)))
+        line = wire.encode(jsonrpcclient.notification(method, dict(params)))
         if self._socket is not None:
             self._write(line)
 
@@ -219,19 +178,20 @@ class Client:
         is refused.
         """
         number = self._number()
-        silence = _Silence(method, self._patience, self._notice, self._ping, FOLLOWING)
+        quiet = Silence(method, self._patience, self._notice, self._ping, silence.FOLLOWING)
         try:
-            self._send(jsonrpcclient.request(method, dict(params), id=number), silence)
+            self._send(jsonrpcclient.request(method, dict(params), id=number), quiet)
             while True:
                 pause = interval()
-                if (message := self._message(silence, None, pause)) is None:
+                if (message := self._message(quiet, None, pause)) is None:
                     if pause is not None:
                         yield None
                 elif "id" not in message:
-                    yield _event(message)
-                elif (answer := _parsed(message)).id == number and isinstance(answer, jsonrpcclient.Error):
-                    error = DaemonError(answer.code, answer.message, answer.data)
-                    raise self._explained(method, params, error)
+                    yield wire.event_in(message)
+                elif message["id"] == number:
+                    self._result(message)
+        except DaemonError as error:
+            raise self._explained(method, params, error) from None
         except _WentAwayError:
             return
         finally:
@@ -246,14 +206,19 @@ class Client:
         given: JsonObject | tuple[Any, ...] | None = None
         if params is not None:  # jsonrpcclient takes the array form of params as a tuple
             given = tuple(params) if isinstance(params, list) else dict(params)
-        silence = _Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
+        quiet = Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
         try:
-            self._send(jsonrpcclient.request(method, given, id=number), silence)
-            answer = self._answer_to(number, silence, listener)
+            self._send(jsonrpcclient.request(method, given, id=number), quiet)
+            return self._result(self._answer_to(number, quiet, listener))
+        except DaemonError:
+            raise
         except BaseException:
             # Half an exchange (Ctrl-C, say) must not leave its answer to be read by the next one.
             self.close()
             raise
+
+    def _result(self, message: JsonObject) -> Any:
+        answer = wire.answer_in(message)
         if isinstance(answer, jsonrpcclient.Ok):
             return answer.result
         raise DaemonError(answer.code, answer.message, answer.data)
@@ -272,12 +237,12 @@ class Client:
     def _ping(self) -> None:
         """Ask for something that every daemon answers at once; nobody waits for that answer itself."""
         assert self._socket is not None  # noqa: S101 - tells mypy that an answer is awaited
-        self._socket.settimeout(SLOW)
+        self._socket.settimeout(silence.SLOW)
         with suppress(OSError):
-            self._write(_encode(jsonrpcclient.request("status", id=self._number())))
+            self._write(wire.encode(jsonrpcclient.request("status", id=self._number())))
 
-    def _send(self, request: JsonObject, silence: _Silence) -> None:
-        line = _encode(request)
+    def _send(self, request: JsonObject, quiet: Silence) -> None:
+        line = wire.encode(request)
         if self._socket is None:
             self._socket = self._connect()
             self._framer = LineFramer(ANSWER_LIMIT)
@@ -285,7 +250,7 @@ class Client:
         try:
             self._write(line)
         except TimeoutError:
-            raise silence.given_up() from None
+            raise quiet.given_up() from None
 
     def _write(self, line: bytes) -> None:
         assert self._socket is not None  # noqa: S101 - tells mypy what the callers saw to
@@ -297,39 +262,29 @@ class Client:
             self._socket.sendall(line + b"\n")
             self._sent = True
 
-    def _answer_to(
-        self, number: int, silence: _Silence, listener: Listener | None
-    ) -> jsonrpcclient.Ok | jsonrpcclient.Error:
-        """The parsed answer to request `number`, or the error that stands for a line not understood."""
+    def _answer_to(self, number: int, quiet: Silence, listener: Listener | None) -> JsonObject:
+        """The answer to request `number`, or the error that stands for a line not understood."""
         while True:
-            message = self._message(silence, listener, listener.interval if listener else None)
+            message = self._message(quiet, listener, listener.interval if listener else None)
             if message is None:
                 if listener is not None:
                     listener.on_tick()
             elif "id" not in message:
                 if listener is not None:
-                    listener.on_event(_event(message))
-            else:
-                answer = _parsed(message)
-                if answer.id == number or (answer.id is None and "error" in message):
-                    return answer
+                    listener.on_event(wire.event_in(message))
+            elif message["id"] == number or (message["id"] is None and "error" in message):
+                return message
 
     def _message(
-        self, silence: _Silence, listener: Listener | None, interval: float | None
+        self, quiet: Silence, listener: Listener | None, interval: float | None
     ) -> JsonObject | None:
         """The next object; None when there is none within `interval`, or when `listener` was called."""
         while True:
             if (line := self._line()) is not None:
                 self._trace("←", line)
-                try:
-                    message = json.loads(line)
-                except ValueError:
-                    raise _no_json_rpc() from None
-                if isinstance(message, dict):
+                if (message := wire.decode_line(line)) is not None:
                     return message
-                if not isinstance(message, list):  # an answer to a batch, which nobody here sends
-                    raise _no_json_rpc()
-            elif not self._wait(silence, listener, interval):
+            elif not self._wait(quiet, listener, interval):
                 return None
 
     def _line(self) -> bytes | None:
@@ -338,20 +293,20 @@ class Client:
         except FrameTooLarge:
             raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
 
-    def _wait(self, silence: _Silence, listener: Listener | None, interval: float | None) -> bool:
+    def _wait(self, quiet: Silence, listener: Listener | None, interval: float | None) -> bool:
         """Take in what the daemon sent; False when nothing came for `interval`, or `listener` was called."""
         if self._socket is None:
             raise _WentAwayError
         readers = [self._socket.fileno()] if listener is None else [self._socket.fileno(), listener.fileno()]
-        timeout = silence.left() if interval is None else min(interval, silence.left())
+        timeout = quiet.left() if interval is None else min(interval, quiet.left())
         ready, _, _ = select(readers, [], [], timeout)
         if listener is not None and listener.fileno() in ready:
             listener.on_readable()
             return False
         if not ready:
-            silence.check()
+            quiet.check()
             return False
-        silence.broken()
+        quiet.broken()
         if not (data := self._receive()):
             raise _WentAwayError
         self._framer.feed(data)
@@ -368,12 +323,12 @@ class Client:
     def _await_its_end(self) -> None:
         """A daemon that stops closes its connections last: wait for that, then dial the next one."""
         if self._socket is not None:
-            self._socket.settimeout(PATIENCE)
+            self._socket.settimeout(silence.PATIENCE)
             try:
                 while self._receive():
                     pass
             except TimeoutError:
-                raise NoDaemon(f"the daemon is still stopping after {PATIENCE:.0f} s") from None
+                raise NoDaemon(f"the daemon is still stopping after {silence.PATIENCE:.0f} s") from None
             finally:
                 self.close()
 
@@ -420,100 +375,5 @@ def _following(page: JsonObject) -> JsonObject | None:
     return None
 
 
-class _Silence:
-    """How long the daemon has sent nothing: told after `SLOW` seconds, given up after `patience`.
-
-    With `ping`, a silence that follows a word of the daemon's may last: `ping` is called after `pause`
-    seconds, and only what follows it counts.
-    """
-
-    def __init__(
-        self,
-        method: str,
-        patience: float,
-        notice: Callable[[str], None],
-        ping: Callable[[], None] | None = None,
-        pause: float = SLOW,
-    ) -> None:
-        self._method = method
-        self._patience = patience
-        self._notice = notice
-        self._ping = ping
-        self._pause = pause
-        self._told = False
-        self._begin(may_last=False, told_after=SLOW)
-
-    def broken(self) -> None:
-        """The daemon sent something."""
-        self._begin(may_last=self._ping is not None, told_after=SLOW)
-
-    def left(self) -> float:
-        """Seconds until `check` has something to do."""
-        until = (
-            self._pause
-            if self._may_last
-            else self._patience
-            if self._told
-            else min(self._told_after, self._patience)
-        )
-        return max(0.0, self._since + until - monotonic())
-
-    def check(self) -> None:
-        if self.left() > 0:
-            return
-        if self._may_last and self._ping is not None:
-            self._begin(may_last=False, told_after=1.0)
-            self._ping()
-        elif self._told or self._told_after >= self._patience:
-            raise self.given_up()
-        else:
-            self._told = True
-            self._notice(f"Waiting for port42d, which does not answer ({self._method}).")
-
-    def given_up(self) -> NoDaemon:
-        return NoDaemon(
-            f"the daemon took {self._method} and did not answer within {self._patience:.0f} s",
-            *HANGS,
-        )
-
-    def _begin(self, *, may_last: bool, told_after: float) -> None:
-        self._since = monotonic()
-        self._may_last = may_last
-        self._told_after = told_after
-        self._told = False
-
-
 class _WentAwayError(Exception):
     """The connection was closed and nothing had been answered."""
-
-
-def _parsed(message: JsonObject) -> jsonrpcclient.Ok | jsonrpcclient.Error:
-    try:
-        answer = jsonrpcclient.parse(message)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise _no_json_rpc() from None
-    if not isinstance(answer, jsonrpcclient.Ok | jsonrpcclient.Error):
-        raise _no_json_rpc()
-    return answer
-
-
-def _event(message: JsonObject) -> Event:
-    """The params of a notification; one of a method that is not known here is of the kind ``unknown``."""
-    event = message.get("params")
-    if message.get("method") != "session_event" or not isinstance(event, dict) or "kind" not in event:
-        return {"kind": "unknown"}
-    return cast("Event", event)
-
-
-def _no_json_rpc() -> NoDaemon:
-    return NoDaemon("what answered does not speak JSON-RPC 2.0")
-
-
-def _encode(request: JsonObject) -> bytes:
-    try:
-        return json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        # Bytes that are not UTF-8 reach us from the command line as lone surrogates.
-        raise BadInput("what was given is not UTF-8 text") from None
-    except ValueError:
-        raise BadInput("NaN and Infinity are not JSON numbers") from None

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from port42_client.client import HANGS, PATIENCE, SLOW, Client
+from port42_client.client import Client
+from port42_client.dial import dial, short_enough
 from port42_client.errors import NoDaemon, Refused
+from port42_client.silence import SLOW
 from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
@@ -101,7 +103,7 @@ class Daemon:
     def find(self) -> socket.socket | None:
         for candidate in self._candidates():
             try:
-                return dial(_short_enough(candidate), self.notice)
+                return dial(short_enough(candidate), self.notice)
             except (FileNotFoundError, ConnectionRefusedError):
                 continue
             except OSError as error:
@@ -225,12 +227,12 @@ class Daemon:
     def address(self) -> str:
         """The socket path that a daemon of ours listens at, or would."""
         if self._named:
-            return _short_enough(self._named)
+            return short_enough(self._named)
         try:
             with warnings.catch_warnings():
                 # platformdirs warns when it falls back to the temporary folder, which it checks.
                 warnings.simplefilter("ignore")
-                return _short_enough(str(paths.socket(self._environ)))
+                return short_enough(str(paths.socket(self._environ)))
         except OSError as error:
             raise NoDaemon(
                 f"no safe folder for the socket: {error.strerror or error};"
@@ -374,56 +376,6 @@ class Daemon:
         return self.connect()
 
 
-def dial(path: str, notice: Callable[[str], None] = lambda _: None) -> socket.socket:
-    """A connection to the daemon at `path`, which must run as our own user.
-
-    Raises OSError when nobody listens there, `NoDaemon` when somebody else does, or a daemon that has taken
-    up no connection for `PATIENCE` seconds.
-    """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.setblocking(False)
-        try:
-            connection.connect(path)
-        except BlockingIOError:
-            _connect_slowly(connection, path, notice)
-        connection.setblocking(True)
-        if (uid := _peer_uid(connection)) != os.geteuid():
-            raise NoDaemon(f"what listens at {path} runs as uid {uid}, not as you; nothing was sent")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect_slowly(connection: socket.socket, path: str, notice: Callable[[str], None]) -> None:
-    """Connect although the daemon's queue of connections is full. Linux waits as long as SO_SNDTIMEO says."""
-    import struct
-
-    connection.setblocking(True)
-    for seconds in (SLOW, PATIENCE - SLOW):
-        timeout = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-        try:
-            connection.connect(path)
-        except BlockingIOError:
-            if seconds == SLOW:
-                notice("Waiting for port42d, which takes up no connection.")
-        else:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
-            return
-    raise NoDaemon(f"the daemon at {path} took up no connection within {PATIENCE:.0f} s", *HANGS)
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    """The uid that the kernel noted for the other side; `port42_daemon.process.peer` has the sources."""
-    if sys.platform == "linux":
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    else:
-        credentials = connection.getsockopt(0, 1, 76)
-    return int.from_bytes(credentials[4:8], sys.byteorder)
-
-
 def _note(content: Mapping[str, Any]) -> Note:
     pid, address, version = content.get("pid"), content.get("socket"), content.get("version")
     protocol, started_by = content.get("protocol_version"), content.get("started_by")
@@ -434,13 +386,3 @@ def _note(content: Mapping[str, Any]) -> Note:
         protocol_version=protocol if isinstance(protocol, int) else 1,
         started_by=started_by if isinstance(started_by, str) else None,
     )
-
-
-def _short_enough(address: str) -> str:
-    length = len(os.fsencode(address))
-    if length > paths.SOCKET_PATH_LIMIT:
-        raise NoDaemon(
-            f"the socket path has {length} bytes and may have at most {paths.SOCKET_PATH_LIMIT}:"
-            f" {address}; --socket PATH or PORT42_SOCKET can name a shorter one"
-        )
-    return address

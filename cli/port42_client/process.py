@@ -16,8 +16,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from port42_client.client import PATIENCE, SLOW, Client, decode
+from port42_client.client import Client, decode
 from port42_client.errors import NoDaemon, Refused
+from port42_client.silence import PATIENCE, SLOW
 from port42_protocol import paths
 
 START_TIMEOUT = 30.0

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from port42_client import process
-from port42_client.daemon import Daemon, dial
+from port42_client.daemon import Daemon
+from port42_client.dial import dial
 from port42_client.errors import NoDaemon, Refused
 from port42_protocol import paths
 from port42_protocol.messages.doctor_and_stats import Finding

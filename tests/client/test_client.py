@@ -10,9 +10,10 @@ import threading
 import pytest
 
 from port42_client import client as subject
-from port42_client import daemon
+from port42_client import dial as dial_module
+from port42_client import silence
 from port42_client.client import Client
-from port42_client.daemon import dial
+from port42_client.dial import dial
 from port42_client.errors import BadInput, DaemonError, NoDaemon
 from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import Summary
@@ -229,7 +230,7 @@ def test_a_line_refused_before_it_was_read_whole_still_gets_its_answer(peer):
 
 
 def test_silence_ends_and_the_late_answer_is_nobodys(peer, monkeypatch):
-    monkeypatch.setattr(subject, "PATIENCE", 0.05)
+    monkeypatch.setattr(silence, "PATIENCE", 0.05)
 
     def silent(talk):
         request = talk.request()
@@ -239,12 +240,12 @@ def test_silence_ends_and_the_late_answer_is_nobodys(peer, monkeypatch):
     with connected(peer(silent, answering("fresh"))) as client:
         with pytest.raises(NoDaemon, match="did not answer within"):
             client.ask("status")
-        monkeypatch.setattr(subject, "PATIENCE", 30)
+        monkeypatch.setattr(silence, "PATIENCE", 30)
         assert client.ask("status") == "fresh"
 
 
 def test_a_daemon_that_never_ends_stopping_is_told(peer, monkeypatch):
-    monkeypatch.setattr(subject, "PATIENCE", 0.05)
+    monkeypatch.setattr(silence, "PATIENCE", 0.05)
 
     def clinging(talk):
         shutting_down(talk)
@@ -374,8 +375,8 @@ def listener():
 @pytest.fixture
 def impatient(monkeypatch):
     """What is told, where nothing is waited for long."""
-    monkeypatch.setattr(subject, "SLOW", 0.05)
-    monkeypatch.setattr(subject, "PATIENCE", 1.2)
+    monkeypatch.setattr(silence, "SLOW", 0.05)
+    monkeypatch.setattr(silence, "PATIENCE", 1.2)
     return []
 
 
@@ -432,7 +433,7 @@ def test_a_turn_whose_daemon_stops_answering_is_given_up(peer, impatient, listen
 
 
 def test_one_who_follows_hears_that_the_daemon_hangs(peer, impatient, monkeypatch):
-    monkeypatch.setattr(subject, "FOLLOWING", 0.05)
+    monkeypatch.setattr(silence, "FOLLOWING", 0.05)
     told = []
 
     def dying(talk):
@@ -459,7 +460,7 @@ def test_a_request_that_is_not_taken_is_given_up(peer, impatient):
 
 def test_a_full_queue_of_connections_is_waited_for_and_told(home, impatient, monkeypatch):
     for name, seconds in (("SLOW", 0.05), ("PATIENCE", 0.2)):
-        monkeypatch.setattr(daemon, name, seconds)
+        monkeypatch.setattr(dial_module, name, seconds)
     told = []
     path = str(home.parent / "full.sock")
     with socket.socket(socket.AF_UNIX) as listening:

@@ -9,8 +9,9 @@ import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
-from port42_client.client import Event, JsonObject, decode
+from port42_client.client import decode
 from port42_client.daemon import Daemon
+from port42_client.wire import Event, JsonObject
 from port42_protocol.messages.records import Summary
 
 

@@ -14,8 +14,17 @@ from port42_cli import plain_text, streams
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.conversation import message_input
-from port42_cli.conversation.send import Session, check_config, go_on, mark_used, retry, send, tell_outcome
-from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult, Unseen
+from port42_cli.conversation.send import (
+    Session,
+    check_config,
+    go_on,
+    mark_used,
+    retry,
+    send,
+    show_reply,
+    tell_outcome,
+)
+from port42_cli.conversation.show import TurnResult
 from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
@@ -183,7 +192,7 @@ def _turn(
     ctx: click.Context, client: Client, run: Callable[..., TurnResult], as_json: bool, others: bool = False
 ) -> None:
     try:
-        result = run(show=_show(as_json, others))
+        result = run(show=show_reply(as_json=as_json, with_others=others))
     except Detached as left:
         streams.notice(plain_text.detached(left.session_id))
         return
@@ -192,19 +201,3 @@ def _turn(
         tell_outcome(client, result)
     if result["status"] == "interrupted":
         ctx.exit(INTERRUPTED)
-
-
-def _show(as_json: bool, others: bool) -> Show:
-    if not streams.can_be_written():
-        return Unseen()
-    if as_json:
-        return JsonLines()
-    if not streams.can_draw():
-        return BareReply()
-    if others:
-        from port42_cli.conversation.live_sessions import LiveSessions
-
-        return LiveSessions()
-    from port42_cli.conversation.live import LiveReply
-
-    return LiveReply()

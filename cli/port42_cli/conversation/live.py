@@ -22,7 +22,7 @@ from port42_cli.plain_text import one_line
 from port42_cli.terminal import Drawing
 from port42_cli.views.markdown import Block, Growing
 from port42_cli.views.rich_printer import console
-from port42_client.client import Event
+from port42_client.wire import Event
 from port42_protocol.messages.records import TurnRecord
 
 _EVERY = 0.08

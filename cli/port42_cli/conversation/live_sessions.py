@@ -6,7 +6,7 @@ from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.show import TurnResult
 from port42_cli.views import transcript
 from port42_cli.views.rich_printer import group, text
-from port42_client.client import Event
+from port42_client.wire import Event
 from port42_protocol.messages.records import AssistantMessage, convert_record
 
 _OF_A_REPLY = {"text", "thought", "tool"}

@@ -14,9 +14,16 @@ from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from port42_cli import streams, views
-from port42_cli.conversation.live import LiveReply
-from port42_cli.conversation.live_sessions import LiveSessions
-from port42_cli.conversation.send import announce, check_config, go_on, mark_used, retry, send, tell_outcome
+from port42_cli.conversation.send import (
+    announce,
+    check_config,
+    go_on,
+    mark_used,
+    retry,
+    send,
+    show_reply,
+    tell_outcome,
+)
 from port42_cli.conversation.show import TurnResult
 from port42_cli.views import agents, rich_printer, sessions, transcript
 from port42_client.client import Client
@@ -110,7 +117,7 @@ class Conversation:
             raise Refused(f"no command /{name}: /help lists them, //{name} sends it as a message")
 
     def _say(self, message: str) -> None:
-        show = LiveSessions() if self._if_busy == "follow" else LiveReply()
+        show = show_reply(with_others=self._if_busy == "follow")
         result = send(
             self._client,
             self._agent,
@@ -130,7 +137,7 @@ class Conversation:
     def _retry(self) -> None:
         if self.session_id is None:
             raise Refused("/retry: no session has begun")
-        self._tell(retry(self._client, self._agent, self.session_id, LiveReply()))
+        self._tell(retry(self._client, self._agent, self.session_id, show_reply()))
 
     def _tell(self, result: TurnResult) -> None:
         check_config(self._client, result)

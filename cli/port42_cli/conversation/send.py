@@ -7,11 +7,12 @@ from typing import TypedDict, cast
 from uuid import uuid4
 
 from port42_cli import plain_text, streams
-from port42_cli.conversation.show import Show, TurnResult
+from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult, Unseen
 from port42_cli.conversation.turn import Turn
 from port42_cli.cwd import sendable
-from port42_client.client import Client, JsonObject
+from port42_client.client import Client
 from port42_client.errors import Refused
+from port42_client.wire import JsonObject
 
 CLIENT = "cli"
 """What the ids of sessions that begin here start with."""
@@ -31,6 +32,24 @@ class Reference(TypedDict, total=False):
     type: str
     target: str
     content: str
+
+
+def show_reply(*, as_json: bool = False, with_others: bool = False) -> Show:
+    """What shows a turn on this stdout; `with_others`, also the other turns of its session."""
+    if not streams.can_be_written():
+        return Unseen()
+    if as_json:
+        return JsonLines()
+    if not streams.can_draw():
+        return BareReply()
+    # rich and msgspec are for terminals only.
+    if with_others:
+        from port42_cli.conversation.live_sessions import LiveSessions
+
+        return LiveSessions()
+    from port42_cli.conversation.live import LiveReply
+
+    return LiveReply()
 
 
 def announce(session_id: str) -> None:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from port42_cli import streams
 from port42_cli.plain_text import visible
-from port42_client.client import Event, JsonObject
+from port42_client.wire import Event, JsonObject
 
 
 class TurnResult(TypedDict):

@@ -10,8 +10,9 @@ from typing import cast
 from port42_cli import plain_text, streams
 from port42_cli.conversation.interrupt import Interrupt
 from port42_cli.conversation.show import Show, TurnResult
-from port42_client.client import Client, Event, JsonObject
+from port42_client.client import Client
 from port42_client.errors import DaemonError
+from port42_client.wire import Event, JsonObject
 from port42_protocol.errors import BackendFailed
 
 

@@ -32,20 +32,21 @@ SEARCHED = 50
 
 
 class Gathering:
-    """Asks for choices, previews and hits. `CommandError` leaves every method when the daemon said no."""
+    """Asks for choices, previews and hits. `CommandError` leaves every method when the daemon refuses."""
 
     def __init__(self, daemon: Daemon, agent: str | None) -> None:
         self._agent = agent
         self._listing, self._looking = daemon.client(), daemon.client()
         self._list_thread, self._look_thread = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
-    def first(self) -> tuple[list[Choice], str | None]:
-        """The newest sessions, and the cursor to go on from; waits for them."""
-        return self._page(FIRST_PAGE, None)
+    def page(self, limit: int = FIRST_PAGE, cursor: str | None = None) -> tuple[list[Choice], str | None]:
+        """The newest sessions, or those behind `cursor`, and the cursor to go on from; waits for them."""
+        page = self._listing.call(ListSessions(self._agent, limit=limit, cursor=cursor))
+        return [choice(session) for session in page.sessions], page.next_cursor
 
     async def rest(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
         while cursor:
-            page, cursor = await _on(self._list_thread, partial(self._page, PAGE, cursor))
+            page, cursor = await _on(self._list_thread, partial(self.page, PAGE, cursor))
             yield page
 
     async def preview(self, picked: Choice) -> list[Message]:
@@ -61,10 +62,6 @@ class Gathering:
             thread.shutdown(wait=False, cancel_futures=True)
         self._listing.close()
         self._looking.close()
-
-    def _page(self, limit: int, cursor: str | None) -> tuple[list[Choice], str | None]:
-        page = self._listing.call(ListSessions(self._agent, limit=limit, cursor=cursor))
-        return [choice(session) for session in page.sessions], page.next_cursor
 
     def _end_of(self, picked: Choice) -> list[Message]:
         # Events count in seq and not in message_count, so this begins at the last messages or before.

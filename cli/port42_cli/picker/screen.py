@@ -86,7 +86,7 @@ class Picker:
 
     def run(self) -> Choice | None:
         """Let the person choose. Raises `CommandError` when there is nothing to choose from."""
-        self._choices, self._cursor = self._gathering.first()
+        self._choices, self._cursor = self._gathering.page()
         self._match()
         return self._app.run(pre_run=self._begin)
 

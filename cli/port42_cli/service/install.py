@@ -11,7 +11,8 @@ from port42_cli.service import files
 from port42_cli.service.files import Change
 from port42_cli.service.supervisor import ServiceTarget, Supervisor
 from port42_client import process
-from port42_client.daemon import Daemon, dial
+from port42_client.daemon import Daemon
+from port42_client.dial import dial
 from port42_client.errors import CommandError, NoDaemon, Refused
 from port42_client.process import Running
 from port42_protocol.version import __version__

@@ -9,7 +9,7 @@ import pytest
 from port42_cli.conversation.send import go_on, mark_used, send
 from port42_cli.conversation.show import BareReply
 from port42_client.client import Client
-from port42_client.daemon import dial
+from port42_client.dial import dial
 from port42_client.errors import DaemonError
 from port42_protocol.messages.sessions import GetLastSession, GetSession
 
