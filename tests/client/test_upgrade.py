@@ -100,17 +100,17 @@ def test_an_older_cli_works_with_this_versions_daemon(port42, home, old):
     assert stopped.stderr == f"port42d stopped (pid {pid})\n"
 
 
-def test_this_cli_works_with_a_newer_daemon_and_does_not_replace_it(port42, home, new):
-    port42("status", env=new.environ)
+def test_this_cli_works_with_a_newer_daemon_and_does_not_replace_it(start_daemon, port42, home, new):
+    start_daemon(env=new.environ)
     pid = noted(home)["pid"]
     said = work(port42)
     assert (said["pid"], said["version"]) == (pid, new.number)
     assert port42("status").stderr == ""
 
 
-def test_a_newer_daemon_of_another_protocol_is_not_talked_to(port42, home, tmp_path):
+def test_a_newer_daemon_of_another_protocol_is_not_talked_to(start_daemon, port42, home, tmp_path):
     foreign = versions.newer(tmp_path / "foreign", protocol=2)
-    port42("status", env=foreign.environ)
+    start_daemon(env=foreign.environ)
     pid = noted(home)["pid"]
     done = port42("possess", "@ai-muse", "hello")
     assert (done.returncode, done.stdout) == (69, "")

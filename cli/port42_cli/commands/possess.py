@@ -16,7 +16,6 @@ from port42_cli.completion import complete
 from port42_cli.conversation import message_input
 from port42_cli.conversation.send import (
     Session,
-    check_config,
     go_on,
     mark_used,
     retry,
@@ -196,7 +195,6 @@ def _turn(
     except Detached as left:
         streams.notice(plain_text.detached(left.session_id))
         return
-    check_config(client, result)
     if not as_json:
         tell_outcome(client, result)
     if result["status"] == "interrupted":

@@ -16,7 +16,6 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from port42_cli import streams, views
 from port42_cli.conversation.send import (
     announce,
-    check_config,
     go_on,
     mark_used,
     retry,
@@ -140,7 +139,6 @@ class Conversation:
         self._tell(retry(self._client, self._agent, self.session_id, show_reply()))
 
     def _tell(self, result: TurnResult) -> None:
-        check_config(self._client, result)
         # Why nothing answers is worth saying once.
         tell_outcome(self._client, result, briefly=self._explained)
         self._explained = True

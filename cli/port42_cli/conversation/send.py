@@ -11,7 +11,6 @@ from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult,
 from port42_cli.conversation.turn import Turn
 from port42_cli.cwd import sendable
 from port42_client.client import Client
-from port42_client.errors import Refused
 from port42_client.wire import JsonObject
 
 CLIENT = "cli"
@@ -115,15 +114,6 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
 def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> TurnResult:
     params = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
     return Turn(client, show, params, announce).run("retry_turn")
-
-
-def check_config(client: Client, result: TurnResult) -> None:
-    """Raises `Refused` where nothing answered and a wrong config.toml may be why."""
-    if result["status"] == "recorded" and (reason := client.ask("status").get("config_error")):
-        raise Refused(
-            f"nothing answered, because config.toml is not in force as it stands: {reason}",
-            f"  The message is recorded in {result['session_id']}. After a change: port42 daemon reload",
-        )
 
 
 def tell_outcome(client: Client, result: TurnResult, *, briefly: bool = False) -> None:

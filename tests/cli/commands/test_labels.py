@@ -12,7 +12,7 @@ from port42_protocol.messages.records import Summary
 
 @pytest.mark.parametrize(
     "title",
-    ['the "muse\'s" $HOME', "-x --json", "last", "cli-1757350466684", "@ai-muse", "📌 ünï", "a;b|c&d"],
+    ['the "muse\'s" $HOME', "-x --json", "cli-1757350466684", "@ai-muse", "📌 ünï", "a;b|c&d"],
 )
 def test_a_session_is_found_by_any_title_and_the_printed_command_goes_on_with_it(port42, title):
     begun = port42.begin("@ai-muse", "an ode")

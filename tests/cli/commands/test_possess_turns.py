@@ -301,10 +301,8 @@ def test_where_the_configuration_is_wrong_silence_is_no_success(port42, home, js
     (home / "config.toml").write_text('[agents.ai-muse]\nbackend = "shout"\noops [\n')
     done = port42("possess", "@ai-muse", "hello", *json)
     assert done.returncode == 1
-    assert "Error: nothing answered, because config.toml is not in force as it stands: " in done.stderr
+    assert done.stderr.startswith("Error: config.toml: ")
     assert "agents connect" not in done.stderr
-    recorded = port42.json("show", "last", "-a", "ai-muse", "--json")["messages"]
-    assert [one["content"] for one in recorded] == ["hello"]
     (home / "config.toml").write_text("")
     port42("daemon", "reload")
-    assert port42("possess", "@ai-muse", "-c", "again").returncode == 0
+    assert port42("possess", "@ai-muse", "hello").returncode == 0
