@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Literal
 
 from port42_daemon import durable
-from port42_daemon.store.check.maintenance import HomeMaintenance
+from port42_daemon.store.check.home import HomeMaintenance
 from port42_daemon.store.index.index import SessionIndex
 from port42_daemon.store.index.indexer import session_update
 from port42_daemon.store.interface import (

@@ -1,4 +1,4 @@
-"""What `doctor` checks in the home besides the session files: permissions, the index, the mapping.
+"""Check and repair of one home; here permissions, the index and the mapping, in `sessions` every file.
 
 What it repairs, it repairs as a start does: the index reads the files again, the mapping is rebuilt.
 """
@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
+from port42_daemon.store.check.disk_usage import usage
+from port42_daemon.store.check.repair import Backup, foreign, open_to_others, repaired, shown
+from port42_daemon.store.check.sessions import SessionsCheck
 from port42_daemon.store.check.verify import owner
 from port42_daemon.store.index.index import SessionIndex
+from port42_daemon.store.interface import CheckedSessions, CheckPosition, Maintenance
 from port42_daemon.store.last_sessions import LastSessions
 from port42_daemon.store.session_file.cache import OpenSessions
+from port42_daemon.store.session_file.errors import storage
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.doctor_and_stats import Finding
+from port42_protocol.messages.doctor_and_stats import Finding, Usage
 
 _MAPPING = "agent_sessions.json"
 _FOLDERS = {"trash": "no session can be deleted", "backups": "nothing can be repaired"}
@@ -24,8 +28,8 @@ _REBUILD_SECONDS = 10.0
 """How long a repair waits until the new index takes the place of the old one."""
 
 
-class HomeCheck:
-    """Checks one home. Its methods block and raise OSError."""
+class HomeMaintenance(Maintenance):
+    """Check and repair of one home."""
 
     def __init__(
         self, home: Path, sessions: OpenSessions, mapping: LastSessions, index: SessionIndex
@@ -34,11 +38,33 @@ class HomeCheck:
         self._sessions = sessions
         self._mapping = mapping
         self._index = index
+        self._sessions_check = SessionsCheck(home, sessions)
 
-    def check(self, backup: Backup | None) -> list[Finding]:
-        """At least one finding each about permissions, the index and the mapping."""
-        # In this order: the mapping is rebuilt from what the index says.
-        return [*self._permissions(backup), self._check_index(backup), *self._check_mapping(backup)]
+    def check(self, backup: str | None) -> list[Finding]:
+        kept = self._backup(backup)
+        with storage("look at the home"):
+            # In this order: the mapping is rebuilt from what the index says.
+            return [*self._permissions(kept), self._check_index(kept), *self._check_mapping(kept)]
+
+    def check_sessions(
+        self, position: CheckPosition, seconds: float, in_turn: Callable[[str], bool], backup: str | None
+    ) -> CheckedSessions:
+        with storage("look at the sessions"):
+            return self._sessions_check.check(position, seconds, in_turn, self._backup(backup))
+
+    def check_partial(self, session_id: str, backup: str | None) -> Finding | None:
+        with storage(f"read session {session_id}"):
+            return self._sessions_check.check_partial(session_id, self._backup(backup))
+
+    def rebuild_index(self) -> None:
+        self._index.rebuild()
+
+    def usage(self, agent: str | None) -> Usage:
+        with storage("look at the home"):
+            return usage(self._home, self._index.sizes(), agent)
+
+    def _backup(self, name: str | None) -> Backup | None:
+        return Backup(self._home, name) if name else None
 
     # --- permissions --------------------------------------------------------------------------------
 
@@ -64,6 +90,9 @@ class HomeCheck:
     # --- the index ----------------------------------------------------------------------------------
 
     def _check_index(self, backup: Backup | None) -> Finding:
+        if self._index.state == "unusable":
+            do = "make room on the disk, or end what else uses the file; it is used again by itself"
+            return Finding("problem", "index", f"index.db {self._index.problem()}", do)
         if problem := self._index.problem():
             do = "`port42 doctor --fix` makes it anew from the sessions"
             finding = Finding("problem", "index", f"index.db {problem}", do, mendable=True)
@@ -162,9 +191,3 @@ class HomeCheck:
             what = f"{shown(Path(path.name))} is what {_MAPPING} was before it was rebuilt"
             do = "`port42 doctor --fix` moves it into backups"
             yield repaired(Finding("notice", "mapping", what, do, mendable=True), backup, move)
-
-
-def foreign(name: str, uid: int) -> Finding:
-    """A file that another user owns."""
-    what = f"{shown(Path(name))} belongs to another user (uid {uid})"
-    return Finding("problem", "permissions", what, "have it given to you: chown")

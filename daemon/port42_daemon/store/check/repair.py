@@ -48,6 +48,12 @@ def open_to_others(paths: Sequence[Path], home: Path, backup: Backup | None) -> 
     return [repaired(finding, backup, close)]
 
 
+def foreign(name: str, uid: int) -> Finding:
+    """A file that another user owns."""
+    what = f"{shown(Path(name))} belongs to another user (uid {uid})"
+    return Finding("problem", "permissions", what, "have it given to you: chown")
+
+
 def shown(path: Path) -> str:
     """A file's name as text that can be sent, whatever bytes it has."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

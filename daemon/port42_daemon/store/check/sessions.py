@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from port42_daemon.store import trash
-from port42_daemon.store.check.home import foreign
-from port42_daemon.store.check.repair import Backup, open_to_others, repaired, shown
+from port42_daemon.store.check.repair import Backup, foreign, open_to_others, repaired, shown
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect
 from port42_daemon.store.interface import CheckedSessions, CheckPosition
 from port42_daemon.store.session_file import checkpoint

@@ -55,8 +55,7 @@ class PendingRows:
             self._updates.pop(session_id, None)
 
     def clear(self) -> None:
-        with self._lock:
-            self._updates.clear()
+        self.take()
 
 
 class PendingText:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -129,3 +130,18 @@ def test_sqlite_finds_nothing_wrong_with_what_we_make(store, home):
         database.create_function("unpack", 1, unpack, deterministic=True)
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     database.close()
+
+
+def test_for_a_file_that_cannot_be_used_nobody_is_told_to_make_it_anew(store, home):
+    store.close()
+    with contextlib.closing(sqlite3.connect(home / "index.db", isolation_level=None)) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        again = FileStore(home)
+        again.open()
+        try:
+            finding = look(again, "b")
+            assert finding.what == "index.db cannot be used: another program has locked it"
+            assert (finding.mendable, finding.fixed, "--fix" in finding.do) == (False, False, False)
+            assert len(page(again, limit=100)) == 5
+        finally:
+            again.close()
