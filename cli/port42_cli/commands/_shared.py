@@ -55,6 +55,13 @@ def find(client: Client, ref: str, agent: str | None) -> Summary:
     return decode(Summary, client.ask("find_session", {"ref": ref, "agent": agent}))
 
 
+def stands_alone(ctx: click.Context, as_json: bool) -> bool:
+    """Whether no subcommand follows a group. Raises `click.UsageError` for --json in front of one."""
+    if ctx.invoked_subcommand is not None and as_json:
+        raise click.UsageError("--json goes behind the subcommand")
+    return ctx.invoked_subcommand is None
+
+
 def check_confirmable(agreed: bool) -> None:
     """Raises `click.UsageError` where it is not agreed to already and nobody can be asked."""
     if not agreed and not sys.stdin.isatty():

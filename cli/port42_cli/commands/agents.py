@@ -23,9 +23,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 
     For each: its back end and model, whether it could answer now, and how many sessions it has.
     """
-    if ctx.invoked_subcommand is not None:
-        if as_json:
-            raise click.UsageError("--json goes behind the subcommand")
+    if not _shared.stands_alone(ctx, as_json):
         return
     daemon: Daemon = ctx.obj
     with daemon.client() as client:

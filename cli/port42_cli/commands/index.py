@@ -7,6 +7,7 @@ import time
 import click
 
 from port42_cli import streams, views
+from port42_cli.commands import _shared
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
@@ -22,9 +23,7 @@ def index(ctx: click.Context, as_json: bool) -> None:
 
     It is what lists and searches are answered from: index.db, made of the session files.
     """
-    if ctx.invoked_subcommand is not None:
-        if as_json:
-            raise click.UsageError("--json goes behind the subcommand")
+    if not _shared.stands_alone(ctx, as_json):
         return
     daemon: Daemon = ctx.obj
     with daemon.client() as client:

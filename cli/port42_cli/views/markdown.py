@@ -8,8 +8,9 @@ narrow for its place (columns, quotes in quotes) is laid out otherwise instead o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from functools import partial
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
@@ -26,6 +27,9 @@ from rich.table import Table
 from rich.text import Text
 
 from port42_cli.plain_text import one_line, visible
+
+Rule = Callable[[StateBlock, int, int, bool], bool]
+"""Whether lines from `start` on are a block of a kind; if so and not `silent`, its tokens are added."""
 
 PIECE = 2048
 """Characters of one block that are parsed and drawn together. A longer block is shown in pieces: the last
@@ -203,25 +207,20 @@ class _Parser(MarkdownIt):
         # What a link's definition says may come long after the link was shown, so it is shown itself.
         self.enable(["strikethrough", "table"]).disable("reference")
         ends = ["paragraph", "reference", "blockquote", "list"]
-        self.block.ruler.at("blockquote", _quote, {"alt": ends})
-        self.block.ruler.at("list", _list, {"alt": ends[:3]})
+        self.block.ruler.at("blockquote", partial(_shallow, blockquote), {"alt": ends})
+        self.block.ruler.at("list", partial(_shallow, list_block), {"alt": ends[:3]})
         self.block.ruler.at("table", _table, {"alt": ends[:2]})
 
     def normalizeLink(self, url: str) -> str:  # noqa: N802 - markdown-it's name
         """A link as it was written: it is there to be read, and decoding could make an escape sequence."""
         return url
 
-    def normalizeLinkText(self, link: str) -> str:  # noqa: N802 - as above
-        """The same for a link that is its own text."""
+    def normalizeLinkText(self, link: str) -> str:  # noqa: N802 - as above, of a link that is its own text
         return link
 
 
-def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    return state.level < _DEEPEST and blockquote(state, start, end, silent)
-
-
-def _list(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    return state.level < _DEEPEST and list_block(state, start, end, silent)
+def _shallow(rule: Rule, state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    return state.level < _DEEPEST and rule(state, start, end, silent)
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -279,7 +278,6 @@ class _Code(CodeBlock):
 
     @classmethod
     def create(cls, markdown: Markdown, token: Token) -> _Code:
-        """An element for a token, as rich asks for it."""
         info = token.info.strip()
         return cls(info.partition(" ")[0] or "text", markdown.code_theme, info)
 
@@ -299,14 +297,12 @@ class _Quote(BlockQuote):
 
 class _Item(ListItem):
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As rich does, but never too narrow."""
         style = console.get_style("markdown.item.bullet", default="none")
         yield from _marked(self.elements, console, options, Segment(" • ", style), Segment("   ", style))
 
     def render_number(
         self, console: Console, options: ConsoleOptions, number: int, last_number: int
     ) -> RenderResult:
-        """As rich does, but never too narrow."""
         width = len(str(last_number)) + 2
         style = console.get_style("markdown.item.number", default="none")
         mark = Segment(f"{number} ".rjust(width), style)
