@@ -90,15 +90,10 @@ class HomeMaintenance(Maintenance):
     # --- the index ----------------------------------------------------------------------------------
 
     def _check_index(self, backup: Backup | None) -> Finding:
-        if self._index.state == "unusable":
-            do = "make room on the disk, or end what else uses the file; it is used again by itself"
-            return Finding("problem", "index", f"index.db {self._index.problem()}", do)
-        if problem := self._index.problem():
-            do = "`port42 doctor --fix` makes it anew from the sessions"
-            finding = Finding("problem", "index", f"index.db {problem}", do, mendable=True)
-            return repaired(finding, backup, self._rebuild_index)
         try:
-            status = self._index.status()
+            status = self._index.status()  # waits until the index is open, and every file was looked at
+            if problem := self._index.problem():
+                return self._index_problem(problem, backup)
             differing = self._index.differing()
         except StorageFailed as error:
             return Finding("problem", "index", error.message, "look at the disk, and at the daemon's log")
@@ -106,6 +101,14 @@ class HomeMaintenance(Maintenance):
             return self._differing(differing, backup)
         stale = f", {status.sessions_behind:,} still to be read into it" if status.sessions_behind else ""
         return Finding("ok", "index", f"{status.sessions:,} sessions, as their files are{stale}")
+
+    def _index_problem(self, problem: str, backup: Backup | None) -> Finding:
+        what = f"index.db {problem}"
+        if self._index.state == "unusable":
+            do = "make room on the disk, or end what else uses the file; it is used again by itself"
+            return Finding("problem", "index", what, do)
+        do = "`port42 doctor --fix` makes it anew from the sessions"
+        return repaired(Finding("problem", "index", what, do, mendable=True), backup, self._rebuild_index)
 
     def _rebuild_index(self, _: Backup) -> str:
         return "made anew" if self._index.rebuild(_REBUILD_SECONDS) else "being made anew"
