@@ -11,16 +11,12 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from port42_daemon import durable
 from port42_daemon.agents import BUILT_IN
 from port42_daemon.backends import presets
 from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, Config, OpenAIBackend
 from port42_daemon.process import peer
-from port42_daemon.process.home_lock import MAX_NOTE, HomeLock
+from port42_daemon.process.home_lock import HomeLock, published
 from port42_daemon.settings import Settings
-from port42_protocol import paths
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.doctor_and_stats import Finding
 
@@ -80,13 +76,8 @@ def _answers(path: Path) -> bool:
 
 
 def _note(settings: Settings) -> Iterator[Finding]:
-    try:
-        published = msgspec.json.decode(
-            durable.read_file(paths.address_file(settings.home), MAX_NOTE), type=dict
-        )
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        published = {}
-    if (published.get("pid"), published.get("socket")) != (os.getpid(), str(settings.socket)):
+    content = published(settings.home)
+    if (content.get("pid"), content.get("socket")) != (os.getpid(), str(settings.socket)):
         what = "daemon.json does not say where this daemon listens: some terminals would miss it"
         yield Finding("notice", "socket", what, _RESTART)
 
@@ -125,9 +116,9 @@ def config(error: str | None, current: Config) -> Finding:
 def backends(agents: tuple[Agent, ...]) -> list[Finding]:
     """A finding for each back end that somebody is connected to, as it was just looked at."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for one in agents:
-        if one.backend != "none":
-            groups.setdefault((one.backend, one.health, one.detail), []).append(one.agent)
+    for agent in agents:
+        if agent.backend != "none":
+            groups.setdefault((agent.backend, agent.health, agent.detail), []).append(agent.agent)
     if not groups:
         what = "nothing answers: messages are recorded"
         return [Finding("ok", "backends", what, "`port42 agents connect @AGENT NAME` connects something")]
@@ -135,7 +126,9 @@ def backends(agents: tuple[Agent, ...]) -> list[Finding]:
 
 
 def _backend(name: str, health: str, detail: str, agents: list[str]) -> Finding:
-    who = ", ".join(f"@{one}" for one in agents[:3]) + (f" and {len(agents) - 3} more" if agents[3:] else "")
+    who = ", ".join(f"@{agent}" for agent in agents[:3]) + (
+        f" and {len(agents) - 3} more" if agents[3:] else ""
+    )
     what = f"{name}, which answers for {who}: {health.replace('_', ' ')} ({detail})"
     if health == "ready":
         return Finding("ok", "backends", what)
@@ -147,10 +140,12 @@ def environment(
 ) -> list[Finding]:
     """What the caller's shell has, the daemon has not, and a back end would be given."""
     lacking = {name for name in named if not environ.get(name)}
-    used = {one.backend for one in agents}
+    used = {agent.backend for agent in agents}
     wanted = {name: _wanted(name, config) for name in sorted({*config.backends, *used})}
     # Without a key in sight the built-in agents are nobody's: one in the shell would have served them.
-    if {"none"} == {one.backend for one in agents if one.agent in BUILT_IN and one.source == "built-in"}:
+    if {"none"} == {
+        agent.backend for agent in agents if agent.agent in BUILT_IN and agent.source == "built-in"
+    }:
         wanted |= {name: _wanted(name, config) for name in presets.IN_ENVIRONMENT}
     findings = [
         Finding(

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from port42_daemon import durable
-from port42_daemon.process.home_lock import MAX_NOTE, CannotStart, reason
+from port42_daemon.process.home_lock import CannotStart, published, reason
 from port42_daemon.settings import Settings
 from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.errors import ShuttingDown
@@ -65,7 +65,7 @@ class Address:
             if self._bound is not None and _inode(self._path) == self._bound:
                 self._path.unlink()
         # Another daemon's, where the home was moved away and made anew meanwhile.
-        if _published(self._settings.home).get("pid") == os.getpid():
+        if published(self._settings.home).get("pid") == os.getpid():
             paths.address_file(self._settings.home).unlink(missing_ok=True)
 
     def rebind(self) -> bool:
@@ -105,13 +105,6 @@ class Address:
         except OSError as error:
             # Most clients never need it; a full disk must not keep the sessions from being read.
             log.warning("⚠ daemon.json could not be written: %s", error)
-
-
-def _published(home: Path) -> dict[str, object]:
-    try:
-        return msgspec.json.decode(durable.read_file(paths.address_file(home), MAX_NOTE), type=dict)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
 
 
 def _check_folder(folder: Path) -> None:

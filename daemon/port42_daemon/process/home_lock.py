@@ -5,17 +5,14 @@ Whatever is done under it (unlinking a dead daemon's socket, say) nobody else is
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import logging
 import os
-import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import msgspec
 
@@ -24,11 +21,11 @@ from port42_protocol import paths
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 0.1
+_LOOK_AGAIN = 0.02
 """Seconds between two looks at whoever holds the lock."""
 
 
-MAX_NOTE = 64 * 1024
+_MAX_NOTE = 64 * 1024
 """Bytes of ``daemon.json`` that are read."""
 
 
@@ -107,52 +104,37 @@ class HomeLock:
 
 
 def _lock(descriptor: int, home: Path, wait: float) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        until = time.monotonic() + wait
-        while not _locked_within(descriptor, _LOOK_AGAIN):
-            # Looked at again and again: a rival that has just begun answers a moment later.
+    until = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            # Asked again and again: a rival that has just begun answers a moment later.
             if pid := _running(home):
                 raise CannotStart(f"port42d is already running (pid {pid})") from None
             if time.monotonic() > until:
                 raise CannotStart(f"another port42d holds {home} and does not answer") from None
+            time.sleep(_LOOK_AGAIN)  # flock(2) itself knows no time-out
 
 
-def _locked_within(descriptor: int, seconds: float) -> bool:
+def published(home: Path) -> dict[str, Any]:
+    """What `daemon.json` says; nothing where it is none."""
     try:
-        with _alarm(seconds):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except TimeoutError:
-        return False
-    return True
+        return msgspec.json.decode(durable.read_file(paths.address_file(home), _MAX_NOTE), type=dict)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
 
 
 def _running(home: Path) -> int | None:
     """The pid of the daemon that answers for `home`, if one does."""
+    content = published(home)
     try:
-        published = msgspec.json.decode(durable.read_file(paths.address_file(home), MAX_NOTE))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(published["socket"])
-        return int(published["pid"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):
+            probe.connect(content["socket"])
+        return int(content["pid"])
+    except (OSError, KeyError, TypeError, ValueError):
         return None
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block once time is up: flock(2) itself knows no time-out."""
-
-    def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def reason(error: OSError) -> str:
