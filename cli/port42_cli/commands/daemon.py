@@ -130,13 +130,12 @@ def _stop(port42d: Daemon) -> bool:
     pid, home = holder
     if supervisor := _run_by(pid):
         supervisor.stop()
-        streams.banner(f"port42d stopped (pid {pid})")
-        streams.notice(
-            f"{supervisor.name} starts it again at the next connection; to end that: port42 service uninstall"
-        )
-        return True
-    process.stop(pid, home, port42d.notice)
+    else:
+        process.stop(pid, home, port42d.notice)
     streams.banner(f"port42d stopped (pid {pid})")
+    if supervisor:
+        again = f"{supervisor.name} starts it again at the next connection"
+        streams.notice(f"{again}; to end that: port42 service uninstall")
     return True
 
 

@@ -51,7 +51,7 @@ class LiveReply(Show):
         self._spinner = Spinner("dots")
         self._growing = Growing()
         self._pending: list[str] = []
-        self._text = ""
+        self._pieces: list[str] = []
         self._settled_lines = 0
         self._continues = False
         self._above: str | None = None
@@ -82,7 +82,7 @@ class LiveReply(Show):
     def text(self, text: str) -> None:
         self._fold_thought()
         self._pending.append(text)
-        self._text += text
+        self._pieces.append(text)
 
     def on_tick(self) -> None:
         if (now := time.monotonic()) >= self._due:
@@ -111,10 +111,10 @@ class LiveReply(Show):
 
     def whole(self, reply: str) -> None:
         """The whole of the reply is this: what of it did not come as pieces is shown now."""
-        if reply.startswith(self._text):
-            self.text(reply[len(self._text) :])
+        if reply.startswith(shown := self._shown()):
+            self.text(reply[len(shown) :])
         self.finish()
-        self._text = ""
+        self._pieces.clear()
         self._began = time.monotonic()
 
     def finish(self) -> None:
@@ -135,6 +135,10 @@ class LiveReply(Show):
         self._above = what
         # In a group, because a bare Text loses its own ideas about wrapping.
         self._console.print(Group(*[Text()] * blank, renderable))
+
+    def _shown(self) -> str:
+        """What has come of the reply under way."""
+        return "".join(self._pieces)
 
     # --- inside -------------------------------------------------------------------------------------
 

@@ -66,13 +66,13 @@ class LiveSessions(LiveReply):
 
     def _not_again(self, event: Event) -> Event:
         """After an overflow the reply under way comes from its beginning: what of it is new."""
-        if self._again and event["kind"] == "text" and event["text"].startswith(self._text):
+        if self._again and event["kind"] == "text" and event["text"].startswith(shown := self._shown()):
             self._again = False
-            return event | {"text": event["text"][len(self._text) :]}
+            return event | {"text": event["text"][len(shown) :]}
         return event
 
     def _ended(self) -> None:
-        self.whole(self._text)
+        self.whole(self._shown())
         self.clear()
         self._speaking = None
         self._still = True

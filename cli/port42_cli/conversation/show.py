@@ -52,7 +52,7 @@ class BareReply(Show):
     """
 
     def __init__(self) -> None:
-        self._shown = ""
+        self._pieces: list[str] = []
 
     def on_event(self, event: Event) -> None:
         if event["kind"] == "text":
@@ -61,15 +61,16 @@ class BareReply(Show):
     def end(self, result: TurnResult) -> None:
         """Write what did not come as a piece: nothing, unless we read too slowly."""
         reply = result.get("reply") or ""
-        if reply.startswith(self._shown):
-            self._write(reply[len(self._shown) :])
+        if reply.startswith(shown := "".join(self._pieces)):
+            self._write(reply[len(shown) :])
 
     def close(self) -> None:
-        if self._shown and not self._shown.endswith("\n"):
+        if self._pieces and not self._pieces[-1].endswith("\n"):
             self._write("\n")
 
     def _write(self, text: str) -> None:
-        self._shown += text
+        if text:
+            self._pieces.append(text)
         sys.stdout.write(visible(text) if streams.on_terminal() else text)
         sys.stdout.flush()
 

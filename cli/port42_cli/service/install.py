@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 
 from port42_cli.service import files
 from port42_cli.service.files import Change
@@ -54,7 +53,10 @@ def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -
             failure = error
             lost = _taken_back(supervisor, changes, again=before.enabled)
     if by_hand:
-        lost += _started_again(daemon)
+        try:
+            daemon.start().close()
+        except CommandError as error:
+            lost.append(f"the daemon that ran before does not start: {error.message}")
     why = failure.message if isinstance(failure, CommandError) else "interrupted"
     raise Refused(
         f"the service did not come up: {why}", *(lost or ["Everything is as it was before."])
@@ -106,20 +108,7 @@ def _taken_back(supervisor: Supervisor, changes: Sequence[Change], *, again: boo
     try:
         supervisor.forget()
         if again:
-            supervisor.start(_paths(changes), anew=True)
+            supervisor.start({change.path for change in changes}, anew=True)
     except CommandError as error:
         lost.append(f"the service that was there before does not start: {error.message}")
     return lost
-
-
-def _started_again(daemon: Daemon) -> list[str]:
-    """The daemon that ran by hand, or rather its successor; gives why there is none."""
-    try:
-        daemon.start().close()
-    except CommandError as error:
-        return [f"the daemon that ran before does not start: {error.message}"]
-    return []
-
-
-def _paths(changes: Sequence[Change]) -> set[Path]:
-    return {change.path for change in changes}

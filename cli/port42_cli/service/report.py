@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from port42_cli.service import files
 from port42_cli.service.install import answering, target
 from port42_cli.service.supervisor import Condition, Supervisor
+from port42_client import process
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
 from port42_client.process import Running
@@ -43,8 +42,9 @@ def report(supervisor: Supervisor, daemon: Daemon) -> Report:
     if isinstance(answer, str):
         problems.append(answer)
         answer = None
-    if installed and not now.running:
-        problems += _in_its_way(daemon)
+    # Seen by its lock: a connection would start the service.
+    if installed and not now.running and process.is_locked(paths.lock_file(daemon.home)):
+        problems.append(f"another daemon holds {daemon.home}: port42 service install takes over")
     version = answer.version if answer else None
     if version not in {None, __version__}:
         problems.append(f"port42d {version} runs, and this is {__version__}: port42 daemon restart")
@@ -85,16 +85,3 @@ def _answer(now: Condition, daemon: Daemon) -> Running | str | None:
     if running.pid != now.pid:
         return f"pid {running.pid} answers at the socket, and it is not the service's"
     return running
-
-
-def _in_its_way(daemon: Daemon) -> list[str]:
-    """A daemon of this home that the service does not run, so that the service's cannot start.
-
-    Seen by its lock: a connection would start the service.
-    """
-    with suppress(OSError), paths.lock_file(daemon.home).open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return [f"another daemon holds {daemon.home}: port42 service install takes over"]
-    return []
