@@ -68,8 +68,8 @@ def _inside(home: Path) -> Iterator[Finding]:
         except OSError as error:
             yield _problem("home", f"{path} cannot be looked at: {_reason(error)}", f"chmod 700 {home}")
             continue
-        if stat.S_ISDIR(status.st_mode) != (name in _FOLDERS):
-            wanted = "folder" if name in _FOLDERS else "file"
+        is_right, wanted = (stat.S_ISDIR, "folder") if name in _FOLDERS else (stat.S_ISREG, "file")
+        if not is_right(status.st_mode):
             yield _problem("home", f"{path} is not a {wanted}", "move it away")
         else:
             yield from _access(path, status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import stat
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -39,14 +40,15 @@ HELP = """\
 /end           mark this session as ended, and leave
 /help          this
 Enter sends. Esc Enter, or \\ at the end of a line, begins another line.
-Ctrl-C stops a reply or clears what is typed, Ctrl-D leaves. //… sends a message that begins with a slash."""
+Ctrl-C stops a reply or clears what is typed, Ctrl-D leaves, Ctrl-Z suspends.
+//… sends a message that begins with a slash."""
 
 # A path (/etc/hosts) is no command, and neither is anything after a space.
 _COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
 
 
 def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, if_busy: str) -> None:
-    """Talk to the agent that was `asked` for, in that session or in one the first message begins."""
+    """Talk to the agent of that name, in that session or in one the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
     # A misspelt name is told before anything is typed to it.
     agent = client.call(GetAgent(name))
@@ -155,11 +157,16 @@ def _history(home: Path) -> Path:
     """What was typed before; for nobody else's eyes, like the sessions."""
     path = home / "history"
     try:
-        history = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        history = os.open(path, flags, 0o600)
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror}") from None
-    os.fchmod(history, 0o600)
-    os.close(history)
+    try:
+        if not stat.S_ISREG(os.fstat(history).st_mode):
+            raise Refused(f"cannot write {path}: it is no file")
+        os.fchmod(history, 0o600)
+    finally:
+        os.close(history)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pexpect
@@ -204,3 +205,18 @@ def test_the_hint_names_the_socket_that_was_named(terminal, home):
     said(talk, "hello")
     leave(talk)
     assert re.search(rf"To go on: port42 --socket {socket} possess @ai-muse --session cli-", talk.before)
+
+
+@pytest.mark.parametrize("what", ["fifo", "link", "folder"])
+def test_what_is_no_file_where_the_history_should_be_is_told(terminal, port42, home, what):
+    port42("status")
+    history = home / "history"
+    if what == "fifo":
+        os.mkfifo(history)
+    elif what == "link":
+        history.symlink_to("/dev/zero")
+    else:
+        history.mkdir()
+    screen = terminal("possess", "@ai-muse")
+    screen.expect(f"Error: cannot write {history}: ")
+    screen.expect(pexpect.EOF)
