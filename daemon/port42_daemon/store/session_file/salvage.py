@@ -28,6 +28,7 @@ _HEAD_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\0"
 _FORMAT = re.compile(rb'"format"\s*:\s*(\d{1,9})')
+_USED = re.compile(rb'"used"\s*:\s*(\d{1,16})')
 _FIELD = rb'"%s"\s*:\s*("(?:[^"\\]|\\.)*"|null)'
 _TEXT_FIELDS = ("id", "agent", "created_at", "client", "title", "cwd")
 _START = re.compile(rb'\{\s*"seq"\s*:')
@@ -64,10 +65,13 @@ def recover(path: Path, session_id: str, keep: Callable[[Path], Path] = set_asid
     `keep` gives the original another name. Raises `Damaged` when it cannot be read as the session of that
     id (then nothing is touched) and OSError.
     """
-    header, records, lost = salvage(read_data(path), session_id)
+    damaged = read_data(path)
+    header, records, lost = salvage(damaged, session_id)
     if header.id != session_id:
         raise Damaged(f"it says that it is {header.id[:64]}")
-    data, document = compose(header, records)
+    # The order of uses is all that a footer has and the records have not.
+    used = _USED.findall(damaged[-_HEAD_BYTES:])
+    data, document = compose(header, records, int(used[-1]) if used else 0)
     original = keep(path)
     durable.replace(path, data)
     return document.footer.message_count, lost, original

@@ -129,3 +129,13 @@ def test_no_file_costs_more_than_linear_time(piece, monkeypatch):
         body = piece * size
         salvage(head + body)
         assert sum(gone_through) <= (subject._SCANS + 1) * len(body)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_order_of_uses_outlives_damage(path, indent):
+    data = compose(HEADER, messages(['"used":1', "x"]), 1_900_000_000_000)[0]
+    path.write_bytes(
+        data.replace(b",\n", b"* ") if indent is None else json.dumps(json.loads(data), indent=2).encode()
+    )
+    assert recover(path, "cli-1")[:2] == (2, 0)
+    assert json.loads(path.read_bytes())["used"] == 1_900_000_000_000
