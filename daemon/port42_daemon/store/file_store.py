@@ -59,6 +59,7 @@ class FileStore(SessionStore):
         self._sessions = OpenSessions(home / "sessions", self._changed)
         self._index = SessionIndex(home / "index.db", self._sessions)
         self._trash = Trash(home / "trash", self._sessions)
+        self.remembered = self._sessions.remembered
         self.catalogue: Catalogue = self._index
         self.maintenance: Maintenance = HomeMaintenance(home, self._sessions, self._last, self._index)
 
@@ -90,9 +91,6 @@ class FileStore(SessionStore):
             if self._sessions.exists(session_id):
                 return "sessions"
             return "trash" if self._trash.has(session_id) else None
-
-    def remembered(self, session_id: str) -> Summary | None:
-        return self._sessions.remembered(session_id)
 
     def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
         if not trashed:
