@@ -8,6 +8,7 @@ import os
 import platform
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -43,6 +44,8 @@ def test_it_says_what_is(rules, settings, traffic, introspection):
     for number in (0, 1, 1):
         rules.ask(rules.sessions.create_session, CreateSession(f"agent-{number}"))
     traffic.connections, traffic.requests = 5, 2
+    while not rules.store.catalogue.status().complete:
+        time.sleep(0.01)  # the index is opened in a thread of its own
     said = rules.ask(introspection.status, Status())
     assert (said.version, said.protocol_version, said.pid) == (__version__, PROTOCOL_VERSION, os.getpid())
     assert said.started_by == "hand"
