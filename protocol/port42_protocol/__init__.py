@@ -1,8 +1,8 @@
-"""What travels between Port42's daemon and everything that calls it: no I/O lives here."""
+"""The protocol between Port42's daemon and its clients. Does no I/O."""
 
 PROTOCOL_VERSION = 1
-"""Raised when an old client could misread a new daemon, or the other way round; additions do not raise it.
+"""Incremented by incompatible changes only; additions do not count.
 
-A new parameter may be left out, a new field of a result has a default, a new method is one that others
-lack: a client passes over fields it does not know, a daemon refuses params it does not know by name.
+New parameters are optional and new fields of results have defaults. A client ignores fields that it does not
+know; a daemon refuses parameters that it does not know.
 """

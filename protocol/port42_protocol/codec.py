@@ -1,6 +1,6 @@
-"""JSON to typed values and back: strict about what comes in, plain in what it says about it.
+"""JSON to typed values and back.
 
-`RpcError` subclasses are the only exceptions that leave `decode_json` and `decode_params`.
+`decode_json` and `decode_params` raise subclasses of `RpcError` only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from port42_protocol.messages.records import dec_hook
 from port42_protocol.messages.types import AgentName
 
 NESTING_LIMIT = 64
-"""How many arrays and objects may stand inside one another in a request (design, section 4)."""
+"""Maximum depth of nested arrays and objects in a request (design, section 4)."""
 
 T = TypeVar("T")
 _decoder = msgspec.json.Decoder()
@@ -32,7 +32,7 @@ def encode(value: Any) -> bytes:
 
 
 def to_plain(value: Any) -> Any:
-    """A Struct or dataclass as dicts, and lists or tuples: what `encode` writes as the same JSON."""
+    """A Struct or dataclass as dicts and lists or tuples, which `encode` writes as the same JSON."""
     return msgspec.to_builtins(value)
 
 
@@ -54,7 +54,7 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
     """The request dataclass `kind` from params by name or position. Raises `InvalidParams`."""
     shape = _shape(kind)  # type: ignore[arg-type]  # a class is hashable; typeshed cannot say so of type[T]
     if isinstance(params, dict) and not shape.parts and params.keys() <= shape.expected.keys():
-        # Nearly all are right as they come; the others are told what was wrong, which takes longer.
+        # Fast path: nearly all requests are valid. The rest of the function finds what to report.
         try:
             return msgspec.convert(params, kind)
         except msgspec.ValidationError:
@@ -65,7 +65,7 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
         if isinstance(value, str) and value.startswith("@"):
             named[name] = value[1:]
     for name in shape.required:
-        # An agent that is left empty is one that is not given: a script's unset variable.
+        # An empty agent, such as a script's unset variable, counts as missing.
         if named.get(name) is None or (named[name] == "" and name in shape.agents):
             raise InvalidParams.missing(name, shape.expected[name])
     for name, known in shape.parts.items():
@@ -79,7 +79,7 @@ def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | Non
 def decode_result(kind: type[T], value: Any) -> T:
     """A result from plain values. Raises `msgspec.ValidationError` when they do not fit.
 
-    Unknown fields are passed over, so that an older client reads a newer daemon.
+    Unknown fields are ignored, so that an older client can read a newer daemon's results.
     """
     return msgspec.convert(value, kind, dec_hook=dec_hook)
 
@@ -91,7 +91,7 @@ class _Shape:
     agents: tuple[str, ...]
     expected: dict[str, str]
     parts: dict[str, tuple[str, ...]]
-    """Fields that take a list of objects, and the fields of those."""
+    """Fields that accept a list of objects, and the fields of those."""
 
 
 @cache
@@ -119,7 +119,7 @@ def _parts(hint: Any) -> tuple[str, ...]:
 
 
 def _check_parts(name: str, known: tuple[str, ...], value: Any) -> None:
-    """Refuse what a part must not have: msgspec passes over unknown fields."""
+    """Refuse unknown fields of the objects in a list: msgspec ignores them."""
     for index, part in enumerate(value if isinstance(value, list | tuple) else ()):
         for key in part if isinstance(part, Mapping) else ():
             if key not in known:
@@ -128,7 +128,7 @@ def _check_parts(name: str, known: tuple[str, ...], value: Any) -> None:
 
 
 def _expectation(hint: Any) -> str:
-    """What a field takes, in words."""
+    """What a field accepts, for error messages."""
     if describing := [part.description for part in getattr(hint, "__metadata__", ()) if part.description]:
         return str(describing[0])
     plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number"}
@@ -172,7 +172,7 @@ def _invalid(shape: _Shape, named: dict[str, Any], error: msgspec.ValidationErro
 
 
 def _shown(value: Any) -> str:
-    """A value, short and harmless enough to be sent back."""
+    """A value, shortened for an error message."""
     if isinstance(value, str) and len(value) > 80:
         return f"text of {len(value):,} characters"
     text = encode(value).decode()
@@ -180,7 +180,7 @@ def _shown(value: Any) -> str:
 
 
 def _depth(value: Any) -> int:
-    """How deep arrays and objects stand in one another; level by level, so without recursion."""
+    """The nesting depth of arrays and objects, found without recursion."""
     depth, level = 0, [value]
     while level := [value for value in level if isinstance(value, dict | list)]:
         depth += 1

@@ -1,4 +1,4 @@
-"""Every error that travels: its code, its kind, whether trying again can help, and its words.
+"""All errors of the protocol: code, kind, whether a retry can help, and message.
 
     RpcError
     ├── ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError   (JSON-RPC 2.0, 5.1)
@@ -7,8 +7,8 @@
     └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent,
         BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused   (Port42's own)
 
-The words are for the person at the terminal; programs read `code` and `data.kind`. Neither ever
-holds a traceback, an address or a path that the caller did not give.
+Messages are for people; programs read `code` and `data.kind`. Neither contains a traceback, an address or a
+path that the caller did not send.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 
 class RpcError(Exception):
-    """An answer that is not a result. `data` always has `kind` and `retryable`."""
+    """An error response. `data` always has `kind` and `retryable`."""
 
     code: ClassVar[int]
     kind: ClassVar[str]
@@ -43,7 +43,7 @@ class InvalidRequest(RpcError):
 
 
 class MethodNotFound(RpcError):
-    """No such method; `suggestions` holds those with a near name."""
+    """No such method; `suggestions` has those with similar names."""
 
     code, kind = -32601, "method_not_found"
 
@@ -52,7 +52,7 @@ class MethodNotFound(RpcError):
 
 
 class InvalidParams(RpcError):
-    """A parameter is missing, unknown or ill-typed: `field` names it, `expected` says what fits."""
+    """A parameter is missing, unknown or invalid: `field` names it, `expected` says what is valid."""
 
     code, kind = -32602, "invalid_params"
 
@@ -61,7 +61,7 @@ class InvalidParams(RpcError):
 
     @classmethod
     def expecting(cls, field: str, expected: str, *, got: str = "", why: str = "") -> InvalidParams:
-        """``FIELD: expected EXPECTED, got GOT: WHY``, as far as these are given."""
+        """``FIELD: expected EXPECTED, got GOT: WHY``; the last two are optional."""
         message = f"{field}: expected {expected}" + (f", got {got}" if got else "")
         return cls(message + (f": {why}" if why else ""), field=field, expected=expected)
 
@@ -72,7 +72,7 @@ class InvalidParams(RpcError):
 
 
 class InternalError(RpcError):
-    """A bug of ours. `error_id` stands in the daemon's log beside the traceback."""
+    """A bug in the daemon. Its log has the traceback with the same `error_id`."""
 
     code, kind = -32603, "internal_error"
 
@@ -87,7 +87,7 @@ class Overloaded(RpcError):
 
 
 class ShuttingDown(RpcError):
-    """The daemon is stopping; whoever asks again reaches the next one."""
+    """The daemon is stopping; a retry reaches the next one."""
 
     code, kind, retryable = -32002, "shutting_down", True
 
@@ -96,14 +96,14 @@ class ShuttingDown(RpcError):
 
 
 class RestartNeeded(RpcError):
-    """The files of port42 changed under the daemon that runs: it cannot load what this request needs."""
+    """Port42's files were replaced or removed since the daemon started: a module cannot be loaded."""
 
     code, kind = -32005, "restart_needed"
 
     def __init__(self) -> None:
         super().__init__(
-            "port42 was installed anew, or removed, while this daemon runs; `port42 daemon restart` starts"
-            " the one that is there now"
+            "port42 was reinstalled or removed while this daemon was running; `port42 daemon restart` starts"
+            " the installed version"
         )
 
 
@@ -117,7 +117,7 @@ class FrameTooLarge(RpcError):
 
 
 class BatchTooLarge(RpcError):
-    """More requests in one batch than are taken."""
+    """Too many requests in one batch."""
 
     code, kind = -32004, "batch_too_large"
 
@@ -136,7 +136,7 @@ class NoSessions(RpcError):
 
 
 class SessionNotFound(RpcError):
-    """No session fits the reference; with `vanished`, one did and its file is gone."""
+    """No session matches the reference; with `vanished`, its file was deleted."""
 
     code, kind = 1002, "session_not_found"
 
@@ -146,7 +146,7 @@ class SessionNotFound(RpcError):
 
 
 class AmbiguousSession(RpcError):
-    """A prefix or title fits several; `candidates` holds summaries of up to ten."""
+    """A prefix or title matches several sessions; `candidates` has summaries of up to ten."""
 
     code, kind = 1003, "ambiguous_session"
 
@@ -156,7 +156,7 @@ class AmbiguousSession(RpcError):
 
 
 class WrongAgent(RpcError):
-    """The session is another agent's; nothing was touched."""
+    """The session belongs to another agent; nothing was changed."""
 
     code, kind = 1004, "wrong_agent"
 
@@ -170,7 +170,7 @@ class WrongAgent(RpcError):
 
 
 class SessionBusy(RpcError):
-    """Another turn of the session is under way, and the caller would not wait."""
+    """Another turn of the session is running, and the request does not wait."""
 
     code, kind, retryable = 1005, "session_busy", True
 
@@ -184,7 +184,7 @@ class SessionBusy(RpcError):
 
 
 class UnknownAgent(RpcError):
-    """Nobody of that name; `suggestions` holds the nearest names."""
+    """No agent has that name; `suggestions` has similar names."""
 
     code, kind = 1006, "unknown_agent"
 
@@ -199,7 +199,7 @@ class UnknownAgent(RpcError):
 
 
 class BackendFailed(RpcError):
-    """What should have answered did not. The question is recorded (`seq`), and the failure after it.
+    """The agent's back end failed. The message (`seq`) and the failure are recorded.
 
     `data.kind` is the failure's: missing, needs_auth, network, rate_limit, refused, crashed, timeout.
     """
@@ -213,13 +213,13 @@ class BackendFailed(RpcError):
 
 
 class StorageFailed(RpcError):
-    """The disk said no. With `session_id` and `seq`, that message is recorded all the same."""
+    """Writing to or reading from the disk failed. With `session_id` and `seq`, that message is recorded."""
 
     code, kind, retryable = 1008, "storage_failed", True
 
 
 class SessionExists(RpcError):
-    """A session of that id is there already."""
+    """A session with that id exists already."""
 
     code, kind = 1009, "session_exists"
 
@@ -228,7 +228,7 @@ class SessionExists(RpcError):
 
 
 class SessionDamaged(RpcError):
-    """The session's file cannot be read as one; it was left as it is."""
+    """The session's file is damaged; it was not changed."""
 
     code, kind = 1010, "session_damaged"
 
@@ -237,7 +237,7 @@ class SessionDamaged(RpcError):
 
 
 class ConfigRefused(RpcError):
-    """`config.toml` cannot be used as it stands: `reason` names the place and what was expected."""
+    """`config.toml` is invalid: `reason` names the key and what was expected."""
 
     code, kind = 1011, "config_refused"
 
@@ -257,4 +257,4 @@ STANDARD: tuple[type[RpcError], ...] = (
     BatchTooLarge,
     RestartNeeded,
 )
-"""What any method may answer."""
+"""Errors that every method can return."""

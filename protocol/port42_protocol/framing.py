@@ -1,8 +1,7 @@
 """Lines on a byte stream: a pure buffer with a limit, in the manner of h11.
 
-A frame is what stands before a ``\\n``; a ``\\r`` before it and blank lines are dropped, so that a
-person typing into ``socat`` is understood. Nothing here does I/O, and `FrameTooLarge` is the only
-exception that leaves: anything else is a bug.
+A frame ends before a ``\\n``; a ``\\r`` before it and blank lines are dropped, so that lines typed into
+``socat`` work. Raises `FrameTooLarge` only.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from __future__ import annotations
 from port42_protocol.errors import FrameTooLarge
 
 REQUEST_LIMIT = 4 * 1024 * 1024
-"""Bytes a request line may have, its newline not counted (design, section 4)."""
+"""Maximum bytes of a request line, without its newline (design, section 4)."""
 
 
 class LineFramer:
-    """Cuts what `feed` brings into lines.
+    """Cuts bytes into lines.
 
-    After `FrameTooLarge` the framer is spent: the rest of an overlong line could look like a
-    request of its own, so nothing is ever parsed from its tail.
+    After `FrameTooLarge` it returns nothing more: the rest of an overlong line could look like a request.
     """
 
     def __init__(self, limit: int = REQUEST_LIMIT) -> None:
@@ -27,12 +25,12 @@ class LineFramer:
         self._spent = False
 
     def feed(self, data: bytes) -> None:
-        """Add what arrived. Bytes after an overlong line are thrown away, not kept."""
+        """Add received bytes. Those after an overlong line are discarded."""
         if not self._spent:
             self._buffer += data
 
     def next_line(self) -> bytes | None:
-        """The next whole line, or None until more is fed. Raises `FrameTooLarge` once."""
+        """The next complete line, or None until more is fed. Raises `FrameTooLarge` once."""
         while not self._spent:
             end = self._buffer.find(b"\n", self._scanned)
             if end < 0:
@@ -52,7 +50,7 @@ class LineFramer:
         return None
 
     def end(self) -> None:
-        """Say that the stream is over: what is left counts as a line, newline or not.
+        """Mark the end of the stream: the rest counts as a line, with or without a newline.
 
         A request cut short is never valid JSON (an object needs its closing brace), so answering
         a last line without a newline is safe, and ``printf '{…}' | nc -U`` gets its answer.

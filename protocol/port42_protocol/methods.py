@@ -1,4 +1,4 @@
-"""The table: every method, what it takes, what it gives, what it may answer instead.
+"""The method table: each method's params, result and errors.
 
 Dispatch, the OpenRPC document, the CLI and the documentation are all derived from it.
 """
@@ -25,7 +25,7 @@ from port42_protocol.request import Request, method_of, result_of
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One row. `errors` are those it may answer beside the standard ones."""
+    """One method. `errors` are those it can return besides `ANY_METHOD`."""
 
     name: str
     params: type
@@ -34,7 +34,7 @@ class Method:
 
     @property
     def handler(self) -> str:
-        """The name of the Python method that answers it (``rpc.discover`` → ``discover``)."""
+        """The name of the Python method that handles it (``rpc.discover`` → ``discover``)."""
         return self.name.removeprefix("rpc.")
 
 
@@ -92,4 +92,4 @@ METHODS: dict[str, Method] = {
 }
 
 NOTIFICATIONS: dict[str, Any] = {"session_event": SessionEvent}
-"""What the daemon says without being asked, to those who subscribed or stream a turn, and its params."""
+"""Notifications to clients that subscribed or stream a turn, with their params."""

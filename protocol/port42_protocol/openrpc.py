@@ -1,4 +1,4 @@
-"""The OpenRPC document, derived from the table and its types; nothing in it is written twice."""
+"""The OpenRPC document, derived from the method table and its types."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DESCRIPTION = (
     "Sessions of AI agents, kept apart, durable and resumable. The daemon notifies of "
     + ", ".join(f"`{name}` (its params: {_type_name(name)})" for name in NOTIFICATIONS)
 )
-"""OpenRPC has no place for what a server says unasked."""
+"""OpenRPC has no field for notifications."""
 
 
-@cache  # it takes 5 ms, in which the daemon would answer nobody else
+@cache  # building it takes 5 ms and would block the event loop each time
 def document() -> OpenRpc:
-    """What `rpc.discover` answers. Source: the OpenRPC specification 1.3.2."""
+    """The result of `rpc.discover`. Source: the OpenRPC specification 1.3.2."""
     schemas = _schemas()
     errors = {error.__name__: _error(error) for row in METHODS.values() for error in row.errors}
     errors |= {error.__name__: _error(error) for error in STANDARD}
@@ -49,12 +49,12 @@ def document() -> OpenRpc:
 
 
 def _schemas() -> dict[str, Any]:
-    """Of every type that travels, by its name."""
+    """The JSON schema of every type of the protocol, by name."""
     types = [type_ for row in METHODS.values() for type_ in (row.params, row.result)]
     types += [*RECORDS.values(), *NOTIFICATIONS.values()]
     roots, schemas = msgspec.json.schema_components(types, schema_hook=_record, ref_template=_REF)
     for schema in schemas.values():
-        # Python 3.13 takes the indentation out of docstrings by itself, older ones leave it in.
+        # Python 3.13 removes the indentation of docstrings, older versions keep it.
         schema["description"] = inspect.cleandoc(schema["description"])
         for shape in schema["properties"].values():
             if shape.get("default") == ():
@@ -76,7 +76,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _record(type_: type) -> dict[str, Any]:
-    """What msgspec calls for a field of the type `Record`, which it does not know."""
+    """msgspec's hook for the type `Record`, which it does not know."""
     if type_ is Record:
         return {"$ref": _REF.format(name="Record")}
     raise NotImplementedError(type_)

@@ -1,5 +1,4 @@
-"""Where things are: Port42's home and the socket's address. Asks platformdirs and the password
-database; touches nothing else."""
+"""Paths of Port42's home and socket, from platformdirs and the password database."""
 
 from __future__ import annotations
 
@@ -8,12 +7,12 @@ import pwd
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-# Imported by the functions that give paths: a command that finds its daemon needs none of it (3 ms).
+# Imported in the functions that return paths: most commands do not need pathlib (3 ms).
 if TYPE_CHECKING:
     from pathlib import Path
 
 SOCKET_PATH_LIMIT = 103
-"""Bytes of a socket path that every supported system takes: macOS 103, Linux 107 (`sun_path`)."""
+"""Maximum bytes of a socket path on every supported system: macOS 103, Linux 107 (`sun_path`)."""
 
 
 ADDRESS_FILE = "daemon.json"
@@ -33,16 +32,16 @@ def home_folder(environ: Mapping[str, str]) -> str:
 
 
 def absolute(path: str) -> str:
-    """`path` from the root on. Not normalised: `..` behind a link is another folder than it seems."""
+    """`path` made absolute. Not normalised: `..` after a symbolic link is not the folder before it."""
     return path if path.startswith("/") else os.path.join(os.getcwd(), path)  # noqa: PTH109 - see above
 
 
 def socket(environ: Mapping[str, str]) -> Path:
     """``PORT42_SOCKET``, or the platformdirs runtime path.
 
-    A home that is not the account's own (``PORT42_HOME``, another ``HOME``) gets a socket of its own:
-    with one address for all homes a call meant for one would be answered out of another. Raises
-    PermissionError when the runtime folder belongs to somebody else (platformdirs checks that).
+    Each home that is not the account's default (``PORT42_HOME``, another ``HOME``) has its own socket, so
+    that no call is answered from another home. Raises PermissionError when the runtime folder belongs to
+    another user (platformdirs checks that).
     """
     from pathlib import Path
 
@@ -61,7 +60,7 @@ def socket(environ: Mapping[str, str]) -> Path:
 
 
 def _account_folder() -> Path:
-    """The user's folder as the password database has it: ``HOME`` is whatever a script made of it."""
+    """The user's home folder in the password database: scripts may have changed ``HOME``."""
     from pathlib import Path
 
     try:
@@ -71,15 +70,14 @@ def _account_folder() -> Path:
 
 
 def address_file(home: Path) -> Path:
-    """`ADDRESS_FILE` in that home."""
     return home / ADDRESS_FILE
 
 
 def lock_file(home: Path) -> Path:
-    """Locked for the daemon's whole life; one daemon a home."""
+    """Locked as long as the daemon runs: one daemon for each home."""
     return home / "daemon.lock"
 
 
 def log_file(home: Path) -> Path:
-    """What a daemon in the background writes."""
+    """The log of a daemon in the background."""
     return home / "daemon.log"

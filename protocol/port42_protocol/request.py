@@ -1,4 +1,4 @@
-"""What a request class says about itself: the method it asks, and the result it gets."""
+"""The base of the request classes, and each one's method and result."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ R = TypeVar("R")
 
 
 class Request(Generic[R]):
-    """The base of every method's params. `R` is its result, as `methods` pairs them; the tests compare.
+    """The base of every method's params; `R` is its result, as in the table `methods` (a test compares them).
 
-    So a client that has a request need not import the table, and with it every dataclass.
+    So a client needs only its request's module, not the table with every dataclass.
     """
 
     __slots__ = ()
 
 
 def method_of(request: type[Request[Any]]) -> str:
-    """`GetLastSession` asks ``get_last_session``; the tests hold every row of `methods` to it."""
+    """`GetLastSession` → ``get_last_session``. A test compares this with `methods`."""
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in request.__name__)
     name = words.removeprefix("_")
     # JSON-RPC 2.0 keeps ``rpc.`` for its extensions, and OpenRPC's is the one we have.

@@ -1,6 +1,6 @@
-"""What a client sends, cut into requests, and the frames of their answers: a pure buffer, as h11 is one.
+"""Cuts a client's bytes into requests and frames the responses: a pure buffer, in the manner of h11.
 
-A module of its own, because the CLI, which sends lines, needs none of it at its start.
+Separate from `framing` so that the CLI, which sends lines, need not import it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from port42_protocol.framing import REQUEST_LIMIT
 
 
 class Framing(Enum):
-    """How a client cuts its requests, decided by its first one; its answers are cut the same way."""
+    """How a client delimits its requests, decided by the first; responses are delimited the same way."""
 
     UNDECIDED = auto()
     LINES = auto()
     """Each request is a line."""
     UNSURE = auto()
-    """The first request came whole and without a newline; one may follow."""
+    """The first request was complete without a newline, which may follow."""
     VALUES = auto()
-    """Each request is a JSON value, wherever it ends. Answers end in an empty line: readers of JSON skip it,
+    """Each request is a JSON value without a delimiter. Responses end in an empty line: JSON parsers skip it,
     and Core Lightning's pyln reads up to it."""
     HEADERS = auto()
     """A ``Content-Length`` header is before each request and answer (the Language Server Protocol's base)."""
@@ -29,23 +29,23 @@ class Framing(Enum):
 
 _HEADER_LIMIT = 4096
 _DEEPEST = 512
-"""Brackets within one another; requests may have far fewer."""
+"""Nested brackets that are tracked; requests may have far fewer."""
 _HEADERS_END = re.compile(rb"\r?\n\r?\n")
 _CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _WHITE = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]+")
-# A whole string, or a bracket, or a quote whose string has not ended yet. No newline can be in a string.
+# A complete string, a bracket, or the quote of an incomplete string. Strings contain no newline.
 _TOKEN = re.compile(rb'"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|["{}\[\]]')
 _STRING_END = re.compile(rb'["\n]')
 _CLOSING = {ord("{"): ord("}"), ord("["): ord("]")}
 
 
 class RequestFramer:
-    """Cuts what a client sends into requests, and frames the answers to them (`frame`).
+    """Cuts a client's bytes into requests, and frames the responses (`frame`).
 
-    A request is a line; or a JSON object or array that is whole, newline or not; or what a
-    ``Content-Length`` header announces. Every byte is looked at once, in however many pieces it comes.
-    After an error the framer is spent: the rest of what was too long could look like a request of its own.
+    A request is a line, a complete JSON object or array with or without a newline, or the body after a
+    ``Content-Length`` header. Every byte is scanned once, in however many pieces it arrives. After an error
+    nothing more is returned: the rest of an overlong request could look like another request.
     """
 
     def __init__(self, limit: int = REQUEST_LIMIT) -> None:
@@ -54,16 +54,15 @@ class RequestFramer:
         self._buffer = bytearray()
         self._ended = self._spent = False
         self._owed = b""
-        """What ends the answers so far, if it turns out that they end in an empty line."""
+        """The rest of the last response's delimiter, in case the framing turns out to be VALUES."""
         self._begin()
 
     def _begin(self) -> None:
-        """Forget what was found out about the request before."""
         self._searched = 0
         """Offset before which there is no newline."""
         self._scanned = 0
         self._open = bytearray()
-        """The brackets that close what is open at `_scanned`, the innermost last."""
+        """Closing brackets of the values that are open at `_scanned`, the innermost last."""
         self._in_string = self._malformed = False
 
     def feed(self, data: bytes) -> None:
@@ -71,18 +70,18 @@ class RequestFramer:
             self._buffer += data
 
     def end(self) -> None:
-        """Say that the stream is over: what is left counts as a request, to be answered as not JSON."""
+        """Mark the end of the stream: the rest counts as a request, which is answered as not JSON."""
         self._ended = True
         if self.framing is Framing.UNSURE:
             self.framing = Framing.LINES
 
     @property
     def begun(self) -> bool:
-        """Whether there is more than the requests taken so far: the first bytes of the next one, say."""
+        """Whether bytes of a further request have arrived."""
         return bool(self._buffer)
 
     def settle(self) -> bytes:
-        """Say that no newline came soon after the first request; what its answer still has to end in."""
+        """Decide that no newline follows the first request. Returns the rest of its response's delimiter."""
         if self.framing is not Framing.UNSURE:
             return b""
         self.framing = Framing.VALUES
@@ -101,7 +100,7 @@ class RequestFramer:
         return answer + b"\n"
 
     def next_frame(self) -> bytes | None:
-        """The next whole request, or None until more is fed. Raises `FrameTooLarge` or `ParseError`, once."""
+        """The next complete request, or None until more is fed. Raises `RpcError`, once."""
         buffer = self._buffer
         if self.framing is Framing.UNSURE and buffer:
             blank = _BLANK.match(buffer)
@@ -173,10 +172,10 @@ class RequestFramer:
         return line[0] in _CLOSING and line.endswith((b"{", b"[", b",", b":"))
 
     def _value_end(self) -> int:
-        """The offset behind the object or array that the buffer begins with; 0 when it is not whole."""
+        """The end offset of the object or array at the start of the buffer; 0 while it is incomplete."""
         buffer, position = self._buffer, self._scanned
         if self.framing is not Framing.VALUES and buffer[-1] not in b"]} \t\r\n":
-            return 0  # nor is it whole, and most long lines never have to be looked at
+            return 0  # incomplete; so most long lines are never scanned
         while not self._malformed:
             if self._in_string:
                 quote = _STRING_END.search(buffer, position)
@@ -206,9 +205,9 @@ class RequestFramer:
         return 0
 
     def _may_open(self, position: int) -> bool:
-        """Whether an object or array can begin here: in an object behind a colon, in an array behind ``[,``.
+        """Whether an object or array can begin here: in an object after a colon, in an array after ``[,``.
 
-        So a line that was cut off does not take the request on the next line for a part of it.
+        Otherwise the request on the line after a truncated one would be taken for a part of it.
         """
         if not self._open:
             return True

@@ -81,8 +81,8 @@ EXAMPLES = [
     ),
     (
         RestartNeeded(),
-        "port42 was installed anew, or removed, while this daemon runs; `port42 daemon restart` starts"
-        " the one that is there now",
+        "port42 was reinstalled or removed while this daemon was running; `port42 daemon restart` starts"
+        " the installed version",
         {},
     ),
     (NoSessions("ai-muse"), "No sessions found for ai-muse", {"agent": "ai-muse"}),

@@ -1,4 +1,4 @@
-"""Requests about agents, and what is known of one."""
+"""Requests and results about agents."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from port42_protocol.request import Request
 
 
 class Agent(Struct, frozen=True):
-    """One agent: where it is known from, what answers for it, and its sessions.
+    """One agent: its source, its back end, and its sessions.
 
-    `backend` is a name from config.toml, or ``none``, which records and never answers; `health` is one of
-    ``ready``, ``missing``, ``needs_auth``, ``unreachable`` and ``none``, and `detail` says why or by what.
+    `backend` is a name from config.toml, or ``none``, which records messages without replying; `health` is
+    one of ``ready``, ``missing``, ``needs_auth``, ``unreachable`` and ``none``, and `detail` explains it.
     """
 
     agent: str
@@ -30,9 +30,9 @@ class Agent(Struct, frozen=True):
 
 
 class AgentList(Struct, frozen=True):
-    """`available` names back ends that could be connected: found on this machine, never used by themselves.
+    """`available` names back ends on this machine that can be connected; none is used without that.
 
-    `config_error` says why ``config.toml`` is not in force as it stands, if so.
+    `config_error` says why the current ``config.toml`` is not used, if so.
     """
 
     agents: tuple[Agent, ...]
@@ -41,19 +41,19 @@ class AgentList(Struct, frozen=True):
 
 
 class Removed(Struct, frozen=True):
-    """The agent that config.toml no longer has."""
+    """The agent that was removed from config.toml."""
 
     agent: str
 
 
 @dataclass(frozen=True, slots=True)
 class ListAgents(Request[AgentList]):
-    """Every agent that is built in, configured, or has a session."""
+    """List all agents: built in, configured, or with sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddAgent(Request[Agent]):
-    """Write `agent` into ``config.toml``, with its persona `system`."""
+    """Add `agent` to ``config.toml``, with its persona `system`."""
 
     agent: AgentName
     system: Content | None = None
@@ -61,14 +61,14 @@ class AddAgent(Request[Agent]):
 
 @dataclass(frozen=True, slots=True)
 class GetAgent(Request[Agent]):
-    """One agent; its back end is looked at now."""
+    """Get one agent; the health of its back end is checked now."""
 
     agent: AgentName
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectAgent(Request[Agent]):
-    """Let `backend` answer for `agent`: one of config.toml's, or a known one, which is written there."""
+    """Set the agent's back end: one of config.toml's, or a preset, which is added there."""
 
     agent: AgentName
     backend: BackendName
@@ -77,6 +77,6 @@ class ConnectAgent(Request[Agent]):
 
 @dataclass(frozen=True, slots=True)
 class RemoveAgent(Request[Removed]):
-    """Take `agent` out of config.toml. Its sessions stay."""
+    """Remove `agent` from config.toml. Its sessions stay."""
 
     agent: AgentName

@@ -1,4 +1,4 @@
-"""Requests about the daemon itself, its settings and its protocol, and what it says of them."""
+"""Requests and results about the daemon, its settings and its protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from port42_protocol.request import Request
 
 
 class Limits(Struct, frozen=True):
-    """What the daemon takes (bytes, items, connections)."""
+    """The daemon's limits (bytes, items, connections)."""
 
     request_bytes: int
     page_bytes: int
@@ -22,7 +22,7 @@ class Limits(Struct, frozen=True):
 
 
 class AgentTurns(Struct, frozen=True):
-    """An agent's turns that run now, and those that wait for them."""
+    """Numbers of an agent's running and queued turns."""
 
     agent: str
     running: int
@@ -30,9 +30,9 @@ class AgentTurns(Struct, frozen=True):
 
 
 class MethodLatency(Struct, frozen=True):
-    """How often a method was called, and how long it took (microseconds, from the line to its answer).
+    """Number of calls of a method, and their latency (microseconds, from request to response).
 
-    A turn counts as a whole, its place in the queue and the back end's time with it.
+    A turn's latency includes its time in the queue and in the back end.
     """
 
     method: str
@@ -45,7 +45,7 @@ class MethodLatency(Struct, frozen=True):
 
 
 class ErrorCount(Struct, frozen=True):
-    """How often an error was answered."""
+    """Number of error responses of a kind."""
 
     code: int
     kind: str
@@ -53,7 +53,7 @@ class ErrorCount(Struct, frozen=True):
 
 
 class InternalFailure(Struct, frozen=True):
-    """A bug that showed itself; the log has its traceback beside `error_id`. `method` null: in none."""
+    """An internal error; the log has the traceback with `error_id`. `method` is null outside of calls."""
 
     error_id: str
     method: str | None
@@ -61,7 +61,7 @@ class InternalFailure(Struct, frozen=True):
 
 
 class Vitals(Struct, frozen=True):
-    """The process: memory (now and at most) and disk in bytes; null where the system does not tell."""
+    """The process: memory (current and peak) and disk in bytes; null where the system lacks the figure."""
 
     resident_bytes: int | None
     peak_bytes: int
@@ -71,18 +71,18 @@ class Vitals(Struct, frozen=True):
 
 
 class StalledThread(Struct, frozen=True):
-    """A thread of the daemon that has done the same thing for long (seconds), or ended (null)."""
+    """A daemon's thread that has been busy with one job for long (seconds), or has ended (null)."""
 
     name: str
     seconds: float | None
 
 
 class DaemonStatus(Struct, frozen=True):
-    """The daemon itself; `uptime_seconds` since it was ready, `requests` and `turns` under way now.
+    """The daemon's state; `uptime_seconds` since it was ready, `requests` and `turns` in progress.
 
-    `sessions` and `sessions_by_agent` are as last counted, null before that: nobody waits for an index
-    that is being rebuilt. All counts and latencies are since `started_at`. The fields with a default
-    are those that older daemons do not have.
+    `sessions` and `sessions_by_agent` are the latest counts, null before the first: the call does not wait
+    for an index that is being rebuilt. All counts and latencies are since `started_at`. Fields with a default
+    are missing in older daemons.
     """
 
     version: str
@@ -123,7 +123,7 @@ class OpenRpc(Struct, frozen=True):
 
 
 class Reloaded(Struct, frozen=True):
-    """What is in force now: how many agents and back ends config.toml has."""
+    """The numbers of agents and back ends in config.toml, which is used from now on."""
 
     agents: int
     backends: int
@@ -131,14 +131,14 @@ class Reloaded(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Status(Request[DaemonStatus]):
-    """What the daemon is and has."""
+    """Get the daemon's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discover(Request[OpenRpc]):
-    """The OpenRPC document of this very table."""
+    """Get the OpenRPC document of this protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadConfig(Request[Reloaded]):
-    """Read config.toml again now."""
+    """Reload config.toml."""

@@ -1,4 +1,4 @@
-"""Requests about the home as a whole: what is wrong in it, what was done in it, how much room it takes."""
+"""Requests and results about the home as a whole: check and repair, statistics, disk usage."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Period = Annotated[int, Meta(ge=1, le=3660, description="a whole number of days 
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at: `what` there is, in a line, and what to `do` about it.
+    """The result of one check: `what` was found, in a line, and what to `do` about it.
 
-    A ``problem`` has lost something, or will; a ``notice`` is worth knowing. `mendable`: `fix` repairs it.
-    `fixed`: it just did.
+    A ``problem`` loses data or will; a ``notice`` is for information. `mendable`: `fix` can repair it.
+    `fixed`: this call did.
     """
 
     level: Literal["ok", "notice", "problem"]
@@ -34,10 +34,10 @@ class Finding(Struct, frozen=True):
 
 
 class Checkup(Struct, frozen=True):
-    """What was found so far. `examined` files of sessions by this call, `remaining` after it.
+    """Findings of this call, which `examined` so many session files; `remaining` are left.
 
-    `backup` is the folder in the home where `fix` keeps what it changes, None while it changed nothing.
-    Without `next_cursor` this was all.
+    `backup` is the folder in the home with copies of what `fix` changed, null if it changed nothing.
+    `next_cursor` is null on the last page.
     """
 
     findings: tuple[Finding, ...]
@@ -48,7 +48,7 @@ class Checkup(Struct, frozen=True):
 
 
 class AgentStats(Struct, frozen=True):
-    """An agent's part. `days` are its messages a day, as `Statistics.days` has them; `bytes` on the disk."""
+    """Statistics of an agent. `days` are its messages for each of `Statistics.days`; `bytes` on the disk."""
 
     agent: str
     sessions: int
@@ -62,7 +62,7 @@ class AgentStats(Struct, frozen=True):
 
 
 class ModelStats(Struct, frozen=True):
-    """A model's part: the turns it answered, and the tokens these took as far as it said so."""
+    """Statistics of a model: its turns, and their tokens where the back end reported them."""
 
     backend: str
     model: str | None
@@ -72,11 +72,11 @@ class ModelStats(Struct, frozen=True):
 
 
 class Statistics(Struct, frozen=True):
-    """Agents by their messages, most first; models by their turns.
+    """Agents by number of messages, models by number of turns, both descending.
 
-    `days` are the messages of each day from `since` on (``YYYY-MM-DD``; None where there is none), `hours`
-    those of each hour of the day, both as this machine's clock has them. What a fork took over from its
-    original counts there only. `complete` is false while some sessions are still to be read.
+    `days` are the messages of each day from `since` on (``YYYY-MM-DD``; null without messages), `hours` those
+    of each hour of the day, both in this machine's time zone. Messages that a fork copied count in its
+    original only. `complete` is false while some sessions are not indexed.
     """
 
     since: str | None
@@ -88,7 +88,7 @@ class Statistics(Struct, frozen=True):
 
 
 class AgentUsage(Struct, frozen=True):
-    """An agent's bytes: its sessions', its trash's, and what damage and cut-off turns left beside them."""
+    """An agent's disk usage in bytes: sessions, trash, and files left by damage and interrupted turns."""
 
     agent: str
     sessions: int
@@ -99,7 +99,7 @@ class AgentUsage(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Bytes in the home: agents with the most first, then what is nobody's; `free_bytes` of its disk."""
+    """Disk usage of the home in bytes, agents in descending order; `free_bytes` of its disk."""
 
     agents: tuple[AgentUsage, ...]
     index_bytes: int
@@ -112,11 +112,11 @@ class Usage(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class CheckHome(Request[Checkup]):
-    """Look for what is wrong in the home; with `fix`, repair what can be, a copy of it kept first.
+    """Check the home; with `fix`, repair what can be repaired, after making a copy.
 
-    `environment` names the variables that the caller's shell has, never their values: one that a back end
-    needs and the daemon lacks is a finding. The first answer is about all but the sessions' files; with its
-    `next_cursor` they come, as many as a moment allows.
+    `environment` names the variables of the caller's shell, not their values: one that a back end needs and
+    the daemon lacks is a finding. The first page has all findings except those about session files; the
+    following pages check as many of these as fit into a short time.
     """
 
     environment: list[VariableName] | None = None
@@ -126,7 +126,7 @@ class CheckHome(Request[Checkup]):
 
 @dataclass(frozen=True, slots=True)
 class Stats(Request[Statistics]):
-    """How much was said, by and to whom, what it cost and when; of `agent`, or all; of the last `days`."""
+    """Get numbers of messages, turns and tokens, of `agent` or all, of the last `days`."""
 
     agent: AgentName | None = None
     days: Period | None = None
@@ -134,6 +134,6 @@ class Stats(Request[Statistics]):
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage(Request[Usage]):
-    """What takes how much room in the home: each agent's part, and what is nobody's."""
+    """Get the disk usage of the home by agent, and of everything that belongs to no agent."""
 
     agent: AgentName | None = None

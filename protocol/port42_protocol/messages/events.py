@@ -1,5 +1,4 @@
-"""What is heard while a turn runs, and how it went. No request is defined here: a command that only listens
-does not pay for one."""
+"""Events of turns and sessions. Requests are elsewhere: a command that only receives events imports none."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from port42_protocol.messages.types import TurnStatus
 
 
 class Possessed(Struct, frozen=True):
-    """How a turn went: `seq` is the question's, `reply_seq` the reply's. All of it is on the disk.
+    """The outcome of a turn, which is on the disk: `seq` of the message, `reply_seq` of the reply.
 
-    ``recorded``: no back end answers for the agent. ``interrupted``: `reply` is what there was until then.
+    ``recorded``: the agent has no back end. ``interrupted``: `reply` is the part received until then.
     """
 
     session_id: str
@@ -26,7 +25,7 @@ class Possessed(Struct, frozen=True):
 
 
 class PermissionOption(Struct, frozen=True):
-    """One answer to a request for permission; `kind` as in ACP (allow_once, reject_once …)."""
+    """One option of a permission request; `kind` as in ACP (allow_once, reject_once …)."""
 
     id: str
     name: str
@@ -34,26 +33,26 @@ class PermissionOption(Struct, frozen=True):
 
 
 class _Event(Struct, frozen=True, tag_field="kind"):
-    """What every event has."""
+    """The fields of every event."""
 
     session_id: str
     agent: str
 
 
 class MessageEvent(_Event, frozen=True, kw_only=True, tag="message"):
-    """A record that is on the disk."""
+    """A record was written to the disk."""
 
     message: Record
 
 
 class WaitingEvent(_Event, frozen=True, kw_only=True, tag="waiting"):
-    """`position` turns are before this one."""
+    """The turn waits in the queue; `position` turns are before it."""
 
     position: int
 
 
 class StartedEvent(_Event, frozen=True, kw_only=True, tag="started"):
-    """A back end took the turn."""
+    """The back end began the turn."""
 
     backend: str
     model: str | UnsetType = UNSET
@@ -66,13 +65,13 @@ class TextEvent(_Event, frozen=True, kw_only=True, tag="text"):
 
 
 class ThoughtEvent(_Event, frozen=True, kw_only=True, tag="thought"):
-    """A piece of what the model thinks before it replies."""
+    """A piece of the model's reasoning."""
 
     text: str
 
 
 class ToolEvent(_Event, frozen=True, kw_only=True, tag="tool"):
-    """A tool that the agent uses, described by `text`, or a change of its `state`."""
+    """A tool call of the agent, described by `text`, or a change of its `state`."""
 
     text: str
     tool_id: str
@@ -87,13 +86,13 @@ class UsageEvent(_Event, frozen=True, kw_only=True, tag="usage"):
 
 
 class NoticeEvent(_Event, frozen=True, kw_only=True, tag="notice"):
-    """Something about the turn that is worth knowing."""
+    """Information about the turn for the user."""
 
     text: str
 
 
 class PermissionEvent(_Event, frozen=True, kw_only=True, tag="permission"):
-    """The agent asks for leave to do `text`: `answer_permission` chooses one of the options."""
+    """The agent requests permission for `text`: `answer_permission` chooses one of the options."""
 
     text: str
     permission_id: str
@@ -101,19 +100,19 @@ class PermissionEvent(_Event, frozen=True, kw_only=True, tag="permission"):
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
-    """The turn is over; its record was sent before."""
+    """The turn ended; its record was sent before."""
 
 
 class OverflowEvent(_Event, frozen=True, kw_only=True, tag="overflow"):
-    """This subscription was dropped because its reader is too slow."""
+    """This subscription was cancelled because its client reads too slowly."""
 
 
 class DeletedEvent(_Event, frozen=True, kw_only=True, tag="deleted"):
-    """The session is in the trash."""
+    """The session was moved to the trash."""
 
 
 class RestoredEvent(_Event, frozen=True, kw_only=True, tag="restored"):
-    """The session is back from the trash."""
+    """The session was restored from the trash."""
 
 
 SessionEvent = (

@@ -1,4 +1,4 @@
-"""Requests that fork sessions, throw them away and bring them back, and what they give."""
+"""Requests and results about forks and the trash."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from port42_protocol.request import Request
 
 
 class SessionNode(Struct, frozen=True):
-    """One session of a family, forked from `parent` at its record `at_seq`, both null for the first.
+    """One session of a fork tree, forked from `parent` at its record `at_seq`, both null for the root.
 
-    `session` is null where it is no longer there; `trashed` says whether it can be restored.
+    `session` is null for a deleted one; `trashed` says whether it can be restored.
     """
 
     session_id: str
@@ -36,14 +36,14 @@ class SessionNode(Struct, frozen=True):
 
 
 class Family(Struct, frozen=True):
-    """Each node stands behind its parent; the first one has none. `complete` is false over 2,000 nodes."""
+    """Each node comes after its parent; the root is first. `complete` is false over 2,000 nodes."""
 
     nodes: tuple[SessionNode, ...]
     complete: bool
 
 
 class Deleted(Struct, frozen=True):
-    """What was moved, and the session that is its agent's last one now."""
+    """The session that was moved, and the one that is now its agent's last session."""
 
     session: Summary
     last_session: str | None
@@ -64,10 +64,10 @@ class TrashPage(Struct, frozen=True):
 
 
 class Pruned(Struct, frozen=True):
-    """What was done, or would be: `trashed` can be restored, `deleted` cannot.
+    """What was done, or would be with `dry_run`: `trashed` can be restored, `deleted` cannot.
 
-    At most 500 of each; with `more`, the same call again goes on. `bytes` are those of `deleted`'s files:
-    what is in the trash still takes its place.
+    At most 500 of each; with `more`, repeat the call. `bytes` is the size of the `deleted` files: the trash
+    frees no space.
     """
 
     dry_run: bool
@@ -79,10 +79,10 @@ class Pruned(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ForkSession(Request[Summary]):
-    """Begin a session with the records of another through `at_seq`, or with all of them.
+    """Create a session with the records of another through `at_seq`, or with all of them.
 
-    The original stays as it is. The fork is `to_agent`'s, or its original's agent's, and that agent's last
-    session. What `agent` names must own the original.
+    The original is not changed. The fork belongs to `to_agent`, by default to the original's agent, and
+    becomes that agent's last session. With `agent`, the original must belong to it.
     """
 
     session_id: SessionId
@@ -96,14 +96,14 @@ class ForkSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class SessionTree(Request[Family]):
-    """The whole family of a session: what it was forked from, and every fork."""
+    """Get the whole fork tree that a session belongs to."""
 
     session_id: SessionId
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteSession(Request[Deleted]):
-    """Move a session, in which nobody is being answered, to the trash."""
+    """Move a session without a running turn to the trash."""
 
     session_id: SessionId
     agent: AgentName | None = None
@@ -111,9 +111,9 @@ class DeleteSession(Request[Deleted]):
 
 @dataclass(frozen=True, slots=True)
 class RestoreSession(Request[Summary]):
-    """Bring a session back from the trash.
+    """Restore a session from the trash.
 
-    It is its agent's last one again where that has none, or none that was used later.
+    It becomes its agent's last session unless another one was used later.
     """
 
     session_id: SessionId
@@ -122,7 +122,7 @@ class RestoreSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class ListTrash(Request[TrashPage]):
-    """A page of the trash, the latest first."""
+    """Get a page of the trash, the latest deletion first."""
 
     agent: AgentName | None = None
     limit: SessionLimit = 50
@@ -131,11 +131,11 @@ class ListTrash(Request[TrashPage]):
 
 @dataclass(frozen=True, slots=True)
 class PruneSessions(Request[Pruned]):
-    """Move sessions long unused to the trash, and delete what was long in the trash for good.
+    """Move long unused sessions to the trash, and delete permanently those that have long been in the trash.
 
-    `older_than_days` says how long unused, `trash_older_than_days` how long in the trash; one of them is
-    needed. `dry_run`, which is the default, only says what would be done. Pinned sessions stay, and those in
-    which somebody is being answered.
+    `older_than_days` counts from the last use, `trash_older_than_days` from the move to the trash; at least
+    one is required. `dry_run`, the default, only reports what would be done. Pinned sessions and those with a
+    running turn are skipped.
     """
 
     older_than_days: Days | None = None

@@ -1,4 +1,4 @@
-"""What a session is kept as: its messages, what answered them, and the summary of it."""
+"""A session's records, and its summary."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from port42_protocol.messages.types import RecordRole, State, Target, Text
 
 
 class Reference(Struct, frozen=True):
-    """Something to read beside a message.
+    """Context that is attached to a message.
 
-    ``file``: `target` is an absolute path; ``session``: an id, its transcript; ``url``: what it answers to
-    a GET; ``text``: `content` is it, and `target` what to call it (``stdin``).
+    `target` is an absolute path (``file``), the id of a session whose transcript is attached (``session``),
+    an address whose response to GET is attached (``url``), or the name of the text in `content` (``text``).
     """
 
     type: Literal["file", "session", "url", "text"]
@@ -23,26 +23,26 @@ class Reference(Struct, frozen=True):
 
 
 class ForkPoint(Struct, frozen=True):
-    """Where a fork left its original: everything through `seq` is the original's."""
+    """Where a fork diverges from its original: records through `seq` are the original's."""
 
     session_id: str
     seq: int
 
 
 class Source(Struct, frozen=True):
-    """Where an imported session came from: the `format` it was read as, and its id there."""
+    """The source of an imported session: its `format`, and its id there."""
 
     format: str
     id: str
 
 
 class TurnRecord(Struct, frozen=True, kw_only=True):
-    """What answered, recorded with the reply.
+    """Facts about a turn, recorded with its reply.
 
-    `model` is what the back end said it used, else what it was asked for, which is `asked_model`.
-    `persona` is the first 12 hex digits of the SHA-256 of the persona. `first_ms` is the time from the
-    question being on the disk to the first text, `total_ms` to the end. `left_out` counts earlier messages
-    that did not fit the model's budget.
+    `model` is the one that the back end reported, else the requested one, which is `asked_model`. `persona`
+    is the first 12 hex digits of the SHA-256 of the persona. `first_ms` is the time from the message being on
+    the disk to the first text of the reply, `total_ms` to the end. `left_out` is the number of earlier
+    messages that did not fit the model's context.
     """
 
     backend: str
@@ -63,8 +63,8 @@ R = TypeVar("R", bound="Record")
 class Record:
     """One line of a session: one of `RECORDS`, told apart by its `role`.
 
-    A class without fields of its own, because a tag that msgspec writes by itself stands first in the
-    JSON, where `seq` has to be (docs/decisions/0027). Fields that have no value are left out.
+    It has no fields, because msgspec would write a tag of its own first in the JSON, where `seq` has to be
+    (docs/decisions/0027). Fields without a value are omitted.
     """
 
     __slots__ = ()
@@ -75,7 +75,7 @@ class Record:
 
 
 class Message(Record):
-    """A record that somebody wrote. `key` is the idempotency key it came with."""
+    """A record with text. `key` is the idempotency key of its request."""
 
     __slots__ = ()
 
@@ -84,7 +84,7 @@ class Message(Record):
 
 
 class UserMessage(Message, Struct, frozen=True, kw_only=True):
-    """What an agent was asked or told."""
+    """A message to the agent."""
 
     seq: int
     role: Literal["user"] = "user"
@@ -95,7 +95,7 @@ class UserMessage(Message, Struct, frozen=True, kw_only=True):
 
 
 class AssistantMessage(Message, Struct, frozen=True, kw_only=True):
-    """What an agent replied. `question` is the seq of the message that it replies to."""
+    """A reply of the agent to the message with the seq `question`."""
 
     seq: int
     role: Literal["assistant"] = "assistant"
@@ -108,7 +108,7 @@ class AssistantMessage(Message, Struct, frozen=True, kw_only=True):
 
 
 class SystemMessage(Message, Struct, frozen=True, kw_only=True):
-    """An instruction that somebody put into the session."""
+    """A system message."""
 
     seq: int
     role: Literal["system"] = "system"
@@ -120,7 +120,7 @@ class SystemMessage(Message, Struct, frozen=True, kw_only=True):
 class ErrorMessage(Message, Struct, frozen=True, kw_only=True):
     """A turn that failed: the `kind` of the failure and the seq of its `question`.
 
-    Later turns see neither of them, nor what was answered of the question.
+    Later turns get neither the question nor the partial reply as context.
     """
 
     seq: int
@@ -133,10 +133,10 @@ class ErrorMessage(Message, Struct, frozen=True, kw_only=True):
 
 
 class EventRecord(Record, Struct, frozen=True, kw_only=True):
-    """What changed about a session.
+    """A change of a session.
 
-    ``renamed`` has the new `title`, ``tagged`` all the `tags` there are now, ``pinned`` whether it is. A
-    newer daemon may have written an `event` of another name.
+    ``renamed`` has the new `title`, ``tagged`` all current `tags`, ``pinned`` the new state. A newer daemon
+    may have written other events.
     """
 
     seq: int
@@ -161,7 +161,7 @@ RECORDS: dict[str, Any] = {**MESSAGES, "event": EventRecord}
 
 
 class _Head(Struct):
-    """What every record has, whatever order its fields are in."""
+    """The fields that every record has."""
 
     role: RecordRole
 
@@ -173,7 +173,7 @@ _decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()
 
 def decode_record(line: bytes) -> Record:
     """A record from its JSON. Raises `msgspec.DecodeError`, UnicodeDecodeError or RecursionError."""
-    # The daemon's own lines name the role at once; others are read twice.
+    # The daemon writes `role` at a fixed position; other lines are parsed twice.
     match = _OWN_LINE.match(line)
     decoder = _decoders.get(match[1]) if match else None
     if decoder is None:
@@ -187,21 +187,21 @@ def convert_record(value: object) -> Record:
 
 
 def replace(record: R, **changes: Any) -> R:
-    """A copy with other values in some fields."""
+    """A copy with some fields changed."""
     return structs.replace(cast("Any", record), **changes)  # type: ignore[no-any-return]
 
 
 def dec_hook(kind: type, value: object) -> Record:
-    """What msgspec calls for a field of the type `Record`."""
+    """msgspec's hook for the type `Record`."""
     if kind is Record:
         return convert_record(value)
     raise NotImplementedError(kind)
 
 
 class Summary(Struct, frozen=True):
-    """What a list shows of a session. `message_count` counts user and assistant messages.
+    """A session in a list. `message_count` counts user and assistant messages.
 
-    A pinned session is exempt from `prune_sessions`; `forked_from` says whose fork it is.
+    A pinned session is exempt from `prune_sessions`; `forked_from` names a fork's original.
     """
 
     session_id: str

@@ -1,4 +1,4 @@
-"""Requests that search sessions, name and mark them, and look after the index; what they give."""
+"""Requests and results about search, titles, tags, pins and the index."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from port42_protocol.request import Request
 
 
 class Mark(Struct, frozen=True):
-    """A piece of a snippet that the query asked for: characters from `start` to before `end`."""
+    """A match in a snippet: the characters from `start` to before `end`."""
 
     start: int
     end: int
 
 
 class Hit(Struct, frozen=True):
-    """A message that was found, a line of it, and what in that line was asked for.
+    """A matching message, with a line of it and the matches in that line.
 
-    A session's own title and tags are found under the role ``title`` and `seq` 0.
+    A match in a session's title or tags has the role ``title`` and `seq` 0.
     """
 
     session: Summary
@@ -35,7 +35,7 @@ class Hit(Struct, frozen=True):
 class HitPage(Struct, frozen=True):
     """A page of `search_sessions`, best first.
 
-    `complete` is false while some messages are not indexed; `reason` then says why.
+    `complete` is false while some messages are not indexed, for the `reason` given.
     """
 
     hits: tuple[Hit, ...]
@@ -45,9 +45,9 @@ class HitPage(Struct, frozen=True):
 
 
 class IndexStatus(Struct, frozen=True):
-    """What the index has, and what it still has to read. `bytes` is the size of its file.
+    """What is indexed, and what is not yet. `bytes` is the size of the index's file.
 
-    `reason` says what keeps it from becoming complete, or its file from being used.
+    `reason` says why the index cannot become complete, or its file cannot be used.
     """
 
     complete: bool
@@ -61,7 +61,7 @@ class IndexStatus(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SearchSessions(Request[HitPage]):
-    """Messages that `query` finds: words, "phrases", begin*, -without, agent:, role:, before:, after:."""
+    """Search messages: words, "phrases", begin*, -without, agent:, role:, before:, after:."""
 
     query: Pattern
     agent: AgentName | None = None
@@ -71,7 +71,7 @@ class SearchSessions(Request[HitPage]):
 
 @dataclass(frozen=True, slots=True)
 class RenameSession(Request[Summary]):
-    """Give a session another title."""
+    """Change the title of a session."""
 
     session_id: SessionId
     title: Title
@@ -80,7 +80,7 @@ class RenameSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class TagSession(Request[Summary]):
-    """Put tags on a session and take others off; a tag in both is put on."""
+    """Add and remove tags of a session; a tag in both lists is added."""
 
     session_id: SessionId
     add: Tags = ()
@@ -90,7 +90,7 @@ class TagSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class PinSession(Request[Summary]):
-    """Pin a session, or with `pinned` false let it go."""
+    """Pin a session, or unpin it with `pinned` false."""
 
     session_id: SessionId
     pinned: bool = True
@@ -99,9 +99,9 @@ class PinSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class GetIndexStatus(Request[IndexStatus]):
-    """How far the index has come."""
+    """Get the state of the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildIndex(Request[IndexStatus]):
-    """Make the index anew from the files, while the daemon serves."""
+    """Rebuild the index from the session files, in the background."""

@@ -1,4 +1,4 @@
-"""Requests that begin, find, read and end sessions, and what they give."""
+"""Requests and results that create, find, read and end sessions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from port42_protocol.request import Request
 
 
 class ListedSession(Summary, frozen=True, kw_only=True):
-    """A summary with `short_id`, a prefix that fits no other session."""
+    """A summary with `short_id`, a unique prefix of the id."""
 
     short_id: str
 
@@ -37,8 +37,8 @@ class ListedSession(Summary, frozen=True, kw_only=True):
 class SessionPage(Struct, frozen=True):
     """A page of `list_sessions`; `next_cursor` is null on the last.
 
-    `unreadable` is there where some files in the home's folder of sessions cannot be read as sessions: how
-    many. `check_home` says which.
+    `unreadable` is the number of unreadable files in the folder of sessions, omitted without any;
+    `check_home` names them.
     """
 
     sessions: tuple[ListedSession, ...]
@@ -47,7 +47,7 @@ class SessionPage(Struct, frozen=True):
 
 
 class Transcript(Struct, frozen=True):
-    """A page of `get_session`; `next_after_seq` asks for the next one and is null on the last."""
+    """A page of `get_session`; `next_after_seq` requests the next one and is null on the last."""
 
     session: Summary
     client: str
@@ -57,7 +57,7 @@ class Transcript(Struct, frozen=True):
 
 
 class Appended(Struct, frozen=True):
-    """Where the message stands. It is on the disk."""
+    """The position of the message, which is on the disk."""
 
     session_id: str
     seq: int
@@ -65,7 +65,7 @@ class Appended(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class GetLastSession(Request[Summary]):
-    """The session that `agent` used last; with `cwd`, of those begun in that folder."""
+    """Get the session that `agent` used last; with `cwd`, among those created in that folder."""
 
     agent: AgentName
     cwd: Folder | None = None
@@ -73,7 +73,7 @@ class GetLastSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class UpdateLastSession(Request[Summary]):
-    """Make `session_id`, which must be `agent`'s own, the one it used last."""
+    """Make `session_id`, which must belong to `agent`, its last session."""
 
     agent: AgentName
     session_id: SessionId
@@ -81,7 +81,7 @@ class UpdateLastSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class CreateSession(Request[Summary]):
-    """Begin a session. Without `session_id` the daemon makes ``<client>-<unix milliseconds>``."""
+    """Create a session. The default of `session_id` is ``<client>-<unix milliseconds>``."""
 
     agent: AgentName
     session_id: SessionId | None = None
@@ -104,7 +104,7 @@ class AppendMessage(Request[Appended]):
 
 @dataclass(frozen=True, slots=True)
 class GetSession(Request[Transcript]):
-    """A session and a page of its messages after `after_seq`; with `events`, its events too."""
+    """Get a session and a page of its messages after `after_seq`; with `events`, its events too."""
 
     session_id: SessionId
     agent: AgentName | None = None
@@ -115,7 +115,7 @@ class GetSession(Request[Transcript]):
 
 @dataclass(frozen=True, slots=True)
 class FindSession(Request[Summary]):
-    """The one session that `ref` means: ``last``, an id, a unique prefix, or a title."""
+    """Find the session with the reference `ref`: ``last``, an id, a unique prefix, or a title."""
 
     ref: Ref
     agent: AgentName | None = None
@@ -123,7 +123,7 @@ class FindSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class ListSessions(Request[SessionPage]):
-    """A page of sessions, newest use first."""
+    """Get a page of sessions, the last used first."""
 
     agent: AgentName | None = None
     cwd: Folder | None = None

@@ -1,4 +1,4 @@
-"""Requests that take sessions out of Port42 and bring sessions in, and what they give."""
+"""Requests and results about export and import."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ExportFormat = Literal["json", "markdown", "html"]
 ImportFormat = Literal["auto", "port42", "claude", "codex", "llm", "aichat", "original"]
 
 
-# It names a file below `path`, so it is as long as a path may be.
+# It contains a file's path below `path`.
 Place = Annotated[
     str, Meta(min_length=1, max_length=8192, description="a next_cursor from an earlier import_sessions")
 ]
 
 
 class ExportPage(Struct, frozen=True):
-    """The next piece of the text; `redactions` counts, by kind, what was replaced in it.
+    """A piece of the text; `redactions` are the numbers of replaced secrets in it, by kind.
 
-    `next_cursor` asks for the next piece and is null with the last.
+    `next_cursor` requests the next piece and is null with the last.
     """
 
     text: str
@@ -34,7 +34,7 @@ class ExportPage(Struct, frozen=True):
 
 
 class ImportedSession(Struct, frozen=True):
-    """One that was brought in (`new`), or had `grown` at its source; `messages` counts those added."""
+    """A session that was imported (`new`) or updated (`grown`); `messages` is the number of added ones."""
 
     session_id: str
     agent: str
@@ -45,16 +45,16 @@ class ImportedSession(Struct, frozen=True):
 
 
 class SkippedSource(Struct, frozen=True):
-    """What was not brought in, a session or a piece of one, and why. `source` is relative to the path."""
+    """A session or a part of one that was not imported, and why. `source` is relative to the path."""
 
     source: str
     reason: str
 
 
 class ImportPage(Struct, frozen=True):
-    """What became of some of the sources, `done` so far of `total`; `unchanged` were here already.
+    """The results for some of the sources, `done` so far of `total`; `unchanged` had nothing new.
 
-    `next_cursor` goes on and is null when all are done.
+    `next_cursor` requests the next page and is null when all are done.
     """
 
     format: str
@@ -68,9 +68,9 @@ class ImportPage(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ExportSession(Request[ExportPage]):
-    """A piece of a session as one text; with `redact`, common secrets in it are replaced.
+    """Get a piece of a session as text; with `redact`, common secrets in it are replaced.
 
-    The pieces of all pages, put together, are the session as it stood when the first was asked for.
+    All pieces joined are the session as it was at the request for the first.
     """
 
     session_id: SessionId
@@ -82,10 +82,10 @@ class ExportSession(Request[ExportPage]):
 
 @dataclass(frozen=True, slots=True)
 class ImportSessions(Request[ImportPage]):
-    """Bring in some of the sessions at `path`, a file or folder that the daemon reads itself.
+    """Import sessions from `path`, a file or folder that the daemon reads, a page at a time.
 
-    `agent` is whose they become; without it those that name an agent (`port42`, `original`) keep theirs.
-    With `dry_run` nothing is written.
+    They become sessions of `agent`; without it, those of formats that name an agent (`port42`, `original`)
+    keep theirs. With `dry_run` nothing is written.
     """
 
     path: Folder

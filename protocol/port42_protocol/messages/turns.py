@@ -1,4 +1,4 @@
-"""Requests that have an agent answer or listen to it, and what they give."""
+"""Requests and results about turns and subscriptions."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ from port42_protocol.request import Request
 
 
 class Cancelled(Struct, frozen=True):
-    """Whether a turn was under way."""
+    """Whether a turn was running."""
 
     cancelled: bool
 
 
 class Taken(Struct, frozen=True):
-    """Whether the permission was still being asked for."""
+    """Whether the permission request was still open."""
 
     taken: bool
 
 
 class Subscribed(Struct, frozen=True):
-    """How many subscriptions this connection has now."""
+    """The number of this connection's subscriptions."""
 
     subscriptions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Possess(Request[Possessed]):
-    """Say `message` to `agent`, in `session_id` or, without one, in a new session.
+    """Send `message` to `agent`, in `session_id` or, without one, in a new session, and run a turn.
 
-    With `stream` this connection hears `session_event` until the result. `if_busy` says what to do while
-    another turn of the session is under way: ``wait`` for it, answer with the ``error`` SESSION_BUSY, or
-    go on in a ``fork`` of what was said before that turn. Without `detach` the turn ends when the
-    connection does.
+    With `stream` this connection gets `session_event` until the result. `if_busy` says what to do while
+    another turn of the session is running: ``wait`` for it, return the ``error`` SESSION_BUSY, or continue in
+    a ``fork`` of the session as it was before that turn. Without `detach` the turn ends with the connection.
     """
 
     agent: AgentName
@@ -63,7 +62,7 @@ class Possess(Request[Possessed]):
 
 @dataclass(frozen=True, slots=True)
 class RetryTurn(Request[Possessed]):
-    """Ask the session's last question again, when its turn failed."""
+    """Run a turn again for the session's last message, when its turn failed."""
 
     agent: AgentName
     session_id: SessionId
@@ -73,14 +72,14 @@ class RetryTurn(Request[Possessed]):
 
 @dataclass(frozen=True, slots=True)
 class CancelTurn(Request[Cancelled]):
-    """Stop the turn under way; what was answered so far is kept."""
+    """Stop the running turn; the reply received so far is kept."""
 
     session_id: SessionId
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerPermission(Request[Taken]):
-    """Choose one of the options of a ``permission`` event; without one, refuse."""
+    """Choose one of the options of a ``permission`` event; without one, reject it."""
 
     session_id: SessionId
     permission_id: Annotated[str, Meta(min_length=1, max_length=64, description="a permission's id")]
@@ -89,9 +88,9 @@ class AnswerPermission(Request[Taken]):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe(Request[Subscribed]):
-    """Hear `session_event` for a session, an agent's sessions, or all.
+    """Subscribe to `session_event` of a session, an agent's sessions, or all.
 
-    With `since_seq` (and a session) its records after that come first, and none is missed in between.
+    With `since_seq` (and a session) its later records are sent first; none is missed in between.
     """
 
     agent: AgentName | None = None
@@ -101,7 +100,7 @@ class Subscribe(Request[Subscribed]):
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe(Request[Subscribed]):
-    """Hear no more of what `subscribe` with the same params asked for."""
+    """Cancel the subscription with the same params."""
 
     agent: AgentName | None = None
     session_id: SessionId | None = None

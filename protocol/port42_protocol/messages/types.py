@@ -1,4 +1,4 @@
-"""Kinds of value: what a name, a path, a text or a number must look like, and the words there are."""
+"""Types of values with their constraints, and enumerations."""
 
 from __future__ import annotations
 
