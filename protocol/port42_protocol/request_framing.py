@@ -31,7 +31,7 @@ _HEADER_LIMIT = 4096
 _DEEPEST = 512
 """Nested brackets that are tracked; requests may have far fewer."""
 _HEADERS_END = re.compile(rb"\r?\n\r?\n")
-_CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _WHITE = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]+")
 # A complete string, a bracket, or the quote of an incomplete string. Strings contain no newline.

@@ -108,7 +108,7 @@ def test_requests(cut: Cut, stream: bytes, expected: list[bytes], framing: Frami
         (b"[\n" * 9, ["frame_too_large"]),
         (b"Content-Length: 8\r\n\r\n12345678", [b"12345678"]),
         (b"Content-Length: 9\r\n\r\n", ["frame_too_large"]),
-        (b"Content-Length: 999999999999\r\n\r\n", ["frame_too_large"]),
+        (b"Content-Length: " + b"9" * 4000 + b"\r\n\r\n", ["frame_too_large"]),
         (b"[" * 700, ["frame_too_large"]),
     ],
 )

@@ -77,6 +77,8 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
             if everything:
                 pages = client.ask_pages("list_sessions", {"agent": everything, "limit": 500})
                 ids = [session["session_id"] for page in pages for session in page["sessions"]]
+                if not ids:
+                    raise Refused(f"--all: expected an agent that has sessions, got {everything}")
             else:
                 ids = [_shared.find(client, ref, agent).session_id for ref in refs]
             _several(client, ids, wanted, out)

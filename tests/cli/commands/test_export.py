@@ -51,6 +51,16 @@ def test_all_of_an_agents_into_a_folder(port42, tmp_path):
     assert {one.name for one in (tmp_path / "out").iterdir()} == {f"{one}.md" for one in ids}
 
 
+def test_an_agent_without_sessions_is_refused_and_nothing_is_made(port42, tmp_path):
+    """A mistyped name would otherwise look like a backup that was made."""
+    done = port42("export", "--all", "@ai-mouse", "-o", str(tmp_path / "out"))
+    assert (done.returncode, "--all: expected an agent that has sessions, got @ai-mouse" in done.stderr) == (
+        1,
+        True,
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_redacting_says_what_was_found(port42):
     begun = port42.begin("@ai-muse", f"my key is {KEY}")
     done = port42("export", begun, "--redact")
