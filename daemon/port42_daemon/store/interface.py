@@ -190,12 +190,11 @@ class SessionStore(Protocol):
 
     last_sessions: Mapping[str, str]
     """Each agent's last session, from memory; a read-only view."""
+    remembered: Callable[[str], Summary | None]
+    """The summary if it is in memory and still true. Never reads a file."""
 
     def where(self, session_id: str) -> Literal["sessions", "trash"] | None:
         """Where the session is, None where there is none of that id."""
-
-    def remembered(self, session_id: str) -> Summary | None:
-        """The summary if it is in memory and still true. Never reads a file."""
 
     def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
         """The session as a list shows it. Raises `SessionNotFound`, `SessionDamaged`."""
