@@ -167,7 +167,7 @@ class Daemon:
             return None
         connection.close()
         try:
-            return process.ask(self.existing)
+            return process.ask(self.existing, self.notice)
         except NoDaemon:
             if self.find() is None:
                 return None
@@ -183,7 +183,7 @@ class Daemon:
         with suppress(NoDaemon):  # one that hangs, or went meanwhile: the lock tells
             if (connection := self.find()) is not None:
                 connection.close()
-                running = process.ask(self.existing, SLOW)
+                running = process.ask(self.existing, self.notice, SLOW)
                 return running.pid, paths.home({"PORT42_HOME": running.home})
         lock = paths.lock_file(self.home)
         if self.owner() is not None or not process.is_locked(lock):

@@ -41,8 +41,10 @@ class Running(Struct, frozen=True):
     turns: int = 0
 
 
-def ask(connect: Callable[[], socket.socket], patience: float = PATIENCE) -> Running:
-    with Client(connect, patience=patience) as client:
+def ask(
+    connect: Callable[[], socket.socket], notice: Callable[[str], None], patience: float = PATIENCE
+) -> Running:
+    with Client(connect, notice, patience) as client:
         return decode(Running, client.ask("status"))
 
 

@@ -78,7 +78,7 @@ class Silence:
             self._ping()
 
     def _tell(self) -> None:
-        self._notice(f"Waiting for port42d, which does not answer ({self._method}).")
+        self._notice(f"Waiting for port42d, which has not answered yet ({self._method}).")
 
     def _give_up(self) -> None:
         raise self.given_up()

@@ -392,7 +392,7 @@ def test_what_is_waited_for_is_told_before_it_is_given_up(peer, impatient, metho
     client = Client(lambda: dial(fake.path), told.append)
     with client, pytest.raises(NoDaemon, match=f"took {method} and did not answer") as caught:
         client.ask(method, {"idempotency_key": "k"})
-    assert told == [f"Waiting for port42d, which does not answer ({method})."]
+    assert told == [f"Waiting for port42d, which has not answered yet ({method})."]
     assert any("port42 doctor" in line for line in caught.value.advice)
     assert len(fake.requests) == 1
 
@@ -429,7 +429,7 @@ def test_a_turn_whose_daemon_stops_answering_is_given_up(peer, impatient, listen
     client = Client(lambda: dial(fake.path), told.append)
     with client, pytest.raises(NoDaemon, match="did not answer"):
         client.ask("possess", {"idempotency_key": "k"}, listener=listener)
-    assert told == ["Waiting for port42d, which does not answer (possess)."]
+    assert told == ["Waiting for port42d, which has not answered yet (possess)."]
 
 
 def test_one_who_follows_hears_that_the_daemon_hangs(peer, impatient, monkeypatch):
@@ -445,7 +445,7 @@ def test_one_who_follows_hears_that_the_daemon_hangs(peer, impatient, monkeypatc
     client = Client(lambda: dial(fake.path), told.append)
     with client, pytest.raises(NoDaemon, match="did not answer"):
         list(client.events("subscribe", {"agent": "a"}))
-    assert told == ["Waiting for port42d, which does not answer (subscribe)."]
+    assert told == ["Waiting for port42d, which has not answered yet (subscribe)."]
 
 
 def test_a_request_that_is_not_taken_is_given_up(peer, impatient):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from peers.cli_fixtures import COMMAND
 
 from port42_client import process as subject
 from port42_client.daemon import Daemon
@@ -124,3 +125,12 @@ def test_another_persons_home_is_left_alone(home, port42):
     assert port42("daemon", "stop").stderr == "port42d is not running\n"
     assert sorted(home.iterdir()) == before
     (home / "daemon.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "typed", [["daemon", "start"], ["sessions"], ["doctor", "--json"], ["follow", "x1234"]]
+)
+def test_every_command_says_that_a_suspended_daemon_is_waited_for(daemon, process, typed):
+    os.kill(daemon.pid, signal.SIGSTOP)
+    command = process([*COMMAND, *typed], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert command.stderr.readline().startswith("Waiting for port42d, which has not answered yet (")

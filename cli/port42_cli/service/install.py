@@ -80,7 +80,7 @@ def answering(daemon: Daemon) -> Running:
         except OSError as error:
             raise NoDaemon(f"cannot connect to {address}: {error.strerror or error}") from None
 
-    return process.ask(connect)
+    return process.ask(connect, daemon.notice)
 
 
 def _verified(supervisor: Supervisor, daemon: Daemon) -> Running:
