@@ -17,6 +17,10 @@ _KEY_BYTES = 16 * 1024
 _KEYRING_WITHIN = 20.0
 """Seconds: a locked keyring asks the person for its password first."""
 
+_SECRET_CHARS = 16
+"""Shorter keys are stand-ins for servers that want any (`ollama`, `none`, `x`). They are not hidden: that would
+take words out of replies, and names out of their JSON."""
+
 KEYRING_SERVICE = "port42"
 """The keyring's service when `api_key_keyring` names only a user."""
 
@@ -40,9 +44,14 @@ class Key:
     def reveal(self) -> str:
         return self._text
 
+    @property
+    def secret(self) -> str | None:
+        """What must not be repeated: the key, unless it is too short to be a secret."""
+        return self._text if len(self._text) >= _SECRET_CHARS else None
+
     def hidden_in(self, text: str) -> str:
         """`text` without the key, should somebody have repeated it."""
-        return text.replace(self._text, "…")
+        return text.replace(self.secret, "…") if self.secret else text
 
     def __repr__(self) -> str:
         return "Key(…)"

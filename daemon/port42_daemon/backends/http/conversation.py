@@ -182,7 +182,7 @@ class Reply(ABC):
         self.failure: Failed | None = None
         self.deadline: float | None = None
         self.decoder = EventDecoder()
-        self._secret = key.reveal().encode() if key else None
+        self._secret = key.secret.encode() if key and key.secret else None
         self._has_text = False
         self._calls: dict[str, str] = {}
         self._called_any = False

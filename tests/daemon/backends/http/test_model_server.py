@@ -153,6 +153,15 @@ def test_nothing_that_repeats_the_key_brings_it_into_an_event(kind: Kind) -> Non
     assert KEY[:8] not in found
 
 
+@pytest.mark.parametrize("key", ["k", "text", "ollama", "lm-studio"])
+def test_a_stand_in_for_a_key_takes_nothing_out_of_the_reply(kind: Kind, key: str) -> None:
+    """Local servers want any key, and people give them words that replies and their JSON have, too."""
+    words = "ask ollama or lm-studio for text"
+    with ModelServer(sends(kind.reply(words))) as server:
+        settings = kind.peer.config(server, api_key_env="TEST_KEY")
+        assert text_of(played(kind.build(settings, {"TEST_KEY": key}))) == words
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed_and_leaks_no_key(kind: Kind, status: int) -> None:
     with ModelServer(says([])) as elsewhere:
