@@ -18,8 +18,8 @@ _KEYRING_WITHIN = 20.0
 """Seconds: a locked keyring asks the person for its password first."""
 
 _SECRET_CHARS = 16
-"""Shorter keys are stand-ins for servers that want any (`ollama`, `none`, `x`). They are not hidden: that would
-take words out of replies, and names out of their JSON."""
+"""Shorter keys are stand-ins for servers that want any (`ollama`, `none`, `x`). They are not hidden: that
+would take words out of replies, and names out of their JSON."""
 
 KEYRING_SERVICE = "port42"
 """The keyring's service when `api_key_keyring` names only a user."""
