@@ -1,1 +1,1 @@
-"""Sessions out of and into the store: export and import."""
+"""Export and import of sessions."""

@@ -1,6 +1,6 @@
 """`export_session`: a session as text, a page at a time, as it was when the first page was asked for.
 
-The text is an opening, a piece for each record and a closing, cut so that every page is small.
+The text is an opening, a piece for each record and a closing, cut into pages of `PAGE_CHARACTERS`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from port42_protocol.messages.records import Record, UserMessage
 from port42_protocol.messages.transfer import ExportPage, ExportSession
 
 PAGE_CHARACTERS = 256 * 1024
-"""Of text in one answer: 1.5 MiB as JSON where each has to be escaped, so below the limit of a page."""
+"""In one page: at most 1.5 MiB of JSON, if each has to be escaped, which is below the limit of a response."""
 WRITERS: dict[str, Writer] = {"json": base.JSON, "markdown": markdown.WRITER, "html": html.WRITER}
 _READ_RECORDS = 256
 _READ_BYTES = 256 * 1024
 
 Records = Callable[[int], Iterator[Record]]
-"""``records(after_seq)`` gives each later record."""
+"""``records(after_seq)`` yields the later records."""
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Where a page begins: in the session as it was at `through`, `offset` into the piece after `after`.
+    """Start of a page: `offset` in the piece after the record `after`, of the session as of the record
+    `through`.
 
-    The opening is the piece after -1, the first record's the one after 0.
+    The opening is the piece after -1, that of the first record the piece after 0.
     """
 
     through: int
@@ -47,7 +48,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Exporter:
-    """The handler of `export_session`."""
+    """Handles `export_session`."""
 
     def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions) -> None:
         self._store = store
@@ -69,9 +70,9 @@ class Exporter:
         start = start or first_page
         redactions: Counter[str] = Counter()
         if request.redact:
-            # Header and footer are on the first page: their secrets are counted there only.
+            # Secrets in header and footer count on the first page only.
             counts = redactions if start == first_page else Counter[str]()
-            # The user's first message, which a title may be made from.
+            # The user's first message: a title may be derived from it.
             first = islice(records_after(self._store, session_id, 0), _READ_RECORDS)
             messages = (record.content for record in first if isinstance(record, UserMessage))
             frame = redact_frame(frame, next(filter(None, messages), None), counts)
@@ -109,7 +110,7 @@ def next_page(
 ) -> tuple[str, Position | None]:
     """The text from `start` on, and where the next page begins, None at the end.
 
-    With `redactions` secrets are replaced, and counted in the page where their piece begins.
+    With `redactions` secrets are replaced, and counted on the page on which their piece begins.
     """
     parts: list[str] = []
     room, offset = PAGE_CHARACTERS, start.offset
@@ -138,7 +139,7 @@ def _pieces(
             if record.seq > start.through:
                 break
             piece, counts = _record_piece(format_name, record, redacted=redactions is not None)
-            # A piece that began on an earlier page was counted there.
+            # A piece that began on an earlier page is counted already.
             if redactions is not None and (start.offset == 0 or start.after != after):
                 redactions.update(counts)
             yield after, (writer.between if after else "") + piece
@@ -148,7 +149,7 @@ def _pieces(
 
 @lru_cache(maxsize=1)
 def _record_piece(format_name: str, record: Record, *, redacted: bool) -> tuple[str, Counter[str]]:
-    """The piece of one record. The last is kept for the next page: one can span a hundred pages."""
+    """The piece of one record. The last is cached, as one piece can span a hundred pages."""
     counts: Counter[str] = Counter()
     if redacted:
         record = redact_record(record, counts)
@@ -158,7 +159,7 @@ def _record_piece(format_name: str, record: Record, *, redacted: bool) -> tuple[
 def redact_frame(frame: Frame, first_message: str | None, redactions: Counter[str]) -> Frame:
     """The header and footer with their secrets replaced; `first_message` is the user's first.
 
-    A title made from it is made anew: cut off in the middle, a secret would not look like one.
+    A title derived from it is derived again: a truncated secret would not be recognised.
     """
     footer = frame.footer
     if first_message is None or footer.title != title_from(first_message):

@@ -1,7 +1,7 @@
-"""`import_sessions`: imports the sessions at a path, a bounded number in a call, and never the same twice.
+"""`import_sessions`: imports the sessions at a path, a bounded number in each call, without duplicates.
 
-An imported session has an id that follows from its source, so the next import finds it: new messages at
-the source are appended here, and a session that was continued here stays as it is (docs/decisions/0024).
+The id of an imported session is derived from its source, so that the next import finds it: new messages of
+the source are appended; a session that was continued in Port42 is not changed (docs/decisions/0024).
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ if TYPE_CHECKING:
 
 _SOURCES = 50
 _SECONDS = 0.5
-"""A call ends after so many sources, or the one in whose work this time is up."""
+"""Limits of one call: sources, and time, after which no further source is begun."""
 _SKIPPED = 500
-"""Reasons that one answer has room for."""
+"""Maximum number of reasons in one response."""
 _BATCH = 2 * 1024 * 1024
-"""Characters that are written at once: a session may be larger than memory has room for."""
+"""Characters that are written at once: a session may be larger than the memory."""
 _WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
 
 
 class Importer:
-    """The handler of `import_sessions`."""
+    """Handles `import_sessions`."""
 
     def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions) -> None:
         self._store = store
         self._threads = threads
         self._sessions = sessions
         self._last_imported: dict[str, str] = {}
-        """Each agent's last session where an import set it, until the agent uses another."""
+        """Each agent's last session as set by an import, until the agent uses another."""
         self._listing: _Listing | None = None
-        """That of the latest import, for its next page."""
+        """The sources of the latest import, for its next page."""
         self._originals: dict[tuple[str, str, int], tuple[str, array[int]]] = {}
-        """By agent, format and the mark of its first message: a session's id and all its marks."""
+        """To find a fork's original: a session's id and marks, by agent, format and first mark."""
 
     async def import_sessions(self, request: ImportSessions) -> ImportPage:
-        """Import the next sources in their order; each that cannot be imported is skipped with a reason."""
+        """Import the next sources; those that cannot be imported are skipped with a reason."""
         listing = self._listing
         if listing is None or request.cursor is None or listing.of != (request.path, request.format):
             listing = await self._threads.files(_list_sources, request)
@@ -112,7 +112,7 @@ class Importer:
             session.records.close()
 
     async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
-        """Create or grow the session of `header`; False when its id is another session's."""
+        """Create the session of `header` or append to it; False when its id belongs to another session."""
         files, store = self._threads.files, self._store
         new: Iterator[Record] | None = iter(session.records)
         original = self._original_of(header, session)
@@ -128,7 +128,7 @@ class Importer:
         batch = await files(_batch, new)
         if where and not batch:
             page.unchanged += 1
-            # An import that was cut short may not have set the agent's last session: this one does.
+            # An interrupted import may not have set the agent's last session.
             page.note(await files(store.summary, header.id))
             return True
         title, messages, created = header.title, 0, where is not None
@@ -148,7 +148,7 @@ class Importer:
         return True
 
     def _later_records(self, header: Header, session: ParsedSession) -> Iterator[Record] | None:
-        """What the source has more than the session here; None when that is another session."""
+        """Records of the source that the stored session lacks; None when that is another session."""
         try:
             stored, footer = self._store.ends(header.id)
             if stored.agent != header.agent and session.header is None:
@@ -161,7 +161,7 @@ class Importer:
         return chain(islice(session.records, shared, None), _later_title(footer.title, names, session))
 
     def _original_of(self, header: Header, session: ParsedSession) -> tuple[str, int] | None:
-        """The session that this one is a fork of, with the number of messages that it begins with."""
+        """The session that this one is a fork of, and the number of messages that they share."""
         if not session.marks or not session.marks[0] or header.imported_from is None:
             return None
         begins = (header.agent, header.imported_from.format, session.marks[0])
@@ -172,7 +172,7 @@ class Importer:
         return session_id, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def _fork_point(self, session_id: str, messages: int) -> ForkPoint | None:
-        """None where the original is not here, as with a dry run."""
+        """None where the original is not stored, as with a dry run."""
         try:
             stored = records_after(self._store, session_id, 0)
             seqs = (record.seq for record in stored if isinstance(record, Message))
@@ -213,7 +213,7 @@ class _Page:
         self._deadline = time.monotonic() + _SECONDS
 
     def skip(self, source: str, reason: str) -> None:
-        # A path may have 4,096 characters, and an answer has its limit.
+        # Paths have up to 4,096 characters, and the size of a response is limited.
         self.skipped.append(SkippedSource(source[:300], reason))
 
     def note(self, summary: Summary) -> None:
@@ -240,7 +240,7 @@ class _Page:
 
 
 def _list_sources(request: ImportSessions) -> _Listing:
-    # Imported here: the readers would take a tenth of the daemon's start.
+    # Imported here: the readers would add a tenth to the daemon's start.
     from port42_daemon.transfer.readers.detect import sources
 
     path = Path(request.path)
@@ -256,7 +256,8 @@ def _list_sources(request: ImportSessions) -> _Listing:
 
 
 def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:
-    """The header, and a second for one of our own whose id another session may have.
+    """The header, and for Port42's own sessions a second one, in case the first id belongs to another
+    session.
 
     Raises `Skipped` where no agent is named.
     """
@@ -281,12 +282,12 @@ def _possible_headers(session: ParsedSession, format_name: str, agent: str | Non
 
 
 def _derived_id(format_name: str, source_id: str) -> str:
-    """The same for the same source, whenever and from whichever path it is read."""
+    """The same id for the same source, from whichever path it is read."""
     return f"{format_name}-{hashlib.sha256(source_id.encode()).hexdigest()[:16]}"
 
 
 def _same_origin(stored: Header, header: Header) -> bool:
-    """Whether a stored session was imported from there, or is that very session."""
+    """Whether a stored session was imported from that source, or is the source itself."""
     if header.imported_from is not None and header.imported_from.format != "port42":
         return stored.imported_from == header.imported_from and stored.agent == header.agent
     theirs = (header.agent, header.created_at, header.client)
@@ -294,20 +295,20 @@ def _same_origin(stored: Header, header: Header) -> bool:
 
 
 def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[int, set[str | None]]:
-    """How many records the source and the session here have in common, and the names it was given here.
+    """The number of records that source and stored session share, and the number of titles given in Port42.
 
-    Raises `Skipped` when both have records of their own, or different ones.
+    Raises `Skipped` when they have diverged.
     """
     theirs = iter(session.records)
     shared, names = 0, set()
     for record in stored:
         if session.header is None and not isinstance(record, Message):
-            # Names, tags and pins given here do not count.
+            # Titles, tags and pins given in Port42 do not count.
             if isinstance(record, EventRecord) and record.event == RENAMED:
                 names.add(record.title or None)
         elif (other := next(theirs, None)) is not None:
             ours = record
-            if session.header is None:  # a format without times has its file's
+            if session.header is None:  # formats without times use the time of the file
                 ours, other = _comparable(record), _comparable(other)
             if ours != other:
                 raise Skipped("it was continued here, or changed at its source; it stays as it is here")
@@ -316,7 +317,7 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[int, set
 
 
 def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:
-    """The record of a title that the source got since, unless a person named the session here."""
+    """A record of the source's new title, unless the session was renamed in Port42."""
     if session.header is not None or session.title in {None, title} or not names <= session.titles:
         return []
     when = session.last_time or EPOCH
@@ -324,7 +325,7 @@ def _later_title(title: str | None, names: set[str | None], session: ParsedSessi
 
 
 def _batch(records: Iterator[Record]) -> list[Record]:
-    """The next records, as many as are written at once."""
+    """The next records, up to `_BATCH` characters."""
     batch: list[Record] = []
     size = 0
     for record in records:

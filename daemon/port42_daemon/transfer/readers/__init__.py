@@ -1,1 +1,1 @@
-"""Sessions of other programs, and of our own, as they come in: found, read, judged piece by piece."""
+"""Readers of session files, Port42's own and those of other programs."""

@@ -1,6 +1,6 @@
 """aichat's sessions: ``sessions/<name>.yaml`` of a model and messages (its src/config/session.rs).
 
-They have no times: every message gets that of the file.
+They have no times: every message gets the time of the file.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from yaml import Event
 
 LIMIT = 16 * 1024 * 1024
-"""Bytes of YAML that are read: it takes a hundred times as long as JSON."""
+"""Maximum bytes of YAML: parsing takes a hundred times as long as for JSON."""
 _NESTING = 64
 
 
 def source_id(path: PurePath) -> str:
-    """The session's name; an agent's sessions are apart from the others: ``coder/refactoring``."""
+    """The session's name, with the folder of an agent's sessions: ``coder/refactoring``."""
     parts = path.with_suffix("").parts
     if "sessions" not in parts[:-1]:
         return parts[-1]
@@ -46,7 +46,7 @@ def read(data: bytes, name: str, when: float) -> ParsedSession:
         message, location = values.mapping(item), f"message {number}"
         role, content = values.role_of(message.get("role")), message.get("content")
         if message.get("role") == "tool":
-            # What the assistant said before the calls is kept with them (MessageContentToolCalls).
+            # The assistant's text before tool calls is stored with them (MessageContentToolCalls).
             role, content = "assistant", values.mapping(content).get("text")
         if role is None:
             session.add_problem(location, "it has no role that is known")
@@ -74,8 +74,8 @@ def _parse(data: bytes) -> Any:
 def _document(events: Iterable[Event]) -> Any:
     """Built without a YAML loader, in linear time and memory.
 
-    A loader does more, and costs more on hostile files: numbers to the base of 60 and merges of merges take
-    quadratic time, its nodes two hundred times the size of the file, and its recursion the C stack.
+    On hostile files a loader takes quadratic time (base-60 numbers, nested merges) and memory of two hundred
+    times the size of the file (nodes), and overflows the C stack (recursion).
     """
     from yaml import AliasEvent, CollectionEndEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 
@@ -97,7 +97,7 @@ def _document(events: Iterable[Event]) -> Any:
             case SequenceStartEvent():
                 value = anchors[event.anchor] = []
             case _:
-                continue  # the beginning or the end of a document
+                continue  # start or end of a document
         stack[-1].append(value)
         if isinstance(event, MappingStartEvent | SequenceStartEvent):
             stack.append(value)

@@ -1,4 +1,4 @@
-"""What a reader makes of a source: a session with its records, and the parts that could not be used."""
+"""The result of reading a source: a session with its records, and the parts that could not be read."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from port42_protocol.messages.records import (
 from port42_protocol.messages.types import Role
 
 MESSAGE_BYTES = 4 * 1024 * 1024
-"""Of one message: the limit of `append_message`, too."""
+"""Maximum bytes of one message, as in `append_message`."""
 SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
-"""Parts of one source that are reported one by one."""
+"""Maximum number of reported problems of one source; further ones are counted."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _TITLES = 1000
 _IN_MEMORY = 4 * 1024 * 1024
@@ -36,7 +36,7 @@ EPOCH = "1970-01-01T00:00:00.000Z"
 
 
 class RecordSpool:
-    """Records in their order, in an unnamed temporary file when they are many."""
+    """A list of records, in an unnamed temporary file when they are many."""
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
@@ -64,12 +64,12 @@ class RecordSpool:
         self._file.close()
 
     def __del__(self) -> None:
-        # A reader that gives its session up leaves nobody who could close it.
+        # After an error in a reader nothing else closes the file.
         self.close()
 
 
 class Skipped(Exception):
-    """The source, or a part of it, cannot be imported; the text says why, without a path."""
+    """The source, or a part of it, cannot be imported; the message gives the reason, without a path."""
 
 
 class SubAgent(Skipped):
@@ -77,26 +77,26 @@ class SubAgent(Skipped):
 
 
 class ParsedSession(msgspec.Struct):
-    """A session as its source tells of it. `source_id` is its id there, whatever the folder.
+    """A session in a source. `source_id` is its id there, independent of the folder.
 
-    `header` is set for sessions of Port42 itself: their records keep every field and their seq.
+    `header` is set for Port42's own sessions: their records keep every field and their seq.
     """
 
     source_id: str
     title: str | None = None
     titles: set[str] = field(default_factory=set)
-    """All that the source has had for it."""
+    """All titles that the source gave it."""
     cwd: str | None = None
     agent: str | None = None
     created_at: str | None = None
     header: Header | None = None
     records: RecordSpool = field(default_factory=RecordSpool)
     mark: str = ""
-    """What an entry and the copy of it in a fork have in common, of the entry that is being read."""
+    """An identifier of the current entry that its copy in a fork has, too."""
     marks: array[int] = field(default_factory=lambda: array("q"))
-    """The hash of each message's `mark`, 0 without one."""
+    """The hash of each message's `mark`, 0 without a mark."""
     problems: list[tuple[str, str]] = field(default_factory=list)
-    """``(location, reason)``: `location` is empty or within the source, as in ``line 12``."""
+    """``(location, reason)``: `location` is empty or a position in the source, as in ``line 12``."""
     unreported: int = 0
     size: int = 0
     last_time: str | None = None
@@ -106,14 +106,14 @@ class ParsedSession(msgspec.Struct):
     _output_tokens: int | None = None
 
     def add_problem(self, location: str, reason: str) -> None:
-        """Leave a part out. Past `PROBLEMS` they are only counted."""
+        """Report a part that is not imported. After `PROBLEMS` of them they are only counted."""
         if len(self.problems) < PROBLEMS:
             self.problems.append((location, reason))
         else:
             self.unreported += 1
 
     def all_problems(self) -> list[tuple[str, str]]:
-        """The problems, and how many more there are."""
+        """The problems, the last one of which may be the number of unreported ones."""
         more = f"{self.unreported:,} more pieces that could not be read"
         return self.problems + ([("", more)] if self.unreported else [])
 
@@ -132,9 +132,9 @@ class ParsedSession(msgspec.Struct):
         self.last_time, self.last_seq = record.timestamp, record.seq
 
     def add_message(self, role: Role, text: str, when: str | None, location: str = "", **fields: Any) -> None:
-        """Add a message unless it is blank; without a time it gets that of the message before it.
+        """Add a message unless it is blank; its default time is that of the message before it.
 
-        `fields` are those of the role's record besides. Raises `Skipped` past `SESSION_BYTES`.
+        `fields` are further fields of the role's record. Raises `Skipped` past `SESSION_BYTES`.
         """
         text = _LONE_SURROGATE.sub("\ufffd", text)
         if not text.strip():
@@ -150,13 +150,13 @@ class ParsedSession(msgspec.Struct):
         self.marks.append(hash(self.mark))
         record = MESSAGES[role](seq=0, content=text, timestamp=timestamp, **fields)
         if isinstance(record, AssistantMessage):
-            # Added when the next message begins: what it took may be told behind it.
+            # Added when the next message begins: its tokens may follow it.
             self._reply = record
         else:
             self.add_record(record)
 
     def add_tokens(self, sent: int, received: int) -> None:
-        """Tokens that were used since the last call. They are told with the reply that they belong to."""
+        """Add tokens used since the last call; they are recorded with the next reply."""
         self._input_tokens = (self._input_tokens or 0) + sent
         self._output_tokens = (self._output_tokens or 0) + received
 
@@ -171,7 +171,7 @@ class ParsedSession(msgspec.Struct):
         self.add_record(reply)
 
     def finished(self) -> ParsedSession:
-        """The session itself. Raises `Skipped` when it has no records, with its first problem."""
+        """Returns the session. Raises `Skipped` with its first problem when it has no records."""
         self._end_reply()
         if not self.records:
             reasons = [f"{location}: {reason}" for location, reason in self.problems[:1]]

@@ -1,8 +1,8 @@
 """Claude Code's transcripts: ``~/.claude/projects/<folder>/<session>.jsonl``, an entry a line.
 
-There is no official description; what is known comes from files that Claude Code 1.0 to 2.1 wrote. Words of
-the user and the model are kept, each once. Thinking, tool calls and their results, sub-agents, and what the
-program says to the model in the user's name are not.
+The format is not documented; this is derived from files of Claude Code 1.0 to 2.1. Texts of the user and the
+model are imported, each once, but not reasoning, tool calls and their results, sub-agents, and messages that
+the program itself sends as the user.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from port42_daemon.transfer.readers.base import ParsedSession, SubAgent
 from port42_daemon.transfer.readers.files import Lines, json_objects
 from port42_protocol.messages.records import TurnRecord
 
-# Elements that the program puts before, behind or instead of the user's words.
+# Elements that the program adds to the user's text or replaces it with.
 _PROGRAM = (
     r"(?:system-reminder|ide_[a-z_]{1,40}|local-command-[a-z]{1,20}|bash-[a-z]{1,20}|user-memory-input"
     r"|new-diagnostics|task-notification|teammate-message|post-tool-use-hook|user-prompt-submit-hook)"
@@ -28,14 +28,14 @@ _INTERRUPTED = re.compile(r"\s*\[Request interrupted by user[^\]\n]{0,40}\]\s*")
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
 _PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
 _CONTINUED = "This session is being continued from a previous conversation that ran out of context."
-# Commands of the program itself, which no model answers.
+# Commands of the program itself, to which no model replies.
 _LOCAL = (
     " add-dir agents bashes clear compact config context cost doctor exit export help hooks ide login logout"
     " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
 _QUEUED, _REMEMBERED = 50, 100_000
-"""Messages that wait at once, and ids that are remembered: what a hostile file makes of them is bounded."""
+"""Limits of queued messages and of remembered ids, against hostile files."""
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _ERRORS = {
     "rate_limit": "rate_limit",
@@ -56,21 +56,21 @@ def read(lines: Lines, source_id: str) -> ParsedSession:
 
 
 class _Reader:
-    """The state between the entries of one file."""
+    """State while reading one file."""
 
     def __init__(self, session: ParsedSession) -> None:
         self.session = session
         self._ids: dict[str, None] = {}
         self._uuids: set[int] = set()
         self._summaries: dict[int, str] = {}
-        """By the hash of the uuid of the entry that they end at, which is in this file or in another."""
+        """Summaries, by the hash of the uuid of their last entry, which is in this file or in another."""
         self._named: str | None = None
         self._usage: dict[str, tuple[int, int]] = {}
         self._queue: deque[str] = deque(maxlen=_QUEUED)
         self._handed: Counter[tuple[str, int]] = Counter()
-        """Queued messages that are in the session, by one of the two entries that tell so."""
+        """Queued messages that were added already: two kinds of entries report each."""
         self._command: tuple[str, str | None, str] | None = None
-        """A slash command, its time and location, until it shows whether a model answers it."""
+        """A slash command, its time and location, until it is clear whether a model replies to it."""
         self._caveat = False
         self._sidechain = False
 
@@ -102,11 +102,11 @@ class _Reader:
     def finished(self) -> ParsedSession:
         session = self.session
         self._end_command(answered=bool(self._command and " " in self._command[0]))
-        # A summary at the beginning may be another session's.
+        # A summary at the beginning may belong to another session.
         own = [summary for leaf, summary in self._summaries.items() if leaf in self._uuids and summary]
         session.titles.update(own)
         session.title = self._named or session.title or (own[-1] if own else self._plan())
-        # Files that were archived have other names; one that a session was resumed in has several ids.
+        # Archived files have other names, and the file of a resumed session contains several ids.
         if self._ids and session.source_id not in self._ids:
             session.source_id = next(iter(self._ids))
         if self._sidechain and not session.marks and not session.problems:
@@ -114,13 +114,13 @@ class _Reader:
         return session.finished()
 
     def _plan(self) -> str | None:
-        """The heading of a plan that is to be implemented, as a hundred sessions of one project are."""
+        """The heading of a plan to implement: the text before it is the same in many sessions."""
         first = next((record for record in self.session.records if record.role == "user"), None)
         plan = _PLAN.match(str(getattr(first, "content", "")))
         return values.one_line(plan[1]) if plan else None
 
     def _begin(self, entry: Mapping[str, Any]) -> str | None:
-        """The time of an entry that belongs to the session."""
+        """The time of an entry of the session."""
         self.session.cwd = self.session.cwd or values.folder(entry.get("cwd"))
         identity = values.short(entry.get("sessionId"), 256)
         if identity and len(self._ids) < _REMEMBERED:
@@ -132,7 +132,7 @@ class _Reader:
         when = self._begin(entry)
         content = values.mapping(entry.get("message")).get("content")
         if entry.get("isMeta") is True:
-            # What a slash command expands to, or the caveat that local ones follow.
+            # The expansion of a slash command, or the caveat before local ones.
             self._caveat = "<local-command-caveat>" in values.text_of(content)
             self._end_command(answered=not self._caveat)
             return
@@ -175,7 +175,7 @@ class _Reader:
         self._count(message)
 
     def _count(self, message: Mapping[str, Any]) -> None:
-        """An answer has an entry for each of its parts, each with the usage so far: the last is whole."""
+        """Each part of a reply has an entry with the usage so far; the last one is complete."""
         usage, identity = values.mapping(message.get("usage")), str(message.get("id"))
         if not usage:
             return
@@ -188,7 +188,7 @@ class _Reader:
         self.session.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
 
     def _take_queued(self, entry: Mapping[str, Any], location: str) -> None:
-        """What is typed while the model works. `remove` hands it to the model; `popAll` takes it back."""
+        """Text typed during a reply. `remove` sends it to the model; `popAll` returns it to the input."""
         content = values.text_of(entry.get("content"))
         match entry.get("operation"):
             case "enqueue":
@@ -209,7 +209,7 @@ class _Reader:
             self._hand_over(attachment.get("prompt"), entry, location)
 
     def _hand_over(self, content: object, entry: Mapping[str, Any], location: str) -> None:
-        """Add a queued message, unless the other kind of entry that tells of it came before."""
+        """Add a queued message, unless the other kind of entry reported it before."""
         kind, text = str(entry.get("type")), hash(values.text_of(content))
         other = ("attachment" if kind == "queue-operation" else "queue-operation", text)
         if self._handed[other] > 0:
@@ -221,7 +221,7 @@ class _Reader:
 
 
 def _is_human(entry: Mapping[str, Any]) -> bool:
-    """Newer versions say of what the program itself sends, a task's end say, that it does."""
+    """Whether the program itself sent it, such as the end of a task; newer versions mark these."""
     return values.mapping(entry.get("origin")).get("kind") in (None, "human")
 
 
@@ -240,13 +240,13 @@ def _element(text: str, name: str) -> str | None:
 
 
 def _typed(text: str) -> str:
-    """What of a text the user typed: it without the program's elements."""
+    """The text without the program's elements."""
     if _INTERRUPTED.fullmatch(text):
         return ""
     begin, end = 0, len(text)
     while opening := _OPENING.match(text, begin, end):
         closed_at = text.find(f"</{opening[1]}>", opening.end(), end)
-        if closed_at < 0 or opening[1] == "task-notification":  # behind that one goes where its output lies
+        if closed_at < 0 or opening[1] == "task-notification":  # the path of its output follows it
             return ""
         begin = closed_at + len(opening[1]) + 3
     while closing := _CLOSING.search(text, max(begin, end - 60), end):

@@ -1,8 +1,8 @@
 """Codex's rollouts: ``~/.codex/sessions/YYYY/MM/DD/rollout-<time>-<id>.jsonl``, an item a line.
 
 Newer lines are ``{timestamp, type, payload}`` (`session_meta`, `turn_context`, `response_item`, `event_msg`,
-codex-rs/protocol); older ones are the payloads themselves. Messages of user and assistant are kept;
-reasoning, tool calls, and what Codex tells the model in the user's name are not.
+codex-rs/protocol); older ones are the payloads themselves. Messages of user and assistant are imported,
+but not reasoning, tool calls, and messages that Codex itself sends as the user.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
 
 
 def read(lines: Lines, source_id: str) -> ParsedSession:
-    """The session of one file; its own id is taken over the file's name. Raises `Skipped`."""
+    """The session of one file; its own id takes precedence over the file's name. Raises `Skipped`."""
     session = ParsedSession(source_id)
     model: str | None = None
     tokens = (0, 0)
@@ -51,10 +51,10 @@ def read(lines: Lines, source_id: str) -> ParsedSession:
 
 
 def _take_meta(session: ParsedSession, meta: Mapping[str, Any], when: str | None) -> None:
-    # A fork's file has the original's meta behind its own: the first one counts.
+    # A fork's file has the original's meta after its own: the first one counts.
     if session.created_at is not None:
         return
-    source = meta.get("source")  # "cli", say, or {"subagent": …}
+    source = meta.get("source")  # such as "cli" or {"subagent": …}
     if isinstance(source, str | dict) and "subagent" in source:
         raise SubAgent("it is a sub-agent's transcript, not a session")
     session.source_id = values.short(meta.get("id"), 128) or session.source_id
@@ -72,14 +72,14 @@ def _take_message(
     elif message.get("role") == "user":
         text = values.text_of(content)
         if session.cwd is None and (context := _CONTEXT.match(text)):
-            # Before September 2025 the folder stood only there.
+            # Before September 2025 only this text had the folder.
             session.cwd = values.folder(context[1].strip())
         if not _PROGRAM.match(text):
             session.add_message("user", values.words_of(content, _typed), when, location)
 
 
 def _typed(text: str) -> str:
-    """What of a text the user typed: not the tags around a picture, nor what an editor told of its files."""
+    """The text without the tags around images and without an editor's list of files."""
     if _IMAGE_TAG.fullmatch(text):
         return ""
     if text.lstrip().startswith(_IDE) and _REQUEST in text:
@@ -90,7 +90,7 @@ def _typed(text: str) -> str:
 def _take_tokens(
     session: ParsedSession, payload: Mapping[str, Any], before: tuple[int, int]
 ) -> tuple[int, int]:
-    """Totals of the session so far, told again with every change of a rate limit."""
+    """Totals of the session so far, repeated with every change of a rate limit."""
     total = values.mapping(values.mapping(payload.get("info")).get("total_token_usage"))
     sent, received = values.count(total.get("input_tokens")), values.count(total.get("output_tokens"))
     if sent is None or received is None or (sent, received) == before:

@@ -1,7 +1,7 @@
-"""The formats of what is at a path, and its sources in order, each of which can be read to a session.
+"""Finds the formats and the sources at a path; each source can be read as a session.
 
-A file is recognised by what it holds: its name and its first line say little (of 624 real files of Claude
-Code 404 began with a snapshot). Only `Skipped` (nothing can be imported) leaves.
+A file is recognised by its content, not by its name or first line (of 624 real files of Claude Code 404 began
+with a snapshot). Raises `Skipped` only, when nothing can be imported.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _ALL_SUFFIXES = (".json", ".jsonl", ".db", ".yaml", ".yml")
 _HEAD = 64 * 1024
 _FIRST_LINES = 30
 _FIRST_LINE_BYTES = 1024 * 1024
-"""So many lines are looked at, of so many bytes each."""
+"""Maximum number of lines that are examined, and of bytes of each."""
 _NOT_SESSIONS = frozenset(
     {"agent_sessions.json", "daemon.json", "history.jsonl", "config.yaml", "roles.yaml"}
 )
-"""Files of these programs that have one of the suffixes and are no sessions."""
+"""Files of these programs that have one of the suffixes but are not sessions."""
 _HINT = f"--format names one of {', '.join(_SUFFIXES)}"
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
 
 class Source(Struct, frozen=True):
-    """One session to read: `key` orders it among the others and is its name in answers.
+    """One session to read: `key` is its position in the order of sources and its name in responses.
 
-    `conversation` is its id within a database; `problem` is why it cannot be read, where that is known.
+    `conversation` is its id in a database; `problem` is the reason why it cannot be read, if known.
     """
 
     key: str
@@ -81,18 +81,18 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         return [name], _of_file(name, path, path.name, "")
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
         return ["original"], _indexed(path)
-    found = _of_folder(path, wanted)
-    formats = sorted({source.format for source in found if source.format})
+    sources = _of_folder(path, wanted)
+    formats = sorted({source.format for source in sources if source.format})
     if wanted != "auto":
         formats = [wanted]
     elif not formats:
-        reasons = [f": {source.key}: {source.problem}" for source in found[:1]]
+        reasons = [f": {source.key}: {source.problem}" for source in sources[:1]]
         raise Skipped(f"no file of a known format is in it{''.join(reasons)}; {_HINT}")
-    return formats, sorted(found, key=lambda source: source.key)
+    return formats, sorted(sources, key=lambda source: source.key)
 
 
 def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
-    found: list[Source] = []
+    sources: list[Source] = []
     for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
         file = path / key
         if file.name in _NOT_SESSIONS:
@@ -100,11 +100,11 @@ def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
         try:
             name = _recognise(file) if wanted == "auto" else wanted
             if name is not None:
-                found += _of_file(name, file, key, f"{key} ")  # there may be more than one log
+                sources += _of_file(name, file, key, f"{key} ")  # there may be several logs
         except Skipped as reason:
-            if wanted != "llm":  # databases of other programs are no faults
-                found.append(Source(key, "", file, problem=str(reason)))
-    return found
+            if wanted != "llm":  # databases of other programs are not problems
+                sources.append(Source(key, "", file, problem=str(reason)))
+    return sources
 
 
 def _of_file(name: str, path: Path, key: str, prefix: str) -> list[Source]:
@@ -122,9 +122,9 @@ def _indexed(path: Path) -> list[Source]:
 
 
 def _recognise(path: Path) -> str | None:
-    """The format of one file; None for one that is no sessions at all.
+    """The format of one file; None for one without sessions.
 
-    Raises `Skipped` for one that cannot be read, and with the name of a format that is not read.
+    Raises `Skipped` for a file that cannot be read, and for known formats that are not supported.
     """
     if path.suffix == ".jsonl":
         return _recognise_lines(path)
@@ -151,7 +151,7 @@ def _recognise(path: Path) -> str | None:
 
 
 def _recognise_lines(path: Path) -> str:
-    """A front that was cut off, a snapshot or a summary may stand first."""
+    """Truncated lines, snapshots and summaries may come first."""
     objects = 0
     with files.opened(path) as file:
         for _ in range(_FIRST_LINES):
@@ -173,7 +173,7 @@ def _objects(line: bytes) -> list[Mapping[str, Any]]:
 
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
-    """The format of a file with this entry. Raises `Skipped` for a format that is not read."""
+    """The format of a file with this entry. Raises `Skipped` for a format that is not supported."""
     kind, message = values.short(entry.get("type")), values.mapping(entry.get("message"))
     old_codex = "record_type" in entry or ("instructions" in entry and "timestamp" in entry)
     if old_codex or ("payload" in entry and kind in _CODEX_TYPES):

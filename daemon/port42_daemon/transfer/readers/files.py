@@ -1,4 +1,4 @@
-"""Files of other programs: regular files only, read up to a limit. Only `Skipped` leaves."""
+"""Files of other programs: regular files only, read up to a limit. Raises `Skipped` only."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 
 LINE_BYTES = 16 * 1024 * 1024
 FILE_BYTES = 1024 * 1024 * 1024
-"""A sparse file can pretend to have terabytes, each of which would be read."""
+"""Maximum size of a file: a sparse file can have terabytes."""
 CHUNK = 256 * 1024
 _ENTRIES = 100_000
 _VALUES = 1_000_000
-"""In one line: each takes up to 100 bytes of memory."""
+"""Maximum number of JSON values in one line: each takes up to 100 bytes of memory."""
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s*")
-# A pair of surrogates, half a pair (the group), or any other escape, which may be a backslash.
+# A pair of surrogates, half of a pair (the group), or any other escape, such as a backslash.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
     re.DOTALL,
@@ -36,7 +36,7 @@ Lines = Iterable[tuple[int, bytes | None]]
 
 @contextmanager
 def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
-    """The regular file at `path`, of at most `limit` bytes. Never follows a link, waits or opens a device."""
+    """The regular file at `path`, of at most `limit` bytes. Follows no links, opens no devices or FIFOs."""
     try:
         _require_regular(path.lstat(), limit)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -74,23 +74,23 @@ def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """All of a file, a piece at a time."""
+    """The file in chunks."""
     with opened(path) as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
 
 def whole(path: Path, limit: int) -> tuple[bytes, float]:
-    """All of a file, and when it was last written, in Unix seconds. Raises `Skipped` past `limit` bytes."""
+    """The file, and its modification time in Unix seconds. Raises `Skipped` past `limit` bytes."""
     with opened(path, limit) as file:
         return file.read(limit), os.fstat(file.fileno()).st_mtime
 
 
 def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each JSON object with its location, mostly one a line; other lines become problems of the session."""
+    """Each JSON object, usually one a line, with its location; other lines become problems of the session."""
     for number, line in lines:
         location = f"line {number}"
-        # A crash of the program, or of the machine, leaves zero bytes where a block was not written.
+        # After a crash, blocks that were not written contain zero bytes.
         if line is None:
             session.add_problem(location, "it is longer than 16 MiB")
         elif data := line.strip(b"\0 \r\n\t"):
@@ -105,7 +105,7 @@ def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Ma
 
 
 def json_value(data: bytes | bytearray) -> Any:
-    """Plain values; half an emoji and bytes that are not UTF-8 become U+FFFD. Raises `Skipped`."""
+    """Plain values; unpaired surrogates and bytes that are not UTF-8 become U+FFFD. Raises `Skipped`."""
     _require_few_values(data)
     try:
         return msgspec.json.decode(data)
@@ -118,9 +118,9 @@ def json_value(data: bytes | bytearray) -> Any:
 
 
 def json_values(line: bytes) -> Iterator[Any]:
-    """The values of a line, mostly one: two programs that write at once may join whole ones.
+    """The values of a line, usually one: concurrent writers may have joined lines.
 
-    Raises `Skipped` behind the last whole one.
+    Raises `Skipped` after the last complete value.
     """
     _require_few_values(line)
     try:
@@ -144,14 +144,14 @@ def _require_few_values(data: bytes | bytearray) -> None:
 
 
 def _repaired(data: bytes | bytearray) -> str:
-    """JSON with U+FFFD for each half of a surrogate pair, and for bytes that are not UTF-8."""
-    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], data.decode("utf-8", "replace"))
+    """JSON with U+FFFD for each unpaired surrogate, and for bytes that are not UTF-8."""
+    return _ESCAPE.sub(lambda match: "\\ufffd" if match[1] else match[0], data.decode("utf-8", "replace"))
 
 
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """The files under `root` with one of the suffixes, relative and sorted. Links are not followed.
+    """Relative, sorted paths of the files under `root` with one of the suffixes. Follows no links.
 
-    Raises `Skipped` when there are too many, or `root` itself cannot be read.
+    Raises `Skipped` when there are too many, or `root` cannot be read.
     """
     names: list[str] = []
     seen = 0
@@ -176,7 +176,7 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether an answer can hold a file's name: on Linux it may be any bytes."""
+    """Whether a file's name is valid Unicode: on Linux it may be any bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""One JSON object that is larger than anybody wants in memory: its long array comes an item at a time."""
+"""Reads a large JSON object incrementally: the items of its long array one at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ARRAY = re.compile(rb'"messages"\s*:\s*\[\Z')
 class JsonDocument:
     """The items of a top-level object's array ``messages``, as bytes; None for one of more than `limit`.
 
-    After them, `rest` is the object with that array emptied. Whether any of it is JSON is for the decoder
-    to say: here only brackets and strings are told apart.
+    Afterwards, `rest` is the object with that array emptied. Only brackets and strings are distinguished; the
+    decoder finds invalid JSON.
     """
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
@@ -34,16 +34,16 @@ class JsonDocument:
 
     def items(self) -> Iterator[bytes | None]:
         """Raises `Skipped` where the rest of the object is longer than 1 MiB."""
-        position = 0  # behind the end of a chunk, where a backslash was its last character
+        position = 0  # one more than the chunk's length after a backslash at its end
         for chunk in self._chunks:
-            kept = 0  # what is before it in the chunk is in the rest or in an item
-            while found := self._next_token().search(chunk, position):
-                position, token = found.end(), found[0]
+            kept = 0  # the chunk before this offset is in the rest or in an item
+            while match := self._next_token().search(chunk, position):
+                position, token = match.end(), match[0]
                 if self._in_string:
                     self._in_string = token != b'"'
-                    position += self._in_string  # what a backslash stands before
+                    position += self._in_string  # skips the character after a backslash
                 elif token.startswith(b'"'):
-                    self._in_string = not found["end"]  # it ends in a later chunk
+                    self._in_string = not match["end"]  # it ends in a later chunk
                 elif self._in_array and self._depth == 2 and token in {b",", b"]"}:
                     self._keep(chunk[kept : position - 1])
                     yield from self._end_item()

@@ -1,8 +1,8 @@
-"""`llm`'s log: ``logs.db``, a SQLite database that is opened to be read only.
+"""`llm`'s log: ``logs.db``, a SQLite database, which is opened read-only.
 
-Before 0.32 a conversation's answers are rows of `responses`; newer versions keep `threads`, whose `turns` end
-at the tip of a chain of `messages` with `parts` (its llm/migrations.py and logs.py). Of a conversation that
-lived through the upgrade the chain has the older answers, too.
+Before 0.32 a conversation's replies are rows of `responses`; newer versions have `threads`, whose `turns` end
+at the tip of a chain of `messages` with `parts` (its llm/migrations.py and logs.py). The chain of a
+conversation that was upgraded contains the older replies, too.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from port42_daemon.transfer.readers.files import json_value, opened
 from port42_protocol.messages.records import Reference, TurnRecord
 
 _SECONDS = 10.0
-"""For one session: a database can be made so that reading it never ends."""
+"""Maximum time for one session: reading a malicious database may not end."""
 _LENGTH = 16 * 1024 * 1024
 _CONVERSATIONS = 100_000
 _FRAGMENTS, _FRAGMENT = 20, 262_144
-"""References of one prompt, and the characters that a record may have of one; a longer one is only named."""
+"""Maximum references of one prompt, and characters of each; the text of a longer one is omitted."""
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
 
 
@@ -36,13 +36,13 @@ MAGIC = b"SQLite format 3\0"
 
 
 def conversations(path: Path) -> list[str]:
-    """The ids of all of them, in order. Raises `Skipped`."""
+    """The ids of all conversations, in order. Raises `Skipped`."""
     with _open(path) as log:
         if not log.tables():
             raise Skipped("it is not a log of llm's")
         ids: set[str] = set()
         for column, table in log.tables():
-            # A column's value may have 16 MiB.
+            # A value may have 16 MiB.
             good = f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND 256"
             rows = log.query(f"SELECT DISTINCT {column} FROM {table} WHERE {good}")  # noqa: S608  # our own names
             ids.update(key for (key,) in islice(rows, _CONVERSATIONS))
@@ -50,7 +50,7 @@ def conversations(path: Path) -> list[str]:
 
 
 def is_log(path: Path) -> bool:
-    """Whether a SQLite database is one of llm's: other programs keep theirs in one, and so do we."""
+    """Whether a SQLite database is llm's log and not another program's."""
     try:
         conversations(path)
     except Skipped:
@@ -72,7 +72,7 @@ def read(path: Path, source_id: str) -> ParsedSession:
 
 
 class _Log:
-    """The database, which is read for at most `_SECONDS`."""
+    """The open database; queries are interrupted after `_SECONDS`."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -91,12 +91,12 @@ class _Log:
         return self._database.execute(sql, values)
 
     def tables(self) -> list[tuple[str, str]]:
-        """Where conversations are named, as ``(column, table)``."""
+        """``(column, table)`` pairs that contain ids of conversations."""
         responses = [("conversation_id", "responses")] if self.has_responses else []
         return responses + ([("thread_id", "turns")] if self.has_turns else [])
 
     def columns(self, table: str) -> set[str]:
-        """Those of a real table: a view may be a query without an end."""
+        """The columns of a table; none for a view, which may be a query that does not end."""
         tables = self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table)
         if tables.fetchone() is None:
             return set()
@@ -110,7 +110,7 @@ class _Log:
         return values.one_line(row[0]) if row else None
 
     def fragment(self, key: object) -> Reference | None:
-        """A text that was put into a prompt, from a file say."""
+        """A text that was attached to a prompt, such as a file."""
         if not self.has_fragments or not isinstance(key, int):
             return None
         row = self.query("SELECT source, content FROM fragments WHERE id = ?", key).fetchone()
@@ -123,7 +123,7 @@ class _Log:
         return Reference(kind, source, row[1] if len(row[1]) <= _FRAGMENT else None)
 
     def responses(self, source_id: str, *names: str) -> sqlite3.Cursor:
-        """The columns `names` and `_TURN` of a conversation's rows; columns that older logs lack are None."""
+        """The columns `names` and `_TURN` of a conversation's rows; columns that older logs lack are NULL."""
         there = self.columns("responses")
         columns = ", ".join(name if name in there else "NULL" for name in (*names, *_TURN))
         where = "WHERE conversation_id = ? ORDER BY rowid"
@@ -157,7 +157,7 @@ def _add_prompt(
 
 
 def _add_thread(log: _Log, session: ParsedSession) -> None:
-    """The chains of messages that the turns end in; of an upgraded log the first has the older responses."""
+    """The chain of messages of each turn; in an upgraded log the first one has the older responses."""
     turns = log.query(
         "SELECT parent_message_hash, tip_message_hash, model, duration_ms, input_tokens, output_tokens,"
         " datetime_utc FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id",
@@ -220,9 +220,9 @@ def _resolved(log: _Log, payload: object) -> tuple[list[str], list[Reference]]:
         pieces = values.mapping(json_value(str(payload).encode())).get("text_ref")
     except Skipped:
         pieces = None
-    found = [values.mapping(piece) for piece in pieces] if isinstance(pieces, list) else []
-    literals = [str(piece["literal"]).strip() for piece in found if "literal" in piece]
-    fragments = (log.fragment(piece["fragment"]) for piece in found if "fragment" in piece)
+    parts = [values.mapping(piece) for piece in pieces] if isinstance(pieces, list) else []
+    literals = [str(piece["literal"]).strip() for piece in parts if "literal" in piece]
+    fragments = (log.fragment(piece["fragment"]) for piece in parts if "fragment" in piece)
     return literals, [fragment for fragment in fragments if fragment]
 
 

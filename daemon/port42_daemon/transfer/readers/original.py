@@ -1,6 +1,6 @@
-"""The original Port42's sessions: objects named by their hash, with an index, or a session's bare JSON.
+"""Sessions of the original Port42: objects named by their hash, with an index, or single JSON files.
 
-`session-index.json` has, for each session, the `object_id` of its latest state, which lies at
+`session-index.json` has the `object_id` of each session's latest state, which is in
 ``objects/3a/4f/2b8c…`` (daemon/src/storage.go and types.go there).
 """
 
@@ -35,7 +35,7 @@ def object_paths(index: bytes) -> dict[str, str | None]:
 
 
 def read(chunks: Iterable[bytes]) -> ParsedSession:
-    """The session in an object, or in a file of its own. Raises `Skipped`."""
+    """The session in an object or a single file. Raises `Skipped`."""
     session = ParsedSession("")
     document = JsonDocument(chunks, LINE_BYTES)
     for number, item in enumerate(document.items(), 1):

@@ -1,4 +1,4 @@
-"""Our own JSON, as `export_session` gives it and as a session's file is; every field is kept."""
+"""Port42's own JSON, from `export_session` or a session file; every field is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METADATA_BYTES = 16 * 1024
 
 
 class _CheckedHeader(msgspec.Struct):
-    """Limits of a header's fields: an id is a file's name, the others are displayed and searched for."""
+    """Constraints of a header's fields: the id becomes a file name, the others are displayed and searched."""
 
     id: SessionId
     agent: AgentName
@@ -38,12 +38,12 @@ class _CheckedEvent(msgspec.Struct):
 
 
 def recognised(first: bytes) -> bool:
-    """Whether a file that begins with this line is one, in its own layout."""
+    """Whether a file that begins with this line is a session file in the original layout."""
     return first.startswith(b'{"format":') and first.rstrip().endswith(b'"messages":[')
 
 
 def read(lines: Lines) -> ParsedSession:
-    """The session, also where a tool formatted the JSON anew. Raises `Skipped`."""
+    """The session, even if a tool reformatted the JSON. Raises `Skipped`."""
     session = ParsedSession("")
     numbered = iter(lines)
     _, first = next(numbered, (0, b""))

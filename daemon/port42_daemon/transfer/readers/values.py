@@ -1,4 +1,4 @@
-"""Values of foreign JSON, YAML and SQLite, as a session keeps them; None for what it cannot keep."""
+"""Converts values of other programs' JSON, YAML and SQLite; None for invalid ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PICTURES = {"image": "image", "input_image": "image", "image_url": "image", "do
 
 
 def timestamp_of(value: object) -> str | None:
-    """RFC 3339 or Unix seconds as a record has its time: UTC, milliseconds. None for anything else."""
+    """RFC 3339 or Unix seconds as a record's time: UTC, milliseconds. None for anything else."""
     try:
         if isinstance(value, str) and len(value) <= 64:
-            # Go writes nanoseconds; a time without a zone is one in UTC, as SQLite's are.
+            # Go writes nanoseconds; a time without a zone is in UTC, as in SQLite.
             at = datetime.fromisoformat(value)
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
         elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -32,7 +32,7 @@ def timestamp_of(value: object) -> str | None:
 
 
 def one_line(value: object, limit: int = 200) -> str | None:
-    """A title: one line without control characters, cut at `limit`; None for one without words."""
+    """A title: one line without control characters, cut at `limit`; None for a blank one."""
     if not isinstance(value, str):
         return None
     words = " ".join("".join(c if c.isprintable() else " " for c in value[: 8 * limit]).split())
@@ -64,18 +64,17 @@ def words_of(content: object, typed: Callable[[str], str] = str, *, pictures: bo
             size += len(text)
         elif pictures and isinstance(kind, str) and kind in _PICTURES:
             texts.append(f"[{_PICTURES[kind]}]")
-        if size > MESSAGE_BYTES:  # YAML's aliases can make it as long as they like; it is refused as it is
+        if size > MESSAGE_BYTES:  # YAML aliases can make it huge; longer texts are refused
             break
     return "\n\n".join(text for text in texts if text.strip())
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """`value` where it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def role_of(value: object) -> Role | None:
-    """The role of a message that somebody said."""
+    """A message's role."""
     roles: tuple[Role, ...] = ("user", "assistant", "system")
     return next((role for role in roles if role == value), None)
 
@@ -88,5 +87,5 @@ def count(value: object) -> int | None:
 
 
 def short(value: object, limit: int = 200) -> str | None:
-    """A name chosen elsewhere, such as a model's, cut at `limit`."""
+    """Another program's name, such as a model's, cut at `limit`."""
     return value[:limit] if isinstance(value, str) and value else None

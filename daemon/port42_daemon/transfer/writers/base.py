@@ -1,4 +1,4 @@
-"""What an export is written from, what its formats share, and the JSON writer, which is the file itself."""
+"""The interface of writers, what they share, and the JSON writer, whose output is a session file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Writer(NamedTuple):
 
 
 def describe_event(event: EventRecord) -> str:
-    """An event in a few words."""
+    """A short text about an event."""
     if event.event == "renamed":
         return f"renamed to “{event.title}”" if event.title else "renamed"
     if event.event == "tagged":

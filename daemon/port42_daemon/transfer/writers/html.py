@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a session: semantic, printable, light and dark, and nothing in it runs."""
+"""One self-contained HTML page of a session: semantic, printable, light and dark, without scripts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _record(record: Record) -> str:
         )
     content = record.content if isinstance(record, Message) else ""
     if isinstance(record, AssistantMessage):
-        # Imported here: markdown-it would take a tenth of the daemon's start.
+        # Imported here: markdown-it would add a tenth to the daemon's start.
         from port42_daemon.transfer.writers.markdown_html import render
 
         body = render(content)

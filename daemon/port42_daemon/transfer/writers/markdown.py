@@ -1,4 +1,4 @@
-"""A session as Markdown: front matter, a heading for each message, events as quiet lines."""
+"""A session as Markdown: front matter, a heading for each message, events in italics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _opening(frame: Frame) -> str:
         facts["folder"] = header.cwd
     if footer.tags:
         facts["tags"] = list(footer.tags)
-    # YAML takes JSON's strings as they are, so no title can end the front matter.
+    # JSON strings are valid YAML, so no title can end the front matter.
     matter = "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in facts.items())
     return f"---\n{matter}---\n\n# {_escaped(frame.name)}\n"
 
@@ -53,7 +53,7 @@ def _reference(reference: Reference) -> str:
 
 
 def _contained(text: str) -> str:
-    """`text` with its headings below ours, and an open fence closed."""
+    """`text` with headings below the document's own, and an open fence closed."""
     open_fence = ""
     lines = []
     for line in text.split("\n"):
@@ -62,7 +62,7 @@ def _contained(text: str) -> str:
             open_fence = fence[1]
         elif fence and open_fence and fence[1].startswith(open_fence) and not fence[2].strip():
             open_fence = ""
-        # A heading of the first two levels would look like one of ours.
+        # The first two levels are used by the document itself.
         lines.append(f"##{line}" if not open_fence and re.match(r"#{1,2}(?:\s|$)", line) else line)
     return "\n".join(lines) + (f"\n{open_fence}" if open_fence else "")
 

@@ -1,4 +1,4 @@
-"""Markdown as HTML that cannot run, load or redirect anything: raw HTML is text, images are links."""
+"""Markdown to HTML that runs and loads nothing: raw HTML is shown as text, images are links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCHEMES = frozenset({"http", "https", "mailto"})
 _NESTING = 40
 _LONGEST = 64 * 1024
 _BRACKETS = 4000
-"""Characters, and opening brackets, that are read as Markdown; a message with more is shown as plain text.
+"""Maximum characters and opening brackets of Markdown; a message with more is shown as plain text.
 
 The library takes 20 µs a character on hostile text, 90 µs on tables of empty cells, and more on brackets."""
 
@@ -30,8 +30,8 @@ _LANGUAGES = (
 )
 _LONGEST_CODE = 16 * 1024
 _WINDOW = 2048
-"""Characters of code that a lexer sees at once: on hostile code many take quadratic time, C#'s cubic."""
-# Classes of the style sheet for kinds of tokens, by the beginnings of their names.
+"""Characters of code that a lexer gets at once: on hostile code many take quadratic time, C#'s cubic."""
+# CSS classes for kinds of tokens, by prefixes of their names.
 _CLASSES = {
     "c": ("Comment",),
     "k": ("Keyword", "Name.Tag", "Generic.Heading", "Generic.Subheading"),
@@ -45,7 +45,6 @@ _CLASSES = {
 
 
 def render(text: str) -> str:
-    """`text` as HTML blocks."""
     if len(text) > _LONGEST or text.count("[") > _BRACKETS:
         return f"<pre>{escape(text)}</pre>\n"
     return str(_PARSER.render(text))
@@ -59,7 +58,7 @@ def highlight(code: str, language: str) -> str:
     lexer = _lexer(language)
     parts = []
     for window in _windows(code):
-        # A line that does not fit is minified code or data.
+        # Longer lines are minified code or data.
         tokens = lexer.get_tokens(window) if len(window) <= _WINDOW else [("", window)]
         for kind, text in tokens:
             name = _class(str(kind).removeprefix("Token."))
@@ -92,7 +91,7 @@ def _class(kind: str) -> str:
 
 
 def _is_safe(link: str) -> bool:
-    """Whether a link leads to a page or a mailbox. Others, as `javascript:` and `data:`, stay text."""
+    """Whether the link's scheme is allowed. Others, such as `javascript:` and `data:`, stay text."""
     try:
         scheme = urlsplit(link.strip()).scheme.lower()
     except ValueError:
@@ -101,15 +100,15 @@ def _is_safe(link: str) -> bool:
 
 
 class _Renderer(RendererHTML):
-    """The library's renderer with our links, images and code."""
+    """The library's renderer with changed links, images and code."""
 
     def link_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        """A link that sends its target no referrer."""
+        """A link that sends no referrer."""
         tokens[index].attrSet("rel", "noopener noreferrer nofollow")
         return str(self.renderToken(tokens, index, options, env))
 
     def image(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        """A link to it: loading an image would tell others when the page is read."""
+        """A link to the image: loading it would tell its server when the page is read."""
         token = tokens[index]
         text = self.renderInlineAsText(token.children or [], options, env) or "image"
         source = escape(str(token.attrGet("src") or ""))

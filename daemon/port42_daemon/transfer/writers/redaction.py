@@ -1,8 +1,8 @@
-"""Common secrets in texts and records, recognised by their shapes and replaced by the kind of each.
+"""Replaces common secrets in texts and records by their kind.
 
-The shapes are those of gitleaks' default rules (gitleaks.toml) and of GitHub's, AWS's, Slack's and Google's
-own documents on their tokens. Whether one matches is decided within `_REACH` characters, and what follows is
-one run that is read once, so that the time is linear in the text, whatever an agent writes.
+The patterns are based on gitleaks' default rules (gitleaks.toml) and on GitHub's, AWS's, Slack's and Google's
+documentation of their tokens. Each decides within `_REACH` characters whether it matches, and then consumes
+one run of characters, so that the time is linear in any text.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 _WINDOW = 64 * 1024
 _REACH = 2048
-"""`re` holds the GIL: so many characters are searched in one call, with so many more to decide on a match."""
+"""`re` holds the GIL, so one call searches `_WINDOW` characters, plus `_REACH` to decide on a match."""
 
 
 def _token(prefix: str, rest: str) -> str:
-    """A shape that stands behind no letter or digit; `\\b` would miss a key behind an underscore.
+    """A pattern not preceded by a letter or digit; `\\b` would miss a key after an underscore.
 
-    The prefix comes first, and is looked at again: `re` finds literal beginnings 30 times as fast.
+    The literal prefix comes before the lookbehind, which makes `re` 30 times as fast.
     """
     return rf"{prefix}(?<![A-Za-z0-9]{prefix}){rest}"
 
@@ -35,7 +35,7 @@ _NAME = (
     r"|client[_-]?secret|auth[_-]?token|access[_-]?token|refresh[_-]?token|private[_-]?key|secret|token)"
 )
 _SHAPES: tuple[tuple[str, str], ...] = (
-    # The end may be missing where a transcript was cut; what follows the beginning is the key all the same.
+    # The end may be missing in a truncated transcript.
     (
         "private key",
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s\\:,.]++|-(?!-))*+"
@@ -52,7 +52,7 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("google key", _token("AIza", r"[A-Za-z0-9_-]{35}")),
     ("hugging face token", _token("hf_", r"[A-Za-z0-9]{30,}")),
     ("npm token", _token("npm_", r"[A-Za-z0-9]{36}")),
-    # A run without the other two parts is consumed, too: no later beginning in it has them either.
+    # A run without the other two parts is consumed, too: no match can begin later in it.
     (
         "jwt",
         _token(
@@ -60,7 +60,7 @@ _SHAPES: tuple[tuple[str, str], ...] = (
             r"(?:(?P<end>[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+)|[A-Za-z0-9_-]*+)",
         ),
     ),
-    # Of the rest only a group is replaced: the text around it says what stood there.
+    # Of the following only the group is replaced: the text around it shows what it was.
     (
         "authorization",
         r"(?i)(?:\bauthorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:bearer|basic|token)|\bbearer)\s{1,4}"
@@ -76,16 +76,16 @@ _SHAPES: tuple[tuple[str, str], ...] = (
         r"(?:\"(?P<double>[^\"\n]{4,512})\"|'(?P<single>[^'\n]{4,512})'|(?P<secret>[^\s\"'<>,;()\[\]{}]{6,512}))",
     ),
 )
-# A variable or a call is where a secret comes from, not one.
+# A variable or a call is not itself a secret.
 _NOT_A_SECRET = re.compile(
     r"\[redacted|\$|%\(|\*{3}|(?:os\.|process\.|env\.|getenv|self\.|None\b|null\b|true\b|false\b|str\b|string\b)",
     re.IGNORECASE,
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAME}\Z")
 _KEPT = frozenset({"id", "agent", "format", "seq", "role", "event", "timestamp", "created_at", "session_id"})
-"""Fields without free text: ids and times would not fit their patterns any more."""
+"""Fields without free text, such as ids and times, which have to stay valid."""
 _NESTING = 64
-"""Levels of metadata that stay JSON; deeper ones, which would end at Python's limit, become text."""
+"""Maximum depth of metadata; deeper values become text, because of Python's recursion limit."""
 
 
 def redact(text: str, counts: Counter[str]) -> str:
@@ -110,27 +110,27 @@ def redact_record(record: T, counts: Counter[str]) -> T:
 
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    """Compiled when first needed: 3 ms of the daemon's start."""
+    """Compiled on first use: it takes 3 ms."""
     return [(kind, re.compile(shape)) for kind, shape in _SHAPES]
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """As `finditer`, a window at a time."""
+    """As `finditer`, but a window at a time."""
     position = 0
     while position < len(text):
         limit = position + _WINDOW
-        found = pattern.search(text, position, limit + _REACH)
-        if found is None or found.start() >= limit:
+        candidate = pattern.search(text, position, limit + _REACH)
+        if candidate is None or candidate.start() >= limit:
             position = limit
-        elif match := pattern.match(text, found.start()):  # the run may go on behind the window
+        elif match := pattern.match(text, candidate.start()):  # it may end after the window
             yield match
             position = match.end()
-        else:  # only the window's end made it look like one
-            position = found.start() + 1
+        else:  # it matched only because the window ended
+            position = candidate.start() + 1
 
 
 def _secret(match: re.Match[str]) -> tuple[int, int]:
-    """Where the secret stands in the text; nowhere, as ``(0, 0)``, in a match that has none."""
+    """Start and end of the secret in the text; ``(0, 0)`` in a match without one."""
     groups = match.groupdict()
     name = next((name for name, text in groups.items() if text is not None), None)
     if name is None:
@@ -151,7 +151,7 @@ def _redact_value(value: Any, counts: Counter[str], name: str = "", depth: int =
     if isinstance(value, list | tuple):
         return [_redact_value(item, counts, "", depth + 1) for item in value]
     if isinstance(value, dict):
-        # A key of metadata may be a secret, too.
+        # Keys of metadata may contain secrets.
         return {
             redact(key, counts): _redact_value(item, counts, key, depth + 1) for key, item in value.items()
         }
