@@ -22,11 +22,11 @@ _LITTLE = 1024 * 1024
 
 def look(daemon: Daemon, why: NoDaemon) -> list[Finding]:
     """Why there is no daemon, and whatever stands in the way of one."""
-    found = [_problem("daemon", why.message, "what follows may say why; then run this again")]
+    findings = [_problem("daemon", why.message, "what follows may say why; then run this again")]
     if owner := daemon.owner():
         what = f"{daemon.home} belongs to {owner}, and this command runs as another user"
-        return [*found, _problem("home", what, f"run port42 as {owner}, without sudo, or set PORT42_HOME")]
-    return [*found, *_home(daemon.home), *_lock(daemon), *_socket(daemon)]
+        return [*findings, _problem("home", what, f"run port42 as {owner}, without sudo, or set PORT42_HOME")]
+    return [*findings, *_home(daemon.home), *_lock(daemon), *_socket(daemon)]
 
 
 def _problem(about: str, what: str, do: str) -> Finding:

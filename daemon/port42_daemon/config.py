@@ -179,7 +179,7 @@ def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) ->
 def _allowed(kind: Any, value: Any, path: tuple[str, ...]) -> str:
     """The names or words that could stand at `path` in a `kind`; nothing where they are no list."""
     if kind is BackendConfig:
-        kinds = {one.__struct_config__.tag: one for one in get_args(BackendConfig)}
+        kinds = {backend.__struct_config__.tag: backend for backend in get_args(BackendConfig)}
         kind = kinds.get(value.get("type") if isinstance(value, dict) else None)
         if kind is None:
             return f" (expected one of {', '.join(kinds)})"

@@ -70,7 +70,7 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     wanted = Wanted(SUFFIXES.get(kind or suffix.lower(), "json"), redact, force)
     with daemon.client() as client:
         if len(refs) == 1 and (out is None or not os.path.isdir(out)):  # noqa: PTH112 - as above
-            _one(client, _shared.find(client, refs[0], agent).session_id, wanted, out)
+            _write_one(client, _shared.find(client, refs[0], agent).session_id, wanted, out)
         elif out is None:
             raise click.UsageError("several sessions need a folder: -o OUT")
         else:
@@ -81,10 +81,10 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
                     raise Refused(f"--all: expected an agent that has sessions, got {everything}")
             else:
                 ids = [_shared.find(client, ref, agent).session_id for ref in refs]
-            _several(client, ids, wanted, out)
+            _write_all(client, ids, wanted, out)
 
 
-def _one(client: Client, session_id: str, wanted: Wanted, out: str | None) -> None:
+def _write_one(client: Client, session_id: str, wanted: Wanted, out: str | None) -> None:
     counts: dict[str, int] = {}
     pieces = _pieces(client, session_id, wanted, counts)
     if out is None:
@@ -99,7 +99,7 @@ def _one(client: Client, session_id: str, wanted: Wanted, out: str | None) -> No
     _tell(counts, redact=wanted.redact)
 
 
-def _several(client: Client, ids: list[str], wanted: Wanted, folder: str) -> None:
+def _write_all(client: Client, ids: list[str], wanted: Wanted, folder: str) -> None:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - no pathlib on this path
     except OSError as error:
@@ -125,7 +125,7 @@ def write(out: str, pieces: Iterator[str], *, force: bool) -> None:
                 file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
-            _place(aside, out, force=force)
+            _move(aside, out, force=force)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(aside)  # noqa: PTH108 - as above
@@ -133,7 +133,7 @@ def write(out: str, pieces: Iterator[str], *, force: bool) -> None:
         raise Refused(f"cannot write {out}: {error.strerror}") from None
 
 
-def _place(aside: str, out: str, *, force: bool) -> None:
+def _move(aside: str, out: str, *, force: bool) -> None:
     if force:
         os.replace(aside, out)  # noqa: PTH105 - no pathlib on this path
         return

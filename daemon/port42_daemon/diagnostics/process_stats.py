@@ -48,9 +48,9 @@ def _memory_and_threads() -> tuple[int | None, int, int]:
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return None, peak if sys.platform == "darwin" else peak * 1024, threading.active_count()
-    said = dict(line.split(b":", 1) for line in text.splitlines())
-    kibibytes = (int(said[name].split()[0]) * 1024 for name in (b"VmRSS", b"VmHWM"))
-    return next(kibibytes), next(kibibytes), int(said[b"Threads"])
+    fields = dict(line.split(b":", 1) for line in text.splitlines())
+    kibibytes = (int(fields[name].split()[0]) * 1024 for name in (b"VmRSS", b"VmHWM"))
+    return next(kibibytes), next(kibibytes), int(fields[b"Threads"])
 
 
 def _open_files() -> int | None:

@@ -70,7 +70,7 @@ def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn,
 
     What is no checkpoint of the session that its name says is set aside; what cannot be read is logged.
     """
-    found = []
+    checkpoints = []
     for path in sorted(folder.glob(f"{only or '*'}{SUFFIX}")):
         try:
             head, *pieces = durable.read_file(path, _MAX_BYTES).split(b"\n")
@@ -83,8 +83,8 @@ def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn,
         except OSError as error:
             log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
         else:
-            found.append((unfinished, "".join(_whole(pieces))))
-    return found
+            checkpoints.append((unfinished, "".join(_whole(pieces))))
+    return checkpoints
 
 
 def _put_away(path: Path, reason: Exception) -> None:

@@ -191,17 +191,17 @@ def _records(body: bytes) -> Iterator[Record | None]:
 def _scanned(lines: list[bytes]) -> Iterator[Record | None]:
     """The records that are whole in lines that are none, and None for each line that has no record left."""
     text = b"\n".join(lines)
-    found = 0
+    count = 0
     position, budget = 0, _SCANS * len(text)
     while budget > 0 and (start := _START.search(text, position)):
         end = position = _object_end(text, start)
         budget -= end - start.start()
         if (record := _decoded(text[start.start() : end])) is not None:
-            found += 1
+            count += 1
             yield record
         else:
             position = start.end()
-    for _ in range(len(lines) - found):
+    for _ in range(len(lines) - count):
         yield None
 
 
@@ -220,11 +220,11 @@ def _object_end(text: bytes, start: re.Match[bytes]) -> int:
     return len(text)
 
 
-def _in_order(found: Iterator[Record | None]) -> tuple[list[Record], int]:
+def _in_order(records: Iterator[Record | None]) -> tuple[list[Record], int]:
     """The records whose seqs rise, and how many were lost."""
     kept: list[Record] = []
     lost = 0
-    for record in found:
+    for record in records:
         if record is None:
             lost += 1
             continue
