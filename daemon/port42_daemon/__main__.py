@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from port42_daemon.process.sd_notify import Supervisor
     from port42_daemon.settings import Settings
 
-    # Whatever is made from here on, by us or by a library (the log, SQLite's files), is nobody else's.
+    # Files made from here on, also by libraries (the log, SQLite's files), are readable by their owner only.
     umask = os.umask(0o077)
-    # Whoever aborts us, a watchdog say, finds in the log where each thread was.
+    # On SIGABRT, from a watchdog for example, the log gets the stack of each thread.
     faulthandler.enable()
     tell, supervisor = _Starter(options.ready_fd), Supervisor(os.environ)
     if options.ready_fd is not None:
@@ -78,7 +78,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 class _Starter:
-    """Whoever started us: told once, through a pipe, that we listen or why we cannot."""
+    """Reports once, through a pipe to the starting process, that the daemon listens or why it cannot."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
@@ -92,7 +92,7 @@ class _Starter:
 
     def _tell(self, line: str) -> None:
         if self._descriptor is not None:
-            # Nobody may be waiting any more; that is no reason to stop.
+            # The starting process may have ended already.
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, line.encode())
             with contextlib.suppress(OSError):

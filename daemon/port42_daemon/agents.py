@@ -1,4 +1,4 @@
-"""Who there is, and what answers for whom: built-in agents, those of `config.toml`, those with sessions."""
+"""Agents and their back ends: built-in agents, those in `config.toml`, and those with sessions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _PROBE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBackend:
-    """What answers for an agent: the back end's name, the back end (None records only), and its terms."""
+    """An agent's back end (None: messages are only recorded), its name, and its settings."""
 
     name: str
     backend: Backend | None
@@ -101,7 +101,7 @@ class Agents:
     # --- for turns ----------------------------------------------------------------------------------
 
     async def require(self, name: str) -> None:
-        """Raise `UnknownAgent`, with the nearest names, unless somebody knows `name`.
+        """Raise `UnknownAgent`, with similar names, unless the agent exists.
 
         Raises `ConfigRefused` instead while config.toml, which may name it, is wrong since the start.
         """
@@ -118,15 +118,14 @@ class Agents:
         raise UnknownAgent(name, near)
 
     async def require_for_turn(self, name: str) -> None:
-        """The same, but nobody answers while config.toml is wrong since the start: it may say who is to."""
+        """The same, but refused while config.toml, which may name the back end, is invalid since the start."""
         await self._current()
         self._check_config()
         await self.require(name)
 
     @asynccontextmanager
     async def resolve(self, name: str) -> AsyncIterator[ResolvedBackend]:
-        """What answers for an agent now: it stays for as long as the turn lasts, whatever becomes of
-        config.toml meanwhile."""
+        """The agent's current back end, kept open for the whole turn, even if config.toml changes."""
         config = await self._current()
         agent, backend, settings = _terms(name, config)
         built, error = self._backend(backend, settings), self._config.error
@@ -223,7 +222,7 @@ class Agents:
         return Removed(request.agent)
 
     async def reload_config(self, _: ReloadConfig) -> Reloaded:
-        """Read the file now. Raises `ConfigRefused`; the last good one then stays in force."""
+        """Reload the file. Raises `ConfigRefused`; the last valid version then stays in use."""
         config = await self._threads.files(self._config.refresh, anew=True)
         await self._retire_changed(config)
         if self._config.error is not None:
@@ -246,7 +245,7 @@ class Agents:
         return self._config.current
 
     async def _change(self, change: Callable[[TOMLDocument], Any]) -> None:
-        """Change the file, one change at a time, and take it into force."""
+        """Change the file, one change at a time, and use it."""
         async with self._writing:
             await self._threads.files(self._write, change)
         await self._retire_changed(self._config.current)
@@ -254,7 +253,7 @@ class Agents:
     def _write(self, change: Callable[[TOMLDocument], Any]) -> None:
         data = self._config.changed(change)
         try:
-            # Where the file is a link into somebody's collection of such files, the link stays.
+            # A symbolic link, to a dotfiles repository for example, stays a link.
             durable.replace(self._path.resolve(), data)
         except OSError as error:
             log.error("cannot write config.toml: %s", error)
@@ -313,7 +312,7 @@ class Agents:
 def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
     """An agent as it is configured, with its persona, and its back end's name and settings.
 
-    A built-in agent that nobody configured is served by the key in the daemon's environment, if any.
+    A built-in agent without configuration uses the API key in the daemon's environment, if any.
     """
     agent = config.agents.get(name, AgentConfig())
     if agent.system is None and name in BUILT_IN:

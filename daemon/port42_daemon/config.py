@@ -1,4 +1,4 @@
-"""`config.toml`: read strictly, written with its comments kept; a bad one never comes into force."""
+"""`config.toml`: validated when read, written with its comments kept; an invalid version is never used."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. An empty one is a good one."""
+    """The whole file. An empty one is valid."""
 
     agents: dict[AgentName, AgentConfig] = {}
     backends: dict[BackendName, BackendConfig] = {}
@@ -177,7 +177,7 @@ def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) ->
 
 
 def _allowed(kind: Any, value: Any, path: tuple[str, ...]) -> str:
-    """The names or words that could stand at `path` in a `kind`; nothing where they are no list."""
+    """What is valid at `path` in a `kind`, for the error message; empty where there is no list."""
     if kind is BackendConfig:
         kinds = {backend.__struct_config__.tag: backend for backend in get_args(BackendConfig)}
         kind = kinds.get(value.get("type") if isinstance(value, dict) else None)

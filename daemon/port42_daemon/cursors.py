@@ -1,4 +1,4 @@
-"""Cursors: a position in a list that holds while the list changes, as text that nobody has to understand."""
+"""Cursors: a position in a list, as opaque text, that stays valid while the list changes."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def number(part: str) -> int:
 
 
 def refused() -> InvalidParams:
-    """The error of a cursor that no answer had."""
+    """The error for an invalid cursor."""
     return InvalidParams.expecting("cursor", "a next_cursor from an earlier page")

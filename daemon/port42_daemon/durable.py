@@ -1,6 +1,6 @@
-"""Every change to a file happens here: whole or not at all, and on the disk before it returns.
+"""Every change to a file: atomic, and on the disk when the function returns.
 
-`OSError` is the only exception that leaves. The order of the calls is what durability rests on:
+Raises `OSError` only. Durability depends on the order of system calls:
 write aside, fsync, rename, fsync of the folder for a new file; one pwrite and one fdatasync for a
 file that grows (measured on ext4: the same as a raw append with fdatasync).
 """
@@ -25,7 +25,7 @@ _CANNOT_SHARE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errn
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`length` bytes of an open file, from `offset` on, which nobody changes."""
+    """`length` bytes of an open file from `offset` on, which do not change meanwhile."""
 
     descriptor: int
     offset: int
@@ -99,7 +99,7 @@ def replace_with_copy(path: Path, head: bytes, middle: Span, tail: bytes) -> Non
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[int]:
     """The descriptor of a file that takes the place of `path` once it is written."""
-    # A name of its own, which nothing that somebody left there can stand in the way of.
+    # A unique name, so that no leftover file is in the way.
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN_FILE)
     try:
@@ -189,7 +189,7 @@ def sync_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what an interrupted `replace` left aside; nobody was told that it was kept."""
+    """Delete the temporary files of interrupted `replace` calls, which were never acknowledged."""
     for aside in folder.glob(".*.new"):
         with contextlib.suppress(OSError):  # a folder of that name is not ours
             aside.unlink(missing_ok=True)

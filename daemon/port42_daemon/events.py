@@ -1,7 +1,7 @@
 """Subscriptions to sessions, and the notifications that are sent to them.
 
-A subscriber that does not keep up is sent `overflow` and loses its subscription: what happens in a session
-never waits for a reader, and never piles up behind one.
+A subscriber that does not keep up is sent `overflow` and loses its subscription, so that sessions never wait
+for a client and the queue of events is bounded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAGE_BYTES = 256 * 1024
 
 
 class Peer(Protocol):
-    """The connection at which a request came in, as far as handlers may know it."""
+    """The connection of a request, as handlers see it."""
 
     def emit(self, line: bytes, *, at_any_rate: bool = False) -> bool:
         """Send a line. False, and nothing sent, when the peer is gone or too much waits for it."""
@@ -87,7 +87,7 @@ class _Subscription:
             # It was read from the disk before it was published: an append is durable first.
             return True
         if not self.replaying:
-            # Somebody has to answer a permission, and a turn waits for it.
+            # The turn waits until a client answers a permission request.
             return self.peer.emit(line, at_any_rate=isinstance(event, PermissionEvent))
         self.keep(event, line)
         return len(self._kept) <= QUEUED_EVENTS and self._kept_bytes <= QUEUED_BYTES

@@ -1,4 +1,4 @@
-"""Where blocking work runs: off the event loop, files apart from the index, and both from what waits."""
+"""Thread pools for blocking work: for files, for the index, and for queries that may wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from port42_protocol.messages.daemon import StalledThread
 T = TypeVar("T")
 
 STALLED = 30.0
-"""Seconds after which a piece of work is said to hold up its thread: a disk that hangs, say."""
+"""Seconds after which a job counts as stalled, by a disk that hangs for example."""
 
 
 class Threads:
@@ -101,10 +101,10 @@ class _Pool:
             if not future.cancelled():
                 try:
                     result = work(*args, **named)
-                except BaseException as raised:  # whoever awaits it is told
+                except BaseException as raised:  # raised to the coroutine that awaits it
                     error = raised
             self._since.pop(name, None)
-            # A closed loop has nobody left who awaits it.
+            # The loop is closed: no coroutine awaits it any more.
             with contextlib.suppress(RuntimeError):
                 future.get_loop().call_soon_threadsafe(self._finish, future, result, error)
             del item, future, work, args, named, result, error

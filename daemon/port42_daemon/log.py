@@ -1,4 +1,4 @@
-"""The log: lines a person can read, written by a thread so that a slow pipe holds nobody up."""
+"""The log: readable lines, written by a thread so that a slow pipe does not block the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the parts are put together: lock, store, rules, dispatcher, server; and the life of a daemon."""
+"""Composes the daemon (lock, store, rules, dispatcher, server), and runs it from start to stop."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Daemon:
             log.warning("⚠ %s; no agent answers until that is mended", self._config.error)
         ready()
         await self._supervisor.tell("READY=1")
-        # The rest afterwards: 20 ms in which nobody has to wait for the daemon to be ready.
+        # Afterwards, because these 20 ms need not delay readiness.
         self._loading = self._threads.files(presets.load)
         async with self._supervisor.watching(self._answers, self._state):
             await self._stop.wait()
@@ -198,7 +198,7 @@ class Daemon:
         task.add_done_callback(self._reloading.discard)
 
     async def _reload(self) -> None:
-        """What SIGHUP asks for: a socket that is gone is bound anew, config.toml read anew."""
+        """On SIGHUP: bind a removed socket again, reload config.toml."""
         # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
         await self._supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:

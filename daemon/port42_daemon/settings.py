@@ -1,4 +1,4 @@
-"""What one run of the daemon is set to: places, limits, times."""
+"""Settings of one run of the daemon: paths, limits, times."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ METADATA_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Places (absolute paths), limits (bytes, counts) and times (seconds)."""
+    """Absolute paths, limits (bytes, counts) and times (seconds)."""
 
     home: Path
     socket: Path
     started_by: StartedBy = "hand"
-    """Who sees to it that there is a daemon, and so may replace this one by a newer."""
+    """What started the daemon, and so may replace it by a newer version."""
     umask: int = 0o022
-    """The person's, for the programs that answer; the daemon's own files are nobody else's."""
+    """The user's umask, for back ends' programs; the daemon's own files have 077."""
     request_bytes: int = REQUEST_LIMIT
     connections: int = 128
     requests_per_connection: int = 64
     predecessor_wait: float = 20.0
-    """How long to wait for a daemon on its way out to let go of the lock: its grace, and a cut-off."""
+    """How long to wait for a stopping daemon to release the lock: its grace, and a margin."""
     grace: float = 10.0
-    """How long work under way may take once the daemon is told to stop."""
+    """How long running requests may take after the daemon is told to stop."""
 
     @property
     def limits(self) -> Limits:

@@ -1,1 +1,1 @@
-"""What answers: one small interface, and a module for each kind of back end behind it."""
+"""Back ends: the interface, and a module for each kind."""

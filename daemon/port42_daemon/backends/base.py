@@ -1,4 +1,4 @@
-"""What a back end is: a turn goes in, events come out, exactly one `Done`, last.
+"""The interface of back ends: a turn goes in, events come out, exactly one `Done`, last.
 
 The contract (`tests/contract/test_backends.py` holds every back end to it):
 
@@ -107,7 +107,7 @@ class Option(Struct, frozen=True):
 
 
 class Permission(Struct, frozen=True):
-    """What an agent asks leave for; `tool` is ACP's kind of it (read, edit, execute …)."""
+    """A permission request of an agent; `tool` is ACP's kind of tool (read, edit, execute …)."""
 
     title: str
     tool: str
@@ -115,7 +115,7 @@ class Permission(Struct, frozen=True):
 
 
 Ask = Callable[[Permission], Awaitable[str | None]]
-"""Puts a `Permission` to the person; gives the chosen option's id, or None when nobody is there."""
+"""Asks the user for a `Permission`; returns the chosen option's id, None when no client can answer."""
 
 
 class Health(Struct, frozen=True):
@@ -126,13 +126,13 @@ class Health(Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """Something that answers turns. May be used for many sessions at once."""
+    """Runs turns, also of many sessions at once."""
 
     async def probe(self) -> Health:
-        """Look without asking a model anything; quick, and never raises."""
+        """Check without a request to a model; quick, never raises."""
 
     def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]:
         """Answer `turn`."""
 
     async def aclose(self) -> None:
-        """Stop whatever was kept warm."""
+        """Stop processes and connections that were kept for later turns."""

@@ -1,4 +1,4 @@
-"""What kind of failure words and HTTP statuses speak of: the sentences of the real tools and servers."""
+"""Classifies failures by HTTP status or by error text, from the messages of real tools and servers."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _ERROR_LINE = re.compile(r"(\w*error|fatal|panic)\b", re.IGNORECASE)
 
 
 def failure(message: str, http_status: int | None = None) -> Failure:
-    """The failure that `message`, and the status of the model's server if it is known, speak of."""
+    """The failure for an error message and, if known, the HTTP status."""
     line = one_line(message)
     known = f"{http_status} {line}" if http_status else line
     return Failure(kind_of_words(known), line)
 
 
 def kind_of_words(text: str) -> FailureKind:
-    """The kind of failure that `text` speaks of; ``crashed`` where it is no known one."""
+    """The kind of failure for an error text; ``crashed`` for unknown ones."""
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(text)), "crashed")
 
 
@@ -71,7 +71,7 @@ def one_line(text: str) -> str:
 
 
 def telling_line(stderr: str) -> str | None:
-    """The line of `stderr` that says most: hints and stack traces often follow the error itself."""
+    """The most informative line of `stderr`: hints and stack traces often follow the error itself."""
     lines = [line.strip() for line in stderr.splitlines()[-40:] if line.strip()]
     for line in reversed(lines):
         if _LOST_SESSION.search(line) or kind_of_words(line) != "crashed":

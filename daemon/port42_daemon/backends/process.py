@@ -1,4 +1,4 @@
-"""A child process that answers: started in its own group, read to its end, and never left behind.
+"""A back end's child process: in its own process group, read to the end of its output, always ended.
 
 - The environment is minimal: what every program needs (`PLAIN`) and what the configuration passes on.
 - stderr is drained from the first byte to a bounded ring. Values passed on by `env_pass`, which may be keys,
@@ -332,7 +332,7 @@ class Child:
             raise LineTooLong from None
 
     async def settle(self, grace: float) -> int | None:
-        """Let the child end by itself for `grace` seconds, what nobody reads of its output thrown away.
+        """Wait up to `grace` seconds for the child to exit, discarding output that is not read.
 
         Gives its exit status (negative: the signal), or None when it goes on.
         """
@@ -395,10 +395,10 @@ class Child:
             if not self.ended:
                 self._signal(each)
                 await asyncio.wait([pipes.exited], timeout=_PATIENCE)
-        # Also when the leader went by itself: what it left in its group has nobody to answer to.
+        # Also when the leader has exited: its group may have further processes.
         self._signal(signal.SIGKILL)
         await pipes.exited
-        # Its last words; not for long, as a grandchild that left the group may hold stderr for ever.
+        # The rest of stderr, with a time limit: a grandchild outside the group may hold it open for ever.
         await asyncio.wait([pipes.lost[2]], timeout=0.2)
         pipes.close()
         if self._on_stop is not None:

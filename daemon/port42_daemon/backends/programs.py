@@ -1,4 +1,4 @@
-"""The programs that back ends run: so many at once, with the person's umask, and none is left behind."""
+"""Limits and tracks the programs that back ends run, so that none outlives the daemon."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _linux(mark: str) -> Iterator[int]:
     wanted = f"{_MARK}={mark}".encode()
     for process in Path("/proc").iterdir():
         if process.name.isdecimal():
-            with contextlib.suppress(OSError):  # gone, or somebody else's
+            with contextlib.suppress(OSError):  # gone, or another user's
                 if wanted in (process / "environ").read_bytes().split(b"\0"):
                     yield int(process.name)
 

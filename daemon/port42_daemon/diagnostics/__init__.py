@@ -1,1 +1,1 @@
-"""What the daemon reports of itself: status, doctor, usage, its environment."""
+"""Status, doctor, and checks of the daemon's environment."""

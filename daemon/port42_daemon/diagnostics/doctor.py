@@ -1,7 +1,7 @@
-"""`check_home`: what can be wrong in the home, a line for each, and repaired where that is possible.
+"""`check_home`: checks of the home, and repairs where that is possible.
 
-The first answer is about all but the session files. Those are checked for a moment in each call, with a
-cursor in between, so that ten thousand of them hold nobody up.
+The first page is about everything except session files. Each further call checks some of these, for a limited
+time, so that ten thousand files do not block the daemon.
 """
 
 from __future__ import annotations

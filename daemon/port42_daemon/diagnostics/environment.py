@@ -1,6 +1,6 @@
-"""What the daemon stands in, looked at for `check_home`: lock, socket, disk, configuration, environment.
+"""Checks of the daemon's environment for `check_home`: lock, socket, disk, configuration, variables.
 
-Nothing here is repaired: what is wrong is a person's to put right, and each finding says how.
+Nothing here can be repaired automatically; each finding says what to do.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def config(error: str | None, current: Config) -> Finding:
 
 
 def backends(agents: tuple[Agent, ...]) -> list[Finding]:
-    """A finding for each back end that somebody is connected to, as it was just looked at."""
+    """A finding for each back end that an agent uses, checked now."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for agent in agents:
         if agent.backend != "none":
@@ -138,11 +138,11 @@ def _backend(name: str, health: str, detail: str, agents: list[str]) -> Finding:
 def environment(
     agents: tuple[Agent, ...], config: Config, named: Sequence[str], environ: Mapping[str, str] = os.environ
 ) -> list[Finding]:
-    """What the caller's shell has, the daemon has not, and a back end would be given."""
+    """Variables that a back end needs and the caller's shell has, but the daemon lacks."""
     lacking = {name for name in named if not environ.get(name)}
     used = {agent.backend for agent in agents}
     wanted = {name: _wanted(name, config) for name in sorted({*config.backends, *used})}
-    # Without a key in sight the built-in agents are nobody's: one in the shell would have served them.
+    # Built-in agents without a back end would use an API key that the shell has.
     if {"none"} == {
         agent.backend for agent in agents if agent.agent in BUILT_IN and agent.source == "built-in"
     }:

@@ -37,7 +37,7 @@ _CUT_SHORT = {
 
 
 class Broken(Exception):
-    """There will be no reply, for `failure`."""
+    """There is no reply, because of `failure`."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -99,7 +99,7 @@ class Agent:
         return self._wire.ended
 
     async def open(self, turn: Turn, *, resume: bool) -> list[str]:
-        """Go back to the session that `turn` names, or begin one; gives what a person should know of it.
+        """Resume the session that `turn` names, or begin one; returns a notice for the user, if any.
 
         Raises `Broken`, `CannotResume`.
         """
@@ -147,7 +147,7 @@ class Agent:
                 self._turn_events = None
 
     def forget_words(self) -> None:
-        """What it wrote to stderr in an earlier turn says nothing of the next."""
+        """Discard stderr output of earlier turns."""
         self._child.clear_stderr()
 
     async def end(self) -> None:
@@ -290,7 +290,7 @@ class Agent:
         return [*last, Done(refusal, reason)]
 
     async def _cancel(self, prompt: asyncio.Task[None], turn_events: TurnEvents) -> None:
-        """Tell the agent to stop; one that has not ended the turn in time is no longer fit."""
+        """Cancel the turn; an agent that does not end it in time is not used again."""
         turn_events.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_GRACE):
@@ -302,7 +302,7 @@ class Agent:
         if method == "session/update" and params.get("sessionId") == self.native_id:
             update = fields(params.get("update"))
             self._choices.changed(update)
-            # Outside a turn nobody listens; what an agent replays when it loads a session is such.
+            # Updates outside a turn are ignored, such as those replayed when a session is loaded.
             if self._turn_events is not None:
                 await self._turn_events.update(update)
 
@@ -321,7 +321,7 @@ class Agent:
             raise Broken(await self._failure(error)) from None
 
     async def _failure(self, error: Exception) -> Failure:
-        """What went wrong, as a person is told it. An agent that has gone is ended: its last words count."""
+        """The failure to report. An agent that closed its output is ended first, to read all of stderr."""
         match error:
             case Refused():
                 details = error.data if isinstance(error.data, str) else fields(error.data).get("details")

@@ -1,7 +1,7 @@
 """JSON-RPC 2.0 with a child over stdio, one message a line: the Agent Client Protocol's wire, our side.
 
-Both ends may ask. Lines that are no JSON-RPC object (log lines on stdout, ``[]``) are passed over, as is
-an answer to a question nobody asked. The SDK does the same and more, at 41 MiB and a second of import.
+Both ends send requests. Lines that are not JSON-RPC objects (log lines on stdout, ``[]``) and responses
+without a request are ignored. The SDK does the same and more, but costs 41 MiB and a second of import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from port42_daemon.backends.process import LINE_LIMIT, Child, LineTooLong, Silen
 
 METHOD_NOT_FOUND = -32601
 _SERVED_AT_ONCE = 64
-"""Requests of the agent that may be open: one that floods us waits, as its pipe does."""
+"""Maximum number of open requests of the agent; above it, its output is not read."""
 
 
 class Refused(Exception):
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 class Gone(Exception):
-    """The agent will not answer any more. The text says why, after its name."""
+    """The agent's output has ended. The text continues the agent's name."""
 
 
 OnNotification = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -63,7 +63,7 @@ class Wire:
         self._last_received = 0.0
         self._considering = 0
         self.stray = ""
-        """The last line that was no JSON: the words of a program that is no agent, or cannot be one now."""
+        """The last line that was not JSON: often an error message of the program."""
         self.ended = asyncio.create_task(self._read())
 
     async def request(self, method: str, params: dict[str, Any]) -> Any:
@@ -95,7 +95,7 @@ class Wire:
 
     @contextlib.contextmanager
     def _until_silent(self, limit: asyncio.Timeout) -> Iterator[None]:
-        """Let `limit` pass once the agent has been silent: one look per silence, not a timer per message."""
+        """Expire `limit` after `silence` seconds without output; checked once per period, not per message."""
         loop = asyncio.get_running_loop()
         self._last_received = loop.time()
         timer: asyncio.TimerHandle

@@ -21,7 +21,7 @@ from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
 
 _MOST_IDLE = 8
-"""Agents kept warm at once: some take 300 MB each. The one longest idle goes first."""
+"""Maximum number of idle agents, some of which take 300 MB; the one idle for longest is ended first."""
 
 _Terms = tuple[str | None, str | None, str]
 
@@ -36,7 +36,7 @@ class _Warm:
 
 
 class Acp:
-    """The back end. An agent belongs to its turn while that runs, and to `_idle` after."""
+    """The back end. An agent is owned by its turn while that runs, and by `_idle` afterwards."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Acp:
         self._signed_out: Failure | None = None
 
     async def probe(self) -> Health:
-        """Whether the program is there; and what the last turn met, if that was a closed door."""
+        """Whether the program exists; and that the last turn failed to log in, if so."""
         if (why := missing(self._config.command[0], self._environ)) is not None:
             return Health("missing", why)
         if self._signed_out is not None:

@@ -1,4 +1,4 @@
-"""What a session of an agent lets us choose, its model and its mode, and by which request. No I/O."""
+"""The options of an agent's session, model and mode, and the requests that set them. No I/O."""
 
 from __future__ import annotations
 

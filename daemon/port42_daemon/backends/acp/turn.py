@@ -1,4 +1,4 @@
-"""One ACP turn from our side: its events in order, its permissions by policy or by person, its end."""
+"""One ACP turn: its events in order, permission requests decided by policy or by the user, its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EVENTS_AHEAD = 1000
 
 
 class TurnEvents:
-    """What is heard of one turn, in `events`, until it is `over`; what comes later is thrown away.
+    """The queue of one turn's `events`, until it is `over`; later events are discarded.
 
     The reader of `events` marks each with `task_done` once a person has seen it.
     """
@@ -59,7 +59,7 @@ class TurnEvents:
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else CANCELLED
 
     async def _put_to_person(self, request: Permission) -> str | None:
-        """What a person chose of what was offered; None when nobody did, or the turn was cancelled."""
+        """The option that the user chose; None without an answer, or when the turn was cancelled."""
         asking = asyncio.create_task(self._shown(request))
         self._asking.add(asking)
         try:

@@ -1,6 +1,6 @@
-"""What an agent's messages mean to us: ACP's updates as events, its options as a choice. No I/O.
+"""Converts an agent's messages: ACP's updates to events, permission options to a choice. No I/O.
 
-Everything is read leniently: agents differ, and what is not understood is passed over, never fatal.
+Parsing is lenient, because agents differ: what is not understood is ignored.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def granted(policy: Permissions, request: Permission) -> bool:
 
 
 def choice(request: Permission, *, allow: bool) -> str | None:
-    """The option that says yes once, or no; None where the agent offers none.
+    """The option that allows once, or rejects; None where the agent offers none.
 
     ``allow_always`` is never chosen here: the agent would keep it, beyond what is configured.
     """

@@ -35,7 +35,7 @@ from port42_daemon.backends.programs import Programs
 from port42_daemon.config import CommandBackend
 
 _AFTER_THE_END = 3.0
-"""Seconds a program may take to end (and to save its session) once it has said all."""
+"""Seconds a program may take to exit (and to save its session) after its last output."""
 
 _REMEMBERED = 1024
 _TAIL = 1000
@@ -86,7 +86,7 @@ class Command:
         )
 
     async def aclose(self) -> None:
-        """Nothing is kept warm."""
+        """Does nothing: no process outlives its turn."""
 
     def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - it cannot ask
         return self._programs.limited(self._run(turn))
@@ -167,11 +167,11 @@ class Command:
         for piece in parser.feed(b"", last=True):
             yield piece
         status = await child.settle(_AFTER_THE_END)
-        # A program that closed its stdout has said all it had to say, whether it goes away or not.
+        # After the end of stdout the reply is complete, whether or not the program exits.
         yield Done(_crash(child, status, None, telling_line(tail)) if status else None)
 
     async def _stream(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
-        """Events by the line to the terminal one, which is believed whatever the exit status says."""
+        """Events of each line through the final one, which counts whatever the exit status is."""
         parser = _STREAMS[self._config.parser]()
         native_id = run.native_id
         async with aclosing(child.lines(self._config.timeout)) as lines:
@@ -207,13 +207,13 @@ class Command:
 
 
 async def _feed(child: Child, text: str) -> None:
-    """Beside the reading: a program may answer before it has read all, and neither waits for the other."""
+    """Runs concurrently with reading: a program may write before it has read all of its input."""
     await child.write(text.encode("utf-8", "replace"))
     child.close_stdin()
 
 
 def _crash(child: Child, status: int | None, parser: StreamParser | None, stray: str | None) -> Failure:
-    """Why a program ended without the end of its reply, in its own words where it has some.
+    """Why a program ended without completing its reply, from its own error output where there is some.
 
     `stray` are words on its stdout that may be about it.
     """

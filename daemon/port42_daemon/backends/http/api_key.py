@@ -1,4 +1,4 @@
-"""Where a model server's key comes from: read anew for each turn, checked, and shown nowhere."""
+"""A model server's API key: read for each turn, checked, never printed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Key:
         return self._text if len(self._text) >= _SECRET_CHARS else None
 
     def hidden_in(self, text: str) -> str:
-        """`text` without the key, should somebody have repeated it."""
+        """`text` without the key, which servers may repeat."""
         return text.replace(self.secret, "…") if self.secret else text
 
     def __repr__(self) -> str:
@@ -107,7 +107,7 @@ def _from_file(name: str) -> str:
     if not path.is_absolute():
         raise KeyUnavailable(f"api_key_file is {name}: expected an absolute path, or one that begins with ~")
     try:
-        # Non-blocking, so that a pipe with nobody at its other end cannot hold us up.
+        # Non-blocking, so that opening a FIFO without a writer does not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyUnavailable(f"{name} cannot be read: {error.strerror}") from None

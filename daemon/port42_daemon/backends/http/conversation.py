@@ -1,4 +1,4 @@
-"""The conversation as model servers want it, and their reply as it comes: server-sent events, near enough."""
+"""Converts the conversation for model servers, and parses their replies: mostly server-sent events."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ _SAY_FROM = 2.0
 class ModelServer(ABC):
     """One model server, and the client for it, made at the first turn and kept.
 
-    `own_url` is the provider's address, where nobody is answered without a key; the paths are where a
-    reply is asked for, and where the models are listed; `reply` reads one.
+    `own_url` is the provider's address, which requires a key; the paths are those for a reply and for the
+    list of models; `reply` parses a response.
     """
 
     own_url: ClassVar[str]
@@ -91,7 +91,7 @@ class ModelServer(ABC):
     def _turn(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """The events of `turn`. Raises `Failed`."""
 
-    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tools, no leave to ask
+    async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tools, so no permissions
         """Answer `turn`."""
         try:
             async with aclosing(self._turn(turn)) as events:
@@ -198,7 +198,7 @@ class ModelServer(ABC):
             case aiohttp.ConnectionTimeoutError():
                 message = f"{self._name} cannot be reached: no answer"
             case TimeoutError():
-                # Not again: it may be at work on the answer, and would be paid for it twice.
+                # No retry: the server may already be generating, and would bill twice.
                 kind, again, message = "timeout", False, self._silent()
             case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
                 message = f"the proxy to {self._name} refuses"
@@ -215,7 +215,7 @@ class ModelServer(ABC):
     async def _declined(self, response: aiohttp.ClientResponse, key: Key | None) -> Failed:
         status = response.status
         if kind_of_status(status) == "needs_auth":
-            # Its words are left out: they like to quote the key.
+            # Its text is left out: it often quotes the key.
             message = f"{self._name} refuses the key ({status}): {described(self._config)}"
             return Failed("needs_auth", message)
         if status < 400:

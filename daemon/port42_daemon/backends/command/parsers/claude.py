@@ -26,7 +26,7 @@ from port42_daemon.backends.errors import failure
 
 
 class ClaudeParser(StreamParser):
-    """Text as it comes; what a sub-agent says is its own business."""
+    """Text deltas, without the output of sub-agents."""
 
     def __init__(self) -> None:
         super().__init__()

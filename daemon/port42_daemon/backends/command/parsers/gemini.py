@@ -24,7 +24,7 @@ from port42_daemon.backends.errors import failure
 
 
 class GeminiParser(StreamParser):
-    """Text as it comes; it keeps its thoughts to itself."""
+    """Text deltas; the stream has no reasoning."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """Plain text, and what the streams have in common: a line is a JSON object with a `type`, and tools change.
 
-So nothing is taken for granted: a line that is no object, a type that is not known and a field that is
-not what it was are passed over.
+Parsing is lenient: lines that are not objects, unknown types and fields with other types are ignored.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class StreamParser(ABC):
 class TextParser:
     """Chunks in, text out. A letter cut in two waits for its other half; bytes that are no UTF-8 show as �.
 
-    Newlines at the end belong to the program's manners, not to its reply: they wait for what follows.
+    Newlines at the end are not part of the reply; they are held back until more text follows.
     """
 
     def __init__(self) -> None:
