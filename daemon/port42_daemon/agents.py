@@ -118,7 +118,7 @@ class Agents:
         raise UnknownAgent(name, near)
 
     async def require_for_turn(self, name: str) -> None:
-        """The same, but refused while config.toml, which may name the back end, is invalid since the start."""
+        """As above, but refused while config.toml, which may name the back end, is invalid."""
         await self._current()
         self._check_config()
         await self.require(name)

@@ -1,1 +1,1 @@
-"""The daemon as a process: its home's lock, its listening socket, what systemd is told."""
+"""The daemon as a process: its home's lock, its listening socket, notifications to systemd."""

@@ -1,4 +1,4 @@
-"""Where the daemon listens: a socket in a folder of this user's, and `daemon.json`, which names it."""
+"""The daemon's socket, in a folder that belongs to this user, and `daemon.json`, which names it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from port42_protocol.version import __version__
 log = logging.getLogger(__name__)
 
 _ANSWERS_WITHIN, _STOPS_WITHIN = 0.5, 10.0
-"""Seconds in which a daemon that is to stop says so to whoever connects, and is gone."""
+"""Seconds that a stopping daemon takes to answer clients that connect, and to end."""
 _LOOK_AGAIN = 0.1
 
 
@@ -64,12 +64,12 @@ class Address:
         with contextlib.suppress(OSError):
             if self._bound is not None and _inode(self._path) == self._bound:
                 self._path.unlink()
-        # Another daemon's, where the home was moved away and made anew meanwhile.
+        # May be another daemon's, if the home was moved and created again meanwhile.
         if published(self._settings.home).get("pid") == os.getpid():
             paths.address_file(self._settings.home).unlink(missing_ok=True)
 
     def rebind(self) -> bool:
-        """Bind a new listener where something swept the path away; whether it had to. Raises OSError."""
+        """Bind a new listener if the path was removed; returns whether it was. Raises OSError."""
         if self._given is not None or os.path.lexists(self._path):
             return False
         _check_folder(self._path.parent)
@@ -120,9 +120,9 @@ def _check_folder(folder: Path) -> None:
 
 
 def _clear_stale(path: Path) -> None:
-    """Unlink what a dead daemon left; never a file, never a socket that somebody answers at.
+    """Unlink the socket of a dead daemon; never a file, never a socket at which a process listens.
 
-    A daemon that says that it stops, its home having been moved, is waited for.
+    Waits for a daemon that is stopping because its home was moved.
     """
     until = time.monotonic() + _STOPS_WITHIN
     while True:
@@ -145,7 +145,7 @@ def _clear_stale(path: Path) -> None:
 
 
 def _is_stopping(connection: socket.socket) -> bool:
-    """Whether the other side says so, or hangs up at once: it had closed its listener already."""
+    """Whether the daemon answers that it is stopping, or closes the connection at once."""
     connection.settimeout(_ANSWERS_WITHIN)
     try:
         answer = connection.recv(4096)

@@ -1,6 +1,6 @@
-"""One daemon for a home: a flock, which is the kernel's, so that no pid file can go stale.
+"""One daemon for each home: an flock, which, unlike a pid file, cannot become stale.
 
-Whatever is done under it (unlinking a dead daemon's socket, say) nobody else is doing at the same time.
+Its holder has exclusive access, for example to unlink a dead daemon's socket.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from port42_protocol import paths
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.02
-"""Seconds between two looks at whoever holds the lock."""
+"""Seconds between two attempts to take the lock."""
 
 
 _MAX_NOTE = 64 * 1024
@@ -30,14 +30,14 @@ _MAX_NOTE = 64 * 1024
 
 
 class CannotStart(Exception):
-    """Why there can be no daemon here; the text is for the person who started it."""
+    """The daemon cannot start; the message is for the user."""
 
 
 class HomeLock:
     """The flock on a home's `daemon.lock`, held while the block of its `with` runs."""
 
     def __init__(self, home: Path, wait: float) -> None:
-        """`wait`: seconds for which a lock is waited for that a daemon on its way out still holds."""
+        """`wait`: seconds to wait for the lock of a stopping daemon."""
         self._home = home
         self._path = paths.lock_file(home)
         self._wait = wait
@@ -77,16 +77,16 @@ class HomeLock:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
-            return True  # a disk that does not answer, no descriptor left: nothing says that it changed
+            return True  # an I/O error or no free descriptor does not mean that the home changed
         try:
             return _identity(self._home.stat()) == self._home_identity and self._lock_anew()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # as above; on a full disk nobody else can lock it either
+            return True  # as above; on a full disk no other daemon can lock it either
 
     def _lock_anew(self) -> bool:
-        """Whether nobody else has the lock of the file that is there now. Raises OSError."""
+        """Whether no other process holds the lock of the current file. Raises OSError."""
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,7 +110,7 @@ def _lock(descriptor: int, home: Path, wait: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            # Asked again and again: a rival that has just begun answers a moment later.
+            # Retried: a daemon that is just starting answers a moment later.
             if pid := _running(home):
                 raise CannotStart(f"port42d is already running (pid {pid})") from None
             if time.monotonic() > until:
@@ -119,7 +119,7 @@ def _lock(descriptor: int, home: Path, wait: float) -> None:
 
 
 def published(home: Path) -> dict[str, Any]:
-    """What `daemon.json` says; nothing where it is none."""
+    """The contents of `daemon.json`; empty if it is invalid."""
     try:
         return msgspec.json.decode(durable.read_file(paths.address_file(home), _MAX_NOTE), type=dict)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -127,7 +127,7 @@ def published(home: Path) -> dict[str, Any]:
 
 
 def _running(home: Path) -> int | None:
-    """The pid of the daemon that answers for `home`, if one does."""
+    """The pid of the daemon that serves `home`, if it answers."""
     content = published(home)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -1,4 +1,4 @@
-"""Memory that goes back to the system. glibc (mallopt(3), malloc_trim(3)) only; others do it by themselves.
+"""Returns freed memory to the system: glibc (mallopt(3), malloc_trim(3)); other allocators do it themselves.
 
 By default each thread has a heap of its own and a block of up to 32 MiB can stay in one: after a storm of
 requests the process then keeps twice of what it had before, for as long as it lives.
@@ -15,7 +15,7 @@ _LARGE = 128 * 1024
 
 
 def keep_in_one_heap() -> None:
-    """One heap for all threads, and none of the large blocks in it. To be called before there are threads."""
+    """Use one heap for all threads, and mmap for large blocks. Call before threads are started."""
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 1)

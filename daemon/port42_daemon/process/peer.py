@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, as the kernel noted when it was connected.
+"""Credentials of the peer of a Unix socket, as the kernel recorded them at connect.
 
 Linux: unix(7), SO_PEERCRED, ``struct ucred`` of pid, uid and gid. macOS: sys/un.h, level SOL_LOCAL (0) with
 LOCAL_PEERCRED (1), ``struct xucred`` of 76 bytes that begins with version and uid, and LOCAL_PEERPID (2).

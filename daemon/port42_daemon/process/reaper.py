@@ -1,4 +1,4 @@
-"""As PID 1, in a container say, a process inherits orphans and must reap them: what agents leave behind."""
+"""Reaps orphans, such as processes that agents leave, where the daemon is PID 1, as in a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever watches over this process (systemd) is told how it is: the datagrams of sd_notify(3)."""
+"""Notifications to the supervisor, systemd: readiness, status and watchdog (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 log = logging.getLogger(__name__)
 
 _AT_MOST_EVERY = 1.0
-"""Seconds between two lines of status: a busy daemon has more to do than to talk about it."""
+"""Minimum seconds between two status lines."""
 
 
 class Supervisor:
-    """Tells; where nobody watches it is silent, and costs nothing.
+    """Sends notifications; does nothing without a supervisor.
 
-    NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are taken out of `environ`: what the daemon starts
-    must not speak in its name.
+    Removes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID from `environ`, so that child processes do not
+    notify in the daemon's name.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._socket = _connected(environ.pop("NOTIFY_SOCKET", ""))
         self.patience = _patience(environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", ""))
-        """Seconds after which silence is taken for death; None: it is not."""
+        """The watchdog's timeout in seconds; None without a watchdog."""
         self._changed = asyncio.Event()
 
     def close(self) -> None:
@@ -36,21 +36,21 @@ class Supervisor:
     async def tell(self, *assignments: str) -> None:
         """Send assignments, ``READY=1`` say, in one datagram."""
         if self._socket is not None:
-            # Where the supervisor is gone there is nobody to miss it.
+            # The supervisor may be gone.
             with contextlib.suppress(OSError):
                 await asyncio.get_running_loop().sock_sendall(self._socket, "\n".join(assignments).encode())
 
     def changed(self) -> None:
-        """What the status line says may be another thing now."""
+        """Request that the status line be sent again, as it may have changed."""
         self._changed.set()
 
     @contextlib.asynccontextmanager
     async def watching(
         self, answers: Callable[[], Awaitable[object]], status: Callable[[], Awaitable[str]]
     ) -> AsyncIterator[None]:
-        """Keep the supervisor told for as long as the block runs.
+        """Notify the supervisor as long as the block runs.
 
-        It hears that we are alive after each `answers` that returned, and `status` when that changed.
+        Pings the watchdog after each call of `answers` that returned, and sends `status` when it changed.
         """
         tasks = []
         if self._socket is not None:

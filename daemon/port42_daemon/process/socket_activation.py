@@ -1,6 +1,6 @@
-"""The listening socket that systemd or launchd made for us, where one of them started us.
+"""Socket activation: the listening socket that systemd or launchd passes to the daemon.
 
-It is theirs: it is used, and never unlinked. While no daemon runs, clients wait in its queue.
+It is never unlinked here. While no daemon runs, clients wait in its queue.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def listener(environ: MutableMapping[str, str]) -> socket.socket | None:
 
 
 def by(given: socket.socket | None) -> StartedBy:
-    """Whose socket was handed over, and so who started us; without one it was done by hand."""
+    """Which supervisor passed a socket and so started the daemon; without one a user did."""
     if given is None:
         return "hand"
     return "launchd" if sys.platform == "darwin" else "systemd"
@@ -101,7 +101,7 @@ def from_launchd(libc: Any) -> socket.socket | None:
 
 
 def _check(given: socket.socket) -> None:
-    """Only what clients of ours could dial, and nobody else's clients."""
+    """Refuse sockets that this user's clients could not connect to, or that other users could."""
     if given.family != socket.AF_UNIX or given.type != socket.SOCK_STREAM:
         raise CannotStart("the socket handed over: expected a Unix stream socket (ListenStream=/…)")
     if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

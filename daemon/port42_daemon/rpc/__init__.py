@@ -1,1 +1,1 @@
-"""From bytes on the socket to a typed request and back: server, connection, dispatch, metrics."""
+"""JSON-RPC: server, connections, dispatch, metrics."""

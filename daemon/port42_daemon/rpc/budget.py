@@ -1,4 +1,4 @@
-"""Memory for large answers that are being made or that nobody has read yet, of all clients together."""
+"""A memory budget for large responses of all clients, from their creation until they are read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PATIENCE = 5.0
 
 
 class Budget:
-    """Shares out `TOTAL`. Whoever asks first is served first. Everything here runs on the event loop."""
+    """Allocates `TOTAL`, first come, first served. Runs on the event loop only."""
 
     def __init__(self) -> None:
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._holders: dict[Callable[[], None], float] = {}
-        """How to cut off a client that does not read what it was given, and since when it does not."""
+        """How to disconnect a client that does not read its responses, and since when it has not."""
 
     async def take(self, weight: int) -> None:
         if not self._waiting and self._fits(weight):
@@ -42,7 +42,7 @@ class Budget:
                 turn.set_result(None)
 
     def hold(self, cut_off: Callable[[], None]) -> None:
-        """Note that a client does not read what its share went into."""
+        """Note that a client does not read its responses."""
         self._holders.setdefault(cut_off, asyncio.get_running_loop().time())
 
     def let_go(self, cut_off: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class Budget:
         return self._used + weight <= TOTAL or not self._used
 
     def _relieve(self) -> None:
-        """Cut off whoever has read nothing for longest, if somebody still waits."""
+        """Disconnect the client that has read nothing for longest, if others wait."""
         loop = asyncio.get_running_loop()
         if not self._waiting or not self._holders:
             return

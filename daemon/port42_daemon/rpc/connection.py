@@ -1,4 +1,4 @@
-"""One client: its bytes in, its requests answered, its answers out; never more under way than it may."""
+"""One client's connection: reads requests, runs a bounded number at once, writes the responses."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from port42_protocol.request_framing import Framing, RequestFramer
 log = logging.getLogger(__name__)
 
 _LINGER = 2.0
-"""Seconds that a refused client gets to read why, before its connection is cut."""
+"""Seconds that a refused client has to read the error before it is disconnected."""
 _FIRST_WORD = 0.5
-"""Seconds that a peer who has just come gets to say what for, when the daemon stops."""
+"""Seconds that a new client has to send its request when the daemon stops."""
 _HALF_CLOSED = 0.5
-"""Seconds between looks at a peer that sends no more and still waits."""
+"""Seconds between two polls of a peer that has stopped sending and waits for responses."""
 _NEWLINE = 0.02
 """Seconds in which a newline may follow a first request that came without one."""
 _SMALL = 64 * 1024
@@ -40,7 +40,7 @@ _SLICE = 0.00025
 
 
 class _State(Enum):
-    """Where a connection is in its life. Only ever the next ones are entered."""
+    """The state of a connection. Transitions go forward only."""
 
     OPEN = auto()
     RETIRING = auto()
@@ -55,7 +55,7 @@ class _State(Enum):
 
 
 class Host(Protocol):
-    """What a connection tells the server."""
+    """Callbacks of a connection to the server."""
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> bool: ...
     def forget(self, connection: Connection) -> None: ...
@@ -64,8 +64,8 @@ class Host(Protocol):
 class Connection(asyncio.Protocol):
     """Reads, answers and writes for one peer.
 
-    A peer that does not read its answers, or has too many requests under way, is not read from: what
-    it may cost is bounded, and nobody else waits.
+    Nothing is read from a peer that does not read its responses or has too many requests in progress, which
+    bounds its cost.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self._process()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """The peer is gone. What it asked for is carried out all the same: it may be on the disk."""
+        """The peer is gone. Its requests are still completed: they may be on the disk."""
         self._state, self._transport = _State.CLOSED, None
         self._reads.set()
         self._give_back_unread()
@@ -163,13 +163,13 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def retire(self) -> None:
-        """Let go of the peer as soon as nothing is under way for it; all it has sent by then is answered."""
+        """Close as soon as no request is in progress; all that were received by then are answered."""
         if self._state is _State.OPEN:
             self._state = _State.RETIRING
             self._close_when_idle()
 
     def close(self) -> None:
-        """Let go of the peer once what was written has gone out."""
+        """Close once everything written has been sent."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
         await self._reads.wait()
 
     def when_lost(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Have `act` called at the end of this connection. Returns what takes that back."""
+        """Have `act` called at the end of this connection. Returns an unsubscribe callable."""
         if self._transport is None:
             act()
         else:
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
             self._budget.give_back(weight)
 
     def _drop(self) -> None:
-        """Lose a peer that reads nothing while others wait for what its answers take."""
+        """Disconnect a peer that does not read while others wait for the memory of its responses."""
         if self._transport is not None:
             log.warning("✂ a client that does not read its answers is cut off")
             self._transport.abort()
@@ -292,7 +292,7 @@ class Connection(asyncio.Protocol):
         self._process()
 
     def _send(self, text: bytes) -> None:
-        """Have it written at the end of this turn of the loop, unless the last word was said already."""
+        """Write it at the end of this iteration of the loop, unless the connection is closing."""
         if self._state is _State.REFUSED:
             return
         if not self._output:

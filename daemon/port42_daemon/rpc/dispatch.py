@@ -36,21 +36,21 @@ from port42_protocol.methods import METHODS, Method
 log = logging.getLogger(__name__)
 
 Answer = bytes | None
-"""One JSON text; None where the specification wants silence."""
+"""One JSON text; None where the specification requires no response."""
 
 
 class _AnyArguments(Signature):
-    """A signature that everything fits: the codec checks the params, and says more about them.
+    """A signature that accepts anything, as the codec validates the params.
 
     Without it the library works out and binds a signature at every call (13 µs).
     """
 
     def bind(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Find nothing wrong."""
+        """Accepts anything."""
 
 
 class _Call:
-    """One request under way. `pending` is what its handler still has to do."""
+    """One request in progress. `pending` is the rest of its handler's work."""
 
     __slots__ = ("error", "id", "method", "peer", "pending", "started_at")
 
@@ -137,7 +137,7 @@ class Dispatcher:
         return self._finish(call, None)
 
     def _explain(self, call: _Call, method: str, error: Any) -> None:
-        """Our error where the library found one by itself; what it says of a bug is for the log alone."""
+        """Port42's error for one that the library raised; details of bugs are only logged."""
         if error.code == MethodNotFound.code:
             name = method[:64]  # comparing a name of megabytes would hold the loop
             self._fail(call, MethodNotFound(name, difflib.get_close_matches(name, METHODS, n=3)))
@@ -156,7 +156,7 @@ class Dispatcher:
         return self._finish(call, result)
 
     def _fail(self, call: _Call, error: Exception) -> RpcError:
-        """Note what is answered instead of a result; a bug of ours is logged under an error id, not sent."""
+        """Count and log an error response; a bug is logged with an error id, and not sent."""
         if isinstance(error, ImportError):
             log.error("port42's own files changed: a restart is needed", exc_info=error)
             error = RestartNeeded()
@@ -204,7 +204,7 @@ class Dispatcher:
     def _adapt(self, row: Method, handler: Callable[..., Any]) -> Callable[..., Result]:
         """The handler as jsonrpcserver calls it: untyped arguments in, Success or Error out.
 
-        A handler with a second parameter is given the peer, too: it streams, or wants to know of its end.
+        A handler with a second parameter gets the peer, too, to stream to it or to be told of its end.
         """
         wants_peer = len(signature(handler).parameters) == 2
         name, params_type, result_type = row.name, row.params, row.result
@@ -267,7 +267,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _readable_id(item: Any) -> Any:
-    """The id of what is no request, so that the one who waits for it is answered; or None."""
+    """The id of an invalid request, for its error response; or None."""
     request_id = item.get("id") if isinstance(item, Mapping) else None
     return request_id if _is_id(request_id) else None
 

@@ -1,4 +1,4 @@
-"""What is used of jsonrpcserver, without its default validator.
+"""Imports jsonrpcserver without its default validator.
 
 `jsonrpcserver/__init__` imports jsonschema for that one: 90 of 350 ms of a start and 5 MiB, and never used
 here, where `dispatch` validates requests itself. So that file is not run: its package is registered without

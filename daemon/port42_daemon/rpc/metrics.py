@@ -1,4 +1,4 @@
-"""What has passed the daemon's socket: counted where it passes, shown by `status`."""
+"""Counts and latencies of requests, shown by `status`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Latency:
         self.count = self.errors = self.longest = 0
 
     def note(self, took: int) -> None:
-        """One more that took so many nanoseconds."""
+        """Record a duration in nanoseconds."""
         self.count += 1
         if took > self.longest:
             self.longest = took = min(took, _LONGEST)
@@ -59,7 +59,7 @@ def _middle(bucket: int) -> int:
 
 
 class Traffic:
-    """Counts since the start. Constant in memory, and every count a matter of nanoseconds."""
+    """Counts since the start, in constant memory."""
 
     __slots__ = (
         "_errors",
@@ -100,7 +100,7 @@ class Traffic:
         self._errors[error.code, error.data["kind"]] += 1
 
     def failed(self, method: str | None, error: InternalError) -> None:
-        """A bug of ours showed itself."""
+        """Record an internal error."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         self._failures.append(InternalFailure(error.data["error_id"], method, at))
 

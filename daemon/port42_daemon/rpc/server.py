@@ -1,4 +1,4 @@
-"""The server: who may connect, how many, and how it all ends."""
+"""The server: accepts connections, enforces limits, shuts down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CUT_OFF = 8.0
 _BACKLOG = 128
 """Connections that wait to be accepted. As many may be open beyond the limit until they are refused."""
 _LINGERING = 32
-"""Refused clients that get their time to read why; further ones are closed at once."""
+"""Refused clients that have time to read the error; further ones are closed at once."""
 _MUCH = 8 * 1024 * 1024
 """Bytes in and out, after which the memory they took is given back to the system."""
 _CALM = 1.0
@@ -76,10 +76,10 @@ class Server:
         )
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
-        """Accept nobody new, answer what was sent, let what is under way end within the grace, and let go.
+        """Stop accepting, answer received requests, wait up to the grace for running ones, then close.
 
-        Each peer is let go of as soon as nothing is under way for it. `cut_off` makes turns that take
-        longer end early, with what was said so far recorded.
+        Each connection is closed as soon as no request of it is running. `cut_off` ends turns that take
+        longer, with their partial replies recorded.
         """
         self._stopping = True
         if self._listening is not None:
@@ -97,7 +97,7 @@ class Server:
         await self._gone_within(_LAST_READ)
 
     async def _ended(self, seconds: float) -> set[asyncio.Task[None]]:
-        """Wait until nothing is under way, also for those who are gone; what still is after `seconds`.
+        """Wait until no request is running, also of closed connections; returns those left after `seconds`.
 
         A peer that only has to read its answers is not waited for longer than it takes to read them.
         """
@@ -127,7 +127,7 @@ class Server:
         return Connection(self._settings, self._dispatcher, self._traffic, self._budget, self)
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
-        """Whether to talk to a peer: this user's, and not one too many."""
+        """Whether to accept a peer: it is this user's, and the limit is not reached."""
         uid = peer.uid(transport.get_extra_info("socket"))
         if uid != os.geteuid():
             log.warning("⛔ a connection of uid %d was refused", uid)

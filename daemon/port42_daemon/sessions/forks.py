@@ -1,4 +1,4 @@
-"""Forks: a session's records go on under a new id, and who is whose fork."""
+"""Creates forks of sessions, and finds the tree of forks that a session belongs to."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Lineage:
         return summary, seq + 1, self._sessions.set_last(summary, seq + 1)
 
     async def session_tree(self, request: SessionTree) -> Family:
-        """The first of the family, and everything that was forked from it and from its forks."""
+        """The tree: its root, and all direct and indirect forks of it."""
         return await self._threads.index(self._family, request.session_id)
 
     # --- inside -------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def _begun(original: Header, seq: int, session_id: str, request: ForkSession) ->
         created_at=began,
         client=request.client,
         cwd=request.cwd or original.cwd,
-        # What a tool noted of the original is not said of the fork.
+        # A tool's metadata about the original need not be true of the fork.
         metadata={},
         forked_from=ForkPoint(original.id, seq),
         imported_from=None,
@@ -131,7 +131,7 @@ def _node(session_id: str, known: Summary | None, listed: ListedSession | None) 
 
 
 def _in_order(nodes: dict[str, SessionNode], first: str) -> list[SessionNode]:
-    """Each behind its parent, a fork's own forks before its sister. The first one has no parent."""
+    """Depth-first: each node after its parent. The root has no parent."""
     forks: dict[str | None, list[SessionNode]] = defaultdict(list)
     for node in nodes.values():
         if node.session_id != first:

@@ -1,4 +1,4 @@
-"""Lists of sessions and searches through them, a page at a time, and the index behind both."""
+"""Lists and searches sessions a page at a time, and reports on the index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from port42_protocol.messages.sessions import ListSessions, SessionPage
 
 
 class Listing:
-    """The handlers."""
+    """Handles lists, searches and the requests about the index."""
 
     def __init__(self, catalogue: Catalogue, maintenance: Maintenance, threads: Threads) -> None:
         self._catalogue = catalogue
@@ -52,10 +52,10 @@ class Listing:
         return HitPage(tuple(hits), onward, reason is None, reason)
 
     async def get_index_status(self, _: GetIndexStatus) -> IndexStatus:
-        """How far the index is."""
+        """The state of the index."""
         return await self._threads.index(self._catalogue.status)
 
     async def rebuild_index(self, _: RebuildIndex) -> IndexStatus:
-        """Begin it anew; gives how it stands, which is empty."""
+        """Start a rebuild; returns the state, which is empty."""
         await self._threads.index(self._maintenance.rebuild_index)
         return await self._threads.index(self._catalogue.status)

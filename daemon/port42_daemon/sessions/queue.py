@@ -1,5 +1,5 @@
-"""Who is next in a session: one turn at a time; the others wait in a queue, not at a lock, so that they can
-be counted, told their position, and leave."""
+"""Each session's queue of turns, one of which runs. Unlike waiters for a lock, queued turns can be counted,
+told their position, and cancelled."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from port42_protocol.messages.daemon import AgentTurns
 
 
 class QueueEntry:
-    """A turn of `agent`'s; without an agent somebody has the session to themselves, and it is no turn.
+    """A turn of `agent`, or, without an agent, exclusive access to the session.
 
-    Who is at the head sets `on_cancel`, which is called at each `cancel` from then on.
+    The entry at the head sets `on_cancel`, which is called at each `cancel` from then on.
     """
 
     def __init__(self, agent: str | None, on_position: Callable[[int], None] | None = None) -> None:
@@ -91,7 +91,7 @@ class SessionQueues:
         refuse_if_busy: bool = False,
         cancelled_with: Peer | None = None,
     ) -> AsyncIterator[QueueEntry]:
-        """Wait for one's turn in the session. Raises `SessionBusy`, `ShuttingDown`, `StorageFailed`.
+        """Wait until the entry is at the head. Raises `SessionBusy`, `ShuttingDown`, `StorageFailed`.
 
         `on_position` is called with how many are before it. The loss of the peer `cancelled_with` cancels it.
         """
@@ -118,7 +118,7 @@ class SessionQueues:
 
     @asynccontextmanager
     async def exclusive(self, session_id: str) -> AsyncIterator[None]:
-        """Have a session to oneself: turns that come meanwhile wait. Raises `SessionBusy`."""
+        """Exclusive access to a session: later turns wait. Raises `SessionBusy`."""
         self._refuse_if_busy(session_id)
         entry = QueueEntry(None)
         self._queues[session_id] = deque([entry])
@@ -130,7 +130,7 @@ class SessionQueues:
             self._leave(session_id, entry)
 
     def do_first(self, session_id: str, action: Callable[[], Awaitable[None]]) -> None:
-        """Have `action` done, until it succeeds once, before the next in the session begins."""
+        """Run `action`, until it succeeds once, before the next entry of the session begins."""
         self._first[session_id] = action
 
     def cancel_head(self, session_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""The rules of sessions: whose they are, which one was last, what may be added, what a ref means.
+"""The rules of sessions: ownership, last sessions, appends, references.
 
 A handler takes its request dataclass and returns its result, or an awaitable of it where it has to
 wait for a disk. What is returned is durable.
@@ -91,7 +91,7 @@ class Written:
 
 
 class Sessions:
-    """Every method about one session, over a store."""
+    """Handles the methods about single sessions."""
 
     def __init__(self, store: SessionStore, catalogue: Catalogue, threads: Threads, hub: Events) -> None:
         self._store = store
@@ -102,7 +102,7 @@ class Sessions:
         self._latest_id = 0
 
     def order(self, *about: str) -> asyncio.Lock:
-        """A lock that is fair: whoever asks first about the same thing goes first.
+        """A fair lock: waiters for the same key get it in order.
 
         The store's own locks keep threads apart but let any of them go next; messages that one
         client sends in a row must be recorded in that order.
@@ -112,7 +112,7 @@ class Sessions:
     # --- the last one -----------------------------------------------------------------------------
 
     def get_last_session(self, request: GetLastSession) -> Summary | Awaitable[Summary]:
-        """From memory at once where the file has not changed since; this is what everybody asks."""
+        """Answered from memory where the file has not changed: the most frequent request."""
         if request.cwd is not None:
             return self._last_in(request.agent, request.cwd)
         session_id = self._store.last_sessions.get(request.agent)
@@ -282,7 +282,7 @@ class Sessions:
         return Appended(*recorded)
 
     def catch_up_last(self, agent: str, session_id: str, seq: int) -> None:
-        """A crash between a message and the mapping leaves the mapping behind: whoever asks again mends it.
+        """Repairs the mapping, which a crash after a message left outdated, when the request is repeated.
 
         A late repetition changes nothing: the session used since has the later use.
         """
@@ -312,7 +312,7 @@ class Sessions:
     # --- inside -----------------------------------------------------------------------------------
 
     async def _change(self, rule: Callable[[SessionWriter, R], None], request: R) -> Summary:
-        """Run `rule` on the session, the agent's where the request names one. It is no use of it."""
+        """Apply `rule` to the session, of the agent if one is given. Does not update the last session."""
         async with self.order(request.session_id):
             written = await self._threads.files(self._apply, rule, request)
             self._publish(written)
@@ -338,7 +338,7 @@ class Sessions:
             raise written.problem
 
     def set_last(self, summary: Summary, seq: int) -> StorageFailed | None:
-        """Make it its agent's last one. Gives what went wrong, naming the message recorded all the same."""
+        """Make it its agent's last session. Returns the error if that failed; the message is recorded."""
         before = self._store.last_sessions.get(summary.agent)
         try:
             self._store.set_last(summary.agent, summary.session_id)
@@ -399,7 +399,7 @@ def unplaced(role: Role, content: str, key: str | None) -> Message:
 
 
 def require_title(title: str | None) -> None:
-    """Raises `InvalidParams` for a title by which nobody could find the session."""
+    """Raises `InvalidParams` for a title that no reference can find."""
     if title is not None and title.strip() == "last":
         raise InvalidParams.expecting("title", "another title than last, which means an agent's last session")
 

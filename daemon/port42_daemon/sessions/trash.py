@@ -1,4 +1,4 @@
-"""Sessions thrown away, brought back and, only when asked for, deleted for good."""
+"""Moves sessions to the trash, restores them and, on request only, deletes them permanently."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Trash:
         self._events = hub
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
-        """Move a session to the trash; its agent goes on with the one it used before."""
+        """Move a session to the trash; its agent's last session becomes the one used before it."""
         summary = await self._delete(request.session_id, request.agent)
         return Deleted(summary, self._store.last_sessions.get(summary.agent))
 
     async def restore_session(self, request: RestoreSession) -> Summary:
-        """Bring a session back; it is the last one again where it was used last."""
+        """Restore a session, which becomes the last session if it was used last."""
         async with self._sessions.order(request.session_id):
             summary = await self._threads.files(self._restore, request)
         self._publish(RestoredEvent, summary)
@@ -111,7 +111,7 @@ class Trash:
     # --- inside -------------------------------------------------------------------------------------
 
     async def _delete(self, session_id: str, agent: str | None, unused_since: str | None = None) -> Summary:
-        """Move a session to the trash, and have its agent go on with another.
+        """Move a session to the trash, and update its agent's last session.
 
         The session must be `agent`'s where one is named. With `unused_since`, raises `_Spared` where it was
         used since, or is pinned.
@@ -146,7 +146,7 @@ class Trash:
         return unused
 
     async def _prune(self, session_id: str, cutoff: str) -> bool:
-        """Whether it went to the trash."""
+        """Whether it was moved to the trash."""
         try:
             await self._delete(session_id, None, cutoff)
         except (_Spared, SessionBusy, SessionNotFound, SessionDamaged):

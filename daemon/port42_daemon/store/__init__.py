@@ -1,1 +1,1 @@
-"""Sessions on the disk: documents, the mapping, the index, recovery."""
+"""Sessions on the disk: files, the mapping of last sessions, the index, recovery."""

@@ -156,7 +156,7 @@ class FileStore(SessionStore):
         def begin(descriptor: int, original: Document) -> Summary:
             read, block = reader(descriptor), durable.block_size(descriptor)
             fork = branch(read, original, at_seq, (header, event, use), block)
-            # Nobody changes those records: an append begins behind the last of them.
+            # These records do not change: an append begins after the last of them.
             records = durable.Span(descriptor, original.records_at, fork.length)
             with self._beginning(header.id) as path:
                 durable.replace_with_copy(path, fork.head, records, fork.tail)
@@ -203,7 +203,7 @@ class FileStore(SessionStore):
             return list(islice((session for session in shown if session is not None), limit))
 
     def purge(self, trashed: Sequence[TrashedSession]) -> None:
-        # Their words leave the index's file, too, in the background.
+        # Their text is erased from the index's file in the background.
         with storage("empty the trash"):
             self._trash.purge(
                 [Entry.of(session.trashed_at, session.session_id, session.agent) for session in trashed]
@@ -228,7 +228,7 @@ class FileStore(SessionStore):
             try:
                 yield path
             except OSError:
-                # The rename may have been made, and only its fsync have failed.
+                # The rename may have succeeded before its fsync failed.
                 path.unlink(missing_ok=True)
                 raise
 
@@ -243,7 +243,7 @@ class FileStore(SessionStore):
             log.warning("⚠ %s was damaged (%s); it is %s", path.name, damage, original.name)
         else:
             if next(self._sessions.names(), None) is None:
-                return  # a new home: nobody waits for an index of nothing
+                return  # a new home has no sessions to index
         last = self._index.newest()
         if last:
             log.warning("⚠ %s rebuilt from the sessions of %d agents", path.name, len(last))

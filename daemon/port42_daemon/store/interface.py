@@ -1,4 +1,4 @@
-"""The store's interface: what the rest of the daemon asks of sessions on the disk.
+"""The store's interface to the rest of the daemon.
 
 Three protocols, which `main` wires to the classes that implement them, and the types that they speak in.
 Methods block and may be called from any thread, except where they say that they answer from memory; what
@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What never changes of a session: the first line of its file."""
+    """The constant part of a session: the first line of its file."""
 
     format: int = FORMAT
     id: str
@@ -63,7 +63,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the records of a session come to: the last line of its file."""
+    """The summary of a session's records: the last line of its file."""
 
     title: str | None
     state: State
@@ -81,7 +81,7 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def use(self) -> int:
         """The place of the last use in the order of all uses: milliseconds, whatever the clock did.
 
-        A use is never before an earlier one, though its time may be: somebody set the clock back.
+        Uses are numbered in order even if the clock was set back.
         """
         return min(self.used, _MAX_USE) if self.used else milliseconds(self.last_activity)
 
@@ -173,7 +173,7 @@ class SessionWriter(Protocol):
 
 
 class Checkpoint(Protocol):
-    """What is kept of a reply that is being given. OSError leaves its methods."""
+    """The partial reply of a running turn. Its methods raise OSError."""
 
     def add(self, text: str) -> None:
         """Keep one more piece. After an error the same piece can be given again."""
@@ -286,7 +286,7 @@ class Catalogue(Protocol):
 
     @property
     def is_reading(self) -> bool:
-        """Whether the thread is alive that brings the index up to date. From memory."""
+        """Whether the indexer's thread is alive. From memory."""
 
     def counts(self) -> dict[str, int]:
         """How many sessions each agent has."""
@@ -317,10 +317,10 @@ class Maintenance(Protocol):
         """What is said of an unfinished turn of the session; with a backup, kept before it is recorded."""
 
     def rebuild_index(self) -> None:
-        """Begin the index anew from the files, in the background."""
+        """Rebuild the index from the files, in the background."""
 
     def usage(self, agent: str | None) -> Usage:
-        """What takes how much room; with `agent`, its part alone."""
+        """Disk usage, of all agents or of `agent`."""
 
 
 def new_backup() -> str:

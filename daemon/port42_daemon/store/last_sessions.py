@@ -104,7 +104,7 @@ class LastSessions:
         self.save()
 
     def is_written(self) -> bool:
-        """Whether the file says what is so: nobody else wrote it, or took it away. Raises OSError."""
+        """Whether the file is up to date: not changed or removed by another program. Raises OSError."""
         with self._writing, self._state:
             try:
                 return (
@@ -117,7 +117,7 @@ class LastSessions:
                 return False
 
     def write_anew(self) -> None:
-        """Write the file, whatever it says now. Raises OSError."""
+        """Write the file, whatever it contains now. Raises OSError."""
         with self._state:
             self._version += 1
         self.save()
@@ -133,7 +133,7 @@ class LastSessions:
             text = msgspec.json.format(data, indent=2) + b"\n"
             try:
                 durable.replace(self._path, text)
-            except IsADirectoryError:  # somebody put a folder there
+            except IsADirectoryError:  # a folder in the file's place
                 set_aside(self._path)
                 durable.replace(self._path, text)
             self._saved = version

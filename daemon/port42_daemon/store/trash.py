@@ -1,4 +1,4 @@
-"""The trash: sessions that were deleted and can be restored, each one file whose name says when and whose.
+"""The trash: deleted sessions that can be restored. A file's name has the session's id, time and agent.
 
 ``cli-1757350466684.20261123T033711042Z.ai-muse.json``: so a deletion is one rename, which a full disk
 allows, too, and a list needs no more than the names.
@@ -62,7 +62,7 @@ class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Trash:
-    """The folder and, in memory, its names. Whoever calls holds the session's lock; OSError may leave."""
+    """The folder and a cache of its names. Callers hold the session's lock. Methods raise OSError."""
 
     def __init__(self, folder: Path, sessions: OpenSessions) -> None:
         self._folder = folder
@@ -72,7 +72,7 @@ class Trash:
         self._seen: tuple[int, int] | None = None
 
     def has(self, session_id: str) -> bool:
-        """Whether the session is in the trash: one stat, unless somebody else changed the folder."""
+        """Whether the session is in the trash: one stat, unless another program changed the folder."""
         return session_id in self._names()
 
     def entries(self, agent: str | None) -> list[Entry]:
@@ -151,13 +151,13 @@ class Trash:
             if not stat.S_ISDIR(status.st_mode):
                 return {}  # something else in its place holds up deletions only
             if self._seen != _signature(status):
-                # Somebody else changed the folder: our own changes are noted as they are made.
+                # Another program changed the folder: the daemon's own changes update the cache.
                 self._entries = dict(self._scan())
                 self._seen = _signature(status)
             return dict(self._entries)
 
     def _scan(self) -> Iterator[tuple[str, Entry]]:
-        # In their order: of two with the same id, which somebody else made, the later one.
+        # Sorted: of two files with the same id, made by another program, the later one counts.
         for name in sorted(os.listdir(self._folder)):  # noqa: PTH208  # names are all that is wanted
             if match := NAME.fullmatch(name):
                 yield match["id"], Entry(match["at"], match["id"], match["agent"])

@@ -1,4 +1,4 @@
-"""What a model is told of a conversation: as much as its budget holds, oldest left out first. Pure."""
+"""The messages of a conversation that fit a model's budget, the oldest omitted first. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def select(records: Sequence[Record], budget: int) -> Context:
 
 
 def unheard(records: Sequence[Record]) -> bool:
-    """Whether something was said since the last turn, which a back end with its own memory did not hear."""
+    """Whether messages were added since the last turn, which a back end with its own history lacks."""
     answered = [
         index for index, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
     ]
@@ -70,7 +70,7 @@ def _messages(records: Sequence[Record]) -> list[UserMessage | AssistantMessage 
 
 
 def spoken(record: Message) -> str:
-    """A record as it is said to a model: its content, then what it refers to."""
+    """A record as sent to a model: its content, then its references."""
     if isinstance(record, UserMessage) and record.references:
         return "\n\n".join([record.content, *map(_quoted, record.references)])
     return record.content

@@ -1,4 +1,4 @@
-"""A reply as it is given: its pieces, and the checkpoint that keeps them for the case of a kill."""
+"""The reply of a running turn: its pieces, and the checkpoint that keeps them in case of a kill."""
 
 from __future__ import annotations
 

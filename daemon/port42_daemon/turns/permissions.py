@@ -1,4 +1,4 @@
-"""What an agent asks leave for, put to whoever streams its turn."""
+"""An agent's permission requests, answered by the client that streams the turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tell = Callable[..., None]
 
 
 class Permissions:
-    """The questions of one turn that nobody has answered yet."""
+    """The open permission requests of one turn."""
 
     def __init__(self, streaming: Stream | None, tell: Tell) -> None:
         self._streaming = streaming
@@ -24,7 +24,7 @@ class Permissions:
         self._open: dict[str, tuple[frozenset[str], asyncio.Future[str | None]]] = {}
 
     async def ask(self, permission: Permission) -> str | None:
-        """The id of the option that was chosen; None when it was refused or nobody is there."""
+        """The id of the chosen option; None when it was rejected or no client can answer."""
         if self._streaming is None:
             return None
         permission_id = secrets.token_hex(8)
@@ -42,7 +42,7 @@ class Permissions:
             del self._open[permission_id]
 
     def answer(self, permission_id: str, option_id: str | None) -> bool:
-        """Whether somebody still waited for it. Raises `InvalidParams` for an option that is none."""
+        """Whether the request was still open. Raises `InvalidParams` for an unknown option."""
         options, answer = self._open.get(permission_id, (frozenset(), None))
         if answer is None or answer.done():
             return False

@@ -1,6 +1,6 @@
-"""Check and repair of one home; here permissions, the index and the mapping, in `sessions` every file.
+"""Checks and repairs permissions, the index and the mapping of a home; `sessions` checks every session file.
 
-What it repairs, it repairs as a start does: the index reads the files again, the mapping is rebuilt.
+Repairs use the code of a start: the index reads the files again, the mapping is rebuilt.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class HomeMaintenance(Maintenance):
             elif stat.S_IMODE(status.st_mode) & 0o077:
                 open_paths.append(path)
         findings += open_to_others(open_paths, self._home, backup)
-        return findings or [Finding("ok", "permissions", "nobody else can look into the home")]
+        return findings or [Finding("ok", "permissions", "no other user can look into the home")]
 
     # --- the index ----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What brings the index up to the files, in a thread of its own: at a start, and while the daemon serves.
+"""Updates the index from the files, in a background thread: at a start, and while the daemon runs.
 
 It sleeps until there is something to do. A scan first reads the two ends of every file that the index does
 not know as it is, which is quick, so that lists are right; then whole sessions, which takes as long as it
@@ -123,7 +123,7 @@ class Indexer:
         return bool(changed)
 
     def update(self, session_ids: Iterable[str]) -> None:
-        """Read the two ends of these sessions into the index; those that are gone leave it."""
+        """Read the two ends of these sessions into the index; remove those that are gone."""
         for session_id in session_ids:
             self._update_row(session_id)
 
@@ -169,7 +169,7 @@ class Indexer:
                 self._replace_after(error)
             except OSError as error:
                 self._give_up(reason(error))
-            except Exception:  # whatever it was: nobody else brings the index up to date
+            except Exception:  # the thread must not end: nothing else updates the index
                 log.exception("⚠ the index could not be brought up to date")
                 self._give_up("an internal error, see the log")
         self._state.give_up("the daemon stops")
@@ -186,7 +186,7 @@ class Indexer:
             self._scan()
         elif self._session_files.folder.stat().st_mtime_ns != self._scanned_folder:
             self._compare_names()
-        with self._database.write_lock:  # so that nobody reports a failure in between
+        with self._database.write_lock:  # so that no failure is reported in between
             if self._closing.is_set() or self._replacement is not None:
                 return
             self._state.mark_listed()

@@ -1,4 +1,4 @@
-"""The text of messages in the index: kept so that it is found, shown and, to the last word, taken back."""
+"""The text of messages in the index, stored so that it can be searched, shown, and deleted completely."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def with_key(
 
 
 def name(database: sqlite3.Connection, number: int, session: Summary, *, named: bool) -> None:
-    """The title, where somebody gave one, and the tags; one made of the first message is found there."""
+    """Index the tags and a given title; one derived from the first message is found there."""
     words = " ".join([session.title or ""] * named + [f"#{tag}" for tag in session.tags])
     before = database.execute(
         "SELECT unpack(packed) FROM messages WHERE session = ? AND seq = 0", (number,)
@@ -67,7 +67,7 @@ def name(database: sqlite3.Connection, number: int, session: Summary, *, named: 
 
 
 def remove(database: sqlite3.Connection, number: int) -> None:
-    """Take back all that was put in of a session."""
+    """Delete everything that was indexed of a session."""
     _delete(database, "session = ?", number)
     stats.remove(database, number)
 
@@ -87,7 +87,7 @@ def _insert(  # noqa: PLR0913, PLR0917  # the columns of a row
 
 
 def _delete(database: sqlite3.Connection, which: str, number: int) -> None:
-    """FTS5 takes a row's words back when it is told which they were (fts5.html, 6.3)."""
+    """FTS5 deletes a row when it is given the indexed text (fts5.html, 6.3)."""
     rows = database.execute(
         "SELECT messages.number, unpack(packed), agent, role, timestamp FROM messages"  # noqa: S608  # our own words
         f" JOIN sessions ON sessions.number = session WHERE {which}",

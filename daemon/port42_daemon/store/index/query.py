@@ -21,7 +21,7 @@ from port42_daemon.store.index.tokens import agent_facet, parts, role_facet, spa
 from port42_protocol.errors import InvalidParams
 
 ROLES = ("user", "assistant", "system", "error", "title")
-"""`title`: a title or tags that somebody gave a session."""
+"""`title`: a session's given title or tags."""
 _SHORTEST_PREFIX = 3
 _MOST_TERMS = 32
 _FIRST_YEAR, _LAST_YEAR = 2000, 2049

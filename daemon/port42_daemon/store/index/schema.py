@@ -1,4 +1,4 @@
-"""The database `index.db`: its tables; how it is opened, checked, made anew, replaced by one in memory."""
+"""The database `index.db`: its tables; opening, checking, recreating, and the replacement in memory."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class Database:
         self._connections[1].execute("PRAGMA query_only = ON")
 
     def _is_sound(self) -> bool:
-        """Whether the tables are those that this version made: nobody changed or dropped one."""
+        """Whether the tables are those of this version, and none was changed or dropped."""
         version, made = (
             self.writing.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("user_version", "application_id")
@@ -283,7 +283,7 @@ def _fingerprint(database: sqlite3.Connection) -> int:
 
 
 def _clear(path: Path) -> None:
-    """Remove the file at `path`; a folder is moved aside, it may hold what is somebody's."""
+    """Remove the file at `path`; a folder, which may contain a user's files, is moved aside."""
     try:
         if stat.S_ISDIR(path.lstat().st_mode):
             path.rename(path.with_name(f"{path.name}.moved-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))

@@ -1,4 +1,4 @@
-"""How far the index is: one state, its transitions, and the threads that wait for one."""
+"""The state of the index: phases, transitions, and threads that wait for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Phase(Enum):
     """Lists are right; some messages are still to be read: searches are incomplete, keys wait."""
     READY = "ready"
     UNUSABLE = "unusable"
-    """Nobody reads the files now: lists are answered from what there is, keys fail."""
+    """Files are not read now: lists are answered from existing rows, keys fail."""
 
 
 class IndexState:
@@ -68,7 +68,7 @@ class IndexState:
             self._changed.wait_for(lambda: self._phase is not Phase.SCANNING)
 
     def wait_caught_up(self) -> bool:
-        """Wait until no session is stale; False where nobody reads them any more."""
+        """Wait until no session is stale; False if the indexer has stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._phase in {Phase.READY, Phase.UNUSABLE})
             return self._phase is Phase.READY

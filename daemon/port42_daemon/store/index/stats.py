@@ -1,4 +1,4 @@
-"""How much was said, when, and what it cost: sums for each session and hour, kept as messages are fed."""
+"""Statistics: sums for each session and hour, updated as messages are indexed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _bounded(tokens: int | None) -> int:
 
 
 def _hour(timestamp: str) -> str:
-    """Its hour, in UTC; a hand-edited time may be in none."""
+    """Its hour, in UTC; invalid times, from edited files, are kept as they are."""
     match = _HOUR.match(timestamp)
     return match[0] if match else ""
 

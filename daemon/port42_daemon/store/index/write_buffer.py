@@ -1,4 +1,4 @@
-"""What appends told the index and is not written yet: rows of sessions, and the text of their messages."""
+"""Pending updates of the index from appends: rows of sessions, and the text of their messages."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _MEMORY_CHARACTERS = 32_000_000
 
 
 class IndexWriter:
-    """Safe to call from any thread. `sqlite3.Error` may leave every method but `note`."""
+    """Safe to call from any thread. Every method but `note` may raise `sqlite3.Error`."""
 
     def __init__(self, database: Database, state: IndexState) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class IndexWriter:
     # --- what appends tell --------------------------------------------------------------------------
 
     def note(self, update: SessionUpdate) -> None:
-        """Remember a session's new state. Writes nothing, copies nothing, waits for nobody."""
+        """Queue a session's new state. Does not write, copy or wait."""
         self._rows.add(update)
         if update.last_seq == len(update.records):  # or else it is known, or comes by `_write_row`
             self.session_changes += 1
@@ -139,7 +139,7 @@ class IndexWriter:
         if same_file and not update.records:
             return
         if first != before + 1 or (not update.records and (session or update.last_seq)):
-            # Somebody else wrote the file: what is indexed of it may be wrong from the first word on.
+            # Another program wrote the file: anything that is indexed of it may be wrong.
             self._text.take(session_id)
             if session and session.agent != update.summary.agent:
                 messages.remove(database, session.number)

@@ -1,6 +1,6 @@
-"""The session files of one folder: opened, recovered where damaged, cached as they were last seen.
+"""Opens the session files of one folder, recovers damaged ones, and caches their two ends.
 
-Cache and file are compared by size, time and inode, so a file that somebody else changed is read anew.
+Cache and file are compared by size, time and inode, so that a file changed by another program is read again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
 class OpenSessions:
     """Sessions by id. `on_change` is called with each that was read anew, under its lock.
 
-    `RpcError` and, from `open`, OSError are the only exceptions that leave.
+    Raises `RpcError` only, and OSError from `open`.
     """
 
     def __init__(self, folder: Path, on_change: Callable[[Document, os.stat_result], None]) -> None:
@@ -197,7 +197,7 @@ class OpenSessions:
         return descriptor, document
 
     def _open(self, session_id: str, flags: int) -> int:
-        # Not blocking, so that a FIFO somebody left in the folder cannot hold a thread.
+        # Non-blocking, so that a FIFO in the folder cannot block a thread.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             return os.open(self._file_name(session_id), flags)

@@ -1,4 +1,4 @@
-"""The text of a reply that is still being given, kept beside its session for the case of a kill.
+"""The partial reply of a running turn, kept beside its session in case the daemon is killed.
 
 `cli-1.partial` has a line that says which turn it is, then a JSON string a line. It is written without
 fsync: what a killed process has written, the kernel still has. The reply itself, once it is whole, goes

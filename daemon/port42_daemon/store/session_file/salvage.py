@@ -1,4 +1,4 @@
-"""Making a damaged session whole again: every whole message kept, the original kept beside it.
+"""Recovers damaged session files: keeps every complete record, and the original beside the new file.
 
 Whole JSON that another tool laid out anew, or put a byte order mark before, is read as it is. In all else
 records are looked for one by one, so that a byte between two of them costs none.
@@ -124,7 +124,7 @@ def _judge(head: bytes) -> None:
 
 
 def salvage(data: bytes, session_id: str = "") -> Salvaged:
-    """Every whole record of a damaged file. Raises `Damaged` when nobody can say whose they are.
+    """Every complete record of a damaged file. Raises `Damaged` when it does not tell which session it is.
 
     `session_id` is taken for the id of a file whose header does not say it any more.
     """
