@@ -127,10 +127,12 @@ def test_another_persons_home_is_left_alone(home, port42):
     (home / "daemon.json").unlink()
 
 
-@pytest.mark.parametrize(
-    "typed", [["daemon", "start"], ["sessions"], ["doctor", "--json"], ["follow", "x1234"]]
-)
+@pytest.mark.parametrize("typed", ["daemon start", "sessions", "doctor --json", "follow x1234", "rpc status"])
 def test_every_command_says_that_a_suspended_daemon_is_waited_for(daemon, process, typed):
     os.kill(daemon.pid, signal.SIGSTOP)
-    command = process([*COMMAND, *typed], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert command.stderr.readline().startswith("Waiting for port42d, which has not answered yet (")
+    try:
+        command = [*COMMAND, *typed.split()]
+        child = process(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        assert child.stderr.readline().startswith("Waiting for port42d, which has not answered yet (")
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
