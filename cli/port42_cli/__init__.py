@@ -1,1 +1,1 @@
-"""What a person types: `port42`, its commands, and how answers look."""
+"""The command line: `port42`, its commands, and their output."""

@@ -30,7 +30,7 @@ def _open_what_is_closed() -> None:
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # Read-only stdout: a command whose answer cannot be written says so. Of errors nobody is told.
+            # Read-only stdout: a command whose answer cannot be written says so. Errors cannot be shown.
             os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115

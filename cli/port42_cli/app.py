@@ -3,8 +3,8 @@
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the daemon said no, or what was asked for is not there |
-| 2 | usage: what was typed cannot be understood or sent |
+| 1 | the daemon returned an error, or something does not exist |
+| 2 | usage: invalid arguments or options |
 | 69 | no daemon could be reached or started |
 | 130 | interrupted: by Ctrl-C, or a turn that was stopped |
 """
@@ -84,7 +84,7 @@ class CommandsOnDemand(click.Group):
 @click.version_option(__version__, prog_name="port42", message="%(prog)s %(version)s")
 @click.pass_context
 def port42(ctx: click.Context, socket: str | None) -> None:
-    """Sessions of AI agents: each agent's own, kept by one daemon, gone on with at will."""
+    """Sessions of AI agents, kept by a daemon: each agent has its own and can continue them at any time."""
     ctx.obj = Daemon(socket, os.environ, streams.notice)
     if ctx.invoked_subcommand is None:
         from port42_cli.commands.sessions import overview

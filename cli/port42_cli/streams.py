@@ -1,4 +1,4 @@
-"""Where words go: answers and data to stdout, banners and notices to stderr, in colour or not."""
+"""Output: results and data to stdout, banners and notices to stderr, with or without colour."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def json_line(value: Any, *, to: TextIO | None = None) -> None:
 
 
 def banner(*text: str) -> None:
-    """What is being done, on stderr."""
+    """Progress information, on stderr."""
     for line in text:
         click.echo(one_line(line), err=True)
 
 
 def notice(text: str) -> None:
-    """Something worth knowing that nobody waits for: quiet, on stderr."""
+    """Additional information, dimmed, on stderr."""
     click.secho(one_line(text), dim=True, err=True, color=_colour())
 
 

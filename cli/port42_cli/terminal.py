@@ -44,7 +44,7 @@ def main(run: Callable[[], int]) -> int:
         return run()
     except Ended as ended:
         if before is not None and _attributes() != before:
-            # It came in the middle of somebody else's clearing up.
+            # It came during another handler's cleanup.
             _set(before)
             sys.stdout.write(_LEAVE_SCREEN)
             sys.stdout.flush()

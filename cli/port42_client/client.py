@@ -1,10 +1,10 @@
-"""A blocking client on a Unix socket: a request in, its result out, a restart of the daemon survived.
+"""A blocking client on a Unix socket: sends requests, returns results, reconnects after a restart.
 
 What the daemon sends meanwhile without being asked goes to a `Listener` for the length of a call, or to
 whoever iterates over `Client.events`.
 
 `DaemonError` (it refused), `NoDaemon` (it could not be reached or went away) and `BadInput` (the request
-cannot be written as UTF-8) are the exceptions that leave a call.
+cannot be written as UTF-8) are the exceptions of a call.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class Client:
         except DaemonError:
             raise
         except BaseException:
-            # Half an exchange (Ctrl-C, say) must not leave its answer to be read by the next one.
+            # After an interrupted call (Ctrl-C) its response must not be read by the next one.
             self.close()
             raise
 
@@ -235,7 +235,7 @@ class Client:
         return error
 
     def _ping(self) -> None:
-        """Ask for something that every daemon answers at once; nobody waits for that answer itself."""
+        """Send a request that every daemon answers at once; any message counts as the reply."""
         assert self._socket is not None  # noqa: S101 - tells mypy that an answer is awaited
         self._socket.settimeout(silence.SLOW)
         with suppress(OSError):

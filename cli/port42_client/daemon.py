@@ -1,6 +1,6 @@
-"""Where the daemon is, and how one comes to be there: found, started once however many ask, replaced.
+"""Finds the daemon, starts it (once, however many commands ask), and replaces an older one.
 
-`NoDaemon` is the only exception that leaves, but for `holder`, with the reason a person can act on.
+Raises `NoDaemon` only, with advice for the user, except in `holder`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Daemon:
         return self._find_rebound()
 
     def _find_rebound(self) -> socket.socket | None:
-        """A connection to a daemon whose socket something swept away: on SIGHUP it binds the path anew."""
+        """A connection to a daemon whose socket was removed: on SIGHUP it binds the path again."""
         path = self.note().socket
         if path is None or self._rebound or os.path.lexists(path):
             return None
@@ -140,8 +140,7 @@ class Daemon:
         raise NoDaemon(f"no daemon answers at {self.address()}")
 
     def await_next(self) -> None:
-        """Wait until one listens. It is not ours to start: somebody stopped the last one, and no system
-        call tells when the next begins."""
+        """Wait until a daemon listens, without starting one, because the last one was stopped. Polls."""
         import time
 
         self.notice("The daemon went away. Waiting for the next one.")
@@ -371,7 +370,7 @@ class Daemon:
                 self._spawn("autostart", note.socket)
                 self.notice(f"port42d {running.version} → {__version__}")
                 return self.existing()
-        # Somebody else was quicker, or it ended by itself: this time it is another daemon that is met.
+        # Another command was faster, or it ended by itself: this connects to another daemon.
         connection.close()
         return self.connect()
 

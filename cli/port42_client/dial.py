@@ -1,4 +1,4 @@
-"""The connection to a daemon that runs as our own user, and to nobody else."""
+"""Connects to a daemon that runs as this user, and to no other process."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from port42_protocol import paths
 def dial(path: str, notice: Callable[[str], None] = lambda _: None) -> socket.socket:
     """A connection to the daemon at `path`, which must run as our own user.
 
-    Raises OSError when nobody listens there, `NoDaemon` when somebody else does, or a daemon that has taken
-    up no connection for `PATIENCE` seconds.
+    Raises OSError when no process listens there, `NoDaemon` when another user's does, or when the daemon has
+    not accepted the connection for `PATIENCE` seconds.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

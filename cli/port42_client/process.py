@@ -25,7 +25,7 @@ START_TIMEOUT = 30.0
 """Seconds for a daemon to become ready; it waits up to 20 of them for a predecessor to stop."""
 
 STOP_TIMEOUT = 30.0
-"""Seconds a daemon may take to end its turns and leave."""
+"""Seconds a daemon may take to end its turns and exit."""
 
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW

@@ -1,4 +1,4 @@
-"""What can be seen of Port42's home from outside when no daemon answers, and none would start."""
+"""Checks of Port42's home without a daemon, when none answers and none can be started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LITTLE = 1024 * 1024
 
 
 def look(daemon: Daemon, why: NoDaemon) -> list[Finding]:
-    """Why there is no daemon, and whatever stands in the way of one."""
+    """Why there is no daemon, and what prevents its start."""
     findings = [_problem("daemon", why.message, "what follows may say why; then run this again")]
     if owner := daemon.owner():
         what = f"{daemon.home} belongs to {owner}, and this command runs as another user"
@@ -76,7 +76,7 @@ def _inside(home: Path) -> Iterator[Finding]:
 
 
 def _access(path: Path, status: os.stat_result) -> Iterator[Finding]:
-    """Whether it is ours, ours alone, and we may do with it what must be done."""
+    """Whether it belongs to this user, only, and can be read and written."""
     folder = stat.S_ISDIR(status.st_mode)
     if status.st_uid != os.geteuid():
         what = f"{path} belongs to another user (uid {status.st_uid})"

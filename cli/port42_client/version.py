@@ -1,4 +1,4 @@
-"""When the daemon is of another version than this command: which of the two is older, and what to do.
+"""For a daemon of another version than this command: which of the two is older, and what to do.
 
 Imported only where that is so, or an error may come from it.
 """

@@ -1,4 +1,4 @@
-"""JSON-RPC as it travels, without I/O: requests to lines, lines to answers and events."""
+"""JSON-RPC without I/O: requests to lines, lines to responses and events."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def encode(request: JsonObject) -> bytes:
 
 
 def decode_line(line: bytes) -> JsonObject | None:
-    """The object in a line; None for an answer to a batch, which nobody here sends. Raises `NoDaemon`."""
+    """The object in a line; None for the response to a batch, which is never sent. Raises `NoDaemon`."""
     try:
         message = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What several commands share: the option that says whose session a REF means, finding it, confirming."""
+"""Shared by commands: the option --agent for a REF, resolving a REF, confirmation."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def stands_alone(ctx: click.Context, as_json: bool) -> bool:
 
 
 def check_confirmable(agreed: bool) -> None:
-    """Raises `click.UsageError` where it is not agreed to already and nobody can be asked."""
+    """Raises `click.UsageError` when confirmation is needed and stdin is not a terminal."""
     if not agreed and not sys.stdin.isatty():
-        raise click.UsageError("stdin is no terminal, so nobody can confirm: expected -y")
+        raise click.UsageError("stdin is not a terminal, so this cannot be confirmed: expected -y")
 
 
 def confirmed(question: str) -> bool:

@@ -1,4 +1,4 @@
-"""`port42 agents`: who there is, what answers for whom, and changing that."""
+"""`port42 agents`: lists agents, and changes them and their back ends."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The agent as JS
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_context
 def agents(ctx: click.Context, as_json: bool) -> None:
-    """List the agents, or change what answers for them.
+    """List the agents, or change them and their back ends.
 
-    For each: its back end and model, whether it could answer now, and how many sessions it has.
+    For each: its back end and model, whether it is ready, and its number of sessions.
     """
     if not _shared.stands_alone(ctx, as_json):
         return
@@ -47,7 +47,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 @_AS_JSON
 @click.pass_obj
 def show(daemon: Daemon, name: str, as_json: bool) -> None:
-    """Show all that is known of @AGENT, its persona too."""
+    """Show everything about @AGENT, including its persona."""
     agent = _ask(daemon, "get_agent", agent=name)
     if as_json:
         streams.as_json(agent)
@@ -64,7 +64,7 @@ def show(daemon: Daemon, name: str, as_json: bool) -> None:
 @_AS_JSON
 @click.pass_obj
 def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
-    """Make NAME known: it is written into config.toml."""
+    """Add the agent NAME to config.toml."""
     agent = _ask(daemon, "add_agent", agent=name, system=system)
     if as_json:
         streams.as_json(agent)
@@ -77,9 +77,9 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def remove(daemon: Daemon, name: str, yes: bool) -> None:
-    """Take @AGENT out of config.toml; its sessions stay."""
+    """Remove @AGENT from config.toml; its sessions stay."""
     _shared.check_confirmable(yes)
-    if not (yes or _shared.confirmed(f"Take {name} out of config.toml?")):
+    if not (yes or _shared.confirmed(f"Remove {name} from config.toml?")):
         return
     removed = _ask(daemon, "remove_agent", agent=name)
     streams.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
@@ -92,7 +92,7 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
 @_AS_JSON
 @click.pass_obj
 def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json: bool) -> None:
-    """Let BACKEND answer for @AGENT: it is written into config.toml, whose comments stay.
+    """Set BACKEND as the back end of @AGENT in config.toml, whose comments stay.
 
     BACKEND is one of config.toml's, one that `port42 agents` offers, or none, which only records.
     """
@@ -108,9 +108,9 @@ def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json:
 @_AS_JSON
 @click.pass_context
 def test(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Look whether @AGENT could answer now, without asking it anything; exit code 1 when it could not.
+    """Check whether @AGENT is ready, without a request to a model; exit code 1 when it is not.
 
-    An agent without a back end records, and that it always can.
+    An agent without a back end only records messages, and is always ready.
     """
     agent = _ask(ctx.obj, "get_agent", agent=name)
     if as_json:

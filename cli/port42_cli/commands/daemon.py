@@ -1,4 +1,4 @@
-"""`port42 daemon …`: the daemon run, started, stopped by hand, and its log."""
+"""`port42 daemon …`: run, start and stop the daemon, and show its log."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def restart(port42d: Daemon) -> None:
 @daemon.command()
 @click.pass_obj
 def reload(port42d: Daemon) -> None:
-    """Have the daemon read config.toml now, and say what is wrong with it.
+    """Have the daemon reload config.toml, and show what is invalid in it.
 
-    It reads a changed one by itself, when it is needed next.
+    It also reloads a changed file automatically when it needs it next.
     """
     with port42d.client(port42d.existing) as client:
         there = client.ask("reload_config")
@@ -90,7 +90,7 @@ def reload(port42d: Daemon) -> None:
 
 
 @daemon.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow new lines, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many.")
 @click.pass_obj
 def logs(port42d: Daemon, follow: bool, lines: int) -> None:

@@ -1,4 +1,4 @@
-"""`port42 doctor`: what is wrong, what to do about it, and with --fix its repair."""
+"""`port42 doctor`: checks everything, says what to do, and repairs with --fix."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}", re.ASCII)
 @click.option("--json", "as_json", is_flag=True, help="Every finding as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
-    """Look for what is wrong, and say what to do about it.
+    """Check everything, and say what to do about each problem.
 
-    It looks at the home and who may see it, the lock and the socket, every session, the index,
-    config.toml, what answers for the agents, and whether the daemon has this shell's variables. Exit
-    code 1 when something is wrong.
+    It checks the home and its permissions, the lock and the socket, every session, the index,
+    config.toml, the agents' back ends, and whether the daemon has this shell's variables. Exit code 1
+    when there are problems.
     """
     daemon: Daemon = ctx.obj
     try:

@@ -38,12 +38,12 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
     title: str | None,
     as_json: bool,
 ) -> None:
-    """Begin a session with the messages of another.
+    """Create a session with the messages of another.
 
-    The other one stays as it is.
+    The other one is not changed.
 
     REF is an id, a unique prefix of 4 or more characters, or a title. SEQ is a number that `port42 show`
-    shows; without it everything is taken over. At a question, the question can be answered anew.
+    shows; without it all messages are copied. If SEQ is a question, it can be answered again.
     """
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
@@ -60,9 +60,9 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
 def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, ref: str, seq: int | None, agent: str | None, turns: int | None, as_json: bool
 ) -> None:
-    """Go on from an earlier point of a session.
+    """Continue from an earlier point of a session.
 
-    A fork begins, with everything through record SEQ, or without the last N turns.
+    Creates a fork with everything through record SEQ, or without the last N turns.
 
     Nothing is lost: the original stays as it is. REF is an id, a unique prefix of 4 or more characters, or
     a title.

@@ -1,4 +1,4 @@
-"""`port42 import`: sessions of other programs, or of another Port42, become an agent's own."""
+"""`port42 import`: imports sessions of other programs, or of another Port42, for an agent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
 def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, path: str, agent: str | None, named: ImportFormat, dry_run: bool, as_json: bool
 ) -> None:
-    """Bring in the sessions at PATH as AGENT's.
+    """Import the sessions at PATH for AGENT.
 
     PATH is a file or a folder.
 
@@ -45,7 +45,7 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     port42 import ~/.port42                       the original Port42
     port42 import session.json                    what `port42 export` wrote
 
-    Without AGENT sessions that name one keep it. To import again brings in what is new.
+    Without AGENT, sessions that name one keep it. Importing again adds what is new.
     """
     # The daemon has another current folder.
     path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path

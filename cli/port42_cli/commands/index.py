@@ -1,4 +1,4 @@
-"""`port42 index`: how far the index is, and rebuilding it."""
+"""`port42 index`: shows the state of the index, and rebuilds it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LOOKS = 0.2
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_context
 def index(ctx: click.Context, as_json: bool) -> None:
-    """Show how far the index is.
+    """Show the state of the index.
 
-    It is what lists and searches are answered from: index.db, made of the session files.
+    The index, index.db, is made from the session files, and used for lists and searches.
     """
     if not _shared.stands_alone(ctx, as_json):
         return

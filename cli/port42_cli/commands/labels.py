@@ -1,4 +1,4 @@
-"""`port42 rename`, `tag`, `pin`, `unpin`: what a session is found again by."""
+"""`port42 rename`, `tag`, `pin`, `unpin`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="The session as 
 @_AS_JSON
 @click.pass_obj
 def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, as_json: bool) -> None:
-    """Give a session another TITLE. REF is an id, a unique prefix of 4 or more characters, or a title."""
+    """Change the TITLE of a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         renamed = client.ask("rename_session", {"session_id": session.session_id, "title": " ".join(title)})
@@ -37,9 +37,9 @@ def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, 
 @_AS_JSON
 @click.pass_obj
 def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_json: bool) -> None:
-    """Put tags on a session and take others off.
+    """Add and remove tags of a session.
 
-    TAG and +TAG put one on, -TAG takes it off; without any, those that it has are shown.
+    TAG and +TAG add a tag, -TAG removes it; without any, the session's tags are shown.
     REF is an id, a unique prefix of 4 or more characters, or a title.
     """
     changes = {
@@ -58,7 +58,7 @@ def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_j
 @_AS_JSON
 @click.pass_obj
 def pin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
-    """Pin a session, to keep it in sight.
+    """Pin a session.
 
     It is exempt from pruning, and `sessions --pinned` lists it.
     REF is an id, a unique prefix of 4 or more characters, or a title.

@@ -1,4 +1,4 @@
-"""`port42 possess`, `resume`: say something to an agent, in a new session or in one that goes on."""
+"""`port42 possess`, `resume`: send a message to an agent, in a new session or an existing one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     help="While another turn of the session is under way: wait for it, which is the default; end with an"
     " error; wait, and show it; go on in a fork of what was said before it.",
 )
-@click.option("--detach", is_flag=True, help="Leave once the message is recorded; the turn goes on.")
+@click.option("--detach", is_flag=True, help="Exit once the message is recorded; the turn continues.")
 @click.option("--json", "as_json", is_flag=True, help="Each event of the turn, and its result, as JSON.")
 @click.pass_context
 def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
@@ -84,9 +84,9 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Say MESSAGE to @AGENT, or open a conversation.
+    """Send MESSAGE to @AGENT, or open a conversation.
 
-    A new session begins, unless --session, --continue or --here goes on with an old one.
+    Begins a new session, unless --session, --continue or --here continues an existing one.
 
     REF is a session id, a unique prefix of 4 or more characters, or a title. What is piped in is the
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
@@ -125,10 +125,10 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @click.argument("words", nargs=-1, metavar="[@AGENT] [WORD]…")
 @click.pass_context
 def resume(ctx: click.Context, words: tuple[str, ...]) -> None:
-    """Choose a session and go on with it.
+    """Choose a session and continue it.
 
-    What is typed is matched against titles, names and ids letter by letter, and searched in the messages.
-    WORDs are typed already when it opens.
+    The search text is matched against titles, names and ids letter by letter, and searched in the messages.
+    It is initially WORDS.
     """
     agent = words[0] if words and words[0].startswith("@") else None
     picked = _picked(ctx, agent, " ".join(words[1:] if agent else words))

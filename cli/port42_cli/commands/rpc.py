@@ -1,4 +1,4 @@
-"""`port42 rpc METHOD …`, `socket-path`: the daemon for scripts, other programs and trying things out."""
+"""`port42 rpc METHOD …`, `socket-path`: direct access to the daemon, for scripts and experiments."""
 
 from __future__ import annotations
 
@@ -79,10 +79,9 @@ def _value(method: str, key: str, text: str) -> Any:
 @click.command("socket-path")
 @click.pass_obj
 def socket_path(daemon: Daemon) -> None:
-    """Print where the daemon listens, or would.
+    """Print the path of the daemon's socket.
 
-    Nothing is started.
-    """
+    Does not start the daemon."""
     if connection := daemon.find():
         with connection:
             streams.lines([connection.getpeername()])

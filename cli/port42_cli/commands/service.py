@@ -1,4 +1,4 @@
-"""`port42 service …`: the daemon run by systemd or launchd, from the next login on."""
+"""`port42 service …`: has systemd or launchd run the daemon."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def service() -> None:
 def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bool) -> None:
     """Show the service's files, write them, start the daemon by them, and see whether it answers.
 
-    A daemon that runs already is stopped in good order first; nobody loses a message. When the service
-    does not come up, everything is put back as it was.
+    A running daemon is stopped first, without losing messages. If the service does not start, everything
+    is restored.
     """
     from port42_cli.service import here
     from port42_cli.service.install import install, planned

@@ -1,4 +1,4 @@
-"""`port42 sessions`, newest use first; `port42` alone: the agents, their last sessions, what to type."""
+"""`port42 sessions`; `port42` alone: the agents, their last sessions, and what to type next."""
 
 from __future__ import annotations
 

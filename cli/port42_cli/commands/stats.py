@@ -16,7 +16,7 @@ from port42_client.daemon import Daemon
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
 @click.pass_obj
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:
-    """Show how much was said, by whom and when."""
+    """Show numbers of messages and tokens, by agent and by time."""
     given = {"agent": agent, "days": days}
     with daemon.client() as client:
         answer = client.ask("stats", {name: value for name, value in given.items() if value is not None})
@@ -40,7 +40,7 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
 @click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
 @click.pass_obj
 def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
-    """Show how much disk is used.
+    """Show the disk usage.
 
     Each agent's sessions and trash, the index, logs and backups.
     """

@@ -1,4 +1,4 @@
-"""`port42 rm`, `restore`, `trash`, `prune`: sessions to the trash, back from it, and out of it for good."""
+"""`port42 rm`, `restore`, `trash`, `prune`: move sessions to the trash, restore, list and delete them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
 @click.pass_obj
 def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
-    """Bring a session back. REF is an id, a unique prefix of 4 or more characters, or a title."""
+    """Restore a session from the trash. REF is an id, a unique prefix of 4 or more characters, or a title."""
     with daemon.client() as client:
         trashed = decode(list[Summary], client.ask_rows("list_trash", {}, "sessions")["sessions"])
         session_id = _find_trashed(trashed, ref)
@@ -86,7 +86,7 @@ def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="All of it as JSON, in the form of list_trash.")
 @click.pass_obj
 def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:
-    """List what is in the trash, the latest first."""
+    """List the trash, the latest deletion first."""
     with daemon.client() as client:
         page = client.ask_rows("list_trash", {"agent": agent}, "sessions")
     if as_json:
@@ -116,13 +116,13 @@ def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     "--older-than",
     metavar="DAYS",
     callback=_days,
-    help="Sessions not used for so long go to the trash (90d).",
+    help="Move sessions to the trash that were not used for so long (90d).",
 )
 @click.option(
     "--trash-older-than",
     metavar="DAYS",
     callback=_days,
-    help="What was so long in the trash is deleted for good.",
+    help="Delete permanently what has been in the trash for so long.",
 )
 @_YES
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
@@ -137,7 +137,10 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make room, after showing what goes. Pinned sessions stay, and those that are being answered."""
+    """Move old sessions to the trash, and delete old ones there.
+
+    Shows first what will be done. Pinned sessions, and those with a running turn, stay.
+    """
     if older_than is None and trash_older_than is None:
         raise click.UsageError("expected --older-than or --trash-older-than: nothing goes by itself")
     _shared.check_confirmable(yes or dry_run)

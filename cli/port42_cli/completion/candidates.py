@@ -31,7 +31,7 @@ def items(ctx: click.Context, look: Callable[[Client], Iterator[tuple[str, str]]
         with _in_time(), daemon.client(daemon.existing) as client:
             return [CompletionItem(value, help=one_line(text) or None) for value, text in look(client)]
     except Exception:
-        return []  # no daemon, a slow one, another version's: whatever it is, nobody asked to be told
+        return []  # no daemon, a slow one, another version's: errors would disturb the command line
 
 
 @contextmanager

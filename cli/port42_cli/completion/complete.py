@@ -1,7 +1,7 @@
 """What a shell may complete: agents and sessions, as the daemon that runs knows them.
 
-A key was pressed and somebody waits: no daemon is started, nothing is said when there is none, and after
-0.3 s there is nothing to complete. Values are names and ids only, never a title: what is put on a
+The user waits after a key press: no daemon is started, no error is printed, and after 0.3 s completion is
+empty. Values are names and ids only, never a title: what is put on a
 command line must not be able to mean anything to the shell.
 """
 

@@ -1,1 +1,1 @@
-"""Turns at a terminal or through a pipe: said, shown, followed, interrupted."""
+"""Turns at a terminal or through a pipe: sending, showing, following, interrupting."""

@@ -1,4 +1,4 @@
-"""What `possess` is given to say: the words, what is piped in, and what to read beside them."""
+"""The input of `possess`: the message, stdin, and references."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def message(words: tuple[str, ...], *, wait: bool = False) -> tuple[str | None, 
     """The message, and what is piped in: it is the message where there are no words, else beside it.
 
     None when there is neither. Beside words, a pipe that brings nothing for `FIRST_BYTE` seconds is not
-    waited for unless `wait` (``--ref -``) says so: under CI, an editor or ssh nobody ever closes it.
+    waited for unless `wait` (``--ref -``) says so: under CI, an editor or ssh it may never be closed.
     """
     if not words:
         return _decoded(_piped(REQUEST_LIMIT, "the message")) or None, []
@@ -54,7 +54,7 @@ def _piped(limit: int, what: str, *, give_up: bool = False) -> bytes:
     except (OSError, ValueError, AttributeError):
         return b""  # stdin is closed, or there is none
     if stat.S_ISREG(mode):
-        # A file that was begun is read by somebody else, line by line (`while read …; done < file`).
+        # A file with another offset is read by another program, line by line (`while read …; done < file`).
         begun = give_up and os.lseek(descriptor, 0, os.SEEK_CUR) > 0
         data = b"" if begun else _read(descriptor, limit)
     elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):

@@ -34,10 +34,10 @@ from port42_protocol.messages.sessions import EndSession, FindSession, ListSessi
 
 HELP = """\
 /sessions      this agent's sessions
-/switch REF    go on in another one: last, an id, a prefix of 4 or more characters, a title
+/switch REF    continue another one: last, an id, a prefix of 4 or more characters, a title
 /retry         ask again what the last turn failed on
-/agent         what answers
-/end           mark this session as ended, and leave
+/agent         show the back end
+/end           mark this session as ended, and quit
 /help          this
 Enter sends. Esc Enter, or \\ at the end of a line, begins another line.
 Ctrl-C stops a reply or clears what is typed, Ctrl-D leaves, Ctrl-Z suspends.
@@ -58,7 +58,7 @@ def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, 
         history=FileHistory(_history(daemon.home)), multiline=True, key_bindings=_keys()
     )
     rich_printer.draw(transcript.boot_banner(agent, session), rich_printer.console(stderr=True))
-    streams.notice("/help for help, Ctrl-D to leave")
+    streams.notice("/help for help, Ctrl-D to quit")
     while conversation.going_on:
         try:
             conversation.take(prompt.prompt(f"@{agent.agent} › ", prompt_continuation="  "))
@@ -154,7 +154,7 @@ class Conversation:
 
 
 def _history(home: Path) -> Path:
-    """What was typed before; for nobody else's eyes, like the sessions."""
+    """The input history, readable by its owner only."""
     path = home / "history"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW

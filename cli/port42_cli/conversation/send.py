@@ -1,4 +1,4 @@
-"""What `possess` and the conversation share: the session that goes on, and a message sent to it."""
+"""Shared by `possess` and the conversation: resume a session, send a message to it."""
 
 from __future__ import annotations
 

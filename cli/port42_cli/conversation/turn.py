@@ -76,7 +76,7 @@ class Turn:
         return self._interrupt.fileno()
 
     def on_readable(self) -> None:
-        """Ctrl-C was pressed: the reply is to stop. Before our turn began there is only us to leave."""
+        """Ctrl-C: stop the reply; before the turn began, exit."""
         self._interrupt.take()
         if not self._ours:
             raise KeyboardInterrupt

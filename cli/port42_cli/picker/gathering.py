@@ -1,4 +1,4 @@
-"""What the picker shows, asked of the daemon on two threads, so that the screen never waits.
+"""Loads the picker's data from the daemon on two threads, so that the screen never waits.
 
 The sessions come page by page, newest use first, on a connection of their own; previews and searches
 share the other. Both end with the picker.

@@ -1,6 +1,6 @@
-"""The picker at a terminal: a line to type in, the sessions that fit, a look into the one chosen.
+"""The picker at a terminal: an input line, the matching sessions, a preview of the selected one.
 
-Arrows and Page Up and Down choose, Enter picks, Tab hides the preview, Esc leaves. What is typed is matched
+Arrows and Page Up and Down select, Enter picks, Tab hides the preview, Esc quits. What is typed is matched
 against titles, names and ids at once, and, a moment later, searched in the messages.
 """
 
@@ -60,7 +60,7 @@ _STYLE = Style.from_dict(
 
 
 class Picker:
-    """One use of the screen; `run` gives what was picked, None when it was left."""
+    """The screen; `run` returns the picked session, None when the user quits."""
 
     def __init__(self, gathering: Gathering, typed: str) -> None:
         self._gathering = gathering
@@ -81,7 +81,7 @@ class Picker:
         self._app: Application[Choice | None] = Application(
             layout=self._layout(), key_bindings=self._keys(), style=_STYLE, full_screen=True
         )
-        # Esc leaves at once; the rest of an arrow key's code comes sooner, over ssh too.
+        # Esc quits soon; the rest of an arrow key's code arrives sooner, over ssh too.
         self._app.timeoutlen = self._app.ttimeoutlen = 0.1
 
     def run(self) -> Choice | None:
@@ -212,7 +212,7 @@ class Picker:
             return [("class:problem", rows.cut(self._problem, self._columns - 1))]
         more = "" if self._complete else " so far"
         number = f"{len(self._fits):,} of {count(len(self._choices), 'session')}{more}"
-        keys = "Enter go on · ↑↓ choose · Tab preview · Esc leave"
+        keys = "Enter continue · ↑↓ select · Tab preview · Esc quit"
         return [("class:keys", rows.cut(f"{keys}   {number}", self._columns - 1))]
 
     # --- what is pressed --------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def _verified(supervisor: Supervisor, daemon: Daemon) -> Running:
 
 
 def _taken_back(supervisor: Supervisor, changes: Sequence[Change], *, again: bool) -> list[str]:
-    """Files, and what ran, as before; gives what could not be."""
+    """Restore the files and the daemon; returns what could not be restored."""
     lost = []
     try:
         if again:

@@ -12,7 +12,7 @@ from typing import Protocol
 from port42_client.errors import Refused
 
 MARK = "Written by `port42 service install`"
-"""Stands in every file of ours, so that nobody else's is replaced or removed."""
+"""Marks every file of the service, so that files of others are not replaced or removed."""
 
 PATIENCE = 60.0
 """Seconds that systemctl or launchctl may take; starting the daemon takes a second."""
@@ -96,13 +96,13 @@ class Supervisor(Protocol):
         """Stop the daemon and start it, from the files that are in force."""
 
     def rest(self) -> None:
-        """Stop the daemon and let go of its socket; what starts it at a login stays."""
+        """Stop the daemon and release its socket; it still starts at the next login."""
 
     def withdraw(self) -> None:
-        """Stop the daemon, let go of its socket, and never start it again."""
+        """Stop the daemon, release its socket, and do not start it again."""
 
     def forget(self) -> None:
-        """Take up that the files are gone."""
+        """Reload after the files were removed."""
 
     def pid(self) -> int | None:
         """The daemon's process, None when this supervisor runs none."""

@@ -90,7 +90,7 @@ def _user() -> str:
 
 
 def _became(environ: Mapping[str, str]) -> str | None:
-    """``SUDO_USER``; else, where the shell was inherited from somebody else, who that was."""
+    """``SUDO_USER``; else the other user from whom the shell was inherited, if known."""
     named = environ.get("SUDO_USER")
     if named and named != _user():
         return named

@@ -63,7 +63,7 @@ class Systemd:
         """Enable the socket, and start the service now, so that it is known to start.
 
         Only the socket is enabled: after a login it holds the address, and the first connection starts
-        the daemon. A login is not slowed down by it, and nothing runs that nobody asked for.
+        the daemon. So logins are not slower, and the daemon runs only when it is used.
         """
         self._systemctl("daemon-reload")
         if anew or self.paths[1] in changed:
@@ -92,7 +92,7 @@ class Systemd:
         self._systemctl("daemon-reload")
 
     def pid(self) -> int | None:
-        """``MainPID``; asked only when there is a unit, or everybody would pay for a process."""
+        """``MainPID``; queried only when there is a unit, because it starts a process."""
         if not self.paths[0].exists() or not shutil.which("systemctl"):
             return None
         number = self._systemctl("show", "--value", "--property=MainPID", SERVICE, check=False).strip()

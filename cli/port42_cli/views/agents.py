@@ -1,4 +1,4 @@
-"""Agents: who there is, what answers for each, and whether it could now."""
+"""Agents, their back ends, and whether these are ready."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def agent(known: Agent) -> list[Part]:
 
 
 def answering(known: Agent) -> list[Span]:
-    """What answers for an agent, and whether it could now."""
+    """An agent's back end, and whether it is ready."""
     if known.backend == "none":
         return [("none: messages are recorded, nothing answers", "yellow")]
     model = f" · {known.model}" if known.model else ""

@@ -1,4 +1,4 @@
-"""How much disk each agent's sessions take, and what else is in the home."""
+"""Disk usage by agent, and of other files in the home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session among its forks; what is in the trash, and what is about to go there."""
+"""The tree of a session's forks; the trash; sessions to be moved there or deleted."""
 
 from __future__ import annotations
 

@@ -381,7 +381,7 @@ _BLANK = _Markdown("", hyperlinks=False)  # where a link leads is to be read, no
 
 
 def _trimmed(line: list[Segment]) -> list[Segment]:
-    """A line without blanks at its end that nobody sees."""
+    """A line without invisible blanks at its end."""
     while line and not (line[-1].style and line[-1].style.bgcolor):
         text = line[-1].text.rstrip(" ")
         if text:

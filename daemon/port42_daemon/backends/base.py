@@ -6,7 +6,7 @@ The contract (`tests/contract/test_backends.py` holds every back end to it):
   exception; the only exception that leaves is `asyncio.CancelledError`.
 - Cancelling the task that iterates cancels the turn: when the iterator has closed, no process and no
   connection of this turn is at work any more, except a warm agent that was told to stop.
-- What a back end sends that is not understood is ignored. What comes after the end is thrown away.
+- What a back end sends that is not understood is ignored. Output after the end is discarded.
 - Nothing blocks the event loop, and stderr is drained to a bounded ring.
 - No secret is in an event, a failure, or the log.
 """

@@ -48,7 +48,7 @@ def _socket(path: Path) -> Iterator[Finding]:
     try:
         there, folder = path.lstat(), path.parent.stat()
     except OSError:
-        yield Finding("problem", "socket", f"{path} is gone: nobody new can reach this daemon", _RESTART)
+        yield Finding("problem", "socket", f"{path} is gone: new clients cannot reach this daemon", _RESTART)
         return
     if not stat.S_ISSOCK(there.st_mode) or not _answers(path):
         yield Finding("problem", "socket", f"{path} is not where this daemon listens", _RESTART)

@@ -137,7 +137,7 @@ def _clear_stale(path: Path) -> None:
                 probe.connect(str(path))
             except ConnectionRefusedError:
                 path.unlink(missing_ok=True)
-                log.info("🧹 a socket that nobody listened at was removed")
+                log.info("🧹 removed the socket of a dead daemon")
                 return
             if time.monotonic() > until or not _is_stopping(probe):
                 raise CannotStart(f"another program listens at {path}")

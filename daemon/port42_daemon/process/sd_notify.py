@@ -85,7 +85,7 @@ class Supervisor:
 
 def _say_if_failed(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("the supervisor hears no more from us", exc_info=error)
+        log.error("notifications to the supervisor stopped", exc_info=error)
 
 
 def _connected(address: str) -> socket.socket | None:

@@ -50,7 +50,7 @@ class _State(Enum):
     ENDED = auto()
     """The peer sends no more; what is under way is answered."""
     REFUSED = auto()
-    """The peer was told why; what it sends is thrown away."""
+    """An error was sent; further input is discarded."""
     CLOSED = auto()
 
 
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
     # --- what the server says -------------------------------------------------------------------------
 
     def refuse(self, error: RpcError, linger: float = _LINGER) -> None:
-        """Say why, then close; what comes in for `linger` seconds is thrown away."""
+        """Send an error, then close; input during `linger` seconds is discarded."""
         self._traffic.refused(error)
         answer = {"code": error.code, "message": error.message, "data": error.data}
         self._send(codec.encode({"jsonrpc": "2.0", "error": answer, "id": None}))

@@ -1,7 +1,7 @@
 """The store: sessions as files in one folder, the last sessions and the index beside them.
 
-Every method blocks and may be called from any thread; what it returns is on the disk. `RpcError`
-subclasses are the only exceptions that leave, and none of them carries a path.
+Every method blocks and may be called from any thread; what it returns is on the disk. Raises `RpcError`
+only, without paths in the messages.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Three protocols, which `main` wires to the classes that implement them, and the types that they speak in.
 Methods block and may be called from any thread, except where they say that they answer from memory; what
-they return is durable. Only `RpcError` subclasses leave them, none of which carries a path.
+they return is durable. They raise `RpcError` only, without paths in the messages.
 `tests/contract` holds the implementation to this.
 """
 

@@ -224,12 +224,14 @@ class RunningTurn:
         return cwd
 
     def _resumable(self, last: TurnRecord | None, before: list[Record]) -> str | None:
-        """The back end's own conversation, if it kept one and has heard everything."""
+        """The id of the back end's own conversation, if it has one with all messages."""
         name = self._record.backend
         if last is None or last.backend != name or last.native_id is None:
             return None
         if history.unheard(before):
-            self._notice(f"{name} has not heard all that was said since; it begins anew with the transcript")
+            self._notice(
+                f"{name} lacks messages that were added since; it begins a new session with the transcript"
+            )
             return None
         return last.native_id
 

@@ -140,7 +140,7 @@ def test_removing_asks_first(port42, home, answered, terminal):
     before = (home / "config.toml").read_text()
     assert port42("agents", "remove", "@lost").returncode == 2
     screen = terminal("agents", "remove", "@lost")
-    screen.expect(r"Take @lost out of config.toml\? \[y/N\]")
+    screen.expect(r"Remove @lost from config.toml\? \[y/N\]")
     screen.sendline("n")
     screen.expect("Nothing was changed")
     assert (home / "config.toml").read_text() == before

@@ -398,7 +398,7 @@ def test_a_back_end_with_its_own_memory_goes_on_in_it(tmp_path):
 
     (notice,) = played(tmp_path / "home", work, agent=backend)
     assert [turn.native_id for turn in backend.turns] == [None, "native-1", None]
-    assert "has not heard" in notice["text"]
+    assert "lacks messages" in notice["text"]
     assert backend.turns[2].history[-1].content == "said by another tool"
 
 

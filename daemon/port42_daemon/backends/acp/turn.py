@@ -53,7 +53,7 @@ class TurnEvents:
         if self.over:
             return CANCELLED
         if chosen is None:
-            why = "nobody answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
+            why = "no client answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
             await self.events.put(Notice(f"not permitted: {request.title} ({why})"))
             chosen = updates.choice(request, allow=False)
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else CANCELLED

@@ -123,7 +123,7 @@ def _check_private(name: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyUnavailable(f"{name} is not a file")
     if status.st_uid != os.geteuid():
-        raise KeyUnavailable(f"{name} belongs to somebody else: expected a file of your own")
+        raise KeyUnavailable(f"{name} belongs to another user: expected a file of your own")
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise KeyUnavailable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")

@@ -112,7 +112,7 @@ class Database:
     """Two connections to one file: `writing`, and `reading`, which never waits for the other one.
 
     `write_lock` is held by whoever uses `writing`, `read_lock` by whoever uses `reading`, and both by
-    whoever calls a method. `sqlite3.Error` may leave each; both connections raise it while nothing is open.
+    whoever calls a method. Each may raise `sqlite3.Error`, as do both connections while nothing is open.
     """
 
     def __init__(self, path: Path) -> None:

@@ -77,7 +77,7 @@ def _bounded(tokens: int | None) -> int:
 
 
 def _hour(timestamp: str) -> str:
-    """Its hour, in UTC; invalid times, from edited files, are kept as they are."""
+    """Its hour, in UTC; empty for an invalid time, from an edited file."""
     match = _HOUR.match(timestamp)
     return match[0] if match else ""
 

@@ -114,7 +114,7 @@ def test_a_file_that_is_open_to_others(file: Path, mode: int) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_somebody_else(file: Path) -> None:
     os.chown(file, 12345, -1)
-    assert "belongs to somebody else" in refused(file)
+    assert "belongs to another user" in refused(file)
 
 
 def test_no_file(tmp_path: Path) -> None:
