@@ -283,7 +283,8 @@ class Daemon:
         except FileExistsError:
             raise NoDaemon(f"Port42's home must be a folder, and {self.home} is not") from None
         except OSError as error:
-            raise NoDaemon(f"cannot use {self.home} as Port42's home: {error.strerror}") from None
+            what = "start.lock: " if str(error.filename).endswith("start.lock") else ""
+            raise NoDaemon(f"cannot use {self.home} as Port42's home: {what}{error.strerror}") from None
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -53,7 +54,7 @@ def spawn(argv: list[str], log: Path, notice: Callable[[str], None]) -> None:
     reader, writer = os.pipe()
     try:
         # Its stderr is the log too: a daemon that cannot even be imported says why there.
-        stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        stderr = _open_log(log)
         try:
             process = subprocess.Popen(
                 [*argv, "--ready-fd", str(writer)],
@@ -75,6 +76,21 @@ def spawn(argv: list[str], log: Path, notice: Callable[[str], None]) -> None:
         os.close(reader)
         if writer >= 0:
             os.close(writer)
+
+
+def _open_log(log: Path) -> int:
+    """To append to `log`; or /dev/null where no file is in its place, which must not hold up a start."""
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(log, flags, 0o600)
+    except OSError:
+        if log.is_file() or not os.path.lexists(log):
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _await_ready(

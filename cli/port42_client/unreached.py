@@ -64,9 +64,12 @@ def _inside(home: Path) -> Iterator[Finding]:
         try:
             status = path.stat()
         except FileNotFoundError:
+            if path.is_symlink():
+                yield _problem("home", f"{path} is a link to what is not there", "move it away")
             continue
         except OSError as error:
-            yield _problem("home", f"{path} cannot be looked at: {_reason(error)}", f"chmod 700 {home}")
+            do = "move it away" if path.is_symlink() else f"chmod 700 {home}"
+            yield _problem("home", f"{path} cannot be looked at: {_reason(error)}", do)
             continue
         is_right, wanted = (stat.S_ISDIR, "folder") if name in _FOLDERS else (stat.S_ISREG, "file")
         if not is_right(status.st_mode):

@@ -111,6 +111,32 @@ def test_whatever_stands_where_the_note_should_blocks_nobody(home, daemon, port4
     note.rmdir() if what == "folder" else note.unlink()
 
 
+@pytest.mark.parametrize("what", ["fifo", "endless device", "link to nothing", "link to itself", "folder"])
+def test_whatever_stands_where_the_log_should_keeps_no_daemon_from_starting(home, port42, what):
+    home.mkdir(mode=0o700)
+    log = home / "daemon.log"
+    {
+        "fifo": lambda: os.mkfifo(log),
+        "endless device": lambda: log.symlink_to("/dev/zero"),
+        "link to nothing": lambda: log.symlink_to("/nowhere/at/all"),
+        "link to itself": lambda: log.symlink_to(log),
+        "folder": log.mkdir,
+    }[what]()
+    port42.begin("@ai-muse", "hello")
+    logs = port42("daemon", "logs")
+    assert (logs.returncode, f"no log at {log}" in logs.stderr) == (1, True)
+    assert port42("daemon", "stop").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["start.lock", "daemon.lock"])
+def test_what_stands_where_a_lock_should_is_named(home, port42, name):
+    home.mkdir(mode=0o700)
+    (home / name).mkdir()
+    done = port42("sessions")
+    (home / name).rmdir()
+    assert (done.returncode, name in done.stderr) == (69, True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_persons_home_is_left_alone(home, port42):
     home.mkdir(mode=0o700)

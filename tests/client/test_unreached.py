@@ -37,6 +37,16 @@ def test_modes_are_said_with_what_to_type(look, home):
     assert [one.do for one in look()] == [f"chmod 700 {home}", f"chmod 600 {home}/config.toml"]
 
 
+def test_links_that_lead_nowhere_are_to_be_moved_away(look, home):
+    home.mkdir(mode=0o700)
+    (home / "daemon.lock").symlink_to("/nowhere/at/all")
+    (home / "start.lock").symlink_to(home / "start.lock")
+    assert [(found.what.split()[0], found.do) for found in look()] == [
+        (f"{home}/daemon.lock", "move it away"),
+        (f"{home}/start.lock", "move it away"),
+    ]
+
+
 def test_who_is_at_the_socket(look, home):
     address = home.parent / "port42.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:

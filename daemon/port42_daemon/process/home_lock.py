@@ -54,7 +54,7 @@ class HomeLock:
             self._descriptor = self._open()
             self._home_identity = _identity(self._home.stat())
         except OSError as error:
-            raise CannotStart(f"cannot use {self._home}: {reason(error)}") from None
+            raise CannotStart(f"cannot use {error.filename or self._home}: {reason(error)}") from None
         try:
             _lock(self._descriptor, self._home, self._wait)
         except CannotStart:
