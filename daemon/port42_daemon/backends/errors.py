@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from port42_daemon.backends.base import Failure, FailureKind
 
@@ -68,6 +69,20 @@ def one_line(text: str) -> str:
     line = "".join(char if char.isprintable() else " " for char in text[: 20 * _SHOWN_CHARS])
     line = " ".join(line.split())
     return line if len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"
+
+
+def words_of(error: Any) -> str:
+    """The words of an error object: servers send text, or an object with a `message`, or a list of them."""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("msg") or error.get("error") or error.get("detail")
+    elif isinstance(error, list):
+        # FastAPI's way of refusing a field: the field's place is half of what it says.
+        error = "; ".join(
+            f"{'.'.join(map(str, part.get('loc', ())))}: {part.get('msg', '')}"
+            for part in error
+            if isinstance(part, dict) and isinstance(part.get("loc", ()), list | tuple)
+        )
+    return one_line(error) if isinstance(error, str) else ""
 
 
 def telling_line(stderr: str) -> str | None:

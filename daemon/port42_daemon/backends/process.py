@@ -78,8 +78,12 @@ def missing(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str
     """Why `argv0` cannot be started, in a line with what to do; None where nothing is missing."""
     program = find_program(argv0, given, cwd)
     if program is None and os.sep in argv0:
-        there = Path(cwd or "", argv0).is_file()
-        return f"{argv0} may not be run: chmod +x makes it a program" if there else f"{argv0} is not there"
+        place = Path(cwd or "", argv0)
+        if place.is_dir():
+            return f"{argv0} is a folder, not a program"
+        return (
+            f"{argv0} {'may not be run: chmod +x makes it a program' if place.is_file() else 'is not there'}"
+        )
     if program is None:
         return _not_on_path(argv0)
     return _missing_interpreter(argv0, program, given)
@@ -99,9 +103,10 @@ def _missing_interpreter(argv0: str, program: str, given: Mapping[str, str]) -> 
     if not Path(interpreter).exists():
         ending = " (its first line ends in CRLF)" if interpreter.endswith("\r") else ""
         return f"{argv0} needs {interpreter.strip()}, which is not there{ending}"
-    if Path(interpreter).name == "env" and arguments and not arguments[0].startswith("-"):
-        needed = arguments[0].strip()
-        if find_program(needed, given) is None:
+    if Path(interpreter).name == "env":
+        # env -S FOO=1 node --flag
+        needed = next((word.strip() for word in arguments if word[0] != "-" and "=" not in word), "")
+        if needed and find_program(needed, given) is None:
             return f"{argv0} needs {needed}: {_not_on_path(needed)}"
     return None
 

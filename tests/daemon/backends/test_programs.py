@@ -190,6 +190,7 @@ def why(program: Path | str, *, path: str = "/nowhere") -> tuple[str, str]:
             "no-such-language is not on the daemon's PATH (if it is on yours",
         ),
         ("#!/bin/sh\r", "needs /bin/sh, which is not there (its first line ends in CRLF)"),
+        ("#!/usr/bin/env -S A=1 no-such-language -x", "needs no-such-language: no-such-language is not on"),
         ("#! /no/such/interpreter", "needs /no/such/interpreter, which is not there"),
     ],
 )
@@ -207,6 +208,7 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path, first_line, expecte
 def test_a_program_that_may_not_be_run_is_told_from_one_that_is_not_there(tmp_path):
     program = tmp_path / "agent"
     assert why(program) == ("missing", f"{program} is not there")
+    assert why(tmp_path) == ("missing", f"{tmp_path} is a folder, not a program")
     program.write_text("#!/bin/sh\n")
     assert why(program) == ("missing", f"{program} may not be run: chmod +x makes it a program")
 

@@ -324,8 +324,7 @@ class Agent:
         """The failure to report. An agent that closed its output is ended first, to read all of stderr."""
         match error:
             case Refused():
-                details = error.data if isinstance(error.data, str) else fields(error.data).get("details")
-                text = f"{error.message}: {details}" if isinstance(details, str) else error.message
+                text = updates.words_of_refusal(error)
                 return updates.failure_of(error, self._name, self._logins, one_line(self._child.blot(text)))
             case Silent():
                 return Failure("timeout", f"{self._name} said nothing for {self._config.timeout:g} s")

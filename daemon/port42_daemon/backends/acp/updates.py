@@ -20,7 +20,7 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.errors import kind_of_words, one_line
+from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.config import Permissions
 
 AUTH_REQUIRED = -32000
@@ -141,6 +141,15 @@ def choice(request: Permission, *, allow: bool) -> str | None:
     """
     kinds = ("allow_once",) if allow else ("reject_once", "reject_always")
     return next((entry.id for kind in kinds for entry in request.options if entry.kind == kind), None)
+
+
+def words_of_refusal(refused: Refused) -> str:
+    """What an agent's error says: its message, often a bare "Internal error", and what its data add."""
+    data = fields(refused.data)
+    details = data.get("details")
+    if not isinstance(details, str):
+        details = words_of(data.get("error")) or words_of(data or refused.data)
+    return f"{refused.message}: {details}" if details and details != refused.message else refused.message
 
 
 def failure_of(refused: Refused, name: str, logins: str, words: str) -> Failure:

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from port42_daemon.backends.base import Done, Event, Failure, Notice, Text, Tool, Turn
-from port42_daemon.backends.errors import kind_of_words, one_line
+from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.backends.http.api_key import Key
-from port42_daemon.backends.http.errors import Failed, kind_of_error, words_of
+from port42_daemon.backends.http.errors import Failed, kind_of_error
 
 _DOTS = "…".encode()
 EVENT_BYTES = 16 * 1024 * 1024

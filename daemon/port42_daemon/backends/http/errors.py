@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.backends.base import Failure, FailureKind
-from port42_daemon.backends.errors import kind_of_status, kind_of_words, one_line
+from port42_daemon.backends.errors import kind_of_status, kind_of_words, words_of
 
 LONGEST_WAIT = 60.0
 """Seconds; a server whose ``Retry-After`` wants more is not asked again by the same turn."""
@@ -107,20 +107,6 @@ def words_in(body: str) -> str:
             if words := words_of(answer.get(name)):
                 return words
     return ""
-
-
-def words_of(error: Any) -> str:
-    """The words of an error object: servers send text, or an object with a `message`, or a list of them."""
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("msg") or error.get("error") or error.get("detail")
-    elif isinstance(error, list):
-        # FastAPI's way of refusing a field: the field's place is half of what it says.
-        error = "; ".join(
-            f"{'.'.join(map(str, part.get('loc', ())))}: {part.get('msg', '')}"
-            for part in error
-            if isinstance(part, dict) and isinstance(part.get("loc", ()), list | tuple)
-        )
-    return one_line(error) if isinstance(error, str) else ""
 
 
 def why_not_connected(error: BaseException) -> str:

@@ -146,6 +146,7 @@ class Database:
         """
         try:
             if stat.S_ISREG(self._path.lstat().st_mode):
+                self._clear_what_is_no_file()
                 self._connect()
                 if self._is_sound():
                     return
@@ -218,6 +219,14 @@ class Database:
         while self._connections:
             with contextlib.suppress(sqlite3.Error):
                 self._connections.pop().close()
+
+    def _clear_what_is_no_file(self) -> None:
+        """Remove a folder, pipe or link in the place of the WAL: SQLite takes it for a full disk."""
+        for suffix in _FILES[1:]:
+            beside = self._path.with_name(self._path.name + suffix)
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(beside.lstat().st_mode):
+                    _clear(beside)
 
     def _connect(self) -> None:
         self.close()

@@ -7,7 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.backends.acp.connection import Refused
-from port42_daemon.backends.acp.updates import Updates, choice, failure_of, granted, permission, usage
+from port42_daemon.backends.acp.updates import (
+    Updates,
+    choice,
+    failure_of,
+    granted,
+    permission,
+    usage,
+    words_of_refusal,
+)
 from port42_daemon.backends.base import Failure, Text, Tool, Usage
 
 KINDS = [
@@ -164,3 +172,24 @@ def test_refusals(code: int, data: Any, kind: str) -> None:
     failure = failure_of(Refused(code, "no", data), "agent", "", "no")
     assert isinstance(failure, Failure)
     assert failure.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("message", "data", "words"),
+    [
+        ("Internal error", {"details": "Not logged in"}, "Internal error: Not logged in"),
+        ("Internal error", "529 Overloaded", "Internal error: 529 Overloaded"),
+        (
+            "Internal error",
+            {"type": "error", "error": {"message": "Overloaded"}},
+            "Internal error: Overloaded",
+        ),
+        ("Internal error", {"error": "Overloaded"}, "Internal error: Overloaded"),
+        ("Internal error", {"message": "quota"}, "Internal error: quota"),
+        ("Overloaded", {"message": "Overloaded"}, "Overloaded"),
+        ("Internal error", {"details": {"a": 1}}, "Internal error"),
+        ("Internal error", None, "Internal error"),
+    ],
+)
+def test_what_the_data_of_a_refusal_say_is_told(message: str, data: Any, words: str) -> None:
+    assert words_of_refusal(Refused(-32603, message, data)) == words

@@ -82,7 +82,7 @@ def test_without_its_file_the_index_answers_from_memory_until_there_is_one_again
     store.close()
 
 
-@pytest.mark.parametrize("how", ["junk", "empty", "folder", "fifo", "link", "gone", "dropped table"])
+@pytest.mark.parametrize("how", ["junk", "empty", "folder", "fifo", "link", "gone", "dropped table", "wal"])
 def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
     home = tmp_path / "home"
     store = FileStore(home)
@@ -94,6 +94,9 @@ def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("DROP TABLE keys")
             database.commit()
+    elif how == "wal":
+        os.mkfifo(home / "index.db-wal")
+        (home / "index.db-journal").mkdir()
     else:
         path.unlink()
     if how == "junk":
