@@ -104,7 +104,7 @@ def going_on(session: Summary) -> str:
 
 
 def to_go_on(agent: str, session_id: str) -> str:
-    return f"  To go on with it: port42 possess @{agent} --session {session_id}"
+    return f"  To continue it: port42 possess @{agent} --session {session_id}"
 
 
 def summary_line(session: Summary) -> str:
@@ -126,7 +126,7 @@ def waiting(turns: int) -> str:
 
 
 def detached(session_id: str) -> str:
-    return f"Recorded. What answers goes on by itself; to see it: port42 follow {session_id}"
+    return f"Recorded. The turn continues in the daemon; to see it: port42 follow {session_id}"
 
 
 def answered_by(turn: TurnRecord) -> str:
@@ -151,7 +151,7 @@ def _explained(error: DaemonError, now: datetime) -> Iterator[str]:
     if error.code == BackendFailed.code:  # its kind says how it failed
         yield f"@{data['agent']} did not answer ({error.kind.replace('_', ' ')}): {error.message}"
         yield f"  To ask again: port42 possess @{data['agent']} -s {data['session_id']} --retry"
-        yield f"  To look at what answers: port42 agents test @{data['agent']}"
+        yield f"  To check its back end: port42 agents test @{data['agent']}"
     elif error.kind == "session_not_found":
         yield error.message
         yield "  Expected last, a session id, a unique prefix of 4 or more characters, or a title."
@@ -170,6 +170,6 @@ def _explained(error: DaemonError, now: datetime) -> Iterator[str]:
     elif error.kind == "wrong_agent":
         owner, session_id = data["owner"], data["session_id"]
         yield f"session {session_id} belongs to @{owner}, not to @{data['agent']}"
-        yield f"  To go on with it: port42 possess @{owner} --session {session_id}"
+        yield f"  To continue it: port42 possess @{owner} --session {session_id}"
     else:
         yield error.message

@@ -138,7 +138,7 @@ class Agents:
                 model=agent.model or getattr(settings, "model", None),
                 cwd=agent.cwd,
                 context_chars=getattr(settings, "context_chars", 0),
-                notice=error and f"{error}; what was in force before stays in force",
+                notice=error and f"{error}; its last valid version is still used",
             )
         finally:
             built.turns -= 1
@@ -306,7 +306,7 @@ class Agents:
             return Health("unreachable", f"no answer within {_PROBE_SECONDS:.0f} s")
         except Exception as error:  # a back end that breaks its contract must not hide the others
             log.error("a back end's probe broke its contract", exc_info=error)
-            return Health("unreachable", "looking at it failed; the daemon's log says more")
+            return Health("unreachable", "the check failed; the daemon's log says more")
 
 
 def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:

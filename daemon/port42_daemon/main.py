@@ -207,7 +207,7 @@ class Daemon:
             now = await self._agents.reload_config(ReloadConfig())
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
         except ConfigRefused as refused:
-            log.warning("⚠ %s; what was in force stays in force", refused.message)
+            log.warning("⚠ %s; the last valid version is still used", refused.message)
         except OSError as error:
             log.error("cannot listen at %s: %s", self._settings.socket, error)
         finally:

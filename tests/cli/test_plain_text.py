@@ -144,7 +144,7 @@ def test_an_unknown_agent_comes_with_near_names_and_how_to_add_it():
 def test_a_session_of_another_agent_says_whose_and_how_to_go_on_with_it():
     assert told(WrongAgent("cli-1", "ai-muse", "ai-engineer")) == [
         "session cli-1 belongs to @ai-engineer, not to @ai-muse",
-        "  To go on with it: port42 possess @ai-engineer --session cli-1",
+        "  To continue it: port42 possess @ai-engineer --session cli-1",
     ]
 
 

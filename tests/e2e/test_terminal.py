@@ -67,7 +67,7 @@ def test_a_conversation_from_the_first_line_to_the_hint_that_resumes_it(terminal
     child, banner = conversation(terminal)
     assert "port42" in banner
     assert "@ai-engineer" in banner
-    assert "nothing answers" in banner  # the back end's true state
+    assert "without a reply" in banner  # the back end's true state
     child.send("build a parser" + ENTER)
     child.expect(r"Session: (cli-\d{13})")
     session_id = child.match[1]
@@ -75,7 +75,7 @@ def test_a_conversation_from_the_first_line_to_the_hint_that_resumes_it(terminal
     prompted(child)
     assert say(child, "and now a lexer") == 2
     child.send(CTRL_D)
-    child.expect(r"To go on: port42 (possess [^\r\n\x1b]+)")
+    child.expect(r"To continue: port42 (possess [^\r\n\x1b]+)")
     hint = shlex.split(child.match[1])
     _, code = to_the_end(child)
     assert code == 0
@@ -102,7 +102,7 @@ def test_leaving_at_once_records_nothing(terminal, port42):
     child.send(CTRL_D)
     shown, code = to_the_end(child)
     assert code == 0
-    assert "To go on" not in shown
+    assert "To continue" not in shown
     assert json.loads(port42("sessions", "--json").stdout)["sessions"] == []
 
 

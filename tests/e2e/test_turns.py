@@ -559,7 +559,7 @@ def test_a_signal_reloads_the_file_and_a_bad_one_changes_nothing(daemon, home):
     assert possess(daemon, "shout", "hal")["reply"] == "ibm"
     path.write_text(good + "[agents.new]\nsystem = 7\n")
     os.kill(daemon.pid, signal.SIGHUP)
-    wait_for(daemon, "what was in force stays in force")
+    wait_for(daemon, "the last valid version is still used")
     assert possess(daemon, "shout", "hal")["reply"] == "ibm"
     line = good.count("\n") + 2
     assert f"line {line}: agents.new.system" in daemon.call("status")["config_error"]

@@ -39,7 +39,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
     for offer in view.offers(known):
         streams.notice(offer)
     if known.config_error:
-        streams.notice(f"config.toml is not in force as it stands: {known.config_error}")
+        streams.notice(f"config.toml is invalid, and its last valid version is used: {known.config_error}")
 
 
 @agents.command()

@@ -86,7 +86,7 @@ def reload(port42d: Daemon) -> None:
     with port42d.client(port42d.existing) as client:
         there = client.ask("reload_config")
     agents, backends = count(there["agents"], "agent"), count(there["backends"], "back end")
-    streams.banner(f"config.toml is in force: {agents}, {backends}")
+    streams.banner(f"config.toml was reloaded: {agents}, {backends}")
 
 
 @daemon.command()

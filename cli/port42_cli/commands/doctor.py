@@ -75,7 +75,7 @@ def _check(
         findings.append(Finding("problem", "daemon", what, "`port42 daemon restart`"))
         return None
     if not any(finding.about == "sessions" for finding in findings):
-        findings.append(Finding("ok", "sessions", f"{examined:,} files read whole"))
+        findings.append(Finding("ok", "sessions", f"{examined:,} files were checked"))
     return backup
 
 

@@ -154,4 +154,6 @@ def _pieces(client: Client, session_id: str, wanted: Wanted, counts: dict[str, i
 def _tell(counts: dict[str, int], *, redact: bool) -> None:
     if redact:
         words = ", ".join(f"{times:,} {name}" for name, times in sorted(counts.items()))
-        streams.notice(f"Redacted: {words or 'nothing found'}. What looks like no secret is still there.")
+        streams.notice(
+            f"Redacted: {words or 'nothing found'}. Secrets that it does not recognise are still there."
+        )

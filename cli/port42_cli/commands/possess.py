@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("-c", "--continue", "onward", is_flag=True, help="The same as --session last.")
 @click.option("--here", is_flag=True, help="Go on with the last one begun in this folder.")
-@click.option("--pick", is_flag=True, help="Choose which one to go on with, on a whole screen.")
+@click.option("--pick", is_flag=True, help="Choose the session to continue, on a whole screen.")
 @click.option(
     "-r",
     "--ref",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     "--if-busy",
     type=click.Choice(["wait", "error", "follow", "fork"]),
     help="While another turn of the session is under way: wait for it, which is the default; end with an"
-    " error; wait, and show it; go on in a fork of what was said before it.",
+    " error; wait, and show it; continue in a fork of the session before it.",
 )
 @click.option("--detach", is_flag=True, help="Exit once the message is recorded; the turn continues.")
 @click.option("--json", "as_json", is_flag=True, help="Each event of the turn, and its result, as JSON.")

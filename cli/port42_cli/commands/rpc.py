@@ -81,7 +81,8 @@ def _value(method: str, key: str, text: str) -> Any:
 def socket_path(daemon: Daemon) -> None:
     """Print the path of the daemon's socket.
 
-    Does not start the daemon."""
+    Does not start the daemon.
+    """
     if connection := daemon.find():
         with connection:
             streams.lines([connection.getpeername()])

@@ -46,6 +46,6 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
         streams.notice("Nothing found.")
     if not page.complete:
         reason = page.reason or "some messages are not indexed yet"
-        streams.notice(f"There may be more: {reason}. `port42 index` shows how far it is.")
+        streams.notice(f"There may be more: {reason}. `port42 index` shows its state.")
     if page.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")

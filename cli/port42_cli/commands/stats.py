@@ -30,7 +30,7 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
     if statistics.agents:
         views.show(view.statistics(statistics))
     else:
-        streams.notice('Nothing was said yet. `port42 possess @AGENT "…"` begins a session.')
+        streams.notice('No messages yet. `port42 possess @AGENT "…"` begins a session.')
     if not statistics.complete:
         streams.notice("Some sessions are still to be read: these figures will grow.")
 

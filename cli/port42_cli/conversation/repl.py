@@ -70,7 +70,7 @@ def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, 
             break
     if conversation.session_id:
         onward = f"possess @{agent.agent} --session {conversation.session_id}"
-        streams.notice(f"To go on: {daemon.typed()} {onward}")
+        streams.notice(f"To continue: {daemon.typed()} {onward}")
 
 
 class Conversation:

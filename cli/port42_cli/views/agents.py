@@ -38,7 +38,7 @@ def agent(known: Agent) -> list[Part]:
 def answering(known: Agent) -> list[Span]:
     """An agent's back end, and whether it is ready."""
     if known.backend == "none":
-        return [("none: messages are recorded, nothing answers", "yellow")]
+        return [("none: messages are recorded without a reply", "yellow")]
     model = f" · {known.model}" if known.model else ""
     health = (state(known), _HEALTH.get(known.health, "yellow"))
     return [(f"{known.backend}{model} · ", ""), health, (f" · {known.detail}", "dim")]
@@ -47,7 +47,7 @@ def answering(known: Agent) -> list[Span]:
 def health(known: Agent) -> str:
     """The same in a plain line."""
     if known.backend == "none":
-        return f"@{known.agent}: none, messages are recorded and nothing answers"
+        return f"@{known.agent}: none, messages are recorded without a reply"
     model = f", {known.model}" if known.model else ""
     return f"@{known.agent}: {known.backend}{model}, {state(known)} ({known.detail})"
 

@@ -108,7 +108,7 @@ def room(free: int, files: int | None) -> Finding:
 
 def config(error: str | None, current: Config) -> Finding:
     if error:
-        do = "mend it there; until then its last good state is in force"
+        do = "correct it; until then its last valid version is used"
         return Finding("problem", "config", error, do)
     return Finding("ok", "config", f"{len(current.agents)} agents, {len(current.backends)} back ends")
 
@@ -120,7 +120,7 @@ def backends(agents: tuple[Agent, ...]) -> list[Finding]:
         if agent.backend != "none":
             groups.setdefault((agent.backend, agent.health, agent.detail), []).append(agent.agent)
     if not groups:
-        what = "nothing answers: messages are recorded"
+        what = "no back end: messages are recorded without a reply"
         return [Finding("ok", "backends", what, "`port42 agents connect @AGENT NAME` connects something")]
     return [_backend(*group, names) for group, names in groups.items()]
 

@@ -76,7 +76,7 @@ class Address:
         self._bind()
         self.listener.setblocking(False)
         self._publish()
-        log.warning("⚠ the socket's path was gone: bound anew at %s", self._path)
+        log.warning("⚠ the socket's path was gone: bound again at %s", self._path)
         return True
 
     def _bind(self) -> None:

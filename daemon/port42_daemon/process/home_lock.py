@@ -95,7 +95,7 @@ class HomeLock:
             return False
         os.close(self._descriptor)
         self._descriptor = descriptor
-        log.warning("⚠ daemon.lock had been removed: locked anew")
+        log.warning("⚠ daemon.lock had been removed: locked again")
         return True
 
     def _open(self) -> int:

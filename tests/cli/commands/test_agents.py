@@ -62,7 +62,7 @@ def test_a_config_that_is_not_in_force_is_told(port42, home):
     done = port42("agents")
     assert done.returncode == 0
     assert "ai-muse" in done.stdout
-    assert "config.toml is not in force as it stands" in done.stderr
+    assert "config.toml is invalid" in done.stderr
 
 
 def test_the_state_of_each_is_told(port42, answered):
@@ -111,7 +111,7 @@ def test_an_agent_is_shown_with_its_persona(port42, terminal):
     assert shown[-1].startswith("persona: You are a muse.")
     assert port42.json("agents", "show", "ai-muse", "--json")["agent"] == "ai-muse"
     screen = terminal("agents", "show", "@ai-muse", TERM="dumb")
-    screen.expect("back end +none: messages are recorded, nothing answers")
+    screen.expect("back end +none: messages are recorded without a reply")
     screen.expect("persona +You are a muse")
 
 
@@ -120,7 +120,7 @@ def test_an_agent_is_shown_with_its_persona(port42, terminal):
     [
         ("shout", 0, "@shout: shout, ready ("),
         ("lost", 1, "@lost: lost, missing (port42-no-such-program is not on the daemon's PATH"),
-        ("ai-muse", 0, "@ai-muse: none, messages are recorded and nothing answers"),
+        ("ai-muse", 0, "@ai-muse: none, messages are recorded without a reply"),
     ],
 )
 def test_a_test_ends_as_the_agent_is(port42, answered, agent, code, words):

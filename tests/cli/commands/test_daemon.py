@@ -151,7 +151,7 @@ def test_a_reload_says_what_is_in_force_or_what_is_wrong(port42, home):
     assert port42("daemon", "reload").returncode == 69
     port42("daemon", "start")
     (home / "config.toml").write_text('[agents.tester]\nsystem = "You test."\n')
-    assert port42("daemon", "reload").stderr == "config.toml is in force: 1 agent, 0 back ends\n"
+    assert port42("daemon", "reload").stderr == "config.toml was reloaded: 1 agent, 0 back ends\n"
     (home / "config.toml").write_text('[agents.tester]\nsistem = "You test."\n')
     done = port42("daemon", "reload")
     assert done.returncode == 1

@@ -25,7 +25,7 @@ def test_a_healthy_home_is_0_and_every_part_is_named(port42):
     assert {len(one) for one in cells} == {4}
     assert [one[1] for one in cells][:4] == ["daemon", "lock", "socket", "disk"]
     assert {one[0] for one in cells} == {"ok"}
-    assert cells[-1][1:3] == ["sessions", "1 files read whole"]
+    assert cells[-1][1:3] == ["sessions", "1 files were checked"]
     assert port42.json("doctor", "--json")["healthy"]
 
 

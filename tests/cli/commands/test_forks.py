@@ -12,7 +12,7 @@ def test_a_fork_says_what_goes_on_with_it_and_that_works(port42):
     done = port42("fork", begun, "--to", "@ai-engineer", "--title", "the other")
     session, command = done.stderr.splitlines()
     forked = re.fullmatch(r"Session: (cli-\d{13})", session)[1]
-    assert command == f"  To go on with it: port42 possess @ai-engineer --session {forked}"
+    assert command == f"  To continue it: port42 possess @ai-engineer --session {forked}"
     said = port42("possess", "@ai-engineer", "--session", forked, "more")
     assert said.returncode == 0
     shown = port42.json("show", forked, "--json")

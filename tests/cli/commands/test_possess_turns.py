@@ -115,7 +115,7 @@ def test_a_failed_turn_keeps_what_was_said_and_tells_what_to_do(running, port42,
     assert told == [
         "Error: @broken did not answer (crashed): it broke (exit status 3)",
         f"  To ask again: port42 possess @broken -s {session_id} --retry",
-        "  To look at what answers: port42 agents test @broken",
+        "  To check its back end: port42 agents test @broken",
     ]
 
 
@@ -249,7 +249,7 @@ def test_a_detached_turn_goes_on_without_its_terminal(running, port42, tap):
     assert (done.returncode, done.stdout) == (0, "")
     begun, told = done.stderr.splitlines()
     session_id = begun.removeprefix("Session: ")
-    assert told == f"Recorded. What answers goes on by itself; to see it: port42 follow {session_id}"
+    assert told == f"Recorded. The turn continues in the daemon; to see it: port42 follow {session_id}"
     with tap.open() as say:
         say("all of it")
     # Whoever retries waits for its end, and is told that it did not fail.

@@ -28,7 +28,7 @@ def test_piped_it_is_a_line_for_each_thing(port42):
 def test_where_nothing_was_said(port42):
     done = port42("stats")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("Nothing was said yet.")
+    assert done.stderr.startswith("No messages yet.")
 
 
 def test_what_cannot_be(port42):

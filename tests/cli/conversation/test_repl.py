@@ -37,7 +37,7 @@ def test_the_banner_tells_agent_session_and_what_truly_answers(terminal):
     talk = terminal("possess", "@ai-muse")
     talk.expect("@ai-muse")
     talk.expect("a new one, with your first message")
-    talk.expect("none: messages are recorded, nothing answers")
+    talk.expect("none: messages are recorded without a reply")
     assert leave(talk) == 0
 
 
@@ -48,7 +48,7 @@ def test_the_first_message_begins_a_session_and_the_hint_goes_on_with_it(termina
     said(talk, "and more", r"Recorded \(2 messages\)\.")
     talk.expect(PROMPT)
     talk.send(CTRL_D)
-    talk.expect(r"To go on: port42 (.*?)\r\n")
+    talk.expect(r"To continue: port42 (.*?)\r\n")
     resume = talk.match[1].split()
     assert resume == ["possess", "@ai-muse", "--session", begun]
     done = port42(*resume)
@@ -95,7 +95,7 @@ def test_an_empty_line_sends_nothing(terminal, port42):
     talk.send("  " + ENTER)
     assert leave(talk) == 0
     assert port42.json("sessions", "--json")["sessions"] == []
-    assert "To go on" not in talk.before
+    assert "To continue" not in talk.before
 
 
 def test_help_names_the_commands(terminal):
@@ -204,7 +204,7 @@ def test_the_hint_names_the_socket_that_was_named(terminal, home):
     talk = terminal("--socket", socket, "possess", "@ai-muse")
     said(talk, "hello")
     leave(talk)
-    assert re.search(rf"To go on: port42 --socket {socket} possess @ai-muse --session cli-", talk.before)
+    assert re.search(rf"To continue: port42 --socket {socket} possess @ai-muse --session cli-", talk.before)
 
 
 @pytest.mark.parametrize("what", ["fifo", "link", "folder"])

@@ -54,7 +54,7 @@ def test_a_script_gets_a_line_for_each():
 def test_all_facts_about_an_agent_end_in_its_persona():
     view = subject.agent(agent(system="line 1\nline 2", last_session=None))
     page = drawn(view)
-    for words in ("Port42 itself", "line 1", "line 2", "none: messages are recorded, nothing answers"):
+    for words in ("Port42 itself", "line 1", "line 2", "none: messages are recorded without a reply"):
         assert words in page
     assert piped(view) == [
         "agent: ai-engineer",
@@ -82,7 +82,7 @@ def test_it_is_plain_what_answers_and_by_whose_key(changes, words):
 
 def test_the_line_for_one_agent():
     assert subject.health(agent(**CLAUDE)) == "@ai-engineer: claude, opus, ready (/bin/claude)"
-    assert subject.health(agent()) == "@ai-engineer: none, messages are recorded and nothing answers"
+    assert subject.health(agent()) == "@ai-engineer: none, messages are recorded without a reply"
 
 
 def test_only_what_is_not_connected_is_offered():

@@ -93,7 +93,7 @@ def test_the_boot_banner_says_what_truly_answers():
     page = drawn(subject.boot_banner(AGENT, None))
     assert "@ai-engineer" in page
     assert "a new one, with your first message" in page
-    assert "none: messages are recorded, nothing answers" in page
+    assert "none: messages are recorded without a reply" in page
     assert "cli-1757350466684  1,234 messages  build a parser" in drawn(
         subject.boot_banner(AGENT, SUMMARY), 100
     )

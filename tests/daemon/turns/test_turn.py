@@ -209,7 +209,7 @@ def test_a_file_that_went_wrong_under_the_daemon_is_noticed_and_the_last_one_ans
     status, (notice,) = played(tmp_path / "home", work, agent=answers("x"))
     assert status == "answered"
     assert notice.startswith("config.toml: not TOML")
-    assert notice.endswith("what was in force before stays in force")
+    assert notice.endswith("its last valid version is still used")
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path):

@@ -107,20 +107,20 @@ class HomeMaintenance(Maintenance):
         if self._index.state == "unusable":
             do = "make room on the disk, or end what else uses the file; it is used again by itself"
             return Finding("problem", "index", what, do)
-        do = "`port42 doctor --fix` makes it anew from the sessions"
+        do = "`port42 doctor --fix` rebuilds it from the sessions"
         return repaired(Finding("problem", "index", what, do, mendable=True), backup, self._rebuild_index)
 
     def _rebuild_index(self, _: Backup) -> str:
-        return "made anew" if self._index.rebuild(_REBUILD_SECONDS) else "being made anew"
+        return "rebuilt" if self._index.rebuild(_REBUILD_SECONDS) else "being rebuilt"
 
     def _differing(self, session_ids: list[str], backup: Backup | None) -> Finding:
         def update(_: Backup) -> str:
             self._index.update(session_ids)
-            return "read anew"
+            return "read again"
 
         more = f" and {len(session_ids) - 1:,} more" if len(session_ids) > 1 else ""
         what = f"index.db does not know {session_ids[0]}{more} as the files are now"
-        do = "`port42 doctor --fix` reads them anew; so does the daemon when it lists them"
+        do = "`port42 doctor --fix` reads them again; so does the daemon when it lists them"
         return repaired(Finding("notice", "index", what, do, mendable=True), backup, update)
 
     # --- the mapping --------------------------------------------------------------------------------
@@ -179,10 +179,10 @@ class HomeMaintenance(Maintenance):
             if os.path.lexists(path):
                 backup.move(path)
             self._mapping.write_anew()
-            return "written anew"
+            return "written again"
 
         what = f"{_MAPPING} is not what the daemon wrote"
-        do = "`port42 doctor --fix` writes it anew; nothing is lost while the daemon runs"
+        do = "`port42 doctor --fix` writes it again; nothing is lost while the daemon runs"
         yield repaired(Finding("problem", "mapping", what, do, mendable=True), backup, write)
 
     def _set_aside(self, backup: Backup | None) -> Iterator[Finding]:

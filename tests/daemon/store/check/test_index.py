@@ -56,7 +56,7 @@ def test_a_sound_index_is_said_to_be_so(store):
 def test_an_index_that_is_gone_is_made_anew(store, home):
     (home / "index.db").unlink()
     assert (look(store).level, look(store).what) == ("problem", "index.db is gone")
-    assert heal(store, home).what == "index.db is gone: made anew"
+    assert heal(store, home).what == "index.db is gone: rebuilt"
 
 
 def test_pages_that_were_written_over_are_noticed(store, home):
