@@ -26,7 +26,7 @@ def interleave(actions: Mapping[str, Callable[[], object]], rounds: int, block: 
                     took.append(time.perf_counter_ns() - began)
                 if number:
                     samples[name] += took
-            # Nobody always runs behind the same neighbour: what each leaves in the caches differs.
+            # Shuffled, because the predecessor influences the caches.
             order.shuffle(names)
             gc.collect()
     finally:

@@ -1,4 +1,4 @@
-"""What one client's flood of requests does to another client, which asks one thing at a time."""
+"""The effect of one client's flood of requests on another client, which sends one at a time."""
 
 from __future__ import annotations
 

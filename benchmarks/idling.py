@@ -1,4 +1,4 @@
-"""What the daemon takes when nobody asks anything: memory, and wake-ups of its threads."""
+"""The idle daemon: memory, and wake-ups of its threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUP = "the daemon, idle"
 
 
 def measure(seconds: float) -> list[Figure]:
-    """A daemon that has answered every kind of question once, and is then left alone."""
+    """A daemon that has answered every kind of request once, and is then idle."""
     with scene.daemon() as daemon:
         started = _resident(daemon.pid)
         with scene.connected(daemon.socket) as connection:

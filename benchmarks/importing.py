@@ -1,4 +1,4 @@
-"""What an import brings in a second, beside writing the same files durably without us."""
+"""The rate of an import, compared with writing the same files durably."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def model(path: str, ready: Callable[[], None], answer: bytes) -> None:  # noqa:
 
     async def listen() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
-        Path(path).write_text(str(server.sockets[0].getsockname()[1]))  # noqa: ASYNC240  # nobody waits yet
+        Path(path).write_text(str(server.sockets[0].getsockname()[1]))  # noqa: ASYNC240  # no client waits yet
         ready()
         await server.serve_forever()
 

@@ -45,7 +45,7 @@ class Connection:
         return answer["result"]
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         self._socket.close()
 
 
@@ -128,7 +128,7 @@ def connected(path: Path) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _running(argv: list[str], home: Path, inherited: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that says its troubles in `home`/log, and is terminated at the end of the block."""
+    """A process that logs to `home`/log, and is terminated at the end of the block."""
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, pass_fds=[inherited]
@@ -145,6 +145,6 @@ def _running(argv: list[str], home: Path, inherited: int) -> Iterator[subprocess
 
 
 def environment(home: Path) -> dict[str, str]:
-    """For a command that shall find the daemon of `home` as a person's does, by its note there."""
+    """The environment of a command that finds the daemon of `home` by its `daemon.json`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PORT42_")}
     return {**kept, "PORT42_HOME": str(home), "XDG_RUNTIME_DIR": str(home), "TERM": "xterm-256color"}

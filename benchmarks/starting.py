@@ -87,7 +87,7 @@ def _until_closed(terminal: int) -> bytes:
     while True:
         try:
             data = os.read(terminal, 65536)
-        except OSError:  # Linux says EIO when the last process has let go of a terminal
+        except OSError:  # Linux returns EIO when the last process has closed the terminal
             return shown
         if not data:
             return shown

@@ -1,4 +1,4 @@
-"""Turns: what the daemon adds to a back end, what many streams at once do to it, what a turn takes."""
+"""Turns: the daemon's overhead over a back end, many concurrent streams, memory of each turn."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def uvloop_loop() -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
-async def _nobody(_: Permission) -> None:
+async def _no_permission(_: Permission) -> None:
     return None
 
 
 async def _direct(backend: Backend, deltas: int) -> tuple[int, int]:
     """Nanoseconds until the first delta and until the end."""
     began, first = time.perf_counter_ns(), 0
-    async for event in backend.run(Turn("s", json.dumps([deltas, 0])), _nobody):
+    async for event in backend.run(Turn("s", json.dumps([deltas, 0])), _no_permission):
         if not first and isinstance(event, Text):
             first = time.perf_counter_ns() - began
     return first, time.perf_counter_ns() - began
@@ -106,7 +106,7 @@ def _through(daemon: scene.Daemon, deltas: int) -> tuple[int, int]:
 
 
 def measure_many(streams: int, seconds: float) -> list[Figure]:
-    """So many streams at once, the daemon on one core: how long anybody else has to wait."""
+    """Concurrent streams, the daemon on one core: the delay of other clients."""
     with _model() as base_url, _daemon(base_url) as daemon, scene.connected(daemon.socket) as prober:
         if hasattr(os, "sched_setaffinity"):
             for task in Path(f"/proc/{daemon.pid}/task").iterdir():
