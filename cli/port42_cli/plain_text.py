@@ -99,7 +99,7 @@ def resuming(session_id: str, agent: str, messages: int) -> str:
 
 
 def going_on(session: Summary) -> str:
-    """What to type to go on with a session: by its id, which nothing else can be taken for."""
+    """The command that continues a session, by its id, which is unambiguous."""
     return f"port42 possess @{session.agent} -s {session.session_id}"
 
 
@@ -130,7 +130,7 @@ def detached(session_id: str) -> str:
 
 
 def answered_by(turn: TurnRecord) -> str:
-    """What answered, how long it took and what it cost, as far as that is known."""
+    """Back end, duration and tokens, as far as they are known."""
     facts = [f"{turn.total_ms / 1000:.1f} s"]
     if turn.input_tokens is not None and turn.output_tokens is not None:
         facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
@@ -138,7 +138,7 @@ def answered_by(turn: TurnRecord) -> str:
 
 
 def problem(error: DaemonError, now: datetime) -> list[str]:
-    """What a person is told about an error of the daemon's: the error, then what to do about it."""
+    """The lines about an error of the daemon: the error, then what to do."""
     try:
         return list(_explained(error, now))
     except (KeyError, TypeError, ValueError):

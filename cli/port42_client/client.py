@@ -38,7 +38,7 @@ TURNS = frozenset({"possess", "retry_turn"})
 """The methods that ask a back end."""
 
 ATTEMPTS = 4
-"""How often a request is put to a daemon that is just stopping before its error is believed."""
+"""Maximum attempts of a request while daemons are stopping."""
 
 TRACE_LIMIT = 500
 """Characters of a line that ``PORT42_DEBUG=1`` shows; longer ones are cut in the middle."""
@@ -346,7 +346,7 @@ class Client:
 
 
 def decode(result: type[R], answer: Any) -> R:
-    """What `ask` gave as a `result` dataclass. Raises `NoDaemon` when another version answered."""
+    """The result of `ask` as a `result` dataclass. Raises `NoDaemon` when another version answered."""
     from msgspec import ValidationError
 
     from port42_protocol.codec import decode_result

@@ -44,7 +44,7 @@ LOOK_EVERY = 0.25
 
 
 class Note(NamedTuple):
-    """What ``daemon.json`` says, as far as it can be what a daemon wrote; None: it does not say.
+    """The valid fields of ``daemon.json``, None for others.
 
     A daemon that was killed leaves it behind.
     """
@@ -159,7 +159,7 @@ class Daemon:
         raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
 
     def running(self) -> Running | None:
-        """What the daemon says of itself; None when there is none, or it was stopping and is gone now."""
+        """The daemon's status; None when there is none, or it has just stopped."""
         from port42_client import process
 
         if (connection := self.find()) is None:
@@ -194,7 +194,7 @@ class Daemon:
         return pid, self.home
 
     def note(self) -> Note:
-        """What ``daemon.json`` says; dialling tells whether it is true."""
+        """The contents of ``daemon.json``, which may be outdated."""
         if self.owner() is not None:
             return Note()
         try:
@@ -239,7 +239,7 @@ class Daemon:
             ) from None
 
     def typed(self) -> str:
-        """How ``port42`` is typed so that it reaches this daemon."""
+        """The ``port42`` command line that reaches this daemon."""
         if self._option is None:
             return "port42"
         from shlex import quote
@@ -308,7 +308,7 @@ class Daemon:
             raise NoDaemon(f"another command ({who}) has been starting port42d for {START_PATIENCE:.0f} s")
 
     def _candidates(self) -> Iterator[str]:
-        """Where to look, in order.
+        """Addresses to try, in order.
 
         A named address goes first. Without one the home's own note does: it names the daemon of
         this home whatever the runtime folder is in this terminal, and costs no platformdirs.

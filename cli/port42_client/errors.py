@@ -29,7 +29,7 @@ class CommandError(Exception):
 
 
 class BadInput(CommandError):
-    """What was given cannot be sent: the sentence names it and what was expected."""
+    """Invalid input: the message names it and what was expected."""
 
     exit_code = 2
 

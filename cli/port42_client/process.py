@@ -33,7 +33,7 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
 class Running(Struct, frozen=True):
-    """What a daemon of any version says in its `status`, as far as starting and stopping need it."""
+    """The fields of `status`, of a daemon of any version, that starting and stopping need."""
 
     pid: int
     version: str

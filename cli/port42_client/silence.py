@@ -1,4 +1,4 @@
-"""How long a daemon may send nothing: what a person is told of it, and when it is given up."""
+"""Time limits for a silent daemon: when the user is told, and when the call fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLLOWING = 30.0
 """Seconds of silence after which one who follows a session asks whether the daemon is still there."""
 
 HANGS = ("  To see what holds it up: port42 doctor", "  To replace it: port42 daemon restart")
-"""What a person can do about a daemon that does not answer."""
+"""Advice about a daemon that does not answer."""
 
 _AFTER_PING = 1.0
 

@@ -32,7 +32,7 @@ def told_apart(version: str) -> str:
 
 
 def remedy(version: str, started_by: str | None) -> str:
-    """What makes the two one version, whichever is behind."""
+    """How to update the older one of the two."""
     if compared(version) == "newer":
         return "update port42"
     if started_by == "systemd":

@@ -71,7 +71,7 @@ class AcpBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
 
 class _Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What both kinds of model server take. At most one of the `api_key_` fields names the key.
+    """Settings of both kinds of model server. At most one of the `api_key_` fields names the key.
 
     `timeout` counts the seconds without a byte; `retries` are made before the first one only.
     """
@@ -144,7 +144,7 @@ def parse(text: str) -> Config:
 
 
 def _check(text: str, config: Config) -> None:
-    """What no single field can say. Raises `ConfigRefused`."""
+    """Checks across fields. Raises `ConfigRefused`."""
     for name, agent in config.agents.items():
         if agent.backend is not None and agent.backend not in (*config.backends, "none"):
             there = ", ".join(config.backends) or "none"

@@ -37,7 +37,7 @@ class FolderRefused(OSError):
 
 
 class NotReadable(OSError):
-    """What stands where a file should be is none, or is too long; its text is for a person."""
+    """The path is not a regular file, or the file is too long; the message is for the user."""
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -220,7 +220,7 @@ def _copy(span: Span, target: int, at: int) -> None:
 
 
 def _copy_in_kernel(span: Span, target: int, at: int, done: int) -> int:
-    """How much is copied then: all, or as far as the kernel would."""
+    """The number of copied bytes, which may be less than requested."""
     while done < span.length:
         try:
             copied = os.copy_file_range(

@@ -25,7 +25,7 @@ from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Rec
 from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
-"""What may wait for one subscriber (design, section 4)."""
+"""Limit of unsent data for one subscriber (design, section 4)."""
 SUBSCRIPTIONS = 1000
 """Of one connection."""
 _PAGE = 200
@@ -66,7 +66,7 @@ class Stream:
 
 
 _Topic = tuple[str | None, str | None]
-"""What a subscription is about: an agent and a session id, None for any."""
+"""The topic of a subscription: an agent and a session id, None for any."""
 
 
 class _Subscription:

@@ -139,7 +139,7 @@ def _stop(port42d: Daemon) -> bool:
 
 
 def _run_by(pid: int) -> Supervisor | None:
-    """What runs the daemon `pid` as a service, None when nothing does."""
+    """The supervisor that runs the daemon `pid` as a service, None without one."""
     from port42_cli.service import here
 
     supervisor = here()
@@ -152,7 +152,7 @@ def last_lines(log: BinaryIO, number: int) -> Iterator[bytes]:
 
 
 def following(log: BinaryIO, path: Path) -> Iterator[bytes]:
-    """What is added to `log`, then to the file that takes its place at `path`; never ends."""
+    """New lines of `log`, then of the file that replaces it at `path`; never ends."""
     try:
         while True:
             yield from log

@@ -19,7 +19,7 @@ from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, Refused
 
 SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "html", "htm": "html"}
-"""What a file's suffix, or ``--format``, asks for."""
+"""Formats by file suffix or ``--format``."""
 
 
 class Wanted(NamedTuple):

@@ -1,1 +1,1 @@
-"""What a shell completes."""
+"""Shell completion."""

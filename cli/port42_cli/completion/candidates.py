@@ -1,4 +1,4 @@
-"""What a word that is being typed may become: asked of the daemon that runs, as value and description."""
+"""Completion candidates from the running daemon, as value and description."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHORTEST_PREFIX = 4
 
 
 def items(ctx: click.Context, look: Callable[[Client], Iterator[tuple[str, str]]]) -> list[CompletionItem]:
-    """What `look` finds; nothing when there is no daemon, or it is too slow."""
+    """The result of `look`; empty when there is no daemon, or it is too slow."""
     os.environ["PORT42_DEBUG"] = "0"  # a trace would be written over what is being typed
     daemon = Daemon(ctx.find_root().params.get("socket"), os.environ)
     try:

@@ -1,4 +1,4 @@
-"""What a shell may complete: agents and sessions, as the daemon that runs knows them.
+"""Shell completion of agents and sessions, from the running daemon.
 
 The user waits after a key press: no daemon is started, no error is printed, and after 0.3 s completion is
 empty. Values are names and ids only, never a title: what is put on a

@@ -137,7 +137,7 @@ class LiveReply(Show):
         self._console.print(Group(*[Text()] * blank, renderable))
 
     def _shown(self) -> str:
-        """What has come of the reply under way."""
+        """The text of the current reply so far."""
         return "".join(self._pieces)
 
     # --- inside -------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def message(words: tuple[str, ...], *, wait: bool = False) -> tuple[str | None, 
 
 
 def reference(typed: str) -> Reference:
-    """What ``TYPE:TARGET`` stands for; a file's path is made absolute. Raises `click.UsageError`."""
+    """The reference ``TYPE:TARGET``; a file's path is made absolute. Raises `click.UsageError`."""
     kind, colon, target = typed.partition(":")
     if not colon or not target or kind not in {"file", "session", "url"}:
         raise click.UsageError(f"--ref: expected file:PATH, session:REF, url:URL or - (stdin), got {typed!r}")
@@ -47,7 +47,7 @@ def reference(typed: str) -> Reference:
 
 
 def _piped(limit: int, what: str, *, give_up: bool = False) -> bytes:
-    """What a pipe or a file brings on stdin. A terminal and /dev/null bring nothing."""
+    """The contents of a pipe or file on stdin; none for a terminal and /dev/null."""
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode

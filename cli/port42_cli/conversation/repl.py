@@ -74,7 +74,7 @@ def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, 
 
 
 class Conversation:
-    """What lines do. `session_id` is None until a session begins, `going_on` False once one ends it.
+    """Handles input lines. `session_id` is None until a session begins, `going_on` False once one ends it.
 
     `CommandError` leaves `take` when a line could not be carried out; the conversation goes on.
     """
@@ -131,7 +131,7 @@ class Conversation:
         self._tell(result)
 
     def _begin(self, session_id: str) -> None:
-        """Whatever becomes of its first turn, this is the session that goes on."""
+        """Continue in this session, even if its first turn fails."""
         self.session_id = session_id
         announce(session_id)
 

@@ -14,11 +14,11 @@ from port42_client.client import Client
 from port42_client.wire import JsonObject
 
 CLIENT = "cli"
-"""What the ids of sessions that begin here start with."""
+"""The prefix of ids of new sessions."""
 
 
 class Session(TypedDict):
-    """What is used here of a `messages.Summary`, as JSON has it."""
+    """The used fields of a `messages.Summary` in JSON."""
 
     session_id: str
     agent: str
@@ -34,7 +34,7 @@ class Reference(TypedDict, total=False):
 
 
 def show_reply(*, as_json: bool = False, with_others: bool = False) -> Show:
-    """What shows a turn on this stdout; `with_others`, also the other turns of its session."""
+    """Shows a turn on this stdout; `with_others`, also the other turns of its session."""
     if not streams.can_be_written():
         return Unseen()
     if as_json:

@@ -1,4 +1,4 @@
-"""What shows a turn, and the two that need no terminal: the bare reply, and every event as JSON."""
+"""The interface for showing a turn, and two implementations: the bare reply, and all events as JSON."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _ask_permission(event: Event) -> str | None:
 
 
 def _discard_typed_ahead() -> None:
-    """What was typed before the question was seen is no answer to it."""
+    """Discard input typed before the question was shown."""
     import termios
 
     with suppress(termios.error):

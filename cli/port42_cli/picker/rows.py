@@ -13,7 +13,7 @@ from port42_cli.plain_text import age, one_line, visible
 from port42_protocol.messages.records import Message
 
 Fragments = StyleAndTextTuples
-"""What prompt_toolkit draws: a style class and the text in it."""
+"""prompt_toolkit's fragment: a style class and text."""
 
 _AGENT = 16
 _AGE = 11

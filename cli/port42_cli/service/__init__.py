@@ -12,7 +12,7 @@ from port42_cli.service.supervisor import Supervisor
 
 
 def here() -> Supervisor:
-    """What runs services on this system."""
+    """This system's supervisor."""
     if sys.platform == "darwin":
         from port42_cli.service.launchd import Launchd
 

@@ -47,7 +47,7 @@ def to_remove(paths: Iterable[Path]) -> list[Change]:
 
 
 def shown(changes: Sequence[Change]) -> Iterator[str]:
-    """What would change, for a person: each path, a new file whole, a changed one as a diff."""
+    """The changes, to be shown: each path, with a new file's text or a diff."""
     for change in changes:
         yield f"{change.kind} {change.path}"
         if change.kind == "create":

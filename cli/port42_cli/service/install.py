@@ -18,14 +18,14 @@ from port42_protocol.version import __version__
 
 
 def target(daemon: Daemon) -> ServiceTarget:
-    """What a service for this daemon's home and address would run: this installation."""
+    """The target of a service for this daemon's home and address: this installation."""
     # Only what a service file can hold, and what means the same in every folder.
     folders = [folder for folder in os.get_exec_path() if folder.startswith("/") and folder.isprintable()]
     return ServiceTarget(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
 
 
 def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
-    """What `install` would change. Raises `Refused` where there can be no service, with what to do."""
+    """The changes that `install` would make. Raises `Refused`, with advice, where no service is possible."""
     if why := supervisor.missing():
         raise Refused(*why)
     return files.to_write(supervisor.files(target(daemon)))

@@ -1,4 +1,4 @@
-"""How the service does: what its supervisor knows, what its daemon says, and what is wrong."""
+"""The state of the service, from its supervisor and its daemon, and its problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from port42_protocol.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Report(Condition):
-    """What `service status` shows; `problems` is empty when the service is healthy."""
+    """The data of `service status`; `problems` is empty when the service is healthy."""
 
     supervisor: str
     installed: bool

@@ -1,4 +1,4 @@
-"""What runs the daemon as a service, and what `install`, `uninstall` and `status` ask of it."""
+"""The interface of a supervisor, for `install`, `uninstall` and `status`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ServiceTarget:
-    """What a service is rendered for: the daemon of this installation, for this home."""
+    """The daemon of this installation, for this home, for which service files are rendered."""
 
     program: tuple[str, ...]
     """The argv, absolute."""
@@ -75,13 +75,13 @@ class Supervisor(Protocol):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Where its files for the service are, whether or not they are there."""
+        """The paths of the service's files, existing or not."""
 
     def missing(self) -> tuple[str, ...]:
         """Why it cannot be used here, then what to do, a line each; empty when it can."""
 
     def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
-        """What would be written. Raises `Refused` when a path cannot be said in such a file."""
+        """The files to be written. Raises `Refused` when a path cannot be expressed in such a file."""
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
         """Take up the files that changed, and have the daemon run from now on and after a login.
@@ -111,10 +111,10 @@ class Supervisor(Protocol):
         """Whether it is there and set to run the daemon of that address."""
 
     def condition(self) -> Condition:
-        """How it stands now. Starts nothing."""
+        """The current state. Starts nothing."""
 
     def notices(self) -> list[str]:
-        """What is worth knowing once it is installed, a line each."""
+        """Notes to show after the installation, a line each."""
 
     def log_command(self, lines: int, *, follow: bool) -> list[str] | None:
         """The argv that prints its log; None where that is the home's own file."""

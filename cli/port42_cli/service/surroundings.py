@@ -16,7 +16,7 @@ BY_ITSELF = (
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What can be seen of the machine and of this shell."""
+    """Facts about the machine and this shell."""
 
     systemctl: bool
     booted: bool

@@ -1,4 +1,4 @@
-"""What commands show. Each view is described once, of `parts`, in a module of its own; `show` prints it."""
+"""Views. Each is described once, of `parts`, in a module of its own; `show` prints it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Growing:
         return finished
 
     def end(self) -> list[Block]:
-        """What is left, which is finished now; the next text begins a new document."""
+        """The last block, which is finished now; the next text begins a new document."""
         self._text += visible(self._held)
         blocks = self._parse()
         if self.rest is not None:
@@ -161,7 +161,7 @@ def _first_line(token: Token) -> int:
 
 
 def _end_of_piece(block: Sequence[Token], lines: Sequence[str], text: str) -> int | None:
-    """Where a piece of a block that is too long ends; None while it is short enough."""
+    """The end of a piece of a block that is too long; None while it is short enough."""
     kind = block[0].type
     if len(text) <= PIECE:
         return None

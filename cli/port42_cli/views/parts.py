@@ -17,7 +17,7 @@ Content = str | Sequence[Span]
 BREAK: Span = ("\n", "")
 """A line break inside a cell. Newlines in texts are shown as ␊ there."""
 Fit = Literal["whole", "ellipsis", "fold", "crop"]
-"""How a text that is too wide is shown. What gets typed again is kept whole."""
+"""How a text that is too wide is shown. Text to be copied is not cut."""
 
 
 class Column(NamedTuple, Generic[R]):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def report(service: Report) -> list[Part]:
-    """What runs the service, whether it is installed, and how it does."""
+    """The supervisor, whether the service is installed, and its state."""
     files = ", ".join(service.files)
     outdated = " (port42 service install would write them otherwise)"
     fields = (

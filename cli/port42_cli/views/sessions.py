@@ -88,7 +88,7 @@ def _marks(session: Summary) -> str:
 
 
 def _snippet(hit: Hit) -> list[Span]:
-    """Where the message stands and what it says, with the words that were searched for in bold."""
+    """The message's position and snippet, with the matches in bold."""
     spans, position = [(f"  {hit.seq} {hit.role}: ", "dim")], 0
     for mark in hit.marks:
         spans.append((hit.snippet[position : mark.start], ""))

@@ -36,7 +36,7 @@ def status(daemon: DaemonStatus) -> list[Part]:
 
 
 def index(status: IndexStatus) -> list[Part]:
-    """How far the index is, in the same lines for people and scripts."""
+    """The state of the index, in the same lines for people and scripts."""
     lines = (
         f"complete: {'yes' if status.complete else 'no'}",
         f"sessions: {status.sessions} ({status.sessions_behind} still to be read)",

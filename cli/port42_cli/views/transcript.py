@@ -25,7 +25,7 @@ _ROLES = {"user": "bold cyan", "assistant": "bold green", "error": "bold red"}
 
 
 def heading(session: Summary, now: datetime) -> list[Part]:
-    """What stands over a transcript on a terminal."""
+    """The header of a transcript on a terminal."""
     facts = (
         f"@{session.agent}",
         count(session.message_count, "message"),
@@ -72,7 +72,7 @@ def outcome(reply: AssistantMessage) -> list[Span]:
 
 
 def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
-    """What opens a conversation: the agent, the session, and what answers."""
+    """The banner of a conversation: agent, session and back end."""
     where: list[Span] = [("a new one, with your first message", "dim")]
     if session is not None:
         messages = count(session.message_count, "message")
@@ -90,7 +90,7 @@ def _time(message: Record) -> Span:
 
 
 def _turn(message: Record) -> Span:
-    """How the turn of a reply or a failure went."""
+    """Facts about the turn of a reply or a failure."""
     facts = []
     if isinstance(message, ErrorMessage) and message.kind:
         facts.append(message.kind.replace("_", " "))

@@ -12,7 +12,7 @@ ANY = msgspec.json.Decoder()
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """What `decoder` makes of `data`, also where an emoji was cut in two. Raises `msgspec.DecodeError`.
+    """`data` decoded, also with split surrogate pairs. Raises `msgspec.DecodeError`.
 
     Node writes each half of a surrogate pair as an escape of its own, which is no Unicode text and so is
     refused by strict parsers: it becomes the half it names, for `SurrogateJoiner` to join. A letter whose
@@ -39,7 +39,7 @@ class SurrogateJoiner:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """What can be shown with `text`: everything but half a pair at its end."""
+        """`text` without half a pair at its end, which is held back."""
         if text.isascii() and not self._held:
             return text
         text = self._held + text
@@ -47,7 +47,7 @@ class SurrogateJoiner:
         return whole(text[:-1] if self._held else text)
 
     def end(self) -> str:
-        """What is left: � for a half that nothing followed."""
+        """The rest: � for a half without its other half."""
         held, self._held = self._held, ""
         return "�" if held else ""
 

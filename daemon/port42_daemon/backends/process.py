@@ -156,7 +156,7 @@ class _Pipes:
                 self.stdout.pause_reading()
 
     def take(self) -> bytes:
-        """What is in the buffer; the child may write on."""
+        """Take the buffer; reading continues."""
         data = bytes(self.out)
         self.out.clear()
         if self.stdout is not None and not self.lost[1].done() and not self.stdout.is_closing():
@@ -310,7 +310,7 @@ class Child:
             stdin.close()
 
     async def chunks(self, silence: float | None = None) -> AsyncGenerator[bytes, None]:
-        """What comes on stdout, as it comes, to its end. Raises `Silent` after `silence` seconds of nothing.
+        """Chunks of stdout until its end. Raises `Silent` after `silence` seconds of nothing.
 
         One reader at a time.
         """
@@ -410,7 +410,7 @@ class Child:
             self._on_stop(self.pid)
 
     def _stdin(self) -> asyncio.WriteTransport | None:
-        """Where to write, unless the child closed it or we did."""
+        """The transport of stdin, None when it is closed."""
         stdin = self._pipes.stdin
         return None if stdin is None or stdin.is_closing() or self._pipes.lost[0].done() else stdin
 
@@ -422,7 +422,7 @@ class Child:
 
 @cache
 def _end_with_parent() -> Callable[[], Any] | None:
-    """What a child does before it becomes the program, to be killed when the daemon dies; on Linux."""
+    """Runs between fork and exec: on Linux the child will be killed when the daemon dies."""
     if sys.platform != "linux":
         return None
     import ctypes  # only daemons that start programs need it

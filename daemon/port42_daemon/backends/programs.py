@@ -30,7 +30,7 @@ _GRACE = 1.0
 
 
 class Programs:
-    """What they have in common. `umask` is the person's: the daemon's own is for its own files.
+    """State of all programs. `umask` is the user's: the daemon's own is for its own files.
 
     The file `record` names the process groups that run, and a word that only their environment has. It is
     there while there are any: after a kill the next daemon ends them. Without it, nothing is noted.

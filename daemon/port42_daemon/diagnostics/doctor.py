@@ -95,7 +95,7 @@ class Doctor:
         return Finding("problem", "threads", f"a thread does not get on: {which}", "`port42 daemon restart`")
 
     async def _check_partial(self, session_id: str, backup: str | None) -> Finding | None:
-        """What is said of a turn that was cut off, unless one runs there now; recorded with a backup."""
+        """The finding about an unfinished turn, unless a turn is running; with a backup it is recorded."""
         if self._turns.queues.busy(session_id):
             return None
         finding = await self._threads.files(self._maintenance.check_partial, session_id, backup)

@@ -1,4 +1,4 @@
-"""What the system says of this process and of its disk: memory, open files, threads, room."""
+"""System figures of this process and of its disk: memory, open files, threads, free space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon says of itself and of what it keeps, in figures."""
+"""Status, statistics and disk usage of the daemon."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from port42_daemon.process.home_lock import CannotStart
 from port42_protocol.messages.types import StartedBy
 
 NAME = "rpc"
-"""What the socket is called in `port42.socket` (FileDescriptorName=) and in launchd's Sockets."""
+"""The socket's name in `port42.socket` (FileDescriptorName=) and in launchd's Sockets."""
 
 _FIRST = 3
 """systemd's SD_LISTEN_FDS_START."""

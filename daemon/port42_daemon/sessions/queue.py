@@ -64,7 +64,7 @@ class SessionQueues:
         return session_id in self._queues
 
     def waiting(self, session_id: str) -> int:
-        """How many wait behind the turn of the session that runs."""
+        """The number of turns that wait behind the session's running one."""
         return max(0, len(self._queues.get(session_id, ())) - 1)
 
     @property

@@ -81,8 +81,8 @@ def now(ago: timedelta = timedelta()) -> str:
 
 @dataclasses.dataclass(slots=True)
 class Written:
-    """What was recorded: the session after it, the records, the last seq, and the error of a last session
-    that could not be written though the records are."""
+    """The result of an append: the session after it, the records, the last seq, and the error of a last
+    session that could not be written though the records are."""
 
     summary: Summary
     added: Sequence[Record]
@@ -272,7 +272,7 @@ class Sessions:
         return Written(session.summary, session.added, session.last_seq)
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:
-        """What `agent` recorded under `key` already, in that session or in any."""
+        """The message that `agent` recorded with `key`, in that session or in any."""
         # Across sessions nothing but a whole index can tell, and a new one takes its time.
         pool = self._threads.patient if session_id is None else self._threads.index
         recorded = await pool(self._catalogue.with_key, agent, key, session_id)

@@ -86,7 +86,7 @@ class Trash:
         )
 
     async def prune_sessions(self, request: PruneSessions) -> Pruned:
-        """What was not used for long goes to the trash, what was there for long is deleted for good."""
+        """Move long unused sessions to the trash, and delete permanently what has been there for long."""
         if request.older_than_days is None and request.trash_older_than_days is None:
             expected = "a number of days, here or as trash_older_than_days"
             raise InvalidParams.expecting("older_than_days", expected)

@@ -133,14 +133,14 @@ class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class CheckPosition(msgspec.Struct, frozen=True):
-    """How far a check is: past the names in `folder` that begin with `key` (bytes, at most 100)."""
+    """The position of a check: after the names in `folder` that begin with `key` (bytes, at most 100)."""
 
     folder: str = "sessions"
     key: bytes = b""
 
 
 class CheckedSessions(msgspec.Struct, frozen=True):
-    """What one call found: `partial` are sessions that have an unfinished turn, `examined` and `remaining`
+    """Findings of one call: `partial` are sessions that have an unfinished turn, `examined` and `remaining`
     are numbers of files; `position` is None at the end."""
 
     findings: list[Finding]
@@ -159,7 +159,7 @@ class SessionWriter(Protocol):
 
     @property
     def added(self) -> Sequence[Record]:
-        """What was appended through this handle, each record with its seq."""
+        """The records appended through this handle, with their seqs."""
 
     @property
     def last_seq(self) -> int:
@@ -200,7 +200,7 @@ class SessionStore(Protocol):
         """The session as a list shows it. Raises `SessionNotFound`, `SessionDamaged`."""
 
     def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
-        """What never changes of the session, and the fold over its records, or over those up to `through`."""
+        """The header, and the footer of all records, or of those up to `through`."""
 
     def read(self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool) -> Page:
         """At least one and at most `limit` records after `after_seq`; `events` too, or messages only."""
@@ -246,7 +246,7 @@ class SessionStore(Protocol):
         """The turns that a killed daemon left, of one session or all, with the text kept of each."""
 
     def forget_unfinished(self, session_id: str) -> None:
-        """What was left of that turn is recorded now."""
+        """Remove the checkpoint of that turn, which is recorded now."""
 
 
 class Catalogue(Protocol):
@@ -257,7 +257,7 @@ class Catalogue(Protocol):
         """Whether questions are answered now, and from all there is. From memory."""
 
     def status(self) -> IndexStatus:
-        """How far the index is."""
+        """The state of the index."""
 
     def page(
         self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
@@ -292,10 +292,10 @@ class Catalogue(Protocol):
         """How many sessions each agent has."""
 
     def known_counts(self) -> dict[str, int] | None:
-        """What `counts` returned last, if it is still so. From memory."""
+        """The last result of `counts`, if it is still valid. From memory."""
 
     def statistics(self, agent: str | None, days: int | None) -> Statistics:
-        """How much was said, of `agent` or all, in the last `days` or ever."""
+        """Messages, turns and tokens of `agent` or all, of the last `days` or in total."""
 
 
 class Maintenance(Protocol):
@@ -303,18 +303,18 @@ class Maintenance(Protocol):
     is, and what that changes is kept there first; without it nothing is changed."""
 
     def check(self, backup: str | None) -> list[Finding]:
-        """What is wrong with all but the sessions themselves."""
+        """Findings about everything except session files."""
 
     def check_sessions(
         self, position: CheckPosition, seconds: float, in_turn: Callable[[str], bool], backup: str | None
     ) -> CheckedSessions:
-        """What is wrong with the sessions past `position`, as many as so many seconds allow.
+        """Findings about the session files after `position`, checked for so many seconds.
 
         `in_turn` says of a session whether its `.partial` is being written; it is called from this thread.
         """
 
     def check_partial(self, session_id: str, backup: str | None) -> Finding | None:
-        """What is said of an unfinished turn of the session; with a backup, kept before it is recorded."""
+        """The finding about an unfinished turn of the session; with a backup, a copy is made first."""
 
     def rebuild_index(self) -> None:
         """Rebuild the index from the files, in the background."""

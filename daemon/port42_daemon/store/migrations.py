@@ -43,7 +43,7 @@ class Migration:
 
     @property
     def name(self) -> str:
-        """What it is recorded as."""
+        """The name that is recorded."""
         return f"{self.number:04d}-{self.title}"
 
 
@@ -52,7 +52,7 @@ MIGRATIONS: tuple[Migration, ...] = ()
 
 
 class _Stamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What ``format.json`` holds; `version` is the daemon's that wrote it, `done` the migrations run."""
+    """The contents of ``format.json``; `version` is the daemon's that wrote it, `done` the migrations run."""
 
     format: int
     version: str

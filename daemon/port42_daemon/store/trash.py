@@ -82,7 +82,7 @@ class Trash:
         )
 
     def shown(self, entry: Entry) -> TrashedSession | None:
-        """What a list shows of it, None where its file is gone or is no session."""
+        """Its summary, None where its file is gone or is not a session."""
         try:
             summary, size = self._look(entry, lambda file, session: (session.summary, os.fstat(file).st_size))
         except (SessionNotFound, SessionDamaged, OSError) as error:

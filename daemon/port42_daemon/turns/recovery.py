@@ -1,5 +1,4 @@
-"""What became of a question: its reply or its failure, told again to who asks again, and recorded where a
-daemon was killed before it could."""
+"""Outcomes of earlier turns: returned for repeated requests, and recorded after a kill of the daemon."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ async def earlier_result(context: TurnContext, question: Appended) -> Possessed:
 
 
 async def failed_question(context: TurnContext, session_id: str) -> UserMessage:
-    """What the session's last turn failed on. Raises `InvalidParams` when it did not fail."""
+    """The message of the session's last turn, which failed. Raises `InvalidParams` when it did not fail."""
     recent = await context.threads.files(context.store.recent, session_id, _LAST)
     match [record for record in recent.records if isinstance(record, Message)]:
         case [*_, ErrorMessage(question=int(seq))]:

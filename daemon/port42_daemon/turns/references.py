@@ -1,4 +1,4 @@
-"""What a message refers to, read once and recorded with it: files, sessions, URLs, text."""
+"""Reads the references of a message, which are recorded with it: files, sessions, URLs, text."""
 
 from __future__ import annotations
 

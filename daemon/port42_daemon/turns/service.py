@@ -1,4 +1,4 @@
-"""`possess`, `retry_turn`, `cancel_turn`, `answer_permission`: what begins a turn, what reaches one."""
+"""Handles `possess`, `retry_turn`, `cancel_turn` and `answer_permission`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from port42_protocol.messages.turns import AnswerPermission, Cancelled, CancelTu
 
 
 class Turns:
-    """The methods of turns. `queues` says who is next in a session."""
+    """The methods of turns. `queues` has each session's queue."""
 
     def __init__(self, context: TurnContext, agents: Agents, lineage: Lineage, queues: SessionQueues) -> None:
         self.queues = queues

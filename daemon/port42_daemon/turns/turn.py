@@ -1,5 +1,7 @@
-"""One turn: the question durable, the back end asked, its events told, the reply durable. Nothing is lost
-on the way: what was said so far is kept at least every second, and recorded however the turn ends."""
+"""One turn: records the question, runs the back end, publishes its events, records the reply.
+
+The partial reply is saved at least every second, and recorded however the turn ends.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ _USUAL = frozenset(("end_turn", "stop_sequence"))
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """What every turn works with."""
+    """The services that every turn uses."""
 
     store: SessionStore
     threads: Threads
@@ -61,7 +63,7 @@ class TurnContext:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, by whom, of what. With a `header` it is the first message of a new session.
+    """The message of a turn. With a `header` it is the first message of a new session.
 
     `cwd` is where the client stands.
     """
@@ -100,7 +102,7 @@ class RunningTurn:
         self._used_tool = False
 
     def cancel(self) -> None:
-        """Stop the back end; `run` then records what was said so far."""
+        """Stop the back end; `run` then records the partial reply."""
         self._cancelled = True
         if self._answering is not None:
             self._answering.cancel()
@@ -184,7 +186,7 @@ class RunningTurn:
             self._done = b.Done(failure)
 
     async def _turn(self, seq: int) -> b.Turn:
-        """What the back end is told; what a person should know of that goes out as notices."""
+        """The input of the back end; publishes notices about it for the user."""
         question, resolved = self._question, self._question.resolved
         recent = await self._context.threads.files(
             self._context.store.recent,
@@ -214,7 +216,7 @@ class RunningTurn:
         )
 
     async def _folder(self, begun_in: str | None) -> str | None:
-        """Where the session began, or where the client stands when that folder was moved or renamed."""
+        """The session's folder, or the client's current one when that was moved or renamed."""
         cwd = self._question.cwd
         if begun_in in {None, cwd} or cwd is None:
             return begun_in
@@ -236,7 +238,7 @@ class RunningTurn:
         return last.native_id
 
     def _take(self, event: b.Event, reply: PartialReply) -> None:
-        """Pass an event on, and keep what the record will need."""
+        """Publish an event, and collect what the record needs."""
         match event:
             case b.Text():
                 self._take_text(event.text, reply)
@@ -269,7 +271,7 @@ class RunningTurn:
             self._tell(TextEvent, text=shown)
 
     def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
-        """An end without a failure and without a word is none: a person would take it for an answer."""
+        """An end without a failure and without text counts as a failure."""
         if done.failure is not None:
             return structs.replace(done, failure=b.Failure(done.failure.kind, whole(done.failure.message)))
         if any(map(str.strip, reply.pieces)):
@@ -347,7 +349,7 @@ def _fingerprint(system: str | None) -> str | None:
 
 
 def _not_read(recent: Recent) -> int:
-    """How many messages stand before the records that were read."""
+    """The number of messages before the records that were read."""
     if recent.all:
         return 0
     read = sum(record.role in {"user", "assistant"} for record in recent.records)
@@ -355,7 +357,7 @@ def _not_read(recent: Recent) -> int:
 
 
 def _changes(before: TurnRecord | None, after: TurnRecord) -> list[str]:
-    """What a person who resumes should know of what answers now."""
+    """How back end or model changed since the last turn, for a notice."""
     if before is None:
         return []
     changes = []

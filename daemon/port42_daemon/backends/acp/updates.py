@@ -171,7 +171,7 @@ def transcript(turn: Turn) -> str:
 
 
 def _words(content: Any) -> str:
-    """What a block of content reads as in a terminal."""
+    """A content block as text."""
     match content:
         case list():
             return "".join(map(_words, content))

@@ -1,4 +1,4 @@
-"""What a program is started with and told: its argv from the template, its stdin from the turn. Pure."""
+"""A program's argv, from the template, and its stdin, from the turn. Pure."""
 
 from __future__ import annotations
 

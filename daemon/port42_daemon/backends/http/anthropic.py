@@ -50,7 +50,7 @@ class _Delta(msgspec.Struct, frozen=True):
 
 
 class _StreamEvent(msgspec.Struct, frozen=True):
-    """What of any event is looked at; `type` says which of it can be there.
+    """The used fields of all events, which depend on `type`.
 
     ``message`` is a whole reply, of a server that does not stream.
     """

@@ -82,7 +82,7 @@ OUTLIVES = (
 
 
 def described(config: OpenAIBackend | AnthropicBackend) -> str:
-    """Where the key is looked for, in words: for the message that says it was refused."""
+    """The source of the key, for error messages."""
     if config.api_key_env is not None:
         return f"the key is what {config.api_key_env} was when the daemon started"
     if config.api_key_file is not None:
@@ -130,7 +130,7 @@ def _check_private(name: str, status: os.stat_result) -> None:
 
 
 async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
-    """What the keyring keeps under ``SERVICE/USER``, or ``USER`` of the service ``port42``.
+    """The keyring's entry ``SERVICE/USER``, or ``USER`` of the service ``port42``.
 
     Asked in a process of its own: a keyring may wait for the person, and brings D-Bus with it.
     Raises `KeyUnavailable`.

@@ -231,7 +231,7 @@ class Reply(ABC):
         return None if self.stop_reason is None or empty else _AFTER_FINISH
 
     def end(self) -> list[Event]:
-        """What is left to say when the stream is over, `Done` last. Raises `Failed` if it was cut."""
+        """The last events at the end of the stream, `Done` last. Raises `Failed` if it was cut."""
         if not self.over and self.stop_reason is None:
             raise Failed("network", f"{self.server} was lost in the middle of its reply")
         waiting = self.stop_reason == "tool_use"
@@ -248,7 +248,7 @@ class Reply(ABC):
         return events
 
     def not_a_stream(self) -> Failed:
-        """What a response means that is none of server-sent events: in its words, unless it is a page."""
+        """The failure for a response that is not an event stream: its text, unless it is HTML."""
         message, words = f"{self.server} answers no stream of events: is base_url right?", self.decoder.words
         if words and not words.startswith("<"):
             words = one_line(words.replace(self._secret.decode(), "…") if self._secret else words)
@@ -256,7 +256,7 @@ class Reply(ABC):
         return Failed("crashed", message)
 
     def broken_off(self, error: Any) -> Failed:
-        """What an error instead of a reply, or in the middle of one, means."""
+        """The failure for an error event."""
         words = words_of(error)
         return Failed(kind_of_error(error), f"{self.server} broke off" + (f": {words}" if words else ""))
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a model server, as a `Failure`: its kind, a line on it, and when to try again."""
+"""Errors of model servers as a `Failure`: its kind, its message, and when to retry."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def kind_of_error(error: Any) -> FailureKind:
 
 
 def words_in(body: str) -> str:
-    """What an error's body says to people, or nothing: a page of HTML says nothing."""
+    """The message in an error's body; empty for HTML pages."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):

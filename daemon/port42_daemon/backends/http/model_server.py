@@ -1,4 +1,4 @@
-"""What both kinds of model server share: one client, retries before the first byte, one `Done` at the end."""
+"""The base of both kinds of model server: one client, retries before the first byte, one final `Done`."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ModelServer(ABC):
 
     @abstractmethod
     def _headers(self, key: Key | None) -> dict[str, str]:
-        """What every request says beside its body."""
+        """The headers of every request."""
 
     @abstractmethod
     def _turn(self, turn: Turn) -> AsyncGenerator[Event, None]:

@@ -59,7 +59,7 @@ class _Usage(msgspec.Struct, frozen=True):
 
 
 class _Chunk(msgspec.Struct, frozen=True):
-    """What of a chunk is looked at. Servers leave out, or send null for, any of it."""
+    """The used fields of a chunk. Servers omit any of them, or send null."""
 
     model: str | None = None
     choices: list[_Choice] | None = None

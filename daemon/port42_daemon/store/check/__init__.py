@@ -1,1 +1,1 @@
-"""What `doctor` finds in the home, and repairs."""
+"""Checks and repairs of the home, for `doctor`."""

@@ -79,7 +79,7 @@ def _count_trash(folder: Path, sizes: _Bytes) -> None:
 
 
 def _count_leftovers(folder: Path, sizes: _Bytes) -> None:
-    """What stands beside the sessions: these are not looked at, so ten thousand of them cost a moment."""
+    """Count files beside the sessions; session files themselves need no stat, which keeps this fast."""
     for entry in _entries(folder):
         if entry.name.endswith(".json"):
             continue

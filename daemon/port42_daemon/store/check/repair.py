@@ -95,7 +95,7 @@ class Backup:
         path.chmod(mode & 0o700)
 
     def _target(self, path: Path) -> Path:
-        """Where `path` is kept: under its name in the home, numbered where that is taken."""
+        """The path of the copy: the name in the home, with a number if that exists."""
         first = target = self._folder / path.relative_to(self._home)
         self._make(target.parent)
         number = 1

@@ -132,7 +132,7 @@ class SessionsCheck:
         return self._stray("notice", what, path, backup)
 
     def _check_session(self, path: Path, session_id: str, backup: Backup | None) -> Finding | None:
-        """What is wrong with a session, whose lock is held."""
+        """The findings about a session, whose lock is held."""
         name = self._name(path)
         try:
             inspect(path, session_id)
@@ -149,7 +149,7 @@ class SessionsCheck:
         return None
 
     def _repairable(self, path: Path, session_id: str, damage: Exception, backup: Backup | None) -> Finding:
-        """What is said of a file that is not a whole session. Nothing that can be read is moved away."""
+        """The finding about a damaged or foreign file. Files that can be read are not moved."""
         name = self._name(path)
         try:
             real_id = header_of(path, session_id).id

@@ -181,7 +181,7 @@ class SessionIndex(Catalogue):
         return (*page, self._incomplete(flushed=flushed))
 
     def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:
-        """How much was said, and when by the clock of `now`, or by this machine's."""
+        """Statistics, in the time zone of `now`, or in this machine's."""
         return self._retrying(self._statistics, agent, days, now or datetime.now().astimezone())
 
     def _statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
@@ -218,7 +218,7 @@ class SessionIndex(Catalogue):
         )
 
     def problem(self) -> str | None:
-        """What is wrong with the file, to follow its name. Reads every page, which may take seconds."""
+        """The problem of the file, as text after its name. Reads every page, which may take seconds."""
         if self._database.in_memory:
             return f"cannot be used: {self._state.reason}"
         return self._database.problem()

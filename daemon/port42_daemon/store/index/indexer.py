@@ -54,7 +54,7 @@ class Indexer:
         self._reading_files = threading.Lock()
         self._rebuild_begun = threading.Event()
         self._replacement: Callable[[], None] | None = database.open
-        """What puts another database in the place of this one, when that is due."""
+        """The pending replacement of the database, if any."""
         self._scan_due, self._erase_due = True, False
         self._rebuilds = 0
         self._scanned_folder = 0
@@ -376,7 +376,7 @@ class Indexer:
 
 
 def session_update(whole: Document, file: os.stat_result, records: tuple[Record, ...] = ()) -> SessionUpdate:
-    """What the index is told of a session whose file is the one that `file` describes."""
+    """The update for a session, read from the file with the status `file`."""
     titled = whole.header.title is not None
     return SessionUpdate(
         whole.summary,

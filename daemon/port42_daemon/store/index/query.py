@@ -1,4 +1,4 @@
-"""What people type to search, turned into an expression of FTS5. Pure.
+"""Parses a search query into an FTS5 expression. Pure.
 
     word word          both, in one message          "two words"     as they stand
     begin*             a word that begins so         -word -"…"      not that one

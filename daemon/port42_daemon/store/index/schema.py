@@ -99,7 +99,7 @@ def is_damage(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What is wrong with the file, in words that carry no path."""
+    """The reason of a database error, without a path."""
     if isinstance(error, OSError):
         return os.strerror(error.errno).lower() if error.errno else "the disk refused"
     code = getattr(error, "sqlite_errorcode", None)
@@ -204,7 +204,7 @@ class Database:
                 raise Damaged(result)
 
     def problem(self) -> str | None:
-        """What is wrong with the file, to follow its name. Takes no lock, and a few seconds at the most."""
+        """The problem of the file, as text after its name. Takes no lock, and a few seconds at most."""
         try:
             if not stat.S_ISREG(self._path.lstat().st_mode):
                 return "is not a file"

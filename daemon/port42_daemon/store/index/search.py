@@ -95,7 +95,7 @@ def _newest(database: sqlite3.Connection, expression: str, upto: int, limit: int
 
 
 def _rows(database: sqlite3.Connection, numbers: list[int]) -> dict[int, tuple[Any, ...]]:
-    """What is kept of messages; one that was deleted meanwhile is left out."""
+    """The rows of messages; those deleted meanwhile are omitted."""
     marks = ", ".join("?" * len(numbers))
     rows = database.execute(
         "SELECT messages.number, seq, role, timestamp, unpack(packed)"  # noqa: S608  # our own names
@@ -107,7 +107,7 @@ def _rows(database: sqlite3.Connection, numbers: list[int]) -> dict[int, tuple[A
 
 
 def _hits(query: Query, rows: dict[int, tuple[Any, ...]]) -> dict[int, Hit]:
-    """What is shown of each row.
+    """The snippet of each row.
 
     FTS5 marks them in a table of their own: in the big one it would look up every word of the query,
     and every word that begins so, once for each of them.

@@ -60,7 +60,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 class IndexedSession(msgspec.Struct, frozen=True, gc=False):
-    """What the index has of a session."""
+    """The indexed state of a session."""
 
     number: int
     session_id: str

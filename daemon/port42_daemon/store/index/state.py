@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Phase(Enum):
-    """What can be asked; the values are those of the protocol's `IndexState`."""
+    """The phase; the values are those of the protocol's `IndexState`."""
 
     SCANNING = "rebuilding"
     """Rows are compared with the files: every question waits."""

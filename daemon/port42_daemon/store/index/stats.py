@@ -72,7 +72,7 @@ def remove(database: sqlite3.Connection, number: int) -> None:
 
 
 def _bounded(tokens: int | None) -> int:
-    """What a back end reported, as far as it can be true: SQLite's sums end at 2⁶³."""
+    """A reported number, limited so that SQLite's sums stay below 2⁶³."""
     return min(max(tokens or 0, 0), MAX_TOKENS)
 
 

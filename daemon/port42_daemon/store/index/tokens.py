@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from functools import cache
 
 TOKENIZE = '"unicode61 remove_diacritics 2"'
-"""How FTS5 splits a text into words."""
+"""FTS5's tokenizer."""
 MARK, UNMARK = "\x02", "\x03"
-"""What FTS5 puts around a hit. They are taken out of every text, so they mean nothing else."""
+"""Markers that FTS5 puts around a match. They are removed from every indexed text."""
 _APART = "\u200b"  # a zero width space: a separator to unicode61, invisible to a person
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -43,7 +43,7 @@ def spaced(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """What `spaced` was made of."""
+    """The inverse of `spaced`."""
     return text.replace(_APART, "")
 
 
@@ -75,7 +75,7 @@ def pack(text: str) -> str | bytes:
 
 
 def unpack(packed: str | bytes) -> str:
-    """What `pack` was given."""
+    """The inverse of `pack`."""
     return packed if isinstance(packed, str) else zlib.decompress(packed).decode()
 
 

@@ -53,7 +53,7 @@ class OpenSessions:
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def path(self, session_id: str) -> Path:
-        """Where the session's file is, or would be. Raises `SessionNotFound` for what is no id."""
+        """The path of the session's file, existing or not. Raises `SessionNotFound` for an invalid id."""
         return Path(self._file_name(session_id))
 
     def exists(self, session_id: str) -> bool:

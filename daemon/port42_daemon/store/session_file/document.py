@@ -73,7 +73,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     tail: bytes
     """The footer's line as it stands in the file, for putting it back."""
     summary: Summary
-    """What a list shows: made once for each state, asked for often."""
+    """The summary, cached."""
 
     @property
     def size(self) -> int:
@@ -216,7 +216,7 @@ _EFFECTS: dict[str, Callable[[EventRecord], dict[str, Any]]] = {
     TAGGED: lambda event: {"tags": event.tags or ()},
     PINNED: lambda event: {"pinned": event.pinned is True},
 }
-"""What each event changes of the footer; one that a newer daemon wrote changes nothing."""
+"""The footer's changes by each event; unknown events of newer daemons change nothing."""
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def _next_line(read: Read, offset: int, end: int) -> int:
 
 
 def _line_start(read: Read, end: int, floor: int) -> int:
-    """Where the line begins whose newline stands at `end`; never before `floor`."""
+    """The start of the line whose newline is at `end`, at least `floor`."""
     low = end
     while low > floor:
         if end - low > _LINE_LIMIT:

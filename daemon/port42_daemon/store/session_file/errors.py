@@ -1,4 +1,4 @@
-"""What the disk or SQLite says, turned into an error that says what could not be done, and no path."""
+"""Turns errors of the disk and of SQLite into `StorageFailed`, with the failed action and without a path."""
 
 from __future__ import annotations
 

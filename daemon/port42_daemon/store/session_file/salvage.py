@@ -39,7 +39,7 @@ _SCANS = 16
 
 
 class Salvaged(NamedTuple):
-    """What a damaged file has: `lost` counts lines, or records of a document laid out by another tool."""
+    """The contents of a damaged file: `lost` counts lines, or records of a document reformatted by a tool."""
 
     header: Header
     records: list[Record]
@@ -103,7 +103,7 @@ def read_data(path: Path) -> bytes:
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where the file has data: offset and length."""
+    """Offsets and lengths of the file's data, without holes."""
     end = 0
     while end < size:
         try:
@@ -206,7 +206,7 @@ def _scanned(lines: list[bytes]) -> Iterator[Record | None]:
 
 
 def _object_end(text: bytes, start: re.Match[bytes]) -> int:
-    """Where the object that begins at `start` ends, or stops being one."""
+    """The end of the object at `start`, or the offset from which on it is invalid."""
     depth = 1
     for token in _TOKEN.finditer(text, start.end()):
         if token[0] == b"{":

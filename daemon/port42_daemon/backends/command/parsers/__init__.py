@@ -1,1 +1,1 @@
-"""How a program's output becomes events: a pure parser for each stream that is known. No I/O here."""
+"""Pure parsers of programs' output streams into events."""

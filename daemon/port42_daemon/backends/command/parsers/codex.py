@@ -92,7 +92,7 @@ class CodexParser(StreamParser):
 
 
 def _title(item: Any) -> str:
-    """What a tool's item is about, on one line; empty for an item that is no tool."""
+    """A tool call in one line; empty for other items."""
     match text_at(item, "type"):
         case "command_execution":
             return text_at(item, "command")

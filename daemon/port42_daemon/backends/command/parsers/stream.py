@@ -42,7 +42,7 @@ class StreamParser(ABC):
 
     @abstractmethod
     def handlers(self) -> dict[str, Handler]:
-        """What is done for each `type` of line."""
+        """The handler for each `type` of line."""
 
     def feed(self, line: bytes) -> list[Event]:
         """The events that `line` means. Raises nothing."""
@@ -80,7 +80,7 @@ class TextParser:
         self._held = ""
 
     def feed(self, chunk: bytes, *, last: bool = False) -> list[Text]:
-        """What `chunk` adds to the reply, as no event or one."""
+        """The new text of `chunk`, as an event or none."""
         text = self._held + self._decoder.decode(chunk, last)
         shown = text.rstrip("\r\n")
         self._held = text[len(shown) :]
