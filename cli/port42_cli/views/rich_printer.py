@@ -6,6 +6,7 @@ Every text goes through `text`, which leaves nothing in it that a terminal or ri
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 def console(*, stderr: bool = False) -> Console:
     """A console that prints text as it is."""
     for name in ("COLUMNS", "LINES"):
-        if not os.environ.get(name, "").strip("0"):
-            os.environ.pop(name, None)  # rich would take 0 at its word, where all others take it as unknown
+        if not re.fullmatch("0*[1-9][0-9]{0,3}", os.environ.get(name, ""), re.ASCII):
+            # rich would take 0 at its word, where all others take it as unknown, and 10**20, and "²"
+            os.environ.pop(name, None)
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 

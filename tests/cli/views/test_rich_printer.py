@@ -102,8 +102,8 @@ def test_code_can_be_copied_and_nothing_is_filled_up_with_blanks():
     assert drawn([markdown, Block("a\nb")]) == "  text\n\ndef f():\n\n    return 1\n\n  a\n  b\n\n"
 
 
-@pytest.mark.parametrize("columns", ["0", "00", ""])
-def test_no_columns_are_an_unknown_number_of_columns(monkeypatch, columns, capsys):
+@pytest.mark.parametrize("columns", ["0", "00", "", "9" * 20, "²", "-5"])
+def test_what_is_no_number_of_columns_is_an_unknown_number_of_columns(monkeypatch, columns, capsys):
     monkeypatch.setenv("COLUMNS", columns)
     rich_printer.draw([Line("words")], rich_printer.console())
     assert capsys.readouterr().out == "words\n"
