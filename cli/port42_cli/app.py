@@ -133,6 +133,4 @@ def _run() -> int:
 
 def _tell_of_dashes(ctx: click.Context | None) -> None:
     if ctx is not None and any(param.nargs == -1 for param in ctx.command.params):
-        streams.banner(
-            f"What begins with a dash and is no option goes behind --: {ctx.command_path} … -- '-text'"
-        )
+        streams.banner(f"Arguments that begin with a dash go after --: {ctx.command_path} … -- '-text'")

@@ -46,11 +46,11 @@ def _connect_slowly(connection: socket.socket, path: str, notice: Callable[[str]
             connection.connect(path)
         except BlockingIOError:
             if seconds == SLOW:
-                notice("Waiting for port42d, which takes up no connection.")
+                notice("Waiting for port42d, which accepts no connections.")
         else:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
             return
-    raise NoDaemon(f"the daemon at {path} took up no connection within {PATIENCE:.0f} s", *HANGS)
+    raise NoDaemon(f"the daemon at {path} accepted no connection within {PATIENCE:.0f} s", *HANGS)
 
 
 def _peer_uid(connection: socket.socket) -> int:

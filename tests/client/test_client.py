@@ -468,6 +468,6 @@ def test_a_full_queue_of_connections_is_waited_for_and_told(home, impatient, mon
         listening.listen(0)
         with socket.socket(socket.AF_UNIX) as filling:
             filling.connect(path)
-            with pytest.raises(NoDaemon, match="took up no connection"):
+            with pytest.raises(NoDaemon, match="accepted no connection"):
                 dial(path, told.append)
-    assert told == ["Waiting for port42d, which takes up no connection."]
+    assert told == ["Waiting for port42d, which accepts no connections."]

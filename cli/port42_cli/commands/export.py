@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
     help="All of this agent's, into the folder OUT.",
 )
 @_shared.whose
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.pass_obj
 def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon,
@@ -116,7 +116,7 @@ def _write_all(client: Client, ids: list[str], wanted: Wanted, folder: str) -> N
 def write(out: str, pieces: Iterator[str], *, force: bool) -> None:
     """The whole text at `out`, readable by its owner only, or nothing. Raises `Refused`."""
     if os.path.lexists(out) and not force:
-        raise Refused(f"{out} is there already; --force overwrites it")
+        raise Refused(f"{out} exists already; --force overwrites it")
     aside = os.path.join(os.path.dirname(out), f".{os.path.basename(out)}.{os.getpid()}.new")  # noqa: PTH119, PTH120 - as above
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -140,7 +140,7 @@ def _move(aside: str, out: str, *, force: bool) -> None:
     try:
         os.link(aside, out)  # unlike a rename, it never replaces what came there meanwhile
     except FileExistsError:
-        raise Refused(f"{out} is there already; --force overwrites it") from None
+        raise Refused(f"{out} exists already; --force overwrites it") from None
 
 
 def _pieces(client: Client, session_id: str, wanted: Wanted, counts: dict[str, int]) -> Iterator[str]:

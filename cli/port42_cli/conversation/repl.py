@@ -163,7 +163,7 @@ def _history(home: Path) -> Path:
         raise Refused(f"cannot write {path}: {error.strerror}") from None
     try:
         if not stat.S_ISREG(os.fstat(history).st_mode):
-            raise Refused(f"cannot write {path}: it is no file")
+            raise Refused(f"cannot write {path}: it is not a file")
         os.fchmod(history, 0o600)
     finally:
         os.close(history)

@@ -145,7 +145,7 @@ class Turn:
             if option_id is not None:
                 answer["option_id"] = option_id
         else:
-            streams.notice(f"refused, because this is no terminal to ask at: {event['text']}")
+            streams.notice(f"refused, because this is not a terminal: {event['text']}")
         self._client.notify("answer_permission", answer)
         if cancelled:
             self._cancel()

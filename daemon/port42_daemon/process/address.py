@@ -131,7 +131,7 @@ def _clear_stale(path: Path) -> None:
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(status.st_mode):
-            raise CannotStart(f"{path} is there already and is not a socket")
+            raise CannotStart(f"{path} exists and is not a socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(path))

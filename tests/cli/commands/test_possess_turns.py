@@ -290,7 +290,7 @@ def test_leave_is_refused_where_nobody_is_there_to_be_asked(port42, home):
     )
     done = port42("possess", "@careful", "edit allow_once reject_once")
     assert done.returncode == 0
-    assert "refused, because this is no terminal to ask at: " in done.stderr
+    assert "refused, because this is not a terminal: " in done.stderr
     assert "reject_once" in done.stdout
 
 

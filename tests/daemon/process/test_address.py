@@ -40,7 +40,7 @@ def mode(path: Path) -> int:
 def test_a_file_at_the_sockets_path_is_left_alone(refused, home):
     path = home.parent / "port42.sock"
     path.write_text("precious")
-    assert refused() == f"{path} is there already and is not a socket"
+    assert refused() == f"{path} exists and is not a socket"
     assert path.read_text() == "precious"
 
 
@@ -49,7 +49,7 @@ def test_a_link_at_the_sockets_path_is_left_alone(refused, home):
     target.write_text("precious")
     path = home.parent / "port42.sock"
     path.symlink_to(target)
-    assert refused() == f"{path} is there already and is not a socket"
+    assert refused() == f"{path} exists and is not a socket"
     assert target.read_text() == "precious"
 
 

@@ -209,7 +209,7 @@ class ModelServer(ABC):
                 message = f"{self._name} does not speak HTTP: is base_url right?"
             case _:
                 # A kept connection that the server closes as we write to it ends here too.
-                message = f"{self._name} hung up without an answer"
+                message = f"{self._name} closed the connection without a response"
         return Failed(kind, message, again=again)
 
     async def _declined(self, response: aiohttp.ClientResponse, key: Key | None) -> Failed:
@@ -220,7 +220,7 @@ class ModelServer(ABC):
             return Failed("needs_auth", message)
         if status < 400:
             # Not followed: the key was meant for this address.
-            return Failed("refused", f"{self._name} sends us elsewhere ({status}): correct base_url")
+            return Failed("refused", f"{self._name} redirects ({status}): correct base_url")
         body = (await _error_body(response)).decode(errors="replace")
         words = words_in(key.hidden_in(body) if key else body)
         message = f"{self._name} answers {status}" + (f": {words}" if words else "")

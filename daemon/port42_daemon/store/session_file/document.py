@@ -269,7 +269,7 @@ def parse_footer(line: bytes) -> Footer:
     try:
         return _footer_decoder.decode(b'{"messages":[' + line)
     except UNDECODABLE as error:
-        raise Damaged(f"its footer is not one: {error}") from None
+        raise Damaged(f"its footer is invalid: {error}") from None
 
 
 def parse_record(line: bytes) -> Record:

@@ -116,7 +116,7 @@ def _of_file(name: str, path: Path, key: str, prefix: str) -> list[Source]:
 def _indexed(path: Path) -> list[Source]:
     index, _ = files.whole(path / original.INDEX, files.LINE_BYTES)
     return [
-        Source(key[:256], "original", path / (file or ""), problem="" if file else "its object_id is not one")
+        Source(key[:256], "original", path / (file or ""), problem="" if file else "its object_id is invalid")
         for key, file in sorted(original.object_paths(index).items())
     ]
 

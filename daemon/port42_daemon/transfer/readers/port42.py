@@ -82,11 +82,11 @@ def _add_header(session: ParsedSession, value: Mapping[str, Any]) -> None:
         msgspec.convert(value, _CheckedHeader)
         header = msgspec.convert(value, Header)
     except msgspec.ValidationError as error:
-        raise Skipped(f"its header is not one: {str(error)[:120]}") from None
+        raise Skipped(f"its header is invalid: {str(error)[:120]}") from None
     if header.id == "last":
         raise Skipped("its id is last, which means an agent's last session")
     if timestamp_of(header.created_at) != header.created_at:
-        raise Skipped("its header is not one: created_at is no time in UTC with milliseconds")
+        raise Skipped("its header is invalid: created_at is no time in UTC with milliseconds")
     if len(msgspec.json.encode(header.metadata)) > _METADATA_BYTES:
         raise Skipped(f"its metadata has more than {_METADATA_BYTES:,} bytes")
     session.source_id, session.title, session.cwd = header.id, header.title, header.cwd
