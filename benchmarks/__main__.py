@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    append_cost,
     appending,
     cpu,
     creating,
@@ -33,9 +34,9 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "cpu", "library"],
+        choices=["all", "append-cost", "cpu", "library"],
         default="all",
-        help="cpu: CPU time for each call only; library: thousands of sessions, some minutes; all: the rest",
+        help="cpu: CPU time for each call; append-cost: an append's parts; library: some minutes; all: the rest",
     )
     parser.add_argument(
         "--against",
@@ -50,6 +51,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only see that it runs; the figures are rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
+    if options.what == "append-cost":
+        append_cost.show(options.calls)
+        return 0
     if options.what == "cpu":
         cpu.show(options.calls, options.against, options.only, options.json)
         return 0
