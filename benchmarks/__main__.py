@@ -36,7 +36,7 @@ def main() -> int:
         nargs="?",
         choices=["all", "append-cost", "cpu", "library"],
         default="all",
-        help="cpu: CPU time for each call; append-cost: its parts for an append; library: minutes; all: the rest",
+        help="cpu: CPU time for each call; append-cost: an append's parts; library: minutes; all: rest",
     )
     parser.add_argument(
         "--against",
