@@ -78,11 +78,11 @@ def missing(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str
     """Why `argv0` cannot be started, in a line with what to do; None where nothing is missing."""
     program = find_program(argv0, given, cwd)
     if program is None and os.sep in argv0:
-        place = Path(cwd or "", argv0)
-        if place.is_dir():
+        path = Path(cwd or "", argv0)
+        if path.is_dir():
             return f"{argv0} is a folder, not a program"
         return (
-            f"{argv0} {'may not be run: chmod +x makes it a program' if place.is_file() else 'is not there'}"
+            f"{argv0} {'may not be run: chmod +x makes it a program' if path.is_file() else 'is not there'}"
         )
     if program is None:
         return _not_on_path(argv0)
