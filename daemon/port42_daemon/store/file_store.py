@@ -290,8 +290,10 @@ class _Writing(SessionWriter):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
-        self._lock.release()
+        try:
+            os.close(self._descriptor)
+        finally:
+            self._lock.release()
 
     @property
     def summary(self) -> Summary:
