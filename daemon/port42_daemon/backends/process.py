@@ -21,7 +21,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 from port42_daemon.backends.base import FailureKind
 from port42_protocol.errors import FrameTooLarge
@@ -140,9 +140,15 @@ class _Pipes:
 
     async def connect(self, process: subprocess.Popen[bytes]) -> None:
         loop = asyncio.get_running_loop()
-        self.stdin, _ = await loop.connect_write_pipe(lambda: _Pipe(self, 0), process.stdin)
-        self.stdout, _ = await loop.connect_read_pipe(lambda: _Pipe(self, 1), process.stdout)
-        self.stderr, _ = await loop.connect_read_pipe(lambda: _Pipe(self, 2), process.stderr)
+        self.stdin, _ = await loop.connect_write_pipe(
+            lambda: _Pipe(self, 0), _given_away(process.stdin, "wb")
+        )
+        self.stdout, _ = await loop.connect_read_pipe(
+            lambda: _Pipe(self, 1), _given_away(process.stdout, "rb")
+        )
+        self.stderr, _ = await loop.connect_read_pipe(
+            lambda: _Pipe(self, 2), _given_away(process.stderr, "rb")
+        )
 
     def received(self, fd: int, data: bytes) -> None:
         self.last_output = self.now()
@@ -179,6 +185,20 @@ class _Pipes:
         for transport in (self.stdin, self.stdout, self.stderr):
             if transport is not None:
                 transport.close()
+
+
+def _given_away(pipe: IO[bytes] | None, mode: Literal["rb", "wb"]) -> IO[bytes]:
+    """`pipe` as the loop takes it over.
+
+    uvloop closes a pipe's descriptor twice, itself and through the file object: the second close meets
+    whatever file another thread has opened in between. There, this object must not close.
+    """
+    if pipe is None:
+        raise TypeError("the process was started without this pipe")
+    with pipe:
+        descriptor = os.dup(pipe.fileno())
+    closed_by_the_object = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+    return open(descriptor, mode, buffering=0, closefd=closed_by_the_object)
 
 
 class _Pipe(asyncio.Protocol):

@@ -306,3 +306,30 @@ def test_no_descriptor_is_left_open(run):
         assert _open_descriptors() == before
 
     run(body)
+
+
+def test_its_pipes_are_closed_once_each(run):
+    """uvloop closes a pipe itself: its file object, which is closed too, must leave the number alone."""
+
+    async def body():
+        read, write = os.pipe()
+        os.close(write)
+        given = process._given_away(os.fdopen(read, "rb", buffering=0), "rb")
+        number = given.fileno()
+        given.close()
+        if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(number)
+        else:
+            os.close(number)
+        opened = []
+        for _ in range(4):
+            child = await Child.start(["cat"])
+            child.close_stdin()
+            await child.settle(30)
+            await child.stop()
+            await asyncio.sleep(0)
+            opened.append(len(list(Path("/dev/fd").iterdir())))  # noqa: ASYNC240 - a few names
+        assert opened[-1] == opened[1]  # the first one opens what the loop itself keeps
+
+    run(body)
