@@ -209,9 +209,13 @@ class Daemon:
         return _note(content) if isinstance(content, dict) else Note()
 
     def owner(self) -> str | None:
-        """The name of the other user whose home this is, None when it is ours or not there."""
+        """The name of the other user whose home this is, or would become; None when it is ours."""
+        folder = self._home
+        if os.geteuid() == 0 and not self._environ.get("PORT42_HOME") and not os.path.lexists(folder):
+            # sudo can keep HOME: root would make a home there that its person cannot use.
+            folder = os.path.dirname(folder)  # noqa: PTH120 - see the imports
         try:
-            uid = os.stat(self._home).st_uid  # noqa: PTH116 - see the imports
+            uid = os.stat(folder).st_uid  # noqa: PTH116 - see the imports
         except OSError:
             return None
         if uid == os.geteuid():

@@ -138,6 +138,19 @@ def test_what_stands_where_a_lock_should_is_named(home, port42, name):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_makes_no_home_for_another_person(home, port42):
+    """As under a sudo that keeps HOME."""
+    home.mkdir(mode=0o700)
+    os.chown(home, 12345, 12345)
+    done = port42(
+        "possess", "@ai-muse", "hello", env={"HOME": str(home), "PORT42_HOME": "", "PORT42_SOCKET": ""}
+    )
+    assert (done.returncode, done.stdout) == (69, "")
+    assert f"{home}/.port42 belongs to uid 12345" in done.stderr
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_persons_home_is_left_alone(home, port42):
     home.mkdir(mode=0o700)
     os.mkfifo(home / "daemon.json")
