@@ -76,13 +76,14 @@ class BareReply(Show):
 
 
 class Unseen(Show):
-    """Nothing, where stdout is closed: the turn is recorded all the same."""
+    """Nothing, where stdout is closed: the turn is recorded all the same, and where its reply is is said."""
 
     def on_event(self, event: Event) -> None:
         pass
 
     def end(self, result: TurnResult) -> None:
-        pass
+        if result.get("reply"):
+            streams.notice(f"stdout is closed: the reply is in port42 show {result['session_id']}")
 
 
 class JsonLines(Show):

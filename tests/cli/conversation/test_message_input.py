@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import subprocess
 
@@ -152,6 +153,17 @@ def test_a_message_is_recorded_whatever_stream_is_closed(port42, closed):
     assert port42("sessions").stdout.endswith("\thello\n")
 
 
+def test_a_reply_that_has_nowhere_to_go_is_said_to_be_in_the_session(port42, home):
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(
+        '[agents.shout]\nbackend = "tr"\n[backends.tr]\ntype = "command"\ncommand = ["tr", "a-z", "A-Z"]\n'
+    )
+    done = shell("port42 possess @shout hello >&-")
+    assert done.returncode == 0
+    shown = re.search(r"the reply is in port42 show (\S+)", done.stderr)
+    assert "HELLO" in port42("show", shown[1]).stdout
+
+
 @pytest.mark.parametrize(
     "typed", ["sessions", "status --json", "agents", "--help", "rpc status", "socket-path", "completion bash"]
 )
@@ -178,7 +190,7 @@ def test_an_answer_that_has_nowhere_to_go_is_an_error(port42, typed):
 def test_a_text_that_begins_with_a_dash_is_told_where_to_go(port42, home, typed):
     done = port42(*typed)
     assert done.returncode == 2
-    assert f"goes behind --: port42 {typed[0]} … -- '-text'" in done.stderr
+    assert f"go after --: port42 {typed[0]} … -- '-text'" in done.stderr
     assert not home.exists()
 
 
