@@ -79,7 +79,7 @@ def _record(type_: type) -> dict[str, Any]:
     """msgspec's hook for the type `Record`, which it does not know."""
     if type_ is Record:
         return {"$ref": _REF.format(name="Record")}
-    raise NotImplementedError(type_)
+    raise NotImplementedError(type_)  # how a hook of msgspec declines a type
 
 
 def _method(row: Method) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from typing import TypedDict
 
 from port42_cli import streams
@@ -21,7 +22,7 @@ class TurnResult(TypedDict):
     turn: JsonObject | None
 
 
-class Show:
+class Show(ABC):
     """Shows a turn. `on_event` is called any number of times, `end` once at most, `close` last."""
 
     @property
@@ -29,19 +30,19 @@ class Show:
         """Seconds between calls of `on_tick`, None where nothing moves by itself."""
         return None
 
-    def on_event(self, event: Event) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_event(self, event: Event) -> None: ...
 
-    def on_tick(self) -> None:
+    def on_tick(self) -> None:  # noqa: B027 - what moves nothing has nothing to do here
         """Draw what moves."""
 
-    def clear(self) -> None:
+    def clear(self) -> None:  # noqa: B027 - what moves nothing has nothing to do here
         """Take away what is drawn again with the next tick: something else will be written now."""
 
-    def end(self, result: TurnResult) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def end(self, result: TurnResult) -> None: ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - what moves nothing has nothing to do here
         """Nothing follows, whether the turn ended or broke off."""
 
 

@@ -195,7 +195,7 @@ def dec_hook(kind: type, value: object) -> Record:
     """msgspec's hook for the type `Record`."""
     if kind is Record:
         return convert_record(value)
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # how a hook of msgspec declines a type
 
 
 class Summary(Struct, frozen=True):

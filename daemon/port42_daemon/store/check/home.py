@@ -78,6 +78,11 @@ class HomeMaintenance(Maintenance):
             if path.name in _FOLDERS and not stat.S_ISDIR(status.st_mode):
                 what = f"{path.name} is not a folder: {_FOLDERS[path.name]}"
                 findings.append(Finding("problem", "permissions", what, "move it out of the home"))
+            if path.name == "daemon.log" and not os.path.isfile(path):  # noqa: PTH113 - no error for a link to itself
+                what = "daemon.log is not a file: what the daemon logs is lost"
+                findings.append(
+                    Finding("problem", "permissions", what, "move it, then: port42 daemon restart")
+                )
             if stat.S_ISLNK(status.st_mode):
                 continue  # what it leads to is its own owner's affair
             if status.st_uid != os.geteuid():

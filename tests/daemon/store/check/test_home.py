@@ -58,6 +58,27 @@ def test_a_whole_home_is_said_to_be_so(store):
     assert {"permissions", "mapping"} <= {one.about for one in found}
 
 
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link to itself", "link to nothing"])
+def test_a_log_that_is_no_file_is_named(store, home, kind):
+    log = home / "daemon.log"
+    match kind:
+        case "fifo":
+            os.mkfifo(log, 0o600)
+        case "folder":
+            log.mkdir(mode=0o700)
+        case "link to itself":
+            log.symlink_to(log)
+        case "link to nothing":
+            log.symlink_to(home / "nothing")
+    (fault,) = faults(store)
+    assert fault.what.startswith("daemon.log is not a file")
+
+
+def test_a_log_that_is_a_file_is_no_fault(store, home):
+    (home / "daemon.log").touch(mode=0o600)
+    assert faults(store) == []
+
+
 def test_what_others_may_look_into(store, home):
     home.chmod(0o755)
     (home / "config.toml").touch()
