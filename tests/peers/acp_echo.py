@@ -5,7 +5,7 @@
 ``option``, ``models``: its model can be chosen, the new way or the old.
 ``auto``, ``auto-option``: it begins in a mode where it acts unasked, and can be put into another, the old
 way or the new. ``yolo``: there is no other; ``auto-stays``: it will not; ``auto-waits``: not before it hears
-of a cancel. Told ``act``, it goes back to that mode by itself.
+of a cancel. Told ``act``, it goes back to that mode by itself; told ``die``, it exits.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Echo(Agent):
     def prompt(self, text: str) -> Any:
         if text == "act":
             self.update(sessionUpdate="current_mode_update", currentModeId="auto")
+        if text == "die":
+            sys.exit(3)
         return super().prompt(text)
 
     def set_mode(self, params: dict[str, Any]) -> Any:

@@ -317,6 +317,16 @@ class Child:
         """Whether the process itself has ended; what it started may still run until `stop`."""
         return self._pipes.exited.done()
 
+    @property
+    def running(self) -> bool:
+        """Whether the system still has the process: the event loop hears of its end later."""
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            if sys.platform == "darwin":
+                os.kill(self.pid, 0)
+                return True
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return False
+
     async def write(self, data: bytes) -> None:
         """Put `data` on stdin, waiting while the child does not take it; one that closed it is let be."""
         stdin = self._stdin()

@@ -44,6 +44,10 @@ class Broken(Exception):
         self.failure = failure
 
 
+class NotAsked(Broken):
+    """The agent was gone before the prompt was sent: another one can be asked."""
+
+
 class CannotResume(Exception):
     """The agent broke on the way back to its session: a new process must begin a new one."""
 
@@ -88,7 +92,7 @@ class Agent:
 
     @property
     def fit(self) -> bool:
-        return self._usable and not self._wire.ended.done()
+        return self._usable and self._wire.open
 
     @property
     def model(self) -> str | None:
@@ -121,7 +125,7 @@ class Agent:
         return notices
 
     async def answer(self, message: str, ask: Ask) -> AsyncGenerator[Event]:
-        """The events of one turn, `Done` last. Closed earlier, it cancels the turn."""
+        """The events of one turn, `Done` last. Closed earlier, it cancels the turn. Raises `NotAsked`."""
         turn_events = self._turn_events = TurnEvents(self._config.permissions, ask)
         self._usable = False
         prompt = asyncio.create_task(self._prompt(message, turn_events))
@@ -129,6 +133,8 @@ class Agent:
         try:
             while True:
                 event = await turn_events.events.get()
+                if isinstance(event, Exception):
+                    raise event
                 empty = empty and not isinstance(event, Text | Tool)
                 if empty and isinstance(event, Done) and event.failure is None:
                     await asyncio.sleep(0)  # what it wrote to stderr before is read by then
@@ -240,25 +246,28 @@ class Agent:
         """Ask, and put what the end is into the turn's events, behind all that came before it."""
         text = "\n\n".join([*self._preface, message])
         content = [{"type": "text", "text": text}]
-        last: list[Event]
+        last: list[Event | NotAsked]
+        sent = False
         try:
             await self._pin_mode()
             if turn_events.over:  # cancelled before anything was asked
                 self._usable = True
                 return
+            sent = self._wire.open
             result = fields(
                 await self._wire.request("session/prompt", {"sessionId": self.native_id, "prompt": content})
             )
         except (Refused, Gone, Silent) as error:
             turn_events.over = True
-            last = [Done(await self._failure(error))]
+            failed = await self._failure(error)
+            last = [NotAsked(failed) if isinstance(error, Gone) and not sent else Done(failed)]
         except Broken as broken:
             last = [Done(broken.failure)]
         else:
             turn_events.over = True
             self._preface.clear()
             self._usable = True
-            last = self._ending(result)
+            last = [*self._ending(result)]
         for event in last:
             await turn_events.events.put(event)
 

@@ -68,7 +68,7 @@ class Wire:
 
     async def request(self, method: str, params: dict[str, Any]) -> Any:
         """The result of `method`. Raises `Refused`, `Gone`, `Silent`."""
-        if self.ended.done():
+        if not self.open:
             raise Gone(self._why_gone)
         self._sent += 1
         number = self._sent
@@ -82,6 +82,11 @@ class Wire:
             raise Silent from None
         finally:
             del self._open[number]
+
+    @property
+    def open(self) -> bool:
+        """Whether the agent can still be sent something."""
+        return not self.ended.done() and self._child.running
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:
         await self._write({"method": method, "params": params})

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume
+from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume, NotAsked
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
 from port42_daemon.backends.process import find_program, missing
 from port42_daemon.backends.programs import Programs
@@ -69,17 +69,25 @@ class Acp:
         notices: list[str] = []
         try:
             agent = await self._taken(turn, terms)
-            if agent is None:
-                agent, notices = await self._opened(turn, terms)
-            yield Started(agent.native_id, agent.model)
-            for notice in notices:
-                yield Notice(notice)
-            async with aclosing(agent.answer(turn.message, ask)) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        done = event
-                    else:
-                        yield event
+            while True:
+                warm = agent is not None
+                if agent is None:
+                    agent, notices = await self._opened(turn, terms)
+                yield Started(agent.native_id, agent.model)
+                for notice in notices:
+                    yield Notice(notice)
+                try:
+                    async with aclosing(agent.answer(turn.message, ask)) as events:
+                        async for event in events:
+                            if isinstance(event, Done):
+                                done = event
+                            else:
+                                yield event
+                    break
+                except NotAsked:
+                    if not warm:
+                        raise
+                    agent = None  # it died while it was idle
         except Broken as broken:
             done = Done(broken.failure)
         finally:

@@ -25,7 +25,7 @@ class TurnEvents:
         self._ask = ask
         self._updates = updates.Updates()
         self._asking: set[asyncio.Task[str | None]] = set()
-        self.events: asyncio.Queue[Event] = asyncio.Queue(_EVENTS_AHEAD)
+        self.events: asyncio.Queue[Event | Exception] = asyncio.Queue(_EVENTS_AHEAD)
         self.over = False
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -247,6 +248,50 @@ def test_an_agent_that_crashed_while_idle_is_replaced(journal: Journal) -> None:
 
     play(Acp(config("echo", journal, "resume")), crash)
     assert len(journal.pids) == 2
+
+
+def kill_unnoticed(pid: int) -> None:
+    """Kill, and wait for the end in the event loop's own thread, so that the loop cannot hear of it."""
+    os.kill(pid, signal.SIGKILL)
+    while runs(pid):
+        time.sleep(0.001)
+
+
+def test_an_agent_whose_end_the_loop_has_not_noticed_is_replaced(journal: Journal) -> None:
+    async def crash(backend: Acp) -> None:
+        first = await events_of(backend, turn("one"))
+        kill_unnoticed(journal.pids[0])
+        second = await events_of(backend, turn("two", native_id=native(first)))
+        assert text_of(second) == "two "
+        assert [type(event) for event in second].count(Started) == 1
+
+    play(Acp(config("echo", journal, "resume")), crash)
+    assert len(journal.pids) == 2
+
+
+def test_an_agent_that_dies_before_the_prompt_is_sent_is_replaced(journal: Journal) -> None:
+    async def crash(backend: Acp) -> None:
+        first = await events_of(backend, turn("one"))
+        async with aclosing(backend.run(turn("two", native_id=native(first)), nobody)) as stream:
+            second = [await anext(stream)]
+            kill_unnoticed(journal.pids[0])
+            second += [event async for event in stream]
+        assert text_of(second) == "two "
+        assert done_of(second).failure is None
+
+    play(Acp(config("echo", journal, "resume")), crash)
+    assert len(journal.pids) == 2
+    assert journal.prompts == ["one", "two"]
+
+
+def test_a_prompt_that_an_agent_has_read_is_not_sent_to_another(journal: Journal) -> None:
+    async def crash(backend: Acp) -> None:
+        first = await events_of(backend, turn("one"))
+        second = await events_of(backend, turn("die", native_id=native(first)))
+        assert failure_of(second) == ("crashed", f"{NAME} ended with status 3")
+
+    play(Acp(config("echo", journal, "resume")), crash)
+    assert journal.prompts == ["one", "die"]
 
 
 def test_the_longest_idle_goes_when_there_are_many(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
