@@ -13,20 +13,19 @@ from port42_cli import streams, views
 from port42_cli.completion import complete
 from port42_cli.plain_text import count
 from port42_client.daemon import Daemon
-from port42_protocol.messages.transfer import (
-    ImportedSession,
-    ImportFormat,
-    ImportSessions,
-    SkippedSource,
-)
-
-FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
+from port42_protocol.messages.transfer import ImportedSession, ImportFormat, ImportSessions, SkippedSource
 
 
 @click.command("import")
 @click.argument("path")
 @click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
-@click.option("--format", "named", type=click.Choice(FORMATS), default="auto", help="Whose files they are.")
+@click.option(
+    "--format",
+    "named",
+    type=click.Choice(get_args(ImportFormat)),
+    default="auto",
+    help="Whose files they are.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would come in; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One report as JSON.")
 @click.pass_obj
