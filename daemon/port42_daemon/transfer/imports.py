@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, field, structs
 
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import RENAMED, Header, SessionStore
+from port42_daemon.store.interface import RENAMED, Header, SessionStore, title_from
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, SubAgent
 from port42_protocol.errors import InvalidParams, RpcError
@@ -30,6 +30,7 @@ from port42_protocol.messages.records import (
     Message,
     Record,
     Summary,
+    UserMessage,
     replace,
 )
 from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions, SkippedSource
@@ -65,39 +66,44 @@ class Importer:
         """Import the next sources; those that cannot be imported are skipped with a reason."""
         listing = self._listing
         if listing is None or request.cursor is None or listing.of != (request.path, request.format):
-            listing = await self._threads.files(_list_sources, request)
-        self._listing, waiting = listing, listing.sources
+            listing = self._listing = await self._threads.files(_list_sources, request)
         if _WITHOUT_AGENTS.issuperset(listing.formats) and request.agent is None:
             raise InvalidParams(
                 f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",
                 field="agent",
                 expected="the agent whose sessions they become",
             )
-        done = sum(source.key <= request.cursor for source in waiting) if request.cursor else 0
-        page = _Page(", ".join(listing.formats), request, done, len(waiting))
-        for source in waiting[done:]:
+        sources = listing.sources
+        done = sum(source.key <= request.cursor for source in sources) if request.cursor else 0
+        page = _Page(request)
+        deadline = time.monotonic() + _SECONDS
+        for source in sources[done : done + _SOURCES]:
             await self._import(source, page)
-            if page.is_full():
+            done += 1
+            if len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
                 break
         if not request.dry_run:
             for agent, summary in page.newest.items():
                 await self._threads.files(self._set_last, agent, summary)
-        if page.done == page.total:
+        if page.sub_agents:
+            page.skip(f"{page.sub_agents:,} of sub-agents", "their transcripts are parts of other sessions")
+        complete = done == len(sources)
+        if complete:
             self._listing = None
             self._originals.clear()
-        return page.answer(waiting)
+        return ImportPage(
+            format=", ".join(listing.formats),
+            imported=tuple(page.imported),
+            skipped=tuple(page.skipped),
+            unchanged=page.unchanged,
+            done=done,
+            total=len(sources),
+            next_cursor=None if complete else sources[done - 1].key,
+        )
 
     async def _import(self, source: Source, page: _Page) -> None:
-        page.done += 1
         try:
             session = await self._threads.files(source.read)
-        except SubAgent:
-            page.sub_agents += 1
-            return
-        except Skipped as reason:
-            page.skip(source.key, str(reason))
-            return
-        try:
             for location, problem in session.all_problems():
                 page.skip(f"{source.key}, {location}" if location else source.key, problem)
             headers = _possible_headers(session, source.format, page.request.agent)
@@ -106,16 +112,17 @@ class Importer:
                     if await self._write(header, session, source, page):
                         return
             raise Skipped(f"{headers[0].id} is another session")
+        except SubAgent:
+            page.sub_agents += 1
         except Skipped as reason:
             page.skip(source.key, str(reason))
-        finally:
-            session.records.close()
 
     async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
         """Create the session of `header` or append to it; False when its id belongs to another session."""
         files, store = self._threads.files, self._store
         new: Iterator[Record] | None = iter(session.records)
         original = self._original_of(header, session)
+        title, messages = header.title, 0
         where = await files(store.where, header.id)
         if where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
@@ -123,25 +130,29 @@ class Importer:
             new = await files(self._later_records, header, session)
             if new is None:
                 return False
+            summary = await files(store.summary, header.id)
+            title = summary.title
+            # An interrupted import may not have set the agent's last session.
+            page.note(summary)
         elif original is not None:
             header = structs.replace(header, forked_from=await files(self._fork_point, *original))
         batch = await files(_batch, new)
         if where and not batch:
             page.unchanged += 1
-            # An interrupted import may not have set the agent's last session.
-            page.note(await files(store.summary, header.id))
             return True
-        title, messages, created = header.title, 0, where is not None
-        while batch or not created:
+        exists = where is not None
+        while batch or not exists:
             messages += sum(record.role in {"user", "assistant"} for record in batch)
-            if not page.request.dry_run:
-                if created:
+            if page.request.dry_run:
+                title = _title_after(title, batch)
+            else:
+                if exists:
                     summary = await self._sessions.add_later(header.id, batch)
                 else:
                     summary = await files(store.create, header, batch)
                 title = summary.title
                 page.note(summary)
-            created = True
+            exists = True
             batch = await files(_batch, new)
         change: Literal["new", "grown"] = "grown" if where else "new"
         page.imported.append(ImportedSession(header.id, header.agent, title, source.key, messages, change))
@@ -183,9 +194,10 @@ class Importer:
     def _set_last(self, agent: str, summary: Summary) -> None:
         """Make the newest imported session the agent's last, unless it had one before the import."""
         last = self._store.last_sessions.get(agent)
-        if last is not None and last != self._last_imported.get(agent):
-            return
-        if last is not None and self._store.summary(last).last_activity >= summary.last_activity:
+        if last is not None and (
+            last != self._last_imported.get(agent)
+            or self._store.summary(last).last_activity >= summary.last_activity
+        ):
             return
         self._store.set_last(agent, summary.session_id)
         self._last_imported[agent] = summary.session_id
@@ -199,18 +211,15 @@ class _Listing(NamedTuple):
     sources: list[Source]
 
 
-class _Page:
-    """The result of one call so far."""
+class _Page(Struct):
+    """The result of one call so far; `newest` has the last used of the sessions of each agent."""
 
-    def __init__(self, format_name: str, request: ImportSessions, done: int, total: int) -> None:
-        self.format, self.request = format_name, request
-        self.done, self.total = done, total
-        self.imported: list[ImportedSession] = []
-        self.skipped: list[SkippedSource] = []
-        self.unchanged = self.sub_agents = 0
-        self.newest: dict[str, Summary] = {}
-        self._first = done
-        self._deadline = time.monotonic() + _SECONDS
+    request: ImportSessions
+    imported: list[ImportedSession] = field(default_factory=list)
+    skipped: list[SkippedSource] = field(default_factory=list)
+    unchanged: int = 0
+    sub_agents: int = 0
+    newest: dict[str, Summary] = field(default_factory=dict)
 
     def skip(self, source: str, reason: str) -> None:
         # Paths have up to 4,096 characters, and the size of a response is limited.
@@ -220,23 +229,6 @@ class _Page:
         newest = self.newest.get(summary.agent)
         if newest is None or newest.last_activity < summary.last_activity:
             self.newest[summary.agent] = summary
-
-    def is_full(self) -> bool:
-        many = self.done - self._first >= _SOURCES or len(self.skipped) >= _SKIPPED
-        return many or time.monotonic() >= self._deadline
-
-    def answer(self, waiting: Sequence[Source]) -> ImportPage:
-        if self.sub_agents:
-            self.skip(f"{self.sub_agents:,} of sub-agents", "their transcripts are parts of other sessions")
-        return ImportPage(
-            format=self.format,
-            imported=tuple(self.imported),
-            skipped=tuple(self.skipped),
-            unchanged=self.unchanged,
-            done=self.done,
-            total=self.total,
-            next_cursor=waiting[self.done - 1].key if self.done < self.total else None,
-        )
 
 
 def _list_sources(request: ImportSessions) -> _Listing:
@@ -256,8 +248,7 @@ def _list_sources(request: ImportSessions) -> _Listing:
 
 
 def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:
-    """The header, and for Port42's own sessions a second one, in case the first id belongs to another
-    session.
+    """The header; for Port42's own sessions also one with another id, if the first is another session's.
 
     Raises `Skipped` where no agent is named.
     """
@@ -322,6 +313,16 @@ def _later_title(title: str | None, names: set[str | None], session: ParsedSessi
         return []
     when = session.last_time or EPOCH
     return [EventRecord(seq=0, event=RENAMED, timestamp=when, title=session.title or "")]
+
+
+def _title_after(title: str | None, added: list[Record]) -> str | None:
+    """The title that a session has with these records, as the store derives it."""
+    for record in added:
+        if isinstance(record, UserMessage):
+            title = title or title_from(record.content)
+        elif isinstance(record, EventRecord) and (record.title or record.event == RENAMED):
+            title = record.title or None
+    return title
 
 
 def _batch(records: Iterator[Record]) -> list[Record]:

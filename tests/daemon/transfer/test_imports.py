@@ -81,10 +81,23 @@ def test_the_newest_of_an_import_is_last_also_across_calls(daemon, tmp_path):
     assert daemon.call("get_last_session", agent="fresh")["title"] == "about c007"
 
 
-def test_a_dry_run_writes_nothing(daemon):
-    imported, _, _ = brought(daemon, DATA / "codex", agent="ai-muse", dry_run=True)
-    assert len(imported) == 2
+@pytest.mark.parametrize("source", ["claude", "codex", "aichat", "original"])
+def test_a_dry_run_reports_what_the_import_will_do_and_writes_nothing(daemon, source):
+    preview = brought(daemon, DATA / source, agent="ai-muse", dry_run=True)
+    assert all(session["title"] for session in preview[0])
     assert daemon.call("list_sessions")["sessions"] == []
+    assert brought(daemon, DATA / source, agent="ai-muse") == preview
+
+
+def test_a_dry_run_has_the_title_that_a_stored_session_will_have(daemon, tmp_path):
+    transcript_file(tmp_path / "a.jsonl", "one", *HELLO)
+    brought(daemon, tmp_path, agent="ai-muse")
+    for title in ("draw a boat", "The boat"):
+        more = [entry("", 3, "user", "in blue"), {"type": "custom-title", "customTitle": title}]
+        transcript_file(tmp_path / "a.jsonl", "one", *HELLO, *more)
+        preview = brought(daemon, tmp_path, agent="ai-muse", dry_run=True)
+        assert [session["title"] for session in preview[0]] == [title]
+    assert brought(daemon, tmp_path, agent="ai-muse") == preview
 
 
 def test_a_session_belongs_to_the_agent_it_came_to(daemon):

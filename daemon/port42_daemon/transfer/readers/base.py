@@ -60,12 +60,8 @@ class RecordSpool:
         self._file.write(_encode(record) + b"\n")
         self._count += 1
 
-    def close(self) -> None:
-        self._file.close()
-
     def __del__(self) -> None:
-        # After an error in a reader nothing else closes the file.
-        self.close()
+        self._file.close()
 
 
 class Skipped(Exception):
