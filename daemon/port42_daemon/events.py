@@ -21,7 +21,7 @@ from port42_protocol.messages.events import (
     SessionEvent,
     TextEvent,
 )
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, Summary
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Summary
 from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
@@ -107,14 +107,6 @@ class _Subscription:
                 self.peer.emit(line, at_any_rate=True)
 
 
-class _Listener:
-    """The subscriptions of one peer, and how to unsubscribe from its loss."""
-
-    def __init__(self) -> None:
-        self.subscriptions: dict[_Topic, _Subscription] = {}
-        self.unsubscribe: Callable[[], None] | None = None
-
-
 class Events:
     """The subscriptions of all peers. Everything here runs on the event loop."""
 
@@ -122,7 +114,7 @@ class Events:
         self._store = store
         self._threads = threads
         self._topics: dict[_Topic, dict[Peer, _Subscription]] = {}
-        self._listeners: dict[Peer, _Listener] = {}
+        self._subscriptions: dict[Peer, dict[_Topic, _Subscription]] = {}
         self._replies: dict[str, tuple[str, list[str]]] = {}
 
     def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
@@ -168,8 +160,8 @@ class Events:
         return self._count(peer)
 
     async def unsubscribe(self, request: Unsubscribe, peer: Peer) -> Subscribed:
-        listener = self._listeners.get(peer)
-        if listener and (subscription := listener.subscriptions.get((request.agent, request.session_id))):
+        topic = (request.agent, request.session_id)
+        if subscription := self._subscriptions.get(peer, {}).get(topic):
             self._end(subscription)
         return self._count(peer)
 
@@ -219,7 +211,8 @@ class Events:
                 )
                 following = page.onward
                 for record in page.records if not to.over else ():
-                    to.peer.emit(notification(recorded(session_id, agent, record)), at_any_rate=True)
+                    event = MessageEvent(session_id, agent, message=record)
+                    to.peer.emit(notification(event), at_any_rate=True)
                     after_seq = record.seq
                 await to.peer.drained()
         except BaseException:
@@ -228,40 +221,33 @@ class Events:
         to.end_replay(after_seq)
 
     def _begin(self, topic: _Topic, peer: Peer) -> _Subscription:
-        listener = self._listeners.setdefault(peer, _Listener())
-        if earlier := listener.subscriptions.get(topic):
-            self._end(earlier, keep_listener=True)
-        elif len(listener.subscriptions) >= SUBSCRIPTIONS:
+        known = peer in self._subscriptions
+        of_peer = self._subscriptions.setdefault(peer, {})
+        if earlier := of_peer.get(topic):
+            self._end(earlier)
+        elif len(of_peer) >= SUBSCRIPTIONS:
             expected = f"at most {SUBSCRIPTIONS} subscriptions of one connection"
             raise InvalidParams.expecting("session_id", expected)
-        subscription = _Subscription(peer, topic)
-        listener.subscriptions[topic] = subscription
+        subscription = of_peer[topic] = _Subscription(peer, topic)
         self._topics.setdefault(topic, {})[peer] = subscription
-        if listener.unsubscribe is None:
-            # It is lost at once where the peer is gone already.
-            listener.unsubscribe = peer.when_lost(partial(self._lost, peer))
+        if not known:
+            peer.when_lost(partial(self._lost, peer))  # at once where the peer is gone already
         return subscription
 
     def _lost(self, peer: Peer) -> None:
-        listener = self._listeners.get(peer)
-        for subscription in list(listener.subscriptions.values()) if listener else ():
+        for subscription in list(self._subscriptions.get(peer, {}).values()):
             self._end(subscription)
+        self._subscriptions.pop(peer, None)
 
-    def _end(self, subscription: _Subscription, *, keep_listener: bool = False) -> None:
+    def _end(self, subscription: _Subscription) -> None:
         subscription.over = True
         peer, topic = subscription.peer, subscription.topic
-        listener = self._listeners.get(peer)
-        if listener is None or listener.subscriptions.get(topic) is not subscription:
-            return
-        del listener.subscriptions[topic]
-        if not listener.subscriptions and not keep_listener:
-            if listener.unsubscribe is not None:
-                listener.unsubscribe()
-            del self._listeners[peer]
-        peers = self._topics[topic]
-        del peers[peer]
-        if not peers:
-            del self._topics[topic]
+        of_peer = self._subscriptions.get(peer, {})
+        if of_peer.get(topic) is subscription:
+            del of_peer[topic]
+            del self._topics[topic][peer]
+            if not self._topics[topic]:
+                del self._topics[topic]
 
     def _overflow(self, subscription: _Subscription) -> None:
         self._end(subscription)
@@ -270,17 +256,12 @@ class Events:
         subscription.peer.emit(notification(event), at_any_rate=True)
 
     def _count(self, peer: Peer) -> Subscribed:
-        listener = self._listeners.get(peer)
-        return Subscribed(len(listener.subscriptions) if listener else 0)
+        return Subscribed(len(self._subscriptions.get(peer, ())))
 
 
 def notification(event: SessionEvent) -> bytes:
     """A `session_event` as it travels: encoded once, for all who are sent it."""
     return b'{"jsonrpc":"2.0","method":"session_event","params":%b}' % codec.encode(event)
-
-
-def recorded(session_id: str, agent: str, record: Record) -> SessionEvent:
-    return MessageEvent(session_id, agent, message=record)
 
 
 def _seq(event: SessionEvent) -> float:

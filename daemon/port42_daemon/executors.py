@@ -26,29 +26,17 @@ class Threads:
     """
 
     def __init__(self) -> None:
-        self._files = _Pool("files", 8)
-        self._index = _Pool("index", 1)
-        self._patient = _Pool("patient", 1)
-
-    def files(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
-        """Run `work` on a session's file."""
-        return self._files.run(work, args, named)
-
-    def index(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
-        """Run `work` on the index."""
-        return self._index.run(work, args, named)
-
-    def patient(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
-        """Run `work` where only its like waits for it."""
-        return self._patient.run(work, args, named)
+        self.files = _Pool("files", 8)
+        self.index = _Pool("index", 1)
+        self.patient = _Pool("patient", 1)
 
     def stalled(self) -> list[StalledThread]:
         """Threads at one piece of work for more than `STALLED` seconds; the patient one may be."""
-        return [*self._files.stalled(), *self._index.stalled()]
+        return [*self.files.stalled(), *self.index.stalled()]
 
     def close(self) -> None:
         """Wait until all of it is done."""
-        for pool in (self._files, self._index, self._patient):
+        for pool in (self.files, self.index, self.patient):
             pool.close()
 
 
@@ -70,7 +58,8 @@ class _Pool:
         self._waiting = 0
         """Work that no thread has finished; counted on the event loop."""
 
-    def run(self, work: Callable[..., T], args: tuple[Any, ...], named: dict[str, Any]) -> asyncio.Future[T]:
+    def __call__(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
+        """Run `work` in a thread; the future has its result or its error."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting += 1
         if self._waiting > len(self._threads) < self._most:

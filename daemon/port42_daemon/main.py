@@ -79,65 +79,45 @@ def run(
     log.info("👋 port42d stopped")
 
 
+@dataclasses.dataclass(eq=False)
 class Daemon:
     """The parts, each given those that it stands on, and their life from the first to the last request."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what outlives the loop
-        self,
-        settings: Settings,
-        store: FileStore,
-        threads: Threads,
-        config: ConfigFile,
-        supervisor: Supervisor,
-        lock: HomeLock,
-        address: Address,
-    ) -> None:
-        self._settings = settings
-        self._catalogue = store.catalogue
-        self._threads = threads
-        self._config = config
-        self._supervisor = supervisor
-        self._lock = lock
-        self._address = address
+    settings: Settings
+    store: FileStore
+    threads: Threads
+    config: ConfigFile
+    supervisor: Supervisor
+    lock: HomeLock
+    address: Address
+
+    def __post_init__(self) -> None:
+        settings, store, threads, config = self.settings, self.store, self.threads, self.config
         catalogue, maintenance = store.catalogue, store.maintenance
-        traffic = Traffic()
-        events = Events(store, threads)
+        traffic, events = Traffic(), Events(store, threads)
         sessions = Sessions(store, catalogue, threads, events)
-        self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
-        lineage = Lineage(store, catalogue, threads, sessions, self._agents, events)
-        self._queues = SessionQueues(supervisor.changed)
-        self._turns = Turns(
-            TurnContext(store, threads, sessions, events, ReplyKeeper(threads)),
-            self._agents,
+        agents = self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
+        queues = self._queues = SessionQueues(self.supervisor.changed)
+        lineage = Lineage(sessions, agents)
+        context = TurnContext(store, threads, sessions, events, ReplyKeeper(threads))
+        turns = self._turns = Turns(context, agents, lineage, queues)
+        handlers = (
+            sessions,
+            turns,
+            agents,
+            events,
+            Introspection(settings, catalogue, maintenance, threads, config, agents, traffic, queues, events),
+            Listing(catalogue, maintenance, threads),
             lineage,
-            self._queues,
+            Trash(sessions, queues),
+            Exporter(store, threads, sessions),
+            Importer(store, threads, sessions),
+            Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns),
         )
-        status = Introspection(
-            settings, catalogue, maintenance, threads, config, self._agents, traffic, self._queues, events
-        )
-        self._server = Server(
-            settings,
-            Dispatcher(
-                traffic,
-                sessions,
-                self._turns,
-                self._agents,
-                events,
-                status,
-                Listing(catalogue, maintenance, threads),
-                lineage,
-                Trash(store, catalogue, threads, sessions, self._queues, events),
-                Exporter(store, threads, sessions),
-                Importer(store, threads, sessions),
-                Doctor(settings, lock, catalogue, maintenance, threads, config, self._agents, self._turns),
-            ),
-            traffic,
-            self._holds_home,
-        )
+        self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home)
         self._stop = asyncio.Event()
-        self._reloading: set[asyncio.Task[None]] = (
-            set()
-        )  # the loop itself keeps no more than a weak reference
+        # The loop itself keeps no more than a weak reference.
+        self._reloading: set[asyncio.Task[None]] = set()
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Answer until a signal says to stop, and let what is under way end."""
@@ -145,47 +125,47 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
-        await self._threads.files(self._agents.programs.end_leftovers)
-        presets.load(self._config.current)
+        await self.threads.files(self._agents.programs.end_leftovers)
+        presets.load(self.config.current)
         await self._turns.recover()
-        await self._server.listen(self._address.listener)
-        log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self._settings.socket)
-        if self._config.error:
-            log.warning("⚠ %s; no agent answers until that is mended", self._config.error)
+        await self._server.listen(self.address.listener)
+        log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self.settings.socket)
+        if self.config.error:
+            log.warning("⚠ %s; no agent answers until that is mended", self.config.error)
         ready()
-        await self._supervisor.tell("READY=1")
+        await self.supervisor.tell("READY=1")
         # Afterwards, because these 20 ms need not delay readiness.
-        self._loading = self._threads.files(presets.load)
-        async with self._supervisor.watching(self._answers, self._state):
+        self._loading = self.threads.files(presets.load)
+        async with self.supervisor.watching(self._answers, self._state):
             await self._stop.wait()
             log.info("🌙 stopping: no new turns")
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 # Ignore repeats: a second signal would end the process in mid-shutdown.
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
-            await self._supervisor.tell("STOPPING=1")
+            await self.supervisor.tell("STOPPING=1")
             self._queues.refuse()
-            if not self._lock.is_held():
+            if not self.lock.is_held():
                 self._queues.cancel_all()  # nothing can be recorded any more
             await self._server.stop(self._queues.cancel_all)
             await self._agents.aclose()
 
     async def _answers(self) -> None:
         """Return when what every request needs works: the loop that runs this, and a thread for files."""
-        await self._threads.files(os.getpid)
+        await self.threads.files(os.getpid)
 
     async def _state(self) -> str:
         """A line for ``systemctl status``."""
         turns = self._queues.under_way
         line = f"{turns} turn{'s' * (turns != 1)} under way"
         with contextlib.suppress(StorageFailed):  # the index says so elsewhere
-            sessions = sum((await self._threads.index(self._catalogue.counts)).values())
+            sessions = sum((await self.threads.index(self.store.catalogue.counts)).values())
             line = f"{sessions} session{'s' * (sessions != 1)}, {line}"
-        return line if self._config.error is None else f"{line}; {' '.join(self._config.error.split())}"
+        return line if self.config.error is None else f"{line}; {' '.join(self.config.error.split())}"
 
     def _holds_home(self) -> bool:
         """Asked at each connection: without its home a daemon stops, and the next command starts another."""
-        if self._lock.is_held():
+        if self.lock.is_held():
             return True
         if not self._stop.is_set():
             log.error("the home was moved or removed, or another daemon has it: stopping")
@@ -200,16 +180,16 @@ class Daemon:
     async def _reload(self) -> None:
         """On SIGHUP: bind a removed socket again, reload config.toml."""
         # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
-        await self._supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        await self.supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            if self._address.rebind():
-                await self._server.listen(self._address.listener)
+            if self.address.rebind():
+                await self._server.listen(self.address.listener)
             now = await self._agents.reload_config(ReloadConfig())
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
         except ConfigRefused as refused:
             log.warning("⚠ %s; the last valid version is still used", refused.message)
         except OSError as error:
-            log.error("cannot listen at %s: %s", self._settings.socket, error)
+            log.error("cannot listen at %s: %s", self.settings.socket, error)
         finally:
-            self._supervisor.changed()
-            await self._supervisor.tell("READY=1")
+            self.supervisor.changed()
+            await self.supervisor.tell("READY=1")

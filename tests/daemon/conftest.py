@@ -38,11 +38,11 @@ class Rules:
         self.sessions = Sessions(self.store, catalogue, self.threads, self.events)
         self.listing = Listing(catalogue, self.store.maintenance, self.threads)
         self.agents = Agents(self.store, catalogue, self.threads, self.config, home)
-        self.lineage = Lineage(self.store, catalogue, self.threads, self.sessions, self.agents, self.events)
+        self.lineage = Lineage(self.sessions, self.agents)
         context = TurnContext(self.store, self.threads, self.sessions, self.events, ReplyKeeper(self.threads))
         self.queues = SessionQueues()
         self.turns = Turns(context, self.agents, self.lineage, self.queues)
-        self.trash = Trash(self.store, catalogue, self.threads, self.sessions, self.queues, self.events)
+        self.trash = Trash(self.sessions, self.queues)
 
     def ask(self, handler: Any, *asked: Any) -> Any:
         """The results, in order, of asking all of it at once; of one, its result.

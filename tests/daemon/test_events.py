@@ -9,8 +9,9 @@ from peers.parts import Played, RecordingPeer, answers, played
 
 from port42_daemon import events
 from port42_daemon.backends.base import Done, Text
-from port42_daemon.events import QUEUED_EVENTS, recorded
+from port42_daemon.events import QUEUED_EVENTS
 from port42_protocol.errors import InvalidParams, SessionNotFound, WrongAgent
+from port42_protocol.messages.events import MessageEvent
 from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.sessions import AppendMessage, CreateSession
 from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
@@ -296,7 +297,7 @@ def test_a_record_that_was_read_before_it_was_told_is_heard_once(tmp_path):
         peer = RecordingPeer()
         await parts.events.subscribe(Subscribe(session_id=session_id, since_seq=0), peer)
         late = UserMessage(seq=3, content="again", timestamp="2026-01-01T00:00:00.000Z")
-        parts.events.publish(recorded(session_id, "agent", late))
+        parts.events.publish(MessageEvent(session_id, "agent", message=late))
         await say(parts, session_id, "new")
         return seqs(peer)
 

@@ -182,11 +182,11 @@ class Parts:
     ) -> None:
         self.store, self.threads, self.sessions, self.events = store, threads, sessions, events
         self.agents, self.home = agents, home
-        self.lineage = Lineage(store, store.catalogue, threads, sessions, agents, events)
+        self.lineage = Lineage(sessions, agents)
         self.queues = SessionQueues()
         context = TurnContext(store, threads, sessions, events, ReplyKeeper(threads))
         self.turns = Turns(context, agents, self.lineage, self.queues)
-        self.trash = Trash(store, store.catalogue, threads, sessions, self.queues, events)
+        self.trash = Trash(sessions, self.queues)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
         return await self.turns.possess(Possess(agent, message, **more), peer or RecordingPeer())

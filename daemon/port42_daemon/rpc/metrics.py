@@ -34,7 +34,6 @@ class Latency:
         self.count = self.errors = self.longest = 0
 
     def note(self, took: int) -> None:
-        """Record a duration in nanoseconds."""
         self.count += 1
         if took > self.longest:
             self.longest = took = min(took, _LONGEST)
@@ -50,7 +49,6 @@ class Latency:
 
 
 def _middle(bucket: int) -> int:
-    """The duration in the middle of a bucket."""
     shift = (bucket >> _STEPS) - 1
     if shift < 0:
         return bucket
@@ -60,17 +58,6 @@ def _middle(bucket: int) -> int:
 
 class Traffic:
     """Counts since the start, in constant memory."""
-
-    __slots__ = (
-        "_errors",
-        "_failures",
-        "_latencies",
-        "_shown",
-        "bytes_in",
-        "bytes_out",
-        "connections",
-        "requests",
-    )
 
     def __init__(self) -> None:
         self.connections = 0
@@ -96,16 +83,13 @@ class Traffic:
             self.refused(error)
 
     def refused(self, error: RpcError) -> None:
-        """`error` was answered."""
         self._errors[error.code, error.data["kind"]] += 1
 
     def failed(self, method: str | None, error: InternalError) -> None:
-        """Record an internal error."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         self._failures.append(InternalFailure(error.data["error_id"], method, at))
 
     def latencies(self) -> tuple[MethodLatency, ...]:
-        """Of every method that was called, in the table's order."""
         for name, latency in self._latencies.items():
             shown = self._shown.get(name)
             if shown is None or shown.count != latency.count:
@@ -113,11 +97,9 @@ class Traffic:
         return tuple(self._shown[name] for name in METHODS if name in self._shown)
 
     def errors(self) -> tuple[ErrorCount, ...]:
-        """How often each was answered, the most frequent first."""
         return tuple(ErrorCount(*error, count) for error, count in self._errors.most_common())
 
     def failures(self) -> tuple[InternalFailure, ...]:
-        """The last few internal errors, the latest last."""
         return tuple(self._failures)
 
 

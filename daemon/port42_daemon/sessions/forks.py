@@ -6,13 +6,11 @@ from collections import defaultdict
 
 from msgspec import UNSET, structs
 
-from port42_daemon import events
 from port42_daemon.agents import Agents
-from port42_daemon.events import Events
-from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions, now, require_title
-from port42_daemon.store.interface import FORKED, Catalogue, Header, SessionStore
+from port42_daemon.store.interface import FORKED, Header
 from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
+from port42_protocol.messages.events import MessageEvent
 from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree
 from port42_protocol.messages.records import EventRecord, ForkPoint, Summary
 from port42_protocol.messages.sessions import ListedSession
@@ -23,21 +21,9 @@ _MOST_NODES = 2000
 class Lineage:
     """`fork_session` and `session_tree`."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # once
-        self,
-        store: SessionStore,
-        catalogue: Catalogue,
-        threads: Threads,
-        sessions: Sessions,
-        agents: Agents,
-        hub: Events,
-    ) -> None:
-        self._store = store
-        self._catalogue = catalogue
-        self._threads = threads
+    def __init__(self, sessions: Sessions, agents: Agents) -> None:
         self._sessions = sessions
         self._agents = agents
-        self._events = hub
 
     async def fork_session(self, request: ForkSession) -> Summary:
         """Begin a session with the records of another, and make it its agent's last one."""
@@ -45,25 +31,25 @@ class Lineage:
         if request.to_agent is not None:
             await self._agents.require(request.to_agent)
         session_id = await self._sessions.free_id(request.client)
-        summary, seq, problem = await self._threads.files(self._fork, session_id, request)
+        summary, seq, problem = await self._sessions.threads.files(self._fork, session_id, request)
         event = EventRecord(seq=seq, event=FORKED, timestamp=summary.created_at)
-        self._events.publish(events.recorded(summary.session_id, summary.agent, event))
+        self._sessions.events.publish(MessageEvent(summary.session_id, summary.agent, message=event))
         if problem is not None:
             raise problem
         return summary
 
     def _fork(self, session_id: str, request: ForkSession) -> tuple[Summary, int, StorageFailed | None]:
-        original, footer = self._store.ends(request.session_id)
+        original, footer = self._sessions.store.ends(request.session_id)
         if request.agent is not None and original.agent != request.agent:
             raise WrongAgent(original.id, request.agent, original.agent)
         seq = footer.last_seq if request.at_seq is None else request.at_seq
         header, event = _begun(original, seq, session_id, request)
-        summary = self._store.fork(request.session_id, seq, header, event)
+        summary = self._sessions.store.fork(request.session_id, seq, header, event)
         return summary, seq + 1, self._sessions.set_last(summary, seq + 1)
 
     async def session_tree(self, request: SessionTree) -> Family:
         """The tree: its root, and all direct and indirect forks of it."""
-        return await self._threads.index(self._family, request.session_id)
+        return await self._sessions.threads.index(self._family, request.session_id)
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -72,7 +58,7 @@ class Lineage:
         first = next(reversed(nodes))
         level = list(nodes)
         while level and len(nodes) <= _MOST_NODES:
-            forks = [row for row in self._catalogue.family(level) if row.session_id not in nodes]
+            forks = [row for row in self._sessions.catalogue.family(level) if row.session_id not in nodes]
             nodes |= {row.session_id: _node(row.session_id, row, row) for row in forks}
             level = [row.session_id for row in forks]
         ordered = _in_order(nodes, first)
@@ -84,7 +70,7 @@ class Lineage:
         following: str | None = session_id
         # Hand-edited headers may form a cycle.
         while following is not None and following not in nodes:
-            family = self._catalogue.family([following])
+            family = self._sessions.catalogue.family([following])
             listed = next((row for row in family if row.session_id == following), None)
             known = listed or self._trashed(following)
             if known is None and not nodes:
@@ -95,7 +81,7 @@ class Lineage:
 
     def _trashed(self, session_id: str) -> Summary | None:
         try:
-            return self._store.summary(session_id, trashed=True)
+            return self._sessions.store.summary(session_id, trashed=True)
         except SessionNotFound:
             return None
 

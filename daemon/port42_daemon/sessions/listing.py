@@ -12,7 +12,7 @@ from port42_protocol.messages.sessions import ListSessions, SessionPage
 
 
 class Listing:
-    """Handles lists, searches and the requests about the index."""
+    """Lists, searches and the requests about the index."""
 
     def __init__(self, catalogue: Catalogue, maintenance: Maintenance, threads: Threads) -> None:
         self._catalogue = catalogue
@@ -26,11 +26,7 @@ class Listing:
             use, session_id = cursors.parse(request.cursor, 2)
             before = (cursors.number(use), session_id)
         wanted = SessionFilter(
-            agent=request.agent,
-            cwd=request.cwd,
-            state=request.state,
-            tag=request.tag,
-            pinned=request.pinned,
+            agent=request.agent, cwd=request.cwd, state=request.state, tag=request.tag, pinned=request.pinned
         )
         sessions, onward, unreadable = await self._threads.index(
             self._catalogue.page, wanted, before, request.limit
@@ -52,7 +48,6 @@ class Listing:
         return HitPage(tuple(hits), onward, reason is None, reason)
 
     async def get_index_status(self, _: GetIndexStatus) -> IndexStatus:
-        """The state of the index."""
         return await self._threads.index(self._catalogue.status)
 
     async def rebuild_index(self, _: RebuildIndex) -> IndexStatus:

@@ -18,7 +18,6 @@ from weakref import WeakValueDictionary
 
 from msgspec import UNSET, structs
 
-from port42_daemon import events
 from port42_daemon.events import Events, Stream
 from port42_daemon.executors import Threads
 from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
@@ -44,6 +43,7 @@ from port42_protocol.errors import (
     StorageFailed,
     WrongAgent,
 )
+from port42_protocol.messages.events import MessageEvent
 from port42_protocol.messages.records import (
     MESSAGES,
     EventRecord,
@@ -91,13 +91,13 @@ class Written:
 
 
 class Sessions:
-    """Handles the methods about single sessions."""
+    """The methods about single sessions. Other rules reach the parts that it stands on through it."""
 
-    def __init__(self, store: SessionStore, catalogue: Catalogue, threads: Threads, hub: Events) -> None:
-        self._store = store
-        self._catalogue = catalogue
-        self._threads = threads
-        self._events = hub
+    def __init__(self, store: SessionStore, catalogue: Catalogue, threads: Threads, events: Events) -> None:
+        self.store = store
+        self.catalogue = catalogue
+        self.threads = threads
+        self.events = events
         self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._latest_id = 0
 
@@ -115,10 +115,10 @@ class Sessions:
         """Answered from memory where the file has not changed: the most frequent request."""
         if request.cwd is not None:
             return self._last_in(request.agent, request.cwd)
-        session_id = self._store.last_sessions.get(request.agent)
+        session_id = self.store.last_sessions.get(request.agent)
         if session_id is None:
             raise NoSessions(request.agent)
-        summary = self._store.remembered(session_id)
+        summary = self.store.remembered(session_id)
         if summary is not None and summary.agent == request.agent:
             return summary
         return self._last_from_disk(request.agent, session_id)
@@ -126,14 +126,14 @@ class Sessions:
     async def update_last_session(self, request: UpdateLastSession) -> Summary:
         """Resuming is a use: it is recorded in the session, so that the last sessions can be rebuilt."""
         async with self.order(request.session_id):
-            written = await self._threads.files(self._resume, request)
+            written = await self.threads.files(self._resume, request)
             self._publish(written)
         return written.summary
 
     def _resume(self, request: UpdateLastSession) -> Written:
-        last = self._store.last_sessions.get(request.agent)
+        last = self.store.last_sessions.get(request.agent)
         try:
-            with self._store.writing(request.session_id) as session:
+            with self.store.writing(request.session_id) as session:
                 require_owner(session.summary, request.agent)
                 if last != request.session_id:
                     session.append((_event(RESUMED),), use=True)
@@ -142,8 +142,8 @@ class Sessions:
         return self._used(session)
 
     async def _last_in(self, agent: str, cwd: str) -> Summary:
-        sessions, *_ = await self._threads.index(
-            self._catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, 1
+        sessions, *_ = await self.threads.index(
+            self.catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, 1
         )
         if not sessions:
             raise NoSessions(agent, cwd)
@@ -151,22 +151,22 @@ class Sessions:
 
     async def _last_from_disk(self, agent: str, session_id: str) -> Summary:
         try:
-            summary = await self._threads.files(self._store.summary, session_id)
+            summary = await self.threads.files(self.store.summary, session_id)
         except SessionNotFound:
-            if not await self._threads.files(self._store.where, session_id):
+            if not await self.threads.files(self.store.where, session_id):
                 raise SessionNotFound(session_id, vanished=True) from None
             # It is in the trash: a crash came between its deletion and the change of the last session.
-            await self._threads.files(self._store.set_last, agent, None, instead_of=session_id)
+            await self.threads.files(self.store.set_last, agent, None, instead_of=session_id)
         else:
             if summary.agent == agent:
                 return summary
             # agent_sessions.json was edited: the session's own header wins.
             log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
-        own, *_ = await self._threads.index(self._catalogue.page, SessionFilter(agent=agent), None, 1)
+        own, *_ = await self.threads.index(self.catalogue.page, SessionFilter(agent=agent), None, 1)
         if not own:
             raise NoSessions(agent)
-        await self._threads.files(self._store.set_last, agent, own[0].session_id)
-        return await self._threads.files(self._store.summary, own[0].session_id)
+        await self.threads.files(self.store.set_last, agent, own[0].session_id)
+        return await self.threads.files(self.store.summary, own[0].session_id)
 
     # --- beginning, adding, ending ----------------------------------------------------------------
 
@@ -193,14 +193,11 @@ class Sessions:
     async def begin(
         self, header: Header, message: UserMessage | None = None, streaming: Stream | None = None
     ) -> Summary:
-        """Create the session of `header`, with its first message if any, in one durable write.
-
-        A header without an id gets ``<client>-<unix milliseconds>``, the next free one.
-        """
+        """Create the session of `header`, under a new id where that has none, in one durable write."""
         records = () if message is None else (message,)
         if not header.id:
             header = structs.replace(header, id=await self.free_id(header.client))
-        written = await self._threads.files(self._create, header, records)
+        written = await self.threads.files(self._create, header, records)
         self._publish(written, streaming)
         return written.summary
 
@@ -211,12 +208,12 @@ class Sessions:
 
     async def free_id(self, client: str) -> str:
         """A new id that no session has, not even one from before the clock was set back."""
-        while await self._threads.files(self._store.where, named := self.new_id(client)):
+        while await self.threads.files(self.store.where, named := self.new_id(client)):
             pass
         return named
 
     def _create(self, header: Header, records: Sequence[Record]) -> Written:
-        summary = self._store.create(header, records, use=True)
+        summary = self.store.create(header, records, use=True)
         added = [replace(record, seq=seq) for seq, record in enumerate(records, 1)]
         return Written(summary, added, len(added), self.set_last(summary, len(added)))
 
@@ -228,7 +225,7 @@ class Sessions:
                 earlier = await self.recorded(request.agent, request.idempotency_key, request.session_id)
                 if earlier is not None:
                     return earlier
-            written = await self._threads.files(self._append, request.agent, request.session_id, (record,))
+            written = await self.threads.files(self._append, request.agent, request.session_id, (record,))
             self._publish(written)
         return Appended(request.session_id, written.seq)
 
@@ -237,23 +234,23 @@ class Sessions:
     ) -> int:
         """Add records to `agent`'s own session, in one durable write; gives the last one's seq.
 
-        `streaming` hears of them whether it subscribed or not.
+        They are sent to `streaming` whether it subscribed or not.
         """
         async with self.order(session_id):
-            written = await self._threads.files(self._append, agent, session_id, records)
+            written = await self.threads.files(self._append, agent, session_id, records)
             self._publish(written, streaming)
         return written.seq
 
     def _append(self, agent: str, session_id: str, records: Sequence[Record]) -> Written:
         """Record a use of the session, which must be `agent`'s."""
         try:
-            with self._store.writing(session_id) as session:
+            with self.store.writing(session_id) as session:
                 require_owner(session.summary, agent)
                 # The time is that of the record's position: who waited for others is later than they are.
                 timestamp = now()
                 session.append([replace(record, timestamp=timestamp) for record in records], use=True)
         except SessionNotFound:
-            gone = self._store.last_sessions.get(agent) == session_id
+            gone = self.store.last_sessions.get(agent) == session_id
             raise SessionNotFound(session_id, vanished=gone) from None
         return self._used(session)
 
@@ -262,23 +259,23 @@ class Sessions:
 
         Whoever compared the records with what is here already holds the session's `order`.
         """
-        written = await self._threads.files(self._add_later, session_id, records)
+        written = await self.threads.files(self._add_later, session_id, records)
         self._publish(written)
         return written.summary
 
     def _add_later(self, session_id: str, records: Sequence[Record]) -> Written:
-        with self._store.writing(session_id) as session:
+        with self.store.writing(session_id) as session:
             session.append(records, use=False)
         return Written(session.summary, session.added, session.last_seq)
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:
         """The message that `agent` recorded with `key`, in that session or in any."""
         # Across sessions nothing but a whole index can tell, and a new one takes its time.
-        pool = self._threads.patient if session_id is None else self._threads.index
-        recorded = await pool(self._catalogue.with_key, agent, key, session_id)
+        pool = self.threads.patient if session_id is None else self.threads.index
+        recorded = await pool(self.catalogue.with_key, agent, key, session_id)
         if recorded is None:
             return None
-        await self._threads.files(self.catch_up_last, agent, *recorded)
+        await self.threads.files(self.catch_up_last, agent, *recorded)
         return Appended(*recorded)
 
     def catch_up_last(self, agent: str, session_id: str, seq: int) -> None:
@@ -286,27 +283,25 @@ class Sessions:
 
         A late repetition changes nothing: the session used since has the later use.
         """
-        last = self._store.last_sessions.get(agent)
+        last = self.store.last_sessions.get(agent)
         with contextlib.suppress(SessionNotFound, SessionDamaged):
-            use = self._store.ends(session_id)[1].use
-            if last is None or (last != session_id and self._store.ends(last)[1].use < use):
-                self.set_last(self._store.summary(session_id), seq)
+            use = self.store.ends(session_id)[1].use
+            if last is None or (last != session_id and self.store.ends(last)[1].use < use):
+                self.set_last(self.store.summary(session_id), seq)
 
     async def end_session(self, request: EndSession) -> Summary:
         """Mark as ended; a session that is ended already stays as it is."""
         return await self._change(_end, request)
 
     async def rename_session(self, request: RenameSession) -> Summary:
-        """Give it another title."""
         require_title(request.title)
         return await self._change(_rename, request)
 
     async def tag_session(self, request: TagSession) -> Summary:
-        """Put tags on it and take others off; they keep the order in which they came."""
+        """Add tags and remove others; they keep the order in which they came."""
         return await self._change(_tag, request)
 
     async def pin_session(self, request: PinSession) -> Summary:
-        """Pin it, or undo that."""
         return await self._change(_pin, request)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -314,12 +309,12 @@ class Sessions:
     async def _change(self, rule: Callable[[SessionWriter, R], None], request: R) -> Summary:
         """Apply `rule` to the session, of the agent if one is given. Does not update the last session."""
         async with self.order(request.session_id):
-            written = await self._threads.files(self._apply, rule, request)
+            written = await self.threads.files(self._apply, rule, request)
             self._publish(written)
         return written.summary
 
     def _apply(self, rule: Callable[[SessionWriter, R], None], request: R) -> Written:
-        with self._store.writing(request.session_id) as session:
+        with self.store.writing(request.session_id) as session:
             require_owner(session.summary, request.agent)
             rule(session, request)
         return Written(session.summary, session.added, session.last_seq)
@@ -333,15 +328,16 @@ class Sessions:
         """Tell subscribers what was recorded, also where the last session then could not be written."""
         summary = written.summary
         for record in written.added:
-            self._events.publish(events.recorded(summary.session_id, summary.agent, record), streaming)
+            event = MessageEvent(summary.session_id, summary.agent, message=record)
+            self.events.publish(event, streaming)
         if written.problem is not None:
             raise written.problem
 
     def set_last(self, summary: Summary, seq: int) -> StorageFailed | None:
         """Make it its agent's last session. Returns the error if that failed; the message is recorded."""
-        before = self._store.last_sessions.get(summary.agent)
+        before = self.store.last_sessions.get(summary.agent)
         try:
-            self._store.set_last(summary.agent, summary.session_id)
+            self.store.set_last(summary.agent, summary.session_id)
         except StorageFailed as error:
             error.data |= {"session_id": summary.session_id, "seq": seq}
             return error
@@ -353,8 +349,8 @@ class Sessions:
 
     async def get_session(self, request: GetSession) -> Transcript:
         """A page of at most `limit` messages and 4 MiB of them."""
-        page = await self._threads.files(
-            self._store.read,
+        page = await self.threads.files(
+            self.store.read,
             request.session_id,
             after_seq=request.after_seq,
             limit=request.limit,
@@ -372,13 +368,13 @@ class Sessions:
                 raise InvalidParams.missing("agent", "whose last session")
             last = self.get_last_session(GetLastSession(request.agent))
             return last if isinstance(last, Summary) else await last
-        if await self._threads.files(self._store.where, request.ref) == "sessions":
+        if await self.threads.files(self.store.where, request.ref) == "sessions":
             return await self.owned(request.ref, request.agent)
-        matches = await self._threads.index(
-            self._catalogue.matching, request.ref, request.agent, _CANDIDATES + 1
+        matches = await self.threads.index(
+            self.catalogue.matching, request.ref, request.agent, _CANDIDATES + 1
         )
         if not matches and request.agent is not None:
-            matches = await self._threads.index(self._catalogue.matching, request.ref, None, _CANDIDATES + 1)
+            matches = await self.threads.index(self.catalogue.matching, request.ref, None, _CANDIDATES + 1)
         if not matches:
             raise SessionNotFound(request.ref)
         if len(matches) > 1:
@@ -387,8 +383,7 @@ class Sessions:
         return await self.owned(matches[0].session_id, request.agent)
 
     async def owned(self, session_id: str, agent: str | None) -> Summary:
-        """The session, which must be `agent`'s where one is named."""
-        summary = await self._threads.files(self._store.summary, session_id)
+        summary = await self.threads.files(self.store.summary, session_id)
         require_owner(summary, agent)
         return summary
 

@@ -6,11 +6,9 @@ import logging
 from datetime import timedelta
 
 from port42_daemon import cursors
-from port42_daemon.events import Events
-from port42_daemon.executors import Threads
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, now, require_owner
-from port42_daemon.store.interface import Catalogue, SessionFilter, SessionStore, milliseconds
+from port42_daemon.store.interface import SessionFilter, milliseconds
 from port42_protocol.errors import InvalidParams, SessionBusy, SessionDamaged, SessionNotFound
 from port42_protocol.messages.events import DeletedEvent, RestoredEvent
 from port42_protocol.messages.forks_and_trash import (
@@ -39,37 +37,25 @@ class _Spared(Exception):
 class Trash:
     """`delete_session`, `restore_session`, `list_trash` and `prune_sessions`."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # once
-        self,
-        store: SessionStore,
-        catalogue: Catalogue,
-        threads: Threads,
-        sessions: Sessions,
-        queues: SessionQueues,
-        hub: Events,
-    ) -> None:
-        self._store = store
-        self._catalogue = catalogue
-        self._threads = threads
+    def __init__(self, sessions: Sessions, queues: SessionQueues) -> None:
         self._sessions = sessions
         self._queues = queues
-        self._events = hub
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
         """Move a session to the trash; its agent's last session becomes the one used before it."""
         summary = await self._delete(request.session_id, request.agent)
-        return Deleted(summary, self._store.last_sessions.get(summary.agent))
+        return Deleted(summary, self._sessions.store.last_sessions.get(summary.agent))
 
     async def restore_session(self, request: RestoreSession) -> Summary:
-        """Restore a session, which becomes the last session if it was used last."""
+        """Restore a session, which becomes its agent's last one if it was used last."""
         async with self._sessions.order(request.session_id):
-            summary = await self._threads.files(self._restore, request)
-        self._publish(RestoredEvent, summary)
+            summary = await self._sessions.threads.files(self._restore, request)
+        self._sessions.events.publish(RestoredEvent(summary.session_id, summary.agent))
         return summary
 
     def _restore(self, request: RestoreSession) -> Summary:
-        require_owner(self._store.summary(request.session_id, trashed=True), request.agent)
-        summary = self._store.restore(request.session_id)
+        require_owner(self._sessions.store.summary(request.session_id, trashed=True), request.agent)
+        summary = self._sessions.store.restore(request.session_id)
         self._sessions.catch_up_last(summary.agent, summary.session_id, 0)
         return summary
 
@@ -79,7 +65,9 @@ class Trash:
         if request.cursor is not None:
             trashed_at, session_id = cursors.parse(request.cursor, 2)
             before = (trashed_at, session_id)
-        rows = await self._threads.files(self._store.trashed, request.agent, before, request.limit + 1)
+        rows = await self._sessions.threads.files(
+            self._sessions.store.trashed, request.agent, before, request.limit + 1
+        )
         page, more = rows[: request.limit], len(rows) > request.limit
         return TrashPage(
             tuple(page), cursors.cursor(page[-1].trashed_at, page[-1].session_id) if more else None
@@ -93,16 +81,18 @@ class Trash:
         old: list[TrashedSession] = []
         unused: list[ListedSession] = []
         if request.trash_older_than_days is not None:
-            before = (_cutoff(request.trash_older_than_days), "")
-            old = await self._threads.files(self._store.trashed, request.agent, before, _AT_ONCE + 1)
+            before = (now(timedelta(days=request.trash_older_than_days)), "")
+            old = await self._sessions.threads.files(
+                self._sessions.store.trashed, request.agent, before, _AT_ONCE + 1
+            )
         if request.older_than_days is not None:
-            cutoff = _cutoff(request.older_than_days)
-            unused = await self._threads.index(self._unused, request.agent, cutoff)
+            cutoff = now(timedelta(days=request.older_than_days))
+            unused = await self._sessions.threads.index(self._unused, request.agent, cutoff)
             unused = [session for session in unused if not self._queues.busy(session.session_id)]
         more = max(len(old), len(unused)) > _AT_ONCE
         old, unused = old[:_AT_ONCE], unused[:_AT_ONCE]
         if not request.dry_run:
-            await self._threads.files(self._store.purge, old)
+            await self._sessions.threads.files(self._sessions.store.purge, old)
             for session in old:
                 log.info("🗑 %s was deleted for good", session.session_id)
             unused = [session for session in unused if await self._prune(session.session_id, cutoff)]
@@ -119,16 +109,20 @@ class Trash:
         async with self._queues.exclusive(session_id), self._sessions.order(session_id):
             owner = (await self._sessions.owned(session_id, agent)).agent
             # Asked before anything is moved: where the index cannot answer, nothing is.
-            recent, *_ = await self._threads.index(self._catalogue.page, SessionFilter(agent=owner), None, 2)
+            recent, *_ = await self._sessions.threads.index(
+                self._sessions.catalogue.page, SessionFilter(agent=owner), None, 2
+            )
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
-            summary = await self._threads.files(self._move, session_id, agent, unused_since)
-            self._publish(DeletedEvent, summary)
+            summary = await self._sessions.threads.files(self._move, session_id, agent, unused_since)
+            self._sessions.events.publish(DeletedEvent(session_id, summary.agent))
             log.info("🗑 %s → trash", session_id)
-            await self._threads.files(self._store.set_last, summary.agent, following, instead_of=session_id)
+            await self._sessions.threads.files(
+                self._sessions.store.set_last, summary.agent, following, instead_of=session_id
+            )
         return summary
 
     def _move(self, session_id: str, agent: str | None, unused_since: str | None) -> Summary:
-        with self._store.writing(session_id) as session:
+        with self._sessions.store.writing(session_id) as session:
             summary = session.summary
             require_owner(summary, agent)
             if unused_since is not None and (summary.pinned or summary.last_activity >= unused_since):
@@ -141,7 +135,7 @@ class Trash:
         unused: list[ListedSession] = []
         before: tuple[int, str] | None = (milliseconds(cutoff), "")
         while before is not None and len(unused) <= _AT_ONCE:
-            page, before, _ = self._catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
+            page, before, _ = self._sessions.catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
             unused += [session for session in page if not session.pinned]
         return unused
 
@@ -154,8 +148,4 @@ class Trash:
         return True
 
     def _publish(self, kind: type[DeletedEvent | RestoredEvent], summary: Summary) -> None:
-        self._events.publish(kind(summary.session_id, summary.agent))
-
-
-def _cutoff(days: int) -> str:
-    return now(timedelta(days=days))
+        self._sessions.events.publish(kind(summary.session_id, summary.agent))

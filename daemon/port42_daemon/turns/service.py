@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from msgspec import UNSET, UnsetType
@@ -115,19 +114,17 @@ class Turns:
             fork = ForkSession(session_id, at_seq, client=request.client, cwd=request.cwd)
             return (await self._lineage.fork_session(fork)).session_id
 
-    @asynccontextmanager
-    async def _queued(
+    def _queued(
         self, request: Possess, session_id: str, peer: Peer, stream: Stream | None
-    ) -> AsyncIterator[QueueEntry]:
+    ) -> AbstractAsyncContextManager[QueueEntry]:
         on_position = partial(self._tell_position, stream, session_id, request.agent) if stream else None
-        async with self.queues.enter(
+        return self.queues.enter(
             session_id,
             request.agent,
             on_position,
             refuse_if_busy=request.if_busy == "error",
             cancelled_with=None if request.detach else peer,
-        ) as entry:
-            yield entry
+        )
 
     def _tell_position(self, stream: Stream, session_id: str, agent: str, position: int) -> None:
         event = WaitingEvent(session_id, agent, position=position)
