@@ -1,6 +1,6 @@
 """An ACP agent that refuses, as its further argument says: ``login``, ``version``, ``prompt``, ``rate``,
 ``refusal`` or ``nameless``; with ``error`` it does so in the words of a third one, with ``silent`` it writes
-those to stderr and ends its turn."""
+those to stderr and ends its turn, with ``text`` they are its reply."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class Unwilling(Agent):
             raise Refuse(-32603, sys.argv[3])
         if WHAT == "silent":
             print(sys.argv[3], file=sys.stderr, flush=True)
+            return {"stopReason": "end_turn"}
+        if WHAT == "text":
+            self.say(sys.argv[3])
             return {"stopReason": "end_turn"}
         if WHAT == "prompt":
             raise Refuse(-32603, "Internal error", {"details": "no such\nmodel"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from port42_daemon.backends.base import Failure, FailureKind
+from port42_daemon.backends.base import Done, Event, Failure, FailureKind, Text, Tool
 
 _SHOWN_CHARS = 300
+_READ_CHARS = 20 * _SHOWN_CHARS
 
 # In this order: "429 … check your API key's quota" is a limit, not a missing login.
 _KINDS: dict[FailureKind, re.Pattern[str]] = {
@@ -38,6 +39,12 @@ _LOST_SESSION = re.compile(
     re.IGNORECASE,
 )
 
+# Claude Code's: it says so in place of a reply.
+_LOGIN_ADVICE = re.compile(
+    r"\s*(not logged in\b.{0,200}|.{0,200} · please run /login|please run /login · .{0,200})\s*",
+    re.IGNORECASE,
+)
+
 _ERROR_LINE = re.compile(r"(\w*error|fatal|panic)\b", re.IGNORECASE)
 
 
@@ -64,9 +71,38 @@ def kind_of_status(status: int) -> FailureKind:
     return "network" if status >= 500 else "refused"
 
 
+class ReplyCheck:
+    """Makes a turn without a reply a failure, with what the program said instead.
+
+    That is a line on its stderr, or text that only says that nobody is logged in, which is held back.
+    """
+
+    def __init__(self) -> None:
+        self._login_advice = ""
+        self._empty = True
+
+    def take(self, event: Event) -> list[Event]:
+        """The events to pass on for one that is not the end."""
+        if not isinstance(event, Text | Tool):
+            return [event]
+        first = self._empty and not self._login_advice
+        if first and isinstance(event, Text) and _LOGIN_ADVICE.fullmatch(event.text):
+            self._login_advice = event.text
+            return []
+        held: list[Event] = [Text(self._login_advice)] if self._login_advice else []
+        self._login_advice, self._empty = "", False
+        return [*held, event]
+
+    def end(self, done: Done, program: str, stderr: str) -> Done:
+        words = self._login_advice
+        if self._empty and done.failure is None:
+            words = words or telling_line(stderr) or ""
+        return Done(failure(f"{program}: {words}"), done.stop_reason) if words else done
+
+
 def one_line(text: str) -> str:
     """`text` on one line that a terminal can be shown, cut at 300 characters."""
-    line = "".join(char if char.isprintable() else " " for char in text[: 20 * _SHOWN_CHARS])
+    line = "".join(char if char.isprintable() else " " for char in text[:_READ_CHARS])
     line = " ".join(line.split())
     return line if len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"
 
@@ -82,7 +118,7 @@ def words_of(error: Any) -> str:
             for part in error
             if isinstance(part, dict) and isinstance(part.get("loc", ()), list | tuple)
         )
-    return one_line(error) if isinstance(error, str) else ""
+    return error[:_READ_CHARS] if isinstance(error, str) else ""
 
 
 def telling_line(stderr: str) -> str | None:

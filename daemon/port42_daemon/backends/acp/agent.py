@@ -17,9 +17,9 @@ from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refuse
 from port42_daemon.backends.acp.session_config import Choices
 from port42_daemon.backends.acp.turn import CANCELLED, TurnEvents
 from port42_daemon.backends.acp.updates import fields
-from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Text, Tool, Turn
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn
 from port42_daemon.backends.decoding import whole
-from port42_daemon.backends.errors import failure, kind_of_words, one_line, telling_line
+from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
@@ -128,22 +128,20 @@ class Agent:
         """The events of one turn, `Done` last. Closed earlier, it cancels the turn. Raises `NotAsked`."""
         turn_events = self._turn_events = TurnEvents(self._config.permissions, ask)
         self._usable = False
+        reply = ReplyCheck()
         prompt = asyncio.create_task(self._prompt(message, turn_events))
-        empty = True
         try:
             while True:
                 event = await turn_events.events.get()
                 if isinstance(event, Exception):
                     raise event
-                empty = empty and not isinstance(event, Text | Tool)
-                if empty and isinstance(event, Done) and event.failure is None:
-                    await asyncio.sleep(0)  # what it wrote to stderr before is read by then
-                    if words := telling_line(self._child.stderr()):
-                        event = Done(failure(f"{self._name} gave no answer: {words}"), event.stop_reason)
-                yield event
-                turn_events.events.task_done()
                 if isinstance(event, Done):
+                    await asyncio.sleep(0)  # what it wrote to stderr before is read by then
+                    yield reply.end(event, f"{self._name} gave no answer", self._child.stderr())
                     return
+                for each in reply.take(event):
+                    yield each
+                turn_events.events.task_done()
         finally:
             try:
                 if not prompt.done():

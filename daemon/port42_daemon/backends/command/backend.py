@@ -29,7 +29,7 @@ from port42_daemon.backends.command.parsers.claude import ClaudeParser
 from port42_daemon.backends.command.parsers.codex import CodexParser
 from port42_daemon.backends.command.parsers.gemini import GeminiParser
 from port42_daemon.backends.command.parsers.stream import StreamParser, TextParser
-from port42_daemon.backends.errors import failure, lost_session, telling_line
+from port42_daemon.backends.errors import ReplyCheck, failure, lost_session, telling_line
 from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program, missing
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import CommandBackend
@@ -132,7 +132,7 @@ class Command:
             yield Done(Failure(reason.kind, str(reason)))
             return
         feeding = asyncio.create_task(_feed(child, run.stdin))
-        end, empty = Done(), True
+        end, reply = Done(), ReplyCheck()
         try:
             reading = self._text(child, run) if self._config.parser == "text" else self._stream(child, run)
             async with aclosing(reading) as events:
@@ -140,8 +140,8 @@ class Command:
                     if isinstance(event, Done):
                         end = event
                     else:
-                        empty = empty and not isinstance(event, Text | Tool)
-                        yield event
+                        for each in reply.take(event):
+                            yield each
         except Silent:
             end = Done(Failure("timeout", f"no output for {self._config.timeout:g} s"))
         except LineTooLong:
@@ -149,8 +149,7 @@ class Command:
         finally:
             feeding.cancel()
             await child.stop()
-        if end.failure is None and empty and (words := telling_line(child.stderr())):
-            end = Done(failure(f"no answer: {words}"), end.stop_reason)
+        end = reply.end(end, "no answer", child.stderr())
         if end.failure is not None:
             end = Done(Failure(end.failure.kind, child.blot(end.failure.message)), end.stop_reason)
         yield end

@@ -73,7 +73,7 @@ _EVENT = msgspec.json.Decoder(_StreamEvent)
 class _MessageStream(Reply):
     """A reply in events, or in one piece."""
 
-    def __init__(self, server: str, key: Key | None = None) -> None:
+    def __init__(self, server: str, key: Key) -> None:
         super().__init__(server, key)
         self._input = self._output = 0
 
@@ -163,5 +163,5 @@ class Anthropic(ModelServer):
             body["system"] = system
         return self._answer(body)
 
-    def _headers(self, key: Key | None) -> dict[str, str]:
+    def _headers(self, key: Key) -> dict[str, str]:
         return {"anthropic-version": _VERSION} | ({"x-api-key": key.reveal()} if key else {})

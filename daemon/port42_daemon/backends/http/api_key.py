@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,8 +19,8 @@ _KEYRING_WITHIN = 20.0
 """Seconds: a locked keyring asks the person for its password first."""
 
 _SECRET_CHARS = 16
-"""Shorter keys are stand-ins for servers that want any (`ollama`, `none`, `x`). They are not hidden: that
-would take words out of replies, and names out of their JSON."""
+"""Shorter keys may be stand-ins for servers that want any (`ollama`, `none`, `x`). They are hidden in errors,
+as whole words, and not in replies: that would take words out of them, and names out of their JSON."""
 
 KEYRING_SERVICE = "port42"
 """The keyring's service when `api_key_keyring` names only a user."""
@@ -34,31 +35,34 @@ class KeyUnavailable(Exception):
 
 
 class Key:
-    """A key. Only `reveal` gives it: written, formatted or logged it is dots."""
+    """A key, or none, which is false. Only `reveal` gives it: written, formatted or logged it is dots."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_pattern", "_secret", "_text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str = "") -> None:
         self._text = text
+        self._secret = text.encode() if len(text) >= _SECRET_CHARS else None
+        self._pattern = re.escape(text) if self._secret else rf"(?<!\w){re.escape(text)}(?!\w)"
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
 
     def reveal(self) -> str:
         return self._text
 
-    @property
-    def secret(self) -> str | None:
-        """What must not be repeated: the key, unless it is too short to be a secret."""
-        return self._text if len(self._text) >= _SECRET_CHARS else None
+    def hidden_in(self, error: str) -> str:
+        """The words of an error without the key, which servers may repeat."""
+        return re.sub(self._pattern, "…", error) if self._text else error
 
-    def hidden_in(self, text: str) -> str:
-        """`text` without the key, which servers may repeat."""
-        return text.replace(self.secret, "…") if self.secret else text
+    def hidden_in_reply(self, data: bytes) -> bytes:
+        return data.replace(self._secret, "…".encode()) if self._secret and self._secret in data else data
 
     def __repr__(self) -> str:
         return "Key(…)"
 
 
-async def read_key(config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str]) -> Key | None:
-    """The key that `config` names, or None when it names none. Raises `KeyUnavailable`."""
+async def read_key(config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str]) -> Key:
+    """The key that `config` names. Raises `KeyUnavailable`."""
     if config.api_key_env is not None:
         where, text = config.api_key_env, environ.get(config.api_key_env, "")
         if not text.strip():
@@ -70,7 +74,7 @@ async def read_key(config: OpenAIBackend | AnthropicBackend, environ: Mapping[st
         where = f"the keyring's {config.api_key_keyring}"
         text = await _from_keyring(config.api_key_keyring, environ)
     else:
-        return None
+        return Key()
     return Key(_checked(text.strip(), where))
 
 

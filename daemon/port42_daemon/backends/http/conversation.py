@@ -14,9 +14,8 @@ import msgspec
 from port42_daemon.backends.base import Done, Event, Failure, Notice, Text, Tool, Turn
 from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.backends.http.api_key import Key
-from port42_daemon.backends.http.errors import Failed, kind_of_error
+from port42_daemon.backends.http.errors import Failed, kind_of_error, words_of_page
 
-_DOTS = "…".encode()
 EVENT_BYTES = 16 * 1024 * 1024
 _PIECES = 32
 """Events of one read that are passed on one by one: of the text behind them, all is one piece."""
@@ -175,14 +174,14 @@ class Reply(ABC):
     wrong from then on is of no matter.
     """
 
-    def __init__(self, server: str, key: Key | None = None) -> None:
+    def __init__(self, server: str, key: Key) -> None:
         self.server = server
         self.stop_reason: str | None = None
         self.over = False
         self.failure: Failed | None = None
         self.deadline: float | None = None
         self.decoder = EventDecoder()
-        self._secret = key.secret.encode() if key and key.secret else None
+        self._key = key
         self._has_text = False
         self._calls: dict[str, str] = {}
         self._called_any = False
@@ -197,8 +196,7 @@ class Reply(ABC):
         patience = self._patience()
         try:
             for name, data in self.decoder.feed(chunk) if chunk else self.decoder.end():
-                # A server that repeats what it was sent must not bring the key into a session.
-                hidden = data.replace(self._secret, _DOTS) if self._secret and self._secret in data else data
+                hidden = self._key.hidden_in_reply(data)
                 if name == b"error":
                     raise self.broken_off(_error_in(hidden))
                 for event in self.take(hidden):
@@ -210,7 +208,7 @@ class Reply(ABC):
         except Failed as failed:
             self.failure = failed
         except msgspec.DecodeError:
-            words = one_line(hidden.decode(errors="replace"))
+            words = one_line(self._key.hidden_in(hidden.decode(errors="replace")))
             message = f"{self.server} sent something that is not its protocol: {words}"
             self.failure = Failed(kind_of_words(words), message)
         except ValueError:
@@ -248,16 +246,14 @@ class Reply(ABC):
         return events
 
     def not_a_stream(self) -> Failed:
-        """The failure for a response that is not an event stream: its text, unless it is HTML."""
+        """The failure for a response that is not an event stream, with what it says."""
         message, words = f"{self.server} answers no stream of events: is base_url right?", self.decoder.words
-        if words and not words.startswith("<"):
-            words = one_line(words.replace(self._secret.decode(), "…") if self._secret else words)
-            return Failed(kind_of_words(words), f"{message} It says: {words}")
-        return Failed("crashed", message)
+        words = one_line(self._key.hidden_in(words_of_page(words) if words.startswith("<") else words))
+        return Failed(kind_of_words(words), f"{message} It says: {words}" if words else message)
 
     def broken_off(self, error: Any) -> Failed:
         """The failure for an error event."""
-        words = words_of(error)
+        words = one_line(self._key.hidden_in(words_of(error)))
         return Failed(kind_of_error(error), f"{self.server} broke off" + (f": {words}" if words else ""))
 
     def _called(self, call: str, title: str) -> Tool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 import random
+import re
 import socket
 import ssl
 import time
@@ -18,6 +20,7 @@ from port42_daemon.backends.errors import kind_of_status, kind_of_words, words_o
 LONGEST_WAIT = 60.0
 """Seconds; a server whose ``Retry-After`` wants more is not asked again by the same turn."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
+_MARKUP = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
 _KINDS: dict[str, FailureKind] = {
     "authentication_error": "needs_auth",
@@ -107,6 +110,11 @@ def words_in(body: str) -> str:
             if words := words_of(answer.get(name)):
                 return words
     return ""
+
+
+def words_of_page(page: str) -> str:
+    """What an HTML page says, without its markup."""
+    return html.unescape(_MARKUP.sub(" ", page))
 
 
 def why_not_connected(error: BaseException) -> str:

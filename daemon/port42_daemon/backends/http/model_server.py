@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from port42_daemon.backends.base import Ask, Done, Event, Failure, FailureKind, Health, Notice, Turn
-from port42_daemon.backends.errors import kind_of_status
+from port42_daemon.backends.errors import kind_of_status, one_line
 from port42_daemon.backends.http.api_key import Key, KeyUnavailable, described, read_key
 from port42_daemon.backends.http.conversation import Reply
 from port42_daemon.backends.http.errors import (
@@ -84,7 +84,7 @@ class ModelServer(ABC):
         self._own = url.netloc == urlsplit(self.own_url).netloc
 
     @abstractmethod
-    def _headers(self, key: Key | None) -> dict[str, str]:
+    def _headers(self, key: Key) -> dict[str, str]:
         """The headers of every request."""
 
     @abstractmethod
@@ -167,7 +167,7 @@ class ModelServer(ABC):
                 raise Failed("timeout", self._silent()) from None
             raise Failed("network", f"{self._name} was lost in the middle of its reply") from None
 
-    async def _ask(self, body: dict[str, Any], key: Key | None) -> aiohttp.ClientResponse:
+    async def _ask(self, body: dict[str, Any], key: Key) -> aiohttp.ClientResponse:
         """One attempt: the response when it is a reply that has begun. Raises `Failed`."""
         session = await self._connected()
         import aiohttp
@@ -212,7 +212,7 @@ class ModelServer(ABC):
                 message = f"{self._name} closed the connection without a response"
         return Failed(kind, message, again=again)
 
-    async def _declined(self, response: aiohttp.ClientResponse, key: Key | None) -> Failed:
+    async def _declined(self, response: aiohttp.ClientResponse, key: Key) -> Failed:
         status = response.status
         if kind_of_status(status) == "needs_auth":
             # Its text is left out: it often quotes the key.
@@ -222,7 +222,7 @@ class ModelServer(ABC):
             # Not followed: the key was meant for this address.
             return Failed("refused", f"{self._name} redirects ({status}): correct base_url")
         body = (await _error_body(response)).decode(errors="replace")
-        words = words_in(key.hidden_in(body) if key else body)
+        words = one_line(key.hidden_in(words_in(body)))
         message = f"{self._name} answers {status}" + (f": {words}" if words else "")
         if status == 404 and not words:
             message += f": is base_url right, and is there a model {self._config.model}?"
@@ -247,12 +247,12 @@ class ModelServer(ABC):
     def _silent(self) -> str:
         return f"{self._name} sent nothing for {self._config.timeout:g} s"
 
-    async def _key(self) -> Key | None:
+    async def _key(self) -> Key:
         try:
             key = await read_key(self._config, self._environ)
         except KeyUnavailable as error:
             raise Failed("needs_auth", error.message) from None
-        if key is None and self._own:
+        if not key and self._own:
             raise Failed("needs_auth", f"{self._name} wants a key: {described(self._config)}")
         return key
 

@@ -76,7 +76,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 class _Chunks(Reply):
     """A reply in chunks, or in one piece."""
 
-    def __init__(self, server: str, key: Key | None = None) -> None:
+    def __init__(self, server: str, key: Key) -> None:
         super().__init__(server, key)
         self._started = False
 
@@ -169,7 +169,7 @@ class OpenAI(ModelServer):
                 if not self._adapted(body, declined):
                     raise
 
-    def _headers(self, key: Key | None) -> dict[str, str]:
+    def _headers(self, key: Key) -> dict[str, str]:
         return {"authorization": f"Bearer {key.reveal()}"} if key else {}
 
     def _body(self, turn: Turn) -> dict[str, Any]:

@@ -775,6 +775,32 @@ def test_an_agents_words_have_their_kind(journal: Journal, how: str, words: str,
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "Not logged in · Please run /login",
+        "Invalid API key · Please run /login",
+        "Please run /login · API Error: 401",
+    ],
+)
+def test_a_reply_that_only_asks_for_a_login_is_a_failure(words: str) -> None:
+    async def reply_and_health(backend: Acp) -> tuple[list[Event], str]:
+        return await events_of(backend, turn()), (await backend.probe()).state
+
+    events, health = play(Acp(config("refuses", "/dev/null", "text", words)), reply_and_health)
+    assert text_of(events) == ""
+    assert failure_of(events) == ("needs_auth", f"The Unwilling gave no answer: {words}")
+    assert health == "needs_auth"
+
+
+@pytest.mark.parametrize(
+    "words", ["Run /login, and then /status.", "Not logged in · Please run /login\nis what it says."]
+)
+def test_a_reply_about_a_login_is_a_reply(words: str) -> None:
+    (events,) = played(config("refuses", "/dev/null", "text", words))
+    assert (text_of(events), done_of(events).failure) == (words, None)
+
+
+@pytest.mark.parametrize(
     ("line", "kind", "words"),
     [
         ("Not logged in · Please run /login", "needs_auth", "Not logged in"),

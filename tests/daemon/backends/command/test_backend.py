@@ -130,6 +130,20 @@ def test_a_flood_on_stderr_disturbs_nothing_and_tells_no_secret():
     assert failure_of(reply(flood, environ=environ)) == ("crashed", "the key is … (exit status 1)")
 
 
+def test_a_reply_that_only_asks_for_a_login_is_a_failure():
+    words = "Not logged in · Please run /login"
+    events = reply(CommandBackend(command=["echo", words]))
+    assert text_of(events) == ""
+    assert failure_of(events) == ("needs_auth", f"no answer: {words}")
+
+
+def test_a_reply_that_begins_with_a_login_is_whole():
+    script = "echo 'Not logged in · Please run /login'; read line; echo more"
+    events = reply(CommandBackend(command=["sh", "-c", script]))
+    assert text_of(events) == "Not logged in · Please run /login\nmore"
+    assert done_of(events).failure is None
+
+
 def test_a_program_that_is_not_there():
     missing = CommandBackend(command=["port42-no-such-program"])
     said = (

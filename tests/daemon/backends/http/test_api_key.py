@@ -58,7 +58,7 @@ def refused(path: Path | str) -> str:
 
 
 def test_no_key_is_configured() -> None:
-    assert read() is None
+    assert not read()
     assert "api_key_env" in described(OpenAIBackend(model="m"))
 
 
@@ -66,7 +66,7 @@ def test_a_key_is_never_written() -> None:
     key = Key(KEY)
     for text in (repr(key), str(key), f"{key}", f"{key!r}", "%s" % key, repr([key]), repr({"key": key})):  # noqa: UP031 - as logging does
         assert KEY not in text
-    assert key.hidden_in(f"a {KEY} b {KEY}") == "a … b …"
+    assert key.hidden_in(f"a {KEY} b{KEY}") == "a … b…"
     assert not hasattr(key, "__dict__")
 
 

@@ -1,6 +1,7 @@
 """Model servers that behave badly, against both back ends that talk to them."""
 
 import asyncio
+import json
 import logging
 import socket
 import subprocess
@@ -302,6 +303,31 @@ def test_an_answer_that_is_no_stream_is_crashed_and_names_base_url(kind: Kind, b
     with ModelServer(sends(b"<html></html>", kind=bad)) as server:
         found, message = failure_of(played(kind.backend(server)))
     assert (found, "base_url" in message) == ("crashed", True)
+
+
+def test_a_page_in_place_of_a_reply_is_told_in_its_own_words(kind: Kind) -> None:
+    page = "<!DOCTYPE html><html><head><title>Sign in</title><script>var a = '<b>';\nlet b</script>"
+    page += f"<style>p {{ color: red }}</style></head>\n<body><p>Your key {KEY}\n&amp; plan</p></body></html>"
+    with ModelServer(sends(page.encode(), kind="text/html")) as server:
+        _, message = failure_of(played(kind.backend(server, api_key_env="TEST_KEY")))
+    assert message.endswith("is base_url right? It says: Sign in Your key … & plan")
+
+
+@pytest.mark.parametrize("key", ["x", "sk-short", "fifteen-chars-1"])
+def test_a_short_key_is_not_repeated(kind: Kind, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRON, "TEST_KEY", key)
+    words = f"exceeded: your key '{key}' (Bearer {key})"
+    answers = [
+        refuses(400, {"error": {"message": words}}),
+        refuses(500, {"detail": words}),
+        sends(json.dumps({"error": {"message": words}}).encode(), kind="application/json"),
+        sends(f"error: {words}\n\n".encode()),
+        sends(words.encode(), kind="text/plain"),
+    ]
+    for answer in answers:
+        with ModelServer(answer) as server:
+            _, message = failure_of(played(kind.backend(server, api_key_env="TEST_KEY", retries=0)))
+        assert "exceeded: your key '…' (Bearer …)" in message
 
 
 def test_an_event_without_end_is_crashed_and_not_kept(kind: Kind) -> None:
