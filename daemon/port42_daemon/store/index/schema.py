@@ -69,7 +69,6 @@ CHECK_SECONDS = 10.0
 """For all pages of the file; what is not looked at by then is not said to be bad."""
 _CHECK_STEPS = 10_000
 """SQLite's instructions between two looks at the clock."""
-_FILES = ("", "-wal", "-shm", "-journal")
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FORMAT}
 _DAMAGED_READS = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_FSTAT}
 _REASONS = {
@@ -86,14 +85,8 @@ _REASONS = {
 }
 
 
-class Damaged(sqlite3.DatabaseError):
-    """SQLite's own check found something wrong in the file."""
-
-
 def is_damage(error: BaseException) -> bool:
     """Whether the file itself is bad, so that only a new one helps."""
-    if isinstance(error, Damaged):
-        return True
     code = getattr(error, "sqlite_errorcode", None)  # errors of the module itself have none
     return code is not None and (code & 0xFF in _DAMAGE or code in _DAMAGED_READS)
 
@@ -118,18 +111,15 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.write_lock, self.read_lock = threading.RLock(), threading.Lock()
         self._path = path
-        self._connections: list[sqlite3.Connection] = []
+        # unix-excl: no other process can lock or change the file meanwhile, and what both connections share
+        # of the WAL is in our memory, not in an index.db-shm whose truncation would end us with SIGBUS.
+        self._uri = f"{path.absolute().as_uri()}?vfs=unix-excl"
+        self._files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+        self.writing = self.reading = sqlite3.connect(":memory:", check_same_thread=False)
+        self.close()
         self.in_memory = False
         self.generation = 0
         """Incremented whenever another database takes the place of this one."""
-
-    @property
-    def writing(self) -> sqlite3.Connection:
-        return self._connection(0)
-
-    @property
-    def reading(self) -> sqlite3.Connection:
-        return self._connection(1)
 
     @property
     def size(self) -> int:
@@ -140,13 +130,13 @@ class Database:
             return 0
 
     def open(self) -> None:
-        """Open or create the file; one that is damaged or of another schema is made anew.
-
-        Raises sqlite3.Error and OSError where not even that is possible.
-        """
+        """Open the file; one that is missing, damaged or of another schema is created anew."""
         try:
             if stat.S_ISREG(self._path.lstat().st_mode):
-                self._clear_what_is_no_file()
+                # SQLite takes a folder, pipe or link in the place of the WAL for a full disk.
+                for beside in self._files[1:]:
+                    if os.path.lexists(beside) and not stat.S_ISREG(beside.lstat().st_mode):
+                        _clear(beside)
                 self._connect()
                 if self._is_sound():
                     return
@@ -158,10 +148,10 @@ class Database:
         self.create()
 
     def create(self) -> None:
-        """Put an empty index in place of whatever is there. Raises sqlite3.Error, OSError."""
+        """Put an empty index in place of whatever is there."""
         self.close()
-        for suffix in _FILES:
-            _clear(self._path.with_name(self._path.name + suffix))
+        for path in self._files:
+            _clear(path)
         try:
             self._connect()
             _create_tables(self.writing)
@@ -174,10 +164,8 @@ class Database:
         self.close()
         self.generation += 1
         self.in_memory = True
-        database = sqlite3.connect(":memory:", check_same_thread=False)
-        database.create_function("unpack", 1, unpack, deterministic=True)
-        _create_tables(database)
-        self._connections = [database, database]
+        self.writing = self.reading = _connect(":memory:")
+        _create_tables(self.writing)
 
     def can_be_used(self) -> bool:
         """Whether the file can be opened and written now. Called while the index is in memory."""
@@ -194,21 +182,23 @@ class Database:
             other.close()
 
     def check(self) -> None:
-        """Read every row but the text. Raises `Damaged` and sqlite3.Error where the file is bad inside.
+        """Read every row but the text. Raises sqlite3.DatabaseError where the file is bad inside.
 
         Takes milliseconds. Damage in the text is noticed by the query that meets it.
         """
         for table in ("sessions", "tags", "keys", "activity", "turns"):
             result = self.writing.execute(f"PRAGMA quick_check({table})").fetchone()[0]
             if result != "ok":
-                raise Damaged(result)
+                error = sqlite3.DatabaseError(result)
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise error
 
     def problem(self) -> str | None:
         """The problem of the file, as text after its name. Takes no lock, and a few seconds at most."""
         try:
             if not stat.S_ISREG(self._path.lstat().st_mode):
                 return "is not a file"
-            with contextlib.closing(_connect(self._path)) as database:
+            with contextlib.closing(_connect(self._uri)) as database:
                 return None if _check_pages(database) else "is damaged"
         except FileNotFoundError:
             return "is gone"
@@ -216,50 +206,32 @@ class Database:
             return f"cannot be read: {reason(error)}"
 
     def close(self) -> None:
-        while self._connections:
+        for database in (self.writing, self.reading):
             with contextlib.suppress(sqlite3.Error):
-                self._connections.pop().close()
-
-    def _clear_what_is_no_file(self) -> None:
-        """Remove a folder, pipe or link in the place of the WAL: SQLite takes it for a full disk."""
-        for suffix in _FILES[1:]:
-            beside = self._path.with_name(self._path.name + suffix)
-            with contextlib.suppress(FileNotFoundError):
-                if not stat.S_ISREG(beside.lstat().st_mode):
-                    _clear(beside)
+                database.close()
 
     def _connect(self) -> None:
         self.close()
         self.generation += 1
         self.in_memory = False
-        for _ in range(2):
-            database = _connect(self._path)
-            self._connections.append(database)
+        self.writing = _connect(self._uri)
+        self.reading = _connect(self._uri)
+        for database in (self.writing, self.reading):
             # Derived data: a lost last transaction is read again, a torn file is made anew.
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             # What is deleted is overwritten: a session that was pruned must not be read here.
             database.execute("PRAGMA secure_delete = ON")
-        self._connections[1].execute("PRAGMA query_only = ON")
+        self.reading.execute("PRAGMA query_only = ON")
 
     def _is_sound(self) -> bool:
         """Whether the tables are those of this version, and none was changed or dropped."""
-        version, made = (
-            self.writing.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("user_version", "application_id")
-        )
-        return bool(version == SCHEMA and made == _fingerprint(self.writing))
-
-    def _connection(self, number: int) -> sqlite3.Connection:
-        if not self._connections:
-            raise sqlite3.ProgrammingError("the index is closed")
-        return self._connections[number]
+        version = self.writing.execute("PRAGMA user_version").fetchone()[0]
+        fingerprint = self.writing.execute("PRAGMA application_id").fetchone()[0]
+        return bool(version == SCHEMA and fingerprint == _fingerprint(self.writing))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # unix-excl: no other process can lock or change the file meanwhile, and what several connections share
-    # of the WAL is in our memory, not in an index.db-shm whose truncation would end us with SIGBUS.
-    uri = f"{path.absolute().as_uri()}?vfs=unix-excl"
+def _connect(uri: str) -> sqlite3.Connection:
     database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
     database.create_function("unpack", 1, unpack, deterministic=True)
     return database

@@ -1,4 +1,4 @@
-"""The state of the index: phases, transitions, and threads that wait for them."""
+"""The state of the index: its phase, the transitions, and the threads that wait for one."""
 
 from __future__ import annotations
 
@@ -26,18 +26,13 @@ class IndexState:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._phase = Phase.SCANNING
+        self.phase = Phase.SCANNING
         self.work = threading.Event()
         """Set when there is something for the indexer's thread to do."""
         self.reason: str | None = None
         """Why `index.db` is not used or not up to date; for a person, without a path."""
 
-    @property
-    def phase(self) -> Phase:
-        return self._phase
-
     def wake(self) -> None:
-        """There is something to do for the indexer's thread."""
         if not self.work.is_set():  # asked first: every append calls this, and `set` takes a lock
             self.work.set()
 
@@ -65,17 +60,17 @@ class IndexState:
 
     def wait_listed(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._phase is not Phase.SCANNING)
+            self._changed.wait_for(lambda: self.phase is not Phase.SCANNING)
 
     def wait_caught_up(self) -> bool:
         """Wait until no session is stale; False if the indexer has stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._phase in {Phase.READY, Phase.UNUSABLE})
-            return self._phase is Phase.READY
+            self._changed.wait_for(lambda: self.phase in {Phase.READY, Phase.UNUSABLE})
+            return self.phase is Phase.READY
 
     def _enter(self, phase: Phase, *allowed: Phase) -> None:
         with self._changed:
-            if self._phase in allowed and self._phase is not phase:
-                log.debug("index: %s → %s", self._phase.value, phase.value)
-                self._phase = phase
+            if self.phase in allowed and self.phase is not phase:
+                log.debug("index: %s → %s", self.phase.value, phase.value)
+                self.phase = phase
                 self._changed.notify_all()
