@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
 from port42_protocol.messages.records import AssistantMessage, Record
@@ -16,7 +16,7 @@ MAX_TOKENS = 10**12
 """Of one reply, and of one hour of a session."""
 _HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d(?=:)", re.ASCII)
 _KINDS = {"user": 0, "assistant": 1, "error": 2}
-_ADD_SAID = (
+_ADD_MESSAGES = (
     "INSERT INTO activity VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET user = user + excluded.user,"
     " assistant = assistant + excluded.assistant, failed = failed + excluded.failed"
 )
@@ -25,15 +25,15 @@ _ADD_TURNS = (
     f" input_tokens = min(input_tokens + excluded.input_tokens, {MAX_TOKENS}),"
     f" output_tokens = min(output_tokens + excluded.output_tokens, {MAX_TOKENS})"
 )
-_SAID = (
-    "SELECT agent, hour, sum(user), sum(assistant), sum(failed) FROM activity"
-    " JOIN sessions ON sessions.number = session WHERE hour >= :since AND agent = coalesce(:agent, agent)"
-    " GROUP BY agent, hour"
+_SINCE = "JOIN sessions ON sessions.number = session WHERE hour >= :since AND agent = coalesce(:agent, agent)"
+_MESSAGES = (
+    "SELECT agent, hour, sum(user), sum(assistant), sum(failed)"  # noqa: S608  # our own text, here and below
+    f" FROM activity {_SINCE} GROUP BY agent, hour"
 )
+_TOKENS = f"SELECT agent, sum(input_tokens), sum(output_tokens) FROM turns {_SINCE} GROUP BY agent"  # noqa: S608
 _MODELS = (
-    "SELECT agent, backend, model, sum(turns), sum(input_tokens), sum(output_tokens) FROM turns"
-    " JOIN sessions ON sessions.number = session WHERE hour >= :since AND agent = coalesce(:agent, agent)"
-    " GROUP BY agent, backend, model"
+    "SELECT backend, nullif(model, ''), sum(turns), sum(input_tokens), sum(output_tokens)"  # noqa: S608
+    f" FROM turns {_SINCE} GROUP BY backend, model ORDER BY 3 DESC, backend, model"
 )
 _SESSIONS = (
     "SELECT agent, count(*), sum(size) FROM sessions WHERE last_activity >= :since"
@@ -41,34 +41,27 @@ _SESSIONS = (
 )
 
 
-# --- written --------------------------------------------------------------------------------------------
-
-
 def add(database: sqlite3.Connection, number: int, records: Iterable[Record]) -> None:
-    """Count `records` of the session of that number in; not what a fork took over from its original."""
+    """Count `records` of the session of that number; those that a fork copied count for its original only."""
     copied = database.execute(
         "SELECT coalesce(json_extract(forked_from, '$.seq'), 0) FROM sessions WHERE number = ?", (number,)
     ).fetchone()[0]
-    counts_by_hour: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    messages: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     turns: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for record in records:
         if record.seq <= copied:
             continue
-        hour = _hour(record.timestamp)
+        match = _HOUR.match(record.timestamp)  # in UTC; none in an edited file whose time is not one
+        hour = match[0] if match else ""
         if record.role in _KINDS:
-            counts_by_hour[hour][_KINDS[record.role]] += 1
+            messages[hour][_KINDS[record.role]] += 1
         if isinstance(record, AssistantMessage) and (turn := record.turn):
             sums = turns[hour, turn.backend, turn.model or ""]
             sums[0] += 1
             sums[1] += _bounded(turn.input_tokens)
             sums[2] += _bounded(turn.output_tokens)
-    database.executemany(_ADD_SAID, [(number, hour, *counts) for hour, counts in counts_by_hour.items()])
-    database.executemany(_ADD_TURNS, [(number, *key, *counts) for key, counts in turns.items()])
-
-
-def remove(database: sqlite3.Connection, number: int) -> None:
-    for table in ("activity", "turns"):
-        database.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608  # our own names
+    database.executemany(_ADD_MESSAGES, [(number, hour, *counts) for hour, counts in messages.items()])
+    database.executemany(_ADD_TURNS, [(number, *key, *sums) for key, sums in turns.items()])
 
 
 def _bounded(tokens: int | None) -> int:
@@ -76,100 +69,53 @@ def _bounded(tokens: int | None) -> int:
     return min(max(tokens or 0, 0), MAX_TOKENS)
 
 
-def _hour(timestamp: str) -> str:
-    """Its hour, in UTC; empty for an invalid time, from an edited file."""
-    match = _HOUR.match(timestamp)
-    return match[0] if match else ""
-
-
-# --- read -------------------------------------------------------------------------------------------
+def remove(database: sqlite3.Connection, number: int) -> None:
+    for table in ("activity", "turns"):
+        database.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608  # our own names
 
 
 def statistics(
     database: sqlite3.Connection, agent: str | None, days: int | None, now: datetime, *, complete: bool
 ) -> Statistics:
     """All of it, or of `agent`, or of the last `days` by the clock of `now`, which has a time zone."""
-    first = now.date() - timedelta(days=(days or MOST_DAYS) - 1)
+    today = now.date()
+    first = today - timedelta(days=(days or MOST_DAYS) - 1)
     midnight = datetime.combine(first, datetime.min.time()).astimezone(now.tzinfo).astimezone(UTC)
     given = {"agent": agent, "since": f"{midnight:%Y-%m-%dT%H}" if days else ""}
-    when = _When(now)
     totals: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for name, hour, *counts in database.execute(_SAID, given):
+    by_day: Counter[tuple[str | None, date]] = Counter()
+    by_hour: Counter[int] = Counter()
+    for name, hour, *counts in database.execute(_MESSAGES, given):
         totals[name] = [before + more for before, more in zip(totals[name], counts, strict=True)]
-        when.add(name, hour, counts[0] + counts[1])
-    models = database.execute(_MODELS, given).fetchall()
-    sessions = database.execute(_SESSIONS, given).fetchall()
-    since = when.since(first if days else None)
-    agents = [
-        AgentStats(
-            agent=name,
-            sessions=count,
-            user_messages=totals[name][0],
-            assistant_messages=totals[name][1],
-            failed_turns=totals[name][2],
-            input_tokens=sum(row[4] for row in models if row[0] == name),
-            output_tokens=sum(row[5] for row in models if row[0] == name),
-            bytes=size,
-            days=when.days(since, name),
-        )
-        for name, count, size in sessions
-    ]
+        messages = counts[0] + counts[1]
+        if messages and (time := _local(hour, now.tzinfo)):
+            by_day[name, time.date()] += messages
+            by_day[None, time.date()] += messages
+            by_hour[time.hour] += messages
+    earliest = min((day for _, day in by_day if first <= day <= today), default=None)
+    since = first if days else earliest
+    shown = [since + timedelta(days=number) for number in range((today - since).days + 1)] if since else []
+    tokens = {name: sums for name, *sums in database.execute(_TOKENS, given)}
+    agents = []
+    for name, sessions, size in database.execute(_SESSIONS, given):
+        user, assistant, failed = totals[name]
+        put_in, put_out = tokens.get(name, (0, 0))
+        by_agent = tuple(by_day[name, day] for day in shown)
+        agents.append(AgentStats(name, sessions, user, assistant, failed, put_in, put_out, size, by_agent))
+    agents.sort(key=lambda agent: (-agent.user_messages - agent.assistant_messages, agent.agent))
     return Statistics(
         since=since.isoformat() if since else None,
-        days=when.days(since, None),
-        hours=tuple(when.of_the_day[hour] for hour in range(24)),
-        agents=tuple(
-            sorted(agents, key=lambda agent: (-agent.user_messages - agent.assistant_messages, agent.agent))
-        ),
-        models=_models(models),
+        days=tuple(by_day[None, day] for day in shown),
+        hours=tuple(by_hour[hour] for hour in range(24)),
+        agents=tuple(agents),
+        models=tuple(ModelStats(*row) for row in database.execute(_MODELS, given)),
         complete=complete,
     )
 
 
-def _models(rows: Iterable[tuple[str, str, str, int, int, int]]) -> tuple[ModelStats, ...]:
-    """The same model of several agents once, most turns first."""
-    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-    for _, backend, model, *counts in rows:
-        key = backend, model
-        sums[key] = [before + more for before, more in zip(sums[key], counts, strict=True)]
-    stats = [ModelStats(backend, model or None, *counts) for (backend, model), counts in sums.items()]
-    return tuple(sorted(stats, key=lambda model: (-model.turns, model.backend, model.model or "")))
-
-
-class _When:
-    """Messages by day and by hour of the day, as the clock of `now` has them."""
-
-    def __init__(self, now: datetime) -> None:
-        self._zone, self._today = now.tzinfo, now.date()
-        self._by_day: Counter[tuple[str | None, date]] = Counter()
-        self._times: dict[str, datetime | None] = {}
-        self.of_the_day: Counter[int] = Counter()
-
-    def add(self, agent: str, hour: str, messages: int) -> None:
-        """Count them in, where the hour is one."""
-        if hour not in self._times:
-            try:
-                time = datetime.fromisoformat(f"{hour}:00:00+00:00").astimezone(self._zone)
-            except (ValueError, OverflowError):
-                time = None
-            self._times[hour] = time
-        time = self._times[hour]
-        if time is not None and messages:
-            self._by_day[agent, time.date()] += messages
-            self._by_day[None, time.date()] += messages
-            self.of_the_day[time.hour] += messages
-
-    def since(self, first: date | None) -> date | None:
-        """The first day that is shown: `first`, or that of the first message; None when there is none."""
-        if first is not None:
-            return first
-        earliest = self._today - timedelta(days=MOST_DAYS - 1)
-        shown = [day for _, day in self._by_day if earliest <= day <= self._today]
-        return min(shown, default=None)
-
-    def days(self, since: date | None, agent: str | None) -> tuple[int, ...]:
-        """The messages of each day through today, of `agent` or of all."""
-        if since is None:
-            return ()
-        length = (self._today - since).days + 1
-        return tuple(self._by_day[agent, since + timedelta(days=number)] for number in range(length))
+def _local(hour: str, zone: tzinfo | None) -> datetime | None:
+    """An hour of UTC in `zone`; None where an edited file has no such time."""
+    try:
+        return datetime.fromisoformat(f"{hour}:00:00+00:00").astimezone(zone)
+    except (ValueError, OverflowError):
+        return None
