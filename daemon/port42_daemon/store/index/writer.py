@@ -1,8 +1,8 @@
-"""The writing side of the index: what appends tell it, and what the indexer reads from the files.
+"""Writes the index: updates from appends, and what the indexer reads from the files.
 
-An append only leaves a reference here. Rows and keys are written before the next question, which costs
-microseconds; text is flushed in batches by the indexer's thread, or by the next search. A session whose
-text memory should not hold, or whose file another program wrote, is *stale*: it is read from its file.
+An append only queues its records. Rows and keys are written before the next query, text in batches by the
+indexer's thread or by the next search. A session whose text memory should not hold, or whose file another
+program wrote, is *stale*: it is read from its file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from port42_daemon.store.index import messages, sessions
 from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import UNREAD, SessionUpdate
 from port42_daemon.store.index.state import IndexState
-from port42_daemon.store.index.write_buffer import MAX_MESSAGES, PendingRows, PendingText
+from port42_daemon.store.index.write_buffer import MAX_MESSAGES, PendingRows, PendingText, characters
 from port42_daemon.store.interface import RENAMED
-from port42_protocol.messages.records import EventRecord, Message, Record
+from port42_protocol.messages.records import EventRecord, Record
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,8 @@ class IndexWriter:
         """False where memory was too small for the text of every session that was read."""
         return not self._database.in_memory or self._characters <= _MEMORY_CHARACTERS
 
-    # --- what appends tell --------------------------------------------------------------------------
-
     def note(self, update: SessionUpdate) -> None:
-        """Queue a session's new state. Does not write, copy or wait."""
+        """Queue a session's new state. Does not write or wait for SQLite."""
         self._rows.add(update)
         if update.last_seq == len(update.records):  # or else it is known, or comes by `_write_row`
             self.session_changes += 1
@@ -64,14 +62,12 @@ class IndexWriter:
                 sessions.remove(database, session_id)
 
     def drop_pending(self) -> None:
-        """Drop what is not written: another database takes the place of this one, the files have it all."""
+        """Drop what is not written: the files have it all."""
         with self._database.write_lock:
             self.session_changes += 1
-            self._rows.clear()
+            self._rows.take()
             self._text.clear()
             self._characters = 0
-
-    # --- flush --------------------------------------------------------------------------------------
 
     def flush_rows(self) -> None:
         """Write the rows that are pending; what the database refuses stays pending."""
@@ -80,28 +76,22 @@ class IndexWriter:
                 return
             updates = self._rows.take()
             try:
-                self._write_rows(updates)
+                with self._database.writing:
+                    for update in updates:
+                        self._write_row_or_log(update)
             except sqlite3.Error:
                 self._rows.put_back(updates)
                 raise
-            except Exception:  # each is tried alone
-                self._write_each_row(updates)
 
-    def _write_each_row(self, updates: list[SessionUpdate]) -> None:
-        for number, update in enumerate(updates):
-            try:
-                self._write_rows([update])
-            except sqlite3.Error:
-                self._rows.put_back(updates[number:])
-                raise
-            except Exception as error:
-                log.warning("⚠ %s is not in the list: %r", update.summary.session_id, error)
-                log.debug("", exc_info=True)
-
-    def _write_rows(self, updates: list[SessionUpdate]) -> None:
-        with self._database.writing:
-            for update in updates:
-                self._write_row(update)
+    def _write_row_or_log(self, update: SessionUpdate) -> None:
+        try:
+            self._write_row(update)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # what cannot be indexed does not keep the others from it
+            log.warning("⚠ %s is not in the list: %r", update.summary.session_id, error)
+            log.debug("", exc_info=True)
+            self._state.mark_stale()
 
     def flush(self, limit: int = MAX_MESSAGES) -> bool:
         """Write rows, and the pending text of about `limit` messages; whether none is left.
@@ -129,16 +119,14 @@ class IndexWriter:
 
     def _write_row(self, update: SessionUpdate) -> None:
         """Write the state, and keep the records as pending text where they follow what is indexed."""
-        database, session_id = self._database.writing, update.summary.session_id
+        database, session_id, records = self._database.writing, update.summary.session_id, update.records
         session = sessions.known(database, session_id)
         if session is None or session.agent != update.summary.agent:
             self.session_changes += 1
-        before = session.last_seq if session else 0
-        first = update.last_seq - len(update.records) + 1
-        same_file = session and (session.size, session.mtime_ns) == (update.size, update.mtime_ns)
-        if same_file and not update.records:
+        if session and not records and (session.size, session.mtime_ns) == (update.size, update.mtime_ns):
             return
-        if first != before + 1 or (not update.records and (session or update.last_seq)):
+        last_seq = session.last_seq if session else 0
+        if update.last_seq - len(records) != last_seq or (session and not records):
             # Another program wrote the file: anything that is indexed of it may be wrong.
             self._text.take(session_id)
             if session and session.agent != update.summary.agent:
@@ -146,8 +134,7 @@ class IndexWriter:
             sessions.put(database, update, named=False, fed_seq=UNREAD)
             self._state.mark_stale()
             return
-        records = update.records
-        named = update.titled or (session.named if session else False) or _renamed(records)
+        named = update.titled or bool(session and session.named) or _renamed(records)
         number = sessions.put(database, update, named=named, fed_seq=session.fed_seq if session else 0)
         messages.add_keys(database, update.summary, records)
         if not session or any(isinstance(record, EventRecord) for record in records):
@@ -171,10 +158,8 @@ class IndexWriter:
         self, database: sqlite3.Connection, session: sessions.IndexedSession, records: list[Record]
     ) -> None:
         if self._database.in_memory:
-            self._characters += sum(len(record.content) for record in records if isinstance(record, Message))
+            self._characters += characters(records)
         messages.add(database, session.number, session.agent, records, with_text=self.has_all_text)
-
-    # --- what the indexer reads ---------------------------------------------------------------------
 
     def file(self, session_id: str) -> tuple[int, int] | None:
         """Size and mtime_ns of the session's file as it was indexed; None where it is not."""
@@ -219,20 +204,19 @@ class IndexWriter:
         """
         with self._database.write_lock, self._database.writing as database:
             for update in updates:
-                self._add_update(database, update)
-
-    def _add_update(self, database: sqlite3.Connection, update: SessionUpdate) -> None:
-        session = sessions.known(database, update.summary.session_id)
-        if session is None:
-            return
-        self._add_text(database, session, list(update.records))
-        messages.add_keys(database, update.summary, update.records)
-        named = session.named or update.titled or _renamed(update.records)
-        seq = update.records[-1].seq if update.records else update.last_seq
-        # A part of a session counts for nothing: a stop here reads it again from its beginning.
-        sessions.fed(database, session.number, seq if seq >= update.last_seq else UNREAD, named=named)
-        if seq >= update.last_seq:
-            messages.name(database, session.number, update.summary, named=named)
+                session = sessions.known(database, update.summary.session_id)
+                if session is None:
+                    continue
+                self._add_text(database, session, list(update.records))
+                messages.add_keys(database, update.summary, update.records)
+                named = session.named or update.titled or _renamed(update.records)
+                if update.records and update.records[-1].seq < update.last_seq:
+                    # A part of a session counts for nothing: a stop here reads it again from its beginning.
+                    sessions.fed(database, session.number, UNREAD, named=named)
+                else:
+                    seq = update.records[-1].seq if update.records else update.last_seq
+                    sessions.fed(database, session.number, seq, named=named)
+                    messages.name(database, session.number, update.summary, named=named)
 
     def skip(self, session_id: str) -> None:
         """Take a session whose records cannot be indexed for read, so that the others are."""
