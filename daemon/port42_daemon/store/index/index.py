@@ -1,4 +1,4 @@
-"""Questions across sessions, answered from `index.db`, which is derived from their files.
+"""Questions across sessions, answered from `index.db`.
 
 Rows that appends left behind are written before a question is answered. Where the file fails, it is made
 anew, or replaced by one in memory, and the question is asked again.
@@ -6,20 +6,19 @@ anew, or replaced by one in memory, and the question is asked again.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from port42_daemon.store.index import messages, sessions
-from port42_daemon.store.index import stats as statistics
+from port42_daemon.store.index import messages, sessions, stats
 from port42_daemon.store.index.indexer import Indexer
-from port42_daemon.store.index.query import Query, parse
+from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database, reason
 from port42_daemon.store.index.search import Searches
-from port42_daemon.store.index.sessions import SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.interface import Catalogue, SessionFilter
@@ -43,6 +42,27 @@ _ATTEMPTS = 3
 """With the file, with the one made in its place, with an index in memory."""
 
 
+def _retried(
+    method: Callable[Concatenate[SessionIndex, P], T],
+) -> Callable[Concatenate[SessionIndex, P], T]:
+    """Run the method once lists are right, and again where the database had to be replaced."""
+
+    @functools.wraps(method)
+    def run(index: SessionIndex, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(1, _ATTEMPTS + 1):
+            index._state.wait_listed()
+            generation = index._database.generation
+            try:
+                return method(index, *args, **kwargs)
+            except sqlite3.Error as error:
+                if not index._indexer.report(error, generation) or attempt == _ATTEMPTS:
+                    log.error("cannot ask the index: %s", error)
+                    raise StorageFailed(f"cannot ask the index: {reason(error)}") from error
+        raise AssertionError
+
+    return run
+
+
 class SessionIndex(Catalogue):
     """Safe to call from any thread; questions block. Only `StorageFailed` leaves them."""
 
@@ -53,11 +73,9 @@ class SessionIndex(Catalogue):
         self._counts: tuple[int, dict[str, int] | None] = -1, None
         self._writer = IndexWriter(self._database, self._state)
         self._indexer = Indexer(self._database, self._writer, self._state, session_files)
-
-    # --- lifetime -----------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        self._indexer.start()
+        self.start = self._indexer.start
+        self.note = self._writer.note
+        self.erase_deleted_text = self._indexer.erase_deleted_text
 
     def close(self) -> None:
         """End the thread, write what is pending, close the file."""
@@ -65,11 +83,6 @@ class SessionIndex(Catalogue):
         self._writer.close()
         with self._database.write_lock, self._database.read_lock:
             self._database.close()
-
-    # --- told by the store --------------------------------------------------------------------------
-
-    def note(self, update: SessionUpdate) -> None:
-        self._writer.note(update)
 
     def forget(self, session_id: str) -> None:
         """Delete what there is of a session that is gone. Where that fails, the next scan does it."""
@@ -79,33 +92,32 @@ class SessionIndex(Catalogue):
             log.warning("⚠ %s stays in the list for now: %s", session_id, error)
             self._indexer.report(error, self._database.generation)
 
-    def erase_deleted_text(self) -> None:
-        self._indexer.erase_deleted_text()
-
     def rebuild(self, wait: float = 0.0) -> bool:
         """Make the index anew, in the background thread; whether that began within `wait` seconds."""
         return self._indexer.rebuild().wait(wait)
 
+    @_retried
     def differing(self) -> list[str]:
-        return self._retrying(self._differing)
-
-    def _differing(self) -> list[str]:
+        """Sessions whose rows do not say what their files are now."""
         with storage("look at the sessions"):
             return self._indexer.differing()
 
+    @_retried
     def update(self, session_ids: Sequence[str]) -> None:
-        self._retrying(self._indexer.update, session_ids)
+        """Read the two ends of these sessions into the index; remove those that are gone."""
+        self._indexer.update(session_ids)
 
     # --- lists --------------------------------------------------------------------------------------
 
+    @_retried
     def page(
         self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
     ) -> tuple[list[ListedSession], tuple[int, str] | None, int]:
         with storage("ask the index"):
             self._indexer.check_folder()
-        rows = self._ask(sessions.page, wanted, before, limit + 1)
+        rows = self._query(sessions.page, wanted, before, limit + 1)
         if self._indexer.update_changed(rows):
-            rows = self._ask(sessions.page, wanted, before, limit + 1)
+            rows = self._query(sessions.page, wanted, before, limit + 1)
         page = [row.session for row in rows[:limit]]
         onward = (rows[limit - 1].use, page[-1].session_id) if len(rows) > limit else None
         return page, onward, self._indexer.unreadable_sessions
@@ -114,22 +126,26 @@ class SessionIndex(Catalogue):
         """The latest use that the index has. Does not wait until it has every session's."""
         try:
             with self._database.read_lock:
-                return sessions.latest_use(self._database.reading)
+                latest = self._database.reading.execute("SELECT coalesce(max(used), 0) FROM sessions")
+                return int(latest.fetchone()[0])
         except sqlite3.Error:
             return 0
 
+    @_retried
     def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
         rows: list[Summary] = []
         if len(ref) >= _SHORTEST_PREFIX:
-            rows = self._ask(sessions.with_prefix, ref, agent, limit)
-        return rows or self._ask(sessions.with_title, ref, agent, limit)
+            rows = self._query(sessions.with_prefix, ref, agent, limit)
+        return rows or self._query(sessions.with_title, ref, agent, limit)
 
+    @_retried
     def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        return self._ask(sessions.family, session_ids)
+        return self._query(sessions.family, session_ids)
 
+    @_retried
     def counts(self) -> dict[str, int]:
         changes = self._writer.session_changes
-        counts = self._ask(sessions.counts)
+        counts = dict(self._rows("SELECT agent, count(*) FROM sessions GROUP BY agent"))
         self._counts = changes, counts
         return counts
 
@@ -137,56 +153,56 @@ class SessionIndex(Catalogue):
         changes, counts = self._counts
         return counts if changes == self._writer.session_changes else None
 
+    @_retried
     def sizes(self) -> dict[str, tuple[int, int]]:
-        return self._ask(sessions.sizes)
+        """Of each agent, how many sessions and their bytes."""
+        rows = self._rows("SELECT agent, count(*), sum(size) FROM sessions GROUP BY agent")
+        return {agent: (count, size) for agent, count, size in rows}
 
+    @_retried
     def newest(self) -> dict[str, str]:
-        return self._ask(sessions.newest)
+        """The session that each agent used last."""
+        # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).
+        rows = self._rows(
+            "SELECT agent, session_id, max(printf('%016d', used) || session_id) FROM sessions GROUP BY agent"
+        )
+        return {agent: session_id for agent, session_id, _ in rows}
 
     # --- messages -----------------------------------------------------------------------------------
 
+    @_retried
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of the message that `agent` recorded under `key`.
 
         With a session, that one is read at once. Without, this waits until no session is stale: an answer
         that may be wrong is none.
         """
-        return self._retrying(self._with_key, agent, key, session_id)
-
-    def _with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         self._writer.flush_rows()
         if session_id is not None:
             self._indexer.read_now(session_id)
         elif not self._state.wait_caught_up():
             raise StorageFailed(f"cannot ask the index: {self._state.reason}")
-        self._writer.flush_rows()
-        with self._database.read_lock:
-            return messages.with_key(self._database.reading, agent, key, session_id)
+        return self._query(messages.with_key, agent, key, session_id)
 
+    @_retried
     def search(
         self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
     ) -> tuple[list[Hit], int, bool, str | None]:
         query = parse(text, agent)
         with storage("ask the index"):
             self._indexer.check_folder()
-        return self._retrying(self._search, query, upto, offset, limit)
-
-    def _search(
-        self, query: Query, upto: int | None, offset: int, limit: int
-    ) -> tuple[list[Hit], int, bool, str | None]:
         flushed = self._writer.flush(_FLUSHED_BY_A_SEARCH)
         with self._database.read_lock:
             generation = self._database.generation
             page = self._searches.page(self._database.reading, query, upto, offset, limit, generation)
         return (*page, self._incomplete(flushed=flushed))
 
+    @_retried
     def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:
         """Statistics, in the time zone of `now`, or in this machine's."""
-        return self._retrying(self._statistics, agent, days, now or datetime.now().astimezone())
-
-    def _statistics(self, agent: str | None, days: int | None, now: datetime) -> Statistics:
         complete = self._incomplete(flushed=self._writer.flush(_FLUSHED_BY_A_SEARCH)) is None
-        return self._query(statistics.statistics, agent, days, now, complete=complete)
+        now = now or datetime.now().astimezone()
+        return self._query(stats.statistics, agent, days, now, complete=complete)
 
     # --- the index itself ---------------------------------------------------------------------------
 
@@ -197,10 +213,8 @@ class SessionIndex(Catalogue):
             return "unusable"
         return phase.value
 
+    @_retried
     def status(self) -> IndexStatus:
-        return self._retrying(self._status)
-
-    def _status(self) -> IndexStatus:
         self._writer.flush()
         stale = self._writer.stale_sessions()
         with self._database.read_lock:
@@ -223,8 +237,6 @@ class SessionIndex(Catalogue):
             return f"cannot be used: {self._state.reason}"
         return self._database.problem()
 
-    # --- inside -------------------------------------------------------------------------------------
-
     @property
     def is_reading(self) -> bool:
         return self._indexer.is_alive
@@ -243,11 +255,6 @@ class SessionIndex(Catalogue):
             return f"the index is not up to date: {self._state.reason}"
         return None
 
-    def _ask(
-        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return self._retrying(lambda: self._query(query, *args, **kwargs))
-
     def _query(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -256,18 +263,5 @@ class SessionIndex(Catalogue):
         with self._database.read_lock:
             return query(self._database.reading, *args, **kwargs)
 
-    def _retrying(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `action` once lists are right, and again where the database had to be replaced.
-
-        Raises `StorageFailed`.
-        """
-        for attempt in range(1, _ATTEMPTS + 1):
-            self._state.wait_listed()
-            generation = self._database.generation
-            try:
-                return action(*args, **kwargs)
-            except sqlite3.Error as error:
-                if not self._indexer.report(error, generation) or attempt == _ATTEMPTS:
-                    log.error("cannot ask the index: %s", error)
-                    raise StorageFailed(f"cannot ask the index: {reason(error)}") from error
-        raise AssertionError
+    def _rows(self, sql: str) -> list[Any]:
+        return self._query(lambda database: database.execute(sql).fetchall())

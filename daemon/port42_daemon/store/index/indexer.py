@@ -1,11 +1,8 @@
-"""Updates the index from the files, in a background thread: at a start, and while the daemon runs.
+"""The index's background thread, which reads session files.
 
-It sleeps until there is something to do. A scan first reads the two ends of every file that the index does
-not know as it is, which is quick, so that lists are right; then whole sessions, which takes as long as it
-takes. Later it writes the text of messages in batches, and reads files that another program changed.
-
-Where `index.db` fails it is made anew; where that does not help, an index in memory takes its place, and the
-file is tried again every few seconds. No exception ends the thread.
+A scan reads the two ends of every file that is not as its row says, so that lists are right; then all of
+those that are stale. Where `index.db` fails it is made anew; where that does not help, an index in memory
+takes its place, and the file is tried again every few seconds. No exception ends the thread.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from port42_daemon.store.index.schema import Database, is_damage, reason
 from port42_daemon.store.index.sessions import ListRow, SessionUpdate
@@ -40,7 +38,7 @@ _RETRY = 3.0
 
 
 class Indexer:
-    """The index's background thread. Other threads may call every public method."""
+    """Other threads may call every public method."""
 
     def __init__(
         self, database: Database, writer: IndexWriter, state: IndexState, session_files: OpenSessions
@@ -54,17 +52,14 @@ class Indexer:
         self._reading_files = threading.Lock()
         self._rebuild_begun = threading.Event()
         self._replacement: Callable[[], None] | None = database.open
-        """The pending replacement of the database, if any."""
+        """Puts another database in the place of this one, when that is pending."""
         self._scan_due, self._erase_due = True, False
         self._rebuilds = 0
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
         self._unreadable: set[str] = set()
 
-    # --- lifetime -----------------------------------------------------------------------------------
-
     def start(self) -> None:
-        """Open the database, and bring it up to date, in the background thread."""
         self._state.wake()
         self._thread.start()
 
@@ -77,8 +72,6 @@ class Indexer:
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()
-
-    # --- requests to the thread ---------------------------------------------------------------------
 
     def rebuild(self) -> threading.Event:
         """Replace the index by an empty one, then fill it from the files. The event is set in between."""
@@ -143,8 +136,8 @@ class Indexer:
         """Sessions whose rows do not say what their files are now. Reads names and times only."""
         rows = self._writer.files()
         files = {session_id: (size, mtime) for session_id, size, mtime in self._session_files.scan()}
-        candidates = [name for name in rows.keys() | files.keys() if rows.get(name) != files.get(name)]
-        return [session_id for session_id in sorted(candidates) if self._differs(session_id)]
+        candidates = sorted(name for name in rows.keys() | files.keys() if rows.get(name) != files.get(name))
+        return [session_id for session_id in candidates if self._differs(session_id)]
 
     def _differs(self, session_id: str) -> bool:
         # Under the lock: whoever appends tells the index before releasing it.
@@ -181,7 +174,7 @@ class Indexer:
 
     def _work(self) -> None:
         if self._replacement is not None:
-            self._replace()
+            self._replace(self._replacement)
         if self._scan_due:
             self._scan()
         elif self._session_files.folder.stat().st_mtime_ns != self._scanned_folder:
@@ -204,7 +197,6 @@ class Indexer:
     # --- the database is replaced -------------------------------------------------------------------
 
     def _replace_after(self, error: sqlite3.Error) -> None:
-        """Decide what takes the place of a database that failed; the thread then does it."""
         self._state.reason = reason(error)
         if self._database.in_memory:
             self._give_up(self._state.reason)
@@ -218,13 +210,8 @@ class Indexer:
         self._state.begin_scan()
         self._state.wake()
 
-    def _replace(self) -> None:
-        """Put another database in the place of this one, in memory where no file can be had.
-
-        Sessions are recorded and listed all the same, and those of the newest text can be searched.
-        """
-        replacement, self._replacement = self._replacement, None
-        assert replacement is not None  # noqa: S101  # the caller looked
+    def _replace(self, replacement: Callable[[], None]) -> None:
+        self._replacement = None
         with self._database.write_lock, self._database.read_lock:
             self._state.begin_scan()
             self._scan_due = True
@@ -346,10 +333,13 @@ class Indexer:
         self._writer.add_records(pending)
 
     def _updates(self, session_id: str) -> Iterator[SessionUpdate]:
+        """The session's records that the index lacks, in parts of at most a batch."""
         after_seq = self._writer.resume_from(session_id)
         while not self._closing.is_set():
-            update = self._next_records(session_id, after_seq)
-            if update is None:
+            try:
+                update = self._session_files.passing(session_id, partial(_records_after, after_seq))
+            except RpcError as error:
+                log.warning("⚠ %s cannot be searched: %s", session_id, error)
                 self._writer.forget(session_id)
                 return
             yield update
@@ -357,33 +347,21 @@ class Indexer:
                 return
             after_seq = update.records[-1].seq
 
-    def _next_records(self, session_id: str, after_seq: int) -> SessionUpdate | None:
-        def collect(descriptor: int, whole: Document) -> SessionUpdate:
-            records: list[Record] = []
-            used = 0
-            for record, length in document.records(reader(descriptor), whole, after_seq):
-                records.append(record)
-                used += length
-                if len(records) >= _BATCH or used >= _BATCH_BYTES:
-                    break
-            return session_update(whole, os.fstat(descriptor), tuple(records))
 
-        try:
-            return self._session_files.passing(session_id, collect)
-        except RpcError as error:
-            log.warning("⚠ %s cannot be searched: %s", session_id, error)
-            return None
+def _records_after(after_seq: int, descriptor: int, whole: Document) -> SessionUpdate:
+    records: list[Record] = []
+    used = 0
+    for record, length in document.records(reader(descriptor), whole, after_seq):
+        records.append(record)
+        used += length
+        if len(records) >= _BATCH or used >= _BATCH_BYTES:
+            break
+    return session_update(whole, os.fstat(descriptor), tuple(records))
 
 
 def session_update(whole: Document, file: os.stat_result, records: tuple[Record, ...] = ()) -> SessionUpdate:
     """The update for a session, read from the file with the status `file`."""
-    titled = whole.header.title is not None
+    footer, titled = whole.footer, whole.header.title is not None
     return SessionUpdate(
-        whole.summary,
-        whole.footer.last_seq,
-        file.st_size,
-        file.st_mtime_ns,
-        whole.footer.use,
-        titled,
-        records,
+        whole.summary, footer.last_seq, file.st_size, file.st_mtime_ns, footer.use, titled, records
     )

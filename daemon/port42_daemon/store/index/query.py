@@ -1,12 +1,7 @@
 """Parses a search query into an FTS5 expression. Pure.
 
-    word word          both, in one message          "two words"     as they stand
-    begin*             a word that begins so         -word -"…"      not that one
-    agent:NAME         in that agent's sessions      role:ROLE       user, assistant, system, error, title
-    before:DATE        before that day, month, year  after:DATE      in it or later (UTC)
-
-Everything else is text: any punctuation only separates words. `InvalidParams` is what leaves where
-nothing is left to look for, or a filter's value means nothing.
+Words and "phrases" must all be in one message; begin*, -without, agent:NAME, role:ROLE, before:DATE and
+after:DATE (UTC; a day, month or year). Other punctuation only separates words.
 """
 
 from __future__ import annotations
@@ -51,7 +46,10 @@ class Query:
 
 
 def parse(text: str, agent: str | None = None) -> Query:
-    """The query that `text` is, in `agent`'s sessions where one is named. Raises `InvalidParams`."""
+    """The query that `text` is, in `agent`'s sessions where one is named.
+
+    Raises `InvalidParams` where nothing is left to look for, or a filter's value means nothing.
+    """
     terms: list[str] = []
     filters = [_facet(agent_facet(agent))] if agent is not None else []
     without: list[str] = []
@@ -92,12 +90,10 @@ def _quoted(text: str) -> str:
 
 
 def _term(typed: str, *, begins: bool) -> str:
-    star = ""
-    if begins:
-        last = re.split(r"[\W_]+", typed.rstrip("*").rstrip())[-1]
-        if 0 < len(last) < _SHORTEST_PREFIX and last.isascii():
-            raise _refused(f"at least {_SHORTEST_PREFIX} characters before *")
-        star = " *"
+    last = re.split(r"[\W_]+", typed.rstrip("*").rstrip())[-1]
+    if begins and 0 < len(last) < _SHORTEST_PREFIX and last.isascii():
+        raise _refused(f"at least {_SHORTEST_PREFIX} characters before *")
+    star = " *" if begins else ""
     whole = _quoted(spaced(typed))
     if pieces := parts(typed):
         return f"({{text}} : {whole}{star} OR {{parts}} : {_quoted(pieces)}{star})"
@@ -111,7 +107,12 @@ def _filter(name: str, value: str) -> str:
         if value.lower() not in ROLES:
             raise _refused(f"role: one of {', '.join(ROLES)}")
         return _facet(role_facet(value.lower()))
-    year, month, day = _date(name, value)
+    match = _DATE.fullmatch(value)
+    year, month, day = (int(number or 0) for number in match.groups()) if match else (0, 0, 0)
+    try:
+        date(year, month or 1, day or 1)
+    except ValueError:
+        raise _refused(f"{name}: a day, month or year such as 2025-09-08, 2025-09 or 2025") from None
     return _facet(*(_before(year, month, day) if name == "before" else _from(year, month, day)))
 
 
@@ -120,27 +121,13 @@ def _facet(*words: str) -> str:
     return f"{{facets}} : ({either})"
 
 
-def _date(name: str, value: str) -> tuple[int, int | None, int | None]:
-    expected = f"{name}: a day, month or year such as 2025-09-08, 2025-09 or 2025"
-    match = _DATE.fullmatch(value)
-    if not match:
-        raise _refused(expected)
-    year, month, day = (int(group) if group else None for group in match.groups())
-    assert year is not None  # noqa: S101  # the pattern has it
-    try:
-        date(year, month or 1, day or 1)
-    except ValueError:
-        raise _refused(expected) from None
-    return year, month, day
-
-
-def _before(year: int, month: int | None, day: int | None) -> Iterator[str]:
+def _before(year: int, month: int, day: int) -> Iterator[str]:
     yield from (f"y{number}" for number in range(_FIRST_YEAR, min(year, _LAST_YEAR + 1)))
-    yield from (f"m{year:04}{number:02}" for number in range(1, month or 1))
-    yield from (f"d{year:04}{month:02}{number:02}" for number in range(1, day or 1))
+    yield from (f"m{year:04}{number:02}" for number in range(1, month))
+    yield from (f"d{year:04}{month:02}{number:02}" for number in range(1, day))
 
 
-def _from(year: int, month: int | None, day: int | None) -> Iterator[str]:
+def _from(year: int, month: int, day: int) -> Iterator[str]:
     """As few words as will do: a whole month is one, and so is a year."""
     if day:
         yield from (f"d{year:04}{month:02}{number:02}" for number in range(day, 32))

@@ -20,6 +20,10 @@ _MAX = 2**63 - 1
 UNREAD = -1
 """The `fed_seq` of a session whose messages must be read from its file, all of them."""
 
+_COLUMNS = (
+    *Summary.__struct_fields__,
+    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns", "used"),
+)
 SUMMARY = ", ".join(f"sessions.{name}" for name in Summary.__struct_fields__)
 """A summary's columns, in the order of its fields."""
 _LISTED = (
@@ -27,14 +31,6 @@ _LISTED = (
     " (SELECT min(o.session_id) FROM sessions AS o WHERE o.session_id > sessions.session_id)"
 )
 """Those, and the ids before and after: a short id is the shortest prefix that neither of them has."""
-_PLAIN = tuple(name for name in Summary.__struct_fields__ if name not in {"tags", "pinned", "forked_from"})
-_ORIGIN = "json_extract(forked_from, '$.session_id')"
-_AFTER_ANY_ID = "\x7f"
-_AFTER_ANY_TEXT = "\U0010ffff"
-_COLUMNS = (
-    *Summary.__struct_fields__,
-    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns", "used"),
-)
 _UPSERT = (
     f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
     f" ON CONFLICT (session_id) DO UPDATE SET "
@@ -60,7 +56,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 class IndexedSession(msgspec.Struct, frozen=True, gc=False):
-    """The indexed state of a session."""
+    """A session's row; `fed_seq` is the last record whose message is indexed."""
 
     number: int
     session_id: str
@@ -81,9 +77,6 @@ class ListRow(msgspec.Struct, frozen=True, gc=False):
     use: int
 
 
-# --- one session -----------------------------------------------------------------------------------
-
-
 def known(database: sqlite3.Connection, session_id: str) -> IndexedSession | None:
     row = database.execute(
         "SELECT number, session_id, agent, named, last_seq, fed_seq, size, mtime_ns FROM sessions"
@@ -94,25 +87,20 @@ def known(database: sqlite3.Connection, session_id: str) -> IndexedSession | Non
 
 
 def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_seq: int) -> int:
-    """Insert or replace the session's row; gives its number."""
-    summary = row.summary
-    fork = summary.forked_from
+    """Insert or replace the session's row; returns its number."""
+    *plain, tags, pinned, fork = msgspec.structs.astuple(row.summary)
     values: list[Any] = [
-        *(getattr(summary, name) for name in _PLAIN),
-        msgspec.json.encode(summary.tags).decode(),
-        summary.pinned,
+        *(*plain, msgspec.json.encode(tags).decode(), pinned),
         msgspec.json.encode(fork).decode() if fork else None,
-        folded(summary.title) if summary.title else None,
+        folded(row.summary.title) if row.summary.title else None,
         *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use),
     ]
     # A hand-edited file may have any number, and is listed all the same.
     values = [min(max(value, -_MAX), _MAX) if isinstance(value, int) else value for value in values]
     number: int = database.execute(_UPSERT, values).fetchone()[0]
-    database.execute("DELETE FROM tags WHERE session_id = ?", (summary.session_id,))
-    database.executemany(
-        "INSERT INTO tags VALUES (?, ?, ?)",
-        [(tag, values[-1], summary.session_id) for tag in summary.tags],
-    )
+    session_id, used = values[0], values[-1]
+    database.execute("DELETE FROM tags WHERE session_id = ?", (session_id,))
+    database.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(tag, used, session_id) for tag in tags])
     return number
 
 
@@ -126,9 +114,6 @@ def remove(database: sqlite3.Connection, session_id: str) -> None:
         database.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # our own names
 
 
-# --- lists ------------------------------------------------------------------------------------------
-
-
 def page(
     database: sqlite3.Connection, filters: SessionFilter, before: tuple[int, str] | None, limit: int
 ) -> list[ListRow]:
@@ -140,11 +125,11 @@ def page(
 def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[str, dict[str, Any]]:
     """The SQL of a page and its values: it walks one index in order, and never sorts."""
     values = {name: value for name, value in msgspec.structs.asdict(filters).items() if value is not None}
+    pinned = values.pop("pinned", None)
     table = "tags" if filters.tag is not None else "sessions"
     where = [f"{'tags' if name == 'tag' else 'sessions'}.{name} = :{name}" for name in values]
-    # A constant, so that SQLite may use the index of pinned sessions only.
-    if filters.pinned:
-        where = ["sessions.pinned = 1" if term.endswith(":pinned") else term for term in where]
+    if pinned is not None:  # a constant, so that SQLite may use the index of pinned sessions
+        where.append(f"sessions.pinned = {int(pinned)}")
     if filters.tag is not None:
         source = "tags CROSS JOIN sessions ON sessions.session_id = tags.session_id"
     else:
@@ -162,7 +147,7 @@ def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[
 
 
 def _best_index(filters: SessionFilter) -> str:
-    """The SQL index to read along: the one with the fewest rows that the filter rejects."""
+    """The SQL index with the fewest rows that the filter rejects."""
     if filters.pinned:
         return "by_pin"
     if filters.cwd is not None:
@@ -174,15 +159,25 @@ def _best_index(filters: SessionFilter) -> str:
 
 def with_prefix(database: sqlite3.Connection, prefix: str, agent: str | None, limit: int) -> list[Summary]:
     """Sessions whose id begins with `prefix`, newest use first."""
-    return _matching(database, "session_id", (prefix, prefix + _AFTER_ANY_ID), agent, limit)
+    return _between(database, "session_id", prefix, prefix + "\x7f", agent, limit)
 
 
 def with_title(database: sqlite3.Connection, title: str, agent: str | None, limit: int) -> list[Summary]:
     """Sessions of that title, or where there is none, whose title begins so, in any case and normal form."""
     start = folded(title)
-    return _matching(database, "folded_title", (start, start), agent, limit) or _matching(
-        database, "folded_title", (start, start + _AFTER_ANY_TEXT), agent, limit
+    return _between(database, "folded_title", start, start, agent, limit) or _between(
+        database, "folded_title", start, start + "\U0010ffff", agent, limit
     )
+
+
+def _between(  # noqa: PLR0913, PLR0917  # the values of a query
+    database: sqlite3.Connection, column: str, first: str, last: str, agent: str | None, limit: int
+) -> list[Summary]:
+    query = (
+        f"SELECT {SUMMARY} FROM sessions WHERE {column} BETWEEN ? AND ?"  # noqa: S608  # our own column names
+        " AND agent = coalesce(?, agent) ORDER BY used DESC, session_id DESC LIMIT ?"
+    )
+    return [Summary(*summary_values(row)) for row in database.execute(query, (first, last, agent, limit))]
 
 
 def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[ListedSession]:
@@ -190,8 +185,8 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
     query = (
         "WITH wanted (id) AS MATERIALIZED (SELECT value FROM json_each(?))"  # noqa: S608  # our own column names
         f" SELECT {_LISTED} FROM sessions WHERE session_id IN wanted UNION"
-        f" SELECT {_LISTED} FROM sessions WHERE {_ORIGIN} IN wanted AND forked_from IS NOT NULL"
-        " ORDER BY created_at, session_id"
+        f" SELECT {_LISTED} FROM sessions WHERE json_extract(forked_from, '$.session_id') IN wanted"
+        " AND forked_from IS NOT NULL ORDER BY created_at, session_id"
     )
     rows = database.execute(query, (msgspec.json.encode(session_ids).decode(),)).fetchall()
     return [_listed(row) for row in rows]
@@ -202,33 +197,10 @@ def folded(title: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", title).casefold())
 
 
-def latest_use(database: sqlite3.Connection) -> int:
-    return int(database.execute("SELECT coalesce(max(used), 0) FROM sessions").fetchone()[0])
-
-
-def counts(database: sqlite3.Connection) -> dict[str, int]:
-    return dict(database.execute("SELECT agent, count(*) FROM sessions GROUP BY agent"))
-
-
-def sizes(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
-    rows = database.execute("SELECT agent, count(*), sum(size) FROM sessions GROUP BY agent")
-    return {agent: (count, size) for agent, count, size in rows}
-
-
-def newest(database: sqlite3.Connection) -> dict[str, str]:
-    # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).
-    rows = database.execute(
-        "SELECT agent, session_id, max(printf('%016d', used) || session_id) FROM sessions GROUP BY agent"
-    )
-    return {agent: session_id for agent, session_id, _ in rows}
-
-
 def files(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
     """Every session's file as it was when it was read: size and mtime_ns."""
-    return {
-        session_id: (size, mtime_ns)
-        for session_id, size, mtime_ns in database.execute("SELECT session_id, size, mtime_ns FROM sessions")
-    }
+    rows = database.execute("SELECT session_id, size, mtime_ns FROM sessions")
+    return {session_id: (size, mtime_ns) for session_id, size, mtime_ns in rows}
 
 
 def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -238,38 +210,24 @@ def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
     ).fetchall()
 
 
-def _matching(
-    database: sqlite3.Connection, column: str, between: Iterable[str], agent: str | None, limit: int
-) -> list[Summary]:
-    query = (
-        f"SELECT {SUMMARY} FROM sessions WHERE {column} BETWEEN ? AND ?"  # noqa: S608  # our own column names
-        " AND agent = coalesce(?, agent) ORDER BY used DESC, session_id DESC LIMIT ?"
-    )
-    return [Summary(**summary_fields(row)) for row in database.execute(query, (*between, agent, limit))]
-
-
 def _listed(row: Sequence[Any]) -> ListedSession:
     """A session from its columns, `_LISTED`."""
     *columns, before, after = row
-    return ListedSession(**summary_fields(columns), short_id=_short_id(columns[0], before or "", after or ""))
-
-
-def _short_id(session_id: str, before: str, after: str) -> str:
-    """The shortest prefix, of `SHORT_ID` or more, that its neighbours in the order do not share."""
+    session_id = columns[0]
     length = SHORT_ID
-    while length < len(session_id):
-        prefix = session_id[:length]
-        if not before.startswith(prefix) and not after.startswith(prefix):
-            break
+    while length < len(session_id) and any(
+        other and other.startswith(session_id[:length]) for other in (before, after)
+    ):
         length += 1
-    return session_id[:length]
+    return ListedSession(*summary_values(columns), short_id=session_id[:length])
 
 
-def summary_fields(row: Iterable[Any]) -> dict[str, Any]:
+def summary_values(row: Iterable[Any]) -> list[Any]:
+    """The values of a `Summary`'s fields, from its columns."""
     *plain, tags, pinned, fork = row
-    return {
-        **dict(zip(_PLAIN, plain, strict=True)),
-        "tags": msgspec.json.decode(tags, type=tuple[str, ...]),
-        "pinned": bool(pinned),
-        "forked_from": msgspec.json.decode(fork, type=ForkPoint) if fork else None,
-    }
+    return [
+        *plain,
+        msgspec.json.decode(tags, type=tuple[str, ...]),
+        bool(pinned),
+        msgspec.json.decode(fork, type=ForkPoint) if fork else None,
+    ]
