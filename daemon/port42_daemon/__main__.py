@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         reap_in_parent()
     # Imported here: `port42d --help` and `--version` need none of the daemon.
     from port42_daemon import main as daemon
-    from port42_daemon.log import UnknownLevel, logging_to
     from port42_daemon.process import socket_activation
     from port42_daemon.process.home_lock import CannotStart
+    from port42_daemon.process.log import UnknownLevel, logging_to
     from port42_daemon.process.sd_notify import Supervisor
     from port42_daemon.settings import Settings
 

@@ -112,12 +112,23 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[int, Meta(ge=1, le=4096)] | None = None
 
 
+Size = Annotated[int, Meta(ge=256, le=16 * 1024 * 1024)]
+
+
+class SessionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[sessions]``: how many bytes of a tool call's input and of its output are kept."""
+
+    tool_input_bytes: Size = 16 * 1024
+    tool_output_bytes: Size = 64 * 1024
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. An empty one is valid."""
 
     agents: dict[AgentName, AgentConfig] = {}
     backends: dict[BackendName, BackendConfig] = {}
     daemon: DaemonConfig = DaemonConfig()
+    sessions: SessionsConfig = SessionsConfig()
 
 
 def parse(text: str) -> Config:

@@ -13,6 +13,7 @@ import pytest
 from port42_protocol.messages.daemon import OpenRpc
 from port42_protocol.messages.doctor_and_stats import Period, VariableName
 from port42_protocol.messages.records import (
+    Activity,
     EventRecord,
     Message,
     Record,
@@ -69,7 +70,7 @@ SHAPES = [
     if inspect.isclass(one)
     and one.__module__ == module.__name__
     and not one.__name__.startswith("_")
-    and one not in {Record, Message}  # they have no fields of their own
+    and one not in {Record, Message, Activity}  # they have no fields of their own
 ]
 REQUESTS = {row.params for row in METHODS.values()}
 
@@ -148,8 +149,8 @@ REFUSED = [
     (Period, [0, 3661, 1.5, "7", True]),
     (Days, [-1, 36_501, 1.5, "7", True]),
     (VariableName, ["", "x" * 257, None, 1]),
-    (Role, ["", "User", "event", "tool", None]),
-    (RecordRole, ["", "tool", None]),
+    (Role, ["", "User", "event", "moved", None]),
+    (RecordRole, ["", "moved", None]),
     (State, ["", "open", "Active", None]),
 ]
 
@@ -166,7 +167,9 @@ def test_refused(kind: Any, value: object) -> None:
 
 # --- shapes -------------------------------------------------------------------------------------
 
-SUMMARY = "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from"
+SUMMARY = (
+    "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from parent"
+)
 FIELDS = {
     "ExportSession": "session_id agent format redact cursor",
     "ExportPage": "text next_cursor redactions",
@@ -187,7 +190,7 @@ FIELDS = {
     "Unsubscribe": "agent session_id",
     "GetSession": "session_id agent after_seq limit events",
     "FindSession": "ref agent",
-    "ListSessions": "agent cwd state limit cursor tag pinned",
+    "ListSessions": "agent cwd state limit cursor tag pinned parent",
     "SearchSessions": "query agent limit cursor",
     "RenameSession": "session_id title agent",
     "TagSession": "session_id add remove agent",
@@ -213,7 +216,15 @@ FIELDS = {
     "AssistantMessage": "seq role content timestamp status question turn key",
     "SystemMessage": "seq role content timestamp key",
     "ErrorMessage": "seq role content timestamp kind question key",
-    "EventRecord": "seq role event timestamp title tags pinned",
+    "EventRecord": "seq role event timestamp title tags pinned content turn",
+    "ToolRecord": "seq role timestamp id name title kind state input output duration_ms locations"
+    " input_omitted output_omitted question",
+    "ThoughtRecord": "seq role timestamp content omitted question",
+    "PlanRecord": "seq role timestamp entries question",
+    "PermissionRecord": "seq role timestamp title kind options chosen by question",
+    "PlanEntry": "content state",
+    "Location": "path line",
+    "Parent": "session_id seq",
     "ForkPoint": "session_id seq",
     "Source": "format id",
     "Summary": SUMMARY,

@@ -7,17 +7,25 @@ from hypothesis import strategies as st
 
 from port42_protocol.codec import decode_result
 from port42_protocol.messages.records import (
+    ACTIVITIES,
     RECORDS,
     AssistantMessage,
     ErrorMessage,
     EventRecord,
+    Location,
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
     Record,
     Reference,
     Summary,
+    ThoughtRecord,
+    ToolRecord,
     TurnRecord,
     UserMessage,
     convert_record,
     decode_record,
+    encode_stored,
     replace,
 )
 from port42_protocol.messages.sessions import Transcript
@@ -30,6 +38,24 @@ SHOWN = [
     RECORDS["system"](seq=3, content="c", timestamp=AT),
     ErrorMessage(seq=2**53, content="", timestamp=AT, kind="timeout", question=2),
     EventRecord(seq=5, event="tagged", timestamp=AT, tags=("x", "y")),
+    ToolRecord(
+        seq=6,
+        timestamp=AT,
+        id="call_1",
+        name="Bash",
+        title="ls",
+        kind="execute",
+        state="done",
+        input='{"command":"ls \\"role\\":\\"event\\""}',
+        output="a\nb",
+        duration_ms=12,
+        locations=(Location("/a/b.py", 3), Location("/c")),
+        output_omitted=7,
+        question=1,
+    ),
+    ThoughtRecord(seq=7, timestamp=AT, content="hm"),
+    PlanRecord(seq=8, timestamp=AT, entries=(PlanEntry("look", "completed"), PlanEntry("write"))),
+    PermissionRecord(seq=9, timestamp=AT, title="rm x", kind="delete", options=("Yes", "No"), by="nobody"),
 ]
 
 
@@ -50,6 +76,26 @@ def test_the_order_of_fields_and_white_space_make_no_difference(record: Record, 
     assert convert_record(mixed) == record
 
 
+@pytest.mark.parametrize("record", SHOWN, ids=lambda record: record.role)
+@given(data=st.data())
+def test_what_is_stored_comes_back_however_it_is_formatted(record: Record, data: st.DataObject) -> None:
+    stored = encode_stored(record)
+    assert stored.startswith(b'{"seq":%d,"role":"' % record.seq)
+    assert decode_record(stored) == record
+    mixed = dict(data.draw(st.permutations(list(msgspec.json.decode(stored).items()))))
+    assert decode_record(msgspec.json.encode(mixed)) == record
+    assert decode_record(msgspec.json.format(stored)) == record
+
+
+def test_activities_are_stored_as_events_which_older_daemons_keep() -> None:
+    for record in SHOWN:
+        stored = msgspec.json.decode(encode_stored(record))
+        if record.role in ACTIVITIES:
+            assert (stored["role"], stored["event"]) == ("event", record.role)
+        else:
+            assert encode_stored(record) == msgspec.json.encode(record)
+
+
 def test_a_role_in_a_text_is_not_the_records_own() -> None:
     line = b'{"content":"{\\"seq\\":1,\\"role\\":\\"event\\"","timestamp":"t","seq":1,"role":"user"}'
     assert isinstance(decode_record(line), UserMessage)
@@ -68,6 +114,9 @@ def test_an_event_of_a_newer_daemon_is_read_and_its_fields_are_passed_over() -> 
         b"[]",
         b'{"seq":1}',
         b'{"seq":1,"role":"tool","content":"a","timestamp":"t"}',
+        b'{"seq":1,"role":"event","event":"tool","timestamp":"t"}',
+        b'{"seq":1,"timestamp":"t","role":"event","event":"thought"}',
+        b'{"seq":1,"role":"moved","content":"a","timestamp":"t"}',
         b'{"seq":1,"role":"user","timestamp":"t"}',
         b'{"seq":1,"role":"event","timestamp":"t"}',
         b'{"seq":1,"role":"user","content":null,"timestamp":"t"}',

@@ -19,7 +19,7 @@ import msgspec
 
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
-from port42_protocol.messages.records import ForkPoint, Record, Source, Summary, TurnRecord
+from port42_protocol.messages.records import ForkPoint, Parent, Record, Source, Summary, TurnRecord
 from port42_protocol.messages.search import Hit, IndexStatus
 from port42_protocol.messages.sessions import ListedSession
 from port42_protocol.messages.types import IndexState, State
@@ -28,6 +28,7 @@ FORMAT = 1
 """Of a session's file."""
 ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
 RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
+COMPACTED, USAGE = "compacted", "usage"
 """Names of the events that a session records."""
 _TITLE_LENGTH = 60
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
@@ -52,6 +53,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     forked_from: ForkPoint | None = None
     imported_from: Source | None = None
+    parent: Parent | msgspec.UnsetType = msgspec.UNSET
 
     def line(self, length: int = 0) -> bytes:
         """The file's first line, padded with JSON's white space to `length` bytes.

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from msgspec import UNSET, Struct, UnsetType, convert, json, structs
 
-from port42_protocol.messages.types import RecordRole, State, Target, Text
+from port42_protocol.messages.types import RecordRole, State, Target, Text, ToolKind
 
 
 class Reference(Struct, frozen=True):
@@ -24,6 +24,13 @@ class Reference(Struct, frozen=True):
 
 class ForkPoint(Struct, frozen=True):
     """Where a fork diverges from its original: records through `seq` are the original's."""
+
+    session_id: str
+    seq: int
+
+
+class Parent(Struct, frozen=True):
+    """The session that a sub-agent's session belongs to, and the record there that it was started after."""
 
     session_id: str
     seq: int
@@ -135,8 +142,9 @@ class ErrorMessage(Message, Struct, frozen=True, kw_only=True):
 class EventRecord(Record, Struct, frozen=True, kw_only=True):
     """A change of a session.
 
-    ``renamed`` has the new `title`, ``tagged`` all current `tags`, ``pinned`` the new state. A newer daemon
-    may have written other events.
+    ``renamed`` has the new `title`, ``tagged`` all current `tags`, ``pinned`` the new state, ``compacted``
+    the summary with which the agent replaced what was before, ``usage`` a `turn` with tokens that no message
+    has. A newer daemon may have written other events.
     """
 
     seq: int
@@ -146,6 +154,94 @@ class EventRecord(Record, Struct, frozen=True, kw_only=True):
     title: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     pinned: bool | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    turn: TurnRecord | UnsetType = UNSET
+
+
+class Activity(Record):
+    """What the agent did besides speaking. `question` is the seq of the message it belongs to, if known."""
+
+    __slots__ = ()
+
+    question: int | UnsetType
+
+
+class Location(Struct, frozen=True, omit_defaults=True):
+    """A file that a tool call was about; `line` counts from 1."""
+
+    path: str
+    line: int | None = None
+
+
+class ToolRecord(Activity, Struct, frozen=True, kw_only=True):
+    """A tool call that ended. `timestamp` is its end.
+
+    `title` describes it in a line. `input` is JSON or text. Of a long `input` or `output` the head and the
+    tail are kept; `input_omitted` and `output_omitted` are the bytes left out between them. ``interrupted``:
+    the turn ended before the call did.
+    """
+
+    seq: int
+    role: Literal["tool"] = "tool"
+    timestamp: str
+    id: str
+    name: str | UnsetType = UNSET
+    title: str
+    kind: ToolKind = "other"
+    state: Literal["done", "failed", "interrupted"]
+    input: str | UnsetType = UNSET
+    output: str | UnsetType = UNSET
+    duration_ms: int | UnsetType = UNSET
+    locations: tuple[Location, ...] | UnsetType = UNSET
+    input_omitted: int | UnsetType = UNSET
+    output_omitted: int | UnsetType = UNSET
+    question: int | UnsetType = UNSET
+
+
+class ThoughtRecord(Activity, Struct, frozen=True, kw_only=True):
+    """Reasoning of the model between two other records."""
+
+    seq: int
+    role: Literal["thought"] = "thought"
+    timestamp: str
+    content: str
+    omitted: int | UnsetType = UNSET
+    question: int | UnsetType = UNSET
+
+
+class PlanEntry(Struct, frozen=True):
+    """One step of a plan."""
+
+    content: str
+    state: Literal["pending", "in_progress", "completed"] = "pending"
+
+
+class PlanRecord(Activity, Struct, frozen=True, kw_only=True):
+    """The agent's plan. It replaces the one before it."""
+
+    seq: int
+    role: Literal["plan"] = "plan"
+    timestamp: str
+    entries: tuple[PlanEntry, ...]
+    question: int | UnsetType = UNSET
+
+
+class PermissionRecord(Activity, Struct, frozen=True, kw_only=True):
+    """A permission that the agent requested.
+
+    `chosen` is the name of the option, null when none was; `by` is what chose: the client's name, ``config``
+    (the back end's `permissions`), ``nobody`` (no client could answer), or ``cancel``.
+    """
+
+    seq: int
+    role: Literal["permission"] = "permission"
+    timestamp: str
+    title: str
+    kind: ToolKind = "other"
+    options: tuple[str, ...] = ()
+    chosen: str | None = None
+    by: str
+    question: int | UnsetType = UNSET
 
 
 MESSAGES: dict[str, type[UserMessage | AssistantMessage | SystemMessage | ErrorMessage]] = {
@@ -156,34 +252,67 @@ MESSAGES: dict[str, type[UserMessage | AssistantMessage | SystemMessage | ErrorM
 }
 """The type of a message by its role."""
 
-RECORDS: dict[str, Any] = {**MESSAGES, "event": EventRecord}
+ACTIVITIES: dict[str, type[ToolRecord | ThoughtRecord | PlanRecord | PermissionRecord]] = {
+    "tool": ToolRecord,
+    "thought": ThoughtRecord,
+    "plan": PlanRecord,
+    "permission": PermissionRecord,
+}
+"""The type of an activity by its role."""
+
+RECORDS: dict[str, Any] = {**MESSAGES, "event": EventRecord, **ACTIVITIES}
 """The type of a record by its role."""
 
 
 class _Head(Struct):
-    """The fields that every record has."""
+    """What tells a record's type: `event` is an activity's role in a session's file."""
 
     role: RecordRole
+    event: str = ""
 
 
-_OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"')
-_head = json.Decoder(_Head)
+_STORED = rb',"event":"(%b)"' % "|".join(ACTIVITIES).encode()
+_OWN_LINE = re.compile(rb'(\{"seq":\d{1,16},"role":")(\w+)"(?:%b)?' % _STORED)
 _decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()}
 
 
+def encode_stored(record: Record) -> bytes:
+    """A record's JSON in a session's file.
+
+    Activities are there as events, which an older daemon keeps and passes over (docs/decisions/0034).
+    """
+    line = json.encode(record)
+    if isinstance(record, Activity):
+        return line.replace(b'"role":"', b'"role":"event","event":"', 1)
+    return line
+
+
 def decode_record(line: bytes) -> Record:
-    """A record from its JSON. Raises `msgspec.DecodeError`, UnicodeDecodeError or RecursionError."""
+    """A record from its JSON, stored or not.
+
+    Raises `msgspec.DecodeError`, UnicodeDecodeError or RecursionError.
+    """
     # The daemon writes `role` at a fixed position; other lines are parsed twice.
     match = _OWN_LINE.match(line)
-    decoder = _decoders.get(match[1]) if match else None
-    if decoder is None:
-        decoder = _decoders[_head.decode(line).role.encode()]
-    return cast("Record", decoder.decode(line))
+    if match is None or match[2] not in _decoders:
+        return convert_record(json.decode(line))
+    if match[3]:
+        return cast(
+            "Record", _decoders[match[3]].decode(b'%b%b"%b' % (match[1], match[3], line[match.end() :]))
+        )
+    record = _decoders[match[2]].decode(line)
+    if isinstance(record, EventRecord) and record.event in ACTIVITIES:
+        return convert_record(json.decode(line))
+    return cast("Record", record)
 
 
 def convert_record(value: object) -> Record:
     """A record from plain values. Raises `msgspec.ValidationError`."""
-    return cast("Record", convert(value, RECORDS[convert(value, _Head).role]))
+    head = convert(value, _Head)
+    if head.role == "event" and head.event in ACTIVITIES and isinstance(value, dict):
+        value = {name: field for name, field in value.items() if name != "event"} | {"role": head.event}
+        return cast("Record", convert(value, ACTIVITIES[head.event]))
+    return cast("Record", convert(value, RECORDS[head.role]))
 
 
 def replace(record: R, **changes: Any) -> R:
@@ -201,7 +330,8 @@ def dec_hook(kind: type, value: object) -> Record:
 class Summary(Struct, frozen=True):
     """A session in a list. `message_count` counts user and assistant messages.
 
-    A pinned session is exempt from `prune_sessions`; `forked_from` names a fork's original.
+    A pinned session is exempt from `prune_sessions`; `forked_from` names a fork's original; `parent` is
+    there for the session of a sub-agent.
     """
 
     session_id: str
@@ -215,3 +345,4 @@ class Summary(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     pinned: bool = False
     forked_from: ForkPoint | None = None
+    parent: Parent | UnsetType = UNSET

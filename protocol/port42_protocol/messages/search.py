@@ -61,7 +61,10 @@ class IndexStatus(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SearchSessions(Request[HitPage]):
-    """Search messages: words, "phrases", begin*, -without, agent:, role:, before:, after:."""
+    """Search sessions: words, "phrases", begin*, -without, agent:, role:, tool:, file:, before:, after:.
+
+    Matches in what was said come before those in tool calls, thoughts and plans.
+    """
 
     query: Pattern
     agent: AgentName | None = None

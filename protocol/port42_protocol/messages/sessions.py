@@ -104,7 +104,10 @@ class AppendMessage(Request[Appended]):
 
 @dataclass(frozen=True, slots=True)
 class GetSession(Request[Transcript]):
-    """Get a session and a page of its messages after `after_seq`; with `events`, its events too."""
+    """Get a session and a page of its messages after `after_seq`.
+
+    With `events`, also its events, tool calls, thoughts, plans and permissions.
+    """
 
     session_id: SessionId
     agent: AgentName | None = None
@@ -123,7 +126,10 @@ class FindSession(Request[Summary]):
 
 @dataclass(frozen=True, slots=True)
 class ListSessions(Request[SessionPage]):
-    """Get a page of sessions, the last used first."""
+    """Get a page of sessions, the last used first.
+
+    Those of sub-agents are in no list but that of their `parent`.
+    """
 
     agent: AgentName | None = None
     cwd: Folder | None = None
@@ -132,6 +138,7 @@ class ListSessions(Request[SessionPage]):
     cursor: Cursor | None = None
     tag: Tag | None = None
     pinned: bool | None = None
+    parent: SessionId | None = None
 
 
 @dataclass(frozen=True, slots=True)

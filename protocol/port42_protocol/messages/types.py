@@ -94,7 +94,11 @@ BackendName = Annotated[
     ),
 ]
 Role = Literal["user", "assistant", "system", "error"]
-RecordRole = Literal["user", "assistant", "system", "error", "event"]
+RecordRole = Literal["user", "assistant", "system", "error", "event", "tool", "thought", "plan", "permission"]
+ToolKind = Literal[
+    "read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"
+]
+"""As in the Agent Client Protocol."""
 State = Literal["active", "ended"]
 IndexState = Literal["ready", "rebuilding", "behind", "unusable"]
 StartedBy = Literal["systemd", "launchd", "autostart", "hand"]

@@ -262,7 +262,7 @@ def test_a_home_that_is_a_file(refused, home):
 # Imported as we are, run as somebody else: nobody may not read every Python and every checkout.
 AS_NOBODY = """
 import os, socket, sys
-import port42_daemon.__main__, port42_daemon.log, port42_daemon.main
+import port42_daemon.__main__, port42_daemon.process.log, port42_daemon.main
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 """

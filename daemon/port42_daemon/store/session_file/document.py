@@ -33,12 +33,14 @@ from port42_daemon.store.interface import (
     valid_time,
 )
 from port42_protocol.messages.records import (
+    Activity,
     AssistantMessage,
     EventRecord,
     Record,
     Summary,
     UserMessage,
     decode_record,
+    encode_stored,
     replace,
 )
 
@@ -92,7 +94,6 @@ class Growth(msgspec.Struct, frozen=True, gc=False):
     document: Document
 
 
-_encode = msgspec.json.Encoder().encode
 _format_decoder = msgspec.json.Decoder(_Format)
 _header_decoder = msgspec.json.Decoder(Header)
 _footer_decoder = msgspec.json.Decoder(Footer)
@@ -109,7 +110,7 @@ def compose(header: Header, records: Sequence[Record], use: int = 0) -> tuple[by
     if use:
         footer = used_at(footer, use)
     head = header.line()
-    body = b",\n".join(_encode(record) for record in records) + (b"\n" if records else b"")
+    body = b",\n".join(map(encode_stored, records)) + (b"\n" if records else b"")
     document = assembled(header, footer, len(head), len(head) + len(body), footer.line())
     return head + body + document.tail, document
 
@@ -129,7 +130,7 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
         footer = used_at(footer, use)
     first = document.footer_at == document.records_at
     offset = document.footer_at if first else document.footer_at - 1
-    body = (b"" if first else b",\n") + b",\n".join(map(_encode, placed)) + b"\n"
+    body = (b"" if first else b",\n") + b",\n".join(map(encode_stored, placed)) + b"\n"
     tail = footer.line(document.size - offset - len(body))
     return Growth(
         offset=offset,
@@ -165,6 +166,7 @@ def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, t
         tags=footer.tags,
         pinned=footer.pinned,
         forked_from=header.forked_from,
+        parent=header.parent,
     )
     return Document(header, footer, records_at, footer_at, tail, summary)
 
@@ -181,6 +183,8 @@ def empty_fold(header: Header) -> Footer:
 
 def fold(footer: Footer, record: Record) -> Footer:
     """The footer once `record` is counted in. Of the events, only `resumed` and `forked` are a use."""
+    if isinstance(record, Activity):
+        return msgspec.structs.replace(footer, last_seq=record.seq)
     if isinstance(record, EventRecord):
         effect = _EFFECTS.get(record.event)
         return msgspec.structs.replace(footer, last_seq=record.seq, **(effect(record) if effect else {}))

@@ -7,7 +7,7 @@ from logging.handlers import QueueHandler
 
 import pytest
 
-from port42_daemon.log import UnknownLevel, logging_to
+from port42_daemon.process.log import UnknownLevel, logging_to
 
 log = logging.getLogger("port42_daemon.somewhere")
 

@@ -1,0 +1,195 @@
+"""Records of tool calls and thoughts from what a back end or a tool's file says: bounded, and text only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from port42_daemon.config import SessionsConfig
+from port42_protocol.activity import one_line
+from port42_protocol.messages.records import Location, PlanEntry, ThoughtRecord, ToolRecord
+from port42_protocol.messages.types import ToolKind
+
+_LOCATIONS, _PLAN_ENTRIES, _ENTRY_CHARS = 32, 100, 1000
+_KINDS = frozenset(get_args(ToolKind))
+_DATA_URL = re.compile(r"data:([\w.+-]{1,40}/[\w.+-]{1,80});base64,([A-Za-z0-9+/=\s]{64,})")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_CUT = "\n[… {:,} bytes left out …]\n"
+_NAMED_KINDS: dict[str, ToolKind] = {
+    "bash": "execute", "shell": "execute", "exec": "execute", "terminal": "execute", "command": "execute",
+    "read": "read", "view": "read", "cat": "read", "open": "read",
+    "edit": "edit", "write": "edit", "patch": "edit", "replace": "edit", "create": "edit",
+    "grep": "search", "glob": "search", "search": "search", "find": "search", "list": "search",
+    "fetch": "fetch", "web": "fetch", "browse": "fetch",
+    "delete": "delete", "remove": "delete", "move": "move", "rename": "move",
+    "think": "think", "task": "think", "agent": "think", "todo": "think", "plan": "think",
+}  # fmt: skip
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_PATH_FIELDS = ("file_path", "path", "filePath", "notebook_path", "absolute_path", "target_file", "filename")
+_TITLE_FIELDS = (
+    "command", "cmd", "description", "query", "pattern", "url", "prompt", "name", *_PATH_FIELDS,
+)  # fmt: skip
+
+
+def tool_record(  # noqa: PLR0913  # the fields of a record
+    *,
+    id: str,  # noqa: A002  # the field's name
+    timestamp: str,
+    state: Literal["done", "failed", "interrupted"],
+    limits: SessionsConfig,
+    name: str | None = None,
+    title: str | None = None,
+    kind: str | None = None,
+    input: object = None,  # noqa: A002
+    output: object = None,
+    duration_ms: int | None = None,
+    locations: Iterable[Location] = (),
+    question: int | UnsetType = UNSET,
+) -> ToolRecord:
+    """A tool call's record. What is not given is derived from `name` and `input`, as far as they say it."""
+    given, given_omitted = shorten(text_of(input), limits.tool_input_bytes)
+    result, result_omitted = shorten(text_of(output), limits.tool_output_bytes)
+    fields = input if isinstance(input, Mapping) else {}
+    name = one_line(name or "", 100) or None
+    return ToolRecord(
+        seq=0,
+        timestamp=timestamp,
+        id=one_line(id, 256),
+        name=name or UNSET,
+        title=one_line(title or _title(fields) or name or "tool call"),
+        kind=kind if kind in _KINDS else kind_of(name),  # type: ignore[arg-type]  # it is one of them
+        state=state,
+        input=given or UNSET,
+        output=result or UNSET,
+        duration_ms=UNSET if duration_ms is None else max(0, min(duration_ms, 2**53 - 1)),
+        locations=tuple(locations)[:_LOCATIONS] or _locations(fields) or UNSET,
+        input_omitted=given_omitted or UNSET,
+        output_omitted=result_omitted or UNSET,
+        question=question,
+    )
+
+
+def thought_record(
+    text: str, timestamp: str, limits: SessionsConfig, question: int | UnsetType = UNSET
+) -> ThoughtRecord | None:
+    """None for a thought without text."""
+    content, omitted = shorten(text_of(text), limits.tool_output_bytes)
+    if not content.strip():
+        return None
+    return ThoughtRecord(
+        seq=0, timestamp=timestamp, content=content, omitted=omitted or UNSET, question=question
+    )
+
+
+def plan_entries(entries: object) -> tuple[PlanEntry, ...]:
+    """The steps of a plan in any of the forms tools have: ``content`` or ``step``, and a ``status``."""
+    steps: list[PlanEntry] = []
+    for entry in entries if isinstance(entries, list) else ():
+        fields = entry if isinstance(entry, Mapping) else {"content": entry}
+        text = fields.get("content") or fields.get("step") or fields.get("text") or fields.get("title")
+        if isinstance(text, str) and text.strip() and len(steps) < _PLAN_ENTRIES:
+            state = str(fields.get("status", "pending")).replace("-", "_")
+            known: Any = state if state in {"in_progress", "completed"} else "pending"
+            steps.append(PlanEntry(one_line(text, _ENTRY_CHARS), "completed" if state == "done" else known))
+    return tuple(steps)
+
+
+def kind_of(name: str | None) -> ToolKind:
+    """ACP's kind of a tool, from the words of its name (``read_file``, ``WebFetch``)."""
+    for word in _WORDS.findall(name or ""):
+        if kind := _NAMED_KINDS.get(word.casefold()):
+            return kind
+    return "other"
+
+
+def shorten(text: str, limit: int) -> tuple[str, int]:
+    """Head and tail of `text` in about `limit` bytes of UTF-8, and how many bytes were left out between."""
+    data = _LONE_SURROGATE.sub("\ufffd", text).encode()
+    if len(data) <= limit:
+        return data.decode(), 0
+    head = data[: limit * 3 // 4].decode(errors="ignore")
+    tail = data[len(data) - limit // 4 :].decode(errors="ignore")
+    omitted = len(data) - len(head.encode()) - len(tail.encode())
+    return head + _CUT.format(omitted) + tail, omitted
+
+
+def placeholder(media_type: object, size: int) -> str:
+    """What stands for bytes that are no text."""
+    return f"[{one_line(str(media_type or 'binary'), 100)}, {size:,} bytes]"
+
+
+def text_of(value: object) -> str:
+    """Text, JSON, or the content blocks of ACP, MCP and the model APIs as text; binary as a placeholder."""
+    match value:
+        case None:
+            return ""
+        case str() if not _UNPRINTABLE.search(value):
+            return _DATA_URL.sub(_data_url, value)
+        case str() | bytes():
+            return placeholder("binary", len(value))
+        case list() if value and all(isinstance(block, Mapping) and "type" in block for block in value):
+            return "\n".join(filter(None, map(_block, value)))
+        case Mapping() if value.get("type") in _BLOCKS:
+            return _block(value)
+    return _DATA_URL.sub(_data_url, _LONE_SURROGATE.sub("\ufffd", _json(value)))
+
+
+_BLOCKS = frozenset((
+    "text", "input_text", "output_text", "image", "input_image", "audio", "resource", "resource_link",
+    "content", "diff", "terminal",
+))  # fmt: skip
+
+
+def _block(block: Mapping[str, Any]) -> str:
+    """One content block."""
+    match block:
+        case {"text": str(inner)} | {"type": "content", "content": inner} | {"image_url": str(inner)}:
+            return text_of(inner)
+        case {"type": "diff", "path": path, "newText": new}:
+            return f"{path}\n{text_of(new)}"
+        case {"resource": {"text": str(text)} as resource}:
+            return f"{resource.get('uri', '')}\n{text_of(text)}"
+        case (
+            {"source": {"data": str(data), **about}}
+            | {"resource": {"blob": str(data), **about}}
+            | {"data": str(data), **about}
+        ):
+            media_type = about.get("media_type") or about.get("mimeType") or block.get("type")
+            return placeholder(media_type, _decoded_size(data))
+    return _DATA_URL.sub(_data_url, _json(block))
+
+
+def _data_url(match: re.Match[str]) -> str:
+    return placeholder(match[1], _decoded_size(match[2]))
+
+
+def _decoded_size(encoded: str) -> int:
+    return len(encoded.rstrip("=")) * 3 // 4
+
+
+def _json(value: object) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
+        return repr(value)
+
+
+def _title(fields: Mapping[str, Any]) -> str:
+    """The argument that says most of what the call does."""
+    for field in _TITLE_FIELDS:
+        match fields.get(field):
+            case str(text) if text.strip():
+                return one_line(text)
+            case [*words] if words and all(isinstance(word, str) for word in words):
+                return one_line(" ".join(words))
+    return ""
+
+
+def _locations(fields: Mapping[str, Any]) -> tuple[Location, ...]:
+    paths = [fields[field] for field in _PATH_FIELDS if isinstance(fields.get(field), str) and fields[field]]
+    return tuple(Location(path[:4096]) for path in paths[:1] if "\n" not in path)

@@ -1,0 +1,44 @@
+"""Tool calls, thoughts, plans and permissions in one line: how every part shows and retells them."""
+
+from __future__ import annotations
+
+from port42_protocol.messages.records import (
+    Activity,
+    PermissionRecord,
+    PlanRecord,
+    ThoughtRecord,
+    ToolRecord,
+)
+
+_LONGEST = 200
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """The text in one line, without control characters, with an ellipsis when it is longer."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def describe(record: Activity) -> str:
+    """What the agent did, in a line; of a tool call that failed, the last line of its output too."""
+    match record:
+        case ToolRecord(name=str(name), title=title) if name.casefold() not in title.casefold():
+            return f"{name}: {title} ({_outcome(record)})"
+        case ToolRecord():
+            return f"{record.title} ({_outcome(record)})"
+        case ThoughtRecord():
+            return one_line(record.content)
+        case PlanRecord(entries=entries):
+            done = sum(entry.state == "completed" for entry in entries)
+            current = next((entry.content for entry in entries if entry.state == "in_progress"), "")
+            return one_line(f"{done} of {len(entries)} steps done" + (f"; now: {current}" if current else ""))
+        case PermissionRecord():
+            return f"{record.title}: {record.chosen or 'not allowed'} (by {record.by})"
+    raise TypeError(type(record))
+
+
+def _outcome(record: ToolRecord) -> str:
+    if record.state == "failed" and isinstance(record.output, str):
+        lines = record.output.strip().splitlines()
+        return f"failed: {one_line(lines[-1])}" if lines else "failed"
+    return record.state
