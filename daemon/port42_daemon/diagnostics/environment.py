@@ -132,7 +132,7 @@ def _backend(name: str, health: str, detail: str, agents: list[str]) -> Finding:
     what = f"{name}, which answers for {who}: {health.replace('_', ' ')} ({detail})"
     if health == "ready":
         return Finding("ok", "backends", what)
-    return Finding("problem", "backends", what, f"then `port42 agents test @{agents[0]}` looks again")
+    return Finding("problem", "backends", what, f"correct that; `port42 agents test @{agents[0]}` checks again")
 
 
 def environment(

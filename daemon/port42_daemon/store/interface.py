@@ -33,6 +33,8 @@ COMPACTED, USAGE = "compacted", "usage"
 _TITLE_LENGTH = 60
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _MAX_USE = 2**53
+_MAX_MILLISECONDS = 253_402_300_799_999
+"""The end of the year 9999, which a time near it is after in UTC when it has a negative offset."""
 _TIME = re.compile(
     r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z",
     re.ASCII,
@@ -335,7 +337,8 @@ def milliseconds(timestamp: str) -> int:
     """Unix milliseconds of an RFC 3339 time; of a local one as if it were UTC; 0 of anything else."""
     try:
         when = datetime.fromisoformat(timestamp)
-        return max((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH, timedelta()) // _MILLISECOND
+        since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
+        return min(max(since // _MILLISECOND, 0), _MAX_MILLISECONDS)
     except (ValueError, OverflowError):
         return 0
 
