@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 
 from port42_daemon import cursors
 from port42_daemon.agents import Agents
@@ -17,7 +18,13 @@ from port42_daemon.diagnostics.status import stalled_threads
 from port42_daemon.executors import Threads
 from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.settings import Settings
-from port42_daemon.store.interface import Catalogue, CheckPosition, Maintenance, new_backup
+from port42_daemon.store.interface import (
+    Catalogue,
+    CheckedSessions,
+    CheckPosition,
+    Maintenance,
+    new_backup,
+)
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
@@ -28,64 +35,63 @@ _KEY = re.compile(r"(?:[0-9a-f]{2}){0,100}", re.ASCII)
 _BACKUP = re.compile(r"(?:\d{8}T\d{6}-doctor)?", re.ASCII)
 
 
+@dataclass
 class Doctor:
-    """Checks every part, and the environment of the daemon."""
+    """Handles `check_home`."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # it checks every part, once
-        self,
-        settings: Settings,
-        lock: HomeLock,
-        catalogue: Catalogue,
-        maintenance: Maintenance,
-        threads: Threads,
-        config: ConfigFile,
-        agents: Agents,
-        turns: Turns,
-    ) -> None:
-        self._settings = settings
-        self._lock = lock
-        self._catalogue = catalogue
-        self._maintenance = maintenance
-        self._threads = threads
-        self._config = config
-        self._agents = agents
-        self._turns = turns
+    settings: Settings
+    lock: HomeLock
+    catalogue: Catalogue
+    maintenance: Maintenance
+    threads: Threads
+    config: ConfigFile
+    agents: Agents
+    turns: Turns
 
     async def check_home(self, request: CheckHome) -> Checkup:
         """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`."""
-        position, name = _parse_cursor(request.cursor)
-        backup = (name or new_backup()) if request.fix else None
+        position, backup = _parse_cursor(request.cursor)
+        backup = (backup or new_backup()) if request.fix else None
         if position is None:
             findings = await self._check_all_but_sessions(request, backup)
-            return self._checkup(findings, 0, 0, backup, CheckPosition())
-        checked = await self._threads.files(
-            self._maintenance.check_sessions, position, _CHECK_SECONDS, self._turns.queues.busy, backup
-        )
+            checked = CheckedSessions(findings, [], 0, 0, CheckPosition())
+        else:
+            checked = await self.threads.files(
+                self.maintenance.check_sessions, position, _CHECK_SECONDS, self.turns.queues.busy, backup
+            )
         partial = [await self._check_partial(session_id, backup) for session_id in checked.partial]
-        findings = [*checked.findings, *(finding for finding in partial if finding)]
-        return self._checkup(findings, checked.examined, checked.remaining, backup, checked.position)
+        onward = checked.position
+        # The folder of a backup is made when the first file is put there.
+        used = backup is not None and (self.settings.home / "backups" / backup).exists()
+        return Checkup(
+            findings=(*checked.findings, *(finding for finding in partial if finding)),
+            examined=checked.examined,
+            remaining=checked.remaining,
+            backup=f"backups/{backup}" if used else None,
+            next_cursor=cursors.cursor(onward.folder, onward.key.hex(), backup or "") if onward else None,
+        )
 
     async def _check_all_but_sessions(self, request: CheckHome, backup: str | None) -> list[Finding]:
-        agents = await self._agents.looked_at({})
+        agents = await self.agents.looked_at({})
         lock, address, disk, home = await asyncio.gather(
-            self._threads.files(environment.lock, self._lock),
-            self._threads.files(environment.address, self._settings),
-            self._threads.files(environment.disk, self._settings.home),
-            self._threads.patient(self._maintenance.check, backup),
+            self.threads.files(environment.lock, self.lock),
+            self.threads.files(environment.address, self.settings),
+            self.threads.files(environment.disk, self.settings.home),
+            self.threads.patient(self.maintenance.check, backup),
         )
         return [
             lock,
             *address,
             disk,
             *home,
-            environment.config(self._config.error, self._config.current),
+            environment.config(self.config.error, self.config.current),
             *environment.backends(agents),
             self._check_threads(),
-            *environment.environment(agents, self._config.current, request.environment or ()),
+            *environment.environment(agents, self.config.current, request.environment or ()),
         ]
 
     def _check_threads(self) -> Finding:
-        stalled = stalled_threads(self._threads, self._catalogue)
+        stalled = stalled_threads(self.threads, self.catalogue)
         if not stalled:
             return Finding("ok", "threads", "every thread of the daemon gets on with its work")
         which = ", ".join(
@@ -96,37 +102,15 @@ class Doctor:
 
     async def _check_partial(self, session_id: str, backup: str | None) -> Finding | None:
         """The finding about an unfinished turn, unless a turn is running; with a backup it is recorded."""
-        if self._turns.queues.busy(session_id):
+        if self.turns.queues.busy(session_id):
             return None
-        finding = await self._threads.files(self._maintenance.check_partial, session_id, backup)
+        finding = await self.threads.files(self.maintenance.check_partial, session_id, backup)
         if finding is not None and finding.fixed:
             try:
-                await self._turns.recover(session_id)
+                await self.turns.recover(session_id)
             except RpcError as error:
                 return Finding("problem", finding.about, f"{finding.what}: {error.message}")
         return finding
-
-    def _checkup(
-        self,
-        findings: list[Finding],
-        examined: int,
-        remaining: int,
-        backup: str | None,
-        position: CheckPosition | None,
-    ) -> Checkup:
-        # The folder of a backup is made when the first file is put there.
-        used = backup is not None and (self._settings.home / "backups" / backup).exists()
-        return Checkup(
-            findings=tuple(findings),
-            examined=examined,
-            remaining=remaining,
-            backup=f"backups/{backup}" if used else None,
-            next_cursor=_cursor(position, backup) if position else None,
-        )
-
-
-def _cursor(position: CheckPosition, backup: str | None) -> str:
-    return cursors.cursor(position.folder, position.key.hex(), backup or "")
 
 
 def _parse_cursor(cursor: str | None) -> tuple[CheckPosition | None, str | None]:

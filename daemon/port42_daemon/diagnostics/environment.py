@@ -21,7 +21,7 @@ from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.doctor_and_stats import Finding
 
 _LITTLE, _TOO_LITTLE = 1024**3, 64 * 1024**2
-"""Bytes free on the home's disk that are worth a word, and that are a problem."""
+"""Free bytes on the home's disk below which there is a notice, and a problem."""
 _FEW_FILES = 1000
 _ANSWERS_WITHIN = 2.0
 _ROOM = "make room there; `port42 du` shows what is ours"
@@ -40,7 +40,11 @@ def lock(held: HomeLock) -> Finding:
 
 def address(settings: Settings) -> list[Finding]:
     """Whether the socket is there, ours alone and answered by us, and whether `daemon.json` says so."""
-    findings = [*_socket(settings.socket), *_note(settings)]
+    findings = list(_socket(settings.socket))
+    content = published(settings.home)
+    if (content.get("pid"), content.get("socket")) != (os.getpid(), str(settings.socket)):
+        what = "daemon.json does not say where this daemon listens: some terminals would miss it"
+        findings.append(Finding("notice", "socket", what, _RESTART))
     return findings or [Finding("ok", "socket", f"{settings.socket}, answered by this daemon")]
 
 
@@ -70,16 +74,9 @@ def _answers(path: Path) -> bool:
             probe.connect(str(path))
             return peer.pid(probe) in {os.getpid(), os.getppid()}
         except BlockingIOError:
-            return True  # a queue that is full is a queue
+            return True  # its queue is full: it listens
         except OSError:
             return False
-
-
-def _note(settings: Settings) -> Iterator[Finding]:
-    content = published(settings.home)
-    if (content.get("pid"), content.get("socket")) != (os.getpid(), str(settings.socket)):
-        what = "daemon.json does not say where this daemon listens: some terminals would miss it"
-        yield Finding("notice", "socket", what, _RESTART)
 
 
 def disk(home: Path) -> Finding:
@@ -92,24 +89,22 @@ def disk(home: Path) -> Finding:
 
 
 def room(free: int, files: int | None) -> Finding:
-    """The finding for so many bytes and files that could be written; None: as many files as one likes."""
-    what = f"{free / 1024**3:.1f} GiB free" if free >= _LITTLE else f"{free // 1024**2} MiB free"
+    """The finding for so many bytes and files that could be written; None where files are not limited."""
     if files is not None and files < _FEW_FILES:
         return Finding("problem", "disk", f"only {files} more files fit on the home's disk", _ROOM)
-    if free < _LITTLE:
-        return Finding(
-            "problem" if free < _TOO_LITTLE else "notice", "disk", f"{what} on the home's disk", _ROOM
-        )
-    return Finding("ok", "disk", f"{what} on the home's disk")
+    what = f"{free / 1024**3:.1f} GiB" if free >= _LITTLE else f"{free // 1024**2} MiB"
+    what += " free on the home's disk"
+    if free >= _LITTLE:
+        return Finding("ok", "disk", what)
+    return Finding("problem" if free < _TOO_LITTLE else "notice", "disk", what, _ROOM)
 
 
-# --- what answers -------------------------------------------------------------------------------
+# --- configuration and back ends ------------------------------------------------------------------
 
 
 def config(error: str | None, current: Config) -> Finding:
     if error:
-        do = "correct it; until then its last valid version is used"
-        return Finding("problem", "config", error, do)
+        return Finding("problem", "config", error, "correct it; until then its last valid version is used")
     return Finding("ok", "config", f"{len(current.agents)} agents, {len(current.backends)} back ends")
 
 
@@ -126,13 +121,14 @@ def backends(agents: tuple[Agent, ...]) -> list[Finding]:
 
 
 def _backend(name: str, health: str, detail: str, agents: list[str]) -> Finding:
-    who = ", ".join(f"@{agent}" for agent in agents[:3]) + (
-        f" and {len(agents) - 3} more" if agents[3:] else ""
-    )
+    who = ", ".join(f"@{agent}" for agent in agents[:3])
+    if len(agents) > 3:
+        who += f" and {len(agents) - 3} more"
     what = f"{name}, which answers for {who}: {health.replace('_', ' ')} ({detail})"
     if health == "ready":
         return Finding("ok", "backends", what)
-    return Finding("problem", "backends", what, f"correct that; `port42 agents test @{agents[0]}` checks again")
+    do = f"correct that; `port42 agents test @{agents[0]}` checks again"
+    return Finding("problem", "backends", what, do)
 
 
 def environment(
@@ -143,9 +139,8 @@ def environment(
     used = {agent.backend for agent in agents}
     wanted = {name: _wanted(name, config) for name in sorted({*config.backends, *used})}
     # Built-in agents without a back end would use an API key that the shell has.
-    if {"none"} == {
-        agent.backend for agent in agents if agent.agent in BUILT_IN and agent.source == "built-in"
-    }:
+    built_in = [agent for agent in agents if agent.agent in BUILT_IN and agent.source == "built-in"]
+    if {agent.backend for agent in built_in} == {"none"}:
         wanted |= {name: _wanted(name, config) for name in presets.IN_ENVIRONMENT}
     findings = [
         Finding(

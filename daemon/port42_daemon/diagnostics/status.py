@@ -7,10 +7,11 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
-from port42_daemon.diagnostics.process_stats import ProcessStats
+from port42_daemon.diagnostics.process_stats import take
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.rpc.metrics import Traffic
@@ -25,47 +26,35 @@ from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Sta
 from port42_protocol.version import __version__
 
 _MAX_WAIT = 0.02
-"""Seconds that `status` waits for the number of sessions; counting ten thousand takes a tenth of it."""
+"""Seconds that `status` waits for the number of sessions; ten times what ten thousand sessions take."""
 
 
 def stalled_threads(threads: Threads, catalogue: Catalogue) -> tuple[StalledThread, ...]:
-    """The threads of the daemon that do not get on with their work."""
     indexer = () if catalogue.is_reading else (StalledThread("indexer", None),)
     return (*threads.stalled(), *indexer)
 
 
+@dataclass
 class Introspection:
     """`status`, `rpc.discover`, `stats` and `disk_usage`: no session is read for any of them."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # it asks every part, once
-        self,
-        settings: Settings,
-        catalogue: Catalogue,
-        maintenance: Maintenance,
-        threads: Threads,
-        config: ConfigFile,
-        agents: Agents,
-        traffic: Traffic,
-        queues: SessionQueues,
-        events: Events,
-    ) -> None:
-        self._settings = settings
-        self._catalogue = catalogue
-        self._maintenance = maintenance
-        self._threads = threads
-        self._config = config
-        self._agents = agents
-        self._traffic = traffic
-        self._queues = queues
-        self._events = events
-        self._process = ProcessStats(settings.home)
-        self._started, self._started_at = time.monotonic(), now()
-        self._counted: dict[str, int] | None = None
-        self._counting: asyncio.Task[None] | None = None
+    settings: Settings
+    catalogue: Catalogue
+    maintenance: Maintenance
+    threads: Threads
+    config: ConfigFile
+    agents: Agents
+    traffic: Traffic
+    queues: SessionQueues
+    events: Events
+    _started: float = field(default_factory=time.monotonic, init=False)
+    _started_at: str = field(default_factory=now, init=False)
+    _counted: dict[str, int] | None = field(default=None, init=False)
+    _counting: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def status(self, _: Status) -> DaemonStatus:
-        """As things stand now. Waits for nothing, and so for no index that is being rebuilt."""
-        counts = self._catalogue.known_counts()
+        """Does not wait for an index that is being rebuilt."""
+        counts = self.catalogue.known_counts()
         if counts is None:
             counts = await self._count()
         return DaemonStatus(
@@ -73,50 +62,45 @@ class Introspection:
             protocol_version=PROTOCOL_VERSION,
             pid=os.getpid(),
             uptime_seconds=round(time.monotonic() - self._started, 3),
-            home=str(self._settings.home),
-            socket=str(self._settings.socket),
+            home=str(self.settings.home),
+            socket=str(self.settings.socket),
             sessions=None if counts is None else sum(counts.values()),
-            connections=self._traffic.connections,
-            requests=self._traffic.requests,
-            turns=self._queues.under_way,
-            limits=self._settings.limits,
-            config_error=self._config.error,
+            connections=self.traffic.connections,
+            requests=self.traffic.requests,
+            turns=self.queues.under_way,
+            limits=self.settings.limits,
+            config_error=self.config.error,
             started_at=self._started_at,
-            started_by=self._settings.started_by,
+            started_by=self.settings.started_by,
             python=sys.version.partition(" ")[0],
-            index=self._catalogue.state,
+            index=self.catalogue.state,
             sessions_by_agent=counts,
-            subscriptions=self._events.subscriptions,
-            bytes_in=self._traffic.bytes_in,
-            bytes_out=self._traffic.bytes_out,
-            turns_by_agent=self._queues.by_agent,
-            latencies=self._traffic.latencies(),
-            errors=self._traffic.errors(),
-            internal_errors=self._traffic.failures(),
-            vitals=self._process.recent(),
-            stalled_threads=stalled_threads(self._threads, self._catalogue),
+            subscriptions=self.events.subscriptions,
+            bytes_in=self.traffic.bytes_in,
+            bytes_out=self.traffic.bytes_out,
+            turns_by_agent=self.queues.by_agent,
+            latencies=self.traffic.latencies(),
+            errors=self.traffic.errors(),
+            internal_errors=self.traffic.failures(),
+            vitals=take(self.settings.home),
+            stalled_threads=stalled_threads(self.threads, self.catalogue),
         )
 
     def discover(self, _: Discover) -> OpenRpc:
         return openrpc.document()
 
     async def stats(self, request: Stats) -> Statistics:
-        """Raises `UnknownAgent`, `StorageFailed`."""
         if request.agent is not None:
-            await self._agents.require(request.agent)
-        return await self._threads.index(self._catalogue.statistics, request.agent, request.days)
+            await self.agents.require(request.agent)
+        return await self.threads.index(self.catalogue.statistics, request.agent, request.days)
 
     async def disk_usage(self, request: DiskUsage) -> Usage:
-        """Raises `UnknownAgent`, `StorageFailed`."""
         if request.agent is not None:
-            await self._agents.require(request.agent)
-        return await self._threads.index(self._maintenance.usage, request.agent)
+            await self.agents.require(request.agent)
+        return await self.threads.index(self.maintenance.usage, request.agent)
 
     async def _count(self) -> dict[str, int] | None:
-        """Each agent's sessions, or how many they were when last counted, if ever.
-
-        Whoever asks while the index is busy shares one count, so that they do not queue up behind it.
-        """
+        """Each agent's sessions, from the last count if the index is busy. Callers share one count."""
         if self._counting is None or self._counting.done():
             self._counting = asyncio.create_task(self._count_anew())
         await asyncio.wait([self._counting], timeout=_MAX_WAIT)
@@ -124,4 +108,4 @@ class Introspection:
 
     async def _count_anew(self) -> None:
         with suppress(StorageFailed):  # `index` says so
-            self._counted = await self._threads.index(self._catalogue.counts)
+            self._counted = await self.threads.index(self.catalogue.counts)
