@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 _ANSWERS_WITHIN, _STOPS_WITHIN = 0.5, 10.0
 """Seconds that a stopping daemon takes to answer clients that connect, and to end."""
-_LOOK_AGAIN = 0.1
+_RETRY_SECONDS = 0.1
 
 
 class Address:
     """A bound socket at `settings.socket`, mode 0600, while the block of its `with` runs.
 
-    One that was `given` (see `socket_activation`) is bound there already, and stays afterwards. Of the others
-    only our own inode is unlinked at the end. The caller holds the home's lock.
+    One that was `given` (see `socket_activation`) is bound there already and stays afterwards. The caller
+    holds the home's lock.
     """
 
     def __init__(self, settings: Settings, given: socket.socket | None = None) -> None:
         self._settings = settings
         self._path = settings.socket
         self._given = given
-        self._bound: tuple[int, int] | None = None
+        self._bound: os.stat_result | None = None
         self.listener: socket.socket
 
     def __enter__(self) -> Address:
@@ -54,7 +54,7 @@ class Address:
                 self._bind()
             else:
                 self.listener = self._given
-            self.listener.setblocking(False)
+                self.listener.setblocking(False)
         except OSError as error:
             raise CannotStart(f"cannot listen at {self._path}: {reason(error)}") from None
         self._publish()
@@ -62,7 +62,7 @@ class Address:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
-            if self._bound is not None and _inode(self._path) == self._bound:
+            if self._bound is not None and os.path.samestat(self._path.lstat(), self._bound):
                 self._path.unlink()
         # May be another daemon's, if the home was moved and created again meanwhile.
         if published(self._settings.home).get("pid") == os.getpid():
@@ -74,7 +74,6 @@ class Address:
             return False
         _check_folder(self._path.parent)
         self._bind()
-        self.listener.setblocking(False)
         self._publish()
         log.warning("⚠ the socket's path was gone: bound again at %s", self._path)
         return True
@@ -89,7 +88,8 @@ class Address:
             raise
         finally:
             os.umask(before)
-        self.listener, self._bound = listener, _inode(self._path)
+        self.listener, self._bound = listener, self._path.lstat()
+        listener.setblocking(False)
 
     def _publish(self) -> None:
         """Write `daemon.json`, for clients with another runtime folder than ours, or of another version."""
@@ -110,20 +110,18 @@ class Address:
 def _check_folder(folder: Path) -> None:
     folder.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
     status = folder.stat()
+    mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
         raise CannotStart(f"the socket's folder {folder} belongs to another user (uid {status.st_uid})")
-    if mode := stat.S_IMODE(status.st_mode) & 0o077:
+    if mode & 0o077:
         raise CannotStart(
-            f"the socket's folder {folder} is open to others (mode {stat.S_IMODE(status.st_mode):04o},"
-            f" {mode:03o} too much): chmod 700 it, or name another with PORT42_SOCKET"
+            f"the socket's folder {folder} is open to others (mode {mode:04o}, {mode & 0o077:03o} too much):"
+            " chmod 700 it, or name another with PORT42_SOCKET"
         )
 
 
 def _clear_stale(path: Path) -> None:
-    """Unlink the socket of a dead daemon; never a file, never a socket at which a process listens.
-
-    Waits for a daemon that is stopping because its home was moved.
-    """
+    """Unlink the socket of a dead daemon; wait for one that is stopping because its home was moved."""
     until = time.monotonic() + _STOPS_WITHIN
     while True:
         try:
@@ -141,7 +139,7 @@ def _clear_stale(path: Path) -> None:
                 return
             if time.monotonic() > until or not _is_stopping(probe):
                 raise CannotStart(f"another program listens at {path}")
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(_RETRY_SECONDS)
 
 
 def _is_stopping(connection: socket.socket) -> bool:
@@ -154,8 +152,3 @@ def _is_stopping(connection: socket.socket) -> bool:
     except OSError:
         return True
     return not answer or f'"code":{ShuttingDown.code}'.encode() in answer
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    status = path.lstat()
-    return status.st_dev, status.st_ino

@@ -1,7 +1,4 @@
-"""One daemon for each home: an flock, which, unlike a pid file, cannot become stale.
-
-Its holder has exclusive access, for example to unlink a dead daemon's socket.
-"""
+"""One daemon for each home: an flock, which, unlike a pid file, cannot become stale."""
 
 from __future__ import annotations
 
@@ -21,12 +18,8 @@ from port42_protocol import paths
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 0.02
-"""Seconds between two attempts to take the lock."""
-
-
-_MAX_NOTE = 64 * 1024
-"""Bytes of ``daemon.json`` that are read."""
+_RETRY_SECONDS = 0.02
+_MAX_ADDRESS_BYTES = 64 * 1024
 
 
 class CannotStart(Exception):
@@ -42,21 +35,21 @@ class HomeLock:
         self._path = paths.lock_file(home)
         self._wait = wait
         self._descriptor = -1
-        self._home_identity = (0, 0)
+        self._home_status: os.stat_result
 
     def __enter__(self) -> HomeLock:
-        """Raises `CannotStart`; a daemon that runs is named."""
+        """Raises `CannotStart`, with the pid of a daemon that runs."""
         try:
             durable.own_folder(self._home)
             # Its lock may be gone with the file while it runs; connecting makes it lock its home anew.
             if not os.path.lexists(self._path) and (pid := _running(self._home)):
                 raise CannotStart(f"port42d is already running (pid {pid})")
             self._descriptor = self._open()
-            self._home_identity = _identity(self._home.stat())
+            self._home_status = self._home.stat()
         except OSError as error:
             raise CannotStart(f"cannot use {error.filename or self._home}: {reason(error)}") from None
         try:
-            _lock(self._descriptor, self._home, self._wait)
+            self._lock()
         except CannotStart:
             os.close(self._descriptor)
             raise
@@ -68,18 +61,18 @@ class HomeLock:
     def is_held(self) -> bool:
         """Whether the home at its path is still the one that is locked. Costs two stats.
 
-        A lock file that was removed is made and locked anew. False means that the home was moved or removed,
-        or that another daemon has it: nothing may be written at its path any more.
+        A lock file that was removed is made and locked anew. False: the home was moved or removed, or another
+        daemon has it, so nothing may be written at its path any more.
         """
         try:
-            if _identity(self._path.stat()) == _identity(os.fstat(self._descriptor)):
+            if os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
                 return True
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
             return True  # an I/O error or no free descriptor does not mean that the home changed
         try:
-            return _identity(self._home.stat()) == self._home_identity and self._lock_anew()
+            return os.path.samestat(self._home.stat(), self._home_status) and self._lock_anew()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -102,26 +95,25 @@ class HomeLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         return os.open(self._path, flags, durable.OWN_FILE)
 
-
-def _lock(descriptor: int, home: Path, wait: float) -> None:
-    until = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            # Retried: a daemon that is just starting answers a moment later.
-            if pid := _running(home):
-                raise CannotStart(f"port42d is already running (pid {pid})") from None
-            if time.monotonic() > until:
-                raise CannotStart(f"another port42d holds {home} and does not answer") from None
-            time.sleep(_LOOK_AGAIN)  # flock(2) itself knows no time-out
+    def _lock(self) -> None:
+        until = time.monotonic() + self._wait
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                # Retried: a daemon that is just starting answers a moment later.
+                if pid := _running(self._home):
+                    raise CannotStart(f"port42d is already running (pid {pid})") from None
+                if time.monotonic() > until:
+                    raise CannotStart(f"another port42d holds {self._home} and does not answer") from None
+                time.sleep(_RETRY_SECONDS)  # flock(2) has no time-out
 
 
 def published(home: Path) -> dict[str, Any]:
     """The contents of `daemon.json`; empty if it is invalid."""
     try:
-        return msgspec.json.decode(durable.read_file(paths.address_file(home), _MAX_NOTE), type=dict)
+        return msgspec.json.decode(durable.read_file(paths.address_file(home), _MAX_ADDRESS_BYTES), type=dict)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
 
@@ -141,7 +133,3 @@ def reason(error: OSError) -> str:
     if isinstance(error, durable.FolderRefused) or error.errno is None:
         return str(error)
     return os.strerror(error.errno).lower() + (" (is it read-only?)" if error.errno == errno.EROFS else "")
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

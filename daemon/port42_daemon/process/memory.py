@@ -1,7 +1,7 @@
-"""Returns freed memory to the system: glibc (mallopt(3), malloc_trim(3)); other allocators do it themselves.
+"""Returns freed memory to the system: mallopt(3), malloc_trim(3) of glibc; other allocators do it themselves.
 
-By default each thread has a heap of its own and a block of up to 32 MiB can stay in one: after a storm of
-requests the process then keeps twice of what it had before, for as long as it lives.
+By default each thread has its own heap, in which blocks of up to 32 MiB can stay: after many requests at once
+the process would keep twice the memory.
 """
 
 from __future__ import annotations

@@ -9,10 +9,9 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def reap_in_parent() -> None:
-    """Return in a child, which is to be the daemon.
+    """Return in a child process, which is to be the daemon. Call before threads are started.
 
-    This process reaps orphans and forwards signals until that child ends, and then exits as it did. Called
-    before there is a second thread.
+    This process reaps and forwards signals until that child ends, and exits as it did.
     """
     child = os.fork()
     if child == 0:

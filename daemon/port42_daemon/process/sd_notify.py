@@ -11,15 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
 log = logging.getLogger(__name__)
 
-_AT_MOST_EVERY = 1.0
-"""Minimum seconds between two status lines."""
+_STATUS_SECONDS = 1.0
+"""Between two status lines, at least."""
 
 
 class Supervisor:
     """Sends notifications; does nothing without a supervisor.
 
-    Removes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID from `environ`, so that child processes do not
-    notify in the daemon's name.
+    Removes its variables from `environ`, so that child processes do not notify in the daemon's name.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
@@ -34,24 +33,20 @@ class Supervisor:
             self._socket = None
 
     async def tell(self, *assignments: str) -> None:
-        """Send assignments, ``READY=1`` say, in one datagram."""
+        """Send assignments such as ``READY=1`` in one datagram."""
         if self._socket is not None:
-            # The supervisor may be gone.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the supervisor may be gone
                 await asyncio.get_running_loop().sock_sendall(self._socket, "\n".join(assignments).encode())
 
     def changed(self) -> None:
-        """Request that the status line be sent again, as it may have changed."""
+        """The status line may have changed."""
         self._changed.set()
 
     @contextlib.asynccontextmanager
     async def watching(
         self, answers: Callable[[], Awaitable[object]], status: Callable[[], Awaitable[str]]
     ) -> AsyncIterator[None]:
-        """Notify the supervisor as long as the block runs.
-
-        Pings the watchdog after each call of `answers` that returned, and sends `status` when it changed.
-        """
+        """While the block runs, ping the watchdog whenever `answers` returns, and send changes of `status`."""
         tasks = []
         if self._socket is not None:
             tasks.append(asyncio.create_task(self._keep_status(status)))
@@ -79,7 +74,7 @@ class Supervisor:
             if (now := await status()) != sent:
                 await self.tell(f"STATUS={now}")
                 sent = now
-            await asyncio.sleep(_AT_MOST_EVERY)
+            await asyncio.sleep(_STATUS_SECONDS)
             await self._changed.wait()
 
 

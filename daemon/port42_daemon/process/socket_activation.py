@@ -1,7 +1,4 @@
-"""Socket activation: the listening socket that systemd or launchd passes to the daemon.
-
-It is never unlinked here. While no daemon runs, clients wait in its queue.
-"""
+"""Socket activation: the listening socket that systemd or launchd passes to the daemon, and keeps."""
 
 from __future__ import annotations
 
@@ -18,16 +15,14 @@ from port42_protocol.messages.types import StartedBy
 
 NAME = "rpc"
 """The socket's name in `port42.socket` (FileDescriptorName=) and in launchd's Sockets."""
-
-_FIRST = 3
-"""systemd's SD_LISTEN_FDS_START."""
+_SD_LISTEN_FDS_START = 3
 
 
 def listener(environ: MutableMapping[str, str]) -> socket.socket | None:
-    """The socket that was handed to this process, if one was; closed in whatever it starts.
+    """The socket that was handed to this process, if any; child processes do not inherit it.
 
-    systemd's variables are taken out of `environ`. Raises `CannotStart` when what was handed over is
-    not a listening Unix stream socket named ``rpc``.
+    Removes systemd's variables from `environ`. Raises `CannotStart` where it is not a listening Unix stream
+    socket named ``rpc``.
     """
     given = _from_systemd(environ)
     if given is None and sys.platform == "darwin":
@@ -44,39 +39,33 @@ def listener(environ: MutableMapping[str, str]) -> socket.socket | None:
 
 
 def by(given: socket.socket | None) -> StartedBy:
-    """Which supervisor passed a socket and so started the daemon; without one a user did."""
+    """What started the daemon: the supervisor that passed the socket, or else a user."""
     if given is None:
         return "hand"
     return "launchd" if sys.platform == "darwin" else "systemd"
 
 
 def path(given: socket.socket) -> Path:
-    """Where clients find it."""
     return Path(os.fsdecode(given.getsockname()))
 
 
 def _from_systemd(environ: MutableMapping[str, str]) -> socket.socket | None:
     """sd_listen_fds_with_names(3)."""
     pid, count, names = (environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
-    # Meant for another process, whose child we are: the descriptors are not there, or are not these.
     if pid != str(os.getpid()):
-        return None
+        return None  # they were meant for a parent process, whose descriptors we do not have
     if not (count.isascii() and count.isdigit() and len(count) < 5):
         raise CannotStart(f"LISTEN_FDS: expected a number of sockets, got {count!r}")
-    descriptors = range(_FIRST, _FIRST + int(count))
+    descriptors = range(_SD_LISTEN_FDS_START, _SD_LISTEN_FDS_START + int(count))
     for descriptor in descriptors:
-        _keep_from_children(descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError as error:
+            raise CannotStart(f"LISTEN_FDS: descriptor {descriptor}: {error.strerror}") from None
     named = dict(zip(names.split(":"), descriptors, strict=False))
     if descriptors and NAME not in named:
         raise CannotStart(f"LISTEN_FDNAMES: expected a socket named {NAME}, got {names!r}")
     return socket.socket(fileno=named[NAME]) if descriptors else None
-
-
-def _keep_from_children(descriptor: int) -> None:
-    try:
-        os.set_inheritable(descriptor, False)
-    except OSError as error:
-        raise CannotStart(f"LISTEN_FDS: descriptor {descriptor}: {error.strerror}") from None
 
 
 def from_launchd(libc: Any) -> socket.socket | None:
@@ -101,7 +90,6 @@ def from_launchd(libc: Any) -> socket.socket | None:
 
 
 def _check(given: socket.socket) -> None:
-    """Refuse sockets that this user's clients could not connect to, or that other users could."""
     if given.family != socket.AF_UNIX or given.type != socket.SOCK_STREAM:
         raise CannotStart("the socket handed over: expected a Unix stream socket (ListenStream=/…)")
     if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
