@@ -46,7 +46,7 @@ class Supervisor:
     async def watching(
         self, answers: Callable[[], Awaitable[object]], status: Callable[[], Awaitable[str]]
     ) -> AsyncIterator[None]:
-        """While the block runs, ping the watchdog whenever `answers` returns, and send changes of `status`."""
+        """Pings the watchdog after each return of `answers`, and sends changes of `status`."""
         tasks = []
         if self._socket is not None:
             tasks.append(asyncio.create_task(self._keep_status(status)))

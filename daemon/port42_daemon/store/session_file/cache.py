@@ -1,7 +1,4 @@
-"""Opens the session files of one folder, recovers damaged ones, and caches their two ends.
-
-Cache and file are compared by size, time and inode, so that a file changed by another program is read again.
-"""
+"""Opens the session files of one folder, recovers damaged ones, and caches their two ends."""
 
 from __future__ import annotations
 
@@ -33,7 +30,10 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
-    """A session as it was read or written last, and its file then: size, mtime_ns, inode."""
+    """A session as it was read or written last, and its file then: size, mtime_ns, inode.
+
+    A file that differs was changed by another program, and is read again.
+    """
 
     document: Document
     signature: tuple[int, int, int]
@@ -60,15 +60,12 @@ class OpenSessions:
         return _ID.fullmatch(session_id) is not None and self.path(session_id).exists()
 
     def lock(self, session_id: str) -> threading.Lock:
-        """Held by whoever writes the session's file, or recovers it."""
+        """Held while the session's file is written or recovered."""
         with self._known_lock:
             return self._locks.setdefault(session_id, threading.Lock())
 
     def remembered(self, session_id: str) -> Summary | None:
-        """The summary, when it is in memory and its file has not changed since. Never reads a file.
-
-        One stat, two microseconds: quick enough for the event loop.
-        """
+        """The summary, if it is in memory and the file unchanged: one stat, 2 µs, fit for the event loop."""
         known = self._known.get(session_id)
         if known is None:
             return None
@@ -79,18 +76,17 @@ class OpenSessions:
         return known.document.summary if known.signature == _signature(status) else None
 
     def document(self, session_id: str) -> Document:
-        """The session's two ends."""
         return self.reading(session_id, lambda _, document: document)
 
     def last_use(self, session_id: str) -> int:
-        """The number of the session's last use that was seen here; of one not seen, that in its file."""
+        """The number of the session's last use, from memory where it is cached."""
         known = self._known.get(session_id)
         return (known.document if known else self.document(session_id)).footer.use
 
     def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
-        """Run `action` on the session's descriptor and document.
+        """Run `action` on the session's descriptor and document; again after a recovery.
 
-        Without its lock where cache and file agree: an append writes only behind what a reader looks at.
+        Without the lock where cache and file agree: an append writes only behind what a reader looks at.
         """
         with storage(f"read session {session_id}"):
             known = self._known.get(session_id)
@@ -107,23 +103,20 @@ class OpenSessions:
                 return self._locked(session_id, action, cached=True)
 
     def passing(self, session_id: str, action: Callable[[int, Document], T]) -> T:
-        """As `reading`, always under the lock, and not cached: a start reads ten thousand files."""
+        """As `reading`, under the lock and not cached: a start reads ten thousand files."""
         with self.lock(session_id), storage(f"read session {session_id}"):
             return self._locked(session_id, action, cached=False)
 
     def _locked(self, session_id: str, action: Callable[[int, Document], T], *, cached: bool) -> T:
-        descriptor, document = self.open(session_id, os.O_RDONLY, cached=cached)
-        try:
-            return action(descriptor, document)
-        except Damaged as damage:
-            self._recover(session_id, damage)
-        finally:
-            os.close(descriptor)
-        descriptor, document = self.open(session_id, os.O_RDONLY, cached=cached)
-        try:
-            return action(descriptor, document)
-        finally:
-            os.close(descriptor)
+        for _ in range(3):  # the ends can be damaged, and then what is between them
+            descriptor, document = self.open(session_id, os.O_RDONLY, cached=cached)
+            try:
+                return action(descriptor, document)
+            except Damaged as damage:
+                self._recover(session_id, damage)
+            finally:
+                os.close(descriptor)
+        raise SessionDamaged(session_id, "another program changes it")
 
     def open(self, session_id: str, flags: int, *, cached: bool = True) -> tuple[int, Document]:
         """The session's file, which the caller closes, recovered first if need be. Its lock is held."""
@@ -131,7 +124,10 @@ class OpenSessions:
             return self._opened(session_id, flags, cached=cached)
         except Damaged as damage:
             self._recover(session_id, damage)
-        return self._opened(session_id, flags, cached=cached)
+        try:
+            return self._opened(session_id, flags, cached=cached)
+        except Damaged as damage:
+            raise SessionDamaged(session_id, str(damage)) from None
 
     def remember(self, document: Document, status: os.stat_result) -> None:
         """Cache the session as it is now, with its file's status."""

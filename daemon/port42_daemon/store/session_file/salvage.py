@@ -18,7 +18,16 @@ import msgspec
 
 from port42_daemon import durable
 from port42_daemon.store.interface import FORMAT, Header
-from port42_daemon.store.session_file.document import UNDECODABLE, Damaged, compose, load_header, parse_record
+from port42_daemon.store.session_file.document import (
+    UNDECODABLE,
+    Damaged,
+    Read,
+    compose,
+    lines,
+    load,
+    load_header,
+    parse_record,
+)
 from port42_protocol.messages.records import Record, decode_record
 from port42_protocol.messages.types import AgentName
 
@@ -62,8 +71,8 @@ def set_aside(path: Path) -> Path:
 def recover(path: Path, session_id: str, keep: Callable[[Path], Path] = set_aside) -> tuple[int, int, Path]:
     """Rewrite the session at `path` from what is whole in it; returns messages kept, lost, the original.
 
-    `keep` gives the original another name. Raises `Damaged` when it cannot be read as the session of that
-    id (then nothing is touched) and OSError.
+    `keep` gives the original another name. Raises OSError, and `Damaged` where no session of that id can be
+    made of it; then nothing is changed.
     """
     damaged = read_data(path)
     header, records, lost = salvage(damaged, session_id)
@@ -72,6 +81,9 @@ def recover(path: Path, session_id: str, keep: Callable[[Path], Path] = set_asid
     # The order of uses is all that a footer has and the records have not.
     used = _USED.findall(damaged[-_HEAD_BYTES:])
     data, document = compose(header, records, int(used[-1]) if used else 0)
+    read = _reader(data)
+    for _ in lines(read, load(read, len(data)), 0):
+        pass  # a header or a line that is too long would be damage again
     original = keep(path)
     durable.replace(path, data)
     return document.footer.message_count, lost, original
@@ -131,7 +143,7 @@ def salvage(data: bytes, session_id: str = "") -> Salvaged:
     _judge(data[:_HEAD_BYTES])
     data = data.removeprefix(_BOM)
     try:
-        header, begin = load_header(lambda offset, length: data[offset : offset + length])
+        header, begin = load_header(_reader(data))
     except Damaged as damage:
         try:
             whole = msgspec.json.decode(data.strip(_BLANK), type=dict[str, msgspec.Raw])
@@ -142,6 +154,10 @@ def salvage(data: bytes, session_id: str = "") -> Salvaged:
         else:
             return Salvaged(header, *_in_order(_decoded(bytes(line)) for line in lines))
     return Salvaged(header, *_in_order(_records(data[begin:])))
+
+
+def _reader(data: bytes) -> Read:
+    return lambda offset, length: data[offset : offset + length]
 
 
 def _rebuilt_header(data: bytes, session_id: str, damage: Damaged) -> tuple[Header, int]:

@@ -10,7 +10,7 @@ import pytest
 from peers.session_files import add, contents, header, said
 
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.session_file import cache
+from port42_daemon.store.session_file import cache, document
 from port42_protocol.errors import SessionDamaged, SessionNotFound, StorageFailed
 
 
@@ -139,3 +139,18 @@ def test_a_record_of_many_megabytes_is_read(store):
     assert contents(store, "cli-1") == ["one", "two"]  # a page has its limit
     page = store.read("cli-1", after_seq=2, limit=1, max_bytes=1, events=False)
     assert [record.content for record in page.records] == [long]
+
+
+@pytest.mark.parametrize("line", ["header", "record"])
+def test_a_line_that_is_longer_than_any_is_damage_that_changes_nothing(store, path, monkeypatch, line):
+    header_limit, line_limit = (100, 10**9) if line == "header" else (10**6, 60_000)
+    add(store, "cli-1", said("x" * 300_000), said("three"))
+    data = path.read_bytes()
+    monkeypatch.setattr(document, "_HEADER_LIMIT", header_limit)
+    monkeypatch.setattr(document, "_LINE_LIMIT", line_limit)
+    os.utime(path)
+    for _ in range(2):
+        with pytest.raises(SessionDamaged, match="session cli-1 cannot be read"):
+            contents(store, "cli-1")
+    assert path.read_bytes() == data
+    assert [file.name for file in path.parent.iterdir()] == ["cli-1.json"]
