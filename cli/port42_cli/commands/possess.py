@@ -30,7 +30,7 @@ from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, DaemonError
 
 if TYPE_CHECKING:
-    from port42_cli.picker.matching import Choice
+    from port42_protocol.messages.records import Summary
 
 
 @click.command(
@@ -135,9 +135,9 @@ def resume(ctx: click.Context, words: tuple[str, ...]) -> None:
     ctx.invoke(possess, agent=f"@{picked.agent}", ref=picked.session_id)
 
 
-def _picked(ctx: click.Context, agent: str | None, typed: str = "") -> Choice:
+def _picked(ctx: click.Context, agent: str | None, typed: str = "") -> Summary:
     """The session that is chosen on the screen. Leaving it ends the command."""
-    from port42_cli.picker import pick
+    from port42_cli.picker.screen import pick
 
     if (picked := pick(ctx.obj, agent, typed)) is None:
         ctx.exit(INTERRUPTED)

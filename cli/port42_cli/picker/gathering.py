@@ -1,38 +1,34 @@
 """Loads the picker's data from the daemon on two threads, so that the screen never waits.
 
-The sessions come page by page, newest use first, on a connection of their own; previews and searches
-share the other. Both end with the picker.
+The sessions come page by page, newest use first, on a connection of their own; previews and searches share
+the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
 
 from port42_cli.picker.matching import Choice, Fit, choice
 from port42_client.daemon import Daemon
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Message, Summary
 from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import GetSession, ListSessions
 
-T = TypeVar("T")
-
 FIRST_PAGE, PAGE = 100, 500
-"""Sessions a request asks for: a screenful at once, the rest in as few requests as there may be."""
+"""Sessions per request: a screenful at once, the rest in as few requests as there may be."""
 
 PREVIEWED = 12
-"""Messages of a session's end that a preview asks for."""
+"""Messages of a session's end in its preview."""
 
 SEARCHED = 50
-"""Hits that a search asks for."""
+"""Hits of a search."""
 
 
 class Gathering:
-    """Asks for choices, previews and hits. `CommandError` leaves every method when the daemon refuses."""
+    """Sessions, previews and search hits. All methods raise `CommandError`."""
 
     def __init__(self, daemon: Daemon, agent: str | None) -> None:
         self._agent = agent
@@ -40,44 +36,41 @@ class Gathering:
         self._list_thread, self._look_thread = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
     def page(self, limit: int = FIRST_PAGE, cursor: str | None = None) -> tuple[list[Choice], str | None]:
-        """The newest sessions, or those behind `cursor`, and the cursor to go on from; waits for them."""
+        """The newest sessions, or those after `cursor`, and the next cursor. Blocks."""
         page = self._listing.call(ListSessions(self._agent, limit=limit, cursor=cursor))
         return [choice(session) for session in page.sessions], page.next_cursor
 
     async def rest(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
+        loop = asyncio.get_running_loop()
         while cursor:
-            page, cursor = await _on(self._list_thread, partial(self.page, PAGE, cursor))
+            page, cursor = await loop.run_in_executor(self._list_thread, self.page, PAGE, cursor)
             yield page
 
-    async def preview(self, picked: Choice) -> list[Message]:
-        return await _on(self._look_thread, partial(self._end_of, picked))
+    async def preview(self, session: Summary) -> list[Message]:
+        return await asyncio.get_running_loop().run_in_executor(self._look_thread, self._end_of, session)
 
     async def hits(self, typed: str) -> list[Fit]:
         """Sessions with a message that fits, each once, the best first."""
-        return await _on(self._look_thread, partial(self._search, typed))
+        return await asyncio.get_running_loop().run_in_executor(self._look_thread, self._search, typed)
 
     def close(self) -> None:
-        """Hang up; what is under way is not waited for."""
+        """Requests under way are not waited for."""
         for thread in (self._list_thread, self._look_thread):
             thread.shutdown(wait=False, cancel_futures=True)
         self._listing.close()
         self._looking.close()
 
-    def _end_of(self, picked: Choice) -> list[Message]:
+    def _end_of(self, session: Summary) -> list[Message]:
         # Events count in seq and not in message_count, so this begins at the last messages or before.
-        after = max(0, picked.message_count - PREVIEWED)
+        after = max(0, session.message_count - PREVIEWED)
         last: deque[Message] = deque(maxlen=PREVIEWED)
-        for page in self._looking.pages(GetSession(picked.session_id, after_seq=after)):
+        for page in self._looking.pages(GetSession(session.session_id, after_seq=after)):
             last.extend(record for record in page.messages if isinstance(record, Message))
         return list(last)
 
     def _search(self, typed: str) -> list[Fit]:
-        hits = self._looking.call(SearchSessions(typed, self._agent, limit=SEARCHED)).hits
         best: dict[str, Fit] = {}
+        hits = self._looking.call(SearchSessions(typed, self._agent, limit=SEARCHED)).hits
         for rank, hit in enumerate(hits):
-            best.setdefault(hit.session.session_id, Fit((rank, 0), choice(hit.session), hit.snippet))
+            best.setdefault(hit.session.session_id, Fit((rank, 0), hit.session, hit.snippet))
         return list(best.values())
-
-
-async def _on(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(thread, work)

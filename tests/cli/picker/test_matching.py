@@ -1,4 +1,4 @@
-"""What fits what is typed, and in which order."""
+"""Which sessions match what is typed, and in which order."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def session(title, agent="ai-engineer", session_id="cli-1757350466684", **more):
     return choice(Summary(session_id, agent, title, "active", time, time, 1, None, **more))
 
 
-def titles(typed: str, *choices: Choice) -> list[str]:
-    return [fit.choice.title for fit in fitting(typed, choices)]
+def titles(typed: str, *choices: Choice) -> list[str | None]:
+    return [fit.session.title for fit in fitting(typed, choices)]
 
 
 def test_nothing_typed_keeps_all_in_their_order():
@@ -26,14 +26,14 @@ def test_nothing_typed_keeps_all_in_their_order():
 @pytest.mark.parametrize(
     "typed", ["build", "prs", "bprs", "PARSER", "parser build", "eng", "@ai-eng", "5735046", "cli-17"]
 )
-def test_it_is_found(typed):
+def test_words_that_match(typed):
     assert titles(typed, session("build a parser"), session("a poem", "ai-muse", "web-9")) == [
         "build a parser"
     ]
 
 
 @pytest.mark.parametrize("typed", ["poem", "srp", "parser poem", "4668c"])
-def test_it_is_not_found(typed):
+def test_words_that_do_not_match(typed):
     assert titles(typed, session("build a parser")) == []
 
 
@@ -46,13 +46,13 @@ def test_a_tag_is_found():
     assert titles("urgent", session("x", tags=["urgent"])) == ["x"]
 
 
-def test_as_it_stands_goes_before_letter_by_letter_and_early_before_late():
-    fit = [session("p.a.r.s.e"), session("the parse"), session("parse")]
-    assert titles("parse", *fit) == ["parse", "the parse", "p.a.r.s.e"]
+def test_whole_words_rank_before_scattered_letters_and_early_ones_before_late_ones():
+    choices = [session("p.a.r.s.e"), session("the parse"), session("parse")]
+    assert titles("parse", *choices) == ["parse", "the parse", "p.a.r.s.e"]
 
 
 def test_a_title_without_text_can_be_picked():
-    assert titles("", session(None)) == [""]
+    assert titles("", session(None)) == [None]
 
 
 @given(st.text(max_size=30), st.data())

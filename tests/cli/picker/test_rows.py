@@ -1,4 +1,4 @@
-"""The picker's lines: as wide as the terminal, whatever is in them, and nothing that it would obey."""
+"""The picker's lines: as wide as the terminal, and without control characters, whatever is in them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from hypothesis import strategies as st
 from prompt_toolkit.formatted_text import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
-from port42_cli.picker.matching import Choice, Fit
+from port42_cli.picker.matching import Fit
 from port42_cli.picker.rows import cut, preview, row
-from port42_protocol.messages.records import MESSAGES
+from port42_protocol.messages.records import MESSAGES, Summary
 
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 
 
 def fit(title="build a parser", pinned=False, snippet=""):
-    one = Choice("cli-1", "ai-engineer", title, "2026-11-23T03:00:00.000Z", 12, pinned, "")
-    return Fit((0, 0), one, snippet)
+    time = "2026-11-23T03:00:00.000Z"
+    session = Summary("cli-1", "ai-engineer", title, "active", time, time, 12, None, pinned=pinned)
+    return Fit((0, 0), session, snippet)
 
 
 def message(role, content):
     return MESSAGES[role](seq=1, content=content, timestamp="2026-11-23T03:00:00Z")
 
 
-def obeyed(drawn):
-    """What a terminal would take for an order."""
+def controls(drawn):
+    """Characters that a terminal obeys."""
     return [
         character for character in drawn if unicodedata.category(character) == "Cc" or character == "\u202e"
     ]
@@ -50,7 +51,7 @@ def test_cut_has_the_columns_that_were_asked_for(words, width):
 def test_a_row_fills_its_line_and_no_more(columns, title, pinned):
     drawn = text(row(fit(title, pinned), True, columns, NOW))
     assert get_cwidth(drawn) == columns
-    assert obeyed(drawn) == []
+    assert controls(drawn) == []
 
 
 def test_the_chosen_row_is_marked_without_colour():
@@ -76,4 +77,4 @@ def test_a_preview_keeps_its_lines_and_columns(contents, columns, lines):
     drawn = text(preview(fit(), messages, columns, lines)).split("\n")
     assert len(drawn) <= lines
     assert all(get_cwidth(line) <= columns for line in drawn)
-    assert obeyed("".join(drawn)) == []
+    assert controls("".join(drawn)) == []
