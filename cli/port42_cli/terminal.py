@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -100,6 +100,36 @@ class Drawing:
             self.__enter__()
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals that end or suspend the program are delivered when it is left, not in the middle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTSTP, *ENDING})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def ctrl_d(*, ends_input: bool) -> Iterator[None]:
+    """Whether Ctrl-D ends the input of a program that reads lines, or is a key like others.
+
+    A key that is typed before a prompt is there reaches the prompt; an end of the input reads as NUL there.
+    """
+    before = _attributes()
+    device = _device()
+    if before is not None and device is not None:
+        changed = [*before[:6], [*before[6]]]
+        disabled = bytes([os.fpathconf(device, "PC_VDISABLE")])
+        changed[6][termios.VEOF] = termios.CEOF.to_bytes() if ends_input else disabled
+        _set(changed)
+    try:
+        yield
+    finally:
+        if before is not None:
+            _set(before)
+
+
 def _device() -> int | None:
     """The descriptor of the terminal that is drawn on; None for a job in the background of its shell.
 
@@ -127,4 +157,7 @@ def _set(attributes: list[Any]) -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
+    for ending in ENDING:  # a second one would interrupt what puts the terminal back
+        if signal.getsignal(ending) is _end:
+            signal.signal(ending, signal.SIG_IGN)
     raise Ended(number)

@@ -162,3 +162,50 @@ def test_a_terminal_without_a_size_or_a_cursor_is_answered_whole(terminal, tap, 
     assert screen.exitstatus == 0
     if size.get("TERM") == "dumb":
         assert "\x1b" not in screen.before
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_what_was_shown_stays(terminal, home, tap):
+    stopping = home.parent / "stopping"
+    os.mkfifo(stopping)
+    configure(home, tap=["sh", "-c", f"trap 'echo now > {stopping}' INT; cat {tap.path}; exec sleep 60"])
+    screen = Screen(terminal("possess", "@tap", "hello"))
+    with tap.open() as say:
+        say("a paragraph\n\nand half another")
+        screen.until("and half another")
+        screen.send(CTRL_C)
+        assert stopping.read_text() == "now\n"
+        screen.send(CTRL_C)
+        screen.left(130)
+    shown = [line.strip() for line in screen.until("a paragraph")]
+    assert [shown.count(line) for line in ("a paragraph", "and half another")] == [1, 1]
+
+
+@pytest.mark.parametrize("typed", [("possess", "@tap", "hello"), ("follow", "seen", "--since", "0")])
+def test_what_was_shown_of_a_reply_stays_when_a_signal_ends_it(terminal, port42, tap, typed):
+    if typed[0] == "follow":
+        port42("rpc", "create_session", "agent=tap", "session_id=seen")
+        terminal("possess", "@tap", "-s", "seen", "hello")
+    talk = terminal(*typed)
+    screen = Screen(talk)
+    with tap.open() as say:
+        say("a paragraph\n\nand half another")
+        screen.until("and half another")
+        os.kill(talk.pid, signal.SIGTERM)
+        screen.until_so(lambda _: screen.has_ended)
+    shown = [line.strip() for line in screen.until("a paragraph")]
+    assert [shown.count(line) for line in ("a paragraph", "and half another")] == [1, 1]
+
+
+def test_ctrl_d_typed_while_a_reply_comes_ends_the_conversation_after_it(terminal, tap):
+    talk = terminal("possess", "@tap")
+    screen = Screen(talk)
+    screen.until("›")
+    screen.send("hello\r")
+    with tap.open() as say:
+        say("half ")
+        screen.until("half")
+        screen.send(CTRL_D)
+        say("and half")
+        screen.until("half and half")
+    screen.until("To continue: port42")
+    screen.left(0)

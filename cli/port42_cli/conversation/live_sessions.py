@@ -1,49 +1,50 @@
-"""Sessions at a terminal as they go on: whoever speaks in them, each record once, replies as they come."""
+"""Sessions at a terminal as they go on: each record once, replies as they come, whoever sends them."""
 
 from __future__ import annotations
 
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.show import TurnResult
+from port42_cli.terminal import uninterrupted
 from port42_cli.views import transcript
 from port42_cli.views.rich_printer import group, text
 from port42_client.wire import Event
 from port42_protocol.messages.records import AssistantMessage, convert_record
 
-_OF_A_REPLY = {"text", "thought", "tool"}
-
 
 class LiveSessions(LiveReply):
-    """A `Show` of all that is heard of one session or several.
+    """Shows all events of one session or several.
 
-    The pieces of one reply at a time are shown; one that is given in another session meanwhile is shown
-    when it is whole. Nothing moves between turns.
+    One reply at a time is shown as it comes; a reply that another session gets meanwhile is shown when it
+    is whole. Nothing moves between turns.
     """
 
     def __init__(self, *, several: bool = False) -> None:
         super().__init__(still=True)
         self._several = several
-        self._headed: str | None = None
-        self._speaking: str | None = None
+        self._headed: str | None = None  # the session whose name was printed last
+        self._replying: str | None = None  # the session whose reply is shown as it comes
         self._last_reply: tuple[str, int] | None = None
-        self._again = False
+        self._repeats = False
 
+    @uninterrupted()
     def on_event(self, event: Event) -> None:
         kind, session_id = event["kind"], event.get("session_id")
         if kind == "message":
             self._record(event)
         elif kind == "ended":
-            if session_id == self._speaking:
+            if session_id == self._replying:
                 self._ended()
         elif kind == "overflow":
-            self._again = True
-        elif kind in _OF_A_REPLY and self._speaking in {None, session_id}:
+            self._repeats = True
+        elif kind in {"text", "thought", "tool"} and self._replying in {None, session_id}:
             self._head(event)
-            self._speaking = session_id
+            self._replying = session_id
             self._still = False
-            super().on_event(self._not_again(event))
+            super().on_event(self._new_part(event))
 
+    @uninterrupted()
     def end(self, result: TurnResult) -> None:
-        """Nothing, for the record of the reply was shown; unless we read too slowly to be sent it."""
+        """Nothing, for the record of the reply was shown; unless it was lost in an overflow."""
         if result.get("reply_seq") and self._last_reply != (result["session_id"], result["reply_seq"]):
             super().end(result)
 
@@ -52,29 +53,29 @@ class LiveSessions(LiveReply):
         session_id = event["session_id"]
         if isinstance(record, AssistantMessage):
             self._last_reply = (session_id, record.seq)
-            if session_id == self._speaking:
+            if session_id == self._replying:
                 self.whole(record.content)
                 self.line(text(transcript.outcome(record)))
                 self._ended()
                 return
-        if self._speaking is not None:
+        if self._replying is not None:
             self.finish()
-        if self._speaking == session_id and record.role == "user":
+        if self._replying == session_id and record.role == "user":
             self._ended()  # a daemon went away in the middle of a turn
         self._head(event)
         self.print(group(transcript.record(record)))
 
-    def _not_again(self, event: Event) -> Event:
-        """After an overflow the reply under way comes from its beginning: what of it is new."""
-        if self._again and event["kind"] == "text" and event["text"].startswith(shown := self._shown()):
-            self._again = False
+    def _new_part(self, event: Event) -> Event:
+        """After an overflow the reply under way comes from its beginning: leave out what was shown of it."""
+        if self._repeats and event["kind"] == "text" and event["text"].startswith(shown := self.shown()):
+            self._repeats = False
             return event | {"text": event["text"][len(shown) :]}
         return event
 
     def _ended(self) -> None:
-        self.whole(self._shown())
+        self.whole(self.shown())
         self.clear()
-        self._speaking = None
+        self._replying = None
         self._still = True
 
     def _head(self, event: Event) -> None:

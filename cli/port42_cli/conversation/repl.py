@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -14,16 +15,8 @@ from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from port42_cli import streams, views
-from port42_cli.conversation.send import (
-    announce,
-    go_on,
-    mark_used,
-    retry,
-    send,
-    show_reply,
-    tell_outcome,
-)
+from port42_cli import streams, terminal, views
+from port42_cli.conversation.send import announce, go_on, mark_used, retry, send, show_reply, tell_outcome
 from port42_cli.conversation.show import TurnResult
 from port42_cli.views import agents, rich_printer, sessions, transcript
 from port42_client.client import Client
@@ -50,7 +43,6 @@ _COMMAND = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
 def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, if_busy: str) -> None:
     """Talk to the agent of that name, in that session or in one the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
-    # A misspelt name is told before anything is typed to it.
     agent = client.call(GetAgent(name))
     session = client.call(FindSession(session_id)) if session_id else None
     conversation = Conversation(client, agent.agent, session_id, if_busy)
@@ -59,55 +51,50 @@ def converse(client: Client, name: str, session_id: str | None, daemon: Daemon, 
     )
     rich_printer.draw(transcript.boot_banner(agent, session), rich_printer.console(stderr=True))
     streams.notice("/help for help, Ctrl-D to quit")
-    while conversation.going_on:
-        try:
-            conversation.take(prompt.prompt(f"@{agent.agent} › ", prompt_continuation="  "))
-        except CommandError as error:
-            streams.failure(error)
-        except KeyboardInterrupt:
-            streams.notice("Interrupted. What was sent may have been recorded.")
-        except EOFError:
-            break
+    # Ctrl-D typed while a reply comes ends the conversation after it.
+    with suppress(EOFError), terminal.ctrl_d(ends_input=False):
+        while True:
+            try:
+                conversation.take(prompt.prompt(f"@{agent.agent} › ", prompt_continuation="  "))
+            except CommandError as error:
+                streams.failure(error)
+            except KeyboardInterrupt:
+                streams.notice("Interrupted. What was sent may have been recorded.")
     if conversation.session_id:
         onward = f"possess @{agent.agent} --session {conversation.session_id}"
         streams.notice(f"To continue: {daemon.typed()} {onward}")
 
 
 class Conversation:
-    """Handles input lines. `session_id` is None until a session begins, `going_on` False once one ends it.
+    """Handles input lines. `session_id` is None until a session begins.
 
-    `CommandError` leaves `take` when a line could not be carried out; the conversation goes on.
+    `take` raises `CommandError` when a line could not be carried out, EOFError when it ends the conversation.
     """
 
     def __init__(self, client: Client, agent: str, session_id: str | None, if_busy: str = "wait") -> None:
         self.session_id = session_id
-        self.going_on = True
         self._client = client
         self._agent = agent
         self._if_busy = if_busy
         self._explained = False
 
     def take(self, typed: str) -> None:
-        if not typed.strip():
-            return
+        command = _COMMAND.fullmatch(typed.strip())
         if typed.startswith("//"):
-            self._say(typed[1:])
-        elif command := _COMMAND.fullmatch(typed.strip()):
+            self._send(typed[1:])
+        elif command:
             self._command(command[1], (command[2] or "").strip())
-        else:
-            self._say(typed)
+        elif typed.strip():
+            self._send(typed)
 
     def _command(self, name: str, rest: str) -> None:
-        if name == "switch" and rest:
-            session = go_on(self._client, self._agent, rest)
-            self.session_id = mark_used(self._client, session)["session_id"]
-        elif name == "switch":
-            raise Refused("/switch: expected a session: last, an id, a prefix or a title")
+        if name == "switch":
+            self._switch(rest)
         elif name == "sessions":
             page = self._client.call(ListSessions(agent=self._agent))
             views.show(sessions.sessions(page.sessions, streams.now()))
         elif name == "retry":
-            self._retry()
+            self._tell(retry(self._client, self._agent, self._begun("/retry"), show_reply()))
         elif name == "agent":
             streams.banner(agents.health(self._client.call(GetAgent(self._agent))))
         elif name == "end":
@@ -117,28 +104,36 @@ class Conversation:
         else:
             raise Refused(f"no command /{name}: /help lists them, //{name} sends it as a message")
 
-    def _say(self, message: str) -> None:
+    def _switch(self, ref: str) -> None:
+        if not ref:
+            raise Refused("/switch: expected a session: last, an id, a prefix or a title")
+        session = go_on(self._client, self._agent, ref)
+        self.session_id = mark_used(self._client, session)["session_id"]
+
+    def _send(self, message: str) -> None:
         show = show_reply(with_others=self._if_busy == "follow")
-        result = send(
-            self._client,
-            self._agent,
-            message,
-            self.session_id,
-            show,
-            if_busy=self._if_busy,
-            on_begin=self._begin,
+        begin = self._begin
+        self._tell(
+            send(
+                self._client,
+                self._agent,
+                message,
+                self.session_id,
+                show,
+                if_busy=self._if_busy,
+                on_begin=begin,
+            )
         )
-        self._tell(result)
 
     def _begin(self, session_id: str) -> None:
         """Continue in this session, even if its first turn fails."""
         self.session_id = session_id
         announce(session_id)
 
-    def _retry(self) -> None:
+    def _begun(self, command: str, advice: str = "") -> str:
         if self.session_id is None:
-            raise Refused("/retry: no session has begun")
-        self._tell(retry(self._client, self._agent, self.session_id, show_reply()))
+            raise Refused(f"{command}: no session has begun{advice}")
+        return self.session_id
 
     def _tell(self, result: TurnResult) -> None:
         # Why nothing answers is worth saying once.
@@ -146,27 +141,23 @@ class Conversation:
         self._explained = True
 
     def _end(self) -> None:
-        if self.session_id is None:
-            raise Refused("/end: no session has begun; Ctrl-D leaves")
-        self._client.call(EndSession(self.session_id, self._agent))
-        streams.banner(f"Ended {self.session_id}; a new message makes it active again.")
-        self.going_on = False
+        session_id = self._begun("/end", "; Ctrl-D leaves")
+        self._client.call(EndSession(session_id, self._agent))
+        streams.banner(f"Ended {session_id}; a new message makes it active again.")
+        raise EOFError
 
 
 def _history(home: Path) -> Path:
     """The input history, readable by its owner only."""
     path = home / "history"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
-        history = os.open(path, flags, 0o600)
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Refused(f"cannot write {path}: it is not a file")
+            os.fchmod(file.fileno(), 0o600)
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(history).st_mode):
-            raise Refused(f"cannot write {path}: it is not a file")
-        os.fchmod(history, 0o600)
-    finally:
-        os.close(history)
     return path
 
 

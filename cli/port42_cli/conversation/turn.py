@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from port42_cli import plain_text, streams
+from port42_cli import plain_text, streams, terminal
 from port42_cli.conversation.interrupt import Interrupt
 from port42_cli.conversation.show import Show, TurnResult
 from port42_client.client import Client
@@ -138,7 +138,7 @@ class Turn:
         cancelled = False
         if can_be_asked():
             try:
-                with self._interrupt.at_once():
+                with self._interrupt.at_once(), terminal.ctrl_d(ends_input=True):
                     option_id = _ask_permission(event)
             except KeyboardInterrupt:
                 option_id, cancelled = None, True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
 
 import pytest
 from rich.console import Console, Group
@@ -141,3 +143,24 @@ def test_what_agents_say_neither_moves_the_cursor_nor_means_markup(reply):
     assert "\x1b[2J" not in reply.page.getvalue()
     assert "␛[2J[red]x[/red]" in reply.page.getvalue()
     assert "␛[2J[red]y[/red]" in reply.page.getvalue()
+
+
+@pytest.mark.parametrize("moment", ["on_event", "close"])
+def test_a_signal_in_the_middle_of_a_drawing_comes_after_it(reply, monkeypatch, moment):
+    reply.on_event(text("first\n\nsecond"))
+
+    def interrupted(piece):
+        io.StringIO.write(reply.page, piece)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def draw():
+        if moment == "on_event":
+            reply.on_event(text(" half"))
+        reply.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reply.page, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            draw()
+    reply.close()
+    assert Screen(reply.page.getvalue()).text == f"first\n\nsecond{' half' * (moment == 'on_event')}"
