@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -30,23 +30,22 @@ _CONVERSATIONS = 100_000
 _FRAGMENTS, _FRAGMENT = 20, 262_144
 """Maximum references of one prompt, and characters of each; the text of a longer one is omitted."""
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
-
-
 MAGIC = b"SQLite format 3\0"
 
 
 def conversations(path: Path) -> list[str]:
     """The ids of all conversations, in order. Raises `Skipped`."""
+    ids: set[str] = set()
     with _open(path) as log:
-        if not log.tables():
+        if not log.has_responses and not log.has_turns:
             raise Skipped("it is not a log of llm's")
-        ids: set[str] = set()
-        for column, table in log.tables():
+        responses = [("conversation_id", "responses")] if log.has_responses else []
+        for column, table in responses + ([("thread_id", "turns")] if log.has_turns else []):
             # A value may have 16 MiB.
-            good = f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND 256"
-            rows = log.query(f"SELECT DISTINCT {column} FROM {table} WHERE {good}")  # noqa: S608  # our own names
+            valid = f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND 256"
+            rows = log.query(f"SELECT DISTINCT {column} FROM {table} WHERE {valid}")  # noqa: S608  # our own names
             ids.update(key for (key,) in islice(rows, _CONVERSATIONS))
-        return sorted(ids)
+    return sorted(ids)
 
 
 def is_log(path: Path) -> bool:
@@ -62,8 +61,10 @@ def read(path: Path, source_id: str) -> ParsedSession:
     """One conversation. Raises `Skipped`."""
     session = ParsedSession(source_id)
     with _open(path) as log:
-        session.add_title(log.name("threads", source_id))
-        session.add_title(log.name("conversations", source_id))
+        for table in ("threads", "conversations"):
+            if log.has(table, "id", "name"):
+                row = log.query(f"SELECT name FROM {table} WHERE id = ?", source_id).fetchone()  # noqa: S608  # our own name
+                session.add_title(values.one_line(row[0]) if row else None)
         if log.has_turns:
             _add_thread(log, session)
         if log.has_responses and not session.marks:
@@ -81,37 +82,22 @@ class _Log:
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH)
         database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         database.execute("PRAGMA trusted_schema = OFF")
-        self.has_responses = self.columns("responses") >= {"conversation_id", "prompt", "response"}
-        self.has_turns = self.columns("turns") >= {"thread_id", "parent_message_hash", "tip_message_hash"}
-        self.has_fragments = self.columns("fragments") >= {"id", "content", "source"}
-        self.payload = "payload" if "payload" in self.columns("parts") else "NULL"
-        self.has_prompt_fragments = self.has_fragments and bool(self.columns("prompt_fragments"))
+        self.has_responses = self.has("responses", "conversation_id", "prompt", "response")
+        self.has_turns = self.has("turns", "thread_id", "parent_message_hash", "tip_message_hash")
 
     def query(self, sql: str, *values: Any) -> sqlite3.Cursor:
         return self._database.execute(sql, values)
 
-    def tables(self) -> list[tuple[str, str]]:
-        """``(column, table)`` pairs that contain ids of conversations."""
-        responses = [("conversation_id", "responses")] if self.has_responses else []
-        return responses + ([("thread_id", "turns")] if self.has_turns else [])
-
-    def columns(self, table: str) -> set[str]:
-        """The columns of a table; none for a view, which may be a query that does not end."""
+    def has(self, table: str, *columns: str) -> bool:
+        """False for a view, too, which may be a query that does not end."""
         tables = self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table)
-        if tables.fetchone() is None:
-            return set()
-        return {name for _, name, *_ in self.query(f"PRAGMA table_info({table})")}
-
-    def name(self, table: str, key: str) -> str | None:
-        """The name of a conversation or thread."""
-        if not self.columns(table) >= {"id", "name"}:
-            return None
-        row = self.query(f"SELECT name FROM {table} WHERE id = ?", key).fetchone()  # noqa: S608  # our own name
-        return values.one_line(row[0]) if row else None
+        return bool(tables.fetchone()) and {
+            name for _, name, *_ in self.query(f"PRAGMA table_info({table})")
+        }.issuperset(columns)
 
     def fragment(self, key: object) -> Reference | None:
         """A text that was attached to a prompt, such as a file."""
-        if not self.has_fragments or not isinstance(key, int):
+        if not isinstance(key, int) or not self.has("fragments", "id", "content", "source"):
             return None
         row = self.query("SELECT source, content FROM fragments WHERE id = ?", key).fetchone()
         if not row or not isinstance(row[1], str):
@@ -124,36 +110,27 @@ class _Log:
 
     def responses(self, source_id: str, *names: str) -> sqlite3.Cursor:
         """The columns `names` and `_TURN` of a conversation's rows; columns that older logs lack are NULL."""
-        there = self.columns("responses")
-        columns = ", ".join(name if name in there else "NULL" for name in (*names, *_TURN))
+        columns = [name if self.has("responses", name) else "NULL" for name in (*names, *_TURN)]
         where = "WHERE conversation_id = ? ORDER BY rowid"
-        return self.query(f"SELECT {columns} FROM responses {where}", source_id)  # noqa: S608  # our own names
+        return self.query(f"SELECT {', '.join(columns)} FROM responses {where}", source_id)  # noqa: S608  # our own names
 
 
 def _add_responses(log: _Log, session: ParsedSession) -> None:
     persona = None
+    has_fragments = log.has("prompt_fragments", "fragment_id", "response_id")
     rows = log.responses(session.source_id, "prompt", "response", "system", "id")
     for number, (prompt, reply, system, key, *turn) in enumerate(rows, 1):
-        when, location = values.timestamp_of(turn[-1]), f"response {number}"
+        location = f"response {number}"
         if isinstance(system, str) and system != persona:
             persona = system
-            session.add_message("system", system, when, location)
+            _add(session, "system", (system, []), turn, location)
         fragments = []
-        if log.has_prompt_fragments:
+        if has_fragments:
             used = log.query("SELECT fragment_id FROM prompt_fragments WHERE response_id = ?", key)
             fragments = [fragment for (row,) in used if (fragment := log.fragment(row))]
-        _add_prompt(session, prompt if isinstance(prompt, str) else "", fragments, when, location)
+        _add(session, "user", (prompt if isinstance(prompt, str) else "", fragments), turn, location)
         if isinstance(reply, str):
-            session.add_message("assistant", reply, when, location, turn=_turn(turn))
-
-
-def _add_prompt(
-    session: ParsedSession, text: str, fragments: list[Reference], when: str | None, location: str
-) -> None:
-    del fragments[_FRAGMENTS:]
-    names = "\n".join(f"[{fragment.target}]" for fragment in fragments)
-    references = tuple(fragments) or UNSET
-    session.add_message("user", text.strip() or names, when, location, references=references)
+            _add(session, "assistant", (reply, []), turn, location)
 
 
 def _add_thread(log: _Log, session: ParsedSession) -> None:
@@ -164,6 +141,8 @@ def _add_thread(log: _Log, session: ParsedSession) -> None:
         session.source_id,
     )
     older: Iterator[Any] = log.responses(session.source_id) if log.has_responses else iter(())
+    payload = "payload" if log.has("parts", "payload") else "NULL"
+    parts = f"SELECT type, text, {payload} FROM parts WHERE message_hash = ? ORDER BY position"  # noqa: S608  # our own name
     seen: set[object] = set()
     for number, (parent, last, *turn) in enumerate(turns, 1):
         chain: list[tuple[object, object]] = []
@@ -174,79 +153,78 @@ def _add_thread(log: _Log, session: ParsedSession) -> None:
             if row:
                 chain.append((tip, row[1]))
             tip = row[0] if row else None
-        own = next((at for at, (message, _) in enumerate(reversed(chain)) if message == parent), 0)
+        chain.reverse()
+        own = next((at for at, (message, _) in enumerate(chain) if message == parent), 0)
         facts = turn
-        for at, (message, role) in enumerate(reversed(chain)):
+        for at, (message, role) in enumerate(chain):
             if at >= own:
                 facts = turn
             elif role == "user":
                 facts = list(next(older, [None] * len(_TURN)))
-            _add_chained(log, session, (message, role), facts, f"turn {number}")
+            _add(session, role, _content(log, log.query(parts, message)), facts, f"turn {number}")
 
 
-def _add_chained(
-    log: _Log, session: ParsedSession, message: tuple[object, object], turn: list[Any], location: str
-) -> None:
-    key, role = message
+def _content(log: _Log, parts: Iterable[Any]) -> tuple[str, list[Reference]]:
     texts: list[str] = []
     fragments: list[Reference] = []
-    parts = log.query(
-        f"SELECT type, text, {log.payload} FROM parts WHERE message_hash = ? ORDER BY position",  # noqa: S608  # our own name
-        key,
-    )
     for kind, text, payload in parts:
         if kind == "attachment":
             texts.append("[attachment]")
         elif kind == "text" and isinstance(text, str):
             texts.append(text)
         elif kind == "text":
-            literals, used = _resolved(log, payload)
-            texts += literals
-            fragments += used
+            pieces = _pieces(payload)
+            texts += [str(piece["literal"]).strip() for piece in pieces if "literal" in piece]
+            resolved = (log.fragment(piece.get("fragment")) for piece in pieces)
+            fragments += [fragment for fragment in resolved if fragment]
         if sum(map(len, texts)) > MESSAGE_BYTES:  # it is refused as it is
             break
-    text, when = "\n\n".join(texts), values.timestamp_of(turn[-1])
-    if role == "user":
-        _add_prompt(session, text, fragments, when, location)
-    elif role == "assistant":
-        session.add_message("assistant", text, when, location, turn=_turn(turn))
-    elif role == "system":
-        session.add_message("system", text, when, location)
+    return "\n\n".join(texts), fragments
 
 
-def _resolved(log: _Log, payload: object) -> tuple[list[str], list[Reference]]:
+def _pieces(payload: object) -> list[Mapping[str, Any]]:
     """Literals and fragments of a text: ``{"text_ref":[{"fragment":1},{"literal":"…"}]}``."""
     try:
         pieces = values.mapping(json_value(str(payload).encode())).get("text_ref")
     except Skipped:
-        pieces = None
-    parts = [values.mapping(piece) for piece in pieces] if isinstance(pieces, list) else []
-    literals = [str(piece["literal"]).strip() for piece in parts if "literal" in piece]
-    fragments = (log.fragment(piece["fragment"]) for piece in parts if "fragment" in piece)
-    return literals, [fragment for fragment in fragments if fragment]
+        return []
+    return list(map(values.mapping, pieces)) if isinstance(pieces, list) else []
 
 
-def _turn(columns: list[Any]) -> TurnRecord:
-    model, duration, sent, received, _ = columns
-    return TurnRecord(
-        backend="llm",
-        model=values.short(model),
-        input_tokens=values.count(sent),
-        output_tokens=values.count(received),
-        total_ms=values.count(duration) or 0,
-    )
+def _add(
+    session: ParsedSession,
+    role: object,
+    content: tuple[str, list[Reference]],
+    turn: list[Any],
+    location: str,
+) -> None:
+    """Add a message with its turn, which has the columns `_TURN`."""
+    text, fragments = content
+    model, duration, sent, received, timestamp = turn
+    when = values.timestamp_of(timestamp)
+    if role == "user":
+        references = tuple(fragments[:_FRAGMENTS])
+        names = "\n".join(f"[{reference.target}]" for reference in references)
+        session.add_message("user", text.strip() or names, when, location, references=references or UNSET)
+    elif role == "assistant":
+        facts = TurnRecord(
+            backend="llm",
+            model=values.short(model),
+            input_tokens=values.count(sent),
+            output_tokens=values.count(received),
+            total_ms=values.count(duration) or 0,
+        )
+        session.add_message("assistant", text, when, location, turn=facts)
+    elif role == "system":
+        session.add_message("system", text, when, location)
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[_Log]:
     with opened(path):
         pass  # a regular file, not a link or a FIFO that SQLite would wait for
-    database = None
     try:
-        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-        yield _Log(database)
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            yield _Log(database)
     except (sqlite3.Error, ValueError, OverflowError) as error:
         raise Skipped(f"SQLite cannot read it: {str(error)[:120]}") from None
-    finally:
-        if database is not None:
-            database.close()
