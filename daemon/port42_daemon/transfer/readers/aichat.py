@@ -52,7 +52,8 @@ def read(data: bytes, name: str, when: float) -> ParsedSession:
             session.add_problem(location, "it has no role that is known")
         else:
             fields = {"turn": turn} if role == "assistant" else {}
-            session.add_message(role, values.words_of(content), session.created_at, location, **fields)
+            text = values.text_of(content, pictures=True)
+            session.add_message(role, text, session.created_at, location, **fields)
     return session.finished()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from array import array
 from collections.abc import Iterator
@@ -41,22 +40,16 @@ class RecordSpool:
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
         self._count = 0
-        self._at_end = True
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Record]:
-        """One iteration at a time, and nothing is appended during it."""
+        """One iteration at a time, and nothing is appended after the first."""
         self._file.seek(0)
-        self._at_end = False
-        for line in self._file:
-            yield decode_record(line)
+        yield from map(decode_record, self._file)
 
     def append(self, record: Record) -> None:
-        if not self._at_end:
-            self._file.seek(0, os.SEEK_END)
-            self._at_end = True
         self._file.write(_encode(record) + b"\n")
         self._count += 1
 
@@ -69,7 +62,10 @@ class Skipped(Exception):
 
 
 class SubAgent(Skipped):
-    """The source is the transcript of a sub-agent: part of another session."""
+    """The source is a sub-agent's transcript: a part of another session."""
+
+    def __init__(self) -> None:
+        super().__init__("it is a sub-agent's transcript, not a session")
 
 
 class ParsedSession(msgspec.Struct):
@@ -102,19 +98,16 @@ class ParsedSession(msgspec.Struct):
     _output_tokens: int | None = None
 
     def add_problem(self, location: str, reason: str) -> None:
-        """Report a part that is not imported. After `PROBLEMS` of them they are only counted."""
         if len(self.problems) < PROBLEMS:
             self.problems.append((location, reason))
         else:
             self.unreported += 1
 
     def all_problems(self) -> list[tuple[str, str]]:
-        """The problems, the last one of which may be the number of unreported ones."""
-        more = f"{self.unreported:,} more pieces that could not be read"
-        return self.problems + ([("", more)] if self.unreported else [])
+        more = [("", f"{self.unreported:,} more pieces that could not be read")] if self.unreported else []
+        return self.problems + more
 
     def add_title(self, title: str | None) -> None:
-        """The latest counts."""
         if title and len(self.titles) < _TITLES:
             self.title = title
             self.titles.add(title)
@@ -128,9 +121,9 @@ class ParsedSession(msgspec.Struct):
         self.last_time, self.last_seq = record.timestamp, record.seq
 
     def add_message(self, role: Role, text: str, when: str | None, location: str = "", **fields: Any) -> None:
-        """Add a message unless it is blank; its default time is that of the message before it.
+        """Add a message with further `fields` of its record, unless it is blank.
 
-        `fields` are further fields of the role's record. Raises `Skipped` past `SESSION_BYTES`.
+        Its default time is that of the message before it. Raises `Skipped` past `SESSION_BYTES`.
         """
         text = _LONE_SURROGATE.sub("\ufffd", text)
         if not text.strip():
@@ -152,7 +145,7 @@ class ParsedSession(msgspec.Struct):
             self.add_record(record)
 
     def add_tokens(self, sent: int, received: int) -> None:
-        """Add tokens used since the last call; they are recorded with the next reply."""
+        """Add to the tokens that are recorded with the reply under way."""
         self._input_tokens = (self._input_tokens or 0) + sent
         self._output_tokens = (self._output_tokens or 0) + received
 
@@ -167,9 +160,9 @@ class ParsedSession(msgspec.Struct):
         self.add_record(reply)
 
     def finished(self) -> ParsedSession:
-        """Returns the session. Raises `Skipped` with its first problem when it has no records."""
+        """The session, complete. Raises `Skipped` with its first problem when it has no records."""
         self._end_reply()
         if not self.records:
-            reasons = [f"{location}: {reason}" for location, reason in self.problems[:1]]
-            raise Skipped("; ".join(["it has no messages", *reasons]))
+            reason = "; {}: {}".format(*self.problems[0]) if self.problems else ""
+            raise Skipped(f"it has no messages{reason}")
         return self

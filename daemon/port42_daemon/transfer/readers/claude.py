@@ -15,7 +15,7 @@ from typing import Any
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import ParsedSession, SubAgent
 from port42_daemon.transfer.readers.files import Lines, json_objects
-from port42_protocol.messages.records import TurnRecord
+from port42_protocol.messages.records import TurnRecord, UserMessage
 
 # Elements that the program adds to the user's text or replaces it with.
 _PROGRAM = (
@@ -48,7 +48,7 @@ _ERRORS = {
 def read(lines: Lines, source_id: str) -> ParsedSession:
     """The session of one file; `source_id` is the file's name. Raises `Skipped`."""
     if source_id.startswith("agent-"):
-        raise SubAgent("it is a sub-agent's transcript, not a session")
+        raise SubAgent
     reader = _Reader(ParsedSession(source_id))
     for location, entry in json_objects(lines, reader.session):
         reader.take(entry, location)
@@ -56,8 +56,6 @@ def read(lines: Lines, source_id: str) -> ParsedSession:
 
 
 class _Reader:
-    """State while reading one file."""
-
     def __init__(self, session: ParsedSession) -> None:
         self.session = session
         self._ids: dict[str, None] = {}
@@ -70,18 +68,17 @@ class _Reader:
         self._handed: Counter[tuple[str, int]] = Counter()
         """Queued messages that were added already: two kinds of entries report each."""
         self._command: tuple[str, str | None, str] | None = None
-        """A slash command, its time and location, until it is clear whether a model replies to it."""
+        """A slash command, its time and location, until it is known whether a model replies to it."""
         self._caveat = False
         self._sidechain = False
 
     def take(self, entry: Mapping[str, Any], location: str) -> None:
-        kind = entry.get("type")
         if len(self._uuids) < _REMEMBERED:
             self._uuids.add(hash(str(entry.get("uuid"))))
         if entry.get("isSidechain") is True:
             self._sidechain = True
             return
-        match kind:
+        match entry.get("type"):
             case "user":
                 self._take_user(entry, location)
             case "assistant":
@@ -102,21 +99,22 @@ class _Reader:
     def finished(self) -> ParsedSession:
         session = self.session
         self._end_command(answered=bool(self._command and " " in self._command[0]))
-        # A summary at the beginning may belong to another session.
-        own = [summary for leaf, summary in self._summaries.items() if leaf in self._uuids and summary]
-        session.titles.update(own)
-        session.title = self._named or session.title or (own[-1] if own else self._plan())
         # Archived files have other names, and the file of a resumed session contains several ids.
         if self._ids and session.source_id not in self._ids:
             session.source_id = next(iter(self._ids))
         if self._sidechain and not session.marks and not session.problems:
-            raise SubAgent("it is a sub-agent's transcript, not a session")
-        return session.finished()
+            raise SubAgent
+        session.finished()
+        # A summary at the beginning may belong to another session.
+        own = [summary for leaf, summary in self._summaries.items() if leaf in self._uuids and summary]
+        session.titles.update(own)
+        session.title = self._named or session.title or (own[-1] if own else self._plan())
+        return session
 
     def _plan(self) -> str | None:
         """The heading of a plan to implement: the text before it is the same in many sessions."""
-        first = next((record for record in self.session.records if record.role == "user"), None)
-        plan = _PLAN.match(str(getattr(first, "content", "")))
+        prompts = (record.content for record in self.session.records if isinstance(record, UserMessage))
+        plan = _PLAN.match(next(prompts, ""))
         return values.one_line(plan[1]) if plan else None
 
     def _begin(self, entry: Mapping[str, Any]) -> str | None:
@@ -146,7 +144,7 @@ class _Reader:
             self._end_command(answered=False)
             self._command = (command, when, location)
             return
-        words = values.words_of(content, _typed)
+        words = values.text_of(content, _typed, pictures=True)
         if _UNKNOWN_COMMAND.fullmatch(words) and (self._caveat or self._command):
             self._command = None
         elif words:
@@ -210,18 +208,19 @@ class _Reader:
 
     def _hand_over(self, content: object, entry: Mapping[str, Any], location: str) -> None:
         """Add a queued message, unless the other kind of entry reported it before."""
-        kind, text = str(entry.get("type")), hash(values.text_of(content))
-        other = ("attachment" if kind == "queue-operation" else "queue-operation", text)
+        kind, identity = str(entry.get("type")), hash(values.text_of(content))
+        other = ("attachment" if kind == "queue-operation" else "queue-operation", identity)
         if self._handed[other] > 0:
             self._handed[other] -= 1
             return
-        self._handed[kind, text] += 1
+        self._handed[kind, identity] += 1
         when = self._begin(entry)
-        self.session.add_message("user", values.words_of(content, _typed), when, location)
+        text = values.text_of(content, _typed, pictures=True)
+        self.session.add_message("user", text, when, location)
 
 
 def _is_human(entry: Mapping[str, Any]) -> bool:
-    """Whether the program itself sent it, such as the end of a task; newer versions mark these."""
+    """False for what the program itself sent, such as the end of a task, if the version marks that."""
     return values.mapping(entry.get("origin")).get("kind") in (None, "human")
 
 

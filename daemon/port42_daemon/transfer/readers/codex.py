@@ -56,7 +56,7 @@ def _take_meta(session: ParsedSession, meta: Mapping[str, Any], when: str | None
         return
     source = meta.get("source")  # such as "cli" or {"subagent": …}
     if isinstance(source, str | dict) and "subagent" in source:
-        raise SubAgent("it is a sub-agent's transcript, not a session")
+        raise SubAgent
     session.source_id = values.short(meta.get("id"), 128) or session.source_id
     session.created_at = values.timestamp_of(meta.get("timestamp")) or when
     session.cwd = values.folder(meta.get("cwd"))
@@ -75,7 +75,8 @@ def _take_message(
             # Before September 2025 only this text had the folder.
             session.cwd = values.folder(context[1].strip())
         if not _PROGRAM.match(text):
-            session.add_message("user", values.words_of(content, _typed), when, location)
+            text = values.text_of(content, _typed, pictures=True)
+            session.add_message("user", text, when, location)
 
 
 def _typed(text: str) -> str:

@@ -16,7 +16,7 @@ _PICTURES = {"image": "image", "input_image": "image", "image_url": "image", "do
 
 
 def timestamp_of(value: object) -> str | None:
-    """RFC 3339 or Unix seconds as a record's time: UTC, milliseconds. None for anything else."""
+    """RFC 3339 or Unix seconds as a record's time: UTC, milliseconds."""
     try:
         if isinstance(value, str) and len(value) <= 64:
             # Go writes nanoseconds; a time without a zone is in UTC, as in SQLite.
@@ -32,7 +32,7 @@ def timestamp_of(value: object) -> str | None:
 
 
 def one_line(value: object, limit: int = 200) -> str | None:
-    """A title: one line without control characters, cut at `limit`; None for a blank one."""
+    """A title: one line without control characters, cut at `limit`; not blank."""
     if not isinstance(value, str):
         return None
     words = " ".join("".join(c if c.isprintable() else " " for c in value[: 8 * limit]).split())
@@ -46,23 +46,21 @@ def folder(value: object) -> str | None:
     return None
 
 
-def text_of(content: object) -> str:
-    """The text of a message's content, which is a string or a list of parts, some of them text."""
-    return words_of(content, pictures=False)
+def text_of(content: object, clean: Callable[[str], str] = str, *, pictures: bool = False) -> str:
+    """The text of a message's content, a string or a list of parts, after `clean` of each text.
 
-
-def words_of(content: object, typed: Callable[[str], str] = str, *, pictures: bool = True) -> str:
-    """As `text_of`, with `typed` applied to each text, and a placeholder for each picture and file."""
+    With `pictures` there is a placeholder for each picture and file.
+    """
     if isinstance(content, str):
-        return typed(content)
+        return clean(content)
     texts: list[str] = []
     size = 0
     for part in map(mapping, content) if isinstance(content, list) else ():
-        kind, text = part.get("type"), part.get("text")
+        kind, text = short(part.get("type")), part.get("text")
         if kind in _TEXTS and isinstance(text, str):
-            texts.append(typed(text))
+            texts.append(clean(text))
             size += len(text)
-        elif pictures and isinstance(kind, str) and kind in _PICTURES:
+        elif pictures and kind in _PICTURES:
             texts.append(f"[{_PICTURES[kind]}]")
         if size > MESSAGE_BYTES:  # YAML aliases can make it huge; longer texts are refused
             break
@@ -74,9 +72,10 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def role_of(value: object) -> Role | None:
-    """A message's role."""
-    roles: tuple[Role, ...] = ("user", "assistant", "system")
-    return next((role for role in roles if role == value), None)
+    match value:
+        case "user" | "assistant" | "system":
+            return value
+    return None
 
 
 def count(value: object) -> int | None:
