@@ -63,18 +63,16 @@ class Exporter:
     def _page(self, request: ExportSession, start: Position | None) -> ExportPage:
         session_id = request.session_id
         frame = Frame(*self._store.ends(session_id, start.through if start else None))
-        last_seq = frame.footer.last_seq
-        if start is not None and start.through != last_seq:
+        start = start or Position(frame.footer.last_seq)
+        if start.through != frame.footer.last_seq:
             raise cursors.refused()
-        first_page = Position(last_seq)
-        start = start or first_page
         redactions: Counter[str] = Counter()
         if request.redact:
-            # Secrets in header and footer count on the first page only.
-            counts = redactions if start == first_page else Counter[str]()
             # The user's first message: a title may be derived from it.
             first = islice(records_after(self._store, session_id, 0), _READ_RECORDS)
             messages = (record.content for record in first if isinstance(record, UserMessage))
+            # Secrets in header and footer count on the first page only.
+            counts = redactions if start == Position(start.through) else Counter[str]()
             frame = redact_frame(frame, next(filter(None, messages), None), counts)
         text, rest = next_page(
             request.format,
@@ -112,18 +110,15 @@ def next_page(
 
     With `redactions` secrets are replaced, and counted on the page on which their piece begins.
     """
-    parts: list[str] = []
-    room, offset = PAGE_CHARACTERS, start.offset
+    text, offset = "", start.offset
     for after, piece in _pieces(format_name, frame, records, start, redactions):
-        rest = piece[offset:]
-        if len(rest) > room:
-            parts.append(rest[:room])
-            return "".join(parts), Position(start.through, after, offset + room)
-        parts.append(rest)
-        room -= len(rest)
+        room = PAGE_CHARACTERS - len(text)
+        text += piece[offset : offset + room]
+        if len(piece) - offset > room:
+            return text, Position(start.through, after, offset + room)
         offset = 0
     _record_piece.cache_clear()
-    return "".join(parts), None
+    return text, None
 
 
 def _pieces(
@@ -161,9 +156,9 @@ def redact_frame(frame: Frame, first_message: str | None, redactions: Counter[st
 
     A title derived from it is derived again: a truncated secret would not be recognised.
     """
-    footer = frame.footer
+    header, footer = redact_record(frame.header, redactions), frame.footer
     if first_message is None or footer.title != title_from(first_message):
-        return Frame(redact_record(frame.header, redactions), redact_record(footer, redactions))
-    title = title_from(redact(first_message, Counter()))
+        return Frame(header, redact_record(footer, redactions))
     footer = redact_record(msgspec.structs.replace(footer, title=None), redactions)
-    return Frame(redact_record(frame.header, redactions), msgspec.structs.replace(footer, title=title))
+    title = title_from(redact(first_message, Counter()))
+    return Frame(header, msgspec.structs.replace(footer, title=title))
