@@ -7,6 +7,7 @@ with a snapshot). Raises `Skipped` only, when nothing can be imported.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ _NOT_SESSIONS = frozenset(
     {"agent_sessions.json", "daemon.json", "history.jsonl", "config.yaml", "roles.yaml"}
 )
 """Files of these programs that have one of the suffixes but are not sessions."""
+_FOREIGN = {
+    b'"projectHash"': "Gemini CLI",
+    b'"chat_messages"': "claude.ai",
+    b'"current_node"': "ChatGPT",
+    b'"projectID"': "opencode",
+}
+"""Words in JSON files of programs whose formats are not supported."""
 _HINT = f"--format names one of {', '.join(_SUFFIXES)}"
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
@@ -78,20 +86,9 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         name = _recognise(path) if wanted == "auto" else wanted
         if name is None:
             raise Skipped(f"no format is recognised; {_HINT}")
-        return [name], _of_file(name, path, path.name, "")
+        return [name], _of_file(name, path, path.name)
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
         return ["original"], _indexed(path)
-    sources = _of_folder(path, wanted)
-    formats = sorted({source.format for source in sources if source.format})
-    if wanted != "auto":
-        formats = [wanted]
-    elif not formats:
-        reasons = [f": {source.key}: {source.problem}" for source in sources[:1]]
-        raise Skipped(f"no file of a known format is in it{''.join(reasons)}; {_HINT}")
-    return formats, sorted(sources, key=lambda source: source.key)
-
-
-def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
     sources: list[Source] = []
     for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
         file = path / key
@@ -99,17 +96,21 @@ def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
             continue
         try:
             name = _recognise(file) if wanted == "auto" else wanted
-            if name is not None:
-                sources += _of_file(name, file, key, f"{key} ")  # there may be several logs
+            sources += _of_file(name, file, key, in_folder=True) if name else []
         except Skipped as reason:
             if wanted != "llm":  # databases of other programs are not problems
                 sources.append(Source(key, "", file, problem=str(reason)))
-    return sources
+    formats = sorted({source.format for source in sources if source.format})
+    if wanted == "auto" and not formats:
+        first = f": {sources[0].key}: {sources[0].problem}" if sources else ""
+        raise Skipped(f"no file of a known format is in it{first}; {_HINT}")
+    return formats if wanted == "auto" else [wanted], sorted(sources, key=lambda source: source.key)
 
 
-def _of_file(name: str, path: Path, key: str, prefix: str) -> list[Source]:
+def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> list[Source]:
     if name != "llm":
         return [Source(key, name, path)]
+    prefix = f"{key} " if in_folder else ""  # a folder may have several logs
     return [Source(prefix + row, "llm", path, row) for row in llm.conversations(path)]
 
 
@@ -136,40 +137,24 @@ def _recognise(path: Path) -> str | None:
         return "port42"
     if path.suffix in {".yaml", ".yml"}:
         return "aichat" if b"model:" in head and b"messages:" in head else None
-    foreign = {
-        b'"projectHash"': "Gemini CLI",
-        b'"chat_messages"': "claude.ai",
-        b'"current_node"': "ChatGPT",
-        b'"projectID"': "opencode",
-    }
-    for word, program in foreign.items():
-        if word in head and path.suffix == ".json":
+    is_json = path.suffix == ".json"
+    for word, program in _FOREIGN.items():
+        if is_json and word in head:
             raise _not_read(program)
-    if b'"messages"' not in head or path.suffix != ".json":
+    if not is_json or b'"messages"' not in head:
         return None
     return "port42" if b'"format"' in head else "original"
 
 
 def _recognise_lines(path: Path) -> str:
     """Truncated lines, snapshots and summaries may come first."""
-    objects = 0
-    with files.opened(path) as file:
-        for _ in range(_FIRST_LINES):
-            line = file.readline(_FIRST_LINE_BYTES)
-            if not line:
-                break
-            for entry in _objects(line):
-                objects += 1
-                if name := _recognise_entry(entry):
-                    return name
-    raise Skipped(f"no format is recognised; {_HINT}" if objects else "no line of it is JSON")
-
-
-def _objects(line: bytes) -> list[Mapping[str, Any]]:
-    try:
-        return [value for value in files.json_values(line) if isinstance(value, dict)]
-    except Skipped:
-        return []
+    lines = islice(files.lines(path, _FIRST_LINE_BYTES), _FIRST_LINES)
+    has_objects = False
+    for _, entry in files.json_objects(lines, ParsedSession("")):
+        has_objects = True
+        if name := _recognise_entry(entry):
+            return name
+    raise Skipped(f"no format is recognised; {_HINT}" if has_objects else "no line of it is JSON")
 
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:

@@ -31,7 +31,7 @@ _ESCAPE = re.compile(
 )
 
 Lines = Iterable[tuple[int, bytes | None]]
-"""Lines with their numbers; None for one of more than `LINE_BYTES`."""
+"""As `lines` yields them."""
 
 
 @contextmanager
@@ -59,22 +59,18 @@ def _require_regular(status: os.stat_result, limit: int) -> None:
         raise Skipped(f"it has more than {limit:,} bytes")
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Each line with its number; None for one of more than `LINE_BYTES`, which is not kept in memory."""
+def lines(path: Path, limit: int | None = None) -> Iterator[tuple[int, bytes | None]]:
+    """Each line with its number; None for one of more than `limit` bytes (default: `LINE_BYTES`)."""
+    limit, number = limit or LINE_BYTES, 0
     with opened(path) as file:
-        number = 0
-        while line := file.readline(LINE_BYTES + 1):
+        while line := file.readline(limit + 1):
             number += 1
-            if len(line) <= LINE_BYTES:
-                yield number, line
-                continue
+            yield number, line if len(line) <= limit else None
             while not line.endswith(b"\n") and (line := file.readline(CHUNK)):
                 pass
-            yield number, None
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """The file in chunks."""
     with opened(path) as file:
         while chunk := file.read(CHUNK):
             yield chunk
@@ -167,7 +163,7 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                     name = f"{inside}/{entry.name}" if inside else entry.name
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(name)
-                    elif entry.name.endswith(suffixes) and _is_text(name):
+                    elif name.endswith(suffixes) and _is_text(name):
                         names.append(name)
         except OSError as error:
             if not inside:
