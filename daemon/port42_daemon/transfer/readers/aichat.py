@@ -5,7 +5,7 @@ They have no times: every message gets the time of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def source_id(path: PurePath) -> str:
 def read(data: bytes, name: str, when: float) -> ParsedSession:
     """The session of one file. Raises `Skipped`."""
     value = _parse(data)
-    if not isinstance(value, _Mapping) or not isinstance(value.get("messages"), list):
+    if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
         raise Skipped("it has no list of messages")
     session = ParsedSession(name, title=values.one_line(name.rpartition("/")[2]))
     session.created_at = values.timestamp_of(when)
@@ -58,13 +58,15 @@ def read(data: bytes, name: str, when: float) -> ParsedSession:
 
 
 def _parse(data: bytes) -> Any:
-    """The document with all its scalars as text. Raises `Skipped`."""
+    """The first document with all its scalars as text. Raises `Skipped`."""
     # Imported here: no other format needs it.
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return _document(yaml.parse(data, Loader=loader))
+        events = yaml.parse(data, Loader=loader)
+        first = next((event for event in events if isinstance(event, yaml.NodeEvent)), None)
+        return _value(first, events, {}, 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise Skipped(f"not YAML{f' at line {mark.line + 1}' if mark else ''}") from None
@@ -72,50 +74,29 @@ def _parse(data: bytes) -> Any:
         raise Skipped("not YAML: it has an alias of nothing, or a key that is not text") from None
 
 
-def _document(events: Iterable[Event]) -> Any:
-    """Built without a YAML loader, in linear time and memory.
+def _value(event: Event | None, events: Iterator[Event], anchors: dict[str | None, Any], depth: int) -> Any:
+    """The value that begins with `event`, in linear time and memory. Raises KeyError or TypeError.
 
-    On hostile files a loader takes quadratic time (base-60 numbers, nested merges) and memory of two hundred
-    times the size of the file (nodes), and overflows the C stack (recursion).
+    On hostile files a YAML loader takes quadratic time (base-60 numbers, nested merges) and memory of two
+    hundred times the size of the file (nodes), and overflows the C stack (recursion).
     """
-    from yaml import AliasEvent, CollectionEndEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
+    import yaml
 
-    anchors: dict[str | None, Any] = {}
-    root: list[Any] = []
-    stack: list[list[Any] | _Mapping] = [root]
-    for event in events:
-        value: Any
-        match event:
-            case CollectionEndEvent():
-                stack.pop()
-                continue
-            case AliasEvent():
-                value = anchors[event.anchor]
-            case ScalarEvent():
-                value = anchors[event.anchor] = event.value
-            case MappingStartEvent():
-                value = anchors[event.anchor] = _Mapping()
-            case SequenceStartEvent():
-                value = anchors[event.anchor] = []
-            case _:
-                continue  # start or end of a document
-        stack[-1].append(value)
-        if isinstance(event, MappingStartEvent | SequenceStartEvent):
-            stack.append(value)
-            if len(stack) > _NESTING:
-                raise Skipped(f"it is nested deeper than {_NESTING} levels")
-    return root[0] if root else None
-
-
-class _Mapping(dict[str, Any]):
-    """A mapping to which keys and values are appended in turn. Raises TypeError where a key is not text."""
-
-    _key: str | None = None
-
-    def append(self, value: Any) -> None:
-        if self._key is not None:
-            self[self._key], self._key = value, None
-        elif isinstance(value, str):
-            self._key = value
-        else:
-            raise TypeError
+    if depth > _NESTING:
+        raise Skipped(f"it is nested deeper than {_NESTING} levels")
+    value: Any = None
+    match event:
+        case yaml.AliasEvent():
+            value = anchors[event.anchor]
+        case yaml.ScalarEvent():
+            value = anchors[event.anchor] = event.value
+        case yaml.SequenceStartEvent():
+            value = anchors[event.anchor] = []
+            while not isinstance(item := next(events), yaml.CollectionEndEvent):
+                value.append(_value(item, events, anchors, depth + 1))
+        case yaml.MappingStartEvent():
+            value = anchors[event.anchor] = {}
+            while not isinstance(key := next(events), yaml.CollectionEndEvent):
+                name = _value(key, events, anchors, depth + 1)
+                value[name] = _value(next(events), events, anchors, depth + 1)
+    return value

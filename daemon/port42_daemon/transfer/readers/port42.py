@@ -50,17 +50,12 @@ def read(lines: Lines) -> ParsedSession:
     if first is not None and recognised(first):
         _add_header(session, json_value(first.rstrip() + b"]}"))
         for number, line in numbered:
-            if line is None:
-                session.add_problem(f"line {number}", "it is longer than 16 MiB")
-            elif line.strip() and not line.startswith(b"]"):
-                _add_record(session, f"line {number}", line.rstrip().removesuffix(b","))
+            if line is None or (line.strip() and not line.startswith(b"]")):
+                _add_record(session, f"line {number}", line)
         return session
     document = JsonDocument(_chunks(first, numbered), LINE_BYTES)
     for number, item in enumerate(document.items(), 1):
-        if item is None:
-            session.add_problem(f"record {number}", "it is longer than 16 MiB")
-        else:
-            _add_record(session, f"record {number}", item)
+        _add_record(session, f"record {number}", item)
     header = json_value(document.rest)
     if not isinstance(header, dict) or "messages" not in header or "format" not in header:
         raise Skipped("it is not a session of Port42")
@@ -93,23 +88,23 @@ def _add_header(session: ParsedSession, value: Mapping[str, Any]) -> None:
     session.agent, session.created_at, session.header = header.agent, header.created_at, header
 
 
-def _add_record(session: ParsedSession, location: str, data: bytes) -> None:
+def _add_record(session: ParsedSession, location: str, data: bytes | None) -> None:
     try:
-        value = json_value(data)
+        if data is None:
+            raise Skipped("it is longer than 16 MiB")
+        value = json_value(data.rstrip().removesuffix(b","))
         record = convert_record(value)
         if isinstance(record, EventRecord):
             msgspec.convert(value, _CheckedEvent)
+        if record.seq <= session.last_seq:
+            raise Skipped("its seq is not above the one before it")
+        if timestamp_of(record.timestamp) != record.timestamp:
+            raise Skipped("its timestamp is no time in UTC with milliseconds")
+        if isinstance(record, Message) and len(record.content.encode()) > MESSAGE_BYTES:
+            raise Skipped(f"a message of more than {MESSAGE_BYTES:,} bytes")
     except Skipped as reason:
         session.add_problem(location, str(reason))
-        return
     except msgspec.ValidationError as error:
         session.add_problem(location, f"it is not a record: {str(error)[:120]}")
-        return
-    if record.seq <= session.last_seq:
-        session.add_problem(location, "its seq is not above the one before it")
-    elif timestamp_of(record.timestamp) != record.timestamp:
-        session.add_problem(location, "its timestamp is no time in UTC with milliseconds")
-    elif isinstance(record, Message) and len(record.content.encode()) > MESSAGE_BYTES:
-        session.add_problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
     else:
         session.add_record(record)
