@@ -6,22 +6,12 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from port42_daemon.store import trash
 from port42_daemon.store.check.repair import BACKUPS
 from port42_daemon.store.check.verify import owner
+from port42_daemon.store.trash import NAME
 from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
-
-
-@dataclass
-class _Bytes:
-    """By agent; None for files that belong to no agent."""
-
-    trash: Counter[str | None] = field(default_factory=Counter)
-    leftovers: Counter[str | None] = field(default_factory=Counter)
-    shared: Counter[str] = field(default_factory=Counter)
 
 
 def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None) -> Usage:
@@ -29,63 +19,61 @@ def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None
 
     With `agent`, its part alone. Raises OSError.
     """
-    sizes = _Bytes()
-    for entry in _entries(home):
-        _count(entry, sizes)
-    _count_trash(home / "trash", sizes)
-    _count_leftovers(home / "sessions", sizes)
-    names = {*sessions, *(name for name in (*sizes.trash, *sizes.leftovers) if name is not None)}
-    parts = [_part(name, sessions.get(name, (0, 0)), sizes) for name in names if agent in {None, name}]
+    shared = _shared(home)
+    trash, leftovers = _trash(home / "trash"), _leftovers(home / "sessions")
+    parts = []
+    for name in {*sessions, *trash, *leftovers}:
+        if name is not None and agent in {None, name}:
+            count, size = sessions.get(name, (0, 0))
+            total = size + trash[name] + leftovers[name]
+            parts.append(AgentUsage(name, count, size, trash[name], leftovers[name], total))
     parts.sort(key=lambda part: (-part.total_bytes, part.agent))
-    shared = Counter[str]() if agent else sizes.shared
-    unassigned = 0 if agent else sizes.trash[None] + sizes.leftovers[None]
+    shared["other"] += trash[None] + leftovers[None]
+    if agent:
+        shared.clear()
     disk = os.statvfs(home)
     return Usage(
         agents=tuple(parts),
         index_bytes=shared["index"],
         log_bytes=shared["log"],
         backup_bytes=shared["backups"],
-        other_bytes=shared["other"] + unassigned,
-        total_bytes=sum(part.total_bytes for part in parts) + sum(shared.values()) + unassigned,
+        other_bytes=shared["other"],
+        total_bytes=sum(part.total_bytes for part in parts) + shared.total(),
         free_bytes=disk.f_bavail * disk.f_frsize,
     )
 
 
-def _part(name: str, sessions: tuple[int, int], sizes: _Bytes) -> AgentUsage:
-    count, size = sessions
-    return AgentUsage(
-        agent=name,
-        sessions=count,
-        session_bytes=size,
-        trash_bytes=sizes.trash[name],
-        leftover_bytes=sizes.leftovers[name],
-        total_bytes=size + sizes.trash[name] + sizes.leftovers[name],
-    )
+def _shared(home: Path) -> Counter[str]:
+    """Bytes of the files that belong to no agent, by kind."""
+    shared: Counter[str] = Counter()
+    for entry in _entries(home):
+        if entry.name == BACKUPS:
+            shared["backups"] += _tree(Path(entry.path))
+        elif entry.name.startswith("index.db"):
+            shared["index"] += _size(entry)
+        elif entry.name.startswith("daemon.log"):
+            shared["log"] += _size(entry)
+        else:
+            shared["other"] += _size(entry)
+    return shared
 
 
-def _count(entry: os.DirEntry[str], sizes: _Bytes) -> None:
-    if entry.name == BACKUPS:
-        sizes.shared["backups"] += _tree(Path(entry.path))
-    elif entry.is_file(follow_symlinks=False):
-        kind = "index" if entry.name.startswith("index.db") else None
-        kind = kind or ("log" if entry.name.startswith("daemon.log") else "other")
-        sizes.shared[kind] += _size(entry)
-
-
-def _count_trash(folder: Path, sizes: _Bytes) -> None:
+def _trash(folder: Path) -> Counter[str | None]:
+    sizes: Counter[str | None] = Counter()
     for entry in _entries(folder):
-        match = trash.NAME.fullmatch(entry.name)
-        sizes.trash[match["agent"] if match else None] += _size(entry)
+        match = NAME.fullmatch(entry.name)
+        sizes[match["agent"] if match else None] += _size(entry)
+    return sizes
 
 
-def _count_leftovers(folder: Path, sizes: _Bytes) -> None:
-    """Count files beside the sessions; session files themselves need no stat, which keeps this fast."""
+def _leftovers(folder: Path) -> Counter[str | None]:
+    """Files beside the sessions; session files themselves need no stat, which keeps this fast."""
+    sizes: Counter[str | None] = Counter()
     for entry in _entries(folder):
-        if entry.name.endswith(".json"):
-            continue
-        session_id = entry.name.removesuffix(".partial").partition(".json.")[0]
-        whose = owner(folder / f"{session_id}.json", session_id)
-        sizes.leftovers[whose] += _size(entry)
+        if not entry.name.endswith(".json"):
+            session_id = entry.name.removesuffix(".partial").partition(".json.")[0]
+            sizes[owner(folder / f"{session_id}.json", session_id)] += _size(entry)
+    return sizes
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from port42_daemon.store.check.disk_usage import usage
-from port42_daemon.store.check.repair import Backup, foreign, open_to_others, repaired, shown
+from port42_daemon.store.check.repair import Backup, foreign, moved, open_to_others, repaired, shown
 from port42_daemon.store.check.sessions import SessionsCheck
 from port42_daemon.store.check.verify import owner
 from port42_daemon.store.index.index import SessionIndex
@@ -44,7 +44,9 @@ class HomeMaintenance(Maintenance):
         kept = self._backup(backup)
         with storage("look at the home"):
             # In this order: the mapping is rebuilt from what the index says.
-            return [*self._permissions(kept), self._check_index(kept), *self._check_mapping(kept)]
+            findings = list(self._permissions(kept))
+            findings = findings or [Finding("ok", "permissions", "no other user can look into the home")]
+            return [*findings, self._check_index(kept), *self._check_mapping(kept)]
 
     def check_sessions(
         self, position: CheckPosition, seconds: float, in_turn: Callable[[str], bool], backup: str | None
@@ -66,10 +68,8 @@ class HomeMaintenance(Maintenance):
     def _backup(self, name: str | None) -> Backup | None:
         return Backup(self._home, name) if name else None
 
-    # --- permissions --------------------------------------------------------------------------------
-
-    def _permissions(self, backup: Backup | None) -> list[Finding]:
-        open_paths, findings = [], []
+    def _permissions(self, backup: Backup | None) -> Iterator[Finding]:
+        open_paths = []
         for path in (self._home, *sorted(self._home.iterdir())):
             try:
                 status = path.stat() if path == self._home else path.lstat()
@@ -77,20 +77,17 @@ class HomeMaintenance(Maintenance):
                 continue  # a socket or a temporary file
             if path.name in _FOLDERS and not stat.S_ISDIR(status.st_mode):
                 what = f"{path.name} is not a folder: {_FOLDERS[path.name]}"
-                findings.append(Finding("problem", "permissions", what, "move it out of the home"))
+                yield Finding("problem", "permissions", what, "move it out of the home")
             if path.name == "daemon.log" and not os.path.isfile(path):  # noqa: PTH113 - no error for a link to itself
                 what = "daemon.log is not a file: what the daemon logs is lost"
-                findings.append(
-                    Finding("problem", "permissions", what, "move it, then: port42 daemon restart")
-                )
+                yield Finding("problem", "permissions", what, "move it, then: port42 daemon restart")
             if stat.S_ISLNK(status.st_mode):
                 continue  # what it leads to is its own owner's affair
             if status.st_uid != os.geteuid():
-                findings.append(foreign(path.name, status.st_uid))
+                yield foreign(path.name, status.st_uid)
             elif stat.S_IMODE(status.st_mode) & 0o077:
                 open_paths.append(path)
-        findings += open_to_others(open_paths, self._home, backup)
-        return findings or [Finding("ok", "permissions", "no other user can look into the home")]
+        yield from open_to_others(open_paths, self._home, backup)
 
     # --- the index ----------------------------------------------------------------------------------
 
@@ -98,35 +95,32 @@ class HomeMaintenance(Maintenance):
         try:
             status = self._index.status()  # waits until the index is open, and every file was looked at
             if problem := self._index.problem():
-                return self._index_problem(problem, backup)
+                return self._index_problem(f"index.db {problem}", backup)
             differing = self._index.differing()
         except StorageFailed as error:
             return Finding("problem", "index", error.message, "look at the disk, and at the daemon's log")
         if differing:
-            return self._differing(differing, backup)
+            more = f" and {len(differing) - 1:,} more" if len(differing) > 1 else ""
+            what = f"index.db does not know {differing[0]}{more} as the files are now"
+            do = "`port42 doctor --fix` reads them again; so does the daemon when it lists them"
+            finding = Finding("notice", "index", what, do)
+            return repaired(finding, backup, lambda _: self._read_again(differing))
         stale = f", {status.sessions_behind:,} still to be read into it" if status.sessions_behind else ""
         return Finding("ok", "index", f"{status.sessions:,} sessions, as their files are{stale}")
 
-    def _index_problem(self, problem: str, backup: Backup | None) -> Finding:
-        what = f"index.db {problem}"
+    def _index_problem(self, what: str, backup: Backup | None) -> Finding:
         if self._index.state == "unusable":
             do = "make room on the disk, or end what else uses the file; it is used again by itself"
             return Finding("problem", "index", what, do)
-        do = "`port42 doctor --fix` rebuilds it from the sessions"
-        return repaired(Finding("problem", "index", what, do, mendable=True), backup, self._rebuild_index)
+        finding = Finding("problem", "index", what, "`port42 doctor --fix` rebuilds it from the sessions")
+        return repaired(finding, backup, self._rebuild_index)
 
     def _rebuild_index(self, _: Backup) -> str:
         return "rebuilt" if self._index.rebuild(_REBUILD_SECONDS) else "being rebuilt"
 
-    def _differing(self, session_ids: list[str], backup: Backup | None) -> Finding:
-        def update(_: Backup) -> str:
-            self._index.update(session_ids)
-            return "read again"
-
-        more = f" and {len(session_ids) - 1:,} more" if len(session_ids) > 1 else ""
-        what = f"index.db does not know {session_ids[0]}{more} as the files are now"
-        do = "`port42 doctor --fix` reads them again; so does the daemon when it lists them"
-        return repaired(Finding("notice", "index", what, do, mendable=True), backup, update)
+    def _read_again(self, session_ids: list[str]) -> str:
+        self._index.update(session_ids)
+        return "read again"
 
     # --- the mapping --------------------------------------------------------------------------------
 
@@ -159,43 +153,33 @@ class HomeMaintenance(Maintenance):
         self, what: str, agent: str, wrong: str | None, newest: str | None, backup: Backup | None
     ) -> Finding:
         right = None if newest == wrong else newest
+        outcome = f" makes it {right}, the one used last"
+        if right is None:
+            outcome = f": then @{agent} has no session any more"
 
         def change(backup: Backup) -> str:
             backup.keep(self._home / _MAPPING)
-            if wrong is None and right is not None:
-                self._mapping.set(agent, right)
-            elif wrong is not None:
-                self._mapping.set(agent, right, wrong)
+            self._mapping.set(agent, right, wrong)
             return f"it is {right} now" if right else f"@{agent} has no session now"
 
-        do = (
-            f"`port42 doctor --fix` makes it {right}, the one used last"
-            if right
-            else (f"`port42 doctor --fix`: then @{agent} has no session any more")
+        return repaired(
+            Finding("problem", "mapping", what, f"`port42 doctor --fix`{outcome}"), backup, change
         )
-        return repaired(Finding("problem", "mapping", what, do, mendable=True), backup, change)
 
     def _mapping_file(self, backup: Backup | None) -> Iterator[Finding]:
-        if self._mapping.is_written():
-            return
+        if not self._mapping.is_written():
+            what = f"{_MAPPING} is not what the daemon wrote"
+            do = "`port42 doctor --fix` writes it again; nothing is lost while the daemon runs"
+            yield repaired(Finding("problem", "mapping", what, do), backup, self._write_mapping)
 
-        def write(backup: Backup) -> str:
-            path = self._home / _MAPPING
-            if os.path.lexists(path):
-                backup.move(path)
-            self._mapping.write_anew()
-            return "written again"
-
-        what = f"{_MAPPING} is not what the daemon wrote"
-        do = "`port42 doctor --fix` writes it again; nothing is lost while the daemon runs"
-        yield repaired(Finding("problem", "mapping", what, do, mendable=True), backup, write)
+    def _write_mapping(self, backup: Backup) -> str:
+        path = self._home / _MAPPING
+        if os.path.lexists(path):
+            backup.move(path)
+        self._mapping.write_anew()
+        return "written again"
 
     def _set_aside(self, backup: Backup | None) -> Iterator[Finding]:
         for path in sorted(self._home.glob(f"{_MAPPING}.damaged-*")):
-
-            def move(backup: Backup, path: Path = path) -> str:
-                return f"moved to {shown(backup.move(path).relative_to(self._home))}"
-
             what = f"{shown(Path(path.name))} is what {_MAPPING} was before it was rebuilt"
-            do = "`port42 doctor --fix` moves it into backups"
-            yield repaired(Finding("notice", "mapping", what, do, mendable=True), backup, move)
+            yield moved(Finding("notice", "mapping", what), path, backup)

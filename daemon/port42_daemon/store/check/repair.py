@@ -9,9 +9,10 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from port42_daemon import durable
+from port42_daemon.store.index.schema import reason
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import Finding
 
@@ -20,13 +21,21 @@ BACKUPS = "backups"
 
 def repaired(finding: Finding, backup: Backup | None, repair: Callable[[Backup], str]) -> Finding:
     """The finding, repaired where there is a backup to keep what was; `repair` returns what it did."""
+    finding = replace(finding, mendable=True)
     if backup is None:
         return finding
     try:
         done = repair(backup)
     except (OSError, sqlite3.Error, RpcError) as error:
-        return msgspec.structs.replace(finding, do=f"it could not be repaired: {_reason(error)}")
-    return msgspec.structs.replace(finding, what=f"{finding.what}: {done}", do=None, fixed=True)
+        why = error.message if isinstance(error, RpcError) else reason(error)
+        return replace(finding, do=f"it could not be repaired: {why}")
+    return replace(finding, what=f"{finding.what}: {done}", do=None, fixed=True)
+
+
+def moved(finding: Finding, path: Path, backup: Backup | None) -> Finding:
+    """The finding about a file that is repaired by moving it into the backup."""
+    finding = replace(finding, do="`port42 doctor --fix` moves it into backups")
+    return repaired(finding, backup, lambda backup: backup.move(path))
 
 
 def open_to_others(paths: Sequence[Path], home: Path, backup: Backup | None) -> list[Finding]:
@@ -38,18 +47,11 @@ def open_to_others(paths: Sequence[Path], home: Path, backup: Backup | None) -> 
     more = f" and {len(present) - 1:,} more" if len(present) > 1 else ""
     what = f"{first}{more} can be looked into by other users"
     do = "`port42 doctor --fix` closes them to others"
-    finding = Finding("problem", "permissions", what, do, mendable=True)
-
-    def close(backup: Backup) -> str:
-        for path in present:
-            backup.close_to_others(path)
-        return "closed to them now"
-
-    return [repaired(finding, backup, close)]
+    finding = Finding("problem", "permissions", what, do)
+    return [repaired(finding, backup, lambda backup: backup.close_to_others(present))]
 
 
 def foreign(name: str, uid: int) -> Finding:
-    """A file that another user owns."""
     what = f"{shown(Path(name))} belongs to another user (uid {uid})"
     return Finding("problem", "permissions", what, "have it given to you: chown")
 
@@ -79,20 +81,23 @@ class Backup:
         durable.sync_folder(kept.parent)
         return kept
 
-    def move(self, path: Path) -> Path:
+    def move(self, path: Path) -> str:
         kept = self._target(path)
         path.rename(kept)
         durable.sync_folder(kept.parent)
         durable.sync_folder(path.parent)
-        return kept
+        return f"moved to {shown(kept.relative_to(self._home))}"
 
-    def close_to_others(self, path: Path) -> None:
-        """Remove the rights of group and others; the mode that was is written down in `modes.txt`."""
-        mode = stat.S_IMODE(path.lstat().st_mode)
+    def close_to_others(self, paths: Sequence[Path]) -> str:
+        """Remove the rights of group and others; the modes that were are written down in `modes.txt`."""
         self._make(self._folder)
         with (self._folder / "modes.txt").open("a", encoding="utf-8", errors="backslashreplace") as notes:
-            notes.write(f"{mode:04o} {path.relative_to(self._home)}\n")
-        path.chmod(mode & 0o700)
+            for path in paths:
+                mode = stat.S_IMODE(path.lstat().st_mode)
+                notes.write(f"{mode:04o} {path.relative_to(self._home)}\n")
+                notes.flush()
+                path.chmod(mode & 0o700)
+        return "closed to them now"
 
     def _target(self, path: Path) -> Path:
         """The path of the copy: the name in the home, with a number if that exists."""
@@ -109,11 +114,3 @@ class Backup:
             self._make(folder.parent)
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=durable.OWN_FOLDER)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RpcError):
-        return error.message
-    if isinstance(error, OSError):
-        return os.strerror(error.errno).lower() if error.errno else "the disk refused"
-    return "the index failed"

@@ -1,4 +1,4 @@
-"""Every file in `sessions` and `trash` checked, some at a time: what is damaged, left over or foreign.
+"""Checks every file in `sessions` and `trash`, some at a time: what is damaged, left over or foreign.
 
 Files are read without locks; what looks damaged is read again under its session's lock, for an append
 may have been under way. With a backup, findings are repaired.
@@ -12,10 +12,9 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from port42_daemon.store import trash
-from port42_daemon.store.check.repair import Backup, foreign, open_to_others, repaired, shown
+from port42_daemon.store.check.repair import Backup, foreign, moved, open_to_others, repaired, shown
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect
 from port42_daemon.store.interface import CheckedSessions, CheckPosition
 from port42_daemon.store.session_file import checkpoint
@@ -24,25 +23,20 @@ from port42_daemon.store.session_file.document import Damaged
 from port42_daemon.store.session_file.salvage import header_of, recover
 from port42_protocol.messages.doctor_and_stats import Finding
 
-FOLDERS = ("sessions", "trash")
+_FOLDERS = ("sessions", "trash")
 _MAX_FINDINGS = 500
 _KEY_BYTES = 100
 _TEMPORARY_SECONDS = 60.0
 """After which a temporary file is taken for one that a crash left."""
 
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
-_SESSION = {
-    "sessions": re.compile(_ID + r"\.json", re.ASCII),
-    "trash": trash.NAME,
-}
+_SESSION = {"sessions": re.compile(_ID + r"\.json", re.ASCII), "trash": trash.NAME}
 _PARTIAL = re.compile(_ID + re.escape(checkpoint.SUFFIX), re.ASCII)
 _SET_ASIDE = re.compile(_ID + r"\.json\.damaged-.*", re.ASCII)
-_MOVES = "`port42 doctor --fix` moves it into backups"
-_RECOVERS = "`port42 doctor --fix` recovers what can be read of it"
 
 
 class SessionsCheck:
-    """Checks the files of one home."""
+    """Of one home."""
 
     def __init__(self, home: Path, sessions: OpenSessions) -> None:
         self._home = home
@@ -58,12 +52,11 @@ class SessionsCheck:
         until = time.monotonic() + seconds
         names = [
             (folder, name)
-            for folder in FOLDERS[FOLDERS.index(position.folder) :]
+            for folder in _FOLDERS[_FOLDERS.index(position.folder) :]
             for name in _names(self._home / folder, position.key if folder == position.folder else b"")
         ]
         findings: list[Finding] = []
-        partial: list[str] = []
-        open_paths: list[Path] = []
+        partial, open_paths = [], []
         examined, next_position = 0, None
         for folder, name in names:
             here = CheckPosition(folder, name[:_KEY_BYTES])
@@ -95,66 +88,60 @@ class SessionsCheck:
         path = self._sessions.path(session_id).with_suffix(checkpoint.SUFFIX)
         if not path.exists():
             return None
-        finding = Finding(
-            level="notice",
-            about="sessions",
-            what=f"session {session_id} has a turn that was cut off and is not recorded",
-            do="`port42 doctor --fix` records what there is of it; so does the daemon's next start",
-            mendable=True,
-        )
+        what = f"session {session_id} has a turn that was cut off and is not recorded"
+        do = "`port42 doctor --fix` records what there is of it; so does the daemon's next start"
 
         def keep(backup: Backup) -> str:
             backup.keep(path)
             return "recorded now"
 
-        return repaired(finding, backup, keep)
-
-    # --- one file -----------------------------------------------------------------------------------
+        return repaired(Finding("notice", "sessions", what, do), backup, keep)
 
     def _check_file(self, path: Path, status: os.stat_result, backup: Backup | None) -> Finding | None:
+        name = self._name(path)
         if status.st_uid != os.geteuid():
-            return foreign(self._name(path), status.st_uid)
+            return foreign(name, status.st_uid)
         if match := _SESSION[path.parent.name].fullmatch(path.name):
             try:
                 odd = inspect(path, match["id"])
             except (Damaged, NotASession, OSError):
                 with self._sessions.lock(match["id"]):
                     return self._check_session(path, match["id"], backup)
-            what = f"{self._name(path)} can be read, but {odd}"
+            what = f"{name} can be read, but {odd}"
             return Finding("notice", "sessions", what, "correct it in the file") if odd else None
         temporary = path.name.startswith(".") and path.name.endswith(".new")
         if temporary and time.time() - status.st_mtime < _TEMPORARY_SECONDS:
             return None
         if match := _SET_ASIDE.fullmatch(path.name):
-            what = f"{self._name(path)} is what session {match['id']} was before it was recovered"
+            what = f"{name} is what session {match['id']} was before it was recovered"
         else:
-            what = f"{self._name(path)} is not a file of port42's"
-        return self._stray("notice", what, path, backup)
+            what = f"{name} is not a file of port42's"
+        return moved(Finding("notice", "sessions", what), path, backup)
 
     def _check_session(self, path: Path, session_id: str, backup: Backup | None) -> Finding | None:
-        """The findings about a session, whose lock is held."""
+        """The finding about a session, whose lock is held."""
         name = self._name(path)
         try:
             inspect(path, session_id)
         except FileNotFoundError:
             return None  # deleted meanwhile
         except NewerFormat as newer:
-            what = f"{name} is of a newer version: {newer}"
-            return Finding("problem", "sessions", what, "update port42")
+            return Finding("problem", "sessions", f"{name} is of a newer version: {newer}", "update port42")
         except OSError as error:
             what = f"{name} cannot be read: {os.strerror(error.errno or 0).lower()}"
             return Finding("problem", "sessions", what, "look at its permissions, and at its disk")
         except (NotASession, Damaged) as damage:
-            return self._repairable(path, session_id, damage, backup)
+            return self._damaged(path, session_id, damage, backup)
         return None
 
-    def _repairable(self, path: Path, session_id: str, damage: Exception, backup: Backup | None) -> Finding:
+    def _damaged(self, path: Path, session_id: str, damage: Exception, backup: Backup | None) -> Finding:
         """The finding about a damaged or foreign file. Files that can be read are not moved."""
         name = self._name(path)
         try:
             real_id = header_of(path, session_id).id
         except (Damaged, OSError):
-            return self._stray("problem", f"{name} cannot be read as a session: {damage}", path, backup)
+            what = f"{name} cannot be read as a session: {damage}"
+            return moved(Finding("problem", "sessions", what), path, backup)
         if real_id != session_id:
             what = f"{name} is session {shown(Path(real_id[:64]))} under another name, and in no list"
             return Finding("problem", "sessions", what, "rename it to that, or `port42 import` it")
@@ -167,16 +154,9 @@ class SessionsCheck:
                 os.close(self._sessions.open(session_id, os.O_RDONLY)[0])
             return f"recovered, {kept:,} messages kept, {lost:,} lines lost"
 
-        finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", _RECOVERS, mendable=True)
+        do = "`port42 doctor --fix` recovers what can be read of it"
+        finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", do)
         return repaired(finding, backup, recover_it)
-
-    def _stray(
-        self, level: Literal["notice", "problem"], what: str, path: Path, backup: Backup | None
-    ) -> Finding:
-        def move(backup: Backup) -> str:
-            return f"moved to {self._name(backup.move(path))}"
-
-        return repaired(Finding(level, "sessions", what, _MOVES, mendable=True), backup, move)
 
     def _name(self, path: Path) -> str:
         return shown(path.relative_to(self._home))

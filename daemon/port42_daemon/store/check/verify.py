@@ -1,4 +1,4 @@
-"""One session's file read whole: every line, and the footer held to what the lines say. Changes nothing."""
+"""Reads one session's file whole, and compares its footer with its lines. Changes nothing."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ class NewerFormat(NotASession):
 
 
 def inspect(path: Path, session_id: str) -> str | None:
-    """Read all of the session at `path`. Raises `Damaged`, `NotASession`, OSError.
+    """Read all of the session at `path`; returns what is odd about it though it can be read.
 
-    Returns what is odd about it though all of it can be read.
-
-    Without the session's lock an append under way may look like damage: look again with it.
+    Raises `Damaged`, `NotASession`, OSError. Without the session's lock an append may look like damage.
     """
     if path.is_symlink():
         raise NotASession("it is a link")

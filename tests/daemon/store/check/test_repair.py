@@ -65,8 +65,7 @@ def test_a_mode_that_is_changed_is_written_down(home):
     path.touch(mode=0o644)
     home.chmod(0o755)
     backup = Backup(home, "now-doctor")
-    backup.close_to_others(path)
-    backup.close_to_others(home)
+    backup.close_to_others([path, home])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     notes = (home / "backups" / "now-doctor" / "modes.txt").read_text()
@@ -77,7 +76,7 @@ def test_without_a_backup_nothing_is_repaired():
     def repair(_: Backup) -> str:
         raise AssertionError
 
-    assert repaired(FINDING, None, repair) is FINDING
+    assert repaired(FINDING, None, repair) == FINDING
 
 
 def test_what_was_repaired_is_said(tmp_path):
