@@ -14,12 +14,13 @@ from pathlib import Path
 
 from port42_daemon.store.index.tokens import TOKENIZE, unpack
 
-SCHEMA = 7
+SCHEMA = 8
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
   state TEXT NOT NULL, created_at TEXT NOT NULL, last_activity TEXT NOT NULL,
-  message_count INTEGER NOT NULL, cwd TEXT, tags TEXT NOT NULL, pinned INTEGER NOT NULL, forked_from TEXT,
+  message_count INTEGER NOT NULL, cwd TEXT, tags TEXT NOT NULL, pinned INTEGER NOT NULL,
+  forked_from TEXT, parent TEXT,
   folded_title TEXT, named INTEGER NOT NULL, last_seq INTEGER NOT NULL, fed_seq INTEGER NOT NULL,
   size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, used INTEGER NOT NULL
 );

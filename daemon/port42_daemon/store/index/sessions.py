@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.store.interface import SessionFilter
-from port42_protocol.messages.records import ForkPoint, Record, Summary
+from port42_protocol.messages.records import ForkPoint, Parent, Record, Summary
 from port42_protocol.messages.sessions import ListedSession
 
 SHORT_ID = 14
@@ -88,10 +88,10 @@ def known(database: sqlite3.Connection, session_id: str) -> IndexedSession | Non
 
 def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_seq: int) -> int:
     """Insert or replace the session's row; returns its number."""
-    *plain, tags, pinned, fork = msgspec.structs.astuple(row.summary)
+    *plain, tags, pinned, fork, parent = msgspec.structs.astuple(row.summary)
     values: list[Any] = [
         *(*plain, msgspec.json.encode(tags).decode(), pinned),
-        msgspec.json.encode(fork).decode() if fork else None,
+        *(msgspec.json.encode(origin).decode() if origin else None for origin in (fork, parent)),
         folded(row.summary.title) if row.summary.title else None,
         *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use),
     ]
@@ -224,10 +224,11 @@ def _listed(row: Sequence[Any]) -> ListedSession:
 
 def summary_values(row: Iterable[Any]) -> list[Any]:
     """The values of a `Summary`'s fields, from its columns."""
-    *plain, tags, pinned, fork = row
+    *plain, tags, pinned, fork, parent = row
     return [
         *plain,
         msgspec.json.decode(tags, type=tuple[str, ...]),
         bool(pinned),
         msgspec.json.decode(fork, type=ForkPoint) if fork else None,
+        msgspec.json.decode(parent, type=Parent) if parent else msgspec.UNSET,
     ]
