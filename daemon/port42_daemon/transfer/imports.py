@@ -11,6 +11,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice, takewhile
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -121,7 +122,7 @@ class Importer:
         """Create the session of `header` or append to it; False when its id belongs to another session."""
         files, store = self._threads.files, self._store
         new: Iterator[Record] | None = iter(session.records)
-        original = self._original_of(header, session)
+        fork_point = await files(self._fork_point, header, session)
         title, messages = header.title, 0
         where = await files(store.where, header.id)
         if where == "trash":
@@ -134,8 +135,8 @@ class Importer:
             title = summary.title
             # An interrupted import may not have set the agent's last session.
             page.note(summary)
-        elif original is not None:
-            header = structs.replace(header, forked_from=await files(self._fork_point, *original))
+        elif fork_point is not None:
+            header = structs.replace(header, forked_from=fork_point)
         batch = await files(_batch, new)
         if where and not batch:
             page.unchanged += 1
@@ -171,25 +172,23 @@ class Importer:
             raise Skipped(error.message) from None
         return chain(islice(session.records, shared, None), _later_title(footer.title, names, session))
 
-    def _original_of(self, header: Header, session: ParsedSession) -> tuple[str, int] | None:
-        """The session that this one is a fork of, and the number of messages that they share."""
+    def _fork_point(self, header: Header, session: ParsedSession) -> ForkPoint | None:
+        """Where the session diverges from the stored one that it is a fork of, if there is one."""
         if not session.marks or not session.marks[0] or header.imported_from is None:
             return None
         begins = (header.agent, header.imported_from.format, session.marks[0])
-        session_id, marks = self._originals.setdefault(begins, (header.id, session.marks))
-        if session_id == header.id:
+        original, marks = self._originals.setdefault(begins, (header.id, session.marks))
+        if original == header.id:
             return None
-        pairs = zip(marks, session.marks, strict=False)
-        return session_id, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-    def _fork_point(self, session_id: str, messages: int) -> ForkPoint | None:
-        """None where the original is not stored, as with a dry run."""
+        shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
+        messages = (
+            record for record in records_after(self._store, original, 0) if isinstance(record, Message)
+        )
         try:
-            stored = records_after(self._store, session_id, 0)
-            seqs = (record.seq for record in stored if isinstance(record, Message))
-            return ForkPoint(session_id, next(islice(seqs, messages - 1, None), messages))
-        except RpcError:
+            last = next(islice(messages, shared - 1, None), None)
+        except RpcError:  # it is not stored, as with a dry run
             return None
+        return ForkPoint(original, last.seq if last else shared)
 
     def _set_last(self, agent: str, summary: Summary) -> None:
         """Make the newest imported session the agent's last, unless it had one before the import."""

@@ -20,7 +20,7 @@ PATTERNS = {
     if isinstance(pattern, re.Pattern)
 }
 SEARCHED = {
-    "base._LONE_SURROGATE",
+    "base.LONE_SURROGATE",
     "files._ESCAPE",
     "json_document._IN_ITEM",
     "json_document._IN_STRING",

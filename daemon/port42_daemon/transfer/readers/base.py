@@ -27,7 +27,7 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
 """Maximum number of reported problems of one source; further ones are counted."""
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _TITLES = 1000
 _IN_MEMORY = 4 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
@@ -125,7 +125,7 @@ class ParsedSession(msgspec.Struct):
 
         Its default time is that of the message before it. Raises `Skipped` past `SESSION_BYTES`.
         """
-        text = _LONE_SURROGATE.sub("\ufffd", text)
+        text = LONE_SURROGATE.sub("\ufffd", text)
         if not text.strip():
             return
         if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:

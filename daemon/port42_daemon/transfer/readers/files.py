@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import LONE_SURROGATE, ParsedSession, Skipped
 
 LINE_BYTES = 16 * 1024 * 1024
 FILE_BYTES = 1024 * 1024 * 1024
@@ -40,14 +40,11 @@ def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
     try:
         _require_regular(path.lstat(), limit)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb", buffering=CHUNK) as file:
+            _require_regular(os.fstat(descriptor), limit)
+            yield file
     except OSError as error:
         raise Skipped(_reason(error)) from None
-    with os.fdopen(descriptor, "rb", buffering=CHUNK) as file:
-        _require_regular(os.fstat(descriptor), limit)
-        try:
-            yield file
-        except OSError as error:
-            raise Skipped(_reason(error)) from None
 
 
 def _require_regular(status: os.stat_result, limit: int) -> None:
@@ -163,21 +160,13 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                     name = f"{inside}/{entry.name}" if inside else entry.name
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(name)
-                    elif name.endswith(suffixes) and _is_text(name):
+                    # On Linux a name may be any bytes; those that are not UTF-8 become surrogates.
+                    elif name.endswith(suffixes) and len(name) <= 4096 and not LONE_SURROGATE.search(name):
                         names.append(name)
         except OSError as error:
             if not inside:
                 raise Skipped(_reason(error)) from None
     return sorted(names)
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file's name is valid Unicode: on Linux it may be any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return len(name) <= 4096
 
 
 def _reason(error: OSError) -> str:
