@@ -106,6 +106,14 @@ def test_an_event_of_a_newer_daemon_is_read_and_its_fields_are_passed_over() -> 
     assert decode_record(line) == EventRecord(seq=1, event="moved", timestamp="t")
 
 
+def test_of_an_activity_that_an_older_daemon_rewrote_the_event_stays() -> None:
+    for line in (
+        b'{"seq":1,"role":"event","event":"plan","timestamp":"t"}',
+        b'{"seq":1,"timestamp":"t","role":"event","event":"thought"}',
+    ):
+        assert isinstance(decode_record(line), EventRecord)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -114,8 +122,7 @@ def test_an_event_of_a_newer_daemon_is_read_and_its_fields_are_passed_over() -> 
         b"[]",
         b'{"seq":1}',
         b'{"seq":1,"role":"tool","content":"a","timestamp":"t"}',
-        b'{"seq":1,"role":"event","event":"tool","timestamp":"t"}',
-        b'{"seq":1,"timestamp":"t","role":"event","event":"thought"}',
+        b'{"seq":1,"role":"tool","timestamp":"t"}',
         b'{"seq":1,"role":"moved","content":"a","timestamp":"t"}',
         b'{"seq":1,"role":"user","timestamp":"t"}',
         b'{"seq":1,"role":"event","timestamp":"t"}',

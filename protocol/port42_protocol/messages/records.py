@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, TypeVar, cast
 
-from msgspec import UNSET, Struct, UnsetType, convert, json, structs
+from msgspec import UNSET, Struct, UnsetType, ValidationError, convert, json, structs
 
 from port42_protocol.messages.types import RecordRole, State, Target, Text, ToolKind
 
@@ -271,8 +271,7 @@ class _Head(Struct):
     event: str = ""
 
 
-_STORED = rb',"event":"(%b)"' % "|".join(ACTIVITIES).encode()
-_OWN_LINE = re.compile(rb'(\{"seq":\d{1,16},"role":")(\w+)"(?:%b)?' % _STORED)
+_OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"')
 _decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()}
 
 
@@ -294,14 +293,9 @@ def decode_record(line: bytes) -> Record:
     """
     # The daemon writes `role` at a fixed position; other lines are parsed twice.
     match = _OWN_LINE.match(line)
-    if match is None or match[2] not in _decoders:
-        return convert_record(json.decode(line))
-    if match[3]:
-        return cast(
-            "Record", _decoders[match[3]].decode(b'%b%b"%b' % (match[1], match[3], line[match.end() :]))
-        )
-    record = _decoders[match[2]].decode(line)
-    if isinstance(record, EventRecord) and record.event in ACTIVITIES:
+    decoder = _decoders.get(match[1]) if match else None
+    record = decoder.decode(line) if decoder else None
+    if record is None or (isinstance(record, EventRecord) and record.event in ACTIVITIES):
         return convert_record(json.decode(line))
     return cast("Record", record)
 
@@ -310,8 +304,11 @@ def convert_record(value: object) -> Record:
     """A record from plain values. Raises `msgspec.ValidationError`."""
     head = convert(value, _Head)
     if head.role == "event" and head.event in ACTIVITIES and isinstance(value, dict):
-        value = {name: field for name, field in value.items() if name != "event"} | {"role": head.event}
-        return cast("Record", convert(value, ACTIVITIES[head.event]))
+        try:
+            return cast("Record", convert(value | {"role": head.event}, ACTIVITIES[head.event]))
+        except ValidationError:
+            # An older daemon that repairs a file keeps of an event the fields that it knows.
+            return convert(value, EventRecord)
     return cast("Record", convert(value, RECORDS[head.role]))
 
 
