@@ -106,9 +106,16 @@ def model(path: str, ready: Callable[[], None], answer: bytes) -> None:  # noqa:
                 asked = json.loads(await reader.readexactly(length))
                 deltas, per_second = json.loads(asked["messages"][-1]["content"])
                 writer.write(_HEAD)
+                loop = asyncio.get_running_loop()
+                due = loop.time()
                 for _ in range(deltas):
                     writer.write(_chunked(_DELTA))
-                    await (asyncio.sleep(1 / per_second) if per_second else writer.drain())
+                    if per_second:
+                        # By the clock: pauses of that length alone would make it fewer a second.
+                        due += 1 / per_second
+                        await asyncio.sleep(due - loop.time())
+                    else:
+                        await writer.drain()
                 writer.write(_chunked(_LAST) + b"0\r\n\r\n")
         writer.close()
 
