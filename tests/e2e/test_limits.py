@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -513,6 +514,22 @@ def test_a_page_is_served_though_others_hold_all_there_is_and_do_not_read(daemon
             peer = stack.enter_context(daemon.connect())
             peer.sendall((json.dumps(page | {"id": 1}) + "\n").encode() * 20)
         assert daemon.ask(page | {"id": 2})["id"] == 2
+
+
+def test_hundreds_of_connections_at_once_wait_to_be_accepted(daemon):
+    """A client that does not block gets EAGAIN where the queue is full, as Linux has it."""
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(500):
+                peer = stack.enter_context(socket.socket(socket.AF_UNIX))
+                peer.setblocking(False)
+                peer.connect(str(daemon.socket))
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    status = {"jsonrpc": "2.0", "method": "status", "id": 1}
+    while "error" in daemon.ask(status):  # as long as more than 128 are not yet seen to be closed
+        pass
 
 
 def test_connections_beyond_the_limit_cost_no_descriptors(daemon, session):

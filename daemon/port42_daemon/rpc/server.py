@@ -10,6 +10,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from port42_daemon.process import memory, peer
@@ -22,8 +23,9 @@ from port42_protocol.errors import Overloaded, RpcError, ShuttingDown
 
 _CUT_OFF = 8.0
 """Seconds that back ends get to stop (INT, TERM and KILL, three seconds apart) and turns to be recorded."""
-_BACKLOG = 128
-"""Connections that wait to be accepted. As many may be open beyond the limit until they are refused."""
+_BACKLOG = 1024
+"""Connections that wait to be accepted, as in systemd/port42.socket. Beyond them a client that does not block
+gets EAGAIN. As many may be open beyond the limit until they are refused."""
 _LINGERING = 32
 """Refused clients that have time to read the error; further ones are closed at once."""
 _MUCH = 8 * 1024 * 1024
@@ -64,16 +66,15 @@ class Server:
         self._gone = asyncio.Event()
 
     async def listen(self, listener: socket.socket) -> None:
-        """Accept on `listener`, which is bound; it is ours from now on, its path is not."""
+        """Accept on `listener`, which is bound. Takes the socket over, but leaves its path."""
         # From 3.13 on a loop unlinks the path at the end, also that of a socket which systemd keeps.
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         _allow_files(self._settings.connections + _BACKLOG + _LINGERING + _OTHER_FILES)
         loop = asyncio.get_running_loop()
         if self._listening is not None:  # at a path that is gone
             self._listening.close()
-        self._listening = await loop.create_unix_server(
-            self._welcome, sock=listener, backlog=_BACKLOG, **kept
-        )
+        connect = partial(Connection, self._settings, self._dispatcher, self._traffic, self._budget, self)
+        self._listening = await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG, **kept)
 
     async def stop(self, cut_off: Callable[[], None]) -> None:
         """Stop accepting, answer received requests, wait up to the grace for running ones, then close.
@@ -99,7 +100,7 @@ class Server:
     async def _ended(self, seconds: float) -> set[asyncio.Task[None]]:
         """Wait until no request is running, also of closed connections; returns those left after `seconds`.
 
-        A peer that only has to read its answers is not waited for longer than it takes to read them.
+        A peer that only has to read its answers gets `_LAST_READ`.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -122,9 +123,6 @@ class Server:
         if self._connections:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), seconds)
-
-    def _welcome(self) -> Connection:
-        return Connection(self._settings, self._dispatcher, self._traffic, self._budget, self)
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
         """Whether to accept a peer: it is this user's, and the limit is not reached."""
