@@ -8,8 +8,9 @@ import faulthandler
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TextIO, get_args
 
 from port42_protocol import paths
 from port42_protocol.errors import RpcError
@@ -36,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     umask = os.umask(0o077)
     # On SIGABRT, from a watchdog for example, the log gets the stack of each thread.
     faulthandler.enable()
-    tell, supervisor = _Starter(options.ready_fd), Supervisor(os.environ)
-    if options.ready_fd is not None:
-        # We were started by a command; who supervises that one has no business with us.
-        supervisor.close()
+    starter, supervisor = None, Supervisor(os.environ)
     try:
+        if options.ready_fd is not None:
+            starter = os.fdopen(options.ready_fd, "w")
+            # A command started this daemon: what supervises the command does not supervise it.
+            supervisor.close()
         given = socket_activation.listener(os.environ)
         home = options.home or paths.home(os.environ)
         if given is not None:
@@ -52,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             umask = 0o022  # 077 is the unit's, not the person's
         settings = Settings(home.absolute(), socket.absolute(), started_by=started_by, umask=umask)
         with logging_to(options.log_file):
-            daemon.run(settings, given, supervisor, tell.ready)
+            daemon.run(settings, given, supervisor, partial(_tell, starter, "ready"))
     except (CannotStart, UnknownLevel, RpcError, OSError) as error:
-        tell.failed(str(error))
+        print(f"port42d: {error}", file=sys.stderr)  # the log may be what failed
+        _tell(starter, f"error: {error}")
         return 1
     return 0
 
@@ -77,27 +80,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class _Starter:
-    """Reports once, through a pipe to the starting process, that the daemon listens or why it cannot."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def ready(self) -> None:
-        self._tell("ready\n")
-
-    def failed(self, why: str) -> None:
-        print(f"port42d: {why}", file=sys.stderr)  # the log may be what failed
-        self._tell(f"error: {why}\n")
-
-    def _tell(self, line: str) -> None:
-        if self._descriptor is not None:
-            # The starting process may have ended already.
-            with contextlib.suppress(OSError):
-                os.write(self._descriptor, line.encode())
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = None
+def _tell(starter: TextIO | None, line: str) -> None:
+    """Tell the process that started this one, unless it was told already or has ended."""
+    if starter is not None and not starter.closed:
+        with contextlib.suppress(OSError), starter:
+            os.write(starter.fileno(), f"{line}\n".encode())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ ContextChars = Annotated[int, Meta(ge=1000)]
 Permissions = Literal["deny", "ask", "read-only", "allow"]
 
 
-class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file; what it does not know is refused."""
+
+
+class AgentConfig(_Table, frozen=True):
     """One ``[agents.NAME]``: persona, back end (by name), model and working folder."""
 
     system: str | None = None
@@ -35,13 +39,11 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cwd: Folder | None = None
 
 
-class NoneBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="none"):
+class NoneBackend(_Table, frozen=True, tag_field="type", tag="none"):
     """Records only."""
 
 
-class CommandBackend(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="command"
-):
+class CommandBackend(_Table, frozen=True, tag_field="type", tag="command"):
     """Any program: the message on stdin, the reply on stdout.
 
     `command` is an argv, no shell; ``{system}``, ``{model}``, ``{native_id}`` and ``{cwd}`` in it are
@@ -59,7 +61,7 @@ class CommandBackend(
     context_chars: ContextChars = 400_000
 
 
-class AcpBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="acp"):
+class AcpBackend(_Table, frozen=True, tag_field="type", tag="acp"):
     """An agent that speaks the Agent Client Protocol v1 over stdio, kept warm for `idle_ttl` seconds."""
 
     command: Argv
@@ -70,7 +72,7 @@ class AcpBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     context_chars: ContextChars = 400_000
 
 
-class _Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Http(_Table, frozen=True):
     """Settings of both kinds of model server. At most one of the `api_key_` fields names the key.
 
     `timeout` counts the seconds without a byte; `retries` are made before the first one only.
@@ -86,17 +88,13 @@ class _Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context_chars: ContextChars = 400_000
 
 
-class OpenAIBackend(
-    _Http, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="openai", kw_only=True
-):
+class OpenAIBackend(_Http, frozen=True, tag_field="type", tag="openai", kw_only=True):
     """Chat Completions of any compatible server."""
 
     base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.openai.com/v1"
 
 
-class AnthropicBackend(
-    _Http, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="anthropic", kw_only=True
-):
+class AnthropicBackend(_Http, frozen=True, tag_field="type", tag="anthropic", kw_only=True):
     """Anthropic's Messages."""
 
     base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.anthropic.com"
@@ -105,7 +103,7 @@ class AnthropicBackend(
 BackendConfig = NoneBackend | CommandBackend | AcpBackend | OpenAIBackend | AnthropicBackend
 
 
-class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DaemonConfig(_Table, frozen=True):
     """``[daemon]``: limits, in force from the next start."""
 
     request_bytes: Annotated[int, Meta(ge=4096, le=256 * 1024 * 1024)] | None = None
@@ -115,14 +113,14 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Size = Annotated[int, Meta(ge=256, le=16 * 1024 * 1024)]
 
 
-class SessionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SessionsConfig(_Table, frozen=True):
     """``[sessions]``: how many bytes of a tool call's input and of its output are kept."""
 
     tool_input_bytes: Size = 16 * 1024
     tool_output_bytes: Size = 64 * 1024
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Config(_Table, frozen=True):
     """The whole file. An empty one is valid."""
 
     agents: dict[AgentName, AgentConfig] = {}
@@ -210,7 +208,7 @@ def _refused(text: str, path_in_file: tuple[str, ...], what: str) -> ConfigRefus
 
 
 def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
-    """The line on which the file begins what it has there: neither parser here keeps lines."""
+    """The line on which the value there begins: neither of the parsers keeps lines."""
     lines = text.splitlines()
     named = [number for number, line in enumerate(lines) if path_in_file and path_in_file[-1] in line]
     for number in named[:_LOOKED_AT]:
@@ -228,13 +226,13 @@ def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
 
 
 _LOOKED_AT = 50
-"""Lines on which a name stands, and lines of a value; beyond them the line of what is wrong is not told."""
+"""Lines on which a name stands, and lines of a value: beyond them errors name no line."""
 MAX_BYTES = 1024 * 1024
 """Of config.toml."""
 
 
 class ConfigFile:
-    """The file and what of it is in force: the last good state, if it was `ever_good`. Its methods block."""
+    """The file and its last valid version, if it was `ever_good`. The methods block."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

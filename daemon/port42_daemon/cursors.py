@@ -9,7 +9,7 @@ from port42_protocol.errors import InvalidParams
 
 
 def cursor(*parts: object) -> str:
-    """The position of what has these, a time and an id say; none has a space in it."""
+    """The cursor of a position, such as a time and an id; no part may have a space in it."""
     plain = " ".join(map(str, parts)).encode()
     return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
@@ -31,12 +31,11 @@ def numbers(text: str, count: int) -> list[int]:
 
 
 def number(part: str) -> int:
-    """A part as `numbers` has it. Raises `InvalidParams`."""
+    """A number as `numbers` accepts it. Raises `InvalidParams`."""
     if not (part.isascii() and part.isdecimal() and len(part) < 20 and int(part) < 1 << 63):
         raise refused()
     return int(part)
 
 
 def refused() -> InvalidParams:
-    """The error for an invalid cursor."""
     return InvalidParams.expecting("cursor", "a next_cursor from an earlier page")

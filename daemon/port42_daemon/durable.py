@@ -1,8 +1,7 @@
-"""Every change to a file: atomic, and on the disk when the function returns.
+"""Every change to a file: atomic, and on the disk when the function returns. Raises `OSError` only.
 
-Raises `OSError` only. Durability depends on the order of system calls:
-write aside, fsync, rename, fsync of the folder for a new file; one pwrite and one fdatasync for a
-file that grows (measured on ext4: the same as a raw append with fdatasync).
+A new file is written aside, synced and renamed, and its folder synced; a file that grows takes one pwrite
+and one fdatasync (measured on ext4: the same as a raw append with fdatasync).
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class NotReadable(OSError):
 def read_file(path: Path, most: int) -> bytes:
     """The bytes of the regular file at `path`, or at the end of a link there. Never waits for a FIFO.
 
-    Raises OSError, and `NotReadable` for what is no file, or has more than `most` bytes.
+    Raises `NotReadable` for what is no file or has more than `most` bytes.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -118,8 +117,7 @@ def _replacing(path: Path) -> Iterator[int]:
 def move(source: Path, target: Path) -> None:
     """Move the file at `source` to `target`, in another folder, where nothing stands.
 
-    The name is on the disk in its new place before it is gone from the old one. When the disk refuses,
-    the file is where it was.
+    The new name is on the disk before the old one is gone. When the disk refuses, the file is where it was.
     """
     source.replace(target)
     try:
@@ -131,7 +129,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def remove(paths: list[Path]) -> None:
-    """Delete files of one folder for good; those that are gone already are no error."""
+    """Delete files of one folder; those that are gone already are no error."""
     for path in paths:
         path.unlink(missing_ok=True)
     if paths:
@@ -139,15 +137,12 @@ def remove(paths: list[Path]) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file, its contents on the disk; its name is once `sync_folder` was called for its folder."""
+    """Copy a file and sync its contents; the caller syncs its folder."""
     read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE)
         try:
-            offset = 0
-            while data := os.pread(read, _CHUNK, offset):
-                write_all(written, data, offset)
-                offset += len(data)
+            _copy(Span(read, 0, os.fstat(read).st_size), written, 0)
             sync(written)
         finally:
             os.close(written)
@@ -171,7 +166,6 @@ def overwrite_tail(descriptor: int, offset: int, data: bytes, undo: bytes) -> No
 
 
 def sync(descriptor: int) -> None:
-    """Wait until the file's bytes and length are on the disk."""
     if sys.platform == "darwin":
         # Apple's fsync(2): only F_FULLFSYNC reaches the medium.
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
@@ -180,7 +174,6 @@ def sync(descriptor: int) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in `path` are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -196,7 +189,6 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of `data` from `offset` on."""
     view = memoryview(data)
     while view:
         # A short write is not an error to the kernel; the next one tells why (ENOSPC, say).
@@ -206,41 +198,29 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def block_size(descriptor: int) -> int:
-    """The unit in which the file system could let two files share what they have."""
+    """Bytes of the blocks that the file system could let two files share."""
     return os.fstatvfs(descriptor).f_frsize
 
 
 def _copy(span: Span, target: int, at: int) -> None:
     """Copy `span` to the offset `at` of `target`: in Python up to the next block, then in the kernel."""
     to_block = min(-span.offset % block_size(target), span.length)
-    done = _copy_in_python(span, target, at, 0, to_block)
-    if hasattr(os, "copy_file_range"):
-        done = _copy_in_kernel(span, target, at, done)
-    _copy_in_python(span, target, at, done, span.length)
-
-
-def _copy_in_kernel(span: Span, target: int, at: int, done: int) -> int:
-    """The number of copied bytes, which may be less than requested."""
+    in_kernel = hasattr(os, "copy_file_range")
+    done = 0
     while done < span.length:
-        try:
-            copied = os.copy_file_range(
-                span.descriptor, target, span.length - done, span.offset + done, at + done
-            )
-        except OSError as error:
-            if error.errno in _CANNOT_SHARE:
-                return done
-            raise
-        if not copied:
-            return done
-        done += copied
-    return done
-
-
-def _copy_in_python(span: Span, target: int, at: int, done: int, end: int) -> int:
-    while done < end:
-        data = os.pread(span.descriptor, min(_CHUNK, end - done), span.offset + done)
-        if not data:
-            raise OSError(errno.EIO, "the file ends before what is copied of it")
-        write_all(target, data, at + done)
-        done += len(data)
-    return done
+        begun = done
+        if in_kernel and done >= to_block:
+            try:
+                count = span.length - done
+                done += os.copy_file_range(span.descriptor, target, count, span.offset + done, at + done)
+            except OSError as error:
+                if error.errno not in _CANNOT_SHARE:
+                    raise
+            in_kernel = done > begun
+        else:
+            end = to_block if done < to_block else span.length
+            data = os.pread(span.descriptor, min(_CHUNK, end - done), span.offset + done)
+            if not data:
+                raise OSError(errno.EIO, "the file ends before what is copied of it")
+            write_all(target, data, at + done)
+            done += len(data)

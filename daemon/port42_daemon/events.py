@@ -25,9 +25,9 @@ from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Sum
 from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
-"""Limit of unsent data for one subscriber (design, section 4)."""
+"""The most that may be unsent to one subscriber."""
 SUBSCRIPTIONS = 1000
-"""Of one connection."""
+"""The most of one connection."""
 _PAGE = 200
 _PAGE_BYTES = 256 * 1024
 
@@ -53,9 +53,9 @@ class Stream:
         self._lagging = False
 
     def deliver(self, event: SessionEvent, line: bytes) -> None:
-        """Send it. A reader too slow is told so once, and then sent only what it must answer.
+        """Send it. A reader that is too slow gets `overflow`, and then only what it must answer.
 
-        It loses nothing: the result has all of the reply.
+        The result has all of the reply.
         """
         if isinstance(event, PermissionEvent):
             self.peer.emit(line, at_any_rate=True)
@@ -97,8 +97,7 @@ class _Subscription:
         self._kept_bytes += len(line)
 
     def end_replay(self, replayed: int) -> None:
-        """Send what was kept, without the records up to `replayed` and without the pieces of a reply
-        that is one of them."""
+        """Send what was kept, but for the records up to `replayed` and the pieces of their replies."""
         kept, self._kept = self._kept, []
         self.replaying, self._replayed = False, replayed
         outcomes = [index for index, (event, _) in enumerate(kept) if _is_outcome(event, replayed)]
@@ -130,16 +129,16 @@ class Events:
             stream.deliver(event, line)
 
     def reply_begins(self, session_id: str, agent: str, pieces: list[str]) -> None:
-        """`pieces` grow as a reply is given; who subscribes meanwhile is sent them first."""
+        """`pieces` grow while the reply comes; a new subscriber is sent them first."""
         self._replies[session_id] = (agent, pieces)
 
     def reply_ends(self, session_id: str) -> None:
         self._replies.pop(session_id, None)
 
     async def subscribe(self, request: Subscribe, peer: Peer) -> Subscribed:
-        """From now on, or gap-free from `since_seq`. Answers once what is older has been sent.
+        """From now on, or without gaps from `since_seq`: returns once what is older has been sent.
 
-        Who subscribes to the same once more begins anew.
+        Replaces an earlier subscription to the same.
         """
         agent = request.agent or ""
         if request.session_id is not None:
@@ -172,8 +171,7 @@ class Events:
     # --- inside -------------------------------------------------------------------------------------
 
     def _concerned(self, event: SessionEvent) -> dict[Peer, _Subscription]:
-        """One subscription of each peer that this concerns: the one that is replaying, if one is, so
-        that nothing overtakes what it still has to send."""
+        """One subscription of each peer: the one that is replaying, if any, so that nothing overtakes it."""
         concerned: dict[Peer, _Subscription] = {}
         for agent in (None, event.agent):
             for session_id in (event.session_id, None):
@@ -265,12 +263,12 @@ def notification(event: SessionEvent) -> bytes:
 
 
 def _seq(event: SessionEvent) -> float:
-    """The seq of the record that it tells of; what is no record comes after all of them."""
+    """The seq of its record; infinity where it has none."""
     return event.message.seq if isinstance(event, MessageEvent) else float("inf")
 
 
 def _is_outcome(event: SessionEvent, replayed: int) -> bool:
-    """Whether it is the reply or the failure of a turn, among the records up to `replayed`."""
+    """Whether it is the reply or failure of a turn, with a seq up to `replayed`."""
     match event:
         case MessageEvent(message=AssistantMessage(question=int()) | ErrorMessage(question=int()) as record):
             return record.seq <= replayed

@@ -35,7 +35,6 @@ class Threads:
         return [*self.files.stalled(), *self.index.stalled()]
 
     def close(self) -> None:
-        """Wait until all of it is done."""
         for pool in (self.files, self.index, self.patient):
             pool.close()
 

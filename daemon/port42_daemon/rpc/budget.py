@@ -21,7 +21,7 @@ class Budget:
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._holders: dict[Callable[[], None], float] = {}
-        """How to disconnect a client that does not read its responses, and since when it has not."""
+        """Disconnects a client that does not read its responses; when it stopped reading."""
 
     async def take(self, weight: int) -> None:
         if not self._waiting and self._fits(weight):
@@ -42,7 +42,6 @@ class Budget:
                 turn.set_result(None)
 
     def hold(self, cut_off: Callable[[], None]) -> None:
-        """Note that a client does not read its responses."""
         self._holders.setdefault(cut_off, asyncio.get_running_loop().time())
 
     def let_go(self, cut_off: Callable[[], None]) -> None:

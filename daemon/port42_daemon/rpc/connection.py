@@ -16,10 +16,9 @@ from typing import Protocol, cast
 
 from port42_daemon.events import QUEUED_BYTES, QUEUED_EVENTS
 from port42_daemon.rpc.budget import OF_ONE, Budget
-from port42_daemon.rpc.dispatch import Dispatcher, Pending
+from port42_daemon.rpc.dispatch import Dispatcher, Pending, error_response
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
-from port42_protocol import codec
 from port42_protocol.errors import RpcError
 from port42_protocol.request_framing import Framing, RequestFramer
 
@@ -64,8 +63,7 @@ class Host(Protocol):
 class Connection(asyncio.Protocol):
     """Reads, answers and writes for one peer.
 
-    Nothing is read from a peer that does not read its responses or has too many requests in progress, which
-    bounds its cost.
+    Nothing is read from a peer that does not read its responses or has too many requests in progress.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._under_way: set[asyncio.Task[None]] = set()
         self._first_word_until = self._loop.time() + _FIRST_WORD
 
-    # --- what the event loop says -------------------------------------------------------------------
+    # --- called by the event loop -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -114,7 +112,6 @@ class Connection(asyncio.Protocol):
             self._process()
 
     def eof_received(self) -> bool:
-        """The peer sends no more; what is under way is still answered."""
         if self._state is not _State.REFUSED:
             if self._state is not _State.CUT:  # a request cut in the middle was not sent
                 self._framer.end()
@@ -122,15 +119,13 @@ class Connection(asyncio.Protocol):
             self._process()
         elif self._transport is not None:
             self._transport.close()
-        self._look_for_end()
+        self._poll_for_hangup()
         return True
 
     def pause_writing(self) -> None:
-        """The peer does not read."""
         self._reads.clear()
 
     def resume_writing(self) -> None:
-        """The peer reads again."""
         self._piled_up = 0
         self._reads.set()
         self._give_back_unread()
@@ -145,13 +140,12 @@ class Connection(asyncio.Protocol):
             act()
         self._server.forget(self)
 
-    # --- what the server says -------------------------------------------------------------------------
+    # --- called by the server -------------------------------------------------------------------------
 
     def refuse(self, error: RpcError, linger: float = _LINGER) -> None:
         """Send an error, then close; input during `linger` seconds is discarded."""
         self._traffic.refused(error)
-        answer = {"code": error.code, "message": error.message, "data": error.data}
-        self._send(codec.encode({"jsonrpc": "2.0", "error": answer, "id": None}))
+        self._send(error_response(error, None))
         self._flush()
         self._state = _State.REFUSED
         if self._transport is not None and linger:
@@ -169,17 +163,15 @@ class Connection(asyncio.Protocol):
             self._close_when_idle()
 
     def close(self) -> None:
-        """Close once everything written has been sent."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
 
     @property
     def under_way(self) -> frozenset[asyncio.Task[None]]:
-        """Requests that are not answered yet."""
         return frozenset(self._under_way)
 
-    # --- what handlers say --------------------------------------------------------------------------
+    # --- called by handlers --------------------------------------------------------------------------
 
     def emit(self, notification: bytes, *, at_any_rate: bool = False) -> bool:
         """Send a notification, unless too much waits for this peer already."""
@@ -208,7 +200,7 @@ class Connection(asyncio.Protocol):
     # --- inside -----------------------------------------------------------------------------------------
 
     def _process(self) -> None:
-        """Answer what is there, as far as this peer may have more under way; others have their turn too."""
+        """Begin the requests that were received, within the limits of one peer and of `_SLICE`."""
         until = perf_counter() + _SLICE
         all_begun = False
         while self._may_begin():
@@ -261,7 +253,7 @@ class Connection(asyncio.Protocol):
             await self._budget.take(weight)
         answer = None
         try:
-            answer = await pending
+            answer = await pending.answer
         finally:
             if answer is not None:
                 self._send(answer)
@@ -280,7 +272,7 @@ class Connection(asyncio.Protocol):
             self._budget.give_back(weight)
 
     def _drop(self) -> None:
-        """Disconnect a peer that does not read while others wait for the memory of its responses."""
+        """Disconnect a peer that does not read, because others wait for the memory of its responses."""
         if self._transport is not None:
             log.warning("✂ a client that does not read its answers is cut off")
             self._transport.abort()
@@ -311,11 +303,10 @@ class Connection(asyncio.Protocol):
             self._output.append(owed)
             self._flush()
 
-    def _look_for_end(self) -> None:
-        """After its last byte a peer waits for answers, or is gone: only poll(2) tells, by POLLHUP.
+    def _poll_for_hangup(self) -> None:
+        """Whether a peer that sends no more waits for answers or is gone: only poll(2) tells, by POLLHUP.
 
-        It has no edge to wait for while we do not write, so it is asked again as long as something is
-        under way for this peer.
+        While nothing is written no event tells of it, so it is polled as long as a request is under way.
         """
         if self._transport is None or not self._under_way:
             return
@@ -324,10 +315,10 @@ class Connection(asyncio.Protocol):
         if asking.poll(0):
             self._transport.abort()
         else:
-            self._loop.call_later(_HALF_CLOSED, self._look_for_end)
+            self._loop.call_later(_HALF_CLOSED, self._poll_for_hangup)
 
     def _close_when_idle(self) -> None:
-        """After the end of what the peer sends, close; while the daemon stops, cut the peer off first."""
+        """Close once the peer sends no more; while the daemon stops, make it send no more first."""
         if self._under_way or self._transport is None:
             return
         if self._state is _State.ENDED:

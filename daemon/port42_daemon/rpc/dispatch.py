@@ -1,8 +1,8 @@
 """JSON-RPC 2.0: from a JSON text to the handler's typed request, and from its result back to one.
 
-jsonrpcserver's synchronous dispatcher routes every request; a handler that
-has to wait returns an awaitable, which is settled here, because the library's asynchronous one
-gathers every batch without a bound and costs a task even where nothing waits (docs/decisions/0002).
+jsonrpcserver's synchronous dispatcher routes every request; a handler that has to wait returns an awaitable,
+which is awaited here: the library's asynchronous dispatcher has no bound for a batch, and costs a task even
+where nothing waits (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import asyncio
 import difflib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from inspect import Signature, signature
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from port42_daemon.events import Peer
 from port42_daemon.rpc.jsonrpc import NOID, Error, Left, Request, Result, Success, dispatch_request
@@ -46,34 +48,25 @@ class _AnyArguments(Signature):
     """
 
     def bind(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Accepts anything."""
+        """No arguments are bound."""
 
 
-class _Call:
+class _Call(msgspec.Struct):
     """One request in progress. `pending` is the rest of its handler's work."""
 
-    __slots__ = ("error", "id", "method", "peer", "pending", "started_at")
-
-    def __init__(self, peer: Peer, request_id: Any, started_at: int) -> None:
-        self.peer = peer
-        self.id = request_id
-        self.started_at = started_at
-        self.method: str | None = None
-        self.pending: Awaitable[Any] | None = None
-        self.error: RpcError | None = None
+    peer: Peer
+    id: Any
+    started_at: int
+    method: str | None = None
+    pending: Awaitable[Any] | None = None
+    error: RpcError | None = None
 
 
-class Pending:
+class Pending(NamedTuple):
     """The answer to a request whose handler has to wait. `weight`: its bytes at most, 0 for little."""
 
-    __slots__ = ("_answer", "weight")
-
-    def __init__(self, answer: Awaitable[Answer], weight: int) -> None:
-        self.weight = weight
-        self._answer = answer
-
-    def __await__(self) -> Generator[Any, Any, Answer]:
-        return self._answer.__await__()
+    answer: Awaitable[Answer]
+    weight: int
 
 
 _WEIGHTS = {
@@ -119,7 +112,7 @@ class Dispatcher:
 
     def _refuse(self, error: RpcError, request_id: Any = None) -> bytes:
         self._traffic.refused(error)
-        return _error_response(error, request_id)
+        return error_response(error, request_id)
 
     def _answer_one(self, item: Any, peer: Peer, started_at: int) -> Answer | Pending:
         try:
@@ -169,7 +162,7 @@ class Dispatcher:
         return error
 
     def _finish(self, call: _Call, result: Any) -> Answer:
-        """The response as it travels; what became of a notification is for the log and the counts alone."""
+        """The response; None for a notification, whose outcome is only counted and logged."""
         answer = None
         if call.error is None and call.id is not NOID:
             try:
@@ -177,7 +170,7 @@ class Dispatcher:
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 self._fail(call, error)
         if call.error is not None and call.id is not NOID:
-            answer = _error_response(call.error, call.id)
+            answer = error_response(call.error, call.id)
         self._traffic.answered(call.method, perf_counter_ns() - call.started_at, call.error)
         return answer
 
@@ -194,7 +187,7 @@ class Dispatcher:
                     error = f"more than {_BATCH_BYTES:,} bytes of answers to one batch; send the rest again"
                     return self._refuse(Overloaded(error), _readable_id(item))
                 response = self._answer_one(item, peer, perf_counter_ns())
-                text = await response if isinstance(response, Pending) else response
+                text = await response.answer if isinstance(response, Pending) else response
                 size += len(text or b"")
                 return text
 
@@ -240,10 +233,7 @@ def _method_of(item: Any) -> str:
 
 
 def _request(item: Any) -> Request:
-    """A request object (JSON-RPC 2.0, section 4); ``"params": null`` is none.
-
-    Raises `InvalidRequest`.
-    """
+    """A request object (JSON-RPC 2.0, section 4); ``"params": null`` is none. Raises `InvalidRequest`."""
     if not isinstance(item, Mapping):
         raise InvalidRequest("a request is an object")
     if item.get("jsonrpc") != "2.0":
@@ -267,11 +257,10 @@ def _is_id(value: Any) -> bool:
 
 
 def _readable_id(item: Any) -> Any:
-    """The id of an invalid request, for its error response; or None."""
     request_id = item.get("id") if isinstance(item, Mapping) else None
     return request_id if _is_id(request_id) else None
 
 
-def _error_response(error: RpcError, request_id: Any) -> bytes:
+def error_response(error: RpcError, request_id: Any) -> bytes:
     body = {"code": error.code, "message": error.message, "data": error.data}
     return codec.encode({"jsonrpc": "2.0", "error": body, "id": request_id})

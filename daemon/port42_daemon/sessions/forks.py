@@ -26,7 +26,7 @@ class Lineage:
         self._agents = agents
 
     async def fork_session(self, request: ForkSession) -> Summary:
-        """Begin a session with the records of another, and make it its agent's last one."""
+        """Create a session with the records of another, and make it its agent's last one."""
         require_title(request.title)
         if request.to_agent is not None:
             await self._agents.require(request.to_agent)
@@ -87,7 +87,7 @@ class Lineage:
 
 
 def _begun(original: Header, seq: int, session_id: str, request: ForkSession) -> tuple[Header, EventRecord]:
-    """The header of the fork, and its first own record, which gives it its title if it is to have one."""
+    """The header of the fork, and its first own record, which has the title that was asked for, if any."""
     began = now()
     header = structs.replace(
         original,

@@ -26,14 +26,11 @@ class QueueEntry:
         self.on_cancel: Callable[[], None] | None = None
         self._on_position = on_position
         self._position = 0
-        self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def wait(self) -> None:
-        await self._woken
+        self.woken = asyncio.Event()
 
     def move_to(self, position: int) -> None:
         if position == 0:
-            self._wake()
+            self.woken.set()
         elif position != self._position:
             self._position = position
             if self._on_position is not None:
@@ -41,13 +38,9 @@ class QueueEntry:
 
     def cancel(self) -> None:
         self.cancelled = True
-        self._wake()
+        self.woken.set()
         if self.on_cancel is not None:
             self.on_cancel()
-
-    def _wake(self) -> None:
-        if not self._woken.done():
-            self._woken.set_result(None)
 
 
 class SessionQueues:
@@ -73,7 +66,7 @@ class SessionQueues:
 
     @property
     def by_agent(self) -> tuple[AgentTurns, ...]:
-        """The same, for each agent that has any: those that run, and those that wait."""
+        """The turns that run and those that wait, of each agent that has any."""
         running = Counter(queue[0].agent for queue in self._queues.values() if queue[0].agent)
         total = Counter(entry.agent for queue in self._queues.values() for entry in queue if entry.agent)
         return tuple(
@@ -106,7 +99,7 @@ class SessionQueues:
         unsubscribe = cancelled_with.when_lost(entry.cancel) if cancelled_with else None
         try:
             entry.move_to(len(queue) - 1)
-            await entry.wait()
+            await entry.woken.wait()
             if entry.cancelled and queue[0] is not entry:
                 raise ShuttingDown if self._stopping else SessionBusy(session_id, self.waiting(session_id))
             await self._do_first(session_id)

@@ -154,7 +154,7 @@ class RunningTurn:
         return str(reply), last_seq
 
     async def _run_backend(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
-        """In a task of its own: that is what a cancel ends, not the recording."""
+        """In a task of its own, so that a cancel ends that and not the recording."""
         if not self._cancelled:
             self._answering = asyncio.create_task(self._listen(backend, seq, reply))
             try:
@@ -285,7 +285,7 @@ class RunningTurn:
         return b.Done(b.Failure("crashed", f"{name} ended without an answer{why}"), done.stop_reason)
 
     def _broken(self, error: BaseException) -> None:
-        """The back end raised, or what it is told of could not be read."""
+        """The back end raised, or its input could not be read."""
         if isinstance(error, RpcError):
             self._done = b.Done(b.Failure("crashed", error.message))
             return

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
 
 import pytest
 from peers.parts import RecordingPeer
 
-from port42_daemon.rpc.dispatch import Dispatcher
+from port42_daemon.rpc.dispatch import Dispatcher, Pending
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import BATCH_AT_ONCE
 from port42_protocol.codec import decode_json, encode
@@ -78,7 +77,7 @@ def ask(handlers):
 
         async def settle():
             answer = dispatcher.answer(line, RecordingPeer())
-            return await answer if inspect.isawaitable(answer) else answer
+            return await answer.answer if isinstance(answer, Pending) else answer
 
         said = asyncio.run(settle())
         return None if said is None else json.loads(said)
@@ -251,6 +250,6 @@ def test_a_handler_that_wants_the_peer_is_given_the_one_that_asked():
         peer = RecordingPeer()
         peer.events.append({"kind": "this very one"})
         line = json.dumps(request("subscribe", {"agent": "a"})).encode()
-        return json.loads(await Dispatcher(Traffic(), Wants()).answer(line, peer))
+        return json.loads(await Dispatcher(Traffic(), Wants()).answer(line, peer).answer)
 
     assert asyncio.run(settle())["result"] == ["this very one"]
