@@ -153,9 +153,9 @@ class HomeMaintenance(Maintenance):
         self, what: str, agent: str, wrong: str | None, newest: str | None, backup: Backup | None
     ) -> Finding:
         right = None if newest == wrong else newest
-        outcome = f" makes it {right}, the one used last"
+        do = f"`port42 doctor --fix` makes it {right}, the one used last"
         if right is None:
-            outcome = f": then @{agent} has no session any more"
+            do = f"`port42 doctor --fix`: then @{agent} has no session any more"
 
         def change(backup: Backup) -> str:
             backup.keep(self._home / _MAPPING)
@@ -163,7 +163,7 @@ class HomeMaintenance(Maintenance):
             return f"it is {right} now" if right else f"@{agent} has no session now"
 
         return repaired(
-            Finding("problem", "mapping", what, f"`port42 doctor --fix`{outcome}"), backup, change
+            Finding("problem", "mapping", what, do), backup, change
         )
 
     def _mapping_file(self, backup: Backup | None) -> Iterator[Finding]:

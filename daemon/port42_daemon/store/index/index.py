@@ -14,11 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from port42_daemon.store.index import messages, sessions, stats
+from port42_daemon.store.index import messages, search, sessions, stats
 from port42_daemon.store.index.indexer import Indexer
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database, reason
-from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.interface import Catalogue, SessionFilter
@@ -69,7 +68,6 @@ class SessionIndex(Catalogue):
     def __init__(self, path: Path, session_files: OpenSessions) -> None:
         self._database = Database(path)
         self._state = IndexState()
-        self._searches = Searches()
         self._counts: tuple[int, dict[str, int] | None] = -1, None
         self._writer = IndexWriter(self._database, self._state)
         self._indexer = Indexer(self._database, self._writer, self._state, session_files)
@@ -192,9 +190,7 @@ class SessionIndex(Catalogue):
         with storage("ask the index"):
             self._indexer.check_folder()
         flushed = self._writer.flush(_FLUSHED_BY_A_SEARCH)
-        with self._database.read_lock:
-            generation = self._database.generation
-            page = self._searches.page(self._database.reading, query, upto, offset, limit, generation)
+        page = self._query(search.page, query, upto, offset, limit)
         return (*page, self._incomplete(flushed=flushed))
 
     @_retried

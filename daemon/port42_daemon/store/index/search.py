@@ -7,56 +7,46 @@ those. Where a query has only common words, the newest messages come first.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
-from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import SUMMARY, summary_values
-from port42_daemon.store.index.snippet import excerpt, literal, unmarked
 from port42_daemon.store.index.tokens import MARK, TOKENIZE, UNMARK, facets, parts, shown
 from port42_protocol.messages.records import Summary
-from port42_protocol.messages.search import Hit
+from port42_protocol.messages.search import Hit, Mark
 
 _COMMON = 4_000
 MOST_HITS = 1_000
 """Hits that can be paged through."""
-_REMEMBERED = 16
-
+_LENGTH, _BEFORE = 200, 60
+"""Characters of a snippet: in all, and at most before its first mark."""
+_STEP_BACK = 20
+_MARKS_LOOKED_AT = 200
+_AS_SPACE = {ord(char): " " for char in "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
 _PAGE = f"CREATE VIRTUAL TABLE page USING fts5 (text, parts, facets, tokenize = {TOKENIZE})"
 
-
-class Searches:
-    """Ranked hits of the last queries: whoever asks for the next page goes on in the same order."""
-
-    def __init__(self) -> None:
-        self._ranked: OrderedDict[tuple[int, str, int], list[int]] = OrderedDict()
-
-    def page(  # noqa: PLR0913, PLR0917  # what is asked, and of which database
-        self,
-        database: sqlite3.Connection,
-        query: Query,
-        upto: int | None,
-        offset: int,
-        limit: int,
-        generation: int = 0,
-    ) -> tuple[list[Hit], int, bool]:
-        """`limit` hits from `offset` on, of the messages numbered through `upto` (None: all there are now).
-
-        Returns them, the number they go through, and whether there are more.
-        """
-        if upto is None:
-            upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
-        key = generation, query.expression, upto  # in another database numbers mean other messages
-        if key not in self._ranked:
-            self._ranked[key] = _ranked(database, query, upto)
-            if len(self._ranked) > _REMEMBERED:
-                self._ranked.popitem(last=False)
-        numbers = self._ranked[key]
-        hits = _hits(database, query, numbers[offset : offset + limit])
-        return hits, upto, len(numbers) > offset + limit
+Span = tuple[int, int]
+"""A mark: the offset of its first character, and the one behind its last."""
 
 
+def page(
+    database: sqlite3.Connection, query: Query, upto: int | None, offset: int, limit: int
+) -> tuple[list[Hit], int, bool]:
+    """`limit` hits from `offset` on, of the messages numbered through `upto` (None: all there are now).
+
+    Returns them, the number they go through, and whether there are more.
+    """
+    if upto is None:
+        upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
+    numbers = _ranked(database, query, upto)
+    return _hits(database, query, numbers[offset : offset + limit]), upto, len(numbers) > offset + limit
+
+
+@lru_cache(maxsize=16)  # whoever asks for the next page goes on in the same order
 def _ranked(database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
     """The numbers of the best messages, best first, and of equals the newest."""
     rare = " AND ".join(term for term in query.terms if _is_rare(database, term))
@@ -98,12 +88,12 @@ def _hits(database: sqlite3.Connection, query: Query, numbers: list[int]) -> lis
         f" WHERE messages.number IN ({marks})",
         numbers,
     ).fetchall()
-    with contextlib.closing(sqlite3.connect(":memory:")) as page:
-        page.execute(_PAGE)
+    with contextlib.closing(sqlite3.connect(":memory:")) as table:
+        table.execute(_PAGE)
         for number, _, role, timestamp, text, _, agent, *_ in rows:
             kept = (number, text, parts(text), facets(agent, role, timestamp))
-            page.execute("INSERT INTO page (rowid, text, parts, facets) VALUES (?, ?, ?, ?)", kept)
-        highlighted = page.execute(
+            table.execute("INSERT INTO page (rowid, text, parts, facets) VALUES (?, ?, ?, ?)", kept)
+        highlighted = table.execute(
             "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?",
             (MARK, UNMARK, query.expression),
         )
@@ -117,3 +107,51 @@ def _hit(query: Query, row: list[Any], marked: str) -> Hit:
     text, marks = unmarked(shown(marked))
     snippet, inside = excerpt(text, marks or literal(text, query.words))
     return Hit(Summary(*summary_values(session)), seq, role, timestamp, snippet, inside)
+
+
+def unmarked(text: str) -> tuple[str, list[Span]]:
+    """The text without `MARK` and `UNMARK`, and what stood between them. Marks that touch are one."""
+    plain: list[str] = []
+    marks: list[Span] = []
+    position = 0
+    for number, piece in enumerate(re.split(f"[{MARK}{UNMARK}]", text)):
+        if number % 2 and piece:
+            begins = marks.pop()[0] if marks and marks[-1][1] == position else position
+            marks.append((begins, position + len(piece)))
+        plain.append(piece)
+        position += len(piece)
+    return "".join(plain), marks
+
+
+def literal(text: str, words: Sequence[str]) -> list[Span]:
+    """Where `words` stand in the text to the letter, case aside: inside identifiers FTS5 marks nothing."""
+    if not words:
+        return []
+    either = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return [match.span() for match in re.finditer(either, text, re.IGNORECASE) if match[0]]
+
+
+def excerpt(text: str, marks: Sequence[Span]) -> tuple[str, tuple[Mark, ...]]:
+    """One line of the text with as many of the marks as fit, and where they are in it."""
+    first = _best(marks)
+    start = 0
+    if len(text) > _LENGTH and first > _BEFORE:
+        start = min(first - _BEFORE, len(text) - _LENGTH)
+        space = text.find(" ", start, min(start + _STEP_BACK, first))
+        start = start if space < 0 else space + 1
+    end = min(len(text), start + _LENGTH)
+    before, after = "…" * (start > 0), "…" * (end < len(text))
+    shift = len(before) - start
+    inside = tuple(
+        Mark(max(begin, start) + shift, min(stop, end) + shift)
+        for begin, stop in marks
+        if begin < end and stop > start
+    )
+    return before + text[start:end].translate(_AS_SPACE) + after, inside
+
+
+def _best(marks: Sequence[Span]) -> int:
+    """The beginning of the mark with the most others behind it within a snippet."""
+    begins = [begin for begin, _ in marks[:_MARKS_LOOKED_AT]]
+    reach = _LENGTH - _BEFORE
+    return max(begins, key=lambda begin: sum(begin <= other < begin + reach for other in begins), default=0)

@@ -1,22 +1,21 @@
-"""Text as it is indexed: CJK apart, identifiers also in their pieces, and what is not text as words.
+"""Text as it is indexed: CJK apart, identifiers also in their pieces, agent, role and time as words.
 
-FTS5's tokenizer (unicode61) splits at what is neither letter nor digit, folds case and accents. It
-takes a run of CJK for one word, and `parseHttpRequest` too; both are helped here, in what is kept
-and in what is asked alike.
+FTS5's tokenizer (unicode61) splits at what is neither letter nor digit, folds case and accents. It takes a
+run of CJK for one word, and `parseHttpRequest` too.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
-from functools import cache
 
 TOKENIZE = '"unicode61 remove_diacritics 2"'
 """FTS5's tokenizer."""
 MARK, UNMARK = "\x02", "\x03"
 """Markers that FTS5 puts around a match. They are removed from every indexed text."""
 _APART = "\u200b"  # a zero width space: a separator to unicode61, invisible to a person
+# Kana, CJK ideographs with their extensions, Hangul. Compiled by `re` at the first use, which takes 2 ms.
+_CJK = "[\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LONGEST_IDENTIFIER = 64  # what is longer is base64, not a name
@@ -25,21 +24,10 @@ _NO_MARKS = {ord(MARK): " ", ord(UNMARK): " "}
 _WORTH_PACKING = 160
 
 
-@cache
-def _cjk() -> re.Pattern[str]:
-    """Kana, CJK ideographs with their extensions, Hangul: scripts whose words no space divides, or not all.
-
-    Compiled when the first of them comes: that takes 2 ms.
-    """
-    return re.compile(
-        "[\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
-    )
-
-
 def spaced(text: str) -> str:
-    """Every CJK character a word of its own, so that words are found as phrases."""
+    """The text with every CJK character as a word of its own, so that words are found as phrases."""
     text = text.translate(_NO_MARKS) if MARK in text or UNMARK in text else text
-    return text if text.isascii() else _cjk().sub(f"{_APART}\\g<0>{_APART}", text)
+    return text if text.isascii() else re.sub(_CJK, f"{_APART}\\g<0>{_APART}", text)
 
 
 def shown(text: str) -> str:
@@ -48,26 +36,24 @@ def shown(text: str) -> str:
 
 
 def parts(text: str) -> str:
-    """The pieces of identifiers like ``parseHttpRequest``, and their ends (``HttpRequest``) in any case.
+    """The pieces of identifiers like ``parseHttpRequest``, and their ends (``HttpRequest``).
 
     FTS5 takes ``parse_http_request`` apart itself.
     """
-    return " ".join(_pieces(text))
-
-
-def _pieces(text: str) -> Iterator[str]:
+    result: list[str] = []
     for word in _IDENTIFIER.findall(text):
         # Most words are none: `Hello`, `hello`, `42`, `HTTP`.
         if word[1:].islower() or len(word) > _LONGEST_IDENTIFIER or word.isupper() or word.isdigit():
             continue
         pieces = _PIECE.findall(word)
         if len(pieces) > 1:
-            yield from pieces
-            yield from ("".join(pieces[begin:]) for begin in range(1, min(len(pieces) - 1, _MOST_ENDS)))
+            result += pieces
+            result += ("".join(pieces[begin:]) for begin in range(1, min(len(pieces) - 1, _MOST_ENDS)))
+    return " ".join(result)
 
 
 def pack(text: str) -> str | bytes:
-    """Shorter where that is worth it: the text is kept to be shown and taken back, not to be searched."""
+    """Compressed where that is worth it."""
     if len(text) < _WORTH_PACKING:
         return text
     packed = zlib.compress(text.encode(), 1)
@@ -75,11 +61,7 @@ def pack(text: str) -> str | bytes:
 
 
 def unpack(packed: str | bytes) -> str:
-    """The inverse of `pack`."""
     return packed if isinstance(packed, str) else zlib.decompress(packed).decode()
-
-
-# --- facets: who said it, in whose session, when; each one word ---------------------------------
 
 
 def agent_facet(agent: str) -> str:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from port42_daemon.store.index import messages
+from port42_daemon.store.index import messages, search
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database
-from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import SessionUpdate, put
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import MESSAGES, Summary, UserMessage
@@ -48,7 +47,7 @@ def database(tmp_path_factory):
 @pytest.fixture
 def find(database):
     def find(text: str, agent: str | None = "ai-engineer") -> list[int]:
-        hits, _, _ = Searches().page(database.reading, parse(text, agent), None, 0, 100)
+        hits, _, _ = search.page(database.reading, parse(text, agent), None, 0, 100)
         return sorted(hit.seq for hit in hits)
 
     return find
@@ -148,7 +147,7 @@ def test_any_text_is_a_query_or_refused_by_its_name(database, text):
         assert refused.data["field"] == "query"
         return
     try:
-        Searches().page(database.reading, query, None, 0, 20)
+        search.page(database.reading, query, None, 0, 20)
     except sqlite3.Error as error:
         pytest.fail(f"{text!r} became {query.expression!r}: {error}")
 
@@ -165,7 +164,7 @@ def test_whatever_word_was_said_is_found_as_it_was_said(database, word):
         number = writing.execute("SELECT number FROM sessions").fetchone()[0]
         messages.add(writing, number, "ai-engineer", [said])
     try:
-        hits, _, _ = Searches().page(database.reading, parse(word), None, 0, 100)
+        hits, _, _ = search.page(database.reading, parse(word), None, 0, 100)
         assert 99 in {hit.seq for hit in hits}
     finally:
         with database.writing as writing:

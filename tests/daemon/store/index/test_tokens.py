@@ -10,12 +10,12 @@ from port42_daemon.store.index.tokens import MARK, UNMARK, facets, pack, parts, 
 
 
 @given(st.text().filter(lambda text: not {MARK, UNMARK, "\u200b"} & set(text)))
-def test_what_is_kept_can_be_shown_again(text):
+def test_indexed_text_can_be_shown_again(text):
     assert shown(unpack(pack(spaced(text)))) == text
     assert unpack(pack(text * 50)) == text * 50
 
 
-def test_marks_of_our_own_are_taken_out_of_what_others_say():
+def test_marks_are_removed_from_indexed_text():
     assert spaced(f"a{MARK}b{UNMARK}c") == "a b c"
 
 
@@ -34,7 +34,7 @@ def test_identifiers_in_pieces(text, pieces):
 
 
 def test_a_megabyte_without_a_space_has_no_pieces():
-    """Taken apart, it would take minutes."""
+    """Splitting it would take minutes."""
     assert parts("a" * 1_000_000 + "B" * 1_000_000 + "aB" * 500_000) == ""
 
 

@@ -7,10 +7,9 @@ import threading
 import pytest
 from msgspec import UNSET
 
-from port42_daemon.store.index import messages, sessions, write_buffer
+from port42_daemon.store.index import messages, search, sessions, write_buffer
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database
-from port42_daemon.store.index.search import Searches
 from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
@@ -62,7 +61,7 @@ class Index(IndexWriter):
 
     def found(self, text: str) -> list[tuple[str, int]]:
         self.flush()
-        hits, *_ = Searches().page(self.database.reading, parse(text), None, 0, 100)
+        hits, *_ = search.page(self.database.reading, parse(text), None, 0, 100)
         return sorted((hit.session.session_id, hit.seq) for hit in hits)
 
     def with_key(self, key: str, session_id: str | None = None) -> tuple[str, int] | None:
