@@ -162,9 +162,7 @@ class HomeMaintenance(Maintenance):
             self._mapping.set(agent, right, wrong)
             return f"it is {right} now" if right else f"@{agent} has no session now"
 
-        return repaired(
-            Finding("problem", "mapping", what, do), backup, change
-        )
+        return repaired(Finding("problem", "mapping", what, do), backup, change)
 
     def _mapping_file(self, backup: Backup | None) -> Iterator[Finding]:
         if not self._mapping.is_written():

@@ -116,6 +116,7 @@ def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batche
             add(store, "cli-1", *[said(one, input_tokens=3) for one in batch])
             if number % 2:
                 ask(store)
+        store.catalogue.with_key("ai-muse", "none", None)  # waits until everything was read
         live = ask(store)
     finally:
         store.close()
