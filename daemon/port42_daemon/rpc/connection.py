@@ -56,6 +56,9 @@ class _State(Enum):
 class Host(Protocol):
     """Callbacks of a connection to the server."""
 
+    requests: set[asyncio.Task[None]]
+    """All that are in progress, also of closed connections."""
+
     def admit(self, connection: Connection, transport: asyncio.Transport) -> bool: ...
     def forget(self, connection: Connection) -> None: ...
 
@@ -167,10 +170,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    @property
-    def under_way(self) -> frozenset[asyncio.Task[None]]:
-        return frozenset(self._under_way)
-
     # --- called by handlers --------------------------------------------------------------------------
 
     def emit(self, notification: bytes, *, at_any_rate: bool = False) -> bool:
@@ -245,6 +244,7 @@ class Connection(asyncio.Protocol):
             self._taken += size
             task = self._loop.create_task(self._finish(answer, size))
             self._under_way.add(task)
+            self._server.requests.add(task)
             task.add_done_callback(self._done)
 
     async def _finish(self, pending: Pending, size: int) -> None:
@@ -279,6 +279,7 @@ class Connection(asyncio.Protocol):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        self._server.requests.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a request ended without an answer", exc_info=error)
         self._process()

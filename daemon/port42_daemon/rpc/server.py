@@ -61,7 +61,7 @@ class Server:
         self._trim: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
-        self._left: set[asyncio.Task[None]] = set()
+        self.requests: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._gone = asyncio.Event()
 
@@ -104,19 +104,16 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while self._connections or self._left:
-            if under_way := self._under_way():
+        while self._connections or self.requests:
+            if self.requests:
                 if loop.time() >= until:
-                    return under_way
-                await asyncio.wait(under_way, timeout=until - loop.time())
+                    break
+                await asyncio.wait(self.requests, timeout=until - loop.time())
             else:
                 await self._gone_within(_LAST_READ)
-                if not self._under_way():
+                if not self.requests:
                     break
-        return set()
-
-    def _under_way(self) -> set[asyncio.Task[None]]:
-        return {task for connection in self._connections for task in connection.under_way} | self._left
+        return set(self.requests)
 
     async def _gone_within(self, seconds: float) -> None:
         self._gone.clear()
@@ -156,9 +153,6 @@ class Server:
         self._lingering -= 1
 
     def forget(self, connection: Connection) -> None:
-        for task in connection.under_way:
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
         if connection in self._connections:
             self._connections.discard(connection)
             self._traffic.connections -= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from msgspec import UNSET
 
@@ -22,33 +21,25 @@ BYTES_PER_CHAR = 4
 """The most that one character takes in a session's UTF-8 JSON, rare control characters aside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """`history` fits the budget; `left_out` counts what did not, of the records looked at."""
+def select(records: Sequence[Record], budget: int) -> tuple[tuple[Message, ...], int]:
+    """The newest of `records` that fit `budget` characters, and how many do not fit.
 
-    history: tuple[Message, ...]
-    left_out: int
-
-
-def select(records: Sequence[Record], budget: int) -> Context:
-    """The newest of `records` that fit `budget` characters, without failed turns and without events.
-
-    What a message refers to is part of its content here, as it was when it was answered. The first that
-    does not fit ends it: a hole in a conversation misleads more than a late start.
+    Failed turns and events do not count. References are part of a message's content, as when it was answered.
+    The first message that does not fit ends it: a gap in a conversation misleads more than a late start.
     """
     messages = _messages(records)
     kept: list[Message] = []
     for record in reversed(messages):
-        content = spoken(record)
+        content = with_references(record)
         budget -= len(content)
         if budget < 0:
             break
         kept.append(replace(record, content=content))
-    return Context(tuple(reversed(kept)), len(messages) - len(kept))
+    return tuple(reversed(kept)), len(messages) - len(kept)
 
 
-def unheard(records: Sequence[Record]) -> bool:
-    """Whether messages were added since the last turn, which a back end with its own history lacks."""
+def has_more_since_reply(records: Sequence[Record]) -> bool:
+    """Whether there are messages after the last turn's reply, which a back end's own history lacks."""
     answered = [
         index for index, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
     ]
@@ -69,7 +60,7 @@ def _messages(records: Sequence[Record]) -> list[UserMessage | AssistantMessage 
     ]
 
 
-def spoken(record: Message) -> str:
+def with_references(record: Message) -> str:
     """A record as sent to a model: its content, then its references."""
     if isinstance(record, UserMessage) and record.references:
         return "\n\n".join([record.content, *map(_quoted, record.references)])

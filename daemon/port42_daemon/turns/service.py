@@ -16,7 +16,7 @@ from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_daemon.sessions.service import now
 from port42_daemon.store.interface import Header
 from port42_daemon.turns import recovery, references
-from port42_daemon.turns.turn import Question, RunningTurn, TurnContext
+from port42_daemon.turns.turn import RunningTurn, TurnContext
 from port42_protocol.errors import SessionBusy, StorageFailed
 from port42_protocol.messages.events import Possessed, WaitingEvent
 from port42_protocol.messages.forks_and_trash import ForkSession
@@ -144,8 +144,9 @@ class Turns:
                 id=session_id, agent=request.agent, created_at=now(), client=request.client, cwd=request.cwd
             )
         async with self._agents.resolve(request.agent) as backend:
-            question = Question(session_id, request.agent, message, header, backend, stream, request.cwd)
-            turn = RunningTurn(self._context, question)
+            turn = RunningTurn(
+                self._context, session_id, request.agent, message, header, backend, stream, request.cwd
+            )
             self._running[session_id] = turn
             entry.on_cancel = turn.cancel
             if entry.cancelled:  # at the last moment: the question is recorded all the same

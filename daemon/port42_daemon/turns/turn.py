@@ -61,13 +61,15 @@ class TurnContext:
     keeper: ReplyKeeper
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The message of a turn. With a `header` it is the first message of a new session.
+@dataclass(eq=False)
+class RunningTurn:
+    """From the message to the reply; `run` may be called once.
 
-    `cwd` is where the client stands.
+    With a `header` the message is the first of a new session; `cwd` is the client's. `question_seq` is the
+    message's once it is on the disk, `permissions` has the requests that wait for an answer.
     """
 
+    context: TurnContext
     session_id: str
     agent: str
     message: UserMessage
@@ -76,26 +78,17 @@ class Question:
     stream: Stream | None
     cwd: str | None = None
 
-
-class RunningTurn:
-    """From the question to the reply. `run` may be called once.
-
-    `question_seq` is the question's once it is on the disk. `permissions` are those the agent waits for.
-    """
-
-    def __init__(self, context: TurnContext, question: Question) -> None:
-        self._context = context
-        self._question = question
+    def __post_init__(self) -> None:
         self.question_seq: int | None = None
-        self.permissions = Permissions(question.stream, self._tell)
+        self.permissions = Permissions(self.stream, self._tell)
         self._answering: asyncio.Task[None] | None = None
         self._cancelled = False
         self._done: b.Done | None = None
         self._record = TurnRecord(
-            backend=question.resolved.name,
-            model=question.resolved.model,
-            asked_model=question.resolved.model,
-            persona=_fingerprint(question.resolved.system),
+            backend=self.resolved.name,
+            model=self.resolved.model,
+            asked_model=self.resolved.model,
+            persona=_fingerprint(self.resolved.system),
         )
         self._started_at = 0.0
         self._thought = SurrogateJoiner()
@@ -109,7 +102,7 @@ class RunningTurn:
 
     async def run(self) -> Possessed:
         """Ask and answer. Raises `BackendFailed`, with everything recorded, and what storing raises."""
-        session_id, backend = self._question.session_id, self._question.resolved.backend
+        session_id, backend = self.session_id, self.resolved.backend
         seq = self.question_seq = await self._record_question()
         if backend is None:
             return Possessed(session_id, seq, "recorded")
@@ -127,28 +120,26 @@ class RunningTurn:
     # --- in the order in which it happens -------------------------------------------------------------
 
     async def _record_question(self) -> int:
-        question, sessions = self._question, self._context.sessions
-        if question.header is not None:
-            await sessions.begin(question.header, question.message, question.stream)
+        sessions = self.context.sessions
+        if self.header is not None:
+            await sessions.begin(self.header, self.message, self.stream)
             return 1
-        return await sessions.record(
-            question.agent, question.session_id, question.message, streaming=question.stream
-        )
+        return await sessions.record(self.agent, self.session_id, self.message, streaming=self.stream)
 
     async def _ask(self, backend: b.Backend, seq: int) -> tuple[str, int]:
         """The reply as far as there is one, and the last seq that was recorded of it."""
-        context, question = self._context, self._question
-        unfinished = UnfinishedTurn(question.session_id, question.agent, seq, self._record)
+        context = self.context
+        unfinished = UnfinishedTurn(self.session_id, self.agent, seq, self._record)
         checkpoint = await context.threads.files(context.store.checkpoint, unfinished)
         reply = PartialReply(checkpoint)
-        context.events.reply_begins(question.session_id, question.agent, reply.pieces)
+        context.events.reply_begins(self.session_id, self.agent, reply.pieces)
         recorded = False
         try:
             await self._run_backend(backend, seq, reply)
             last_seq = await self._record_outcome(seq, str(reply))
             recorded = True
         finally:
-            context.events.reply_ends(question.session_id)
+            context.events.reply_ends(self.session_id)
             self._tell(EndedEvent)
             await context.keeper.close(reply, recorded=recorded)
         return str(reply), last_seq
@@ -187,17 +178,14 @@ class RunningTurn:
 
     async def _turn(self, seq: int) -> b.Turn:
         """The input of the back end; publishes notices about it for the user."""
-        question, resolved = self._question, self._question.resolved
-        recent = await self._context.threads.files(
-            self._context.store.recent,
-            question.session_id,
-            resolved.context_chars * history.BYTES_PER_CHAR,
-        )
+        resolved = self.resolved
+        at_least = resolved.context_chars * history.BYTES_PER_CHAR
+        recent = await self.context.threads.files(self.context.store.recent, self.session_id, at_least)
         before = [record for record in recent.records if record.seq < seq]
-        message = history.spoken(question.message)
-        chosen = history.select(before, resolved.context_chars - len(message))
+        message = history.with_references(self.message)
+        messages, left_out = history.select(before, resolved.context_chars - len(message))
         native_id = self._resumable(recent.turn, before)
-        left_out = chosen.left_out + _not_read(recent)
+        left_out += _not_read(recent)
         if left_out and native_id is None:
             self._record = structs.replace(self._record, left_out=left_out)
             self._notice(f"{left_out} earlier messages, the oldest, do not fit {resolved.name}'s budget")
@@ -206,9 +194,9 @@ class RunningTurn:
         for change in _changes(recent.turn, self._record):
             self._notice(f"since the last turn {change}")
         return b.Turn(
-            session_id=question.session_id,
+            session_id=self.session_id,
             message=message,
-            history=chosen.history,
+            history=messages,
             system=resolved.system,
             model=resolved.model,
             cwd=resolved.cwd or await self._folder(recent.summary.cwd),
@@ -217,10 +205,10 @@ class RunningTurn:
 
     async def _folder(self, begun_in: str | None) -> str | None:
         """The session's folder, or the client's current one when that was moved or renamed."""
-        cwd = self._question.cwd
+        cwd = self.cwd
         if begun_in in {None, cwd} or cwd is None:
             return begun_in
-        if await self._context.threads.files(os.path.isdir, begun_in):
+        if await self.context.threads.files(os.path.isdir, begun_in):
             return begun_in
         self._notice(f"{begun_in}, where this session began, is not there any more; this turn works in {cwd}")
         return cwd
@@ -230,7 +218,7 @@ class RunningTurn:
         name = self._record.backend
         if last is None or last.backend != name or last.native_id is None:
             return None
-        if history.unheard(before):
+        if history.has_more_since_reply(before):
             self._notice(
                 f"{name} lacks messages that were added since; it begins a new session with the transcript"
             )
@@ -267,7 +255,7 @@ class RunningTurn:
         if not reply.pieces:
             self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
         if shown := reply.add(text):
-            self._context.keeper.grown(reply)
+            self.context.keeper.grown(reply)
             self._tell(TextEvent, text=shown)
 
     def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
@@ -295,7 +283,7 @@ class RunningTurn:
             self._done = b.Done(b.Failure("crashed", f"the back end {name} broke; the log says more"))
 
     async def _record_outcome(self, seq: int, reply: str) -> int:
-        question, failure = self._question, self._failure
+        failure = self._failure
         self._record = structs.replace(self._record, total_ms=self._elapsed_ms())
         records: list[Record] = []
         if failure is None or reply:
@@ -303,8 +291,8 @@ class RunningTurn:
             records.append(reply_record(reply, self._record, seq, complete=complete))
         if failure is not None:
             records.append(failure_record(failure.kind, failure.message, seq))
-        return await self._context.sessions.record(
-            question.agent, question.session_id, *records, streaming=question.stream
+        return await self.context.sessions.record(
+            self.agent, self.session_id, *records, streaming=self.stream
         )
 
     # --- what is used on the way ----------------------------------------------------------------------
@@ -321,9 +309,7 @@ class RunningTurn:
         self._tell(NoticeEvent, text=whole(text))
 
     def _tell(self, kind: Callable[..., SessionEvent], **fields: object) -> None:
-        question = self._question
-        event = kind(question.session_id, question.agent, **fields)
-        self._context.events.publish(event, question.stream)
+        self.context.events.publish(kind(self.session_id, self.agent, **fields), self.stream)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started_at) * 1000)

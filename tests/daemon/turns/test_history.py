@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from port42_daemon.turns.history import select, spoken, unheard
+from port42_daemon.turns.history import has_more_since_reply, select, with_references
 from port42_protocol.messages.records import MESSAGES, EventRecord, Reference, TurnRecord
 
 TIME = "2026-11-23T03:37:11.042Z"
@@ -22,7 +22,7 @@ def event(seq, name="resumed"):
 
 
 def kept(records, budget=1000):
-    return [record.seq for record in select(records, budget).history]
+    return [record.seq for record in select(records, budget)[0]]
 
 
 def test_messages_in_their_order_without_events():
@@ -54,40 +54,42 @@ def test_an_interrupted_turn_stays():
     ("budget", "seqs"), [(0, []), (9, []), (10, [3]), (19, [3]), (20, [2, 3]), (30, [1, 2, 3])]
 )
 def test_the_newest_that_fit(budget, seqs):
-    chosen = select([said(n, "user", "x" * 10) for n in (1, 2, 3)], budget)
-    assert [one.seq for one in chosen.history] == seqs
-    assert chosen.left_out == 3 - len(seqs)
+    chosen, left_out = select([said(n, "user", "x" * 10) for n in (1, 2, 3)], budget)
+    assert [one.seq for one in chosen] == seqs
+    assert left_out == 3 - len(seqs)
 
 
 def test_what_is_older_than_what_does_not_fit_is_left_out_too():
-    chosen = select([said(1, "user", "x"), said(2, "assistant", "x" * 50), said(3, "user", "x")], 10)
-    assert [one.seq for one in chosen.history] == [3]
-    assert chosen.left_out == 2
+    chosen, left_out = select(
+        [said(1, "user", "x"), said(2, "assistant", "x" * 50), said(3, "user", "x")], 10
+    )
+    assert [one.seq for one in chosen] == [3]
+    assert left_out == 2
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(-10, 200))
 def test_never_more_than_the_budget_and_always_the_end(contents, budget):
     records = [said(n, "user", content) for n, content in enumerate(contents, 1)]
-    chosen = select(records, budget)
-    assert sum(len(spoken(one)) for one in chosen.history) <= max(budget, 0)
-    spoken_of = [one for one in records if one.content]
-    assert list(chosen.history) == spoken_of[len(spoken_of) - len(chosen.history) :]
-    assert chosen.left_out == len(spoken_of) - len(chosen.history)
+    chosen, left_out = select(records, budget)
+    assert sum(len(with_references(one)) for one in chosen) <= max(budget, 0)
+    with_content = [one for one in records if one.content]
+    assert list(chosen) == with_content[len(with_content) - len(chosen) :]
+    assert left_out == len(with_content) - len(chosen)
 
 
 def test_references_stand_beside_their_message():
     references = (Reference("file", "/a.txt", "one"), Reference("text", "stdin", "two"))
     message = said(1, "user", "look", references=references)
-    assert spoken(message) == "look\n\n<file /a.txt>\none\n</file>\n\n<text stdin>\ntwo\n</text>"
-    assert select([message], len(spoken(message)) - 1).left_out == 1
+    assert with_references(message) == "look\n\n<file /a.txt>\none\n</file>\n\n<text stdin>\ntwo\n</text>"
+    assert select([message], len(with_references(message)) - 1)[1] == 1
 
 
 def test_what_a_back_end_has_not_heard():
     turn = [said(1, "user"), said(2, "assistant", question=1, turn=TURN)]
-    assert not unheard(turn)
-    assert not unheard([*turn, event(3)])
-    assert not unheard([*turn, said(3, "user"), said(4, "error", question=3, kind="crashed")])
-    assert unheard([*turn, said(3, "user")])
-    assert unheard([*turn, said(3, "assistant", "said by another tool")])
-    assert unheard([said(1, "user")])
-    assert not unheard([])
+    assert not has_more_since_reply(turn)
+    assert not has_more_since_reply([*turn, event(3)])
+    assert not has_more_since_reply([*turn, said(3, "user"), said(4, "error", question=3, kind="crashed")])
+    assert has_more_since_reply([*turn, said(3, "user")])
+    assert has_more_since_reply([*turn, said(3, "assistant", "said by another tool")])
+    assert has_more_since_reply([said(1, "user")])
+    assert not has_more_since_reply([])
