@@ -1,11 +1,7 @@
 """A back end's child process: in its own process group, read to the end of its output, always ended.
 
-- The environment is minimal: what every program needs (`PLAIN`) and what the configuration passes on.
-- stderr is drained from the first byte to a bounded ring. Values passed on by `env_pass`, which may be keys,
-  are blotted out of it.
-- The child leads its own process group, so that what it started ends with it. Where Linux runs, it is killed
-  when the daemon dies in any way. It has the descriptors 0, 1 and 2 and no other, which is why it is started
-  by subprocess: uvloop leaves copies of its pipes open in it.
+Its environment is what every program needs and what the configuration passes on. On Linux it is killed when
+the daemon dies in any way. It is started by subprocess because uvloop leaves copies of its pipes open in it.
 """
 
 from __future__ import annotations
@@ -77,16 +73,15 @@ def find_program(argv0: str, given: Mapping[str, str], cwd: str | None = None) -
 def missing(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str | None:
     """Why `argv0` cannot be started, in a line with what to do; None where nothing is missing."""
     program = find_program(argv0, given, cwd)
-    if program is None and os.sep in argv0:
-        path = Path(cwd or "", argv0)
-        if path.is_dir():
-            return f"{argv0} is a folder, not a program"
-        return (
-            f"{argv0} {'may not be run: chmod +x makes it a program' if path.is_file() else 'is not there'}"
-        )
-    if program is None:
+    if program is not None:
+        return _missing_interpreter(argv0, program, given)
+    if os.sep not in argv0:
         return _not_on_path(argv0)
-    return _missing_interpreter(argv0, program, given)
+    path = Path(cwd or "", argv0)
+    if path.is_dir():
+        return f"{argv0} is a folder, not a program"
+    why = "may not be run: chmod +x makes it a program" if path.is_file() else "is not there"
+    return f"{argv0} {why}"
 
 
 def _missing_interpreter(argv0: str, program: str, given: Mapping[str, str]) -> str | None:
@@ -115,110 +110,49 @@ def _not_on_path(name: str) -> str:
     return f"{name} is not on the daemon's PATH ({_RESTART})"
 
 
-class _Pipes:
-    """A child's stdout in a buffer with a limit, its stderr in a ring, and its end.
+def _given_away(pipe: IO[bytes], mode: Literal["rb", "wb"]) -> IO[bytes]:
+    """A copy of `pipe` as the loop takes it over.
+
+    uvloop closes a pipe's descriptor twice, itself and through the file object: the second close meets
+    whatever file another thread has opened in between. There, this object must not close.
+    """
+    closed_by_the_object = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+    return open(os.dup(pipe.fileno()), mode, buffering=0, closefd=closed_by_the_object)
+
+
+class _Pipe(asyncio.Protocol):
+    """One of a child's three pipes.
 
     Not asyncio's streams: their `wait` does not return before everybody has closed the pipes (CPython
     3.11 to 3.13), and a grandchild may keep them for ever.
     """
 
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.now = loop.time
-        self.last_output = loop.time()
-        self.out = bytearray()
-        self.ring = bytearray()
-        self.exited: asyncio.Future[None] = loop.create_future()
-        self.lost: tuple[asyncio.Future[None], ...] = tuple(loop.create_future() for _ in range(3))
-        self.changed = asyncio.Event()
+    def __init__(self, received: Callable[[bytes], None]) -> None:
+        self._received = received
+        self.transport: Any = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.writable = asyncio.Event()
         self.writable.set()
-        self.dropping = False
-        self.stdin: asyncio.WriteTransport | None = None
-        self.stdout: asyncio.ReadTransport | None = None
-        self.stderr: asyncio.ReadTransport | None = None
 
-    async def connect(self, process: subprocess.Popen[bytes]) -> None:
-        loop = asyncio.get_running_loop()
-        self.stdin, _ = await loop.connect_write_pipe(
-            lambda: _Pipe(self, 0), _given_away(process.stdin, "wb")
-        )
-        self.stdout, _ = await loop.connect_read_pipe(
-            lambda: _Pipe(self, 1), _given_away(process.stdout, "rb")
-        )
-        self.stderr, _ = await loop.connect_read_pipe(
-            lambda: _Pipe(self, 2), _given_away(process.stderr, "rb")
-        )
+    @property
+    def usable(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing() and not self.closed.done()
 
-    def received(self, fd: int, data: bytes) -> None:
-        self.last_output = self.now()
-        if fd == 2:
-            self.ring += data
-            del self.ring[:-_RING]
-        elif not self.dropping:
-            self.out += data
-            self.changed.set()
-            if len(self.out) > _BUFFER and self.stdout is not None:
-                self.stdout.pause_reading()
-
-    def take(self) -> bytes:
-        """Take the buffer; reading continues."""
-        data = bytes(self.out)
-        self.out.clear()
-        if self.stdout is not None and not self.lost[1].done() and not self.stdout.is_closing():
-            self.stdout.resume_reading()
-        return data
-
-    def drop(self) -> None:
-        """Throw away what comes on stdout from now on."""
-        self.dropping = True
-        self.take()
-
-    def end(self, future: asyncio.Future[None]) -> None:
-        """A pipe is closed, or the process has ended."""
-        if not future.done():
-            future.set_result(None)
-        self.writable.set()
-        self.changed.set()
-
-    def close(self) -> None:
-        for transport in (self.stdin, self.stdout, self.stderr):
-            if transport is not None:
-                transport.close()
-
-
-def _given_away(pipe: IO[bytes] | None, mode: Literal["rb", "wb"]) -> IO[bytes]:
-    """`pipe` as the loop takes it over.
-
-    uvloop closes a pipe's descriptor twice, itself and through the file object: the second close meets
-    whatever file another thread has opened in between. There, this object must not close.
-    """
-    if pipe is None:
-        raise TypeError("the process was started without this pipe")
-    with pipe:
-        descriptor = os.dup(pipe.fileno())
-    closed_by_the_object = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
-    return open(descriptor, mode, buffering=0, closefd=closed_by_the_object)
-
-
-class _Pipe(asyncio.Protocol):
-    """The protocol of one of the three."""
-
-    def __init__(self, pipes: _Pipes, fd: int) -> None:
-        self._pipes = pipes
-        self._fd = fd
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._pipes.received(self._fd, data)
+        self._received(data)
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._pipes.end(self._pipes.lost[self._fd])
+        self.writable.set()
+        self.closed.set_result(None)
 
     def pause_writing(self) -> None:
-        self._pipes.writable.clear()
+        self.writable.clear()
 
     def resume_writing(self) -> None:
-        self._pipes.writable.set()
+        self.writable.set()
 
 
 class Child:
@@ -227,16 +161,27 @@ class Child:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        pipes: _Pipes,
         secrets: Iterable[str],
         on_stop: Callable[[int], None] | None,
     ) -> None:
+        loop = asyncio.get_running_loop()
         self._process = process
-        self._pipes = pipes
         # Longest first: one key may begin with another. Short values are words, not keys.
         self._secrets = sorted((each for each in secrets if len(each) >= 8), key=len, reverse=True)
-        self._reading = False
         self._on_stop = on_stop
+        self._now = loop.time
+        self._last_output = loop.time()
+        self._reading = self._dropping = False
+        self._output, self._ring = bytearray(), bytearray()
+        self._changed = asyncio.Event()
+        self._exited: asyncio.Future[None] = loop.create_future()
+        self._stdin = _Pipe(self._take_output)
+        self._stdout = _Pipe(self._take_output)
+        self._stderr = _Pipe(self._take_stderr)
+        for end in (self._exited, self._stdout.closed):
+            end.add_done_callback(lambda _: self._changed.set())
+        self._exited.add_done_callback(lambda _: self._stdin.writable.set())
+        threading.Thread(target=self._wait, args=(loop,), daemon=True).start()
 
     @classmethod
     async def start(  # noqa: PLR0913  # what a process has
@@ -245,19 +190,18 @@ class Child:
         *,
         cwd: str | None = None,
         env_pass: Iterable[str] = (),
-        environ: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] = os.environ,
         umask: int = 0o022,
         mark: Mapping[str, str] | None = None,
         on_stop: Callable[[int], None] | None = None,
     ) -> Child:
         """Start `argv` without a shell, in `cwd` or the person's home. Raises `CannotStart`.
 
-        `environ` stands in for `os.environ`; `mark` is added to the child's, so that it can be told apart.
-        `on_stop` is called with its process id after `stop`.
+        `mark` is added to the child's environment, so that it can be told apart. `on_stop` is called with
+        its process id after `stop`.
         """
-        given = os.environ if environ is None else environ
         passed = tuple(env_pass)
-        folder = cwd or given.get("HOME") or str(Path.home())
+        folder = cwd or environ.get("HOME") or str(Path.home())
         # Asked before, because the same FileNotFoundError says either.
         try:
             is_folder = Path(folder).is_dir()  # noqa: ASYNC240 - one stat, as the start itself does many
@@ -267,19 +211,18 @@ class Child:
         if not is_folder:
             moved = "; where it was moved or renamed, `port42 fork` from its new place goes on there"
             raise CannotStart(f"the working folder {folder} is not there{moved if cwd else ''}")
-        if (why := missing(argv[0], given, folder)) is not None:
+        if (why := missing(argv[0], environ, folder)) is not None:
             raise CannotStart(why)
-        program = find_program(argv[0], given, folder) or argv[0]
         try:
             # From the loop's own thread, which lives as long as the daemon: PDEATHSIG is about the thread.
             process = subprocess.Popen(  # noqa: ASYNC220  # as long as a fork takes
-                [program, *argv[1:]],
+                [find_program(argv[0], environ, folder) or argv[0], *argv[1:]],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd=folder,
-                env={**environment(given, passed), **(mark or {})},
+                env={**environment(environ, passed), **(mark or {})},
                 start_new_session=True,
                 umask=umask,
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
@@ -287,25 +230,33 @@ class Child:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
             raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
-        pipes = _Pipes()
-        child = cls(process, pipes, [given[name] for name in passed if name in given], on_stop)
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=child._wait, args=(loop,), daemon=True).start()
+        child = cls(process, [environ[name] for name in passed if name in environ], on_stop)
         try:
-            await pipes.connect(process)
+            await child._connect()
         except BaseException:
             await child.stop()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
             raise
         return child
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        if stdin is None or stdout is None or stderr is None:
+            raise TypeError("the process was started without pipes")
+        with stdin, stdout, stderr:
+            await loop.connect_write_pipe(lambda: self._stdin, _given_away(stdin, "wb"))
+            await loop.connect_read_pipe(lambda: self._stdout, _given_away(stdout, "rb"))
+            await loop.connect_read_pipe(lambda: self._stderr, _given_away(stderr, "rb"))
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own: not every system, nor every Linux, has a descriptor to wait for."""
         self._process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._pipes.end, self._pipes.exited)
+            loop.call_soon_threadsafe(self._notice_exit)
+
+    def _notice_exit(self) -> None:
+        if not self._exited.done():  # it is cancelled when the loop is closed meanwhile
+            self._exited.set_result(None)
 
     @property
     def pid(self) -> int:
@@ -315,7 +266,7 @@ class Child:
     @property
     def ended(self) -> bool:
         """Whether the process itself has ended; what it started may still run until `stop`."""
-        return self._pipes.exited.done()
+        return self._exited.done()
 
     @property
     def running(self) -> bool:
@@ -329,15 +280,13 @@ class Child:
 
     async def write(self, data: bytes) -> None:
         """Put `data` on stdin, waiting while the child does not take it; one that closed it is let be."""
-        stdin = self._stdin()
-        if stdin is not None:
-            stdin.write(data)
-            await self._pipes.writable.wait()
+        if self._stdin.usable:
+            self._stdin.transport.write(data)
+            await self._stdin.writable.wait()
 
     def close_stdin(self) -> None:
-        stdin = self._stdin()
-        if stdin is not None:
-            stdin.close()
+        if self._stdin.usable:
+            self._stdin.transport.close()
 
     async def chunks(self, silence: float | None = None) -> AsyncGenerator[bytes, None]:
         """Chunks of stdout until its end. Raises `Silent` after `silence` seconds of nothing.
@@ -369,11 +318,10 @@ class Child:
     async def settle(self, grace: float) -> int | None:
         """Wait up to `grace` seconds for the child to exit, discarding output that is not read.
 
-        Gives its exit status (negative: the signal), or None when it goes on.
+        Returns its exit status (negative: the signal), or None when it goes on.
         """
-        if not self._reading:
-            self._pipes.drop()
-        await asyncio.wait([self._pipes.exited], timeout=grace)
+        self._discard_unread()
+        await asyncio.wait([self._exited], timeout=grace)
         return self._process.returncode if self.ended else None
 
     async def stop(self) -> None:
@@ -391,10 +339,10 @@ class Child:
 
     def stderr(self) -> str:
         """The last of what came on stderr, secrets blotted out."""
-        return self.blot(self._pipes.ring.decode("utf-8", "replace"))
+        return self.blot(self._ring.decode("utf-8", "replace"))
 
     def clear_stderr(self) -> None:
-        self._pipes.ring.clear()
+        self._ring.clear()
 
     def blot(self, text: str) -> str:
         """`text` without the values that `env_pass` handed to the child, and without control characters."""
@@ -402,47 +350,67 @@ class Child:
             text = text.replace(secret, "…")
         return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
 
+    def _take_stderr(self, data: bytes) -> None:
+        self._last_output = self._now()
+        self._ring += data
+        del self._ring[:-_RING]
+
+    def _take_output(self, data: bytes) -> None:
+        self._last_output = self._now()
+        if not self._dropping:
+            self._output += data
+            self._changed.set()
+            if len(self._output) > _BUFFER:
+                self._stdout.transport.pause_reading()
+
+    def _emptied(self) -> bytes:
+        """What the buffer held; reading goes on."""
+        data = bytes(self._output)
+        self._output.clear()
+        if self._stdout.usable:
+            self._stdout.transport.resume_reading()
+        return data
+
+    def _discard_unread(self) -> None:
+        if not self._reading:
+            self._dropping = True
+            self._emptied()
+
     async def _read(self, silence: float | None) -> bytes:
         """Some bytes of stdout, none at its end. Raises `Silent`."""
-        pipes = self._pipes
-        while not pipes.out and not pipes.lost[1].done():
-            until = None if silence is None else pipes.last_output + silence
+        while not self._output and not self._stdout.closed.done():
+            until = None if silence is None else self._last_output + silence
             if self.ended:
-                until = pipes.now() + _LINGER
-            pipes.changed.clear()
+                until = self._now() + _LINGER
+            self._changed.clear()
             try:
                 async with asyncio.timeout_at(until):
-                    await pipes.changed.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 if self.ended:
                     break
-                # stderr may have had something to say since.
-                if silence is not None and pipes.now() >= pipes.last_output + silence:
+                # Output on stderr may have come since.
+                if silence is not None and self._now() >= self._last_output + silence:
                     raise Silent from None
-        return pipes.take()
+        return self._emptied()
 
     async def _end(self) -> None:
-        pipes = self._pipes
         # Drained to the last: an agent that blocks on a full pipe could not save its session.
-        if not self._reading:
-            pipes.drop()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        self._discard_unread()
+        for number in (signal.SIGINT, signal.SIGTERM):
             if not self.ended:
-                self._signal(each)
-                await asyncio.wait([pipes.exited], timeout=_PATIENCE)
+                self._signal(number)
+                await asyncio.wait([self._exited], timeout=_PATIENCE)
         # Also when the leader has exited: its group may have further processes.
         self._signal(signal.SIGKILL)
-        await pipes.exited
+        await self._exited
         # The rest of stderr, with a time limit: a grandchild outside the group may hold it open for ever.
-        await asyncio.wait([pipes.lost[2]], timeout=0.2)
-        pipes.close()
+        await asyncio.wait([self._stderr.closed], timeout=0.2)
+        for pipe in (self._stdin, self._stdout, self._stderr):
+            if pipe.transport is not None:
+                pipe.transport.close()
         if self._on_stop is not None:
             self._on_stop(self.pid)
-
-    def _stdin(self) -> asyncio.WriteTransport | None:
-        """The transport of stdin, None when it is closed."""
-        stdin = self._pipes.stdin
-        return None if stdin is None or stdin.is_closing() or self._pipes.lost[0].done() else stdin
 
     def _signal(self, number: signal.Signals) -> None:
         # The group's id cannot be taken by another while it has a member; an empty one is gone.

@@ -314,7 +314,8 @@ def test_its_pipes_are_closed_once_each(run):
     async def body():
         read, write = os.pipe()
         os.close(write)
-        given = process._given_away(os.fdopen(read, "rb", buffering=0), "rb")
+        with os.fdopen(read, "rb", buffering=0) as pipe:
+            given = process._given_away(pipe, "rb")
         number = given.fileno()
         given.close()
         if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):

@@ -25,10 +25,13 @@ from port42_daemon.backends.base import (
     Usage,
 )
 from port42_daemon.backends.command import template
-from port42_daemon.backends.command.parsers.claude import ClaudeParser
-from port42_daemon.backends.command.parsers.codex import CodexParser
-from port42_daemon.backends.command.parsers.gemini import GeminiParser
-from port42_daemon.backends.command.parsers.stream import StreamParser, TextParser
+from port42_daemon.backends.command.parsers import (
+    ClaudeParser,
+    CodexParser,
+    GeminiParser,
+    StreamParser,
+    TextParser,
+)
 from port42_daemon.backends.errors import ReplyCheck, failure, lost_session, telling_line
 from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program, missing
 from port42_daemon.backends.programs import Programs

@@ -1,1 +1,0 @@
-"""Pure parsers of programs' output streams into events."""
