@@ -1,14 +1,8 @@
 """The interface of back ends: a turn goes in, events come out, exactly one `Done`, last.
 
-The contract (`tests/contract/test_backends.py` holds every back end to it):
-
-- `run` yields any number of events and then one `Done`. A failure is `Done(failure)`, never an
-  exception; the only exception that leaves is `asyncio.CancelledError`.
-- Cancelling the task that iterates cancels the turn: when the iterator has closed, no process and no
-  connection of this turn is at work any more, except a warm agent that was told to stop.
-- What a back end sends that is not understood is ignored. Output after the end is discarded.
-- Nothing blocks the event loop, and stderr is drained to a bounded ring.
-- No secret is in an event, a failure, or the log.
+`tests/contract/test_backends.py` has the contract: a failure is `Done(failure)`, never an exception;
+cancelling ends the turn and leaves nothing at work but a warm agent that was told to stop; nothing blocks the
+event loop; no secret is in an event, a failure or the log.
 """
 
 from __future__ import annotations
@@ -25,8 +19,7 @@ HealthState = Literal["ready", "missing", "needs_auth", "unreachable"]
 
 
 class Turn(Struct, frozen=True):
-    """One question: what was said before (`history`, oldest first, user and assistant and system
-    messages that fit the budget), and what is said now.
+    """One question, after the `history` that fits the budget, oldest first.
 
     `native_id` is the back end's own name for the conversation, from an earlier turn's `Started`; a back
     end that resumes by it ignores `history`, one that cannot falls back on it and says so in a `Notice`.
@@ -115,7 +108,7 @@ class Permission(Struct, frozen=True):
 
 
 Ask = Callable[[Permission], Awaitable[str | None]]
-"""Asks the user for a `Permission`; returns the chosen option's id, None when no client can answer."""
+"""Asks the user; returns the chosen option's id, None when no client can answer."""
 
 
 class Health(Struct, frozen=True):
@@ -131,8 +124,7 @@ class Backend(Protocol):
     async def probe(self) -> Health:
         """Check without a request to a model; quick, never raises."""
 
-    def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]:
-        """Answer `turn`."""
+    def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]: ...
 
     async def aclose(self) -> None:
         """Stop processes and connections that were kept for later turns."""

@@ -25,6 +25,9 @@ from port42_daemon.config import (
     OpenAIBackend,
 )
 
+_CLAUDE_ENV = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
+_CODEX_ENV = ["OPENAI_API_KEY", "CODEX_HOME"]
+_GEMINI_ENV = ["GEMINI_API_KEY", "GOOGLE_API_KEY"]
 _CLAUDE = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
 _CLAUDE_SAYS = ["--append-system-prompt", "{system}", "--model", "{model}"]
 _CODEX = ["codex", "exec", "--json", "--skip-git-repo-check", "-s", "read-only", "-m", "{model}"]
@@ -32,26 +35,26 @@ _GEMINI = ["gemini", "-o", "stream-json", "-m", "{model}"]
 _NATIVE = {"type": "command", "history": "native"}
 
 KNOWN: dict[str, dict[str, Any]] = {
-    "claude": _NATIVE
-    | {
+    "claude": {
+        **_NATIVE,
         "parser": "claude",
         "command": [*_CLAUDE, *_CLAUDE_SAYS, "--session-id", "{native_id}"],
         "resume": [*_CLAUDE, *_CLAUDE_SAYS, "--resume", "{native_id}"],
-        "env_pass": ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"],
+        "env_pass": _CLAUDE_ENV,
     },
-    "codex": _NATIVE
-    | {
+    "codex": {
+        **_NATIVE,
         "parser": "codex",
         "command": [*_CODEX, "-"],
         "resume": [*_CODEX, "resume", "{native_id}", "-"],
-        "env_pass": ["OPENAI_API_KEY", "CODEX_HOME"],
+        "env_pass": _CODEX_ENV,
     },
-    "gemini": _NATIVE
-    | {
+    "gemini": {
+        **_NATIVE,
         "parser": "gemini",
         "command": [*_GEMINI, "--session-id", "{native_id}"],
         "resume": [*_GEMINI, "-r", "{native_id}"],
-        "env_pass": ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        "env_pass": _GEMINI_ENV,
     },
     "llm": {
         "type": "command",
@@ -59,23 +62,11 @@ KNOWN: dict[str, dict[str, Any]] = {
         "history": "replay",
         "env_pass": ["OPENAI_API_KEY", "LLM_USER_PATH"],
     },
-    "claude-acp": {
-        "type": "acp",
-        "command": ["claude-agent-acp"],
-        "env_pass": ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"],
-    },
-    "codex-acp": {"type": "acp", "command": ["codex-acp"], "env_pass": ["OPENAI_API_KEY", "CODEX_HOME"]},
-    "gemini-acp": {
-        "type": "acp",
-        "command": ["gemini", "--experimental-acp"],
-        "env_pass": ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-    },
+    "claude-acp": {"type": "acp", "command": ["claude-agent-acp"], "env_pass": _CLAUDE_ENV},
+    "codex-acp": {"type": "acp", "command": ["codex-acp"], "env_pass": _CODEX_ENV},
+    "gemini-acp": {"type": "acp", "command": ["gemini", "--experimental-acp"], "env_pass": _GEMINI_ENV},
     "opencode": {"type": "acp", "command": ["opencode", "acp"]},
-    "anthropic": {
-        "type": "anthropic",
-        "model": "claude-sonnet-4-5",
-        "api_key_env": "ANTHROPIC_API_KEY",
-    },
+    "anthropic": {"type": "anthropic", "model": "claude-sonnet-4-5", "api_key_env": "ANTHROPIC_API_KEY"},
     "openai": {"type": "openai", "model": "gpt-5", "api_key_env": "OPENAI_API_KEY"},
     "ollama": {"type": "openai", "model": "llama3.2", "base_url": "http://127.0.0.1:11434/v1"},
 }
@@ -84,12 +75,11 @@ KNOWN: dict[str, dict[str, Any]] = {
 IN_ENVIRONMENT = ("anthropic", "openai")
 """Those that serve the built-in agents by themselves, where their key is in the daemon's environment."""
 
-
 _CLASSES: dict[type, tuple[str, str]] = {
-    AcpBackend: ("acp.pool", "Acp"),
-    AnthropicBackend: ("http.anthropic", "Anthropic"),
-    CommandBackend: ("command.backend", "Command"),
-    OpenAIBackend: ("http.openai", "OpenAI"),
+    AcpBackend: ("port42_daemon.backends.acp.pool", "Acp"),
+    AnthropicBackend: ("port42_daemon.backends.http.anthropic", "Anthropic"),
+    CommandBackend: ("port42_daemon.backends.command.backend", "Command"),
+    OpenAIBackend: ("port42_daemon.backends.http.openai", "OpenAI"),
 }
 """Each kind's module and class, imported when it is first used: one who only records pays for none."""
 
@@ -116,7 +106,7 @@ def build(config: BackendConfig, programs: Programs | None = None) -> Backend | 
         return None
     module, name = _CLASSES[type(config)]
     runs_programs = isinstance(config, AcpBackend | CommandBackend)
-    kind = getattr(import_module(f"port42_daemon.backends.{module}"), name)
+    kind = getattr(import_module(module), name)
     backend: Backend = kind(config, programs=programs) if runs_programs else kind(config)
     return backend
 
@@ -128,7 +118,7 @@ def load(config: Config | None = None) -> None:
     """
     for kind, (module, _) in _CLASSES.items():
         if config is None or any(isinstance(backend, kind) for backend in config.backends.values()):
-            import_module(f"port42_daemon.backends.{module}")
+            import_module(module)
 
 
 def _is_here(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:

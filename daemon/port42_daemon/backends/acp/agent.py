@@ -1,34 +1,35 @@
 """One ACP agent process with one session in it: opened, asked, cancelled, ended.
 
-A turn's way: `Agent.start` shakes hands, `open` finds the session again or begins one, `answer` gives the
-turn's events, `end` stops the process. An agent may be kept between turns while `fit`.
+`Agent.start` shakes hands, `open` resumes the session or begins one, `answer` gives the events of a turn,
+`end` stops the process. An agent may be kept between turns while `fit`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
 from port42_daemon.backends.acp import updates
-from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire
+from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields
 from port42_daemon.backends.acp.session_config import Choices
-from port42_daemon.backends.acp.turn import CANCELLED, TurnEvents
-from port42_daemon.backends.acp.updates import fields
-from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Permission, Turn
 from port42_daemon.backends.decoding import whole
 from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
 from port42_daemon.backends.programs import Programs
-from port42_daemon.config import AcpBackend
+from port42_daemon.config import AcpBackend, Permissions
 from port42_protocol.version import __version__
 
 PROTOCOL_VERSION = 1
 _CANCEL_GRACE = 3.0
 _END_GRACE = 1.0
 """Seconds between the end of stdin, which codex-acp ignores, and the first signal."""
+_EVENTS_AHEAD = 1000
+"""Events that wait for the turn's reader before the agent is no longer read."""
+_CANCELLED = {"outcome": {"outcome": "cancelled"}}
 _CUT_SHORT = {
     "max_tokens": "the agent stopped at its limit of tokens",
     "max_turn_requests": "the agent stopped at its limit of requests",
@@ -49,14 +50,75 @@ class NotAsked(Broken):
 
 
 class CannotResume(Exception):
-    """The agent broke on the way back to its session: a new process must begin a new one."""
+    """The agent broke while it resumed its session: a new process must begin a new one."""
+
+
+class _TurnEvents:
+    """The queue of one turn's `events`, until it is `over`; later events are discarded.
+
+    The reader of `events` marks each with `task_done` once a person has seen it.
+    """
+
+    def __init__(self, policy: Permissions, ask: Ask) -> None:
+        self._policy = policy
+        self._ask = ask
+        self._updates = updates.Updates()
+        self._asking: set[asyncio.Task[str | None]] = set()
+        self.events: asyncio.Queue[Event | NotAsked] = asyncio.Queue(_EVENTS_AHEAD)
+        self.over = False
+
+    def stop(self) -> None:
+        self.over = True
+        while not self.events.empty():
+            self.events.get_nowait()
+
+    def stop_asking(self) -> None:
+        for asking in self._asking:
+            asking.cancel()
+
+    async def update(self, update: dict[str, Any]) -> None:
+        event = None if self.over else self._updates.read(update)
+        if event is not None:
+            await self.events.put(event)
+
+    async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
+        if self.over:
+            return _CANCELLED
+        request = updates.permission(params, self._updates)
+        if self._policy == "ask":
+            chosen = await self._put_to_person(request)
+        else:
+            chosen = updates.choice(request, allow=True) if updates.granted(self._policy, request) else None
+        if self.over:
+            return _CANCELLED
+        if chosen is None:
+            why = "no client answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
+            await self.events.put(Notice(f"not permitted: {request.title} ({why})"))
+            chosen = updates.choice(request, allow=False)
+        return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else _CANCELLED
+
+    async def _put_to_person(self, request: Permission) -> str | None:
+        """The option that the user chose; None without an answer, or when the turn was cancelled."""
+        asking = asyncio.create_task(self._shown(request))
+        self._asking.add(asking)
+        try:
+            await asyncio.wait([asking])
+        finally:
+            self._asking.discard(asking)
+            asking.cancel()
+        chosen = None if asking.cancelled() else asking.result()
+        return chosen if any(option.id == chosen for option in request.options) else None
+
+    async def _shown(self, request: Permission) -> str | None:
+        # After what the agent said before it: a question is about what one has read.
+        await self.events.join()
+        return await self._ask(request)
 
 
 class Agent:
     """A running agent. Make it with `start`; whoever made it calls `end`, however it went.
 
-    `native_id` is its name for the session. `fit` says whether the next turn can be put to it: it runs,
-    and nothing of the last turn is left in it.
+    `native_id` is its name for the session.
     """
 
     def __init__(self, config: AcpBackend, child: Child, cwd: str) -> None:
@@ -64,7 +126,7 @@ class Agent:
         self._child = child
         self._cwd = cwd
         self._wire = Wire(child, self._on_notification, self._on_request, config.timeout)
-        self._turn_events: TurnEvents | None = None
+        self._turn_events: _TurnEvents | None = None
         self._name = Path(config.command[0]).name
         self._capabilities: dict[str, Any] = {}
         self._logins = ""
@@ -92,6 +154,7 @@ class Agent:
 
     @property
     def fit(self) -> bool:
+        """Whether the next turn can be put to it: it runs, and nothing of the last turn is left in it."""
         return self._usable and self._wire.open
 
     @property
@@ -111,9 +174,11 @@ class Agent:
         opened = await self._resume(str(turn.native_id), setup) if resume else None
         notices = []
         if opened is None:
-            async with self._or_broken():
-                opened = fields(await self._wire.request("session/new", setup))
-            self.native_id = self._named(opened.get("sessionId"))
+            opened = await self._required("session/new", setup)
+            native_id = opened.get("sessionId")
+            if not isinstance(native_id, str) or not native_id or whole(native_id) != native_id:
+                raise Broken(Failure("refused", f"{self._name} gave its session no name"))
+            self.native_id = native_id
             if turn.native_id is not None:
                 notices.append(f"{self._name} could not go back to its session, and began a new one")
             if turn.history:
@@ -126,21 +191,21 @@ class Agent:
 
     async def answer(self, message: str, ask: Ask) -> AsyncGenerator[Event]:
         """The events of one turn, `Done` last. Closed earlier, it cancels the turn. Raises `NotAsked`."""
-        turn_events = self._turn_events = TurnEvents(self._config.permissions, ask)
+        turn_events = self._turn_events = _TurnEvents(self._config.permissions, ask)
         self._usable = False
         reply = ReplyCheck()
         prompt = asyncio.create_task(self._prompt(message, turn_events))
         try:
             while True:
                 event = await turn_events.events.get()
-                if isinstance(event, Exception):
+                if isinstance(event, NotAsked):
                     raise event
                 if isinstance(event, Done):
                     await asyncio.sleep(0)  # what it wrote to stderr before is read by then
                     yield reply.end(event, f"{self._name} gave no answer", self._child.stderr())
                     return
-                for each in reply.take(event):
-                    yield each
+                for passed_on in reply.take(event):
+                    yield passed_on
                 turn_events.events.task_done()
         finally:
             try:
@@ -172,8 +237,7 @@ class Agent:
             "clientCapabilities": {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False},
             "clientInfo": {"name": "port42", "version": __version__},
         }
-        async with self._or_broken():
-            theirs = fields(await self._wire.request("initialize", ours))
+        theirs = await self._required("initialize", ours)
         info = fields(theirs.get("agentInfo"))
         self._name = one_line(str(info.get("title") or info.get("name") or self._name))
         if theirs.get("protocolVersion") != PROTOCOL_VERSION:
@@ -186,10 +250,8 @@ class Agent:
         ]
         self._logins = one_line(", ".join(filter(None, names)))
 
-    def _named(self, native_id: Any) -> str:
-        if isinstance(native_id, str) and native_id and whole(native_id) == native_id:
-            return native_id
-        raise Broken(Failure("refused", f"{self._name} gave its session no name"))
+    def _has(self, capability: str) -> bool:
+        return isinstance(fields(self._capabilities.get("sessionCapabilities")).get(capability), dict)
 
     def _persona(self, system: str | None) -> dict[str, Any]:
         """Where this agent takes a persona from: a field of the session, or else its first prompt.
@@ -198,7 +260,7 @@ class Agent:
         """
         if system is None:
             return {}
-        if isinstance(fields(self._capabilities.get("sessionCapabilities")).get("systemPrompt"), dict):
+        if self._has("systemPrompt"):
             return {"systemPrompt": {"mode": "append", "content": [{"type": "text", "text": system}]}}
         if "claudeCode" in fields(self._capabilities.get("_meta")):
             return {"_meta": {"systemPrompt": {"append": system}}}
@@ -206,10 +268,8 @@ class Agent:
         return {}
 
     async def _resume(self, native_id: str, setup: dict[str, Any]) -> dict[str, Any] | None:
-        """The session as the agent has it, or None when it does not. What it replays goes unheard."""
-        ways = []
-        if isinstance(fields(self._capabilities.get("sessionCapabilities")).get("resume"), dict):
-            ways.append("session/resume")
+        """The session as the agent has it, or None when it does not. What it replays is ignored."""
+        ways = ["session/resume"] if self._has("resume") else []
         if self._capabilities.get("loadSession") is True:
             ways.append("session/load")
         for way in ways:
@@ -229,22 +289,22 @@ class Agent:
 
     async def _choose_model(self, wish: str) -> list[str]:
         method, params = self._choices.take_model(wish)
-        async with self._or_broken():
-            try:
-                await self._wire.request(method, {"sessionId": self.native_id, **params})
-            except Refused:
-                its_own = self._choices.model or "its own"
-                return [f"{self._name} does not take the model {wish}: it answers with {its_own}"]
+        try:
+            await self._session_request(method, params)
+        except Refused:
+            its_own = self._choices.model or "its own"
+            return [f"{self._name} does not take the model {wish}: it answers with {its_own}"]
+        except (Gone, Silent) as error:
+            raise Broken(await self._failure(error)) from None
         self._choices.model = wish
         return []
 
     # --- a turn -------------------------------------------------------------------------------------
 
-    async def _prompt(self, message: str, turn_events: TurnEvents) -> None:
+    async def _prompt(self, message: str, turn_events: _TurnEvents) -> None:
         """Ask, and put what the end is into the turn's events, behind all that came before it."""
         text = "\n\n".join([*self._preface, message])
-        content = [{"type": "text", "text": text}]
-        last: list[Event | NotAsked]
+        last: list[Event | NotAsked] = []
         sent = False
         try:
             await self._pin_mode()
@@ -252,20 +312,20 @@ class Agent:
                 self._usable = True
                 return
             sent = self._wire.open
-            result = fields(
-                await self._wire.request("session/prompt", {"sessionId": self.native_id, "prompt": content})
+            result = await self._session_request(
+                "session/prompt", {"prompt": [{"type": "text", "text": text}]}
             )
         except (Refused, Gone, Silent) as error:
             turn_events.over = True
             failed = await self._failure(error)
-            last = [NotAsked(failed) if isinstance(error, Gone) and not sent else Done(failed)]
+            last.append(NotAsked(failed) if isinstance(error, Gone) and not sent else Done(failed))
         except Broken as broken:
-            last = [Done(broken.failure)]
+            last.append(Done(broken.failure))
         else:
             turn_events.over = True
             self._preface.clear()
             self._usable = True
-            last = [*self._ending(result)]
+            last += self._ending(result)
         for event in last:
             await turn_events.events.put(event)
 
@@ -279,7 +339,7 @@ class Agent:
         if (wanted := self._choices.take_asking_mode()) is not None:
             mode, (method, params) = wanted
             with contextlib.suppress(Refused):
-                await self._wire.request(method, {"sessionId": self.native_id, **params})
+                await self._session_request(method, params)
                 self._choices.mode = mode
                 return
         stays = f"{self._name} would act without asking: it stays in its mode {self._choices.mode}"
@@ -296,7 +356,7 @@ class Agent:
         refusal = Failure("refused", f"{self._name} refused to answer this") if reason == "refusal" else None
         return [*last, Done(refusal, reason)]
 
-    async def _cancel(self, prompt: asyncio.Task[None], turn_events: TurnEvents) -> None:
+    async def _cancel(self, prompt: asyncio.Task[None], turn_events: _TurnEvents) -> None:
         """Cancel the turn; an agent that does not end it in time is not used again."""
         turn_events.stop()
         with contextlib.suppress(TimeoutError):
@@ -316,14 +376,17 @@ class Agent:
     async def _on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if method != "session/request_permission":
             raise Refused(METHOD_NOT_FOUND, f"{method} is not offered")
-        return CANCELLED if self._turn_events is None else await self._turn_events.permission(params)
+        return _CANCELLED if self._turn_events is None else await self._turn_events.permission(params)
 
-    # --- what goes wrong ----------------------------------------------------------------------------
+    # --- requests and their failures ----------------------------------------------------------------
 
-    @contextlib.asynccontextmanager
-    async def _or_broken(self) -> AsyncIterator[None]:
+    async def _session_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return fields(await self._wire.request(method, {"sessionId": self.native_id, **params}))
+
+    async def _required(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The result of a request without which there is no turn. Raises `Broken`."""
         try:
-            yield
+            return fields(await self._wire.request(method, params))
         except (Refused, Gone, Silent) as error:
             raise Broken(await self._failure(error)) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -37,10 +37,6 @@ class Gone(Exception):
     """The agent's output has ended. The text continues the agent's name."""
 
 
-OnNotification = Callable[[str, dict[str, Any]], Awaitable[None]]
-OnRequest = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
-
-
 class Wire:
     """One conversation of requests and notifications with `child`, whose stdout it reads to the end.
 
@@ -50,7 +46,11 @@ class Wire:
     """
 
     def __init__(
-        self, child: Child, on_notification: OnNotification, on_request: OnRequest, silence: float
+        self,
+        child: Child,
+        on_notification: Callable[[str, dict[str, Any]], Awaitable[None]],
+        on_request: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]],
+        silence: float,
     ) -> None:
         self._child = child
         self._silence = silence
@@ -75,13 +75,26 @@ class Wire:
         self._open[number] = answer = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(None) as limit:
-                with self._until_silent(limit):
+                watching = asyncio.create_task(self._limit_silence(limit))
+                try:
                     await self._write({"id": number, "method": method, "params": params})
                     return await answer
+                finally:
+                    watching.cancel()
         except TimeoutError:
             raise Silent from None
         finally:
             del self._open[number]
+
+    async def _limit_silence(self, limit: asyncio.Timeout) -> None:
+        """Expire `limit` after `silence` seconds without output, unless the agent waits for us."""
+        now = asyncio.get_running_loop().time
+        self._last_received = now()
+        while (left := self._last_received + self._silence - now()) > 0:
+            await asyncio.sleep(left)
+            if self._considering:
+                self._last_received = now()
+        limit.reschedule(now())
 
     @property
     def open(self) -> bool:
@@ -97,29 +110,6 @@ class Wire:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-    @contextlib.contextmanager
-    def _until_silent(self, limit: asyncio.Timeout) -> Iterator[None]:
-        """Expire `limit` after `silence` seconds without output; checked once per period, not per message."""
-        loop = asyncio.get_running_loop()
-        self._last_received = loop.time()
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer
-            if self._considering:
-                self._last_received = loop.time()
-            due = self._last_received + self._silence
-            if due <= loop.time():
-                limit.reschedule(due)
-            else:
-                timer = loop.call_at(due, look)
-
-        timer = loop.call_later(self._silence, look)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     async def _read(self) -> None:
         try:
@@ -142,9 +132,13 @@ class Wire:
             return
         match message:
             case {"method": str(method), "id": int() | str() as number}:
-                await self._serve(number, method, _params(message))
+                while len(self._serving) >= _SERVED_AT_ONCE:
+                    await asyncio.wait(self._serving, return_when=asyncio.FIRST_COMPLETED)
+                task = asyncio.create_task(self._answer(number, method, fields(message.get("params"))))
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
             case {"method": str(method)}:
-                await self._on_notification(method, _params(message))
+                await self._on_notification(method, fields(message.get("params")))
             case {"id": int(number)} if number is not True:  # which would be found as 1
                 self._settle(number, message)
                 # Whoever waits for it goes on before the next line is looked at: what comes after the
@@ -165,13 +159,6 @@ class Wire:
                 words = error if isinstance(error, str) else "an error without words"
                 answer.set_exception(Refused(0, words))
 
-    async def _serve(self, number: int | str, method: str, params: dict[str, Any]) -> None:
-        while len(self._serving) >= _SERVED_AT_ONCE:
-            await asyncio.wait(self._serving, return_when=asyncio.FIRST_COMPLETED)
-        task = asyncio.create_task(self._answer(number, method, params))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
     async def _answer(self, number: int | str, method: str, params: dict[str, Any]) -> None:
         self._considering += 1
         try:
@@ -191,6 +178,5 @@ class Wire:
         await self._child.write(line + b"\n")
 
 
-def _params(message: dict[str, Any]) -> dict[str, Any]:
-    params = message.get("params")
-    return params if isinstance(params, dict) else {}
+def fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

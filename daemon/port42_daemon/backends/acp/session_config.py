@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from port42_daemon.backends.acp.updates import fields
+from port42_daemon.backends.acp.connection import fields
 
 _ASKING = ("default", "read-only")
 """Modes in which agents ask before they act: Claude's and Gemini's, Codex's."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from port42_daemon.backends.acp.connection import Refused
+from port42_daemon.backends.acp.connection import Refused, fields
 from port42_daemon.backends.base import (
     Event,
     Failure,
@@ -36,10 +36,6 @@ _FAILURES: dict[Any, FailureKind] = {
     "overloaded": "rate_limit",
 }
 """claude-agent-acp's ``data.errorKind``, which says more than its code, always -32603."""
-
-
-def fields(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 class Updates:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 
 from port42_daemon.backends.base import (
@@ -24,14 +24,7 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.command import template
-from port42_daemon.backends.command.parsers import (
-    ClaudeParser,
-    CodexParser,
-    GeminiParser,
-    StreamParser,
-    TextParser,
-)
+from port42_daemon.backends.command.parsers import STREAMS, StreamParser, TextParser
 from port42_daemon.backends.errors import ReplyCheck, failure, lost_session, telling_line
 from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program, missing
 from port42_daemon.backends.programs import Programs
@@ -42,29 +35,13 @@ _AFTER_THE_END = 3.0
 
 _REMEMBERED = 1024
 _TAIL = 1000
-_STREAMS: dict[str, type[StreamParser]] = {
-    "claude": ClaudeParser,
-    "codex": CodexParser,
-    "gemini": GeminiParser,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One start of the program: its argv, what is put on its stdin, and our name for its session."""
-
-    argv: list[str]
-    stdin: str
-    cwd: str | None
-    native_id: str | None = None
-    resumed: bool = False
+_PLACE = re.compile(r"\{(system|model|native_id|cwd)\}")
+# An argument that only names something: `{model}`, `--model={model}`.
+_ONLY = re.compile(r"(-[\w-]*=)?\{(system|model|native_id|cwd)\}")
 
 
 class Command:
-    """Runs the program once a turn, or twice when it no longer knows the session it was to resume.
-
-    `environ` stands in for `os.environ`.
-    """
+    """Runs the program once a turn, or twice when it no longer knows the session it was to resume."""
 
     def __init__(
         self,
@@ -82,11 +59,9 @@ class Command:
         name = self._config.command[0]
         if (why := missing(name, self._environ)) is not None:
             return Health("missing", why)
+        unset = ", ".join(name for name in self._config.env_pass if name not in self._environ)
         program = find_program(name, self._environ)
-        unset = [each for each in self._config.env_pass if each not in self._environ]
-        return Health(
-            "ready", str(program) + (f" (not set for the daemon: {', '.join(unset)})" if unset else "")
-        )
+        return Health("ready", f"{program} (not set for the daemon: {unset})" if unset else str(program))
 
     async def aclose(self) -> None:
         """Does nothing: no process outlives its turn."""
@@ -97,7 +72,8 @@ class Command:
     async def _run(self, turn: Turn) -> AsyncGenerator[Event, None]:
         if self._config.resume and turn.native_id:
             answered = False
-            async with aclosing(self._attempt(self._resumed(turn))) as events:
+            resumed = self._attempt(self._config.resume, turn, turn.message, turn.native_id)
+            async with aclosing(resumed) as events:
                 async for event in events:
                     answered = answered or isinstance(event, Text | Thought | Tool)
                     lost = isinstance(event, Done) and event.failure and lost_session(event.failure)
@@ -108,43 +84,43 @@ class Command:
                     return
             name = Path(self._config.command[0]).name
             yield Notice(f"{name} no longer knows the session; it begins a new one with the transcript")
-        async with aclosing(self._attempt(self._fresh(turn))) as events:
+        command = self._config.command
+        stdin = turn.message
+        if self._config.history != "none":
+            stdin = transcript(turn, None if _names(command, "system") else turn.system)
+        native = self._config.history == "native" and _names(command, "native_id")
+        native_id = str(uuid.uuid4()) if native else None
+        async with aclosing(self._attempt(command, turn, stdin, native_id)) as events:
             async for event in events:
                 yield event
 
-    def _resumed(self, turn: Turn) -> _Run:
-        values = {"system": turn.system, "model": turn.model, "native_id": turn.native_id, "cwd": turn.cwd}
-        argv = template.argv(self._config.resume or [], values)
-        return _Run(argv, turn.message, turn.cwd, turn.native_id, resumed=True)
-
-    def _fresh(self, turn: Turn) -> _Run:
-        command = self._config.command
-        native = self._config.history == "native" and template.names(command, "native_id")
-        native_id = str(uuid.uuid4()) if native else None
+    async def _attempt(
+        self, command: Sequence[str], turn: Turn, stdin: str, native_id: str | None
+    ) -> AsyncGenerator[Event, None]:
+        """One start of the program. `native_id` is our name for its session."""
         values = {"system": turn.system, "model": turn.model, "native_id": native_id, "cwd": turn.cwd}
-        if self._config.history == "none":
-            stdin = turn.message
-        else:
-            stdin = template.transcript(turn, None if template.names(command, "system") else turn.system)
-        return _Run(template.argv(command, values), stdin, turn.cwd, native_id)
-
-    async def _attempt(self, run: _Run) -> AsyncGenerator[Event, None]:
         try:
-            child = await self._programs.start(run.argv, run.cwd, self._config.env_pass, self._environ)
+            child = await self._programs.start(
+                argv(command, values), turn.cwd, self._config.env_pass, self._environ
+            )
         except CannotStart as reason:
             yield Done(Failure(reason.kind, str(reason)))
             return
-        feeding = asyncio.create_task(_feed(child, run.stdin))
+        feeding = asyncio.create_task(_feed(child, stdin))
         end, reply = Done(), ReplyCheck()
+        if self._config.parser == "text":
+            reading = self._text(child, native_id)
+        else:
+            resumed = native_id is not None and native_id == turn.native_id
+            reading = self._stream(child, native_id, resumed=resumed)
         try:
-            reading = self._text(child, run) if self._config.parser == "text" else self._stream(child, run)
             async with aclosing(reading) as events:
                 async for event in events:
                     if isinstance(event, Done):
                         end = event
                     else:
-                        for each in reply.take(event):
-                            yield each
+                        for passed_on in reply.take(event):
+                            yield passed_on
         except Silent:
             end = Done(Failure("timeout", f"no output for {self._config.timeout:g} s"))
         except LineTooLong:
@@ -157,9 +133,9 @@ class Command:
             end = Done(Failure(end.failure.kind, child.blot(end.failure.message)), end.stop_reason)
         yield end
 
-    async def _text(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
+    async def _text(self, child: Child, native_id: str | None) -> AsyncGenerator[Event, None]:
         """All of stdout is the reply, and the exit status says whether it is whole."""
-        yield Started(run.native_id)
+        yield Started(native_id)
         parser, tail = TextParser(), ""
         async with aclosing(child.chunks(self._config.timeout)) as chunks:
             async for chunk in chunks:
@@ -172,10 +148,11 @@ class Command:
         # After the end of stdout the reply is complete, whether or not the program exits.
         yield Done(_crash(child, status, None, telling_line(tail)) if status else None)
 
-    async def _stream(self, child: Child, run: _Run) -> AsyncGenerator[Event, None]:
+    async def _stream(
+        self, child: Child, native_id: str | None, *, resumed: bool
+    ) -> AsyncGenerator[Event, None]:
         """Events of each line through the final one, which counts whatever the exit status is."""
-        parser = _STREAMS[self._config.parser]()
-        native_id = run.native_id
+        parser = STREAMS[self._config.parser]()
         async with aclosing(child.lines(self._config.timeout)) as lines:
             async for line in lines:
                 for event in parser.feed(line):
@@ -189,23 +166,55 @@ class Command:
                         # Only a session that is to be resumed has an id worth keeping.
                         yield event if self._config.history == "native" else Started(None, event.model)
                     elif isinstance(event, Usage) and parser.counts_whole_session:
-                        for own in self._own_usage(native_id, event, resumed=run.resumed):
+                        if own := self._own_usage(native_id, event, resumed=resumed):
                             yield own
                     else:
                         yield event
         yield Done(_crash(child, await child.settle(_AFTER_THE_END), parser, parser.stray))
 
-    def _own_usage(self, native_id: str | None, total: Usage, *, resumed: bool) -> list[Usage]:
-        """This turn's part of a session's total; none when the total before it is not known any more."""
+    def _own_usage(self, native_id: str | None, total: Usage, *, resumed: bool) -> Usage | None:
+        """This turn's part of a session's total; None when the total before it is not known any more."""
         if native_id is None:
-            return [total]
+            return total
         before = self._totals.pop(native_id, None) if resumed else Usage(0, 0)
         self._totals[native_id] = total
         if len(self._totals) > _REMEMBERED:
             self._totals.pop(next(iter(self._totals)))
         if before is None or before.input_tokens > total.input_tokens:
-            return []
-        return [Usage(total.input_tokens - before.input_tokens, total.output_tokens - before.output_tokens)]
+            return None
+        return Usage(total.input_tokens - before.input_tokens, total.output_tokens - before.output_tokens)
+
+
+def argv(template: Sequence[str], values: Mapping[str, str | None]) -> list[str]:
+    """`template` with its places filled from `values`.
+
+    An argument that only names something unset is left out with the flag before it. What is filled in
+    is not looked at again: a persona may well speak of ``{model}``.
+    """
+    filled: list[str] = []
+    for argument in template:
+        only = _ONLY.fullmatch(argument)
+        if only is not None and not values.get(only[2]):
+            if only[1] is None and len(filled) > 1 and filled[-1].startswith("-"):
+                filled.pop()
+            continue
+        filled.append(_PLACE.sub(lambda name: values.get(name[1]) or "", argument))
+    return filled
+
+
+def transcript(turn: Turn, system: str | None) -> str:
+    """The persona, what was said before, and the message: the message alone when there is nothing else."""
+    parts = [system] if system else []
+    messages = [message for message in turn.history if isinstance(message.content, str)]
+    if messages:
+        parts.append("The conversation so far:")
+        parts += [f"[{message.role}]\n{message.content}" for message in messages]
+        parts.append("The message to answer now:")
+    return "\n\n".join([*parts, turn.message])
+
+
+def _names(template: Sequence[str], name: str) -> bool:
+    return any(f"{{{name}}}" in argument for argument in template)
 
 
 async def _feed(child: Child, text: str) -> None:

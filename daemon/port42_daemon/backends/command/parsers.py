@@ -310,3 +310,10 @@ def words_at(value: Any, *path: str) -> str:
 def started(native_id: str, model: str) -> Started:
     """A beginning, its id only if a later turn can name it."""
     return Started(native_id if _NATIVE_ID.fullmatch(native_id) else None, model or None)
+
+
+STREAMS: dict[str, type[StreamParser]] = {
+    "claude": ClaudeParser,
+    "codex": CodexParser,
+    "gemini": GeminiParser,
+}

@@ -12,7 +12,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from port42_daemon.backends.http.errors import Failed
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
+
+OUTLIVES = (
+    ": a variable exported after the daemon's start never reaches it,"
+    " so stop the daemon and start it where the variable is set"
+)
+"""Why a variable that the person's shell has is not there."""
 
 _KEY_BYTES = 16 * 1024
 _KEYRING_WITHIN = 20.0
@@ -21,17 +28,6 @@ _KEYRING_WITHIN = 20.0
 _SECRET_CHARS = 16
 """Shorter keys may be stand-ins for servers that want any (`ollama`, `none`, `x`). They are hidden in errors,
 as whole words, and not in replies: that would take words out of them, and names out of their JSON."""
-
-KEYRING_SERVICE = "port42"
-"""The keyring's service when `api_key_keyring` names only a user."""
-
-
-class KeyUnavailable(Exception):
-    """There is no usable key; `message` is one line on which was looked for and what is wrong with it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 class Key:
@@ -62,11 +58,11 @@ class Key:
 
 
 async def read_key(config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str]) -> Key:
-    """The key that `config` names. Raises `KeyUnavailable`."""
+    """The key that `config` names. Raises `Failed`."""
     if config.api_key_env is not None:
         where, text = config.api_key_env, environ.get(config.api_key_env, "")
         if not text.strip():
-            raise KeyUnavailable(f"{where} is not in the daemon's environment{OUTLIVES}")
+            raise _unusable(f"{where} is not in the daemon's environment{OUTLIVES}")
     elif config.api_key_file is not None:
         where = config.api_key_file
         text = await asyncio.to_thread(_from_file, where)
@@ -75,14 +71,16 @@ async def read_key(config: OpenAIBackend | AnthropicBackend, environ: Mapping[st
         text = await _from_keyring(config.api_key_keyring, environ)
     else:
         return Key()
-    return Key(_checked(text.strip(), where))
+    # What cannot be a header's value would come back in an error that quotes it.
+    if not (text := text.strip()):
+        raise _unusable(f"{where} is empty")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise _unusable(f"{where} does not hold a key: expected one word of printable ASCII")
+    return Key(text)
 
 
-OUTLIVES = (
-    ": a variable exported after the daemon's start never reaches it,"
-    " so stop the daemon and start it where the variable is set"
-)
-"""Why a variable that the person's shell has is not there."""
+def _unusable(message: str) -> Failed:
+    return Failed("needs_auth", message)
 
 
 def described(config: OpenAIBackend | AnthropicBackend) -> str:
@@ -96,54 +94,43 @@ def described(config: OpenAIBackend | AnthropicBackend) -> str:
     return "no key is configured: name one with api_key_env, api_key_file or api_key_keyring"
 
 
-def _checked(text: str, where: str) -> str:
-    # What cannot be a header's value would come back in an error that quotes it.
-    if not text:
-        raise KeyUnavailable(f"{where} is empty")
-    if not (text.isascii() and text.isprintable()) or " " in text:
-        raise KeyUnavailable(f"{where} does not hold a key: expected one word of printable ASCII")
-    return text
-
-
 def _from_file(name: str) -> str:
-    """The text of a file that is ours alone. Raises `KeyUnavailable`."""
+    """The text of a file that is ours alone. Raises `Failed`."""
     path = Path(name).expanduser()
     if not path.is_absolute():
-        raise KeyUnavailable(f"api_key_file is {name}: expected an absolute path, or one that begins with ~")
+        raise _unusable(f"api_key_file is {name}: expected an absolute path, or one that begins with ~")
     try:
         # Non-blocking, so that opening a FIFO without a writer does not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise KeyUnavailable(f"{name} cannot be read: {error.strerror}") from None
+        raise _unusable(f"{name} cannot be read: {error.strerror}") from None
     try:
-        _check_private(name, os.fstat(descriptor))
-        # Bytes that are not ASCII become what `_checked` refuses.
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _unusable(f"{name} is not a file")
+        if status.st_uid != os.geteuid():
+            raise _unusable(f"{name} belongs to another user: expected a file of your own")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise _unusable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
+        # Bytes that are not ASCII become what `read_key` refuses.
         return os.read(descriptor, _KEY_BYTES).decode("ascii", errors="replace")
     finally:
         os.close(descriptor)
-
-
-def _check_private(name: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyUnavailable(f"{name} is not a file")
-    if status.st_uid != os.geteuid():
-        raise KeyUnavailable(f"{name} belongs to another user: expected a file of your own")
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise KeyUnavailable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
 
 
 async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
     """The keyring's entry ``SERVICE/USER``, or ``USER`` of the service ``port42``.
 
     Asked in a process of its own: a keyring may wait for the person, and brings D-Bus with it.
-    Raises `KeyUnavailable`.
+    Raises `Failed`.
     """
     if importlib.util.find_spec("keyring") is None:
-        raise KeyUnavailable("api_key_keyring needs the Python package keyring, which is not installed")
+        raise _unusable("api_key_keyring needs the Python package keyring, which is not installed")
     service, _, user = name.rpartition("/")
+    service = service or "port42"
     # -P: nothing in the working folder may pass for the package.
-    command = (sys.executable, "-P", "-m", "keyring", "get", service or KEYRING_SERVICE, user)
+    command = (sys.executable, "-P", "-m", "keyring", "get", service, user)
     try:
         done = await asyncio.to_thread(
             subprocess.run,
@@ -156,7 +143,7 @@ async def _from_keyring(name: str, environ: Mapping[str, str]) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise KeyUnavailable(f"the keyring did not give {name} within {_KEYRING_WITHIN:.0f} s") from None
+        raise _unusable(f"the keyring did not give {name} within {_KEYRING_WITHIN:.0f} s") from None
     if done.returncode != 0:
-        raise KeyUnavailable(f"the keyring has no {name}: keyring set {service or KEYRING_SERVICE} {user}")
+        raise _unusable(f"the keyring has no {name}: keyring set {service} {user}")
     return done.stdout.decode(errors="replace")

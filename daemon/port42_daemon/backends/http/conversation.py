@@ -84,15 +84,10 @@ class EventDecoder:
         if b"\n" not in chunk and b"\r" not in chunk:
             self._check_size(len(self._buffer))
             return []
-        text = bytes(self._buffer)
-        if b"\r" in text:
-            held = text.endswith(b"\r")  # half of a CRLF, maybe
-            text = (text[:-1] if held else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            *lines, rest = text.split(b"\n")
-            self._buffer = bytearray(rest + b"\r" if held else rest)
-        else:
-            *lines, rest = text.split(b"\n")
-            self._buffer = bytearray(rest)
+        held = b"\r" if self._buffer.endswith(b"\r") else b""  # half of a CRLF, maybe
+        text = bytes(self._buffer).removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = text.split(b"\n")
+        self._buffer = bytearray(rest + held)
         return self._events(lines)
 
     def end(self) -> list[tuple[bytes, bytes]]:
@@ -113,40 +108,34 @@ class EventDecoder:
 
     def _events(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
         events: list[tuple[bytes, bytes]] = []
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-                self._size += len(line)
-                self._check_size(self._size)
-            elif line:
-                events += self._other(line)
-            else:
-                if self._data:
-                    events.append((self._name, b"\n".join(self._data)))
-                    self._data, self._size = [], 0
-                self._name = b""
+        for raw in lines:
+            line = raw.removeprefix(b"\xef\xbb\xbf")
+            field, _, value = line.partition(b":")
+            match field:
+                case b"data":
+                    self._keep(self._data, value.removeprefix(b" "))
+                case b"event":
+                    self._name = value.strip()
+                case b"error":
+                    events.append((b"error", value.strip()))
+                case b"" if not raw:
+                    if self._data:
+                        events.append((self._name, b"\n".join(self._data)))
+                        self._data, self._size = [], 0
+                    self._name = b""
+                case b"" | b"id" | b"retry":
+                    pass
+                case _ if _is_object(line):
+                    events.append((b"", line))
+                case _:
+                    self._keep(self._stray, line)
         self.any = self.any or bool(events)
         return events
 
-    def _other(self, line: bytes) -> list[tuple[bytes, bytes]]:
-        line = line.removeprefix(b"\xef\xbb\xbf")
-        field, _, value = line.partition(b":")
-        match field:
-            case b"data":
-                self._data.append(value.removeprefix(b" "))
-            case b"event":
-                self._name = value.strip()
-            case b"error":
-                return [(b"error", value.strip())]
-            case b"" | b"id" | b"retry":
-                pass
-            case _ if _is_object(line):
-                return [(b"", line)]
-            case _:
-                self._size += len(line)
-                self._check_size(self._size)
-                self._stray.append(line)
-        return []
+    def _keep(self, lines: list[bytes], line: bytes) -> None:
+        self._size += len(line)
+        self._check_size(self._size)
+        lines.append(line)
 
     @staticmethod
     def _check_size(size: int) -> None:

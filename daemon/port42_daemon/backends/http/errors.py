@@ -42,23 +42,25 @@ _KINDS: dict[str, FailureKind] = {
 
 
 class Failed(Exception):
-    """Ends an attempt with `failure`; `again` says that another one may help, `wait` not before when (s)."""
+    """Ends an attempt with `failure`; `again` says that another one may help, `wait` not before when (s).
 
-    def __init__(
-        self, kind: FailureKind, message: str, *, again: bool = False, wait: float | None = None
+    A server that answered with `status` instead of a reply did so in `words`, which may be empty.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        again: bool = False,
+        wait: float | None = None,
+        status: int | None = None,
+        words: str = "",
     ) -> None:
         super().__init__(message)
         self.failure = Failure(kind, message)
         self.again = again
         self.wait = wait
-
-
-class Declined(Failed):
-    """The server answered with `status` instead of a reply, and in `words`, which may be empty."""
-
-    def __init__(self, message: str, status: int, words: str, wait: float | None) -> None:
-        again = status in (408, 429) or status >= 500
-        super().__init__(kind_of_status(status), message, again=again, wait=wait)
         self.status = status
         self.words = words
 
@@ -118,7 +120,7 @@ def words_of_page(page: str) -> str:
 
 
 def why_not_connected(error: BaseException) -> str:
-    """The reason at the bottom of a connect error, in words; nothing when it is an unknown one."""
+    """The reason at the bottom of a connect error; empty when it is an unknown one."""
     cause: BaseException | None = error
     while cause is not None:
         match cause:

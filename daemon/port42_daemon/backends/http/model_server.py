@@ -23,11 +23,10 @@ import msgspec
 
 from port42_daemon.backends.base import Ask, Done, Event, Failure, FailureKind, Health, Notice, Turn
 from port42_daemon.backends.errors import kind_of_status, one_line
-from port42_daemon.backends.http.api_key import Key, KeyUnavailable, described, read_key
+from port42_daemon.backends.http.api_key import Key, described, read_key
 from port42_daemon.backends.http.conversation import Reply
 from port42_daemon.backends.http.errors import (
     LONGEST_WAIT,
-    Declined,
     Failed,
     pause_before,
     seconds_of,
@@ -229,7 +228,9 @@ class ModelServer(ABC):
         wait = seconds_of(response.headers.get("retry-after"))
         if wait is not None and wait > LONGEST_WAIT:
             return Failed(kind_of_status(status), f"{message}; it wants to be asked again in {wait:.0f} s")
-        return Declined(message, status, words, wait)
+        again = status in (408, 429) or status >= 500
+        kind = kind_of_status(status)
+        return Failed(kind, message, again=again, wait=wait, status=status, words=words)
 
     async def _probe_local(self, headers: dict[str, str]) -> Health:
         try:
@@ -248,10 +249,7 @@ class ModelServer(ABC):
         return f"{self._name} sent nothing for {self._config.timeout:g} s"
 
     async def _key(self) -> Key:
-        try:
-            key = await read_key(self._config, self._environ)
-        except KeyUnavailable as error:
-            raise Failed("needs_auth", error.message) from None
+        key = await read_key(self._config, self._environ)
         if not key and self._own:
             raise Failed("needs_auth", f"{self._name} wants a key: {described(self._config)}")
         return key

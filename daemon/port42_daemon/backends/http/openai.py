@@ -12,7 +12,7 @@ from port42_daemon.backends.base import Event, Started, Text, Thought, Turn, Usa
 from port42_daemon.backends.decoding import decode
 from port42_daemon.backends.http.api_key import Key
 from port42_daemon.backends.http.conversation import Reply, dialogue, system_of
-from port42_daemon.backends.http.errors import Declined
+from port42_daemon.backends.http.errors import Failed
 from port42_daemon.backends.http.model_server import ModelServer
 from port42_daemon.config import OpenAIBackend
 
@@ -165,8 +165,8 @@ class OpenAI(ModelServer):
                     async for event in events:
                         yield event
                 return
-            except Declined as declined:
-                if not self._adapted(body, declined):
+            except Failed as failed:
+                if not self._adapted(body, failed):
                     raise
 
     def _headers(self, key: Key) -> dict[str, str]:
@@ -186,14 +186,14 @@ class OpenAI(ModelServer):
             body[self._limit_name] = self._config.max_tokens
         return body
 
-    def _adapted(self, body: dict[str, Any], declined: Declined) -> bool:
+    def _adapted(self, body: dict[str, Any], failed: Failed) -> bool:
         """Whether a field of `body` was refused that we can do without, or call differently, from now on."""
-        if declined.status not in (400, 422):
+        if failed.status not in (400, 422):
             return False
-        if "stream_options" in body and "stream_options" in declined.words:
+        if "stream_options" in body and "stream_options" in failed.words:
             self._usage_asked = False
             return True
-        if "max_tokens" in body and "max_completion_tokens" in declined.words:
+        if "max_tokens" in body and "max_completion_tokens" in failed.words:
             self._limit_name = "max_completion_tokens"
             return True
         return False

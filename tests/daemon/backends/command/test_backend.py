@@ -20,8 +20,7 @@ from peers.lifeline import Lifeline
 from peers.turns import done_of, failure_of, history, nobody, played, text_of, turn
 
 from port42_daemon.backends.base import Done, Event, Health, Notice, Started, Text, Usage
-from port42_daemon.backends.command import template as prompt
-from port42_daemon.backends.command.backend import Command
+from port42_daemon.backends.command.backend import Command, argv
 from port42_daemon.config import CommandBackend
 
 TALK = (("user", "my cat is Tom"), ("assistant", "noted"), ("system", "be brief"))
@@ -46,7 +45,7 @@ def native_id_of(events: list[Event]) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("template", "argv"),
+    ("template", "expected"),
     [
         (["p", "-m", "{model}", "-s", "{system}"], ["p", "-m", "big"]),
         (["p", "--model={model}", "--system={system}", "x"], ["p", "--model=big", "x"]),
@@ -56,14 +55,14 @@ def native_id_of(events: list[Event]) -> str | None:
         (["p", "{unknown}", "{", "{}", "{{model}}"], ["p", "{unknown}", "{", "{}", "{big}"]),
     ],
 )
-def test_places_in_an_argv_are_filled_or_left_out_with_their_flag(template, argv):
-    assert prompt.argv(template, {"model": "big", "system": None, "cwd": None}) == argv
+def test_places_in_an_argv_are_filled_or_left_out_with_their_flag(template, expected):
+    assert argv(template, {"model": "big", "system": None, "cwd": None}) == expected
 
 
 @given(st.text())
 def test_what_is_filled_in_is_not_looked_at_again(system):
     values = {"system": f"{{model}}{system}", "model": "big"}
-    assert prompt.argv(["p", "-s", "{system}", "{model}"], values) == ["p", "-s", values["system"], "big"]
+    assert argv(["p", "-s", "{system}", "{model}"], values) == ["p", "-s", values["system"], "big"]
 
 
 def test_the_program_gets_its_folder_its_environment_and_the_message_alone(tmp_path):

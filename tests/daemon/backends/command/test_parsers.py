@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from port42_daemon.backends.base import Done, Event, Failure, Notice, Started, Text, Thought, Tool, Usage
-from port42_daemon.backends.command.backend import _STREAMS as STREAMS
-from port42_daemon.backends.command.parsers import TextParser
+from port42_daemon.backends.command.parsers import STREAMS, TextParser
 from port42_daemon.backends.errors import failure, lost_session, telling_line
 
 RECORDED = Path(__file__).with_name("recorded")
