@@ -1,10 +1,11 @@
-"""Shared by commands: the option --agent for a REF, resolving a REF, confirmation."""
+"""Shared by commands: their options and arguments, resolving a REF, confirmation."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,18 +17,35 @@ from port42_client.client import Client, decode
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
 
-whose = click.option(
-    "-a",
-    "--agent",
-    metavar="@AGENT",
-    shell_complete=complete.agents,
-    help="Whose; REF may then be `last`.",
+ref = click.argument("ref", shell_complete=complete.refs)
+agent = click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
+WHOSE: dict[str, Any] = {
+    "metavar": "@AGENT",
+    "shell_complete": complete.agents,
+    "help": "Whose; REF may then be `last`.",
+}
+whose = click.option("-a", "--agent", **WHOSE)
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+limit = click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
+)
+lines = click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many."
 )
 
 
+def as_json(text: str) -> Callable[[Any], Any]:
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def check_agent(client: Client, agent: str | None) -> None:
+    """Raises `DaemonError` for an agent that is unknown: an empty list would not say that it was mistyped."""
+    if agent is not None:
+        client.ask("get_agent", {"agent": agent})
+
+
 class WithText(click.Command):
-    """A command that is given free text, which may begin with a dash: click would read ``-sorry, no`` as
-    ``-s "orry, no"``."""
+    """A command with free text that may begin with a dash: click reads ``-sorry`` as ``-s orry``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         valued = {name for param in self.params for name in param.opts if not getattr(param, "is_flag", True)}

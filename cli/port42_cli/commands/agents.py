@@ -12,11 +12,12 @@ from port42_cli.completion import complete
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="The agent as JSON.")
+_AS_JSON = _shared.as_json("The agent as JSON.")
+_NAME = click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
+@_shared.as_json("The daemon's answer as JSON.")
 @click.pass_context
 def agents(ctx: click.Context, as_json: bool) -> None:
     """List the agents, or change them and their back ends.
@@ -25,9 +26,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
     """
     if not _shared.stands_alone(ctx, as_json):
         return
-    daemon: Daemon = ctx.obj
-    with daemon.client() as client:
-        answer = client.ask("list_agents")
+    answer = _ask(ctx.obj, "list_agents")
     if as_json:
         streams.as_json(answer)
         return
@@ -43,7 +42,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
+@_NAME
 @_AS_JSON
 @click.pass_obj
 def show(daemon: Daemon, name: str, as_json: bool) -> None:
@@ -73,8 +72,8 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@_NAME
+@_shared.yes
 @click.pass_obj
 def remove(daemon: Daemon, name: str, yes: bool) -> None:
     """Remove @AGENT from config.toml; its sessions stay."""
@@ -86,7 +85,7 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
+@_NAME
 @click.argument("backend", metavar="BACKEND")
 @click.option("--model", metavar="NAME", help="Which of its models; without, its own choice.")
 @_AS_JSON
@@ -104,7 +103,7 @@ def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json:
 
 
 @agents.command()
-@click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
+@_NAME
 @_AS_JSON
 @click.pass_context
 def test(ctx: click.Context, name: str, as_json: bool) -> None:
@@ -123,7 +122,7 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
 
 def _ask(daemon: Daemon, method: str, **params: str | None) -> Any:
     with daemon.client() as client:
-        return client.ask(method, {name: value for name, value in params.items() if value is not None})
+        return client.ask(method, params)
 
 
 def _health(agent: object) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from port42_cli import streams
+from port42_cli.commands import _shared
 from port42_cli.plain_text import count
 from port42_client import process
 from port42_client.daemon import Daemon
@@ -68,7 +70,7 @@ def restart(port42d: Daemon) -> None:
     holder = port42d.holder()
     if holder and (supervisor := _run_by(holder[0])):
         supervisor.restart()
-        _tell_started(port42d, supervisor, "restarted")
+        _print_pid(port42d, port42d.existing, f"restarted by {supervisor.name}")
         return
     # One that commands may replace by themselves stays one.
     by_itself = port42d.note().started_by == "autostart"
@@ -91,7 +93,7 @@ def reload(port42d: Daemon) -> None:
 
 @daemon.command()
 @click.option("-f", "--follow", is_flag=True, help="Follow new lines, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many.")
+@_shared.lines
 @click.pass_obj
 def logs(port42d: Daemon, follow: bool, lines: int) -> None:
     """Print the end of the log of the daemon in the background."""
@@ -99,7 +101,7 @@ def logs(port42d: Daemon, follow: bool, lines: int) -> None:
     if not path.is_file():  # a FIFO in its place would keep us waiting
         raise Refused(f"no log at {path}: only a daemon in the background writes one")
     with path.open("rb") as log:
-        end = last_lines(log, lines)
+        end = deque(log, maxlen=lines)
         streams.raw_lines(chain(end, following(log, path)) if follow else end)
 
 
@@ -111,15 +113,14 @@ def _start(port42d: Daemon, started_by: StartedBy = "hand") -> None:
 
     if (supervisor := here()).serves(port42d.address()):
         supervisor.start((), anew=True)
-        _tell_started(port42d, supervisor, "started")
-        return
-    with port42d.client(lambda: port42d.start(started_by)) as client:
-        streams.banner(f"port42d started (pid {client.ask('status')['pid']})")
+        _print_pid(port42d, port42d.existing, f"started by {supervisor.name}")
+    else:
+        _print_pid(port42d, lambda: port42d.start(started_by), "started")
 
 
-def _tell_started(port42d: Daemon, supervisor: Supervisor, what: str) -> None:
-    with port42d.client(port42d.existing) as client:
-        streams.banner(f"port42d {what} by {supervisor.name} (pid {client.ask('status')['pid']})")
+def _print_pid(port42d: Daemon, connect: Callable[[], socket], what: str) -> None:
+    with port42d.client(connect) as client:
+        streams.banner(f"port42d {what} (pid {client.ask('status')['pid']})")
 
 
 def _stop(port42d: Daemon) -> bool:
@@ -127,7 +128,8 @@ def _stop(port42d: Daemon) -> bool:
     if (holder := port42d.holder()) is None:
         return False
     pid, home = holder
-    if supervisor := _run_by(pid):
+    supervisor = _run_by(pid)
+    if supervisor:
         supervisor.stop()
     else:
         process.stop(pid, home, port42d.notice)
@@ -144,11 +146,6 @@ def _run_by(pid: int) -> Supervisor | None:
 
     supervisor = here()
     return supervisor if supervisor.pid() == pid else None
-
-
-def last_lines(log: BinaryIO, number: int) -> Iterator[bytes]:
-    """The last `number` lines; `log` stands at its end after them."""
-    yield from deque(log, maxlen=number)
 
 
 def following(log: BinaryIO, path: Path) -> Iterator[bytes]:

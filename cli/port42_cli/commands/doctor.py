@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Literal
 
 import click
 
 from port42_cli import streams, views
+from port42_cli.commands import _shared
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, NoDaemon
@@ -18,13 +18,12 @@ from port42_protocol.errors import MethodNotFound
 from port42_protocol.messages.doctor_and_stats import CheckHome, Finding
 from port42_protocol.version import __version__
 
-_LOGS = "`port42 daemon logs` says more"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}", re.ASCII)
 
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Repair what can be; what it changes is kept in backups first.")
-@click.option("--json", "as_json", is_flag=True, help="Every finding as JSON.")
+@_shared.as_json("Every finding as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     """Check everything, and say what to do about each problem.
@@ -85,18 +84,17 @@ def _daemon(client: Client, home: str) -> list[Finding]:
         # Not decoded: a daemon of another version is what is looked for.
         status = client.ask("status")
     except DaemonError as error:
-        return [Finding("problem", "daemon", f"it answers and cannot say how it is: {error.message}", _LOGS)]
+        what = f"it answers and cannot say how it is: {error.message}"
+        return [Finding("problem", "daemon", what, "`port42 daemon logs` says more")]
     findings = []
-    if status["home"] != home:
-        what = f"the daemon that answers keeps {status['home']}, and this shell's home is {home}"
-        findings.append(
-            Finding("notice", "daemon", what, "let PORT42_HOME and PORT42_SOCKET name the same daemon")
-        )
-    if status["version"] != __version__:
-        level: Literal["notice", "problem"] = (
-            "notice" if status["protocol_version"] == PROTOCOL_VERSION else "problem"
-        )
-        what = f"the daemon is version {status['version']}, and this is {__version__}"
-        findings.append(Finding(level, "daemon", what, "`port42 daemon restart` starts this one's"))
-    here = f"version {status['version']}, pid {status['pid']}, home {status['home']}"
-    return findings or [Finding("ok", "daemon", here)]
+    theirs, version = status["home"], status["version"]
+    if theirs != home:
+        what = f"the daemon that answers keeps {theirs}, and this shell's home is {home}"
+        do = "let PORT42_HOME and PORT42_SOCKET name the same daemon"
+        findings.append(Finding("notice", "daemon", what, do))
+    if version != __version__:
+        what = f"the daemon is version {version}, and this is {__version__}"
+        speaks = status["protocol_version"] == PROTOCOL_VERSION
+        do = "`port42 daemon restart` starts this one's"
+        findings.append(Finding("notice" if speaks else "problem", "daemon", what, do))
+    return findings or [Finding("ok", "daemon", f"version {version}, pid {status['pid']}, home {theirs}")]

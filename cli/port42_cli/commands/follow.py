@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from port42_cli import streams
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import decode
 from port42_client.daemon import Daemon
@@ -23,7 +24,7 @@ from port42_protocol.messages.records import Summary
     metavar="SEQ",
     help="Begin with the records after this one; 0: with the first.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Each event as a line of JSON.")
+@_shared.as_json("Each event as a line of JSON.")
 @click.pass_obj
 def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> None:
     """Show a session, or all of an agent's, as they go on.
@@ -33,15 +34,15 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
     `port42 show` does; --json has every event, in the form of rpc.discover's SessionEvent. When the daemon
     restarts, it goes on where it was.
     """
-    with daemon.client() as client:
-        if not target.startswith("@"):
-            session = decode(Summary, client.ask("find_session", {"ref": target}))
-            following = Following(daemon, session=session, since=since)
-        elif since is None:
-            following = Following(daemon, agent=client.ask("get_agent", {"agent": target})["agent"])
-        else:
-            raise click.UsageError("--since counts in one session: expected a REF, not an agent")
     several = target.startswith("@")
+    if several and since is not None:
+        raise click.UsageError("--since counts in one session: expected a REF, not an agent")
+    with daemon.client() as client:
+        if several:
+            following = Following(daemon, client.ask("get_agent", {"agent": target})["agent"])
+        else:
+            session = decode(Summary, client.ask("find_session", {"ref": target}))
+            following = Following(daemon, session, since)
     if as_json:
         for event in following.events():
             streams.json_line(event)
@@ -55,21 +56,13 @@ class Following:
     """The events of a session, or of an agent's sessions, across restarts of the daemon and overflows.
 
     In a session no record is missed and none comes twice: `since` is the seq of the last one that is not
-    wanted, None for all that there are now in `session`. Of an agent's sessions only what is said while a
-    daemon is there can be followed.
+    wanted, None for all that there are now. Of an agent's sessions (`target` is its name) only what is said
+    while a daemon is there can be followed.
     """
 
-    def __init__(
-        self,
-        daemon: Daemon,
-        *,
-        agent: str | None = None,
-        session: Summary | None = None,
-        since: int | None = None,
-    ) -> None:
+    def __init__(self, daemon: Daemon, target: Summary | str, since: int | None = None) -> None:
         self._daemon = daemon
-        self._agent = agent
-        self._session = session
+        self._target = target
         self._since = since
         self._seen = since
 
@@ -89,22 +82,21 @@ class Following:
                 else:
                     self._daemon.await_next()
             connect = self._daemon.existing
-            if self._session is not None:
+            if isinstance(self._target, Summary):
                 # Where nothing was seen yet: a session has at least as many records as messages.
-                self._since = self._session.message_count if self._seen is None else self._seen
+                self._since = self._target.message_count if self._seen is None else self._seen
 
     def _params(self) -> JsonObject:
-        if self._session is None:
-            return {"agent": self._agent}
-        since = {} if self._since is None else {"since_seq": self._since}
-        return {"session_id": self._session.session_id, **since}
+        if isinstance(self._target, str):
+            return {"agent": self._target}
+        return {"session_id": self._target.session_id, "since_seq": self._since}
 
     def _is_new(self, event: Event) -> bool:
         """Note how far we are. What was there before us and comes with a new beginning is not new."""
-        if event["kind"] != "message" or self._session is None:
+        if event["kind"] != "message" or isinstance(self._target, str):
             return True
         record = event["message"]
-        if self._seen is None and record["timestamp"] <= self._session.last_activity:
+        if self._seen is None and record["timestamp"] <= self._target.last_activity:
             return False
         self._seen = record["seq"]
         return True

@@ -20,14 +20,14 @@ _WINDOW = 64
 
 
 @click.command()
-@click.argument("ref", shell_complete=complete.refs)
+@_shared.ref
 @_shared.whose
 @click.option("--at", "at_seq", type=click.IntRange(min=1), metavar="SEQ", help="Its last record to keep.")
 @click.option(
     "--to", "to_agent", metavar="@AGENT", shell_complete=complete.agents, help="Whose the new one is to be."
 )
 @click.option("--title", metavar="TEXT", help="The new one's title.")
-@click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
+@_shared.as_json("The new session as JSON.")
 @click.pass_obj
 def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon,
@@ -47,15 +47,15 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
-        _fork(client, session, at_seq, to_agent=to_agent, title=title, as_json=as_json)
+        _fork(client, session, as_json=as_json, at_seq=at_seq, to_agent=to_agent, title=title)
 
 
 @click.command()
-@click.argument("ref", shell_complete=complete.refs)
+@_shared.ref
 @click.argument("seq", required=False, type=click.IntRange(min=1))
 @_shared.whose
 @click.option("--turns", type=click.IntRange(min=1), metavar="N", help="Without the last N questions.")
-@click.option("--json", "as_json", is_flag=True, help="The new session as JSON.")
+@_shared.as_json("The new session as JSON.")
 @click.pass_obj
 def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, ref: str, seq: int | None, agent: str | None, turns: int | None, as_json: bool
@@ -73,13 +73,13 @@ def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
         session = _shared.find(client, ref, agent)
         if turns is not None:
             seq = _seq_before(client, session, turns)
-        _fork(client, session, seq, as_json=as_json)
+        _fork(client, session, as_json=as_json, at_seq=seq)
 
 
 @click.command()
-@click.argument("ref", shell_complete=complete.refs)
+@_shared.ref
 @_shared.whose
-@click.option("--json", "as_json", is_flag=True, help="The family as JSON, as session_tree gives it.")
+@_shared.as_json("The family as JSON, as session_tree gives it.")
 @click.pass_obj
 def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     """Show what a session was forked from, and all forks. REF is an id, a prefix, or a title."""
@@ -98,17 +98,9 @@ def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
         streams.notice(f"There are more: these are the first {len(family.nodes):,}.")
 
 
-def _fork(  # noqa: PLR0913 - as `fork_session` has them
-    client: Client,
-    session: Summary,
-    at_seq: int | None,
-    *,
-    to_agent: str | None = None,
-    title: str | None = None,
-    as_json: bool,
-) -> None:
-    options = {"at_seq": at_seq, "to_agent": to_agent, "title": title, "client": CLIENT, "cwd": sendable()}
-    made = client.ask("fork_session", {"session_id": session.session_id, **options})
+def _fork(client: Client, session: Summary, *, as_json: bool, **options: int | str | None) -> None:
+    params = {"session_id": session.session_id, **options, "client": CLIENT, "cwd": sendable()}
+    made = client.ask("fork_session", params)
     if as_json:
         streams.as_json(made)
     else:

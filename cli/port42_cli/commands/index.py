@@ -16,22 +16,21 @@ _LOOKS = 0.2
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
+@_shared.as_json("The daemon's answer as JSON.")
 @click.pass_context
 def index(ctx: click.Context, as_json: bool) -> None:
     """Show the state of the index.
 
     The index, index.db, is made from the session files, and used for lists and searches.
     """
-    if not _shared.stands_alone(ctx, as_json):
-        return
     daemon: Daemon = ctx.obj
-    with daemon.client() as client:
-        _say(client.ask("get_index_status"), as_json=as_json)
+    if _shared.stands_alone(ctx, as_json):
+        with daemon.client() as client:
+            _print(client.ask("get_index_status"), as_json=as_json)
 
 
 @index.command()
-@click.option("--json", "as_json", is_flag=True, help="How it stands at the end, as JSON.")
+@_shared.as_json("How it stands at the end, as JSON.")
 @click.pass_obj
 def rebuild(daemon: Daemon, as_json: bool) -> None:
     """Rebuild the index from the session files, and wait for it. After Ctrl-C the daemon goes on."""
@@ -43,10 +42,10 @@ def rebuild(daemon: Daemon, as_json: bool) -> None:
             most = max(most, answer["records_behind"])
             moved(most - answer["records_behind"], most)
             time.sleep(_LOOKS)
-    _say(answer, as_json=as_json)
+    _print(answer, as_json=as_json)
 
 
-def _say(answer: object, *, as_json: bool) -> None:
+def _print(answer: object, *, as_json: bool) -> None:
     if as_json:
         streams.as_json(answer)
         return

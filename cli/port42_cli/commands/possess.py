@@ -113,12 +113,18 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if message is not None:
             sending = partial(send, client, agent, message, begun, references=beside)
             _turn(ctx, client, partial(sending, if_busy=busy, detach=detach), as_json, busy == "follow")
-        elif again and begun:
+            return
+        if again and begun:
             _turn(ctx, client, partial(retry, client, agent, begun, detach=detach), as_json)
-        else:
-            if session is not None and (ref != "last" or here):
-                session = mark_used(client, session)
-            _open(client, agent, session, daemon, busy if talking else None, as_json)
+            return
+        if session is not None and (ref != "last" or here):
+            session = mark_used(client, session)
+        if talking:
+            from port42_cli.conversation.repl import converse
+
+            converse(client, agent, begun, daemon, busy)
+        elif as_json:
+            streams.as_json(session)
 
 
 @click.command(epilog="`port42 possess @AGENT --pick` chooses among one agent's sessions.")
@@ -153,19 +159,6 @@ def _which(ctx: click.Context, agent: str, ref: str | None, last: bool, choose: 
     if last and ref not in {None, "last"}:
         raise click.UsageError(f"--session {ref} is one session, the last one another: name one")
     return "last" if last else ref
-
-
-def _open(  # noqa: PLR0913, PLR0917 - what `possess` found out
-    client: Client, agent: str, session: Session | None, daemon: Daemon, talk: str | None, as_json: bool
-) -> None:
-    """Without a message: a conversation (`talk` says what it does while others are answered), or the
-    session as JSON, or just the banner that was shown."""
-    if talk:
-        from port42_cli.conversation.repl import converse
-
-        converse(client, agent, session["session_id"] if session else None, daemon, talk)
-    elif as_json:
-        streams.as_json(session)
 
 
 def _check_retry(ref: str | None, more: bool) -> None:

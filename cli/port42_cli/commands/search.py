@@ -7,6 +7,7 @@ import re
 import click
 
 from port42_cli import streams, views
+from port42_cli.commands import _shared
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
@@ -16,8 +17,8 @@ _AGENT = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 # `-word` leaves out what has the word: it is no option.
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="QUERY… [@AGENT]")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
-@click.option("--json", "as_json", is_flag=True, help="A page as JSON, as search_sessions gives it.")
+@_shared.limit
+@_shared.as_json("A page as JSON, as search_sessions gives it.")
 @click.pass_obj
 def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Search every session, or @AGENT's.
@@ -28,11 +29,13 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     agent:NAME         in that agent's sessions    role:ROLE       user, assistant, error, title …
     before:2025-09     before that day or month    after:2025      in it or later (UTC)
     """
-    params = {"query": " ".join(words)}
-    if len(words) > 1 and _AGENT.fullmatch(words[-1]):
-        params = {"query": " ".join(words[:-1]), "agent": words[-1]}
+    *query, last = words
+    agent = last if query and _AGENT.fullmatch(last) else None
+    params = {"query": " ".join(query if agent else words), "agent": agent}
     with daemon.client() as client:
         answer = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
+        if not answer["hits"]:
+            _shared.check_agent(client, agent)
     if as_json:
         streams.as_json(answer)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from port42_cli import cwd, plain_text, streams, views
-from port42_cli.completion import complete
+from port42_cli.commands import _shared
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
@@ -13,13 +13,13 @@ _RECENT = 100
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@_shared.agent
+@_shared.limit
 @click.option("--here", is_flag=True, help="Only those begun in this folder.")
 @click.option("--state", type=click.Choice(["active", "ended"]), help="Only those in this state.")
 @click.option("--tag", metavar="TAG", help="Only those with this tag.")
 @click.option("--pinned", is_flag=True, help="Only those that are pinned.")
-@click.option("--json", "as_json", is_flag=True, help="A page as JSON, as list_sessions gives it.")
+@_shared.as_json("A page as JSON, as list_sessions gives it.")
 @click.pass_obj
 def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon,
@@ -33,10 +33,11 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
     folder = cwd.here() if here else None
-    filters = {"agent": agent, "cwd": folder, "state": state, "tag": tag, "pinned": pinned or None}
-    given = {name: value for name, value in filters.items() if value is not None}
+    params = {"agent": agent, "cwd": folder, "state": state, "tag": tag, "pinned": pinned or None}
     with daemon.client() as client:
-        page = client.ask_rows("list_sessions", given, "sessions", limit=limit)
+        page = client.ask_rows("list_sessions", params, "sessions", limit=limit)
+        if not page["sessions"]:
+            _shared.check_agent(client, agent)
     if as_json:
         streams.as_json(page)
         return

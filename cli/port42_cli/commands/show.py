@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
-from port42_cli.completion import complete
 from port42_client.daemon import Daemon
-from port42_protocol.messages.sessions import GetSession, Transcript
+from port42_protocol.messages.sessions import GetSession
 
 
 @click.command()
-@click.argument("ref", shell_complete=complete.refs)
+@_shared.ref
 @_shared.whose
 @click.option("--events", is_flag=True, help="With what happened to it: resumed, ended, …")
-@click.option("--json", "as_json", is_flag=True, help="One transcript as JSON, all pages in it.")
+@_shared.as_json("One transcript as JSON, all pages in it.")
 @click.pass_obj
 def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: bool) -> None:
     """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
@@ -25,21 +22,16 @@ def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: boo
         session = _shared.find(client, ref, agent)
         pages = client.pages(GetSession(session.session_id, events=events))
         if as_json:
-            _print_json(pages)
+            from msgspec import to_builtins
+            from msgspec.structs import replace
+
+            first = next(pages)
+            rest = [message for page in pages for message in page.messages]
+            whole = replace(first, messages=(*first.messages, *rest), next_after_seq=None)
+            streams.as_json(to_builtins(whole))
             return
         from port42_cli.views import transcript as view
 
         views.show(view.heading(session, streams.now()))
         for page in pages:
             views.show(view.messages(page.messages))
-
-
-def _print_json(pages: Iterator[Transcript]) -> None:
-    """The first page with every page's messages: the shape of `get_session`."""
-    from msgspec import to_builtins
-    from msgspec.structs import replace
-
-    first = next(pages)
-    rest = [message for page in pages for message in page.messages]
-    whole = replace(first, messages=(*first.messages, *rest), next_after_seq=None)
-    streams.as_json(to_builtins(whole))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import click
 
 from port42_cli import streams, views
-from port42_cli.completion import complete
+from port42_cli.commands import _shared
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
+@_shared.agent
 @click.option("--days", type=click.IntRange(1, 3660), metavar="N", help="Only the last N days, today too.")
-@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
+@_shared.as_json("The daemon's answer as JSON.")
 @click.pass_obj
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:
     """Show numbers of messages and tokens, by agent and by time."""
-    given = {"agent": agent, "days": days}
     with daemon.client() as client:
-        answer = client.ask("stats", {name: value for name, value in given.items() if value is not None})
+        answer = client.ask("stats", {"agent": agent, "days": days})
     if as_json:
         streams.as_json(answer)
         return
@@ -36,8 +35,8 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
-@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON: exact bytes.")
+@_shared.agent
+@_shared.as_json("The daemon's answer as JSON: exact bytes.")
 @click.pass_obj
 def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     """Show the disk usage.
@@ -45,7 +44,7 @@ def du(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     Each agent's sessions and trash, the index, logs and backups.
     """
     with daemon.client() as client:
-        answer = client.ask("disk_usage", {"agent": agent} if agent else {})
+        answer = client.ask("disk_usage", {"agent": agent})
     if as_json:
         streams.as_json(answer)
         return

@@ -9,7 +9,8 @@ from math import isnan
 import click
 
 from port42_cli import streams, views
-from port42_client.client import Client, decode
+from port42_cli.commands import _shared
+from port42_client.client import decode
 from port42_client.daemon import Daemon
 from port42_client.errors import NoDaemon
 
@@ -23,7 +24,7 @@ from port42_client.errors import NoDaemon
     metavar="[SECONDS]",
     help="Go on, every 2 seconds or as many as are given, until Ctrl-C.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The daemon's answer as JSON.")
+@_shared.as_json("The daemon's answer as JSON.")
 @click.pass_obj
 def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
     """Show the daemon: version, clients, latency, errors.
@@ -35,54 +36,46 @@ def status(daemon: Daemon, watch: float | None, as_json: bool) -> None:
     it is drawn again in its place; piped, or with --json, each time is a line of JSON. It ends with Ctrl-C
     (exit code 130), and goes on with the next daemon when this one is restarted.
     """
-    if watch is not None:
-        if isnan(watch):  # which no range of click's keeps out
-            raise click.UsageError("--watch: expected a number of seconds, got nan")
-        _watch(daemon, watch, drawn=streams.on_terminal() and not as_json)
-        return
-    with daemon.client() as client:
-        answer = client.ask("status")
-    if as_json:
-        streams.as_json(answer)
-        return
-    from port42_cli.views import status as view
-    from port42_protocol.messages.daemon import DaemonStatus
-
-    views.show(view.status(decode(DaemonStatus, answer)))
-
-
-def _watch(daemon: Daemon, seconds: float, *, drawn: bool) -> None:
-    if not drawn:
-        for answer in _statuses(daemon, seconds):
+    if watch is not None and isnan(watch):  # which no range of click's keeps out
+        raise click.UsageError("--watch: expected a number of seconds, got nan")
+    answers = _statuses(daemon, watch)
+    if watch is not None and (as_json or not streams.on_terminal()):
+        for answer in answers:
             streams.json_line(answer)
-        return
-    from port42_cli.views import rich_printer
-    from port42_cli.views import status as view
-    from port42_protocol.messages.daemon import DaemonStatus
+    elif as_json:
+        streams.as_json(next(answers))
+    else:
+        from port42_cli.views import status as view
+        from port42_protocol.messages.daemon import DaemonStatus
 
-    rich_printer.redraw(view.status(decode(DaemonStatus, answer)) for answer in _statuses(daemon, seconds))
+        drawings = (view.status(decode(DaemonStatus, answer)) for answer in answers)
+        if watch is None:
+            views.show(next(drawings))
+        else:
+            from port42_cli.views import rich_printer
+
+            rich_printer.redraw(drawings)
 
 
-def _statuses(daemon: Daemon, seconds: float) -> Iterator[object]:
-    """The answer to `status`, now and every so many seconds, over the ends of daemons.
+def _statuses(daemon: Daemon, seconds: float | None) -> Iterator[object]:
+    """The answer to `status`, now and every so many seconds (None: only now), over the ends of daemons.
 
     Only the first call may start a daemon. Raises `NoDaemon` when a daemon is there and does not answer.
     """
     with daemon.client() as client:
         yield client.ask("status")
+    if seconds is None:
+        return
     with daemon.client(daemon.existing) as client:
+        time.sleep(seconds)
         while True:
+            try:
+                answer = client.ask("status")
+            except NoDaemon:
+                if (connection := daemon.find()) is not None:
+                    connection.close()
+                    raise
+                daemon.await_next()
+                continue
+            yield answer
             time.sleep(seconds)
-            yield _next_status(client, daemon)
-
-
-def _next_status(client: Client, daemon: Daemon) -> object:
-    """The status, of the next daemon where this one is gone."""
-    while True:
-        try:
-            return client.ask("status")
-        except NoDaemon:
-            if (connection := daemon.find()) is not None:
-                connection.close()
-                raise
-        daemon.await_next()

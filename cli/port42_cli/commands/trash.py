@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -19,21 +18,13 @@ from port42_protocol.messages.records import Summary
 _SHORTEST_PREFIX = 4
 _DAYS = re.compile(r"(\d{1,5})d?")
 
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-
 
 @click.command()
 @click.argument("refs", nargs=-1, required=True, metavar="REF…", shell_complete=complete.refs)
-@click.option(
-    "-a",
-    "--agent",
-    metavar="@AGENT",
-    shell_complete=complete.agents,
-    help="Whose; a REF may then be `last`.",
-)
-@_YES
+@_shared.whose
+@_shared.yes
 @click.option("--dry-run", is_flag=True, help="Only show which sessions are meant.")
-@click.option("--json", "as_json", is_flag=True, help="What was moved, as a JSON array.")
+@_shared.as_json("What was moved, as a JSON array.")
 @click.pass_obj
 def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, refs: tuple[str, ...], agent: str | None, yes: bool, dry_run: bool, as_json: bool
@@ -49,8 +40,12 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
         plain = [client.ask("find_session", {"ref": ref, "agent": agent}) for ref in refs]
         plain = list({session["session_id"]: session for session in plain}.values())
         sessions = [decode(Summary, session) for session in plain]
+        if dry_run and as_json:
+            streams.as_json(plain)
+            return
         if dry_run:
-            _show_sessions(plain, sessions, as_json=as_json)
+            streams.lines(map(plain_text.summary_line, sessions))
+            streams.notice("Nothing was moved.")
             return
         if not yes:
             streams.banner(*map(plain_text.summary_line, sessions))
@@ -67,7 +62,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
 @click.command()
 @click.argument("ref", shell_complete=complete.trashed)
-@click.option("--json", "as_json", is_flag=True, help="The session as JSON.")
+@_shared.as_json("The session as JSON.")
 @click.pass_obj
 def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
     """Restore a session from the trash. REF is an id, a unique prefix of 4 or more characters, or a title."""
@@ -82,13 +77,15 @@ def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
-@click.option("--json", "as_json", is_flag=True, help="All of it as JSON, in the form of list_trash.")
+@_shared.agent
+@_shared.as_json("All of it as JSON, in the form of list_trash.")
 @click.pass_obj
 def trash(daemon: Daemon, agent: str | None, as_json: bool) -> None:
     """List the trash, the latest deletion first."""
     with daemon.client() as client:
         page = client.ask_rows("list_trash", {"agent": agent}, "sessions")
+        if not page["sessions"]:
+            _shared.check_agent(client, agent)
     if as_json:
         streams.as_json(page)
         return
@@ -111,7 +108,7 @@ def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 
 
 @click.command()
-@click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
+@_shared.agent
 @click.option(
     "--older-than",
     metavar="DAYS",
@@ -124,9 +121,9 @@ def _days(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     callback=_days,
     help="Delete permanently what has been in the trash for so long.",
 )
-@_YES
+@_shared.yes
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-@click.option("--json", "as_json", is_flag=True, help="What prune_sessions answered, a line a call.")
+@_shared.as_json("What prune_sessions answered, a line a call.")
 @click.pass_obj
 def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon,
@@ -147,6 +144,8 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
     params = {"agent": agent, "older_than_days": older_than, "trash_older_than_days": trash_older_than}
     with daemon.client() as client:
         preview = client.ask("prune_sessions", params)
+        if not (preview["trashed"] or preview["deleted"]):
+            _shared.check_agent(client, agent)
         if as_json and dry_run:
             streams.as_json(preview)
             return
@@ -178,14 +177,6 @@ def _prune(client: Client, params: dict[str, Any], as_json: bool) -> None:
             f"{plain_text.count(trashed, 'session')} moved to the trash,"
             f" {plain_text.count(deleted, 'session')} ({size:,} bytes) deleted for good."
         )
-
-
-def _show_sessions(plain: list[Any], sessions: Iterable[Summary], *, as_json: bool) -> None:
-    if as_json:
-        streams.as_json(plain)
-    else:
-        streams.lines(map(plain_text.summary_line, sessions))
-        streams.notice("Nothing was moved.")
 
 
 def _find_trashed(trashed: list[Summary], ref: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,29 +22,26 @@ _SHORTEST_PREFIX = 4
 """Characters with which the daemon looks for a session among all (its `find_session`)."""
 
 
-def items(ctx: click.Context, look: Callable[[Client], Iterator[tuple[str, str]]]) -> list[CompletionItem]:
-    """The result of `look`; empty when there is no daemon, or it is too slow."""
+def items(
+    ctx: click.Context, look: Callable[..., Iterator[tuple[str, str]]], *typed: str | None
+) -> list[CompletionItem]:
+    """The result of `look`, called with a client and `typed`; empty without a daemon that answers soon."""
     os.environ["PORT42_DEBUG"] = "0"  # a trace would be written over what is being typed
     daemon = Daemon(ctx.find_root().params.get("socket"), os.environ)
-    try:
-        with _in_time(), daemon.client(daemon.existing) as client:
-            return [CompletionItem(value, help=one_line(text) or None) for value, text in look(client)]
-    except Exception:
-        return []  # no daemon, a slow one, another version's: errors would disturb the command line
-
-
-@contextmanager
-def _in_time() -> Iterator[None]:
-    """Raise TimeoutError in here after `_PATIENCE`, whatever is being waited for."""
-    signal.signal(signal.SIGALRM, _late)
+    signal.signal(signal.SIGALRM, _raise_timeout)
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
-        yield
+        with daemon.client(daemon.existing) as client:
+            return [
+                CompletionItem(value, help=one_line(text) or None) for value, text in look(client, *typed)
+            ]
+    except Exception:
+        return []  # no daemon, a slow one, another version's: errors would disturb the command line
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _late(*_: object) -> None:
+def _raise_timeout(*_: object) -> None:
     raise TimeoutError
 
 

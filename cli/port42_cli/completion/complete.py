@@ -1,15 +1,15 @@
 """Shell completion of agents and sessions, from the running daemon.
 
 The user waits after a key press: no daemon is started, no error is printed, and after 0.3 s completion is
-empty. Values are names and ids only, never a title: what is put on a
-command line must not be able to mean anything to the shell.
+empty. Values are names and ids only, never a title: nothing that is put on a command line may mean anything
+to the shell.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# What asks the daemon is imported when a shell completes: every command imports this module.
+# `candidates`, which asks the daemon, is imported when a shell completes: every command imports this module.
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
@@ -18,35 +18,31 @@ if TYPE_CHECKING:
 def agents(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     from port42_cli.completion import candidates
 
-    return candidates.items(ctx, lambda client: candidates.agents(client, typed))
+    return candidates.items(ctx, candidates.agents, typed)
 
 
 def sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     from port42_cli.completion import candidates
 
-    return candidates.items(ctx, lambda client: candidates.sessions(client, typed, _agent_of(ctx)))
+    # Behind an option that still lacks its value, click leaves the arguments where it found them.
+    named = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
+    agent = named if isinstance(named, str) else None
+    return candidates.items(ctx, candidates.sessions, typed, agent)
 
 
-def refs(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+def refs(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     """As `sessions`, and ``last``, which is one of them once an agent is named."""
     from click.shell_completion import CompletionItem
 
     last = CompletionItem("last", help="the one used last")
-    return [last] * "last".startswith(typed) + sessions(ctx, _, typed)
+    return [last] * "last".startswith(typed) + sessions(ctx, param, typed)
 
 
 def trashed(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     from port42_cli.completion import candidates
 
-    return candidates.items(ctx, lambda client: candidates.trashed(client, typed))
+    return candidates.items(ctx, candidates.trashed, typed)
 
 
-def agents_or_sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    return agents(ctx, _, typed) + ([] if typed.startswith("@") else sessions(ctx, _, typed))
-
-
-def _agent_of(ctx: click.Context) -> str | None:
-    """The agent that was named before on this line."""
-    # Behind an option that still lacks its value, click leaves the arguments where it found them.
-    named = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
-    return named if isinstance(named, str) and named else None
+def agents_or_sessions(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
+    return agents(ctx, param, typed) + ([] if typed.startswith("@") else sessions(ctx, param, typed))

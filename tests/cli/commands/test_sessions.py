@@ -83,6 +83,21 @@ def test_a_bad_agent_name_is_no_empty_list(port42, bad):
     assert "agent: expected an agent name" in done.stderr
 
 
+@pytest.mark.parametrize("typed", ["sessions @ai-muze", "search word @ai-muze", "trash @ai-muze"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_agent_that_is_unknown_is_no_empty_list(port42, typed, options):
+    done = port42(*typed.split(), *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: unknown agent @ai-muze\n  Did you mean @ai-muse")
+
+
+def test_an_agent_that_only_its_sessions_make_known_may_have_none_of_that_kind(port42):
+    port42.begin("@ai-muse", "word")
+    port42.json("rpc", "create_session", "agent=other")
+    for typed in ("sessions @other --pinned", "search word @other", "trash @other"):
+        assert port42(*typed.split()).returncode == 0
+
+
 def test_json_is_one_object_also_when_empty(port42):
     assert json.loads(port42("sessions", "--json").stdout) == {"sessions": [], "next_cursor": None}
 
