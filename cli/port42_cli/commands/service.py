@@ -18,9 +18,8 @@ from port42_protocol import paths
 if TYPE_CHECKING:
     from port42_cli.service.files import Change
 
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _DRY = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="What was done, or would be, as JSON.")
+_AS_JSON = _shared.as_json("What was done, or would be, as JSON.")
 
 
 @click.group()
@@ -32,7 +31,7 @@ def service() -> None:
 
 
 @service.command()
-@_YES
+@_shared.yes
 @_DRY
 @click.option("--replace", is_flag=True, help="Replace service files that Port42 did not write, too.")
 @_AS_JSON
@@ -47,6 +46,8 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
     from port42_cli.service.install import install, planned
 
     supervisor = here()
+    if why := supervisor.missing():
+        raise Refused(*why)
     changes = planned(supervisor, daemon)
     if not replace:
         _refuse_foreign(changes)
@@ -60,18 +61,12 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
     for notice in supervisor.notices():
         streams.notice(notice)
     if as_json:
-        streams.as_json(
-            {
-                "files": _listed(changes),
-                "version": running.version,
-                "pid": running.pid,
-                "socket": running.socket,
-            }
-        )
+        daemon_facts = {"version": running.version, "pid": running.pid, "socket": running.socket}
+        streams.as_json({"files": list(map(_listed, changes)), **daemon_facts})
 
 
 @service.command()
-@_YES
+@_shared.yes
 @_DRY
 @_AS_JSON
 @click.pass_obj
@@ -81,7 +76,6 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
     Sessions and settings stay, and commands start the daemon by themselves again.
     """
     from port42_cli.service import files, here
-    from port42_cli.service.install import uninstall
 
     supervisor = here()
     changes = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
@@ -95,14 +89,16 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
         raise Refused(*why)
     if not _agreed(changes, "Stop the service and remove this?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
-    uninstall(supervisor, changes)
+    supervisor.withdraw()
+    files.carry_out(changes)
+    supervisor.forget()
     streams.banner(f"The service is gone. What it kept stays: {daemon.home}")
     if as_json:
-        streams.as_json({"files": _listed(changes)})
+        streams.as_json({"files": list(map(_listed, changes))})
 
 
 @service.command()
-@click.option("--json", "as_json", is_flag=True, help="All of it as JSON.")
+@_shared.as_json("All of it as JSON.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show how the service does; exit code 0 when it is installed and healthy, 1 otherwise.
@@ -132,7 +128,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 @service.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many.")
+@_shared.lines
 @click.pass_context
 def logs(ctx: click.Context, follow: bool, lines: int) -> None:
     """Print the end of the service's log: the journal, or the daemon's own file under launchd."""
@@ -169,23 +165,20 @@ def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: boo
     from port42_cli.service import files
 
     if dry_run and as_json:
-        streams.as_json({"files": _listed(changes, whole=True)})
+        whole = [{**_listed(change), "content": change.after} for change in changes]
+        streams.as_json({"files": whole})
     elif dry_run:
         streams.lines(files.shown(changes))
     else:
         streams.banner(*files.shown(changes))
-    if dry_run or not any(change.kind != "keep" for change in changes):
-        if not dry_run:
+        if all(change.kind == "keep" for change in changes):
             streams.banner("Nothing to change.")
-        return not dry_run
+            return True
+    if dry_run:
+        return False
     _shared.check_confirmable(yes)
     return yes or _shared.confirmed(question)
 
 
-def _listed(changes: Sequence[Change], *, whole: bool = False) -> list[dict[str, str | None]]:
-    listed: list[dict[str, str | None]] = []
-    for change in changes:
-        listed.append({"path": str(change.path), "change": change.kind})
-        if whole:
-            listed[-1]["content"] = change.after
-    return listed
+def _listed(change: Change) -> dict[str, str | None]:
+    return {"path": str(change.path), "change": change.kind}

@@ -1,7 +1,6 @@
 """The daemon as a service of this user: installed, verified, uninstalled.
 
-`supervisor` says what systemd and launchd must be able to do; `systemd` and `launchd` do it, on the text
-that `unit` and `property_list` render; `install` and `uninstall` are the same for both.
+`supervisor` is the interface of `systemd` and `launchd`; `install` and `report` are the same for both.
 """
 
 from __future__ import annotations

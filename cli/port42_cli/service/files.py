@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from port42_cli.service.supervisor import MARK, ServiceFile
+from port42_cli.service.supervisor import MARK
 from port42_client.errors import Refused
 
 
@@ -38,8 +36,8 @@ class Change:
         return self.before is not None and (MARK not in self.before or self.path.is_symlink())
 
 
-def to_write(wanted: Iterable[ServiceFile]) -> list[Change]:
-    return [Change(file.path, _read(file.path), file.text) for file in wanted]
+def to_write(wanted: Mapping[Path, str]) -> list[Change]:
+    return [Change(path, _read(path), text) for path, text in wanted.items()]
 
 
 def to_remove(paths: Iterable[Path]) -> list[Change]:
@@ -50,13 +48,12 @@ def shown(changes: Sequence[Change]) -> Iterator[str]:
     """The changes, to be shown: each path, with a new file's text or a diff."""
     for change in changes:
         yield f"{change.kind} {change.path}"
+        before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
         if change.kind == "create":
-            yield from (f"    {line}" for line in (change.after or "").splitlines())
+            yield from (f"    {line}" for line in after)
         elif change.kind == "change":
-            lines = unified_diff(
-                (change.before or "").splitlines(), (change.after or "").splitlines(), lineterm="", n=1
-            )
-            yield from (f"    {line}" for line in list(lines)[2:])
+            diff = list(unified_diff(before, after, lineterm="", n=1))
+            yield from (f"    {line}" for line in diff[2:])
 
 
 def carry_out(changes: Iterable[Change]) -> None:
@@ -111,11 +108,8 @@ def _put(path: Path, text: str | None) -> None:
 
 
 def shipped_text(folder: str, name: str) -> str:
-    """A file of one of the two folders, which the wheel has beside this module.
-
-    An editable install has them where the sources are.
-    """
-    shipped: Traversable = files("port42_cli.service") / "shipped" / folder
+    """A file of the repository's folders ``systemd`` and ``launchd``; a wheel has them beside this module."""
+    shipped = Path(__file__).parent / "shipped" / folder
     if not shipped.is_dir():
         shipped = Path(__file__).parents[3] / folder
     return (shipped / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The daemon made a service, without losing a message, or everything as it was before; and unmade."""
+"""Installs and removes the service; a failed installation leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -17,22 +17,16 @@ from port42_client.process import Running
 from port42_protocol.version import __version__
 
 
-def target(daemon: Daemon) -> ServiceTarget:
-    """The target of a service for this daemon's home and address: this installation."""
+def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
+    """What `install` would change, so that this installation runs as a service for this home and address."""
     # Only what a service file can hold, and what means the same in every folder.
     folders = [folder for folder in os.get_exec_path() if folder.startswith("/") and folder.isprintable()]
-    return ServiceTarget(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
-
-
-def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
-    """The changes that `install` would make. Raises `Refused`, with advice, where no service is possible."""
-    if why := supervisor.missing():
-        raise Refused(*why)
-    return files.to_write(supervisor.files(target(daemon)))
+    target = ServiceTarget(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
+    return files.to_write(supervisor.files(target))
 
 
 def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -> Running:
-    """Carry out `changes`, run the daemon as a service, and give what it then says of itself (`status`).
+    """Carry out `changes`, run the daemon as a service, and return its `status`.
 
     Raises `CommandError` with everything as it was: files, what was started, a daemon run by hand.
     """
@@ -48,26 +42,18 @@ def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -
                 process.stop(running.pid, daemon.home, daemon.notice)
             changed = {change.path for change in changes if change.kind != "keep"}
             supervisor.start(changed, anew=by_hand)
-            return _verified(supervisor, daemon)
+            return _verify(supervisor, daemon)
         except (CommandError, KeyboardInterrupt) as error:
             failure = error
-            lost = _taken_back(supervisor, changes, again=before.enabled)
+            lost = _restore(supervisor, changes, again=before.enabled)
     if by_hand:
         try:
             daemon.start().close()
         except CommandError as error:
             lost.append(f"the daemon that ran before does not start: {error.message}")
     why = failure.message if isinstance(failure, CommandError) else "interrupted"
-    raise Refused(
-        f"the service did not come up: {why}", *(lost or ["Everything is as it was before."])
-    ) from None
-
-
-def uninstall(supervisor: Supervisor, changes: Sequence[Change]) -> None:
-    """Stop the service and carry out `changes`, which remove its files. What the daemon keeps stays."""
-    supervisor.withdraw()
-    files.carry_out(changes)
-    supervisor.forget()
+    lost = lost or ["Everything is as it was before."]
+    raise Refused(f"the service did not come up: {why}", *lost) from None
 
 
 def answering(daemon: Daemon) -> Running:
@@ -83,25 +69,21 @@ def answering(daemon: Daemon) -> Running:
     return process.ask(connect, daemon.notice)
 
 
-def _verified(supervisor: Supervisor, daemon: Daemon) -> Running:
+def _verify(supervisor: Supervisor, daemon: Daemon) -> Running:
     running = answering(daemon)
     if running.pid != (pid := supervisor.pid()):
-        raise Refused(
-            f"pid {running.pid} answers at {running.socket}, and {supervisor.name} runs {pid or 'none'}"
-        )
+        runs = f"{supervisor.name} runs {pid or 'none'}"
+        raise Refused(f"pid {running.pid} answers at {running.socket}, and {runs}")
     if running.version != __version__:
         raise Refused(f"port42d {running.version} answers, and this is port42 {__version__}")
     return running
 
 
-def _taken_back(supervisor: Supervisor, changes: Sequence[Change], *, again: bool) -> list[str]:
-    """Restore the files and the daemon; returns what could not be restored."""
+def _restore(supervisor: Supervisor, changes: Sequence[Change], *, again: bool) -> list[str]:
+    """Restore the files and, with `again`, the service; returns what could not be restored."""
     lost = []
     try:
-        if again:
-            supervisor.rest()
-        else:
-            supervisor.withdraw()
+        supervisor.rest() if again else supervisor.withdraw()
     except CommandError as error:
         lost.append(error.message)
     lost += [f"{path} could not be put back" for path in files.put_back(changes)]

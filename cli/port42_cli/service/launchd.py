@@ -15,7 +15,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from port42_cli.service.files import shipped_text
-from port42_cli.service.supervisor import MARK, Condition, ServiceFile, ServiceTarget, lacking, run_tool
+from port42_cli.service.supervisor import MARK, Condition, ServiceTarget, missing_keys, run_tool
 from port42_client.errors import Refused
 from port42_protocol import paths
 
@@ -28,29 +28,26 @@ class Launchd:
     name = "launchd"
 
     def __init__(self) -> None:
-        self.paths = (Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist",)
+        self.paths: tuple[Path, ...] = (Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist",)
         self._domain = f"gui/{os.geteuid()}"
         self._target = f"{self._domain}/{LABEL}"
 
     def missing(self) -> tuple[str, ...]:
-        """Over ssh there is no graphical session to be an agent of."""
         if shutil.which("launchctl") is None:
             return ("launchctl is not here", "Every command starts the daemon by itself.")
         if run_tool("launchctl", "print", self._domain, check=False).returncode:
-            return (
-                f"launchd has no session {self._domain}: this looks like ssh or sudo without a login at"
-                " the screen",
-                "Log in there, or do nothing: every command starts the daemon by itself.",
-            )
+            why = "this looks like ssh or sudo without a login at the screen"
+            what_to_do = "Log in there, or do nothing: every command starts the daemon by itself."
+            return (f"launchd has no session {self._domain}: {why}", what_to_do)
         return ()
 
-    def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
-        return (ServiceFile(self.paths[0], render(shipped_text("launchd", _NAME), target)),)
+    def files(self, target: ServiceTarget) -> dict[Path, str]:
+        return {self.paths[0]: render(shipped_text("launchd", self.paths[0].name), target)}
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
         if anew or changed:
             self.rest()
-        if not self._loaded():
+        if not self._print():
             if address := listens_at(self._text()):
                 # launchd makes the socket, and no folder for it.
                 Path(address).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,26 +62,22 @@ class Launchd:
         run_tool("launchctl", "kickstart", "-k", self._target)
 
     def rest(self) -> None:
-        if self._loaded():
+        if self._print():
             run_tool("launchctl", "bootout", self._target)
 
-    def withdraw(self) -> None:
-        """As `rest`: what starts it at a login is the file itself."""
-        self.rest()
+    withdraw = rest  # what starts it at a login is the file itself
 
     def forget(self) -> None:
         """Nothing: bootout has forgotten it."""
 
     def pid(self) -> int | None:
-        if not self.paths[0].exists():
-            return None
-        return _pid(self._print())
+        return _pid(self._print()) if self.paths[0].exists() else None
 
     def serves(self, address: str) -> bool:
-        return listens_at(self._text()) == address and not self.missing() and self._loaded()
+        return listens_at(self._text()) == address and not self.missing() and bool(self._print())
 
     def condition(self) -> Condition:
-        """From what `launchctl print` says, which is meant for people and may change."""
+        # `launchctl print` is meant for people, and may change.
         printed = self._print()
         number = _pid(printed)
         code = re.search(r"^\s*last exit code = (-?[1-9]\d*)", printed, flags=re.MULTILINE)
@@ -101,10 +94,9 @@ class Launchd:
         )
 
     def notices(self) -> list[str]:
-        return lacking(())  # launchd's environment has none of a shell's keys
+        return missing_keys(())  # launchd's environment has none of a shell's keys
 
     def log_command(self, lines: int, *, follow: bool) -> list[str] | None:  # noqa: ARG002 - as systemd's
-        """None: its property list names the home's log."""
         return None
 
     def _text(self) -> str:
@@ -113,17 +105,12 @@ class Launchd:
         except (OSError, UnicodeDecodeError):
             return ""
 
-    def _loaded(self) -> bool:
-        return bool(self._print())
-
     def _print(self) -> str:
+        """What launchctl says of the agent; empty when it is not loaded."""
         if shutil.which("launchctl") is None:
             raise Refused("launchctl is not here")
         done = run_tool("launchctl", "print", self._target, check=False)
         return done.stdout if done.returncode == 0 else ""
-
-
-_NAME = f"{LABEL}.plist"
 
 
 def _pid(printed: str) -> int | None:

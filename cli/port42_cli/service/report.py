@@ -5,28 +5,27 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass
 
-from port42_cli.service import files
-from port42_cli.service.install import answering, target
+from port42_cli.service.install import answering, planned
 from port42_cli.service.supervisor import Condition, Supervisor
 from port42_client import process
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
-from port42_client.process import Running
 from port42_protocol import paths
 from port42_protocol.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
 class Report(Condition):
-    """The data of `service status`; `problems` is empty when the service is healthy."""
+    """The data of `service status`; `problems` is empty when the service is healthy.
+
+    `current`: its files are what this installation would write. `version` is the running daemon's.
+    """
 
     supervisor: str
     installed: bool
     current: bool
-    """Whether its files are what this installation would write."""
     this_installation: bool
     version: str | None
-    """Of the daemon that runs; this command's is `cli_version`."""
     cli_version: str
     socket: str
     files: tuple[str, ...]
@@ -35,17 +34,23 @@ class Report(Condition):
 
 def report(supervisor: Supervisor, daemon: Daemon) -> Report:
     """As things stand; starts nothing. Raises `Refused` where there is no supervisor to ask."""
-    changes = files.to_write(supervisor.files(target(daemon)))
+    changes = planned(supervisor, daemon)
     installed = all(change.before is not None for change in changes)
     now = supervisor.condition()
-    answer, problems = _answer(now, daemon), list(_problems(supervisor.name, now, installed=installed))
-    if isinstance(answer, str):
-        problems.append(answer)
-        answer = None
+    problems, version = _problems(supervisor.name, now, installed=installed), None
+    if now.running:
+        try:
+            running = answering(daemon)
+        except CommandError as error:
+            problems.append(error.message)
+        else:
+            if running.pid == now.pid:
+                version = running.version
+            else:
+                problems.append(f"pid {running.pid} answers at the socket, and it is not the service's")
     # Seen by its lock: a connection would start the service.
     if installed and not now.running and process.is_locked(paths.lock_file(daemon.home)):
         problems.append(f"another daemon holds {daemon.home}: port42 service install takes over")
-    version = answer.version if answer else None
     if version not in {None, __version__}:
         problems.append(f"port42d {version} runs, and this is {__version__}: port42 daemon restart")
     return Report(
@@ -73,15 +78,3 @@ def _problems(name: str, now: Condition, *, installed: bool) -> list[str]:
     if now.failed:
         problems.append(f"{now.failed}; port42 service logs says more")
     return problems
-
-
-def _answer(now: Condition, daemon: Daemon) -> Running | str | None:
-    if not now.running:
-        return None
-    try:
-        running = answering(daemon)
-    except CommandError as error:
-        return error.message
-    if running.pid != now.pid:
-        return f"pid {running.pid} answers at the socket, and it is not the service's"
-    return running

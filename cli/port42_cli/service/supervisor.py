@@ -20,80 +20,58 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ServiceTarget:
-    """The daemon of this installation, for this home, for which service files are rendered."""
+    """The daemon of this installation for one home: absolute argv, socket, home, and the ``PATH`` with which
+    the daemon finds the programs that answer.
+    """
 
     program: tuple[str, ...]
-    """The argv, absolute."""
     address: str
     home: Path
     search_path: str
-    """``PATH`` of whoever installs: where the daemon finds the programs that answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceFile:
-    """One file as it should be."""
-
-    path: Path
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The service as its supervisor sees it. None is: does not apply, or is not known."""
+    """The service as its supervisor sees it. None is: does not apply, or is not known.
+
+    `listening`: its socket is held, so that a connection starts it. `since` is RFC 3339. `program` is the
+    argv in force, separated by spaces. `failed` is why it does not run, where it should.
+    """
 
     enabled: bool
     listening: bool
-    """Whether the socket is held for it, so that a connection starts it."""
     running: bool
     pid: int | None
     since: str | None
-    """RFC 3339, when it became what it is."""
     program: str | None
-    """The argv that is in force, separated by spaces."""
     failed: str | None
-    """Why it is not running, where that is no rest."""
     watchdog: str | None
     linger: bool | None
-
-
-def lacking(names: Collection[str]) -> list[str]:
-    """A line for each key of a built-in agent that this shell has and that is not among `names`."""
-    return [
-        f"{key} is set here and not in the service; docs/service.md says how agents get at a key there"
-        for key in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
-        if os.environ.get(key) and key not in names
-    ]
 
 
 class Supervisor(Protocol):
     """systemd's manager of this user, or launchd. Methods raise `Refused` with what it said."""
 
-    @property
-    def name(self) -> str:
-        """``systemd`` or ``launchd``."""
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The paths of the service's files, existing or not."""
+    name: str
+    paths: tuple[Path, ...]
+    """The paths of the service's files, existing or not."""
 
     def missing(self) -> tuple[str, ...]:
         """Why it cannot be used here, then what to do, a line each; empty when it can."""
 
-    def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
+    def files(self, target: ServiceTarget) -> dict[Path, str]:
         """The files to be written. Raises `Refused` when a path cannot be expressed in such a file."""
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
-        """Take up the files that changed, and have the daemon run from now on and after a login.
+        """Load the files that changed, and run the daemon from now on and after a login.
 
         `anew` gives up a socket that is held, too. Returns when the daemon is ready, where that is known.
         """
 
     def stop(self) -> None:
-        """Stop the daemon; a socket that is held stays, and starts it again when it is connected to."""
+        """Stop the daemon; a socket that is held stays, and the next connection starts it again."""
 
-    def restart(self) -> None:
-        """Stop the daemon and start it, from the files that are in force."""
+    def restart(self) -> None: ...
 
     def rest(self) -> None:
         """Stop the daemon and release its socket; it still starts at the next login."""
@@ -108,7 +86,7 @@ class Supervisor(Protocol):
         """The daemon's process, None when this supervisor runs none."""
 
     def serves(self, address: str) -> bool:
-        """Whether it is there and set to run the daemon of that address."""
+        """Whether it is set to run the daemon of that address, and can."""
 
     def condition(self) -> Condition:
         """The current state. Starts nothing."""
@@ -120,10 +98,19 @@ class Supervisor(Protocol):
         """The argv that prints its log; None where that is the home's own file."""
 
 
+def missing_keys(names: Collection[str]) -> list[str]:
+    """A line for each key of a built-in agent that this shell has and that is not among `names`."""
+    return [
+        f"{key} is set here and not in the service; docs/service.md says how agents get at a key there"
+        for key in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+        if os.environ.get(key) and key not in names
+    ]
+
+
 def run_tool(
     *command: str, env: dict[str, str] | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run a supervisor's tool. Raises `Refused` with what it said, unless its failure is no failure."""
+    """Run a supervisor's tool. Raises `Refused` where it cannot run and, with `check`, where it fails."""
     try:
         done = subprocess.run(
             command,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from port42_cli.service import surroundings, unit
 from port42_cli.service.files import shipped_text
-from port42_cli.service.supervisor import Condition, ServiceFile, ServiceTarget, lacking, run_tool
+from port42_cli.service.supervisor import Condition, ServiceTarget, missing_keys, run_tool
 from port42_client.errors import Refused
 
 SERVICE, SOCKET = "port42.service", "port42.socket"
@@ -21,7 +21,7 @@ _THERE = {"initializing", "starting", "running", "degraded", "maintenance", "sto
 """What `systemctl --user is-system-running` says of a manager that answers, healthy or not."""
 
 _SHOWN = ("ActiveState", "SubState", "Result", "MainPID", "StateChangeTimestamp", "ExecStart", "WatchdogUSec")
-_AT_REST = {"success", "exec-condition"}
+_AT_REST = {"success", "exec-condition", None}
 
 
 class Systemd:
@@ -33,31 +33,26 @@ class Systemd:
         named = os.environ.get("XDG_CONFIG_HOME")
         config = Path(named) if named and Path(named).is_absolute() else Path.home() / ".config"
         self._folder = config / "systemd" / "user"
-        self.paths = (self._folder / SERVICE, self._folder / SOCKET)
+        self.paths: tuple[Path, ...] = (self._folder / SERVICE, self._folder / SOCKET)
 
     def missing(self) -> tuple[str, ...]:
-        if shutil.which("systemctl"):
-            state = self._systemctl("is-system-running", check=False).strip()
-            if state in _THERE:
-                return self._elsewhere()
-        return surroundings.explained(surroundings.seen(os.environ))
-
-    def _elsewhere(self) -> tuple[str, ...]:
-        """Where the manager reads units, when that is not our folder: its XDG_CONFIG_HOME counts."""
-        read = self._systemctl("show", "--value", "--property=UnitPath").split()
-        if str(self._folder) in read:
+        there = shutil.which("systemctl")
+        if not there or self._systemctl("is-system-running", check=False).strip() not in _THERE:
+            return surroundings.explained(surroundings.seen(os.environ))
+        # Not our folder, where its XDG_CONFIG_HOME was another one.
+        if str(self._folder) in self._systemctl("show", "--value", "--property=UnitPath").split():
             return ()
         return (
             f"the user manager does not read units from {self._folder}",
             "XDG_CONFIG_HOME or HOME is another one here than where it was started.",
         )
 
-    def files(self, target: ServiceTarget) -> tuple[ServiceFile, ...]:
+    def files(self, target: ServiceTarget) -> dict[Path, str]:
         service, socket = self.paths
-        return (
-            ServiceFile(service, unit.service(shipped_text("systemd", SERVICE), target)),
-            ServiceFile(socket, unit.socket(shipped_text("systemd", SOCKET), target.address)),
-        )
+        return {
+            service: unit.service(shipped_text("systemd", SERVICE), target),
+            socket: unit.socket(shipped_text("systemd", SOCKET), target.address),
+        }
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
         """Enable the socket, and start the service now, so that it is known to start.
@@ -75,16 +70,15 @@ class Systemd:
         self._systemctl("stop", SERVICE)
 
     def restart(self) -> None:
-        """Connections made meanwhile wait in the socket."""
         self._systemctl("restart", SERVICE)
 
     def rest(self) -> None:
-        """Both stop; a start that failed too often is forgiven."""
         self._systemctl("stop", SOCKET, SERVICE, check=False)  # not loaded: nothing to stop
+        # Else a start that failed too often would be refused.
         self._systemctl("reset-failed", SOCKET, SERVICE, check=False)
 
     def withdraw(self) -> None:
-        """Both are disabled: whoever enabled the service by hand finds that undone, too."""
+        # The service, too: it may have been enabled by hand.
         self._systemctl("disable", "--now", SOCKET, SERVICE)
         self._systemctl("reset-failed", SOCKET, SERVICE, check=False)
 
@@ -92,7 +86,7 @@ class Systemd:
         self._systemctl("daemon-reload")
 
     def pid(self) -> int | None:
-        """``MainPID``; queried only when there is a unit, because it starts a process."""
+        # Asked only when there is a unit, because that starts a process.
         if not self.paths[0].exists() or not shutil.which("systemctl"):
             return None
         number = self._systemctl("show", "--value", "--property=MainPID", SERVICE, check=False).strip()
@@ -110,11 +104,8 @@ class Systemd:
         enabled = self._systemctl("is-enabled", SOCKET, check=False).strip() == "enabled"
         since = re.fullmatch(r"@(\d+)", service.get("StateChangeTimestamp", ""))
         running = service.get("ActiveState") == "active"
-        failed = [
-            f"{name}: {shown['Result']}"
-            for name, shown in ((SERVICE, service), (SOCKET, socket))
-            if shown.get("Result", "success") not in _AT_REST
-        ]
+        results = {SERVICE: service.get("Result"), SOCKET: socket.get("Result")}
+        failed = [f"{name}: {result}" for name, result in results.items() if result not in _AT_REST]
         program = re.search(r"argv\[\]=(.*?) ; ", service.get("ExecStart", ""))
         return Condition(
             enabled=enabled,
@@ -130,11 +121,10 @@ class Systemd:
 
     def notices(self) -> list[str]:
         environment = self._systemctl("show-environment").splitlines()
-        notices = lacking({line.partition("=")[0] for line in environment})
+        notices = missing_keys({line.partition("=")[0] for line in environment})
         if not self._linger():
-            notices.append(
-                "It runs while you are logged in; to have it without a login: loginctl enable-linger"
-            )
+            again = "to have it without a login: loginctl enable-linger"
+            notices.append(f"It runs while you are logged in; {again}")
         return notices
 
     def log_command(self, lines: int, *, follow: bool) -> list[str] | None:
@@ -153,9 +143,8 @@ class Systemd:
         """Whether the manager runs without a login; None where logind is not here."""
         if shutil.which("loginctl") is None:
             return None
-        done = run_tool(
-            "loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--value", check=False
-        )
+        show = ("loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--value")
+        done = run_tool(*show, check=False)
         return {"yes": True, "no": False}.get(done.stdout.strip())
 
     def _systemctl(self, *arguments: str, check: bool = True) -> str:

@@ -14,36 +14,31 @@ HEADER = (
     f"# {MARK}, which replaces it.\n# For changes of your own: systemctl --user edit {{name}} (a drop-in)\n"
 )
 
-_NOT_IN_A_PROGRAM = re.compile(r"""["'\\\x00-\x1f\x7f]""")
-_NOT_IN_AN_ADDRESS = re.compile(r"[\x00-\x1f\x7f]|[\s\\]$")
+# Lone surrogates are bytes that are not UTF-8.
+_NOT_IN_A_PROGRAM = re.compile(r"""["'\\\x00-\x1f\x7f\ud800-\udfff]""")
+_NOT_IN_AN_ADDRESS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|[\s\\]$")
 
 
 def service(template: str, target: ServiceTarget) -> str:
     """``port42.service`` for `target`. Raises `Refused` when systemd takes no such path."""
-    if _NOT_IN_A_PROGRAM.search(target.program[0]) or not _is_text(target.program[0]):
-        raise Refused(
-            f"systemd starts no program whose path has quotes, backslashes or control characters:"
-            f" {target.program[0]!r}"
-        )
+    program, *arguments = target.program
+    if _NOT_IN_A_PROGRAM.search(program):
+        what = "no program whose path has quotes, backslashes or control characters"
+        raise Refused(f"systemd starts {what}: {program!r}")
     # Without the colon systemd takes $ for a variable in every word but the first.
-    argv = " ".join([word(f":{target.program[0]}"), *map(word, target.program[1:])])
-
-    def started(line: re.Match[str]) -> str:
-        further = line["further"] or ""
-        return f"ExecStart={argv}{further}\n{environment('PATH', target.search_path)}"
-
-    text, count = re.subn(r"^ExecStart=\S+(?P<further> .*)?$", started, template, flags=re.MULTILINE)
-    assert count == 1, "port42.service has one ExecStart"  # noqa: S101 - it is shipped with us
+    argv = " ".join([word(f":{program}"), *map(word, arguments)])
+    path = f'Environment="PATH={_escaped(target.search_path)}"'
+    start = re.compile(r"^ExecStart=\S+(?P<more> .*)?$", flags=re.MULTILINE)
+    text = start.sub(lambda line: f"ExecStart={argv}{line['more'] or ''}\n{path}", template)
     return _headed(text, "port42.service")
 
 
 def socket(template: str, address: str) -> str:
     """``port42.socket`` listening at `address`. Raises `Refused` when systemd takes no such path."""
-    if _NOT_IN_AN_ADDRESS.search(address) or not _is_text(address):
+    if _NOT_IN_AN_ADDRESS.search(address):
         raise Refused(f"systemd cannot listen at {address!r}: name another path with PORT42_SOCKET")
     listening = f"ListenStream={address.replace('%', '%%')}"
-    text, count = re.subn(r"^ListenStream=.*$", lambda _: listening, template, flags=re.MULTILINE)
-    assert count == 1, "port42.socket has one ListenStream"  # noqa: S101 - it is shipped with us
+    text = re.sub(r"^ListenStream=.*$", lambda _: listening, template, flags=re.MULTILINE)
     return _headed(text, "port42.socket")
 
 
@@ -61,30 +56,13 @@ def word(text: str) -> str:
     return text if re.fullmatch(r"[\w@:=,./+-]+", text, flags=re.ASCII) else f'"{_escaped(text)}"'
 
 
-def environment(name: str, value: str) -> str:
-    return f'Environment="{name}={_escaped(value)}"'
-
-
 def _escaped(text: str) -> str:
-    return "".join(map(_escape, text))
+    quoted = re.sub(r'["\\]', r"\\\g<0>", text).replace("%", "%%")
+    return re.sub(r"[\x00-\x1f\x7f\udc80-\udcff]", _escaped_byte, quoted)
 
 
-def _escape(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    if character == "%":
-        return "%%"
-    if character < " " or character == "\x7f" or "\udc80" <= character <= "\udcff":
-        return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))
-    return character
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _escaped_byte(character: re.Match[str]) -> str:
+    return f"\\x{character[0].encode(errors='surrogateescape').hex()}"
 
 
 def _headed(text: str, name: str) -> str:

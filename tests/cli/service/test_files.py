@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from port42_cli.service import files
-from port42_cli.service.supervisor import MARK, ServiceFile
+from port42_cli.service.supervisor import MARK
 from port42_client.errors import Refused
 
-OURS = f"# {MARK}\none\n"
+OURS = f"# {MARK}\ntext\n"
 
 
 def test_a_file_is_created_kept_changed_and_removed(tmp_path):
     path = tmp_path / "a" / "b" / "port42.service"
-    (create,) = files.to_write([ServiceFile(path, OURS)])
+    (create,) = files.to_write({path: OURS})
     assert (create.kind, create.foreign) == ("create", False)
-    assert list(files.shown([create])) == [f"create {path}", f"    # {MARK}", "    one"]
+    assert list(files.shown([create])) == [f"create {path}", f"    # {MARK}", "    text"]
     files.carry_out([create])
     assert path.read_text() == OURS
     assert path.stat().st_mode & 0o777 == 0o644
-    (keep,) = files.to_write([ServiceFile(path, OURS)])
+    (keep,) = files.to_write({path: OURS})
     assert list(files.shown([keep])) == [f"keep {path}"]
-    (change,) = files.to_write([ServiceFile(path, OURS.replace("one", "two"))])
-    assert [line for line in files.shown([change]) if line.startswith("    -")] == ["    -one"]
+    (change,) = files.to_write({path: OURS.replace("text", "new")})
+    assert [line for line in files.shown([change]) if line.startswith("    -")] == ["    -text"]
     files.carry_out([change])
     assert files.put_back([change]) == []
     assert path.read_text() == OURS
@@ -54,7 +54,7 @@ def test_what_cannot_be_read_is_told(tmp_path):
 def test_a_file_of_others_and_a_link_are_foreign_and_keep_their_bytes(tmp_path):
     path, link = tmp_path / "theirs", tmp_path / "link"
     path.write_bytes(b"caf\xe9\n")
-    (theirs,) = files.to_write([ServiceFile(path, OURS)])
+    (theirs,) = files.to_write({path: OURS})
     assert theirs.foreign
     files.carry_out([theirs])
     link.symlink_to(path)
