@@ -1,10 +1,7 @@
 """A blocking client on a Unix socket: sends requests, returns results, reconnects after a restart.
 
-What the daemon sends meanwhile without being asked goes to a `Listener` for the length of a call, or to
-whoever iterates over `Client.events`.
-
-`DaemonError` (it refused), `NoDaemon` (it could not be reached or went away) and `BadInput` (the request
-cannot be written as UTF-8) are the exceptions of a call.
+A call raises `DaemonError` (it refused), `NoDaemon` (it could not be reached, or went away) or `BadInput`
+(the request is not JSON). Notifications go to the call's `Listener`, or are what `Client.events` yields.
 """
 
 from __future__ import annotations
@@ -58,11 +55,9 @@ class Listener(Protocol):
     def fileno(self) -> int:
         """A descriptor; when it can be read from, `on_readable` is called."""
 
-    def on_event(self, event: Event) -> None:
-        """A `session_event` notification came."""
+    def on_event(self, event: Event) -> None: ...
 
-    def on_readable(self) -> None:
-        """There is something to read at `fileno`."""
+    def on_readable(self) -> None: ...
 
     def on_tick(self) -> None:
         """`interval` is over, or something came."""
@@ -93,7 +88,6 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up; the next call dials again."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -135,11 +129,15 @@ class Client:
 
     def ask_pages(self, method: str, params: Mapping[str, Any]) -> Iterator[Any]:
         """As `pages`, in plain values."""
-        page = self.ask(method, params)
-        yield page
-        while following := _following(page):
-            page = self.ask(method, {**params, **following})
+        while True:
+            page = self.ask(method, params)
             yield page
+            if page.get("next_cursor") is not None:
+                params = {**params, "cursor": page["next_cursor"]}
+            elif page.get("next_after_seq") is not None:
+                params = {**params, "after_seq": page["next_after_seq"]}
+            else:
+                return
 
     def ask_rows(
         self,
@@ -189,7 +187,7 @@ class Client:
                 elif "id" not in message:
                     yield wire.event_in(message)
                 elif message["id"] == number:
-                    self._result(message)
+                    wire.result_in(message)
         except DaemonError as error:
             raise self._explained(method, params, error) from None
         except _WentAwayError:
@@ -203,25 +201,18 @@ class Client:
 
     def _exchange(self, method: str, params: Params, listener: Listener | None) -> Any:
         number = self._number()
-        given: JsonObject | tuple[Any, ...] | None = None
-        if params is not None:  # jsonrpcclient takes the array form of params as a tuple
-            given = tuple(params) if isinstance(params, list) else dict(params)
+        # jsonrpcclient takes the array form of params as a tuple.
+        given: Any = tuple(params) if isinstance(params, list) else params
         quiet = Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
         try:
             self._send(jsonrpcclient.request(method, given, id=number), quiet)
-            return self._result(self._answer_to(number, quiet, listener))
+            return wire.result_in(self._answer_to(number, quiet, listener))
         except DaemonError:
             raise
         except BaseException:
             # After an interrupted call (Ctrl-C) its response must not be read by the next one.
             self.close()
             raise
-
-    def _result(self, message: JsonObject) -> Any:
-        answer = wire.answer_in(message)
-        if isinstance(answer, jsonrpcclient.Ok):
-            return answer.result
-        raise DaemonError(answer.code, answer.message, answer.data)
 
     def _explained(self, method: str, params: Params, error: DaemonError) -> DaemonError:
         if error.code not in {MethodNotFound.code, InvalidParams.code}:
@@ -255,15 +246,15 @@ class Client:
     def _write(self, line: bytes) -> None:
         assert self._socket is not None  # noqa: S101 - tells mypy what the callers saw to
         self._trace("→", line)
-        # Where it hangs up on us, perhaps over the length of this very line, its answer says why. A
-        # line whose end could not be written is never carried out.
+        # Where the daemon hangs up, perhaps over the length of this line, its answer says why. A line whose
+        # end could not be written is never carried out.
         self._sent = False
         with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(line + b"\n")
             self._sent = True
 
     def _answer_to(self, number: int, quiet: Silence, listener: Listener | None) -> JsonObject:
-        """The answer to request `number`, or the error that stands for a line not understood."""
+        """The answer to request `number`, or the error without an id for a line not understood."""
         while True:
             message = self._message(quiet, listener, listener.interval if listener else None)
             if message is None:
@@ -280,18 +271,17 @@ class Client:
     ) -> JsonObject | None:
         """The next object; None when there is none within `interval`, or when `listener` was called."""
         while True:
-            if (line := self._line()) is not None:
-                self._trace("←", line)
-                if (message := wire.decode_line(line)) is not None:
-                    return message
-            elif not self._wait(quiet, listener, interval):
-                return None
-
-    def _line(self) -> bytes | None:
-        try:
-            return self._framer.next_line()
-        except FrameTooLarge:
-            raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
+            try:
+                line = self._framer.next_line()
+            except FrameTooLarge:
+                raise NoDaemon(f"the daemon's answer has more than {ANSWER_LIMIT:,} bytes") from None
+            if line is None:
+                if not self._wait(quiet, listener, interval):
+                    return None
+                continue
+            self._trace("←", line)
+            if (message := wire.decode_line(line)) is not None:
+                return message
 
     def _wait(self, quiet: Silence, listener: Listener | None, interval: float | None) -> bool:
         """Take in what the daemon sent; False when nothing came for `interval`, or `listener` was called."""
@@ -335,10 +325,9 @@ class Client:
     def _trace(self, direction: str, line: bytes) -> None:
         if not self._traced:
             return
+        text = line.decode(errors="replace")
         # Inside JSON a terminal's control characters can be shown as JSON escapes them.
-        text = "".join(
-            char if char.isprintable() else f"\\u{ord(char):04x}" for char in line.decode(errors="replace")
-        )
+        text = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
         if len(text) > TRACE_LIMIT:
             half = TRACE_LIMIT // 2
             text = f"{text[:half]} … {text[-half:]} ({len(line):,} bytes)"
@@ -365,14 +354,6 @@ def _params(request: Request[Any]) -> JsonObject:
     from msgspec import to_builtins
 
     return {name: value for name, value in to_builtins(request).items() if value is not None}
-
-
-def _following(page: JsonObject) -> JsonObject | None:
-    """The params that ask for the page after this one, None when it is the last."""
-    for field, param in (("next_cursor", "cursor"), ("next_after_seq", "after_seq")):
-        if page.get(field) is not None:
-            return {param: page[field]}
-    return None
 
 
 class _WentAwayError(Exception):

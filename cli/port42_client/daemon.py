@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from port42_client.client import Client
 from port42_client.dial import dial, short_enough
 from port42_client.errors import NoDaemon, Refused
-from port42_client.silence import SLOW
+from port42_client.silence import PATIENCE, SLOW
 from port42_protocol import PROTOCOL_VERSION, paths
 from port42_protocol.version import __version__
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 START_PATIENCE = 40.0
 """Seconds that another command may take to start the daemon, which itself may take 30."""
 
-NOTE_LIMIT = 65536
-"""Bytes that are read of ``daemon.json``."""
-
 _OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 REBIND_TIMEOUT = 3.0
@@ -44,10 +41,7 @@ LOOK_EVERY = 0.25
 
 
 class Note(NamedTuple):
-    """The valid fields of ``daemon.json``, None for others.
-
-    A daemon that was killed leaves it behind.
-    """
+    """The valid fields of ``daemon.json``, None for others. A killed daemon leaves it behind."""
 
     pid: int | None = None
     socket: str | None = None
@@ -94,10 +88,8 @@ class Daemon:
                 return connection
             return self._meet(connection, note, may_start=may_start)
         if not may_start:
-            raise NoDaemon(
-                f"no daemon answers at {self.address()}, and PORT42_NO_AUTOSTART forbids starting"
-                " one; `port42 daemon start` does"
-            )
+            forbidden = "PORT42_NO_AUTOSTART forbids starting one; `port42 daemon start` does"
+            raise NoDaemon(f"no daemon answers at {self.address()}, and {forbidden}")
         return self.start()
 
     def find(self) -> socket.socket | None:
@@ -134,6 +126,11 @@ class Daemon:
             time.sleep(0.02)  # no system call tells when a path is bound
         return None
 
+    def listens(self) -> bool:
+        if connection := self.find():
+            connection.close()
+        return connection is not None
+
     def existing(self) -> socket.socket:
         if connection := self.find():
             return connection
@@ -144,9 +141,8 @@ class Daemon:
         import time
 
         self.notice("The daemon went away. Waiting for the next one.")
-        while (connection := self.find()) is None:
+        while not self.listens():
             time.sleep(LOOK_EVERY)
-        connection.close()
 
     def start(self, started_by: StartedBy = "autostart") -> socket.socket:
         """A connection to the daemon that was started, by us or by whoever asked first."""
@@ -158,17 +154,16 @@ class Daemon:
                 return connection
         raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
 
-    def running(self) -> Running | None:
+    def running(self, patience: float = PATIENCE) -> Running | None:
         """The daemon's status; None when there is none, or it has just stopped."""
         from port42_client import process
 
-        if (connection := self.find()) is None:
+        if not self.listens():
             return None
-        connection.close()
         try:
-            return process.ask(self.existing, self.notice)
+            return process.ask(self.existing, self.notice, patience)
         except NoDaemon:
-            if self.find() is None:
+            if not self.listens():
                 return None
             raise
 
@@ -180,28 +175,26 @@ class Daemon:
         from port42_client import process
 
         with suppress(NoDaemon):  # one that hangs, or went meanwhile: the lock tells
-            if (connection := self.find()) is not None:
-                connection.close()
-                running = process.ask(self.existing, self.notice, SLOW)
+            if running := self.running(SLOW):
                 return running.pid, paths.home({"PORT42_HOME": running.home})
         lock = paths.lock_file(self.home)
         if self.owner() is not None or not process.is_locked(lock):
             return None
-        if (pid := process.lock_holder(lock)) is None:
-            if not ((noted := self.note().pid) and process.is_daemon(noted)):
-                raise Refused(f"the process that holds {lock} is not in this machine's view (a container's?)")
-            pid = noted
-        return pid, self.home
+        if pid := process.lock_holder(lock):
+            return pid, self.home
+        if (pid := self.note().pid) and process.is_daemon(pid):
+            return pid, self.home
+        raise Refused(f"the process that holds {lock} is not in this machine's view (a container's?)")
 
     def note(self) -> Note:
         """The contents of ``daemon.json``, which may be outdated."""
         if self.owner() is not None:
             return Note()
         try:
-            # Whatever stands there: a pipe must not block this command, nor a link lead it elsewhere.
+            # A pipe in its place must not block this command, nor a link lead it elsewhere.
             file = os.open(os.path.join(self._home, paths.ADDRESS_FILE), _OPEN)
             try:
-                content = json.loads(os.read(file, NOTE_LIMIT))
+                content = json.loads(os.read(file, 65536))
             finally:
                 os.close(file)
         except (OSError, ValueError, RecursionError):
@@ -237,10 +230,8 @@ class Daemon:
                 warnings.simplefilter("ignore")
                 return short_enough(str(paths.socket(self._environ)))
         except OSError as error:
-            raise NoDaemon(
-                f"no safe folder for the socket: {error.strerror or error};"
-                " --socket PATH or PORT42_SOCKET can name one"
-            ) from None
+            why = f"no safe folder for the socket: {error.strerror or error}"
+            raise NoDaemon(f"{why}; --socket PATH or PORT42_SOCKET can name one") from None
 
     def typed(self) -> str:
         """The ``port42`` command line that reaches this daemon."""
@@ -251,36 +242,25 @@ class Daemon:
         return f"port42 --socket {quote(self._option)}"
 
     def command(self, *, named: bool = False) -> list[str]:
-        """The argv of a daemon in the foreground; with `named`, told its socket in any case."""
-        # -P: a module of that name in the current folder must not be taken for the daemon. -E: nor must what
-        # PYTHONPATH, PYTHONWARNINGS and their like mean for one terminal change the daemon of them all. But
-        # where this very command was found by PYTHONPATH, so is its daemon.
+        """The argv of a daemon in the foreground; with `named`, it has --socket in any case."""
+        # -P: a module of that name in the current folder must not be taken for the daemon. -E: nor must one
+        # terminal's PYTHONPATH, PYTHONWARNINGS and the like change it, unless this command was found by
+        # PYTHONPATH itself.
         ours = os.path.abspath(__file__).rpartition("/port42_client/")[0]  # noqa: PTH100 - see the imports
         found_by_path = ours in self._environ.get("PYTHONPATH", "").split(os.pathsep)
-        argv = [
-            sys.executable,
-            *([] if found_by_path else ["-E"]),
-            "-P",
-            "-m",
-            "port42_daemon",
-            "--home",
-            str(self.home),
-        ]
+        flags = ["-P"] if found_by_path else ["-E", "-P"]
+        argv = [sys.executable, *flags, "-m", "port42_daemon", "--home", str(self.home)]
         return [*argv, "--socket", self.address()] if named or self._named else argv
 
     @contextmanager
     def start_lock(self) -> Iterator[None]:
-        """Held from the last look to the new daemon's readiness: parallel commands start one daemon.
-
-        Whoever holds it may be sure that no command starts a daemon meanwhile.
-        """
+        """Held until a new daemon is ready; no command starts one meanwhile."""
         import fcntl
 
         if owner := self.owner():
-            raise NoDaemon(
-                f"{self.home} belongs to {owner} and not to who runs this command; nothing in it was opened",
-                f"  To use it: run port42 as {owner}, without sudo. PORT42_HOME names another home.",
-            )
+            whose = f"{self.home} belongs to {owner} and not to who runs this command"
+            advice = f"  To use it: run port42 as {owner}, without sudo. PORT42_HOME names another home."
+            raise NoDaemon(f"{whose}; nothing in it was opened", advice)
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
@@ -312,15 +292,14 @@ class Daemon:
             raise NoDaemon(f"another command ({who}) has been starting port42d for {START_PATIENCE:.0f} s")
 
     def _candidates(self) -> Iterator[str]:
-        """Addresses to try, in order.
+        """Addresses to try, in order: a named one, the note's, the usual one.
 
-        A named address goes first. Without one the home's own note does: it names the daemon of
-        this home whatever the runtime folder is in this terminal, and costs no platformdirs.
+        The note names the daemon of this home whatever this terminal's runtime folder is, and costs no
+        platformdirs.
         """
         if self._named:
             yield self.address()
-        noted = self.note().socket
-        if noted is not None:
+        if noted := self.note().socket:
             yield noted
         if not self._named and (usual := self.address()) != noted:
             yield usual
@@ -336,7 +315,7 @@ class Daemon:
         process.spawn(argv, log, self.notice)
 
     def _meet(self, connection: socket.socket, note: Note, *, may_start: bool) -> socket.socket:
-        """A connection to go on with, where the daemon behind `connection` is of another version."""
+        """The connection to use, where the daemon behind `connection` is of another version."""
         from port42_client import version
 
         theirs = str(note.version)
@@ -353,11 +332,10 @@ class Daemon:
         return connection
 
     def _replaced(self, connection: socket.socket, note: Note) -> socket.socket:
-        """A connection to this version's daemon, put in the place of an idle older one; else `connection`.
+        """A connection to this version's daemon, which replaces an idle older one; else `connection`.
 
-        Only a strictly newer command replaces a daemon, and only one that a command had started by itself:
-        two installed versions never take turns at one home. Others that ask meanwhile wait for the start
-        lock, or are told that the old one is stopping and ask again.
+        Other commands meanwhile wait for the start lock, or are told that the old daemon is stopping and ask
+        again. docs/decisions/0018 has the rules.
         """
         from port42_client import process, version
 

@@ -1,11 +1,4 @@
-"""Why a command ends without having done what it was asked; `app` turns each into its exit code.
-
-CommandError
-├── BadInput       2    what was given cannot be sent
-├── Refused        1    what was asked for is not there
-│   └── DaemonError     the daemon answered with an error
-└── NoDaemon       69   no daemon could be reached, so nothing is known about sessions
-"""
+"""Why a command ends without having done what it was asked, each with its exit code."""
 
 from __future__ import annotations
 
@@ -16,9 +9,7 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """`message` is for the person at the terminal, one sentence, without a full stop; `advice` has what
-    there is to do about it, a line each.
-    """
+    """`message` is for people, a sentence without a full stop; `advice` says what to do, a line each."""
 
     exit_code: ClassVar[int]
 
@@ -35,22 +26,22 @@ class BadInput(CommandError):
 
 
 class Refused(CommandError):
-    """The daemon is there, and what was asked for is not."""
+    """The daemon is there, and what was requested is not."""
 
     exit_code = 1
 
 
 class DaemonError(Refused):
-    """The daemon's own error. Programs read `code` and `kind`; `data` has what the table says."""
+    """The daemon's own error. `data` is as the method table of the protocol has it."""
 
     def __init__(self, code: int, message: str, data: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
-        self.data = data if data is not None else {}
+        self.data = data or {}
         self.kind = str(self.data.get("kind", "error"))
 
 
 class NoDaemon(CommandError):
-    """No daemon could be reached or started, or it went away: not the same as having no sessions."""
+    """No daemon could be reached or started, or it went away, so nothing is known about sessions."""
 
     exit_code = 69

@@ -28,7 +28,6 @@ START_TIMEOUT = 30.0
 STOP_TIMEOUT = 30.0
 """Seconds a daemon may take to end its turns and exit."""
 
-
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
@@ -52,30 +51,21 @@ def ask(
 def spawn(argv: list[str], log: Path, notice: Callable[[str], None]) -> None:
     """Start port42d in a session of its own and wait until it is ready. Raises `NoDaemon` with its reason."""
     reader, writer = os.pipe()
-    try:
-        # Its stderr is the log too: a daemon that cannot even be imported says why there.
-        stderr = _open_log(log)
+    with os.fdopen(reader, "rb") as ready:
         try:
-            process = subprocess.Popen(
-                [*argv, "--ready-fd", str(writer)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=[writer],
-                cwd=log.parent,  # the caller's folder may be unmounted; the home stays
-                start_new_session=True,
-            )
-        finally:
-            os.close(stderr)
-        os.close(writer)
-        writer = -1
-        _await_ready(process, reader, log, notice)
-    except OSError as error:
-        raise NoDaemon(f"cannot start port42d: {error.strerror or error}") from None
-    finally:
-        os.close(reader)
-        if writer >= 0:
-            os.close(writer)
+            with os.fdopen(writer, "wb"), os.fdopen(_open_log(log), "ab") as stderr:
+                process = subprocess.Popen(
+                    [*argv, "--ready-fd", str(writer)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,  # a daemon that cannot even be imported says why in its log
+                    pass_fds=[writer],
+                    cwd=log.parent,  # the caller's folder may be unmounted; the home stays
+                    start_new_session=True,
+                )
+            _await_ready(process, ready.fileno(), log, notice)
+        except OSError as error:
+            raise NoDaemon(f"cannot start port42d: {error.strerror or error}") from None
 
 
 def _open_log(log: Path) -> int:
@@ -96,8 +86,8 @@ def _open_log(log: Path) -> int:
 def _await_ready(
     process: subprocess.Popen[bytes], reader: int, log: Path, notice: Callable[[str], None]
 ) -> None:
-    line = b""
-    began, told = time.monotonic(), False
+    line, told = b"", False
+    began = time.monotonic()
     while not line.endswith(b"\n"):
         left = began + (START_TIMEOUT if told else min(SLOW, START_TIMEOUT)) - time.monotonic()
         if select.select([reader], [], [], max(0.0, left))[0]:

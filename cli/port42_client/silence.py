@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 from port42_client.errors import NoDaemon
 
 SLOW = 3.5
-"""Seconds without a word from the daemon after which a person is told what is waited for."""
+"""Seconds of silence after which a person is told what is waited for."""
 
 PATIENCE = 30.0
-"""Seconds without a word after which the daemon is given up. A turn takes as long as its back end does, so
-once it began the daemon is asked for its `status` in every silence: only one that hangs does not answer."""
+"""Seconds of silence after which a call fails. A turn takes as long as its back end does, so once it began
+the daemon is asked for its `status` in every silence: only one that hangs does not answer."""
 
 FOLLOWING = 30.0
-"""Seconds of silence after which one who follows a session asks whether the daemon is still there."""
+"""As `SLOW`, of events: only then the daemon is asked for its `status`."""
 
 HANGS = ("  To see what holds it up: port42 doctor", "  To replace it: port42 daemon restart")
 """Advice about a daemon that does not answer."""
@@ -43,42 +43,39 @@ class Silence:
         self._notice = notice
         self._ping = ping
         self._pause = pause
-        self._begin((SLOW, self._tell), (patience, self._give_up))
+        self._begin(self._unanswered(SLOW))
 
     def broken(self) -> None:
         """The daemon sent something."""
-        if self._ping is None:
-            self._begin((SLOW, self._tell), (self._patience, self._give_up))
-        else:
-            self._begin((self._pause, self._ask))
+        self._begin(self._pinged(self._ping) if self._ping else self._unanswered(SLOW))
 
     def left(self) -> float:
         """Seconds until `check` has something to do."""
-        return max(0.0, self._since + self._steps[0][0] - monotonic())
+        return max(0.0, self._due - monotonic())
 
     def check(self) -> None:
         """Do what is due. Raises `NoDaemon`."""
         if self.left() == 0:
-            _, step = self._steps.pop(0)
-            step()
+            self._due = monotonic() + next(self._steps)
 
     def given_up(self) -> NoDaemon:
         return NoDaemon(
             f"the daemon took {self._method} and did not answer within {self._patience:.0f} s", *HANGS
         )
 
-    def _begin(self, *steps: tuple[float, Callable[[], None]]) -> None:
-        """From now on: what is done after so many seconds. What comes after the giving up is left out."""
-        self._since = monotonic()
-        self._steps = [step for step in steps if step[0] <= max(self._patience, self._pause)]
+    def _begin(self, steps: Iterator[float]) -> None:
+        self._steps = steps
+        self._due = monotonic() + next(steps)
 
-    def _ask(self) -> None:
-        self._begin((_AFTER_PING, self._tell), (self._patience, self._give_up))
-        if self._ping is not None:
-            self._ping()
-
-    def _tell(self) -> None:
-        self._notice(f"Waiting for port42d, which has not answered yet ({self._method}).")
-
-    def _give_up(self) -> None:
+    def _unanswered(self, slow: float) -> Iterator[float]:
+        """Yields the seconds before each step."""
+        yield min(slow, self._patience)
+        if slow <= self._patience:
+            self._notice(f"Waiting for port42d, which has not answered yet ({self._method}).")
+            yield self._patience - slow
         raise self.given_up()
+
+    def _pinged(self, ping: Callable[[], None]) -> Iterator[float]:
+        yield self._pause
+        ping()
+        yield from self._unanswered(_AFTER_PING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from port42_client import process
@@ -14,6 +15,8 @@ from port42_client.errors import NoDaemon, Refused
 from port42_protocol import paths
 from port42_protocol.messages.doctor_and_stats import Finding
 
+_ok = partial(Finding, "ok")
+_problem = partial(Finding, "problem")
 _FOLDERS = ("sessions", "trash", "backups")
 _FILES = ("agent_sessions.json", "config.toml", "daemon.lock", "start.lock", "daemon.json", "daemon.log")
 _LITTLE = 1024 * 1024
@@ -29,17 +32,6 @@ def look(daemon: Daemon, why: NoDaemon) -> list[Finding]:
     return [*findings, *_home(daemon.home), *_lock(daemon), *_socket(daemon)]
 
 
-def _problem(about: str, what: str, do: str) -> Finding:
-    return Finding("problem", about, what, do)
-
-
-def _ok(about: str, what: str) -> Finding:
-    return Finding("ok", about, what)
-
-
-# --- the home -----------------------------------------------------------------------------------
-
-
 def _home(home: Path) -> Iterator[Finding]:
     try:
         status = home.stat()
@@ -47,15 +39,14 @@ def _home(home: Path) -> Iterator[Finding]:
         yield _ok("home", f"{home} is not there yet; a daemon makes it")
         return
     except OSError as error:
-        yield _problem(
-            "home", f"{home} cannot be looked at: {_reason(error)}", "look at the folders above it"
-        )
+        what = f"{home} cannot be looked at: {_reason(error)}"
+        yield _problem("home", what, "look at the folders above it")
         return
-    if not stat.S_ISDIR(status.st_mode):
+    if stat.S_ISDIR(status.st_mode):
+        wrong = [*_access(home, status), *_disk(home), *_inside(home)]
+        yield from wrong or [_ok("home", f"{home} is yours and can be written")]
+    else:
         yield _problem("home", f"{home} is not a folder", "move it away, or name another with PORT42_HOME")
-        return
-    wrong = [*_access(home, status), *_disk(home), *_inside(home)]
-    yield from wrong or [_ok("home", f"{home} is yours and can be written")]
 
 
 def _inside(home: Path) -> Iterator[Finding]:
@@ -72,24 +63,23 @@ def _inside(home: Path) -> Iterator[Finding]:
             yield _problem("home", f"{path} cannot be looked at: {_reason(error)}", do)
             continue
         is_right, wanted = (stat.S_ISDIR, "folder") if name in _FOLDERS else (stat.S_ISREG, "file")
-        if not is_right(status.st_mode):
-            yield _problem("home", f"{path} is not a {wanted}", "move it away")
-        else:
+        if is_right(status.st_mode):
             yield from _access(path, status)
+        else:
+            yield _problem("home", f"{path} is not a {wanted}", "move it away")
 
 
 def _access(path: Path, status: os.stat_result) -> Iterator[Finding]:
     """Whether it belongs to this user, only, and can be read and written."""
-    folder = stat.S_ISDIR(status.st_mode)
+    folder, mode = stat.S_ISDIR(status.st_mode), stat.S_IMODE(status.st_mode)
+    do = f"chmod {'700' if folder else '600'} {path}"
     if status.st_uid != os.geteuid():
         what = f"{path} belongs to another user (uid {status.st_uid})"
         yield _problem("permissions", what, "move it away, or have its owner or root give it to you")
     elif not os.access(path, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
-        what = f"{path} cannot be read and written (mode {stat.S_IMODE(status.st_mode):04o})"
-        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {path}")
-    elif stat.S_IMODE(status.st_mode) & 0o077:
-        what = f"{path} can be looked into by other users"
-        yield _problem("permissions", what, f"chmod {'700' if folder else '600'} {path}")
+        yield _problem("permissions", f"{path} cannot be read and written (mode {mode:04o})", do)
+    elif mode & 0o077:
+        yield _problem("permissions", f"{path} can be looked into by other users", do)
 
 
 def _disk(home: Path) -> Iterator[Finding]:
@@ -98,9 +88,6 @@ def _disk(home: Path) -> Iterator[Finding]:
         yield _problem("disk", "the home's disk is read-only", "mount it so that it can be written")
     elif status.f_bavail * status.f_frsize < _LITTLE:
         yield _problem("disk", "the home's disk is full", "make room there")
-
-
-# --- lock and socket ----------------------------------------------------------------------------
 
 
 def _lock(daemon: Daemon) -> Iterator[Finding]:
@@ -140,9 +127,8 @@ def _listening(path: Path) -> Finding:
     if not os.path.lexists(path):
         return _ok("socket", f"{path} is free")
     if not stat.S_ISSOCK(path.lstat().st_mode):
-        return _problem(
-            "socket", f"{path} is not a socket", "move it away, or name another with PORT42_SOCKET"
-        )
+        do = "move it away, or name another with PORT42_SOCKET"
+        return _problem("socket", f"{path} is not a socket", do)
     try:
         dial(str(path)).close()
     except ConnectionRefusedError:

@@ -1,13 +1,9 @@
-"""For a daemon of another version than this command: which of the two is older, and what to do.
-
-Imported only where that is so, or an error may come from it.
-"""
+"""For a daemon of another version than this command: which of the two is older, and what to do."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Literal
 
 from port42_protocol.version import __version__
@@ -43,29 +39,20 @@ def remedy(version: str, started_by: str | None) -> str:
 
 
 def misunderstood(method: str, params: Params, reason: str, status: Mapping[str, Any]) -> str | None:
-    """Why the daemon refused a request that this version's would understand; None where that is not so.
-
-    `reason` is its own, `status` what it says of itself.
-    """
-    version = str(status["version"])
-    if version == __version__ or not _understood(method, params):
-        return None
-    return (
-        f"{told_apart(version)} and does not understand {method} as it was sent ({reason}):"
-        f" {remedy(version, status.get('started_by'))}"
-    )
-
-
-def _understood(method: str, params: Params) -> bool:
+    """Why the daemon of that `status` refused a request that this version's would understand, else None."""
     from port42_protocol.codec import decode_params
     from port42_protocol.errors import InvalidParams
     from port42_protocol.methods import METHODS
 
-    with suppress(InvalidParams):
-        if method in METHODS:
-            decode_params(METHODS[method].params, params)
-            return True
-    return False
+    version = str(status["version"])
+    if version == __version__ or method not in METHODS:
+        return None
+    try:
+        decode_params(METHODS[method].params, params)
+    except InvalidParams:
+        return None
+    what_to_do = remedy(version, status.get("started_by"))
+    return f"{told_apart(version)} and does not understand {method} as it was sent ({reason}): {what_to_do}"
 
 
 def _numbers(version: str) -> tuple[int, ...] | None:

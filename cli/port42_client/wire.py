@@ -7,9 +7,11 @@ from typing import Any, Required, TypedDict, cast
 
 import jsonrpcclient
 
-from port42_client.errors import BadInput, NoDaemon
+from port42_client.errors import BadInput, DaemonError, NoDaemon
 
 JsonObject = dict[str, Any]
+
+_NO_JSON_RPC = "what answered does not speak JSON-RPC 2.0"
 
 
 class Option(TypedDict):
@@ -21,10 +23,7 @@ class Option(TypedDict):
 
 
 class Event(TypedDict, total=False):
-    """A `messages.SessionEvent` as JSON has it: `kind` is always there, the fields are those of its kind.
-
-    Not decoded, so that a piped `possess` needs no msgspec (5 ms), and ``--json`` prints what came.
-    """
+    """A `messages.SessionEvent` as JSON has it; decoding would cost a piped `possess` msgspec (5 ms)."""
 
     kind: Required[str]
     session_id: str
@@ -42,8 +41,7 @@ def encode(request: JsonObject) -> bytes:
     """A line without its end. Raises `BadInput`."""
     try:
         return json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        # Bytes that are not UTF-8 reach us from the command line as lone surrogates.
+    except UnicodeEncodeError:  # a lone surrogate stands for a byte of the command line that is not UTF-8
         raise BadInput("what was given is not UTF-8 text") from None
     except ValueError:
         raise BadInput("NaN and Infinity are not JSON numbers") from None
@@ -54,23 +52,25 @@ def decode_line(line: bytes) -> JsonObject | None:
     try:
         message = json.loads(line)
     except ValueError:
-        raise _no_json_rpc() from None
+        message = None
     if isinstance(message, list):
         return None
     if not isinstance(message, dict):
-        raise _no_json_rpc()
+        raise NoDaemon(_NO_JSON_RPC)
     return message
 
 
-def answer_in(message: JsonObject) -> jsonrpcclient.Ok | jsonrpcclient.Error:
-    """The answer that has an id. Raises `NoDaemon`."""
+def result_in(message: JsonObject) -> Any:
+    """The result in an answer. Raises `DaemonError`, and `NoDaemon` for what is no answer."""
     try:
         answer = jsonrpcclient.parse(message)
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise _no_json_rpc() from None
-    if not isinstance(answer, jsonrpcclient.Ok | jsonrpcclient.Error):
-        raise _no_json_rpc()
-    return answer
+        answer = None
+    if isinstance(answer, jsonrpcclient.Ok):
+        return answer.result
+    if isinstance(answer, jsonrpcclient.Error):
+        raise DaemonError(answer.code, answer.message, answer.data)
+    raise NoDaemon(_NO_JSON_RPC)
 
 
 def event_in(message: JsonObject) -> Event:
@@ -79,7 +79,3 @@ def event_in(message: JsonObject) -> Event:
     if message.get("method") != "session_event" or not isinstance(event, dict) or "kind" not in event:
         return {"kind": "unknown"}
     return cast("Event", event)
-
-
-def _no_json_rpc() -> NoDaemon:
-    return NoDaemon("what answered does not speak JSON-RPC 2.0")

@@ -173,7 +173,7 @@ def test_what_could_not_be_written_is_put_to_the_next_daemon_whatever_the_method
         client._socket.settimeout(20)
         client._socket.recv(1, socket.MSG_PEEK)  # until it has hung up
         assert client.ask("append_message", {"agent": "a"}) == {"seq": 1}
-    assert [one["method"] for one in fake.requests] == ["status", "append_message"]
+    assert [request["method"] for request in fake.requests] == ["status", "append_message"]
 
 
 def test_a_daemon_that_always_shuts_down_is_believed_in_the_end(peer):
@@ -193,8 +193,8 @@ def test_a_question_that_was_cut_off_is_asked_again(peer, method):
 def test_a_keyed_request_is_sent_again_with_its_key(peer):
     fake = peer(vanishing, answering({"session_id": "cli-1", "seq": 1, "status": "recorded"}))
     with connected(fake) as client:
-        said = client.call(Possess("a", "hi", idempotency_key="k"))
-    assert said == Possessed("cli-1", 1, "recorded")
+        result = client.call(Possess("a", "hi", idempotency_key="k"))
+    assert result == Possessed("cli-1", 1, "recorded")
     assert [request["params"]["idempotency_key"] for request in fake.requests] == ["k", "k"]
 
 
@@ -387,19 +387,19 @@ def hanging(talk):
 
 @pytest.mark.parametrize("method", ["sessions", "possess", "retry_turn"])
 def test_what_is_waited_for_is_told_before_it_is_given_up(peer, impatient, method):
-    told = []
+    notices = []
     fake = peer(hanging)
-    client = Client(lambda: dial(fake.path), told.append)
+    client = Client(lambda: dial(fake.path), notices.append)
     with client, pytest.raises(NoDaemon, match=f"took {method} and did not answer") as caught:
         client.ask(method, {"idempotency_key": "k"})
-    assert told == [f"Waiting for port42d, which has not answered yet ({method})."]
+    assert notices == [f"Waiting for port42d, which has not answered yet ({method})."]
     assert any("port42 doctor" in line for line in caught.value.advice)
     assert len(fake.requests) == 1
 
 
 def test_a_turn_lasts_as_long_as_the_daemon_answers_between(peer, impatient, listener):
     """Each silence is broken by the answer to a `status`, which nobody waits for."""
-    told = []
+    notices = []
 
     def slow_back_end(talk):
         turn = talk.request()
@@ -411,13 +411,13 @@ def test_a_turn_lasts_as_long_as_the_daemon_answers_between(peer, impatient, lis
         talk.answer(turn, "at last")
 
     fake = peer(slow_back_end)
-    with Client(lambda: dial(fake.path), told.append) as client:
+    with Client(lambda: dial(fake.path), notices.append) as client:
         assert client.ask("possess", {"idempotency_key": "k"}, listener=listener) == "at last"
-    assert (told, listener.events) == ([], ["started"])
+    assert (notices, listener.events) == ([], ["started"])
 
 
 def test_a_turn_whose_daemon_stops_answering_is_given_up(peer, impatient, listener):
-    told = []
+    notices = []
 
     def dying(talk):
         talk.request()
@@ -426,15 +426,15 @@ def test_a_turn_whose_daemon_stops_answering_is_given_up(peer, impatient, listen
         talk.connection.recv(1)  # until the client hangs up
 
     fake = peer(dying)
-    client = Client(lambda: dial(fake.path), told.append)
+    client = Client(lambda: dial(fake.path), notices.append)
     with client, pytest.raises(NoDaemon, match="did not answer"):
         client.ask("possess", {"idempotency_key": "k"}, listener=listener)
-    assert told == ["Waiting for port42d, which has not answered yet (possess)."]
+    assert notices == ["Waiting for port42d, which has not answered yet (possess)."]
 
 
 def test_one_who_follows_hears_that_the_daemon_hangs(peer, impatient, monkeypatch):
     monkeypatch.setattr(silence, "FOLLOWING", 0.05)
-    told = []
+    notices = []
 
     def dying(talk):
         talk.answer(talk.request(), {"subscriptions": 1})
@@ -442,10 +442,10 @@ def test_one_who_follows_hears_that_the_daemon_hangs(peer, impatient, monkeypatc
         talk.connection.recv(1)  # until the client hangs up
 
     fake = peer(dying)
-    client = Client(lambda: dial(fake.path), told.append)
+    client = Client(lambda: dial(fake.path), notices.append)
     with client, pytest.raises(NoDaemon, match="did not answer"):
         list(client.events("subscribe", {"agent": "a"}))
-    assert told == ["Waiting for port42d, which has not answered yet (subscribe)."]
+    assert notices == ["Waiting for port42d, which has not answered yet (subscribe)."]
 
 
 def test_a_request_that_is_not_taken_is_given_up(peer, impatient):
@@ -461,7 +461,7 @@ def test_a_request_that_is_not_taken_is_given_up(peer, impatient):
 def test_a_full_queue_of_connections_is_waited_for_and_told(home, impatient, monkeypatch):
     for name, seconds in (("SLOW", 0.05), ("PATIENCE", 0.2)):
         monkeypatch.setattr(dial_module, name, seconds)
-    told = []
+    notices = []
     path = str(home.parent / "full.sock")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
@@ -469,5 +469,5 @@ def test_a_full_queue_of_connections_is_waited_for_and_told(home, impatient, mon
         with socket.socket(socket.AF_UNIX) as filling:
             filling.connect(path)
             with pytest.raises(NoDaemon, match="accepted no connection"):
-                dial(path, told.append)
-    assert told == ["Waiting for port42d, which accepts no connections."]
+                dial(path, notices.append)
+    assert notices == ["Waiting for port42d, which accepts no connections."]

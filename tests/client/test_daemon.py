@@ -56,10 +56,10 @@ def test_what_a_start_leaves_in_the_home_is_private(ours, home):
 def test_many_at_once_start_one(ours):
     pids = []
     threads = [threading.Thread(target=lambda: pids.append(pid_of(ours))) for _ in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(pids) == 8
     assert len(set(pids)) == 1
 

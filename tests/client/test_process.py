@@ -88,10 +88,10 @@ def test_a_starter_that_was_suspended_holds_nobody_for_ever(home, process, monke
     child.stdout.readline()
     monkeypatch.setattr(subject, "SLOW", 0.05)
     monkeypatch.setattr("port42_client.daemon.START_PATIENCE", 0.2)
-    told = []
+    notices = []
     with pytest.raises(NoDaemon, match=rf"another command \(pid {child.pid}\) has been starting port42d"):
-        Daemon(None, os.environ, told.append).connect()
-    assert told == [f"Waiting for another command (pid {child.pid}) that is starting port42d."]
+        Daemon(None, os.environ, notices.append).connect()
+    assert notices == [f"Waiting for another command (pid {child.pid}) that is starting port42d."]
 
 
 @pytest.mark.parametrize("what", ["fifo", "link", "folder", "huge"])

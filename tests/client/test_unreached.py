@@ -15,9 +15,9 @@ from port42_client.errors import NoDaemon
 @pytest.fixture
 def look(home):
     return lambda: [
-        one
-        for one in subject.look(Daemon(None, os.environ), NoDaemon("no daemon"))
-        if one.about != "daemon" and one.level != "ok"
+        finding
+        for finding in subject.look(Daemon(None, os.environ), NoDaemon("no daemon"))
+        if finding.about != "daemon" and finding.level != "ok"
     ]
 
 
@@ -34,14 +34,14 @@ def test_modes_are_said_with_what_to_type(look, home):
     home.chmod(0o755)
     (home / "config.toml").touch()
     (home / "config.toml").chmod(0o644)
-    assert [one.do for one in look()] == [f"chmod 700 {home}", f"chmod 600 {home}/config.toml"]
+    assert [finding.do for finding in look()] == [f"chmod 700 {home}", f"chmod 600 {home}/config.toml"]
 
 
 def test_links_that_lead_nowhere_are_to_be_moved_away(look, home):
     home.mkdir(mode=0o700)
     (home / "daemon.lock").symlink_to("/nowhere/at/all")
     (home / "start.lock").symlink_to(home / "start.lock")
-    assert [(found.what.split()[0], found.do) for found in look()] == [
+    assert [(finding.what.split()[0], finding.do) for finding in look()] == [
         (f"{home}/daemon.lock", "move it away"),
         (f"{home}/start.lock", "move it away"),
     ]
@@ -52,8 +52,8 @@ def test_who_is_at_the_socket(look, home):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.bind(str(address))
         other.listen()
-        (found,) = look()
-        assert found.what == f"another program listens at {address}"
+        (finding,) = look()
+        assert finding.what == f"another program listens at {address}"
     assert look() == []  # nobody listens there any more: the next daemon removes it
 
 

@@ -42,18 +42,18 @@ def noted(home):
 
 
 def contents(port42, session_id):
-    return [one["content"] for one in port42.json("show", session_id, "--json")["messages"]]
+    return [message["content"] for message in port42.json("show", session_id, "--json")["messages"]]
 
 
 def work(port42, **version):
     """Every command that people use most, in `version`; gives the daemon's status."""
     session_id = port42.begin("@ai-muse", "one", **version)
-    said = port42.events("@ai-muse", "-s", "last", "two", **version)
-    assert said[-1]["session_id"] == session_id
+    events = port42.events("@ai-muse", "-s", "last", "two", **version)
+    assert events[-1]["session_id"] == session_id
     shown = port42.json("show", session_id, "--json", **version)
-    assert [one["content"] for one in shown["messages"]] == ["one", "two"]
+    assert [message["content"] for message in shown["messages"]] == ["one", "two"]
     listed = port42.json("sessions", "--json", **version)["sessions"]
-    assert [one["session_id"] for one in listed] == [session_id]
+    assert [session["session_id"] for session in listed] == [session_id]
     for command in (["show", session_id], ["status"], []):
         done = port42(*command, **version)
         assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
@@ -93,8 +93,8 @@ def test_where_nothing_may_be_started_nothing_is_replaced(port42, home, old):
 def test_an_older_cli_works_with_this_versions_daemon(port42, home, old):
     port42("status")
     pid = noted(home)["pid"]
-    said = work(port42, env=old.environ)
-    assert (said["pid"], said["version"]) == (pid, __version__)
+    status = work(port42, env=old.environ)
+    assert (status["pid"], status["version"]) == (pid, __version__)
     assert noted(home)["pid"] == pid
     stopped = port42("daemon", "stop", env=old.environ)
     assert stopped.stderr == f"port42d stopped (pid {pid})\n"
@@ -103,8 +103,8 @@ def test_an_older_cli_works_with_this_versions_daemon(port42, home, old):
 def test_this_cli_works_with_a_newer_daemon_and_does_not_replace_it(start_daemon, port42, home, new):
     start_daemon(env=new.environ)
     pid = noted(home)["pid"]
-    said = work(port42)
-    assert (said["pid"], said["version"]) == (pid, new.number)
+    status = work(port42)
+    assert (status["pid"], status["version"]) == (pid, new.number)
     assert port42("status").stderr == ""
 
 
@@ -151,11 +151,11 @@ def rush(port42, home, old, ours, theirs):
 
     with ThreadPoolExecutor(ours + theirs) as pool:
         done = list(pool.map(say, range(ours + theirs)))
-    assert [one.returncode for one in done] == [0] * len(done), [one.stderr for one in done]
-    assert sum(one.stderr.count(HANDED_OVER) for one in done) == 1
+    assert [command.returncode for command in done] == [0] * len(done), [command.stderr for command in done]
+    assert sum(command.stderr.count(HANDED_OVER) for command in done) == 1
     assert noted(home)["version"] == __version__
-    said = contents(port42, session_id)
-    assert (said[0], sorted(said[1:])) == ("begin", sorted(f"message {n}" for n in range(len(done))))
+    messages = contents(port42, session_id)
+    assert (messages[0], sorted(messages[1:])) == ("begin", sorted(f"message {n}" for n in range(len(done))))
 
 
 def test_many_commands_at_once_hand_over_once_and_lose_nothing(port42, home, old):

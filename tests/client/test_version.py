@@ -19,7 +19,7 @@ ours = tuple(int(part) for part in __version__.split("."))
 
 
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "expected"),
     [
         (__version__, "other"),
         (f"{__version__}.0", "other"),
@@ -36,8 +36,8 @@ ours = tuple(int(part) for part in __version__.split("."))
         ("0.1.0\n", "other"),
     ],
 )
-def test_versions_are_compared_as_numbers_and_what_is_none_is_neither(version, said):
-    assert skew.compared(version) == said
+def test_versions_are_compared_as_numbers_and_what_is_none_is_neither(version, expected):
+    assert skew.compared(version) == expected
 
 
 def test_what_helps_depends_on_who_is_behind_and_who_starts_the_daemon():
@@ -85,14 +85,14 @@ def test_so_is_a_parameter(client, monkeypatch):
 
 
 def test_what_this_version_would_refuse_too_is_not_blamed_on_the_daemon(client):
-    for method, params, said in (
+    for method, params, expected in (
         ("no_such_method", None, "Method not found"),
         ("get_last_session", {}, "agent parameter required"),
         ("get_last_session", {"agent": 5}, "agent: expected an agent name"),
         ("status", {"loudly": True}, 'unknown parameter "loudly"'),
     ):
         message = refusal(client, method, params).message
-        assert message.startswith(said)
+        assert message.startswith(expected)
         assert "older" not in message
 
 
