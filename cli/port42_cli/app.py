@@ -22,8 +22,6 @@ from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, CommandError
 from port42_protocol.version import __version__
 
-FAILED = 1
-
 COMMANDS = {
     "possess": "possess.possess",
     "resume": "possess.resume",
@@ -93,7 +91,6 @@ def port42(ctx: click.Context, socket: str | None) -> None:
 
 
 def main() -> int:
-    """Run the command that was typed; the exit code is the process's."""
     # What a terminal's encoding lacks is shown escaped: an answer must not end in a traceback.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -115,8 +112,9 @@ def _run() -> int:
         return int(port42.main(prog_name="port42", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-        if isinstance(error, click.NoSuchOption):
-            _tell_of_dashes(error.ctx)
+        if isinstance(error, click.NoSuchOption) and error.ctx and _takes_text(error.ctx.command):
+            path = error.ctx.command_path
+            streams.banner(f"Arguments that begin with a dash go after --: {path} … -- '-text'")
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
@@ -128,9 +126,8 @@ def _run() -> int:
         streams.banner(f"Error: cannot write the answer: {why}")
         # What is still in its buffer would fail once more while the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return FAILED
+        return 1
 
 
-def _tell_of_dashes(ctx: click.Context | None) -> None:
-    if ctx is not None and any(param.nargs == -1 for param in ctx.command.params):
-        streams.banner(f"Arguments that begin with a dash go after --: {ctx.command_path} … -- '-text'")
+def _takes_text(command: click.Command) -> bool:
+    return any(param.nargs == -1 for param in command.params)

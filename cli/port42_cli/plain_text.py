@@ -1,7 +1,4 @@
-"""Text for people: what makes it safe for a terminal, sizes and times, and the sentences commands share.
-
-Pure: the daemon's answers and the time come in, strings go out.
-"""
+"""Text for people: made safe for a terminal; sizes and times; the sentences that commands share."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ if TYPE_CHECKING:
     from port42_client.errors import DaemonError
     from port42_protocol.messages.records import Summary, TurnRecord
 
-# What a terminal obeys beside C0: C1, line separators, and what turns the text's direction, with which a
-# title could look like another one.
+# Beside C0 a terminal obeys C1, line separators, and what changes the direction of text.
 _OBEYED = (*range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x2070))
 # Control pictures (␛, ␇, …) for C0, a code point for the others. Newline and tab are what they are.
 _ONE_LINE = {
@@ -47,10 +43,7 @@ def visible_json(text: str) -> str:
 
 
 def age(timestamp: str, now: datetime) -> str:
-    """How long ago an RFC 3339 `timestamp` was: ``now``, ``5 s ago``, ``3 min ago``, ``12 d ago``.
-
-    ``?`` of anything else, which another tool wrote into a session.
-    """
+    """How long ago an RFC 3339 `timestamp` was: ``now``, ``5 s ago``, ``3 min ago``; ``?`` of other text."""
     try:
         when = datetime.fromisoformat(timestamp)
         seconds = (now - (when if when.tzinfo else when.replace(tzinfo=UTC))).total_seconds()
@@ -116,9 +109,8 @@ def summary_line(session: Summary) -> str:
 def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     """The line where nothing answers; not `briefly`, also why and how to change that."""
     done = f"Recorded ({count(messages, 'message')})."
-    if briefly:
-        return done
-    return f"{done} No back end answers @{agent}; to connect one: port42 agents connect @{agent} NAME"
+    why = f"No back end answers @{agent}; to connect one: port42 agents connect @{agent} NAME"
+    return done if briefly else f"{done} {why}"
 
 
 def waiting(turns: int) -> str:
@@ -140,13 +132,12 @@ def answered_by(turn: TurnRecord) -> str:
 def problem(error: DaemonError, now: datetime) -> list[str]:
     """The lines about an error of the daemon: the error, then what to do."""
     try:
-        return list(_explained(error, now))
+        return list(_problem(error, now))
     except (KeyError, TypeError, ValueError):
-        # Another version's daemon, whose error has other details: its own words always do.
-        return [error.message]
+        return [error.message]  # another version's daemon, whose error has other details
 
 
-def _explained(error: DaemonError, now: datetime) -> Iterator[str]:
+def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
     data = error.data
     if error.code == BackendFailed.code:  # its kind says how it failed
         yield f"@{data['agent']} did not answer ({error.kind.replace('_', ' ')}): {error.message}"
@@ -168,8 +159,7 @@ def _explained(error: DaemonError, now: datetime) -> Iterator[str]:
             yield f"  Did you mean {' or '.join(f'@{name}' for name in near)}?"
         yield f"  To make it known: port42 agents add {data['agent']}"
     elif error.kind == "wrong_agent":
-        owner, session_id = data["owner"], data["session_id"]
-        yield f"session {session_id} belongs to @{owner}, not to @{data['agent']}"
-        yield f"  To continue it: port42 possess @{owner} --session {session_id}"
+        yield f"session {data['session_id']} belongs to @{data['owner']}, not to @{data['agent']}"
+        yield to_go_on(data["owner"], data["session_id"])
     else:
         yield error.message

@@ -56,17 +56,18 @@ def raw_lines(text: Iterable[bytes]) -> None:
 def as_json(value: Any, *, to: TextIO | None = None) -> None:
     """One JSON value, on stdout unless told otherwise: a line when piped, laid out on a terminal."""
     stream = to or sys.stdout
-    if stream.isatty():
-        print(visible_json(json.dumps(value, ensure_ascii=not _utf8(stream), indent=2)), file=stream)
-        stream.flush()
-    else:
-        json_line(value, to=stream)
+    _print_json(value, stream, indent=2 if stream.isatty() else None)
 
 
-def json_line(value: Any, *, to: TextIO | None = None) -> None:
+def json_line(value: Any) -> None:
     """One of many JSON values, a line each wherever they go."""
-    stream = to or sys.stdout
-    text = json.dumps(value, ensure_ascii=not _utf8(stream), separators=(",", ":"))
+    _print_json(value, sys.stdout, indent=None)
+
+
+def _print_json(value: Any, stream: TextIO, indent: int | None) -> None:
+    ascii_only = "utf" not in (stream.encoding or "").lower()
+    separators = (",", ": " if indent else ":")
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators)
     print(visible_json(text) if stream.isatty() else text, file=stream, flush=True)
 
 
@@ -83,13 +84,8 @@ def notice(text: str) -> None:
 
 def failure(error: CommandError) -> None:
     """Why it did not work, on stderr; the first line says it, the others say what to do."""
-    lines = problem(error, now()) if isinstance(error, DaemonError) else [error.message, *error.advice]
     click.secho("Error: ", fg="red", nl=False, err=True, color=_colour())
-    banner(*lines)
-
-
-def _utf8(stream: TextIO) -> bool:
-    return "utf" in (stream.encoding or "").lower()
+    banner(*(problem(error, now()) if isinstance(error, DaemonError) else [error.message, *error.advice]))
 
 
 def _colour() -> bool | None:

@@ -1,7 +1,5 @@
-"""The terminal while something is drawn on it: no echo of keys, and as it was after every way to end.
-
-A key that is echoed in the middle of a drawing moves the cursor, and the next drawing lands beside the last
-one. What is typed meanwhile is not lost: whoever reads next, this program or the shell, gets it.
+"""The terminal while something is drawn on it: no echo of keys, which would move the cursor; restored at the
+end, whichever way the command ends. What is typed meanwhile is kept for who reads next.
 """
 
 from __future__ import annotations
@@ -131,10 +129,7 @@ def ctrl_d(*, ends_input: bool) -> Iterator[None]:
 
 
 def _device() -> int | None:
-    """The descriptor of the terminal that is drawn on; None for a job in the background of its shell.
-
-    To change the terminal would suspend such a job (SIGTTOU).
-    """
+    """The terminal's descriptor; None for a job in the background, which SIGTTOU would suspend."""
     for stream in (sys.stdout, sys.stderr, sys.stdin):
         with suppress(OSError, ValueError):
             if os.tcgetpgrp(stream.fileno()) == os.getpgrp():

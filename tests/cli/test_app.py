@@ -67,17 +67,17 @@ def test_no_daemon_is_69_and_never_looks_like_no_sessions(port42):
 
 
 def test_an_interrupt_is_130(peer, process):
-    asked = threading.Event()
+    request_came = threading.Event()
 
     def never_answering(talk):
         talk.request()
-        asked.set()
+        request_came.set()
         talk.request()
 
     fake = peer(never_answering)
     command = [sys.executable, "-m", "port42_cli", "--socket", fake.path, "status"]
     command = process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert asked.wait(60)
+    assert request_came.wait(60)
     command.send_signal(signal.SIGINT)
     out, err = command.communicate(timeout=60)
     assert command.returncode == 130

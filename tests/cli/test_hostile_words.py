@@ -64,7 +64,9 @@ def filled(kind, name=""):  # noqa: PLR0911 - one case for each kind of type
         case msgspec.inspect.LiteralType(values=values):
             return values[0]
         case msgspec.inspect.UnionType(types=types):
-            return filled(next(one for one in types if not isinstance(one, msgspec.inspect.NoneType)), name)
+            return filled(
+                next(option for option in types if not isinstance(option, msgspec.inspect.NoneType)), name
+            )
         case msgspec.inspect.VarTupleType(item_type=item) | msgspec.inspect.ListType(item_type=item):
             return records() if name == "messages" else [filled(item)]
         case msgspec.inspect.DictType(value_type=value):

@@ -19,7 +19,7 @@ def as_daemon_error(error):
     return DaemonError(error.code, error.message, error.data)
 
 
-def told(error):
+def lines_of(error):
     return list(plain_text.problem(as_daemon_error(error), NOW))
 
 
@@ -123,9 +123,9 @@ def test_recorded_says_why_nothing_answers_once():
 
 
 def test_an_ambiguous_ref_lists_ids_titles_and_ages():
-    one = {"session_id": "cli-17", "agent": "a", "title": None, "last_activity": "2026-11-23T11:57:00.000Z"}
-    two = {**one, "session_id": "cli-1755", "title": "the parser"}
-    assert told(AmbiguousSession("cli-17", [one, two])) == [
+    first = {"session_id": "cli-17", "agent": "a", "title": None, "last_activity": "2026-11-23T11:57:00.000Z"}
+    second = {**first, "session_id": "cli-1755", "title": "the parser"}
+    assert lines_of(AmbiguousSession("cli-17", [first, second])) == [
         "cli-17 fits several sessions; name one of them by its id:",
         "  cli-17    @a  (untitled)  (3 min ago)",
         "  cli-1755  @a  the parser  (3 min ago)",
@@ -133,23 +133,23 @@ def test_an_ambiguous_ref_lists_ids_titles_and_ages():
 
 
 def test_an_unknown_agent_comes_with_near_names_and_how_to_add_it():
-    assert told(UnknownAgent("ai-enginer", ["ai-engineer", "ai-e"])) == [
+    assert lines_of(UnknownAgent("ai-enginer", ["ai-engineer", "ai-e"])) == [
         "unknown agent @ai-enginer",
         "  Did you mean @ai-engineer or @ai-e?",
         "  To make it known: port42 agents add ai-enginer",
     ]
-    assert len(told(UnknownAgent("zzz", []))) == 2
+    assert len(lines_of(UnknownAgent("zzz", []))) == 2
 
 
 def test_a_session_of_another_agent_says_whose_and_how_to_go_on_with_it():
-    assert told(WrongAgent("cli-1", "ai-muse", "ai-engineer")) == [
+    assert lines_of(WrongAgent("cli-1", "ai-muse", "ai-engineer")) == [
         "session cli-1 belongs to @ai-engineer, not to @ai-muse",
         "  To continue it: port42 possess @ai-engineer --session cli-1",
     ]
 
 
 def test_a_session_that_is_not_found_says_what_names_one():
-    first, expected, listed = told(SessionNotFound("nope"))
+    first, expected, listed = lines_of(SessionNotFound("nope"))
     assert first == "session nope not found"
     assert "a unique prefix of 4 or more characters" in expected
     assert "port42 sessions" in listed

@@ -38,6 +38,11 @@ def as_json(text: str) -> Callable[[Any], Any]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
+def given(**params: Any) -> dict[str, Any]:
+    """Those that are not None: a daemon of an earlier version may not know the others."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
 def check_agent(client: Client, agent: str | None) -> None:
     """Raises `DaemonError` for an agent that is unknown: an empty list would not say that it was mistyped."""
     if agent is not None:

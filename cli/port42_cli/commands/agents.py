@@ -122,7 +122,7 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
 
 def _ask(daemon: Daemon, method: str, **params: str | None) -> Any:
     with daemon.client() as client:
-        return client.ask(method, params)
+        return client.ask(method, _shared.given(**params))
 
 
 def _health(agent: object) -> str:

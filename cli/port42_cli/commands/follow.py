@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from port42_cli import streams
+from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
+from port42_cli.views import transcript as view
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 from port42_client.wire import Event, JsonObject
-from port42_protocol.messages.records import Summary
+from port42_protocol.messages.records import Summary, convert_record
 
 
 @click.command()
@@ -43,13 +44,16 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
         else:
             session = decode(Summary, client.ask("find_session", {"ref": target}))
             following = Following(daemon, session, since)
-    if as_json:
-        for event in following.events():
+    if not as_json and streams.can_draw():
+        _draw(following, several)
+        return
+    for event in following.events():
+        if as_json:
             streams.json_line(event)
-    elif streams.can_draw():
-        _live(following, several)
-    else:
-        _plain(following, several)
+        elif event is not None and event["kind"] == "message":
+            if several:
+                streams.lines([f"@{event['agent']} {event['session_id']}"])
+            views.show(view.record(convert_record(event["message"])))
 
 
 class Following:
@@ -102,7 +106,7 @@ class Following:
         return True
 
 
-def _live(following: Following, several: bool) -> None:
+def _draw(following: Following, several: bool) -> None:
     from port42_cli.conversation.live_sessions import LiveSessions
     from port42_cli.terminal import Drawing
 
@@ -116,15 +120,3 @@ def _live(following: Following, several: bool) -> None:
                     show.on_event(event)
         finally:
             show.close()
-
-
-def _plain(following: Following, several: bool) -> None:
-    from port42_cli import views
-    from port42_cli.views import transcript as view
-    from port42_protocol.messages.records import convert_record
-
-    for event in following.events():
-        if event is not None and event["kind"] == "message":
-            if several:
-                streams.lines([f"@{event['agent']} {event['session_id']}"])
-            views.show(view.record(convert_record(event["message"])))

@@ -15,9 +15,6 @@ from port42_client.errors import Refused
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import GetSession
 
-_WINDOW = 64
-"""Records before the end that `rewind --turns` looks at first; twice as many each time."""
-
 
 @click.command()
 @_shared.ref
@@ -110,19 +107,9 @@ def _fork(client: Client, session: Summary, *, as_json: bool, **options: int | s
 
 def _seq_before(client: Client, session: Summary, turns: int) -> int:
     """The seq before the question that began the last `turns` turns. Raises `Refused`."""
-    # A session has at least as many records as messages, so its end is not before that.
-    window = max(_WINDOW, 4 * turns)
-    while True:
-        after = max(0, session.message_count - window)
-        questions = [
-            record.seq
-            for page in client.pages(GetSession(session.session_id, after_seq=after))
-            for record in page.messages
-            if record.role == "user"
-        ]
-        if len(questions) >= turns and questions[-turns] > 1:
-            return questions[-turns] - 1
-        if not after:
-            most = len([seq for seq in questions if seq > 1])
-            raise Refused(f"--turns: expected at most {most}, so that something is left of the session")
-        window *= 2
+    pages = client.pages(GetSession(session.session_id, after_seq=1))
+    questions = [record.seq for page in pages for record in page.messages if record.role == "user"]
+    if len(questions) < turns:
+        most = f"expected at most {len(questions)}, so that something is left of the session"
+        raise Refused(f"--turns: {most}")
+    return questions[-turns] - 1

@@ -31,7 +31,7 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     """
     *query, last = words
     agent = last if query and _AGENT.fullmatch(last) else None
-    params = {"query": " ".join(query if agent else words), "agent": agent}
+    params = _shared.given(query=" ".join(query if agent else words), agent=agent)
     with daemon.client() as client:
         answer = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
         if not answer["hits"]:

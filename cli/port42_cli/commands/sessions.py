@@ -33,7 +33,7 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
     folder = cwd.here() if here else None
-    params = {"agent": agent, "cwd": folder, "state": state, "tag": tag, "pinned": pinned or None}
+    params = _shared.given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
     with daemon.client() as client:
         page = client.ask_rows("list_sessions", params, "sessions", limit=limit)
         if not page["sessions"]:

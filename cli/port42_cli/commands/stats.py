@@ -18,7 +18,7 @@ from port42_client.daemon import Daemon
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:
     """Show numbers of messages and tokens, by agent and by time."""
     with daemon.client() as client:
-        answer = client.ask("stats", {"agent": agent, "days": days})
+        answer = client.ask("stats", _shared.given(agent=agent, days=days))
     if as_json:
         streams.as_json(answer)
         return

@@ -72,8 +72,7 @@ def _statuses(daemon: Daemon, seconds: float | None) -> Iterator[object]:
             try:
                 answer = client.ask("status")
             except NoDaemon:
-                if (connection := daemon.find()) is not None:
-                    connection.close()
+                if daemon.listens():
                     raise
                 daemon.await_next()
                 continue

@@ -144,12 +144,13 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
     params = {"agent": agent, "older_than_days": older_than, "trash_older_than_days": trash_older_than}
     with daemon.client() as client:
         preview = client.ask("prune_sessions", params)
-        if not (preview["trashed"] or preview["deleted"]):
+        nothing = not (preview["trashed"] or preview["deleted"])
+        if nothing:
             _shared.check_agent(client, agent)
         if as_json and dry_run:
             streams.as_json(preview)
             return
-        if not (preview["trashed"] or preview["deleted"]):
+        if nothing:
             streams.notice("There is nothing to prune.")
             return
         if not as_json:
@@ -166,17 +167,16 @@ def _prune(client: Client, params: dict[str, Any], as_json: bool) -> None:
     more = True
     while more:
         done = client.ask("prune_sessions", {**params, "dry_run": False})
-        trashed, deleted = trashed + len(done["trashed"]), deleted + len(done["deleted"])
+        trashed += len(done["trashed"])
+        deleted += len(done["deleted"])
         size += done["bytes"]
         if as_json:
             streams.json_line(done)
         # What cannot be moved (its file is damaged) would come again and again.
         more = done["more"] and bool(done["trashed"] or done["deleted"])
     if not as_json:
-        streams.banner(
-            f"{plain_text.count(trashed, 'session')} moved to the trash,"
-            f" {plain_text.count(deleted, 'session')} ({size:,} bytes) deleted for good."
-        )
+        moved, gone = plain_text.count(trashed, "session"), plain_text.count(deleted, "session")
+        streams.banner(f"{moved} moved to the trash, {gone} ({size:,} bytes) deleted for good.")
 
 
 def _find_trashed(trashed: list[Summary], ref: str) -> str:
@@ -186,8 +186,8 @@ def _find_trashed(trashed: list[Summary], ref: str) -> str:
         return ref
     fits = [name for name in titles if len(ref) >= _SHORTEST_PREFIX and name.startswith(ref)]
     fits = fits or [name for name, title in titles.items() if title.casefold() == ref.casefold()]
-    if len(fits) == 1:
-        return fits[0]
-    if fits:
+    if not fits:
+        raise Refused(f"no session in the trash fits {ref}; to see them: port42 trash")
+    if len(fits) > 1:
         raise Refused(f"{ref} fits several sessions in the trash: {', '.join(fits[:10])}")
-    raise Refused(f"no session in the trash fits {ref}; to see them: port42 trash")
+    return fits[0]

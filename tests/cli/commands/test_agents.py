@@ -73,9 +73,9 @@ def test_the_state_of_each_is_told(port42, answered):
 
 
 def test_what_is_found_is_offered_and_not_switched_on(port42, home, tmp_path):
-    found = tmp_path / "llm"
-    found.write_text("#!/bin/sh\ncat\n")
-    found.chmod(0o755)
+    program = tmp_path / "llm"
+    program.write_text("#!/bin/sh\ncat\n")
+    program.chmod(0o755)
     done = port42("agents", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     offer, typed = done.stderr.splitlines()
     assert offer.startswith("Found here and not connected: ")

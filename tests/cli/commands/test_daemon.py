@@ -138,12 +138,12 @@ def test_many_commands_during_restarts_all_get_their_answer(port42):
         results.extend(port42("status", "--json").returncode for _ in range(6))
 
     asking = [threading.Thread(target=ask) for _ in range(2)]
-    for one in asking:
-        one.start()
+    for thread in asking:
+        thread.start()
     for _ in range(3):
         assert port42("daemon", "restart").returncode == 0
-    for one in asking:
-        one.join()
+    for thread in asking:
+        thread.join()
     assert results == [0] * 12
 
 

@@ -13,8 +13,8 @@ import pytest
 from port42_protocol.version import __version__
 
 
-def faults(said):
-    return [one for one in said["findings"] if one["level"] != "ok" and not one["fixed"]]
+def faults(report):
+    return [finding for finding in report["findings"] if finding["level"] != "ok" and not finding["fixed"]]
 
 
 def test_a_healthy_home_is_0_and_every_part_is_named(port42):
@@ -22,9 +22,9 @@ def test_a_healthy_home_is_0_and_every_part_is_named(port42):
     done = port42("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     cells = [line.split("\t") for line in done.stdout.splitlines()]
-    assert {len(one) for one in cells} == {4}
-    assert [one[1] for one in cells][:4] == ["daemon", "lock", "socket", "disk"]
-    assert {one[0] for one in cells} == {"ok"}
+    assert {len(row) for row in cells} == {4}
+    assert [row[1] for row in cells][:4] == ["daemon", "lock", "socket", "disk"]
+    assert {row[0] for row in cells} == {"ok"}
     assert cells[-1][1:3] == ["sessions", "1 files were checked"]
     assert port42.json("doctor", "--json")["healthy"]
 
@@ -80,10 +80,10 @@ def why(port42, **options):
     """What is found where no daemon starts."""
     done = port42("doctor", "--json", **options)
     assert done.returncode == 1, done.stdout
-    said = json.loads(done.stdout)
-    assert said["findings"][0]["about"] == "daemon"
-    assert not said["healthy"]
-    return {one["about"]: one for one in faults(said)}
+    report = json.loads(done.stdout)
+    assert report["findings"][0]["about"] == "daemon"
+    assert not report["healthy"]
+    return {finding["about"]: finding for finding in faults(report)}
 
 
 def test_a_home_that_is_a_file(port42, home):
@@ -131,9 +131,9 @@ def test_a_daemon_that_holds_the_home_and_does_not_answer(port42, home):
 def test_a_home_of_somebody_else(port42, home):
     home.mkdir(mode=0o700)
     os.chown(home, 12345, -1)
-    found = why(port42)["home"]
-    assert found["what"] == f"{home} belongs to uid 12345, and this command runs as another user"
-    assert "without sudo" in found["do"]
+    finding = why(port42)["home"]
+    assert finding["what"] == f"{home} belongs to uid 12345, and this command runs as another user"
+    assert "without sudo" in finding["do"]
 
 
 def test_what_nobody_answers_at_is_no_problem_of_its_own(port42, home):
@@ -148,7 +148,7 @@ def test_what_nobody_answers_at_is_no_problem_of_its_own(port42, home):
 STATUS = {"version": "0.0.1", "protocol_version": 1, "pid": 4242, "home": "/h"}
 
 
-def asked(peer, *answers):
+def run_doctor(peer, *answers):
     """What doctor says of a daemon that answers so."""
 
     def play(talk):
@@ -162,24 +162,26 @@ def asked(peer, *answers):
 
 
 def test_an_older_daemon_that_cannot_be_asked(peer):
-    code, found, _ = asked(
+    code, findings, _ = run_doctor(
         peer,
         lambda talk, request: talk.answer(request, STATUS),
         lambda talk, request: talk.refuse(request, -32601, "Method not found"),
     )
     assert code == 1
-    assert f"the daemon is version 0.0.1, and this is {__version__}" in [one["what"] for one in found]
-    assert (found[-1]["level"], found[-1]["do"]) == ("problem", "`port42 daemon restart`")
+    assert f"the daemon is version 0.0.1, and this is {__version__}" in [
+        finding["what"] for finding in findings
+    ]
+    assert (findings[-1]["level"], findings[-1]["do"]) == ("problem", "`port42 daemon restart`")
 
 
 def test_a_daemon_of_another_protocol_that_cannot_say_how_it_is(peer):
     checkup = {"findings": [], "examined": 0, "remaining": 0, "backup": None, "next_cursor": None}
-    _, found, _ = asked(
+    _, findings, _ = run_doctor(
         peer,
         lambda talk, request: talk.answer(request, STATUS | {"protocol_version": 9}),
         lambda talk, request: talk.answer(request, checkup),
     )
-    assert [one["level"] for one in found if "version 0.0.1" in one["what"]] == ["problem"]
+    assert [finding["level"] for finding in findings if "version 0.0.1" in finding["what"]] == ["problem"]
 
 
 def test_a_daemon_of_another_home(port42, home):
@@ -193,7 +195,7 @@ def test_names_of_variables_go_out_and_values_stay(peer, monkeypatch):
     monkeypatch.setenv("P42_SECRET", "hunter2")
     monkeypatch.setenv("P42_EMPTY", "")
     checkup = {"findings": [], "examined": 0, "remaining": 0, "backup": None, "next_cursor": None}
-    _, _, requests = asked(
+    _, _, requests = run_doctor(
         peer,
         lambda talk, request: talk.refuse(request, 1008, "cannot ask the index: the index failed"),
         lambda talk, request: talk.answer(request, checkup),

@@ -56,8 +56,8 @@ class Follower:
     def stop(self):
         """Ctrl-C; gives the exit code and what it said on stderr."""
         self.process.send_signal(signal.SIGINT)
-        _, said = self.process.communicate(timeout=30)
-        return self.process.returncode, said
+        _, stderr = self.process.communicate(timeout=30)
+        return self.process.returncode, stderr
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_a_turn_is_heard_as_it_goes_on(port42, follow, tap):
     assert follower.event("text")["text"] == "HELLO"
     assert follower.record()["content"] == "HELLO"
     assert follower.event("ended")["session_id"] == begun
-    code, said = follower.stop()
-    assert (code, said.strip()) == (130, "")
+    code, stderr = follower.stop()
+    assert (code, stderr.strip()) == (130, "")
 
 
 def test_it_begins_where_it_is_told_to_and_misses_nothing(port42, follow, tap):
@@ -120,23 +120,23 @@ def test_an_agents_sessions_are_heard_whichever_it_is(port42, follow, tap):
     follower.says("subscriptions")  # the trace shows from when on it listens
     port42.begin("@ai-muse", "not heard")
     begun = [port42.begin("@shout", word) for word in ("one", "two")]
-    heard = [follower.event("message") for _ in range(4)]
-    assert [one["session_id"] for one in heard] == [begun[0]] * 2 + [begun[1]] * 2
-    assert [one["message"]["content"] for one in heard] == ["one", "ONE", "two", "TWO"]
+    events = [follower.event("message") for _ in range(4)]
+    assert [event["session_id"] for event in events] == [begun[0]] * 2 + [begun[1]] * 2
+    assert [event["message"]["content"] for event in events] == ["one", "ONE", "two", "TWO"]
 
 
 def test_a_restart_of_the_daemon_loses_nothing_and_repeats_nothing(port42, follow, tap):
     begun = port42.begin("@shout", "one")
     follower = follow(begun, "--since", "0", "--json")
-    heard = [follower.record() for _ in range(2)]
+    events = [follower.record() for _ in range(2)]
     for word in ("two", "three"):
         assert port42("daemon", "restart").returncode == 0
         port42("possess", "@shout", "-s", begun, word)
-    while len(heard) < 6:
-        heard.append(follower.record())
-    contents = [one["content"] for one in heard if one["role"] != "event"]
+    while len(events) < 6:
+        events.append(follower.record())
+    contents = [event["content"] for event in events if event["role"] != "event"]
     assert contents == ["one", "ONE", "two", "TWO", "three", "THREE"][: len(contents)]
-    seqs = [one["seq"] for one in heard]
+    seqs = [event["seq"] for event in events]
     assert seqs == sorted(set(seqs))
     assert "The daemon went away. Waiting for the next one." in follower.stop()[1]
 

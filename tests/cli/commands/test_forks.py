@@ -13,10 +13,10 @@ def test_a_fork_says_what_goes_on_with_it_and_that_works(port42):
     session, command = done.stderr.splitlines()
     forked = re.fullmatch(r"Session: (cli-\d{13})", session)[1]
     assert command == f"  To continue it: port42 possess @ai-engineer --session {forked}"
-    said = port42("possess", "@ai-engineer", "--session", forked, "more")
-    assert said.returncode == 0
+    done = port42("possess", "@ai-engineer", "--session", forked, "more")
+    assert done.returncode == 0
     shown = port42.json("show", forked, "--json")
-    assert [one["content"] for one in shown["messages"]] == ["an ode", "more"]
+    assert [message["content"] for message in shown["messages"]] == ["an ode", "more"]
     assert shown["session"]["title"] == "the other"
 
 
@@ -54,7 +54,7 @@ def test_the_family(port42, terminal):
     forked = port42.json("fork", begun, "--json")["session_id"]
     port42("rm", "-y", begun)
     assert port42("tree", forked).stdout == (f"{begun}\t\t\t(in the trash)\n  {forked}\t1\tai-muse\tan ode\n")
-    assert [one["trashed"] for one in port42.json("tree", forked, "--json")["nodes"]] == [True, False]
+    assert [node["trashed"] for node in port42.json("tree", forked, "--json")["nodes"]] == [True, False]
     screen = terminal("tree", forked, TERM="dumb")
     screen.expect_exact(f"{begun}  in the trash")
     screen.expect(rf"└── {forked}  at 1  @ai-muse  an ode  1 message")

@@ -17,19 +17,19 @@ from port42_protocol.messages.records import Summary
 def test_a_session_is_found_by_any_title_and_the_printed_command_goes_on_with_it(port42, title):
     begun = port42.begin("@ai-muse", "an ode")
     assert port42("rename", begun, "--", title).stdout == f"{begun}: {title}\n"
-    found = port42.json("rpc", "find_session", f"ref={title}", "agent=ai-muse")
-    assert (found["session_id"], found["title"]) == (begun, title)
-    typed = shlex.split(plain_text.going_on(Summary(**found)))
+    session = port42.json("rpc", "find_session", f"ref={title}", "agent=ai-muse")
+    assert (session["session_id"], session["title"]) == (begun, title)
+    typed = shlex.split(plain_text.going_on(Summary(**session)))
     assert begun in port42(*typed[1:], "and more").stderr
 
 
 def test_a_title_that_two_have_lists_both(port42):
     begun = [port42.begin("@ai-muse", f"ode {number}") for number in range(2)]
-    for one in begun:
-        port42("rename", one, "the same")
+    for session_id in begun:
+        port42("rename", session_id, "the same")
     done = port42("rename", "The Same", "other")
     assert (done.returncode, done.stdout) == (1, "")
-    assert all(one in done.stderr for one in begun)
+    assert all(session_id in done.stderr for session_id in begun)
 
 
 def test_words_are_one_title_and_bad_ones_are_refused(port42):

@@ -21,7 +21,7 @@ def spoken(port42, *args, **options):
 
 
 def contents(port42, ref, *more):
-    return [one["content"] for one in port42.json("show", ref, *more, "--json")["messages"]]
+    return [message["content"] for message in port42.json("show", ref, *more, "--json")["messages"]]
 
 
 def test_the_scene(port42, home):
@@ -36,8 +36,8 @@ def test_the_scene(port42, home):
     mapping = (home / "agent_sessions.json").read_text()
     assert mapping == f'{{\n  "ai-engineer": "{engineer}",\n  "ai-analyst": "{analyst}"\n}}\n'
     assert port42("daemon", "restart").returncode == 0
-    said = spoken(port42, "@ai-engineer", "--session", "last", "and now a lexer")
-    assert said.startswith(f"🔄 Resuming session {engineer} for @ai-engineer (1 message)\n")
+    stderr = spoken(port42, "@ai-engineer", "--session", "last", "and now a lexer")
+    assert stderr.startswith(f"🔄 Resuming session {engineer} for @ai-engineer (1 message)\n")
     assert contents(port42, engineer) == ["build a parser", "and now a lexer"]
     assert spoken(port42, "@ai-engineer", "-c") == (
         f"🔄 Resuming session {engineer} for @ai-engineer (2 messages)\n"
@@ -118,10 +118,10 @@ def test_here_belongs_to_the_last_one_only(port42):
 )
 def test_piped_stdin_is_the_message_or_read_beside_it(port42, words, piped, message, beside):
     begun = port42.events("@ai-muse", *words, stdin=piped)[-1]["session_id"]
-    (said,) = port42.json("show", begun, "--json")["messages"]
-    assert said["content"] == message
+    (recorded,) = port42.json("show", begun, "--json")["messages"]
+    assert recorded["content"] == message
     read = [{"type": "text", "target": "stdin", "content": beside}] if beside else None
-    assert said.get("references") == read
+    assert recorded.get("references") == read
 
 
 def test_a_file_may_be_piped_in(port42, tmp_path):
@@ -129,8 +129,8 @@ def test_a_file_may_be_piped_in(port42, tmp_path):
     notes.write_text("from a file")
     command = [sys.executable, "-m", "port42_cli", "possess", "@ai-muse", "--json"]
     with notes.open() as stdin:
-        said = subprocess.check_output(command, stdin=stdin, stderr=subprocess.DEVNULL)
-    begun = json.loads(said.splitlines()[-1])
+        output = subprocess.check_output(command, stdin=stdin, stderr=subprocess.DEVNULL)
+    begun = json.loads(output.splitlines()[-1])
     assert contents(port42, begun["session_id"]) == ["from a file"]
 
 
@@ -177,8 +177,8 @@ def test_an_unknown_agent_comes_with_suggestions(port42):
 
 def test_another_agents_session_is_refused_with_whose_it_is(port42):
     theirs = port42.begin("@ai-engineer", "theirs")
-    said = refused(port42, "@ai-muse", "-s", theirs, "hi")
-    assert said.startswith(f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse\n")
+    stderr = refused(port42, "@ai-muse", "-s", theirs, "hi")
+    assert stderr.startswith(f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse\n")
 
 
 def test_a_prefix_that_fits_two_lists_both(port42):
@@ -194,9 +194,9 @@ def test_a_prefix_that_fits_two_lists_both(port42):
 
 @pytest.mark.parametrize("ref", ["nope", "../../etc/passwd", "x", "a/b"])
 def test_a_ref_that_fits_nothing_says_what_names_a_session(port42, ref):
-    said = refused(port42, "@ai-muse", "-s", ref, "hi")
-    assert said.startswith(f"Error: session {ref} not found\n")
-    assert "Expected last, a session id, a unique prefix" in said
+    stderr = refused(port42, "@ai-muse", "-s", ref, "hi")
+    assert stderr.startswith(f"Error: session {ref} not found\n")
+    assert "Expected last, a session id, a unique prefix" in stderr
 
 
 @pytest.mark.parametrize("ref", ["", "x" * 10_000])
@@ -223,13 +223,13 @@ def test_what_cannot_be_piped_in_is_a_usage_error(port42, piped, words):
 
 def test_what_is_piped_in_beside_a_message_has_a_limit_that_the_daemon_agrees_with(port42):
     port42.events("@ai-muse", "read this", stdin=b"x" * 262_144)
-    said = refused(port42, "@ai-muse", "read this", stdin=b"x" * 262_145, code=2)
-    assert "stdin: expected at most 262,144 bytes beside a message" in said
+    stderr = refused(port42, "@ai-muse", "read this", stdin=b"x" * 262_145, code=2)
+    assert "stdin: expected at most 262,144 bytes beside a message" in stderr
 
 
 def test_a_message_just_too_long_for_a_line_is_refused_by_the_daemon(port42):
-    said = refused(port42, "@ai-muse", stdin=b"x" * 4_194_304)
-    assert said == "Error: a request line may have at most 4,194,304 bytes\n"
+    stderr = refused(port42, "@ai-muse", stdin=b"x" * 4_194_304)
+    assert stderr == "Error: a request line may have at most 4,194,304 bytes\n"
 
 
 def test_a_session_whose_file_vanished_no_longer_exists(port42, home):

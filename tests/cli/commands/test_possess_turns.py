@@ -48,7 +48,7 @@ def messages(port42, agent):
 
 
 def outline(port42, agent):
-    return [(one["role"], one["content"]) for one in messages(port42, agent)]
+    return [(message["role"], message["content"]) for message in messages(port42, agent)]
 
 
 # --- what is printed --------------------------------------------------------------------------------
@@ -110,9 +110,9 @@ def test_a_failed_turn_keeps_what_was_said_and_tells_what_to_do(running, port42,
         say("half a re")
     out, err = process.communicate()
     assert (process.returncode, out) == (1, "half a re\n")
-    begun, *told = err.splitlines()
+    begun, *notices = err.splitlines()
     session_id = begun.removeprefix("Session: ")
-    assert told == [
+    assert notices == [
         "Error: @broken did not answer (crashed): it broke (exit status 3)",
         f"  To ask again: port42 possess @broken -s {session_id} --retry",
         "  To check its back end: port42 agents test @broken",
@@ -233,13 +233,13 @@ def test_following_the_turn_under_way_shows_it_and_then_ones_own(running, port42
         say("on")
         assert first.stdout.read(2) == "on"
         second = running("@tap", "-s", "shared", "second", "--if-busy", "follow", "--json")
-        heard = [json.loads(second.stdout.readline()) for _ in range(2)]
+        events = [json.loads(second.stdout.readline()) for _ in range(2)]
         say("e")
     first.communicate()  # its agent is gone, and the next one the only reader
     with tap.open() as say:
         say("two")
     rest = [json.loads(line) for line in second.communicate()[0].splitlines()]
-    texts = "".join(event["text"] for event in [*heard, *rest] if event["kind"] == "text")
+    texts = "".join(event["text"] for event in [*events, *rest] if event["kind"] == "text")
     assert texts == "onetwo"
     assert (rest[-1]["kind"], rest[-1]["reply"]) == ("result", "two")
 
@@ -247,9 +247,9 @@ def test_following_the_turn_under_way_shows_it_and_then_ones_own(running, port42
 def test_a_detached_turn_goes_on_without_its_terminal(running, port42, tap):
     done = port42("possess", "@tap", "hello", "--detach")
     assert (done.returncode, done.stdout) == (0, "")
-    begun, told = done.stderr.splitlines()
+    begun, notice = done.stderr.splitlines()
     session_id = begun.removeprefix("Session: ")
-    assert told == f"Recorded. The turn continues in the daemon; to see it: port42 follow {session_id}"
+    assert notice == f"Recorded. The turn continues in the daemon; to see it: port42 follow {session_id}"
     with tap.open() as say:
         say("all of it")
     # Whoever retries waits for its end, and is told that it did not fail.
@@ -268,7 +268,7 @@ def test_files_and_sessions_are_read_beside_the_message(port42, tap, tmp_path):
     assert done.returncode == 0, done.stderr
     assert all(words in done.stdout for words in ("LOOK", "SOME NOTES", "AN ODE", "PIPED"))
     read = messages(port42, "shout")[0]["references"]
-    assert [(one["type"], one["target"]) for one in read] == [
+    assert [(reference["type"], reference["target"]) for reference in read] == [
         ("file", str(tmp_path / "notes")), ("session", other), ("text", "stdin"),
     ]  # fmt: skip
     assert "📎" not in port42("show", "last", "-a", "shout").stdout

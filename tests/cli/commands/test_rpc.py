@@ -80,7 +80,7 @@ def test_a_program_answers_through_it(port42):
         "rpc", "append_message", "agent=ai-muse", f"session_id={begun}", "role=assistant", "content=hello"
     )
     messages = port42.json("show", begun, "--json")["messages"]
-    assert [(one["role"], one["content"]) for one in messages] == [
+    assert [(message["role"], message["content"]) for message in messages] == [
         ("user", "say hello"),
         ("assistant", "hello"),
     ]

@@ -22,7 +22,7 @@ def test_json_is_a_page_with_marks(port42):
     port42.begin("@ai-muse", "über den Parser")
     page = port42.json("search", "uber", "--json")
     (hit,) = page["hits"]
-    assert [hit["snippet"][one["start"] : one["end"]] for one in hit["marks"]] == ["über"]
+    assert [hit["snippet"][mark["start"] : mark["end"]] for mark in hit["marks"]] == ["über"]
     assert (page["next_cursor"], page["complete"]) == (None, True)
 
 

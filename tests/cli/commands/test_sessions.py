@@ -37,7 +37,9 @@ def test_an_agents_own(port42):
     mine = port42.begin("@ai-muse", "mine")
     port42.begin("@ai-engineer", "theirs")
     for agent in ("@ai-muse", "ai-muse"):
-        assert [one["session_id"] for one in port42.json("sessions", agent, "--json")["sessions"]] == [mine]
+        assert [
+            session["session_id"] for session in port42.json("sessions", agent, "--json")["sessions"]
+        ] == [mine]
     assert port42("sessions", "@ai-founder").stdout == ""
 
 
@@ -45,7 +47,7 @@ def test_those_begun_here(port42, tmp_path):
     here = port42.begin("@ai-muse", "here", cwd=tmp_path)
     port42.begin("@ai-muse", "elsewhere")
     page = port42.json("sessions", "--here", "--json", cwd=tmp_path)
-    assert [one["session_id"] for one in page["sessions"]] == [here]
+    assert [session["session_id"] for session in page["sessions"]] == [here]
 
 
 def test_those_in_a_state(port42):
@@ -53,7 +55,7 @@ def test_those_in_a_state(port42):
     port42.json("rpc", "end_session", f"session_id={ended}")
     for state, expected in (("ended", ended), ("active", active)):
         page = port42.json("sessions", "--state", state, "--json")
-        assert [one["session_id"] for one in page["sessions"]] == [expected]
+        assert [session["session_id"] for session in page["sessions"]] == [expected]
     assert port42("sessions", "--state", "lost").returncode == 2
 
 

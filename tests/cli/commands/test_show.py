@@ -40,7 +40,7 @@ def test_more_messages_than_a_page_are_all_shown_in_order(daemon, port42):
     for number in range(1003):
         daemon.call("append_message", agent="ai-muse", session_id=begun, role="user", content=str(number))
     shown = port42.json("show", begun, "--json")
-    assert [one["content"] for one in shown["messages"]] == [str(number) for number in range(1003)]
+    assert [message["content"] for message in shown["messages"]] == [str(number) for number in range(1003)]
     assert shown["next_after_seq"] is None
     assert port42("show", begun).stdout.count("] user 20") == 1003
 
@@ -48,9 +48,12 @@ def test_more_messages_than_a_page_are_all_shown_in_order(daemon, port42):
 def test_events_are_shown_when_asked_for(port42):
     begun = port42.begin("@ai-muse", "hi")
     port42.json("rpc", "end_session", f"session_id={begun}")
-    assert [one["role"] for one in port42.json("show", begun, "--json")["messages"]] == ["user"]
+    assert [message["role"] for message in port42.json("show", begun, "--json")["messages"]] == ["user"]
     with_events = port42.json("show", begun, "--events", "--json")["messages"]
-    assert [(one["role"], one.get("event")) for one in with_events] == [("user", None), ("event", "ended")]
+    assert [(message["role"], message.get("event")) for message in with_events] == [
+        ("user", None),
+        ("event", "ended"),
+    ]
     assert "[2] event 20" in port42("show", begun, "--events").stdout
 
 

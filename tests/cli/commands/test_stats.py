@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 def test_json_is_the_daemons_answer(port42):
     port42.begin("@ai-muse", "hi")
-    said = port42.json("stats", "@ai-muse", "--days", "3", "--json")
-    assert said["agents"][0]["user_messages"] == 1
-    assert len(said["days"]) == 3
+    statistics = port42.json("stats", "@ai-muse", "--days", "3", "--json")
+    assert statistics["agents"][0]["user_messages"] == 1
+    assert len(statistics["days"]) == 3
 
 
 def test_piped_it_is_a_line_for_each_thing(port42):

@@ -62,8 +62,8 @@ def test_watched_in_a_pipe_each_time_is_a_line_of_json_and_a_restart_is_survived
         pass
     os.kill(now["pid"], 0)
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=30)
-    assert (watching.returncode, said.strip()) == (130, "")
+    _, stderr = watching.communicate(timeout=30)
+    assert (watching.returncode, stderr.strip()) == (130, "")
 
 
 def test_watched_at_a_terminal_it_is_drawn_again_until_ctrl_c(port42, terminal):

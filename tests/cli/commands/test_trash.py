@@ -6,12 +6,12 @@ import pytest
 
 
 def test_after_the_last_one_the_one_before_goes_on_and_then_none(port42):
-    one, two = port42.begin("@ai-muse", "one"), port42.begin("@ai-muse", "two")
-    done = port42("rm", "-y", two)
+    first, second = port42.begin("@ai-muse", "one"), port42.begin("@ai-muse", "two")
+    done = port42("rm", "-y", second)
     assert (done.returncode, done.stderr) == (
-        0, f"In the trash. To bring it back: port42 restore {two}\n",
+        0, f"In the trash. To bring it back: port42 restore {second}\n",
     )  # fmt: skip
-    assert one in port42("possess", "@ai-muse", "--session", "last").stderr
+    assert first in port42("possess", "@ai-muse", "--session", "last").stderr
     assert port42.json("rm", "-y", "last", "-a", "@ai-muse", "--json")[0]["last_session"] is None
     done = port42("possess", "@ai-muse", "--session", "last")
     assert (done.returncode, done.stderr) == (1, "No previous sessions found for @ai-muse\n")
@@ -51,7 +51,7 @@ def test_what_fits_none_or_several(port42):
     assert port42("restore", "nosuch").stderr.startswith("Error: no session in the trash fits nosuch")
     several = port42("restore", "same")
     assert several.returncode == 1
-    assert all(one in several.stderr for one in ids)
+    assert all(session_id in several.stderr for session_id in ids)
 
 
 def test_the_list(port42, terminal):
@@ -60,7 +60,9 @@ def test_the_list(port42, terminal):
     port42("rm", "-y", mine, theirs)
     rows = [line.split("\t") for line in port42("trash").stdout.splitlines()]
     assert [row[:3] for row in rows] == [[theirs, "ai-engineer", "1"], [mine, "ai-muse", "1"]]
-    assert [one["session_id"] for one in port42.json("trash", "@ai-muse", "--json")["sessions"]] == [mine]
+    assert [session["session_id"] for session in port42.json("trash", "@ai-muse", "--json")["sessions"]] == [
+        mine
+    ]
     screen = terminal("trash", TERM="dumb")
     screen.expect(r"ID +AGENT +TITLE +MESSAGES +DELETED\r\n")
     screen.expect(rf"{theirs} +@ai-engineer +theirs +1")
@@ -74,7 +76,7 @@ def test_it_shows_then_moves_then_deletes(port42):
     done = port42("prune", "--older-than", "0", "-y")
     assert done.stderr.startswith("1 session moved to the trash, 0 sessions (0 bytes) deleted for good.")
     gone = port42.json("prune", "--trash-older-than", "0d", "-y", "--json")
-    assert [one["session_id"] for one in gone["deleted"]] == [begun]
+    assert [session["session_id"] for session in gone["deleted"]] == [begun]
     assert port42("restore", begun).returncode == 1
 
 

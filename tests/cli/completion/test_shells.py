@@ -17,14 +17,14 @@ HOSTILE = 'a:b, it\'s "$(touch pwned)" `touch pwned` ; %F{red} \\ 🦜 *'
 
 def complete(shell, line, **env):
     """What `port42` tells a shell that asks it, as the script asks."""
-    asked = {"_PORT42_COMPLETE": f"{shell}_complete", "COMP_WORDBREAKS": " \t\n\"'@><=;|&(:"}
+    completing = {"_PORT42_COMPLETE": f"{shell}_complete", "COMP_WORDBREAKS": " \t\n\"'@><=;|&(:"}
     words = line.split(" ")
-    asked |= {"COMP_LINE": line, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    completing |= {"COMP_LINE": line, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run(
         [sys.executable, "-m", "port42_cli"],
         capture_output=True,
         text=True,
-        env=os.environ | asked | env,
+        env=os.environ | completing | env,
         check=False,
     )
     assert done.stderr == ""
@@ -75,7 +75,7 @@ def test_a_real_bash_puts_the_agent_and_the_id_in_place(port42, process, tmp_pat
                 break
     shell.send("\x01printf '<%s>' \r")
     shell.expect_exact(f"<port42><possess><@ai-muse><-s><{begun}>", timeout=30)
-    assert [one.name for one in tmp_path.iterdir()] == ["bin"]
+    assert [file.name for file in tmp_path.iterdir()] == ["bin"]
 
 
 def test_every_command_that_takes_a_session_completes_it(port42):
@@ -98,7 +98,7 @@ def test_no_value_is_ever_a_title(port42, line):
     deadline = time.monotonic() + 30
     while begun not in (values := complete("bash", line)):
         assert time.monotonic() < deadline
-    assert not [one for one in values if "touch" in one or "$" in one]
+    assert not [value for value in values if "touch" in value or "$" in value]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -124,8 +124,12 @@ def test_completing_imports_no_rich(port42):
     program = (
         "import sys; from port42_cli.app import main\ntry: main()\nfinally: print('rich' in sys.modules)"
     )
-    asked = {"_PORT42_COMPLETE": "bash_complete", "COMP_LINE": "port42 possess @"}
+    completing = {"_PORT42_COMPLETE": "bash_complete", "COMP_LINE": "port42 possess @"}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | asked, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | completing,
+        check=True,
     )
     assert done.stdout.split()[-1] == "False"

@@ -29,19 +29,19 @@ def read_back(text: str) -> str:
     """A quoted word as systemd.syntax(7) and the specifiers of systemd.unit(5) have it; written anew."""
     if not text.startswith('"'):
         return text
-    found = bytearray()
+    content = bytearray()
     for part in re.finditer(rb'\\x([0-9a-f]{2})|\\(["\\])|(%%)|([^"\\%])', text[1:-1].encode()):
         code, escaped, percent, plain = part.groups()
-        found += bytes([int(code, 16)]) if code else escaped or (percent and b"%") or plain
-    return found.decode(errors="surrogateescape")
+        content += bytes([int(code, 16)]) if code else escaped or (percent and b"%") or plain
+    return content.decode(errors="surrogateescape")
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_word_is_one_word_and_comes_back(text):
-    said = unit.word(text)
-    assert read_back(said) == text
-    assert "\n" not in said
-    assert re.fullmatch(r'[^"\s]+|"(?:[^"\\]|\\.)*"', said, flags=re.DOTALL)
+    word = unit.word(text)
+    assert read_back(word) == text
+    assert "\n" not in word
+    assert re.fullmatch(r'[^"\s]+|"(?:[^"\\]|\\.)*"', word, flags=re.DOTALL)
 
 
 def test_bytes_that_are_not_utf_8_come_back_too():
