@@ -40,13 +40,13 @@ class Client(threading.Thread):
             self.sent += 1
             if self.sent % 2:
                 content = str(self.sent)
-                said = {"role": "user", "content": content, "idempotency_key": content}
-                if self.ask("append_message", agent=agent, session_id=session, **said):
+                message = {"role": "user", "content": content, "idempotency_key": content}
+                if self.ask("append_message", agent=agent, session_id=session, **message):
                     self.acknowledged.append(content)
             else:
-                found = self.ask("get_last_session", agent=agent)
-                if found and found["session_id"] != session:
-                    self.errors.append(found)
+                last = self.ask("get_last_session", agent=agent)
+                if last and last["session_id"] != session:
+                    self.errors.append(last)
 
     def ask(self, method: str, **params: object) -> Any:
         line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
@@ -67,12 +67,12 @@ class Client(threading.Thread):
             if not answer:
                 self.counts["lost"] += 1
                 return None
-            said = json.loads(answer)
-            if "error" in said:
-                self.errors.append(said["error"])
+            response = json.loads(answer)
+            if "error" in response:
+                self.errors.append(response["error"])
                 return None
             self.counts["answered"] += 1
-            return said["result"]
+            return response["result"]
 
     def dial(self) -> socket.socket:
         self.counts["dialled"] += 1
@@ -89,16 +89,16 @@ class Client(threading.Thread):
 
     @staticmethod
     def answer(peer: socket.socket) -> bytes:
-        said = b""
+        line = b""
         try:
-            while not said.endswith(b"\n"):
+            while not line.endswith(b"\n"):
                 data = peer.recv(65536)
                 if not data:
                     return b""
-                said += data
+                line += data
         except OSError:
             return b""
-        return said
+        return line
 
 
 def main() -> None:
@@ -109,10 +109,12 @@ def main() -> None:
         client.start()
     for client in clients:
         client.join()
-    seen: dict[str, Any] = {name: sum(one.counts[name] for one in clients) for name in clients[0].counts}
-    seen["sent"] = sum(one.sent for one in clients)
-    seen["errors"] = [error for one in clients for error in one.errors]
-    seen["acknowledged"] = {one.session: one.acknowledged for one in clients}
+    seen: dict[str, Any] = {
+        name: sum(client.counts[name] for client in clients) for name in clients[0].counts
+    }
+    seen["sent"] = sum(client.sent for client in clients)
+    seen["errors"] = [error for client in clients for error in client.errors]
+    seen["acknowledged"] = {client.session: client.acknowledged for client in clients}
     print(json.dumps(seen))
 
 

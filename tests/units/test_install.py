@@ -19,8 +19,8 @@ from port42_client.client import Client
 daemon = Daemon(None, os.environ)
 for number in itertools.count():
     with Client(daemon.connect) as client:
-        said = {"agent": "ai-muse", "session_id": sys.argv[1], "role": "user", "content": str(number)}
-        client.ask("append_message", said | {"idempotency_key": f"writer-{number}"})
+        message = {"agent": "ai-muse", "session_id": sys.argv[1], "role": "user", "content": str(number)}
+        client.ask("append_message", message | {"idempotency_key": f"writer-{number}"})
     print(number, flush=True)
     if select.select([sys.stdin], [], [], 0)[0]:
         break
@@ -32,7 +32,7 @@ def port42(manager: UserManager, *words: str, **how: Any) -> subprocess.Complete
     return manager.run("port42", *words, **how)
 
 
-def said(manager: UserManager, *words: str, **how: Any) -> Any:
+def run_json(manager: UserManager, *words: str, **how: Any) -> Any:
     return json.loads(port42(manager, *words, "--json", **how).stdout)
 
 
@@ -70,25 +70,25 @@ def test_from_nothing_to_a_service_and_back(user_manager: UserManager) -> None:
     assert "Nothing to change." in again.stderr
     assert user_manager.show("port42.service", "MainPID") == pid
 
-    found = said(user_manager, "service", "status")
-    assert (found["running"], found["pid"], found["problems"]) == (True, int(pid), [])
-    assert found["current"]
-    assert found["this_installation"]
-    assert found["program"].startswith(sys.executable)
-    assert (found["socket"], found["version"]) == (str(socket), found["cli_version"])
-    assert found["since"]
+    status = run_json(user_manager, "service", "status")
+    assert (status["running"], status["pid"], status["problems"]) == (True, int(pid), [])
+    assert status["current"]
+    assert status["this_installation"]
+    assert status["program"].startswith(sys.executable)
+    assert (status["socket"], status["version"]) == (str(socket), status["cli_version"])
+    assert status["since"]
 
     assert restarted(user_manager) != pid
     assert "systemd starts it again at the next connection" in port42(user_manager, "daemon", "stop").stderr
-    assert said(user_manager, "service", "status")["running"] is False, "to look starts nothing"
-    assert said(user_manager, "status")["pid"] == int(user_manager.show("port42.service", "MainPID"))
+    assert run_json(user_manager, "service", "status")["running"] is False, "to look starts nothing"
+    assert run_json(user_manager, "status")["pid"] == int(user_manager.show("port42.service", "MainPID"))
     assert "the journal has nothing of the service" in refused(user_manager, "service", "logs")
 
     (folder / "port42.socket").write_text("[Socket]\nListenStream=%t/mine.sock\n")
     assert "port42.socket was not written by" in refused(user_manager, "service", "install", "-y")
     assert "port42.socket was not written by" in refused(user_manager, "service", "uninstall", "-y")
     port42(user_manager, "service", "install", "-y", "--replace")
-    assert said(user_manager, "service", "status")["problems"] == []
+    assert run_json(user_manager, "service", "status")["problems"] == []
 
     assert "What it kept stays" in port42(user_manager, "service", "uninstall", "-y").stderr
     assert not (folder / "port42.service").exists()
@@ -109,17 +109,17 @@ def restarted(manager: UserManager) -> str:
 
 def test_a_running_daemon_is_taken_over_and_nothing_of_a_writer_is_lost(user_manager: UserManager) -> None:
     session = begun(user_manager, "first")
-    old = said(user_manager, "status")["pid"]
+    old = run_json(user_manager, "status")["pid"]
     writer = user_manager.spawn(sys.executable, "-c", WRITER, session, stdin=subprocess.PIPE)
     assert writer.stdout is not None
     acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
     port42(user_manager, "service", "install", "-y")
     acknowledged += [int(writer.stdout.readline()) for _ in range(200)]
     acknowledged += map(int, writer.communicate()[0].splitlines())  # closes its stdin
-    pid = said(user_manager, "status")["pid"]
+    pid = run_json(user_manager, "status")["pid"]
     assert old != pid == int(user_manager.show("port42.service", "MainPID"))
-    asked = {"session_id": session, "limit": 1000, "after_seq": 1}
-    page = json.loads(port42(user_manager, "rpc", "get_session", json.dumps(asked)).stdout)
+    params = {"session_id": session, "limit": 1000, "after_seq": 1}
+    page = json.loads(port42(user_manager, "rpc", "get_session", json.dumps(params)).stdout)
     kept = [int(message["content"]) for message in page["messages"]]
     assert kept[: len(acknowledged)] == acknowledged == list(range(len(acknowledged)))
 
@@ -143,7 +143,7 @@ def test_a_service_that_does_not_come_up_leaves_everything_as_it_was(user_manage
     home = user_manager.home / "a b%h$HOME\"'\\x\t;é"
     odd = {"PORT42_HOME": str(home)}
     port42(user_manager, "service", "install", "-y", env=odd)
-    assert said(user_manager, "status", env=odd)["home"] == str(home)
+    assert run_json(user_manager, "status", env=odd)["home"] == str(home)
     assert "another daemon" not in port42(user_manager, "service", "status", env=odd).stderr
     port42(user_manager, "service", "uninstall", "-y", env=odd)
     port42(user_manager, "daemon", "stop")

@@ -116,15 +116,15 @@ def test_restarts_under_load_refuse_and_lose_nothing(service: Service) -> None:
     for _ in range(3):
         manager.systemctl("restart", "port42.service")
         pids.append(service.pid)
-    said, _ = load.communicate(timeout=60)
-    seen = json.loads(said)
+    stdout, _ = load.communicate(timeout=60)
+    seen = json.loads(stdout)
     assert len(set(pids)) == 4
     assert (seen["refused"], seen["lost"], seen["errors"]) == (0, 0, [])
     assert seen["sent"] == 6 * 200
     assert seen["answered"] == seen["sent"] + 8
     for session, acknowledged in seen["acknowledged"].items():
         document = json.loads((service.home / "sessions" / f"{session}.json").read_text())
-        there = Counter(one["content"] for one in document["messages"] if one["role"] == "user")
+        there = Counter(message["content"] for message in document["messages"] if message["role"] == "user")
         assert there == Counter(acknowledged)
     print({name: seen[name] for name in ("sent", "answered", "dialled")})
 
@@ -161,7 +161,7 @@ def test_a_turn_under_way_at_a_restart_ends_within_the_grace(service: Service) -
     assert (reply["status"], reply["reply"]) == ("answered", "the whole answer")
     assert restarting.communicate(timeout=30) == ("", None)
     recorded = service.rpc("get_session", session_id=reply["session_id"])["messages"]
-    assert [one["content"] for one in recorded] == ["hello", "the whole answer"]
+    assert [message["content"] for message in recorded] == ["hello", "the whole answer"]
 
 
 AGENT = """

@@ -47,10 +47,10 @@ def test_systemd_finds_nothing_wrong(units: Path, strict: bool) -> None:
 @needs_systemd
 def test_systemd_finds_them_exposed_less_than_a_unit_without_hardening(units: Path) -> None:
     def exposure() -> float:
-        said = analyze(units, "security", "--offline=yes", units / "port42.service").stdout
-        print(said)  # shown with -s, and where the test fails
-        (found,) = re.findall(r"Overall exposure level for \S+: (\d+\.\d)", said)
-        return float(found)
+        report = analyze(units, "security", "--offline=yes", units / "port42.service").stdout
+        print(report)  # shown with -s, and where the test fails
+        (exposure,) = re.findall(r"Overall exposure level for \S+: (\d+\.\d)", report)
+        return float(exposure)
 
     strict = exposure()
     shutil.rmtree(units / "port42.service.d")

@@ -95,12 +95,12 @@ class UserManager:
         return (self._work / "said").read_text(errors="replace")
 
     def until(self, met: Callable[[], Any], within: float = _WITHIN) -> Any:
-        """The first thing `met` gives that is true; fails when there is none in time."""
+        """The first thing `met` returns that is true; fails when there is none in time."""
         deadline = time.monotonic() + within
-        while not (found := met()):
+        while not (result := met()):
             assert time.monotonic() < deadline, f"not in time; the manager said:\n{self.said()}{self.log()}"
             time.sleep(0.02)  # polling: these are another process's doings
-        return found
+        return result
 
     def _inside(self, command: tuple[str, ...], env: dict[str, str]) -> list[str]:
         user = f"--reuid={UID} --regid={UID} --clear-groups --inh-caps=-all --reset-env".split()
@@ -176,7 +176,9 @@ def _folders_of_python() -> list[str]:
 
     sources = Path(port42_daemon.__file__).resolve().parents[2]  # where it is installed editable
     folders = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), sources}
-    outermost = [one for one in folders if not any(one.is_relative_to(other) for other in folders - {one})]
+    outermost = [
+        folder for folder in folders if not any(folder.is_relative_to(other) for other in folders - {folder})
+    ]
     return sorted(map(str, outermost))
 
 
