@@ -166,6 +166,7 @@ def test_what_was_created_is_there(store):
         "tags": (),
         "pinned": False,
         "forked_from": None,
+        "parent": UNSET,
     }
     assert store.ends("cli-1")[0].metadata == {"a": [1, None]}
     assert contents(store, "cli-1") == ["hello"]

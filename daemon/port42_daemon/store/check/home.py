@@ -44,9 +44,14 @@ class HomeMaintenance(Maintenance):
         kept = self._backup(backup)
         with storage("look at the home"):
             # In this order: the mapping is rebuilt from what the index says.
-            findings = list(self._permissions(kept))
-            findings = findings or [Finding("ok", "permissions", "no other user can look into the home")]
-            return [*findings, self._check_index(kept), *self._check_mapping(kept)]
+            permissions = list(self._permissions(kept))
+            permissions = permissions or [
+                Finding("ok", "permissions", "no other user can look into the home")
+            ]
+            index, mapping = self._check_index(kept), list(self._check_mapping(kept))
+        agents = len(self._mapping.agents())
+        mapping = mapping or [Finding("ok", "mapping", f"the last sessions of {agents:,} agents are there")]
+        return [*permissions, index, *mapping]
 
     def check_sessions(
         self, position: CheckPosition, seconds: float, in_turn: Callable[[str], bool], backup: str | None
@@ -89,8 +94,6 @@ class HomeMaintenance(Maintenance):
                 open_paths.append(path)
         yield from open_to_others(open_paths, self._home, backup)
 
-    # --- the index ----------------------------------------------------------------------------------
-
     def _check_index(self, backup: Backup | None) -> Finding:
         try:
             status = self._index.status()  # waits until the index is open, and every file was looked at
@@ -122,15 +125,20 @@ class HomeMaintenance(Maintenance):
         self._index.update(session_ids)
         return "read again"
 
-    # --- the mapping --------------------------------------------------------------------------------
-
-    def _check_mapping(self, backup: Backup | None) -> list[Finding]:
+    def _check_mapping(self, backup: Backup | None) -> Iterator[Finding]:
         mapping = self._mapping.agents()
-        findings = [*self._mapping_file(backup), *self._set_aside(backup)]
+        if not self._mapping.is_written():
+            what = f"{_MAPPING} is not what the daemon wrote"
+            do = "`port42 doctor --fix` writes it again; nothing is lost while the daemon runs"
+            yield repaired(Finding("problem", "mapping", what, do), backup, self._write_mapping)
+        for path in sorted(self._home.glob(f"{_MAPPING}.damaged-*")):
+            what = f"{shown(Path(path.name))} is what {_MAPPING} was before it was rebuilt"
+            yield moved(Finding("notice", "mapping", what), path, backup)
         try:
             newest = self._index.newest()
         except StorageFailed as error:
-            return [*findings, Finding("problem", "mapping", error.message)]
+            yield Finding("problem", "mapping", error.message)
+            return
         newest = {agent: newest[agent] for agent in newest if self._owner(newest[agent]) == agent}
         for agent in sorted(mapping.keys() | newest.keys()):
             session_id = mapping.get(agent)
@@ -141,10 +149,7 @@ class HomeMaintenance(Maintenance):
             else:
                 why = f"is @{whose}'s" if whose else "no longer exists, or cannot be read"
                 what = f"{session_id}, the last session of @{agent}, {why}"
-            findings.append(self._wrong_last(what, agent, session_id, newest.get(agent), backup))
-        return findings or [
-            Finding("ok", "mapping", f"the last sessions of {len(mapping):,} agents are there")
-        ]
+            yield self._wrong_last(what, agent, session_id, newest.get(agent), backup)
 
     def _owner(self, session_id: str) -> str | None:
         return owner(self._sessions.path(session_id), session_id)
@@ -164,20 +169,9 @@ class HomeMaintenance(Maintenance):
 
         return repaired(Finding("problem", "mapping", what, do), backup, change)
 
-    def _mapping_file(self, backup: Backup | None) -> Iterator[Finding]:
-        if not self._mapping.is_written():
-            what = f"{_MAPPING} is not what the daemon wrote"
-            do = "`port42 doctor --fix` writes it again; nothing is lost while the daemon runs"
-            yield repaired(Finding("problem", "mapping", what, do), backup, self._write_mapping)
-
     def _write_mapping(self, backup: Backup) -> str:
         path = self._home / _MAPPING
         if os.path.lexists(path):
             backup.move(path)
         self._mapping.write_anew()
         return "written again"
-
-    def _set_aside(self, backup: Backup | None) -> Iterator[Finding]:
-        for path in sorted(self._home.glob(f"{_MAPPING}.damaged-*")):
-            what = f"{shown(Path(path.name))} is what {_MAPPING} was before it was rebuilt"
-            yield moved(Finding("notice", "mapping", what), path, backup)

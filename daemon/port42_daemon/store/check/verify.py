@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from port42_daemon.store.interface import FORMAT, valid_time
@@ -13,7 +12,6 @@ from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import reader
 from port42_daemon.store.session_file.document import Damaged, Document, Read
 from port42_daemon.store.session_file.salvage import header_of
-from port42_protocol.messages.records import Record
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FORMAT = re.compile(rb'\{"format":(\d{1,9}),')
@@ -41,7 +39,7 @@ def inspect(path: Path, session_id: str) -> str | None:
             raise NotASession("it is not a file")
         read = reader(descriptor)
         _check_owner(read, session_id)
-        return _check(read, document.load(read, status.st_size))
+        return _check_records(read, document.load(read, status.st_size))
     finally:
         os.close(descriptor)
 
@@ -76,22 +74,11 @@ def _check_owner(read: Read, session_id: str) -> None:
         raise NotASession(f"its first line says that it is {header.id[:64]}")
 
 
-def _check(read: Read, whole: Document) -> str | None:
+def _check_records(read: Read, whole: Document) -> str | None:
+    """What is odd about the session. A gap between seqs is what a recovery left; a step back is damage."""
     footer = document.empty_fold(whole.header)
-    times = {whole.header.created_at: "it was created"}
-    for record in _in_order(read, whole):
-        footer = document.fold(footer, record)
-        if record.timestamp != valid_time(record.timestamp):
-            times.setdefault(record.timestamp, f"record {record.seq} was written")
-    if document.used_at(footer, whole.footer.use) != document.used_at(whole.footer, whole.footer.use):
-        raise Damaged("its footer does not say what its lines do")
-    odd = next(((time, what) for time, what in times.items() if time != valid_time(time)), None)
-    return f"the time when {odd[1]} is not one: {odd[0][:40]!r}" if odd else None
-
-
-def _in_order(read: Read, whole: Document) -> Iterator[Record]:
-    """Every record. A gap between seqs is what a recovery left; a step back is damage."""
-    number, seq, before = 1, 0, b","
+    odd = _odd_time(whole.header.created_at, "it was created")
+    number, before = 1, b","
     for number, line in enumerate(document.lines(read, whole, 0), 2):
         if not before.endswith(b","):
             raise Damaged(f"no comma stands before line {number}")
@@ -99,9 +86,18 @@ def _in_order(read: Read, whole: Document) -> Iterator[Record]:
             record = document.parse_record(line)
         except Damaged:
             raise Damaged(f"line {number} is not a record") from None
-        if record.seq <= seq:
-            raise Damaged(f"line {number} has the seq {record.seq} behind {seq}")
-        seq, before = record.seq, line
-        yield record
+        if record.seq <= footer.last_seq:
+            raise Damaged(f"line {number} has the seq {record.seq} behind {footer.last_seq}")
+        footer, before = document.fold(footer, record), line
+        odd = odd or _odd_time(record.timestamp, f"record {record.seq} was written")
     if number > 1 and read(whole.footer_at - 2, 2) == b",\n":
         raise Damaged("a comma stands before its footer")
+    if document.used_at(footer, whole.footer.use) != document.used_at(whole.footer, whole.footer.use):
+        raise Damaged("its footer does not say what its lines do")
+    return odd
+
+
+def _odd_time(timestamp: str, what: str) -> str | None:
+    if timestamp == valid_time(timestamp):
+        return None
+    return f"the time when {what} is not one: {timestamp[:40]!r}"

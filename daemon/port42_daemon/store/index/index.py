@@ -105,8 +105,6 @@ class SessionIndex(Catalogue):
         """Read the two ends of these sessions into the index; remove those that are gone."""
         self._indexer.update(session_ids)
 
-    # --- lists --------------------------------------------------------------------------------------
-
     @_retried
     def page(
         self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
@@ -166,8 +164,6 @@ class SessionIndex(Catalogue):
         )
         return {agent: session_id for agent, session_id, _ in rows}
 
-    # --- messages -----------------------------------------------------------------------------------
-
     @_retried
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of the message that `agent` recorded under `key`.
@@ -199,8 +195,6 @@ class SessionIndex(Catalogue):
         complete = self._incomplete(flushed=self._writer.flush(_FLUSHED_BY_A_SEARCH)) is None
         now = now or datetime.now().astimezone()
         return self._query(stats.statistics, agent, days, now, complete=complete)
-
-    # --- the index itself ---------------------------------------------------------------------------
 
     @property
     def state(self) -> IndexStateName:

@@ -103,8 +103,6 @@ class Indexer:
                 self._replace_after(error)
             return True
 
-    # --- work in the caller's thread ----------------------------------------------------------------
-
     def update_changed(self, rows: Iterable[ListRow]) -> bool:
         """Read the ends of those files that are not as their rows say; whether there were any."""
         changed = [
@@ -122,7 +120,8 @@ class Indexer:
 
     def read_now(self, session_id: str) -> None:
         """Read every message of the session into the index, whatever else is still to be read."""
-        if self._session_files.signature(session_id) != self._writer.file(session_id):
+        row = self._writer.session(session_id)
+        if self._session_files.signature(session_id) != (row and (row.size, row.mtime_ns)):
             self._update_row(session_id)
         if self._writer.is_stale(session_id):
             self._read_sessions([session_id])
@@ -142,10 +141,10 @@ class Indexer:
     def _differs(self, session_id: str) -> bool:
         # Under the lock: whoever appends tells the index before releasing it.
         with self._session_files.lock(session_id):
-            row, file = self._writer.file(session_id), self._session_files.signature(session_id)
-            return row != file and not (row is None and session_id in self._unreadable)
-
-    # --- the thread ---------------------------------------------------------------------------------
+            row, file = self._writer.session(session_id), self._session_files.signature(session_id)
+            if row is None:
+                return file is not None and session_id not in self._unreadable
+            return file != (row.size, row.mtime_ns)
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -194,8 +193,6 @@ class Indexer:
         if not self._closing.is_set() and self._replacement is None:
             self._writer.mark_caught_up()
 
-    # --- the database is replaced -------------------------------------------------------------------
-
     def _replace_after(self, error: sqlite3.Error) -> None:
         self._state.reason = reason(error)
         if self._database.in_memory:
@@ -228,8 +225,6 @@ class Indexer:
         else:
             self._state.reason = None
         self._rebuild_begun.set()
-
-    # --- files are compared with rows ---------------------------------------------------------------
 
     def _scan(self) -> None:
         """Read the ends of every file that is not as its row says; forget the sessions that are gone."""
@@ -279,8 +274,6 @@ class Indexer:
             self._unreadable.add(session_id)
             self._writer.forget(session_id)
             log.warning("⚠ %s is not in the list: %s", session_id, error)
-
-    # --- messages are read --------------------------------------------------------------------------
 
     def _read_stale_sessions(self) -> None:
         stale = self._writer.stale_sessions()

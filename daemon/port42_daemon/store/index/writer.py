@@ -144,15 +144,17 @@ class IndexWriter:
 
     def _write_text(self, database: sqlite3.Connection, session_id: str, records: list[Record]) -> None:
         session = sessions.known(database, session_id)
-        if session is None or session.fed_seq == UNREAD or not records:
+        if session is None or session.fed_seq == UNREAD:
             return
         # The indexer may have read some of them in the file already, or a write was tried twice.
         fresh = {record.seq: record for record in records if record.seq > session.fed_seq}
-        if fresh and min(fresh) != session.fed_seq + 1:
+        if not fresh:
+            return
+        if min(fresh) != session.fed_seq + 1:
             self._state.mark_stale()  # those between were dropped: all are read from the file
             return
         self._add_text(database, session, list(fresh.values()))
-        sessions.fed(database, session.number, max(session.fed_seq, records[-1].seq), named=session.named)
+        sessions.fed(database, session.number, max(fresh), named=session.named)
 
     def _add_text(
         self, database: sqlite3.Connection, session: sessions.IndexedSession, records: list[Record]
@@ -161,12 +163,10 @@ class IndexWriter:
             self._characters += characters(records)
         messages.add(database, session.number, session.agent, records, with_text=self.has_all_text)
 
-    def file(self, session_id: str) -> tuple[int, int] | None:
-        """Size and mtime_ns of the session's file as it was indexed; None where it is not."""
+    def session(self, session_id: str) -> sessions.IndexedSession | None:
         with self._database.write_lock:
             self.flush_rows()
-            session = sessions.known(self._database.writing, session_id)
-            return (session.size, session.mtime_ns) if session else None
+            return sessions.known(self._database.writing, session_id)
 
     def files(self) -> dict[str, tuple[int, int]]:
         with self._database.write_lock:
@@ -182,20 +182,17 @@ class IndexWriter:
 
     def is_stale(self, session_id: str) -> bool:
         with self._database.write_lock:
-            self.flush_rows()
-            session = sessions.known(self._database.writing, session_id)
+            session = self.session(session_id)
             return session is None or (session.fed_seq < session.last_seq and session_id not in self._text)
 
     def resume_from(self, session_id: str) -> int:
         """The seq after which the session's records are to be read; 0 after dropping half-read text."""
         with self._database.write_lock, self._database.writing as database:
-            self.flush_rows()
-            session = sessions.known(database, session_id)
-            if session is None or session.fed_seq != UNREAD:
-                return session.fed_seq if session else 0
-            messages.remove(database, session.number)
-            database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
-            return 0
+            session = self.session(session_id)
+            if session and session.fed_seq == UNREAD:
+                messages.remove(database, session.number)
+                database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
+            return max(session.fed_seq, 0) if session else 0
 
     def add_records(self, updates: Iterable[SessionUpdate]) -> None:
         """Write the next records, with their seqs, of stale sessions, in one transaction.
