@@ -36,26 +36,26 @@ def store(home):
     store.close()
 
 
-def levels(found):
-    return {one.level for one in found}
+def levels(findings):
+    return {finding.level for finding in findings}
 
 
 def faults(store, backup=None):
-    return [one for one in store.maintenance.check(backup) if one.level != "ok"]
+    return [finding for finding in store.maintenance.check(backup) if finding.level != "ok"]
 
 
-def heal(store, home):
+def repair(store, home):
     """Repair what is found; a second look must find nothing."""
     fixed = faults(store, "b")
-    assert all(one.fixed for one in fixed), fixed
+    assert all(finding.fixed for finding in fixed), fixed
     assert faults(store) == []
     return fixed
 
 
-def test_a_whole_home_is_said_to_be_so(store):
-    found = store.maintenance.check(None)
-    assert levels(found) == {"ok"}
-    assert {"permissions", "mapping"} <= {one.about for one in found}
+def test_a_sound_home_has_no_problem(store):
+    findings = store.maintenance.check(None)
+    assert levels(findings) == {"ok"}
+    assert {"permissions", "mapping"} <= {finding.about for finding in findings}
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link to itself", "link to nothing"])
@@ -79,22 +79,22 @@ def test_a_log_that_is_a_file_is_no_fault(store, home):
     assert faults(store) == []
 
 
-def test_what_others_may_look_into(store, home):
+def test_what_others_may_look_into_is_closed_to_them(store, home):
     home.chmod(0o755)
     (home / "config.toml").touch()
     (home / "config.toml").chmod(0o644)
     (home / "sessions").chmod(0o750)
-    (found,) = faults(store)
-    assert (found.about, found.what) == (
+    (finding,) = faults(store)
+    assert (finding.about, finding.what) == (
         "permissions",
         "the home and 2 more can be looked into by other users",
     )
-    heal(store, home)
+    repair(store, home)
     assert oct(home.stat().st_mode & 0o777) == "0o700"
     assert "0644 config.toml" in (home / "backups" / "b" / "modes.txt").read_text()
 
 
-def test_a_link_to_somebodys_config_is_let_be(store, home, tmp_path):
+def test_the_file_behind_a_link_is_not_checked(store, home, tmp_path):
     elsewhere = tmp_path / "dotfiles.toml"
     elsewhere.touch()
     elsewhere.chmod(0o644)
@@ -103,66 +103,68 @@ def test_a_link_to_somebodys_config_is_let_be(store, home, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_what_belongs_to_somebody_else_is_named_and_left(store, home):
+def test_a_file_of_another_user_is_named_and_left(store, home):
     (home / "config.toml").touch(mode=0o600)
     os.chown(home / "config.toml", 12345, -1)
-    (found,) = faults(store, "b")
-    assert (found.what, found.fixed) == ("config.toml belongs to another user (uid 12345)", False)
+    (finding,) = faults(store, "b")
+    assert (finding.what, finding.fixed) == ("config.toml belongs to another user (uid 12345)", False)
 
 
 @pytest.mark.parametrize("content", ['{"ai-muse": "cli-3"}', "junk", "", "[]", None])
-def test_a_mapping_that_somebody_else_wrote_is_written_anew(store, home, content):
+def test_a_mapping_that_another_program_wrote_is_written_anew(store, home, content):
     path = home / MAPPING
     good = json.loads(path.read_bytes())
     path.unlink()
     if content is not None:
         path.write_text(content)
         path.chmod(0o600)
-    (found,) = faults(store)
-    assert (found.level, found.what) == ("problem", f"{MAPPING} is not what the daemon wrote")
-    heal(store, home)
+    (finding,) = faults(store)
+    assert (finding.level, finding.what) == ("problem", f"{MAPPING} is not what the daemon wrote")
+    repair(store, home)
     assert json.loads(path.read_bytes()) == good
     assert store.last_sessions.get("ai-muse") == "cli-2"
     if content is not None:
         assert (home / "backups" / "b" / MAPPING).read_text() == content
 
 
-def test_a_last_session_that_is_gone_gives_way_to_the_next(store, home):
+def test_a_last_session_that_is_gone_is_replaced(store, home):
     (home / "sessions" / "cli-3.json").unlink()
-    index, found = faults(store)
+    index, finding = faults(store)
     assert (index.level, index.about) == ("notice", "index")
-    assert found.what == ("cli-3, the last session of @ai-analyst, no longer exists, or cannot be read")
-    heal(store, home)
+    assert finding.what == ("cli-3, the last session of @ai-analyst, no longer exists, or cannot be read")
+    repair(store, home)
     assert store.last_sessions.get("ai-analyst") is None
     assert "ai-analyst" not in json.loads((home / MAPPING).read_bytes())
 
 
-def test_a_last_session_of_another_agent_gives_way_to_ones_own(store, home):
+def test_a_last_session_of_another_agent_is_replaced_by_its_own(store, home):
     store.set_last("ai-muse", "cli-3")
-    (found,) = faults(store)
-    assert found.what == "cli-3, the last session of @ai-muse, is @ai-analyst's"
-    heal(store, home)
+    (finding,) = faults(store)
+    assert finding.what == "cli-3, the last session of @ai-muse, is @ai-analyst's"
+    repair(store, home)
     assert store.last_sessions.get("ai-muse") in {"cli-1", "cli-2"}
 
 
 def test_an_agent_without_a_last_session_gets_its_newest(store, home):
     store.create(header("cli-9", "ai-founder"), [said("a")])
-    (found,) = faults(store)
-    assert found.what == "@ai-founder has sessions, and none of them is known as its last"
-    heal(store, home)
+    (finding,) = faults(store)
+    assert finding.what == "@ai-founder has sessions, and none of them is known as its last"
+    repair(store, home)
     assert store.last_sessions.get("ai-founder") == "cli-9"
 
 
-def test_what_a_damaged_mapping_was_is_moved(home, store):
+def test_the_copy_of_a_damaged_mapping_is_moved(home, store):
     store.close()
     (home / MAPPING).write_text("junk")
     (home / MAPPING).chmod(0o600)
     store = FileStore(home)
     store.open()
     try:
-        (found,) = faults(store)
-        assert (found.level, found.about) == ("notice", "mapping")
-        heal(store, home)
-        assert next(one.name for one in (home / "backups" / "b").iterdir()).startswith(f"{MAPPING}.damaged-")
+        (finding,) = faults(store)
+        assert (finding.level, finding.about) == ("notice", "mapping")
+        repair(store, home)
+        assert next(path.name for path in (home / "backups" / "b").iterdir()).startswith(
+            f"{MAPPING}.damaged-"
+        )
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""The index looked at: what is wrong with its file, and what it says of sessions that is not so."""
+"""The check of the index: its file, and rows that differ from the sessions' files."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def store(home):
 
 
 def look(store, backup=None):
-    (found,) = [one for one in store.maintenance.check(backup) if one.about == "index"]
-    return found
+    (finding,) = [finding for finding in store.maintenance.check(backup) if finding.about == "index"]
+    return finding
 
 
-def heal(store, home):
+def repair(store, home):
     fixed = look(store, "b")
     assert fixed.fixed, fixed
     assert look(store).level == "ok"
@@ -48,7 +48,7 @@ def heal(store, home):
     return fixed
 
 
-def test_a_sound_index_is_said_to_be_so(store):
+def test_a_sound_index_has_no_problem(store):
     assert look(store).level == "ok"
     assert look(store).what.startswith("5 sessions, as their files are")
 
@@ -56,10 +56,10 @@ def test_a_sound_index_is_said_to_be_so(store):
 def test_an_index_that_is_gone_is_made_anew(store, home):
     (home / "index.db").unlink()
     assert (look(store).level, look(store).what) == ("problem", "index.db is gone")
-    assert heal(store, home).what == "index.db is gone: rebuilt"
+    assert repair(store, home).what == "index.db is gone: rebuilt"
 
 
-def test_pages_that_were_written_over_are_noticed(store, home):
+def test_overwritten_pages_are_noticed(store, home):
     store.close()
     with (home / "index.db").open("r+b") as file:
         file.seek(4096)  # SQLite's own header stays
@@ -68,7 +68,7 @@ def test_pages_that_were_written_over_are_noticed(store, home):
 
 
 @pytest.mark.parametrize("what", ["folder", "link", "junk"])
-def test_what_stands_in_the_indexs_place(store, home, what):
+def test_something_else_in_the_place_of_the_index_is_replaced(store, home, what):
     path = home / "index.db"
     path.unlink()
     if what == "folder":
@@ -81,7 +81,7 @@ def test_what_stands_in_the_indexs_place(store, home, what):
         for beside in home.glob("index.db-*"):
             beside.unlink()  # else SQLite has every page there
     assert (look(store).level, look(store).mendable) == ("problem", True)
-    heal(store, home)
+    repair(store, home)
     if what == "folder":
         (moved,) = home.glob("index.db.moved-*")
         assert (moved / "inside").exists()
@@ -93,15 +93,15 @@ def test_a_file_that_came_or_went_or_changed_is_noticed_once(store, home):
     data = (folder / "cli-2.json").read_bytes()
     (folder / "cli-2.json").write_bytes(data.replace(b'"content":"x', b'"content":"y'))
     (folder / "cli-3.json").write_bytes(b"junk")  # rightly not in it, once it was looked at
-    found = look(store)
-    assert (found.level, found.about) == ("notice", "index")
-    assert found.what == "index.db does not know cli-1 and 2 more as the files are now"
+    finding = look(store)
+    assert (finding.level, finding.about) == ("notice", "index")
+    assert finding.what == "index.db does not know cli-1 and 2 more as the files are now"
     assert look(store, "b").fixed
     assert look(store).level == "ok"
     assert len(page(store, limit=100)) == 3
 
 
-def test_sessions_that_are_written_meanwhile_are_not_called_stale(store):
+def test_sessions_written_meanwhile_are_not_reported(store):
     stop = threading.Event()
 
     def write() -> None:
@@ -117,13 +117,13 @@ def test_sessions_that_are_written_meanwhile_are_not_called_stale(store):
         writer.join()
 
 
-def test_what_takes_too_long_is_not_called_damaged(store, monkeypatch):
+def test_a_check_that_takes_too_long_reports_no_damage(store, monkeypatch):
     monkeypatch.setattr(schema, "CHECK_SECONDS", -1.0)
     monkeypatch.setattr(schema, "_CHECK_STEPS", 1)
     assert look(store).level == "ok"
 
 
-def test_sqlite_finds_nothing_wrong_with_what_we_make(store, home):
+def test_sqlites_integrity_check_passes(store, home):
     """FTS5's own check too, which reads every word."""
     store.close()
     with sqlite3.connect(home / "index.db") as database:
@@ -132,7 +132,7 @@ def test_sqlite_finds_nothing_wrong_with_what_we_make(store, home):
     database.close()
 
 
-def test_for_a_file_that_cannot_be_used_nobody_is_told_to_make_it_anew(store, home):
+def test_no_rebuild_is_advised_for_a_file_that_cannot_be_used(store, home):
     store.close()
     with contextlib.closing(sqlite3.connect(home / "index.db", isolation_level=None)) as blocker:
         blocker.execute("BEGIN EXCLUSIVE")

@@ -24,16 +24,16 @@ def home(tmp_path):
     return tmp_path
 
 
-def test_its_name_says_when_and_by_whom():
+def test_a_backup_is_named_after_the_time():
     assert re.fullmatch(r"\d{8}T\d{6}-doctor", new_backup())
 
 
-def test_nothing_is_made_before_it_is_wanted(home):
+def test_no_folder_is_made_before_it_is_used(home):
     Backup(home, "now-doctor")
-    assert [one.name for one in home.iterdir()] == ["sessions"]
+    assert [path.name for path in home.iterdir()] == ["sessions"]
 
 
-def test_what_is_kept_outlives_what_takes_its_place(home):
+def test_a_kept_file_outlives_its_replacement(home):
     path = home / "sessions" / "cli-1.json"
     path.write_text("old")
     backup = Backup(home, "now-doctor")
@@ -48,7 +48,7 @@ def test_what_is_kept_outlives_what_takes_its_place(home):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_what_is_taken_is_gone_from_where_it_was(home):
+def test_a_moved_folder_is_gone_from_its_path(home):
     backup = Backup(home, "now-doctor")
     for number in (1, 2):
         folder = home / "sessions" / "dir"
@@ -57,7 +57,7 @@ def test_what_is_taken_is_gone_from_where_it_was(home):
         backup.move(folder)
         assert not folder.exists()
     kept = home / "backups" / "now-doctor" / "sessions"
-    assert {one.name: (one / "inside").read_text() for one in kept.iterdir()} == {"dir": "1", "dir.2": "2"}
+    assert {path.name: (path / "inside").read_text() for path in kept.iterdir()} == {"dir": "1", "dir.2": "2"}
 
 
 def test_a_mode_that_is_changed_is_written_down(home):
@@ -101,17 +101,17 @@ def test_what_could_not_be_repaired_says_why_and_stays_a_problem(tmp_path, error
     assert tried.do == f"it could not be repaired: {why}"
 
 
-def test_open_places_are_one_finding(tmp_path):
-    places = [tmp_path / name for name in "abc"]
+def test_all_open_paths_are_one_finding(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
     assert open_to_others([], tmp_path, None) == []
-    assert open_to_others(places, tmp_path, None) == []  # gone meanwhile
-    for place in places[:2]:
-        place.touch(mode=0o644)
-    (found,) = open_to_others(places, tmp_path, None)
-    assert (found.level, found.what) == ("problem", "a and 1 more can be looked into by other users")
-    (found,) = open_to_others(places, tmp_path, Backup(tmp_path, "b"))
-    assert found.fixed
-    assert {oct(place.stat().st_mode & 0o777) for place in places[:2]} == {"0o600"}
+    assert open_to_others(paths, tmp_path, None) == []  # gone meanwhile
+    for path in paths[:2]:
+        path.touch(mode=0o644)
+    (finding,) = open_to_others(paths, tmp_path, None)
+    assert (finding.level, finding.what) == ("problem", "a and 1 more can be looked into by other users")
+    (finding,) = open_to_others(paths, tmp_path, Backup(tmp_path, "b"))
+    assert finding.fixed
+    assert {oct(path.stat().st_mode & 0o777) for path in paths[:2]} == {"0o600"}
 
 
 def test_any_name_can_be_sent():

@@ -9,7 +9,7 @@ import threading
 import pytest
 from peers.session_files import add, contents, header, page, said
 
-from port42_daemon.store.check import sessions as subject
+from port42_daemon.store.check import sessions
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import CheckPosition
 from port42_daemon.store.session_file.document import compose, numbered
@@ -30,20 +30,20 @@ def store(home):
     store.close()
 
 
-def swept(store, backup=None, *, seconds=60.0, in_turn=lambda _: False):
-    """All findings and partials, stretch by stretch, and how many stretches these were."""
-    found, partial, examined, at, stretches = [], [], 0, CheckPosition(), 0
+def check_all(store, backup=None, *, seconds=60.0, in_turn=lambda _: False):
+    """Findings and partials of all calls, the files examined, and how many calls these were."""
+    findings, partial, examined, at, calls = [], [], 0, CheckPosition(), 0
     while at is not None:
-        stretch = store.maintenance.check_sessions(at, seconds, in_turn, backup)
-        found += stretch.findings
-        partial += stretch.partial
-        examined += stretch.examined
-        at, stretches = stretch.position, stretches + 1
-    return found, partial, examined, stretches
+        result = store.maintenance.check_sessions(at, seconds, in_turn, backup)
+        findings += result.findings
+        partial += result.partial
+        examined += result.examined
+        at, calls = result.position, calls + 1
+    return findings, partial, examined, calls
 
 
-def said_of(store, backup=None):
-    return [one.what for one in swept(store, backup)[0]]
+def reported(store, backup=None):
+    return [finding.what for finding in check_all(store, backup)[0]]
 
 
 def edit(path, before, after):
@@ -52,8 +52,8 @@ def edit(path, before, after):
     path.write_bytes(data.replace(before, after))
 
 
-def test_nothing_is_said_of_what_is_whole(store):
-    assert swept(store) == ([], [], 3, 1)
+def test_whole_sessions_have_no_findings(store):
+    assert check_all(store) == ([], [], 3, 1)
 
 
 DAMAGE = {
@@ -65,27 +65,32 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_session_is_made_whole_and_its_original_kept(store, home, kind):
+def test_a_damaged_session_is_recovered_and_its_original_kept(store, home, kind):
     before, after, why, left = DAMAGE[kind]
     path = home / "sessions" / "cli-2.json"
     edit(path, before, after)
     damaged = path.read_bytes()
-    (found,) = swept(store)[0]
-    assert (found.level, found.about, found.mendable, found.fixed) == ("problem", "sessions", True, False)
-    assert found.what.startswith("sessions/cli-2.json is damaged: ")
-    assert why in found.what
+    (finding,) = check_all(store)[0]
+    assert (finding.level, finding.about, finding.mendable, finding.fixed) == (
+        "problem",
+        "sessions",
+        True,
+        False,
+    )
+    assert finding.what.startswith("sessions/cli-2.json is damaged: ")
+    assert why in finding.what
     assert path.read_bytes() == damaged  # looking changes nothing
-    (fixed,) = swept(store, "b")[0]
+    (fixed,) = check_all(store, "b")[0]
     assert fixed.fixed
     assert f"recovered, {len(left)} messages kept" in fixed.what
-    assert swept(store)[0] == []
+    assert check_all(store)[0] == []
     assert contents(store, "cli-2") == left
     assert json.loads(path.read_bytes())["message_count"] == len(left)
     assert (home / "backups" / "b" / "sessions" / "cli-2.json").read_bytes() == damaged
     assert page(store, limit=10)[0].message_count >= len(left)  # the index heard of it
 
 
-def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
+def test_stray_files_are_moved_and_a_newer_versions_session_is_left(store, home):
     folder = home / "sessions"
     (folder / "notes.txt").write_text("mine")
     (folder / "my notes.json").write_text("{}")
@@ -98,16 +103,18 @@ def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
     (folder / "link.json").symlink_to(folder / "cli-1.json")
     newer = b'{"format":2,"id":"new-1","messages":[\n]}\n'
     (folder / "new-1.json").write_bytes(newer)
-    for one in folder.iterdir():
-        if not one.is_symlink():
-            one.chmod(0o700 if one.is_dir() else 0o600)
+    for path in folder.iterdir():
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
     before = sorted(os.listdir(folder))  # noqa: PTH208
-    found = swept(store)[0]
+    findings = check_all(store)[0]
     assert sorted(os.listdir(folder)) == before  # noqa: PTH208
-    assert len(found) == 10
-    assert {one.level for one in found if one.what.endswith("is not a file of port42's")} == {"notice"}
-    assert len(swept(store, "b")[0]) == 10
-    copy, left = swept(store)[0]
+    assert len(findings) == 10
+    assert {finding.level for finding in findings if finding.what.endswith("is not a file of port42's")} == {
+        "notice"
+    }
+    assert len(check_all(store, "b")[0]) == 10
+    copy, left = check_all(store)[0]
     assert copy.what == "sessions/copy.json is session cli-1 under another name, and in no list"
     assert not copy.mendable
     assert (left.what, left.do) == (
@@ -125,34 +132,34 @@ def test_what_is_not_ours_is_moved_and_a_newer_versions_is_left(store, home):
 def test_files_that_others_may_read_are_closed_to_them(store, home):
     for number in (1, 3):
         (home / "sessions" / f"cli-{number}.json").chmod(0o644)
-    assert said_of(store) == ["sessions/cli-1.json and 1 more can be looked into by other users"]
-    assert said_of(store, "b")[0].endswith("closed to them now")
-    assert said_of(store) == []
+    assert reported(store) == ["sessions/cli-1.json and 1 more can be looked into by other users"]
+    assert reported(store, "b")[0].endswith("closed to them now")
+    assert reported(store) == []
     assert oct((home / "sessions" / "cli-3.json").stat().st_mode & 0o777) == "0o600"
 
 
-def test_the_trash_is_gone_through_too(store, home):
+def test_the_trash_is_checked_too(store, home):
     trash = home / "trash"
     trash.mkdir(mode=0o700)
     data = compose(header("old-1"), [numbered(said("a"), 1)])[0].replace(
         b'"message_count":1', b'"message_count":2'
     )
     name = "old-1.20260101T000000000Z.ai-muse.json"
-    for place_, content in ((trash / name, data), (trash / "x.txt", b"x")):
-        place_.write_bytes(content)
-        place_.chmod(0o600)
-    assert said_of(store) == [
+    for path, content in ((trash / name, data), (trash / "x.txt", b"x")):
+        path.write_bytes(content)
+        path.chmod(0o600)
+    assert reported(store) == [
         f"trash/{name} is damaged: its footer does not say what its lines do",
         "trash/x.txt is not a file of port42's",
     ]
-    swept(store, "b")
-    assert swept(store) == ([], [], 4, 1)
+    check_all(store, "b")
+    assert check_all(store) == ([], [], 4, 1)
 
 
 def test_a_partial_is_named_unless_a_turn_writes_it(store, home):
     (home / "sessions" / "cli-1.partial").touch(mode=0o600)
-    assert swept(store)[1] == ["cli-1"]
-    assert swept(store, in_turn=lambda session_id: session_id == "cli-1")[1] == []
+    assert check_all(store)[1] == ["cli-1"]
+    assert check_all(store, in_turn=lambda session_id: session_id == "cli-1")[1] == []
     assert "cut off" in store.maintenance.check_partial("cli-1", None).what
     assert store.maintenance.check_partial("cli-2", None) is None
     kept = store.maintenance.check_partial("cli-1", "b")
@@ -160,37 +167,37 @@ def test_a_partial_is_named_unless_a_turn_writes_it(store, home):
     assert (home / "backups" / "b" / "sessions" / "cli-1.partial").exists()
 
 
-def test_a_file_that_is_being_written_aside_is_left_alone(store, home):
+def test_a_recent_temporary_file_is_left_alone(store, home):
     aside = home / "sessions" / ".cli-9.json.new"
     aside.touch(mode=0o600)
-    assert swept(store)[0] == []
+    assert check_all(store)[0] == []
     os.utime(aside, (1, 1))
-    assert said_of(store) == ["sessions/.cli-9.json.new is not a file of port42's"]
+    assert reported(store) == ["sessions/.cli-9.json.new is not a file of port42's"]
 
 
-def test_stretches_join_and_each_file_is_looked_at_once(store, home):
-    """Without any time, each stretch has one file; names that begin alike stay together."""
+def test_each_file_is_checked_once_over_several_calls(store, home):
+    """Without any time, each call checks one file; names that begin alike stay together."""
     for name in ("x" * 120 + "1", "x" * 120 + "2", "notes", os.fsdecode(b"\xff\xfe")):
         (home / "sessions" / name).touch(mode=0o600)
-    found, _, examined, stretches = swept(store, seconds=0.0)
-    assert (examined, stretches) == (7, 6)
-    assert found == swept(store)[0]
-    assert len(found) == 4
+    findings, _, examined, calls = check_all(store, seconds=0.0)
+    assert (examined, calls) == (7, 6)
+    assert findings == check_all(store)[0]
+    assert len(findings) == 4
     first = store.maintenance.check_sessions(CheckPosition(), 0.0, lambda _: False, None)
     assert (first.examined, first.remaining) == (1, 6)
 
 
-def test_a_stretch_ends_when_it_has_found_much(store, home, monkeypatch):
-    monkeypatch.setattr(subject, "_MAX_FINDINGS", 2)
+def test_a_call_ends_after_many_findings(store, home, monkeypatch):
+    monkeypatch.setattr(sessions, "_MAX_FINDINGS", 2)
     for number in range(5):
         (home / "sessions" / f"note-{number}").touch(mode=0o600)
-    found, _, examined, stretches = swept(store)
-    assert (len(found), examined) == (5, 8)
-    assert stretches == 3
+    findings, _, examined, calls = check_all(store)
+    assert (len(findings), examined) == (5, 8)
+    assert calls == 3
 
 
-def test_sessions_that_are_written_meanwhile_are_never_called_damaged(store):
-    """Two writers that never stop, and a sweep that reads without locks."""
+def test_sessions_written_meanwhile_are_not_reported(store):
+    """The check reads without locks while two threads append."""
     stop = threading.Event()
 
     def write(session_id: str) -> None:
@@ -198,12 +205,12 @@ def test_sessions_that_are_written_meanwhile_are_never_called_damaged(store):
             add(store, session_id, *[said("x" * 3000), said("y")])
 
     writers = [threading.Thread(target=write, args=(f"cli-{number}",)) for number in (1, 2)]
-    for one in writers:
-        one.start()
+    for thread in writers:
+        thread.start()
     try:
         for _ in range(40):
-            assert swept(store)[0] == []
+            assert check_all(store)[0] == []
     finally:
         stop.set()
-        for one in writers:
-            one.join()
+        for thread in writers:
+            thread.join()

@@ -1,4 +1,4 @@
-"""A session's file read whole: whatever was done to it by hand is noticed, and nothing is changed."""
+"""A session's file read whole: edits are noticed, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECORDS = [
 
 
 def session(records=RECORDS) -> bytes:
-    return compose(header("cli-1"), [numbered(one, seq) for seq, one in enumerate(records, 1)])[0]
+    return compose(header("cli-1"), [numbered(record, seq) for seq, record in enumerate(records, 1)])[0]
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_a_whole_session_is_whole_however_it_grew(path):
         inspect(path, "cli-1")
 
 
-def test_a_gap_is_what_mending_left(path):
-    kept = [numbered(one, seq) for seq, one in ((1, RECORDS[0]), (4, RECORDS[3]))]
+def test_a_gap_between_seqs_is_no_damage(path):
+    kept = [numbered(record, seq) for seq, record in ((1, RECORDS[0]), (4, RECORDS[3]))]
     path.write_bytes(compose(header("cli-1"), kept)[0])
     inspect(path, "cli-1")
 
@@ -71,7 +71,7 @@ def test_a_gap_is_what_mending_left(path):
         (b'"last_seq":4', b'"last_seq":5', "the footer counts 5 records"),
     ],
 )
-def test_what_was_edited_is_named(path, before, after, said):
+def test_an_edit_is_named(path, before, after, said):
     assert path.read_bytes().count(before) == 1
     path.write_bytes(path.read_bytes().replace(before, after))
     changed = path.read_bytes()
@@ -96,7 +96,7 @@ def test_no_line_can_be_cut_without_notice(path, data):
         inspect(path, "cli-1")
 
 
-def test_what_is_no_session_of_that_name(path):
+def test_a_file_that_is_not_that_session_is_refused(path):
     with pytest.raises(NotASession, match="its first line says that it is cli-1"):
         inspect(path, "cli-2")
     path.write_bytes(b'{"format":2,"id":"cli-1"}\n')
@@ -109,7 +109,7 @@ def test_what_is_no_session_of_that_name(path):
         assert not isinstance(caught.value, NewerFormat)
 
 
-def test_no_fifo_holds_it_up_and_no_link_leads_it_away(path, tmp_path):
+def test_a_fifo_and_a_link_are_refused(path, tmp_path):
     os.mkfifo(tmp_path / "cli-2.json")
     with pytest.raises(NotASession, match="not a file"):
         inspect(tmp_path / "cli-2.json", "cli-2")
@@ -118,7 +118,7 @@ def test_no_fifo_holds_it_up_and_no_link_leads_it_away(path, tmp_path):
         inspect(tmp_path / "cli-3.json", "cli-3")
 
 
-def test_whose_it_is(path, tmp_path):
+def test_the_owner_of_a_file(path, tmp_path):
     assert owner(path, "cli-1") == "ai-muse"
     assert owner(path, "cli-2") is None
     assert owner(tmp_path / "cli-9.json", "cli-9") is None
@@ -127,7 +127,7 @@ def test_whose_it_is(path, tmp_path):
 
 
 @pytest.mark.parametrize("time", ["yesterday", "", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "١"])
-def test_a_time_that_no_clock_wrote_is_odd_and_no_damage(tmp_path, time):
+def test_an_invalid_time_is_odd_and_no_damage(tmp_path, time):
     path = tmp_path / "cli-1.json"
     path.write_bytes(compose(header("cli-1"), [numbered(replace(said("x"), timestamp=time), 1)])[0])
     assert inspect(path, "cli-1") == f"the time when record 1 was written is not one: {time!r}"

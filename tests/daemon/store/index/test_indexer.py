@@ -1,4 +1,4 @@
-"""What a start finds in the folder, with and without an index."""
+"""The indexer: a start with and without an index, files that change, and an index that fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keyed(content: str, key: str) -> Record:
     return UserMessage(seq=0, content=content, timestamp=AT, key=key)
 
 
-def test_a_start_among_rubbish(tmp_path):
+def test_a_start_with_files_that_are_no_sessions(tmp_path):
     folder = tmp_path / "home" / "sessions"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
@@ -49,7 +49,7 @@ def test_a_start_among_rubbish(tmp_path):
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """The database as another program holds it."""
+    """The database is locked by another program."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as blocker:
         blocker.execute("BEGIN EXCLUSIVE")
         yield
@@ -71,10 +71,10 @@ def test_without_its_file_the_index_answers_from_memory_until_there_is_one_again
             ("cli-1", 2),
             None,
         ]
-        assert found(store, "three") == [("cli-2", 1)]
+        assert find(store, "three") == [("cli-2", 1)]
         assert store.catalogue.state == "unusable"
     eventually(lambda: store.catalogue.state == "ready")
-    assert [found(store, word) for word in ("one", "two", "three")] == [
+    assert [find(store, word) for word in ("one", "two", "three")] == [
         [("cli-1", 1)],
         [("cli-1", 2)],
         [("cli-2", 1)],
@@ -83,7 +83,7 @@ def test_without_its_file_the_index_answers_from_memory_until_there_is_one_again
 
 
 @pytest.mark.parametrize("how", ["junk", "empty", "folder", "fifo", "link", "gone", "dropped table", "wal"])
-def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
+def test_a_start_replaces_what_is_not_an_index(tmp_path, how):
     home = tmp_path / "home"
     store = FileStore(home)
     store.open()
@@ -115,7 +115,7 @@ def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
     store.open()
     assert listed(store) == ["cli-1"]
     assert store.catalogue.with_key("ai-muse", "k", None) is None
-    assert found(store, "one") == [("cli-1", 1)]
+    assert find(store, "one") == [("cli-1", 1)]
     assert store.catalogue.state == "ready"
     store.close()
     assert path.is_file()
@@ -127,7 +127,7 @@ def test_whatever_stands_in_its_place_a_start_makes_it_anew(tmp_path, how):
 @pytest.mark.parametrize("size", [0, 512, 5000, None])
 def test_a_file_that_is_overwritten_or_cut_while_it_is_open_is_made_anew(store, path, size):
     """Each question is answered, from the new one."""
-    assert found(store, "two") == [("cli-1", 2)]
+    assert find(store, "two") == [("cli-1", 2)]
     for file in path.parent.parent.glob("index.db*"):
         if size is None:
             with file.open("r+b") as overwritten:
@@ -137,11 +137,11 @@ def test_a_file_that_is_overwritten_or_cut_while_it_is_open_is_made_anew(store, 
     add(store, "cli-1", *[keyed("three", "k")])
     assert store.catalogue.with_key("ai-muse", "k", None) == ("cli-1", 3)
     assert listed(store) == ["cli-1"]
-    eventually(lambda: found(store, "three") == [("cli-1", 3)])
+    eventually(lambda: find(store, "three") == [("cli-1", 3)])
 
 
-def test_what_cannot_be_indexed_keeps_nobody_else_from_it(store, path, monkeypatch):
-    """Whatever is raised, MemoryError too: the thread goes on, and nobody waits for ever."""
+def test_a_session_that_cannot_be_indexed_does_not_block_others(store, path, monkeypatch):
+    """The thread goes on after any exception, MemoryError too."""
     add = messages.add
 
     def fail(database, number, agent, records, *, with_text):
@@ -154,7 +154,7 @@ def test_what_cannot_be_indexed_keeps_nobody_else_from_it(store, path, monkeypat
     store.create(header("cli-3"), [keyed("word", "k3")])
     eventually(lambda: store.catalogue.status().complete)
     assert store.catalogue.with_key("ai-muse", "k3", None) == ("cli-3", 1)
-    assert found(store, "word") == [("cli-3", 1)]
+    assert find(store, "word") == [("cli-3", 1)]
     assert listed(store) == ["cli-1", "cli-2", "cli-3"]
 
 
@@ -165,12 +165,12 @@ def test_no_number_of_tokens_is_too_large(store, tokens):
     for _ in range(3):
         add(store, "cli-1", *[reply])
     eventually(lambda: store.catalogue.status().complete)
-    assert len(found(store, "word")) == 3
+    assert len(find(store, "word")) == 3
     (agent,) = store.catalogue.statistics(None, None).agents
     assert 0 <= agent.input_tokens == agent.output_tokens <= 2**53
 
 
-def test_a_file_that_goes_during_a_scan_stops_nobody(tmp_path, monkeypatch):
+def test_files_may_go_during_a_scan(tmp_path, monkeypatch):
     store = FileStore(tmp_path / "home")
     store.open()
     for number in range(5):
@@ -214,20 +214,20 @@ def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_p
 
 
 def eventually(look: Callable[[], bool]) -> None:
-    """Wait until it is so; half a minute is longer than any machine takes."""
+    """Wait until `look` returns true, at most half a minute."""
     ends = time.monotonic() + 30
     while not look():
-        assert time.monotonic() < ends, "it never came to be"
+        assert time.monotonic() < ends, "not within 30 s"
         time.sleep(0.01)
 
 
-def found(store: FileStore, text: str) -> list[tuple[str, int]]:
+def find(store: FileStore, text: str) -> list[tuple[str, int]]:
     hits, *_ = store.catalogue.search(text, None, None, 0, 1000)
     return sorted((hit.session.session_id, hit.seq) for hit in hits)
 
 
 def listed(store: FileStore) -> list[str]:
-    return sorted(one.session_id for one in page(store, limit=100))
+    return sorted(session.session_id for session in page(store, limit=100))
 
 
 def test_what_was_written_without_an_index_is_listed_and_found(tmp_path):
@@ -243,13 +243,13 @@ def test_what_was_written_without_an_index_is_listed_and_found(tmp_path):
     store.open()
     assert len(listed(store)) == 5
     eventually(lambda: store.catalogue.status().complete)
-    assert found(store, "parser") == [(f"cli-{number}", 1) for number in range(5)]
-    assert len(found(store, "lexer")) == 600, "a session of several batches is whole"
+    assert find(store, "parser") == [(f"cli-{number}", 1) for number in range(5)]
+    assert len(find(store, "lexer")) == 600, "a session of several batches is whole"
     store.close()
 
 
-def test_a_kill_loses_no_word(tmp_path):
-    """The index as it was before, beside files that went on."""
+def test_a_kill_loses_no_text(tmp_path):
+    """The index is older than the files beside it."""
     home = tmp_path / "home"
     store = FileStore(home)
     store.open()
@@ -261,13 +261,13 @@ def test_a_kill_loses_no_word(tmp_path):
     add(store, "cli-1", *[said("two")])
     store.create(header("cli-2"), [said("three")])
     store.close()
-    for one in home.glob("index.db*"):
-        one.unlink()
+    for path in home.glob("index.db*"):
+        path.unlink()
     (home / "index.db").write_bytes(before)
     store = FileStore(home)
     store.open()
     eventually(lambda: store.catalogue.status().complete)
-    assert [found(store, word) for word in ("one", "two", "three")] == [
+    assert [find(store, word) for word in ("one", "two", "three")] == [
         [("cli-1", 1)],
         [("cli-1", 2)],
         [("cli-2", 1)],
@@ -275,31 +275,31 @@ def test_a_kill_loses_no_word(tmp_path):
     store.close()
 
 
-def test_a_file_that_a_hand_edits_adds_or_removes_is_noticed(store, path):
-    assert found(store, "two") == [("cli-1", 2)]
+def test_a_file_that_is_edited_added_or_removed_is_noticed(store, path):
+    assert find(store, "two") == [("cli-1", 2)]
     path.write_bytes(path.read_bytes().replace(b'"two"', b'"twenty"'))
     page(store, limit=1)
-    eventually(lambda: found(store, "twenty") == [("cli-1", 2)])
-    assert found(store, "two") == []
+    eventually(lambda: find(store, "twenty") == [("cli-1", 2)])
+    assert find(store, "two") == []
     data, _ = document.compose(header("by-hand"), [document.numbered(said("added"), 1)])
     (path.parent / "by-hand.json").write_bytes(data)
     eventually(lambda: listed(store) == ["by-hand", "cli-1"])
-    eventually(lambda: found(store, "added") == [("by-hand", 1)])
+    eventually(lambda: find(store, "added") == [("by-hand", 1)])
     path.unlink()
     assert listed(store) == ["by-hand"]
-    assert found(store, "twenty") == []
+    assert find(store, "twenty") == []
 
 
-def test_a_key_is_known_for_a_session_that_a_hand_put_there(store, path):
+def test_the_key_of_an_added_file_is_known(store, path):
     keyed = UserMessage(seq=1, content="x", timestamp="2026-01-01T00:00:00.000Z", key="k")
     (path.parent / "by-hand.json").write_bytes(document.compose(header("by-hand"), [keyed])[0])
     assert store.catalogue.with_key("ai-muse", "k", "by-hand") == ("by-hand", 1)
     assert store.catalogue.with_key("ai-muse", "k", "nowhere") is None
 
 
-def test_an_index_that_is_damaged_inside_is_made_anew_by_who_meets_it(store, path):
+def test_a_query_that_meets_damage_has_the_index_made_anew(store, path):
     add(store, "cli-1", *[said(f"word{number} and more") for number in range(500)])
-    assert found(store, "word77") == [("cli-1", 80)]
+    assert find(store, "word77") == [("cli-1", 80)]
     eventually(lambda: store.catalogue.status().complete)
     store.close()
     database = path.parent.parent / "index.db"
@@ -313,26 +313,26 @@ def test_an_index_that_is_damaged_inside_is_made_anew_by_who_meets_it(store, pat
     again = FileStore(path.parent.parent)
     again.open()
 
-    def mended() -> bool:
+    def is_rebuilt() -> bool:
         try:
-            return found(again, "word77") == [("cli-1", 80)]
+            return find(again, "word77") == [("cli-1", 80)]
         except StorageFailed:
             return False
 
-    eventually(mended)
+    eventually(is_rebuilt)
     again.close()
 
 
-def test_it_is_made_anew_while_questions_are_answered(store):
+def test_a_rebuild_runs_while_queries_are_answered(store):
     store.maintenance.rebuild_index()
     assert listed(store) == ["cli-1"]
     eventually(lambda: store.catalogue.status().complete)
-    assert found(store, "two") == [("cli-1", 2)]
+    assert find(store, "two") == [("cli-1", 2)]
 
 
 @pytest.mark.parametrize("number", [10**20, -(10**20), 2**63, 2**63 - 1])
 @pytest.mark.parametrize("field", [b'"message_count":', b'"last_seq":'])
-def test_a_session_whose_numbers_are_none_is_listed_and_keeps_nobody_waiting(store, path, field, number):
+def test_a_session_with_impossible_numbers_is_listed_and_blocks_nothing(store, path, field, number):
     store.close()
     before, _, after = path.read_bytes().rpartition(field)
     end = re.search(rb"[,}]", after).start()

@@ -1,4 +1,4 @@
-"""What people type: every text is a query or a clear refusal, and each means what it says."""
+"""Search queries: every text is a query or is refused."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ def find(database):
         ("role:", []),
     ],
 )
-def test_what_is_found(find, text, seqs):
+def test_queries_and_their_hits(find, text, seqs):
     assert find(text) == seqs
 
 
-def test_an_agent_is_one_to_the_letter(find):
+def test_an_agents_name_is_matched_exactly(find):
     assert find("disk agent:ai-engineer", None) == [4]
     assert find("disk agent:@ai.Engineer", None) == [4]
     assert find("disk", None) == [4, 4]
@@ -118,7 +118,7 @@ def test_an_agent_is_one_to_the_letter(find):
         *("before:yesterday", "after:2025-13", "before:2025-02-30", "after:２０２５", "x " * 40),
     ],
 )
-def test_what_cannot_be_searched_says_what_was_expected(find, text):
+def test_a_query_with_nothing_to_search_is_refused(find, text):
     with pytest.raises(InvalidParams) as refused:
         find(text)
     assert refused.value.data["field"] == "query"
@@ -137,7 +137,7 @@ TYPED = st.lists(st.one_of(FTS5, st.text(max_size=5), st.sampled_from(["parser",
 @example("(" * 300)
 @example("-\ufdfa parser")
 @settings(max_examples=150, deadline=None)
-def test_any_text_is_a_query_or_refused_by_its_name(database, text):
+def test_any_text_is_a_query_or_refused(database, text):
     refused = None
     try:
         query = parse(text)
@@ -157,7 +157,7 @@ LETTERS = st.characters(categories=["Ll", "Lu", "Nd"], max_codepoint=0x24F)
 
 @given(st.text(alphabet=LETTERS, min_size=3, max_size=20))
 @settings(max_examples=30, deadline=None)
-def test_whatever_word_was_said_is_found_as_it_was_said(database, word):
+def test_any_word_is_found(database, word):
     at = "2025-01-01T00:00:00.000Z"
     said = UserMessage(seq=99, content=f"so {word}!", timestamp=at)
     with database.writing as writing:

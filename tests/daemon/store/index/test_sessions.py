@@ -1,4 +1,4 @@
-"""Lists read off an index: no filter, nor any mix of them, makes SQLite look at every session or sort."""
+"""Lists: no combination of filters makes SQLite read every session, or sort."""
 
 from __future__ import annotations
 

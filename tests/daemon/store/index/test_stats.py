@@ -1,4 +1,4 @@
-"""Sums by the hour: right however messages came into the index, and taken back with their session."""
+"""Statistics: the same however messages came into the index, and removed with their session."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def ask(store, agent=None, days=None, now=NOW):
     return store._index.statistics(agent, days, now)
 
 
-def test_nothing_was_said(store):
-    found = ask(store)
-    assert (found.since, found.days, found.agents, found.models) == (None, (), (), ())
-    assert found.hours == (0,) * 24
+def test_statistics_of_nothing(store):
+    stats = ask(store)
+    assert (stats.since, stats.days, stats.agents, stats.models) == (None, (), (), ())
+    assert stats.hours == (0,) * 24
 
 
-def test_who_said_how_much_and_what_it_cost(store):
+def test_messages_and_tokens_by_agent_and_model(store):
     replies = [
         said("assistant", model="m1", input_tokens=100, output_tokens=20),
         said("assistant", model="m1", input_tokens=5),
@@ -49,43 +49,43 @@ def test_who_said_how_much_and_what_it_cost(store):
     store.create(header("cli-1"), [said(), *replies, said("error"), said("system")])
     add(store, "cli-1", *[said("user"), said("assistant", model="m2", output_tokens=7)])
     store.create(header("cli-2", "ai-analyst"), [said()])
-    found = ask(store)
-    muse, analyst = found.agents
+    stats = ask(store)
+    muse, analyst = stats.agents
     assert (muse.agent, muse.sessions, muse.user_messages, muse.assistant_messages) == ("ai-muse", 1, 2, 4)
     assert (muse.failed_turns, muse.input_tokens, muse.output_tokens) == (1, 105, 27)
     assert muse.bytes == store.maintenance.usage("ai-muse").agents[0].session_bytes
     assert (analyst.user_messages, analyst.input_tokens) == (1, 0)
-    assert [(one.backend, one.model, one.turns, one.input_tokens) for one in found.models] == [
+    assert [(model.backend, model.model, model.turns, model.input_tokens) for model in stats.models] == [
         ("llm", "m1", 2, 105),
         ("llm", None, 1, 0),
         ("llm", "m2", 1, 0),
     ]
-    assert [one.agent for one in ask(store, "ai-analyst").agents] == ["ai-analyst"]
+    assert [agent.agent for agent in ask(store, "ai-analyst").agents] == ["ai-analyst"]
     assert ask(store, "ai-analyst").models == ()
 
 
 def test_days_and_hours_are_those_of_the_clock(store):
     """At UTC+5:30, 18:45 on the 8th is the 9th, and an hour is the one its beginning is in."""
     store.create(header("cli-1"), [said(at="2026-01-08T18:45:00.000Z"), said(at="2026-01-10T03:00:00.000Z")])
-    found = ask(store)
-    assert (found.since, found.days) == ("2026-01-08", (1, 0, 1))
-    assert {hour: number for hour, number in enumerate(found.hours) if number} == {23: 1, 8: 1}
-    assert found.agents[0].days == found.days
+    stats = ask(store)
+    assert (stats.since, stats.days) == ("2026-01-08", (1, 0, 1))
+    assert {hour: number for hour, number in enumerate(stats.hours) if number} == {23: 1, 8: 1}
+    assert stats.agents[0].days == stats.days
     recent = ask(store, days=1)
     assert (recent.since, recent.days) == ("2026-01-10", (1,))
     assert recent.agents[0].user_messages == 1
     assert len(ask(store, days=40).days) == 40
 
 
-def test_times_that_a_hand_wrote_are_counted_on_no_day(store):
+def test_invalid_times_are_counted_on_no_day(store):
     times = ["yesterday", "", "2026-13-99T77:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"]
-    store.create(header("cli-1"), [said(at=one) for one in times])
-    found = ask(store)
-    assert found.agents[0].user_messages == len(times)
-    assert found.days == ()
+    store.create(header("cli-1"), [said(at=time) for time in times])
+    stats = ask(store)
+    assert stats.agents[0].user_messages == len(times)
+    assert stats.days == ()
 
 
-def test_what_a_fork_took_over_counts_for_its_original_only(store):
+def test_messages_that_a_fork_copied_count_for_its_original_only(store):
     store.create(header("cli-1"), [said(), said("assistant", input_tokens=5)])
     point = ForkPoint("cli-1", 2)
     fork = structs.replace(header("cli-2"), forked_from=point)
@@ -95,17 +95,17 @@ def test_what_a_fork_took_over_counts_for_its_original_only(store):
     assert muse.input_tokens == 5
 
 
-def test_a_session_that_is_gone_takes_its_sums_along(store):
+def test_a_forgotten_session_is_not_counted(store):
     store.create(header("cli-1"), [said(), said("assistant", input_tokens=5)])
     assert ask(store).agents
     store._index.forget("cli-1")
-    found = ask(store)
-    assert (found.agents, found.models, found.hours) == ((), (), (0,) * 24)
+    stats = ask(store)
+    assert (stats.agents, stats.models, stats.hours) == ((), (), (0,) * 24)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(ROLES, min_size=1, max_size=4), max_size=6))
-def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batches):
+def test_sums_are_the_same_live_and_read_from_files(tmp_path_factory, batches):
     home = tmp_path_factory.mktemp("h") / "home"
     store = FileStore(home)
     store.open()
@@ -113,7 +113,7 @@ def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batche
     try:
         store.create(header("cli-1"))
         for number, batch in enumerate(batches):
-            add(store, "cli-1", *[said(one, input_tokens=3) for one in batch])
+            add(store, "cli-1", *[said(role, input_tokens=3) for role in batch])
             if number % 2:
                 ask(store)
         store.catalogue.with_key("ai-muse", "none", None)  # waits until everything was read
@@ -131,6 +131,6 @@ def test_sums_are_the_same_fed_live_and_read_from_files(tmp_path_factory, batche
         store.close()
     (muse,) = live.agents
     assert (muse.user_messages, muse.assistant_messages, muse.failed_turns) == tuple(
-        roles.count(one) for one in ("user", "assistant", "error")
+        roles.count(role) for role in ("user", "assistant", "error")
     )
     assert muse.input_tokens == 3 * roles.count("assistant")
