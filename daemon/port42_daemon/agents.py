@@ -60,8 +60,7 @@ class ResolvedBackend:
     model: str | None
     cwd: str | None
     context_chars: int
-    notice: str | None = None
-    """Of the configuration, for the person."""
+    notice: str | None = None  # of the configuration, for the person
 
 
 @dataclass(slots=True)
@@ -127,7 +126,7 @@ class Agents:
     async def resolve(self, name: str) -> AsyncIterator[ResolvedBackend]:
         """The agent's current back end, kept open for the whole turn, even if config.toml changes."""
         config = await self._current()
-        agent, backend, settings = _terms(name, config)
+        agent, backend, settings = _configured(name, config)
         built, error = self._backend(backend, settings), self._config.error
         built.turns += 1
         try:
@@ -144,11 +143,11 @@ class Agents:
             built.turns -= 1
             await self._stop_if_unused(built)
 
-    async def looked_at(self, counts: dict[str, int]) -> tuple[Agent, ...]:
+    async def described(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
         config = await self._current()
         names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.last_sessions)])
-        return tuple(await asyncio.gather(*(self._look(name, config, counts) for name in names)))
+        return tuple(await asyncio.gather(*(self._describe(name, config, counts) for name in names)))
 
     async def aclose(self) -> None:
         await asyncio.gather(*(self._retire(name) for name in list(self._built)))
@@ -158,7 +157,7 @@ class Agents:
     async def list_agents(self, _: ListAgents) -> AgentList:
         counts = await self._threads.index(self._catalogue.counts)
         return AgentList(
-            agents=await self.looked_at(counts),
+            agents=await self.described(counts),
             available=await self._threads.files(presets.available),
             config_error=self._config.error,
         )
@@ -166,7 +165,7 @@ class Agents:
     async def get_agent(self, request: GetAgent) -> Agent:
         await self.require(request.agent)
         counts = await self._threads.index(self._catalogue.counts)
-        return await self._look(request.agent, self._config.current, counts)
+        return await self._describe(request.agent, self._config.current, counts)
 
     async def add_agent(self, request: AddAgent) -> Agent:
         """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
@@ -280,8 +279,8 @@ class Agents:
         if built.retired and not built.turns and built.backend is not None:
             await built.backend.aclose()
 
-    async def _look(self, name: str, config: Config, counts: dict[str, int]) -> Agent:
-        agent, backend, settings = _terms(name, config)
+    async def _describe(self, name: str, config: Config, counts: dict[str, int]) -> Agent:
+        agent, backend, settings = _configured(name, config)
         health = await self._probe(self._backend(backend, settings).backend)
         return Agent(
             agent=name,
@@ -309,7 +308,7 @@ class Agents:
             return Health("unreachable", "the check failed; the daemon's log says more")
 
 
-def _terms(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
+def _configured(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
     """An agent as it is configured, with its persona, and its back end's name and settings.
 
     A built-in agent without configuration uses the API key in the daemon's environment, if any.

@@ -211,8 +211,8 @@ def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
     """The line on which the value there begins: neither of the parsers keeps lines."""
     lines = text.splitlines()
     named = [number for number, line in enumerate(lines) if path_in_file and path_in_file[-1] in line]
-    for number in named[:_LOOKED_AT]:
-        for end in range(number + 1, min(number + _LOOKED_AT, len(lines)) + 1):  # a value of several lines
+    for number in named[:_LINES_TRIED]:
+        for end in range(number + 1, min(number + _LINES_TRIED, len(lines)) + 1):  # a value of several lines
             try:
                 value: Any = tomllib.loads("\n".join(lines[:end]))
             except tomllib.TOMLDecodeError:
@@ -225,10 +225,8 @@ def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
     return None
 
 
-_LOOKED_AT = 50
-"""Lines on which a name stands, and lines of a value: beyond them errors name no line."""
-MAX_BYTES = 1024 * 1024
-"""Of config.toml."""
+_LINES_TRIED = 50  # lines on which a name stands, and lines of a value: beyond them errors name no line
+MAX_BYTES = 1024 * 1024  # of config.toml
 
 
 class ConfigFile:

@@ -24,10 +24,8 @@ from port42_protocol.messages.events import (
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Summary
 from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
-QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024
-"""The most that may be unsent to one subscriber."""
-SUBSCRIPTIONS = 1000
-"""The most of one connection."""
+QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024  # the most that may be unsent to one subscriber
+SUBSCRIPTIONS = 1000  # the most of one connection
 _PAGE = 200
 _PAGE_BYTES = 256 * 1024
 
@@ -65,8 +63,7 @@ class Stream:
             self.peer.emit(notification(overflow), at_any_rate=True)
 
 
-_Topic = tuple[str | None, str | None]
-"""The topic of a subscription: an agent and a session id, None for any."""
+_Topic = tuple[str | None, str | None]  # the topic of a subscription: an agent and a session id, None for any
 
 
 class _Subscription:

@@ -14,8 +14,7 @@ from port42_protocol.messages.daemon import StalledThread
 
 T = TypeVar("T")
 
-STALLED = 30.0
-"""Seconds after which a job counts as stalled, by a disk that hangs for example."""
+STALLED = 30.0  # seconds after which a job counts as stalled, by a disk that hangs for example
 
 
 class Threads:
@@ -54,8 +53,7 @@ class _Pool:
         self._threads: list[threading.Thread] = []
         self._since: dict[str, float] = {}
         """When each thread that works began with what it does, by the monotonic clock."""
-        self._waiting = 0
-        """Work that no thread has finished; counted on the event loop."""
+        self._waiting = 0  # work that no thread has finished; counted on the event loop
 
     def __call__(self, work: Callable[..., T], *args: object, **named: object) -> asyncio.Future[T]:
         """Run `work` in a thread; the future has its result or its error."""

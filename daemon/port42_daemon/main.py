@@ -39,9 +39,7 @@ from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.migrations import bring_up_to_date
 from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
-from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
-from port42_daemon.turns.turn import TurnContext
 from port42_protocol.errors import ConfigRefused, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
 from port42_protocol.version import __version__
@@ -99,8 +97,7 @@ class Daemon:
         agents = self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
         queues = self._queues = SessionQueues(self.supervisor.changed)
         lineage = Lineage(sessions, agents)
-        context = TurnContext(store, threads, sessions, events, ReplyKeeper(threads))
-        turns = self._turns = Turns(context, agents, lineage, queues)
+        turns = self._turns = Turns(sessions, agents, lineage, queues)
         handlers = (
             sessions,
             turns,

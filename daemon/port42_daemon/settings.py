@@ -22,17 +22,14 @@ class Settings:
 
     home: Path
     socket: Path
-    started_by: StartedBy = "hand"
-    """What started the daemon, and so may replace it by a newer version."""
-    umask: int = 0o022
-    """The user's umask, for back ends' programs; the daemon's own files have 077."""
+    started_by: StartedBy = "hand"  # what started the daemon, and so may replace it by a newer version
+    umask: int = 0o022  # the user's umask, for back ends' programs; the daemon's own files have 077
     request_bytes: int = REQUEST_LIMIT
     connections: int = 128
     requests_per_connection: int = 64
     predecessor_wait: float = 20.0
     """How long to wait for a stopping daemon to release the lock: its grace, and a margin."""
-    grace: float = 10.0
-    """How long running requests may take after the daemon is told to stop."""
+    grace: float = 10.0  # how long running requests may take after the daemon is told to stop
 
     @property
     def limits(self) -> Limits:

@@ -20,9 +20,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
-from port42_daemon.turns.turn import TurnContext
 
 
 class Rules:
@@ -39,9 +37,8 @@ class Rules:
         self.listing = Listing(catalogue, self.store.maintenance, self.threads)
         self.agents = Agents(self.store, catalogue, self.threads, self.config, home)
         self.lineage = Lineage(self.sessions, self.agents)
-        context = TurnContext(self.store, self.threads, self.sessions, self.events, ReplyKeeper(self.threads))
         self.queues = SessionQueues()
-        self.turns = Turns(context, self.agents, self.lineage, self.queues)
+        self.turns = Turns(self.sessions, self.agents, self.lineage, self.queues)
         self.trash = Trash(self.sessions, self.queues)
 
     def ask(self, handler: Any, *asked: Any) -> Any:

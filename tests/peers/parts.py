@@ -27,9 +27,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.service import Turns
-from port42_daemon.turns.turn import TurnContext
 from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import Record
 from port42_protocol.messages.turns import Possess
@@ -184,8 +182,7 @@ class Parts:
         self.agents, self.home = agents, home
         self.lineage = Lineage(sessions, agents)
         self.queues = SessionQueues()
-        context = TurnContext(store, threads, sessions, events, ReplyKeeper(threads))
-        self.turns = Turns(context, agents, self.lineage, self.queues)
+        self.turns = Turns(sessions, agents, self.lineage, self.queues)
         self.trash = Trash(sessions, self.queues)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:

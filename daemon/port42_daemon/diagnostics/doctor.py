@@ -72,7 +72,7 @@ class Doctor:
         )
 
     async def _check_all_but_sessions(self, request: CheckHome, backup: str | None) -> list[Finding]:
-        agents = await self.agents.looked_at({})
+        agents = await self.agents.described({})
         lock, address, disk, home = await asyncio.gather(
             self.threads.files(environment.lock, self.lock),
             self.threads.files(environment.address, self.settings),

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 TOTAL = 64 * 1024 * 1024
 """Bytes, as `Pending.weight` counts them: an answer is in memory two or three times while it is made."""
-OF_ONE = 16 * 1024 * 1024
-"""Bytes of one client, after which its next request waits."""
-_PATIENCE = 5.0
+PER_CLIENT = 16 * 1024 * 1024  # bytes of one client, after which its next request waits
+_UNREAD_SECONDS = 5.0
 """Seconds without reading after which a client loses its connection, when others wait for its share."""
 
 
@@ -30,7 +29,7 @@ class Budget:
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiting.append((weight, turn))
-        loop.call_later(_PATIENCE, self._relieve)
+        loop.call_later(_UNREAD_SECONDS, self._disconnect_longest)
         await turn
 
     def give_back(self, weight: int) -> None:
@@ -41,23 +40,23 @@ class Budget:
                 self._used += weight
                 turn.set_result(None)
 
-    def hold(self, cut_off: Callable[[], None]) -> None:
-        self._holders.setdefault(cut_off, asyncio.get_running_loop().time())
+    def stopped_reading(self, disconnect: Callable[[], None]) -> None:
+        self._holders.setdefault(disconnect, asyncio.get_running_loop().time())
 
-    def let_go(self, cut_off: Callable[[], None]) -> None:
-        self._holders.pop(cut_off, None)
+    def read_again(self, disconnect: Callable[[], None]) -> None:
+        self._holders.pop(disconnect, None)
 
     def _fits(self, weight: int) -> bool:
         return self._used + weight <= TOTAL or not self._used
 
-    def _relieve(self) -> None:
+    def _disconnect_longest(self) -> None:
         """Disconnect the client that has read nothing for longest, if others wait."""
         loop = asyncio.get_running_loop()
         if not self._waiting or not self._holders:
             return
-        cut_off, since = min(self._holders.items(), key=lambda holder: holder[1])
-        if (left := since + _PATIENCE - loop.time()) > 0:
-            loop.call_later(left, self._relieve)
+        disconnect, since = min(self._holders.items(), key=lambda holder: holder[1])
+        if (left := since + _UNREAD_SECONDS - loop.time()) > 0:
+            loop.call_later(left, self._disconnect_longest)
             return
-        cut_off()
-        loop.call_later(0, self._relieve)
+        disconnect()
+        loop.call_later(0, self._disconnect_longest)

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Protocol, cast
 
 from port42_daemon.events import QUEUED_BYTES, QUEUED_EVENTS
-from port42_daemon.rpc.budget import OF_ONE, Budget
+from port42_daemon.rpc.budget import PER_CLIENT, Budget
 from port42_daemon.rpc.dispatch import Dispatcher, Pending, error_response
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
@@ -24,40 +24,29 @@ from port42_protocol.request_framing import Framing, RequestFramer
 
 log = logging.getLogger(__name__)
 
-_LINGER = 2.0
-"""Seconds that a refused client has to read the error before it is disconnected."""
-_FIRST_WORD = 0.5
-"""Seconds that a new client has to send its request when the daemon stops."""
-_HALF_CLOSED = 0.5
-"""Seconds between two polls of a peer that has stopped sending and waits for responses."""
-_NEWLINE = 0.02
-"""Seconds in which a newline may follow a first request that came without one."""
-_SMALL = 64 * 1024
-"""Bytes of a request or an answer that are not counted in the budget."""
-_SLICE = 0.00025
-"""Seconds of one client's requests after which the others have their turn."""
+_LINGER = 2.0  # seconds that a refused client has to read the error before it is disconnected
+_FIRST_REQUEST = 0.5  # seconds that a new client has to send its request when the daemon stops
+_HALF_CLOSED = 0.5  # seconds between two polls of a peer that has stopped sending and waits for responses
+_NEWLINE = 0.02  # seconds in which a newline may follow a first request that came without one
+_SMALL = 64 * 1024  # bytes of a request or an answer that are not counted in the budget
+_SLICE = 0.00025  # seconds of one client's requests after which the others have their turn
 
 
 class _State(Enum):
     """The state of a connection. Transitions go forward only."""
 
     OPEN = auto()
-    RETIRING = auto()
-    """The daemon stops: closed as soon as nothing is under way."""
-    CUT = auto()
-    """The peer's writes fail from now on; what it wrote before is read and answered."""
-    ENDED = auto()
-    """The peer sends no more; what is under way is answered."""
-    REFUSED = auto()
-    """An error was sent; further input is discarded."""
+    RETIRING = auto()  # the daemon stops: closed as soon as nothing is under way
+    CUT = auto()  # the peer's writes fail from now on; what it wrote before is read and answered
+    ENDED = auto()  # the peer sends no more; what is under way is answered
+    REFUSED = auto()  # an error was sent; further input is discarded
     CLOSED = auto()
 
 
 class Host(Protocol):
     """Callbacks of a connection to the server."""
 
-    requests: set[asyncio.Task[None]]
-    """All that are in progress, also of closed connections."""
+    requests: set[asyncio.Task[None]]  # all that are in progress, also of closed connections
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> bool: ...
     def forget(self, connection: Connection) -> None: ...
@@ -89,16 +78,13 @@ class Connection(asyncio.Protocol):
         self._at_end: list[Callable[[], None]] = []
         self._output: list[bytes] = []
         """Written at the end of this turn of the loop, all at once: a write costs more than an answer."""
-        self._reads = asyncio.Event()
-        """Set unless the peer lets its answers pile up."""
+        self._reads = asyncio.Event()  # set unless the peer lets its answers pile up
         self._reads.set()
         self._piled_up = 0
-        self._taken = 0
-        """Bytes of large requests under way, and of what their answers may have."""
-        self._unread = 0
-        """Bytes of the budget for answers that the peer has not read."""
+        self._taken = 0  # bytes of large requests under way, and of what their answers may have
+        self._unread = 0  # bytes of the budget for answers that the peer has not read
         self._under_way: set[asyncio.Task[None]] = set()
-        self._first_word_until = self._loop.time() + _FIRST_WORD
+        self._first_request_until = self._loop.time() + _FIRST_REQUEST
 
     # --- called by the event loop -------------------------------------------------------------------
 
@@ -110,7 +96,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._traffic.bytes_in += len(data)
         if self._state is not _State.REFUSED:
-            self._first_word_until = 0.0
+            self._first_request_until = 0.0
             self._framer.feed(data)
             self._process()
 
@@ -232,7 +218,7 @@ class Connection(asyncio.Protocol):
             self._reads.is_set()
             and self._state is not _State.REFUSED
             and len(self._under_way) < self._most
-            and self._taken < OF_ONE
+            and self._taken < PER_CLIENT
         )
 
     def _begin(self, request: bytes) -> None:
@@ -261,14 +247,14 @@ class Connection(asyncio.Protocol):
             self._taken -= size
             if weight and answer is not None and len(answer) > _SMALL and not self._reads.is_set():
                 self._unread += weight
-                self._budget.hold(self._drop)
+                self._budget.stopped_reading(self._drop)
             else:
                 self._budget.give_back(weight)
 
     def _give_back_unread(self) -> None:
         if self._unread:
             weight, self._unread = self._unread, 0
-            self._budget.let_go(self._drop)
+            self._budget.read_again(self._drop)
             self._budget.give_back(weight)
 
     def _drop(self) -> None:
@@ -325,7 +311,7 @@ class Connection(asyncio.Protocol):
         if self._state is _State.ENDED:
             self.close()
         elif self._state is _State.RETIRING and not self._framer.begun:  # else its rest is on its way
-            if (wait := self._first_word_until - self._loop.time()) > 0:
+            if (wait := self._first_request_until - self._loop.time()) > 0:
                 self._loop.call_later(wait, self._close_when_idle)
             elif sys.platform == "linux":
                 self._state = _State.CUT

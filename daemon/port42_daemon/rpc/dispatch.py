@@ -37,8 +37,7 @@ from port42_protocol.methods import METHODS, Method
 
 log = logging.getLogger(__name__)
 
-Answer = bytes | None
-"""One JSON text; None where the specification requires no response."""
+Answer = bytes | None  # one JSON text; None where the specification requires no response
 
 
 class _AnyArguments(Signature):
@@ -78,10 +77,8 @@ _WEIGHTS = {
     "search_sessions": 512 * 1024,
 }
 """What an answer may take; the others are small."""
-_LARGE = 1024 * 1024
-"""Bytes of an answer of which a batch has one made at a time."""
-_BATCH_BYTES = 16 * 1024 * 1024
-"""Of all answers to a batch; what is asked for behind them is not done."""
+_LARGE = 1024 * 1024  # bytes of an answer of which a batch has one made at a time
+_BATCH_BYTES = 16 * 1024 * 1024  # of all answers to a batch; what is asked for behind them is not done
 
 
 class Dispatcher:

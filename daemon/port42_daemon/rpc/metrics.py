@@ -11,13 +11,10 @@ from port42_protocol.errors import InternalError, RpcError
 from port42_protocol.messages.daemon import ErrorCount, InternalFailure, MethodLatency
 from port42_protocol.methods import METHODS
 
-_STEPS = 3
-"""Bits of a duration that are kept behind its leading one: eight buckets for each doubling."""
-_LONGEST = 2**47 - 1
-"""Nanoseconds, 39 hours; what took longer counts as this."""
+_STEPS = 3  # bits of a duration that are kept behind its leading one: eight buckets for each doubling
+_LONGEST = 2**47 - 1  # nanoseconds, 39 hours; what took longer counts as this
 _BUCKETS = (48 - _STEPS) << _STEPS
-_REMEMBERED = 5
-"""Internal errors whose ids are kept; the log has all of them."""
+_REMEMBERED = 5  # internal errors whose ids are kept; the log has all of them
 
 
 class Latency:
@@ -60,10 +57,8 @@ class Traffic:
     """Counts since the start, in constant memory."""
 
     def __init__(self) -> None:
-        self.connections = 0
-        """Open now."""
-        self.requests = 0
-        """Under way now, as far as they wait for something."""
+        self.connections = 0  # open now
+        self.requests = 0  # under way now, as far as they wait for something
         self.bytes_in = self.bytes_out = 0
         self._latencies: dict[str, Latency] = {}
         self._shown: dict[str, MethodLatency] = {}

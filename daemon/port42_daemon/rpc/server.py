@@ -26,16 +26,13 @@ _CUT_OFF = 8.0
 _BACKLOG = 1024
 """Connections that wait to be accepted, as in systemd/port42.socket. Beyond them a client that does not block
 gets EAGAIN. As many may be open beyond the limit until they are refused."""
-_LINGERING = 32
-"""Refused clients that have time to read the error; further ones are closed at once."""
-_MUCH = 8 * 1024 * 1024
-"""Bytes in and out, after which the memory they took is given back to the system."""
-_CALM = 1.0
-"""Seconds from the end of a connection until then: others may follow."""
-_OTHER_FILES = 384
-"""Descriptors that the daemon needs beside those of its clients, back ends included."""
-_LAST_READ = 1.0
-"""Seconds that a peer gets to read its last answers."""
+_LINGERING = 32  # refused clients that have time to read the error; further ones are closed at once
+_TRIM_BYTES = (
+    8 * 1024 * 1024
+)  # bytes in and out, after which the memory they took is given back to the system
+_TRIM_DELAY = 1.0  # seconds from the end of a connection until then: others may follow
+_OTHER_FILES = 384  # descriptors that the daemon needs beside those of its clients, back ends included
+_LAST_READ = 1.0  # seconds that a peer gets to read its last answers
 
 log = logging.getLogger(__name__)
 
@@ -156,8 +153,8 @@ class Server:
         if connection in self._connections:
             self._connections.discard(connection)
             self._traffic.connections -= 1
-            if self._trim is None and self._bytes() - self._trimmed_at > _MUCH:
-                self._trim = asyncio.get_running_loop().call_later(_CALM, self._give_memory_back)
+            if self._trim is None and self._bytes() - self._trimmed_at > _TRIM_BYTES:
+                self._trim = asyncio.get_running_loop().call_later(_TRIM_DELAY, self._give_memory_back)
             if not self._connections:
                 self._gone.set()
 

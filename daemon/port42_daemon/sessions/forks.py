@@ -43,7 +43,7 @@ class Lineage:
         if request.agent is not None and original.agent != request.agent:
             raise WrongAgent(original.id, request.agent, original.agent)
         seq = footer.last_seq if request.at_seq is None else request.at_seq
-        header, event = _begun(original, seq, session_id, request)
+        header, event = _header(original, seq, session_id, request)
         summary = self._sessions.store.fork(request.session_id, seq, header, event)
         return summary, seq + 1, self._sessions.set_last(summary, seq + 1)
 
@@ -54,7 +54,7 @@ class Lineage:
     # --- inside -------------------------------------------------------------------------------------
 
     def _family(self, session_id: str) -> Family:
-        nodes = self._line(session_id)
+        nodes = self._ancestors(session_id)
         first = next(reversed(nodes))
         level = list(nodes)
         while level and len(nodes) <= _MOST_NODES:
@@ -64,7 +64,7 @@ class Lineage:
         ordered = _in_order(nodes, first)
         return Family(tuple(ordered[:_MOST_NODES]), len(ordered) <= _MOST_NODES)
 
-    def _line(self, session_id: str) -> dict[str, SessionNode]:
+    def _ancestors(self, session_id: str) -> dict[str, SessionNode]:
         """The session, what it was forked from, and so on to the first: the last in the dict."""
         nodes: dict[str, SessionNode] = {}
         following: str | None = session_id
@@ -86,7 +86,7 @@ class Lineage:
             return None
 
 
-def _begun(original: Header, seq: int, session_id: str, request: ForkSession) -> tuple[Header, EventRecord]:
+def _header(original: Header, seq: int, session_id: str, request: ForkSession) -> tuple[Header, EventRecord]:
     """The header of the fork, and its first own record, which has the title that was asked for, if any."""
     began = now()
     header = structs.replace(

@@ -26,8 +26,7 @@ from port42_protocol.messages.sessions import ListedSession
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 500
-"""Sessions that one `prune_sessions` deals with."""
+_MOST_PRUNED = 500  # sessions that one `prune_sessions` deals with
 
 
 class _Spared(Exception):
@@ -83,14 +82,14 @@ class Trash:
         if request.trash_older_than_days is not None:
             before = (now(timedelta(days=request.trash_older_than_days)), "")
             old = await self._sessions.threads.files(
-                self._sessions.store.trashed, request.agent, before, _AT_ONCE + 1
+                self._sessions.store.trashed, request.agent, before, _MOST_PRUNED + 1
             )
         if request.older_than_days is not None:
             cutoff = now(timedelta(days=request.older_than_days))
             unused = await self._sessions.threads.index(self._unused, request.agent, cutoff)
             unused = [session for session in unused if not self._queues.busy(session.session_id)]
-        more = max(len(old), len(unused)) > _AT_ONCE
-        old, unused = old[:_AT_ONCE], unused[:_AT_ONCE]
+        more = max(len(old), len(unused)) > _MOST_PRUNED
+        old, unused = old[:_MOST_PRUNED], unused[:_MOST_PRUNED]
         if not request.dry_run:
             await self._sessions.threads.files(self._sessions.store.purge, old)
             for session in old:
@@ -134,8 +133,8 @@ class Trash:
         """Sessions used before `cutoff` and not pinned, one more than are dealt with if there are more."""
         unused: list[ListedSession] = []
         before: tuple[int, str] | None = (milliseconds(cutoff), "")
-        while before is not None and len(unused) <= _AT_ONCE:
-            page, before, _ = self._sessions.catalogue.page(SessionFilter(agent=agent), before, _AT_ONCE)
+        while before is not None and len(unused) <= _MOST_PRUNED:
+            page, before, _ = self._sessions.catalogue.page(SessionFilter(agent=agent), before, _MOST_PRUNED)
             unused += [session for session in page if not session.pinned]
         return unused
 

@@ -11,10 +11,8 @@ from port42_daemon.store.interface import Checkpoint
 
 log = logging.getLogger(__name__)
 
-_KEEP_EVERY = 0.5
-"""Seconds that a piece may be in memory only; a kill may cost at most a second of text."""
-LIMIT = 4 * 1024 * 1024
-"""Characters of one reply: an agent that never ends must not fill the disk."""
+_KEEP_EVERY = 0.5  # seconds that a piece may be in memory only; a kill may cost at most a second of text
+LIMIT = 4 * 1024 * 1024  # characters of one reply: an agent that never ends must not fill the disk
 
 
 class PartialReply:

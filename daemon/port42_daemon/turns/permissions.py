@@ -11,8 +11,7 @@ from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.events import PermissionEvent, PermissionOption
 
-Tell = Callable[..., None]
-"""Publishes an event of the turn, by its fields."""
+Tell = Callable[..., None]  # publishes an event of the turn, by its fields
 
 
 class Permissions:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import UnfinishedTurn
-from port42_daemon.turns.turn import TurnContext, failure_record, reply_record
+from port42_daemon.turns.turn import failure_record, reply_record
 from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionNotFound
 from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Message, Record, UserMessage
@@ -15,14 +16,13 @@ from port42_protocol.messages.types import TurnStatus
 log = logging.getLogger(__name__)
 
 _PAGE, _PAGE_BYTES = 1000, 4 * 1024 * 1024
-_LAST = 1024 * 1024
-"""Bytes of a session's end in which its last turn is looked for."""
+_LAST_BYTES = 1024 * 1024  # bytes of a session's end in which its last turn is looked for
 
 
-async def earlier_result(context: TurnContext, question: Appended) -> Possessed:
+async def earlier_result(sessions: Sessions, question: Appended) -> Possessed:
     """The first result of a question that was asked before. Raises `BackendFailed` as it did then."""
     session_id, seq = question.session_id, question.seq
-    records = await _outcome(context, session_id, seq)
+    records = await _outcome(sessions, session_id, seq)
     for failure in records:
         if isinstance(failure, ErrorMessage):
             raise BackendFailed(str(failure.kind), failure.content, session_id, seq)
@@ -33,63 +33,63 @@ async def earlier_result(context: TurnContext, question: Appended) -> Possessed:
     return Possessed(session_id, seq, "recorded")
 
 
-async def failed_question(context: TurnContext, session_id: str) -> UserMessage:
+async def failed_question(sessions: Sessions, session_id: str) -> UserMessage:
     """The message of the session's last turn, which failed. Raises `InvalidParams` when it did not fail."""
-    recent = await context.threads.files(context.store.recent, session_id, _LAST)
+    recent = await sessions.threads.files(sessions.store.recent, session_id, _LAST_BYTES)
     match [record for record in recent.records if isinstance(record, Message)]:
         case [*_, ErrorMessage(question=int(seq))]:
-            page = await context.threads.files(
-                context.store.read, session_id, after_seq=seq - 1, limit=1, max_bytes=1, events=False
+            page = await sessions.threads.files(
+                sessions.store.read, session_id, after_seq=seq - 1, limit=1, max_bytes=1, events=False
             )
             if page.records and isinstance(page.records[0], UserMessage):
                 return page.records[0]
     raise InvalidParams.expecting("session_id", "a session whose last turn failed")
 
 
-async def recover_interrupted_turns(context: TurnContext) -> None:
+async def recover_interrupted_turns(sessions: Sessions) -> None:
     """Record what is left of all turns whose end is not in their session.
 
     One that cannot be recorded is logged, and tried again at the next start.
     """
-    for unfinished, text in await context.threads.files(context.store.unfinished, None):
+    for unfinished, text in await sessions.threads.files(sessions.store.unfinished, None):
         try:
-            await _record_interrupted(context, unfinished, text)
+            await _record_interrupted(sessions, unfinished, text)
         except RpcError as error:
             log.warning("⚠ an unfinished turn of %s was not recorded: %s", unfinished.session_id, error)
 
 
-async def recover_interrupted_turn(context: TurnContext, session_id: str) -> None:
+async def recover_interrupted_turn(sessions: Sessions, session_id: str) -> None:
     """The same of one session. Raises what storing raises."""
-    for unfinished, text in await context.threads.files(context.store.unfinished, session_id):
-        await _record_interrupted(context, unfinished, text)
+    for unfinished, text in await sessions.threads.files(sessions.store.unfinished, session_id):
+        await _record_interrupted(sessions, unfinished, text)
 
 
-async def _record_interrupted(context: TurnContext, unfinished: UnfinishedTurn, text: str) -> None:
+async def _record_interrupted(sessions: Sessions, unfinished: UnfinishedTurn, text: str) -> None:
     session_id, question = unfinished.session_id, unfinished.question
     try:
-        if not await _outcome(context, session_id, question):
+        if not await _outcome(sessions, session_id, question):
             if text:
                 outcome: Record = reply_record(text, unfinished.turn, question, complete=False)
             else:
                 outcome = failure_record("crashed", "the daemon was stopped during this turn", question)
-            async with context.sessions.order(session_id):
-                await context.sessions.add_later(session_id, (outcome,))
+            async with sessions.order(session_id):
+                await sessions.add_later(session_id, (outcome,))
             log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
     except SessionNotFound:
-        if await context.threads.files(context.store.where, session_id):
+        if await sessions.threads.files(sessions.store.where, session_id):
             return  # it is in the trash, and can come back
         log.warning("⚠ %s is gone, and with it the turn that was cut off there", session_id)
-    await context.threads.files(context.store.forget_unfinished, session_id)
+    await sessions.threads.files(sessions.store.forget_unfinished, session_id)
 
 
 async def _outcome(
-    context: TurnContext, session_id: str, question: int
+    sessions: Sessions, session_id: str, question: int
 ) -> list[AssistantMessage | ErrorMessage]:
     """The records that a turn left: its reply, its failure, or both. They stand together."""
     following: int | None = question
     while following is not None:
-        page = await context.threads.files(
-            context.store.read,
+        page = await sessions.threads.files(
+            sessions.store.read,
             session_id,
             after_seq=following,
             limit=_PAGE,

@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Sequence
 
-from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages.records import Message, Reference
@@ -20,23 +19,19 @@ MOST = 16
 _URL_SECONDS = 20.0
 
 
-async def read(
-    references: Sequence[Reference], agent: str, sessions: Sessions, threads: Threads
-) -> tuple[Reference, ...]:
+async def read(references: Sequence[Reference], agent: str, sessions: Sessions) -> tuple[Reference, ...]:
     """Each with its content. Raises `InvalidParams` that names the one that cannot be had."""
     if len(references) > MOST:
         raise _refused("references", f"at most {MOST} references", f"{len(references)} of them")
     return tuple(
         [
-            await _read(f"references[{index}]", reference, agent, sessions, threads)
+            await _read(f"references[{index}]", reference, agent, sessions)
             for index, reference in enumerate(references)
         ]
     )
 
 
-async def _read(
-    field: str, reference: Reference, agent: str, sessions: Sessions, threads: Threads
-) -> Reference:
+async def _read(field: str, reference: Reference, agent: str, sessions: Sessions) -> Reference:
     if reference.type == "text":
         if reference.content is None:
             raise _refused(field, "content with a text reference", "none")
@@ -44,7 +39,7 @@ async def _read(
     if reference.content is not None:
         raise _refused(field, f"no content with a {reference.type} reference", "some")
     if reference.type == "file":
-        data = await threads.files(_file, field, reference.target)
+        data = await sessions.threads.files(_file, field, reference.target)
     elif reference.type == "url":
         data = await _url(field, reference.target)
     else:

@@ -13,10 +13,11 @@ from port42_daemon.agents import Agents
 from port42_daemon.events import Peer, Stream, notification
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import QueueEntry, SessionQueues
-from port42_daemon.sessions.service import now
+from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import Header
 from port42_daemon.turns import recovery, references
-from port42_daemon.turns.turn import RunningTurn, TurnContext
+from port42_daemon.turns.partial_reply import ReplyKeeper
+from port42_daemon.turns.turn import RunningTurn
 from port42_protocol.errors import SessionBusy, StorageFailed
 from port42_protocol.messages.events import Possessed, WaitingEvent
 from port42_protocol.messages.forks_and_trash import ForkSession
@@ -27,9 +28,10 @@ from port42_protocol.messages.turns import AnswerPermission, Cancelled, CancelTu
 class Turns:
     """The methods of turns. `queues` has each session's queue."""
 
-    def __init__(self, context: TurnContext, agents: Agents, lineage: Lineage, queues: SessionQueues) -> None:
+    def __init__(self, sessions: Sessions, agents: Agents, lineage: Lineage, queues: SessionQueues) -> None:
         self.queues = queues
-        self._context = context
+        self._sessions = sessions
+        self._keeper = ReplyKeeper(sessions.threads)
         self._agents = agents
         self._lineage = lineage
         self._keyed: dict[tuple[str, str], asyncio.Task[Possessed]] = {}
@@ -49,13 +51,13 @@ class Turns:
         return await asyncio.shield(self._keyed[slot])
 
     async def retry_turn(self, request: RetryTurn, peer: Peer) -> Possessed:
-        await self._context.sessions.owned(request.session_id, request.agent)
-        await recovery.failed_question(self._context, request.session_id)
+        await self._sessions.owned(request.session_id, request.agent)
+        await recovery.failed_question(self._sessions, request.session_id)
         possess = Possess(request.agent, "", request.session_id, stream=request.stream, detach=request.detach)
         stream = Stream(peer) if request.stream else None
         async with self._queued(possess, request.session_id, peer, stream) as entry:
             # Looked up again: the turn before this one may have been the same retry.
-            failed = await recovery.failed_question(self._context, request.session_id)
+            failed = await recovery.failed_question(self._sessions, request.session_id)
             message = _message(failed.content, failed.references)
             return await self._answer(entry, possess, request.session_id, message, stream)
 
@@ -71,31 +73,29 @@ class Turns:
     async def recover(self, session_id: str | None = None) -> None:
         """Record what a killed daemon left of its turns: of all, or of one session in which no turn runs."""
         if session_id is None:
-            await recovery.recover_interrupted_turns(self._context)
+            await recovery.recover_interrupted_turns(self._sessions)
         elif not self.queues.busy(session_id):
             async with self.queues.exclusive(session_id):
-                await recovery.recover_interrupted_turn(self._context, session_id)
+                await recovery.recover_interrupted_turn(self._sessions, session_id)
 
     # --- the way of a message ---------------------------------------------------------------------------
 
     async def _once(self, request: Possess, peer: Peer, key: str) -> Possessed:
         # The key may have been used in a fork, whose id the one who repeats it does not know.
         session_id = None if request.if_busy == "fork" else request.session_id
-        earlier = await self._context.sessions.recorded(request.agent, key, session_id)
+        earlier = await self._sessions.recorded(request.agent, key, session_id)
         if earlier is None:
             return await self._possess(request, peer)
-        return await recovery.earlier_result(self._context, earlier)
+        return await recovery.earlier_result(self._sessions, earlier)
 
     async def _possess(self, request: Possess, peer: Peer) -> Possessed:
-        sessions = self._context.sessions
+        sessions = self._sessions
         if request.session_id is not None:
             await sessions.owned(request.session_id, request.agent)
             if request.if_busy == "fork" and self.queues.busy(request.session_id):
                 fork_id = await self._fork_before_turn(request.session_id, request)
                 request = dataclasses.replace(request, session_id=fork_id)
-        references_read = await references.read(
-            request.references or (), request.agent, sessions, self._context.threads
-        )
+        references_read = await references.read(request.references or (), request.agent, sessions)
         session_id = request.session_id or await sessions.free_id(request.client)
         stream = Stream(peer) if request.stream else None
         async with self._queued(request, session_id, peer, stream) as entry:
@@ -105,7 +105,7 @@ class Turns:
     async def _fork_before_turn(self, session_id: str, request: Possess) -> str:
         """A fork of what stood before the turn under way. Raises `SessionBusy` where that is nothing."""
         # No question is recorded while the order is held, and none was without its seq being known.
-        async with self._context.sessions.order(session_id):
+        async with self._sessions.order(session_id):
             turn = self._running.get(session_id)
             question_seq = turn.question_seq if turn is not None else None
             if question_seq == 1:
@@ -145,7 +145,15 @@ class Turns:
             )
         async with self._agents.resolve(request.agent) as backend:
             turn = RunningTurn(
-                self._context, session_id, request.agent, message, header, backend, stream, request.cwd
+                self._sessions,
+                self._keeper,
+                session_id,
+                request.agent,
+                message,
+                header,
+                backend,
+                stream,
+                request.cwd,
             )
             self._running[session_id] = turn
             entry.on_cancel = turn.cancel
@@ -156,7 +164,7 @@ class Turns:
             except StorageFailed:
                 # The next turn would overwrite what is kept of this one.
                 self.queues.do_first(
-                    session_id, partial(recovery.recover_interrupted_turn, self._context, session_id)
+                    session_id, partial(recovery.recover_interrupted_turn, self._sessions, session_id)
                 )
                 raise
             finally:

@@ -20,10 +20,9 @@ from port42_daemon.agents import ResolvedBackend
 from port42_daemon.backends import base as b
 from port42_daemon.backends.decoding import SurrogateJoiner, whole
 from port42_daemon.backends.errors import one_line
-from port42_daemon.events import Events, Stream
-from port42_daemon.executors import Threads
+from port42_daemon.events import Stream
 from port42_daemon.sessions.service import Sessions, now
-from port42_daemon.store.interface import Header, Recent, SessionStore, UnfinishedTurn
+from port42_daemon.store.interface import Header, Recent, UnfinishedTurn
 from port42_daemon.turns import history
 from port42_daemon.turns.partial_reply import LIMIT, PartialReply, ReplyKeeper
 from port42_daemon.turns.permissions import Permissions
@@ -45,20 +44,8 @@ from port42_protocol.messages.types import TurnStatus
 log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
-_MOST_TOKENS = 2**53 - 1
-"""The most that every reader of JSON takes for a whole number."""
+_MOST_TOKENS = 2**53 - 1  # the most that every reader of JSON takes for a whole number
 _USUAL = frozenset(("end_turn", "stop_sequence"))
-
-
-@dataclass(frozen=True, slots=True)
-class TurnContext:
-    """The services that every turn uses."""
-
-    store: SessionStore
-    threads: Threads
-    sessions: Sessions
-    events: Events
-    keeper: ReplyKeeper
 
 
 @dataclass(eq=False)
@@ -69,7 +56,8 @@ class RunningTurn:
     message's once it is on the disk, `permissions` has the requests that wait for an answer.
     """
 
-    context: TurnContext
+    sessions: Sessions
+    keeper: ReplyKeeper
     session_id: str
     agent: str
     message: UserMessage
@@ -120,28 +108,27 @@ class RunningTurn:
     # --- in the order in which it happens -------------------------------------------------------------
 
     async def _record_question(self) -> int:
-        sessions = self.context.sessions
         if self.header is not None:
-            await sessions.begin(self.header, self.message, self.stream)
+            await self.sessions.begin(self.header, self.message, self.stream)
             return 1
-        return await sessions.record(self.agent, self.session_id, self.message, streaming=self.stream)
+        return await self.sessions.record(self.agent, self.session_id, self.message, streaming=self.stream)
 
     async def _ask(self, backend: b.Backend, seq: int) -> tuple[str, int]:
         """The reply as far as there is one, and the last seq that was recorded of it."""
-        context = self.context
+        sessions = self.sessions
         unfinished = UnfinishedTurn(self.session_id, self.agent, seq, self._record)
-        checkpoint = await context.threads.files(context.store.checkpoint, unfinished)
+        checkpoint = await sessions.threads.files(sessions.store.checkpoint, unfinished)
         reply = PartialReply(checkpoint)
-        context.events.reply_begins(self.session_id, self.agent, reply.pieces)
+        sessions.events.reply_begins(self.session_id, self.agent, reply.pieces)
         recorded = False
         try:
             await self._run_backend(backend, seq, reply)
             last_seq = await self._record_outcome(seq, str(reply))
             recorded = True
         finally:
-            context.events.reply_ends(self.session_id)
+            sessions.events.reply_ends(self.session_id)
             self._tell(EndedEvent)
-            await context.keeper.close(reply, recorded=recorded)
+            await self.keeper.close(reply, recorded=recorded)
         return str(reply), last_seq
 
     async def _run_backend(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
@@ -153,7 +140,7 @@ class RunningTurn:
             finally:
                 self._answering.cancel()  # if the daemon itself has no time left
             if not self._answering.cancelled() and (error := self._answering.exception()) is not None:
-                self._broken(error)
+                self._failed_with(error)
 
     async def _listen(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
         turn = await self._turn(seq)
@@ -180,7 +167,7 @@ class RunningTurn:
         """The input of the back end; publishes notices about it for the user."""
         resolved = self.resolved
         at_least = resolved.context_chars * history.BYTES_PER_CHAR
-        recent = await self.context.threads.files(self.context.store.recent, self.session_id, at_least)
+        recent = await self.sessions.threads.files(self.sessions.store.recent, self.session_id, at_least)
         before = [record for record in recent.records if record.seq < seq]
         message = history.with_references(self.message)
         messages, left_out = history.select(before, resolved.context_chars - len(message))
@@ -208,7 +195,7 @@ class RunningTurn:
         cwd = self.cwd
         if begun_in in {None, cwd} or cwd is None:
             return begun_in
-        if await self.context.threads.files(os.path.isdir, begun_in):
+        if await self.sessions.threads.files(os.path.isdir, begun_in):
             return begun_in
         self._notice(f"{begun_in}, where this session began, is not there any more; this turn works in {cwd}")
         return cwd
@@ -255,7 +242,7 @@ class RunningTurn:
         if not reply.pieces:
             self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
         if shown := reply.add(text):
-            self.context.keeper.grown(reply)
+            self.keeper.grown(reply)
             self._tell(TextEvent, text=shown)
 
     def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
@@ -272,7 +259,7 @@ class RunningTurn:
             return done
         return b.Done(b.Failure("crashed", f"{name} ended without an answer{why}"), done.stop_reason)
 
-    def _broken(self, error: BaseException) -> None:
+    def _failed_with(self, error: BaseException) -> None:
         """The back end raised, or its input could not be read."""
         if isinstance(error, RpcError):
             self._done = b.Done(b.Failure("crashed", error.message))
@@ -291,9 +278,7 @@ class RunningTurn:
             records.append(reply_record(reply, self._record, seq, complete=complete))
         if failure is not None:
             records.append(failure_record(failure.kind, failure.message, seq))
-        return await self.context.sessions.record(
-            self.agent, self.session_id, *records, streaming=self.stream
-        )
+        return await self.sessions.record(self.agent, self.session_id, *records, streaming=self.stream)
 
     # --- what is used on the way ----------------------------------------------------------------------
 
@@ -309,7 +294,7 @@ class RunningTurn:
         self._tell(NoticeEvent, text=whole(text))
 
     def _tell(self, kind: Callable[..., SessionEvent], **fields: object) -> None:
-        self.context.events.publish(kind(self.session_id, self.agent, **fields), self.stream)
+        self.sessions.events.publish(kind(self.session_id, self.agent, **fields), self.stream)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started_at) * 1000)

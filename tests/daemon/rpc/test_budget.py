@@ -56,7 +56,7 @@ def test_who_gives_up_waiting_leaves_its_place_to_the_next():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(budget, "_PATIENCE", 0.01)
+    monkeypatch.setattr(budget, "_UNREAD_SECONDS", 0.01)
 
 
 def test_while_somebody_waits_those_who_do_not_read_are_cut_off_the_longest_first(impatient):
@@ -66,14 +66,14 @@ def test_while_somebody_waits_those_who_do_not_read_are_cut_off_the_longest_firs
         def holder(name: str):
             def cut_off() -> None:
                 cut.append(name)
-                shared.let_go(cut_off)
+                shared.read_again(cut_off)
                 shared.give_back(TOTAL // 2)
 
             return cut_off
 
         for name in ("old", "new"):
             await shared.take(TOTAL // 2)
-            shared.hold(holder(name))
+            shared.stopped_reading(holder(name))
             await asyncio.sleep(0.002)
         await asyncio.wait_for(shared.take(MIB), 10)
         assert cut == ["old"]
@@ -88,10 +88,10 @@ def test_who_reads_again_is_not_cut_off(impatient):
         shared = Budget()
         cut_off = pytest.fail
         await shared.take(TOTAL)
-        shared.hold(cut_off)
+        shared.stopped_reading(cut_off)
         waiting = asyncio.create_task(shared.take(MIB))
         await asyncio.sleep(0)
-        shared.let_go(cut_off)
+        shared.read_again(cut_off)
         shared.give_back(TOTAL)
         await asyncio.wait_for(waiting, 10)
 
