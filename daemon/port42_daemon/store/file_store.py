@@ -99,11 +99,11 @@ class FileStore(SessionStore):
             return self._trash.reading(session_id, lambda _, session: session.summary)
 
     def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
-        def look(descriptor: int, whole: Document) -> tuple[Header, Footer]:
+        def fold(descriptor: int, whole: Document) -> tuple[Header, Footer]:
             seq = whole.footer.last_seq if through is None else through
-            return whole.header, document.footer_through(reader(descriptor), whole, seq)
+            return whole.header, document.fold_through(reader(descriptor), whole, seq)[0]
 
-        return self._sessions.reading(session_id, look)
+        return self._sessions.reading(session_id, fold)
 
     def read(self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool) -> Page:
         def collect(descriptor: int, whole: Document) -> Page:
@@ -130,20 +130,15 @@ class FileStore(SessionStore):
     # --- writing ----------------------------------------------------------------------------------
 
     def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
-        # Records that have their seq already come from another session, and keep it.
-        placed = tuple(
-            record if record.seq else document.numbered(record, seq) for seq, record in enumerate(records, 1)
-        )
-        at = placed[-1].timestamp if placed else header.created_at
-        data, session = document.compose(
-            header, placed, self._next_use(header.agent, header.id, at) if use else 0
-        )
-        with self._beginning(header.id) as path:
-            durable.replace(path, data)
-            # There may be gaps between the seqs of others: the index reads those in the file.
-            fresh = () if any(record.seq for record in records) else placed
-            self._wrote(session, path.stat(), fresh)
-        return session.summary
+        at = records[-1].timestamp if records else header.created_at
+        number = self._next_use(header.agent, header.id, at) if use else None
+        growth = document.grow(document.begun(header), records, number)
+        with self._new_file(header.id) as path:
+            durable.replace(path, header.line() + growth.data)
+            # Records that have seqs come from another session, with gaps: the index reads those in the file.
+            fresh = () if any(record.seq for record in records) else growth.records
+            self._wrote(growth.document, path.stat(), fresh)
+        return growth.document.summary
 
     def writing(self, session_id: str) -> _Writing:
         return _Writing(self, session_id)
@@ -158,7 +153,7 @@ class FileStore(SessionStore):
             fork = branch(read, original, at_seq, (header, event, use), block)
             # These records do not change: an append begins after the last of them.
             records = durable.Span(descriptor, original.records_at, fork.length)
-            with self._beginning(header.id) as path:
+            with self._new_file(header.id) as path:
                 durable.replace_with_copy(path, fork.head, records, fork.tail)
                 self._wrote(fork.document, path.stat(), ())
             return fork.document.summary
@@ -219,7 +214,7 @@ class FileStore(SessionStore):
     # --- inside -----------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _beginning(self, session_id: str) -> Iterator[Path]:
+    def _new_file(self, session_id: str) -> Iterator[Path]:
         """Where the file of a new session is written, under its lock. Raises `SessionExists`."""
         path = self._sessions.path(session_id)
         with self._sessions.lock(session_id), storage(f"create session {session_id}"):

@@ -1,13 +1,12 @@
-"""One session as one JSON document that grows at its end: pure bytes and offsets, no I/O.
+"""One session as one JSON document that grows at its end: bytes and offsets, no I/O.
 
     {"format":1,"id":"cli-1",…,"messages":[        the header: what never changes
     {"seq":1,"role":"user",…},                      one record a line
     {"seq":2,"role":"assistant",…}
     ],"title":"…","state":"active",…,"last_seq":2}  the footer: a cache of the fold over the records
 
-An append is one write from the end of the last record: a comma, the new lines, the new footer. So
-its cost does not grow with the session, and header plus footer give a summary without the middle.
-`Damaged` is the only exception that leaves the reading functions.
+An append is one write from the end of the last record: a comma, the new lines, the new footer. Header and
+footer give the summary. `Damaged` is the only exception that leaves the reading functions.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _CHUNK = 64 * 1024
 _FIRST_CHUNK = 16 * 1024
 _HEADER_LIMIT = 1024 * 1024
 _LINE_LIMIT = 64 * 1024 * 1024
-"""More than any record has, so that a hole of terabytes is not looked through."""
+"""More than any record has, so that a hole of terabytes is not read."""
 _SEQ = re.compile(rb'\{"seq":(\d{1,16}),')
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Read = Callable[[int, int], bytes]
@@ -56,7 +55,7 @@ Read = Callable[[int, int], bytes]
 
 
 class Damaged(Exception):
-    """The bytes are not a whole session; the text says where they stop being one."""
+    """The bytes are not a whole session; the text says why."""
 
 
 class _Format(msgspec.Struct, frozen=True, gc=False):
@@ -73,19 +72,16 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     records_at: int
     footer_at: int
     tail: bytes
-    """The footer's line as it stands in the file, for putting it back."""
+    """The footer's line as it is in the file."""
     summary: Summary
-    """The summary, cached."""
 
     @property
     def size(self) -> int:
-        """The file's length in bytes."""
         return self.footer_at + len(self.tail)
 
 
 class Growth(msgspec.Struct, frozen=True, gc=False):
-    """One append: write `data` at `offset`; `undo` is what stood there; `records` have their seqs;
-    `document` is what results."""
+    """One append: `data` to write at `offset`, where `undo` is; the `records` with their seqs; the result."""
 
     offset: int
     data: bytes
@@ -102,17 +98,16 @@ _footer_decoder = msgspec.json.Decoder(Footer)
 # --- writing --------------------------------------------------------------------------------------
 
 
-def compose(header: Header, records: Sequence[Record], use: int = 0) -> tuple[bytes, Document]:
-    """A whole document, used last at `use`. The records keep the `seq` they have."""
-    footer = empty_fold(header)
-    for record in records:
-        footer = fold(footer, record)
-    if use:
-        footer = used_at(footer, use)
-    head = header.line()
-    body = b",\n".join(map(encode_stored, records)) + (b"\n" if records else b"")
-    document = assembled(header, footer, len(head), len(head) + len(body), footer.line())
-    return head + body + document.tail, document
+def compose(header: Header, records: Sequence[Record], use: int | None = None) -> tuple[bytes, Document]:
+    """A whole document; the rest as `grow`."""
+    growth = grow(begun(header), records, use)
+    return header.line() + growth.data, growth.document
+
+
+def begun(header: Header) -> Document:
+    """A document that has its header only, and no footer yet."""
+    at = len(header.line())
+    return assembled(header, empty_fold(header), at, at, b"")
 
 
 def grow(document: Document, records: Sequence[Record], use: int | None = None) -> Growth:
@@ -126,28 +121,23 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
             record = numbered(record, footer.last_seq + 1)  # noqa: PLW2901  # it is the one that is written
         footer = fold(footer, record)
         placed.append(record)
-    if use is not None:
+    if use:
         footer = used_at(footer, use)
-    first = document.footer_at == document.records_at
-    offset = document.footer_at if first else document.footer_at - 1
-    body = (b"" if first else b",\n") + b",\n".join(map(encode_stored, placed)) + b"\n"
+    offset, body, undo = document.footer_at, b",\n".join(map(encode_stored, placed)), document.tail
+    if document.footer_at > document.records_at:  # the last record's newline becomes a comma
+        offset, body, undo = offset - 1, b",\n" + body, b"\n" + undo
+    if body:
+        body += b"\n"
     tail = footer.line(document.size - offset - len(body))
-    return Growth(
-        offset=offset,
-        data=body + tail,
-        undo=(b"" if first else b"\n") + document.tail,
-        records=tuple(placed),
-        document=assembled(document.header, footer, document.records_at, offset + len(body), tail),
-    )
+    grown = assembled(document.header, footer, document.records_at, offset + len(body), tail)
+    return Growth(offset, body + tail, undo, tuple(placed), grown)
 
 
 def numbered(record: Record, seq: int) -> Record:
-    """The record with its `seq`, which is 0 until it has a position in a session."""
     return replace(record, seq=seq)
 
 
 def used_at(footer: Footer, use: int) -> Footer:
-    """The footer with another last use."""
     return msgspec.structs.replace(
         footer, used=msgspec.UNSET if use == milliseconds(footer.last_activity) else use
     )
@@ -227,16 +217,16 @@ _EFFECTS: dict[str, Callable[[EventRecord], dict[str, Any]]] = {
 
 
 def load(read: Read, size: int) -> Document:
-    """A document from its two ends. Raises `Damaged`.
-
-    Only the last record is checked: every earlier one was on the disk before it was begun.
-    """
+    """A document from its two ends; of the records only the last one is checked. Raises `Damaged`."""
     header, records_at = load_header(read)
     footer_at = _line_start(read, size - 1, records_at)
     tail = read(footer_at, size - footer_at)
     if not tail.startswith(b"]") or not tail.endswith(b"\n"):
         raise Damaged("it does not end in a footer")
-    footer = parse_footer(tail)
+    try:
+        footer = _footer_decoder.decode(b'{"messages":[' + tail)
+    except UNDECODABLE as error:
+        raise Damaged(f"its footer is invalid: {error}") from None
     last_seq = 0
     if footer_at > records_at:
         start = _line_start(read, footer_at - 1, records_at)
@@ -259,7 +249,7 @@ def load_header(read: Read) -> tuple[Header, int]:
     line = head[: head.index(b"\n")]
     whole = line.rstrip() + b"]}"
     try:
-        # First of all: a header of another format may be anything else besides.
+        # First: all else in a header of another format may differ.
         version = _format_decoder.decode(whole).format
         if version != FORMAT:
             raise Damaged(f"it has format {version}, this port42d reads {FORMAT}; a newer one wrote it")
@@ -268,16 +258,8 @@ def load_header(read: Read) -> tuple[Header, int]:
         raise Damaged(f"its first line is not a header: {error}") from None
 
 
-def parse_footer(line: bytes) -> Footer:
-    """The footer from its line. Raises `Damaged`."""
-    try:
-        return _footer_decoder.decode(b'{"messages":[' + line)
-    except UNDECODABLE as error:
-        raise Damaged(f"its footer is invalid: {error}") from None
-
-
 def parse_record(line: bytes) -> Record:
-    """One record from its line, comma or not. Raises `Damaged`."""
+    """The record of a line, with a comma or without. Raises `Damaged`."""
     try:
         return decode_record(line.rstrip().removesuffix(b","))
     except UNDECODABLE as error:
@@ -285,23 +267,28 @@ def parse_record(line: bytes) -> Record:
 
 
 def records(read: Read, document: Document, after_seq: int) -> Iterator[tuple[Record, int]]:
-    """Each record after `after_seq` with its length in bytes. Raises `Damaged` at the first bad one."""
+    """Each record after `after_seq`, and the bytes of its line. Raises `Damaged`."""
     for line in lines(read, document, after_seq):
         record = parse_record(line)
         if record.seq > after_seq:
             yield record, len(line)
 
 
-def footer_through(read: Read, document: Document, seq: int) -> Footer:
-    """The footer as it was when `seq` was the last record. Raises `Damaged`."""
+def fold_through(read: Read, document: Document, seq: int) -> tuple[Footer, int]:
+    """The footer as it was when `seq` was the last record, and the length in bytes of the records through it.
+
+    What ends the last record's line is not counted. Raises `Damaged`.
+    """
     if seq == document.footer.last_seq:
-        return document.footer
-    footer = empty_fold(document.header)
-    for record, _ in records(read, document, 0):
+        return document.footer, max(document.footer_at - 1 - document.records_at, 0)
+    footer, length, at = empty_fold(document.header), 0, 0
+    for line in lines(read, document, 0):
+        record = parse_record(line)
         if record.seq > seq:
             break
-        footer = fold(footer, record)
-    return footer
+        footer, length = fold(footer, record), at + len(line.rstrip().removesuffix(b","))
+        at += len(line) + 1
+    return footer, length
 
 
 def recent(read: Read, document: Document, at_least: int) -> tuple[list[Record], bool]:
@@ -329,15 +316,14 @@ def _lines_from(read: Read, document: Document, offset: int) -> Iterator[bytes]:
         yield from whole
         if len(rest) > _LINE_LIMIT:
             raise Damaged("a line does not end")
-        # Larger steps through a long line, so that it is not put together a hundred times.
+        # Larger steps through a long line, so that it is not concatenated a hundred times.
         size = min(2 * size, 4 * _CHUNK) if whole else 2 * size
-    # An append that runs meanwhile turns the last newline into a comma: the line is whole all the same.
-    if rest:
+    if rest:  # an append that runs meanwhile turns the last newline into a comma
         yield rest
 
 
 def _seek(read: Read, document: Document, after_seq: int) -> int:
-    """The offset of a line at or before the first one after `after_seq`: halving, not scanning."""
+    """The offset of a line at or before the first one after `after_seq`, by bisection."""
     low, high = document.records_at, document.footer_at
     while after_seq > 0 and high - low > _CHUNK:
         middle = (low + high) // 2

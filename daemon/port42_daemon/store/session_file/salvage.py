@@ -80,7 +80,7 @@ def recover(path: Path, session_id: str, keep: Callable[[Path], Path] = set_asid
         raise Damaged(f"it says that it is {header.id[:64]}")
     # The order of uses is all that a footer has and the records have not.
     used = _USED.findall(damaged[-_HEAD_BYTES:])
-    data, document = compose(header, records, int(used[-1]) if used else 0)
+    data, document = compose(header, records, int(used[-1]) if used else None)
     read = _reader(data)
     for _ in lines(read, load(read, len(data)), 0):
         pass  # a header or a line that is too long would be damage again
