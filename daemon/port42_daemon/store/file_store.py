@@ -1,8 +1,4 @@
-"""The store: sessions as files in one folder, the last sessions and the index beside them.
-
-Every method blocks and may be called from any thread; what it returns is on the disk. Raises `RpcError`
-only, without paths in the messages.
-"""
+"""The store: sessions as files in one folder, the last sessions and the index beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from port42_daemon import durable
@@ -49,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class FileStore(SessionStore):
-    """Sessions under `home`; the caller holds the lock that makes it the only writer there."""
+    """Sessions under `home`, whose lock the caller holds."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -63,13 +58,8 @@ class FileStore(SessionStore):
         self.catalogue: Catalogue = self._index
         self.maintenance: Maintenance = HomeMaintenance(home, self._sessions, self._last, self._index)
 
-    # --- its life ---------------------------------------------------------------------------------
-
     def open(self) -> None:
-        """Read the last sessions, and begin to bring the index up to date in the background.
-
-        Raises `StorageFailed`.
-        """
+        """Read the last sessions, and start the indexer's thread. Raises `StorageFailed`."""
         with storage("open the sessions"):
             for folder in (self._home, self._sessions.folder):
                 durable.own_folder(folder)
@@ -79,7 +69,7 @@ class FileStore(SessionStore):
             self._open_last_sessions(self._home / "agent_sessions.json")
 
     def close(self) -> None:
-        """Write what is not written yet. Raises `StorageFailed`."""
+        """Raises `StorageFailed`."""
         self._index.close()
         with storage("write agent_sessions.json"):
             self._last.save()
@@ -178,34 +168,23 @@ class FileStore(SessionStore):
     # --- the trash --------------------------------------------------------------------------------
 
     def restore(self, session_id: str) -> Summary:
-        def look(opened: int, whole: Document) -> tuple[Document, os.stat_result]:
-            return whole, os.fstat(opened)
-
         with self._sessions.lock(session_id), storage(f"restore session {session_id}"):
-            whole, status = self._trash.reading(session_id, look)
+            whole, status = self._trash.reading(session_id, lambda file, whole: (whole, os.fstat(file)))
             self._trash.take(session_id)
             self._wrote(whole, status, ())
         return whole.summary
 
     def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
         with storage("look into the trash"):
-            behind = (
-                entry
-                for entry in self._trash.entries(agent)
-                if before is None or (entry.trashed_at, entry.session_id) < before
-            )
-            shown = (self._trash.shown(entry) for entry in behind)
-            return list(islice((session for session in shown if session is not None), limit))
+            entries = self._trash.entries(agent)
+            if before is not None:
+                entries = [entry for entry in entries if (entry.trashed_at, entry.session_id) < before]
+            return list(islice(filter(None, map(self._trash.shown, entries)), limit))
 
     def purge(self, trashed: Sequence[TrashedSession]) -> None:
-        # Their text is erased from the index's file in the background.
         with storage("empty the trash"):
-            self._trash.purge(
-                [Entry.of(session.trashed_at, session.session_id, session.agent) for session in trashed]
-            )
-        self._index.erase_deleted_text()
-
-    # --- last sessions ----------------------------------------------------------------------------
+            self._trash.purge([Entry.of(each.trashed_at, each.session_id, each.agent) for each in trashed])
+        self._index.erase_deleted_text()  # in the background
 
     def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:
         with storage("write agent_sessions.json"):
@@ -223,8 +202,7 @@ class FileStore(SessionStore):
             try:
                 yield path
             except OSError:
-                # The rename may have succeeded before its fsync failed.
-                path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)  # the rename may have succeeded before its fsync failed
                 raise
 
     def _open_last_sessions(self, path: Path) -> None:
@@ -245,10 +223,10 @@ class FileStore(SessionStore):
         self._last.rebuild(last)
 
     def _next_use(self, agent: str, session_id: str, timestamp: str) -> int:
-        """The use of a session at that time, in the order of all uses."""
+        """The number of a use of the session at that time."""
         last = self.last_sessions.get(agent)
         if last is not None and last != session_id:
-            # After a start with a clock that was set back, that one is the latest use that matters.
+            # Its use may be later than `timestamp`, if the clock was set back while no daemon ran.
             with contextlib.suppress(RpcError):
                 self._uses.see(self._sessions.last_use(last), last)
         return self._uses.next(session_id, milliseconds(timestamp))
@@ -262,8 +240,6 @@ class FileStore(SessionStore):
 
 
 class _Writing(SessionWriter):
-    """One session under its lock; its file is open from `__enter__` to `__exit__`."""
-
     __slots__ = ("_descriptor", "_document", "_lock", "_session_id", "_store", "added")
 
     def __init__(self, store: FileStore, session_id: str) -> None:
@@ -282,9 +258,7 @@ class _Writing(SessionWriter):
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             os.close(self._descriptor)
         finally:
@@ -313,8 +287,7 @@ class _Writing(SessionWriter):
                 raise
             status = os.fstat(self._descriptor)
         self._document = growth.document
-        store._sessions.remember(growth.document, status)
-        store._index.note(session_update(growth.document, status, growth.records))
+        store._wrote(growth.document, status, growth.records)
         self.added = (*self.added, *growth.records)
 
     def trash(self) -> None:

@@ -1,9 +1,7 @@
-"""The store's interface to the rest of the daemon.
+"""The store's interface to the rest of the daemon: three protocols, and their types.
 
-Three protocols, which `main` wires to the classes that implement them, and the types that they speak in.
-Methods block and may be called from any thread, except where they say that they answer from memory; what
-they return is durable. They raise `RpcError` only, without paths in the messages.
-`tests/contract` holds the implementation to this.
+Methods block, unless they answer from memory, and may be called from any thread. What they return is durable.
+They raise `RpcError` only, without paths in the messages. `tests/contract` tests the implementation.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The constant part of a session: the first line of its file."""
+    """The first line of a session's file, which never changes."""
 
     format: int = FORMAT
     id: str
@@ -58,16 +56,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     parent: Parent | msgspec.UnsetType = msgspec.UNSET
 
     def line(self, length: int = 0) -> bytes:
-        """The file's first line, padded with JSON's white space to `length` bytes.
-
-        Its closing brackets are the footer's: what is written stays open for records to come.
-        """
+        """The line, padded with white space to `length` bytes. Its closing brackets are the footer's."""
         line = _encode(self)[:-1] + b',"messages":['
         return line + b" " * (length - len(line) - 1) + b"\n"
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The summary of a session's records: the last line of its file."""
+    """The last line of a session's file: what its records add up to."""
 
     title: str | None
     state: State
@@ -75,32 +70,25 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     message_count: int
     last_seq: int
     turn: TurnRecord | None = None
-    """The last one that was answered: what a resume goes on from."""
+    """The last one that was answered, which a resume continues."""
     tags: tuple[str, ...] = ()
     pinned: bool = False
     used: int | msgspec.UnsetType = msgspec.UNSET
-    """When it was used last, as the order of uses has it; left out where `last_activity` says the same."""
+    """The `use`, where it is not the time of `last_activity`."""
 
     @property
     def use(self) -> int:
-        """The place of the last use in the order of all uses: milliseconds, whatever the clock did.
-
-        Uses are numbered in order even if the clock was set back.
-        """
+        """The number of the last use: Unix milliseconds, but rising also when the clock was set back."""
         return min(self.used, _MAX_USE) if self.used else milliseconds(self.last_activity)
 
     def line(self, at_least: int = 0) -> bytes:
-        """The file's last line, padded with JSON's white space to `at_least` bytes.
-
-        A file that never shrinks needs no truncation after the write, so an append stays one call.
-        """
+        """The line, padded with white space to `at_least` bytes, so that an append never truncates."""
         rest = b"," + _encode(self)[1:] + b"\n"
         return b"]" + b" " * (at_least - len(rest) - 1) + rest
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
-    """Records of a session in their order, and the session as it was then; `onward` is the seq to go on
-    from, None at the end."""
+    """Records of a session in their order; `onward` is the seq to continue after, None at the end."""
 
     header: Header
     summary: Summary
@@ -109,7 +97,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recent(msgspec.Struct, frozen=True, gc=False):
-    """The end of a session: its last `records`, whether those are `all` of them, its last `turn`."""
+    """The end of a session: its last `records`, whether those are all, and its last `turn`."""
 
     summary: Summary
     records: list[Record]
@@ -118,7 +106,7 @@ class Recent(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnfinishedTurn(msgspec.Struct, frozen=True, gc=False):
-    """A turn whose reply is not in its session yet: the seq of its `question`, and what was answering."""
+    """A turn whose reply is not recorded yet: the seq of its `question`, and what answers."""
 
     session_id: str
     agent: str
@@ -127,7 +115,7 @@ class UnfinishedTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which sessions a list shows; None stands for any."""
+    """Which sessions a list shows; None is any."""
 
     agent: str | None = None
     cwd: str | None = None
@@ -137,15 +125,15 @@ class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class CheckPosition(msgspec.Struct, frozen=True):
-    """The position of a check: after the names in `folder` that begin with `key` (bytes, at most 100)."""
+    """After the names in `folder` that begin with `key` (at most 100 bytes)."""
 
     folder: str = "sessions"
     key: bytes = b""
 
 
 class CheckedSessions(msgspec.Struct, frozen=True):
-    """Findings of one call: `partial` are sessions that have an unfinished turn, `examined` and `remaining`
-    are numbers of files; `position` is None at the end."""
+    """Findings of one call; `partial`: sessions with an unfinished turn; `examined`, `remaining`: files;
+    `position`: None at the end."""
 
     findings: list[Finding]
     partial: list[str]
@@ -155,156 +143,141 @@ class CheckedSessions(msgspec.Struct, frozen=True):
 
 
 class SessionWriter(Protocol):
-    """A session whose lock is held, for one change."""
+    """A session whose lock is held; its properties have what was appended, too."""
 
     @property
-    def summary(self) -> Summary:
-        """The session as it stands, with what was appended."""
-
+    def summary(self) -> Summary: ...
     @property
     def added(self) -> Sequence[Record]:
-        """The records appended through this handle, with their seqs."""
+        """The appended records, with their seqs."""
 
     @property
     def last_seq(self) -> int:
-        """The seq of the session's last record, 0 where it has none."""
+        """0 where there are no records."""
 
     def append(self, records: Sequence[Record], *, use: bool) -> None:
-        """Add records to the end, in one durable write. `use`: whether the session was used by that."""
+        """Add records in one durable write. `use`: whether the session is used by that."""
 
     def trash(self) -> None:
-        """Move the session to the trash. Agents' last sessions stay as they are."""
+        """Move the session to the trash. Does not change any agent's last session."""
 
 
 class Checkpoint(Protocol):
     """The partial reply of a running turn. Its methods raise OSError."""
 
     def add(self, text: str) -> None:
-        """Keep one more piece. After an error the same piece can be given again."""
+        """Keep a piece, which can be given again after an error."""
 
     def close(self) -> None:
-        """The turn ended and is not in its session: what was kept is an unfinished turn."""
+        """The turn ended and is not recorded: it is an unfinished turn."""
 
     def end(self) -> None:
-        """The turn is in its session."""
+        """The turn is recorded."""
 
 
 class SessionStore(Protocol):
     """Sessions, the trash, and each agent's last session."""
 
     last_sessions: Mapping[str, str]
-    """Each agent's last session, from memory; a read-only view."""
+    """By agent; a read-only view of what is in memory."""
     remembered: Callable[[str], Summary | None]
-    """The summary if it is in memory and still true. Never reads a file."""
+    """The summary, if it is in memory and the file unchanged. Never reads a file."""
 
-    def where(self, session_id: str) -> Literal["sessions", "trash"] | None:
-        """Where the session is, None where there is none of that id."""
-
+    def where(self, session_id: str) -> Literal["sessions", "trash"] | None: ...
     def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
-        """The session as a list shows it. Raises `SessionNotFound`, `SessionDamaged`."""
+        """Raises `SessionNotFound`, `SessionDamaged`, as do all that follow."""
 
     def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
-        """The header, and the footer of all records, or of those up to `through`."""
+        """The header, and the footer of all records, or of those through seq `through`."""
 
     def read(self, session_id: str, *, after_seq: int, limit: int, max_bytes: int, events: bool) -> Page:
-        """At least one and at most `limit` records after `after_seq`; `events` too, or messages only."""
+        """One to `limit` records after `after_seq`; with `events`, or messages only."""
 
     def recent(self, session_id: str, at_least: int) -> Recent:
-        """The last records, `at_least` bytes of them: what a turn is answered from."""
+        """The last records, `at_least` bytes of them."""
 
     def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
-        """Begin a session with its first records. Raises `SessionExists`.
-
-        `use`: whether that is a use of it; one that comes from elsewhere was used when its records say.
-        """
+        """Begin a session. Raises `SessionExists`. `use`: whether that is a use, or its records say when."""
 
     def writing(self, session_id: str) -> AbstractContextManager[SessionWriter]:
-        """The session to be changed, and its lock. Raises `SessionNotFound`, `SessionDamaged`."""
+        """The session, with its lock held in the block."""
 
     def fork(self, session_id: str, at_seq: int, header: Header, event: Record) -> Summary:
         """Begin the session of `header` with the records of another through `at_seq`, then `event`.
 
-        The copied records keep their bytes, and their idempotency keys go on to answer for the original
-        only. Raises `InvalidParams` where there is no such record, and `SessionExists`.
+        The copied records' idempotency keys stay those of the original. Raises `InvalidParams` where there is
+        no such record, and `SessionExists`.
         """
 
     def restore(self, session_id: str) -> Summary:
-        """Bring a session back from the trash. Raises `SessionNotFound`, `SessionExists`."""
+        """Move a session back from the trash. Raises `SessionExists`, too."""
 
     def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
-        """Sessions in the trash, the latest first, from behind `before` (trashed_at, session_id)."""
+        """Sessions in the trash, the latest first, after `before` (trashed_at, session_id)."""
 
     def purge(self, trashed: Sequence[TrashedSession]) -> None:
-        """Delete for good what the trash has of these sessions."""
+        """Delete these for good."""
 
     def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:
-        """`agent` used `session_id` now, or has no session any more (None).
+        """Note that `agent` used `session_id` last, or has none (None).
 
         With `instead_of`, only if that is still its last session.
         """
 
-    def checkpoint(self, unfinished: UnfinishedTurn) -> Checkpoint:
-        """Begin to keep a reply that is still being given."""
-
+    def checkpoint(self, unfinished: UnfinishedTurn) -> Checkpoint: ...
     def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
-        """The turns that a killed daemon left, of one session or all, with the text kept of each."""
+        """The turns that a killed daemon left, of one session or all, with the text of each."""
 
     def forget_unfinished(self, session_id: str) -> None:
-        """Remove the checkpoint of that turn, which is recorded now."""
+        """Remove the checkpoint of a turn that is recorded now."""
 
 
 class Catalogue(Protocol):
-    """Questions across sessions. They may wait until every session's file is known."""
+    """Queries of the index. They wait until every session's file is known, but for those from memory."""
 
     @property
     def state(self) -> IndexState:
-        """Whether questions are answered now, and from all there is. From memory."""
+        """From memory."""
 
-    def status(self) -> IndexStatus:
-        """The state of the index."""
-
+    def status(self) -> IndexStatus: ...
     def page(
         self, wanted: SessionFilter, before: tuple[int, str] | None, limit: int
     ) -> tuple[list[ListedSession], tuple[int, str] | None, int]:
-        """Sessions by last use, newest first, from behind `before` (use, session_id); the `before` of the
-        next page, None at the end; and how many sessions are in no list because they cannot be read."""
+        """Sessions by last use, newest first, after `before` (use, session_id); the `before` of the next
+        page, None at the end; and the number of sessions that cannot be read."""
 
     def search(
         self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
     ) -> tuple[list[Hit], int, bool, str | None]:
-        """Hits from `offset` on among the messages numbered through `upto` (None: all that there are),
-        what they go through, whether there are more, and why not every message was looked through, if so.
-
-        Raises `InvalidParams` where `text` is no query.
-        """
+        """Hits from `offset` on among the messages numbered through `upto` (None: all); that number; whether
+        there are more; and why messages are missing, if some are. Raises `InvalidParams` for a bad query."""
 
     def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
-        """Sessions whose id begins with `ref`, of 4 characters or more, or else those of that title in any
-        case, or else those whose title begins so. Newest use first."""
+        """Sessions whose id begins with `ref` (of 4 characters or more), or else whose title is that or, if
+        none is, begins so, in any case. Newest use first."""
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
-        """Session and seq of what `agent` recorded under an idempotency key."""
+        """Session and seq of the record of `agent` that has the idempotency key."""
 
     def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
-        """Those of the sessions that there are, and the forks made of any of them, the oldest first."""
+        """Those of the sessions that exist, and their forks, the oldest first."""
 
     @property
     def is_reading(self) -> bool:
         """Whether the indexer's thread is alive. From memory."""
 
     def counts(self) -> dict[str, int]:
-        """How many sessions each agent has."""
+        """Sessions by agent."""
 
     def known_counts(self) -> dict[str, int] | None:
         """The last result of `counts`, if it is still valid. From memory."""
 
-    def statistics(self, agent: str | None, days: int | None) -> Statistics:
-        """Messages, turns and tokens of `agent` or all, of the last `days` or in total."""
+    def statistics(self, agent: str | None, days: int | None) -> Statistics: ...
 
 
 class Maintenance(Protocol):
-    """Check and repair. A `backup` is the name of a folder in ``backups``: with it, what can be repaired
-    is, and what that changes is kept there first; without it nothing is changed."""
+    """Check and repair. With a `backup`, the name of a folder in ``backups``, what can be repaired is, and
+    what that changes is kept there first; without one nothing is changed."""
 
     def check(self, backup: str | None) -> list[Finding]:
         """Findings about everything except session files."""
@@ -314,27 +287,26 @@ class Maintenance(Protocol):
     ) -> CheckedSessions:
         """Findings about the session files after `position`, checked for so many seconds.
 
-        `in_turn` says of a session whether its `.partial` is being written; it is called from this thread.
+        `in_turn` says of a session whether its checkpoint is being written; it is called from this thread.
         """
 
     def check_partial(self, session_id: str, backup: str | None) -> Finding | None:
-        """The finding about an unfinished turn of the session; with a backup, a copy is made first."""
+        """The finding about an unfinished turn of the session; with a backup, a copy is made."""
 
     def rebuild_index(self) -> None:
-        """Rebuild the index from the files, in the background."""
+        """In the background."""
 
     def usage(self, agent: str | None) -> Usage:
-        """Disk usage, of all agents or of `agent`."""
+        """Disk usage of `agent`, or of the home."""
 
 
 def new_backup() -> str:
-    """A name for a backup, from the time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
 
 
 @lru_cache(maxsize=256)  # an append asks several times for the same
 def milliseconds(timestamp: str) -> int:
-    """Unix milliseconds of an RFC 3339 time; of a local one as if it were UTC; 0 of anything else."""
+    """Unix milliseconds of an RFC 3339 time, in UTC where it has no offset; 0 of anything else."""
     try:
         when = datetime.fromisoformat(timestamp)
         since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
@@ -345,7 +317,7 @@ def milliseconds(timestamp: str) -> int:
 
 @lru_cache(maxsize=256)
 def valid_time(timestamp: str) -> str:
-    """The time if it is one as port42 writes it, else the nearest one that is."""
+    """The time if it is in the form that port42 writes, else the nearest one in it."""
     if _TIME.fullmatch(timestamp):
         return timestamp
     when = _EPOCH + milliseconds(timestamp) * _MILLISECOND
@@ -353,7 +325,7 @@ def valid_time(timestamp: str) -> str:
 
 
 def title_from(content: str) -> str | None:
-    """The first line that says something, in one piece and without control characters."""
+    """The first line with a printable character, without control characters, shortened."""
     for line in content.splitlines():
         if words := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
             return words if len(words) <= _TITLE_LENGTH else words[: _TITLE_LENGTH - 1] + "…"

@@ -9,36 +9,34 @@ from types import MappingProxyType
 import msgspec
 
 from port42_daemon import durable
+from port42_daemon.store.session_file.document import UNDECODABLE
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_protocol.messages.types import AgentName, SessionId
 
 _MAX_BYTES = 64 * 1024 * 1024
+_UNREADABLE = (*UNDECODABLE, durable.NotReadable)
 _decoder = msgspec.json.Decoder(dict[AgentName, SessionId])
 
 
 class MappingDamaged(Exception):
-    """The file is there and is not a mapping of agents to sessions."""
+    """The file is not a mapping of agents to sessions."""
 
 
 class UseOrder:
-    """Numbers for uses of sessions, each above all that were given out or seen before.
-
-    They are the time in milliseconds as long as no clock is set back, so they need no file of their own: each
-    session's file keeps that of its last use (docs/decisions/0028).
-    """
+    """Numbers for uses of sessions, each above all before: the time in milliseconds, unless a clock was set
+    back. A session's file keeps that of its last use (docs/decisions/0028)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._latest, self._session_id = 0, ""
 
     def see(self, use: int, session_id: str = "") -> None:
-        """There was such a use, of that session."""
         with self._lock:
             if use > self._latest:
                 self._latest, self._session_id = use, session_id
 
     def next(self, session_id: str, now: int) -> int:
-        """The number of a use of the session now (milliseconds). A session shares one with itself."""
+        """The number of a use of the session at `now` (milliseconds); successive uses may share one."""
         with self._lock:
             self._latest = max(now, self._latest + (session_id != self._session_id))
             self._session_id = session_id
@@ -46,34 +44,29 @@ class UseOrder:
 
 
 class LastSessions:
-    """The mapping in memory and on the disk. Safe to call from several threads.
-
-    Writers that meet share one write: whoever waits while a newer state is being written is done
-    when that is, so a hundred new sessions at once do not cost a hundred renames.
-    """
+    """The mapping in memory and on the disk. Thread-safe; concurrent changes share one write."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last: dict[str, str] = {}
         self.view = MappingProxyType(self._last)
-        """Each agent's last session, as it is now; read-only."""
         self._version = self._saved = 0
         self._state = threading.Lock()
         self._writing = threading.Lock()
 
     def load(self) -> bool:
-        """Read the file; False when there is none. Raises `MappingDamaged` and OSError."""
+        """Read the file; False where there is none. Raises `MappingDamaged` and OSError."""
         try:
             last = _decoder.decode(durable.read_file(self._path, _MAX_BYTES))
         except FileNotFoundError:
             return False
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, durable.NotReadable) as error:
+        except _UNREADABLE as error:
             raise MappingDamaged(str(error)) from None
         self._last.update(last)
         return True
 
     def rebuild(self, last: dict[str, str]) -> None:
-        """Start again from what the sessions themselves say."""
+        """Replace the mapping by `last`."""
         with self._state:
             self._last.clear()
             self._last.update(last)
@@ -81,16 +74,14 @@ class LastSessions:
         self.save()
 
     def agents(self) -> dict[str, str]:
-        """Every agent and its last session."""
+        """A copy of the mapping."""
         with self._state:
             return dict(self._last)
 
     def set(self, agent: str, session_id: str | None, instead_of: str | None = None) -> None:
-        """`agent` used `session_id` now, or has none any more (None); with `instead_of`, only if that is
-        still its last. On the disk when this returns; nothing is written where nothing changes.
+        """As `SessionStore.set_last`; nothing is written where nothing changes.
 
-        After an OSError the new state stands in memory and is written with the next change or at
-        the stop: the session was used, whatever the disk says of the mapping.
+        After an OSError the change is in memory, and is written with the next one or at the stop.
         """
         with self._state:
             known = self._last.get(agent)
@@ -113,7 +104,7 @@ class LastSessions:
                 )
             except FileNotFoundError:
                 return not self._last
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, durable.NotReadable):
+            except _UNREADABLE:
                 return False
 
     def write_anew(self) -> None:

@@ -1,8 +1,7 @@
-"""The home's format: which one it has, and the numbered steps that bring an earlier one up to date.
+"""The home's format, in ``format.json``, and the numbered steps that bring an earlier one up to date.
 
-``format.json`` says it. A step is backed up before it runs and recorded by name after it has; killed
-anywhere between, it is run again from its beginning at the next start. A home that a newer version wrote is
-refused and left as it is. The caller holds the home's lock, and opens the store afterwards.
+A step is backed up before it runs and recorded after; killed in between, it is run again at the next start.
+The caller holds the home's lock, and opens the store afterwards.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ from port42_protocol.version import __version__
 log = logging.getLogger(__name__)
 
 FIRST = 1
-"""The format of a home that does not say which it has: 0.1.0 wrote no ``format.json``."""
+"""The format of a home without ``format.json``: 0.1.0 wrote none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
     """The step from format `number` - 1 to `number`.
 
-    `changes` names the files below the home that `run` will change or remove; they are backed up first.
-    `run` raises OSError, and is repeatable: begun anew on what a kill left of it, it ends the same. So each
-    file is changed by `disk.replace`, and only where it is not changed yet.
+    `changes`: the files below the home that `run` changes or removes; they are backed up first. `run` raises
+    OSError, and is repeatable after a kill: it changes files by `durable.replace`, and only once.
     """
 
     number: int
@@ -43,26 +41,25 @@ class Migration:
 
     @property
     def name(self) -> str:
-        """The name that is recorded."""
         return f"{self.number:04d}-{self.title}"
 
 
 MIGRATIONS: tuple[Migration, ...] = ()
-"""In order, the first numbered 2. None yet: format 1 is the only one there has been."""
+"""In order, the first numbered 2. None yet."""
 
 
 class _Stamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The contents of ``format.json``; `version` is the daemon's that wrote it, `done` the migrations run."""
+    """The contents of ``format.json``: `version` is the daemon's that wrote it, `done` and `under_way` are
+    names of migrations; that under way is backed up and may have begun."""
 
     format: int
     version: str
     done: list[str] = []
     under_way: str | None = None
-    """The migration that was backed up and may have begun."""
 
 
 def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Run what `home` has not had yet. Raises `StorageFailed`: a newer home, a bad stamp, or the disk."""
+    """Run what `home` has not had yet. Raises `StorageFailed`: a newer or damaged format, or the disk."""
     with storage("bring the home to this version's format"):
         stamp = _read(home)
         if stamp is None:
@@ -72,7 +69,7 @@ def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -
             except OSError as error:
                 if migrations:
                     raise
-                # It says no more than its absence: a full disk must not keep the sessions from being read.
+                # It says what its absence says: sessions can be read on a full disk, too.
                 log.warning("⚠ format.json could not be written: %s", error)
         _refuse_newer(stamp, migrations)
         for migration in migrations:
@@ -81,7 +78,7 @@ def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -
 
 
 def _first(home: Path, migrations: Sequence[Migration]) -> _Stamp:
-    """The stamp of a home without one: of the first format, or, where nothing is kept yet, of the newest."""
+    """The stamp of a home without one: the first format, or the newest where there are no sessions yet."""
     if (home / "sessions").exists() or (home / "agent_sessions.json").exists():
         return _Stamp(format=FIRST, version=__version__)
     done = [migration.name for migration in migrations]
@@ -104,7 +101,6 @@ def _refuse_newer(stamp: _Stamp, migrations: Sequence[Migration]) -> None:
 
 
 def _migrate(home: Path, migration: Migration, stamp: _Stamp) -> _Stamp:
-    """Back up, record that it begins, run, record that it is done: each on the disk before the next."""
     if stamp.under_way != migration.name:
         backup = _back_up(home, migration)
         stamp = msgspec.structs.replace(stamp, version=__version__, under_way=migration.name)
@@ -117,14 +113,14 @@ def _migrate(home: Path, migration: Migration, stamp: _Stamp) -> _Stamp:
 
 
 def _back_up(home: Path, migration: Migration) -> str:
-    """Copy what `migration` changes to a folder of its own in ``backups``; gives the folder's name.
+    """Copy what `migration` changes to a folder in ``backups``; returns its name.
 
-    Copies, not links: a session grows in place, and its backup must not.
+    Not hard links: a session grows in place, and its backup must not.
     """
     backups = home / "backups"
     durable.own_folder(backups)
-    for left in backups.glob(".*.part"):  # by a kill; nothing had been changed yet
-        shutil.rmtree(left)
+    for unfinished in backups.glob(".*.part"):  # after a kill; nothing had been changed yet
+        shutil.rmtree(unfinished)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-before-{migration.name}"
     part = backups / f".{name}.part"
     durable.own_folder(part)

@@ -1,7 +1,6 @@
 """The trash: deleted sessions that can be restored. A file's name has the session's id, time and agent.
 
-``cli-1757350466684.20261123T033711042Z.ai-muse.json``: so a deletion is one rename, which a full disk
-allows, too, and a list needs no more than the names.
+``cli-1757350466684.20261123T033711042Z.ai-muse.json``: a deletion is one rename, also on a full disk.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ NAME = re.compile(
     re.ASCII,
 )
 _AT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z")
-
+_SET_ASIDE = ".json.damaged-"
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One file in the trash, as its name tells of it; in the order of the times."""
+    """One file in the trash, from its name; in the order of the times."""
 
     at: str
     session_id: str
@@ -48,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @classmethod
     def of(cls, trashed_at: str, session_id: str, agent: str) -> Entry:
-        """The entry of what was trashed then, an RFC 3339 time."""
+        """`trashed_at`: RFC 3339."""
         return cls(re.sub(r"[-:.]", "", trashed_at), session_id, agent)
 
     @property
@@ -57,12 +56,11 @@ class Entry(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def trashed_at(self) -> str:
-        """RFC 3339."""
         return _AT.sub(r"\1-\2-\3T\4:\5:\6.\7Z", self.at)
 
 
 class Trash:
-    """The folder and a cache of its names. Callers hold the session's lock. Methods raise OSError."""
+    """The folder, and a cache of its names. Callers hold the session's lock. Methods raise OSError."""
 
     def __init__(self, folder: Path, sessions: OpenSessions) -> None:
         self._folder = folder
@@ -72,28 +70,27 @@ class Trash:
         self._seen: tuple[int, int] | None = None
 
     def has(self, session_id: str) -> bool:
-        """Whether the session is in the trash: one stat, unless another program changed the folder."""
+        """One stat, unless another program changed the folder."""
         return session_id in self._names()
 
     def entries(self, agent: str | None) -> list[Entry]:
-        """All of an agent, or of all, the latest first."""
-        return sorted(
-            (entry for entry in self._names().values() if agent in {None, entry.agent}), reverse=True
-        )
+        """Those of an agent, or all, the latest first."""
+        entries = self._names().values()
+        return sorted((entry for entry in entries if agent in {None, entry.agent}), reverse=True)
 
     def shown(self, entry: Entry) -> TrashedSession | None:
-        """Its summary, None where its file is gone or is not a session."""
+        """None where its file is gone or is not a session."""
         try:
-            summary, size = self._look(entry, lambda file, session: (session.summary, os.fstat(file).st_size))
+            summary, size = self._read(entry, lambda file, session: (session.summary, os.fstat(file).st_size))
         except (SessionNotFound, SessionDamaged, OSError) as error:
             log.warning("⚠ %s in the trash: %s", entry.name, error)
             return None
-        fields = {name: getattr(summary, name) for name in Summary.__struct_fields__}
+        fields = msgspec.structs.asdict(summary)
         return TrashedSession(**fields, trashed_at=entry.trashed_at, bytes=size)
 
     def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
         """Run `action` on the session's file here. Raises `SessionNotFound`, `SessionDamaged`."""
-        return self._look(self._entry(session_id), action)
+        return self._read(self._entry(session_id), action)
 
     def put(self, summary: Summary) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
@@ -103,7 +100,7 @@ class Trash:
             self._entries[entry.session_id] = entry
 
     def take(self, session_id: str) -> None:
-        """Move the session's file back. Raises `SessionExists` where one has come in its place."""
+        """Move the session's file back. Raises `SessionNotFound`, `SessionExists`."""
         entry, path = self._entry(session_id), self._sessions.path(session_id)
         if os.path.lexists(path):
             raise SessionExists(session_id)
@@ -112,17 +109,15 @@ class Trash:
             self._entries.pop(session_id, None)
 
     def purge(self, entries: list[Entry]) -> None:
-        """Delete these for good, and what was set aside of them when they were damaged."""
+        """Delete these for good, and what recoveries set aside of them."""
         with self._changing() as folder:
             durable.remove([folder / entry.name for entry in entries])
             for entry in entries:
                 self._entries.pop(entry.session_id, None)
         gone = {entry.session_id for entry in entries}
-        with os.scandir(self._sessions.folder) as files:
-            left = [Path(file.path) for file in files if _damaged(file.name) in gone]
-        durable.remove(left)
-
-    # --- inside -----------------------------------------------------------------------------------
+        names = os.listdir(self._sessions.folder)  # noqa: PTH208  # as below
+        aside = [name for name in names if _SET_ASIDE in name and name.partition(_SET_ASIDE)[0] in gone]
+        durable.remove([self._sessions.folder / name for name in aside])
 
     def _entry(self, session_id: str) -> Entry:
         entry = self._names().get(session_id)
@@ -130,7 +125,7 @@ class Trash:
             raise SessionNotFound(session_id[:64])
         return entry
 
-    def _look(self, entry: Entry, action: Callable[[int, Document], T]) -> T:
+    def _read(self, entry: Entry, action: Callable[[int, Document], T]) -> T:
         try:
             file = os.open(self._folder / entry.name, _FLAGS)
         except FileNotFoundError:
@@ -149,22 +144,20 @@ class Trash:
             except FileNotFoundError:
                 return {}
             if not stat.S_ISDIR(status.st_mode):
-                return {}  # something else in its place holds up deletions only
+                return {}  # then sessions cannot be deleted, and that is all
             if self._seen != _signature(status):
-                # Another program changed the folder: the daemon's own changes update the cache.
-                self._entries = dict(self._scan())
+                # Another program changed it. Of two files with the same id the later one counts.
+                names = sorted(os.listdir(self._folder))  # noqa: PTH208  # names are all that is wanted
+                matches = filter(None, map(NAME.fullmatch, names))
+                self._entries = {
+                    match["id"]: Entry(match["at"], match["id"], match["agent"]) for match in matches
+                }
                 self._seen = _signature(status)
             return dict(self._entries)
 
-    def _scan(self) -> Iterator[tuple[str, Entry]]:
-        # Sorted: of two files with the same id, made by another program, the later one counts.
-        for name in sorted(os.listdir(self._folder)):  # noqa: PTH208  # names are all that is wanted
-            if match := NAME.fullmatch(name):
-                yield match["id"], Entry(match["at"], match["id"], match["agent"])
-
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Path]:
-        """The folder, made if need be; what is changed in it and noted needs no scan."""
+        """The folder, made if need be. The block changes it and `_entries`, which then need no scan."""
         with self._lock:
             if self._folder.is_symlink():
                 raise durable.FolderRefused(f"{self._folder.name} is not a folder")
@@ -176,9 +169,3 @@ class Trash:
 
 def _signature(status: os.stat_result) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ino
-
-
-def _damaged(name: str) -> str | None:
-    """The id of the session that a file ``….json.damaged-<time>`` was."""
-    session_id, damaged, _ = name.partition(".json.damaged-")
-    return session_id if damaged else None

@@ -53,7 +53,7 @@ class OpenSessions:
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def path(self, session_id: str) -> Path:
-        """The path of the session's file, existing or not. Raises `SessionNotFound` for an invalid id."""
+        """Where the session's file is or would be. Raises `SessionNotFound` for an invalid id."""
         return Path(self._file_name(session_id))
 
     def exists(self, session_id: str) -> bool:
@@ -119,7 +119,7 @@ class OpenSessions:
         raise SessionDamaged(session_id, "another program changes it")
 
     def open(self, session_id: str, flags: int, *, cached: bool = True) -> tuple[int, Document]:
-        """The session's file, which the caller closes, recovered first if need be. Its lock is held."""
+        """The session's file, recovered if need be, which the caller closes. Its lock is held."""
         try:
             return self._opened(session_id, flags, cached=cached)
         except Damaged as damage:
@@ -130,7 +130,6 @@ class OpenSessions:
             raise SessionDamaged(session_id, str(damage)) from None
 
     def remember(self, document: Document, status: os.stat_result) -> None:
-        """Cache the session as it is now, with its file's status."""
         session_id = document.header.id
         with self._known_lock:
             self._known[session_id] = _Known(document, _signature(status))
@@ -144,18 +143,15 @@ class OpenSessions:
 
     def scan(self) -> Iterator[tuple[str, int, int]]:
         """Every session's id, and its file's size and mtime_ns. Raises OSError."""
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                session_id = entry.name.removesuffix(".json")
-                if entry.name.endswith(".json") and _ID.fullmatch(session_id):
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # gone meanwhile
-                    yield session_id, status.st_size, status.st_mtime_ns
+        for session_id in self.names():
+            try:
+                status = os.lstat(self._file_name(session_id))
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            yield session_id, status.st_size, status.st_mtime_ns
 
     def names(self) -> Iterator[str]:
-        """Every session's id, without a look at its file. Raises OSError."""
+        """Every session's id. Raises OSError."""
         for name in os.listdir(self.folder):  # noqa: PTH208  # ten thousand paths cost more than the call
             if name.endswith(".json") and _ID.fullmatch(name[:-5]):
                 yield name[:-5]
@@ -163,7 +159,7 @@ class OpenSessions:
     def signature(self, session_id: str) -> tuple[int, int] | None:
         """The size and mtime_ns of the session's file, None where there is none."""
         try:
-            status = os.lstat(self._file_name(session_id))  # as above
+            status = os.lstat(self._file_name(session_id))
         except (OSError, SessionNotFound):
             return None
         return status.st_size, status.st_mtime_ns
@@ -171,9 +167,8 @@ class OpenSessions:
     # --- inside -----------------------------------------------------------------------------------
 
     def _file_name(self, session_id: str) -> str:
-        # The codec has checked what came over the wire; this is for what came from a file.
         if not _ID.fullmatch(session_id):
-            raise SessionNotFound(session_id[:64])
+            raise SessionNotFound(session_id[:64])  # one that a file said: the codec has checked others
         return f"{self.folder}/{session_id}.json"
 
     def _opened(self, session_id: str, flags: int, *, cached: bool) -> tuple[int, Document]:
@@ -193,8 +188,7 @@ class OpenSessions:
         return descriptor, document
 
     def _open(self, session_id: str, flags: int) -> int:
-        # Non-blocking, so that a FIFO in the folder cannot block a thread.
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the folder must not block
         try:
             return os.open(self._file_name(session_id), flags)
         except FileNotFoundError:
@@ -214,7 +208,6 @@ class OpenSessions:
 
 
 def reader(descriptor: int) -> document.Read:
-    """How `document` reads the open file."""
     return lambda offset, length: os.pread(descriptor, length, offset)
 
 

@@ -1,8 +1,7 @@
 """The partial reply of a running turn, kept beside its session in case the daemon is killed.
 
-`cli-1.partial` has a line that says which turn it is, then a JSON string a line. It is written without
-fsync: what a killed process has written, the kernel still has. The reply itself, once it is whole, goes
-into the session durably, and the checkpoint is removed.
+`cli-1.partial` has a line that says which turn it is, then a JSON string a line. It is written without fsync:
+the kernel keeps what a killed process has written.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.durable import OWN_FILE, write_all
 from port42_daemon.store.interface import UnfinishedTurn
+from port42_daemon.store.session_file.document import UNDECODABLE
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _MAX_BYTES = 256 * 1024 * 1024
 
 
 class Checkpoint:
-    """One turn's file, open for as long as the turn runs. Its methods block; OSError leaves them."""
+    """One turn's file, open while the turn runs. Its methods block and raise OSError."""
 
     def __init__(self, path: Path, unfinished: UnfinishedTurn) -> None:
         self._path = path
@@ -45,40 +45,35 @@ class Checkpoint:
             raise
 
     def add(self, text: str) -> None:
-        """Keep one more piece. After an error the same piece can be given again."""
+        """Keep a piece, which can be given again after an error."""
         self._write(msgspec.json.encode(text) + b"\n")
 
     def close(self) -> None:
-        """The turn ended and is not in its session: what was kept is for `left_in` to find."""
-        # A write that comes too late must not meet another file under the same number.
-        file, self._file = self._file, -1
+        """The turn ended and is not recorded."""
+        file, self._file = self._file, -1  # a late write must not meet another file with this descriptor
         os.close(file)
 
     def end(self) -> None:
-        """The turn is in its session: nothing is unfinished any more."""
+        """The turn is recorded."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def _write(self, line: bytes) -> None:
-        # At our own offset, not at the end: a line that was torn by a full disk is written over.
+        # Not at the end: a line that a full disk has torn is written over.
         write_all(self._file, line, self._size)
         self._size += len(line)
 
 
 def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
-    """Each checkpoint in `folder`, or that of one session, as far as it can be read.
-
-    What is no checkpoint of the session that its name says is set aside; what cannot be read is logged.
-    """
+    """Each checkpoint in `folder`, or that of session `only`, and its text. Damaged ones are set aside."""
     checkpoints = []
     for path in sorted(folder.glob(f"{only or '*'}{SUFFIX}")):
         try:
             head, *pieces = durable.read_file(path, _MAX_BYTES).split(b"\n")
             unfinished = msgspec.json.decode(head, type=UnfinishedTurn)
-            # The name is what every other part goes by, and an id from a file is checked like any id.
             if unfinished.session_id != path.stem:
                 raise durable.NotReadable(f"it says that it is of {unfinished.session_id[:64]!r}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, durable.NotReadable) as error:
+        except (*UNDECODABLE, durable.NotReadable) as error:
             _put_away(path, error)
         except OSError as error:
             log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
@@ -91,7 +86,7 @@ def _put_away(path: Path, reason: Exception) -> None:
     try:
         status = path.lstat()
         if stat.S_ISREG(status.st_mode) and not status.st_size:
-            path.unlink()  # torn before its first line: nothing had been answered yet
+            path.unlink()  # torn before its first line: there was no reply yet
             return
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
         path.rename(aside)
@@ -101,7 +96,7 @@ def _put_away(path: Path, reason: Exception) -> None:
 
 
 def _whole(pieces: list[bytes]) -> Iterator[str]:
-    """The pieces up to the first torn one, which is lost."""
+    """The pieces before the first torn one."""
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         for piece in pieces:
             if piece:
@@ -109,5 +104,4 @@ def _whole(pieces: list[bytes]) -> Iterator[str]:
 
 
 def forget(folder: Path, session_id: str) -> None:
-    """Remove a checkpoint that has been recorded."""
     (folder / f"{session_id}{SUFFIX}").unlink(missing_ok=True)

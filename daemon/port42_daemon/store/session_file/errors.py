@@ -12,14 +12,13 @@ from port42_protocol.errors import StorageFailed
 
 log = logging.getLogger(__name__)
 
-
 _MOVED = "the home was moved or removed; `port42 daemon restart` begins where it is now"
 
 
 class storage:  # noqa: N801  # used like a function: `with storage("read session cli-1"):`
-    """Around what touches the disk: `StorageFailed` leaves instead of OSError and sqlite3.Error.
+    """Raises `StorageFailed` in place of OSError and sqlite3.Error.
 
-    A class, because it stands around every append: a generator costs three times as much.
+    A class, because it is used at every append: a generator costs three times as much.
     """
 
     __slots__ = ("_doing",)
@@ -33,16 +32,16 @@ class storage:  # noqa: N801  # used like a function: `with storage("read sessio
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if isinstance(error, durable.FolderRefused | durable.NotReadable):
-            raise StorageFailed(f"cannot {self._doing}: {error}") from error
-        if isinstance(error, FileNotFoundError):
-            # A session that is gone is `SessionNotFound` long before: what is missing here is a folder.
+        if isinstance(error, OSError | sqlite3.Error):
             log.error("cannot %s: %s", self._doing, error)
-            raise StorageFailed(f"cannot {self._doing}: {_MOVED}") from error
-        if isinstance(error, OSError):
-            reason = os.strerror(error.errno).lower() if error.errno else "the disk refused"
-            log.error("cannot %s: %s", self._doing, error)
-            raise StorageFailed(f"cannot {self._doing}: {reason}") from error
-        if isinstance(error, sqlite3.Error):
-            log.error("cannot %s: %s", self._doing, error)
-            raise StorageFailed(f"cannot {self._doing}: the index failed") from error
+            raise StorageFailed(f"cannot {self._doing}: {_reason(error)}") from error
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, durable.FolderRefused | durable.NotReadable):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return _MOVED  # a session that is gone is `SessionNotFound`: what is missing here is a folder
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno else "the disk refused"
+    return "the index failed"

@@ -1,7 +1,7 @@
 """Recovers damaged session files: keeps every complete record, and the original beside the new file.
 
-Whole JSON that another tool laid out anew, or put a byte order mark before, is read as it is. In all else
-records are looked for one by one, so that a byte between two of them costs none.
+JSON that another tool formatted, or put a byte order mark before, is read as it is. In all else records are
+looked for one by one, so that a byte between two of them costs none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from port42_protocol.messages.records import Record, decode_record
 from port42_protocol.messages.types import AgentName
 
 _MAX_BYTES = 512 * 1024 * 1024
-"""Of data in a file, holes not counted. A larger one is named and left: it is no session of port42's."""
+"""Of data in a file, without holes. A larger one is no session of port42's, and is left."""
 _HEAD_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\0"
@@ -44,7 +44,7 @@ _START = re.compile(rb'\{\s*"seq"\s*:')
 # A string as JSON has it, a quote that begins none, a brace, or the start of the next record.
 _TOKEN = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*+"|"|\{\s*"seq"\s*:|[{}]')
 _SCANS = 16
-"""Times that a damaged stretch is gone through at most, whatever it was made of."""
+"""Times that damaged bytes are read at most."""
 
 
 class Salvaged(NamedTuple):
@@ -56,12 +56,11 @@ class Salvaged(NamedTuple):
 
 
 def set_aside(path: Path) -> Path:
-    """Give `path` a second name, ``….damaged-<time>``, that outlives its replacement."""
+    """Give `path` a second name, ``….damaged-<time>``, before it is replaced; a folder is renamed."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     beside = path.with_name(f"{path.name}.damaged-{stamp}")
     if stat.S_ISREG(path.lstat().st_mode):
-        # A hard link: the original's own bytes, at once, also on a full disk.
-        os.link(path, beside)
+        os.link(path, beside)  # also on a full disk
     else:
         path.rename(beside)
     durable.sync_folder(path.parent)
@@ -78,9 +77,8 @@ def recover(path: Path, session_id: str, keep: Callable[[Path], Path] = set_asid
     header, records, lost = salvage(damaged, session_id)
     if header.id != session_id:
         raise Damaged(f"it says that it is {header.id[:64]}")
-    # The order of uses is all that a footer has and the records have not.
     used = _USED.findall(damaged[-_HEAD_BYTES:])
-    data, document = compose(header, records, int(used[-1]) if used else None)
+    data, document = compose(header, records, int(used[-1]) if used else None)  # records do not have it
     read = _reader(data)
     for _ in lines(read, load(read, len(data)), 0):
         pass  # a header or a line that is too long would be damage again
@@ -101,8 +99,7 @@ def read_data(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Damaged("it is not a file")
-        # Looked at first: a stray file of any size is known by its beginning.
-        _judge(os.pread(descriptor, _HEAD_BYTES, 0))
+        _judge(os.pread(descriptor, _HEAD_BYTES, 0))  # a file of any size may have come here
         parts, total = [], 0
         for offset, length in _extents(descriptor, status.st_size):
             total += length
@@ -115,7 +112,7 @@ def read_data(path: Path) -> bytes:
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Offsets and lengths of the file's data, without holes."""
+    """Offset and length of each part of the file that is no hole."""
     end = 0
     while end < size:
         try:
@@ -127,7 +124,7 @@ def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _judge(head: bytes) -> None:
-    """Raises `Damaged` for what is no session from its first bytes on, or one of a newer format."""
+    """Raises `Damaged` for what does not begin as a session, or is of a newer format."""
     text = head.removeprefix(_BOM).lstrip(_BLANK)
     if not re.match(rb'\{\s*"', text):
         raise Damaged("it does not begin as a session does")
@@ -136,9 +133,9 @@ def _judge(head: bytes) -> None:
 
 
 def salvage(data: bytes, session_id: str = "") -> Salvaged:
-    """Every complete record of a damaged file. Raises `Damaged` when it does not tell which session it is.
+    """Every complete record of a damaged file, whose id is `session_id` where its header has none.
 
-    `session_id` is taken for the id of a file whose header does not say it any more.
+    Raises `Damaged` where the session cannot be told.
     """
     _judge(data[:_HEAD_BYTES])
     data = data.removeprefix(_BOM)
@@ -161,7 +158,7 @@ def _reader(data: bytes) -> Read:
 
 
 def _rebuilt_header(data: bytes, session_id: str, damage: Damaged) -> tuple[Header, int]:
-    """The fields of a damaged header that are whole, and where the records begin. Raises `damage`."""
+    """A header of the fields that are whole, and the offset of the records. Raises `damage`."""
     first = _START.search(data)
     if first is None:
         raise damage
@@ -187,7 +184,7 @@ def _decoded(line: bytes) -> Record | None:
 
 
 def _records(body: bytes) -> Iterator[Record | None]:
-    """Records in their order, and None for each line that was one."""
+    """Records in their order, and None for each that is lost."""
     damaged: list[bytes] = []
     for line in body.split(b"\n"):
         stripped = line.strip(_BLANK)
@@ -205,7 +202,7 @@ def _records(body: bytes) -> Iterator[Record | None]:
 
 
 def _scanned(lines: list[bytes]) -> Iterator[Record | None]:
-    """The records that are whole in lines that are none, and None for each line that has no record left."""
+    """The whole records in damaged lines, and None for each line that has none."""
     text = b"\n".join(lines)
     count = 0
     position, budget = 0, _SCANS * len(text)
@@ -237,7 +234,7 @@ def _object_end(text: bytes, start: re.Match[bytes]) -> int:
 
 
 def _in_order(records: Iterator[Record | None]) -> tuple[list[Record], int]:
-    """The records whose seqs rise, and how many were lost."""
+    """The records whose seqs rise, and the number of those lost."""
     kept: list[Record] = []
     lost = 0
     for record in records:
@@ -245,8 +242,7 @@ def _in_order(records: Iterator[Record | None]) -> tuple[list[Record], int]:
             lost += 1
             continue
         if len(kept) > 0 and (kept[-2].seq if len(kept) > 1 else 0) < record.seq < kept[-1].seq:
-            # The one before, and not this, has the wrong seq: one bad digit costs one line.
-            kept.pop()
+            kept.pop()  # the record before has the wrong seq, and not this one
             lost += 1
         if record.seq > (kept[-1].seq if kept else 0):
             kept.append(record)
