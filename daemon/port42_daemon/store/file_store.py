@@ -163,7 +163,7 @@ class FileStore(SessionStore):
 
     def forget_unfinished(self, session_id: str) -> None:
         with storage(f"write session {session_id}"):
-            checkpoint.forget(self._sessions.folder, session_id)
+            self._sessions.path(session_id).with_suffix(checkpoint.SUFFIX).unlink(missing_ok=True)
 
     # --- the trash --------------------------------------------------------------------------------
 

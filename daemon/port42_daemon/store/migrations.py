@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from port42_daemon import durable
+from port42_daemon.store.session_file.document import UNDECODABLE
 from port42_daemon.store.session_file.errors import storage
 from port42_protocol.errors import StorageFailed
 from port42_protocol.version import __version__
@@ -60,10 +61,13 @@ class _Stamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Run what `home` has not had yet. Raises `StorageFailed`: a newer or damaged format, or the disk."""
+    newest = migrations[-1].number if migrations else FIRST
+    names = [migration.name for migration in migrations]
     with storage("bring the home to this version's format"):
         stamp = _read(home)
         if stamp is None:
-            stamp = _first(home, migrations)
+            kept = (home / "sessions").exists() or (home / "agent_sessions.json").exists()
+            stamp = _Stamp(format=FIRST if kept else newest, version=__version__, done=[] if kept else names)
             try:
                 _write(home, stamp)
             except OSError as error:
@@ -71,33 +75,15 @@ def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -
                     raise
                 # It says what its absence says: sessions can be read on a full disk, too.
                 log.warning("⚠ format.json could not be written: %s", error)
-        _refuse_newer(stamp, migrations)
+        if stamp.format > newest or not {*stamp.done, stamp.under_way} <= {*names, None}:
+            raise StorageFailed(
+                f"this home has format {stamp.format}, written by port42d {stamp.version}"
+                + (f", which was about to run {stamp.under_way}" if stamp.under_way else "")
+                + f"; port42d {__version__} knows formats up to {newest}: update port42"
+            )
         for migration in migrations:
             if migration.name not in stamp.done:
                 stamp = _migrate(home, migration, stamp)
-
-
-def _first(home: Path, migrations: Sequence[Migration]) -> _Stamp:
-    """The stamp of a home without one: the first format, or the newest where there are no sessions yet."""
-    if (home / "sessions").exists() or (home / "agent_sessions.json").exists():
-        return _Stamp(format=FIRST, version=__version__)
-    done = [migration.name for migration in migrations]
-    return _Stamp(format=_newest(migrations), version=__version__, done=done)
-
-
-def _newest(migrations: Sequence[Migration]) -> int:
-    return migrations[-1].number if migrations else FIRST
-
-
-def _refuse_newer(stamp: _Stamp, migrations: Sequence[Migration]) -> None:
-    known = {migration.name for migration in migrations}
-    begun = {*stamp.done, stamp.under_way} - {None}
-    if stamp.format > _newest(migrations) or not begun <= known:
-        raise StorageFailed(
-            f"this home has format {stamp.format}, written by port42d {stamp.version}"
-            + (f", which was about to run {stamp.under_way}" if stamp.under_way else "")
-            + f"; port42d {__version__} knows formats up to {_newest(migrations)}: update port42"
-        )
 
 
 def _migrate(home: Path, migration: Migration, stamp: _Stamp) -> _Stamp:
@@ -143,7 +129,7 @@ def _read(home: Path) -> _Stamp | None:
         return msgspec.json.decode(durable.read_file(home / "format.json", 64 * 1024), type=_Stamp)
     except FileNotFoundError:
         return None
-    except (durable.NotReadable, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (*UNDECODABLE, durable.NotReadable):
         raise StorageFailed(
             'format.json is damaged: expected {"format": 1, "version": "…"}; nothing was changed. Put the'
             " right one back, or remove it if no newer port42d ever ran here"

@@ -101,7 +101,3 @@ def _whole(pieces: list[bytes]) -> Iterator[str]:
         for piece in pieces:
             if piece:
                 yield msgspec.json.decode(piece, type=str)
-
-
-def forget(folder: Path, session_id: str) -> None:
-    (folder / f"{session_id}{SUFFIX}").unlink(missing_ok=True)

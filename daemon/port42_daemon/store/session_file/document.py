@@ -163,11 +163,7 @@ def assembled(header: Header, footer: Footer, records_at: int, footer_at: int, t
 
 def empty_fold(header: Header) -> Footer:
     return Footer(
-        title=header.title,
-        state="active",
-        last_activity=header.created_at,
-        message_count=0,
-        last_seq=0,
+        title=header.title, state="active", last_activity=header.created_at, message_count=0, last_seq=0
     )
 
 
@@ -183,16 +179,14 @@ def fold(footer: Footer, record: Record) -> Footer:
         title = title_from(record.content)
     if isinstance(record, AssistantMessage) and record.turn:
         turn = record.turn
-    return Footer(
+    return msgspec.structs.replace(
+        footer,
         title=title,
         state="active",
         last_activity=record.timestamp,
         message_count=footer.message_count + isinstance(record, UserMessage | AssistantMessage),
         last_seq=record.seq,
         turn=turn,
-        tags=footer.tags,
-        pinned=footer.pinned,
-        used=footer.used,
     )
 
 
