@@ -111,11 +111,13 @@ def test_a_running_daemon_is_taken_over_and_nothing_of_a_writer_is_lost(user_man
     session = begun(user_manager, "first")
     old = run_json(user_manager, "status")["pid"]
     writer = user_manager.spawn(sys.executable, "-c", WRITER, session, stdin=subprocess.PIPE)
+    assert writer.stdin is not None
     assert writer.stdout is not None
     acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
     port42(user_manager, "service", "install", "-y")
     acknowledged += [int(writer.stdout.readline()) for _ in range(200)]
-    acknowledged += map(int, writer.communicate()[0].splitlines())  # closes its stdin
+    writer.stdin.close()
+    acknowledged += map(int, writer.stdout)  # not `communicate`, which passes over what readline buffered
     pid = run_json(user_manager, "status")["pid"]
     assert old != pid == int(user_manager.show("port42.service", "MainPID"))
     params = {"session_id": session, "limit": 1000, "after_seq": 1}
