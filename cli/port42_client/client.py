@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import count
 from select import select
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -77,7 +78,7 @@ class Client:
         self._patience = silence.PATIENCE if patience is None else patience
         self._socket: socket.socket | None = None
         self._framer = LineFramer(ANSWER_LIMIT)
-        self._next_id = 1
+        self._ids = count(1)
         self._sent = False
         self._traced = os.environ.get("PORT42_DEBUG", "0") not in {"", "0"}
 
@@ -118,13 +119,9 @@ class Client:
                     raise self._explained(method, params, error) from None
                 self._await_its_end()
             except _WentAwayError:
-                if not harmless and self._sent:
-                    raise NoDaemon(
-                        f"the daemon went away before it answered; {method} may have been"
-                        " carried out, so it was not sent again"
-                    ) from None
-                if attempt == ATTEMPTS:
-                    break
+                if self._sent and not harmless:
+                    unclear = f"{method} may have been carried out, so it was not sent again"
+                    raise NoDaemon(f"the daemon went away before it answered; {unclear}") from None
         raise NoDaemon("the daemon went away before it answered")
 
     def ask_pages(self, method: str, params: Mapping[str, Any]) -> Iterator[Any]:
@@ -163,19 +160,18 @@ class Client:
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Have `method` carried out, on the connection there is, without waiting for its result."""
-        line = wire.encode(jsonrpcclient.notification(method, dict(params)))
         if self._socket is not None:
-            self._write(line)
+            self._write(wire.encode(jsonrpcclient.notification(method, dict(params))))
 
     def events(
-        self, method: str, params: Mapping[str, Any], interval: Callable[[], float | None] = lambda: None
+        self, method: str, params: JsonObject, interval: Callable[[], float | None] = lambda: None
     ) -> Iterator[Event | None]:
         """The events that follow a request, which may be long before its result; ends with the connection.
 
         None is yielded when nothing came for `interval()` seconds. Raises what `ask` raises when the request
         is refused.
         """
-        number = self._number()
+        number = next(self._ids)
         quiet = Silence(method, self._patience, self._notice, self._ping, silence.FOLLOWING)
         try:
             self._send(jsonrpcclient.request(method, dict(params), id=number), quiet)
@@ -195,12 +191,8 @@ class Client:
         finally:
             self.close()
 
-    def _number(self) -> int:
-        number, self._next_id = self._next_id, self._next_id + 1
-        return number
-
     def _exchange(self, method: str, params: Params, listener: Listener | None) -> Any:
-        number = self._number()
+        number = next(self._ids)
         # jsonrpcclient takes the array form of params as a tuple.
         given: Any = tuple(params) if isinstance(params, list) else params
         quiet = Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
@@ -230,7 +222,7 @@ class Client:
         assert self._socket is not None  # noqa: S101 - tells mypy that an answer is awaited
         self._socket.settimeout(silence.SLOW)
         with suppress(OSError):
-            self._write(wire.encode(jsonrpcclient.request("status", id=self._number())))
+            self._write(wire.encode(jsonrpcclient.request("status", id=next(self._ids))))
 
     def _send(self, request: JsonObject, quiet: Silence) -> None:
         line = wire.encode(request)

@@ -10,10 +10,10 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from msgspec import Struct
 
@@ -63,7 +63,7 @@ def spawn(argv: list[str], log: Path, notice: Callable[[str], None]) -> None:
                     cwd=log.parent,  # the caller's folder may be unmounted; the home stays
                     start_new_session=True,
                 )
-            _await_ready(process, ready.fileno(), log, notice)
+            _await_ready(process, ready, log, notice)
         except OSError as error:
             raise NoDaemon(f"cannot start port42d: {error.strerror or error}") from None
 
@@ -84,30 +84,24 @@ def _open_log(log: Path) -> int:
 
 
 def _await_ready(
-    process: subprocess.Popen[bytes], reader: int, log: Path, notice: Callable[[str], None]
+    process: subprocess.Popen[bytes], ready: BinaryIO, log: Path, notice: Callable[[str], None]
 ) -> None:
-    line, told = b"", False
-    began = time.monotonic()
-    while not line.endswith(b"\n"):
-        left = began + (START_TIMEOUT if told else min(SLOW, START_TIMEOUT)) - time.monotonic()
-        if select.select([reader], [], [], max(0.0, left))[0]:
-            if not (data := os.read(reader, 4096)):
-                code = process.wait()
-                raise NoDaemon(f"port42d ended (code {code}) before it was ready; {log} says more")
-            line += data
-        elif told or SLOW >= START_TIMEOUT:
+    slow = min(SLOW, START_TIMEOUT)
+    if not select.select([ready], [], [], slow)[0]:
+        notice(f"Waiting for port42d (pid {process.pid}) to start.")
+        if not select.select([ready], [], [], START_TIMEOUT - slow)[0]:
             process.kill()  # it never got as far as to what a signal could end in good order
             process.wait()
             raise NoDaemon(f"port42d was not ready within {START_TIMEOUT:.0f} s; {log} says more")
-        else:
-            told = True
-            notice(f"Waiting for port42d (pid {process.pid}) to start.")
-    reason = line.decode(errors="replace").strip()
-    if reason != "ready":
-        process.wait()
+    reason = ready.readline().decode(errors="replace").strip()
+    if reason == "ready":
+        # It outlives this command on purpose: without a return code, Popen warns when it is collected.
+        process.returncode = 0
+        return
+    code = process.wait()
+    if reason:
         raise NoDaemon(f"port42d could not start: {reason.removeprefix('error: ')}")
-    # It outlives this command on purpose: without a return code, Popen warns when it is collected.
-    process.returncode = 0
+    raise NoDaemon(f"port42d ended (code {code}) before it was ready; {log} says more")
 
 
 def stop(pid: int, home: Path, notice: Callable[[str], None]) -> None:
@@ -121,10 +115,8 @@ def stop(pid: int, home: Path, notice: Callable[[str], None]) -> None:
         return
     waiting = f"Waiting for port42d (pid {pid}) to end its turns and stop."
     if not wait_for_lock(lock, fcntl.LOCK_SH, STOP_TIMEOUT, lambda: notice(waiting)):
-        raise Refused(
-            f"port42d (pid {pid}) was told to stop and is still there",
-            f"  To end it at once, which loses no recorded message: kill -KILL {pid}",
-        )
+        advice = f"  To end it at once, which loses no recorded message: kill -KILL {pid}"
+        raise Refused(f"port42d (pid {pid}) was told to stop and is still there", advice)
     os.close(lock)
 
 

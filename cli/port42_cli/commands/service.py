@@ -78,7 +78,8 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
     from port42_cli.service import files, here
 
     supervisor = here()
-    changes = [change for change in files.to_remove(supervisor.paths) if change.before is not None]
+    changes = files.changes_to(dict.fromkeys(supervisor.paths))
+    changes = [change for change in changes if change.before is not None]
     _refuse_foreign(changes)
     if not changes:
         streams.banner("The service is not installed; nothing was changed.")

@@ -36,12 +36,8 @@ class Change:
         return self.before is not None and (MARK not in self.before or self.path.is_symlink())
 
 
-def to_write(wanted: Mapping[Path, str]) -> list[Change]:
+def changes_to(wanted: Mapping[Path, str | None]) -> list[Change]:
     return [Change(path, _read(path), text) for path, text in wanted.items()]
-
-
-def to_remove(paths: Iterable[Path]) -> list[Change]:
-    return [Change(path, _read(path), None) for path in paths]
 
 
 def shown(changes: Sequence[Change]) -> Iterator[str]:

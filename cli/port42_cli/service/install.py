@@ -22,7 +22,7 @@ def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:
     # Only what a service file can hold, and what means the same in every folder.
     folders = [folder for folder in os.get_exec_path() if folder.startswith("/") and folder.isprintable()]
     target = ServiceTarget(tuple(daemon.command()), daemon.address(), daemon.home, ":".join(folders))
-    return files.to_write(supervisor.files(target))
+    return files.changes_to(supervisor.files(target))
 
 
 def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -> Running:

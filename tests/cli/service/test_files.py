@@ -13,20 +13,20 @@ OURS = f"# {MARK}\ntext\n"
 
 def test_a_file_is_created_kept_changed_and_removed(tmp_path):
     path = tmp_path / "a" / "b" / "port42.service"
-    (create,) = files.to_write({path: OURS})
+    (create,) = files.changes_to({path: OURS})
     assert (create.kind, create.foreign) == ("create", False)
     assert list(files.shown([create])) == [f"create {path}", f"    # {MARK}", "    text"]
     files.carry_out([create])
     assert path.read_text() == OURS
     assert path.stat().st_mode & 0o777 == 0o644
-    (keep,) = files.to_write({path: OURS})
+    (keep,) = files.changes_to({path: OURS})
     assert list(files.shown([keep])) == [f"keep {path}"]
-    (change,) = files.to_write({path: OURS.replace("text", "new")})
+    (change,) = files.changes_to({path: OURS.replace("text", "new")})
     assert [line for line in files.shown([change]) if line.startswith("    -")] == ["    -text"]
     files.carry_out([change])
     assert files.put_back([change]) == []
     assert path.read_text() == OURS
-    (remove,) = files.to_remove([path])
+    (remove,) = files.changes_to({path: None})
     files.carry_out([remove])
     assert list(path.parent.iterdir()) == []
 
@@ -48,16 +48,16 @@ def test_what_cannot_be_put_back_is_named(tmp_path):
 
 def test_what_cannot_be_read_is_told(tmp_path):
     with pytest.raises(Refused, match="cannot read"):
-        files.to_remove([tmp_path])
+        files.changes_to({tmp_path: None})
 
 
 def test_a_file_of_others_and_a_link_are_foreign_and_keep_their_bytes(tmp_path):
     path, link = tmp_path / "theirs", tmp_path / "link"
     path.write_bytes(b"caf\xe9\n")
-    (theirs,) = files.to_write({path: OURS})
+    (theirs,) = files.changes_to({path: OURS})
     assert theirs.foreign
     files.carry_out([theirs])
     link.symlink_to(path)
-    assert files.to_remove([link])[0].foreign, "a link to our own file is not ours"
+    assert files.changes_to({link: None})[0].foreign, "a link to our own file is not ours"
     files.put_back([theirs])
     assert path.read_bytes() == b"caf\xe9\n"

@@ -44,7 +44,7 @@ def test_it_is_bootstrapped_restarted_and_booted_out(launchctl, home):
     target = ServiceTarget(("/bin/true",), str(address), Path("/h"), "/bin")
     assert agent.missing() == ()
     assert agent.pid() is None
-    changes = files.to_write(agent.files(target))
+    changes = files.changes_to(agent.files(target))
     files.carry_out(changes)
     agent.start({change.path for change in changes}, anew=False)
     assert address.parent.stat().st_mode & 0o777 == 0o700
