@@ -24,7 +24,7 @@ from port42_cli.views.rich_printer import console
 from port42_client.wire import Event
 from port42_protocol.messages.records import TurnRecord
 
-_EVERY = 0.08
+EVERY = 0.08
 """Seconds between two drawings: what comes in between is drawn together."""
 
 _PAUSE = 4
@@ -39,13 +39,13 @@ _ENDS = {"done": ("✓", "dim"), "failed": ("✗", "red")}
 
 
 class LiveReply(Show):
-    """Shows one reply after another on a terminal. While it is `still`, no reply is awaited.
+    """Shows one reply after another on a terminal. While its `interval` is None, no reply is awaited.
 
     Signals are held back while it draws, so that a reply that is left early stays on the screen.
     """
 
-    def __init__(self, *, still: bool = False) -> None:
-        self._still = still
+    def __init__(self, interval: float | None = EVERY) -> None:
+        self.interval = interval
         self._console = console()
         self._drawing = Drawing(self.clear)
         self._live = Live(
@@ -65,10 +65,6 @@ class LiveReply(Show):
         self._above: str | None = None  # what was printed last: "line" or "block"
         self._thought = ""
         self._tools: dict[str, str] = {}
-
-    @property
-    def interval(self) -> float | None:
-        return None if self._still else _EVERY
 
     @uninterrupted()
     def on_event(self, event: Event) -> None:
@@ -91,7 +87,7 @@ class LiveReply(Show):
         if (now := time.monotonic()) >= self._due:
             self._settle_finished()
             self._draw()
-            self._due = now + max(_EVERY, _PAUSE * (time.monotonic() - now))
+            self._due = now + max(EVERY, _PAUSE * (time.monotonic() - now))
 
     @uninterrupted()
     def clear(self) -> None:
@@ -205,7 +201,7 @@ class LiveReply(Show):
                     self._print_lines(lines[:over])
                     self._settled_lines += over
                 lines = lines[over:]
-        elif not below and not self._still:
+        elif not below and self.interval is not None:
             below = [_moving(f"{time.monotonic() - self._began:.0f} s")]
         if not lines and not below:
             self.clear()

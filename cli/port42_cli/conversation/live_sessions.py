@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from port42_cli.conversation.live import LiveReply
+from port42_cli.conversation.live import EVERY, LiveReply
 from port42_cli.conversation.show import TurnResult
 from port42_cli.terminal import uninterrupted
 from port42_cli.views import transcript
@@ -19,7 +19,7 @@ class LiveSessions(LiveReply):
     """
 
     def __init__(self, *, several: bool = False) -> None:
-        super().__init__(still=True)
+        super().__init__(interval=None)
         self._several = several
         self._headed: str | None = None  # the session whose name was printed last
         self._replying: str | None = None  # the session whose reply is shown as it comes
@@ -39,7 +39,7 @@ class LiveSessions(LiveReply):
         elif kind in {"text", "thought", "tool"} and self._replying in {None, session_id}:
             self._head(event)
             self._replying = session_id
-            self._still = False
+            self.interval = EVERY
             super().on_event(self._new_part(event))
 
     @uninterrupted()
@@ -76,7 +76,7 @@ class LiveSessions(LiveReply):
         self.whole(self.shown())
         self.clear()
         self._replying = None
-        self._still = True
+        self.interval = None
 
     def _head(self, event: Event) -> None:
         if self._several and event["session_id"] != self._headed:

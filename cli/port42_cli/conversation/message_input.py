@@ -55,29 +55,20 @@ def _piped(limit: int, what: str, *, give_up: bool = False) -> bytes:
         return b""  # stdin is closed, or there is none
     if stat.S_ISREG(mode):
         # A file with another offset is read by another program, line by line (`while read …; done < file`).
-        begun = give_up and os.lseek(descriptor, 0, os.SEEK_CUR) > 0
-        data = b"" if begun else _read(descriptor, limit)
-    elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-        data = _read_slowly(descriptor, limit, what, give_up=give_up)
-    else:
+        if give_up and os.lseek(descriptor, 0, os.SEEK_CUR) > 0:
+            return b""
+    elif not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return b""
+    data = _read(descriptor, limit, what, give_up=give_up)
     if len(data) > limit:
         beside = " beside a message" if limit == REFERENCE_LIMIT else ""
         raise BadInput(f"stdin: expected at most {limit:,} bytes{beside}")
     return data
 
 
-def _read(descriptor: int, limit: int) -> bytes:
-    pieces, left = [], limit + 1
-    while left > 0 and (piece := os.read(descriptor, min(left, 65536))):
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
-
-
-def _read_slowly(descriptor: int, limit: int, what: str, *, give_up: bool) -> bytes:
-    """As `_read`, and says what it waits for; with `give_up` it does not wait for the first byte long."""
-    data, told = b"", False
+def _read(descriptor: int, limit: int, what: str, *, give_up: bool) -> bytes:
+    """At most one byte more than `limit`. Says what it waits for; with `give_up`, not for the first byte."""
+    data, told = bytearray(), False
     while len(data) <= limit:
         if not told and not select([descriptor], [], [], FIRST_BYTE)[0]:
             if give_up and not data:
@@ -85,7 +76,7 @@ def _read_slowly(descriptor: int, limit: int, what: str, *, give_up: bool) -> by
                     f"stdin brought nothing for {FIRST_BYTE:.0f} s and is not read;"
                     " --ref - waits for it, </dev/null skips the wait."
                 )
-                return b""
+                break
             streams.notice(f"Reading {what} from stdin until it is closed; </dev/null skips it.")
             told = True
         try:
@@ -96,7 +87,7 @@ def _read_slowly(descriptor: int, limit: int, what: str, *, give_up: bool) -> by
         if not piece:
             break
         data += piece
-    return data
+    return bytes(data)
 
 
 def _decoded(data: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict, cast
+from typing import TypedDict
 from uuid import uuid4
 
 from port42_cli import plain_text, streams
@@ -60,11 +60,11 @@ def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Se
 
     `cwd` narrows ``last`` to the sessions begun in that folder. Raises `DaemonError`.
     """
+    session: Session
     if ref == "last":
-        plain = client.ask("get_last_session", {"agent": agent, **({"cwd": cwd} if cwd else {})})
+        session = client.ask("get_last_session", {"agent": agent, **({"cwd": cwd} if cwd else {})})
     else:
-        plain = client.ask("find_session", {"ref": ref, "agent": agent})
-    session = cast("Session", plain)
+        session = client.ask("find_session", {"ref": ref, "agent": agent})
     streams.banner(plain_text.resuming(session["session_id"], session["agent"], session["message_count"]))
     return session
 
@@ -72,7 +72,8 @@ def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Se
 def mark_used(client: Client, session: Session) -> Session:
     """Make `session` its agent's last used one; a message does that by itself."""
     params = {"agent": session["agent"], "session_id": session["session_id"]}
-    return cast("Session", client.ask("update_last_session", params))
+    used: Session = client.ask("update_last_session", params)
+    return used
 
 
 def send(  # noqa: PLR0913 - a message and how it is to be sent
@@ -89,8 +90,8 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
 ) -> TurnResult:
     """Send `message` to that session, or to a new one in this folder, with whose id `on_begin` is called.
 
-    With the `if_busy` ``follow`` the turns before this one are shown, too. Raises `DaemonError`, and
-    `Detached` where it is to go on without us.
+    With the `if_busy` ``follow`` the turns before this one are shown, too. Raises `DaemonError`, and with
+    `detach` `Detached`.
     """
     # With a key, a message that a stopping daemon may have recorded can be sent again.
     params: JsonObject = {
@@ -101,12 +102,9 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
         "cwd": sendable(),
     }
     params |= {"session_id": session_id} if session_id else {"client": CLIENT}
-    if references:
-        params["references"] = references
-    if detach:
-        params["detach"] = True
-    if if_busy in {"error", "fork"}:
-        params["if_busy"] = if_busy
+    params |= {"references": references} if references else {}
+    params |= {"detach": True} if detach else {}
+    params |= {"if_busy": if_busy} if if_busy in {"error", "fork"} else {}
     following = if_busy == "follow" and session_id is not None
     return Turn(client, show, params, on_begin, among_others=following).run("possess")
 

@@ -1,9 +1,8 @@
-"""The interface for showing a turn, and two implementations: the bare reply, and all events as JSON."""
+"""Showing a turn without a terminal: as the bare reply, as JSON, or not at all."""
 
 from __future__ import annotations
 
 import sys
-from abc import ABC, abstractmethod
 from typing import TypedDict
 
 from port42_cli import streams
@@ -22,34 +21,39 @@ class TurnResult(TypedDict):
     turn: JsonObject | None
 
 
-class Show(ABC):
-    """Shows a turn. `on_event` is called any number of times, `end` once at most, `close` last."""
+class Show:
+    """Shows a turn; what a subclass does not override shows nothing.
 
-    @property
-    def interval(self) -> float | None:
-        """Seconds between calls of `on_tick`, None where nothing moves by itself."""
-        return None
+    `interval` is the seconds between calls of `on_tick`, None where nothing moves by itself. `on_event` is
+    called any number of times, `end` once at most, `close` last, also when the turn broke off.
+    """
 
-    @abstractmethod
+    interval: float | None = None
+
     def on_event(self, event: Event) -> None: ...
 
-    def on_tick(self) -> None:  # noqa: B027 - what moves nothing has nothing to do here
-        """Draw what moves."""
+    def on_tick(self) -> None: ...
 
-    def clear(self) -> None:  # noqa: B027 - what moves nothing has nothing to do here
-        """Take away what is drawn again with the next tick: something else will be written now."""
+    def clear(self) -> None:
+        """Erase what is drawn again with the next tick: something else will be written now."""
 
-    @abstractmethod
     def end(self, result: TurnResult) -> None: ...
 
-    def close(self) -> None:  # noqa: B027 - what moves nothing has nothing to do here
-        """Nothing follows, whether the turn ended or broke off."""
+    def close(self) -> None: ...
+
+
+class Unseen(Show):
+    """Where stdout is closed: says where the reply is."""
+
+    def end(self, result: TurnResult) -> None:
+        if result.get("reply"):
+            streams.notice(f"stdout is closed: the reply is in port42 show {result['session_id']}")
 
 
 class BareReply(Show):
     """The reply on stdout as it comes; a newline at its end where it has none.
 
-    To the letter when piped; on a terminal that cannot draw (``TERM=dumb``) with nothing that it may obey.
+    To the letter when piped; without control characters on a terminal that cannot draw (``TERM=dumb``).
     """
 
     def __init__(self) -> None:
@@ -60,7 +64,7 @@ class BareReply(Show):
             self._write(event["text"])
 
     def end(self, result: TurnResult) -> None:
-        """Write what did not come as a piece: nothing, unless we read too slowly."""
+        """Write what did not come as an event, because of an overflow."""
         reply = result.get("reply") or ""
         if reply.startswith(shown := "".join(self._pieces)):
             self._write(reply[len(shown) :])
@@ -74,17 +78,6 @@ class BareReply(Show):
             self._pieces.append(text)
         sys.stdout.write(visible(text) if streams.on_terminal() else text)
         sys.stdout.flush()
-
-
-class Unseen(Show):
-    """Nothing, where stdout is closed: the turn is recorded all the same, and where its reply is is said."""
-
-    def on_event(self, event: Event) -> None:
-        pass
-
-    def end(self, result: TurnResult) -> None:
-        if result.get("reply"):
-            streams.notice(f"stdout is closed: the reply is in port42 show {result['session_id']}")
 
 
 class JsonLines(Show):

@@ -51,7 +51,7 @@ class Turn:
         self._interrupt = Interrupt()
 
     def run(self, method: str) -> TurnResult:
-        """The result. Raises `DaemonError`, `Detached`, and KeyboardInterrupt when it is left early."""
+        """Raises `DaemonError`, `Detached`, and KeyboardInterrupt when it is left early."""
         try:
             with self._interrupt:
                 result = self._call(method)
@@ -65,8 +65,6 @@ class Turn:
         finally:
             self._show.close()
         return result
-
-    # --- what the client calls ----------------------------------------------------------------------
 
     @property
     def interval(self) -> float | None:
@@ -91,27 +89,24 @@ class Turn:
             self._enter(session_id)
         began = not self._ours and self._is_ours(event)
         self._ours = self._ours or began
-        if kind == "waiting":
-            self._notice(plain_text.waiting(event["position"]))
-        elif kind == "notice":
-            self._notice(event["text"])
+        if kind in {"waiting", "notice"}:
+            self._show.clear()
+            streams.notice(plain_text.waiting(event["position"]) if kind == "waiting" else event["text"])
         self._show.on_event(event)
         if kind == "permission" and self._ours:
-            self._permit(event)
+            self._answer_permission(event)
         if began and self._params.get("detach"):
             raise Detached(event["session_id"])
 
-    # --- inside -------------------------------------------------------------------------------------
-
     def _call(self, method: str) -> TurnResult:
-        if self._key is None:
-            return cast("TurnResult", self._client.ask(method, self._params, listener=self))
         topic = {"session_id": self._session_id}
-        self._client.ask("subscribe", topic, listener=self)
+        if self._key is not None:
+            self._client.ask("subscribe", topic, listener=self)
         try:
             return cast("TurnResult", self._client.ask(method, self._params, listener=self))
         finally:
-            self._client.notify("unsubscribe", topic)
+            if self._key is not None:
+                self._client.notify("unsubscribe", topic)
 
     def _is_ours(self, event: Event) -> bool:
         if self._key is None:
@@ -125,25 +120,22 @@ class Turn:
             self._show.clear()
             self._on_begin(session_id)
 
-    def _notice(self, text: str) -> None:
-        self._show.clear()
-        streams.notice(text)
-
     def _cancel(self) -> None:
         self._client.notify("cancel_turn", {"session_id": self._session_id})
 
-    def _permit(self, event: Event) -> None:
+    def _answer_permission(self, event: Event) -> None:
         self._show.clear()
         answer = {"session_id": event["session_id"], "permission_id": event["permission_id"]}
         cancelled = False
-        if can_be_asked():
+        # A question on stderr has to be seen, and an answer on stdin typed.
+        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
             try:
                 with self._interrupt.at_once(), terminal.ctrl_d(ends_input=True):
                     option_id = _ask_permission(event)
+                if option_id is not None:
+                    answer["option_id"] = option_id
             except KeyboardInterrupt:
-                option_id, cancelled = None, True
-            if option_id is not None:
-                answer["option_id"] = option_id
+                cancelled = True
         else:
             streams.notice(f"refused, because this is not a terminal: {event['text']}")
         self._client.notify("answer_permission", answer)
@@ -151,18 +143,16 @@ class Turn:
             self._cancel()
 
 
-def can_be_asked() -> bool:
-    """Whether a question on stderr is seen and an answer on stdin is typed."""
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-
-
 def _ask_permission(event: Event) -> str | None:
-    """The id of the option that is chosen; None when all are refused. KeyboardInterrupt leaves it."""
+    """The id of the option that is chosen; None when all are refused."""
+    import termios
+
     options = event["options"]
     streams.banner(f"@{event['agent']} asks: {event['text']}")
     for number, option in enumerate(options, 1):
         streams.banner(f"  {number}  {option['name']}")
-    _discard_typed_ahead()
+    with suppress(termios.error):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # what was typed before the question was shown
     while True:
         print(f"1 to {len(options)}, or Enter to refuse: ", end="", file=sys.stderr, flush=True)
         typed = sys.stdin.readline().strip()
@@ -170,11 +160,3 @@ def _ask_permission(event: Event) -> str | None:
             return None
         if typed.isdecimal() and 0 < (number := int(typed)) <= len(options):
             return options[number - 1]["id"]
-
-
-def _discard_typed_ahead() -> None:
-    """Discard input typed before the question was shown."""
-    import termios
-
-    with suppress(termios.error):
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -14,8 +14,7 @@ _SOURCES = {"built-in": "Port42 itself", "config": "config.toml"}
 def agents(known: Sequence[Agent]) -> list[Part]:
     """A row for each agent. Scripts get name, back end, source, sessions, last session or nothing, health,
     model or nothing, and the detail of the health."""
-    shown = (_AGENT, _BACKEND, _MODEL, _STATE, _SESSIONS, _DETAIL)
-    return [Table(known, shown, (_AGENT, _BACKEND, _SOURCE, _SESSIONS, _LAST, _STATE, _MODEL, _DETAIL))]
+    return [Table(known, _COLUMNS, _cells)]
 
 
 def agent(known: Agent) -> list[Part]:
@@ -23,7 +22,7 @@ def agent(known: Agent) -> list[Part]:
     fields = (
         Field("agent", known.agent, shown=[(f"@{known.agent}", "cyan")]),
         Field("source", known.source, "known from", _SOURCES.get(known.source, "its sessions")),
-        Field("", True, "back end", answering(known)),
+        Field("", True, "back end", backend(known)),
         Field("backend", known.backend, ""),
         Field("model", known.model or None, ""),
         Field("health", known.health, ""),
@@ -35,7 +34,7 @@ def agent(known: Agent) -> list[Part]:
     return [Fields(fields)]
 
 
-def answering(known: Agent) -> list[Span]:
+def backend(known: Agent) -> list[Span]:
     """An agent's back end, and whether it is ready."""
     if known.backend == "none":
         return [("none: messages are recorded without a reply", "yellow")]
@@ -72,19 +71,20 @@ def offers(known: AgentList) -> list[str]:
     ]
 
 
-def _backend(known: Agent) -> list[Span]:
-    return [(known.backend, "dim" if known.backend == "none" else "")]
-
-
 def _state(known: Agent) -> list[Span]:
     return [(known.health.replace("_", " "), _HEALTH.get(known.health, "yellow"))]
 
 
-_AGENT: Column[Agent] = Column("AGENT", lambda agent: agent.agent, lambda agent: f"@{agent.agent}", "cyan")
-_BACKEND: Column[Agent] = Column("BACK END", lambda agent: agent.backend, _backend)
-_SOURCE: Column[Agent] = Column("SOURCE", lambda agent: agent.source)
-_SESSIONS: Column[Agent] = number("SESSIONS", lambda agent: agent.session_count)
-_LAST: Column[Agent] = Column("LAST SESSION", lambda agent: agent.last_session)
-_STATE: Column[Agent] = Column("STATE", lambda agent: agent.health, _state)
-_MODEL: Column[Agent] = Column("MODEL", lambda agent: agent.model, lambda agent: agent.model or "–")
-_DETAIL: Column[Agent] = Column("DETAIL", lambda agent: agent.detail, style="dim", fit="ellipsis")
+def _cells(known: Agent) -> tuple[object, ...]:
+    sessions = (known.session_count, known.last_session)
+    return (known.agent, known.backend, known.source, *sessions, known.health, known.model, known.detail)
+
+
+_COLUMNS: tuple[Column[Agent], ...] = (
+    Column("AGENT", lambda agent: f"@{agent.agent}", "cyan"),
+    Column("BACK END", lambda agent: [(agent.backend, "dim" if agent.backend == "none" else "")]),
+    Column("MODEL", lambda agent: agent.model or "–"),
+    Column("STATE", _state),
+    number("SESSIONS", lambda agent: agent.session_count),
+    Column("DETAIL", lambda agent: agent.detail, "dim", fit="ellipsis"),
+)

@@ -18,8 +18,8 @@ def findings(results: Sequence[Finding], backup: str | None) -> Iterator[Part]:
 
     Scripts get level (or ``fixed``), subject, finding, what to do or nothing.
     """
-    yield Table(results, piped=(_LEVEL, _ABOUT, _WHAT, _DO))
-    yield Table(_first_ones(results), shown=(_LEVEL, _ABOUT, _WHAT), headings=False, gap=1)
+    yield Table(results, piped=_cells)
+    yield Table(_first_ones(results), _COLUMNS, headings=False, gap=1)
     yield Line("")
     yield Line(_verdict(results, backup), piped=f"backup\thome\tkept in {backup}\t" if backup else None)
 
@@ -35,10 +35,6 @@ def _first_ones(results: Sequence[Finding]) -> list[Finding]:
             more = f"… and {len(kind) - _MOST:,} more; --json has them all"
             shown.append(Finding(kind[0].level, kind[0].about, more))
     return shown
-
-
-def _mark(finding: Finding) -> list[Span]:
-    return [("✚", "cyan") if finding.fixed else _MARKS.get(finding.level, ("?", ""))]
 
 
 def _what(finding: Finding) -> list[Span]:
@@ -59,7 +55,13 @@ def _verdict(results: Sequence[Finding], backup: str | None) -> list[Span]:
     return verdict
 
 
-_LEVEL: Column[Finding] = Column("", lambda finding: "fixed" if finding.fixed else finding.level, _mark)
-_ABOUT: Column[Finding] = Column("", lambda finding: finding.about, style="dim", fit="fold")
-_WHAT: Column[Finding] = Column("", lambda finding: one_line(finding.what), _what, fit="fold")
-_DO: Column[Finding] = Column("", lambda finding: one_line(finding.do or ""))
+def _cells(finding: Finding) -> tuple[str, ...]:
+    level = "fixed" if finding.fixed else finding.level
+    return (level, finding.about, one_line(finding.what), one_line(finding.do or ""))
+
+
+_COLUMNS: tuple[Column[Finding], ...] = (
+    Column("", lambda finding: [("✚", "cyan") if finding.fixed else _MARKS.get(finding.level, ("?", ""))]),
+    Column("", lambda finding: finding.about, "dim", fit="fold"),
+    Column("", _what, fit="fold"),
+)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from port42_cli.plain_text import age, count, summary_line
-from port42_cli.views.parts import Column, Node, Part, Span, Table, Tree, number
-from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE, when
+from port42_cli.views.parts import Column, Node, Part, Span, Table, Tree
+from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE
 from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
 
 
@@ -21,10 +21,8 @@ def tree(nodes: Sequence[SessionNode], current: str, now: datetime) -> list[Part
 
 def trash(trashed: Sequence[TrashedSession], now: datetime) -> list[Part]:
     """A row for each, with the id that `restore` takes. Scripts get its bytes, too."""
-    deleted: Column[TrashedSession] = when("DELETED", lambda session: session.trashed_at, now)
-    size: Column[TrashedSession] = number("BYTES", lambda session: session.bytes)
-    shown = (SESSION_ID, AGENT, TITLE, MESSAGES, deleted)
-    return [Table(trashed, shown, (SESSION_ID, AGENT, MESSAGES, deleted, size, TITLE))]
+    deleted: Column[TrashedSession] = Column("DELETED", lambda session: age(session.trashed_at, now), "dim")
+    return [Table(trashed, (SESSION_ID, AGENT, TITLE, MESSAGES, deleted), _cells)]
 
 
 def pruning(preview: Pruned) -> Iterator[str]:
@@ -33,6 +31,11 @@ def pruning(preview: Pruned) -> Iterator[str]:
     yield from (f"for good\t{summary_line(session)}" for session in preview.deleted)
     if preview.more:
         yield "and more"
+
+
+def _cells(session: TrashedSession) -> tuple[object, ...]:
+    deleted = (session.trashed_at, session.bytes)
+    return (session.session_id, session.agent, session.message_count, *deleted, session.title)
 
 
 def _node(node: SessionNode, current: str, now: datetime) -> Node:

@@ -1,7 +1,6 @@
-"""What views are made of: tables, fields, lines, blocks of text, trees. Each says what a person sees and what
-a script gets; `rich_printer` and `plain_printer` know how to print either.
+"""What views are made of: each part says what a person sees and what a script gets.
 
-Texts are as the daemon gave them. The printers make them safe, so a view cannot forget to.
+Texts are as the daemon gave them: `rich_printer` and `plain_printer`, which print parts, make them safe.
 """
 
 from __future__ import annotations
@@ -21,27 +20,25 @@ Fit = Literal["whole", "ellipsis", "fold", "crop"]
 
 
 class Column(NamedTuple, Generic[R]):
-    """A column: the cell of a row for scripts (None: empty), and for people where that differs."""
+    """A column for people."""
 
     heading: str
-    piped: Callable[[R], object]
-    shown: Callable[[R], Content] | None = None
+    cell: Callable[[R], Content]
     style: str = ""
     right: bool = False
     fit: Fit = "whole"
 
 
 def number(heading: str, value: Callable[[R], int]) -> Column[R]:
-    """A column of whole numbers."""
-    return Column(heading, value, lambda row: f"{value(row):,}", right=True)
+    return Column(heading, lambda row: f"{value(row):,}", right=True)
 
 
 class Table(NamedTuple, Generic[R]):
-    """Rows, with their columns on a terminal, and in tab-separated lines. `gap`: blanks between columns."""
+    """Rows: with columns, `gap` blanks apart, for people; as `piped` cells between tabs for scripts."""
 
     rows: Sequence[R]
-    shown: Sequence[Column[R]] = ()
-    piped: Sequence[Column[R]] = ()
+    columns: Sequence[Column[R]] = ()
+    piped: Callable[[R], Sequence[object]] | None = None
     headings: bool = True
     gap: int = 2
 

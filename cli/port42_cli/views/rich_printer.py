@@ -18,7 +18,7 @@ from rich.text import Text
 
 from port42_cli.plain_text import one_line, visible
 from port42_cli.terminal import Drawing
-from port42_cli.views.parts import BREAK, Column, Content, Field, Fields, Fit, Line, Part, Table, Tree
+from port42_cli.views.parts import BREAK, Content, Field, Fields, Fit, Line, Part, Table, Tree
 
 if TYPE_CHECKING:
     from port42_cli.views.markdown import Block
@@ -85,7 +85,7 @@ def text(content: Content, style: str = "", fit: Fit = "whole", *, multiline: bo
 
 def _renderables(part: Part) -> Iterator[RenderableType]:
     if isinstance(part, Table):
-        if part.shown:
+        if part.columns:
             yield _table(part)
     elif isinstance(part, Line):
         if part.shown is not None:
@@ -125,7 +125,7 @@ def _table(part: Table[Any]) -> RichTable:
     table = RichTable(
         box=None, pad_edge=False, padding=(0, part.gap, 0, 0), header_style="dim", show_header=part.headings
     )
-    for column in part.shown:
+    for column in part.columns:
         fit = column.fit
         table.add_column(
             text(column.heading),
@@ -135,13 +135,13 @@ def _table(part: Table[Any]) -> RichTable:
             overflow="ellipsis" if fit == "whole" else fit,
         )
     for row in part.rows:
-        table.add_row(*(_cell(column, row) for column in part.shown))
+        table.add_row(
+            *(
+                text(column.cell(row), column.style, "ellipsis" if column.fit == "ellipsis" else "whole")
+                for column in part.columns
+            )
+        )
     return table
-
-
-def _cell(column: Column[Any], row: object) -> Text:
-    content = column.shown(row) if column.shown else str(column.piped(row))
-    return text(content, column.style, "ellipsis" if column.fit == "ellipsis" else "whole")
 
 
 def _fields(part: Fields) -> RenderableType:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from port42_cli.plain_text import age, going_on
 from port42_cli.views.parts import Column, Line, Part, Span, Table, number
@@ -14,14 +14,10 @@ from port42_protocol.messages.sessions import ListedSession
 if TYPE_CHECKING:  # a list needs no search
     from port42_protocol.messages.search import Hit
 
-S = TypeVar("S", bound=Summary)
-
 
 def sessions(listed: Sequence[ListedSession], now: datetime) -> list[Part]:
     """A row for each session. Scripts get id, agent, messages, last use, state with pin and tags, title."""
-    used = _last_used(now)
-    shown = (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, used)
-    return [Table(listed, shown, (SESSION_ID, AGENT, MESSAGES, used, _MARKS, TITLE))]
+    return [Table(listed, (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, _last_used(now)), _cells)]
 
 
 def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime) -> Iterator[Part]:
@@ -30,19 +26,19 @@ def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime
     Scripts get a line for each agent: its name, its last session and the time of that, or nothing.
     """
     if last:
-        used = _last_used(now)
-        yield Table(last, (AGENT, _LAST_SESSION, TITLE, MESSAGES, used), (AGENT, SESSION_ID, used))
+        columns = (AGENT, SESSION_ID._replace(heading="LAST SESSION"), TITLE, MESSAGES, _last_used(now))
+        yield Table(last, columns, lambda session: (session.agent, session.session_id, session.last_activity))
         yield Line("")
     yield from (Line(None, piped=f"{name}\t\t") for name in unused)
     if unused:
         yield Line([("No session yet: ", "dim"), (" ".join(f"@{name}" for name in unused), "cyan")])
         yield Line("")
     agent = last[0].agent if last else unused[0] if unused else "ai-engineer"
-    steps = [(f'port42 possess @{agent} "…"', "say something in a new session")]
+    steps = {f'port42 possess @{agent} "…"': "say something in a new session"}
     if last:
-        steps.append((f"port42 possess @{agent} -c", "continue its last session"))
-    steps += [("port42 sessions", "list all sessions"), ("port42 --help", "see the other commands")]
-    yield Table(steps, (_COMMAND, _PURPOSE), headings=False)
+        steps[f"port42 possess @{agent} -c"] = "continue its last session"
+    steps |= {"port42 sessions": "list all sessions", "port42 --help": "see the other commands"}
+    yield Table([*steps.items()], _STEP, headings=False)
 
 
 def hits(page: Sequence[Hit], now: datetime) -> Iterator[Part]:
@@ -70,21 +66,18 @@ def title(session: Summary) -> list[Span]:
     return [*pin, name, *((f" #{tag}", "dim") for tag in session.tags)]
 
 
-def when(heading: str, time: Callable[[S], str], now: datetime) -> Column[S]:
-    """A time; for people, how long ago it was."""
-    return Column(heading, time, lambda session: age(time(session), now), "dim")
-
-
 def _last_used(now: datetime) -> Column[Summary]:
-    return when("LAST USED", lambda session: session.last_activity, now)
+    return Column("LAST USED", lambda session: age(session.last_activity, now), "dim")
 
 
 def _title_and_state(session: Summary) -> list[Span]:
     return [*title(session), *([(" (ended)", "dim")] if session.state == "ended" else [])]
 
 
-def _marks(session: Summary) -> str:
-    return " ".join((session.state, *["pinned"] * session.pinned, *(f"#{tag}" for tag in session.tags)))
+def _cells(session: Summary) -> tuple[object, ...]:
+    marks = " ".join((session.state, *["pinned"] * session.pinned, *(f"#{tag}" for tag in session.tags)))
+    used = (session.message_count, session.last_activity)
+    return (session.session_id, session.agent, *used, marks, session.title)
 
 
 def _snippet(hit: Hit) -> list[Span]:
@@ -97,15 +90,13 @@ def _snippet(hit: Hit) -> list[Span]:
     return [*spans, (hit.snippet[position:], "")]
 
 
-SESSION_ID: Column[Summary] = Column("ID", lambda session: session.session_id, style="bold")
-AGENT: Column[Summary] = Column(
-    "AGENT", lambda session: session.agent, lambda session: f"@{session.agent}", "cyan"
-)
-TITLE: Column[Summary] = Column("TITLE", lambda session: session.title, title, fit="ellipsis")
+SESSION_ID: Column[Summary] = Column("ID", lambda session: session.session_id, "bold")
+AGENT: Column[Summary] = Column("AGENT", lambda session: f"@{session.agent}", "cyan")
+TITLE: Column[Summary] = Column("TITLE", title, fit="ellipsis")
 MESSAGES: Column[Summary] = number("MESSAGES", lambda session: session.message_count)
-_SHORT_ID: Column[ListedSession] = Column("ID", lambda session: session.short_id, style="bold")
-_LAST_SESSION = SESSION_ID._replace(heading="LAST SESSION")
-_TITLE_AND_STATE = TITLE._replace(shown=_title_and_state)
-_MARKS: Column[Summary] = Column("STATE", _marks)
-_COMMAND: Column[tuple[str, str]] = Column("", lambda step: f"  {step[0]}", style="bold")
-_PURPOSE: Column[tuple[str, str]] = Column("", lambda step: step[1], style="dim", fit="fold")
+_SHORT_ID: Column[ListedSession] = Column("ID", lambda session: session.short_id, "bold")
+_TITLE_AND_STATE = TITLE._replace(cell=_title_and_state)
+_STEP: tuple[Column[tuple[str, str]], ...] = (
+    Column("", lambda step: f"  {step[0]}", "bold"),
+    Column("", lambda step: step[1], "dim", fit="fold"),
+)

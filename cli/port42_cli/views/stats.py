@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import Any
 
 from port42_cli.plain_text import count, one_line
-from port42_cli.views.parts import Column, Line, Part, Span, Table, number
+from port42_cli.views.parts import Column, Content, Line, Part, Span, Table, number
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -27,14 +28,10 @@ def statistics(stats: Statistics) -> Iterator[Part]:
     bytes), for each model (back end, name or nothing, turns, tokens in and out), for each day and for each
     hour with messages.
     """
-    yield Table(
-        stats.agents,
-        (_AGENT, _SESSIONS, _MESSAGES, _FAILED, *_TOKENS, _DAYS),
-        (_AGENT, _SESSIONS, _QUESTIONS, _REPLIES, _FAILED, *_TOKENS, _BYTES),
-    )
+    yield Table(stats.agents, _AGENT, _agent_cells)
     if stats.models:
         yield Line("")
-        yield Table(stats.models, (_MODEL, _TURNS, *_TOKENS), (_KIND, _BACKEND, _MODEL, _TURNS, *_TOKENS))
+        yield Table(stats.models, _MODEL, _model_cells)
     since = date.fromisoformat(stats.since) if stats.since else None
     if since and any(stats.days):
         yield Line("")
@@ -97,39 +94,55 @@ def _hours(hours: Sequence[int]) -> Iterator[Part]:
     yield Line([("      0     6     12    18", "dim")])
 
 
-def _failed(agent: AgentStats) -> list[Span]:
-    return [(f"{agent.failed_turns:,}", "yellow")] if agent.failed_turns else _NOTHING
-
-
 def _model(model: ModelStats) -> str:
     return f"{model.backend} · {model.model}" if model.model else model.backend
 
 
-def _tokens(count: int) -> list[Span]:
+def _tokens(count: int) -> Content:
     if not count:
         return _NOTHING
     for unit, name in ((1_000_000, "M"), (1_000, "k")):
         if count >= unit:
-            return [(f"{count / unit:.1f} {name}", "")]
-    return [(str(count), "")]
+            return f"{count / unit:.1f} {name}"
+    return str(count)
+
+
+def _agent_cells(agent: AgentStats) -> tuple[object, ...]:
+    messages = (agent.user_messages, agent.assistant_messages, agent.failed_turns)
+    return (
+        f"@{agent.agent}",
+        agent.sessions,
+        *messages,
+        agent.input_tokens,
+        agent.output_tokens,
+        agent.bytes,
+    )
+
+
+def _model_cells(model: ModelStats) -> tuple[object, ...]:
+    name = one_line(model.model or "")
+    return ("model", model.backend, name, model.turns, model.input_tokens, model.output_tokens)
 
 
 _NOTHING: list[Span] = [("–", "dim")]
-_AGENT: Column[AgentStats] = Column("AGENT", lambda agent: f"@{agent.agent}", style="cyan")
-_SESSIONS: Column[AgentStats] = number("SESSIONS", lambda agent: agent.sessions)
-_MESSAGES: Column[AgentStats] = number(
-    "MESSAGES", lambda agent: agent.user_messages + agent.assistant_messages
+_TOKENS: tuple[Column[Any], ...] = (
+    Column("TOKENS IN", lambda row: _tokens(row.input_tokens), right=True),
+    Column("OUT", lambda row: _tokens(row.output_tokens), right=True),
 )
-_QUESTIONS: Column[AgentStats] = number("QUESTIONS", lambda agent: agent.user_messages)
-_REPLIES: Column[AgentStats] = number("REPLIES", lambda agent: agent.assistant_messages)
-_FAILED: Column[AgentStats] = Column("FAILED", lambda agent: agent.failed_turns, _failed, right=True)
-_BYTES: Column[AgentStats] = number("BYTES", lambda agent: agent.bytes)
-_DAYS: Column[AgentStats] = Column("", lambda agent: spark(agent.days), style="green", fit="crop")
-_KIND: Column[ModelStats] = Column("", lambda _: "model")
-_BACKEND: Column[ModelStats] = Column("BACK END", lambda model: model.backend)
-_MODEL: Column[ModelStats] = Column("MODEL", lambda model: one_line(model.model or ""), _model, fit="fold")
-_TURNS: Column[ModelStats] = number("TURNS", lambda model: model.turns)
-_TOKENS: tuple[Column[AgentStats | ModelStats], ...] = (
-    Column("TOKENS IN", lambda row: row.input_tokens, lambda row: _tokens(row.input_tokens), right=True),
-    Column("OUT", lambda row: row.output_tokens, lambda row: _tokens(row.output_tokens), right=True),
+_AGENT: tuple[Column[AgentStats], ...] = (
+    Column("AGENT", lambda agent: f"@{agent.agent}", "cyan"),
+    number("SESSIONS", lambda agent: agent.sessions),
+    number("MESSAGES", lambda agent: agent.user_messages + agent.assistant_messages),
+    Column(
+        "FAILED",
+        lambda agent: [(f"{agent.failed_turns:,}", "yellow")] if agent.failed_turns else _NOTHING,
+        right=True,
+    ),
+    *_TOKENS,
+    Column("", lambda agent: spark(agent.days), "green", fit="crop"),
+)
+_MODEL: tuple[Column[ModelStats], ...] = (
+    Column("MODEL", _model, fit="fold"),
+    number("TURNS", lambda model: model.turns),
+    *_TOKENS,
 )

@@ -11,12 +11,10 @@ from port42_protocol.messages.daemon import DaemonStatus, MethodLatency
 from port42_protocol.messages.search import IndexStatus
 
 _BAR = 12
-"""Cells of a latency's bar."""
+"""Cells of a latency's bar, on a logarithmic scale of microseconds: two for each tenfold."""
 _FROM, _TO = 10, 10_000_000
-"""Microseconds at the two ends of a bar, whose scale is logarithmic: two cells for each tenfold."""
 _MOST = 6
 """Agents and kinds of error that a terminal shows."""
-_STARTED = {"autostart": "the first command"}
 _INDEX = {
     "rebuilding": "being counted: the index is rebuilt",
     "behind": "the index is behind",
@@ -30,8 +28,8 @@ def status(daemon: DaemonStatus) -> list[Part]:
     Scripts get bytes and microseconds as whole numbers. Names that may come more than once (``session
     count``, ``turns of``, ``latency``, ``error``, ``internal error``) end in what they are about.
     """
-    sources = (_process, _serving, _vitals, _lists, _troubles)
-    facts = Fields([field for source in sources for field in source(daemon)], f"port42d {daemon.version}")
+    fields = (*_totals(daemon), *_lists(daemon), *_troubles(daemon))
+    facts = Fields(fields, f"port42d {daemon.version}")
     return [facts, Table(daemon.latencies, _LATENCY, gap=1)] if daemon.latencies else [facts]
 
 
@@ -47,26 +45,18 @@ def index(status: IndexStatus) -> list[Part]:
     return [Line(line, piped=line) for line in lines]
 
 
-def _process(daemon: DaemonStatus) -> Iterator[Field]:
+def _totals(daemon: DaemonStatus) -> Iterator[Field]:
+    uptime = daemon.uptime_seconds
+    since = (daemon.started_at or "")[:16].replace("T", " ")
+    by = "the first command" if daemon.started_by == "autostart" else daemon.started_by
     yield Field("version", daemon.version, "")
     yield Field("pid", daemon.pid, "running", f"pid {daemon.pid}")
     yield Field("socket", daemon.socket)
     yield Field("home", daemon.home)
-    yield Field(
-        "uptime", f"{daemon.uptime_seconds:.0f} s", "running", f"up {duration(daemon.uptime_seconds)}"
-    )
-    since = (daemon.started_at or "")[:16].replace("T", " ")
+    yield Field("uptime", f"{uptime:.0f} s", "running", f"up {duration(uptime)}")
     yield Field("started at", daemon.started_at, "running", f"since {since} UTC")
-    yield Field(
-        "started by",
-        daemon.started_by,
-        "running",
-        daemon.started_by and f"by {_STARTED.get(daemon.started_by, daemon.started_by)}",
-    )
+    yield Field("started by", daemon.started_by, "running", f"by {by}")
     yield Field("python", daemon.python)
-
-
-def _serving(daemon: DaemonStatus) -> Iterator[Field]:
     yield Field("sessions", daemon.sessions, "")
     yield Field("", True, "sessions", _sessions(daemon))
     yield Field("index", daemon.index, "")
@@ -76,9 +66,6 @@ def _serving(daemon: DaemonStatus) -> Iterator[Field]:
     yield Field("turns", daemon.turns, shown=_turns(daemon))
     yield _sized("bytes in", daemon.bytes_in, "traffic", "{} in")
     yield _sized("bytes out", daemon.bytes_out, "traffic", "{} out")
-
-
-def _vitals(daemon: DaemonStatus) -> Iterator[Field]:
     if (vitals := daemon.vitals) is not None:
         yield _sized("memory", vitals.resident_bytes, "process")
         yield _sized("peak memory", vitals.peak_bytes, "process", "peak {}")
@@ -94,10 +81,8 @@ def _lists(daemon: DaemonStatus) -> Iterator[Field]:
     for turns in daemon.turns_by_agent:
         yield Field(f"turns of {turns.agent}", f"{turns.running} running, {turns.waiting} waiting", "")
     for method in daemon.latencies:
-        took = f"p50 {method.p50_us}, p90 {method.p90_us}, p99 {method.p99_us}, max {method.max_us}"
-        yield Field(
-            f"latency {method.method}", f"{method.count} calls, {method.errors} errors, {took} µs", ""
-        )
+        took = f"p50 {method.p50_us}, p90 {method.p90_us}, p99 {method.p99_us}, max {method.max_us} µs"
+        yield Field(f"latency {method.method}", f"{method.count} calls, {method.errors} errors, {took}", "")
 
 
 def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
@@ -144,10 +129,6 @@ def _turns(daemon: DaemonStatus) -> str:
     return f"{daemon.turns:,} running" + (f" ({'; '.join(of[:_MOST])})" if of else "")
 
 
-def _errors(method: MethodLatency) -> list[Span]:
-    return [(f"{method.errors:,}", "red" if method.errors else "dim")]
-
-
 def _bar(method: MethodLatency) -> list[Span]:
     """Solid to the median, thinner to the 90th and thinnest to the 99th percentile."""
     p50, p90, p99 = (_cells(took) for took in (method.p50_us, method.p90_us, method.p99_us))
@@ -155,7 +136,7 @@ def _bar(method: MethodLatency) -> list[Span]:
 
 
 def _cells(microseconds: int) -> int:
-    """How far a bar reaches; at least a cell, so that every method has one."""
+    """At least one, so that every method has a bar."""
     part = math.log(max(microseconds, _FROM) / _FROM) / math.log(_TO / _FROM)
     return max(1, min(_BAR, round(part * _BAR)))
 
@@ -163,10 +144,10 @@ def _cells(microseconds: int) -> int:
 _LATENCY: tuple[Column[MethodLatency], ...] = (
     Column("METHOD", lambda method: method.method),
     number("CALLS", lambda method: method.count),
-    Column("ERR", lambda method: method.errors, _errors, right=True),
+    Column("ERR", lambda method: [(f"{method.errors:,}", "red" if method.errors else "dim")], right=True),
     Column("P50", lambda method: latency(method.p50_us), right=True),
     Column("P90", lambda method: latency(method.p90_us), right=True),
     Column("P99", lambda method: latency(method.p99_us), right=True),
     Column("MAX", lambda method: latency(method.max_us), right=True),
-    Column("10 µs … 10 s", lambda _: None, _bar),
+    Column("10 µs … 10 s", _bar),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from port42_cli.plain_text import age, answered_by, count
-from port42_cli.views.agents import answering
+from port42_cli.views.agents import backend
 from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
 from port42_protocol.messages.agents import Agent
@@ -80,7 +80,7 @@ def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
     fields = (
         Field("agent", agent.agent, shown=[(f"@{agent.agent}", "cyan")]),
         Field("session", True, shown=where),
-        Field("back end", agent.backend, shown=answering(agent)),
+        Field("back end", agent.backend, shown=backend(agent)),
     )
     return [Fields(fields, "port42", narrow=True)]
 

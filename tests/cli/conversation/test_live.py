@@ -53,7 +53,7 @@ def reply(monkeypatch):
         file=page, width=60, height=HEIGHT, force_terminal=True, color_system=None, highlight=False
     )
     monkeypatch.setattr(subject, "console", lambda: console)
-    monkeypatch.setattr(subject, "_EVERY", 0.0)
+    monkeypatch.setattr(subject, "EVERY", 0.0)
     monkeypatch.setattr(subject, "_PAUSE", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     reply = LiveReply()

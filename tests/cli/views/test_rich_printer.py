@@ -22,9 +22,7 @@ def parts(text):
     field = Field("name", text)
     return {
         "cell": Table([text], (column,)),
-        "styled cell": Table(
-            [text], (Column("A", lambda row: row, lambda row: [(row, "bold"), BREAK, (row, "")]),)
-        ),
+        "styled cell": Table([text], (Column("A", lambda row: [(row, "bold"), BREAK, (row, "")]),)),
         "line": Line(text),
         "spans": Line([(text, "bold"), (text, "")]),
         "block": Block(text),
@@ -82,7 +80,7 @@ def test_a_long_line_is_cut_folded_or_wrapped():
 
 
 def test_a_part_for_scripts_only_draws_nothing():
-    assert drawn([Line(None, piped="x"), Table([1], piped=(Column("A", str),))]) == ""
+    assert drawn([Line(None, piped="x"), Table([1], piped=lambda row: (row,))]) == ""
 
 
 def test_a_bar_that_moves_and_goes(capsys):
