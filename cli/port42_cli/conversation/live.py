@@ -31,9 +31,7 @@ _PAUSE = 4
 """The next drawing waits at least so many times as long as the last one took: a long block, or a slow
 terminal, must not take the time in which the reply is read."""
 
-_THOUGHT = 400
-"""Characters of a thought that its line may have."""
-
+_THOUGHT = 400  # characters of a thought that its line may have
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ENDS = {"done": ("✓", "dim"), "failed": ("✗", "red")}
 

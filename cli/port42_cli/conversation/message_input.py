@@ -14,11 +14,8 @@ from port42_cli.conversation.send import Reference
 from port42_client.errors import BadInput
 from port42_protocol.framing import REQUEST_LIMIT
 
-FIRST_BYTE = 3.0
-"""Seconds that a pipe beside a message may take to bring something."""
-
-REFERENCE_LIMIT = 256 * 1024
-"""Bytes of one reference that the daemon takes (`messages.Text`)."""
+FIRST_BYTE = 3.0  # seconds that a pipe beside a message may take to bring something
+REFERENCE_LIMIT = 256 * 1024  # bytes of one reference that the daemon takes (`messages.Text`)
 
 
 def message(words: tuple[str, ...], *, wait: bool = False) -> tuple[str | None, list[Reference]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import TypedDict, cast
 from uuid import uuid4
 
 from port42_cli import plain_text, streams
@@ -13,8 +13,7 @@ from port42_cli.cwd import sendable
 from port42_client.client import Client
 from port42_client.wire import JsonObject
 
-CLIENT = "cli"
-"""The prefix of ids of new sessions."""
+CLIENT = "cli"  # the prefix of ids of new sessions
 
 
 class Session(TypedDict):
@@ -34,7 +33,7 @@ class Reference(TypedDict, total=False):
 
 
 def show_reply(*, as_json: bool = False, with_others: bool = False) -> Show:
-    """Shows a turn on this stdout; `with_others`, also the other turns of its session."""
+    """For this stdout; `with_others`, also the other turns of the session."""
     if not streams.can_be_written():
         return Unseen()
     if as_json:
@@ -62,7 +61,7 @@ def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Se
     """
     session: Session
     if ref == "last":
-        session = client.ask("get_last_session", {"agent": agent, **({"cwd": cwd} if cwd else {})})
+        session = client.ask("get_last_session", {"agent": agent} | ({"cwd": cwd} if cwd else {}))
     else:
         session = client.ask("find_session", {"ref": ref, "agent": agent})
     streams.banner(plain_text.resuming(session["session_id"], session["agent"], session["message_count"]))
@@ -72,8 +71,7 @@ def go_on(client: Client, agent: str, ref: str, *, cwd: str | None = None) -> Se
 def mark_used(client: Client, session: Session) -> Session:
     """Make `session` its agent's last used one; a message does that by itself."""
     params = {"agent": session["agent"], "session_id": session["session_id"]}
-    used: Session = client.ask("update_last_session", params)
-    return used
+    return cast("Session", client.ask("update_last_session", params))
 
 
 def send(  # noqa: PLR0913 - a message and how it is to be sent
@@ -115,7 +113,7 @@ def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bo
 
 
 def tell_outcome(client: Client, result: TurnResult, *, briefly: bool = False) -> None:
-    """Say what the reply itself does not: that there is none, or that it was stopped."""
+    """Say when there is no reply, or only a part of it."""
     if result["status"] == "recorded":
         session: Session = client.ask("find_session", {"ref": result["session_id"]})
         streams.notice(plain_text.recorded(session["agent"], session["message_count"], briefly=briefly))

@@ -126,21 +126,19 @@ class Turn:
     def _answer_permission(self, event: Event) -> None:
         self._show.clear()
         answer = {"session_id": event["session_id"], "permission_id": event["permission_id"]}
-        cancelled = False
         # A question on stderr has to be seen, and an answer on stdin typed.
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
             try:
                 with self._interrupt.at_once(), terminal.ctrl_d(ends_input=True):
                     option_id = _ask_permission(event)
-                if option_id is not None:
-                    answer["option_id"] = option_id
             except KeyboardInterrupt:
-                cancelled = True
+                self._cancel()  # refuses, too; after a refusal the agent might end the turn by itself
+                return
+            if option_id is not None:
+                answer["option_id"] = option_id
         else:
             streams.notice(f"refused, because this is not a terminal: {event['text']}")
         self._client.notify("answer_permission", answer)
-        if cancelled:
-            self._cancel()
 
 
 def _ask_permission(event: Event) -> str | None:

@@ -17,14 +17,9 @@ from port42_protocol.messages.records import Message, Summary
 from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import GetSession, ListSessions
 
-FIRST_PAGE, PAGE = 100, 500
-"""Sessions per request: a screenful at once, the rest in as few requests as there may be."""
-
-PREVIEWED = 12
-"""Messages of a session's end in its preview."""
-
-SEARCHED = 50
-"""Hits of a search."""
+FIRST_PAGE, PAGE = 100, 500  # sessions per request: a screenful at once, then as many as are allowed
+PREVIEWED = 12  # messages of a session's end in its preview
+SEARCHED = 50  # hits of a search
 
 
 class Gathering:

@@ -37,14 +37,11 @@ from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
 from port42_protocol.messages.records import Message, Summary
 
-SEARCH_AFTER = 0.15
-"""Seconds without a key before messages are searched: one search for a word, not one for each letter."""
-
-SHORTEST_SEARCH = 2
-"""Characters that are worth a search in the messages."""
-
-PREVIEW_FROM = 16
-"""Lines that a terminal with a preview has at least."""
+SEARCH_AFTER = (
+    0.15  # seconds without a key before messages are searched: once for a word, not for each letter
+)
+SHORTEST_SEARCH = 2  # characters that are worth a search in the messages
+PREVIEW_FROM = 16  # lines that a terminal with a preview has at least
 
 
 def pick(daemon: Daemon, agent: str | None, typed: str = "") -> Summary | None:

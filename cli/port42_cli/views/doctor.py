@@ -9,8 +9,7 @@ from port42_cli.views.parts import BREAK, Column, Line, Part, Span, Table
 from port42_protocol.messages.doctor_and_stats import Finding
 
 _MARKS = {"ok": ("✓", "green"), "notice": ("!", "yellow"), "problem": ("✗", "bold red")}
-_MOST = 20
-"""Findings of one level about one thing that a terminal shows; the others are counted."""
+_MOST = 20  # findings of one level about one thing that a terminal shows; the others are counted
 
 
 def findings(results: Sequence[Finding], backup: str | None) -> Iterator[Part]:

@@ -1,8 +1,8 @@
 """Markdown on a terminal, whole or while it is written: every word of it is shown, at linear cost.
 
-Text comes in, rich renderables go out. Other than in rich's own Markdown, nothing that a terminal obeys is
-left, also where an entity or a link stood for it; images are links; code can be copied as it is; what is too
-narrow for its place (columns, quotes in quotes) is laid out otherwise instead of being cut.
+Other than in rich's own Markdown, no control characters are left, also where an entity or a link stood for
+them; images are links; code can be copied as it is; what is too wide for its place (tables, quotes in
+quotes) is laid out otherwise instead of being cut.
 """
 
 from __future__ import annotations
@@ -28,37 +28,26 @@ from rich.text import Text
 
 from port42_cli.plain_text import one_line, visible
 
-Rule = Callable[[StateBlock, int, int, bool], bool]
-"""Whether lines from `start` on are a block of a kind; if so and not `silent`, its tokens are added."""
-
 PIECE = 2048
 """Characters of one block that are parsed and drawn together. A longer block is shown in pieces: the last
-block of a reply is parsed and drawn again whenever it grows, and so the cost of a reply stays linear."""
+block of a reply is parsed and drawn again whenever it grows, and its cost must stay linear."""
 
 _WHOLE = 4 * PIECE
 """The same for a list item or a quote: code in it, once cut, could not be told from text."""
 
-_LATELY = 256
-"""Characters at the end of a piece in which the end of a line or a word is looked for, to cut it there."""
-
-_DEEPEST = 8
-"""Quotes and lists in one another; deeper ones are text. markdown-it drops what is deeper than its limit."""
-
-_MOST_COLUMNS = 40
-"""Columns of a table; with more it is text. A few characters could stand for thousands of empty cells."""
-
-_NARROWEST = 16
-"""Columns of the terminal that are left to what is quoted or listed."""
+_LATELY = 256  # characters at the end of a piece in which it is cut, at the end of a line or a word
+_DEEPEST = 8  # quotes and lists in one another; deeper ones are text, where markdown-it drops them
+_MOST_COLUMNS = 40  # of a table; a few characters more could stand for thousands of empty cells
+_NARROWEST = 16  # columns of the terminal that are left to what is quoted or listed
 
 _REFLOWED = {"ordered_list_open", "table_open"}
 """Blocks that are laid out anew as they grow: columns get wider, numbers get another digit."""
-
 _CONTAINERS = {"bullet_list_open", "ordered_list_open", "blockquote_open"}
 _FENCE = re.compile(r" {0,3}(?:`{3,40}|~{3,40})[^\n]{0,60}")
 
 
 class Block:
-    """One block of a document, or a piece of a long one: a paragraph, a list, a fence, …
+    """One block of a document (a paragraph, a list, a fence, …), or a piece of a long one.
 
     `steady`: lines once shown stay the same while it grows. `continued`: the next block is the rest of it.
     """
@@ -72,17 +61,12 @@ class Block:
         self._markdown.parsed = list(_safe(tokens))
 
     def lines(self, console: Console, width: int | None = None) -> list[list[Segment]]:
-        """Its lines, without blank ones around them and without the blanks that fill a line up.
-
-        Those would be copied with the text, and wrap when the terminal gets narrower.
-        """
+        """Its lines, without blank ones around them, and without blanks at their ends, which would be copied
+        with the text and wrap when the terminal gets narrower."""
         options = console.options.update(width=width or console.width)
         lines = [_trimmed(line) for line in console.render_lines(self._markdown, options, pad=False)]
-        while lines and not lines[-1]:
-            del lines[-1]
-        while lines and not lines[0]:
-            del lines[0]
-        return lines
+        filled = [number for number, line in enumerate(lines) if line]
+        return lines[filled[0] : filled[-1] + 1] if filled else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self.lines(console, options.max_width):
@@ -93,12 +77,11 @@ class Growing:
     """A document that grows at its end. `rest` is its last block, which may still become another one."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._held = ""
+        self._text = self._held = ""
         self.rest: Block | None = None
 
     def add(self, text: str) -> list[Block]:
-        """Take some of it; gives the blocks that it finished."""
+        """Append text; gives the blocks that it finished."""
         text = self._held + text
         # Only together are \r and \n harmless, and `text` may end between them.
         self._held = "\r" if text.endswith("\r") else ""
@@ -143,9 +126,6 @@ def blocks(text: str) -> list[Block]:
     return [*document.add(text), *document.end()]
 
 
-# --- blocks, and where long ones are cut ------------------------------------------------------------
-
-
 def _outermost(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     """The tokens of each outermost block."""
     block: list[Token] = []
@@ -179,7 +159,7 @@ def _end_of_piece(block: Sequence[Token], lines: Sequence[str], text: str) -> in
 
 
 def _reopened(kind: str, piece: str, rest: str) -> str:
-    """The rest of a block that was cut behind `piece`, with what makes it a block of the same kind.
+    """The rest of a block that was cut after `piece`, with what makes it a block of the same kind.
 
     What is added is shorter than what was cut off, so that the end is reached.
     """
@@ -195,31 +175,22 @@ def _reopened(kind: str, piece: str, rest: str) -> str:
     return rest
 
 
-# --- parsing ------------------------------------------------------------------------------------------
-
-
-class _Parser(MarkdownIt):
+def _parser() -> MarkdownIt:
     """CommonMark with tables and strikethrough, in which no word is lost."""
-
-    def __init__(self) -> None:
-        # What looks like HTML is text here: a terminal shows it, where a browser would make something of it.
-        super().__init__("commonmark", {"html": False})
-        # What a link's definition says may come long after the link was shown, so it is shown itself.
-        self.enable(["strikethrough", "table"]).disable("reference")
-        ends = ["paragraph", "reference", "blockquote", "list"]
-        self.block.ruler.at("blockquote", partial(_shallow, blockquote), {"alt": ends})
-        self.block.ruler.at("list", partial(_shallow, list_block), {"alt": ends[:3]})
-        self.block.ruler.at("table", _table, {"alt": ends[:2]})
-
-    def normalizeLink(self, url: str) -> str:  # noqa: N802 - markdown-it's name
-        """A link as it was written: it is there to be read, and decoding could make an escape sequence."""
-        return url
-
-    def normalizeLinkText(self, link: str) -> str:  # noqa: N802 - as above, of a link that is its own text
-        return link
+    # What looks like HTML is text. A link's definition may come long after the link, so it is text, too.
+    parser = MarkdownIt("commonmark", {"html": False})
+    parser.enable(["strikethrough", "table"]).disable("reference")
+    ends = ["paragraph", "reference", "blockquote", "list"]
+    parser.block.ruler.at("blockquote", partial(_shallow, blockquote), {"alt": ends})
+    parser.block.ruler.at("list", partial(_shallow, list_block), {"alt": ends[:3]})
+    parser.block.ruler.at("table", _table, {"alt": ends[:2]})
+    # Links stay as they were written: they are there to be read, and decoding could make an escape sequence.
+    parser.normalizeLink = str  # type: ignore[method-assign, assignment]
+    parser.normalizeLinkText = str  # type: ignore[method-assign, assignment]
+    return parser
 
 
-def _shallow(rule: Rule, state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _shallow(rule: Callable[..., bool], state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return state.level < _DEEPEST and rule(state, start, end, silent)
 
 
@@ -240,7 +211,7 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return True
 
 
-_PARSER = _Parser()
+_PARSER = _parser()
 
 
 def _safe(tokens: Iterable[Token]) -> Iterator[Token]:
@@ -266,26 +237,22 @@ def _target(token: Token, name: str) -> str:
     return one_line(f'{token.attrs[name]} "{title}"' if title else str(token.attrs[name]))
 
 
-# --- drawing ------------------------------------------------------------------------------------------
-
-
 class _Code(CodeBlock):
-    """Code without blanks around it, under what is said about it but for a language that its colours show."""
+    """Code without blanks around it, under its info string, unless that is a language that colours show."""
 
-    def __init__(self, lexer_name: str, theme: str, info: str = "") -> None:
-        super().__init__(lexer_name, theme)
-        self._info = info
+    info: str
 
     @classmethod
     def create(cls, markdown: Markdown, token: Token) -> _Code:
-        info = token.info.strip()
-        return cls(info.partition(" ")[0] or "text", markdown.code_theme, info)
+        code = cls((token.info.split() or ["text"])[0], markdown.code_theme)
+        code.info = token.info.strip()
+        return code
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         code = str(self.text).rstrip()
         syntax = Syntax(code, self.lexer_name, theme=self.theme, word_wrap=True, background_color="default")
-        if self._info and (syntax.lexer is None or self._info != self.lexer_name):
-            yield Text(self._info, "dim")
+        if self.info and (syntax.lexer is None or self.info != self.lexer_name):
+            yield Text(self.info, "dim")
         yield syntax
 
 
@@ -314,8 +281,7 @@ def _marked(
 ) -> RenderResult:
     """What is quoted or listed, behind its mark; where that would leave too little room, below it."""
     width = options.max_width - first.cell_length
-    below = width < _NARROWEST
-    if below:
+    if width < _NARROWEST:
         yield from (first, Segment.line())
         width, first, others = options.max_width, Segment(""), Segment("")
     lines = console.render_lines(elements, options.update(width=width), pad=False)
@@ -324,7 +290,7 @@ def _marked(
 
 
 class _Table(TableElement):
-    """A table; where its words do not fit beside each other, a line for each cell, behind its heading."""
+    """A table; where its words do not fit beside each other, a line for each cell, after its heading."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         headings = [cell.content for cell in self.header.row.cells] if self.header and self.header.row else []
@@ -344,9 +310,9 @@ class _Table(TableElement):
 
 
 def _widths(console: Console, options: ConsoleOptions, columns: Sequence[Sequence[Text]]) -> list[int] | None:
-    """How wide each column of a table is to be; None where its longest words do not fit beside each other.
+    """The columns' widths; None where their longest words do not fit beside each other.
 
-    Rich would take from the widest columns, even what their words need.
+    Rich would narrow the widest columns, even below what their words need.
     """
     wide = options.update(width=10_000)
     cells = [[Measurement.get(console, wide, cell) for cell in column] for column in columns]

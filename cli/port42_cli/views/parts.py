@@ -10,13 +10,10 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
-Span = tuple[str, str]
-"""Text and its style, in rich's names for styles."""
+Span = tuple[str, str]  # text and its style, as rich names it
 Content = str | Sequence[Span]
-BREAK: Span = ("\n", "")
-"""A line break inside a cell. Newlines in texts are shown as ␊ there."""
-Fit = Literal["whole", "ellipsis", "fold", "crop"]
-"""How a text that is too wide is shown. Text to be copied is not cut."""
+BREAK: Span = ("\n", "")  # a line break inside a cell, where newlines in texts are shown as ␊
+Fit = Literal["whole", "ellipsis", "fold", "crop"]  # for a text that is too wide
 
 
 class Column(NamedTuple, Generic[R]):
@@ -44,11 +41,10 @@ class Table(NamedTuple, Generic[R]):
 
 
 class Field(NamedTuple):
-    """A fact: ``name: value`` for scripts; on a terminal in the row `row` (None: as `name`) as `shown` (None:
-    as `value`).
+    """A fact: ``name: value`` for scripts; on a terminal `shown` (or `value`) in the row `row` (or `name`).
 
-    Fields of one row stand side by side, but for a `trouble`. Without a name scripts do not get it; with an
-    empty row terminals do not show it; without a value neither does.
+    Fields of one row stand side by side, but for a `trouble`. Scripts get none without a name, terminals
+    none with an empty row; without a value neither does.
     """
 
     name: str

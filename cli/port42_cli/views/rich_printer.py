@@ -1,6 +1,6 @@
 """Views on a terminal, drawn by rich: coloured (``NO_COLOR`` is respected) and wrapped; and what moves there.
 
-Every text goes through `text`, which leaves nothing in it that a terminal or rich's markup would obey.
+Every text goes through `text`, which makes control characters visible and leaves markup as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from port42_cli.plain_text import one_line, visible
 from port42_cli.terminal import Drawing
-from port42_cli.views.parts import BREAK, Content, Field, Fields, Fit, Line, Part, Table, Tree
+from port42_cli.views.parts import BREAK, Column, Content, Field, Fields, Fit, Line, Part, Table, Tree
 
 if TYPE_CHECKING:
     from port42_cli.views.markdown import Block
@@ -27,21 +27,19 @@ if TYPE_CHECKING:
 def console(*, stderr: bool = False) -> Console:
     """A console that prints text as it is."""
     for name in ("COLUMNS", "LINES"):
+        # rich would use 0, which means unknown to all others, and 10**20, and "²"
         if not re.fullmatch("0*[1-9][0-9]{0,3}", os.environ.get(name, ""), re.ASCII):
-            # rich would take 0 at its word, where all others take it as unknown, and 10**20, and "²"
             os.environ.pop(name, None)
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def draw(view: Iterable[Part], console: Console) -> None:
-    """Print a view, part by part."""
     for part in view:
         for drawn in _renderables(part):
             console.print(drawn)
 
 
 def group(view: Iterable[Part]) -> Group:
-    """A view as one renderable."""
     return Group(*(drawn for part in view for drawn in _renderables(part)))
 
 
@@ -74,10 +72,9 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
 def text(content: Content, style: str = "", fit: Fit = "whole", *, multiline: bool = False) -> Text:
     """The content without control characters that a terminal obeys."""
     safe = visible if multiline else one_line
-    spans = [(content, "")] if isinstance(content, str) else content
-    drawn = Text.assemble(
-        *(span if span is BREAK else (safe(span[0]), span[1]) for span in spans), style=style
-    )
+    drawn = Text(style=style)
+    for span in [(content, "")] if isinstance(content, str) else content:
+        drawn.append(*(span if span is BREAK else (safe(span[0]), span[1])))
     if fit != "whole":
         drawn.overflow, drawn.no_wrap = fit, fit != "fold"
     return drawn
@@ -105,19 +102,18 @@ def _renderables(part: Part) -> Iterator[RenderableType]:
 
 
 class _Indented:
-    """Text or Markdown, indented but for code, which is copied; a blank line behind its end."""
+    """Text or Markdown, indented but for code, which is copied; a blank line after its end."""
 
     def __init__(self, content: Text | Block) -> None:
         self._content = content
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        indent, continued = "  ", False
-        if not isinstance(self._content, Text):
-            indent, continued = "" if self._content.is_code else indent, self._content.continued
+        block = None if isinstance(self._content, Text) else self._content
+        indent = "" if block and block.is_code else "  "
         options = options.update(width=options.max_width - len(indent))
         for line in console.render_lines(self._content, options, pad=False):
             yield from (Segment(indent), *line, Segment.line()) if line else (Segment.line(),)
-        if not continued:
+        if not (block and block.continued):
             yield Segment.line()
 
 
@@ -126,26 +122,23 @@ def _table(part: Table[Any]) -> RichTable:
         box=None, pad_edge=False, padding=(0, part.gap, 0, 0), header_style="dim", show_header=part.headings
     )
     for column in part.columns:
-        fit = column.fit
         table.add_column(
             text(column.heading),
             justify="right" if column.right else "left",
             # A column that may give way wraps, which is how rich shrinks it; its cells need not.
-            no_wrap=fit == "whole",
-            overflow="ellipsis" if fit == "whole" else fit,
+            no_wrap=column.fit == "whole",
+            overflow="ellipsis" if column.fit == "whole" else column.fit,
         )
     for row in part.rows:
-        table.add_row(
-            *(
-                text(column.cell(row), column.style, "ellipsis" if column.fit == "ellipsis" else "whole")
-                for column in part.columns
-            )
-        )
+        table.add_row(*(_cell(column, row) for column in part.columns))
     return table
 
 
+def _cell(column: Column[Any], row: object) -> Text:
+    return text(column.cell(row), column.style, "ellipsis" if column.fit == "ellipsis" else "whole")
+
+
 def _fields(part: Fields) -> RenderableType:
-    """A row for each fact, or for those that stand side by side."""
     rows: dict[str, list[Field]] = {}
     troubles: list[Field] = []
     for field in part.fields:
@@ -161,9 +154,8 @@ def _fields(part: Fields) -> RenderableType:
         return table
     from rich.panel import Panel
 
-    return Panel(
-        table, title=text(part.title), title_align="left", border_style="dim", expand=not part.narrow
-    )
+    title = text(part.title)
+    return Panel(table, title=title, title_align="left", border_style="dim", expand=not part.narrow)
 
 
 def _value(field: Field) -> Text:

@@ -11,7 +11,7 @@ from port42_cli.views.parts import Column, Line, Part, Span, Table, number
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
 
-if TYPE_CHECKING:  # a list needs no search
+if TYPE_CHECKING:
     from port42_protocol.messages.search import Hit
 
 
@@ -60,7 +60,6 @@ def hits(page: Sequence[Hit], now: datetime) -> Iterator[Part]:
 
 
 def title(session: Summary) -> list[Span]:
-    """Pin, title and tags."""
     pin = [("📌 ", "")] if session.pinned else []
     name = (session.title, "") if session.title else ("(untitled)", "dim")
     return [*pin, name, *((f" #{tag}", "dim") for tag in session.tags)]
@@ -81,7 +80,6 @@ def _cells(session: Summary) -> tuple[object, ...]:
 
 
 def _snippet(hit: Hit) -> list[Span]:
-    """The message's position and snippet, with the matches in bold."""
     spans, position = [(f"  {hit.seq} {hit.role}: ", "dim")], 0
     for mark in hit.marks:
         spans.append((hit.snippet[position : mark.start], ""))

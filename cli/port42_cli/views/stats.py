@@ -1,6 +1,6 @@
-"""Statistics: agents and models in rows, days as a calendar, hours as a line.
+"""Statistics: agents and models in rows, days as a calendar, hours as a line, in 80 columns.
 
-Shades say how much, so that nothing is lost without colour; 80 columns are enough.
+Shades say how much, so that nothing is lost without colour.
 """
 
 from __future__ import annotations
@@ -59,22 +59,19 @@ def calendar(since: date, days: Sequence[int]) -> Iterator[Part]:
     last = since + timedelta(days=len(days) - 1)
     first = max(since, last - timedelta(days=7 * _WEEKS - 1 - (6 - last.weekday())))
     shown = {since + timedelta(days=day): value for day, value in enumerate(days)}
+    shown = {day: value for day, value in shown.items() if day >= first}
     monday = first - timedelta(days=first.weekday())
     weeks = (last - monday).days // 7 + 1
-    most = max(shown[day] for day in shown if day >= first) or 1
+    most = max(shown.values()) or 1
     yield Line([(f"    {_months(monday, weeks)}", "dim")], fit="crop")
     for weekday, name in enumerate(_WEEKDAYS):
         row: list[Span] = [(f"{name:4}", "dim")]
         for week in range(weeks):
-            day = monday + timedelta(days=7 * week + weekday)
-            row.append(_shade(shown[day], most) if first <= day <= last else (" ", ""))
+            value = shown.get(monday + timedelta(days=7 * week + weekday))
+            row.append((" ", "") if value is None else _SHADES[-(-value * (len(_SHADES) - 1) // most)])
         yield Line(row, fit="crop")
-    total = sum(shown[day] for day in shown if day >= first)
-    yield Line([(f"{count(total, 'message')} since {first.isoformat()}, at most {most:,} a day", "dim")])
-
-
-def _shade(value: int, most: int) -> Span:
-    return _SHADES[-(-value * (len(_SHADES) - 1) // most)]
+    total = count(sum(shown.values()), "message")
+    yield Line([(f"{total} since {first.isoformat()}, at most {most:,} a day", "dim")])
 
 
 def _months(monday: date, weeks: int) -> str:
@@ -99,12 +96,9 @@ def _model(model: ModelStats) -> str:
 
 
 def _tokens(count: int) -> Content:
-    if not count:
-        return _NOTHING
-    for unit, name in ((1_000_000, "M"), (1_000, "k")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return str(count)
+    if count >= 1000:
+        return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count / 1e3:.1f} k"
+    return str(count) if count else _NOTHING
 
 
 def _agent_cells(agent: AgentStats) -> tuple[object, ...]:

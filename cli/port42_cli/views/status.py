@@ -10,11 +10,9 @@ from port42_cli.views.parts import Column, Field, Fields, Line, Part, Span, Tabl
 from port42_protocol.messages.daemon import DaemonStatus, MethodLatency
 from port42_protocol.messages.search import IndexStatus
 
-_BAR = 12
-"""Cells of a latency's bar, on a logarithmic scale of microseconds: two for each tenfold."""
+_BAR = 12  # cells of a latency's bar, two for each tenfold of microseconds
 _FROM, _TO = 10, 10_000_000
-_MOST = 6
-"""Agents and kinds of error that a terminal shows."""
+_MOST = 6  # agents and kinds of error that a terminal shows
 _INDEX = {
     "rebuilding": "being counted: the index is rebuilt",
     "behind": "the index is behind",
@@ -136,7 +134,6 @@ def _bar(method: MethodLatency) -> list[Span]:
 
 
 def _cells(microseconds: int) -> int:
-    """At least one, so that every method has a bar."""
     part = math.log(max(microseconds, _FROM) / _FROM) / math.log(_TO / _FROM)
     return max(1, min(_BAR, round(part * _BAR)))
 

@@ -37,7 +37,6 @@ def heading(session: Summary, now: datetime) -> list[Part]:
 
 
 def messages(page: Iterable[Record]) -> Iterator[Part]:
-    """A page of a transcript."""
     for message in page:
         yield from record(message)
 
@@ -90,7 +89,6 @@ def _time(message: Record) -> Span:
 
 
 def _turn(message: Record) -> Span:
-    """Facts about the turn of a reply or a failure."""
     facts = []
     if isinstance(message, ErrorMessage) and message.kind:
         facts.append(message.kind.replace("_", " "))
