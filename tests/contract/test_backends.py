@@ -40,10 +40,10 @@ def backend_of(kind: str, case: str) -> Iterator[Backend]:
 
 def children() -> set[int]:
     """The processes that this one started and has not waited for."""
-    found = set()
+    pids = set()
     for task in Path("/proc/self/task").glob("*/children"):
-        found |= {int(pid) for pid in task.read_text().split()}
-    return found
+        pids |= {int(pid) for pid in task.read_text().split()}
+    return pids
 
 
 def at_work(backend: Backend, work: Any) -> Any:
@@ -64,7 +64,7 @@ def test_none_never_answers() -> None:
 
 
 def test_every_kind_of_configuration_is_held_to_the_contract() -> None:
-    tags = {one.__struct_config__.tag for one in get_args(BackendConfig)}
+    tags = {config.__struct_config__.tag for config in get_args(BackendConfig)}
     assert tags == {*KINDS, "none"}
 
 
@@ -79,9 +79,9 @@ def test_an_answer_holds_what_was_said(kind: str) -> None:
 
 @every_kind
 def test_a_history_is_taken(kind: str) -> None:
-    said = history(("user", "before"), ("assistant", "indeed"), ("system", "be brief"))
+    earlier = history(("user", "before"), ("assistant", "indeed"), ("system", "be brief"))
     with backend_of(kind, "answers") as backend:
-        events = at_work(backend, events_of(backend, turn("hello", history=said, system="You are terse.")))
+        events = at_work(backend, events_of(backend, turn("hello", history=earlier, system="You are terse.")))
     assert "hello" in text_of(events)
 
 
@@ -123,13 +123,13 @@ def test_cancelling_ends_the_turn_and_leaves_nothing_at_work(kind: str) -> None:
 
     async def work(backend: Backend) -> str:
         heard = asyncio.Event()
-        said: list[str] = []
+        pieces: list[str] = []
 
         async def listen() -> None:
             async with aclosing(backend.run(turn("hello"), nobody)) as events:
                 async for event in events:
                     if isinstance(event, Text):
-                        said.append(event.text)
+                        pieces.append(event.text)
                         heard.set()
 
         task = asyncio.create_task(listen())
@@ -137,7 +137,7 @@ def test_cancelling_ends_the_turn_and_leaves_nothing_at_work(kind: str) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return "".join(said)
+        return "".join(pieces)
 
     with backend_of(kind, "slow") as backend:
         assert at_work(backend, work(backend))

@@ -82,7 +82,10 @@ class Agent:
 
         Asked quietly, it says no more of the tool call than its id.
         """
-        offered = [{"optionId": f"id:{one}", "name": one.replace("_", " "), "kind": one} for one in options]
+        offered = [
+            {"optionId": f"id:{option}", "name": option.replace("_", " "), "kind": option}
+            for option in options
+        ]
         call = {"toolCallId": "call-1"} | ({} if quiet else {"title": f"{kind} a file", "kind": kind})
         answer = self.ask(
             "session/request_permission", sessionId=self.session, toolCall=call, options=offered

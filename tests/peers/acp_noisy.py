@@ -37,7 +37,7 @@ class Noisy(Agent):
             self.ask("fs/read_text_file", path="/etc/passwd"),
             self.ask("terminal/create", command="sh"),
         ]
-        self.say(json.dumps([one["error"]["code"] for one in refused]))
+        self.say(json.dumps([answer["error"]["code"] for answer in refused]))
         return {"stopReason": "tomorrows_reason", "usage": "much"}
 
     def take(self, message: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def stop(reason: str = "end_turn", output_tokens: int = 9) -> list[dict[str, Any
 
 def text(*pieces: str, reason: str = "end_turn") -> list[dict[str, Any]]:
     """A whole reply."""
-    deltas = [{"type": "text_delta", "text": one} for one in pieces]
+    deltas = [{"type": "text_delta", "text": piece_of_text} for piece_of_text in pieces]
     return [*start(), *block(0, {"type": "text", "text": ""}, *deltas), *stop(reason)]
 
 

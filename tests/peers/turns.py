@@ -44,8 +44,8 @@ def played(backend: Backend, *turns: Turn) -> list[Event]:
 
     async def play() -> list[Event]:
         try:
-            for one in turns or (turn(),):
-                events = await events_of(backend, one)
+            for question in turns or (turn(),):
+                events = await events_of(backend, question)
         finally:
             await backend.aclose()
         return events

@@ -1,8 +1,4 @@
-"""A back end's child process: in its own process group, read to the end of its output, always ended.
-
-Its environment is what every program needs and what the configuration passes on. On Linux it is killed when
-the daemon dies in any way. It is started by subprocess because uvloop leaves copies of its pipes open in it.
-"""
+"""A back end's running program, read to its end and ended with its group; where programs are found."""
 
 from __future__ import annotations
 
@@ -15,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -34,7 +29,6 @@ _BUFFER = 256 * 1024
 _PATIENCE = 3.0
 # A grandchild in the background may hold stdout open long after the child is gone.
 _LINGER = 1.0
-_PR_SET_PDEATHSIG = 1
 _RESTART = "if it is on yours, `port42 daemon restart` makes it known"
 
 
@@ -110,7 +104,7 @@ def _not_on_path(name: str) -> str:
     return f"{name} is not on the daemon's PATH ({_RESTART})"
 
 
-def _given_away(pipe: IO[bytes], mode: Literal["rb", "wb"]) -> IO[bytes]:
+def _for_the_loop(pipe: IO[bytes], mode: Literal["rb", "wb"]) -> IO[bytes]:
     """A copy of `pipe` as the loop takes it over.
 
     uvloop closes a pipe's descriptor twice, itself and through the file object: the second close meets
@@ -156,13 +150,13 @@ class _Pipe(asyncio.Protocol):
 
 
 class Child:
-    """One running process. Make it with `start`; whoever made it calls `stop`, however it went."""
+    """One running process, made by `Programs.start`; whoever asked for it calls `stop`, however it went.
+
+    `on_stop` is called with its process id after `stop`.
+    """
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        secrets: Iterable[str],
-        on_stop: Callable[[int], None] | None,
+        self, process: subprocess.Popen[bytes], secrets: Iterable[str], on_stop: Callable[[int], None]
     ) -> None:
         loop = asyncio.get_running_loop()
         self._process = process
@@ -183,70 +177,16 @@ class Child:
         self._exited.add_done_callback(lambda _: self._stdin.writable.set())
         threading.Thread(target=self._wait, args=(loop,), daemon=True).start()
 
-    @classmethod
-    async def start(  # noqa: PLR0913  # what a process has
-        cls,
-        argv: list[str],
-        *,
-        cwd: str | None = None,
-        env_pass: Iterable[str] = (),
-        environ: Mapping[str, str] = os.environ,
-        umask: int = 0o022,
-        mark: Mapping[str, str] | None = None,
-        on_stop: Callable[[int], None] | None = None,
-    ) -> Child:
-        """Start `argv` without a shell, in `cwd` or the person's home. Raises `CannotStart`.
-
-        `mark` is added to the child's environment, so that it can be told apart. `on_stop` is called with
-        its process id after `stop`.
-        """
-        passed = tuple(env_pass)
-        folder = cwd or environ.get("HOME") or str(Path.home())
-        # Asked before, because the same FileNotFoundError says either.
-        try:
-            is_folder = Path(folder).is_dir()  # noqa: ASYNC240 - one stat, as the start itself does many
-        except OSError as error:  # a forbidden folder, or a name that is too long
-            reason = (error.strerror or "the system refuses it").lower()
-            raise CannotStart(f"the working folder {folder[:200]} cannot be looked at: {reason}") from None
-        if not is_folder:
-            moved = "; where it was moved or renamed, `port42 fork` from its new place goes on there"
-            raise CannotStart(f"the working folder {folder} is not there{moved if cwd else ''}")
-        if (why := missing(argv[0], environ, folder)) is not None:
-            raise CannotStart(why)
-        try:
-            # From the loop's own thread, which lives as long as the daemon: PDEATHSIG is about the thread.
-            process = subprocess.Popen(  # noqa: ASYNC220  # as long as a fork takes
-                [find_program(argv[0], environ, folder) or argv[0], *argv[1:]],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd=folder,
-                env={**environment(environ, passed), **(mark or {})},
-                start_new_session=True,
-                umask=umask,
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
-            )
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
-            raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
-        child = cls(process, [environ[name] for name in passed if name in environ], on_stop)
-        try:
-            await child._connect()
-        except BaseException:
-            await child.stop()
-            raise
-        return child
-
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
+        """Begin to read and to write. Called once, before anything else."""
         loop = asyncio.get_running_loop()
         stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
         if stdin is None or stdout is None or stderr is None:
             raise TypeError("the process was started without pipes")
         with stdin, stdout, stderr:
-            await loop.connect_write_pipe(lambda: self._stdin, _given_away(stdin, "wb"))
-            await loop.connect_read_pipe(lambda: self._stdout, _given_away(stdout, "rb"))
-            await loop.connect_read_pipe(lambda: self._stderr, _given_away(stderr, "rb"))
+            await loop.connect_write_pipe(lambda: self._stdin, _for_the_loop(stdin, "wb"))
+            await loop.connect_read_pipe(lambda: self._stdout, _for_the_loop(stdout, "rb"))
+            await loop.connect_read_pipe(lambda: self._stderr, _for_the_loop(stderr, "rb"))
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own: not every system, nor every Linux, has a descriptor to wait for."""
@@ -338,13 +278,13 @@ class Child:
             raise
 
     def stderr(self) -> str:
-        """The last of what came on stderr, secrets blotted out."""
-        return self.blot(self._ring.decode("utf-8", "replace"))
+        """The last of what came on stderr, without secrets."""
+        return self.without_secrets(self._ring.decode("utf-8", "replace"))
 
     def clear_stderr(self) -> None:
         self._ring.clear()
 
-    def blot(self, text: str) -> str:
+    def without_secrets(self, text: str) -> str:
         """`text` without the values that `env_pass` handed to the child, and without control characters."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
@@ -409,28 +349,9 @@ class Child:
         for pipe in (self._stdin, self._stdout, self._stderr):
             if pipe.transport is not None:
                 pipe.transport.close()
-        if self._on_stop is not None:
-            self._on_stop(self.pid)
+        self._on_stop(self.pid)
 
     def _signal(self, number: signal.Signals) -> None:
         # The group's id cannot be taken by another while it has a member; an empty one is gone.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-
-
-@cache
-def _end_with_parent() -> Callable[[], Any] | None:
-    """Runs between fork and exec: on Linux the child will be killed when the daemon dies."""
-    if sys.platform != "linux":
-        return None
-    import ctypes  # only daemons that start programs need it
-
-    prctl = ctypes.CDLL(None).prctl
-    daemon = os.getpid()
-
-    def end_with_parent() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != daemon:  # it died in between
-            os._exit(1)
-
-    return end_with_parent

@@ -1,4 +1,4 @@
-"""Limits and tracks the programs that back ends run, so that none outlives the daemon."""
+"""Starts the programs that back ends run, limits them and notes them, so that none outlives the daemon."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from port42_daemon import durable
 from port42_daemon.backends.base import Event, Notice
-from port42_daemon.backends.process import Child
+from port42_daemon.backends.process import CannotStart, Child, environment, find_program, missing
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 32
 """Turns that have a program at work. Others wait: some agents take 300 MB each."""
 _MARK = "PORT42_RUN"
+_PR_SET_PDEATHSIG = 1
 _RECORD_BYTES = 64 * 1024
 _GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for what a killed daemon left."""
@@ -53,20 +56,55 @@ class Programs:
                 yield event
 
     async def start(
-        self, argv: list[str], cwd: str | None, env_pass: Iterable[str], environ: Mapping[str, str]
+        self,
+        argv: list[str],
+        cwd: str | None = None,
+        env_pass: Iterable[str] = (),
+        environ: Mapping[str, str] = os.environ,
     ) -> Child:
+        """Start `argv` without a shell, in `cwd` or the person's home. Raises `CannotStart`.
+
+        By subprocess, because uvloop leaves copies of the pipes open in the child.
+        """
+        folder = cwd or environ.get("HOME") or str(Path.home())
+        # Asked before, because the same FileNotFoundError says either.
+        try:
+            is_folder = Path(folder).is_dir()  # noqa: ASYNC240 - one stat, as the start itself does many
+        except OSError as error:  # a forbidden folder, or a name that is too long
+            reason = (error.strerror or "the system refuses it").lower()
+            raise CannotStart(f"the working folder {folder[:200]} cannot be looked at: {reason}") from None
+        if not is_folder:
+            moved = "; where it was moved or renamed, `port42 fork` from its new place goes on there"
+            raise CannotStart(f"the working folder {folder} is not there{moved if cwd else ''}")
+        if (why := missing(argv[0], environ, folder)) is not None:
+            raise CannotStart(why)
+        passed = tuple(env_pass)
         mark = {} if self._record is None else {_MARK: self._mark}
-        child = await Child.start(
-            argv,
-            cwd=cwd,
-            env_pass=env_pass,
-            environ=environ,
-            umask=self._umask,
-            mark=mark,
-            on_stop=self._stopped,
-        )
+        try:
+            # From the loop's own thread, which lives as long as the daemon: PDEATHSIG is about the thread.
+            process = subprocess.Popen(  # noqa: ASYNC220  # as long as a fork takes
+                [find_program(argv[0], environ, folder) or argv[0], *argv[1:]],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=folder,
+                env=environment(environ, passed) | mark,
+                start_new_session=True,
+                umask=self._umask,
+                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
+            )
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
+            raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
+        child = Child(process, [environ[name] for name in passed if name in environ], self._stopped)
         self._groups.add(child.pid)
         self._note()
+        try:
+            await child.connect()
+        except BaseException:
+            await child.stop()
+            raise
         return child
 
     def end_leftovers(self) -> None:
@@ -132,3 +170,21 @@ def _bsd(mark: str) -> Iterator[int]:
         for line in shown.stdout.decode(errors="replace").splitlines():
             if f"{_MARK}={mark}" in line.split():
                 yield int(line.split()[0])
+
+
+@cache
+def _end_with_parent() -> Callable[[], Any] | None:
+    """Runs between fork and exec: on Linux the child will be killed when the daemon dies."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # only daemons that start programs need it
+
+    prctl = ctypes.CDLL(None).prctl
+    daemon = os.getpid()
+
+    def end_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != daemon:  # it died in between
+            os._exit(1)
+
+    return end_with_parent

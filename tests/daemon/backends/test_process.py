@@ -22,6 +22,7 @@ from port42_daemon.backends.process import (
     environment,
     find_program,
 )
+from port42_daemon.backends.programs import Programs
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
@@ -51,9 +52,9 @@ async def read(child: Child, **options: Any) -> bytes:
         return b"".join([chunk async for chunk in chunks])
 
 
-def test_a_child_is_heard_to_its_end(run):
+def test_a_child_is_read_to_its_end(run):
     async def body() -> None:
-        child = await Child.start(python("print(sys.stdin.read().upper(), end=''); sys.exit(7)"))
+        child = await Programs().start(python("print(sys.stdin.read().upper(), end=''); sys.exit(7)"))
         await child.write(b"one\n\ntwo\r\nthree")
         child.close_stdin()
         async with aclosing(child.lines()) as lines:
@@ -68,11 +69,11 @@ def test_a_child_is_heard_to_its_end(run):
     run(body)
 
 
-def test_it_leads_its_own_group_and_sees_a_small_environment(run):
+def test_a_child_leads_its_group_and_has_a_small_environment(run):
     async def body() -> None:
         given = {"PATH": os.environ["PATH"], "LC_ALL": "C", "XDG_X": "1", "MINE": "2", "SECRET": "3"}
         code = "print(os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid(), *sorted(os.environ))"
-        child = await Child.start(python(code), env_pass=["MINE", "UNSET"], environ=given)
+        child = await Programs().start(python(code), env_pass=["MINE", "UNSET"], environ=given)
         assert (await read(child)).split() == b"True True LC_ALL MINE PATH XDG_X".split()
         await child.stop()
 
@@ -133,7 +134,7 @@ def test_a_program_is_found_on_the_given_path_or_from_the_working_folder(tmp_pat
 def test_what_cannot_start_says_why(run, argv, options, kind, message):
     async def body() -> None:
         with pytest.raises(CannotStart) as caught:
-            await Child.start(argv, **options)
+            await Programs().start(argv, **options)
         assert (caught.value.kind, str(caught.value)) == (kind, message)
 
     run(body)
@@ -143,7 +144,7 @@ def test_a_line_over_the_limit_is_refused_and_one_at_the_limit_is_not(run, monke
     monkeypatch.setattr(process, "LINE_LIMIT", 100_000)
 
     async def body() -> None:
-        child = await Child.start(python("print('x' * 100_000); print('y' * 100_001)"))
+        child = await Programs().start(python("print('x' * 100_000); print('y' * 100_001)"))
         async with aclosing(child.lines()) as lines:
             assert len(await anext(lines)) == 100_000
             with pytest.raises(LineTooLong):
@@ -155,7 +156,7 @@ def test_a_line_over_the_limit_is_refused_and_one_at_the_limit_is_not(run, monke
 
 def test_a_silent_child_is_noticed(run):
     async def body() -> None:
-        child = await Child.start(["cat"])
+        child = await Programs().start(["cat"])
         with pytest.raises(Silent):
             await read(child, silence=0.05)
         await child.stop()
@@ -166,14 +167,14 @@ def test_a_silent_child_is_noticed(run):
 def test_what_comes_on_stderr_is_no_silence(run):
     async def body() -> None:
         code = "[(print(n, file=sys.stderr), time.sleep(0.2)) for n in range(8)]; print('answer')"
-        child = await Child.start(python(code))
+        child = await Programs().start(python(code))
         assert await read(child, silence=1.2) == b"answer\n"
         await child.stop()
 
     run(body)
 
 
-def test_stderr_is_drained_kept_to_a_ring_and_secrets_are_blotted_out(run):
+def test_stderr_is_drained_to_a_ring_without_secrets(run):
     async def body() -> None:
         given = {
             "PATH": os.environ["PATH"],
@@ -185,7 +186,7 @@ def test_stderr_is_drained_kept_to_a_ring_and_secrets_are_blotted_out(run):
         code += (
             "sys.stderr.write('\\x1b[31mkeys ' + os.environ['KEY'] + ' ' + os.environ['LONGER'] + '\\n\\n')"
         )
-        child = await Child.start(python(code), env_pass=["KEY", "LONGER", "SHORT"], environ=given)
+        child = await Programs().start(python(code), env_pass=["KEY", "LONGER", "SHORT"], environ=given)
         assert await read(child) == b"done\n"
         await child.stop()
         assert child.stderr().split("\n")[-3] == "[31mkeys … …"
@@ -196,9 +197,9 @@ def test_stderr_is_drained_kept_to_a_ring_and_secrets_are_blotted_out(run):
     run(body)
 
 
-def test_a_child_that_does_not_read_its_stdin_is_let_be(run):
+def test_writing_to_a_child_that_does_not_read_does_not_block(run):
     async def body() -> None:
-        child = await Child.start(python("os.close(0); print('deaf')"))
+        child = await Programs().start(python("os.close(0); print('deaf')"))
         await child.write(b"x" * 3_000_000)
         child.close_stdin()
         assert await read(child) == b"deaf\n"
@@ -211,7 +212,7 @@ def test_stop_asks_first(run):
     async def body() -> None:
         code = "signal.signal(signal.SIGINT, lambda *_: (print('bye', file=sys.stderr), sys.exit(0)))\n"
         code += "print('up', flush=True); [signal.pause() for _ in iter(int, 1)]"
-        child = await Child.start(python(code))
+        child = await Programs().start(python(code))
         async with aclosing(child.lines()) as lines:
             assert await anext(lines) == b"up"
         await child.stop()
@@ -226,7 +227,7 @@ def test_a_child_blocked_on_a_full_pipe_can_still_end_in_its_own_way(run):
         code = "signal.signal(signal.SIGINT, lambda *_: setattr(sys, 'over', True)); sys.over = False\n"
         code += "print('up', flush=True)\nwhile not sys.over: os.write(1, b'x' * 1_000_000)\n"
         code += "print('saved', file=sys.stderr)"
-        child = await Child.start(python(code))
+        child = await Programs().start(python(code))
         async with aclosing(child.chunks()) as chunks:
             assert await anext(chunks)
         await child.stop()
@@ -245,7 +246,7 @@ def test_what_the_child_left_in_its_group_ends_with_it(run, lifeline):
     async def body() -> None:
         code = "held = os.open(sys.argv[1], os.O_WRONLY)\n"
         code += "subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL, pass_fds=[held]); print('up')"
-        child = await Child.start(python(code, lifeline.path))
+        child = await Programs().start(python(code, lifeline.path))
         assert await read(child) == b"up\n"
         assert lifeline.held()
         await child.stop()
@@ -257,7 +258,7 @@ def test_what_the_child_left_in_its_group_ends_with_it(run, lifeline):
 def test_a_grandchild_that_holds_stdout_does_not_hold_the_reader(run):
     async def body() -> None:
         code = "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, flush=True)"
-        child = await Child.start(python(code))
+        child = await Programs().start(python(code))
         pid = int(await read(child))
         await child.stop()
         os.kill(pid, signal.SIGKILL)  # it left the group, so it lives on: ours to end
@@ -270,7 +271,7 @@ def test_cancelled_while_stopping_it_kills_at_once(run, lifeline):
         code = "held = os.open(sys.argv[1], os.O_WRONLY)\n"
         code += "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)]\n"
         code += "print('up', flush=True); time.sleep(60)"
-        child = await Child.start(python(code, lifeline.path))
+        child = await Programs().start(python(code, lifeline.path))
         async with aclosing(child.lines()) as lines:
             assert await anext(lines) == b"up"
         loop = asyncio.get_running_loop()
@@ -292,7 +293,7 @@ def _open_descriptors() -> int:
 
 def test_no_descriptor_is_left_open(run):
     async def once() -> None:
-        child = await Child.start(["cat"])
+        child = await Programs().start(["cat"])
         child.close_stdin()
         await read(child)
         await child.stop()
@@ -308,14 +309,14 @@ def test_no_descriptor_is_left_open(run):
     run(body)
 
 
-def test_its_pipes_are_closed_once_each(run):
+def test_each_pipe_is_closed_once(run):
     """uvloop closes a pipe itself: its file object, which is closed too, must leave the number alone."""
 
     async def body():
         read, write = os.pipe()
         os.close(write)
         with os.fdopen(read, "rb", buffering=0) as pipe:
-            given = process._given_away(pipe, "rb")
+            given = process._for_the_loop(pipe, "rb")
         number = given.fileno()
         given.close()
         if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
@@ -325,7 +326,7 @@ def test_its_pipes_are_closed_once_each(run):
             os.close(number)
         opened = []
         for _ in range(4):
-            child = await Child.start(["cat"])
+            child = await Programs().start(["cat"])
             child.close_stdin()
             await child.settle(30)
             await child.stop()

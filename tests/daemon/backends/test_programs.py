@@ -145,7 +145,7 @@ def test_a_record_that_is_none_ends_nothing(tmp_path, content):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_stands_in_the_records_place_holds_up_nothing(tmp_path, make):
+def test_a_record_that_is_no_file_does_not_block(tmp_path, make):
     record = tmp_path / "programs"
     make(record)
     programs = Programs(record=record)
@@ -153,7 +153,7 @@ def test_what_stands_in_the_records_place_holds_up_nothing(tmp_path, make):
     assert reply(python("print('x')"), programs) == "x"
 
 
-def test_a_pipe_that_may_be_run_holds_up_nothing(tmp_path):
+def test_an_executable_fifo_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "agent", 0o700)
     assert why(tmp_path / "agent")[0] in {"missing", "crashed"}
 
@@ -235,8 +235,8 @@ def test_a_folder_that_was_not_named_is_the_persons_home(tmp_path):
     ],
 )
 def test_what_a_program_says_of_its_failure_reaches_the_person(code, kind, words):
-    found, message = failure_of(asyncio.run(events_of(Command(python(code)), turn())))
-    assert (found, words in message) == (kind, True)
+    failure_kind, message = failure_of(asyncio.run(events_of(Command(python(code)), turn())))
+    assert (failure_kind, words in message) == (kind, True)
 
 
 @pytest.mark.parametrize("parser", ["claude", "codex", "gemini"])
@@ -251,8 +251,8 @@ def test_what_a_program_says_of_its_failure_reaches_the_person(code, kind, words
 )
 def test_words_outside_the_protocol_reach_the_person(parser, line, kind, words):
     config = CommandBackend(command=["sh", "-c", 'cat > /dev/null; echo "$1"', "sh", line], parser=parser)
-    found, message = failure_of(asyncio.run(events_of(Command(config), turn())))
-    assert (found, words in message) == (kind, True)
+    failure_kind, message = failure_of(asyncio.run(events_of(Command(config), turn())))
+    assert (failure_kind, words in message) == (kind, True)
 
 
 def test_halves_of_an_emoji_in_a_stream_lose_nothing():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from port42_daemon.backends.acp import updates
-from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields
+from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields, objects
 from port42_daemon.backends.acp.session_config import Choices
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Permission, Turn
 from port42_daemon.backends.decoding import whole
@@ -86,7 +86,7 @@ class _TurnEvents:
             return _CANCELLED
         request = updates.permission(params, self._updates)
         if self._policy == "ask":
-            chosen = await self._put_to_person(request)
+            chosen = await self._ask_user(request)
         else:
             chosen = updates.choice(request, allow=True) if updates.granted(self._policy, request) else None
         if self.over:
@@ -97,7 +97,7 @@ class _TurnEvents:
             chosen = updates.choice(request, allow=False)
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else _CANCELLED
 
-    async def _put_to_person(self, request: Permission) -> str | None:
+    async def _ask_user(self, request: Permission) -> str | None:
         """The option that the user chose; None without an answer, or when the turn was cancelled."""
         asking = asyncio.create_task(self._shown(request))
         self._asking.add(asking)
@@ -214,10 +214,7 @@ class Agent:
             finally:
                 prompt.cancel()
                 self._turn_events = None
-
-    def forget_words(self) -> None:
-        """Discard stderr output of earlier turns."""
-        self._child.clear_stderr()
+                self._child.clear_stderr()  # it is about this turn
 
     async def end(self) -> None:
         """End the process: the end of its stdin first, which lets it save its session, then signals."""
@@ -244,11 +241,8 @@ class Agent:
             what = f"{self._name} does not speak version {PROTOCOL_VERSION} of the Agent Client Protocol"
             raise Broken(Failure("refused", what))
         self._capabilities = fields(theirs.get("agentCapabilities"))
-        methods = theirs.get("authMethods")
-        names = [
-            str(fields(method).get("name", "")) for method in (methods if isinstance(methods, list) else [])
-        ]
-        self._logins = one_line(", ".join(filter(None, names)))
+        logins = [str(method.get("name", "")) for method in objects(theirs.get("authMethods"))]
+        self._logins = one_line(", ".join(filter(None, logins)))
 
     def _has(self, capability: str) -> bool:
         return isinstance(fields(self._capabilities.get("sessionCapabilities")).get(capability), dict)
@@ -288,7 +282,7 @@ class Agent:
         return None
 
     async def _choose_model(self, wish: str) -> list[str]:
-        method, params = self._choices.take_model(wish)
+        method, params = self._choices.model_request(wish)
         try:
             await self._session_request(method, params)
         except Refused:
@@ -307,7 +301,7 @@ class Agent:
         last: list[Event | NotAsked] = []
         sent = False
         try:
-            await self._pin_mode()
+            await self._require_asking_mode()
             if turn_events.over:  # cancelled before anything was asked
                 self._usable = True
                 return
@@ -329,14 +323,14 @@ class Agent:
         for event in last:
             await turn_events.events.put(event)
 
-    async def _pin_mode(self) -> None:
+    async def _require_asking_mode(self) -> None:
         """See that the agent asks before it acts, or raise `Broken`; only ``allow`` leaves that to the agent.
 
         Claude's begins in a mode where it decides by itself, and an approval for ever may lead to another.
         """
         if self._config.permissions == "allow" or not self._choices.acts_unasked:
             return
-        if (wanted := self._choices.take_asking_mode()) is not None:
+        if (wanted := self._choices.asking_mode_request()) is not None:
             mode, (method, params) = wanted
             with contextlib.suppress(Refused):
                 await self._session_request(method, params)
@@ -395,13 +389,16 @@ class Agent:
         match error:
             case Refused():
                 text = updates.words_of_refusal(error)
-                return updates.failure_of(error, self._name, self._logins, one_line(self._child.blot(text)))
+                return updates.failure_of(
+                    error, self._name, self._logins, one_line(self._child.without_secrets(text))
+                )
             case Silent():
                 return Failure("timeout", f"{self._name} said nothing for {self._config.timeout:g} s")
             case _:
                 await self.end()
                 status = await self._child.settle(0)
-                what = f"{error} with status {status}" if status and status > 0 else str(error)
-                words = telling_line(self._child.stderr()) or self._child.blot(self._wire.stray)
-                message = f"{self._name} {what}: {words[:300]}" if words else f"{self._name} {what}"
-                return Failure(kind_of_words(words), message)
+                message = f"{self._name} {error}" + (
+                    f" with status {status}" if status and status > 0 else ""
+                )
+                words = telling_line(self._child.stderr()) or self._child.without_secrets(self._wire.stray)
+                return Failure(kind_of_words(words), f"{message}: {words[:300]}" if words else message)

@@ -180,3 +180,7 @@ class Wire:
 
 def fields(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

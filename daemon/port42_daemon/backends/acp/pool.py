@@ -1,8 +1,8 @@
-"""Agents of the Agent Client Protocol, version 1: one warm process for each session in use.
+"""The back end `acp`: agents of the Agent Client Protocol, version 1, one process for each session in use.
 
-An agent that answered a turn is kept for the session's next one, for `idle_ttl` seconds; then, or when it
-crashes, or when the turn comes with another persona, model or folder, it is ended, and the next turn
-starts one and goes back to the session by the agent's own means, or tells it the conversation so far.
+An agent that answered a turn is kept for the session's next one, for `idle_ttl` seconds. When it crashes, or
+the turn comes with another persona, model or folder, it is ended; the next turn starts one that resumes the
+session, or is given the conversation so far.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Acp:
         agent, done = None, Done()
         notices: list[str] = []
         try:
-            agent = await self._taken(turn, terms)
+            agent = await self._take_idle(turn, terms)
             while True:
                 warm = agent is not None
                 if agent is None:
-                    agent, notices = await self._opened(turn, terms)
+                    agent, notices = await self._open_new(turn, terms)
                 yield Started(agent.native_id, agent.model)
                 for notice in notices:
                     yield Notice(notice)
@@ -92,7 +92,7 @@ class Acp:
             done = Done(broken.failure)
         finally:
             if agent is not None:
-                await self._leave(turn.session_id, agent, terms)
+                await self._keep(turn.session_id, agent, terms)
         auth = done.failure is not None and done.failure.kind == "needs_auth"
         self._signed_out = done.failure if auth else None
         yield done
@@ -105,14 +105,13 @@ class Acp:
         if self._ending:
             await asyncio.wait(self._ending.values())
 
-    async def _taken(self, turn: Turn, terms: _Terms) -> Agent | None:
+    async def _take_idle(self, turn: Turn, terms: _Terms) -> Agent | None:
         warm = self._idle.get(turn.session_id)
         if warm is not None:
             wanted = warm.terms == terms and warm.agent.native_id == turn.native_id
             if wanted and warm.agent.fit:
                 del self._idle[turn.session_id]
                 warm.timer.cancel()
-                warm.agent.forget_words()
                 return warm.agent
             self._retire(turn.session_id)
         # Waited for: two processes in one native session would each lose what the other says.
@@ -120,7 +119,7 @@ class Acp:
             await asyncio.wait([ending])
         return None
 
-    async def _opened(self, turn: Turn, terms: _Terms) -> tuple[Agent, list[str]]:
+    async def _open_new(self, turn: Turn, terms: _Terms) -> tuple[Agent, list[str]]:
         def crashed(_: asyncio.Task[None]) -> None:
             warm = self._idle.get(turn.session_id)
             if warm is not None and warm.agent is agent:
@@ -139,7 +138,7 @@ class Acp:
                 await agent.end()
                 raise
 
-    async def _leave(self, session_id: str, agent: Agent, terms: _Terms) -> None:
+    async def _keep(self, session_id: str, agent: Agent, terms: _Terms) -> None:
         if not agent.fit or self._closed:
             await agent.end()
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from port42_daemon.backends.acp.connection import fields
+from port42_daemon.backends.acp.connection import fields, objects
 
 _ASKING = ("default", "read-only")
 """Modes in which agents ask before they act: Claude's and Gemini's, Codex's."""
@@ -36,7 +36,7 @@ class Choices:
             case "config_option_update":
                 self._read_options(update.get("configOptions"))
 
-    def take_model(self, model: str) -> Request:
+    def model_request(self, model: str) -> Request:
         if "model" in self._options:
             return self._option("model", model)
         return "session/set_model", {"modelId": model}
@@ -49,7 +49,7 @@ class Choices:
         """
         return self.mode in _UNASKED or (self.mode in _UNASKED_CODEX and "read-only" in self._all_modes())
 
-    def take_asking_mode(self) -> tuple[str, Request] | None:
+    def asking_mode_request(self) -> tuple[str, Request] | None:
         """A mode in which the agent asks, and the request for it; None if it has none."""
         mode = next((mode for mode in _ASKING if mode in self._all_modes()), None)
         if mode is None:
@@ -66,7 +66,7 @@ class Choices:
         return "session/set_config_option", params
 
     def _read_options(self, options: Any) -> None:
-        for option in map(fields, options if isinstance(options, list) else []):
+        for option in objects(options):
             match option:
                 case {"category": "model", "currentValue": str(now)}:
                     self._options["model"], self.model = option, now
@@ -76,7 +76,7 @@ class Choices:
 
 def _ids(offered: Any, name: str) -> list[str]:
     ids: list[str] = []
-    for choice in map(fields, offered if isinstance(offered, list) else []):
+    for choice in objects(offered):
         ids += _ids(choice["options"], name) if "options" in choice else [str(choice.get(name))]
     return ids
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from port42_daemon.backends.acp.connection import Refused, fields
+from port42_daemon.backends.acp.connection import Refused, fields, objects
 from port42_daemon.backends.base import (
     Event,
     Failure,
@@ -62,11 +62,12 @@ class Updates:
         # user_message_chunk is our own message echoed; the others are about an editor's menus.
         return None
 
-    def kind_of(self, tool_id: Any) -> str:
-        return self._tools[tool_id][1] if isinstance(tool_id, str) and tool_id in self._tools else "other"
-
-    def title_of(self, tool_id: Any) -> str:
-        return self._tools[tool_id][0].title if isinstance(tool_id, str) and tool_id in self._tools else ""
+    def known(self, tool_id: Any) -> tuple[str, str]:
+        """Title and kind of a tool call, as far as they were said."""
+        if not isinstance(tool_id, str) or tool_id not in self._tools:
+            return "", "other"
+        tool, kind = self._tools[tool_id]
+        return tool.title, kind
 
     def _text(self, update: dict[str, Any]) -> Text | None:
         text = _words(update.get("content"))
@@ -97,10 +98,9 @@ class Updates:
 
 
 def usage(value: dict[str, Any]) -> Usage | None:
-    """Tokens of the turn as the agent counts them, those it read from its cache among the input.
+    """Tokens of the turn as the agent counts them, those read from its cache among the input.
 
-    ACP describes them once as the turn's and once as the session's; Claude's and Codex's agents mean the
-    turn's, so they are taken as that. ``usage_update`` has the context's fill level instead: not ours.
+    ACP says both the turn's and the session's; Claude's and Codex's agents mean the turn's.
     """
     sent, got, total = (_count(value.get(name)) for name in ("inputTokens", "outputTokens", "totalTokens"))
     if sent is None or got is None:
@@ -112,16 +112,15 @@ def usage(value: dict[str, Any]) -> Usage | None:
 
 def permission(params: dict[str, Any], known: Updates) -> Permission:
     call = fields(params.get("toolCall"))
-    title, kind, tool_id = call.get("title"), call.get("kind"), call.get("toolCallId")
-    shown = one_line(title) if isinstance(title, str) else ""
-    offered = params.get("options")
+    title, kind = call.get("title"), call.get("kind")
+    known_title, known_kind = known.known(call.get("toolCallId"))
     return Permission(
-        title=shown or known.title_of(tool_id) or "use a tool",
-        tool=kind if isinstance(kind, str) else known.kind_of(tool_id),
+        title=(one_line(title) if isinstance(title, str) else "") or known_title or "use a tool",
+        tool=kind if isinstance(kind, str) else known_kind,
         options=tuple(
-            Option(entry["optionId"], one_line(str(entry.get("name", ""))), str(entry.get("kind", "")))
-            for entry in (offered if isinstance(offered, list) else [])
-            if isinstance(entry, dict) and isinstance(entry.get("optionId"), str)
+            Option(option["optionId"], one_line(str(option.get("name", ""))), str(option.get("kind", "")))
+            for option in objects(params.get("options"))
+            if isinstance(option.get("optionId"), str)
         ),
     )
 
@@ -140,7 +139,7 @@ def choice(request: Permission, *, allow: bool) -> str | None:
 
 
 def words_of_refusal(refused: Refused) -> str:
-    """What an agent's error says: its message, often a bare "Internal error", and what its data add."""
+    """An agent's error: its message, often a bare "Internal error", and what its data add."""
     data = fields(refused.data)
     details = data.get("details")
     if not isinstance(details, str):
@@ -181,7 +180,7 @@ def _words(content: Any) -> str:
 
 
 def _plan(entries: Any) -> Tool | None:
-    steps = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    steps = objects(entries)
     if not steps:
         return None
     done = sum(entry.get("status") == "completed" for entry in steps)

@@ -130,7 +130,7 @@ class Command:
             await child.stop()
         end = reply.end(end, "no answer", child.stderr())
         if end.failure is not None:
-            end = Done(Failure(end.failure.kind, child.blot(end.failure.message)), end.stop_reason)
+            end = Done(Failure(end.failure.kind, child.without_secrets(end.failure.message)), end.stop_reason)
         yield end
 
     async def _text(self, child: Child, native_id: str | None) -> AsyncGenerator[Event, None]:

@@ -82,14 +82,14 @@ class StreamParser:
             yield Text(f"\n\n{text}" if self._gap and self.has_text else text)
             self.has_text, self._gap = True, False
 
-    def _called(self, number: str, name: str, arguments: Any) -> Iterable[Event]:
+    def _tool_started(self, number: str, name: str, arguments: Any) -> Iterable[Event]:
         """A tool call, called by its name and its first plain argument, which says what it is about."""
         values = arguments.values() if isinstance(arguments, dict) else ()
         plain = next((value for value in values if isinstance(value, str)), "")
         self._titles[number] = " ".join(f"{name} {plain}".split())[:200]
         yield Tool(number, self._titles[number], "running")
 
-    def _returned(self, number: str, *, failed: bool) -> Iterable[Event]:
+    def _tool_done(self, number: str, *, failed: bool) -> Iterable[Event]:
         if number in self._titles:
             yield Tool(number, self._titles[number], "failed" if failed else "done")
 
@@ -139,7 +139,9 @@ class ClaudeParser(StreamParser):
         for block in items_at(message, "content"):
             kind = text_at(block, "type")
             if kind == "tool_use":
-                yield from self._called(text_at(block, "id"), text_at(block, "name"), at(block, "input"))
+                yield from self._tool_started(
+                    text_at(block, "id"), text_at(block, "name"), at(block, "input")
+                )
             elif not self._partial and kind == "thinking" and text_at(block, "thinking"):
                 yield Thought(text_at(block, "thinking"))
             elif not self._partial and kind == "text":
@@ -147,7 +149,7 @@ class ClaudeParser(StreamParser):
 
     def on_user(self, entry: Any) -> Iterable[Event]:
         for block in items_at(entry, "message", "content"):
-            yield from self._returned(text_at(block, "tool_use_id"), failed=at(block, "is_error") is True)
+            yield from self._tool_done(text_at(block, "tool_use_id"), failed=at(block, "is_error") is True)
 
     def on_result(self, entry: Any) -> Iterable[Event]:
         subtype, result = text_at(entry, "subtype"), text_at(entry, "result")
@@ -262,10 +264,12 @@ class GeminiParser(StreamParser):
 
     def on_tool_use(self, entry: Any) -> Iterable[Event]:
         self._gap = True
-        return self._called(text_at(entry, "tool_id"), text_at(entry, "tool_name"), at(entry, "parameters"))
+        return self._tool_started(
+            text_at(entry, "tool_id"), text_at(entry, "tool_name"), at(entry, "parameters")
+        )
 
     def on_tool_result(self, entry: Any) -> Iterable[Event]:
-        return self._returned(text_at(entry, "tool_id"), failed=text_at(entry, "status") == "error")
+        return self._tool_done(text_at(entry, "tool_id"), failed=text_at(entry, "status") == "error")
 
     def on_error(self, entry: Any) -> Iterable[Event]:
         if message := text_at(entry, "message"):

@@ -86,22 +86,22 @@ class _MessageStream(Reply):
             case "content_block_delta":
                 self._pieces(event.delta or _Delta(), events)
             case "content_block_start":
-                self._begun(event.content_block or _Block(), events)
+                self._start_block(event.content_block or _Block(), events)
             case "message_start":
                 message = event.message if isinstance(event.message, _Message) else _Message()
                 events.append(Started(model=message.model or None))
-                self._used(message.usage, events)
+                self._count(message.usage, events)
             case "message_delta":
                 if event.delta is not None and event.delta.stop_reason is not None:
                     self.stop_reason = event.delta.stop_reason
-                self._used(event.usage, events)
+                self._count(event.usage, events)
             case "message_stop":
                 self.over = True
             case "message":
                 events.append(Started(model=event.model or None))
                 for block in event.content or []:
-                    self._begun(block, events)
-                self._used(event.usage, events)
+                    self._start_block(block, events)
+                self._count(event.usage, events)
                 self.stop_reason, self.over = event.stop_reason, True
             case _:
                 # ping, content_block_stop, and whatever will be added: the API asks to ignore it.
@@ -112,13 +112,13 @@ class _MessageStream(Reply):
         if error := event.error or event.detail or (not event.type and event.message):
             raise self.broken_off(error)
 
-    def _begun(self, block: _Block, events: list[Event]) -> None:
+    def _start_block(self, block: _Block, events: list[Event]) -> None:
         """The first of a block: of text, of thought, of a tool's call, or a tool's answer."""
         self._pieces(block, events)
         if block.id is not None and block.type.endswith("tool_use"):
-            events.append(self._called(block.id, block.name or "tool"))
+            events.append(self._tool_started(block.id, block.name or "tool"))
         elif block.tool_use_id is not None:
-            events += self._returned(block.tool_use_id)
+            events += self._tool_done(block.tool_use_id)
 
     def _pieces(self, piece: _Block | _Delta, events: list[Event]) -> None:
         if piece.thinking:
@@ -127,7 +127,7 @@ class _MessageStream(Reply):
             self._has_text = True
             events.append(Text(piece.text))
 
-    def _used(self, usage: _Usage | None, events: list[Event]) -> None:
+    def _count(self, usage: _Usage | None, events: list[Event]) -> None:
         """Totals so far; the event at the end has only what changed."""
         if usage is None:
             return

@@ -46,11 +46,11 @@ class Key:
     def reveal(self) -> str:
         return self._text
 
-    def hidden_in(self, error: str) -> str:
+    def without_key(self, error: str) -> str:
         """The words of an error without the key, which servers may repeat."""
         return re.sub(self._pattern, "…", error) if self._text else error
 
-    def hidden_in_reply(self, data: bytes) -> bytes:
+    def without_key_in_reply(self, data: bytes) -> bytes:
         return data.replace(self._secret, "…".encode()) if self._secret and self._secret in data else data
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -65,8 +65,8 @@ def _history(turn: Turn) -> Iterator[tuple[str, str]]:
 class EventDecoder:
     """Bytes in, server-sent events out, each as its name and its data.
 
-    Lenient, because servers are: llama.cpp sends ``error: {…}`` as a field of its own, others a line of bare
-    JSON, or one JSON document instead of a stream. `feed` raises `ValueError` for an event that is too long.
+    Lenient: llama.cpp sends ``error: {…}`` as a field of its own, others a line of bare JSON, or one JSON
+    document instead of a stream. `feed` raises `ValueError` for an event that is too long.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class EventDecoder:
         """The events that are whole with `chunk`."""
         self._buffer += chunk
         if b"\n" not in chunk and b"\r" not in chunk:
-            self._check_size(len(self._buffer))
+            _check_size(len(self._buffer))
             return []
         held = b"\r" if self._buffer.endswith(b"\r") else b""  # half of a CRLF, maybe
         text = bytes(self._buffer).removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -134,13 +134,13 @@ class EventDecoder:
 
     def _keep(self, lines: list[bytes], line: bytes) -> None:
         self._size += len(line)
-        self._check_size(self._size)
+        _check_size(self._size)
         lines.append(line)
 
-    @staticmethod
-    def _check_size(size: int) -> None:
-        if size > EVENT_BYTES:
-            raise ValueError("an event is too long")
+
+def _check_size(size: int) -> None:
+    if size > EVENT_BYTES:
+        raise ValueError("an event is too long")
 
 
 def _is_object(text: bytes) -> bool:
@@ -154,13 +154,12 @@ def _is_object(text: bytes) -> bool:
 
 
 class Reply(ABC):
-    """Takes the bytes of one response as they come, and says what they mean.
+    """Parses the bytes of one response as they come.
 
     `server` is what the server is called in messages. `stop_reason` is in the words of the Agent Client
-    Protocol and of Anthropic; others stay what they are. `over` is set once the protocol's own end came,
-    `failure` once nothing more can be understood. `deadline` (by `time.monotonic`) is set once the reply is
-    whole: what still comes until then is taken, so that the connection can be used again, and what goes
-    wrong from then on is of no matter.
+    Protocol and of Anthropic; others stay what they are. `over` is set at the protocol's own end, `failure`
+    once nothing more can be understood. `deadline` (by `time.monotonic`) is set once the reply is whole: what
+    comes until then is still read, so that the connection can be used again, and errors are ignored.
     """
 
     def __init__(self, server: str, key: Key) -> None:
@@ -173,7 +172,7 @@ class Reply(ABC):
         self._key = key
         self._has_text = False
         self._calls: dict[str, str] = {}
-        self._called_any = False
+        self._has_calls = False
 
     @abstractmethod
     def take(self, data: bytes) -> list[Event]:
@@ -185,7 +184,7 @@ class Reply(ABC):
         patience = self._patience()
         try:
             for name, data in self.decoder.feed(chunk) if chunk else self.decoder.end():
-                hidden = self._key.hidden_in_reply(data)
+                hidden = self._key.without_key_in_reply(data)
                 if name == b"error":
                     raise self.broken_off(_error_in(hidden))
                 for event in self.take(hidden):
@@ -197,7 +196,7 @@ class Reply(ABC):
         except Failed as failed:
             self.failure = failed
         except msgspec.DecodeError:
-            words = one_line(self._key.hidden_in(hidden.decode(errors="replace")))
+            words = one_line(self._key.without_key(hidden.decode(errors="replace")))
             message = f"{self.server} sent something that is not its protocol: {words}"
             self.failure = Failed(kind_of_words(words), message)
         except ValueError:
@@ -214,7 +213,7 @@ class Reply(ABC):
         if self.over:
             return _AFTER_END
         # Where nothing came yet, the text may come after the reason of its end.
-        empty = self.stop_reason != "refusal" and not (self._has_text or self._called_any)
+        empty = self.stop_reason != "refusal" and not (self._has_text or self._has_calls)
         return None if self.stop_reason is None or empty else _AFTER_FINISH
 
     def end(self) -> list[Event]:
@@ -222,9 +221,8 @@ class Reply(ABC):
         if not self.over and self.stop_reason is None:
             raise Failed("network", f"{self.server} was lost in the middle of its reply")
         waiting = self.stop_reason == "tool_use"
-        events: list[Event] = [
-            Tool(call, title, "failed" if waiting else "done") for call, title in self._calls.items()
-        ]
+        state: Literal["failed", "done"] = "failed" if waiting else "done"
+        events: list[Event] = [Tool(call, title, state) for call, title in self._calls.items()]
         if waiting:
             events.append(Notice("the model waits for a tool, and this back end has none to give it"))
         if self.stop_reason in _CUT:
@@ -237,20 +235,20 @@ class Reply(ABC):
     def not_a_stream(self) -> Failed:
         """The failure for a response that is not an event stream, with what it says."""
         message, words = f"{self.server} answers no stream of events: is base_url right?", self.decoder.words
-        words = one_line(self._key.hidden_in(words_of_page(words) if words.startswith("<") else words))
+        words = one_line(self._key.without_key(words_of_page(words) if words.startswith("<") else words))
         return Failed(kind_of_words(words), f"{message} It says: {words}" if words else message)
 
     def broken_off(self, error: Any) -> Failed:
         """The failure for an error event."""
-        words = one_line(self._key.hidden_in(words_of(error)))
+        words = one_line(self._key.without_key(words_of(error)))
         return Failed(kind_of_error(error), f"{self.server} broke off" + (f": {words}" if words else ""))
 
-    def _called(self, call: str, title: str) -> Tool:
+    def _tool_started(self, call: str, title: str) -> Tool:
         self._calls[call] = title
-        self._called_any = True
+        self._has_calls = True
         return Tool(call, title, "running")
 
-    def _returned(self, call: str) -> list[Event]:
+    def _tool_done(self, call: str) -> list[Event]:
         title = self._calls.pop(call, None)
         return [] if title is None else [Tool(call, title, "done")]
 

@@ -9,7 +9,7 @@ import ipaddress
 import itertools
 import logging
 import os
-import socket
+import re
 import time
 import traceback
 import urllib.request
@@ -50,13 +50,13 @@ _ERROR_BYTES = 64 * 1024
 _ERROR_WITHIN = 5.0
 _SAY_FROM = 2.0
 """Seconds of waiting that a person is told of."""
+_STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})\b")
 
 
 class ModelServer(ABC):
     """One model server, and the client for it, made at the first turn and kept.
 
-    `own_url` is the provider's address, which requires a key; the paths are those for a reply and for the
-    list of models; `reply` parses a response.
+    `own_url` is the provider's address, which requires a key; `reply` parses a response.
     """
 
     own_url: ClassVar[str]
@@ -83,15 +83,13 @@ class ModelServer(ABC):
         self._own = url.netloc == urlsplit(self.own_url).netloc
 
     @abstractmethod
-    def _headers(self, key: Key) -> dict[str, str]:
-        """The headers of every request."""
+    def _headers(self, key: Key) -> dict[str, str]: ...
 
     @abstractmethod
     def _turn(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """The events of `turn`. Raises `Failed`."""
 
     async def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event, None]:  # noqa: ARG002 - no tools, so no permissions
-        """Answer `turn`."""
         try:
             async with aclosing(self._turn(turn)) as events:
                 async for event in events:
@@ -115,7 +113,17 @@ class ModelServer(ABC):
         if not self._local:
             known = "the key is there" if key else "no key is configured"
             return Health("ready", f"{known}; {self._name} is first asked by a turn")
-        return await self._probe_local(self._headers(key))
+        try:
+            status = await _status_of(self._url, self._url.path + self.models_path, self._headers(key))
+        except OSError as error:
+            silent = isinstance(error, TimeoutError)
+            why = "does not answer" if silent else f"cannot be reached{why_not_connected(error)}"
+            return Health("unreachable", f"{self._name} {why}")
+        if kind_of_status(status) == "needs_auth":
+            return Health("needs_auth", f"{self._name} refuses the key: {described(self._config)}")
+        if status >= 500:
+            return Health("unreachable", f"{self._name} answers {status}")
+        return Health("ready", f"{self._name} answers")
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
@@ -190,60 +198,43 @@ class ModelServer(ABC):
         import aiohttp
 
         kind: FailureKind = "network"
-        again = True
         match error:
             case aiohttp.InvalidURL() | ValueError():
-                kind, again, message = "refused", False, "base_url is not an address"
+                kind, message = "refused", "base_url is not an address"
             case aiohttp.ConnectionTimeoutError():
                 message = f"{self._name} cannot be reached: no answer"
             case TimeoutError():
                 # No retry: the server may already be generating, and would bill twice.
-                kind, again, message = "timeout", False, self._silent()
+                kind, message = "timeout", self._silent()
             case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
                 message = f"the proxy to {self._name} refuses"
             case aiohttp.ClientConnectorError() | aiohttp.ClientSSLError():
                 message = f"{self._name} cannot be reached{why_not_connected(error)}"
             case aiohttp.ClientResponseError():
-                kind, again = "crashed", False
-                message = f"{self._name} does not speak HTTP: is base_url right?"
+                kind, message = "crashed", f"{self._name} does not speak HTTP: is base_url right?"
             case _:
                 # A kept connection that the server closes as we write to it ends here too.
                 message = f"{self._name} closed the connection without a response"
-        return Failed(kind, message, again=again)
+        return Failed(kind, message, again=kind == "network")
 
     async def _declined(self, response: aiohttp.ClientResponse, key: Key) -> Failed:
         status = response.status
-        if kind_of_status(status) == "needs_auth":
+        kind = kind_of_status(status)
+        if kind == "needs_auth":
             # Its text is left out: it often quotes the key.
-            message = f"{self._name} refuses the key ({status}): {described(self._config)}"
-            return Failed("needs_auth", message)
+            return Failed(kind, f"{self._name} refuses the key ({status}): {described(self._config)}")
         if status < 400:
             # Not followed: the key was meant for this address.
             return Failed("refused", f"{self._name} redirects ({status}): correct base_url")
-        body = (await _error_body(response)).decode(errors="replace")
-        words = one_line(key.hidden_in(words_in(body)))
+        words = one_line(key.without_key(words_in(await _error_body(response))))
         message = f"{self._name} answers {status}" + (f": {words}" if words else "")
         if status == 404 and not words:
             message += f": is base_url right, and is there a model {self._config.model}?"
         wait = seconds_of(response.headers.get("retry-after"))
         if wait is not None and wait > LONGEST_WAIT:
-            return Failed(kind_of_status(status), f"{message}; it wants to be asked again in {wait:.0f} s")
+            return Failed(kind, f"{message}; it wants to be asked again in {wait:.0f} s")
         again = status in (408, 429) or status >= 500
-        kind = kind_of_status(status)
         return Failed(kind, message, again=again, wait=wait, status=status, words=words)
-
-    async def _probe_local(self, headers: dict[str, str]) -> Health:
-        try:
-            status = await _status_of(self._url, self._url.path + self.models_path, headers)
-        except TimeoutError:
-            return Health("unreachable", f"{self._name} does not answer")
-        except OSError as error:
-            return Health("unreachable", f"{self._name} cannot be reached{why_not_connected(error)}")
-        if kind_of_status(status) == "needs_auth":
-            return Health("needs_auth", f"{self._name} refuses the key: {described(self._config)}")
-        if status >= 500:
-            return Health("unreachable", f"{self._name} answers {status}")
-        return Health("ready", f"{self._name} answers")
 
     def _silent(self) -> str:
         return f"{self._name} sent nothing for {self._config.timeout:g} s"
@@ -262,10 +253,8 @@ class ModelServer(ABC):
         proxies = urllib.request.getproxies()
         proxy = proxies.get(self._url.scheme) or proxies.get("all")
         if proxy is not None and not proxy.startswith(("http://", "https://")):
-            message = (
-                "the proxy that the daemon's environment names cannot be used: expected http:// or https://"
-            )
-            raise Failed("refused", message)
+            what = "the proxy that the daemon's environment names cannot be used"
+            raise Failed("refused", f"{what}: expected http:// or https://")
         return proxy
 
     async def _connected(self) -> aiohttp.ClientSession:
@@ -293,7 +282,7 @@ class ModelServer(ABC):
         return self._session
 
 
-async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+async def _error_body(response: aiohttp.ClientResponse) -> str:
     import aiohttp
 
     body = b""
@@ -301,7 +290,7 @@ async def _error_body(response: aiohttp.ClientResponse) -> bytes:
         async with asyncio.timeout(_ERROR_WITHIN):
             while len(body) <= _ERROR_BYTES and (piece := await response.content.readany()):
                 body += piece
-    return body
+    return body.decode(errors="replace")
 
 
 def _is_loopback(host: str) -> bool:
@@ -313,24 +302,23 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _status_of(url: SplitResult, path: str, headers: Mapping[str, str]) -> int:
-    """The HTTP status of a GET, within two seconds. Raises `OSError` (`TimeoutError` is one)."""
-    # Imported here: a probe must not cost the 15 MiB of the client, nor an idle daemon this.
-    import http.client
+    """The HTTP status of a GET, within two seconds. Raises `OSError` (`TimeoutError` is one).
 
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=_PROBE_WITHIN)
-
-    def get() -> int:
-        connection.request("GET", path, headers={**headers, "connection": "close"})
-        return connection.getresponse().status
-
-    try:
-        return await asyncio.wait_for(asyncio.to_thread(get), _PROBE_WITHIN)
-    except http.client.HTTPException as error:
-        raise OSError("it does not speak HTTP") from error
-    finally:
-        # A thread cannot be cancelled, but what it reads from can be ended.
-        with contextlib.suppress(OSError):
-            if connection.sock is not None:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-        connection.close()
+    Written by hand: a probe must not cost an idle daemon the 15 MiB of the client.
+    """
+    secure = url.scheme == "https"
+    port = url.port or (443 if secure else 80)
+    lines = [f"GET {path} HTTP/1.1", f"host: {url.hostname}:{port}", "connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    async with asyncio.timeout(_PROBE_WITHIN):
+        reader, writer = await asyncio.open_connection(url.hostname, port, ssl=secure or None)
+        try:
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            answer = _STATUS_LINE.match(await reader.readline())
+        except ValueError:  # the line is too long
+            answer = None
+        finally:
+            writer.transport.abort()
+    if answer is None:
+        raise OSError("it does not speak HTTP")
+    return int(answer[1])

@@ -88,27 +88,23 @@ class _Chunks(Reply):
             return []
         chunk = decode(data, _CHUNK)
         choice = chunk.choices[0] if chunk.choices else None
-        self._check_error(chunk, choice)
+        error = chunk.error
+        if error is None:
+            error = (chunk.message or chunk.detail) if choice is None else choice.error
+        if error is not None or (choice is not None and choice.finish_reason == "error"):
+            raise self.broken_off(error)
         events: list[Event] = []
         if not self._started:
             self._started = True
             events.append(Started(model=chunk.model or None))
         if choice is not None:
-            piece = choice.delta or choice.message
-            if piece is not None:
+            if piece := choice.delta or choice.message:
                 self._take_piece(piece, events)
             if choice.finish_reason:
                 self.stop_reason = _STOP_REASONS.get(choice.finish_reason, choice.finish_reason)
         if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
             events.append(Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens or 0))
         return events
-
-    def _check_error(self, chunk: _Chunk, choice: _Choice | None) -> None:
-        error = chunk.error
-        if error is None:
-            error = (chunk.message or chunk.detail) if choice is None else choice.error
-        if error is not None or (choice is not None and choice.finish_reason == "error"):
-            raise self.broken_off(error)
 
     def _take_piece(self, piece: _Delta, events: list[Event]) -> None:
         thought, text = _text_of(piece.reasoning_content or piece.reasoning), piece.content or piece.refusal
@@ -123,7 +119,7 @@ class _Chunks(Reply):
             self._has_text = True
             events.append(Text(text))
         events.extend(
-            self._called(call.id or f"call-{call.index or 0}", call.function.name)
+            self._tool_started(call.id or f"call-{call.index or 0}", call.function.name)
             # The name comes with the first piece of a call, the arguments with the others.
             for call in piece.tool_calls or []
             if call.function is not None and call.function.name

@@ -74,7 +74,7 @@ def played(backend: Acp | AcpBackend, *turns: Turn) -> list[list[Event]]:
         backend = Acp(backend)
 
     async def all_of(backend: Acp) -> list[list[Event]]:
-        return [await events_of(backend, one) for one in turns or (turn(),)]
+        return [await events_of(backend, question) for question in turns or (turn(),)]
 
     return play(backend, all_of)
 
@@ -83,7 +83,7 @@ def notices(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, Notice)]
 
 
-def native(events: list[Event]) -> str | None:
+def native_id_of(events: list[Event]) -> str | None:
     return next(event.native_id for event in events if isinstance(event, Started))
 
 
@@ -95,7 +95,7 @@ def runs(pid: int) -> bool:
     return True
 
 
-async def gone(pid: int) -> None:
+async def wait_for_end(pid: int) -> None:
     """Wait for the end of a process whose waiting is another's business."""
     while runs(pid):  # noqa: ASYNC110 - polling: nothing tells
         await asyncio.sleep(0.02)
@@ -110,9 +110,9 @@ def test_a_turn(journal: Journal, tmp_path: Path) -> None:
     assert started == Started(f"native-{journal.pids[0]}", None)
     assert texts == [Text("well, "), Text("hello "), Text("there ")]
     assert done == Done(None, "end_turn")
-    (hands,) = journal.params("initialize")
-    assert hands["protocolVersion"] == 1
-    assert hands["clientCapabilities"] == {
+    (handshake,) = journal.params("initialize")
+    assert handshake["protocolVersion"] == 1
+    assert handshake["clientCapabilities"] == {
         "fs": {"readTextFile": False, "writeTextFile": False},
         "terminal": False,
     }
@@ -144,7 +144,7 @@ def test_everything_a_turn_may_have() -> None:
     ]
 
 
-def test_what_is_not_understood_is_passed_over_and_what_comes_late_thrown_away(journal: Journal) -> None:
+def test_unknown_and_late_messages_are_ignored(journal: Journal) -> None:
     # The third turn is there so that the agent has read what it was answered when it is closed.
     turns = [turn("one"), turn("two", native_id="native"), turn("three", native_id="native")]
     first, second, _ = played(config("noisy", journal), *turns)
@@ -156,7 +156,7 @@ def test_what_is_not_understood_is_passed_over_and_what_comes_late_thrown_away(j
     assert late[0]["result"] == {"outcome": {"outcome": "cancelled"}}
 
 
-def test_a_flood_on_stderr_and_of_requests_holds_nothing_up() -> None:
+def test_a_flood_on_stderr_and_of_requests_blocks_nothing() -> None:
     (events,) = played(config("flood"))
     assert text_of(events) == "hello "
 
@@ -166,15 +166,15 @@ def test_the_echo_agent_of_the_sdk() -> None:
 
     async def two_turns(backend: Acp) -> list[list[Event]]:
         first = await events_of(backend, turn("hello"))
-        return [first, await events_of(backend, turn("and again", native_id=native(first)))]
+        return [first, await events_of(backend, turn("and again", native_id=native_id_of(first)))]
 
     first, second = play(Acp(backend), two_turns)
     assert text_of(first) == "hello"
     assert text_of(second) == "and again"
-    assert native(first) == native(second)
+    assert native_id_of(first) == native_id_of(second)
 
 
-def test_claudes_own_agent_goes_back_to_its_session(tmp_path: Path) -> None:
+def test_claudes_agent_resumes_its_session(tmp_path: Path) -> None:
     passed = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"]
     settings = AcpBackend(command=acp_claude.claude_agent(), env_pass=passed, timeout=60)
 
@@ -188,13 +188,13 @@ def test_claudes_own_agent_goes_back_to_its_session(tmp_path: Path) -> None:
     assert text_of(first) == "hello from a server we did not write"
     assert done_of(first) == Done(None, "end_turn")
     # Another process, which has it from the disk; then one that asks for what never was.
-    again = after(turn("hello", cwd=str(tmp_path), native_id=native(first), system="You are Ada"))
-    assert native(again) == native(first)
+    again = after(turn("hello", cwd=str(tmp_path), native_id=native_id_of(first), system="You are Ada"))
+    assert native_id_of(again) == native_id_of(first)
     assert notices(again) == []
-    never = "00000000-0000-4000-8000-000000000000"
-    anew = after(turn("hello", cwd=str(tmp_path), native_id=never, history=SAID))
-    assert text_of(anew) == "hello from a server we did not write"
-    assert len(notices(anew)) == 2
+    unknown_id = "00000000-0000-4000-8000-000000000000"
+    begun_anew = after(turn("hello", cwd=str(tmp_path), native_id=unknown_id, history=HISTORY))
+    assert text_of(begun_anew) == "hello from a server we did not write"
+    assert len(notices(begun_anew)) == 2
 
 
 # --- warm agents ----------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_an_agent_stays_for_its_sessions_next_turn(journal: Journal) -> None:
     async def turns(backend: Acp) -> None:
         native_id = None
         for message in ("one", "two", "three"):
-            native_id = native(await events_of(backend, turn(message, native_id=native_id)))
+            native_id = native_id_of(await events_of(backend, turn(message, native_id=native_id)))
         assert runs(journal.pids[0])
 
     play(Acp(config("echo", journal)), turns)
@@ -218,7 +218,7 @@ def test_an_agent_stays_for_its_sessions_next_turn(journal: Journal) -> None:
 )
 def test_a_turn_on_other_terms_gets_another_agent(journal: Journal, change: dict[str, str]) -> None:
     async def turns(backend: Acp) -> None:
-        native_id = native(await events_of(backend, turn("one")))
+        native_id = native_id_of(await events_of(backend, turn("one")))
         await events_of(backend, turn("two", **{"native_id": native_id} | change))
         assert [runs(pid) for pid in journal.pids] == [False, True]
 
@@ -229,9 +229,9 @@ def test_a_turn_on_other_terms_gets_another_agent(journal: Journal, change: dict
 def test_an_idle_agent_is_ended_in_time(journal: Journal) -> None:
     async def idle(backend: Acp) -> None:
         await events_of(backend, turn())
-        await gone(journal.pids[0])
+        await wait_for_end(journal.pids[0])
         again = await events_of(backend, turn(native_id="native-1"))
-        assert native(again) == "native-1"
+        assert native_id_of(again) == "native-1"
 
     play(Acp(config("echo", journal, "load", idle_ttl=0.1)), idle)
     assert {"eof": True} in journal.notes
@@ -241,10 +241,10 @@ def test_an_agent_that_crashed_while_idle_is_replaced(journal: Journal) -> None:
     async def crash(backend: Acp) -> None:
         first = await events_of(backend, turn("one"))
         os.kill(journal.pids[0], signal.SIGKILL)
-        await gone(journal.pids[0])
-        second = await events_of(backend, turn("two", native_id=native(first)))
+        await wait_for_end(journal.pids[0])
+        second = await events_of(backend, turn("two", native_id=native_id_of(first)))
         assert text_of(second) == "two "
-        assert native(second) == native(first)
+        assert native_id_of(second) == native_id_of(first)
 
     play(Acp(config("echo", journal, "resume")), crash)
     assert len(journal.pids) == 2
@@ -261,7 +261,7 @@ def test_an_agent_whose_end_the_loop_has_not_noticed_is_replaced(journal: Journa
     async def crash(backend: Acp) -> None:
         first = await events_of(backend, turn("one"))
         kill_unnoticed(journal.pids[0])
-        second = await events_of(backend, turn("two", native_id=native(first)))
+        second = await events_of(backend, turn("two", native_id=native_id_of(first)))
         assert text_of(second) == "two "
         assert [type(event) for event in second].count(Started) == 1
 
@@ -272,7 +272,7 @@ def test_an_agent_whose_end_the_loop_has_not_noticed_is_replaced(journal: Journa
 def test_an_agent_that_dies_before_the_prompt_is_sent_is_replaced(journal: Journal) -> None:
     async def crash(backend: Acp) -> None:
         first = await events_of(backend, turn("one"))
-        async with aclosing(backend.run(turn("two", native_id=native(first)), nobody)) as stream:
+        async with aclosing(backend.run(turn("two", native_id=native_id_of(first)), nobody)) as stream:
             second = [await anext(stream)]
             kill_unnoticed(journal.pids[0])
             second += [event async for event in stream]
@@ -287,7 +287,7 @@ def test_an_agent_that_dies_before_the_prompt_is_sent_is_replaced(journal: Journ
 def test_a_prompt_that_an_agent_has_read_is_not_sent_to_another(journal: Journal) -> None:
     async def crash(backend: Acp) -> None:
         first = await events_of(backend, turn("one"))
-        second = await events_of(backend, turn("die", native_id=native(first)))
+        second = await events_of(backend, turn("die", native_id=native_id_of(first)))
         assert failure_of(second) == ("crashed", f"{NAME} ended with status 3")
 
     play(Acp(config("echo", journal, "resume")), crash)
@@ -300,7 +300,7 @@ def test_the_longest_idle_goes_when_there_are_many(journal: Journal, monkeypatch
     async def three(backend: Acp) -> None:
         for number in range(3):
             await events_of(backend, Turn(f"s-{number}", "hello"))
-        await gone(journal.pids[0])
+        await wait_for_end(journal.pids[0])
         assert [runs(pid) for pid in journal.pids] == [False, True, True]
 
     play(Acp(config("echo", journal)), three)
@@ -318,13 +318,13 @@ def test_several_sessions_at_once(journal: Journal) -> None:
 
 
 def test_an_agent_that_ignores_all_but_kill_is_ended(journal: Journal, hasty: None) -> None:
-    async def one(backend: Acp) -> None:
+    async def single_turn(backend: Acp) -> None:
         await events_of(backend, turn("answer"))
         assert runs(journal.pids[0])
         await backend.aclose()
         assert not runs(journal.pids[0])
 
-    play(Acp(config("stubborn", journal)), one)
+    play(Acp(config("stubborn", journal)), single_turn)
 
 
 def test_closing_lets_a_turn_under_way_end_and_keeps_nothing(journal: Journal) -> None:
@@ -341,17 +341,17 @@ def test_closing_lets_a_turn_under_way_end_and_keeps_nothing(journal: Journal) -
 
 # --- going back to a session ----------------------------------------------------------------------------
 
-SAID = history(("user", "what is it?"), ("assistant", "a parser"))
+HISTORY = history(("user", "what is it?"), ("assistant", "a parser"))
 
 
 def test_resuming_comes_before_loading(journal: Journal) -> None:
-    (events,) = played(config("echo", journal, "load", "resume"), turn(native_id="old", history=SAID))
+    (events,) = played(config("echo", journal, "load", "resume"), turn(native_id="old", history=HISTORY))
     assert journal.methods == ["initialize", "session/resume", "session/prompt"]
     assert events == [Started("old"), Text("hello "), Done(None, "end_turn")]
 
 
 def test_what_is_replayed_on_loading_is_no_part_of_the_reply(journal: Journal) -> None:
-    (events,) = played(config("echo", journal, "load"), turn(native_id="old", history=SAID))
+    (events,) = played(config("echo", journal, "load"), turn(native_id="old", history=HISTORY))
     assert journal.methods == ["initialize", "session/load", "session/prompt"]
     assert events == [Started("old"), Text("hello "), Done(None, "end_turn")]
 
@@ -359,9 +359,9 @@ def test_what_is_replayed_on_loading_is_no_part_of_the_reply(journal: Journal) -
 @pytest.mark.parametrize("how", ["refuses", "dies", "hangs"])
 def test_where_loading_fails_a_new_session_is_told_the_conversation(journal: Journal, how: str) -> None:
     (events,) = played(
-        config("noload", journal, how, timeout=0.5), turn("go on", native_id="old", history=SAID)
+        config("noload", journal, how, timeout=0.5), turn("go on", native_id="old", history=HISTORY)
     )
-    assert native(events) == f"native-{journal.pids[-1]}"
+    assert native_id_of(events) == f"native-{journal.pids[-1]}"
     assert notices(events) == [
         f"{NAME} could not go back to its session, and began a new one",
         f"{NAME} was given the conversation so far as text",
@@ -373,7 +373,7 @@ def test_where_loading_fails_a_new_session_is_told_the_conversation(journal: Jou
 
 
 def test_an_agent_without_memory_is_told_the_conversation(journal: Journal) -> None:
-    (events,) = played(config("echo", journal), turn("go on", native_id="old", history=SAID))
+    (events,) = played(config("echo", journal), turn("go on", native_id="old", history=HISTORY))
     assert journal.methods == ["initialize", "session/new", "session/prompt"]
     assert len(notices(events)) == 2
     assert "assistant: a parser" in journal.prompts[0]
@@ -381,11 +381,11 @@ def test_an_agent_without_memory_is_told_the_conversation(journal: Journal) -> N
 
 def test_the_conversation_is_told_once(journal: Journal) -> None:
     async def two(backend: Acp) -> None:
-        first = await events_of(backend, turn("one", history=SAID))
-        await events_of(backend, turn("two", history=SAID, native_id=native(first)))
+        first = await events_of(backend, turn("one", history=HISTORY))
+        await events_of(backend, turn("two", history=HISTORY, native_id=native_id_of(first)))
 
     play(Acp(config("echo", journal)), two)
-    assert [SAID[0].content in prompt for prompt in journal.prompts] == [True, False]
+    assert [HISTORY[0].content in prompt for prompt in journal.prompts] == [True, False]
     assert journal.prompts[1] == "two"
 
 
@@ -409,7 +409,7 @@ def test_a_persona_for_claudes_agent_as_it_was(journal: Journal) -> None:
 def test_a_persona_is_said_first_where_the_agent_takes_none(journal: Journal) -> None:
     async def two(backend: Acp) -> None:
         first = await events_of(backend, turn("one", system="You are Ada"))
-        await events_of(backend, turn("two", system="You are Ada", native_id=native(first)))
+        await events_of(backend, turn("two", system="You are Ada", native_id=native_id_of(first)))
 
     play(Acp(config("echo", journal)), two)
     assert journal.prompts == ["You are Ada\n\none", "two"]
@@ -420,8 +420,8 @@ def test_a_model_is_chosen(journal: Journal, way: str) -> None:
     (chosen,) = played(config("echo", journal, way), turn(model="large"))
     assert chosen[0] == Started(f"native-{journal.pids[0]}", "large")
     assert notices(chosen) == []
-    (said,) = journal.params("session/set_config_option") + journal.params("session/set_model")
-    assert "large" in said.values()
+    (request,) = journal.params("session/set_config_option") + journal.params("session/set_model")
+    assert "large" in request.values()
 
 
 def test_a_model_is_left_as_it_is_where_it_is_right_or_none_is_wished(journal: Journal) -> None:
@@ -446,14 +446,14 @@ def test_a_model_the_agent_does_not_take_is_told(way: str, its_own: str) -> None
 def test_an_agent_that_would_act_unasked_is_told_to_ask(journal: Journal, policy: str) -> None:
     (events,) = played(config("echo", journal, "auto", permissions=policy))
     assert journal.methods[2:] == ["session/set_mode", "session/prompt"]
-    assert journal.params("session/set_mode") == [{"sessionId": native(events), "modeId": "default"}]
+    assert journal.params("session/set_mode") == [{"sessionId": native_id_of(events), "modeId": "default"}]
     assert notices(events) == []
 
 
 def test_the_mode_as_an_option(journal: Journal) -> None:
     (events,) = played(config("echo", journal, "auto-option"))
-    (said,) = journal.params("session/set_config_option")
-    assert said == {"sessionId": native(events), "configId": "mode-id", "value": "read-only"}
+    (request,) = journal.params("session/set_config_option")
+    assert request == {"sessionId": native_id_of(events), "configId": "mode-id", "value": "read-only"}
 
 
 @pytest.mark.parametrize("ability", ["yolo", "auto-stays"])
@@ -473,7 +473,7 @@ def test_the_mode_is_the_agents_own_where_all_is_allowed(journal: Journal) -> No
 
 def test_a_mode_taken_in_one_turn_does_not_last_to_the_next(journal: Journal) -> None:
     async def three(backend: Acp) -> None:
-        native_id = native(await events_of(backend, turn("act")))
+        native_id = native_id_of(await events_of(backend, turn("act")))
         await events_of(backend, turn("two", native_id=native_id))
         await events_of(backend, turn("three", native_id=native_id))
 
@@ -534,13 +534,13 @@ def test_a_person_is_asked_and_nobody_else_chooses(answer: str | None, outcome: 
         asked.append(permission)
         return answer
 
-    async def one(backend: Acp) -> None:
+    async def single_turn(backend: Acp) -> None:
         message = "edit quiet allow_always allow_once reject_once"
         async with aclosing(backend.run(turn(message), ask)) as stream:
             async for event in stream:
                 events.append(event)  # noqa: PERF401 - one by one: `ask` looks at what is there
 
-    play(Acp(config("permission")), one)
+    play(Acp(config("permission")), single_turn)
     (permission,) = asked
     assert (permission.title, permission.tool) == ("a [31mred file", "edit")
     assert [option.kind for option in permission.options] == ["allow_always", "allow_once", "reject_once"]
@@ -553,11 +553,11 @@ def test_a_person_may_take_longer_than_an_agent() -> None:
         await asyncio.sleep(1)  # a person, who thinks
         return "id:allow_once"
 
-    async def one(backend: Acp) -> list[Event]:
+    async def single_turn(backend: Acp) -> list[Event]:
         async with aclosing(backend.run(turn("edit allow_once"), slowly)) as stream:
             return [event async for event in stream]
 
-    events = play(Acp(config("permission", timeout=0.3)), one)
+    events = play(Acp(config("permission", timeout=0.3)), single_turn)
     assert done_of(events) == Done(None, "end_turn")
 
 
@@ -565,13 +565,13 @@ def test_a_person_may_take_longer_than_an_agent() -> None:
 
 
 async def cancelled(
-    backend: Acp, one: Turn, ask: Callable[[Permission], Awaitable[str | None]] = nobody
+    backend: Acp, question: Turn, ask: Callable[[Permission], Awaitable[str | None]] = nobody
 ) -> None:
     """Cancel the task that plays `one` once the first `Text` or `Tool` is there."""
     begun = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(backend.run(one, ask)) as stream:
+        async with aclosing(backend.run(question, ask)) as stream:
             async for event in stream:
                 if isinstance(event, Text | Tool):
                     begun.set()
@@ -661,7 +661,7 @@ def test_what_is_cancelled_before_it_was_asked_is_not_asked(journal: Journal) ->
 def test_an_agent_that_no_longer_listens_is_ended(journal: Journal) -> None:
     async def two(backend: Acp) -> None:
         first = await events_of(backend, turn("one"))
-        second = await events_of(backend, turn("two", native_id=native(first)))
+        second = await events_of(backend, turn("two", native_id=native_id_of(first)))
         assert failure_of(second) == ("timeout", f"{NAME} said nothing for 0.3 s")
         assert not runs(journal.pids[0])
 
@@ -682,8 +682,8 @@ def test_leaving_early_is_cancelling(journal: Journal) -> None:
 @pytest.mark.parametrize("agent", ["mute", "noload"])
 def test_cancelling_while_an_agent_opens_leaves_nothing(journal: Journal, agent: str) -> None:
     async def cancel(backend: Acp) -> None:
-        one = turn(native_id="old")
-        task = asyncio.create_task(events_of(backend, one))
+        question = turn(native_id="old")
+        task = asyncio.create_task(events_of(backend, question))
         waits_for = "initialize" if agent == "mute" else "session/load"
         while not (journal.path.exists() and waits_for in journal.methods):  # noqa: ASYNC110 - polling: a file tells nobody
             await asyncio.sleep(0.02)
@@ -770,8 +770,8 @@ def test_a_program_that_is_no_agent(program: str, kind: str) -> None:
 )
 def test_an_agents_words_have_their_kind(journal: Journal, how: str, words: str, kind: str) -> None:
     (events,) = played(config("refuses", journal, how, words))
-    found, message = failure_of(events)
-    assert (found, words in message) == (kind, True)
+    failure_kind, message = failure_of(events)
+    assert (failure_kind, words in message) == (kind, True)
 
 
 @pytest.mark.parametrize(
@@ -812,8 +812,8 @@ def test_a_reply_about_a_login_is_a_reply(words: str) -> None:
 )
 def test_words_outside_the_protocol_reach_the_person(line: str, kind: str, words: str) -> None:
     (events,) = played(AcpBackend(command=["sh", "-c", 'head -n 1 >/dev/null; echo "$1"', "sh", line]))
-    found, message = failure_of(events)
-    assert (found, words in message) == (kind, True)
+    failure_kind, message = failure_of(events)
+    assert (failure_kind, words in message) == (kind, True)
 
 
 def test_a_line_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -838,7 +838,7 @@ def test_probing() -> None:
     assert missing[1].startswith("port42-no-such-agent is not on the daemon's PATH (")
 
 
-def test_probing_remembers_a_closed_door() -> None:
+def test_probing_remembers_a_failed_login() -> None:
     async def probe(backend: Acp) -> str:
         await events_of(backend, turn())
         return (await backend.probe()).state

@@ -60,7 +60,7 @@ def test_places_in_an_argv_are_filled_or_left_out_with_their_flag(template, expe
 
 
 @given(st.text())
-def test_what_is_filled_in_is_not_looked_at_again(system):
+def test_filled_in_text_is_not_filled_again(system):
     values = {"system": f"{{model}}{system}", "model": "big"}
     assert argv(["p", "-s", "{system}", "{model}"], values) == ["p", "-s", values["system"], "big"]
 
@@ -68,19 +68,21 @@ def test_what_is_filled_in_is_not_looked_at_again(system):
 def test_the_program_gets_its_folder_its_environment_and_the_message_alone(tmp_path):
     command = agent("environment", "--model={model}", "-s", "{system}", env_pass=["MY_KEY", "UNSET"])
     environ = {"PATH": os.environ["PATH"], "HOME": "/h", "OTHER_KEY": "1", "MY_KEY": "2", "LC_ALL": "C.UTF-8"}
-    asked = turn("hello\n{model}", model="m", cwd=str(tmp_path), history=history(*TALK), system="You are Ada")
-    said = json.loads(text_of(reply(command, asked, environ=environ)))
-    assert said["argv"] == ["--model=m", "-s", "You are Ada"]
-    assert said["stdin"] == "hello\n{model}"
-    assert Path(said["cwd"]).samefile(tmp_path)
-    seen = {name: value for name, value in said["environ"].items() if name in (*environ, "UNSET")}
+    question = turn(
+        "hello\n{model}", model="m", cwd=str(tmp_path), history=history(*TALK), system="You are Ada"
+    )
+    reported = json.loads(text_of(reply(command, question, environ=environ)))
+    assert reported["argv"] == ["--model=m", "-s", "You are Ada"]
+    assert reported["stdin"] == "hello\n{model}"
+    assert Path(reported["cwd"]).samefile(tmp_path)
+    seen = {name: value for name, value in reported["environ"].items() if name in (*environ, "UNSET")}
     assert seen == {name: value for name, value in environ.items() if name != "OTHER_KEY"}
 
 
 def test_replay_puts_the_persona_and_the_conversation_before_the_message():
-    asked = turn("and my dog?", history=history(*TALK), system="You are Ada")
-    said = json.loads(text_of(reply(agent("environment", history="replay"), asked)))
-    assert said["stdin"] == (
+    question = turn("and my dog?", history=history(*TALK), system="You are Ada")
+    reported = json.loads(text_of(reply(agent("environment", history="replay"), question)))
+    assert reported["stdin"] == (
         "You are Ada\n\nThe conversation so far:\n\n[user]\nmy cat is Tom\n\n[assistant]\nnoted\n\n"
         "[system]\nbe brief\n\nThe message to answer now:\n\nand my dog?"
     )
@@ -88,8 +90,8 @@ def test_replay_puts_the_persona_and_the_conversation_before_the_message():
 
 def test_replay_of_nothing_is_the_message_and_a_persona_in_the_argv_is_not_said_twice():
     command = agent("environment", "{system}", history="replay")
-    said = json.loads(text_of(reply(command, turn("hello", system="You are Ada"))))
-    assert (said["argv"], said["stdin"]) == (["You are Ada"], "hello")
+    reported = json.loads(text_of(reply(command, turn("hello", system="You are Ada"))))
+    assert (reported["argv"], reported["stdin"]) == (["You are Ada"], "hello")
 
 
 # --- plain text -----------------------------------------------------------------------------------
@@ -117,8 +119,8 @@ def test_a_program_that_does_not_listen_may_still_answer():
 
 
 def test_the_exit_status_and_stderr_say_why_there_is_no_reply():
-    said = failure_of(reply(agent("fails")))
-    assert said == ("rate_limit", "Error: 429 Too Many Requests (exit status 3)")
+    failure = failure_of(reply(agent("fails")))
+    assert failure == ("rate_limit", "Error: 429 Too Many Requests (exit status 3)")
 
 
 def test_a_flood_on_stderr_disturbs_nothing_and_tells_no_secret():
@@ -145,12 +147,12 @@ def test_a_reply_that_begins_with_a_login_is_whole():
 
 def test_a_program_that_is_not_there():
     missing = CommandBackend(command=["port42-no-such-program"])
-    said = (
+    failure = (
         "port42-no-such-program is not on the daemon's PATH"
         " (if it is on yours, `port42 daemon restart` makes it known)"
     )
-    assert failure_of(reply(missing)) == ("missing", said)
-    assert asyncio.run(Command(missing).probe()) == Health("missing", said)
+    assert failure_of(reply(missing)) == ("missing", failure)
+    assert asyncio.run(Command(missing).probe()) == Health("missing", failure)
 
 
 def test_a_folder_that_is_not_there():
@@ -179,7 +181,7 @@ def test_what_is_not_understood_is_ignored():
     assert events == [Started(None, "mock-1"), Text("known"), Done(stop_reason="end_turn")]
 
 
-def test_the_terminal_event_is_believed_and_what_follows_thrown_away():
+def test_output_after_the_terminal_event_is_ignored():
     events = reply(agent("late", parser="claude"))
     assert (text_of(events), done_of(events)) == ("in time", Done(stop_reason="end_turn"))
 
@@ -360,8 +362,8 @@ def test_claude_code_answers_and_goes_on_in_its_own_session(claude, tmp_path):
 
 def test_claude_code_that_lost_its_session_begins_a_new_one(claude, tmp_path):
     config, environ = claude
-    asked = turn("hello", cwd=str(tmp_path), native_id=str(uuid.uuid4()), history=history(("user", "one")))
-    events = reply(config, asked, environ=environ)
+    question = turn("hello", cwd=str(tmp_path), native_id=str(uuid.uuid4()), history=history(("user", "one")))
+    events = reply(config, question, environ=environ)
     assert Notice("claude no longer knows the session; it begins a new one with the transcript") in events
     assert text_of(events) == "hello from a server we did not write"
 
@@ -382,10 +384,10 @@ def test_claude_code_that_nobody_logged_in_says_so(claude, tmp_path):
 def test_llm_answers_with_the_transcript_on_its_stdin(tmp_path):
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     command = [tools.llm(), "-m", "{model}", "-s", "{system}", "--no-log"]
-    asked = turn("hello", model="echo", system="You are Ada", history=history(("user", "one")))
-    events = reply(CommandBackend(command=command, history="replay"), asked, environ=environ)
-    said = json.loads(text_of(events))
-    assert said["system"] == "You are Ada"
-    assert said["prompt"].endswith("[user]\none\n\nThe message to answer now:\n\nhello")
+    question = turn("hello", model="echo", system="You are Ada", history=history(("user", "one")))
+    events = reply(CommandBackend(command=command, history="replay"), question, environ=environ)
+    reported = json.loads(text_of(events))
+    assert reported["system"] == "You are Ada"
+    assert reported["prompt"].endswith("[user]\none\n\nThe message to answer now:\n\nhello")
     unknown = CommandBackend(command=[command[0], "-m", "no-such-model"])
     assert failure_of(reply(unknown, environ=environ))[1].startswith("Error: 'Unknown model: no-such-model'")

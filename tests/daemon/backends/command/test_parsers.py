@@ -241,13 +241,13 @@ TYPES = [
     st.dictionaries(st.sampled_from(FIELDS), VALUES | st.dictionaries(st.sampled_from(FIELDS), VALUES)),
     st.sampled_from(TYPES),
 )
-def test_no_object_of_a_known_type_upsets_a_parser(kind, fields, type_):
+def test_no_object_of_a_known_type_breaks_a_parser(kind, fields, type_):
     for event in fed(kind, {"type": type_} | fields):
         assert isinstance(event, Event)
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.binary())
-def test_no_bytes_upset_a_parser(kind, line):
+def test_no_bytes_break_a_parser(kind, line):
     assert STREAMS[kind]().feed(line) == []
 
 

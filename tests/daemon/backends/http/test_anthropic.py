@@ -44,28 +44,28 @@ def backend(aimock_url: str) -> Anthropic:
 
 
 def test_aimock_answers(backend: Anthropic) -> None:
-    found = played(backend, turn("hello"))
-    assert text_of(found) == "hello from a server we did not write"
-    assert found[0] == Started(model="claude-x")
-    assert found[-1] == Done(stop_reason="end_turn")
-    assert any(isinstance(event, Usage) for event in found)
-    assert sum(isinstance(event, Text) for event in found) > 1
+    received = played(backend, turn("hello"))
+    assert text_of(received) == "hello from a server we did not write"
+    assert received[0] == Started(model="claude-x")
+    assert received[-1] == Done(stop_reason="end_turn")
+    assert any(isinstance(event, Usage) for event in received)
+    assert sum(isinstance(event, Text) for event in received) > 1
 
 
 def test_aimock_thinks(backend: Anthropic) -> None:
-    found = played(backend, turn("think"))
-    assert "".join(e.text for e in found if isinstance(e, Thought)) == "Let me think about that."
-    assert text_of(found) == "I thought."
+    received = played(backend, turn("think"))
+    assert "".join(e.text for e in received if isinstance(e, Thought)) == "Let me think about that."
+    assert text_of(received) == "I thought."
 
 
 def test_aimock_calls_a_tool(backend: Anthropic) -> None:
-    found = played(backend, turn("weather"))
-    tools = [event for event in found if isinstance(event, Tool)]
+    received = played(backend, turn("weather"))
+    tools = [event for event in received if isinstance(event, Tool)]
     assert [(tool.title, tool.state) for tool in tools] == [
         ("get_weather", "running"),
         ("get_weather", "failed"),
     ]
-    assert done_of(found) == Done(stop_reason="tool_use")
+    assert done_of(received) == Done(stop_reason="tool_use")
 
 
 def test_aimock_is_busy(backend: Anthropic) -> None:
@@ -74,10 +74,10 @@ def test_aimock_is_busy(backend: Anthropic) -> None:
 
 
 def test_aimock_is_cut(backend: Anthropic) -> None:
-    found = played(backend, turn("cut"))
-    assert failure_of(found)[0] == "network"
-    assert text_of(found)
-    assert "this will be cut long before".startswith(text_of(found))
+    received = played(backend, turn("cut"))
+    assert failure_of(received)[0] == "network"
+    assert text_of(received)
+    assert "this will be cut long before".startswith(text_of(received))
 
 
 def test_aimock_sees_persona_and_history(backend: Anthropic) -> None:
@@ -120,7 +120,7 @@ def test_the_model_of_the_turn_comes_first_and_a_limit_is_always_there() -> None
 def test_roles_alternate_from_the_user_to_the_user() -> None:
     said = history(("assistant", "b"), ("user", "c"), ("user", "d"), ("assistant", "\n"), ("user", "e"))
     messages = asked(turn("f", history=said))["messages"]
-    assert [one["role"] for one in messages] == ["user", "assistant", "user"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
     assert messages[1:] == [
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": "c\n\nd\n\ne\n\nf"},
@@ -153,12 +153,12 @@ def test_a_reply_becomes_events() -> None:
 
 
 def test_cached_input_is_input() -> None:
-    found = reply(*start(2, cache_read_input_tokens=30, cache_creation_input_tokens=400), *stop())
-    assert [event for event in found if isinstance(event, Usage)] == [Usage(432, 1), Usage(432, 9)]
+    received = reply(*start(2, cache_read_input_tokens=30, cache_creation_input_tokens=400), *stop())
+    assert [event for event in received if isinstance(event, Usage)] == [Usage(432, 1), Usage(432, 9)]
 
 
 def test_thinking_is_a_thought_and_its_signature_nothing() -> None:
-    found = reply(
+    received = reply(
         *start(),
         *block(
             0,
@@ -170,14 +170,14 @@ def test_thinking_is_a_thought_and_its_signature_nothing() -> None:
         *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "yes"}),
         *stop(),
     )
-    assert [event for event in found if not isinstance(event, Usage | Started | Done)] == [
+    assert [event for event in received if not isinstance(event, Usage | Started | Done)] == [
         Thought("hm"),
         Text("yes"),
     ]
 
 
 def test_a_tool_of_the_server_is_running_then_done() -> None:
-    found = reply(
+    received = reply(
         *start(),
         *block(
             0,
@@ -188,19 +188,21 @@ def test_a_tool_of_the_server_is_running_then_done() -> None:
         *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "found"}),
         *stop(),
     )
-    tools = [event for event in found if isinstance(event, Tool)]
+    tools = [event for event in received if isinstance(event, Tool)]
     assert tools == [Tool("t1", "web_search", "running"), Tool("t1", "web_search", "done")]
-    assert text_of(found) == "found"
+    assert text_of(received) == "found"
 
 
 def test_a_tool_that_waits_for_us_has_failed_and_is_said() -> None:
-    found = reply(*start(), *block(0, {"type": "tool_use", "id": "t", "name": "search"}), *stop("tool_use"))
-    assert found[-3] == Tool("t", "search", "failed")
-    assert isinstance(found[-2], Notice)
+    received = reply(
+        *start(), *block(0, {"type": "tool_use", "id": "t", "name": "search"}), *stop("tool_use")
+    )
+    assert received[-3] == Tool("t", "search", "failed")
+    assert isinstance(received[-2], Notice)
 
 
 def test_events_and_blocks_of_the_future_are_ignored() -> None:
-    found = reply(
+    received = reply(
         {"type": "weather", "delta": {"text": "rain"}},
         *start(),
         *block(0, {"type": "hologram", "beam": 3}, {"type": "beam_delta", "beam": [1]}),
@@ -210,22 +212,22 @@ def test_events_and_blocks_of_the_future_are_ignored() -> None:
         *stop(),
         {"type": "error", "error": {"message": "after the end"}},
     )
-    assert text_of(found) == "hello"
-    assert done_of(found) == Done(stop_reason="end_turn")
+    assert text_of(received) == "hello"
+    assert done_of(received) == Done(stop_reason="end_turn")
 
 
 @pytest.mark.parametrize("reason", ["end_turn", "max_tokens", "stop_sequence", "pause_turn", "something_new"])
 def test_a_stop_reason_is_passed_on(reason: str) -> None:
-    found = reply(*text("x", reason=reason))
-    assert done_of(found) == Done(stop_reason=reason)
-    assert any(isinstance(event, Notice) for event in found) == (reason in ("max_tokens", "pause_turn"))
+    received = reply(*text("x", reason=reason))
+    assert done_of(received) == Done(stop_reason=reason)
+    assert any(isinstance(event, Notice) for event in received) == (reason in ("max_tokens", "pause_turn"))
 
 
 def test_a_refusal_is_refused_and_keeps_the_text() -> None:
-    found = reply(*text("well", reason="refusal"))
-    assert text_of(found) == "well"
-    assert failure_of(found)[0] == "refused"
-    assert done_of(found).stop_reason == "refusal"
+    received = reply(*text("well", reason="refusal"))
+    assert text_of(received) == "well"
+    assert failure_of(received)[0] == "refused"
+    assert done_of(received).stop_reason == "refusal"
 
 
 @pytest.mark.parametrize(
@@ -242,11 +244,11 @@ def test_a_refusal_is_refused_and_keeps_the_text() -> None:
     ],
 )
 def test_an_error_within_the_stream(name: str, kind: str) -> None:
-    found = reply(
+    received = reply(
         *start(), piece("half"), {"type": "error", "error": {"type": name, "message": "Overloaded"}}
     )
-    assert text_of(found) == "half"
-    found_kind, message = failure_of(found)
+    assert text_of(received) == "half"
+    found_kind, message = failure_of(received)
     assert (found_kind, "Overloaded" in message) == (kind, True)
 
 

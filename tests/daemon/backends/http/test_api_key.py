@@ -67,7 +67,7 @@ def test_a_key_is_never_written() -> None:
     key = Key(KEY)
     for text in (repr(key), str(key), f"{key}", f"{key!r}", "%s" % key, repr([key]), repr({"key": key})):  # noqa: UP031 - as logging does
         assert KEY not in text
-    assert key.hidden_in(f"a {KEY} b{KEY}") == "a … b…"
+    assert key.without_key(f"a {KEY} b{KEY}") == "a … b…"
     assert not hasattr(key, "__dict__")
 
 
@@ -123,7 +123,7 @@ def test_no_file(tmp_path: Path) -> None:
     assert "not a file" in refused(tmp_path)
 
 
-def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_fifo_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert "not a file" in refused(tmp_path / "pipe")
 

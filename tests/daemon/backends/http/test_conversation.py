@@ -74,9 +74,9 @@ def test_an_error_after_half_a_reply_keeps_the_half(kind):
     if kind[0] is Anthropic:
         half = backends_anthropic.piece("half")
     for error in (b'error: {"message":"gone"}\n\n', b'{"error":"gone"}\n', b'event: error\ndata: "gone"\n\n'):
-        found = answered(kind, events([half]) + error + b"data: [DONE]\n\n")
-        assert text_of(found) == "half"
-        assert "gone" in failure_of(found)[1]
+        received = answered(kind, events([half]) + error + b"data: [DONE]\n\n")
+        assert text_of(received) == "half"
+        assert "gone" in failure_of(received)[1]
 
 
 # --- replies in other shapes ------------------------------------------------------------------------
@@ -84,13 +84,13 @@ def test_an_error_after_half_a_reply_keeps_the_half(kind):
 
 def test_a_server_that_does_not_stream_is_understood():
     whole = b'{"model":"m","choices":[{"message":{"content":"hello"},"finish_reason":"stop"}]}'
-    found = answered(KINDS[0], whole, "application/json")
-    assert (text_of(found), done_of(found)) == ("hello", Done(stop_reason="end_turn"))
+    received = answered(KINDS[0], whole, "application/json")
+    assert (text_of(received), done_of(received)) == ("hello", Done(stop_reason="end_turn"))
     whole = (
         b'{"type":"message","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}'
     )
-    found = answered(KINDS[1], whole, "application/json")
-    assert (text_of(found), done_of(found)) == ("hello", Done(stop_reason="end_turn"))
+    received = answered(KINDS[1], whole, "application/json")
+    assert (text_of(received), done_of(received)) == ("hello", Done(stop_reason="end_turn"))
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_a_server_that_does_not_stream_is_understood():
 )
 def test_content_in_parts(content, text, thought):
     stream = [chunk({"content": content}), chunk({"content": "!"}), chunk(finish_reason="stop"), "[DONE]"]
-    found = answered(KINDS[0], events(stream))
-    assert text_of(found) == f"{text}!"
-    assert "".join(event.text for event in found if isinstance(event, Thought)) == thought
+    received = answered(KINDS[0], events(stream))
+    assert text_of(received) == f"{text}!"
+    assert "".join(event.text for event in received if isinstance(event, Thought)) == thought
 
 
 def test_text_after_the_reason_of_the_end_is_part_of_the_reply():
@@ -120,8 +120,8 @@ def test_text_after_the_reason_of_the_end_is_part_of_the_reply():
         exchange.end()
 
     with ModelServer(behave) as server:
-        found = played(OpenAI(backends_openai.config(server)))
-    assert (text_of(found), done_of(found)) == ("hello world", Done(stop_reason="end_turn"))
+        received = played(OpenAI(backends_openai.config(server)))
+    assert (text_of(received), done_of(received)) == ("hello world", Done(stop_reason="end_turn"))
 
 
 def test_an_early_end_that_nothing_follows_is_no_reply():
@@ -131,22 +131,22 @@ def test_an_early_end_that_nothing_follows_is_no_reply():
         exchange.wait(3)
 
     with ModelServer(behave) as server:
-        found = played(OpenAI(backends_openai.config(server, timeout=0.3, retries=0)))
-    assert failure_of(found)[0] == "timeout"
+        received = played(OpenAI(backends_openai.config(server, timeout=0.3, retries=0)))
+    assert failure_of(received)[0] == "timeout"
 
 
 @pytest.mark.parametrize("cut", [rb"\ud83e", rb"\udd8a"])
-def test_half_an_emoji_costs_nothing_else(kind, cut):
+def test_half_a_surrogate_pair_loses_only_itself(kind, cut):
     piece = events([chunk({"content": "a X b"})])
     end = events([chunk(finish_reason="stop"), "[DONE]"])
     if kind[0] is Anthropic:
         whole = events(backends_anthropic.text("a X b"))
-        found = answered(kind, whole.replace(b"X", cut))
+        received = answered(kind, whole.replace(b"X", cut))
     else:
-        found = answered(kind, piece.replace(b"X", cut) + end)
-    text = text_of(found)
+        received = answered(kind, piece.replace(b"X", cut) + end)
+    text = text_of(received)
     assert (text[:2], text[-2:]) == ("a ", " b")
-    assert done_of(found).failure is None
+    assert done_of(received).failure is None
 
 
 # --- the decoder ------------------------------------------------------------------------------------
@@ -158,11 +158,11 @@ FIELDS = st.sampled_from(
 
 def decoded(pieces):
     decoder = EventDecoder()
-    found = []
+    received = []
     for piece in pieces:
         if piece:
-            found += decoder.feed(piece)
-    return found + decoder.end()
+            received += decoder.feed(piece)
+    return received + decoder.end()
 
 
 @given(st.lists(FIELDS), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(1, 9)))

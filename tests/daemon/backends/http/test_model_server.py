@@ -87,8 +87,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 )
 def test_a_status_is_a_kind_of_failure(kind: Kind, status: int, expected: str) -> None:
     with ModelServer(refuses(status, {"error": {"message": "no,\nnot today"}})) as server:
-        found, message = failure_of(played(kind.backend(server, retries=0)))
-    assert found == expected
+        failure_kind, message = failure_of(played(kind.backend(server, retries=0)))
+    assert failure_kind == expected
     assert str(status) in message
     assert ("no, not today" in message) == (expected != "needs_auth")
 
@@ -124,8 +124,8 @@ def test_a_refused_key_is_called_by_its_variable_and_never_shown(
         events = played(kind.backend(server, api_key_env="TEST_KEY"))
         headers = server.requests[0].headers
     assert KEY in (headers["authorization"] or headers["x-api-key"])
-    found, message = failure_of(events)
-    assert found == "needs_auth"
+    failure_kind, message = failure_of(events)
+    assert failure_kind == "needs_auth"
     assert "TEST_KEY" in message
     assert "when the daemon started" in message
     assert KEY not in repr(events) + caplog.text
@@ -134,9 +134,9 @@ def test_a_refused_key_is_called_by_its_variable_and_never_shown(
 
 def test_a_missing_key_is_said_before_anything_is_sent(kind: Kind) -> None:
     with ModelServer(says([])) as server:
-        found, message = failure_of(played(kind.backend(server, api_key_env="NOT_THERE")))
+        failure_kind, message = failure_of(played(kind.backend(server, api_key_env="NOT_THERE")))
         assert server.connections == 0
-    assert found == "needs_auth"
+    assert failure_kind == "needs_auth"
     assert "NOT_THERE" in message
     assert "never reaches it" in message
 
@@ -150,8 +150,8 @@ def test_nothing_that_repeats_the_key_brings_it_into_an_event(kind: Kind) -> Non
         with ModelServer(sends(stream)) as server:
             assert KEY not in repr(played(kind.backend(server, api_key_env="TEST_KEY")))
     with ModelServer(refuses(400, {"error": "x" * 290 + KEY})) as server:
-        found = repr(played(kind.backend(server, api_key_env="TEST_KEY")))
-    assert KEY[:8] not in found
+        received = repr(played(kind.backend(server, api_key_env="TEST_KEY")))
+    assert KEY[:8] not in received
 
 
 @pytest.mark.parametrize("key", ["k", "text", "ollama", "lm-studio"])
@@ -167,17 +167,17 @@ def test_a_stand_in_for_a_key_takes_nothing_out_of_the_reply(kind: Kind, key: st
 def test_a_redirect_is_not_followed_and_leaks_no_key(kind: Kind, status: int) -> None:
     with ModelServer(says([])) as elsewhere:
         with ModelServer(refuses(status, Location=f"{elsewhere.url}/v1/messages")) as server:
-            found, message = failure_of(played(kind.backend(server, api_key_env="TEST_KEY")))
+            failure_kind, message = failure_of(played(kind.backend(server, api_key_env="TEST_KEY")))
             assert len(server.requests) == 1
         assert elsewhere.connections == 0
-    assert (found, "base_url" in message) == ("refused", True)
+    assert (failure_kind, "base_url" in message) == ("refused", True)
 
 
 def test_a_provider_itself_is_not_asked_without_a_key(kind: Kind) -> None:
     config = kind.peer.config(SimpleNamespace(url=""), base_url=f"{kind.build.own_url}/v1")
     backend = kind.build(config, {})
-    found, message = failure_of(played(backend))
-    assert (found, "api_key_env" in message) == ("needs_auth", True)
+    failure_kind, message = failure_of(played(backend))
+    assert (failure_kind, "api_key_env" in message) == ("needs_auth", True)
     assert asyncio.run(backend.probe()).state == "needs_auth"
 
 
@@ -185,21 +185,21 @@ def test_a_provider_itself_is_not_asked_without_a_key(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("first", [refuses(500), refuses(408), refuses(429, Retry_After="0"), hangs_up])
-def test_it_tries_again_before_the_first_byte(kind: Kind, first: object) -> None:
+def test_a_turn_is_tried_again_before_the_first_byte(kind: Kind, first: object) -> None:
     with ModelServer(first, sends(kind.reply("hello"))) as server:
         assert text_of(played(kind.backend(server))) == "hello"
         assert len(server.requests) == 2
         assert server.bodies[0] == server.bodies[1]
 
 
-def test_it_gives_up_after_as_many_attempts_as_configured(kind: Kind) -> None:
+def test_a_turn_fails_after_the_configured_attempts(kind: Kind) -> None:
     with ModelServer(refuses(500, Retry_After="0")) as server:
         assert failure_of(played(kind.backend(server, retries=2)))[0] == "network"
         assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
-def test_it_does_not_try_again_what_would_be_refused_again(kind: Kind, status: int) -> None:
+def test_a_request_that_would_be_refused_again_is_not_repeated(kind: Kind, status: int) -> None:
     with ModelServer(refuses(status)) as server:
         played(kind.backend(server))
         assert len(server.requests) == 1
@@ -208,10 +208,10 @@ def test_it_does_not_try_again_what_would_be_refused_again(kind: Kind, status: i
 def test_retry_after_is_waited_for_and_said(kind: Kind) -> None:
     began = time.monotonic()
     with ModelServer(refuses(429, Retry_After="2"), sends(kind.reply("hello"))) as server:
-        found = played(kind.backend(server))
+        received = played(kind.backend(server))
     assert time.monotonic() - began >= 2
-    assert text_of(found) == "hello"
-    notices = [event.text for event in found if isinstance(event, Notice)]
+    assert text_of(received) == "hello"
+    notices = [event.text for event in received if isinstance(event, Notice)]
     assert len(notices) == 1
     assert "429" in notices[0]
     assert "trying again in 2 s" in notices[0]
@@ -219,9 +219,9 @@ def test_retry_after_is_waited_for_and_said(kind: Kind) -> None:
 
 def test_a_retry_after_beyond_reason_is_told_and_not_waited_for(kind: Kind) -> None:
     with ModelServer(refuses(429, Retry_After="3600")) as server:
-        found, message = failure_of(played(kind.backend(server)))
+        failure_kind, message = failure_of(played(kind.backend(server)))
         assert len(server.requests) == 1
-    assert (found, "3600 s" in message) == ("rate_limit", True)
+    assert (failure_kind, "3600 s" in message) == ("rate_limit", True)
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_a_retry_after_is_a_number_of_seconds(header: str | None, seconds: float
 
 def test_a_retry_after_is_a_date() -> None:
     ahead = datetime.now(UTC) + timedelta(seconds=30)
-    found = seconds_of(format_datetime(ahead, usegmt=True))
-    assert found is not None
-    assert 25 < found <= 30
+    received = seconds_of(format_datetime(ahead, usegmt=True))
+    assert received is not None
+    assert 25 < received <= 30
     assert seconds_of(format_datetime(ahead - timedelta(hours=1), usegmt=True)) == 0
 
 
@@ -258,10 +258,10 @@ def test_a_pause_is_never_short_of_the_wish_nor_endless(attempt: int, wish: floa
 
 def test_nothing_is_tried_again_after_the_first_byte(kind: Kind) -> None:
     with ModelServer(breaks_off(kind.begun("half"))) as server:
-        found = played(kind.backend(server))
+        received = played(kind.backend(server))
         assert len(server.requests) == 1
-    assert text_of(found) == "half"
-    assert failure_of(found)[0] == "network"
+    assert text_of(received) == "half"
+    assert failure_of(received)[0] == "network"
 
 
 # --- streams that go wrong ------------------------------------------------------------------------
@@ -269,9 +269,9 @@ def test_nothing_is_tried_again_after_the_first_byte(kind: Kind) -> None:
 
 def test_a_stream_that_ends_too_early_was_cut(kind: Kind) -> None:
     with ModelServer(sends(kind.begun("half"))) as server:
-        found = played(kind.backend(server))
-    assert text_of(found) == "half"
-    assert failure_of(found)[0] == "network"
+        received = played(kind.backend(server))
+    assert text_of(received) == "half"
+    assert failure_of(received)[0] == "network"
 
 
 @pytest.mark.parametrize("stream", [b"", b": only a comment\n\n", b"event: ping\n\n"])
@@ -293,16 +293,16 @@ def test_a_stream_of_nothing_was_cut(kind: Kind, stream: bytes) -> None:
 )
 def test_what_is_not_the_protocol_ends_the_turn_as_crashed(kind: Kind, bad: str) -> None:
     with ModelServer(sends(kind.begun("half") + events([bad]))) as server:
-        found = played(kind.backend(server))
-    assert text_of(found) == "half"
-    assert failure_of(found)[0] == "crashed"
+        received = played(kind.backend(server))
+    assert text_of(received) == "half"
+    assert failure_of(received)[0] == "crashed"
 
 
 @pytest.mark.parametrize("bad", ["text/html", "application/json", ""])
 def test_an_answer_that_is_no_stream_is_crashed_and_names_base_url(kind: Kind, bad: str) -> None:
     with ModelServer(sends(b"<html></html>", kind=bad)) as server:
-        found, message = failure_of(played(kind.backend(server)))
-    assert (found, "base_url" in message) == ("crashed", True)
+        failure_kind, message = failure_of(played(kind.backend(server)))
+    assert (failure_kind, "base_url" in message) == ("crashed", True)
 
 
 def test_a_page_in_place_of_a_reply_is_told_in_its_own_words(kind: Kind) -> None:
@@ -332,8 +332,8 @@ def test_a_short_key_is_not_repeated(kind: Kind, key: str, monkeypatch: pytest.M
 
 def test_an_event_without_end_is_crashed_and_not_kept(kind: Kind) -> None:
     with ModelServer(sends(b"data: " + b"x" * (17 * 1024 * 1024))) as server:
-        found, message = failure_of(played(kind.backend(server)))
-    assert (found, "16 MiB" in message) == ("crashed", True)
+        failure_kind, message = failure_of(played(kind.backend(server)))
+    assert (failure_kind, "16 MiB" in message) == ("crashed", True)
 
 
 def test_an_event_of_several_mebibytes_is_taken(kind: Kind) -> None:
@@ -344,16 +344,16 @@ def test_an_event_of_several_mebibytes_is_taken(kind: Kind) -> None:
 
 def test_silence_before_the_reply_is_a_timeout_and_not_asked_again(kind: Kind) -> None:
     with ModelServer(says_nothing) as server:
-        found, message = failure_of(played(kind.backend(server, timeout=0.3)))
+        failure_kind, message = failure_of(played(kind.backend(server, timeout=0.3)))
         assert len(server.requests) == 1
-    assert (found, "0.3 s" in message) == ("timeout", True)
+    assert (failure_kind, "0.3 s" in message) == ("timeout", True)
 
 
 def test_silence_within_the_reply_is_a_timeout_and_keeps_the_text(kind: Kind) -> None:
     with ModelServer(falls_silent(kind.begun("half"))) as server:
-        found = played(kind.backend(server, timeout=0.3))
-    assert text_of(found) == "half"
-    assert failure_of(found)[0] == "timeout"
+        received = played(kind.backend(server, timeout=0.3))
+    assert text_of(received) == "half"
+    assert failure_of(received)[0] == "timeout"
 
 
 def test_comments_keep_a_slow_server_from_the_timeout(kind: Kind) -> None:
@@ -372,13 +372,13 @@ def test_comments_keep_a_slow_server_from_the_timeout(kind: Kind) -> None:
 def test_a_whole_reply_is_whole_though_the_stream_never_ends(kind: Kind) -> None:
     began = time.monotonic()
     with ModelServer(falls_silent(kind.reply("hello") + kind.reply("after the end"))) as server:
-        found = played(kind.backend(server))
+        received = played(kind.backend(server))
         assert server.hung_up.wait(5)
     assert time.monotonic() - began < 3
-    assert (text_of(found), done_of(found)) == ("hello", Done(stop_reason="end_turn"))
+    assert (text_of(received), done_of(received)) == ("hello", Done(stop_reason="end_turn"))
 
 
-def test_what_goes_wrong_after_a_whole_reply_is_of_no_matter(kind: Kind) -> None:
+def test_an_error_after_a_whole_reply_is_ignored(kind: Kind) -> None:
     with ModelServer(breaks_off(kind.reply("hello") + b"data: {\n\n")) as server:
         assert done_of(played(kind.backend(server))) == Done(stop_reason="end_turn")
 
@@ -388,8 +388,8 @@ def test_what_goes_wrong_after_a_whole_reply_is_of_no_matter(kind: Kind) -> None
 
 def test_nobody_listens(kind: Kind) -> None:
     with kind.peer.CASES["missing"]() as config:
-        found, message = failure_of(played(kind.build(config)))
-    assert found == "network"
+        failure_kind, message = failure_of(played(kind.build(config)))
+    assert failure_kind == "network"
     assert "connection refused" in message
     assert "127.0.0.1" in message
 
@@ -406,8 +406,8 @@ def test_a_certificate_that_is_none_is_named(kind: Kind) -> None:
     with ModelServer(says([])) as server:
         address = server.url.replace("http:", "https:")
         backend = kind.build(kind.peer.config(server, base_url=address, retries=0))
-        found, message = failure_of(played(backend))
-    assert (found, "TLS" in message) == ("network", True)
+        failure_kind, message = failure_of(played(backend))
+    assert (failure_kind, "TLS" in message) == ("network", True)
 
 
 def test_two_turns_share_a_connection(kind: Kind) -> None:
@@ -420,16 +420,16 @@ def test_many_turns_at_once(kind: Kind) -> None:
     async def both(server: ModelServer) -> list[str]:
         backend = kind.backend(server)
         turns = [events_of(backend, turn()) for _ in range(20)]
-        found = await asyncio.gather(*turns)
+        received = await asyncio.gather(*turns)
         await backend.aclose()
-        return [text_of(events) for events in found]
+        return [text_of(events) for events in received]
 
     with ModelServer(sends(kind.reply("hel", "lo"))) as server:
         assert asyncio.run(both(server)) == ["hello"] * 20
 
 
 @pytest.mark.parametrize("behaviour", ["before", "within"])
-def test_a_cancelled_turn_lets_go_of_the_connection_at_once(kind: Kind, behaviour: str) -> None:
+def test_a_cancelled_turn_closes_the_connection_at_once(kind: Kind, behaviour: str) -> None:
     async def cancel(server: ModelServer, first: asyncio.Event) -> None:
         backend = kind.backend(server)
 
@@ -456,7 +456,7 @@ def test_a_cancelled_turn_lets_go_of_the_connection_at_once(kind: Kind, behaviou
         asyncio.run(cancel(server, asyncio.Event()))
 
 
-def test_a_turn_that_is_left_lets_go_of_the_connection(kind: Kind) -> None:
+def test_a_turn_whose_reader_leaves_closes_the_connection(kind: Kind) -> None:
     async def leave(server: ModelServer) -> None:
         backend = kind.backend(server)
         async with aclosing(backend.run(turn(), nobody)) as stream:
@@ -500,8 +500,8 @@ def test_a_proxy_of_the_environment_does_not_stand_before_this_machine(
 def test_a_proxy_that_cannot_be_used_is_refused(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "gopher://proxy")
     backend = kind.build(kind.peer.config(SimpleNamespace(url=""), base_url="http://models.example/v1"))
-    found, message = failure_of(played(backend))
-    assert (found, "proxy" in message) == ("refused", True)
+    failure_kind, message = failure_of(played(backend))
+    assert (failure_kind, "proxy" in message) == ("refused", True)
 
 
 # --- how the stream is cut does not matter --------------------------------------------------------
@@ -515,8 +515,8 @@ def test_a_proxy_that_cannot_be_used_is_refused(kind: Kind, monkeypatch: pytest.
 )
 def test_any_cut_of_the_stream_gives_the_same_reply(pieces: list[str], ends: bytes, cuts: list[int]) -> None:
     """Bytes into chunks anywhere, within a character or between CR and LF."""
-    for one in (Kind(backends_openai, OpenAI), Kind(backends_anthropic, Anthropic)):
-        stream = (b": hello\n\nretry: 3\n\n" + one.reply(*pieces)).replace(b"\n", ends)
+    for protocol in (Kind(backends_openai, OpenAI), Kind(backends_anthropic, Anthropic)):
+        stream = (b": hello\n\nretry: 3\n\n" + protocol.reply(*pieces)).replace(b"\n", ends)
 
         def behave(exchange, stream=stream):
             exchange.begin()
@@ -529,7 +529,7 @@ def test_any_cut_of_the_stream_gives_the_same_reply(pieces: list[str], ends: byt
             exchange.end()
 
         with ModelServer(behave) as server:
-            assert text_of(played(one.backend(server))) == "".join(pieces)
+            assert text_of(played(protocol.backend(server))) == "".join(pieces)
 
 
 # --- probes and costs -----------------------------------------------------------------------------
@@ -606,7 +606,7 @@ def test_a_defect_ends_the_turn_and_is_logged_without_its_words(
 
     caplog.set_level(logging.DEBUG)
     settings = kind.peer.config(SimpleNamespace(url="http://127.0.0.1:1"), api_key_env="TEST_KEY")
-    found, message = failure_of(played(kind.build(settings, Broken())))
-    assert (found, KEY in message) == ("crashed", False)
+    failure_kind, message = failure_of(played(kind.build(settings, Broken())))
+    assert (failure_kind, KEY in message) == ("crashed", False)
     assert "RuntimeError" in caplog.text
     assert KEY not in caplog.text

@@ -45,27 +45,27 @@ def backend(aimock_url: str) -> OpenAI:
 
 
 def test_aimock_answers(backend: OpenAI) -> None:
-    found = played(backend, turn("hello"))
-    assert text_of(found) == "hello from a server we did not write"
-    assert found[0] == Started(model="gpt-4o")
-    assert found[-1] == Done(stop_reason="end_turn")
-    assert sum(isinstance(event, Text) for event in found) > 1
+    received = played(backend, turn("hello"))
+    assert text_of(received) == "hello from a server we did not write"
+    assert received[0] == Started(model="gpt-4o")
+    assert received[-1] == Done(stop_reason="end_turn")
+    assert sum(isinstance(event, Text) for event in received) > 1
 
 
 def test_aimock_thinks(backend: OpenAI) -> None:
-    found = played(backend, turn("think", model="o3"))
-    assert "".join(e.text for e in found if isinstance(e, Thought)) == "Let me think about that."
-    assert text_of(found) == "I thought."
+    received = played(backend, turn("think", model="o3"))
+    assert "".join(e.text for e in received if isinstance(e, Thought)) == "Let me think about that."
+    assert text_of(received) == "I thought."
 
 
 def test_aimock_calls_a_tool(backend: OpenAI) -> None:
-    found = played(backend, turn("weather"))
-    tools = [event for event in found if isinstance(event, Tool)]
+    received = played(backend, turn("weather"))
+    tools = [event for event in received if isinstance(event, Tool)]
     assert [(tool.title, tool.state) for tool in tools] == [
         ("get_weather", "running"),
         ("get_weather", "failed"),
     ]
-    assert done_of(found) == Done(stop_reason="tool_use")
+    assert done_of(received) == Done(stop_reason="tool_use")
 
 
 def test_aimock_is_busy(backend: OpenAI) -> None:
@@ -74,16 +74,16 @@ def test_aimock_is_busy(backend: OpenAI) -> None:
 
 
 def test_aimock_is_cut(backend: OpenAI) -> None:
-    found = played(backend, turn("cut"))
-    assert failure_of(found)[0] == "network"
-    assert text_of(found)
-    assert "this will be cut long before".startswith(text_of(found))
+    received = played(backend, turn("cut"))
+    assert failure_of(received)[0] == "network"
+    assert text_of(received)
+    assert "this will be cut long before".startswith(text_of(received))
 
 
 def test_aimock_stops_at_its_limit(backend: OpenAI) -> None:
-    found = played(backend, turn("long"))
-    assert done_of(found) == Done(stop_reason="max_tokens")
-    assert any(isinstance(event, Notice) for event in found)
+    received = played(backend, turn("long"))
+    assert done_of(received) == Done(stop_reason="max_tokens")
+    assert any(isinstance(event, Notice) for event in received)
 
 
 def test_aimock_sees_persona_and_history(backend: OpenAI) -> None:
@@ -123,7 +123,7 @@ def test_the_model_of_the_turn_comes_first() -> None:
 def test_roles_alternate_from_the_user_to_the_user() -> None:
     said = history(("assistant", "b"), ("user", "c"), ("user", "d"), ("assistant", " "), ("user", "e"))
     messages = asked(turn("f", history=said))["messages"]
-    assert [one["role"] for one in messages] == ["user", "assistant", "user"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
     assert messages[1:] == [
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": "c\n\nd\n\ne\n\nf"},
@@ -150,7 +150,7 @@ def test_a_server_that_validates_strictly_is_asked_without_stream_options() -> N
         assert text_of(played(OpenAI(config(server)))) == "hello"
 
 
-def test_a_server_that_goes_on_refusing_is_believed() -> None:
+def test_a_server_that_goes_on_refusing_fails_the_turn() -> None:
     with ModelServer(refuses(400, {"error": "stream_options, max_completion_tokens"})) as server:
         assert failure_of(played(OpenAI(config(server, max_tokens=10))))[0] == "refused"
         assert len(server.requests) == 3
@@ -179,25 +179,25 @@ def test_a_reply_becomes_events() -> None:
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_is_a_thought(name: str) -> None:
-    found = reply(chunk({name: "hm"}), chunk({"content": "yes", name: None}), chunk(finish_reason="stop"))
-    assert found[1:3] == [Thought("hm"), Text("yes")]
+    received = reply(chunk({name: "hm"}), chunk({"content": "yes", name: None}), chunk(finish_reason="stop"))
+    assert received[1:3] == [Thought("hm"), Text("yes")]
 
 
 def test_a_server_that_leaves_out_all_it_can() -> None:
-    found = reply({"choices": [{"delta": {"content": "hello"}}]}, {"choices": [{"finish_reason": "stop"}]})
-    assert found == [Started(), Text("hello"), Done(stop_reason="end_turn")]
+    received = reply({"choices": [{"delta": {"content": "hello"}}]}, {"choices": [{"finish_reason": "stop"}]})
+    assert received == [Started(), Text("hello"), Done(stop_reason="end_turn")]
 
 
 def test_a_server_that_sends_null_for_all_it_can() -> None:
     nothing = {"content": None, "refusal": None, "reasoning": None, "tool_calls": None, "role": None}
-    found = reply(
+    received = reply(
         {"id": None, "model": None, "choices": None, "usage": None, "error": None},
         {"choices": [{"delta": None, "finish_reason": None}]},
         {"choices": [{"delta": nothing, "finish_reason": None}], "usage": {"prompt_tokens": None}},
         *text("hello"),
     )
-    assert text_of(found) == "hello"
-    assert done_of(found) == Done(stop_reason="end_turn")
+    assert text_of(received) == "hello"
+    assert done_of(received) == Done(stop_reason="end_turn")
 
 
 def test_done_alone_ends_a_reply() -> None:
@@ -217,12 +217,12 @@ def test_usage_may_come_with_the_last_chunk_and_before_it() -> None:
 def test_a_missing_done_and_an_open_connection_end_soon_after_the_reply() -> None:
     began = time.monotonic()
     with ModelServer(falls_silent(events([*text("hello")[:-1]]))) as server:
-        found = played(OpenAI(config(server)))
-    assert done_of(found) == Done(stop_reason="end_turn")
+        received = played(OpenAI(config(server)))
+    assert done_of(received) == Done(stop_reason="end_turn")
     assert time.monotonic() - began < 20
 
 
-def test_what_comes_after_the_end_is_thrown_away() -> None:
+def test_what_comes_after_the_end_is_ignored() -> None:
     assert text_of(reply(*text("hello"), chunk({"content": " and more"}), "[DONE]", "{")) == "hello"
 
 
@@ -239,9 +239,9 @@ def test_a_finish_reason_is_a_stop_reason(finish: str, expected: Done) -> None:
 
 
 def test_a_filtered_reply_is_refused() -> None:
-    found = reply(chunk({"content": "well"}), chunk(finish_reason="content_filter"))
-    assert failure_of(found)[0] == "refused"
-    assert done_of(found).stop_reason == "refusal"
+    received = reply(chunk({"content": "well"}), chunk(finish_reason="content_filter"))
+    assert failure_of(received)[0] == "refused"
+    assert done_of(received).stop_reason == "refusal"
 
 
 def test_a_refusal_in_words_is_the_reply() -> None:
@@ -256,25 +256,27 @@ def call(index: int, **more: Any) -> dict[str, Any]:
 
 
 def test_tools_that_the_server_runs_are_done_with_the_reply() -> None:
-    found = reply(
+    received = reply(
         call(0, id="call_1", function={"name": "search", "arguments": ""}),
         call(0, function={"arguments": '{"q"'}),
         call(1, function={"name": "read", "arguments": ": 1}"}),
         *text("found it"),
     )
-    assert [event for event in found if isinstance(event, Tool)] == [
+    assert [event for event in received if isinstance(event, Tool)] == [
         Tool("call_1", "search", "running"),
         Tool("call-1", "read", "running"),
         Tool("call_1", "search", "done"),
         Tool("call-1", "read", "done"),
     ]
-    assert not any(isinstance(event, Notice) for event in found)
+    assert not any(isinstance(event, Notice) for event in received)
 
 
 def test_a_tool_that_waits_for_us_has_failed_and_is_said() -> None:
-    found = reply(call(0, id="c", function={"name": "search"}), chunk(finish_reason="tool_calls"), "[DONE]")
-    assert found[-3] == Tool("c", "search", "failed")
-    assert isinstance(found[-2], Notice)
+    received = reply(
+        call(0, id="c", function={"name": "search"}), chunk(finish_reason="tool_calls"), "[DONE]"
+    )
+    assert received[-3] == Tool("c", "search", "failed")
+    assert isinstance(received[-2], Notice)
 
 
 @pytest.mark.parametrize(
@@ -290,10 +292,10 @@ def test_a_tool_that_waits_for_us_has_failed_and_is_said() -> None:
     ],
 )
 def test_an_error_within_the_stream(error: object, kind: str) -> None:
-    found = reply(chunk({"content": "half"}), {"error": error})
-    assert text_of(found) == "half"
-    assert failure_of(found)[0] == kind
-    assert ("no" in failure_of(found)[1].split(": ")[-1]) == bool(error)
+    received = reply(chunk({"content": "half"}), {"error": error})
+    assert text_of(received) == "half"
+    assert failure_of(received)[0] == kind
+    assert ("no" in failure_of(received)[1].split(": ")[-1]) == bool(error)
 
 
 def test_only_the_first_choice_is_the_reply() -> None:
