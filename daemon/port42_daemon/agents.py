@@ -73,27 +73,23 @@ class _Built:
     retired: bool = False
 
 
+@dataclass(eq=False)
 class Agents:
     """The known agents. A tool that names an agent makes it known by giving it a session.
 
     `programs` are those that their back ends run, with the `umask` of whoever started the daemon.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # the parts that agents are known from
-        self,
-        store: SessionStore,
-        catalogue: Catalogue,
-        threads: Threads,
-        config: ConfigFile,
-        home: Path,
-        umask: int = 0o022,
-    ) -> None:
-        self.programs = Programs(umask, home / "programs")
-        self._store = store
-        self._catalogue = catalogue
-        self._threads = threads
-        self._config = config
-        self._path = home / "config.toml"
+    store: SessionStore
+    catalogue: Catalogue
+    threads: Threads
+    config: ConfigFile
+    home: Path
+    umask: int = 0o022
+
+    def __post_init__(self) -> None:
+        self.programs = Programs(self.umask, self.home / "programs")
+        self._path = self.home / "config.toml"
         self._writing = asyncio.Lock()
         self._built: dict[str, _Built] = {}
 
@@ -105,14 +101,14 @@ class Agents:
         Raises `ConfigRefused` instead while config.toml, which may name it, is wrong since the start.
         """
         config = await self._current()
-        if name in BUILT_IN or name in config.agents or self._store.last_sessions.get(name):
+        if name in BUILT_IN or name in config.agents or self.store.last_sessions.get(name):
             return
         # A daemon killed between a session's file and agent_sessions.json left the agent out of the latter.
         with contextlib.suppress(StorageFailed):
-            if name in await self._threads.index(self._catalogue.counts):
+            if name in await self.threads.index(self.catalogue.counts):
                 return
         self._check_config()
-        names = [*BUILT_IN, *config.agents, *self._store.last_sessions]
+        names = [*BUILT_IN, *config.agents, *self.store.last_sessions]
         near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)
 
@@ -127,7 +123,7 @@ class Agents:
         """The agent's current back end, kept open for the whole turn, even if config.toml changes."""
         config = await self._current()
         agent, backend, settings = _configured(name, config)
-        built, error = self._backend(backend, settings), self._config.error
+        built, error = self._backend(backend, settings), self.config.error
         built.turns += 1
         try:
             yield ResolvedBackend(
@@ -146,7 +142,7 @@ class Agents:
     async def described(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
         config = await self._current()
-        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self._store.last_sessions)])
+        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self.store.last_sessions)])
         return tuple(await asyncio.gather(*(self._describe(name, config, counts) for name in names)))
 
     async def aclose(self) -> None:
@@ -155,17 +151,17 @@ class Agents:
     # --- methods ------------------------------------------------------------------------------------
 
     async def list_agents(self, _: ListAgents) -> AgentList:
-        counts = await self._threads.index(self._catalogue.counts)
+        counts = await self.threads.index(self.catalogue.counts)
         return AgentList(
             agents=await self.described(counts),
-            available=await self._threads.files(presets.available),
-            config_error=self._config.error,
+            available=await self.threads.files(presets.available),
+            config_error=self.config.error,
         )
 
     async def get_agent(self, request: GetAgent) -> Agent:
         await self.require(request.agent)
-        counts = await self._threads.index(self._catalogue.counts)
-        return await self._describe(request.agent, self._config.current, counts)
+        counts = await self.threads.index(self.catalogue.counts)
+        return await self._describe(request.agent, self.config.current, counts)
 
     async def add_agent(self, request: AddAgent) -> Agent:
         """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
@@ -222,42 +218,42 @@ class Agents:
 
     async def reload_config(self, _: ReloadConfig) -> Reloaded:
         """Reload the file. Raises `ConfigRefused`; the last valid version then stays in use."""
-        config = await self._threads.files(self._config.refresh, anew=True)
+        config = await self.threads.files(self.config.refresh, anew=True)
         await self._retire_changed(config)
-        if self._config.error is not None:
+        if self.config.error is not None:
             raise self._refused()
         return Reloaded(len(config.agents), len(config.backends))
 
     # --- inside -------------------------------------------------------------------------------------
 
     def _check_config(self) -> None:
-        if self._config.error is not None and not self._config.ever_good:
+        if self.config.error is not None and not self.config.ever_good:
             raise self._refused()
 
     def _refused(self) -> ConfigRefused:
-        return ConfigRefused(str(self._config.error).removeprefix("config.toml: "))
+        return ConfigRefused(str(self.config.error).removeprefix("config.toml: "))
 
     async def _current(self) -> Config:
-        if self._config.stale():
-            config = await self._threads.files(self._config.refresh)
+        if self.config.stale():
+            config = await self.threads.files(self.config.refresh)
             await self._retire_changed(config)
-        return self._config.current
+        return self.config.current
 
     async def _change(self, change: Callable[[TOMLDocument], Any]) -> None:
         """Change the file, one change at a time, and use it."""
         async with self._writing:
-            await self._threads.files(self._write, change)
-        await self._retire_changed(self._config.current)
+            await self.threads.files(self._write, change)
+        await self._retire_changed(self.config.current)
 
     def _write(self, change: Callable[[TOMLDocument], Any]) -> None:
-        data = self._config.changed(change)
+        data = self.config.changed(change)
         try:
             # A symbolic link, to a dotfiles repository for example, stays a link.
             durable.replace(self._path.resolve(), data)
         except OSError as error:
             log.error("cannot write config.toml: %s", error)
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error
-        self._config.refresh()
+        self.config.refresh()
 
     def _backend(self, name: str, settings: BackendConfig) -> _Built:
         if name not in self._built:
@@ -291,7 +287,7 @@ class Agents:
             health="none" if health is None else health.state,
             detail="records only" if health is None else health.detail,
             session_count=counts.get(name, 0),
-            last_session=self._store.last_sessions.get(name),
+            last_session=self.store.last_sessions.get(name),
         )
 
     @staticmethod

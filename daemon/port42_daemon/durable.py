@@ -39,31 +39,35 @@ class NotReadable(OSError):
     """The path is not a regular file, or the file is too long; the message is for the user."""
 
 
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, OWN_FILE)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def read_file(path: Path, most: int) -> bytes:
     """The bytes of the regular file at `path`, or at the end of a link there. Never waits for a FIFO.
 
     Raises `NotReadable` for what is no file or has more than `most` bytes.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with _opened(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) as descriptor:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise NotReadable("it is not a file")
+            data = b""
+            while len(data) <= most and (chunk := os.read(descriptor, most + 1 - len(data))):
+                data += chunk
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link to itself, a socket
             raise NotReadable("it is not a file") from None
         raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotReadable("it is not a file")
-        if status.st_size > most:
-            raise NotReadable(f"it has more than {most:,} bytes")
-        data = b""
-        while len(data) <= most and (chunk := os.read(descriptor, most + 1 - len(data))):
-            data += chunk
-        if len(data) > most:
-            raise NotReadable(f"it has more than {most:,} bytes")
-        return data
-    finally:
-        os.close(descriptor)
+    if len(data) > most:
+        raise NotReadable(f"it has more than {most:,} bytes")
+    return data
 
 
 def own_folder(path: Path) -> None:
@@ -100,13 +104,10 @@ def _replacing(path: Path) -> Iterator[int]:
     """The descriptor of a file that takes the place of `path` once it is written."""
     # A unique name, so that no leftover file is in the way.
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN_FILE)
     try:
-        try:
+        with _opened(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
             yield descriptor
             sync(descriptor)
-        finally:
-            os.close(descriptor)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
@@ -138,16 +139,12 @@ def remove(paths: list[Path]) -> None:
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file and sync its contents; the caller syncs its folder."""
-    read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE)
-        try:
-            _copy(Span(read, 0, os.fstat(read).st_size), written, 0)
-            sync(written)
-        finally:
-            os.close(written)
-    finally:
-        os.close(read)
+    with (
+        _opened(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as read,
+        _opened(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as written,
+    ):
+        _copy(Span(read, 0, os.fstat(read).st_size), written, 0)
+        sync(written)
 
 
 def overwrite_tail(descriptor: int, offset: int, data: bytes, undo: bytes) -> None:
@@ -174,11 +171,8 @@ def sync(descriptor: int) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -49,9 +49,9 @@ class Rules:
         peer = (RecordingPeer(),) if len(inspect.signature(handler).parameters) == 2 else ()
 
         async def settle() -> list[Any]:
-            begun = [handler(one, *peer) for one in asked]
-            begun = [asyncio.ensure_future(one) if inspect.isawaitable(one) else one for one in begun]
-            return [await one if inspect.isawaitable(one) else one for one in begun]
+            begun = [handler(request, *peer) for request in asked]
+            begun = [asyncio.ensure_future(item) if inspect.isawaitable(item) else item for item in begun]
+            return [await item if inspect.isawaitable(item) else item for item in begun]
 
         results = asyncio.run(settle())
         return results[0] if len(results) == 1 else results

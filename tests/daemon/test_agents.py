@@ -35,7 +35,7 @@ def no_keys(monkeypatch):
 
 
 def listed(rules) -> dict[str, Agent]:
-    return {one.agent: one for one in rules.ask(rules.agents.list_agents, ListAgents()).agents}
+    return {agent.agent: agent for agent in rules.ask(rules.agents.list_agents, ListAgents()).agents}
 
 
 def add(rules, name: str, system: str | None = None) -> Agent:
@@ -93,7 +93,7 @@ def test_a_file_changed_by_hand_is_noticed_and_a_bad_one_said_but_not_in_force(r
     path.write_text("[agents.by-hand")
     answer = rules.ask(rules.agents.list_agents, ListAgents())
     assert "not TOML" in answer.config_error
-    assert "by-hand" in {one.agent for one in answer.agents}
+    assert "by-hand" in {agent.agent for agent in answer.agents}
     with pytest.raises(ConfigRefused):
         add(rules, "mine")
     assert path.read_text() == "[agents.by-hand"
@@ -216,7 +216,7 @@ def test_a_bad_file_is_refused_with_its_line_and_the_last_good_one_stays(rules, 
             rules.ask(rules.agents.reload_config, ReloadConfig())
     found = rules.ask(rules.agents.list_agents, ListAgents())
     assert "line 13" in found.config_error
-    assert {one.agent: one.system for one in found.agents}["ai-muse"] == "You rhyme."
+    assert {agent.agent: agent.system for agent in found.agents}["ai-muse"] == "You rhyme."
     with pytest.raises(ConfigRefused, match="line 13"):
         connect(rules, "ai-muse", "shout")
     config.write_text(CONFIG)
@@ -229,7 +229,7 @@ def test_a_key_in_the_environment_serves_the_built_in_agents_and_is_never_shown(
     monkeypatch.setitem(presets.KNOWN["anthropic"], "base_url", "http://127.0.0.1:9")
     add(rules, "mine")
     found = listed(rules)
-    assert {name for name, one in found.items() if one.backend == "anthropic"} == set(BUILT_IN)
+    assert {name for name, agent in found.items() if agent.backend == "anthropic"} == set(BUILT_IN)
     assert "sk-secret" not in repr(found)
 
 
@@ -251,9 +251,9 @@ def test_a_back_end_that_changed_is_closed_after_its_last_turn(rules, config, mo
             assert built[0].closed == 0
             async with rules.agents.resolve("ai-muse") as later:
                 assert later.backend is built[1]
-        assert [one.closed for one in built] == [1, 0]
+        assert [backend.closed for backend in built] == [1, 0]
         await rules.agents.aclose()
-        assert [one.closed for one in built] == [1, 1]
+        assert [backend.closed for backend in built] == [1, 1]
 
     connect(rules, "ai-muse", "shout")
     asyncio.run(rules.agents.aclose())

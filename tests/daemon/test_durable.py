@@ -47,7 +47,7 @@ def test_replace_leaves_the_new_contents_and_nothing_else(tmp_path, any_umask):
     for data in (b"one", b"", b"x" * 3_000_000, b"short"):
         durable.replace(path, data)
         assert path.read_bytes() == data
-        assert [one.name for one in tmp_path.iterdir()] == ["file"]
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
         assert mode(path) == 0o600
 
 
@@ -94,7 +94,7 @@ def test_a_replace_that_fails_keeps_the_old_contents(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no"):
         durable.replace(path, b"new")
     assert path.read_bytes() == b"old"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_tail_is_overwritten_and_put_back_when_the_disk_refuses(tmp_path, monkeypatch):
@@ -122,4 +122,4 @@ def test_leftovers_of_an_interrupted_replace_go_and_nothing_else(tmp_path):
     for name in (".a.json.new", ".b.new", "c.new", ".hidden", "d.json"):
         (tmp_path / name).touch()
     durable.remove_leftovers(tmp_path)
-    assert {one.name for one in tmp_path.iterdir()} == {"c.new", ".hidden", "d.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"c.new", ".hidden", "d.json"}

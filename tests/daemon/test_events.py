@@ -253,7 +253,7 @@ def test_a_slow_subscriber_is_told_and_dropped_and_nobody_else_notices(tmp_path)
         return slow, well, session_id
 
     slow, well, session_id = run(tmp_path, work)
-    assert [(one["kind"], one["session_id"]) for one in slow.events] == [("overflow", session_id)]
+    assert [(event["kind"], event["session_id"]) for event in slow.events] == [("overflow", session_id)]
     assert seqs(well) == [1, 2, 3, 4]
 
 

@@ -55,7 +55,7 @@ def test_the_scene_of_the_specification(daemon):
 def test_what_is_under_way_at_the_stop_is_answered_and_what_was_answered_is_kept(daemon):
     """Clients that write while the daemon stops: each message was acknowledged and is there, or was not."""
     ids = [daemon.call("create_session", agent="a")["session_id"] for _ in range(6)]
-    acknowledged: dict[str, list[str]] = {one: [] for one in ids}
+    acknowledged: dict[str, list[str]] = {session_id: [] for session_id in ids}
     going = threading.Barrier(len(ids) + 1)
 
     def write(session_id: str) -> None:
@@ -78,7 +78,7 @@ def test_what_is_under_way_at_the_stop_is_answered_and_what_was_answered_is_kept
                 if number == 10:
                     going.wait()
 
-    threads = [threading.Thread(target=write, args=[one]) for one in ids]
+    threads = [threading.Thread(target=write, args=[session_id]) for session_id in ids]
     for thread in threads:
         thread.start()
     going.wait()
@@ -87,7 +87,7 @@ def test_what_is_under_way_at_the_stop_is_answered_and_what_was_answered_is_kept
         thread.join()
     daemon.start()
     for session_id, sent in acknowledged.items():
-        kept = [one["content"] for one in daemon.call("get_session", session_id=session_id)["messages"]]
+        kept = [record["content"] for record in daemon.call("get_session", session_id=session_id)["messages"]]
         assert kept[: len(sent)] == sent
         assert len(kept) <= len(sent) + 1
     assert "Traceback" not in daemon.log()

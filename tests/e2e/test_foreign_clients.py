@@ -42,7 +42,7 @@ APPEND = request_json("append_message", params=("ai-engineer", "foreign-1", "use
 
 
 def assert_created_and_appended(responses):
-    assert [one["id"] for one in responses] == ["text id", 2]
+    assert [response["id"] for response in responses] == ["text id", 2]
     assert responses[0]["result"]["session_id"] == "foreign-1"
     assert responses[1]["result"] == {"session_id": "foreign-1", "seq": 1}
 
@@ -73,8 +73,8 @@ def test_jsonrpcclient_over_a_plain_socket(daemon):
         batch = [request("get_last_session", params={"agent": "ai-engineer"}), request("status")]
         tell(json.dumps(batch))
         answers = list(parse(json.loads(stream.readline())))
-    assert all(isinstance(one, Ok) for one in answers)
-    assert {one.id for one in answers} == {one["id"] for one in batch}
+    assert all(isinstance(answer, Ok) for answer in answers)
+    assert {answer.id for answer in answers} == {request["id"] for request in batch}
 
 
 def test_socat(daemon):
@@ -112,7 +112,7 @@ def test_perl(daemon):
     session_id = created["result"]["session_id"]
     assert session_id.startswith("perl-")
     assert appended["result"] == {"session_id": session_id, "seq": 1}
-    assert [one["content"] for one in got["result"]["messages"]] == ["naïve 🐪"]
+    assert [record["content"] for record in got["result"]["messages"]] == ["naïve 🐪"]
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +152,7 @@ def test_jayson_of_the_node_ecosystem(daemon, node_client):
     assert answers["failed"]["error"]["code"] == 1001
     assert answers["failed"]["error"]["message"] == "No sessions found for ai-muse"
     got, unknown = answers["batch"]
-    contents = [one["content"] for one in got["result"]["messages"]]
+    contents = [record["content"] for record in got["result"]["messages"]]
     assert contents == ["grüße aus Node 🟢", "unanswered", "after it"]
     assert unknown["error"]["code"] == -32601
     assert daemon.call("find_session", ref="node-1")["state"] == "ended"
@@ -163,7 +163,7 @@ def test_vscode_jsonrpc_frames_with_content_length(daemon, node_client):
     assert answers["created"]["session_id"] == "vscode-1"
     assert answers["appended"] == {"session_id": "vscode-1", "seq": 1}
     assert (answers["failed"]["code"], answers["failed"]["data"]["kind"]) == (1001, "no_sessions")
-    assert [one["content"] for one in answers["got"]["messages"]] == ["zwei\n\nZeilen 🟦"]
+    assert [record["content"] for record in answers["got"]["messages"]] == ["zwei\n\nZeilen 🟦"]
     assert [event["kind"] for event in answers["told"]] == ["message"]
 
 
@@ -178,7 +178,7 @@ def test_pyln_of_core_lightning_sends_no_newline_and_reads_up_to_an_empty_line(d
 def test_scripts_that_send_json_as_it_is(daemon):
     """Whole in one piece or cut anywhere, printed over several lines, two at once."""
     calls = [{"jsonrpc": "2.0", "id": number, "method": "status", "params": {}} for number in (1, 2)]
-    for texts in (map(json.dumps, calls), [json.dumps(one, indent=2) for one in calls]):
+    for texts in (map(json.dumps, calls), [json.dumps(call, indent=2) for call in calls]):
         with daemon.connect() as peer, peer.makefile("rb") as stream:
             decoder, data = json.JSONDecoder(), ""
             for number, text in enumerate(texts, 1):

@@ -128,12 +128,12 @@ def test_an_empty_array(exchange):
 
 def test_an_invalid_batch_that_is_not_empty(exchange):
     (responses,) = exchange("[1]")
-    assert [without_words(one) for one in responses] == [error(-32600, None)]
+    assert [without_words(response) for response in responses] == [error(-32600, None)]
 
 
 def test_an_invalid_batch(exchange):
     (responses,) = exchange("[1,2,3]")
-    assert [without_words(one) for one in responses] == [error(-32600, None)] * 3
+    assert [without_words(response) for response in responses] == [error(-32600, None)] * 3
 
 
 def test_a_batch(exchange, daemon):
@@ -149,7 +149,7 @@ def test_a_batch(exchange, daemon):
     ]
     (responses,) = exchange(json.dumps(batch))
     # The specification lets a server answer in any order, so a client goes by the id.
-    by_id = {one["id"]: without_words(one) for one in responses}
+    by_id = {response["id"]: without_words(response) for response in responses}
     assert len(responses) == len(by_id) == 5
     assert by_id["1"]["result"]["session"]["session_id"] == "19"
     assert set(by_id["1"]) == {"jsonrpc", "result", "id"}

@@ -44,7 +44,7 @@ def assert_refused(response, code, kind, identity=None, *, retryable=False):
 
 
 def stored(daemon):
-    return [one["session_id"] for one in daemon.call("list_sessions")["sessions"]]
+    return [session["session_id"] for session in daemon.call("list_sessions")["sessions"]]
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_invalid_utf8_is_told_and_the_connection_goes_on(exchange, daemon, sessi
 
 def test_blank_lines_and_carriage_returns_are_a_persons(exchange):
     responses = exchange("", "\r", request("find_session", {"ref": "nobody"}) + "\r", "  ")
-    assert [one["error"]["code"] for one in responses] == [1002]
+    assert [response["error"]["code"] for response in responses] == [1002]
 
 
 # --- shapes -------------------------------------------------------------------------------------
@@ -167,8 +167,8 @@ def test_more_levels_are_refused(exchange, daemon, levels):
 
 def test_50_items_are_a_batch(exchange, daemon):
     (responses,) = exchange("[" + ",".join(create(f"s{n}", n) for n in range(50)) + "]")
-    assert [one["id"] for one in responses] == list(range(50))
-    assert [one["result"]["session_id"] for one in responses] == [f"s{n}" for n in range(50)]
+    assert [response["id"] for response in responses] == list(range(50))
+    assert [response["result"]["session_id"] for response in responses] == [f"s{n}" for n in range(50)]
     assert sorted(stored(daemon)) == sorted(f"s{n}" for n in range(50))
 
 
@@ -181,7 +181,7 @@ def test_51_items_are_not(exchange, daemon):
 
 def test_one_bad_item_does_not_spoil_a_batch(exchange, daemon):
     (responses,) = exchange(f'[{create("before", 1)},{{"method":"status"}},{create("after", 3)}]')
-    assert [one["id"] for one in responses] == [1, None, 3]
+    assert [response["id"] for response in responses] == [1, None, 3]
     assert_refused(responses[1], -32600, "invalid_request")
     assert sorted(stored(daemon)) == ["after", "before"]
 
@@ -308,7 +308,7 @@ def test_session_ids_that_are_none(exchange, daemon, session, name):
         assert response["error"]["data"]["field"] == "session_id"
     assert stored(daemon) == [session]
     assert daemon.call("find_session", ref=session)["message_count"] == 0
-    assert [one.name for one in (daemon.home / "sessions").iterdir()] == ["one.json"]
+    assert [path.name for path in (daemon.home / "sessions").iterdir()] == ["one.json"]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_10_000_requests_of_a_client_that_does_not_read(daemon):
                 unsent = unsent[greedy.send(unsent[:65536]) :]
             if readable:
                 *whole, read = (read + greedy.recv(MIB)).split(b"\n")
-                ids += [int(one[one.rindex(b'"id":') + 5 : -1]) for one in whole]
+                ids += [int(line[line.rindex(b'"id":') + 5 : -1]) for line in whole]
             if len(ids) // 1000 > len(waited) - 10:
                 somebody_else()
         assert ids == list(range(count))
@@ -438,9 +438,11 @@ def test_10_000_requests_of_a_client_that_does_not_read(daemon):
 def test_messages_sent_in_a_row_are_recorded_in_that_row(daemon, session, exchange):
     count = 500
     responses = exchange(*(append(session, f"message {n}", n) for n in range(count)))
-    assert {one["id"]: one["result"]["seq"] for one in responses} == {n: n + 1 for n in range(count)}
+    assert {response["id"]: response["result"]["seq"] for response in responses} == {
+        n: n + 1 for n in range(count)
+    }
     messages = daemon.call("get_session", session_id=session)["messages"]
-    assert [one["content"] for one in messages] == [f"message {n}" for n in range(count)]
+    assert [record["content"] for record in messages] == [f"message {n}" for n in range(count)]
 
 
 def test_answers_to_a_client_that_vanished(daemon, session):
@@ -449,7 +451,7 @@ def test_answers_to_a_client_that_vanished(daemon, session):
         with daemon.connect() as peer:
             peer.sendall("".join(append(session, f"{round_}-{n}") + "\n" for n in range(40)).encode())
     assert daemon.ask(json.loads(append(session, "after")))["result"]["seq"] >= 1
-    said = [one["content"] for one in daemon.call("get_session", session_id=session)["messages"]]
+    said = [record["content"] for record in daemon.call("get_session", session_id=session)["messages"]]
     for round_ in range(10):
         own = [content for content in said if content.startswith(f"{round_}-")]
         assert own == [f"{round_}-{n}" for n in range(len(own))]
@@ -480,12 +482,12 @@ def peak(daemon):
 def test_the_answers_to_a_batch_end_at_16_mib_and_the_rest_is_to_be_asked_again(daemon, page):
     before = {"jsonrpc": "2.0", "method": "status", "params": {}}
     answers = daemon.ask([page | {"id": number} for number in range(12)] + [before | {"id": 12}])
-    assert [one["id"] for one in answers] == list(range(13))
-    whole = [one["id"] for one in answers if "result" in one]
+    assert [answer["id"] for answer in answers] == list(range(13))
+    whole = [answer["id"] for answer in answers if "result" in answer]
     assert whole[:4] == [0, 1, 2, 3]
     assert whole[-1] == 12, "what takes no room is answered"
     assert len(whole) < 8
-    assert {one["error"]["data"]["kind"] for one in answers if "error" in one} == {"overloaded"}
+    assert {answer["error"]["data"]["kind"] for answer in answers if "error" in answer} == {"overloaded"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
@@ -553,7 +555,7 @@ def test_a_client_with_one_question_is_served_between_those_of_a_flood(daemon):
 
     def served():
         answer = daemon.call("status")["latencies"]
-        return next((one["count"] for one in answer if one["method"] == "get_last_session"), 0)
+        return next((method["count"] for method in answer if method["method"] == "get_last_session"), 0)
 
     with daemon.connect() as peer:
 

@@ -67,23 +67,23 @@ def test_many_clients_in_the_same_sessions(daemon, count, ahead):
         talking = [
             clients.submit(talk, daemon, client, count, ahead=ahead) for client in range(TALKING_AT_ONCE)
         ]
-        acknowledged = {(session, seq): text for one in talking for session, seq, text in one.result()}
+        acknowledged = {(session, seq): text for future in talking for session, seq, text in future.result()}
     assert len(acknowledged) == TALKING_AT_ONCE * count
 
     for number in range(SESSIONS):
         session_id = f"shared-{number}"
         records = transcript(daemon, session_id)
         # Contiguous, and each where its client was told that it is.
-        assert [one["seq"] for one in records] == list(range(1, len(records) + 1))
+        assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
         own = {seq: text for (session, seq), text in acknowledged.items() if session == session_id}
-        assert {one["seq"]: one["content"] for one in records if one["role"] == "user"} == own
+        assert {record["seq"]: record["content"] for record in records if record["role"] == "user"} == own
         # Of each client, in the order in which it spoke.
         for client in range(TALKING_AT_ONCE):
             spoken = [text for _, text in sorted(own.items()) if text.startswith(f"{client}:")]
             assert spoken == [f"{client}:{n}" for n in range(number, count, SESSIONS)]
         # What is on the disk is the same, and one JSON document.
         kept = json.loads((daemon.home / "sessions" / f"{session_id}.json").read_bytes())
-        assert [one["seq"] for one in kept["messages"]] == [one["seq"] for one in records]
+        assert [record["seq"] for record in kept["messages"]] == [record["seq"] for record in records]
 
 
 def test_agents_that_begin_sessions_at_once_each_keep_their_own_last(daemon):
@@ -98,7 +98,7 @@ def test_agents_that_begin_sessions_at_once_each_keep_their_own_last(daemon):
     agents = [f"agent-{number}" for number in range(TALKING_AT_ONCE)]
     with ThreadPoolExecutor(TALKING_AT_ONCE) as clients:
         begun = dict(zip(agents, clients.map(begin, agents), strict=True))
-    ids = [one for sessions in begun.values() for one in sessions]
+    ids = [session for sessions in begun.values() for session in sessions]
     assert len(set(ids)) == len(ids) == TALKING_AT_ONCE * 5
     for agent, sessions in begun.items():
         assert daemon.call("get_last_session", agent=agent)["session_id"] == sessions[-1]
@@ -114,7 +114,7 @@ def test_one_key_sent_many_times_at_once_is_one_message(daemon):
 
     with ThreadPoolExecutor(TALKING_AT_ONCE) as clients:
         answers = list(clients.map(say, range(TALKING_AT_ONCE)))
-    assert all(one == answers[0] for one in answers)
+    assert all(answer == answers[0] for answer in answers)
     (session,) = daemon.call("list_sessions")["sessions"]
     assert session["message_count"] == 1
 
@@ -132,6 +132,6 @@ def test_any_text_comes_back_as_it_was(daemon, content):
         daemon.call("create_session", **named)
     seq = daemon.call("append_message", **named, role="user", content=content)["seq"]
     got = daemon.call("get_session", session_id="any-text", after_seq=seq - 1)
-    assert [(one["seq"], one["content"]) for one in got["messages"]] == [(seq, content)]
+    assert [(record["seq"], record["content"]) for record in got["messages"]] == [(seq, content)]
     kept = json.loads((daemon.home / "sessions" / "any-text.json").read_bytes())
     assert kept["messages"][-1]["content"] == content

@@ -26,7 +26,8 @@ def begun(done):
 
 def transcript(port42, session_id):
     return [
-        (one["role"], one["content"]) for one in port42.rpc("get_session", session_id=session_id)["messages"]
+        (record["role"], record["content"])
+        for record in port42.rpc("get_session", session_id=session_id)["messages"]
     ]
 
 
@@ -140,9 +141,9 @@ def test_json_is_the_answer_and_alone_on_stdout(port42):
     (listed,) = json.loads(port42("sessions", "--json").stdout)["sessions"]
     assert listed["session_id"] == said["session_id"]
     shown = json.loads(port42("show", said["session_id"], "--json").stdout)
-    assert [one["content"] for one in shown["messages"]] == ["build a parser"]
+    assert [record["content"] for record in shown["messages"]] == ["build a parser"]
     agents = json.loads(port42("agents", "--json").stdout)["agents"]
-    assert {"ai-engineer", "ai-analyst", "ai-muse"} <= {one["agent"] for one in agents}
+    assert {"ai-engineer", "ai-analyst", "ai-muse"} <= {agent["agent"] for agent in agents}
     status = json.loads(port42("status", "--json").stdout)
     assert {"pid", "version", "socket", "sessions"} <= set(status)
     assert status["sessions"] == 1
@@ -163,7 +164,7 @@ def test_piped_stdin_is_the_message_or_read_beside_it(port42, words, piped, mess
     (said,) = port42.rpc("get_session", session_id=session_id)["messages"]
     assert said["content"] == message
     read = said.get("references", [])
-    assert [(one["type"], one["target"], one["content"]) for one in read] == [
+    assert [(reference["type"], reference["target"], reference["content"]) for reference in read] == [
         ("text", "stdin", text) for text in beside
     ]
 
@@ -459,7 +460,7 @@ def at_once(port42, count):
     ended = [(*command.communicate(timeout=120), command.returncode) for command in commands]
     assert [(code, stderr) for _, stderr, code in ended if code] == []
     sessions = [SESSION.findall(stderr) for _, stderr, _ in ended]
-    return [one for found in sessions for one in found], log.read_text().count("listens at") - before
+    return [session for found in sessions for session in found], log.read_text().count("listens at") - before
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.torture)])
@@ -477,5 +478,5 @@ def test_20_commands_at_once_start_one_daemon(port42, rounds):
         else:
             assert port42("daemon", "stop").returncode == 0
     listed = json.loads(port42("sessions", "-n", "1000", "--json").stdout)["sessions"]
-    assert {one["session_id"] for one in listed} == sessions
-    assert all(one["message_count"] == 1 for one in listed)
+    assert {session["session_id"] for session in listed} == sessions
+    assert all(session["message_count"] == 1 for session in listed)

@@ -30,7 +30,7 @@ def to_the_end(child):
 
 
 def lines(shown):
-    return [ESCAPE.sub("", one) for one in shown.splitlines()]
+    return [ESCAPE.sub("", line) for line in shown.splitlines()]
 
 
 def prompted(child):
@@ -57,7 +57,7 @@ def say(child, message):
 
 
 def contents(port42, session_id):
-    return [one["content"] for one in port42.rpc("get_session", session_id=session_id)["messages"]]
+    return [record["content"] for record in port42.rpc("get_session", session_id=session_id)["messages"]]
 
 
 # --- the conversation ---------------------------------------------------------------------------
@@ -251,9 +251,9 @@ def test_no_color_in_a_conversation(terminal):
 
 def test_the_table_of_sessions(terminal, busy_home, port42):
     shown, _ = to_the_end(terminal("sessions"))
-    heading, *rows = [one for one in lines(shown) if one.strip()]
+    heading, *rows = [line for line in lines(shown) if line.strip()]
     assert heading.split() == ["ID", "AGENT", "TITLE", "MESSAGES", "LAST", "USED"]
-    listed = [one.split()[0] for one in rows if "@ai-engineer" in one]
+    listed = [row.split()[0] for row in rows if "@ai-engineer" in row]
     assert len(listed) == 3
     # What is shown is what can be typed, and the newest use stands first.
     resolved = [port42.rpc("find_session", ref=short)["session_id"] for short in listed]

@@ -218,7 +218,7 @@ def test_a_mixed_crowd_alternates(daemon, tap, home):
         *("lost", "some"),
         *("after", "whole"),
     ]
-    assert [one.get("status") for one in transcript(daemon, session_id)[1::2]] == [
+    assert [record.get("status") for record in transcript(daemon, session_id)[1::2]] == [
         "interrupted",
         "interrupted",
         "complete",
@@ -594,6 +594,6 @@ def test_no_secret_is_kept_said_or_logged(home, start_daemon):
         answer = talk.answer(talk.send("possess", agent="agent", message="hello", stream=True))
         said = [answer, talk.events, talk.call("list_agents"), talk.call("status")]
     assert answer["error"]["data"]["kind"]
-    kept = [one.read_bytes() for one in home.rglob("*") if one.is_file()]
-    assert not any(secret.encode() in one for one in kept)
+    kept = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    assert not any(secret.encode() in record for record in kept)
     assert secret not in json.dumps(said) + daemon.log()

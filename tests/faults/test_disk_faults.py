@@ -64,7 +64,7 @@ def header(session_id: str) -> Header:
 
 def contents(store: FileStore, session_id: str) -> list[str]:
     got = store.read(session_id, after_seq=0, limit=1000, max_bytes=1 << 20, events=False).records
-    return [one.content for one in got]
+    return [record.content for record in got]
 
 
 @contextlib.contextmanager
@@ -174,8 +174,8 @@ def trash_one(store: FileStore) -> None:
 
 def check_trash(store: FileStore, operate: Callable[[FileStore], None], refused: bool) -> None:
     """Each of the two is in one place, never in both and never in none."""
-    listed = {one.session_id for one in page(store, limit=99)}
-    trashed = {one.session_id for one in store.trashed(None, None, 99)}
+    listed = {session.session_id for session in page(store, limit=99)}
+    trashed = {session.session_id for session in store.trashed(None, None, 99)}
     for session_id in ("cli-spare", "cli-trashed"):
         assert (store.where(session_id) == "sessions") != (session_id in trashed)
         assert (store.where(session_id) == "sessions") == (session_id in listed)

@@ -41,7 +41,7 @@ def fill(daemon, session_id: str) -> list[str]:
 
 
 def contents(daemon, session_id: str) -> list[str]:
-    return [one["content"] for one in daemon.call("get_session", session_id=session_id)["messages"]]
+    return [record["content"] for record in daemon.call("get_session", session_id=session_id)["messages"]]
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit(2) is Linux's")
@@ -54,7 +54,7 @@ def test_a_file_that_may_not_grow(daemon):
     assert len(kept) > 20
     assert contents(daemon, session_id) == kept
     whole = json.loads((daemon.home / "sessions" / f"{session_id}.json").read_bytes())
-    assert [one["content"] for one in whole["messages"]] == kept
+    assert [record["content"] for record in whole["messages"]] == kept
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
     daemon.call("append_message", agent="a", session_id=session_id, role="user", content="after")
     assert contents(daemon, session_id) == [*kept, "after"]

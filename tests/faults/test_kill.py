@@ -73,7 +73,7 @@ def kill_and_check(daemon: Any, round_: int, writers: int) -> None:
         assert daemon.call("get_last_session", agent=writer.agent)["session_id"] == writer.last
         for session_id, kept in writer.kept.items():
             got = daemon.call("get_session", session_id=session_id, agent=writer.agent)["messages"]
-            assert [(one["seq"], one["content"]) for one in got] == kept
+            assert [(record["seq"], record["content"]) for record in got] == kept
         assert len(daemon.call("list_sessions", agent=writer.agent)["sessions"]) == 1 + len(writer.kept)
     for path in (daemon.home / "sessions").glob("*.json"):
         json.loads(path.read_bytes())

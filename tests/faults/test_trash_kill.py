@@ -24,8 +24,8 @@ def test_after_a_kill_each_session_is_in_one_place(daemon):
         daemon.kill()
         working.join()
         daemon.start()
-        here = {one["session_id"] for one in daemon.call("list_sessions", limit=500)["sessions"]}
-        trashed = {one["session_id"] for one in daemon.call("list_trash", limit=500)["sessions"]}
+        here = {session["session_id"] for session in daemon.call("list_sessions", limit=500)["sessions"]}
+        trashed = {session["session_id"] for session in daemon.call("list_trash", limit=500)["sessions"]}
         assert not here & trashed
         assert here | trashed == {f"cli-{number}" for number in range(COUNT)}
         unanswered = acknowledged.pop("unanswered", None)

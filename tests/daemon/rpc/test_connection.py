@@ -15,7 +15,7 @@ def line(number: int, method: str = "status", **params: object) -> bytes:
 
 def read_answers(peer: socket.socket) -> list[dict]:
     with peer.makefile("rb") as lines:
-        return [json.loads(one) for one in lines]
+        return [json.loads(line) for line in lines]
 
 
 def test_one_byte_at_a_time(daemon):
@@ -38,14 +38,14 @@ def test_a_last_line_without_a_newline_is_a_line(daemon):
     with daemon.connect() as peer:
         peer.sendall(line(1).strip())
         peer.shutdown(socket.SHUT_WR)
-        assert [one["id"] for one in read_answers(peer)] == [1]
+        assert [answer["id"] for answer in read_answers(peer)] == [1]
 
 
 def test_carriage_returns_and_blank_lines_are_passed_over(daemon):
     with daemon.connect() as peer:
         peer.sendall(b"\r\n\n  \n" + line(1).replace(b"\n", b"\r\n") + b"\n")
         peer.shutdown(socket.SHUT_WR)
-        assert [one["id"] for one in read_answers(peer)] == [1]
+        assert [answer["id"] for answer in read_answers(peer)] == [1]
 
 
 def test_hundreds_of_requests_at_once_are_all_answered_though_their_sender_reads_late(daemon):
@@ -55,7 +55,7 @@ def test_hundreds_of_requests_at_once_are_all_answered_though_their_sender_reads
         peer.sendall(b"".join(line(number, "rpc.discover") for number in range(300)))
         peer.shutdown(socket.SHUT_WR)
         assert daemon.call("status")["connections"] == 2, "a peer that does not read keeps nobody waiting"
-        assert [one["id"] for one in read_answers(peer)] == list(range(300))
+        assert [answer["id"] for answer in read_answers(peer)] == list(range(300))
 
 
 def test_requests_that_wait_for_the_disk_are_all_answered_and_kept_in_their_order(daemon):
@@ -65,10 +65,10 @@ def test_requests_that_wait_for_the_disk_are_all_answered_and_kept_in_their_orde
             said = {"agent": "a", "session_id": "cli-1", "role": "user", "content": str(number)}
             peer.sendall(line(number, "append_message", **said))
         peer.shutdown(socket.SHUT_WR)
-        answers = {one["id"]: one["result"]["seq"] for one in read_answers(peer)}
+        answers = {answer["id"]: answer["result"]["seq"] for answer in read_answers(peer)}
     assert answers == {number: number + 1 for number in range(300)}
     kept = daemon.call("get_session", session_id="cli-1")["messages"]
-    assert [one["content"] for one in kept] == [str(number) for number in range(300)]
+    assert [record["content"] for record in kept] == [str(number) for number in range(300)]
 
 
 def test_what_a_client_asked_for_is_done_though_it_does_not_wait(daemon):
@@ -106,7 +106,7 @@ def test_a_line_at_the_limit_is_taken_and_one_byte_more_is_refused_and_closed(na
         assert (refused["error"]["code"], refused["id"]) == (-32003, None)
         assert refused["error"]["data"]["limit"] == 5000
         assert lines.readline() == b""
-    assert "never" not in {one["agent"] for one in narrow.call("list_agents")["agents"]}
+    assert "never" not in {agent["agent"] for agent in narrow.call("list_agents")["agents"]}
 
 
 def test_a_line_without_end_is_refused_before_it_ends(narrow):

@@ -211,8 +211,8 @@ def test_a_notification_of_no_method_is_never_answered(ask):
 def test_a_batch_has_an_answer_for_each_item_in_its_order(ask):
     items = [request(id=1), 1, request("list_sessions", {"limit": 9}, id=3), {}, request("no_such", id=5), []]
     answers = ask([*items, request(params={"agent": "nobody"}, id=7)])
-    assert [one["id"] for one in answers] == [1, None, 3, None, 5, None, 7]
-    assert [one.get("error", {}).get("code") for one in answers] == [
+    assert [answer["id"] for answer in answers] == [1, None, 3, None, 5, None, 7]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [
         None,
         -32600,
         None,
@@ -226,7 +226,7 @@ def test_a_batch_has_an_answer_for_each_item_in_its_order(ask):
 
 def test_a_batch_at_the_limit_is_taken_eight_at_a_time_and_a_longer_one_refused(ask, handlers):
     items = [request("list_sessions", {"limit": 1}, id=number) for number in range(50)]
-    assert [one["id"] for one in ask(items)] == list(range(50))
+    assert [answer["id"] for answer in ask(items)] == list(range(50))
     assert handlers.most_at_once == BATCH_AT_ONCE
     handlers.asked.clear()
     refused = ask([*items, request()])

@@ -18,8 +18,8 @@ DURATIONS = st.lists(st.integers(0, 2**47 - 1), min_size=1, max_size=200)
 @given(DURATIONS)
 def test_a_percentile_is_at_most_a_sixteenth_off(durations):
     latency = Latency()
-    for one in durations:
-        latency.note(one)
+    for duration in durations:
+        latency.note(duration)
     ordered = sorted(durations)
     wanted = (1, 50, 90, 99, 100)
     for percent, found in zip(wanted, latency.percentiles(*wanted), strict=True):
@@ -72,5 +72,5 @@ def test_the_last_few_internal_errors_are_kept():
     traffic = Traffic()
     for number in range(9):
         traffic.failed("status", InternalError(f"id-{number}"))
-    assert [one.error_id for one in traffic.failures()] == [f"id-{number}" for number in range(4, 9)]
-    assert {one.method for one in traffic.failures()} == {"status"}
+    assert [failure.error_id for failure in traffic.failures()] == [f"id-{number}" for number in range(4, 9)]
+    assert {failure.method for failure in traffic.failures()} == {"status"}

@@ -68,7 +68,7 @@ def test_what_is_refused_makes_nothing(rules, begin, fork):
             fork("one", **wrong)
     with pytest.raises(SessionNotFound):
         fork("gone")
-    assert [one.name for one in (rules.home / "sessions").iterdir()] == ["one.json"]
+    assert [path.name for path in (rules.home / "sessions").iterdir()] == ["one.json"]
     assert rules.store.last_sessions.get("ai-muse") == "one"
 
 
@@ -81,10 +81,10 @@ def test_a_family_is_told_from_any_of_its_members(begin, fork, tree, rules):
     expected = [("one", None, None), (left, "one", 1), (leaf, left, 2), (right, "one", 2)]
     for member in ("one", left, right, leaf):
         family = tree(member)
-        assert [(one.session_id, one.parent, one.at_seq) for one in family.nodes] == expected
+        assert [(node.session_id, node.parent, node.at_seq) for node in family.nodes] == expected
         assert family.complete
-        assert all(one.session is not None for one in family.nodes)
-    assert [one.session_id for one in tree("stranger").nodes] == ["stranger"]
+        assert all(node.session is not None for node in family.nodes)
+    assert [node.session_id for node in tree("stranger").nodes] == ["stranger"]
     with pytest.raises(SessionNotFound):
         tree("gone")
 
@@ -94,7 +94,7 @@ def test_parents_in_the_trash_and_gone_ones_are_shown_as_such(begin, fork, tree,
     middle = fork("one").session_id
     leaf = fork(middle).session_id
     rules.ask(rules.trash.delete_session, DeleteSession(middle))
-    shown = [(one.session_id, one.trashed, one.session is None) for one in tree(leaf).nodes]
+    shown = [(node.session_id, node.trashed, node.session is None) for node in tree(leaf).nodes]
     assert shown == [("one", False, False), (middle, True, True), (leaf, False, False)]
     rules.ask(rules.trash.prune_sessions, PruneSessions(trash_older_than_days=0, dry_run=False))
     (first, second) = tree(leaf).nodes
@@ -109,4 +109,4 @@ def test_a_circle_of_headers_that_a_hand_made_is_told_once(begin, fork, tree, ru
     point = f'"forked_from":{{"session_id":"{made}","seq":1}}'
     path.write_bytes(path.read_bytes().replace(b'"forked_from":null', point.encode()))
     rules.store.summary("one")
-    assert {one.session_id for one in tree("one").nodes} == {"one", made}
+    assert {node.session_id for node in tree("one").nodes} == {"one", made}

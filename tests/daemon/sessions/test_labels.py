@@ -22,7 +22,7 @@ def session(rules):
 
 def events(rules) -> list[tuple]:
     page = rules.ask(rules.sessions.get_session, GetSession("mine", events=True))
-    return [(one.event, one.title, one.tags, one.pinned) for one in page.messages]
+    return [(record.event, record.title, record.tags, record.pinned) for record in page.messages]
 
 
 def test_each_change_is_one_event_and_none_is_recorded_twice(rules, session):
@@ -31,7 +31,7 @@ def test_each_change_is_one_event_and_none_is_recorded_twice(rules, session):
         assert rules.ask(marks.rename_session, RenameSession("mine", "ode")).title == "ode"
         assert rules.ask(marks.tag_session, TagSession("mine", ("a", "b"))).tags == ("a", "b")
         assert rules.ask(marks.pin_session, PinSession("mine")).pinned
-    assert [one[0] for one in events(rules)] == ["renamed", "tagged", "pinned"]
+    assert [event[0] for event in events(rules)] == ["renamed", "tagged", "pinned"]
     assert rules.ask(marks.tag_session, TagSession("mine", ("b", "c"), ("a", "c"))).tags == ("b", "c")
     assert rules.ask(marks.tag_session, TagSession("mine", ("c", "b"))).tags == ("b", "c")
     assert not rules.ask(marks.pin_session, PinSession("mine", pinned=False)).pinned

@@ -28,7 +28,7 @@ def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_pat
     seen, used, before, second, more = [], set(), None, 2, True
     while more:
         rows, before, _ = store.catalogue.page(SessionFilter(), before, data.draw(st.integers(1, 5)))
-        seen += [one.session_id for one in rows]
+        seen += [row.session_id for row in rows]
         more = before is not None
         for session_id in data.draw(st.lists(st.sampled_from(ids), max_size=3)):
             second += 1

@@ -74,8 +74,8 @@ def test_times_are_rfc_3339_in_utc_with_milliseconds():
 def test_generated_ids_name_their_client_and_never_repeat(rules):
     asked = [CreateSession("ai-muse", client="my-tool") for _ in range(50)]
     made = rules.ask(rules.sessions.create_session, *asked)
-    assert all(re.fullmatch(r"my-tool-\d{13,}", one.session_id) for one in made)
-    assert len({one.session_id for one in made}) == 50
+    assert all(re.fullmatch(r"my-tool-\d{13,}", session.session_id) for session in made)
+    assert len({session.session_id for session in made}) == 50
 
 
 def test_an_id_that_is_taken_is_refused_and_nobodys_last_session_changes(create, last):
@@ -119,7 +119,7 @@ def test_resuming_makes_a_session_the_last_one_and_is_recorded_once(rules, creat
         resumed = rules.ask(rules.sessions.update_last_session, UpdateLastSession("ai-muse", "one"))
     assert last() == resumed
     seen = rules.ask(rules.sessions.get_session, GetSession("one", events=True)).messages
-    assert [one.event for one in seen] == ["resumed"]
+    assert [record.event for record in seen] == ["resumed"]
 
 
 @pytest.mark.parametrize("method", ["append", "resume", "end", "get", "find"])
@@ -206,7 +206,7 @@ def test_messages_sent_in_a_row_are_recorded_in_that_order(rules, create):
     appended = rules.ask(rules.sessions.append_message, *asked)
     assert appended == [Appended("one", number + 1) for number in range(100)]
     kept = rules.ask(rules.sessions.get_session, GetSession("one")).messages
-    assert [one.seq for one in kept] == list(range(1, 101))
+    assert [record.seq for record in kept] == list(range(1, 101))
 
 
 def test_a_mapping_that_cannot_be_written_says_that_the_message_is_recorded(
@@ -238,7 +238,7 @@ def test_a_page_of_a_transcript_goes_on_where_it_stopped(rules, create, append):
     first = rules.ask(rules.sessions.get_session, GetSession("one", limit=2))
     assert (first.client, first.metadata, first.next_after_seq) == ("cli", {"a": 1}, 2)
     rest = rules.ask(rules.sessions.get_session, GetSession("one", after_seq=2))
-    assert [one.content for one in (*first.messages, *rest.messages)] == ["0", "1", "2", "3", "4"]
+    assert [record.content for record in (*first.messages, *rest.messages)] == ["0", "1", "2", "3", "4"]
     assert rest.next_after_seq is None
 
 
@@ -281,7 +281,7 @@ def test_pages_of_a_list_join_while_sessions_are_used(rules, create, append):
     got, cursor = [], None
     while True:
         page = rules.ask(rules.listing.list_sessions, ListSessions(limit=2, cursor=cursor))
-        got += [one.session_id for one in page.sessions]
+        got += [session.session_id for session in page.sessions]
         append("cli-6", "used meanwhile")
         cursor = page.next_cursor
         if cursor is None:

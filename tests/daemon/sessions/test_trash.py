@@ -142,7 +142,7 @@ def test_what_a_hand_put_into_the_trash_harms_nothing(rules, begin, delete):
     (trash / "link.20260101T000000000Z.ai-muse.json").symlink_to("/etc/passwd")
     os.mkfifo(trash / "pipe.20260101T000000000Z.ai-muse.json")
     page = rules.ask(rules.trash.list_trash, ListTrash())
-    assert [one.session_id for one in page.sessions] == ["one"]
+    assert [session.session_id for session in page.sessions] == ["one"]
 
 
 def test_pages_of_the_trash(rules, begin, delete):
@@ -152,7 +152,7 @@ def test_pages_of_the_trash(rules, begin, delete):
     seen, cursor = [], None
     while True:
         page = rules.ask(rules.trash.list_trash, ListTrash(limit=2, cursor=cursor))
-        seen += [one.session_id for one in page.sessions]
+        seen += [session.session_id for session in page.sessions]
         if not (cursor := page.next_cursor):
             break
     assert seen == list("edcba")
@@ -164,11 +164,11 @@ def test_pruning_shows_first_and_spares_what_is_pinned(rules, begin, prune):
     pin = EventRecord(seq=0, event="pinned", timestamp="2026-01-01T00:00:00.000Z", pinned=True)
     add(rules.store, "pinned", pin)
     shown = prune(older_than_days=0)
-    assert (shown.dry_run, [one.session_id for one in shown.trashed]) == (True, ["old"])
+    assert (shown.dry_run, [session.session_id for session in shown.trashed]) == (True, ["old"])
     assert rules.store.where("old") == "sessions"
     assert prune(older_than_days=1, dry_run=False).trashed == ()
     done = prune(older_than_days=0, dry_run=False)
-    assert [one.session_id for one in done.trashed] == ["old"]
+    assert [session.session_id for session in done.trashed] == ["old"]
     assert rules.store.where("pinned") == "sessions"
     assert last(rules) == "pinned"
     assert prune(trash_older_than_days=1, dry_run=False).deleted == ()

@@ -55,7 +55,7 @@ def test_an_interrupted_turn_stays():
 )
 def test_the_newest_that_fit(budget, seqs):
     chosen, left_out = select([said(n, "user", "x" * 10) for n in (1, 2, 3)], budget)
-    assert [one.seq for one in chosen] == seqs
+    assert [record.seq for record in chosen] == seqs
     assert left_out == 3 - len(seqs)
 
 
@@ -63,7 +63,7 @@ def test_what_is_older_than_what_does_not_fit_is_left_out_too():
     chosen, left_out = select(
         [said(1, "user", "x"), said(2, "assistant", "x" * 50), said(3, "user", "x")], 10
     )
-    assert [one.seq for one in chosen] == [3]
+    assert [record.seq for record in chosen] == [3]
     assert left_out == 2
 
 
@@ -71,8 +71,8 @@ def test_what_is_older_than_what_does_not_fit_is_left_out_too():
 def test_never_more_than_the_budget_and_always_the_end(contents, budget):
     records = [said(n, "user", content) for n, content in enumerate(contents, 1)]
     chosen, left_out = select(records, budget)
-    assert sum(len(with_references(one)) for one in chosen) <= max(budget, 0)
-    with_content = [one for one in records if one.content]
+    assert sum(len(with_references(record)) for record in chosen) <= max(budget, 0)
+    with_content = [record for record in records if record.content]
     assert list(chosen) == with_content[len(with_content) - len(chosen) :]
     assert left_out == len(with_content) - len(chosen)
 

@@ -14,7 +14,7 @@ from port42_protocol.messages.turns import Possess
 @pytest.fixture
 def possess(rules):
     def possess(*messages: str, agent: str = "ai-muse", **more):
-        return rules.ask(rules.turns.possess, *[Possess(agent, one, **more) for one in messages])
+        return rules.ask(rules.turns.possess, *[Possess(agent, message, **more) for message in messages])
 
     return possess
 
@@ -25,7 +25,9 @@ def test_a_first_message_begins_a_session(rules, possess):
     assert begun.session_id.startswith("cli-")
     kept = json.loads((rules.home / "sessions" / f"{begun.session_id}.json").read_bytes())
     assert (kept["title"], kept["cwd"], kept["client"]) == ("build a parser", "/tmp", "cli")
-    assert [(one["role"], one["content"]) for one in kept["messages"]] == [("user", "build a parser\nin C")]
+    assert [(record["role"], record["content"]) for record in kept["messages"]] == [
+        ("user", "build a parser\nin C")
+    ]
     assert rules.store.last_sessions.get("ai-muse") == begun.session_id
 
 
@@ -45,7 +47,7 @@ def test_a_key_begins_one_session_also_when_many_ask_at_once(rules, possess):
 
 def test_many_first_messages_at_once_begin_as_many_sessions(rules, possess):
     begun = possess(*map(str, range(30)))
-    assert len({one.session_id for one in begun}) == 30
+    assert len({item.session_id for item in begun}) == 30
     assert rules.store.catalogue.counts() == {"ai-muse": 30}
 
 

@@ -30,7 +30,7 @@ from port42_protocol.messages.turns import AnswerPermission, CancelTurn, Taken
 
 
 def outline(records):
-    return [(one.role, one.content) for one in records]
+    return [(record.role, record.content) for record in records]
 
 
 def test_what_a_back_end_says_is_told_and_recorded(tmp_path):
@@ -93,7 +93,7 @@ def test_a_back_end_that_raises(tmp_path, caplog):
     assert error.data["kind"] == "crashed"
     assert "secret" not in error.message
     assert outline(records) == [("user", "hello"), ("assistant", "half"), ("error", error.message)]
-    assert [one.question for one in records[1:]] == [1, 1]
+    assert [record.question for record in records[1:]] == [1, 1]
     assert records[1].status == "interrupted"
     assert peer.kinds[-1] == "ended"
     assert "broke its contract" in caplog.text
@@ -118,7 +118,7 @@ def test_a_back_end_that_raises_after_its_end_has_answered(tmp_path, caplog):
 def test_a_back_end_that_never_says_done(tmp_path, caplog):
     error, records, _ = failed_with(tmp_path, says(Text("half")))
     assert error.data["kind"] == "crashed"
-    assert [one.role for one in records] == ["user", "assistant", "error"]
+    assert [record.role for record in records] == ["user", "assistant", "error"]
     assert "broke its contract" in caplog.text
 
 
@@ -261,7 +261,7 @@ async def asked_for(parts, peer, **more):
     turn = asyncio.create_task(parts.possess("agent", "hello", peer, stream=True, **more))
     await peer.heard("permission")
     event = peer.of("permission")[0]
-    assert [one["id"] for one in event["options"]] == ["yes", "no"]
+    assert [option["id"] for option in event["options"]] == ["yes", "no"]
     return turn, event["session_id"], event["permission_id"]
 
 
@@ -452,7 +452,7 @@ def test_a_reply_that_cannot_be_recorded_is_recorded_before_the_next_turn(tmp_pa
         *[("user", "two"), ("assistant", "said")],
         *[("user", "four"), ("assistant", "said")],
     ]
-    assert [one.status for one in records[1::2]] == ["complete", "interrupted", "complete"]
+    assert [record.status for record in records[1::2]] == ["complete", "interrupted", "complete"]
     assert not list((tmp_path / "home" / "sessions").glob("*.partial"))
 
 
