@@ -100,7 +100,10 @@ class Drawing:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Signals that end or suspend the program are delivered when it is left, not in the middle."""
+    """Signals that end or suspend the program are delivered when it is left, not in the middle.
+
+    They are held back in this thread, which is the only one while something is drawn.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTSTP, *ENDING})
     try:
         yield

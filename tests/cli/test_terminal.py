@@ -1,4 +1,4 @@
-"""The terminal after every way to end, keys typed while a reply comes, and Ctrl-Z: at a real one."""
+"""A real terminal: its state after every way to end, keys typed while a reply comes, and Ctrl-Z."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_terminal_without_a_size_or_a_cursor_is_answered_whole(terminal, tap, 
         assert "\x1b" not in screen.before
 
 
-def test_a_second_ctrl_c_leaves_at_once_and_what_was_shown_stays(terminal, home, tap):
+def test_after_a_second_ctrl_c_the_reply_stays_on_the_screen(terminal, home, tap):
     stopping = home.parent / "stopping"
     os.mkfifo(stopping)
     configure(home, tap=["sh", "-c", f"trap 'echo now > {stopping}' INT; cat {tap.path}; exec sleep 60"])
@@ -181,7 +181,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_what_was_shown_stays(terminal, home,
 
 
 @pytest.mark.parametrize("typed", [("possess", "@tap", "hello"), ("follow", "seen", "--since", "0")])
-def test_what_was_shown_of_a_reply_stays_when_a_signal_ends_it(terminal, port42, tap, typed):
+def test_after_a_signal_the_reply_stays_on_the_screen(terminal, port42, tap, typed):
     if typed[0] == "follow":
         port42("rpc", "create_session", "agent=tap", "session_id=seen")
         terminal("possess", "@tap", "-s", "seen", "hello")

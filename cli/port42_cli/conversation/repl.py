@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -112,18 +113,8 @@ class Conversation:
 
     def _send(self, message: str) -> None:
         show = show_reply(with_others=self._if_busy == "follow")
-        begin = self._begin
-        self._tell(
-            send(
-                self._client,
-                self._agent,
-                message,
-                self.session_id,
-                show,
-                if_busy=self._if_busy,
-                on_begin=begin,
-            )
-        )
+        sending = partial(send, self._client, self._agent, message, self.session_id, show)
+        self._tell(sending(if_busy=self._if_busy, on_begin=self._begin))
 
     def _begin(self, session_id: str) -> None:
         """Continue in this session, even if its first turn fails."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from port42_cli import plain_text, streams, terminal
+from port42_cli import plain_text, streams
 from port42_cli.conversation.interrupt import Interrupt
 from port42_cli.conversation.show import Show, TurnResult
 from port42_client.client import Client
@@ -129,7 +129,7 @@ class Turn:
         # A question on stderr has to be seen, and an answer on stdin typed.
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
             try:
-                with self._interrupt.at_once(), terminal.ctrl_d(ends_input=True):
+                with self._interrupt.at_once():
                     option_id = _ask_permission(event)
             except KeyboardInterrupt:
                 self._cancel()  # refuses, too; after a refusal the agent might end the turn by itself
@@ -143,7 +143,10 @@ class Turn:
 
 def _ask_permission(event: Event) -> str | None:
     """The id of the option that is chosen; None when all are refused."""
+    # Imported here: a piped turn needs neither.
     import termios
+
+    from port42_cli import terminal
 
     options = event["options"]
     streams.banner(f"@{event['agent']} asks: {event['text']}")
@@ -151,10 +154,11 @@ def _ask_permission(event: Event) -> str | None:
         streams.banner(f"  {number}  {option['name']}")
     with suppress(termios.error):
         termios.tcflush(sys.stdin, termios.TCIFLUSH)  # what was typed before the question was shown
-    while True:
-        print(f"1 to {len(options)}, or Enter to refuse: ", end="", file=sys.stderr, flush=True)
-        typed = sys.stdin.readline().strip()
-        if not typed:
-            return None
-        if typed.isdecimal() and 0 < (number := int(typed)) <= len(options):
-            return options[number - 1]["id"]
+    with terminal.ctrl_d(ends_input=True):
+        while True:
+            print(f"1 to {len(options)}, or Enter to refuse: ", end="", file=sys.stderr, flush=True)
+            typed = sys.stdin.readline().strip()
+            if not typed:
+                return None
+            if typed.isdecimal() and 0 < (number := int(typed)) <= len(options):
+                return options[number - 1]["id"]

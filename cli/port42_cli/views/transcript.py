@@ -1,4 +1,4 @@
-"""Sessions as they are read: messages with what answered them, and what stands over them."""
+"""Transcripts: messages with the facts about their turns, the heading, the banner of a conversation."""
 
 from __future__ import annotations
 
@@ -46,19 +46,13 @@ def record(message: Record) -> Iterator[Part]:
 
     Scripts get ``[seq] role time``, with what was not well about its turn, and the text under it.
     """
-    match message:
-        case EventRecord(event=event):
-            yield Line(None, piped=f"[{message.seq}] event {message.timestamp}\n{event}\n")
-            yield Line([(event, "italic dim"), _time(message)])
-            return
-        case AssistantMessage(status="interrupted"):
-            flaw = " interrupted"
-        case ErrorMessage(kind=str(kind)):
-            flaw = f" {kind}"
-        case _:
-            flaw = ""
+    if isinstance(message, EventRecord):
+        yield Line(None, piped=f"[{message.seq}] event {message.timestamp}\n{message.event}\n")
+        yield Line([(message.event, "italic dim"), _time(message)])
+        return
     content = message.content if isinstance(message, Message) else ""
-    yield Line(None, piped=f"[{message.seq}] {message.role} {message.timestamp}{flaw}\n{content}\n")
+    head = " ".join((f"[{message.seq}]", message.role, message.timestamp, *_flaw(message)))
+    yield Line(None, piped=f"{head}\n{content}\n")
     yield Line([(message.role, _ROLES.get(message.role, "bold")), _time(message), _turn(message)])
     yield Block(content, markdown=isinstance(message, AssistantMessage))
     for reference in message.references or () if isinstance(message, UserMessage) else ():
@@ -89,15 +83,19 @@ def _time(message: Record) -> Span:
 
 
 def _turn(message: Record) -> Span:
-    facts = []
-    if isinstance(message, ErrorMessage) and message.kind:
-        facts.append(message.kind.replace("_", " "))
-    if isinstance(message, AssistantMessage):
-        if message.status == "interrupted":
-            facts.append("interrupted")
-        if message.turn:
-            facts.append(answered_by(message.turn))
+    facts = [flaw.replace("_", " ") for flaw in _flaw(message)]
+    if isinstance(message, AssistantMessage) and message.turn:
+        facts.append(answered_by(message.turn))
     return ("".join(f" · {fact}" for fact in facts), "dim")
+
+
+def _flaw(message: Record) -> list[str]:
+    """How its turn failed, if it did."""
+    if isinstance(message, ErrorMessage) and message.kind:
+        return [message.kind]
+    return (
+        ["interrupted"] if isinstance(message, AssistantMessage) and message.status == "interrupted" else []
+    )
 
 
 def _reference(reference: Reference) -> str:

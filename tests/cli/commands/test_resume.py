@@ -1,4 +1,4 @@
-"""The picker at a real terminal: typed in, chosen from, left, and gone on from."""
+"""The picker at a real terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from peers.screen import Screen
 
 ENTER, ESC, DOWN, TAB, CTRL_C, CTRL_D = "\r", "\x1b", "\x1b[B", "\t", "\x03", "\x04"
-SAID = (("@ai-engineer", "build a parser"), ("@ai-engineer", "mend the lexer"), ("@ai-muse", "write a poem"))
+BEGUN = (("@ai-engineer", "build a parser"), ("@ai-engineer", "mend the lexer"), ("@ai-muse", "write a poem"))
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def screen(terminal):
 @pytest.fixture
 def sessions(port42):
     """Three sessions by their last word, the poem's used last."""
-    return {message.split()[-1]: port42.begin(agent, message) for agent, message in SAID}
+    return {message.split()[-1]: port42.begin(agent, message) for agent, message in BEGUN}
 
 
-def goes_on(seen, session_id):
+def continues(seen, session_id):
     seen.send(ENTER)
     seen.until(f"Resuming session {session_id}")
     seen.until_so(lambda lines: any(line.startswith("@ai-") and "›" in line for line in lines))
@@ -31,10 +31,10 @@ def goes_on(seen, session_id):
     seen.left(0)
 
 
-def test_enter_goes_on_with_the_newest(screen, sessions):
+def test_enter_continues_the_newest(screen, sessions):
     seen = screen("resume")
     seen.until("3 of 3 sessions")
-    goes_on(seen, sessions["poem"])
+    continues(seen, sessions["poem"])
 
 
 def test_letters_narrow_the_list_and_the_preview_follows(screen, sessions):
@@ -43,13 +43,13 @@ def test_letters_narrow_the_list_and_the_preview_follows(screen, sessions):
     seen.send("prsr")
     seen.until("1 of 3 sessions")
     seen.until("user: build a parser")
-    goes_on(seen, sessions["parser"])
+    continues(seen, sessions["parser"])
 
 
-def test_an_agents_own_with_words_typed_already(screen, sessions):
+def test_the_command_line_gives_agent_and_first_words(screen, sessions):
     seen = screen("resume", "@ai-engineer", "lexer")
     seen.until("1 of 2 sessions")
-    goes_on(seen, sessions["lexer"])
+    continues(seen, sessions["lexer"])
 
 
 def test_down_chooses_the_next(screen, sessions):
@@ -57,11 +57,11 @@ def test_down_chooses_the_next(screen, sessions):
     seen.until("2 of 2 sessions")
     seen.send(DOWN)
     seen.until("user: build a parser")
-    goes_on(seen, sessions["parser"])
+    continues(seen, sessions["parser"])
 
 
 @pytest.mark.parametrize("key", [ESC, CTRL_C, CTRL_D])
-def test_leaving_uses_no_session(screen, sessions, port42, key):
+def test_quitting_uses_no_session(screen, sessions, port42, key):
     before = port42.json("sessions", "--json")
     seen = screen("resume")
     seen.until("3 of 3 sessions")
@@ -77,8 +77,8 @@ def test_a_message_goes_to_the_one_that_is_picked(screen, sessions, port42):
     seen.until("1 of 2 sessions")
     seen.send(ENTER)
     seen.left(0)
-    said = port42.json("show", sessions["parser"], "--json")["messages"]
-    assert [one["content"] for one in said] == ["build a parser", "and tests"]
+    messages = port42.json("show", sessions["parser"], "--json")["messages"]
+    assert [message["content"] for message in messages] == ["build a parser", "and tests"]
 
 
 def test_no_colour_where_none_is_wanted(screen, sessions):
@@ -93,7 +93,7 @@ def test_a_small_terminal_has_the_list_and_no_preview(terminal, sessions):
     seen = Screen(terminal("resume"), lines=10)
     lines = seen.until("3 of 3 sessions")
     assert not any("user:" in line for line in lines)
-    goes_on(seen, sessions["poem"])
+    continues(seen, sessions["poem"])
 
 
 def test_tab_takes_the_preview_away_and_brings_it_back(screen, sessions):
@@ -107,7 +107,7 @@ def test_tab_takes_the_preview_away_and_brings_it_back(screen, sessions):
     seen.left(130)
 
 
-def test_nothing_to_choose_from(screen):
+def test_without_sessions_enter_picks_nothing(screen):
     seen = screen("resume")
     seen.until("Nothing fits.")
     seen.send(ENTER)
@@ -122,7 +122,7 @@ def test_without_a_terminal_it_says_what_to_use(port42):
 
 
 @pytest.mark.parametrize("more", [["-c"], ["--here"], ["-s", "last"]])
-def test_pick_is_a_choice_of_its_own(port42, more):
+def test_pick_refuses_other_ways_to_name_a_session(port42, more):
     done = port42("possess", "@ai-muse", "--pick", *more, "hi")
     assert done.returncode == 2
     assert "--pick" in done.stderr

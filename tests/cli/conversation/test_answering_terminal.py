@@ -1,4 +1,4 @@
-"""Agents that answer, at a real terminal: streamed, stopped, given leave, asked again."""
+"""Turns at a real terminal: streamed, stopped, retried, and with permission requests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_reply_is_shown_as_markdown_while_it_comes(terminal, tap):
     assert ended(screen) == 0
 
 
-def test_what_is_finished_stays_and_nothing_is_shown_twice(terminal, tap):
+def test_finished_blocks_stay_on_the_screen(terminal, tap):
     screen = terminal("possess", "@tap", "hello", COLUMNS="100")
     blocks = [f"paragraph number {number}" for number in range(100)]
     with tap.open() as say:
@@ -73,10 +73,10 @@ def test_ctrl_c_stops_a_reply_and_ends_with_130(terminal, port42, tap):
         screen.send(CTRL_C)
         screen.expect("Interrupted. The reply so far is kept.")
         assert ended(screen) == 130
-    assert [one["content"] for one in last(port42, "tap")] == ["hello", "so far"]
+    assert [message["content"] for message in last(port42, "tap")] == ["hello", "so far"]
 
 
-def test_in_a_conversation_ctrl_c_stops_the_reply_and_stays(terminal, port42, tap):
+def test_ctrl_c_in_a_conversation_stops_only_the_reply(terminal, port42, tap):
     screen = terminal("possess", "@tap")
     screen.expect("tap · ready")
     screen.expect(PROMPT)
@@ -94,11 +94,11 @@ def test_in_a_conversation_ctrl_c_stops_the_reply_and_stays(terminal, port42, ta
     screen.expect(PROMPT)
     screen.send(CTRL_D)
     assert ended(screen) == 0
-    said = [(one["content"], one.get("status")) for one in last(port42, "tap")]
-    assert said == [("one", None), ("so far", "interrupted"), ("two", None), ("whole", "complete")]
+    messages = [(message["content"], message.get("status")) for message in last(port42, "tap")]
+    assert messages == [("one", None), ("so far", "interrupted"), ("two", None), ("whole", "complete")]
 
 
-def test_a_failed_turn_is_told_and_asked_again(terminal, home, tap):
+def test_a_failed_turn_is_shown_and_can_be_retried(terminal, home, tap):
     screen = terminal("possess", "@broken")
     screen.expect(PROMPT)
     screen.send("/retry" + ENTER)
@@ -118,7 +118,7 @@ def test_a_failed_turn_is_told_and_asked_again(terminal, home, tap):
     assert ended(screen) == 0
 
 
-def asked(terminal):
+def permission_request(terminal):
     screen = terminal("possess", "@careful", "edit allow_once reject_once")
     screen.expect("@careful asks: ")
     screen.expect("1  allow once")
@@ -128,30 +128,30 @@ def asked(terminal):
 
 
 @pytest.mark.parametrize(("typed", "granted"), [("1", "allow_once"), ("7\r2", "reject_once")])
-def test_leave_is_asked_for_and_given(terminal, tap, typed, granted):
-    screen = asked(terminal)
+def test_a_permission_is_granted_by_its_number(terminal, tap, typed, granted):
+    screen = permission_request(terminal)
     screen.send(typed + ENTER)
     screen.expect_exact("selected")
     screen.expect(granted)
     assert ended(screen) == 0
 
 
-def test_enter_refuses(terminal, tap):
-    screen = asked(terminal)
+def test_enter_refuses_a_permission(terminal, tap):
+    screen = permission_request(terminal)
     screen.send(ENTER)
     screen.expect("reject_once|cancelled")
     assert ended(screen) == 0
 
 
-def test_ctrl_c_at_the_question_refuses_and_stops(terminal, port42, tap):
-    screen = asked(terminal)
+def test_ctrl_c_at_a_permission_request_cancels_the_turn(terminal, port42, tap):
+    screen = permission_request(terminal)
     screen.send(CTRL_C)
     assert ended(screen) == 130
     *_, reply = last(port42, "careful")
     assert reply.get("status") == "interrupted"
 
 
-def test_a_turn_under_way_elsewhere_is_shown_before_ones_own(terminal, port42, tap):
+def test_another_clients_turn_is_shown_before_our_own(terminal, port42, tap):
     port42("rpc", "create_session", "agent=tap", "session_id=shared")
     first = terminal("possess", "@tap", "-s", "shared", "first")
     with tap.open() as say:

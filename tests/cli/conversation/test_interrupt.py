@@ -1,4 +1,4 @@
-"""Ctrl-C held back once, and never twice."""
+"""The first Ctrl-C is held back, the second is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def readable(interrupt):
     return bool(select.select([interrupt], [], [], 0)[0])
 
 
-def test_the_first_can_be_waited_for_and_the_second_leaves():
+def test_the_first_ctrl_c_is_readable_and_the_second_raises():
     with Interrupt() as interrupt:
         assert not readable(interrupt)
         pressed()
@@ -32,12 +32,12 @@ def test_the_first_can_be_waited_for_and_the_second_leaves():
         pressed()
 
 
-def test_where_nothing_is_received_even_the_first_leaves():
+def test_at_once_even_the_first_ctrl_c_raises():
     with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.at_once():
         pressed()
 
 
-def test_where_it_is_ignored_it_stays_so():
+def test_an_ignored_sigint_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interrupt() as interrupt:

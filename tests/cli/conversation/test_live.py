@@ -1,11 +1,11 @@
-"""A reply on a terminal of a known size, as the terminal then looks: nothing lost, nothing twice."""
+"""A reply on a terminal of a known size: no text is lost or shown twice."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import signal
+import threading
 
 import pytest
 from rich.console import Console, Group
@@ -34,7 +34,7 @@ class Screen:
             self.highest = max(self.highest, self.row - HEIGHT + 1)
         elif piece.endswith("A") and piece.startswith("\x1b"):
             self.row -= int(piece[2:-1])
-            assert self.row >= self.highest, "what has left the screen cannot be taken back"
+            assert self.row >= self.highest, "what has left the screen cannot be erased"
         elif piece.endswith("K"):
             self.lines[self.row] = ""
         elif not piece.startswith("\x1b") and piece != "\r":
@@ -82,7 +82,7 @@ def tool(state, title="read notes", tool_id="1"):
     ],
     ids=["paragraphs", "fence", "list", "numbers", "table", "paragraph"],
 )
-def test_what_stays_is_the_whole_reply_whatever_the_pieces(reply, document, size):
+def test_the_whole_reply_is_on_the_screen_whatever_the_pieces(reply, document, size):
     for start in range(0, len(document), size):
         reply.on_event(text(document[start : start + size]))
     reply.end({"reply": document, "turn": None})
@@ -110,7 +110,7 @@ def test_thoughts_and_tools_are_folded_to_a_line_each(reply):
     assert [line for line in lines[3:] if line] == ["The reply.", "… never ends"]
 
 
-def test_until_the_first_text_something_moves(reply):
+def test_a_spinner_moves_until_the_first_text(reply):
     reply.on_tick()
     reply.on_tick()
     assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] 0 s", reply.page.getvalue())
@@ -119,7 +119,7 @@ def test_until_the_first_text_something_moves(reply):
     assert Screen(reply.page.getvalue()).text == "here"
 
 
-def test_what_else_is_written_meanwhile_stands_above_what_is_still_drawn(reply):
+def test_text_written_after_clear_is_above_what_is_drawn_again(reply):
     reply.on_event(text("first\n\nsecond"))
     reply.clear()
     reply.page.write("a notice\n")
@@ -128,7 +128,7 @@ def test_what_else_is_written_meanwhile_stands_above_what_is_still_drawn(reply):
     assert Screen(reply.page.getvalue()).text.split() == ["first", "a", "notice", "second", "half"]
 
 
-def test_what_we_were_too_slow_to_be_sent_comes_with_the_result(reply, capsys):
+def test_text_that_came_in_no_event_is_shown_with_the_result(reply, capsys):
     reply.on_event(text("one "))
     reply.end({"reply": "one two", "turn": {"total_ms": 1500, "backend": "x", "model": None}})
     reply.close()
@@ -136,7 +136,7 @@ def test_what_we_were_too_slow_to_be_sent_comes_with_the_result(reply, capsys):
     assert "1.5 s · x" in capsys.readouterr().err
 
 
-def test_what_agents_say_neither_moves_the_cursor_nor_means_markup(reply):
+def test_tools_and_thoughts_have_no_control_characters_and_are_no_markup(reply):
     reply.on_event(tool("done", "\x1b[2J[red]x[/red]"))
     reply.on_event({"kind": "thought", "text": "\x1b[2J[red]y[/red]"})
     reply.close()
@@ -151,7 +151,8 @@ def test_a_signal_in_the_middle_of_a_drawing_comes_after_it(reply, monkeypatch, 
 
     def interrupted(piece):
         io.StringIO.write(reply.page, piece)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Not os.kill: of the threads of a test runner any could get it.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     def draw():
         if moment == "on_event":

@@ -1,4 +1,4 @@
-"""What is read of stdin, and what is left to others: pipes that nobody closes, files that are begun."""
+"""What is read of stdin: pipes that stay open, files that another program reads, closed streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stdin(monkeypatch):
 
 @pytest.fixture
 def notices(monkeypatch):
-    """What is told; `notices.then` are done one by one, each when something is told."""
+    """The notices that are shown; each is followed by the next of the calls in `notices.then`."""
 
     class Notices(list):
         then = ()
@@ -41,17 +41,17 @@ def notices(monkeypatch):
                 step, *self.then = self.then
                 step()
 
-    told = Notices()
-    monkeypatch.setattr(subject.streams, "notice", told.append)
-    return told
+    notices = Notices()
+    monkeypatch.setattr(subject.streams, "notice", notices.append)
+    return notices
 
 
-def test_a_pipe_that_brings_nothing_is_not_waited_for_beside_a_message(stdin, notices):
+def test_beside_a_message_a_silent_pipe_is_not_waited_for(stdin, notices):
     assert subject.message(("hello", "you")) == ("hello you", [])
     assert [text.split(" for ")[0] for text in notices] == ["stdin brought nothing"]
 
 
-def test_what_comes_late_is_waited_for_where_that_is_asked(stdin, notices):
+def test_with_wait_a_silent_pipe_is_waited_for(stdin, notices):
     notices.then = [lambda: (stdin.write(b"late"), stdin.close())]
     assert subject.message(("look",), wait=True) == ("look", [{**BESIDE, "content": "late"}])
     waiting, read = notices
@@ -59,14 +59,14 @@ def test_what_comes_late_is_waited_for_where_that_is_asked(stdin, notices):
     assert read.startswith("Read 4 bytes of stdin beside the message")
 
 
-def test_what_has_begun_to_come_is_read_to_its_end(stdin, notices):
+def test_a_pipe_with_data_is_read_to_its_end(stdin, notices):
     stdin.write(b"one ")
     notices.then = [lambda: (stdin.write(b"two"), stdin.close())]
     assert subject.message(("look",)) == ("look", [{**BESIDE, "content": "one two"}])
     assert "until it is closed" in notices[0]
 
 
-def test_a_message_is_waited_for_and_that_is_said(stdin, notices):
+def test_a_piped_message_is_waited_for_with_a_notice(stdin, notices):
     notices.then = [lambda: (stdin.write(b"the message\n"), stdin.close())]
     assert subject.message(()) == ("the message", [])
     assert [text.split(";")[0] for text in notices] == ["Reading the message from stdin until it is closed"]
@@ -75,17 +75,17 @@ def test_a_message_is_waited_for_and_that_is_said(stdin, notices):
 @pytest.mark.parametrize("non_blocking", [False, True])
 def test_a_socket_is_read_as_a_pipe(monkeypatch, non_blocking):
     """As under inetd and some editors."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        os.set_blocking(theirs.fileno(), not non_blocking)
-        monkeypatch.setattr("sys.stdin", theirs)
-        ours.sendall(b"x" * 100_000)
-        ours.shutdown(socket.SHUT_WR)
+    writer, reader = socket.socketpair()
+    with writer, reader:
+        os.set_blocking(reader.fileno(), not non_blocking)
+        monkeypatch.setattr("sys.stdin", reader)
+        writer.sendall(b"x" * 100_000)
+        writer.shutdown(socket.SHUT_WR)
         assert subject.message(("look",))[1][0]["content"] == "x" * 100_000
 
 
 @pytest.mark.parametrize(("words", "limit"), [((), subject.REQUEST_LIMIT), (("x",), subject.REFERENCE_LIMIT)])
-def test_too_much_is_refused_however_it_comes(monkeypatch, tmp_path, words, limit):
+def test_too_much_input_is_refused(monkeypatch, tmp_path, words, limit):
     path = tmp_path / "much"
     path.write_bytes(b"x" * (limit + 1))
     with path.open("rb") as file:
@@ -94,14 +94,14 @@ def test_too_much_is_refused_however_it_comes(monkeypatch, tmp_path, words, limi
             subject.message(words)
 
 
-def test_what_is_no_utf_8_is_refused(stdin):
+def test_input_that_is_not_utf_8_is_refused(stdin):
     stdin.write(b"caf\xe9")
     stdin.close()
     with pytest.raises(BadInput, match="byte 3 is not"):
         subject.message(())
 
 
-def test_a_reference_is_one_of_four(tmp_path, monkeypatch):
+def test_a_reference_has_a_known_type_and_a_target(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert subject.reference("file:x") == {"type": "file", "target": str(tmp_path / "x")}
     for wrong in ("x", "file:", "mail:x"):
@@ -129,7 +129,7 @@ def test_each_line_of_a_file_is_a_message_of_its_own(port42, tmp_path, number):
     assert titles == {f"line {n}" for n in range(number)}
 
 
-def test_what_a_loop_over_a_pipe_loses_is_said(port42):
+def test_a_notice_says_that_a_loops_pipe_was_read(port42):
     done = shell('printf "one\\ntwo\\n" | while read -r line; do port42 possess @ai-muse "$line"; done')
     assert "Read 4 bytes of stdin beside the message" in done.stderr
     assert len(port42("sessions").stdout.splitlines()) == 1
@@ -153,7 +153,7 @@ def test_a_message_is_recorded_whatever_stream_is_closed(port42, closed):
     assert port42("sessions").stdout.endswith("\thello\n")
 
 
-def test_a_reply_that_has_nowhere_to_go_is_said_to_be_in_the_session(port42, home):
+def test_with_stdout_closed_a_notice_says_where_the_reply_is(port42, home):
     home.mkdir(mode=0o700)
     (home / "config.toml").write_text(
         '[agents.shout]\nbackend = "tr"\n[backends.tr]\ntype = "command"\ncommand = ["tr", "a-z", "A-Z"]\n'
@@ -167,7 +167,7 @@ def test_a_reply_that_has_nowhere_to_go_is_said_to_be_in_the_session(port42, hom
 @pytest.mark.parametrize(
     "typed", ["sessions", "status --json", "agents", "--help", "rpc status", "socket-path", "completion bash"]
 )
-def test_an_answer_that_has_nowhere_to_go_is_an_error(port42, typed):
+def test_with_stdout_closed_a_command_that_prints_fails(port42, typed):
     port42.begin("@ai-muse", "hello")
     done = shell(f"port42 {typed} >&-")
     assert (done.returncode, done.stderr) == (1, "Error: cannot write the answer: stdout is closed\n")
@@ -187,20 +187,20 @@ def test_an_answer_that_has_nowhere_to_go_is_an_error(port42, typed):
         ["rename", "x", "-all of it"],
     ],
 )
-def test_a_text_that_begins_with_a_dash_is_told_where_to_go(port42, home, typed):
+def test_the_error_for_a_text_that_begins_with_a_dash_names_the_two_dashes(port42, home, typed):
     done = port42(*typed)
     assert done.returncode == 2
     assert f"go after --: port42 {typed[0]} … -- '-text'" in done.stderr
     assert not home.exists()
 
 
-def test_an_option_may_still_be_given_a_text_with_blanks(port42):
+def test_an_options_value_may_have_blanks(port42):
     port42.begin("@ai-muse", "an old title")
     for typed in (["-s", "an old title"], ["--session=an old title"], ["--session", "an old title"]):
         assert "Resuming" in port42("possess", "@ai-muse", *typed, "more").stderr
 
 
-def test_behind_two_dashes_it_is_a_message(port42):
+def test_after_two_dashes_a_dash_begins_a_message(port42):
     assert port42("possess", "@ai-muse", "--", "- [ ] buy milk").returncode == 0
     messages = port42.json("show", "last", "-a", "ai-muse", "--json")["messages"]
     assert messages[0]["content"] == "- [ ] buy milk"

@@ -16,7 +16,7 @@ CTRL_C, CTRL_D = "\x03", "\x04"
 
 def contents(port42, agent):
     page = port42.json("show", "last", "-a", agent, "--json")
-    return [one["content"] for one in page["messages"]]
+    return [message["content"] for message in page["messages"]]
 
 
 def leave(talk):
@@ -27,13 +27,13 @@ def leave(talk):
     return talk.exitstatus
 
 
-def said(talk, text, answer=r"Recorded \("):
+def send(talk, text, answer=r"Recorded \("):
     talk.expect(PROMPT)
     talk.send(text + ENTER)
     talk.expect(answer)
 
 
-def test_the_banner_tells_agent_session_and_what_truly_answers(terminal):
+def test_the_banner_shows_agent_session_and_back_end(terminal):
     talk = terminal("possess", "@ai-muse")
     talk.expect("@ai-muse")
     talk.expect("a new one, with your first message")
@@ -41,11 +41,11 @@ def test_the_banner_tells_agent_session_and_what_truly_answers(terminal):
     assert leave(talk) == 0
 
 
-def test_the_first_message_begins_a_session_and_the_hint_goes_on_with_it(terminal, port42):
+def test_the_first_message_begins_a_session_and_the_hint_continues_it(terminal, port42):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "hello", r"Session: (cli-\d+)")
+    send(talk, "hello", r"Session: (cli-\d+)")
     begun = talk.match[1]
-    said(talk, "and more", r"Recorded \(2 messages\)\.")
+    send(talk, "and more", r"Recorded \(2 messages\)\.")
     talk.expect(PROMPT)
     talk.send(CTRL_D)
     talk.expect(r"To continue: port42 (.*?)\r\n")
@@ -55,19 +55,19 @@ def test_the_first_message_begins_a_session_and_the_hint_goes_on_with_it(termina
     assert done.stderr == f"🔄 Resuming session {begun} for @ai-muse (2 messages)\n"
 
 
-def test_why_nothing_answers_is_said_once(terminal):
+def test_the_advice_on_back_ends_is_shown_once(terminal):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "one", "No back end answers @ai-muse")
-    said(talk, "two", r"Recorded \(2 messages\)\.\r\n")
+    send(talk, "one", "No back end answers @ai-muse")
+    send(talk, "two", r"Recorded \(2 messages\)\.\r\n")
     leave(talk)
     assert "No back end" not in talk.before
 
 
-def test_a_session_that_goes_on_opens_with_the_line_of_the_specification(terminal, port42):
+def test_a_resumed_session_begins_with_the_resuming_line(terminal, port42):
     begun = port42.begin("@ai-muse", "hi")
     talk = terminal("possess", "@ai-muse", "--session", "last")
     talk.expect_exact(f"🔄 Resuming session {begun} for @ai-muse (1 message)\r\n")
-    said(talk, "more", r"Recorded \(2 messages\)")
+    send(talk, "more", r"Recorded \(2 messages\)")
     leave(talk)
     assert contents(port42, "ai-muse") == ["hi", "more"]
 
@@ -75,7 +75,7 @@ def test_a_session_that_goes_on_opens_with_the_line_of_the_specification(termina
 @pytest.mark.parametrize("newline", ["\\" + ENTER, ESC_ENTER])
 def test_a_message_may_have_several_lines(terminal, port42, newline):
     talk = terminal("possess", "@ai-muse")
-    said(talk, f"first{newline}second")
+    send(talk, f"first{newline}second")
     leave(talk)
     assert contents(port42, "ai-muse") == ["first\nsecond"]
 
@@ -100,7 +100,7 @@ def test_an_empty_line_sends_nothing(terminal, port42):
 
 def test_help_names_the_commands(terminal):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "/help", "/sessions")
+    send(talk, "/help", "/sessions")
     for command in ("/switch REF", "/end", "/help", "Ctrl-D leaves"):
         talk.expect(command)
     leave(talk)
@@ -110,58 +110,58 @@ def test_sessions_are_this_agents_own(terminal, port42):
     port42.begin("@ai-engineer", "not mine")
     port42.begin("@ai-muse", "all mine")
     talk = terminal("possess", "@ai-muse")
-    said(talk, "/sessions", "all mine")
+    send(talk, "/sessions", "all mine")
     assert "not mine" not in talk.before
     leave(talk)
     assert "not mine" not in talk.before
 
 
-def test_switch_goes_on_elsewhere_and_makes_it_the_last(terminal, port42):
+def test_switch_continues_another_session_and_makes_it_the_last(terminal, port42):
     first = port42.begin("@ai-muse", "first")
     port42.begin("@ai-muse", "second")
     talk = terminal("possess", "@ai-muse")
-    said(talk, f"/switch {first}", rf"Resuming session {first} for @ai-muse \(1 message\)")
-    said(talk, "again")
+    send(talk, f"/switch {first}", rf"Resuming session {first} for @ai-muse \(1 message\)")
+    send(talk, "again")
     leave(talk)
     assert port42.json("rpc", "get_last_session", "agent=ai-muse")["session_id"] == first
     assert contents(port42, "ai-muse") == ["first", "again"]
 
 
-def test_a_switch_to_anothers_session_is_refused_and_the_talk_goes_on(terminal, port42):
+def test_switch_to_another_agents_session_is_refused(terminal, port42):
     theirs = port42.begin("@ai-engineer", "theirs")
     talk = terminal("possess", "@ai-muse")
-    said(talk, f"/switch {theirs}", f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse")
-    said(talk, "/switch", "Error: /switch: expected a session")
-    said(talk, "mine")
+    send(talk, f"/switch {theirs}", f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse")
+    send(talk, "/switch", "Error: /switch: expected a session")
+    send(talk, "mine")
     leave(talk)
     assert contents(port42, "ai-muse") == ["mine"]
     assert contents(port42, "ai-engineer") == ["theirs"]
 
 
-def test_end_marks_the_session_and_leaves(terminal, port42):
+def test_end_ends_the_session_and_the_conversation(terminal, port42):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "/end", "Error: /end: no session has begun")
-    said(talk, "hello")
+    send(talk, "/end", "Error: /end: no session has begun")
+    send(talk, "hello")
     talk.expect(PROMPT)
     talk.send("/end" + ENTER)
     talk.expect("Ended cli-")
     talk.expect(pexpect.EOF)
-    (one,) = port42.json("sessions", "--json")["sessions"]
-    assert one["state"] == "ended"
+    (session,) = port42.json("sessions", "--json")["sessions"]
+    assert session["state"] == "ended"
 
 
 def test_a_slash_may_begin_a_message(terminal, port42):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "/nonsense", "Error: no command /nonsense")
-    said(talk, "//help")
-    said(talk, "/etc/hosts is wrong")
+    send(talk, "/nonsense", "Error: no command /nonsense")
+    send(talk, "//help")
+    send(talk, "/etc/hosts is wrong")
     leave(talk)
     assert contents(port42, "ai-muse") == ["/help", "/etc/hosts is wrong"]
 
 
-def test_what_was_typed_is_kept_for_the_next_time_and_for_nobody_else(terminal, home):
+def test_the_input_history_is_kept_and_private(terminal, home):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "remember me")
+    send(talk, "remember me")
     leave(talk)
     assert (home / "history").stat().st_mode & 0o777 == 0o600
     again = terminal("possess", "@ai-muse")
@@ -173,16 +173,16 @@ def test_what_was_typed_is_kept_for_the_next_time_and_for_nobody_else(terminal, 
     leave(again)
 
 
-def test_the_talk_survives_a_restart_of_the_daemon(terminal, port42):
+def test_a_conversation_survives_a_restart_of_the_daemon(terminal, port42):
     talk = terminal("possess", "@ai-muse")
-    said(talk, "before")
+    send(talk, "before")
     assert port42("daemon", "restart").returncode == 0
-    said(talk, "after", r"Recorded \(2 messages\)")
+    send(talk, "after", r"Recorded \(2 messages\)")
     leave(talk)
     assert contents(port42, "ai-muse") == ["before", "after"]
 
 
-def test_a_misspelt_agent_is_told_before_anything_is_typed_to_it(terminal):
+def test_an_unknown_agent_is_refused_before_the_prompt(terminal):
     talk = terminal("possess", "@ai-muze")
     talk.expect("Error: unknown agent @ai-muze")
     talk.expect("Did you mean @ai-muse")
@@ -191,7 +191,7 @@ def test_a_misspelt_agent_is_told_before_anything_is_typed_to_it(terminal):
     assert talk.exitstatus == 1
 
 
-def test_an_agent_that_cannot_be_one_is_told_what_was_expected(terminal):
+def test_an_invalid_agent_name_is_refused(terminal):
     talk = terminal("possess", "a b")
     talk.expect("Error: agent: expected an agent name")
     talk.expect(pexpect.EOF)
@@ -199,16 +199,16 @@ def test_an_agent_that_cannot_be_one_is_told_what_was_expected(terminal):
     assert talk.exitstatus == 1
 
 
-def test_the_hint_names_the_socket_that_was_named(terminal, home):
+def test_the_hint_names_the_socket_of_the_command_line(terminal, home):
     socket = str(home.parent / "port42.sock")
     talk = terminal("--socket", socket, "possess", "@ai-muse")
-    said(talk, "hello")
+    send(talk, "hello")
     leave(talk)
     assert re.search(rf"To continue: port42 --socket {socket} possess @ai-muse --session cli-", talk.before)
 
 
 @pytest.mark.parametrize("what", ["fifo", "link", "folder"])
-def test_what_is_no_file_where_the_history_should_be_is_told(terminal, port42, home, what):
+def test_a_history_that_is_not_a_file_is_an_error(terminal, port42, home, what):
     port42("status")
     history = home / "history"
     if what == "fifo":

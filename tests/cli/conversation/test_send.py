@@ -1,4 +1,4 @@
-"""What possess and the conversation share, against the real daemon."""
+"""Sending messages and resuming sessions, against the real daemon."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def client(daemon):
         yield client
 
 
-def test_a_session_that_begins_knows_its_client_and_folder(client, tmp_path, monkeypatch):
+def test_a_new_session_records_its_client_and_folder(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = send(client, "@ai-muse", "hi", None, BareReply())
-    whole = client.call(GetSession(said["session_id"]))
+    result = send(client, "@ai-muse", "hi", None, BareReply())
+    whole = client.call(GetSession(result["session_id"]))
     assert (whole.client, Path(whole.session.cwd)) == ("cli", tmp_path)
-    assert said["session_id"].startswith("cli-")
+    assert result["session_id"].startswith("cli-")
 
 
 def test_every_message_has_a_key_of_its_own(client):
     begun = send(client, "ai-muse", "same", None, BareReply())["session_id"]
     send(client, "ai-muse", "same", begun, BareReply())
-    one, two = client.call(GetSession(begun)).messages
-    assert one.key != two.key
-    assert isinstance(one.key, str)
+    first, second = client.call(GetSession(begun)).messages
+    assert first.key != second.key
+    assert isinstance(first.key, str)
 
 
-def test_what_begins_and_what_goes_on_is_announced(client, capsys):
+def test_new_and_resumed_sessions_are_announced(client, capsys):
     begun = send(client, "ai-muse", "hi", None, BareReply())["session_id"]
     for ref in ("last", begun, begun[:8]):
         assert go_on(client, "@ai-muse", ref)["session_id"] == begun
@@ -44,7 +44,7 @@ def test_what_begins_and_what_goes_on_is_announced(client, capsys):
     assert capsys.readouterr() == ("", f"Session: {begun}\n" + line * 3)
 
 
-def test_resume_finds_the_last_one_of_a_folder(client, tmp_path, monkeypatch):
+def test_the_last_session_of_a_folder_is_resumed(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     begun = send(client, "ai-muse", "here", None, BareReply())["session_id"]
     monkeypatch.chdir("/")
@@ -52,14 +52,14 @@ def test_resume_finds_the_last_one_of_a_folder(client, tmp_path, monkeypatch):
     assert go_on(client, "ai-muse", "last", cwd=str(tmp_path))["session_id"] == begun
 
 
-def test_nothing_is_announced_when_nothing_is_found(client, capsys):
+def test_without_a_session_nothing_is_announced(client, capsys):
     with pytest.raises(DaemonError) as caught:
         go_on(client, "ai-muse", "last")
     assert caught.value.kind == "no_sessions"
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_session_that_was_marked_is_the_last_one(client):
+def test_mark_used_makes_a_session_the_last_one(client):
     first = send(client, "ai-muse", "first", None, BareReply())["session_id"]
     send(client, "ai-muse", "second", None, BareReply())
     mark_used(client, client.ask("find_session", {"ref": first}))

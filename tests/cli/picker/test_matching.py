@@ -51,7 +51,7 @@ def test_whole_words_rank_before_scattered_letters_and_early_ones_before_late_on
     assert titles("parse", *choices) == ["parse", "the parse", "p.a.r.s.e"]
 
 
-def test_a_title_without_text_can_be_picked():
+def test_a_session_without_a_title_can_be_picked():
     assert titles("", session(None)) == [None]
 
 
@@ -62,7 +62,7 @@ def test_every_subsequence_of_a_word_finds_it(word, data):
     assert titles(letters, session(word)) == [word]
 
 
-def test_a_hostile_title_costs_no_more_than_its_length():
+def test_the_cost_of_a_search_is_linear_in_the_titles_length():
     """Patterns of ``a.*?a.*?b`` take a power of the length here: this would not end."""
     choices = [session("a" * 200) for _ in range(1000)]
     assert titles("a" * 60 + "b", *choices) == []

@@ -65,7 +65,7 @@ def test_a_preview_is_the_end_of_the_session():
     assert drawn == ["user: line 6", "user: line 7", "user: line 8"]
 
 
-def test_where_it_fits_stands_above_the_preview():
+def test_the_snippet_of_a_hit_is_above_the_preview():
     messages = [message("assistant", "one\ntwo")]
     drawn = text(preview(fit(snippet="what fits"), messages, 40, 2)).splitlines()
     assert [line.rstrip() for line in drawn] == ["what fits", "           two"]

@@ -1,4 +1,4 @@
-"""Agents and what answers for them, as terminals and scripts get them."""
+"""Agents and their back ends, as terminals and scripts get them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_all_facts_about_an_agent_end_in_its_persona():
         ({"health": "needs_auth"}, "claude · opus · needs auth · /bin/claude"),
     ],
 )
-def test_it_is_plain_what_answers_and_by_whose_key(changes, words):
+def test_the_back_end_is_shown_with_its_health_and_the_origin_of_its_key(changes, words):
     assert words in drawn(subject.agent(agent(**CLAUDE | changes)), 100)
 
 

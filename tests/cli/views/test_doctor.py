@@ -13,13 +13,13 @@ def finding(level, what, do=None, **more):
 
 
 def test_each_finding_has_its_mark_and_what_to_do():
-    found = [
+    results = [
         finding("ok", "fine"),
         finding("notice", "a [bold]note", "see to it"),
         finding("problem", "bad", "repair it", mendable=True),
         finding("problem", "worse: repaired", mendable=True, fixed=True),
     ]
-    assert drawn_lines(subject.findings(found, None)) == [
+    assert drawn_lines(subject.findings(results, None)) == [
         "✓ sessions fine",
         "! sessions a [bold]note",
         "           → see to it",
@@ -29,18 +29,18 @@ def test_each_finding_has_its_mark_and_what_to_do():
         "",
         "1 problem, 1 repaired; `port42 doctor --fix` repairs 1 of what is above",
     ]
-    assert drawn_lines(subject.findings(found[:1], "backups/b"))[-1] == (
+    assert drawn_lines(subject.findings(results[:1], "backups/b"))[-1] == (
         "Healthy; what was changed is kept in backups/b"
     )
 
 
 def test_many_of_a_kind_are_counted_for_people_and_whole_for_scripts():
-    found = [finding("problem", f"bad {number}") for number in range(1234)]
-    lines = drawn_lines(subject.findings(found, None))
+    results = [finding("problem", f"bad {number}") for number in range(1234)]
+    lines = drawn_lines(subject.findings(results, None))
     assert len(lines) == 20 + 1 + 2
     assert "… and 1,214 more; --json has them all" in lines[20]
     assert lines[-1] == "1,234 problems"
-    assert len(piped(subject.findings(found, None))) == 1234
+    assert len(piped(subject.findings(results, None))) == 1234
 
 
 def test_for_scripts_a_finding_stays_on_its_line():

@@ -1,4 +1,4 @@
-"""Markdown as it grows: what is finished stays what it is, and nothing of it is lost."""
+"""Markdown as it grows: finished blocks do not change, and no word is lost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def drawn(parts, width=60):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 40, 10_000])
-def test_in_pieces_of_any_size_it_becomes_the_same_blocks(size):
+def test_pieces_of_any_size_make_the_same_blocks(size):
     growing = Growing()
     finished = []
     for start in range(0, len(DOCUMENT), size):
@@ -60,7 +60,7 @@ def test_in_pieces_of_any_size_it_becomes_the_same_blocks(size):
     assert drawn(finished) == drawn(blocks(DOCUMENT))
 
 
-def test_what_is_written_last_is_not_finished():
+def test_the_last_block_is_not_finished():
     growing = Growing()
     assert growing.add("one\n\ntw") != []
     assert "tw" in drawn([growing.rest])
@@ -70,7 +70,7 @@ def test_what_is_written_last_is_not_finished():
     assert growing.end() == []
 
 
-def test_nothing_is_no_block():
+def test_blank_text_makes_no_block():
     growing = Growing()
     assert growing.add("") == []
     assert growing.add("\n \n") == []
@@ -83,14 +83,14 @@ def test_html_is_text():
     assert "List<String> and <b>bold</b>" in page
 
 
-def test_where_a_link_leads_can_be_read():
+def test_the_target_of_a_link_is_shown():
     assert "https://example.org/evil" in drawn(blocks("[https://example.com](https://example.org/evil)"))
 
 
 @pytest.mark.parametrize(
     "text", ["a\x1b[2Jb", "```\na\x1b[2Jb\n```", "- a\x1b[2Jb", "`a\x1b[2Jb`", "a\x1b[2Jb\n=="]
 )
-def test_a_terminal_obeys_none_of_it(text):
+def test_control_characters_are_made_visible(text):
     page = drawn(blocks(text))
     assert "a␛[2Jb" in page
     assert "\x1b" not in page
@@ -100,7 +100,7 @@ def test_a_terminal_obeys_none_of_it(text):
     ("text", "steady"),
     [("a paragraph", True), ("```\ncode", True), ("- a list", True), ("1. numbered", False)],
 )
-def test_what_is_laid_out_anew_as_it_grows_is_not_steady(text, steady):
+def test_blocks_that_are_laid_out_anew_as_they_grow_are_not_steady(text, steady):
     (block,) = blocks(text)
     assert block.steady is steady
 
@@ -170,7 +170,7 @@ def with_words(pattern):
 
 @settings(deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=6).map("\n\n".join), st.integers(20, 120))
-def test_every_word_stands_on_the_screen(pattern, width):
+def test_no_word_is_lost(pattern, width):
     text, words = with_words(pattern)
     page = drawn(blocks(text), width)
     assert not [word for word in words if word not in page], page
@@ -179,7 +179,7 @@ def test_every_word_stands_on_the_screen(pattern, width):
 
 @settings(deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=6).map("\n\n".join), st.integers(1, 60))
-def test_nor_where_long_blocks_are_cut(pattern, size):
+def test_no_word_is_lost_where_long_blocks_are_cut(pattern, size):
     text, words = with_words(pattern)
     growing = Growing()
     with mock.patch.multiple(markdown, PIECE=100, _WHOLE=200, _LATELY=40):
@@ -196,7 +196,7 @@ SOUP = st.lists(st.sampled_from(MARKS), max_size=80).map("".join)
 
 @settings(deadline=None)
 @given(SOUP, st.integers(20, 120))
-def test_not_even_nonsense_loses_a_word(pattern, width):
+def test_no_word_of_random_markup_is_lost(pattern, width):
     text, words = with_words(pattern)
     page = "".join(drawn(blocks(text), width).translate(dict.fromkeys(map(ord, "▌•"))).split())
     assert not [word for word in words if word not in page], page
@@ -204,7 +204,7 @@ def test_not_even_nonsense_loses_a_word(pattern, width):
 
 @pytest.mark.parametrize("depth", [1, 5, 8, 9, 25, 400])
 @pytest.mark.parametrize("mark", ["> ", "- ", "1. ", "> - "])
-def test_however_deep_it_stands(mark, depth):
+def test_words_in_deep_nesting_are_shown(mark, depth):
     assert "word" in drawn(blocks(mark * depth + "word"), 20)
 
 
@@ -256,7 +256,7 @@ def calls_to_show(text):
 
 
 @pytest.mark.parametrize("kind", WORST)
-def test_four_times_the_reply_takes_four_times_the_work(kind):
+def test_the_cost_of_a_reply_is_linear(kind):
     begin, unit = WORST[kind] if isinstance(WORST[kind], tuple) else ("", WORST[kind])
     short, long = (calls_to_show(begin + unit * (size // len(unit))) for size in (2 * PIECE, 8 * PIECE))
     # Sixteen times where something is quadratic; more than four, because quotes and items are cut later.

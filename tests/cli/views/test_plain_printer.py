@@ -1,4 +1,4 @@
-"""What scripts get: stable lines, and texts to the letter."""
+"""The lines that scripts get; texts are unchanged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from peers.drawing import piped
 from port42_cli.views.parts import Block, Column, Field, Fields, Line, Node, Table, Tree
 
 
-def test_a_row_is_cells_between_tabs_and_none_an_empty_one():
+def test_a_row_is_cells_between_tabs_and_none_is_an_empty_cell():
     assert piped([Table(["\x1b[2J"], piped=lambda row: (row, None, 3))]) == ["\x1b[2J\t\t3"]
     assert piped([Table(["x"], (Column("A", str),))]) == []
 
 
-def test_a_field_is_its_name_and_value_as_far_as_there_are():
+def test_a_field_without_name_or_value_is_left_out():
     fields = Fields(
         [Field("a", 0, ""), Field("b", None), Field("", "shown only"), Field("c", "x", shown="y")]
     )
@@ -33,7 +33,7 @@ def test_a_node_is_two_spaces_behind_its_parent():
     assert piped([Tree(nodes)]) == ["a\t1\t", "  b", "    c\t2", "  d"]
 
 
-def test_what_is_for_people_only_is_left_out():
+def test_parts_for_people_only_are_left_out():
     assert piped([Line("shown"), Block("shown"), Line("shown", piped="piped")]) == ["piped"]
 
 

@@ -1,4 +1,4 @@
-"""What every view has in common on a terminal: words from outside are words, and it fits."""
+"""All kinds of parts on a terminal: they fit, and texts from outside are harmless."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parts(text):
 
 
 @pytest.mark.parametrize("kind", parts(""))
-def test_words_from_outside_neither_move_the_cursor_nor_are_markup(kind):
+def test_texts_from_outside_have_no_control_characters_and_are_no_markup(kind):
     page = drawn([parts(HOSTILE)[kind]])
     assert SHOWN in page
     assert not set("\x1b\x9b\u202e") & set(page)
@@ -42,7 +42,7 @@ def test_words_from_outside_neither_move_the_cursor_nor_are_markup(kind):
 
 @pytest.mark.parametrize("kind", parts(""))
 @given(text=st.text(max_size=40), width=st.integers(20, 120))
-def test_nothing_but_line_ends_is_left_of_what_a_terminal_obeys(kind, text, width):
+def test_line_ends_are_the_only_control_characters(kind, text, width):
     page = drawn([parts(text)[kind]], width)
     assert {c for c in page if unicodedata.category(c) in {"Cc", "Zl", "Zp"}} <= {"\n"}
     assert not {c for c in page if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}}
@@ -50,7 +50,7 @@ def test_nothing_but_line_ends_is_left_of_what_a_terminal_obeys(kind, text, widt
 
 
 @pytest.mark.parametrize("kind", sorted({*parts("")} - {"block", "markdown", "field"}))
-def test_a_newline_in_a_text_makes_no_new_line(kind):
+def test_a_newline_in_a_text_is_made_visible(kind):
     assert "a␊b" in drawn([parts("a\nb")[kind]])
 
 
@@ -83,7 +83,7 @@ def test_a_part_for_scripts_only_draws_nothing():
     assert drawn([Line(None, piped="x"), Table([1], piped=lambda row: (row,))]) == ""
 
 
-def test_a_bar_that_moves_and_goes(capsys):
+def test_a_progress_bar_leaves_nothing_on_stdout(capsys):
     with rich_printer.progress_bar("importing") as moved:
         moved(0, 0)
         moved(3, 10)
@@ -95,13 +95,13 @@ def test_the_last_view_stays(capsys):
     assert capsys.readouterr().out.strip() == "second"
 
 
-def test_code_can_be_copied_and_nothing_is_filled_up_with_blanks():
+def test_code_is_not_indented_and_lines_have_no_blanks_at_their_ends():
     markdown = Block("text\n\n```python\ndef f():\n\n    return 1\n```", markdown=True)
     assert drawn([markdown, Block("a\nb")]) == "  text\n\ndef f():\n\n    return 1\n\n  a\n  b\n\n"
 
 
 @pytest.mark.parametrize("columns", ["0", "00", "", "9" * 20, "²", "-5"])
-def test_what_is_no_number_of_columns_is_an_unknown_number_of_columns(monkeypatch, columns, capsys):
+def test_an_invalid_number_of_columns_is_ignored(monkeypatch, columns, capsys):
     monkeypatch.setenv("COLUMNS", columns)
     rich_printer.draw([Line("words")], rich_printer.console())
     assert capsys.readouterr().out == "words\n"

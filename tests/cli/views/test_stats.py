@@ -44,7 +44,7 @@ def test_any_calendar_fits_and_ends_with_its_last_day(since, days):
     assert min(len(days), 7 * 51) <= cells <= len(days)
 
 
-def test_all_of_it_fits_in_80_columns():
+def test_statistics_fit_in_80_columns():
     agents = tuple(
         AgentStats(name, 1234, 99_999, 99_999, 321, 12_345_678, 2_345_678, 1, (1, 2) * 30)
         for name in ("ai-engineer-0", "ai-muse", "x" * 30)

@@ -41,7 +41,7 @@ WORST = replace(
 )
 
 
-def test_an_older_daemon_is_shown_as_far_as_it_tells():
+def test_facts_that_an_older_daemon_lacks_are_left_out():
     page = drawn(subject.status(OLDER))
     assert "port42d 0.1.0" in page
     assert "pid 7, up 1 h 2 min" in page
@@ -61,7 +61,7 @@ def test_an_older_daemon_is_shown_as_far_as_it_tells():
     ]
 
 
-def test_everything_that_a_newer_one_says_is_a_line_for_scripts():
+def test_scripts_get_a_line_for_each_fact_of_a_newer_daemon():
     facts = replace(
         OLDER,
         sessions=None,
@@ -104,7 +104,7 @@ def test_80_columns_hold_a_line_for_each_method():
         assert "█" in row
 
 
-def test_troubles_are_said_and_only_when_there_are_any():
+def test_errors_are_shown_when_there_are_any():
     page = drawn(subject.status(WORST))
     assert "2 × no_sessions (1001)" in page
     assert "ab12cd34 in status" in page

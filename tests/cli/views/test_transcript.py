@@ -1,4 +1,4 @@
-"""Transcripts and what opens a conversation, as terminals and scripts get them."""
+"""Transcripts and the banner of a conversation, as terminals and scripts get them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reply(**changes):
     )
 
 
-def test_messages_stand_under_their_role():
+def test_messages_are_shown_under_their_role():
     question = UserMessage(seq=1, content="hello\nthere", timestamp=TIME)
     event = EventRecord(seq=2, event="ended", timestamp=TIME)
     assert drawn_lines(subject.messages([question, event])) == [
@@ -51,7 +51,7 @@ def test_messages_stand_under_their_role():
     ]
 
 
-def test_a_script_gets_them_to_the_letter():
+def test_scripts_get_messages_unchanged():
     question = UserMessage(seq=2, content="a\x1b[31m\nb", timestamp="T")
     event = EventRecord(seq=3, event="ended", timestamp="T")
     failure = ErrorMessage(seq=4, content="slow down", kind="rate_limit", timestamp="T")
@@ -89,7 +89,7 @@ def test_the_heading_is_for_people_only():
     assert piped(subject.heading(SUMMARY, NOW)) == []
 
 
-def test_the_boot_banner_says_what_truly_answers():
+def test_the_boot_banner_shows_agent_session_and_back_end():
     page = drawn(subject.boot_banner(AGENT, None))
     assert "@ai-engineer" in page
     assert "a new one, with your first message" in page
