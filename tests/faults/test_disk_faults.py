@@ -121,7 +121,7 @@ FAULTS += [("pwrite", errno.ENOSPC, True)]
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize(
-    "fault", FAULTS, ids=lambda one: f"{one[0]}-{errno.errorcode[one[1]]}{'-torn' * one[2]}"
+    "fault", FAULTS, ids=lambda fault: f"{fault[0]}-{errno.errorcode[fault[1]]}{'-torn' * fault[2]}"
 )
 @pytest.mark.parametrize("operate", [create, append, append_much, set_last, recover, fork, trash, restore])
 def test_after_any_fault_the_store_has_what_it_acknowledged(tmp_path, operate, fault, lasting):

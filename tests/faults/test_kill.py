@@ -26,26 +26,26 @@ class Writer(threading.Thread):
     def run(self) -> None:
         with contextlib.suppress(OSError), self._daemon.connect() as peer, peer.makefile("rb") as lines:
             while True:
-                asked = self.unanswered = self._next()
-                request = {"jsonrpc": "2.0", "id": 1, "method": "possess", "params": asked}
+                params = self.unanswered = self._next()
+                request = {"jsonrpc": "2.0", "id": 1, "method": "possess", "params": params}
                 peer.sendall(json.dumps(request).encode() + b"\n")
                 line = lines.readline()
                 if not line.endswith(b"\n"):
                     return
-                self.note(asked, json.loads(line)["result"])
+                self.note(params, json.loads(line)["result"])
                 self._acknowledged.release()
 
     def _next(self) -> dict[str, Any]:
         key = f"{self.agent}/{sum(map(len, self.kept.values()))}"
         message = key + "x" * self._random.choice([1, 50, 5000])
-        asked = {"agent": self.agent, "message": message, "idempotency_key": key}
+        params = {"agent": self.agent, "message": message, "idempotency_key": key}
         if self.kept and self._random.random() < 0.8:
-            asked["session_id"] = self._random.choice(list(self.kept))
-        return asked
+            params["session_id"] = self._random.choice(list(self.kept))
+        return params
 
-    def note(self, asked: dict[str, Any], result: dict[str, Any]) -> None:
+    def note(self, params: dict[str, Any], result: dict[str, Any]) -> None:
         self.last = result["session_id"]
-        self.kept[self.last].append((result["seq"], asked["message"]))
+        self.kept[self.last].append((result["seq"], params["message"]))
         self.unanswered = None
 
 
@@ -63,13 +63,13 @@ def kill_and_check(daemon: Any, round_: int, writers: int) -> None:
     daemon.start()
     for writer in crew:
         last = daemon.call("get_last_session", agent=writer.agent)["session_id"]
-        asked = writer.unanswered
-        assert asked is not None
+        params = writer.unanswered
+        assert params is not None
         # Nobody was told of it, so it may be there or not; asked again with its key it is there once.
-        result = daemon.call("possess", **asked)
-        assert daemon.call("possess", **asked) == result
+        result = daemon.call("possess", **params)
+        assert daemon.call("possess", **params) == result
         assert last in {writer.last, result["session_id"]}
-        writer.note(asked, result)
+        writer.note(params, result)
         assert daemon.call("get_last_session", agent=writer.agent)["session_id"] == writer.last
         for session_id, kept in writer.kept.items():
             got = daemon.call("get_session", session_id=session_id, agent=writer.agent)["messages"]

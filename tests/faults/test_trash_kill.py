@@ -35,19 +35,19 @@ def test_after_a_kill_each_session_is_in_one_place(daemon):
         last = daemon.call("get_last_session", agent="ai-muse")["session_id"]
         assert last in here
         for session_id in here:
-            (one,) = daemon.call("get_session", session_id=session_id)["messages"]
-            assert one["content"] == session_id
+            (message,) = daemon.call("get_session", session_id=session_id)["messages"]
+            assert message["content"] == session_id
 
 
 def _to_and_fro(daemon: Any, acknowledged: dict[str, str], enough: threading.Event, at_least: int) -> None:
     """Delete every session but the first two, newest first, and bring every third one back, until the end."""
-    asked = []
+    steps = []
     for number in reversed(range(2, COUNT)):
-        asked.append(("delete_session", f"cli-{number}", "trash"))
+        steps.append(("delete_session", f"cli-{number}", "trash"))
         if number % 3 == 0:
-            asked.append(("restore_session", f"cli-{number}", "here"))
+            steps.append(("restore_session", f"cli-{number}", "here"))
     with contextlib.suppress(OSError), daemon.connect() as peer, peer.makefile("rb") as lines:
-        for count, (method, session_id, place) in enumerate(asked):
+        for count, (method, session_id, place) in enumerate(steps):
             acknowledged["unanswered"] = session_id
             request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": [session_id]}
             peer.sendall(json.dumps(request).encode() + b"\n")

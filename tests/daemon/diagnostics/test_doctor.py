@@ -1,4 +1,4 @@
-"""`check_home` over a real daemon: everything is looked at, beside writers too, and mended once."""
+"""`check_home` of a real daemon: everything is checked, beside writers too, and repaired once."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ import pytest
 
 
 @pytest.fixture
-def asked(daemon):
-    """Every finding of one look, cursor after cursor."""
+def check(daemon):
+    """Every finding of one check, its backup, and the number of pages."""
 
-    def ask(**params):
-        found, backup, answers = [], None, 0
+    def run(**params):
+        findings, backup, answers = [], None, 0
         while True:
-            said = daemon.call("check_home", **params)
-            found += said["findings"]
-            backup = said["backup"] or backup
+            page = daemon.call("check_home", **params)
+            findings += page["findings"]
+            backup = page["backup"] or backup
             answers += 1
-            if not said["next_cursor"]:
-                return found, backup, answers
-            params["cursor"] = said["next_cursor"]
+            if not page["next_cursor"]:
+                return findings, backup, answers
+            params["cursor"] = page["next_cursor"]
 
-    return ask
-
-
-def faults(found):
-    return [one for one in found if one["level"] != "ok" and not one["fixed"]]
+    return run
 
 
-def test_a_fresh_home_is_healthy(daemon, asked):
+def open_findings(findings):
+    return [finding for finding in findings if finding["level"] != "ok" and not finding["fixed"]]
+
+
+def test_a_fresh_home_is_healthy(daemon, check):
     daemon.call("create_session", agent="ai-muse")
-    found, backup, _ = asked()
-    assert faults(found) == []
+    findings, backup, _ = check()
+    assert open_findings(findings) == []
     assert backup is None
     assert not (daemon.home / "backups").exists()
-    about = {one["about"] for one in found}
+    about = {finding["about"] for finding in findings}
     assert about == {
         "lock", "socket", "disk", "permissions", "index", "mapping", "config", "backends", "threads",
         "environment",
     }  # fmt: skip
 
 
-def test_damage_of_every_kind_is_found_and_mended_once(daemon, asked):
+def test_damage_of_every_kind_is_found_and_repaired_once(daemon, check):
     ids = [daemon.call("create_session", agent="ai-muse")["session_id"] for _ in range(5)]
     for session_id in ids:
         for _ in range(3):
             daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="x")
     folder, home = daemon.home / "sessions", daemon.home
-    paths = [folder / f"{one}.json" for one in ids]
+    paths = [folder / f"{finding}.json" for finding in ids]
     paths[0].write_bytes(paths[0].read_bytes().replace(b'"message_count":3', b'"message_count":4'))
     paths[1].write_bytes(paths[1].read_bytes().replace(b'"seq":2,"role":"user"', b'"seq":2,"role":user'))
     paths[2].chmod(0o644)
@@ -64,9 +64,9 @@ def test_damage_of_every_kind_is_found_and_mended_once(daemon, asked):
     (home / "agent_sessions.json").write_text("{}")
     (home / "config.toml").write_text("[agents.x]\nbackend = 7\n")
     before = {path: path.read_bytes() for path in home.rglob("*.json")}
-    found, _, _ = asked()
+    findings, _, _ = check()
     assert {path: path.read_bytes() for path in before} == before
-    assert {(one["level"], one["about"]) for one in faults(found)} >= {
+    assert {(finding["level"], finding["about"]) for finding in open_findings(findings)} >= {
         ("problem", "sessions"),
         ("problem", "permissions"),
         ("problem", "mapping"),
@@ -74,9 +74,9 @@ def test_damage_of_every_kind_is_found_and_mended_once(daemon, asked):
         ("notice", "sessions"),
         ("notice", "index"),
     }
-    fixed, backup, _ = asked(fix=True)
-    assert [one["about"] for one in faults(fixed)] == ["config"]
-    assert "line 2: agents.x.backend" in faults(fixed)[0]["what"]
+    fixed, backup, _ = check(fix=True)
+    assert [finding["about"] for finding in open_findings(fixed)] == ["config"]
+    assert "line 2: agents.x.backend" in open_findings(fixed)[0]["what"]
     assert {path.name for path in (home / backup).rglob("*") if path.is_file()} >= {
         paths[0].name,
         paths[1].name,
@@ -87,7 +87,7 @@ def test_damage_of_every_kind_is_found_and_mended_once(daemon, asked):
         "modes.txt",
     }
     (home / "config.toml").unlink()
-    assert faults(asked()[0]) == []
+    assert open_findings(check()[0]) == []
     page = daemon.call("get_session", session_id=ids[0])["messages"]
     assert page[-1]["content"] == "half a reply"
     assert page[-1]["status"] == "interrupted"
@@ -96,42 +96,42 @@ def test_damage_of_every_kind_is_found_and_mended_once(daemon, asked):
     assert daemon.call("list_sessions")["sessions"][0]["session_id"]
 
 
-def test_the_index_is_made_anew_when_its_file_is_gone(daemon, asked):
+def test_the_index_is_made_anew_when_its_file_is_gone(daemon, check):
     daemon.call("create_session", agent="ai-muse")
     (daemon.home / "index.db").unlink()
-    assert [one["about"] for one in faults(asked()[0])] == ["index"]
-    asked(fix=True)
-    assert faults(asked()[0]) == []
+    assert [finding["about"] for finding in open_findings(check()[0])] == ["index"]
+    check(fix=True)
+    assert open_findings(check()[0]) == []
     assert len(daemon.call("list_sessions")["sessions"]) == 1
 
 
-def test_names_of_variables_are_told_and_values_never(daemon, asked):
+def test_names_of_variables_are_in_findings_and_values_never(daemon, check):
     (daemon.home / "config.toml").write_text(
         '[backends.b]\ntype = "openai"\nmodel = "m"\napi_key_env = "P42_NO_SUCH"\n[agents.a]\nbackend = "b"\n'
     )
     (daemon.home / "config.toml").chmod(0o600)
-    found, _, _ = asked(environment=["P42_NO_SUCH", "HOME"])
-    (one,) = [one for one in found if one["about"] == "environment"]
-    assert (one["level"], one["what"].split()[0]) == ("problem", "P42_NO_SUCH")
-    assert "port42 daemon restart" in one["do"]
+    findings, _, _ = check(environment=["P42_NO_SUCH", "HOME"])
+    (finding,) = [finding for finding in findings if finding["about"] == "environment"]
+    assert (finding["level"], finding["what"].split()[0]) == ("problem", "P42_NO_SUCH")
+    assert "port42 daemon restart" in finding["do"]
 
 
-def test_it_is_safe_beside_writers(daemon, asked):
-    """Somebody repairs again and again while others write: nothing is called damaged, nothing is lost."""
+def test_a_repair_is_safe_beside_writers(daemon, check):
+    """Repeated repairs while messages are appended: nothing is called damaged, nothing is lost."""
     session_id = daemon.call("create_session", agent="ai-muse")["session_id"]
     stop, sent = threading.Event(), []
 
     def write() -> None:
         while not stop.is_set():
-            asked_ = {"agent": "ai-muse", "session_id": session_id, "role": "user", "content": "y" * 500}
-            sent.append(daemon.call("append_message", **asked_)["seq"])
+            params = {"agent": "ai-muse", "session_id": session_id, "role": "user", "content": "y" * 500}
+            sent.append(daemon.call("append_message", **params)["seq"])
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(6):
-            found, backup, _ = asked(fix=True)
-            assert faults(found) == []
+            findings, backup, _ = check(fix=True)
+            assert open_findings(findings) == []
             assert backup is None
     finally:
         stop.set()
@@ -139,7 +139,7 @@ def test_it_is_safe_beside_writers(daemon, asked):
     assert len(daemon.call("get_session", session_id=session_id, limit=10_000)["messages"]) == len(sent)
 
 
-def test_a_cursor_that_is_none(daemon):
+def test_an_invalid_cursor(daemon):
     stamp = "20260101T000000-../x"
     parts = ("x", "sessions", "sessions  x", "../etc  ", "trash !! ", f"sessions  {stamp}", "sessions f ")
     for cursor in ("x", *(base64.urlsafe_b64encode(text.encode()).decode() for text in parts)):

@@ -1,4 +1,4 @@
-"""What the daemon stands in: each thing that can be wrong is named, with what to do about it."""
+"""The daemon's environment: each problem is named, with what to do about it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def listening(settings):
         yield settings
 
 
-def test_the_lock_that_we_hold(settings):
+def test_the_lock_of_the_home(settings):
     with HomeLock(settings.home, 1) as held:
         assert subject.lock(held).level == "ok"
         settings.home.rename(settings.home.with_name("moved"))
@@ -44,43 +44,45 @@ def test_the_lock_that_we_hold(settings):
         assert subject.lock(held).level == "ok"  # it locked its home anew
 
 
-def test_a_socket_that_is_ours(listening):
-    (found,) = subject.address(listening)
-    assert (found.level, found.about) == ("ok", "socket")
+def test_the_socket_of_this_daemon(listening):
+    (finding,) = subject.address(listening)
+    assert (finding.level, finding.about) == ("ok", "socket")
 
 
 def test_a_socket_that_is_gone_or_not_where_we_listen(listening):
     listening.socket.unlink()
-    assert [one.level for one in subject.address(listening)] == ["problem"]
+    assert [finding.level for finding in subject.address(listening)] == ["problem"]
     listening.socket.touch(mode=0o600)
-    (found,) = subject.address(listening)
-    assert found.what == f"{listening.socket} is not where this daemon listens"
+    (finding,) = subject.address(listening)
+    assert finding.what == f"{listening.socket} is not where this daemon listens"
 
 
 def test_modes_of_the_socket_and_its_folder(listening):
     listening.socket.chmod(0o666)
     listening.home.parent.chmod(0o755)
-    found = subject.address(listening)
-    assert [(one.level, one.about) for one in found] == [("notice", "socket"), ("problem", "socket")]
-    assert found[0].do == f"chmod 600 {listening.socket}"
-    assert found[1].do.startswith(f"chmod 700 {listening.home.parent}")
+    findings = subject.address(listening)
+    assert [(finding.level, finding.about) for finding in findings] == [
+        ("notice", "socket"),
+        ("problem", "socket"),
+    ]
+    assert findings[0].do == f"chmod 600 {listening.socket}"
+    assert findings[1].do.startswith(f"chmod 700 {listening.home.parent}")
 
 
 @pytest.mark.parametrize("note", ["", "[]", '{"pid": 1, "socket": "/x"}', None])
-def test_a_note_that_says_something_else(listening, note):
+def test_a_daemon_json_of_another_content(listening, note):
     path = listening.home / "daemon.json"
     path.unlink() if note is None else path.write_text(note)
-    (found,) = subject.address(listening)
-    assert (found.level, found.what.split()[0]) == ("notice", "daemon.json")
+    (finding,) = subject.address(listening)
+    assert (finding.level, finding.what.split()[0]) == ("notice", "daemon.json")
 
 
-def test_looking_at_the_socket_does_not_wait_for_whoever_does_not_accept(listening):
-    """The backlog answers for us; nobody here calls accept."""
-    found: list = []
-    looking = threading.Thread(target=lambda: found.extend(subject.address(listening)))
+def test_the_check_of_the_socket_does_not_wait_for_accept(listening):
+    findings: list = []
+    looking = threading.Thread(target=lambda: findings.extend(subject.address(listening)))
     looking.start()
     looking.join(30)
-    assert [one.level for one in found] == ["ok"]
+    assert [finding.level for finding in findings] == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -97,27 +99,27 @@ def test_room_on_the_disk(free, files, level):
     assert subject.room(free, files).level == level
 
 
-def test_the_disk_of_the_home_is_asked(settings):
+def test_the_disk_of_the_home_is_checked(settings):
     assert "on the home's disk" in subject.disk(settings.home).what
 
 
-# --- what answers -------------------------------------------------------------------------------
+# --- configuration and back ends ----------------------------------------------------------------
 
 
 def agent(name: str, backend: str = "none", health: str = "none", source: str = "config") -> Agent:
     return Agent(name, source, None, backend, None, health, "why", 0, None)
 
 
-def test_a_config_that_is_refused():
+def test_an_invalid_config():
     assert subject.config(None, Config()).level == "ok"
-    found = subject.config("config.toml: line 3: agents.x: no", Config())
-    assert (found.level, found.what) == ("problem", "config.toml: line 3: agents.x: no")
+    finding = subject.config("config.toml: line 3: agents.x: no", Config())
+    assert (finding.level, finding.what) == ("problem", "config.toml: line 3: agents.x: no")
 
 
-def test_back_ends_are_named_once_with_those_they_answer_for():
+def test_back_ends_are_named_once_with_their_agents():
     agents = [agent(f"a{number}", "llm", "missing") for number in range(5)]
-    found = subject.backends((*agents, agent("b", "claude", "ready"), agent("c")))
-    assert [(one.level, one.what) for one in found] == [
+    findings = subject.backends((*agents, agent("b", "claude", "ready"), agent("c")))
+    assert [(finding.level, finding.what) for finding in findings] == [
         ("problem", "llm, which answers for @a0, @a1, @a2 and 2 more: missing (why)"),
         ("ok", "claude, which answers for @b: ready (why)"),
     ]
@@ -139,8 +141,8 @@ backend = "mine"
 """)
 
 
-def named(found):
-    return [(one.level, one.what.split()[0]) for one in found if one.level != "ok"]
+def named(findings):
+    return [(finding.level, finding.what.split()[0]) for finding in findings if finding.level != "ok"]
 
 
 def test_variables_that_the_shell_has_and_the_daemon_has_not():
@@ -154,7 +156,7 @@ def test_variables_that_the_shell_has_and_the_daemon_has_not():
     assert named(subject.environment(agents, CONFIG, (), {})) == []
 
 
-def test_a_key_in_the_shell_would_have_served_the_built_in_agents():
+def test_an_api_key_in_the_shell_that_built_in_agents_would_use():
     built_in = (agent("ai-muse", source="built-in"),)
     assert named(subject.environment(built_in, Config(), ("OPENAI_API_KEY",), {})) == [
         ("notice", "OPENAI_API_KEY")

@@ -1,4 +1,4 @@
-"""What the system says of a process, held against what the process does."""
+"""The figures of a process, compared with what the process does."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def test_open_files_and_threads_are_counted(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only proc(5) tells")
-def test_memory_is_what_is_held(tmp_path):
+def test_memory_counts_allocated_blocks(tmp_path):
     before = process_stats.take(tmp_path)
-    held = bytearray(b"x" * 64 * 2**20)
+    block = bytearray(b"x" * 64 * 2**20)
     after = process_stats.take(tmp_path)
     assert after.resident_bytes - before.resident_bytes > 48 * 2**20
     assert after.peak_bytes >= after.resident_bytes
-    del held
+    del block
 
 
-def test_where_there_is_no_proc_the_peak_is_known_all_the_same(tmp_path, monkeypatch):
+def test_without_proc_the_peak_is_known(tmp_path, monkeypatch):
     def none(_):
         raise FileNotFoundError
 
     monkeypatch.setattr(process_stats.Path, "read_bytes", none)
-    said = process_stats.take(tmp_path / "gone")
-    assert (said.resident_bytes, said.disk_free_bytes) == (None, None)
-    assert said.peak_bytes > 2**20
+    figures = process_stats.take(tmp_path / "gone")
+    assert (figures.resident_bytes, figures.disk_free_bytes) == (None, None)
+    assert figures.peak_bytes > 2**20

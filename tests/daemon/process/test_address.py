@@ -1,4 +1,4 @@
-"""The address: what may stand in its way, what is swept away under it, and what is left of it."""
+"""The daemon's socket: what is at its path already, a path that is removed, and the end."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_only_its_own_socket_is_unlinked_at_the_stop(daemon):
 
 
 @pytest.mark.parametrize("what", ["the socket", "its folder"])
-def test_a_path_that_was_swept_away_is_bound_anew_on_a_hangup(start_daemon, home, what):
+def test_a_path_that_was_removed_is_bound_again_on_sighup(start_daemon, home, what):
     folder = home.parent / "run"
     folder.mkdir(mode=0o700)
     daemon = start_daemon(socket=folder / "s")
@@ -118,7 +118,7 @@ def test_a_path_that_was_swept_away_is_bound_anew_on_a_hangup(start_daemon, home
     assert not daemon.socket.exists()
 
 
-def test_what_somebody_else_bound_there_meanwhile_is_left_alone(daemon):
+def test_a_socket_that_another_process_bound_there_is_left_alone(daemon):
     daemon.socket.unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(daemon.socket))

@@ -1,4 +1,4 @@
-"""How a daemon comes to own its home and address: every way it can be kept from it, and how it says so."""
+"""A daemon takes its home and its socket: everything that can prevent it, and the errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def test_everything_it_makes_is_its_users_alone(start_daemon, home):
+def test_files_and_folders_are_accessible_to_their_user_only(start_daemon, home):
     before = os.umask(0o022)
     try:
         daemon = start_daemon(args=["--log-file", str(home.parent / "daemon.log")])
@@ -62,15 +62,15 @@ def test_everything_it_makes_is_its_users_alone(start_daemon, home):
     assert {mode(path) for path in files if path.is_file()} == {0o600}
 
 
-def test_a_home_that_was_open_to_others_is_closed(start_daemon, home):
+def test_a_home_that_was_open_to_others_becomes_private(start_daemon, home):
     home.mkdir(mode=0o755)
     start_daemon()
     assert mode(home) == 0o700
 
 
-def test_daemon_json_names_it_while_it_lives(daemon):
-    said = json.loads((daemon.home / "daemon.json").read_bytes())
-    assert said == {
+def test_daemon_json_describes_the_daemon_while_it_runs(daemon):
+    content = json.loads((daemon.home / "daemon.json").read_bytes())
+    assert content == {
         "pid": daemon.pid,
         "socket": str(daemon.socket),
         "version": __version__,
@@ -81,24 +81,24 @@ def test_daemon_json_names_it_while_it_lives(daemon):
     assert not (daemon.home / "daemon.json").exists()
 
 
-def test_a_live_daemon_already_there_is_named(daemon, refused):
+def test_a_running_daemon_is_named(daemon, refused):
     assert refused() == f"port42d is already running (pid {daemon.pid})"
     assert daemon.call("status")["pid"] == daemon.pid
 
 
-def test_a_live_daemon_elsewhere_for_the_same_home_is_named(daemon, refused):
+def test_a_running_daemon_of_the_same_home_at_another_socket_is_named(daemon, refused):
     elsewhere = daemon.socket.with_name("other.sock")
     assert refused(socket=elsewhere) == f"port42d is already running (pid {daemon.pid})"
     assert not elsewhere.exists()
 
 
-def test_another_homes_daemon_at_the_same_socket_keeps_it(daemon, refused):
+def test_the_socket_of_another_homes_daemon_is_not_taken(daemon, refused):
     text = refused(home=daemon.home.with_name("home2"))
     assert text == f"another program listens at {daemon.socket}"
     assert daemon.call("status")["pid"] == daemon.pid
 
 
-def test_of_many_daemons_that_start_at_once_one_lives_and_the_others_name_it(start_daemon):
+def test_of_many_daemons_that_start_at_once_one_runs_and_the_others_name_it(start_daemon):
     def start(_: int):
         try:
             return start_daemon()
@@ -107,12 +107,12 @@ def test_of_many_daemons_that_start_at_once_one_lives_and_the_others_name_it(sta
 
     with ThreadPoolExecutor(6) as pool:
         outcomes = list(pool.map(start, range(6)))
-    (winner,) = [one for one in outcomes if not isinstance(one, str)]
+    (winner,) = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     assert set(outcomes) - {winner} == {f"error: port42d is already running (pid {winner.pid})"}
     assert winner.call("status")["pid"] == winner.pid
 
 
-def test_a_stale_socket_is_cleared(daemon):
+def test_a_stale_socket_is_removed(daemon):
     daemon.call("create_session", agent="a", session_id="cli-1")
     daemon.kill()
     assert daemon.socket.exists()
@@ -120,8 +120,8 @@ def test_a_stale_socket_is_cleared(daemon):
     assert daemon.call("get_last_session", agent="a")["session_id"] == "cli-1"
 
 
-def test_a_predecessor_on_its_way_out_is_waited_for(start_daemon, home):
-    """Who holds the lock and does not answer is on its way out; its successor begins when it lets go."""
+def test_a_start_waits_for_a_stopping_daemon(start_daemon, home):
+    """A process that holds the lock and does not answer is stopping; the next one waits for it."""
     home.mkdir()
     with (home / "daemon.lock").open("w") as lock, ThreadPoolExecutor(1) as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -136,7 +136,7 @@ def locked(home: Path):
     return home_lock.HomeLock(home, wait=0.05)
 
 
-def test_a_lock_that_is_never_let_go_is_given_up_on(tmp_path):
+def test_a_lock_that_is_never_released_is_an_error(tmp_path):
     tmp_path.chmod(0o700)
     with (tmp_path / "daemon.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -150,17 +150,17 @@ BAD_ADDRESSES = [b"", b"{", b"[]", b"1", b'{"pid":1}', b'{"socket":7,"pid":1}', 
 BAD_ADDRESSES += [b'{"socket":"a\\u0000","pid":1}', b"[" * 100_000]
 
 
-@pytest.mark.parametrize("said", BAD_ADDRESSES, ids=lambda said: repr(said[:20]))
-def test_a_daemon_json_of_any_content_stops_nobody(tmp_path, said):
+@pytest.mark.parametrize("content", BAD_ADDRESSES, ids=lambda content: repr(content[:20]))
+def test_a_daemon_json_of_any_content_prevents_no_start(tmp_path, content):
     tmp_path.chmod(0o700)
-    (tmp_path / "daemon.json").write_bytes(said)
+    (tmp_path / "daemon.json").write_bytes(content)
     with (tmp_path / "daemon.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(home_lock.CannotStart, match="does not answer"), locked(tmp_path):
             pytest.fail("two at once")
 
 
-def test_a_lock_file_that_was_removed_is_made_and_locked_anew(tmp_path):
+def test_a_lock_file_that_was_removed_is_made_and_locked_again(tmp_path):
     tmp_path.chmod(0o700)
     with locked(tmp_path) as lock:
         assert lock.is_held()
@@ -173,7 +173,7 @@ def test_a_lock_file_that_was_removed_is_made_and_locked_anew(tmp_path):
                 pytest.fail("two at once")
 
 
-def test_a_home_that_is_not_there_any_more_or_another_is_not_held(tmp_path):
+def test_a_home_that_was_removed_or_replaced_is_not_held(tmp_path):
     home = tmp_path / "home"
     with locked(home) as lock:
         home.rename(tmp_path / "moved")
@@ -189,7 +189,7 @@ def test_a_home_that_is_not_there_any_more_or_another_is_not_held(tmp_path):
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE, errno.EACCES], ids=errno.errorcode.get)
 @pytest.mark.parametrize("call", ["stat", "fstat", "open"])
-def test_a_disk_that_does_not_answer_once_is_no_reason_to_stop(tmp_path, monkeypatch, call, error):
+def test_one_failing_stat_does_not_stop_the_daemon(tmp_path, monkeypatch, call, error):
     def failing(*_: object, **__: object) -> None:
         raise OSError(error, os.strerror(error))
 
@@ -203,7 +203,7 @@ def test_a_disk_that_does_not_answer_once_is_no_reason_to_stop(tmp_path, monkeyp
         assert (tmp_path / "daemon.lock").exists()
 
 
-def test_a_lock_that_another_has_meanwhile_is_not_held(tmp_path):
+def test_a_lock_that_another_process_took_is_not_held(tmp_path):
     tmp_path.chmod(0o700)
     with locked(tmp_path) as lock:
         (tmp_path / "daemon.lock").unlink()
@@ -211,7 +211,7 @@ def test_a_lock_that_another_has_meanwhile_is_not_held(tmp_path):
             assert not lock.is_held()
 
 
-def test_without_its_lock_file_a_running_daemon_is_named_all_the_same(daemon, refused):
+def test_a_running_daemon_without_its_lock_file_is_named(daemon, refused):
     (daemon.home / "daemon.lock").unlink()
     assert refused() == f"port42d is already running (pid {daemon.pid})"
     assert daemon.call("status")["pid"] == daemon.pid
@@ -236,7 +236,7 @@ def test_a_daemon_whose_home_is_gone_refuses_and_stops_and_the_next_one_starts(d
         assert len(list((daemon.home.with_name("moved") / "sessions").glob("*.json"))) == 1
 
 
-def test_a_connection_that_was_open_before_hears_what_to_do(daemon):
+def test_a_connection_that_was_open_before_gets_an_error_with_advice(daemon):
     with daemon.connect() as peer, peer.makefile("rb") as lines:
         request = {"jsonrpc": "2.0", "id": 1, "method": "create_session", "params": {"agent": "ai-muse"}}
         peer.sendall(json.dumps(request).encode() + b"\n")
@@ -259,7 +259,7 @@ def test_a_home_that_is_a_file(refused, home):
     assert refused() == f"cannot use {home}: file exists"
 
 
-# Imported as we are, run as somebody else: nobody may not read every Python and every checkout.
+# Imported as root, run as nobody, who may not be able to read this Python or this checkout.
 AS_NOBODY = """
 import os, socket, sys
 import port42_daemon.__main__, port42_daemon.process.log, port42_daemon.main
@@ -272,7 +272,7 @@ KNOCK = AS_NOBODY + "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); 
 
 def run_as_nobody(code: str, *arguments: object) -> tuple[int, str, str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    # Not measured: the other user could not write the measurement down, and would say only that.
+    # Without coverage, whose file the other user could not write.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
     return done.returncode, done.stdout, done.stderr.splitlines()[-1] if done.stderr else ""
@@ -286,9 +286,9 @@ def foreign(home):
         if os.geteuid() == 0:
             home.parent.chmod(0o711)
             os.chown(made, NOBODY, NOBODY)
-        status, _, said = run_as_nobody(PORT42D, "--home", home, "--socket", home / "s")
+        status, _, output = run_as_nobody(PORT42D, "--home", home, "--socket", home / "s")
         assert status == 1
-        return said
+        return output
 
     return start
 
@@ -299,8 +299,8 @@ def test_a_home_that_cannot_be_made(foreign, home):
     if os.geteuid() == 0:
         os.chown(folder, NOBODY, NOBODY)
         home.parent.chmod(0o711)
-    status, _, said = run_as_nobody(PORT42D, "--home", folder / "home", "--socket", folder / "s")
-    assert (status, said) == (1, f"port42d: cannot use {folder / 'home'}: permission denied")
+    status, _, output = run_as_nobody(PORT42D, "--home", folder / "home", "--socket", folder / "s")
+    assert (status, output) == (1, f"port42d: cannot use {folder / 'home'}: permission denied")
 
 
 def test_a_session_folder_that_cannot_be_made(foreign, home):
@@ -319,11 +319,11 @@ def test_an_unreadable_mapping_is_named(foreign, home):
 
 
 @as_root
-def test_another_users_connection_is_closed_without_a_word(daemon):
+def test_another_users_connection_is_closed_without_a_response(daemon):
     daemon.socket.parent.chmod(0o711)
     daemon.socket.chmod(0o666)
-    _, said, error = run_as_nobody(KNOCK, daemon.socket)
-    assert said == "b''\n" or error.startswith("ConnectionResetError")
+    _, output, error = run_as_nobody(KNOCK, daemon.socket)
+    assert output == "b''\n" or error.startswith("ConnectionResetError")
     assert daemon.call("status")["connections"] == 1
     daemon.stop()
     assert f"a connection of uid {NOBODY} was refused" in daemon.log()

@@ -19,7 +19,7 @@ def as_it_was():
     yield
     ours.setLevel(before[0])
     ours.propagate = before[1]
-    assert not [one for one in ours.handlers if isinstance(one, QueueHandler)]
+    assert not [handler for handler in ours.handlers if isinstance(handler, QueueHandler)]
 
 
 def test_lines_reach_the_file_before_the_end_with_their_time(tmp_path):
@@ -43,9 +43,9 @@ def test_the_file_is_rotated_at_a_mebibyte_and_three_are_kept(tmp_path):
     with logging_to(path):
         for _ in range(60):
             log.info("x" * 100_000)
-    names = sorted(one.name for one in tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["daemon.log", "daemon.log.1", "daemon.log.2", "daemon.log.3"]
-    assert all(one.stat().st_size <= 1024 * 1024 for one in tmp_path.iterdir())
+    assert all(path.stat().st_size <= 1024 * 1024 for path in tmp_path.iterdir())
 
 
 def test_the_level_is_the_environments(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The kernel's word on who is at the other end of a socket."""
+"""Uid and pid of the process at the other end of a socket."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ import socket
 from port42_daemon.process import peer
 
 
-def test_the_kernel_says_who_a_peer_is() -> None:
-    one, other = socket.socketpair(socket.AF_UNIX)
-    with one, other:
-        assert (peer.uid(one), peer.pid(other)) == (os.geteuid(), os.getpid())
+def test_the_credentials_of_a_peer() -> None:
+    left, right = socket.socketpair(socket.AF_UNIX)
+    with left, right:
+        assert (peer.uid(left), peer.pid(right)) == (os.geteuid(), os.getpid())

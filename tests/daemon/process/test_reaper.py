@@ -1,4 +1,4 @@
-"""As PID 1 the daemon reaps what agents leave behind, and ends when and as it should."""
+"""As PID 1 the daemon reaps orphans, and ends with the right exit status."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_orphans_are_reaped_and_a_stop_is_clean(container):
     assert not address.exists()
 
 
-def test_it_ends_as_the_daemon_did(container):
+def test_its_exit_status_is_the_daemons(container):
     outer, first, _ = container
     (daemon,) = children(first)
     os.kill(daemon, signal.SIGKILL)

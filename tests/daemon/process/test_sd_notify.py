@@ -1,4 +1,4 @@
-"""What a supervisor hears, at a real datagram socket; and that what we start never speaks in our name."""
+"""Notifications as a supervisor receives them at a real datagram socket."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Listener:
     def next(self) -> list[str]:
         return self._socket.recv(4096).decode().split("\n")
 
-    def until(self, *said: str) -> None:
-        while self.next()[: len(said)] != list(said):
+    def until(self, *lines: str) -> None:
+        while self.next()[: len(lines)] != list(lines):
             pass
 
     def nothing(self, seconds: float) -> bool:
@@ -52,13 +52,13 @@ class Listener:
 def listener(request, tmp_path):
     if request.param == "abstract" and sys.platform != "linux":
         pytest.skip("abstract names are Linux's")
-    with Listener(f"@{uuid.uuid4()}" if request.param == "abstract" else str(tmp_path / "n")) as one:
-        yield one
+    with Listener(f"@{uuid.uuid4()}" if request.param == "abstract" else str(tmp_path / "n")) as listener:
+        yield listener
 
 
 @pytest.fixture
 def supervised(home, process):
-    """A daemon as systemd starts it, with a listener; gives what the test says it is configured with."""
+    """A daemon as systemd starts it, with a listener, configured as the test says."""
     with Listener(str(home.parent / "notify")) as listener:
 
         def start(**environ: str) -> Child:
@@ -81,18 +81,18 @@ class There:
         return peer
 
 
-def test_its_whole_life_is_told(supervised, home):
+def test_start_status_reload_and_stop_are_notified(supervised, home):
     tap = Tap(home.parent)
     configure(home, tap=tap.command)
     daemon, heard = supervised(), supervised.listener
     assert heard.next() == ["READY=1"]
     assert heard.next() == ["STATUS=0 sessions, 0 turns under way"]
     with Talk(There) as talk:
-        asked = talk.send("possess", agent="tap", message="hello")
+        request = talk.send("possess", agent="tap", message="hello")
         with tap.open() as say:
             heard.until("STATUS=1 session, 1 turn under way")
             say("hi")
-        assert talk.result(asked)["status"] == "answered"
+        assert talk.result(request)["status"] == "answered"
     heard.until("STATUS=1 session, 0 turns under way")
     (home / "config.toml").write_text("agents = 1\n")
     daemon.send_signal(signal.SIGHUP)
@@ -108,7 +108,7 @@ def test_its_whole_life_is_told(supervised, home):
     assert daemon.wait(20) == 0
 
 
-def test_it_says_that_it_lives_as_often_as_it_is_asked_to_and_hangs_unheard(supervised):
+def test_the_watchdog_is_pinged_in_time_and_not_by_a_stopped_daemon(supervised):
     daemon, heard = supervised(WATCHDOG_USEC="200000"), supervised.listener
     for _ in range(3):
         heard.until("WATCHDOG=1")
@@ -121,7 +121,7 @@ def test_it_says_that_it_lives_as_often_as_it_is_asked_to_and_hangs_unheard(supe
     heard.until("WATCHDOG=1")
 
 
-def test_what_it_starts_never_speaks_in_its_name(supervised, home):
+def test_child_processes_do_not_notify(supervised, home):
     show = [sys.executable, "-c", "import json, os; print(json.dumps(sorted(os.environ)))"]
     home.mkdir(mode=0o700)
     names = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
@@ -137,7 +137,7 @@ def test_what_it_starts_never_speaks_in_its_name(supervised, home):
     assert not set(names) & set(seen)
 
 
-def test_a_daemon_that_a_command_started_is_not_its_supervisors(daemon, start_daemon, home, tmp_path):
+def test_a_daemon_that_a_command_started_notifies_no_supervisor(daemon, start_daemon, home, tmp_path):
     with Listener(str(tmp_path / "n")) as listener:
         start_daemon(
             home=home.parent / "other",
@@ -156,7 +156,7 @@ def run(listener: Listener | None, test, **environ: str) -> dict[str, str]:
     return environ
 
 
-def test_both_kinds_of_address_are_reached_and_the_variables_are_gone(listener):
+def test_both_kinds_of_address_are_reached_and_the_variables_are_removed(listener):
     async def test(supervisor: Supervisor) -> None:
         await supervisor.tell("READY=1", "STATUS=all is well")
         assert supervisor.patience == 30
@@ -177,7 +177,7 @@ def test_both_kinds_of_address_are_reached_and_the_variables_are_gone(listener):
         {"NOTIFY_SOCKET": "@" + "x" * 200},
     ],
 )
-def test_where_nobody_listens_nothing_is_said(environ):
+def test_nothing_is_sent_without_a_listener(environ):
     async def test(supervisor: Supervisor) -> None:
         async with supervisor.watching(None, None):
             await supervisor.tell("READY=1")
@@ -197,11 +197,11 @@ def test_where_nobody_listens_nothing_is_said(environ):
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_how_long_silence_may_last(environ, patience):
+def test_the_watchdogs_timeout(environ, patience):
     assert Supervisor(environ).patience == patience
 
 
-def test_it_is_not_alive_while_nothing_answers(tmp_path):
+def test_the_watchdog_is_not_pinged_while_requests_are_not_answered(tmp_path):
     """The loop runs, and what a request needs does not come back."""
     stuck = asyncio.Event()
 
@@ -218,7 +218,7 @@ def test_it_is_not_alive_while_nothing_answers(tmp_path):
         run(listener, test, WATCHDOG_USEC="50000")
 
 
-def test_a_supervisor_that_went_away_is_not_missed(tmp_path):
+def test_a_supervisor_that_ended_is_no_error(tmp_path):
     async def test(supervisor: Supervisor) -> None:
         await supervisor.tell("READY=1")
         listener.__exit__()

@@ -1,4 +1,4 @@
-"""A socket that is handed over: taken, kept from children, and refused when it is not what it should be."""
+"""A socket that is handed over: used, not inherited by children, and refused if it is a wrong one."""
 
 from __future__ import annotations
 
@@ -40,49 +40,49 @@ def hand_over(home, process):
     started = []
 
     def start(*sockets: socket.socket, names: str = "rpc") -> Child:
-        numbers = [one.fileno() for one in sockets]
+        numbers = [given.fileno() for given in sockets]
         command = [sys.executable, "-c", HAND_OVER, names, ",".join(map(str, numbers))]
         started.append(process(command, pass_fds=numbers, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start
-    for one in started:
-        if one.poll() is None:
-            one.terminate()
-        one.communicate(timeout=20)
+    for child in started:
+        if child.poll() is None:
+            child.terminate()
+        child.communicate(timeout=20)
 
 
 @pytest.fixture
 def listening(home):
-    """A socket as a unit makes it: somebody else's name for it than the daemon would choose."""
-    with socket.socket(socket.AF_UNIX) as one:
+    """A socket as a unit makes it, at a path that the daemon would not choose."""
+    with socket.socket(socket.AF_UNIX) as listener:
         path = home.parent / "given.sock"
-        one.bind(str(path))
+        listener.bind(str(path))
         path.chmod(0o600)
-        one.listen()
-        yield one
+        listener.listen()
+        yield listener
 
 
-def ask(path: str, method: str, **params: object) -> dict:
+def call(path: str, method: str, **params: object) -> dict:
     with socket.socket(socket.AF_UNIX) as peer, peer.makefile("rb") as lines:
         peer.settimeout(20)
         peer.connect(path)
-        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        peer.sendall(json.dumps(asked).encode() + b"\n")
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        peer.sendall(json.dumps(request).encode() + b"\n")
         return json.loads(lines.readline())["result"]
 
 
-def test_it_serves_there_says_so_and_leaves_it_for_the_next_one(hand_over, listening, home):
+def test_the_daemon_serves_there_and_leaves_the_socket_for_the_next_one(hand_over, listening, home):
     path = listening.getsockname()
     first = hand_over(listening)
-    session = ask(path, "create_session", agent="a")["session_id"]
-    assert ask(path, "status")["socket"] == path
+    session = call(path, "create_session", agent="a")["session_id"]
+    assert call(path, "status")["socket"] == path
     assert json.loads((home / "daemon.json").read_bytes())["socket"] == path
     first.terminate()
     assert first.wait(20) == 0
     assert Path(path).is_socket()
     assert not (home / "daemon.json").exists()
-    # Nobody runs, and nobody is refused: the connection waits for the next one.
+    # No daemon runs, and no client is refused: the connection waits for the next daemon.
     with socket.socket(socket.AF_UNIX) as waiting, waiting.makefile("rb") as lines:
         waiting.connect(path)
         waiting.sendall(b'{"jsonrpc":"2.0","id":7,"method":"get_last_session","params":["a"]}\n')
@@ -90,7 +90,7 @@ def test_it_serves_there_says_so_and_leaves_it_for_the_next_one(hand_over, liste
         assert json.loads(lines.readline())["result"]["session_id"] == session
 
 
-def test_children_do_not_have_it(hand_over, listening, home):
+def test_children_do_not_inherit_it(hand_over, listening, home):
     if not Path("/proc/self/fd").exists():
         pytest.skip("only /proc tells what a process has open")
     look = ["sh", "-c", "ls -l /proc/$$/fd"]
@@ -100,32 +100,32 @@ def test_children_do_not_have_it(hand_over, listening, home):
     )
     inode = f"socket:[{os.fstat(listening.fileno()).st_ino}]"
     hand_over(listening)
-    seen = ask(listening.getsockname(), "possess", agent="look", message="x")["reply"]
+    seen = call(listening.getsockname(), "possess", agent="look", message="x")["reply"]
     assert "pipe:" in seen  # what it talks through
     assert inode not in seen
 
 
-def test_the_one_named_rpc_is_taken(hand_over, listening, home):
+def test_the_socket_named_rpc_is_used(hand_over, listening, home):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(home.parent / "other"))
         other.listen()
         hand_over(other, listening, names="other:rpc")
-        assert ask(listening.getsockname(), "status")["socket"] == listening.getsockname()
+        assert call(listening.getsockname(), "status")["socket"] == listening.getsockname()
 
 
 def refused(process: Child) -> str:
-    said = process.communicate(timeout=20)[1]
+    error = process.communicate(timeout=20)[1]
     assert process.returncode == 1
-    return said.removeprefix("port42d: ").strip()
+    return error.removeprefix("port42d: ").strip()
 
 
 def test_what_is_not_a_listening_unix_socket_with_a_path_is_refused(hand_over, listening, home):
     with contextlib.ExitStack() as stack:
 
         def made(family: int, kind: int, address: object) -> socket.socket:
-            one = stack.enter_context(socket.socket(family, kind))
-            one.bind(address)
-            return one
+            given = stack.enter_context(socket.socket(family, kind))
+            given.bind(address)
+            return given
 
         internet = made(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
         internet.listen()
@@ -152,7 +152,7 @@ def test_a_folder_that_is_open_to_others_is_refused(hand_over, listening, home):
     assert Path(listening.getsockname()).is_socket()
 
 
-def test_what_was_meant_for_another_process_is_not_touched():
+def test_descriptors_for_another_process_are_not_touched():
     environ = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "rpc", "HOME": "/"}
     assert socket_activation.listener(environ) is None
     assert environ == {"HOME": "/"}
@@ -160,14 +160,14 @@ def test_what_was_meant_for_another_process_is_not_touched():
 
 
 @pytest.mark.parametrize("count", ["", "x", "-1", "²", "99999999999"])
-def test_a_count_that_is_none(count):
+def test_an_invalid_count(count):
     with pytest.raises(CannotStart, match="LISTEN_FDS: expected a number"):
         socket_activation.listener(
             {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count, "LISTEN_FDNAMES": "rpc"}
         )
 
 
-def test_no_sockets_are_none():
+def test_a_count_of_zero():
     assert socket_activation.listener({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}) is None
 
 
@@ -183,10 +183,10 @@ def test_systemds_own_activator_starts_it_at_the_first_connection(home, process)
         assert time.monotonic() < deadline
         time.sleep(0.01)  # polling: it says so on stderr, in words that change
     assert not home.exists()
-    assert ask(path, "status")["socket"] == path
+    assert call(path, "status")["socket"] == path
     daemon.terminate()
-    said = daemon.communicate(timeout=20)[1]
-    assert daemon.returncode == 0, said
+    error = daemon.communicate(timeout=20)[1]
+    assert daemon.returncode == 0, error
     assert Path(path).is_socket()
 
 
@@ -199,11 +199,11 @@ class Libc:
     def __init__(self, *descriptors: int, fails: int = 0) -> None:
         self._array = (ctypes.c_int * max(len(descriptors), 1))(*descriptors)
         self._count, self._fails = len(descriptors), fails
-        self.asked: list[bytes] = []
+        self.names: list[bytes] = []
         self.freed: list[int] = []
 
     def launch_activate_socket(self, name: bytes, descriptors, count) -> int:
-        self.asked.append(name)
+        self.names.append(name)
         if not self._fails:
             into = ctypes.cast(descriptors, ctypes.POINTER(ctypes.POINTER(ctypes.c_int)))
             into[0] = ctypes.cast(self._array, ctypes.POINTER(ctypes.c_int))
@@ -225,7 +225,7 @@ def test_launchd_hands_a_socket_over(listening):
     with socket_activation.from_launchd(libc) as given:
         assert given.getsockname() == listening.getsockname()
         assert not os.get_inheritable(given.fileno())
-    assert libc.asked == [b"rpc"]
+    assert libc.names == [b"rpc"]
     assert libc.freed == [libc.address]
 
 
@@ -238,8 +238,8 @@ def test_launchd_did_not_start_us():
 def test_launchd_has_no_such_socket_or_more_than_one():
     with pytest.raises(CannotStart, match="launchd has no socket named rpc for us: no such file"):
         socket_activation.from_launchd(Libc(fails=errno.ENOENT))
-    one, other = socket.socketpair()
-    libc = Libc(one.fileno(), other.fileno())
-    with one, other, pytest.raises(CannotStart, match="expected one socket named rpc, got 2"):
+    left, right = socket.socketpair()
+    libc = Libc(left.fileno(), right.fileno())
+    with left, right, pytest.raises(CannotStart, match="expected one socket named rpc, got 2"):
         socket_activation.from_launchd(libc)
     assert libc.freed == [libc.address]

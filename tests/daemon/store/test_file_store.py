@@ -1,4 +1,4 @@
-"""The store on real files: whose they are, and what a refused write leaves."""
+"""The store on real files: their modes, and what a refused write leaves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from peers.session_files import header
 from port42_protocol.errors import StorageFailed
 
 
-def test_files_and_folders_are_ours_alone(store, path):
+def test_files_and_folders_are_private(store, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
 
 
-def test_a_session_that_could_not_be_made_for_good_is_not_there(store, monkeypatch):
+def test_a_session_whose_creation_failed_does_not_exist(store, monkeypatch):
     def refuse(path):
         raise OSError(errno.EIO, "no")
 

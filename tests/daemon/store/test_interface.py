@@ -1,4 +1,4 @@
-"""Times as the store reads them: any text has an order and a valid time."""
+"""Any text that stands for a time has a number of milliseconds and a valid time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`agent_sessions.json`: durable at every change, written only then, never silently forgotten."""
+"""`agent_sessions.json`: durable at every change, written only then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def on_disk(path) -> dict:
     return json.loads(path.read_bytes())
 
 
-def test_a_change_is_on_the_disk_when_it_returns_and_reads_as_a_person_would_write_it(path):
+def test_a_change_is_on_the_disk_when_it_returns_as_indented_json(path):
     mapping = LastSessions(path)
     assert mapping.load() is False
     mapping.set("ai-engineer", "cli-1")
@@ -35,7 +35,7 @@ def test_a_change_is_on_the_disk_when_it_returns_and_reads_as_a_person_would_wri
     assert (again.view.get("ai-engineer"), again.view.get("ai-muse")) == ("cli-1", None)
 
 
-def test_what_is_known_already_is_not_written(path):
+def test_an_unchanged_mapping_is_not_written(path):
     mapping = LastSessions(path)
     mapping.set("a", "cli-1")
     inode = path.stat().st_ino
@@ -65,7 +65,7 @@ def test_what_is_known_already_is_not_written(path):
     ],
     ids=lambda data: repr(data[:16]),
 )
-def test_damage_is_said_and_the_file_left_as_it_is(path, data):
+def test_damage_is_an_error_and_changes_nothing(path, data):
     path.write_bytes(data)
     with pytest.raises(MappingDamaged):
         LastSessions(path).load()
@@ -80,7 +80,7 @@ def test_a_rebuilt_mapping_is_on_the_disk(path):
     assert on_disk(path) == {}
 
 
-def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
+def test_a_change_that_failed_is_written_with_the_next_save(path, monkeypatch):
     mapping = LastSessions(path)
     mapping.set("a", "cli-1")
     with monkeypatch.context() as patch:
@@ -95,7 +95,7 @@ def test_what_the_disk_refused_is_written_with_the_next_save(path, monkeypatch):
     assert on_disk(path) == {"a": "cli-2"}
 
 
-def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monkeypatch):
+def test_concurrent_changes_share_writes_and_each_is_on_the_disk(path, monkeypatch):
     mapping, real, writes = LastSessions(path), durable.replace, []
     gate = threading.Event()
 
@@ -116,13 +116,13 @@ def test_many_writers_share_writes_and_each_finds_its_own_on_the_disk(path, monk
         while len(mapping.agents()) < 16:
             pass
         gate.set()
-        for one in changes:
-            one.result()
+        for change in changes:
+            change.result()
     assert len(on_disk(path)) == 16
     assert len(writes) < 16
 
 
-def test_a_change_is_made_only_while_it_is_still_wanted(tmp_path):
+def test_a_change_instead_of_another_session(tmp_path):
     mapping = LastSessions(tmp_path / "m.json")
     mapping.set("a", "cli-1")
     mapping.set("a", "cli-2", "cli-9")
@@ -134,7 +134,7 @@ def test_a_change_is_made_only_while_it_is_still_wanted(tmp_path):
     assert json.loads((tmp_path / "m.json").read_bytes()) == {}
 
 
-def test_a_file_that_somebody_else_wrote_is_noticed_and_written_anew(tmp_path):
+def test_a_file_that_another_program_wrote_is_noticed_and_written_again(tmp_path):
     path = tmp_path / "m.json"
     mapping = LastSessions(path)
     assert mapping.is_written()
@@ -153,7 +153,7 @@ def test_a_file_that_somebody_else_wrote_is_noticed_and_written_anew(tmp_path):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 50))))
-def test_a_use_is_never_before_an_earlier_one_whatever_the_clock_does(uses):
+def test_uses_are_numbered_in_order_whatever_the_clock_does(uses):
     order, before, latest = UseOrder(), None, 0
     for session_id, now in uses:
         use = order.next(session_id, now)
@@ -162,13 +162,13 @@ def test_a_use_is_never_before_an_earlier_one_whatever_the_clock_does(uses):
         before, latest = session_id, use
 
 
-def test_with_a_clock_that_goes_on_a_use_is_its_time():
+def test_with_a_clock_that_advances_a_use_is_its_time():
     order = UseOrder()
     order.see(5)
     assert [order.next("a", 10), order.next("b", 11), order.next("b", 11)] == [10, 11, 11]
 
 
-def test_a_folder_that_is_put_in_its_place_is_set_aside(tmp_path):
+def test_a_folder_in_its_place_is_set_aside(tmp_path):
     path = tmp_path / "agent_sessions.json"
     last = LastSessions(path)
     last.set("a", "cli-1")

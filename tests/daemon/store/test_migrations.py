@@ -1,4 +1,4 @@
-"""The home's format: stamped, brought up to date whatever happens in between, refused when it is newer."""
+"""The home's format: recorded, brought up to date through kills and errors, refused when it is newer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GATHER = Migration(3, "gather", notes, gather)
 
 
 def fill(home: Path) -> Path:
-    """A home of 0.1.0: sessions, and no stamp."""
+    """A home of 0.1.0: sessions, and no format.json."""
     for name, text in NOTES.items():
         path = home / "sessions" / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def check_done(home: Path) -> None:
-    """Both steps were taken, and each one's backup has what was there before it."""
+    """Both steps were run, and the backup of each has the files as they were before it."""
     assert stamp(home) == {
         "format": 3,
         "version": __version__,
@@ -69,7 +69,7 @@ def check_done(home: Path) -> None:
     assert (home / "all").read_text() == "ONE TWO"
     assert notes(home) == []
     backups = list((home / "backups").iterdir())
-    assert {one.name.partition("-before-")[2] for one in backups} == {"0002-shout", "0003-gather"}
+    assert {backup.name.partition("-before-")[2] for backup in backups} == {"0002-shout", "0003-gather"}
     for backup in backups:  # a kill between a backup and its note costs a second one
         shouted = backup.name.endswith("-0003-gather")
         assert tree(backup / "sessions") == {k: v.upper() if shouted else v for k, v in NOTES.items()}
@@ -78,7 +78,7 @@ def check_done(home: Path) -> None:
         assert {path.stat().st_mode & 0o777 for path in backup.rglob("*.txt")} == {0o600}
 
 
-def test_steps_are_taken_in_order_once_each_backed_up_first(tmp_path):
+def test_steps_run_in_order_once_each_backed_up_first(tmp_path):
     home = fill(tmp_path)
     for _ in range(2):
         bring_up_to_date(home, [SHOUT, GATHER])
@@ -86,7 +86,7 @@ def test_steps_are_taken_in_order_once_each_backed_up_first(tmp_path):
         assert len(list((home / "backups").iterdir())) == 2
 
 
-def test_a_later_version_takes_only_the_steps_that_are_left(tmp_path):
+def test_a_later_version_runs_only_the_steps_that_are_left(tmp_path):
     home = fill(tmp_path)
     bring_up_to_date(home, [SHOUT])
     assert (stamp(home)["format"], stamp(home)["done"]) == (2, ["0002-shout"])
@@ -94,7 +94,7 @@ def test_a_later_version_takes_only_the_steps_that_are_left(tmp_path):
     check_done(home)
 
 
-def test_a_home_where_nothing_is_kept_begins_with_the_newest_format(tmp_path):
+def test_an_empty_home_begins_with_the_newest_format(tmp_path):
     bring_up_to_date(tmp_path, [SHOUT, GATHER])
     assert (stamp(tmp_path)["format"], stamp(tmp_path)["done"]) == (3, ["0002-shout", "0003-gather"])
     assert not (tmp_path / "backups").exists()
@@ -114,7 +114,7 @@ def test_a_home_that_is_up_to_date_is_only_read(tmp_path, monkeypatch):
 
 
 class Killed(BaseException):
-    """Nothing of the program runs after this, not even what tidies up after an OSError."""
+    """Ends the program: no handler of OSError runs."""
 
 
 CALLS = ("open", "pwrite", "fdatasync", "fsync", "replace", "rename", "mkdir", "chmod", "unlink", "rmdir")
@@ -153,29 +153,29 @@ def test_killed_at_any_point_the_next_start_finishes(tmp_path):
     pytest.fail("no end of kills")
 
 
-def test_what_the_disk_refuses_is_said_and_the_next_start_finishes(tmp_path):
+def test_an_error_of_the_disk_is_reported_and_the_next_start_finishes(tmp_path):
     for nth in range(1, 500):
         home = fill(tmp_path / str(nth))
-        said = None
+        message = None
         with failing_at(nth, OSError(errno.ENOSPC, "full")) as met:
             try:
                 bring_up_to_date(home, [SHOUT, GATHER])
             except StorageFailed as error:
-                said = error.message
+                message = error.message
         if not met:
             return
-        if said is None:
+        if message is None:
             assert met == ["mkdir"], "only a folder that was there already may be refused without a word"
             check_done(home)
             continue
-        assert said.startswith("cannot bring the home to this version's format: ")
-        assert str(home) not in said
+        assert message.startswith("cannot bring the home to this version's format: ")
+        assert str(home) not in message
         bring_up_to_date(home, [SHOUT, GATHER])
         check_done(home)
     pytest.fail("no end of faults")
 
 
-def test_a_backup_does_not_change_when_what_it_was_taken_of_does(tmp_path):
+def test_a_backup_does_not_change_with_its_original(tmp_path):
     home = fill(tmp_path)
     untouched = Migration(2, "look", notes, lambda _: None)
     bring_up_to_date(home, [untouched])
@@ -186,7 +186,7 @@ def test_a_backup_does_not_change_when_what_it_was_taken_of_does(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("stamp", "words"),
     [
         ({"format": 3, "version": "9.1.0"}, "this home has format 3, written by port42d 9.1.0; "),
         ({"format": 2, "version": "9.1.0", "done": ["0002-sing"]}, "has format 2, written by port42d 9.1.0"),
@@ -196,9 +196,9 @@ def test_a_backup_does_not_change_when_what_it_was_taken_of_does(tmp_path):
         ),
     ],
 )
-def test_a_newer_home_is_refused_and_left_as_it_is(tmp_path, said, words):
+def test_a_newer_home_is_refused_and_left_as_it_is(tmp_path, stamp, words):
     home = fill(tmp_path)
-    (home / "format.json").write_text(json.dumps(said))
+    (home / "format.json").write_text(json.dumps(stamp))
     before = tree(home)
     with pytest.raises(StorageFailed) as refused:
         bring_up_to_date(home, [SHOUT])
@@ -208,7 +208,7 @@ def test_a_newer_home_is_refused_and_left_as_it_is(tmp_path, said, words):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "1", "version": "x"}', "[" * 10_000, "\x00"])
-def test_a_stamp_that_is_none_is_refused_and_nothing_is_guessed(tmp_path, text):
+def test_an_invalid_format_json_is_refused(tmp_path, text):
     home = fill(tmp_path)
     (home / "format.json").write_text(text)
     before = tree(home)
@@ -224,14 +224,14 @@ def test_a_home_of_the_first_format_opens_on_a_full_disk(tmp_path):
     assert not (home / "format.json").exists()
 
 
-def test_the_products_own_steps_are_numbered_without_a_gap():
-    assert [one.number for one in MIGRATIONS] == list(range(2, 2 + len(MIGRATIONS)))
+def test_the_migrations_are_numbered_without_a_gap():
+    assert [migration.number for migration in MIGRATIONS] == list(range(2, 2 + len(MIGRATIONS)))
 
 
-# --- as the daemon does it ------------------------------------------------------------------------
+# --- in the daemon --------------------------------------------------------------------------------
 
 
-def test_a_home_of_an_older_daemon_is_stamped_and_still_its_own(start_daemon, home, tmp_path):
+def test_a_home_of_an_older_daemon_gets_format_json_and_can_be_used_by_both(start_daemon, home, tmp_path):
     old = versions.older(tmp_path / "older").environ
     before = start_daemon(env=old)
     session_id = before.call("possess", agent="ai-muse", message="one")["session_id"]
@@ -240,7 +240,9 @@ def test_a_home_of_an_older_daemon_is_stamped_and_still_its_own(start_daemon, ho
     for environ, message in (({}, "two"), (old, "three"), ({}, "four")):
         daemon = start_daemon(env=environ)
         daemon.call("possess", agent="ai-muse", message=message, session_id=session_id)
-        kept = [one["content"] for one in daemon.call("get_session", session_id=session_id)["messages"]]
+        kept = [
+            message["content"] for message in daemon.call("get_session", session_id=session_id)["messages"]
+        ]
         daemon.stop()
         assert stamp(home) == {"format": 1, "version": __version__}
     assert kept == ["one", "two", "three", "four"]
@@ -258,7 +260,7 @@ def test_a_daemon_does_not_start_in_a_newer_home(start_daemon, home):
     assert tree(home / "sessions") == before
 
 
-def test_a_session_of_a_newer_format_is_refused_alone_and_left_as_it_is(start_daemon, home):
+def test_a_session_of_a_newer_format_is_refused_alone_and_not_changed(start_daemon, home):
     daemon = start_daemon()
     newer, other = (daemon.call("possess", agent="ai-muse", message=text)["session_id"] for text in "ab")
     daemon.stop()
@@ -266,12 +268,12 @@ def test_a_session_of_a_newer_format_is_refused_alone_and_left_as_it_is(start_da
     path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2').replace(b'"client"', b'"via"'))
     before = tree(home / "sessions")
     daemon.start()
-    asked = {"session_id": newer, "agent": "ai-muse"}
+    session = {"session_id": newer, "agent": "ai-muse"}
     for method, params in (
-        ("get_session", asked),
-        ("possess", {**asked, "message": "more"}),
-        ("append_message", {**asked, "role": "user", "content": "more"}),
-        ("update_last_session", asked),
+        ("get_session", session),
+        ("possess", {**session, "message": "more"}),
+        ("append_message", {**session, "role": "user", "content": "more"}),
+        ("update_last_session", session),
     ):
         with pytest.raises(pytest.RpcFailed, match="format 2, this port42d reads 1; a newer one wrote"):
             daemon.call(method, **params)

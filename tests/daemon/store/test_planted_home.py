@@ -47,7 +47,7 @@ def plant(path, kind):
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "sparse", "junk"])
 @pytest.mark.parametrize("name", NAMES)
-def test_neither_a_start_nor_a_list_nor_a_stop_depends_on_it(tmp_path, name, kind):
+def test_start_list_append_and_stop_with_anything_in_the_home(tmp_path, name, kind):
     home = tmp_path / "home"
     store = FileStore(home)
     store.open()

@@ -1,4 +1,4 @@
-"""The names of files in the trash: read back as they were made, and nothing else taken for one."""
+"""The names of files in the trash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AT = "2026-11-23T03:37:11.042Z"
 
 
 @given(WORD, AGENT)
-def test_a_name_says_what_it_was_made_of(session_id, agent):
+def test_a_name_is_parsed_to_its_entry(session_id, agent):
     entry = Entry.of(AT, session_id, agent)
     fits = NAME.fullmatch(entry.name)
     assert fits is not None
@@ -22,7 +22,7 @@ def test_a_name_says_what_it_was_made_of(session_id, agent):
     assert entry.trashed_at == AT
 
 
-def test_the_name_of_the_page():
+def test_a_name():
     name = Entry.of("2026-11-23T03:37:11.042Z", "cli-1757350466684", "ai-muse").name
     assert name == "cli-1757350466684.20261123T033711042Z.ai-muse.json"
 
@@ -39,10 +39,10 @@ def test_the_name_of_the_page():
         "cli-1.20261123T033711042Z.ai-muse.json\n",
     ],
 )
-def test_what_is_no_such_name(name):
+def test_other_names(name):
     assert NAME.fullmatch(name) is None
 
 
-def test_entries_are_in_the_order_of_their_times():
+def test_entries_are_ordered_by_time():
     later, earlier = (Entry.of(f"2026-11-23T03:37:1{n}.042Z", "cli-1", "a") for n in (2, 1))
     assert sorted([later, earlier]) == [earlier, later]

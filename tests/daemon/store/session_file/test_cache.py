@@ -1,4 +1,4 @@
-"""Session files as hands, crashes and other programs leave them."""
+"""Session files that were damaged, or changed by other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from port42_daemon.store.session_file import cache, document
 from port42_protocol.errors import SessionDamaged, SessionNotFound, StorageFailed
 
 
-def test_a_damaged_session_is_made_whole_and_said_so(store, path, caplog, monkeypatch):
+def test_a_damaged_session_is_recovered_and_logged(store, path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("port42_daemon"), "propagate", True)
     path.write_bytes(path.read_bytes()[:-50])
     assert contents(store, "cli-1") == ["one", "two"]
@@ -22,15 +22,19 @@ def test_a_damaged_session_is_made_whole_and_said_so(store, path, caplog, monkey
     assert original.name in caplog.text
     assert "2 messages kept" in caplog.text
     add(store, "cli-1", said("three"))
-    assert [one["content"] for one in json.loads(path.read_bytes())["messages"]] == ["one", "two", "three"]
+    assert [record["content"] for record in json.loads(path.read_bytes())["messages"]] == [
+        "one",
+        "two",
+        "three",
+    ]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 500, b"junk\n", b'{"a":1}\n', b"[" * 100_000 + b"\n"])
-def test_what_cannot_be_mended_is_refused_and_left_as_it_is(store, path, data):
+def test_a_file_that_cannot_be_recovered_is_refused_and_not_changed(store, path, data):
     path.write_bytes(data)
-    for ask in (store.summary, store.ends, lambda one: add(store, one, said("x"))):
+    for action in (store.summary, store.ends, lambda session_id: add(store, session_id, said("x"))):
         with pytest.raises(SessionDamaged, match="session cli-1 cannot be read"):
-            ask("cli-1")
+            action("cli-1")
     assert path.read_bytes() == data
     assert store.catalogue.counts() is not None
 
@@ -42,21 +46,21 @@ def test_damage_in_the_middle_is_found_when_it_is_read(store, path):
     json.loads(path.read_bytes())
 
 
-def test_damage_that_a_record_keeps_after_mending_is_an_rpc_error(store, path):
-    """A seq too long to be one, in a file long enough to be halved."""
+def test_a_seq_of_too_many_digits_is_recovered(store, path):
+    """In a file that is long enough for bisection."""
     add(store, "cli-1", *[said("x" * 50_000) for _ in range(6)])
     path.write_bytes(path.read_bytes().replace(b'{"seq":6,', b'{"seq":66666666666666666666,'))
     store.read("cli-1", after_seq=7, limit=10, max_bytes=1 << 20, events=False)
 
 
-def test_a_file_under_another_ones_name_is_not_it(store, path):
+def test_a_file_under_another_sessions_name_is_neither_session(store, path):
     path.rename(path.with_name("cli-2.json"))
     for session_id in ("cli-1", "cli-2"):
         with pytest.raises(SessionNotFound):
             store.summary(session_id)
 
 
-def test_a_vanished_file_is_noticed_at_once(store, path):
+def test_a_removed_file_is_noticed_at_once(store, path):
     assert store.remembered("cli-1") is not None
     path.unlink()
     assert store.remembered("cli-1") is None
@@ -65,7 +69,7 @@ def test_a_vanished_file_is_noticed_at_once(store, path):
         add(store, "cli-1", said("x"))
 
 
-def test_what_an_editor_wrote_is_read(store, path):
+def test_an_edited_file_is_read_again(store, path):
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b'"one"', b'"ONE!"'))
     assert contents(store, "cli-1") == ["ONE!", "two"]
@@ -73,7 +77,7 @@ def test_what_an_editor_wrote_is_read(store, path):
 
 @pytest.mark.parametrize("indent", [None, 0, 2])
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
-def test_a_session_that_was_laid_out_anew_is_read_and_its_original_kept(store, path, indent, before):
+def test_a_reformatted_session_is_read_and_its_original_kept(store, path, indent, before):
     pretty = before + json.dumps(json.loads(path.read_bytes()), indent=indent).encode()
     path.write_bytes(pretty)
     assert contents(store, "cli-1") == ["one", "two"]
@@ -94,14 +98,14 @@ def test_what_is_not_a_file_is_an_error_that_names_no_path(store, path, kind, tm
         path.mkdir()
     else:
         os.mkfifo(path)
-    for ask in (store.summary, lambda one: add(store, one, said("x"))):
+    for action in (store.summary, lambda session_id: add(store, session_id, said("x"))):
         with pytest.raises((SessionDamaged, StorageFailed)) as refused:
-            ask("cli-1")
+            action("cli-1")
         assert str(tmp_path) not in refused.value.message
     store.catalogue.counts()
 
 
-def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
+def test_more_sessions_than_are_cached(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_MAX_CACHED", 10)
     store = FileStore(tmp_path / "home")
     store.open()
@@ -117,7 +121,7 @@ def test_more_sessions_than_are_remembered(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("hole", ["behind its end", "between its records", "behind its header"])
-def test_a_hole_of_terabytes_is_not_looked_through(store, path, hole):
+def test_a_hole_of_terabytes_is_not_read(store, path, hole):
     data = path.read_bytes()
     cut = {"behind its end": len(data), "behind its header": data.index(b"\n") + 1}.get(hole, 0)
     cut = cut or data.index(b'{"seq":2')
@@ -142,7 +146,7 @@ def test_a_record_of_many_megabytes_is_read(store):
 
 
 @pytest.mark.parametrize("line", ["header", "record"])
-def test_a_line_that_is_longer_than_any_is_damage_that_changes_nothing(store, path, monkeypatch, line):
+def test_a_line_over_the_limit_is_damage_and_changes_nothing(store, path, monkeypatch, line):
     header_limit, line_limit = (100, 10**9) if line == "header" else (10**6, 60_000)
     add(store, "cli-1", said("x" * 300_000), said("three"))
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Checkpoints: what a file's name says and what its first line says must be the same session."""
+"""Checkpoints: written and read, damaged, and under another session's name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_checkpoint_of_another_name_is_set_aside_and_touches_no_other_file(tmp
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "sparse", "junk", "deep"])
-def test_whatever_stands_in_its_place_holds_up_neither_a_start_nor_a_turn(tmp_path, kind):
+def test_anything_in_its_place_blocks_neither_a_start_nor_a_turn(tmp_path, kind):
     path = tmp_path / "cli-1.partial"
     if kind == "fifo":
         os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""A session's bytes: whole after every append, summarised by their two ends, salvaged when torn."""
+"""A session's bytes: valid after every append, summarised by their two ends, recovered when torn."""
 
 from __future__ import annotations
 
@@ -78,23 +78,25 @@ def grown(header: d.Header, appends: list[list[Record]]) -> tuple[bytearray, d.D
 
 
 def summary_by_hand(header: d.Header, records: list[dict]) -> dict:
-    """The fold, written a second time and from the specification alone."""
-    messages = [one for one in records if one["role"] != "event"]
+    """The fold, implemented a second time."""
+    messages = [record for record in records if record["role"] != "event"]
     state = "active"
-    for one in records:
-        state = ("ended" if one["event"] == "ended" else state) if one["role"] == "event" else "active"
-    used = [one["timestamp"] for one in records if one["role"] != "event" or one["event"] == "resumed"]
+    for record in records:
+        state = ("ended" if record["event"] == "ended" else state) if record["role"] == "event" else "active"
+    used = [
+        record["timestamp"] for record in records if record["role"] != "event" or record["event"] == "resumed"
+    ]
     return {
         "state": state,
         "last_activity": used[-1] if used else header.created_at,
-        "message_count": sum(one["role"] in {"user", "assistant"} for one in messages),
+        "message_count": sum(record["role"] in {"user", "assistant"} for record in messages),
         "last_seq": len(records),
     }
 
 
 @settings(max_examples=60, deadline=None)
 @given(HEADERS, st.lists(st.lists(RECORDS, min_size=1, max_size=3), max_size=8))
-def test_any_sequence_of_appends_leaves_whole_json_that_says_what_was_appended(header, appends):
+def test_any_appends_make_valid_json_with_their_records(header, appends):
     first, document = d.compose(header, [])
     data, expected = bytearray(first), []
     for records in appends:
@@ -107,7 +109,7 @@ def test_any_sequence_of_appends_leaves_whole_json_that_says_what_was_appended(h
         expected += records
 
         whole = json.loads(data)
-        assert [one["seq"] for one in whole["messages"]] == list(range(1, len(expected) + 1))
+        assert [record["seq"] for record in whole["messages"]] == list(range(1, len(expected) + 1))
         for kept, given_ in zip(whole["messages"], expected, strict=True):
             for field in ("role", "content", "event", "timestamp", "key"):
                 assert kept.get(field, UNSET) == getattr(given_, field, UNSET)
@@ -137,7 +139,7 @@ def test_appending_in_any_portions_is_the_same_as_composing_at_once(header, reco
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(RECORDS, max_size=5), st.lists(RECORDS, min_size=1, max_size=3))
-def test_undoing_an_append_gives_the_very_bytes_back(before, more):
+def test_undoing_an_append_restores_the_bytes(before, more):
     data, document = grown(HEADER, [before] if before else [])
     kept = bytes(data)
     growth = d.grow(document, more)
@@ -171,32 +173,32 @@ def test_reading_after_a_seq_gives_what_a_scan_gives(lengths):
         else [0, 1, 2, 699, 700, 701, 702, 1399, 1400, 2999, 3001]
     )
     for after_seq in several:
-        found = [record.seq for record, _ in d.records(read, document, after_seq)]
-        assert found == [record.seq for record in records if record.seq > after_seq], after_seq
+        seqs = [record.seq for record, _ in d.records(read, document, after_seq)]
+        assert seqs == [record.seq for record in records if record.seq > after_seq], after_seq
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 90_000), max_size=14), st.integers(0, 16))
 def test_reading_after_any_seq_of_any_document(lengths, after_seq):
     data, document = grown(HEADER, [[said("y" * length)] for length in lengths])
-    found = [record.seq for record, _ in d.records(reader(data), document, after_seq)]
-    assert found == list(range(after_seq + 1, len(lengths) + 1))
+    seqs = [record.seq for record, _ in d.records(reader(data), document, after_seq)]
+    assert seqs == list(range(after_seq + 1, len(lengths) + 1))
 
 
 def test_reading_after_a_seq_does_not_read_the_whole_file():
     records = [d.numbered(said("x" * 1000), seq) for seq in range(1, 10_001)]
     data, document = d.compose(HEADER, records)
-    asked = 0
+    bytes_read = 0
 
     def read(offset: int, length: int) -> bytes:
-        nonlocal asked
-        found = data[offset : offset + length]
-        asked += len(found)
-        return found
+        nonlocal bytes_read
+        part = data[offset : offset + length]
+        bytes_read += len(part)
+        return part
 
     record, _ = next(d.records(read, document, 9_999))
     assert record.seq == 10_000
-    assert asked < len(data) / 5
+    assert bytes_read < len(data) / 5
 
 
 def test_a_reader_is_not_disturbed_by_an_append_that_runs_meanwhile():
@@ -227,7 +229,7 @@ SAMPLE = [
 ]
 
 
-def test_cut_at_every_byte_salvage_keeps_every_whole_record_and_loses_only_the_torn_one():
+def test_a_file_cut_at_any_byte_loses_only_the_torn_record():
     data, document = grown(HEADER, SAMPLE)
     original = [record for record, _ in d.records(reader(data), document, 0)]
     ends = [data.index(b"\n", document.records_at)]
@@ -248,7 +250,7 @@ def test_cut_at_every_byte_salvage_keeps_every_whole_record_and_loses_only_the_t
         json.loads(composed)
 
 
-def test_cut_inside_the_header_is_damage_that_salvage_cannot_mend():
+def test_a_file_cut_in_its_header_cannot_be_recovered():
     data, document = grown(HEADER, SAMPLE)
     for cut in range(document.records_at - 1):
         for attempt in (lambda torn: d.load(reader(torn), len(torn)), salvage):
@@ -256,8 +258,8 @@ def test_cut_inside_the_header_is_damage_that_salvage_cannot_mend():
                 attempt(bytes(data[:cut]))
 
 
-def test_a_torn_append_loses_itself_and_nothing_before_it():
-    """However many bytes of the one write reached the disk, in whatever place they stop."""
+def test_a_torn_append_loses_no_record_before_it():
+    """Of the one write, any number of bytes reached the disk."""
     data, document = grown(HEADER, SAMPLE)
     before = [record for record, _ in d.records(reader(data), document, 0)]
     growth = d.grow(document, [said("new one"), said("new two", role="assistant")])
@@ -276,8 +278,8 @@ def test_a_torn_append_loses_itself_and_nothing_before_it():
         ]
 
 
-def test_an_append_whose_blocks_reached_the_disk_out_of_order_is_noticed_and_nothing_before_it_is_lost():
-    """The end of the one write is there, its beginning is not: what a power cut may leave."""
+def test_an_append_written_out_of_order_is_noticed_and_loses_no_record_before_it():
+    """After a power cut the end of the one write can be on the disk without its beginning."""
     data, document = grown(HEADER, SAMPLE)
     before = [record for record, _ in d.records(reader(data), document, 0)]
     growth = d.grow(document, [said("new")])
@@ -295,8 +297,8 @@ def test_an_append_whose_blocks_reached_the_disk_out_of_order_is_noticed_and_not
             assert loaded.footer.last_seq == 6
 
 
-def test_zeros_where_the_tail_should_be_are_lost_and_nothing_else():
-    """What some file systems leave behind when the length reached the disk and the bytes did not."""
+def test_zeros_in_place_of_the_tail_cost_no_other_record():
+    """Some file systems leave zeros where the length reached the disk and the bytes did not."""
     data, document = grown(HEADER, SAMPLE)
     for start in range(document.records_at, len(data), 7):
         torn = bytes(data[:start]) + bytes(len(data) - start)
@@ -314,7 +316,7 @@ def read_all(data: bytes) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_whatever_happens_to_the_bytes_only_damaged_leaves(data):
+def test_changed_bytes_raise_damaged_only(data):
     mangled, _ = grown(HEADER, SAMPLE)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(mangled)))
@@ -326,7 +328,7 @@ def test_whatever_happens_to_the_bytes_only_damaged_leaves(data):
 
 
 @pytest.mark.parametrize("replacement", [b"", b"\x00", b"]", b"\n", b"9", b'"', b"{", b"\xff", b" "])
-def test_one_byte_gone_or_changed_anywhere_leaves_only_damaged(replacement):
+def test_one_byte_removed_or_changed_raises_damaged_only(replacement):
     data, _ = grown(HEADER, SAMPLE)
     for place in range(len(data)):
         mangled = bytes(data[:place] + replacement + data[place + 1 :])
@@ -337,7 +339,7 @@ def test_one_byte_gone_or_changed_anywhere_leaves_only_damaged(replacement):
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400))
-def test_any_bytes_at_all_leave_only_damaged(data):
+def test_any_bytes_raise_damaged_only(data):
     for attempt in (read_all, salvage):
         with pytest.raises(d.Damaged):
             attempt(data)
@@ -358,7 +360,7 @@ def test_brackets_without_end_are_damage(opening):
             read_all(bad)
 
 
-def test_one_flipped_digit_in_a_seq_does_not_cost_the_records_behind_it():
+def test_one_wrong_digit_in_a_seq_does_not_cost_the_records_after_it():
     data, _ = grown(HEADER, [[said(str(number))] for number in range(1, 9)])
     flipped = bytes(data).replace(b'{"seq":3,', b'{"seq":9,')[:-3]
     _, kept, lost = salvage(flipped)
@@ -373,7 +375,7 @@ def test_a_newer_format_is_not_touched():
             attempt()
 
 
-def test_a_footer_that_counts_wrongly_is_not_believed():
+def test_a_footer_with_wrong_counts_is_damage():
     data, document = grown(HEADER, SAMPLE)
     lying = bytes(data).replace(b'"last_seq":5', b'"last_seq":4')
     with pytest.raises(d.Damaged, match="counts 4 records, the last line is 5"):
@@ -395,21 +397,21 @@ def test_a_footer_that_counts_wrongly_is_not_believed():
         ("", None),
     ],
 )
-def test_the_title_is_the_first_line_that_says_something(content, title):
+def test_the_title_is_the_first_printable_line(content, title):
     _, document = grown(HEADER, [[said(content)]])
     assert document.summary.title == title
 
 
-def test_the_title_given_at_creation_stays_and_a_found_one_is_never_replaced():
+def test_a_title_given_at_creation_or_taken_from_a_message_stays():
     _, named = grown(structs.replace(HEADER, title="mine"), [[said("yours")]])
     assert named.summary.title == "mine"
-    _, found = grown(
+    _, untitled = grown(
         HEADER, [[said("I, the assistant", role="assistant")], [said("first")], [said("second")]]
     )
-    assert found.summary.title == "first"
+    assert untitled.summary.title == "first"
 
 
-def test_ending_is_not_a_use_resuming_is_and_a_message_makes_active_again():
+def test_ended_is_no_use_resumed_is_one_and_a_message_makes_active():
     def event(name: str, when: str) -> Record:
         return EventRecord(seq=0, event=name, timestamp=when)
 

@@ -1,4 +1,4 @@
-"""What leaves the store when the disk or SQLite refuses: one error, in words, without a path."""
+"""Errors of the disk and of SQLite as they leave the store: `StorageFailed`, without a path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from port42_protocol.errors import SessionNotFound, StorageFailed
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "message"),
     [
         (OSError(errno.ENOSPC, "x", "/secret/place"), "cannot read it: no space left on device"),
         (OSError("/secret/place"), "cannot read it: the disk refused"),
@@ -21,14 +21,14 @@ from port42_protocol.errors import SessionNotFound, StorageFailed
         (FolderRefused("home is not a folder"), "cannot read it: home is not a folder"),
     ],
 )
-def test_what_is_said(raised, said):
+def test_message(raised, message):
     with pytest.raises(StorageFailed) as refused, storage("read it"):
         raise raised
-    assert refused.value.message == said
+    assert refused.value.message == message
     assert refused.value.__cause__ is raised
 
 
-def test_other_errors_pass():
+def test_other_errors_are_not_changed():
     with pytest.raises(SessionNotFound), storage("read it"):
         raise SessionNotFound("cli-1")
     with pytest.raises(ZeroDivisionError), storage("read it"):

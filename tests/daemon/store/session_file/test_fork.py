@@ -1,4 +1,4 @@
-"""A fork's bytes: the original's, lined up with its blocks, whatever the headers and records are."""
+"""A fork's bytes: those of the original, aligned with its blocks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ BLOCK = 4096
 def original(contents):
     header = Header(id="cli-1", agent="ai-muse", created_at="2026-01-01T00:00:00.000Z", client="cli")
     records = [
-        UserMessage(seq=seq, content=one, timestamp="2026-01-01T00:00:01.000Z")
-        for seq, one in enumerate(contents, 1)
+        UserMessage(seq=seq, content=content, timestamp="2026-01-01T00:00:01.000Z")
+        for seq, content in enumerate(contents, 1)
     ]
     return document.compose(header, records)
 
@@ -39,7 +39,7 @@ def forked(data, whole, seq, **more):
 
 
 @given(st.lists(st.text(max_size=50), min_size=1, max_size=8), st.data(), st.text(max_size=200) | st.none())
-def test_any_fork_is_a_whole_document_with_the_same_records(contents, data, cwd):
+def test_any_fork_is_a_valid_document_with_the_same_records(contents, data, cwd):
     written, whole = original(contents)
     seq = data.draw(st.integers(1, len(contents)))
     fork, made = forked(written, whole, seq, cwd=cwd)
@@ -54,7 +54,7 @@ def test_any_fork_is_a_whole_document_with_the_same_records(contents, data, cwd)
 
 
 @given(st.integers(1, 5000))
-def test_records_worth_sharing_begin_at_the_same_place_in_a_block(length):
+def test_records_worth_sharing_have_the_same_offset_in_a_block(length):
     data, whole = original(["x" * 1000] * 100)
     fork, _ = forked(data, whole, 100, cwd="/" + "d" * length)
     assert (fork.document.records_at - whole.records_at) % BLOCK == 0
@@ -66,7 +66,7 @@ def test_few_records_cost_no_white_space():
     assert b" " not in forked(data, whole, 1)[0].head
 
 
-def test_all_of_a_session_is_forked_without_a_look_at_its_records():
+def test_a_fork_of_a_whole_session_reads_no_record():
     _, whole = original(["x"] * 10)
     looked = []
     header = structs.replace(whole.header, id="cli-2")
@@ -83,7 +83,7 @@ def test_all_of_a_session_is_forked_without_a_look_at_its_records():
 
 @pytest.mark.parametrize("kernel", [True, False])
 @pytest.mark.parametrize("offset", [0, 1, 4095, 4096, 5000])
-def test_a_span_is_copied_whole_with_and_without_the_kernels_help(tmp_path, monkeypatch, kernel, offset):
+def test_a_span_is_copied_with_and_without_copy_file_range(tmp_path, monkeypatch, kernel, offset):
     if not kernel:
         monkeypatch.delattr(os, "copy_file_range", raising=False)
     data = os.urandom(3 * 1024 * 1024)

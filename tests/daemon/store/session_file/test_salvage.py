@@ -1,4 +1,4 @@
-"""A damaged session: every whole message kept, and the original beside it."""
+"""Recovery of damaged sessions: every whole message is kept, and the original file."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from port42_protocol.messages.records import UserMessage
 @pytest.fixture
 def path(tmp_path):
     header = Header(id="cli-1", agent="a", created_at="2026-01-01T00:00:00.000Z", client="cli")
-    said = [
+    records = [
         UserMessage(seq=seq, content=f"m{seq}", timestamp="2026-01-01T00:00:01.000Z") for seq in (1, 2, 3)
     ]
     path = tmp_path / "cli-1.json"
-    path.write_bytes(compose(header, said)[0])
+    path.write_bytes(compose(header, records)[0])
     return path
 
 
-def test_a_torn_file_is_whole_again_and_its_original_beside_it(path):
+def test_a_torn_file_is_recovered_and_its_original_kept(path):
     torn = path.read_bytes().replace(b'"m2"', b'"m2')[:-30]
     path.write_bytes(torn)
     kept, lost, original = recover(path, "cli-1")
     assert (kept, lost) == (2, 1)
     whole = json.loads(path.read_bytes())
-    assert [one["content"] for one in whole["messages"]] == ["m1", "m3"]
-    assert [one["seq"] for one in whole["messages"]] == [1, 3]
+    assert [record["content"] for record in whole["messages"]] == ["m1", "m3"]
+    assert [record["seq"] for record in whole["messages"]] == [1, 3]
     assert (whole["message_count"], whole["last_seq"]) == (2, 3)
     assert original.read_bytes() == torn
     assert original.name.startswith("cli-1.json.damaged-")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_without_a_header_is_left_as_it_is(path):
+def test_a_file_without_a_header_is_not_changed(path):
     path.write_bytes(b"\x00" + path.read_bytes()[1:])
     before = path.read_bytes()
     with pytest.raises(Damaged):
         recover(path, "cli-1")
     assert path.read_bytes() == before
-    assert [one.name for one in path.parent.iterdir()] == ["cli-1.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["cli-1.json"]
 
 
-def test_every_original_gets_a_name_of_its_own(path):
+def test_every_original_gets_its_own_name(path):
     names = {set_aside(path).name for _ in range(20)}
     assert len(names) == 20
 
@@ -81,7 +81,7 @@ def test_a_byte_between_two_records_costs_neither(texts, data):
 
 
 @given(st.lists(TEXTS, max_size=6), st.sampled_from([None, 1, 4]), st.booleans(), st.booleans())
-def test_json_that_another_tool_laid_out_is_read_as_it_is(texts, indent, bom, sort):
+def test_json_that_another_tool_formatted_is_read(texts, indent, bom, sort):
     document = json.loads(compose(HEADER, messages(texts))[0])
     text = json.dumps(document, indent=indent, sort_keys=sort, ensure_ascii=sort).encode()
     header, kept, lost = salvage((b"\xef\xbb\xbf" if bom else b"") + text)
@@ -89,7 +89,7 @@ def test_json_that_another_tool_laid_out_is_read_as_it_is(texts, indent, bom, so
     assert [record.content for record in kept] == texts
 
 
-def test_a_header_that_is_damaged_still_says_whose_the_records_are(path):
+def test_a_damaged_header_still_has_the_agent(path):
     text = path.read_bytes().replace(b'"created_at":"2026', b'"created_at:"2026')
     path.write_bytes(text)
     assert recover(path, "cli-1")[:2] == (3, 0)
@@ -99,7 +99,7 @@ def test_a_header_that_is_damaged_still_says_whose_the_records_are(path):
         recover(path, "cli-1")
 
 
-def test_a_sparse_file_of_terabytes_is_known_by_its_beginning(tmp_path, path):
+def test_a_sparse_file_of_terabytes_is_refused_by_its_beginning(tmp_path, path):
     with (tmp_path / "big.json").open("wb") as file:
         file.truncate(1 << 42)
     with pytest.raises(Damaged, match="does not begin as a session does"):
@@ -112,8 +112,8 @@ def test_a_sparse_file_of_terabytes_is_known_by_its_beginning(tmp_path, path):
 @pytest.mark.parametrize(
     "piece", [b'{"seq":1,"a":{', b'{"seq":1,"a":"', b'{"seq":1 ', b'"', b'{"seq":{', b'{"seq":1,"x":"\\"']
 )
-def test_no_file_costs_more_than_linear_time(piece, monkeypatch):
-    """Bytes gone through, not seconds: twice the file is twice the bytes."""
+def test_recovery_takes_linear_time(piece, monkeypatch):
+    """Measured in scanned bytes: twice the file is twice the bytes."""
     gone_through = []
     real = subject._object_end
 
@@ -132,7 +132,7 @@ def test_no_file_costs_more_than_linear_time(piece, monkeypatch):
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_the_order_of_uses_outlives_damage(path, indent):
+def test_the_number_of_the_last_use_is_recovered(path, indent):
     data = compose(HEADER, messages(['"used":1', "x"]), 1_900_000_000_000)[0]
     path.write_bytes(
         data.replace(b",\n", b"* ") if indent is None else json.dumps(json.loads(data), indent=2).encode()
