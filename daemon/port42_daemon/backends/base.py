@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from port42_protocol.messages.events import PermissionOption
 from port42_protocol.messages.records import Message
 
 FailureKind = Literal["missing", "needs_auth", "network", "rate_limit", "refused", "crashed", "timeout"]
@@ -91,20 +92,12 @@ class Done(Struct, frozen=True):
 Event = Started | Text | Thought | Tool | Usage | Notice | Done
 
 
-class Option(Struct, frozen=True):
-    """One answer to a request for permission (`kind` as in ACP: allow_once, reject_once …)."""
-
-    id: str
-    name: str
-    kind: str
-
-
 class Permission(Struct, frozen=True):
     """A permission request of an agent; `tool` is ACP's kind of tool (read, edit, execute …)."""
 
     title: str
     tool: str
-    options: tuple[Option, ...]
+    options: tuple[PermissionOption, ...]
 
 
 Ask = Callable[[Permission], Awaitable[str | None]]

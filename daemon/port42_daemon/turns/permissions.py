@@ -9,7 +9,7 @@ from collections.abc import Callable
 from port42_daemon.backends.base import Permission
 from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.events import PermissionEvent, PermissionOption
+from port42_protocol.messages.events import PermissionEvent
 
 Tell = Callable[..., None]  # publishes an event of the turn, by its fields
 
@@ -30,11 +30,13 @@ class Permissions:
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._open[permission_id] = (frozenset(option.id for option in permission.options), answer)
         take_back = self._streaming.peer.when_lost(lambda: _resolve(answer, None))
-        options = tuple(
-            PermissionOption(option.id, option.name, option.kind) for option in permission.options
-        )
         try:
-            self._tell(PermissionEvent, permission_id=permission_id, text=permission.title, options=options)
+            self._tell(
+                PermissionEvent,
+                permission_id=permission_id,
+                text=permission.title,
+                options=permission.options,
+            )
             return await answer
         finally:
             take_back()

@@ -13,7 +13,6 @@ from port42_daemon.backends.base import (
     Done,
     Failure,
     Notice,
-    Option,
     Permission,
     Started,
     Text,
@@ -25,6 +24,7 @@ from port42_daemon.store.session_file.checkpoint import Checkpoint
 from port42_daemon.turns.partial_reply import LIMIT
 from port42_protocol.errors import BackendFailed, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
+from port42_protocol.messages.events import PermissionOption
 from port42_protocol.messages.sessions import AppendMessage
 from port42_protocol.messages.turns import AnswerPermission, CancelTurn, Taken
 
@@ -247,7 +247,7 @@ def test_cancelling_keeps_what_was_said_even_if_the_back_end_raises_on_its_way_o
 
 # --- permissions ----------------------------------------------------------------------------------
 
-OPTIONS = (Option("yes", "Allow", "allow_once"), Option("no", "Reject", "reject_once"))
+OPTIONS = (PermissionOption("yes", "Allow", "allow_once"), PermissionOption("no", "Reject", "reject_once"))
 
 
 async def careful(turn, ask):

@@ -12,7 +12,6 @@ from port42_daemon.backends.base import (
     Event,
     Failure,
     FailureKind,
-    Option,
     Permission,
     Text,
     Thought,
@@ -22,6 +21,7 @@ from port42_daemon.backends.base import (
 )
 from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.config import Permissions
+from port42_protocol.messages.events import PermissionOption
 
 AUTH_REQUIRED = -32000
 _LOOKS_ONLY = frozenset(("read", "search", "fetch", "think"))
@@ -118,7 +118,9 @@ def permission(params: dict[str, Any], known: Updates) -> Permission:
         title=(one_line(title) if isinstance(title, str) else "") or known_title or "use a tool",
         tool=kind if isinstance(kind, str) else known_kind,
         options=tuple(
-            Option(option["optionId"], one_line(str(option.get("name", ""))), str(option.get("kind", "")))
+            PermissionOption(
+                option["optionId"], one_line(str(option.get("name", ""))), str(option.get("kind", ""))
+            )
             for option in objects(params.get("options"))
             if isinstance(option.get("optionId"), str)
         ),
