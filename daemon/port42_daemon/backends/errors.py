@@ -49,14 +49,12 @@ _ERROR_LINE = re.compile(r"(\w*error|fatal|panic)\b", re.IGNORECASE)
 
 
 def failure(message: str, http_status: int | None = None) -> Failure:
-    """The failure for an error message and, if known, the HTTP status."""
     line = one_line(message)
     known = f"{http_status} {line}" if http_status else line
     return Failure(kind_of_words(known), line)
 
 
 def kind_of_words(text: str) -> FailureKind:
-    """The kind of failure for an error text; ``crashed`` for unknown ones."""
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(text)), "crashed")
 
 
@@ -82,7 +80,6 @@ class ReplyCheck:
         self._empty = True
 
     def take(self, event: Event) -> list[Event]:
-        """The events to pass on for one that is not the end."""
         if not isinstance(event, Text | Tool):
             return [event]
         first = self._empty and not self._login_advice
@@ -134,5 +131,4 @@ def telling_line(stderr: str) -> str | None:
 
 
 def lost_session(failed: Failure) -> bool:
-    """Whether a tool says that it does not know the session it was to resume."""
     return failed.kind == "crashed" and _LOST_SESSION.search(failed.message) is not None

@@ -89,7 +89,6 @@ def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The known back end whose key is in the daemon's environment: it serves the built-in agents."""
     return next((name for name in IN_ENVIRONMENT if environ.get(KNOWN[name]["api_key_env"])), None)
 
 

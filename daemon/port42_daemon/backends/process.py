@@ -278,7 +278,6 @@ class Child:
             raise
 
     def stderr(self) -> str:
-        """The last of what came on stderr, without secrets."""
         return self.without_secrets(self._ring.decode("utf-8", "replace"))
 
     def clear_stderr(self) -> None:
@@ -304,7 +303,6 @@ class Child:
                 self._stdout.transport.pause_reading()
 
     def _emptied(self) -> bytes:
-        """What the buffer held; reading goes on."""
         data = bytes(self._output)
         self._output.clear()
         if self._stdout.usable:

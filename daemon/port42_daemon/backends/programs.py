@@ -147,7 +147,6 @@ class Programs:
 
 
 def _marked(mark: str) -> set[int]:
-    """The process groups with a member that has `mark` in its environment."""
     groups: set[int] = set()
     for pid in _linux(mark) if sys.platform == "linux" else _bsd(mark):
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -98,7 +98,6 @@ class _TurnEvents:
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else _CANCELLED
 
     async def _ask_user(self, request: Permission) -> str | None:
-        """The option that the user chose; None without an answer, or when the turn was cancelled."""
         asking = asyncio.create_task(self._shown(request))
         self._asking.add(asking)
         try:
@@ -351,7 +350,6 @@ class Agent:
         return [*last, Done(refusal, reason)]
 
     async def _cancel(self, prompt: asyncio.Task[None], turn_events: _TurnEvents) -> None:
-        """Cancel the turn; an agent that does not end it in time is not used again."""
         turn_events.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_GRACE):

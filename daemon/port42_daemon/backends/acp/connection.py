@@ -98,7 +98,6 @@ class Wire:
 
     @property
     def open(self) -> bool:
-        """Whether the agent can still be sent something."""
         return not self.ended.done() and self._child.running
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:

@@ -39,10 +39,7 @@ class Acp:
     """The back end. An agent is owned by its turn while that runs, and by `_idle` afterwards."""
 
     def __init__(
-        self,
-        config: AcpBackend,
-        environ: Mapping[str, str] | None = None,
-        programs: Programs | None = None,
+        self, config: AcpBackend, environ: Mapping[str, str] | None = None, programs: Programs | None = None
     ) -> None:
         self._config = config
         self._programs = programs or Programs()
@@ -53,7 +50,6 @@ class Acp:
         self._signed_out: Failure | None = None
 
     async def probe(self) -> Health:
-        """Whether the program exists; and that the last turn failed to log in, if so."""
         if (why := missing(self._config.command[0], self._environ)) is not None:
             return Health("missing", why)
         if self._signed_out is not None:

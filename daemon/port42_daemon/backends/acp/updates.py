@@ -63,7 +63,6 @@ class Updates:
         return None
 
     def known(self, tool_id: Any) -> tuple[str, str]:
-        """Title and kind of a tool call, as far as they were said."""
         if not isinstance(tool_id, str) or tool_id not in self._tools:
             return "", "other"
         tool, kind = self._tools[tool_id]
@@ -141,7 +140,6 @@ def choice(request: Permission, *, allow: bool) -> str | None:
 
 
 def words_of_refusal(refused: Refused) -> str:
-    """An agent's error: its message, often a bare "Internal error", and what its data add."""
     data = fields(refused.data)
     details = data.get("details")
     if not isinstance(details, str):
@@ -150,7 +148,6 @@ def words_of_refusal(refused: Refused) -> str:
 
 
 def failure_of(refused: Refused, name: str, logins: str, words: str) -> Failure:
-    """An agent's error as a failure. `words` is its message, `logins` the ways to sign in."""
     details = fields(refused.data)
     kind = _FAILURES.get(details.get("errorKind") if isinstance(details.get("errorKind"), str) else None)
     if kind is None and (spoken := kind_of_words(words)) != "crashed":
@@ -162,13 +159,11 @@ def failure_of(refused: Refused, name: str, logins: str, words: str) -> Failure:
 
 
 def transcript(turn: Turn) -> str:
-    """The conversation so far, for an agent that does not remember it."""
     messages = "\n\n".join(f"{record.role}: {record.content}" for record in turn.history)
     return f"The conversation so far:\n\n{messages}\n\nIt goes on with this message:"
 
 
 def _words(content: Any) -> str:
-    """A content block as text."""
     match content:
         case list():
             return "".join(map(_words, content))

@@ -55,7 +55,6 @@ class Command:
         self._totals: dict[str, Usage] = {}
 
     async def probe(self) -> Health:
-        """Whether the program is on the daemon's PATH, and what of its environment is not set there."""
         name = self._config.command[0]
         if (why := missing(name, self._environ)) is not None:
             return Health("missing", why)
@@ -203,7 +202,6 @@ def argv(template: Sequence[str], values: Mapping[str, str | None]) -> list[str]
 
 
 def transcript(turn: Turn, system: str | None) -> str:
-    """The persona, what was said before, and the message: the message alone when there is nothing else."""
     parts = [system] if system else []
     messages = [message for message in turn.history if isinstance(message.content, str)]
     if messages:

@@ -37,7 +37,6 @@ class TextParser:
         self._held = ""
 
     def feed(self, chunk: bytes, *, last: bool = False) -> list[Text]:
-        """The new text of `chunk`, as an event or none."""
         text = self._held + self._decoder.decode(chunk, last)
         shown = text.rstrip("\r\n")
         self._held = text[len(shown) :]
@@ -63,7 +62,6 @@ class StreamParser:
         self._titles: dict[str, str] = {}
 
     def feed(self, line: bytes) -> list[Event]:
-        """The events that `line` means. Raises nothing."""
         try:
             entry = decode(line, ANY)
         except msgspec.DecodeError:
@@ -83,7 +81,6 @@ class StreamParser:
             self.has_text, self._gap = True, False
 
     def _tool_started(self, number: str, name: str, arguments: Any) -> Iterable[Event]:
-        """A tool call, called by its name and its first plain argument, which says what it is about."""
         values = arguments.values() if isinstance(arguments, dict) else ()
         plain = next((value for value in values if isinstance(value, str)), "")
         self._titles[number] = " ".join(f"{name} {plain}".split())[:200]

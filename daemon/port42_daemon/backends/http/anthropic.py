@@ -113,7 +113,6 @@ class _MessageStream(Reply):
             raise self.broken_off(error)
 
     def _start_block(self, block: _Block, events: list[Event]) -> None:
-        """The first of a block: of text, of thought, of a tool's call, or a tool's answer."""
         self._pieces(block, events)
         if block.id is not None and block.type.endswith("tool_use"):
             events.append(self._tool_started(block.id, block.name or "tool"))

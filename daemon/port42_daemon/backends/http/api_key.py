@@ -84,7 +84,6 @@ def _unusable(message: str) -> Failed:
 
 
 def described(config: OpenAIBackend | AnthropicBackend) -> str:
-    """The source of the key, for error messages."""
     if config.api_key_env is not None:
         return f"the key is what {config.api_key_env} was when the daemon started"
     if config.api_key_file is not None:

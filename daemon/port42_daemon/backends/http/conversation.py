@@ -79,7 +79,6 @@ class EventDecoder:
         """Whether there was an event."""
 
     def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
-        """The events that are whole with `chunk`."""
         self._buffer += chunk
         if b"\n" not in chunk and b"\r" not in chunk:
             _check_size(len(self._buffer))
@@ -179,7 +178,6 @@ class Reply(ABC):
         """The events in the data of one server-sent event. Raises `Failed`, `msgspec.DecodeError`."""
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events in `chunk`, which is empty at the end of the response."""
         events: list[Event] = []
         patience = self._patience()
         try:
@@ -233,13 +231,11 @@ class Reply(ABC):
         return events
 
     def not_a_stream(self) -> Failed:
-        """The failure for a response that is not an event stream, with what it says."""
         message, words = f"{self.server} answers no stream of events: is base_url right?", self.decoder.words
         words = one_line(self._key.without_key(words_of_page(words) if words.startswith("<") else words))
         return Failed(kind_of_words(words), f"{message} It says: {words}" if words else message)
 
     def broken_off(self, error: Any) -> Failed:
-        """The failure for an error event."""
         words = one_line(self._key.without_key(words_of(error)))
         return Failed(kind_of_error(error), f"{self.server} broke off" + (f": {words}" if words else ""))
 
@@ -254,7 +250,6 @@ class Reply(ABC):
 
 
 def _error_in(data: bytes) -> Any:
-    """The error object, or the words, of an event that is an error."""
     try:
         error = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError):

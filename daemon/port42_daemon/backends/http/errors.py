@@ -91,7 +91,6 @@ def seconds_of(retry_after: str | None) -> float | None:
 
 
 def kind_of_error(error: Any) -> FailureKind:
-    """The kind of an error object inside a stream: by its code or type, else by its words."""
     if isinstance(error, dict):
         for name in (error.get("code"), error.get("type")):
             if isinstance(name, int) and 400 <= name < 600:
@@ -115,7 +114,6 @@ def words_in(body: str) -> str:
 
 
 def words_of_page(page: str) -> str:
-    """What an HTML page says, without its markup."""
     return html.unescape(_MARKUP.sub(" ", page))
 
 

@@ -105,7 +105,6 @@ class ModelServer(ABC):
             yield Done(Failure("crashed", f"the turn with {self._name} failed; the daemon's log has more"))
 
     async def probe(self) -> Health:
-        """Whether the key is there and, of a server on this machine, whether it answers."""
         try:
             key = await self._key()
         except Failed as failed:
@@ -294,7 +293,6 @@ async def _error_body(response: aiohttp.ClientResponse) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, so that asking it is neither slow nor told to anybody."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

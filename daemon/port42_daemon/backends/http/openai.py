@@ -131,7 +131,6 @@ def _is_thinking(part: Any) -> bool:
 
 
 def _text_of(value: Any) -> str:
-    """The text of a string, of an object with a `text`, or of a list of those."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
