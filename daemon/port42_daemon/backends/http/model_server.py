@@ -306,7 +306,8 @@ async def _status_of(url: SplitResult, path: str, headers: Mapping[str, str]) ->
     """
     secure = url.scheme == "https"
     port = url.port or (443 if secure else 80)
-    lines = [f"GET {path} HTTP/1.1", f"host: {url.hostname}:{port}", "connection: close"]
+    host = url.netloc.rpartition("@")[2]
+    lines = [f"GET {path} HTTP/1.1", f"host: {host}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     async with asyncio.timeout(_PROBE_WITHIN):
         reader, writer = await asyncio.open_connection(url.hostname, port, ssl=secure or None)
