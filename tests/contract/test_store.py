@@ -31,7 +31,9 @@ from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,
     ForkPoint,
+    Parent,
     Record,
+    Source,
     TurnRecord,
 )
 
@@ -428,6 +430,38 @@ def test_titles_in_any_case_and_the_whole_one_before_those_that_begin_so(several
 
 def test_counts(several):
     assert several.catalogue.counts() == {"ai-muse": 3, "ai-analyst": 1}
+
+
+def test_a_sub_agents_session_is_in_the_list_of_its_parent_only(several):
+    several.create(
+        header("sub-1", second=900, title="The parser", parent=Parent("cli-1000", 1)), [said("x", 950)]
+    )
+    several.create(header("sub-2", second=901, parent=Parent("cli-1000", 2)))
+    assert "sub-1" not in ids(page(several, limit=100))
+    assert "sub-1" not in ids(page(several, limit=100, agent="ai-muse"))
+    assert ids(page(several, limit=100, parent="cli-1000")) == ["sub-1", "sub-2"]
+    assert ids(page(several, limit=100, parent="cli-1000", agent="ai-analyst")) == []
+    assert page(several, limit=100, parent="cli-1000")[0].parent == Parent("cli-1000", 1)
+    assert page(several, limit=100, parent="nowhere") == []
+    assert several.catalogue.counts() == {"ai-muse": 3, "ai-analyst": 1}
+    assert ids(several.catalogue.matching("sub-1", None, 10)) == ["sub-1"]
+    assert ids(several.catalogue.matching("sub-", None, 10)) == ["sub-1", "sub-2"]
+    assert "sub-1" not in ids(several.catalogue.matching("the parser", None, 10))
+
+
+def test_a_session_is_known_by_its_id_in_a_tool(store):
+    def reply(native_id: str, second: int) -> Record:
+        turn = TurnRecord(backend="claude", native_id=native_id)
+        return AssistantMessage(seq=0, content="yes", timestamp=at(second), status="complete", turn=turn)
+
+    store.create(header("cli-1"), [said("x"), reply("n-1", 2)])
+    store.create(header("cli-2", imported_from=Source("claude", "n-2")), [said("x")])
+    by_native = store.catalogue.by_native
+    assert [by_native(f"n-{number}") for number in (1, 2, 3)] == ["cli-1", "cli-2", None]
+    add(store, "cli-2", reply("n-3", 5))
+    assert [by_native(f"n-{number}") for number in (2, 3)] == ["cli-2", "cli-2"]
+    add(store, "cli-1", reply("n-3", 9))
+    assert [by_native(f"n-{number}") for number in (1, 3)] == [None, "cli-1"]
 
 
 def no_index(home: Path) -> None:

@@ -26,7 +26,12 @@ class Listing:
             use, session_id = cursors.parse(request.cursor, 2)
             before = (cursors.number(use), session_id)
         wanted = SessionFilter(
-            agent=request.agent, cwd=request.cwd, state=request.state, tag=request.tag, pinned=request.pinned
+            agent=request.agent,
+            cwd=request.cwd,
+            state=request.state,
+            tag=request.tag,
+            pinned=request.pinned,
+            parent=request.parent,
         )
         sessions, onward, unreadable = await self._threads.index(
             self._catalogue.page, wanted, before, request.limit

@@ -115,13 +115,17 @@ class UnfinishedTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which sessions a list shows; None is any."""
+    """Which sessions a list shows; None is any.
+
+    Sessions of sub-agents are in the list of their `parent` only.
+    """
 
     agent: str | None = None
     cwd: str | None = None
     state: str | None = None
     tag: str | None = None
     pinned: bool | None = None
+    parent: str | None = None
 
 
 class CheckPosition(msgspec.Struct, frozen=True):
@@ -258,6 +262,10 @@ class Catalogue(Protocol):
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of the record of `agent` that has the idempotency key."""
+
+    def by_native(self, native_id: str) -> str | None:
+        """The session used last of those whose last turn has this id of the tool's, or that were imported
+        from a source with this id."""
 
     def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
         """Those of the sessions that exist, and their forks, the oldest first."""

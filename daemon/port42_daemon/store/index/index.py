@@ -139,9 +139,13 @@ class SessionIndex(Catalogue):
         return self._query(sessions.family, session_ids)
 
     @_retried
+    def by_native(self, native_id: str) -> str | None:
+        return self._query(sessions.by_native, native_id)
+
+    @_retried
     def counts(self) -> dict[str, int]:
         changes = self._writer.session_changes
-        counts = dict(self._rows("SELECT agent, count(*) FROM sessions GROUP BY agent"))
+        counts = dict(self._rows("SELECT agent, count(*) FROM sessions WHERE parent IS NULL GROUP BY agent"))
         self._counts = changes, counts
         return counts
 
@@ -157,10 +161,11 @@ class SessionIndex(Catalogue):
 
     @_retried
     def newest(self) -> dict[str, str]:
-        """The session that each agent used last."""
+        """The session that each agent used last, but for those of sub-agents."""
         # SQLite: bare columns beside max() come from the row that has it (lang_select, 2.5).
         rows = self._rows(
-            "SELECT agent, session_id, max(printf('%016d', used) || session_id) FROM sessions GROUP BY agent"
+            "SELECT agent, session_id, max(printf('%016d', used) || session_id) FROM sessions"
+            " WHERE parent IS NULL GROUP BY agent"
         )
         return {agent: session_id for agent, session_id, _ in rows}
 

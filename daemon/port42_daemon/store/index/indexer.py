@@ -354,7 +354,15 @@ def _records_after(after_seq: int, descriptor: int, whole: Document) -> SessionU
 
 def session_update(whole: Document, file: os.stat_result, records: tuple[Record, ...] = ()) -> SessionUpdate:
     """The update for a session, read from the file with the status `file`."""
-    footer, titled = whole.footer, whole.header.title is not None
+    header, footer = whole.header, whole.footer
     return SessionUpdate(
-        whole.summary, footer.last_seq, file.st_size, file.st_mtime_ns, footer.use, titled, records
+        whole.summary,
+        footer.last_seq,
+        file.st_size,
+        file.st_mtime_ns,
+        footer.use,
+        titled=header.title is not None,
+        native=footer.turn.native_id if footer.turn else None,
+        source=header.imported_from.id if header.imported_from else None,
+        records=records,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from port42_daemon.store.index.tokens import TOKENIZE, unpack
 
-SCHEMA = 8
+SCHEMA = 9
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -22,16 +22,21 @@ CREATE TABLE sessions (
   message_count INTEGER NOT NULL, cwd TEXT, tags TEXT NOT NULL, pinned INTEGER NOT NULL,
   forked_from TEXT, parent TEXT,
   folded_title TEXT, named INTEGER NOT NULL, last_seq INTEGER NOT NULL, fed_seq INTEGER NOT NULL,
-  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, used INTEGER NOT NULL
+  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, used INTEGER NOT NULL, native TEXT, source TEXT
 );
-CREATE INDEX by_use ON sessions (used, session_id);
-CREATE INDEX by_agent ON sessions (agent, used, session_id);
-CREATE INDEX by_folder ON sessions (cwd, used, session_id) WHERE cwd IS NOT NULL;
-CREATE INDEX by_agent_folder ON sessions (agent, cwd, used, session_id) WHERE cwd IS NOT NULL;
-CREATE INDEX by_state ON sessions (state, used, session_id);
-CREATE INDEX by_agent_state ON sessions (agent, state, used, session_id);
-CREATE INDEX by_pin ON sessions (used, session_id) WHERE pinned = 1;
+CREATE INDEX by_use ON sessions (used, session_id) WHERE parent IS NULL;
+CREATE INDEX by_agent ON sessions (agent, used, session_id) WHERE parent IS NULL;
+CREATE INDEX by_folder ON sessions (cwd, used, session_id) WHERE parent IS NULL AND cwd IS NOT NULL;
+CREATE INDEX by_agent_folder ON sessions (agent, cwd, used, session_id)
+  WHERE parent IS NULL AND cwd IS NOT NULL;
+CREATE INDEX by_state ON sessions (state, used, session_id) WHERE parent IS NULL;
+CREATE INDEX by_agent_state ON sessions (agent, state, used, session_id) WHERE parent IS NULL;
+CREATE INDEX by_pin ON sessions (used, session_id) WHERE parent IS NULL AND pinned = 1;
+CREATE INDEX by_parent ON sessions (json_extract(parent, '$.session_id'), used, session_id)
+  WHERE parent IS NOT NULL;
 CREATE INDEX by_title ON sessions (folded_title, used, session_id);
+CREATE INDEX by_native ON sessions (native) WHERE native IS NOT NULL;
+CREATE INDEX by_source ON sessions (source) WHERE source IS NOT NULL;
 CREATE INDEX by_origin ON sessions (json_extract(forked_from, '$.session_id'))
   WHERE forked_from IS NOT NULL;
 CREATE INDEX behind ON sessions (used) WHERE fed_seq < last_seq;

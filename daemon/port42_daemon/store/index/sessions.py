@@ -22,7 +22,7 @@ UNREAD = -1
 
 _COLUMNS = (
     *Summary.__struct_fields__,
-    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns", "used"),
+    *("folded_title", "named", "last_seq", "fed_seq", "size", "mtime_ns", "used", "native", "source"),
 )
 SUMMARY = ", ".join(f"sessions.{name}" for name in Summary.__struct_fields__)
 """A summary's columns, in the order of its fields."""
@@ -31,6 +31,7 @@ _LISTED = (
     " (SELECT min(o.session_id) FROM sessions AS o WHERE o.session_id > sessions.session_id)"
 )
 """Those, and the ids before and after: a short id is the shortest prefix that neither of them has."""
+_PARENT = "json_extract(sessions.parent, '$.session_id')"
 _UPSERT = (
     f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
     f" ON CONFLICT (session_id) DO UPDATE SET "
@@ -43,7 +44,8 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A session's state, the file it was read from, and the records that led there, if they are known.
 
     `records` end at `last_seq`; empty means that only the two ends were read.
-    `titled`: whether its title was given when it was begun.
+    `titled`: whether its title was given when it was begun. `native` is its id in the tool that its last
+    turn went to, `source` its id in the tool that it was imported from.
     """
 
     summary: Summary
@@ -52,6 +54,8 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     mtime_ns: int
     use: int
     titled: bool = False
+    native: str | None = None
+    source: str | None = None
     records: tuple[Record, ...] = ()
 
 
@@ -93,12 +97,12 @@ def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_se
         *(*plain, msgspec.json.encode(tags).decode(), pinned),
         *(msgspec.json.encode(origin).decode() if origin else None for origin in (fork, parent)),
         folded(row.summary.title) if row.summary.title else None,
-        *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use),
+        *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use, row.native, row.source),
     ]
     # A hand-edited file may have any number, and is listed all the same.
     values = [min(max(value, -_MAX), _MAX) if isinstance(value, int) else value for value in values]
     number: int = database.execute(_UPSERT, values).fetchone()[0]
-    session_id, used = values[0], values[-1]
+    session_id, used = values[0], values[_COLUMNS.index("used")]
     database.execute("DELETE FROM tags WHERE session_id = ?", (session_id,))
     database.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(tag, used, session_id) for tag in tags])
     return number
@@ -126,8 +130,14 @@ def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[
     """The SQL of a page and its values: it walks one index in order, and never sorts."""
     values = {name: value for name, value in msgspec.structs.asdict(filters).items() if value is not None}
     pinned = values.pop("pinned", None)
+    parent = values.pop("parent", None)
     table = "tags" if filters.tag is not None else "sessions"
     where = [f"{'tags' if name == 'tag' else 'sessions'}.{name} = :{name}" for name in values]
+    if parent is None:
+        where.append("sessions.parent IS NULL")
+    else:
+        where.append(f"{_PARENT} = :parent AND sessions.parent IS NOT NULL")
+        values["parent"] = parent
     if pinned is not None:  # a constant, so that SQLite may use the index of pinned sessions
         where.append(f"sessions.pinned = {int(pinned)}")
     if filters.tag is not None:
@@ -137,17 +147,18 @@ def page_query(filters: SessionFilter, before: tuple[int, str] | None) -> tuple[
     if before is not None:
         where.append(f"({table}.used, {table}.session_id) < (:use, :id)")
         values |= {"use": before[0], "id": before[1]}
-    clause = f"WHERE {' AND '.join(where)} " if where else ""
     # Only our own names are put into the text; every value is bound.
     query = (
-        f"SELECT {_LISTED}, sessions.size, sessions.mtime_ns, sessions.used FROM {source} {clause}"  # noqa: S608
-        f"ORDER BY {table}.used DESC, {table}.session_id DESC LIMIT :limit"
+        f"SELECT {_LISTED}, sessions.size, sessions.mtime_ns, sessions.used FROM {source}"  # noqa: S608
+        f" WHERE {' AND '.join(where)} ORDER BY {table}.used DESC, {table}.session_id DESC LIMIT :limit"
     )
     return query, values
 
 
 def _best_index(filters: SessionFilter) -> str:
     """The SQL index with the fewest rows that the filter rejects."""
+    if filters.parent is not None:
+        return "by_parent"
     if filters.pinned:
         return "by_pin"
     if filters.cwd is not None:
@@ -163,10 +174,14 @@ def with_prefix(database: sqlite3.Connection, prefix: str, agent: str | None, li
 
 
 def with_title(database: sqlite3.Connection, title: str, agent: str | None, limit: int) -> list[Summary]:
-    """Sessions of that title, or where there is none, whose title begins so, in any case and normal form."""
+    """Sessions of that title, or where there is none, whose title begins so, in any case and normal form.
+
+    Not those of sub-agents.
+    """
     start = folded(title)
-    return _between(database, "folded_title", start, start, agent, limit) or _between(
-        database, "folded_title", start, start + "\U0010ffff", agent, limit
+    column = "parent IS NULL AND folded_title"
+    return _between(database, column, start, start, agent, limit) or _between(
+        database, column, start, start + "\U0010ffff", agent, limit
     )
 
 
@@ -190,6 +205,15 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
     )
     rows = database.execute(query, (msgspec.json.encode(session_ids).decode(),)).fetchall()
     return [_listed(row) for row in rows]
+
+
+def by_native(database: sqlite3.Connection, native_id: str) -> str | None:
+    row = database.execute(
+        "SELECT session_id, used FROM sessions WHERE native = :id UNION"
+        " SELECT session_id, used FROM sessions WHERE source = :id ORDER BY used DESC LIMIT 1",
+        {"id": native_id},
+    ).fetchone()
+    return row[0] if row else None
 
 
 def folded(title: str) -> str:

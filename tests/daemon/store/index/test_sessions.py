@@ -10,8 +10,8 @@ from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import page_query
 from port42_daemon.store.interface import SessionFilter
 
-FILTERS = {"agent": "a", "cwd": "/b", "state": "ended", "tag": "t", "pinned": True}
-MIXES = [dict(mix) for count in range(6) for mix in itertools.combinations(FILTERS.items(), count)]
+FILTERS = {"agent": "a", "cwd": "/b", "state": "ended", "tag": "t", "pinned": True, "parent": "p"}
+MIXES = [dict(mix) for count in range(7) for mix in itertools.combinations(FILTERS.items(), count)]
 
 
 @pytest.fixture(scope="module")
