@@ -1,6 +1,6 @@
 """What our small ACP agents share: one message a line over stdio, in plain blocking Python, no SDK.
 
-A script derives from `Agent`, changes its manners and calls `main`. Its first argument names a file in
+A script derives from `Agent`, overrides methods and calls `main`. Its first argument names a file in
 which every message that comes is noted, after a line with the process id; a test reads it.
 """
 
@@ -23,7 +23,7 @@ class Refuse(Exception):
 
 
 class Agent:
-    """A well-behaved agent that echoes; what a script changes is what a test is about."""
+    """An agent that echoes and follows the protocol; scripts override parts of it."""
 
     def __init__(self) -> None:
         self.capabilities: dict[str, Any] = {}
@@ -38,7 +38,7 @@ class Agent:
         while (message := self.read()) is not None:
             self.take(message)
 
-    # --- what may be changed ------------------------------------------------------------------------
+    # --- what a script overrides ------------------------------------------------------------------------
 
     def initialize(self, params: dict[str, Any]) -> Any:
         return {"protocolVersion": 1, "agentCapabilities": self.capabilities}
@@ -78,7 +78,7 @@ class Agent:
         raise SystemExit
 
     def permission(self, kind: str, *options: str, quiet: bool = False) -> Any:
-        """The outcome of asking leave; an option's id is its kind with ``id:`` before it.
+        """The outcome of a permission request; an option's id is its kind with ``id:`` before it.
 
         Asked quietly, it says no more of the tool call than its id.
         """

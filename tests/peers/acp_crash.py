@@ -1,4 +1,4 @@
-"""An ACP agent that dies in the middle of a turn, with the value of TEST_KEY among its last words."""
+"""An ACP agent that dies within a turn, with the value of TEST_KEY in the last line of its stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ACP agent that puts a whole book on one line."""
+"""An ACP agent that sends one line of the length it is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ACP agent that says nothing: from the start, or, told ``prompt``, from its first prompt on."""
+"""An ACP agent that sends nothing: from the start, or, told ``prompt``, from its first prompt on."""
 
 from __future__ import annotations
 

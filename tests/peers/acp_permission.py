@@ -1,4 +1,7 @@
-"""An ACP agent that asks leave for what it is told: ``edit allow_once reject_once``, and says what it got."""
+"""An ACP agent that requests the permission that its prompt names: ``edit allow_once reject_once``.
+
+Its reply is the outcome.
+"""
 
 from __future__ import annotations
 

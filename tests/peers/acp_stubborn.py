@@ -1,4 +1,4 @@
-"""An ACP agent that nothing stops: not a cancel, not the end of stdin, not SIGINT, not SIGTERM."""
+"""An ACP agent that only SIGKILL stops: not a cancel, the end of stdin, SIGINT or SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Child processes: how they are started, heard and ended, on both event loops."""
+"""Child processes: how they are started, read and ended, on both event loops."""
 
 import asyncio
 import os
@@ -310,7 +310,7 @@ def test_no_descriptor_is_left_open(run):
 
 
 def test_each_pipe_is_closed_once(run):
-    """uvloop closes a pipe itself: its file object, which is closed too, must leave the number alone."""
+    """uvloop closes a pipe itself: its file object, which is closed too, must not close the descriptor."""
 
     async def body():
         read, write = os.pipe()

@@ -1,4 +1,4 @@
-"""Programs: the person's umask, no descriptor but three, so many at once, and an end with the daemon."""
+"""Programs: the user's umask, three descriptors, how many at once, and their end with the daemon."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_an_executable_fifo_does_not_block(tmp_path):
 
 
 def test_a_group_without_the_mark_is_left_alone(tmp_path, process):
-    """Its number may belong to somebody else by now."""
+    """Its number may belong to another process by now."""
     other = process(["sleep", "60"], start_new_session=True)
     record = tmp_path / "programs"
     record.write_text(f"word {other.pid}")
@@ -222,7 +222,7 @@ def test_a_folder_that_was_not_named_is_the_persons_home(tmp_path):
     assert (kind, message) == ("missing", f"the working folder {environ['HOME']} is not there")
 
 
-# --- an end without a word --------------------------------------------------------------------------
+# --- errors outside the protocol --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

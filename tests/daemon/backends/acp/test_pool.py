@@ -96,7 +96,7 @@ def runs(pid: int) -> bool:
 
 
 async def wait_for_end(pid: int) -> None:
-    """Wait for the end of a process whose waiting is another's business."""
+    """Wait for the end of a process that this one need not have started."""
     while runs(pid):  # noqa: ASYNC110 - polling: nothing tells
         await asyncio.sleep(0.02)
 
@@ -187,7 +187,7 @@ def test_claudes_agent_resumes_its_session(tmp_path: Path) -> None:
     first = after(turn("hello", cwd=str(tmp_path)))
     assert text_of(first) == "hello from a server we did not write"
     assert done_of(first) == Done(None, "end_turn")
-    # Another process, which has it from the disk; then one that asks for what never was.
+    # Another process, which reads the session from the disk; then an id that never existed.
     again = after(turn("hello", cwd=str(tmp_path), native_id=native_id_of(first), system="You are Ada"))
     assert native_id_of(again) == native_id_of(first)
     assert notices(again) == []
@@ -339,7 +339,7 @@ def test_closing_lets_a_turn_under_way_end_and_keeps_nothing(journal: Journal) -
     play(Acp(config("echo", journal)), closed_meanwhile)
 
 
-# --- going back to a session ----------------------------------------------------------------------------
+# --- resuming a session ----------------------------------------------------------------------------
 
 HISTORY = history(("user", "what is it?"), ("assistant", "a parser"))
 
@@ -567,7 +567,7 @@ def test_a_person_may_take_longer_than_an_agent() -> None:
 async def cancelled(
     backend: Acp, question: Turn, ask: Callable[[Permission], Awaitable[str | None]] = nobody
 ) -> None:
-    """Cancel the task that plays `one` once the first `Text` or `Tool` is there."""
+    """Cancel the task that plays the turn once the first `Text` or `Tool` is there."""
     begun = asyncio.Event()
 
     async def listen() -> None:
@@ -645,7 +645,7 @@ def test_what_is_cancelled_before_it_was_asked_is_not_asked(journal: Journal) ->
         async with aclosing(backend.run(turn("one"), nobody)) as stream:
             await anext(stream)
             asking = asyncio.ensure_future(anext(stream))
-            # `auto-waits` answers the request for another mode when it hears of the cancel.
+            # `auto-waits` answers the request for another mode when it gets the cancel.
             while "session/set_mode" not in (journal.methods if journal.path.exists() else []):  # noqa: ASYNC110 - polling: a file tells nobody
                 await asyncio.sleep(0.02)
             asking.cancel()
@@ -824,7 +824,7 @@ def test_a_line_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sent a line of more than" in failure_of(cut)[1]
 
 
-# --- looking --------------------------------------------------------------------------------------------
+# --- probes --------------------------------------------------------------------------------------------
 
 
 def test_probing() -> None:

@@ -1,4 +1,4 @@
-"""What agents' messages mean, whatever they hold."""
+"""How agents' messages are read, whatever they hold."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8)
 
 
-# No deadline, no slowness check: a busy machine is not a wrong reading.
+# No deadline, no slowness check: this test is about results, and the machine may be busy.
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(KINDS), OBJECTS), max_size=6), OBJECTS)
 def test_nothing_an_agent_sends_breaks_the_reading(

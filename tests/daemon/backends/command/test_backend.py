@@ -1,4 +1,4 @@
-"""`command`: our own peers in every manner, and real tools that we did not write."""
+"""`command`: our own peers, and real tools that we did not write."""
 
 import asyncio
 import json
@@ -312,7 +312,7 @@ def test_a_total_of_the_whole_session_becomes_the_turns_own(tmp_path):
 
     assert usage("100") == [Usage(100, 11)]
     assert usage("100", "150") == [Usage(50, 5)]
-    # After a restart nobody knows what it was before.
+    # After a restart the total before the turn is not known.
     assert not [e for e in reply(config, turn("150", native_id="t-1")) if isinstance(e, Usage)]
 
 

@@ -1,4 +1,4 @@
-"""Every stream that was recorded from a real tool, and what must not disturb a parser."""
+"""Every stream that was recorded from a real tool, and what must not break a parser."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ MEANT: dict[str, list[Event]] = {
         METADATA,
         Done(Failure("needs_auth", "Missing environment variable: `NOT_SET_KEY`.")),
     ],
-    # It never gave up: what ends such a turn is the person.
+    # It retried without end until the user cancelled.
     "codex-network": [Started("01a206ae-d406-76b2-b90c-a310d314dbd9"), METADATA, RECONNECTING],
     "gemini-thinks": [
         Started("2081e613-9084-41e0-ba4b-1ae92a2f055a", "gemini-2.5-flash"),

@@ -16,13 +16,13 @@ KEY = "sk-ant-test-0123456789abcdef"
 
 
 def reply(*stream: Any) -> list[object]:
-    """What the back end makes of a stream of these events."""
+    """The events of the back end for a stream of these."""
     with ModelServer(says(stream)) as server:
         return played(Anthropic(config(server)))
 
 
 def asked(the_turn: object, **more: object) -> dict[str, Any]:
-    """What the back end asks a server for a turn."""
+    """The request that a turn becomes."""
     with ModelServer(says(text("hello"))) as server:
         played(Anthropic(config(server, **more)), the_turn)
         return server.bodies[0]
@@ -92,7 +92,7 @@ def test_aimock_refuses_a_wrong_key(aimock_url: str) -> None:
     assert (kind, "TEST_KEY" in message, "sk-wrong" in message) == ("needs_auth", True, False)
 
 
-# --- what is asked --------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------
 
 
 def test_a_turn_becomes_a_request() -> None:
@@ -138,7 +138,7 @@ def test_the_address_may_hold_the_version(tail: str) -> None:
     assert request.headers["authorization"] is None
 
 
-# --- what is answered -----------------------------------------------------------------------------
+# --- replies -----------------------------------------------------------------------------
 
 
 def test_a_reply_becomes_events() -> None:

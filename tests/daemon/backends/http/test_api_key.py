@@ -1,4 +1,4 @@
-"""Keys: where they come from, and all that is wrong with where they are."""
+"""API keys: their sources, and the errors about them."""
 
 import asyncio
 import importlib.util
@@ -15,7 +15,7 @@ from port42_daemon.config import OpenAIBackend
 KEY = "sk-test-0123456789abcdef"
 
 KEYRING = '''
-"""A keyring in a file, so that the real package has something to ask."""
+"""A keyring in a file, for the real package to read."""
 import json, os, time
 from keyring.backend import KeyringBackend
 from keyring.errors import PasswordDeleteError, PasswordSetError

@@ -1,4 +1,4 @@
-"""Streams as servers send them: their words reach the person, and what is cut is not called a reply."""
+"""Streams as servers send them: errors are told in the server's words, and a cut reply is a failure."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from port42_daemon.backends.http.openai import OpenAI
 KEY = "sk-test-0123456789abcdef"
 ENVIRON = {"TEST_KEY": KEY}
 
-# No deadline, no slowness check: a busy machine is not a wrong parser.
+# No deadline, no slowness check: these tests are about results, and the machine may be busy.
 PROPERTY = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 
 
@@ -156,7 +156,7 @@ def test_nothing_that_repeats_the_key_brings_it_into_an_event(kind: Kind) -> Non
 
 @pytest.mark.parametrize("key", ["k", "text", "ollama", "lm-studio"])
 def test_a_stand_in_for_a_key_takes_nothing_out_of_the_reply(kind: Kind, key: str) -> None:
-    """Local servers want any key, and people give them words that replies and their JSON have, too."""
+    """Local servers take any key, and people use words that also occur in replies and in their JSON."""
     words = "ask ollama or lm-studio for text"
     with ModelServer(sends(kind.reply(words))) as server:
         settings = kind.peer.config(server, api_key_env="TEST_KEY")
@@ -447,7 +447,7 @@ def test_a_cancelled_turn_closes_the_connection_at_once(kind: Kind, behaviour: s
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # The back end is still open: it is the turn that let go.
+        # The back end is still open: the turn closed the connection.
         assert await asyncio.to_thread(server.hung_up.wait, 2)
         await backend.aclose()
 
@@ -562,7 +562,7 @@ def test_a_probe_of_a_server_that_does_not_speak(kind: Kind) -> None:
 
 
 def test_a_probe_asks_nobody_beyond_this_machine(kind: Kind) -> None:
-    # Nothing answers at a name that cannot be; a request to it would say so.
+    # The name cannot be resolved; a request to it would fail.
     backend = kind.build(
         kind.peer.config(
             SimpleNamespace(url=""), base_url="https://models.invalid/v1", api_key_env="TEST_KEY"

@@ -1,4 +1,4 @@
-"""Chat Completions: a server we did not write, and the habits of the compatible ones."""
+"""Chat Completions: a server we did not write, and what compatible ones do differently."""
 
 import time
 from typing import Any
@@ -17,13 +17,13 @@ KEY = "sk-test-0123456789abcdef"
 
 
 def reply(*stream: Any) -> list[object]:
-    """What the back end makes of a stream of these events."""
+    """The events of the back end for a stream of these."""
     with ModelServer(says(stream)) as server:
         return played(OpenAI(config(server)))
 
 
 def asked(the_turn: object, **more: object) -> dict[str, Any]:
-    """What the back end asks a server for a turn."""
+    """The request that a turn becomes."""
     with ModelServer(says(text("hello"))) as server:
         played(OpenAI(config(server, **more)), the_turn)
         return server.bodies[0]
@@ -98,7 +98,7 @@ def test_aimock_refuses_a_wrong_key(aimock_url: str) -> None:
     assert (kind, "TEST_KEY" in message, "sk-wrong" in message) == ("needs_auth", True, False)
 
 
-# --- what is asked --------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------
 
 
 def test_a_turn_becomes_a_request() -> None:
@@ -164,7 +164,7 @@ def test_the_limit_of_tokens_goes_by_the_name_that_the_server_knows() -> None:
         assert [body.get("max_completion_tokens") for body in server.bodies] == [None, 10, 10]
 
 
-# --- what is answered -----------------------------------------------------------------------------
+# --- replies -----------------------------------------------------------------------------
 
 
 def test_a_reply_becomes_events() -> None:
