@@ -20,18 +20,15 @@ def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: boo
     """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
-        pages = client.pages(GetSession(session.session_id, events=events))
         if as_json:
-            from msgspec import to_builtins
-            from msgspec.structs import replace
-
-            first = next(pages)
-            rest = [message for page in pages for message in page.messages]
-            whole = replace(first, messages=(*first.messages, *rest), next_after_seq=None)
-            streams.as_json(to_builtins(whole))
+            pages = client.ask_pages("get_session", {"session_id": session.session_id, "events": events})
+            whole = next(pages)
+            for page in pages:
+                whole["messages"] += page["messages"]
+            streams.as_json({**whole, "next_after_seq": None})
             return
         from port42_cli.views import transcript as view
 
         views.show(view.heading(session, streams.now()))
-        for page in pages:
+        for page in client.pages(GetSession(session.session_id, events=events)):
             views.show(view.messages(page.messages))
