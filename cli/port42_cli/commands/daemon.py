@@ -9,21 +9,20 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from port42_cli import streams
 from port42_cli.commands import _shared
 from port42_cli.plain_text import count
+from port42_cli.service import here
+from port42_cli.service.supervisor import Supervisor
 from port42_client import process
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 from port42_protocol import paths
-
-if TYPE_CHECKING:
-    from port42_cli.service.supervisor import Supervisor
-    from port42_protocol.messages.types import StartedBy
+from port42_protocol.messages.types import StartedBy
 
 LOOK_EVERY = 0.2
 """Seconds between looks at a log that is followed: no system call waits for a rename portably."""
@@ -109,8 +108,6 @@ def _start(port42d: Daemon, started_by: StartedBy = "hand") -> None:
     if running := port42d.running():
         streams.banner(f"port42d is running already (pid {running.pid})")
         return
-    from port42_cli.service import here
-
     if (supervisor := here()).serves(port42d.address()):
         supervisor.start((), anew=True)
         _print_pid(port42d, port42d.existing, f"started by {supervisor.name}")
@@ -142,8 +139,6 @@ def _stop(port42d: Daemon) -> bool:
 
 def _run_by(pid: int) -> Supervisor | None:
     """The supervisor that runs the daemon `pid` as a service, None without one."""
-    from port42_cli.service import here
-
     supervisor = here()
     return supervisor if supervisor.pid() == pid else None
 

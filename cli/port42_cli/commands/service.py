@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
 import click
 
-from port42_cli import streams
+from port42_cli import streams, views
 from port42_cli.commands import _shared
+from port42_cli.service import files, here
+from port42_cli.service import install as installation
+from port42_cli.service.files import Change
+from port42_cli.service.report import report
+from port42_cli.views import service as view
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 from port42_protocol import paths
-
-if TYPE_CHECKING:
-    from port42_cli.service.files import Change
 
 _DRY = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 _AS_JSON = _shared.as_json("What was done, or would be, as JSON.")
@@ -42,18 +44,15 @@ def install(daemon: Daemon, yes: bool, dry_run: bool, replace: bool, as_json: bo
     A running daemon is stopped first, without losing messages. If the service does not start, everything
     is restored.
     """
-    from port42_cli.service import here
-    from port42_cli.service.install import install, planned
-
     supervisor = here()
     if why := supervisor.missing():
         raise Refused(*why)
-    changes = planned(supervisor, daemon)
+    changes = installation.planned(supervisor, daemon)
     if not replace:
         _refuse_foreign(changes)
     if not _agreed(changes, "Write this and start the service?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
-    running = install(supervisor, daemon, changes)
+    running = installation.install(supervisor, daemon, changes)
     streams.banner(
         f"{supervisor.name} runs port42d {running.version} (pid {running.pid}) at {running.socket},"
         " and starts it at the first connection after a login."
@@ -75,8 +74,6 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
 
     Sessions and settings stay, and commands start the daemon by themselves again.
     """
-    from port42_cli.service import files, here
-
     supervisor = here()
     changes = files.changes_to(dict.fromkeys(supervisor.paths))
     changes = [change for change in changes if change.before is not None]
@@ -106,11 +103,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     Nothing is started: a service that waits for its first connection is healthy.
     """
-    from dataclasses import asdict
-
-    from port42_cli.service import here
-    from port42_cli.service.report import report
-
     supervisor = here()
     if why := supervisor.missing():
         raise Refused(*why)
@@ -118,9 +110,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         streams.as_json(asdict(condition))
     else:
-        from port42_cli import views
-        from port42_cli.views import service as view
-
         views.show(view.report(condition))
         streams.banner(*condition.problems)
     if condition.problems:
@@ -133,8 +122,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def logs(ctx: click.Context, follow: bool, lines: int) -> None:
     """Print the end of the service's log: the journal, or the daemon's own file under launchd."""
-    from port42_cli.service import here
-
     command = here().log_command(lines, follow=follow)
     if command is None:
         from port42_cli.commands.daemon import logs as own_file
@@ -163,8 +150,6 @@ def _refuse_foreign(changes: Sequence[Change]) -> None:
 
 def _agreed(changes: Sequence[Change], question: str, *, yes: bool, dry_run: bool, as_json: bool) -> bool:
     """Show what would change; whether to go on."""
-    from port42_cli.service import files
-
     if dry_run and as_json:
         whole = [{**_listed(change), "content": change.after} for change in changes]
         streams.as_json({"files": whole})
