@@ -86,7 +86,7 @@ def _renderables(part: Part) -> Iterator[RenderableType]:
             yield _table(part)
     elif isinstance(part, Line):
         if part.shown is not None:
-            # In a group, because a bare Text loses its own ideas about wrapping.
+            # In a group, because a bare Text loses its own wrapping.
             yield Group(text(part.shown, fit=part.fit))
     elif isinstance(part, Fields):
         yield _fields(part)

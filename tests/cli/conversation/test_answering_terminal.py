@@ -151,6 +151,18 @@ def test_ctrl_c_at_a_permission_request_cancels_the_turn(terminal, port42, tap):
     assert reply.get("status") == "interrupted"
 
 
+def test_ctrl_d_at_a_permission_request_refuses_and_the_conversation_continues(terminal, tap):
+    screen = terminal("possess", "@careful")
+    screen.expect(PROMPT)
+    screen.send("edit allow_once reject_once" + ENTER)
+    screen.expect("1 to 2, or Enter to refuse: ")
+    screen.send(CTRL_D)
+    screen.expect("reject_once|cancelled")
+    screen.expect(PROMPT)
+    screen.send(CTRL_D)
+    assert ended(screen) == 0
+
+
 def test_another_clients_turn_is_shown_before_our_own(terminal, port42, tap):
     port42("rpc", "create_session", "agent=tap", "session_id=shared")
     first = terminal("possess", "@tap", "-s", "shared", "first")
