@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from port42_daemon import main as daemon
     from port42_daemon.process import socket_activation
     from port42_daemon.process.home_lock import CannotStart
-    from port42_daemon.process.log import UnknownLevel, logging_to
+    from port42_daemon.process.log import logging_to
     from port42_daemon.process.sd_notify import Supervisor
     from port42_daemon.settings import Settings
 
@@ -45,17 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             supervisor.close()
         given = socket_activation.listener(os.environ)
         home = options.home or paths.home(os.environ)
+        started_by: StartedBy = "hand"
         if given is not None:
-            socket = socket_activation.path(given)
+            socket = Path(os.fsdecode(given.getsockname()))
+            started_by = "launchd" if sys.platform == "darwin" else "systemd"
         else:
             socket = options.socket or paths.socket(os.environ | {"PORT42_HOME": str(home)})
-        started_by = options.started_by or socket_activation.by(given)
+        started_by = options.started_by or started_by
         if started_by == "systemd":
             umask = 0o022  # 077 is the unit's, not the person's
         settings = Settings(home.absolute(), socket.absolute(), started_by=started_by, umask=umask)
         with logging_to(options.log_file):
             daemon.run(settings, given, supervisor, partial(_tell, starter, "ready"))
-    except (CannotStart, UnknownLevel, RpcError, OSError) as error:
+    except (CannotStart, RpcError, OSError) as error:
         print(f"port42d: {error}", file=sys.stderr)  # the log may be what failed
         _tell(starter, f"error: {error}")
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.02
 _MAX_ADDRESS_BYTES = 64 * 1024
+_GONE = (FileNotFoundError, NotADirectoryError)
 
 
 class CannotStart(Exception):
@@ -65,18 +67,14 @@ class HomeLock:
         daemon has it, so nothing may be written at its path any more.
         """
         try:
-            if os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
-                return True
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError:
-            return True  # an I/O error or no free descriptor does not mean that the home changed
-        try:
+            with contextlib.suppress(*_GONE):
+                if os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
+                    return True
             return os.path.samestat(self._home.stat(), self._home_status) and self._lock_anew()
-        except (FileNotFoundError, NotADirectoryError):
+        except _GONE:
             return False
         except OSError:
-            return True  # as above; on a full disk no other daemon can lock it either
+            return True  # an I/O error, no free descriptor or a full disk: the home did not change by that
 
     def _lock_anew(self) -> bool:
         """Whether no other process holds the lock of the current file. Raises OSError."""

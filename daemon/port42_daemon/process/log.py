@@ -10,22 +10,20 @@ from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from queue import SimpleQueue
 
+from port42_daemon.process.home_lock import CannotStart
+
 _BYTES, _KEPT = 1024 * 1024, 3
-
-
-class UnknownLevel(ValueError):
-    """``PORT42_LOG_LEVEL`` names none."""
 
 
 @contextlib.contextmanager
 def logging_to(path: Path | None) -> Iterator[None]:
     """Log to `path`, rotated at 1 MiB with three kept, or to stderr without one.
 
-    Raises `UnknownLevel`, and OSError when `path` cannot be written.
+    Raises `CannotStart` for an unknown ``PORT42_LOG_LEVEL``, and OSError when `path` cannot be written.
     """
     level = os.environ.get("PORT42_LOG_LEVEL", "INFO").upper()
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise UnknownLevel(f"PORT42_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR, got {level}")
+        raise CannotStart(f"PORT42_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR, got {level}")
     # A FIFO or a folder in the log's place must not keep a daemon from starting, nor hold it up.
     usable = path is not None and (path.is_file() or not os.path.lexists(path))
     handler: logging.Handler = (

@@ -7,11 +7,9 @@ import os
 import socket
 import sys
 from collections.abc import MutableMapping
-from pathlib import Path
 from typing import Any
 
 from port42_daemon.process.home_lock import CannotStart
-from port42_protocol.messages.types import StartedBy
 
 NAME = "rpc"
 """The socket's name in `port42.socket` (FileDescriptorName=) and in launchd's Sockets."""
@@ -36,17 +34,6 @@ def listener(environ: MutableMapping[str, str]) -> socket.socket | None:
             given.close()
             raise
     return given
-
-
-def by(given: socket.socket | None) -> StartedBy:
-    """What started the daemon: the supervisor that passed the socket, or else a user."""
-    if given is None:
-        return "hand"
-    return "launchd" if sys.platform == "darwin" else "systemd"
-
-
-def path(given: socket.socket) -> Path:
-    return Path(os.fsdecode(given.getsockname()))
 
 
 def _from_systemd(environ: MutableMapping[str, str]) -> socket.socket | None:

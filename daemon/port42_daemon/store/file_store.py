@@ -84,9 +84,9 @@ class FileStore(SessionStore):
 
     def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
         if not trashed:
-            return self._sessions.document(session_id).summary
+            return self._sessions.reading(session_id, lambda _, whole: whole.summary)
         with storage("look into the trash"):
-            return self._trash.reading(session_id, lambda _, session: session.summary)
+            return self._trash.reading(session_id, lambda _, whole: whole.summary)
 
     def ends(self, session_id: str, through: int | None = None) -> tuple[Header, Footer]:
         def fold(descriptor: int, whole: Document) -> tuple[Header, Footer]:

@@ -7,7 +7,8 @@ from logging.handlers import QueueHandler
 
 import pytest
 
-from port42_daemon.process.log import UnknownLevel, logging_to
+from port42_daemon.process.home_lock import CannotStart
+from port42_daemon.process.log import logging_to
 
 log = logging.getLogger("port42_daemon.somewhere")
 
@@ -55,5 +56,5 @@ def test_the_level_is_the_environments(tmp_path, monkeypatch):
         log.warning("this")
     assert (tmp_path / "daemon.log").read_text().endswith("this\n")
     monkeypatch.setenv("PORT42_LOG_LEVEL", "loud")
-    with pytest.raises(UnknownLevel, match="got LOUD"), logging_to(None):
+    with pytest.raises(CannotStart, match="got LOUD"), logging_to(None):
         pytest.fail("logged all the same")

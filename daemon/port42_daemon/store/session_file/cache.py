@@ -75,13 +75,11 @@ class OpenSessions:
             return None
         return known.document.summary if known.signature == _signature(status) else None
 
-    def document(self, session_id: str) -> Document:
-        return self.reading(session_id, lambda _, document: document)
-
     def last_use(self, session_id: str) -> int:
         """The number of the session's last use, from memory where it is cached."""
         known = self._known.get(session_id)
-        return (known.document if known else self.document(session_id)).footer.use
+        whole = known.document if known else self.reading(session_id, lambda _, whole: whole)
+        return whole.footer.use
 
     def reading(self, session_id: str, action: Callable[[int, Document], T]) -> T:
         """Run `action` on the session's descriptor and document; again after a recovery.
