@@ -14,7 +14,14 @@ class Worker(Agent):
         self.update(sessionUpdate="plan", entries=[step, step | {"status": "pending"}])
         self.say("Let me look.", messageId="m-1")
         call = {"sessionUpdate": "tool_call", "toolCallId": "t-1", "title": "Read a.py", "kind": "read"}
-        self.update(**call, status="pending")
+        about = {"toolName": "Read"}
+        self.update(
+            **call,
+            status="pending",
+            rawInput={"file_path": "/a.py"},
+            locations=[{"path": "/a.py", "line": 7}, {"line": 1}],
+            _meta={"claudeCode": about},
+        )
         change = {"sessionUpdate": "tool_call_update", "toolCallId": "t-1"}
         self.update(**change, status="in_progress")
         self.update(
@@ -22,7 +29,13 @@ class Worker(Agent):
         )
         self.update(**change, title="Read a.py (1 line)", status="completed")
         self.update(
-            sessionUpdate="tool_call", toolCallId="t-2", title="Run it", kind="execute", status="failed"
+            sessionUpdate="tool_call",
+            toolCallId="t-2",
+            title="Run it",
+            kind="execute",
+            status="failed",
+            rawOutput="no such file",
+            content=[{"type": "terminal", "terminalId": "x"}],
         )
         self.update(sessionUpdate="plan", entries=[step | {"status": "completed"}])
         self.update(sessionUpdate="usage_update", used=900, size=1000)

@@ -104,6 +104,7 @@ class Played:
         self._play = play
         self.turns: list[Turn] = []
         self.closed = 0
+        self.tool: str | None = None
 
     async def probe(self) -> Health:
         return Health("ready", "played")

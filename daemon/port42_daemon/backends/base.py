@@ -8,12 +8,13 @@ event loop; no secret is in an event, a failure or the log.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 from port42_protocol.messages.events import PermissionOption
-from port42_protocol.messages.records import Message
+from port42_protocol.messages.records import Location, Message, PlanEntry
+from port42_protocol.messages.types import ToolKind
 
 FailureKind = Literal["missing", "needs_auth", "network", "rate_limit", "refused", "crashed", "timeout"]
 HealthState = Literal["ready", "missing", "needs_auth", "unreachable"]
@@ -55,11 +56,31 @@ class Thought(Struct, frozen=True):
 
 
 class Tool(Struct, frozen=True):
-    """A tool call, by `id`; sent again when its state changes."""
+    """A tool call, by `id`; sent again when something of it changes: what is None or empty is as it was.
+
+    `input` is the arguments (object or text), `output` text, or content blocks of ACP, MCP or a model API.
+    """
 
     id: str
     title: str
     state: Literal["running", "done", "failed"]
+    name: str | None = None
+    kind: ToolKind | None = None
+    input: Any = None
+    output: Any = None
+    locations: tuple[Location, ...] = ()
+
+
+class Plan(Struct, frozen=True):
+    """The agent's plan. It replaces the one before it."""
+
+    entries: tuple[PlanEntry, ...]
+
+
+class Compacted(Struct, frozen=True):
+    """The agent replaced what was said before by `summary`, where it tells that."""
+
+    summary: str | None = None
 
 
 class Usage(Struct, frozen=True):
@@ -89,15 +110,23 @@ class Done(Struct, frozen=True):
     stop_reason: str | None = None
 
 
-Event = Started | Text | Thought | Tool | Usage | Notice | Done
-
-
 class Permission(Struct, frozen=True):
-    """A permission request of an agent; `tool` is ACP's kind of tool (read, edit, execute …)."""
+    """A permission request of an agent, for the tool call `tool_id` where it names one."""
 
     title: str
-    tool: str
+    kind: ToolKind
     options: tuple[PermissionOption, ...]
+    tool_id: str | None = None
+
+
+class Decided(Struct, frozen=True):
+    """A permission that the back end decided by its configuration; `chosen` is an option's id."""
+
+    permission: Permission
+    chosen: str | None
+
+
+Event = Started | Text | Thought | Tool | Plan | Compacted | Decided | Usage | Notice | Done
 
 
 Ask = Callable[[Permission], Awaitable[str | None]]
@@ -112,7 +141,13 @@ class Health(Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """Runs turns, also of many sessions at once."""
+    """Runs turns, also of many sessions at once.
+
+    `tool` names the program whose own conversations a turn's `native_id` can continue, as the readers of its
+    files call it (``claude``, ``codex`` …).
+    """
+
+    tool: str | None
 
     async def probe(self) -> Health:
         """Check without a request to a model; quick, never raises."""

@@ -15,7 +15,7 @@ from typing import Any
 from port42_daemon.backends.acp import updates
 from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields, objects
 from port42_daemon.backends.acp.session_config import Choices
-from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Permission, Turn
+from port42_daemon.backends.base import Ask, Decided, Done, Event, Failure, Notice, Permission, Turn
 from port42_daemon.backends.decoding import whole
 from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
@@ -91,10 +91,13 @@ class _TurnEvents:
             chosen = updates.choice(request, allow=True) if updates.granted(self._policy, request) else None
         if self.over:
             return _CANCELLED
-        if chosen is None:
+        allowed = chosen is not None
+        chosen = chosen or updates.choice(request, allow=False)
+        if self._policy != "ask":
+            await self.events.put(Decided(request, chosen))
+        if not allowed:
             why = "no client answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
             await self.events.put(Notice(f"not permitted: {request.title} ({why})"))
-            chosen = updates.choice(request, allow=False)
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else _CANCELLED
 
     async def _ask_user(self, request: Permission) -> str | None:

@@ -5,14 +5,18 @@ Parsing is lenient, because agents differ: what is not understood is ignored.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from msgspec import structs
+
+from port42_daemon.activity import plan_entries
 from port42_daemon.backends.acp.connection import Refused, fields, objects
 from port42_daemon.backends.base import (
     Event,
     Failure,
     FailureKind,
     Permission,
+    Plan,
     Text,
     Thought,
     Tool,
@@ -22,12 +26,15 @@ from port42_daemon.backends.base import (
 from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.config import Permissions
 from port42_protocol.messages.events import PermissionOption
+from port42_protocol.messages.records import Location
+from port42_protocol.messages.types import ToolKind
 
 AUTH_REQUIRED = -32000
 _LOOKS_ONLY = frozenset(("read", "search", "fetch", "think"))
 _TOOLS_KEPT = 1000
 """Tool calls of one turn whose titles are remembered."""
 
+_TOOL_KINDS = frozenset(get_args(ToolKind))
 _TOOL_STATES: dict[Any, Any] = {"completed": "done", "failed": "failed"}
 _FAILURES: dict[Any, FailureKind] = {
     "authentication_failed": "needs_auth",
@@ -42,7 +49,7 @@ class Updates:
     """Reads the updates of one turn: an update of a tool call names only what changed."""
 
     def __init__(self) -> None:
-        self._tools: dict[str, tuple[Tool, str]] = {}
+        self._tools: dict[str, Tool] = {}
         self._last = ""
         self._apart = False
         self._message: Any = None
@@ -56,17 +63,14 @@ class Updates:
             case "tool_call" | "tool_call_update":
                 return self._tool(update)
             case "plan":
-                return _plan(update.get("entries"))
+                return Plan(steps) if (steps := plan_entries(update.get("entries"))) else None
             case "usage" | "usage_update":
                 return usage(update)
         # user_message_chunk is our own message echoed; the others are about an editor's menus.
         return None
 
-    def known(self, tool_id: Any) -> tuple[str, str]:
-        if not isinstance(tool_id, str) or tool_id not in self._tools:
-            return "", "other"
-        tool, kind = self._tools[tool_id]
-        return tool.title, kind
+    def known(self, tool_id: Any) -> Tool | None:
+        return self._tools.get(tool_id) if isinstance(tool_id, str) else None
 
     def _text(self, update: dict[str, Any]) -> Text | None:
         text = _words(update.get("content"))
@@ -82,18 +86,53 @@ class Updates:
 
     def _tool(self, update: dict[str, Any]) -> Tool | None:
         tool_id = update.get("toolCallId")
-        if not isinstance(tool_id, str) or (tool_id not in self._tools and len(self._tools) >= _TOOLS_KEPT):
+        if not isinstance(tool_id, str) or not (before := self._tools.get(tool_id) or self._begun(tool_id)):
             return None
-        before, kind = self._tools.get(tool_id, (None, "other"))
-        title = update.get("title")
-        title = one_line(title) if isinstance(title, str) and title.strip() else before and before.title
-        status = update.get("status")
-        state = _TOOL_STATES.get(status, "running") if isinstance(status, str) else before and before.state
-        tool = Tool(tool_id, title or "a tool", state or "running")
-        kind = update["kind"] if isinstance(update.get("kind"), str) else kind
-        self._tools[tool_id] = tool, kind
+        title, status = update.get("title"), update.get("status")
+        # Kept without its input and output, which may be large.
+        tool = Tool(
+            tool_id,
+            one_line(title) if isinstance(title, str) and title.strip() else before.title,
+            _TOOL_STATES.get(status, "running") if isinstance(status, str) else before.state,
+            _name(update) or before.name,
+            tool_kind(update.get("kind")) or before.kind,
+        )
+        new = tool_id not in self._tools or tool != before
+        self._tools[tool_id] = tool
         self._apart = True
-        return tool if tool != before else None
+        given, output = update.get("rawInput"), update.get("rawOutput")
+        if output is None:
+            # A terminal is the client's, and we offer none.
+            output = [block for block in objects(update.get("content")) if block.get("type") != "terminal"]
+        places = tuple(
+            Location(place["path"], _count(place.get("line")))
+            for place in objects(update.get("locations"))
+            if isinstance(place.get("path"), str)
+        )
+        if not new and given in (None, {}) and output in (None, []) and not places:
+            return None
+        return structs.replace(
+            tool, input=given or None, output=None if output == [] else output, locations=places
+        )
+
+    def _begun(self, tool_id: str) -> Tool | None:
+        """A tool call that was not known; None where too many run."""
+        if len(self._tools) >= _TOOLS_KEPT:
+            ended = next((known for known, tool in self._tools.items() if tool.state != "running"), None)
+            if ended is None:
+                return None
+            del self._tools[ended]
+        return Tool(tool_id, "a tool", "running")
+
+
+def _name(update: dict[str, Any]) -> str | None:
+    """The tool's own name, which the protocol has no field for: Claude's agent tells it."""
+    name = fields(fields(update.get("_meta")).get("claudeCode")).get("toolName")
+    return name if isinstance(name, str) else None
+
+
+def tool_kind(value: Any) -> ToolKind | None:
+    return value if isinstance(value, str) and value in _TOOL_KINDS else None  # type: ignore[return-value]  # it is one
 
 
 def usage(value: dict[str, Any]) -> Usage | None:
@@ -111,11 +150,11 @@ def usage(value: dict[str, Any]) -> Usage | None:
 
 def permission(params: dict[str, Any], known: Updates) -> Permission:
     call = fields(params.get("toolCall"))
-    title, kind = call.get("title"), call.get("kind")
-    known_title, known_kind = known.known(call.get("toolCallId"))
+    tool_id, title = call.get("toolCallId"), call.get("title")
+    tool = known.known(tool_id)
     return Permission(
-        title=(one_line(title) if isinstance(title, str) else "") or known_title or "use a tool",
-        tool=kind if isinstance(kind, str) else known_kind,
+        title=(one_line(title) if isinstance(title, str) else "") or (tool.title if tool else "use a tool"),
+        kind=tool_kind(call.get("kind")) or (tool.kind if tool else None) or "other",
         options=tuple(
             PermissionOption(
                 option["optionId"], one_line(str(option.get("name", ""))), str(option.get("kind", ""))
@@ -123,11 +162,12 @@ def permission(params: dict[str, Any], known: Updates) -> Permission:
             for option in objects(params.get("options"))
             if isinstance(option.get("optionId"), str)
         ),
+        tool_id=tool_id if isinstance(tool_id, str) else None,
     )
 
 
 def granted(policy: Permissions, request: Permission) -> bool:
-    return policy == "allow" or (policy == "read-only" and request.tool in _LOOKS_ONLY)
+    return policy == "allow" or (policy == "read-only" and request.kind in _LOOKS_ONLY)
 
 
 def choice(request: Permission, *, allow: bool) -> str | None:
@@ -174,16 +214,6 @@ def _words(content: Any) -> str:
         case {"type": "image" | "audio" | "resource" as kind}:
             return f"[{kind}]"
     return ""
-
-
-def _plan(entries: Any) -> Tool | None:
-    steps = objects(entries)
-    if not steps:
-        return None
-    done = sum(entry.get("status") == "completed" for entry in steps)
-    now = next((entry.get("content") for entry in steps if entry.get("status") == "in_progress"), None)
-    title = f"plan: {done} of {len(steps)} done" + (f", {one_line(now)}" if isinstance(now, str) else "")
-    return Tool("plan", title, "done" if done == len(steps) else "running")
 
 
 def _count(value: Any) -> int | None:

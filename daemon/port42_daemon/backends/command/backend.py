@@ -53,6 +53,7 @@ class Command:
         self._programs = programs or Programs()
         self._environ = os.environ if environ is None else environ
         self._totals: dict[str, Usage] = {}
+        self.tool = config.parser if config.history == "native" and config.parser != "text" else None
 
     async def probe(self) -> Health:
         name = self._config.command[0]

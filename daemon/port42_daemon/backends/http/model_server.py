@@ -63,6 +63,7 @@ class ModelServer(ABC):
     reply_path: ClassVar[str]
     models_path: ClassVar[str]
     reply: ClassVar[type[Reply]]
+    tool = None
 
     def __init__(
         self, config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str] | None = None

@@ -22,10 +22,12 @@ from port42_daemon.backends.acp import agent as acp_agent
 from port42_daemon.backends.acp import pool
 from port42_daemon.backends.acp.pool import Acp
 from port42_daemon.backends.base import (
+    Decided,
     Done,
     Event,
     Notice,
     Permission,
+    Plan,
     Started,
     Text,
     Thought,
@@ -34,6 +36,7 @@ from port42_daemon.backends.base import (
     Usage,
 )
 from port42_daemon.config import AcpBackend
+from port42_protocol.messages.records import Location, PlanEntry
 
 KEY = "sk-test-0123456789abcdef"
 NAME = Path(sys.executable).name
@@ -124,16 +127,28 @@ def test_the_home_is_the_folder_where_none_is_named(journal: Journal, tmp_path: 
     assert journal.params("session/new")[0]["cwd"] == str(tmp_path)
 
 
+OUTPUT = {"type": "content", "content": {"type": "text", "text": "import this"}}
+
+
 def test_everything_a_turn_may_have() -> None:
     (events,) = played(config("worker"))
     assert events[1:] == [
         Thought("hm"),
-        Tool("plan", "plan: 0 of 2 done, read it", "running"),
+        Plan((PlanEntry("read it", "in_progress"), PlanEntry("read it", "pending"))),
         Text("Let me look."),
-        Tool("t-1", "Read a.py", "running"),
-        Tool("t-1", "Read a.py (1 line)", "done"),
-        Tool("t-2", "Run it", "failed"),
-        Tool("plan", "plan: 1 of 1 done", "done"),
+        Tool(
+            "t-1",
+            "Read a.py",
+            "running",
+            "Read",
+            "read",
+            input={"file_path": "/a.py"},
+            locations=(Location("/a.py", 7),),
+        ),
+        Tool("t-1", "Read a.py", "running", "Read", "read", output=[OUTPUT]),
+        Tool("t-1", "Read a.py (1 line)", "done", "Read", "read"),
+        Tool("t-2", "Run it", "failed", kind="execute", output="no such file"),
+        Plan((PlanEntry("read it", "completed"),)),
         Usage(10, 1),
         Text("\n\nFound "),
         Text("it: "),
@@ -510,6 +525,9 @@ def test_a_mode_taken_in_one_turn_does_not_last_to_the_next(journal: Journal) ->
 )
 def test_permissions_by_policy(policy: str, asked: str, outcome: str | None) -> None:
     (events,) = played(config("permission", permissions=policy), turn(asked))
+    (decided,) = [event for event in events if isinstance(event, Decided)] if policy != "ask" else [None]
+    if decided is not None:
+        assert (decided.chosen, decided.permission.tool_id) == (outcome, "call-1")
     given = json.loads(text_of(events))
     assert given == ({"outcome": "selected", "optionId": outcome} if outcome else {"outcome": "cancelled"})
     assert bool(notices(events)) == (outcome != "id:allow_once")
@@ -542,7 +560,7 @@ def test_a_person_is_asked_and_nobody_else_chooses(answer: str | None, outcome: 
 
     play(Acp(config("permission")), single_turn)
     (permission,) = asked
-    assert (permission.title, permission.tool) == ("a [31mred file", "edit")
+    assert (permission.title, permission.kind, permission.tool_id) == ("a [31mred file", "edit", "call-1")
     assert [option.kind for option in permission.options] == ["allow_always", "allow_once", "reject_once"]
     assert permission.options[0].name == "allow always"
     assert json.loads(text_of(events)) == {"outcome": "selected", "optionId": outcome}
