@@ -6,6 +6,7 @@ import click
 
 from port42_cli import cwd, plain_text, streams, views
 from port42_cli.commands import _shared
+from port42_cli.completion import complete
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
@@ -19,6 +20,7 @@ _RECENT = 100
 @click.option("--state", type=click.Choice(["active", "ended"]), help="Only those in this state.")
 @click.option("--tag", metavar="TAG", help="Only those with this tag.")
 @click.option("--pinned", is_flag=True, help="Only those that are pinned.")
+@click.option("--parent", metavar="REF", shell_complete=complete.refs, help="Those of its sub-agents.")
 @_shared.as_json("A page as JSON, as list_sessions gives it.")
 @click.pass_obj
 def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
@@ -29,12 +31,17 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     state: str | None,
     tag: str | None,
     pinned: bool,
+    parent: str | None,
     as_json: bool,
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
+    if parent == "last" and agent is None:
+        raise click.UsageError("--parent last: expected @AGENT, too: whose last session")
     folder = cwd.here() if here else None
     params = _shared.given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
     with daemon.client() as client:
+        if parent is not None:
+            params["parent"] = _shared.find(client, parent, agent).session_id
         page = client.ask_rows("list_sessions", params, "sessions", limit=limit)
         if not page["sessions"]:
             _shared.check_agent(client, agent)
@@ -47,6 +54,8 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     listed = decode(SessionPage, page)
     if listed.sessions:
         views.show(view.sessions(listed.sessions, streams.now()))
+    elif parent is not None:
+        streams.notice(f"{params['parent']} has no sub-agents.")
     else:
         streams.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
     if listed.unreadable:

@@ -6,7 +6,11 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
+from port42_cli.plain_text import count
+from port42_client.client import Client
 from port42_client.daemon import Daemon
+from port42_client.errors import DaemonError
+from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.sessions import GetSession
 
 
@@ -32,3 +36,18 @@ def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: boo
         views.show(view.heading(session, streams.now()))
         for page in client.pages(GetSession(session.session_id, events=events)):
             views.show(view.messages(page.messages))
+        if number := _sub_agents(client, session.session_id):
+            agents = count(number, "sub-agent")
+            streams.notice(f"{agents} of this session: port42 sessions --parent {session.session_id}")
+    if session.parent:
+        streams.notice(f"This is a sub-agent's session: port42 show {session.parent.session_id}")
+
+
+def _sub_agents(client: Client, session_id: str) -> int:
+    try:
+        page = client.ask_rows("list_sessions", {"parent": session_id}, "sessions")
+    except DaemonError as error:
+        if error.code == InvalidParams.code:
+            return 0  # a daemon of an earlier version
+        raise
+    return len(page["sessions"])

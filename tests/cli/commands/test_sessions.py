@@ -123,3 +123,27 @@ def test_alone_on_a_terminal_it_says_what_to_type_next(port42, terminal):
 def test_alone_on_a_clean_machine_it_offers_a_beginning(terminal):
     screen = terminal(TERM="dumb")
     screen.expect(r'port42 possess @ai-engineer "…" +say something in a new session')
+
+
+@pytest.fixture
+def sub_agent(port42, home):
+    """A session and that of its sub-agent, whose header says so."""
+    parent, child = (port42.begin("@ai-muse", word) for word in ("the task", "a part of it"))
+    port42("daemon", "stop")
+    path = home / "sessions" / f"{child}.json"
+    of_parent = json.dumps({"session_id": parent, "seq": 1})
+    path.write_text(path.read_text().replace('"forked_from":', f'"parent":{of_parent},"forked_from":', 1))
+    return parent, child
+
+
+def test_sub_agents_are_listed_under_their_parent_only(port42, sub_agent):
+    parent, child = sub_agent
+    assert [row.split("\t")[0] for row in port42("sessions").stdout.splitlines()] == [parent]
+    (session,) = port42.json("sessions", "--parent", parent, "--json")["sessions"]
+    assert (session["session_id"], session["parent"]["session_id"]) == (child, parent)
+    none = port42("sessions", "--parent", child)
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", f"{child} has no sub-agents.\n")
+    assert "1 sub-agent of this session: port42 sessions --parent " in port42("show", parent).stderr
+    assert port42("show", child).stderr == f"This is a sub-agent's session: port42 show {parent}\n"
+    done = port42("sessions", "--parent", "last")
+    assert (done.returncode, "expected @AGENT" in done.stderr) == (2, True)
