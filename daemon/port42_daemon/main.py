@@ -108,7 +108,7 @@ class Daemon:
             lineage,
             Trash(sessions, queues),
             Exporter(store, threads, sessions),
-            Importer(store, threads, sessions),
+            Importer(store, threads, sessions, config),
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns),
         )
         self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home)

@@ -174,7 +174,7 @@ FIELDS = {
     "ExportSession": "session_id agent format redact cursor",
     "ExportPage": "text next_cursor redactions",
     "ImportSessions": "path agent format dry_run cursor",
-    "ImportedSession": "session_id agent title source messages change",
+    "ImportedSession": "session_id agent title source messages change parent",
     "SkippedSource": "source reason",
     "ImportPage": "format imported skipped unchanged done total next_cursor",
     "GetLastSession": "agent cwd",

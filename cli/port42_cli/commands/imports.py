@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 import click
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from port42_cli import streams, views
 from port42_cli.completion import complete
@@ -80,10 +80,14 @@ def _lines(report: Report, *, dry_run: bool) -> Iterator[str]:
     """A line for each session that came in, then for each that did not, with why; last, how many."""
     for session in report.imported:
         messages = ("+" if session.change == "grown" else "") + count(session.messages, "message")
-        yield f"{session.session_id}\t@{session.agent}\t{messages}\t{session.title or ''}"
+        if session.parent is UNSET:
+            yield f"{session.session_id}\t@{session.agent}\t{messages}\t{session.title or ''}"
     for source in report.skipped:
         yield f"skipped {source.source}: {source.reason}"
-    new = sum(session.change == "new" for session in report.imported)
-    facts = f"{new:,} new, {len(report.imported) - new:,} grown, {report.unchanged:,} here already"
+    own = [session for session in report.imported if session.parent is UNSET]
+    new = sum(session.change == "new" for session in own)
+    facts = f"{new:,} new, {len(own) - new:,} grown, {report.unchanged:,} here already"
+    if sub_agents := len(report.imported) - len(own):
+        facts += f", {sub_agents:,} of sub-agents"
     done = "would be imported" if dry_run else "imported"
     yield f"{report.format}: {facts}, {len(report.skipped):,} skipped; {done}"

@@ -9,28 +9,31 @@ from __future__ import annotations
 import hashlib
 import time
 from array import array
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice, takewhile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain, dropwhile, islice, takewhile
 from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import UNSET, Struct, field, structs
 
+from port42_daemon.config import ConfigFile
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import RENAMED, Header, SessionStore, title_from
+from port42_daemon.store.interface import COMPACTED, RENAMED, USAGE, Header, SessionStore, title_from
 from port42_daemon.transfer.export import records_after
-from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, SubAgent
+from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, SessionInfo, Skipped, SubAgent
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages import records
 from port42_protocol.messages.records import (
-    AssistantMessage,
     EventRecord,
     ForkPoint,
     Message,
+    Parent,
     Record,
     Summary,
+    ToolRecord,
     UserMessage,
     replace,
 )
@@ -46,13 +49,15 @@ _SKIPPED = 500
 """Maximum number of reasons in one response."""
 _BATCH = 2 * 1024 * 1024
 """Characters that are written at once: a session may be larger than the memory."""
+_DIVERGED = "it was continued here, or changed at its source; it stays as it is here"
 _WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
 
 
 class Importer:
     """Handles `import_sessions`."""
 
-    def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions) -> None:
+    def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions, config: ConfigFile) -> None:
+        self._config = config
         self._store = store
         self._threads = threads
         self._sessions = sessions
@@ -104,19 +109,28 @@ class Importer:
 
     async def _import(self, source: Source, page: _Page) -> None:
         try:
-            session = await self._threads.files(source.read)
-            for location, problem in session.all_problems():
-                page.skip(f"{source.key}, {location}" if location else source.key, problem)
-            headers = _possible_headers(session, source.format, page.request.agent)
-            for header in headers:
-                async with self._sessions.order(header.id):
-                    if await self._write(header, session, source, page):
-                        return
-            raise Skipped(f"{headers[0].id} is another session")
+            sessions = await self._threads.files(source.read, self._config.current.sessions)
         except SubAgent:
             page.sub_agents += 1
+            return
         except Skipped as reason:
             page.skip(source.key, str(reason))
+            return
+        for location, problem in sessions[0].problems:
+            page.skip(f"{source.key}, {location}" if location else source.key, problem)
+        for session in sessions:
+            try:
+                await self._import_session(session, source, page)
+            except Skipped as reason:
+                page.skip(source.key, str(reason))
+
+    async def _import_session(self, session: ParsedSession, source: Source, page: _Page) -> None:
+        headers = _possible_headers(session, source.format, page.request.agent)
+        for header in headers:
+            async with self._sessions.order(header.id):
+                if await self._write(header, session, source, page):
+                    return
+        raise Skipped(f"{headers[0].id} is another session")
 
     async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
         """Create the session of `header` or append to it; False when its id belongs to another session."""
@@ -137,6 +151,8 @@ class Importer:
             page.note(summary)
         elif fork_point is not None:
             header = structs.replace(header, forked_from=fork_point)
+        elif isinstance(header.parent, Parent):
+            header = structs.replace(header, parent=await files(self._with_seq, header.parent, header))
         batch = await files(_batch, new)
         if where and not batch:
             page.unchanged += 1
@@ -156,7 +172,10 @@ class Importer:
             exists = True
             batch = await files(_batch, new)
         change: Literal["new", "grown"] = "grown" if where else "new"
-        page.imported.append(ImportedSession(header.id, header.agent, title, source.key, messages, change))
+        parent = header.parent.session_id if isinstance(header.parent, Parent) else UNSET
+        page.imported.append(
+            ImportedSession(header.id, header.agent, title, source.key, messages, change, parent)
+        )
         return True
 
     def _later_records(self, header: Header, session: ParsedSession) -> Iterator[Record] | None:
@@ -167,10 +186,14 @@ class Importer:
                 raise Skipped(f"it is here already, as {header.id} of @{stored.agent}")
             if not _same_origin(stored, header):
                 return None
-            shared, names = _compare(records_after(self._store, header.id, 0), session)
+            if session.header is not None:
+                return islice(
+                    session.records, _shared(records_after(self._store, header.id, 0), session), None
+                )
+            later, names = _compare(lambda: records_after(self._store, header.id, 0), session)
         except RpcError as error:
             raise Skipped(error.message) from None
-        return chain(islice(session.records, shared, None), _later_title(footer.title, names, session))
+        return chain(later, _later_title(footer.title, names, session))
 
     def _fork_point(self, header: Header, session: ParsedSession) -> ForkPoint | None:
         """Where the session diverges from the stored one that it is a fork of, if there is one."""
@@ -189,6 +212,18 @@ class Importer:
         except RpcError:  # it is not stored, as with a dry run
             return None
         return ForkPoint(original, last.seq if last else shared)
+
+    def _with_seq(self, parent: Parent, header: Header) -> Parent:
+        """The last record of the parent before the sub-agent began; 0 where the parent is not stored."""
+        seq = 0
+        try:
+            for record in records_after(self._store, parent.session_id, 0):
+                if record.timestamp > header.created_at:
+                    break
+                seq = record.seq
+        except RpcError:
+            return parent
+        return structs.replace(parent, seq=seq)
 
     def _set_last(self, agent: str, summary: Summary) -> None:
         """Make the newest imported session the agent's last, unless it had one before the import."""
@@ -225,6 +260,8 @@ class _Page(Struct):
         self.skipped.append(SkippedSource(source[:300], reason))
 
     def note(self, summary: Summary) -> None:
+        if summary.parent is not None and summary.parent is not UNSET:
+            return  # a sub-agent's session is never an agent's last
         newest = self.newest.get(summary.agent)
         if newest is None or newest.last_activity < summary.last_activity:
             self.newest[summary.agent] = summary
@@ -251,27 +288,33 @@ def _possible_headers(session: ParsedSession, format_name: str, agent: str | Non
 
     Raises `Skipped` where no agent is named.
     """
-    owner = agent or session.agent
+    owner = agent or session.info.agent
     if owner is None:
         raise Skipped("it names no agent, and none was given")
     if session.header is None:
-        header = Header(
-            id=_derived_id(format_name, session.source_id),
-            agent=owner,
-            created_at=session.created_at or EPOCH,
-            client="import",
-            title=session.title,
-            cwd=session.cwd,
-            imported_from=records.Source(format_name, session.source_id),
-        )
-        return [header]
+        return [header_of(session.info, format_name, owner)]
     header = structs.replace(session.header, agent=owner)
-    other_id = _derived_id("port42", f"{header.id} {header.created_at} {header.agent}")
+    other_id = derived_id("port42", f"{header.id} {header.created_at} {header.agent}")
     source = header.imported_from or records.Source("port42", header.id)
     return [header, structs.replace(header, id=other_id, imported_from=source)]
 
 
-def _derived_id(format_name: str, source_id: str) -> str:
+def header_of(info: SessionInfo, format_name: str, agent: str) -> Header:
+    """The header of a session of another program; its parent's `seq` is not known yet."""
+    parent = Parent(derived_id(format_name, info.parent), 0) if info.parent else UNSET
+    return Header(
+        id=derived_id(format_name, info.source_id),
+        agent=agent,
+        created_at=info.created_at or EPOCH,
+        client="import",
+        title=info.title,
+        cwd=info.cwd,
+        imported_from=records.Source(format_name, info.source_id),
+        parent=parent,
+    )
+
+
+def derived_id(format_name: str, source_id: str) -> str:
     """The same id for the same source, from whichever path it is read."""
     return f"{format_name}-{hashlib.sha256(source_id.encode()).hexdigest()[:16]}"
 
@@ -284,34 +327,69 @@ def _same_origin(stored: Header, header: Header) -> bool:
     return (stored.agent, stored.created_at, stored.client) == theirs
 
 
-def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[int, set[str | None]]:
-    """The number of records that source and stored session share, and the number of titles given in Port42.
+def _shared(stored: Iterable[Record], session: ParsedSession) -> int:
+    """The number of records that both have. Raises `Skipped` when they have diverged."""
+    shared = 0
+    for ours, theirs in zip(stored, session.records, strict=False):
+        if replace(ours, seq=0) != replace(theirs, seq=0):
+            raise Skipped(_DIVERGED)
+        shared += 1
+    return shared
 
-    Raises `Skipped` when they have diverged.
+
+def _compare(
+    stored: Callable[[], Iterable[Record]], session: ParsedSession
+) -> tuple[Iterator[Record], set[str | None]]:
+    """The records of another program's session that are not stored, and the titles given in Port42.
+
+    A session that an older version imported has messages only: it gets what follows its last one. Raises
+    `Skipped` when they have diverged.
     """
+    names: set[str | None] = set()
+    has_activities = False
+    for record in stored():
+        if isinstance(record, EventRecord) and record.event == RENAMED:
+            names.add(record.title or None)
+        elif not isinstance(record, Message) and _is_of_source(record, messages_only=False):
+            has_activities = True
+    ours = filter(partial(_is_of_source, messages_only=not has_activities), stored())
     theirs = iter(session.records)
-    shared, names = 0, set()
-    for record in stored:
-        if session.header is None and not isinstance(record, Message):
-            # Titles, tags and pins given in Port42 do not count.
-            if isinstance(record, EventRecord) and record.event == RENAMED:
-                names.add(record.title or None)
-        elif (other := next(theirs, None)) is not None:
-            ours = record
-            if session.header is None:  # formats without times use the time of the file
-                ours, other = _comparable(record), _comparable(other)
-            if ours != other:
-                raise Skipped("it was continued here, or changed at its source; it stays as it is here")
-            shared += 1
-    return shared, names
+    for record in ours:
+        other = next((other for other in theirs if has_activities or isinstance(other, Message)), None)
+        if other is None:
+            return iter(()), names
+        if _identity(record) != _identity(other):
+            raise Skipped(_DIVERGED)
+    if not has_activities:
+        theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
+    return theirs, names
+
+
+def _is_of_source(record: Record, *, messages_only: bool) -> bool:
+    """Whether the record can come from a source: titles, tags and pins do not."""
+    if isinstance(record, EventRecord):
+        return not messages_only and record.event in {COMPACTED, USAGE}
+    return isinstance(record, Message) or not messages_only
+
+
+def _identity(record: Record) -> tuple[str, str]:
+    """What stays the same however a source is read: formats without times use the time of the file."""
+    match record:
+        case Message(content=text):
+            return record.role, text
+        case ToolRecord(id=text):
+            return "tool", text
+        case EventRecord(event=text):
+            return "event", text
+    return record.role, ""
 
 
 def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:
     """A record of the source's new title, unless the session was renamed in Port42."""
-    if session.header is not None or session.title in {None, title} or not names <= session.titles:
+    info = session.info
+    if info.title in {None, title} or not names.issubset(info.titles):
         return []
-    when = session.last_time or EPOCH
-    return [EventRecord(seq=0, event=RENAMED, timestamp=when, title=session.title or "")]
+    return [EventRecord(seq=0, event=RENAMED, timestamp=info.last_time or EPOCH, title=info.title or "")]
 
 
 def _title_after(title: str | None, added: list[Record]) -> str | None:
@@ -334,8 +412,3 @@ def _batch(records: Iterator[Record]) -> list[Record]:
         if size >= _BATCH:
             break
     return batch
-
-
-def _comparable(record: Record) -> Record:
-    record = replace(record, seq=0, timestamp="")
-    return replace(record, turn=UNSET) if isinstance(record, AssistantMessage) else record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from port42_protocol.messages.types import AgentName, Cursor, Folder, SessionId
 from port42_protocol.request import Request
@@ -34,7 +34,10 @@ class ExportPage(Struct, frozen=True):
 
 
 class ImportedSession(Struct, frozen=True):
-    """A session that was imported (`new`) or updated (`grown`); `messages` is the number of added ones."""
+    """A session that was imported (`new`) or updated (`grown`); `messages` is the number of added ones.
+
+    `parent` is the session whose sub-agent's session it is.
+    """
 
     session_id: str
     agent: str
@@ -42,6 +45,7 @@ class ImportedSession(Struct, frozen=True):
     source: str
     messages: int
     change: Literal["new", "grown"]
+    parent: str | UnsetType = UNSET
 
 
 class SkippedSource(Struct, frozen=True):

@@ -15,10 +15,9 @@ def test_a_report_in_lines_and_again(port42):
     first, *rest, last = done.stdout.splitlines()
     assert first.split("\t")[1:] == ["@ai-muse", "4 messages", "A parser for arithmetic"]
     assert any("line 12: not JSON" in line for line in rest)
-    assert any("sub-agent" in line for line in rest)
-    assert last == "claude: 1 new, 0 grown, 0 here already, 2 skipped; imported"
+    assert last == "claude: 1 new, 0 grown, 0 here already, 2 of sub-agents, 1 skipped; imported"
     assert port42("import", str(DATA / "claude"), "@ai-muse").stdout.endswith(
-        "1 here already, 2 skipped; imported\n"
+        "3 here already, 1 skipped; imported\n"
     )
     assert port42.json("sessions", "--json")["sessions"][0]["title"] == "A parser for arithmetic"
 

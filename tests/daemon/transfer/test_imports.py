@@ -243,16 +243,21 @@ def test_a_copy_of_a_sessions_beginning_is_a_fork_of_it(daemon, tmp_path):
     assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
 
 
-def test_sub_agents_are_counted_and_two_programs_read(daemon, tmp_path):
+def test_two_programs_are_read_and_sub_agents_have_a_parent(daemon, tmp_path):
     shutil.copytree(DATA / "codex", tmp_path / "codex")
-    transcript_file(tmp_path / "agent-1.jsonl", "one", entry("", 1, "user", "look"))
-    transcript_file(tmp_path / "agent-2.jsonl", "one", entry("", 1, "user", "look"))
+    for number in (1, 2):
+        transcript_file(tmp_path / f"agent-{number}.jsonl", "one", entry("", number, "user", "look"))
     transcript_file(tmp_path / "one.jsonl", "one", *HELLO)
     page = daemon.call("import_sessions", path=str(tmp_path), agent="ai-muse")
     assert page["format"] == "claude, codex"
-    assert len(page["imported"]) == 3
-    [skipped] = page["skipped"]
-    assert skipped["source"] == "2 of sub-agents"
+    assert page["skipped"] == []
+    [main] = [session for session in page["imported"] if session["title"] == "draw a boat"]
+    agents = [session for session in page["imported"] if "parent" in session]
+    assert [session["parent"] for session in agents] == [main["session_id"]] * 2
+    assert len(page["imported"]) == 5
+    again = daemon.call("import_sessions", path=str(tmp_path), agent="ai-muse")
+    assert (again["imported"], again["unchanged"]) == ([], 5)
+    assert "parent" not in daemon.call("get_last_session", agent="ai-muse")
 
 
 def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):

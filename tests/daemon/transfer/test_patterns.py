@@ -20,7 +20,7 @@ PATTERNS = {
     if isinstance(pattern, re.Pattern)
 }
 SEARCHED = {
-    "base.LONE_SURROGATE",
+    "values.LONE_SURROGATE",
     "files._ESCAPE",
     "json_document._IN_ITEM",
     "json_document._IN_STRING",

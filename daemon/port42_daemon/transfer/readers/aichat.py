@@ -5,13 +5,13 @@ They have no times: every message gets the time of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
-from port42_protocol.messages.records import TurnRecord
+from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 
 if TYPE_CHECKING:
     from yaml import Event
@@ -32,29 +32,38 @@ def source_id(path: PurePath) -> str:
     return f"{parts[position - 1]}/{name}" if of_agent else name
 
 
-def read(data: bytes, name: str, when: float) -> ParsedSession:
+def read(data: bytes, name: str, when: float, limits: SessionsConfig) -> list[ParsedSession]:
     """The session of one file. Raises `Skipped`."""
     value = _parse(data)
     if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
         raise Skipped("it has no list of messages")
-    session = ParsedSession(name, title=values.one_line(name.rpartition("/")[2]))
-    session.created_at = values.timestamp_of(when)
-    turn = TurnRecord(backend="aichat", model=values.short(value.get("model")))
+    document = Document("aichat", name, limits)
+    document.info.add_title(values.one_line(name.rpartition("/")[2]))
+    document.info.created_at = values.timestamp_of(when)
+    document.info.model = values.short(value.get("model"))
     compressed = value.get("compressed_messages")
     earlier = compressed if isinstance(compressed, list) else []
     for number, item in enumerate([*earlier, *value["messages"]], 1):
         message, location = values.mapping(item), f"message {number}"
         role, content = values.role_of(message.get("role")), message.get("content")
         if message.get("role") == "tool":
-            # The assistant's text before tool calls is stored with them (MessageContentToolCalls).
-            role, content = "assistant", values.mapping(content).get("text")
-        if role is None:
-            session.add_problem(location, "it has no role that is known")
+            _add_calls(document, values.mapping(content), location)
+        elif role is None:
+            document.problem(location, "it has no role that is known")
         else:
-            fields = {"turn": turn} if role == "assistant" else {}
-            text = values.text_of(content, pictures=True)
-            session.add_message(role, text, session.created_at, location, **fields)
-    return session.finished()
+            document.message("", role, values.text_of(content, pictures=True), None, location)
+    return document.finished()
+
+
+def _add_calls(document: Document, content: Mapping[str, Any], location: str) -> None:
+    """The assistant's text before tool calls, and their results, are one item (MessageContentToolCalls)."""
+    document.message("", "assistant", values.text_of(content.get("text"), pictures=True), None, location)
+    results = content.get("tool_results")
+    for result in map(values.mapping, results) if isinstance(results, list) else ():
+        call = values.mapping(result.get("call"))
+        call_id = values.short(call.get("id")) or location
+        document.call("", call_id, values.short(call.get("name")), call.get("arguments"), None)
+        document.result("", call_id, result.get("output"), None)
 
 
 def _parse(data: bytes) -> Any:

@@ -1,37 +1,279 @@
-"""The result of reading a source: a session with its records, and the parts that could not be read."""
+"""What readers give: the records of a source's sessions, and what the source says about each session.
+
+A line reader takes a file's lines one after another and gives each record as soon as it is known. Its state
+can be saved, so reading goes on where it stopped. A document is read whole.
+"""
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator
+from datetime import datetime
 from tempfile import SpooledTemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import field, structs
+from msgspec import UNSET, Struct, field
 
-from port42_daemon.store.interface import Header
+from port42_daemon.activity import plan_entries, shorten, text_of, thought_record, tool_record
+from port42_daemon.config import SessionsConfig
+from port42_daemon.store.interface import USAGE, Header
+from port42_daemon.transfer.readers.values import LONE_SURROGATE, MESSAGE_BYTES
 from port42_protocol.messages.records import (
     MESSAGES,
     AssistantMessage,
+    EventRecord,
     Message,
+    PlanRecord,
     Record,
+    ToolRecord,
+    TurnRecord,
     decode_record,
     replace,
 )
 from port42_protocol.messages.types import Role
 
-MESSAGE_BYTES = 4 * 1024 * 1024
-"""Maximum bytes of one message, as in `append_message`."""
 SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
 """Maximum number of reported problems of one source; further ones are counted."""
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_TITLES = 1000
+_TITLES, _CALLS = 100, 100
 _IN_MEMORY = 4 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 EPOCH = "1970-01-01T00:00:00.000Z"
+
+
+class Skipped(Exception):
+    """The source, or a part of it, cannot be read; the message gives the reason, without a path."""
+
+
+class SubAgent(Skipped):
+    """The source is the transcript of a sub-agent whose parent it does not name."""
+
+    def __init__(self) -> None:
+        super().__init__("it is a sub-agent's transcript, not a session")
+
+
+class SessionInfo(Struct):
+    """What a source says about a session, so far. `source_id` is its id there, independent of the folder.
+
+    `titles` are all titles that the source gave it. `parent` is the source id of the session whose sub-agent
+    it is. `first_mark` is an id of the first message that its copy in a fork has, too.
+    """
+
+    source_id: str
+    title: str | None = None
+    titles: list[str] = []
+    cwd: str | None = None
+    agent: str | None = None
+    created_at: str | None = None
+    last_time: str | None = None
+    parent: str | None = None
+    first_mark: str = ""
+    model: str | None = None
+    size: int = 0
+    calls: dict[str, ToolRecord] = {}
+    """Tool calls that run, by their id. `timestamp` is their start."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    """Tokens that no record has yet."""
+    total_ms: int = 0
+    """Duration of the turn under way."""
+    ends_with_reply: bool = False
+
+    def add_title(self, title: str | None) -> None:
+        if title and len(self.titles) < _TITLES:
+            self.title = title
+            if title not in self.titles:
+                self.titles.append(title)
+
+    def add_tokens(self, sent: int, received: int) -> None:
+        self.input_tokens = (self.input_tokens or 0) + sent
+        self.output_tokens = (self.output_tokens or 0) + received
+
+
+class State(Struct):
+    """All that a reader knows. `sessions` has the file's own session as "", others are sub-agents in it.
+
+    `problems` are ``(location, reason)``: `location` is empty or a position in the source, as in ``line 12``.
+    """
+
+    sessions: dict[str, SessionInfo]
+    line: int = 0
+    problems: list[tuple[str, str]] = []
+    unreported: int = 0
+
+
+class Added(NamedTuple):
+    """A record, its `seq` being 0, of the session with the key `session`.
+
+    `mark` is an id of a message that its copy in a fork has, too; "" where the format has none.
+    """
+
+    session: str
+    record: Record
+    mark: str
+
+
+class Builder:
+    """Makes the records of a source's sessions, bounded by `limits`."""
+
+    format: str
+    state: State
+
+    def __init__(self, limits: SessionsConfig) -> None:
+        self._limits = limits
+
+    def add(self, key: str, record: Record, mark: str = "") -> None:
+        """Take in a record that is complete. Raises `Skipped` past `SESSION_BYTES`."""
+        raise NotImplementedError
+
+    def problem(self, location: str, reason: str) -> None:
+        """Report a part that is not read. After `PROBLEMS` of them they are only counted."""
+        if len(self.state.problems) < PROBLEMS:
+            self.state.problems.append((location, reason))
+        else:
+            self.state.unreported += 1
+
+    def message(  # noqa: PLR0913, PLR0917  # the parts of a message
+        self,
+        key: str,
+        role: Role,
+        text: str,
+        when: str | None,
+        location: str = "",
+        mark: str = "",
+        **fields: Any,
+    ) -> bool:
+        """Add a message with further `fields` of its record; False when it is blank or too long.
+
+        Its default time is that of the record before it.
+        """
+        text = LONE_SURROGATE.sub("\ufffd", text)
+        if not text.strip():
+            return False
+        if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
+            self.problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
+            return False
+        info = self.state.sessions[key]
+        if role == "assistant":
+            fields.update(status="complete", turn=self._turn(info))
+        record = MESSAGES[role](seq=0, content=text, timestamp=self._time(info, when), **fields)
+        if not info.first_mark:
+            info.first_mark = mark
+        self._add(key, record, mark)
+        return True
+
+    def prompt(
+        self, key: str, text: str, when: str | None, location: str = "", mark: str = "", **fields: Any
+    ) -> None:
+        """Add a message of the user that begins a turn: what still runs was interrupted."""
+        if text.strip():
+            self.interrupt(key, when)
+            self.usage(key, when)
+            self.message(key, "user", text, when, location, mark, **fields)
+
+    def interrupt(self, key: str, when: str | None) -> None:
+        """The tool calls that run have ended without a result, but for those that began later than that."""
+        info = self.state.sessions[key]
+        end = self._time(info, when)
+        for call_id, record in list(info.calls.items()):
+            if record.timestamp <= end:
+                del info.calls[call_id]
+                self._add(key, replace(record, timestamp=end))
+
+    def thought(self, key: str, text: str, when: str | None) -> None:
+        info = self.state.sessions[key]
+        if record := thought_record(text, self._time(info, when), self._limits):
+            self._add(key, record)
+
+    def plan(self, key: str, entries: object, when: str | None) -> None:
+        if steps := plan_entries(entries):
+            self._add(
+                key, PlanRecord(seq=0, timestamp=self._time(self.state.sessions[key], when), entries=steps)
+            )
+
+    def event(self, key: str, event: str, when: str | None, **fields: Any) -> None:
+        info = self.state.sessions[key]
+        self._add(key, EventRecord(seq=0, event=event, timestamp=self._time(info, when), **fields))
+
+    def call(
+        self, key: str, call_id: str, name: str | None, given: object, when: str | None, **fields: Any
+    ) -> None:
+        """Remember a tool call until its result comes, or the turn ends without one."""
+        info = self.state.sessions[key]
+        if len(info.calls) >= _CALLS:
+            self._add(key, info.calls.pop(next(iter(info.calls))))
+        info.calls[call_id] = tool_record(
+            id=call_id,
+            timestamp=self._time(info, when),
+            state="interrupted",
+            limits=self._limits,
+            name=name,
+            input=given,
+            **fields,
+        )
+
+    def result(
+        self, key: str, call_id: str, output: object, when: str | None, *, failed: bool = False
+    ) -> None:
+        """Add the tool call with this id, whose result this is."""
+        info = self.state.sessions[key]
+        if call_id not in info.calls:
+            self.call(key, call_id, None, None, when)
+        record = info.calls.pop(call_id)
+        end = self._time(info, when)
+        text, omitted = shorten(text_of(output), self._limits.tool_output_bytes)
+        self._add(
+            key,
+            replace(
+                record,
+                timestamp=end,
+                state="failed" if failed else "done",
+                output=text or UNSET,
+                output_omitted=omitted or UNSET,
+                duration_ms=max(0, _milliseconds(record.timestamp, end)),
+            ),
+        )
+
+    def bounded(self, text: str) -> str:
+        """As long as a thought may be."""
+        return shorten(text, self._limits.tool_output_bytes)[0]
+
+    def usage(self, key: str, when: str | None) -> None:
+        """Add the tokens that no message has."""
+        info = self.state.sessions[key]
+        if info.input_tokens or info.output_tokens:
+            self.event(key, USAGE, when, turn=self._turn(info))
+
+    def _turn(self, info: SessionInfo) -> TurnRecord:
+        sent, received = info.input_tokens, info.output_tokens
+        duration, info.total_ms = info.total_ms, 0
+        info.input_tokens = info.output_tokens = None
+        return TurnRecord(
+            backend=self.format,
+            model=info.model,
+            input_tokens=sent,
+            output_tokens=received,
+            total_ms=duration,
+        )
+
+    def _time(self, info: SessionInfo, when: str | None) -> str:
+        return when or info.last_time or info.created_at or EPOCH
+
+    def _add(self, key: str, record: Record, mark: str = "") -> None:
+        info = self.state.sessions[key]
+        info.size += len(record.content) if isinstance(record, Message) else 0
+        if info.size > SESSION_BYTES:
+            raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
+        info.last_time = record.timestamp
+        info.created_at = info.created_at or record.timestamp
+        info.ends_with_reply = isinstance(record, AssistantMessage)
+        self.add(key, record, mark)
+
+
+def _milliseconds(start: str, end: str) -> int:
+    delta = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return int(delta.total_seconds() * 1000)
 
 
 class RecordSpool:
@@ -57,112 +299,65 @@ class RecordSpool:
         self._file.close()
 
 
-class Skipped(Exception):
-    """The source, or a part of it, cannot be imported; the message gives the reason, without a path."""
+class ParsedSession(Struct):
+    """A whole session of a source.
 
-
-class SubAgent(Skipped):
-    """The source is a sub-agent's transcript: a part of another session."""
-
-    def __init__(self) -> None:
-        super().__init__("it is a sub-agent's transcript, not a session")
-
-
-class ParsedSession(msgspec.Struct):
-    """A session in a source. `source_id` is its id there, independent of the folder.
-
-    `header` is set for Port42's own sessions: their records keep every field and their seq.
+    `header` is set for Port42's own sessions: their records keep every field and their seq. `problems` are
+    the source's, with the first of its sessions. `marks` are the hashes of the messages' marks, or 0.
     """
 
-    source_id: str
-    title: str | None = None
-    titles: set[str] = field(default_factory=set)
-    """All titles that the source gave it."""
-    cwd: str | None = None
-    agent: str | None = None
-    created_at: str | None = None
+    info: SessionInfo
     header: Header | None = None
     records: RecordSpool = field(default_factory=RecordSpool)
-    mark: str = ""
-    """An identifier of the current entry that its copy in a fork has, too."""
     marks: array[int] = field(default_factory=lambda: array("q"))
-    """The hash of each message's `mark`, 0 without a mark."""
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    """``(location, reason)``: `location` is empty or a position in the source, as in ``line 12``."""
-    unreported: int = 0
-    size: int = 0
-    last_time: str | None = None
-    last_seq: int = 0
-    _reply: AssistantMessage | None = None
-    _input_tokens: int | None = None
-    _output_tokens: int | None = None
+    messages: int = 0
+    problems: list[tuple[str, str]] = []
 
-    def add_problem(self, location: str, reason: str) -> None:
-        if len(self.problems) < PROBLEMS:
-            self.problems.append((location, reason))
-        else:
-            self.unreported += 1
-
-    def all_problems(self) -> list[tuple[str, str]]:
-        more = [("", f"{self.unreported:,} more pieces that could not be read")] if self.unreported else []
-        return self.problems + more
-
-    def add_title(self, title: str | None) -> None:
-        if title and len(self.titles) < _TITLES:
-            self.title = title
-            self.titles.add(title)
-
-    def add_record(self, record: Record) -> None:
-        """Raises `Skipped` past `SESSION_BYTES`."""
-        self.size += len(record.content) if isinstance(record, Message) else 0
-        if self.size > SESSION_BYTES:
-            raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
+    def append(self, record: Record, mark: str = "") -> None:
         self.records.append(record)
-        self.last_time, self.last_seq = record.timestamp, record.seq
+        if isinstance(record, Message):
+            self.messages += 1
+            self.marks.append(hash(mark))
 
-    def add_message(self, role: Role, text: str, when: str | None, location: str = "", **fields: Any) -> None:
-        """Add a message with further `fields` of its record, unless it is blank.
 
-        Its default time is that of the message before it. Raises `Skipped` past `SESSION_BYTES`.
-        """
-        text = LONE_SURROGATE.sub("\ufffd", text)
-        if not text.strip():
-            return
-        if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
-            self.add_problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
-            return
-        self._end_reply()
-        timestamp = when or self.last_time or self.created_at or EPOCH
-        self.created_at = self.created_at or timestamp
-        if role == "assistant":
-            fields["status"] = "complete"
-        self.marks.append(hash(self.mark))
-        record = MESSAGES[role](seq=0, content=text, timestamp=timestamp, **fields)
-        if isinstance(record, AssistantMessage):
-            # Added when the next message begins: its tokens may follow it.
-            self._reply = record
-        else:
-            self.add_record(record)
+class Collection:
+    """The sessions of one source, whole."""
 
-    def add_tokens(self, sent: int, received: int) -> None:
-        """Add to the tokens that are recorded with the reply under way."""
-        self._input_tokens = (self._input_tokens or 0) + sent
-        self._output_tokens = (self._output_tokens or 0) + received
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._sessions: dict[str, ParsedSession] = {}
 
-    def _end_reply(self) -> None:
-        reply, self._reply = self._reply, None
-        if reply is None:
-            return
-        if reply.turn and self._input_tokens is not None:
-            tokens = {"input_tokens": self._input_tokens, "output_tokens": self._output_tokens}
-            reply = replace(reply, turn=structs.replace(reply.turn, **tokens))
-            self._input_tokens = self._output_tokens = None
-        self.add_record(reply)
+    def append(self, key: str, record: Record, mark: str) -> None:
+        if key not in self._sessions:
+            self._sessions[key] = ParsedSession(self._state.sessions[key])
+        self._sessions[key].append(record, mark)
 
-    def finished(self) -> ParsedSession:
-        """The session, complete. Raises `Skipped` with its first problem when it has no records."""
-        self._end_reply()
-        if not self.records:
-            reason = "; {}: {}".format(*self.problems[0]) if self.problems else ""
+    def finished(self) -> list[ParsedSession]:
+        """The sessions with messages, sub-agents' last. Raises `Skipped` when there is none."""
+        state = self._state
+        sessions = [self._sessions[key] for key in state.sessions if key in self._sessions]
+        sessions = [session for session in sessions if session.messages]
+        if not sessions:
+            reason = "; {}: {}".format(*state.problems[0]) if state.problems else ""
             raise Skipped(f"it has no messages{reason}")
-        return self
+        more = [("", f"{state.unreported:,} more pieces that could not be read")] if state.unreported else []
+        sessions[0].problems = state.problems + more
+        return sessions
+
+
+class Document(Builder):
+    """Builds the sessions of a source that is read whole."""
+
+    def __init__(self, format_name: str, source_id: str, limits: SessionsConfig) -> None:
+        super().__init__(limits)
+        self.format = format_name
+        self.info = SessionInfo(source_id)
+        self.state = State({"": self.info})
+        self._collection = Collection(self.state)
+
+    def add(self, key: str, record: Record, mark: str = "") -> None:
+        self._collection.append(key, record, mark)
+
+    def finished(self) -> list[ParsedSession]:
+        """Raises `Skipped` when there is no message."""
+        return self._collection.finished()

@@ -1,21 +1,26 @@
 """Claude Code's transcripts: ``~/.claude/projects/<folder>/<session>.jsonl``, an entry a line.
 
-The format is not documented; this is derived from files of Claude Code 1.0 to 2.1. Texts of the user and the
-model are imported, each once, but not reasoning, tool calls and their results, sub-agents, and messages that
-the program itself sends as the user.
+The format is not documented; this is derived from files of Claude Code 1.0 to 2.1. A sub-agent has a file of
+its own (``<session>/subagents/agent-<id>.jsonl``, before 2.1 ``agent-<id>.jsonl``) or entries that are
+marked as a side chain. Messages that the program itself sends as the user are left out.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
 from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
-from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession, SubAgent
-from port42_daemon.transfer.readers.files import Lines, json_objects
-from port42_protocol.messages.records import TurnRecord, UserMessage
+import msgspec
+from msgspec import Raw, Struct, field
+
+from port42_daemon.store.interface import COMPACTED
+from port42_daemon.transfer.readers import base, values
+from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped
+from port42_daemon.transfer.readers.files import json_value, whole
+from port42_daemon.transfer.readers.line_reader import LineReader
 
 # Elements that the program adds to the user's text or replaces it with.
 _PROGRAM = (
@@ -34,8 +39,8 @@ _LOCAL = (
     " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
-_QUEUED, _REMEMBERED = 50, 100_000
-"""Limits of queued messages and of remembered ids, against hostile files."""
+_QUEUED, _REMEMBERED, _HELD = 50, 100, 20
+"""Limits of queued messages, of what is remembered of each kind, and of entries that are held back."""
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _ERRORS = {
     "rate_limit": "rate_limit",
@@ -45,183 +50,341 @@ _ERRORS = {
 }
 
 
-def read(lines: Lines, source_id: str) -> ParsedSession:
-    """The session of one file; `source_id` is the file's name. Raises `Skipped`."""
-    if source_id.startswith("agent-"):
-        raise SubAgent
-    reader = _Reader(ParsedSession(source_id))
-    for location, entry in json_objects(lines, reader.session):
-        reader.take(entry, location)
-    return reader.finished()
+class Entry(Struct, rename="camel"):
+    """The fields of a line that are used."""
+
+    type: Any = None
+    uuid: Any = None
+    parent_uuid: Any = None
+    session_id: Any = None
+    agent_id: Any = None
+    timestamp: Any = None
+    cwd: Any = None
+    message: Any = None
+    is_sidechain: Any = None
+    is_meta: Any = None
+    is_compact_summary: Any = None
+    is_api_error_message: Any = None
+    error: Any = None
+    origin: Any = None
+    operation: Any = None
+    content: Any = None
+    attachment: Any = None
+    summary: Any = None
+    leaf_uuid: Any = None
+    custom_title: Any = None
+    ai_title: Any = None
+    tool_use_result: Raw = Raw(b"null")
 
 
-class _Reader:
-    def __init__(self, session: ParsedSession) -> None:
-        self.session = session
-        self._ids: dict[str, None] = {}
-        self._uuids: set[int] = set()
-        self._summaries: dict[int, str] = {}
-        """Summaries, by the hash of the uuid of their last entry, which is in this file or in another."""
-        self._named: str | None = None
-        self._usage: dict[str, tuple[int, int]] = {}
-        self._queue: deque[str] = deque(maxlen=_QUEUED)
-        self._handed: Counter[tuple[str, int]] = Counter()
-        """Queued messages that were added already: two kinds of entries report each."""
-        self._command: tuple[str, str | None, str] | None = None
-        """A slash command, its time and location, until it is known whether a model replies to it."""
-        self._caveat = False
-        self._sidechain = False
+class State(base.State):
+    """`uuids` are the latest of the file's own entries, `chains` sub-agents by the uuids of their entries."""
 
-    def take(self, entry: Mapping[str, Any], location: str) -> None:
-        if len(self._uuids) < _REMEMBERED:
-            self._uuids.add(hash(str(entry.get("uuid"))))
-        if entry.get("isSidechain") is True:
-            self._sidechain = True
-            return
-        match entry.get("type"):
+    file_name: str = ""
+    first_id: str = ""
+    description: str | None = None
+    has_own_id: bool = False
+    uuids: dict[str, None] = field(default_factory=dict)
+    chains: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, str] = field(default_factory=dict)
+    """Summaries by the uuid of their last entry, which is in this file or in another."""
+    named: str | None = None
+    titled: str | None = None
+    summarised: str | None = None
+    planned: str | None = None
+    usage: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Tokens of a model's message: each of its parts has an entry with the usage so far."""
+    queue: list[str] = field(default_factory=list)
+    handed: dict[str, int] = field(default_factory=dict)
+    """Queued messages that were added already: two kinds of entries report each."""
+    command: tuple[str, str | None, str, str] | None = None
+    """A slash command, its time, location and uuid, until it is known whether a model replies to it."""
+    caveat: bool = False
+    begun: bool = False
+    held: list[tuple[str, str]] = field(default_factory=list)
+    """Locations and entries that came before the first prompt."""
+    tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The plan's steps and their states, by their ids."""
+
+
+class Reader(LineReader):
+    """Reads one file."""
+
+    format = "claude"
+    state_type = State
+    entry_type = Entry
+    state: State
+
+    def take_path(self, path: Path) -> None:
+        """A sub-agent's description is in a file beside its own."""
+        try:
+            data, _ = whole(path.with_suffix(".meta.json"), 64 * 1024)
+            self.state.description = values.one_line(values.mapping(json_value(data)).get("description"))
+        except Skipped:
+            pass
+
+    def take(self, entry: Entry, location: str) -> None:
+        """A terminal session writes its first prompt behind the reply to it, which is therefore held back."""
+        state = self.state
+        if not state.begun and entry.type in ("assistant", "user", "attachment"):
+            prompt = entry.type == "user" and entry.is_meta is not True
+            if not prompt and len(state.held) < _HELD and (state.held or _is_late(entry)):
+                state.held.append((location, msgspec.json.encode(entry).decode()))
+                return
+            state.begun = True
+            first = entry.type == "user" and entry.parent_uuid is None
+            self._take(entry, location) if first else None
+            self._take_held()
+            if first:
+                return
+        self._take(entry, location)
+
+    def rest(self) -> list[Added]:
+        self._take_held()
+        added, self._added = self._added, []
+        return added
+
+    def _take_held(self) -> None:
+        held, self.state.held = self.state.held, []
+        for location, line in held:
+            self._take(msgspec.json.decode(line, type=Entry), location)
+
+    def _take(self, entry: Entry, location: str) -> None:
+        key = self._key(entry)
+        match entry.type:
             case "user":
-                self._take_user(entry, location)
+                self._take_user(key, entry, location)
             case "assistant":
-                self._take_assistant(entry, location)
+                self._take_assistant(key, entry, location)
             case "queue-operation":
                 self._take_queued(entry, location)
             case "attachment":
                 self._take_attachment(entry, location)
-            case "summary" if len(self._summaries) < _REMEMBERED:
-                summary = values.one_line(entry.get("summary"))
-                self._summaries[hash(str(entry.get("leafUuid")))] = summary or ""
+            case "summary":
+                _remember(self.state.summaries, str(entry.leaf_uuid), values.one_line(entry.summary) or "")
+                self._retitle()
             case "custom-title":
-                self._named = values.one_line(entry.get("customTitle")) or self._named
-                self.session.add_title(self._named)
+                self.state.named = values.one_line(entry.custom_title) or self.state.named
+                self._retitle()
             case "ai-title":
-                self.session.add_title(values.one_line(entry.get("aiTitle")))
+                self.state.titled = values.one_line(entry.ai_title) or self.state.titled
+                self._retitle()
 
-    def finished(self) -> ParsedSession:
-        session = self.session
-        self._end_command(answered=bool(self._command and " " in self._command[0]))
-        # Archived files have other names, and the file of a resumed session contains several ids.
-        if self._ids and session.source_id not in self._ids:
-            session.source_id = next(iter(self._ids))
-        if self._sidechain and not session.marks and not session.problems:
-            raise SubAgent
-        session.finished()
+    def _key(self, entry: Entry) -> str:
+        """The session that an entry belongs to: "" or a sub-agent's."""
+        state, own = self.state, self.state.sessions[""]
+        uuid, session_id = values.short(entry.uuid) or "", values.short(entry.session_id, 256)
+        if session_id:
+            # Archived files have other names, and the file of a resumed session contains several ids.
+            state.file_name = state.file_name or own.source_id
+            state.first_id = state.first_id or session_id
+            state.has_own_id = state.has_own_id or session_id == state.file_name
+            own.source_id = state.file_name if state.has_own_id else state.first_id
+        agent = values.short(entry.agent_id)
+        if own.source_id.startswith("agent-") or state.file_name.startswith("agent-"):
+            agent = agent or (state.file_name or own.source_id).removeprefix("agent-")
+        elif entry.is_sidechain is not True:
+            own.cwd = own.cwd or values.folder(entry.cwd)
+            if uuid:
+                _remember(state.uuids, uuid, None)
+            if uuid in state.summaries:
+                self._retitle()
+            return ""
+        key = agent or state.chains.get(str(entry.parent_uuid)) or uuid or "sub-agent"
+        _remember(state.chains, uuid, key)
+        if key not in state.sessions:
+            parent = session_id or own.source_id
+            state.sessions[key] = SessionInfo(f"{parent}/{key}", parent=parent)
+            state.sessions[key].add_title(state.description)
+        info = state.sessions[key]
+        info.cwd = info.cwd or values.folder(entry.cwd)
+        return key
+
+    def _retitle(self) -> None:
+        """A title that a person gave comes first, then those of the program."""
+        state, info = self.state, self.state.sessions[""]
         # A summary at the beginning may belong to another session.
-        own = [summary for leaf, summary in self._summaries.items() if leaf in self._uuids and summary]
-        session.titles.update(own)
-        session.title = self._named or session.title or (own[-1] if own else self._plan())
-        return session
+        own = [text for leaf, text in state.summaries.items() if text and leaf in state.uuids]
+        state.summarised = own[-1] if own else state.summarised
+        for title in (state.planned, *own, state.summarised, state.titled, state.named):
+            info.add_title(title)
 
-    def _plan(self) -> str | None:
-        """The heading of a plan to implement: the text before it is the same in many sessions."""
-        prompts = (record.content for record in self.session.records if isinstance(record, UserMessage))
-        plan = _PLAN.match(next(prompts, ""))
-        return values.one_line(plan[1]) if plan else None
-
-    def _begin(self, entry: Mapping[str, Any]) -> str | None:
-        """The time of an entry of the session."""
-        self.session.cwd = self.session.cwd or values.folder(entry.get("cwd"))
-        identity = values.short(entry.get("sessionId"), 256)
-        if identity and len(self._ids) < _REMEMBERED:
-            self._ids[identity] = None
-        self.session.mark = values.short(entry.get("uuid")) or ""
-        return values.timestamp_of(entry.get("timestamp"))
-
-    def _take_user(self, entry: Mapping[str, Any], location: str) -> None:
-        when = self._begin(entry)
-        content = values.mapping(entry.get("message")).get("content")
-        if entry.get("isMeta") is True:
-            # The expansion of a slash command, or the caveat before local ones.
-            self._caveat = "<local-command-caveat>" in values.text_of(content)
-            self._end_command(answered=not self._caveat)
-            return
+    def _take_user(self, key: str, entry: Entry, location: str) -> None:
+        state, when = self.state, values.timestamp_of(entry.timestamp)
+        content = values.mapping(entry.message).get("content")
+        for block in map(values.mapping, content) if isinstance(content, list) else ():
+            if block.get("type") == "tool_result":
+                self._take_result(key, block, entry.tool_use_result, when)
         text = values.text_of(content)
-        if entry.get("isCompactSummary") is True or text.startswith(_CONTINUED) or not _is_human(entry):
-            return
-        if "<local-command-std" in text[:40]:
-            self._command = None
-            return
+        if entry.is_meta is True:
+            # The expansion of a slash command, or the caveat before local ones.
+            state.caveat = "<local-command-caveat>" in text
+            self._end_command(answered=not state.caveat)
+        elif entry.is_compact_summary is True or text.startswith(_CONTINUED):
+            self.event(key, COMPACTED, when, content=self.bounded(text))
+        elif "<local-command-std" in text[:40]:
+            state.command = None
+        elif _is_human(values.mapping(entry.origin)):
+            words = values.text_of(content, _typed, pictures=True)
+            self._take_words(key, text, words, (when, location, values.short(entry.uuid) or ""))
+
+    def _take_words(self, key: str, text: str, words: str, where: tuple[str | None, str, str]) -> None:
+        """What a person typed: `words` are `text` without the program's elements."""
+        state = self.state
         if (command := _command(text)) is not None:
-            self._end_command(answered=False)
-            self._command = (command, when, location)
+            name, _, arguments = command[1:].partition(" ")
+            local = f" {name} " in _LOCAL
+            state.command = None if local or arguments else (command, *where)
+            if arguments and not local:
+                self.prompt(key, command, *where)
             return
-        words = values.text_of(content, _typed, pictures=True)
-        if _UNKNOWN_COMMAND.fullmatch(words) and (self._caveat or self._command):
-            self._command = None
+        if _UNKNOWN_COMMAND.fullmatch(words) and (state.caveat or state.command):
+            state.command = None
         elif words:
-            self._end_command(answered=False)
-            self.session.add_message("user", words, when, location)
-        self._caveat = False
+            state.command = None
+            if key == "" and not self.state.sessions[""].first_mark and (plan := _PLAN.match(words)):
+                # The text before a plan's heading is the same in many sessions.
+                state.planned = values.one_line(plan[1])
+                self._retitle()
+            self.prompt(key, words, *where)
+        state.caveat = False
 
     def _end_command(self, *, answered: bool) -> None:
-        command, self._command = self._command, None
-        if command is not None and answered and f" {command[0][1:].split(' ')[0]} " not in _LOCAL:
-            self.session.add_message("user", *command)
+        command, self.state.command = self.state.command, None
+        if command is not None and answered:
+            self.prompt("", *command)
 
-    def _take_assistant(self, entry: Mapping[str, Any], location: str) -> None:
-        when = self._begin(entry)
-        message = values.mapping(entry.get("message"))
-        text = values.text_of(message.get("content"))
+    def _take_result(self, key: str, block: Mapping[str, Any], details: Raw, when: str | None) -> None:
+        call_id = values.short(block.get("tool_use_id"), 256) or "unknown"
+        call = self.state.sessions[key].calls.get(call_id)
+        self.result(key, call_id, block.get("content"), when, failed=block.get("is_error") is True)
+        if call is not None and call.name in {"TaskCreate", "TaskUpdate", "TaskList"}:
+            self._take_tasks(key, details, when)
+
+    def _take_tasks(self, key: str, details: Raw, when: str | None) -> None:
+        """Steps of the plan that a tool call added, changed or listed."""
+        try:
+            result = values.mapping(msgspec.json.decode(details))
+        except (msgspec.DecodeError, RecursionError):
+            return
+        tasks, before = self.state.tasks, dict(self.state.tasks)
+        listed = result.get("tasks")
+        for task in [result.get("task"), *(listed if isinstance(listed, list) else [])]:
+            fields = values.mapping(task)
+            if (task_id := values.short(fields.get("id"))) and (
+                text := values.one_line(fields.get("subject"))
+            ):
+                _remember(tasks, task_id, (text, values.short(fields.get("status")) or "pending"))
+        changed = values.short(result.get("taskId")) or ""
+        if changed in tasks and (
+            status := values.short(values.mapping(result.get("statusChange")).get("to"))
+        ):
+            tasks[changed] = (tasks[changed][0], status)
+        if tasks != before:
+            self.plan(key, [{"content": step, "status": state} for step, state in tasks.values()], when)
+
+    def _take_assistant(self, key: str, entry: Entry, location: str) -> None:
+        when = values.timestamp_of(entry.timestamp)
+        message = values.mapping(entry.message)
+        content = message.get("content")
         model = values.short(message.get("model"))
-        if entry.get("isApiErrorMessage") is True or model == "<synthetic>":
+        uuid = values.short(entry.uuid) or ""
+        if entry.is_api_error_message is True or model == "<synthetic>":
+            text = values.text_of(content)
             if text.strip() != "No response requested.":
-                kind = _ERRORS.get(str(entry.get("error")), "crashed")
-                self.session.add_message("error", text, when, location, kind=kind)
+                failure = _ERRORS.get(str(entry.error), "crashed")
+                self.message(key, "error", text, when, location, uuid, kind=failure)
             return
         self._end_command(answered=True)
-        turn = TurnRecord(backend="claude", model=model)
-        self.session.add_message("assistant", text, when, location, turn=turn)
-        self._count(message)
+        info = self.state.sessions[key]
+        info.model = model or info.model
+        self._count(info, message)
+        if not isinstance(content, list):
+            self.message(key, "assistant", values.text_of(content), when, location, uuid)
+            return
+        for block in map(values.mapping, content):
+            kind, part = values.short(block.get("type")) or "", block.get("text")
+            if kind == "text" and isinstance(part, str):
+                self.message(key, "assistant", part, when, location, uuid)
+            elif kind == "thinking" and isinstance(block.get("thinking"), str):
+                self.thought(key, block["thinking"], when)
+            elif kind in {"tool_use", "server_tool_use", "mcp_tool_use"}:
+                self._take_call(key, block, when)
+            elif kind.endswith("_tool_result"):
+                self._take_result(key, block, Raw(b"null"), when)
 
-    def _count(self, message: Mapping[str, Any]) -> None:
-        """Each part of a reply has an entry with the usage so far; the last one is complete."""
-        usage, identity = values.mapping(message.get("usage")), str(message.get("id"))
+    def _take_call(self, key: str, block: Mapping[str, Any], when: str | None) -> None:
+        name, given = values.short(block.get("name")), block.get("input")
+        self.call(key, values.short(block.get("id"), 256) or "unknown", name, given, when)
+        if name == "TodoWrite":
+            self.plan(key, values.mapping(given).get("todos"), when)
+
+    def _count(self, info: SessionInfo, message: Mapping[str, Any]) -> None:
+        usage, identity = values.mapping(message.get("usage")), values.short(message.get("id")) or ""
         if not usage:
             return
         sent = sum(values.count(usage.get(name)) or 0 for name in _INPUT_TOKENS)
         received = values.count(usage.get("output_tokens")) or 0
-        before = self._usage.pop(identity, (0, 0))
-        if len(self._usage) >= _REMEMBERED:
-            self._usage.clear()
-        self._usage[identity] = (max(sent, before[0]), max(received, before[1]))
-        self.session.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
+        before = self.state.usage.pop(identity, (0, 0))
+        _remember(self.state.usage, identity, (max(sent, before[0]), max(received, before[1])))
+        info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
 
-    def _take_queued(self, entry: Mapping[str, Any], location: str) -> None:
+    def _take_queued(self, entry: Entry, location: str) -> None:
         """Text typed during a reply. `remove` sends it to the model; `popAll` returns it to the input."""
-        content = values.text_of(entry.get("content"))
-        match entry.get("operation"):
+        content, queue = values.text_of(entry.content), self.state.queue
+        match entry.operation:
             case "enqueue":
-                self._queue.append(content)
+                queue.append(content)
+                del queue[:-_QUEUED]
             case "popAll":
-                self._queue.clear()
-            case "dequeue" if self._queue:  # an ordinary entry follows
-                self._queue.popleft()
-            case "remove" if self._queue:
-                queued = content if content in self._queue else self._queue[0]
-                self._queue.remove(queued)
+                queue.clear()
+            case "dequeue" if queue:  # an ordinary entry follows
+                queue.pop(0)
+            case "remove" if queue:
+                queued = content if content in queue else queue[0]
+                queue.remove(queued)
                 self._hand_over(queued, entry, location)
 
-    def _take_attachment(self, entry: Mapping[str, Any], location: str) -> None:
-        attachment = values.mapping(entry.get("attachment"))
-        is_prompt = attachment.get("commandMode", "prompt") == "prompt" and _is_human(attachment)
-        if attachment.get("type") == "queued_command" and is_prompt:
+    def _take_attachment(self, entry: Entry, location: str) -> None:
+        attachment = values.mapping(entry.attachment)
+        is_prompt = attachment.get("commandMode", "prompt") == "prompt"
+        if (
+            attachment.get("type") == "queued_command"
+            and is_prompt
+            and _is_human(values.mapping(attachment.get("origin")))
+        ):
             self._hand_over(attachment.get("prompt"), entry, location)
 
-    def _hand_over(self, content: object, entry: Mapping[str, Any], location: str) -> None:
+    def _hand_over(self, content: object, entry: Entry, location: str) -> None:
         """Add a queued message, unless the other kind of entry reported it before."""
-        kind, identity = str(entry.get("type")), hash(values.text_of(content))
-        other = ("attachment" if kind == "queue-operation" else "queue-operation", identity)
-        if self._handed[other] > 0:
-            self._handed[other] -= 1
+        handed, text = self.state.handed, values.text_of(content)
+        identity = blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
+        kind = str(entry.type)
+        other = f"{'attachment' if kind == 'queue-operation' else 'queue-operation'} {identity}"
+        if handed.get(other, 0) > 0:
+            handed[other] -= 1
             return
-        self._handed[kind, identity] += 1
-        when = self._begin(entry)
-        text = values.text_of(content, _typed, pictures=True)
-        self.session.add_message("user", text, when, location)
+        _remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
+        words = values.text_of(content, _typed, pictures=True)
+        when, uuid = values.timestamp_of(entry.timestamp), values.short(entry.uuid) or ""
+        self.message("", "user", words, when, location, uuid)
 
 
-def _is_human(entry: Mapping[str, Any]) -> bool:
+def _remember(memory: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value; the oldest one goes when there are too many."""
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        del memory[next(iter(memory))]
+
+
+def _is_late(entry: Entry) -> bool:
+    return entry.type == "assistant" and entry.parent_uuid is not None and entry.is_sidechain is not True
+
+
+def _is_human(origin: Mapping[str, Any]) -> bool:
     """False for what the program itself sent, such as the end of a task, if the version marks that."""
-    return values.mapping(entry.get("origin")).get("kind") in (None, "human")
+    return origin.get("kind") in (None, "human")
 
 
 def _command(text: str) -> str | None:

@@ -1,20 +1,24 @@
 """Codex's rollouts: ``~/.codex/sessions/YYYY/MM/DD/rollout-<time>-<id>.jsonl``, an item a line.
 
 Newer lines are ``{timestamp, type, payload}`` (`session_meta`, `turn_context`, `response_item`, `event_msg`,
-codex-rs/protocol); older ones are the payloads themselves. Messages of user and assistant are imported,
-but not reasoning, tool calls, and messages that Codex itself sends as the user.
+`compacted`; codex-rs/protocol); older ones are the payloads themselves. The items of the model's API are
+read; the events that repeat them, and messages that Codex itself sends as the user, are left out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession, SubAgent
-from port42_daemon.transfer.readers.files import Lines, json_objects
-from port42_protocol.messages.records import TurnRecord
+import msgspec
+from msgspec import Struct
+
+from port42_daemon import activity
+from port42_daemon.store.interface import COMPACTED
+from port42_daemon.transfer.readers import base, values
+from port42_daemon.transfer.readers.base import SubAgent
+from port42_daemon.transfer.readers.line_reader import LineReader
+from port42_protocol.messages.records import Location
 
 _PROGRAM = re.compile(
     r"\s*(?:<(?:environment_context|user_instructions|permissions instructions|turn_aborted|INSTRUCTIONS"
@@ -28,55 +32,173 @@ _REQUEST = "\n## My request for Codex:"
 _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
 
 
-def read(lines: Lines, source_id: str) -> ParsedSession:
-    """The session of one file; its own id takes precedence over the file's name. Raises `Skipped`."""
-    session = ParsedSession(source_id)
-    model: str | None = None
-    tokens = (0, 0)
-    for location, entry in json_objects(lines, session):
-        payload = values.mapping(entry.get("payload")) if "payload" in entry else entry
-        kind, when = values.short(entry.get("type")), values.timestamp_of(entry.get("timestamp"))
-        if kind == "session_meta" or location == "line 1":
-            _take_meta(session, payload, when)
-        elif kind == "turn_context":
-            model = values.short(payload.get("model")) or model
-        elif payload.get("type") == "message" and kind in {"response_item", "message"}:
-            _take_message(session, payload, when, location, model)
-        elif kind == "event_msg" and payload.get("type") == "token_count":
-            tokens = _take_tokens(session, payload, tokens)
-        elif kind == "event_msg" and payload.get("type") == "error":
-            message = payload.get("message")
-            session.add_message("error", message if isinstance(message, str) else "", when, location)
-    return session.finished()
+_EXIT = re.compile(r"(?:Exit code:|exited with code) (-?\d{1,9})\b")
+_PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: ([^\n]{1,500})$", re.MULTILINE)
 
 
-def _take_meta(session: ParsedSession, meta: Mapping[str, Any], when: str | None) -> None:
-    # A fork's file has the original's meta after its own: the first one counts.
-    if session.created_at is not None:
-        return
-    source = meta.get("source")  # such as "cli" or {"subagent": …}
-    if isinstance(source, str | dict) and "subagent" in source:
-        raise SubAgent
-    session.source_id = values.short(meta.get("id"), 128) or session.source_id
-    session.created_at = values.timestamp_of(meta.get("timestamp")) or when
-    session.cwd = values.folder(meta.get("cwd"))
+class Payload(Struct):
+    """The fields of an item or event that are used."""
+
+    type: Any = None
+    id: Any = None
+    timestamp: Any = None
+    cwd: Any = None
+    source: Any = None
+    parent_thread_id: Any = None
+    model: Any = None
+    role: Any = None
+    content: Any = None
+    summary: Any = None
+    name: Any = None
+    call_id: Any = None
+    arguments: Any = None
+    input: Any = None
+    action: Any = None
+    output: Any = None
+    message: Any = None
+    info: Any = None
 
 
-def _take_message(
-    session: ParsedSession, message: Mapping[str, Any], when: str | None, location: str, model: str | None
-) -> None:
-    content = message.get("content")
-    if message.get("role") == "assistant":
-        turn = TurnRecord(backend="codex", model=model)
-        session.add_message("assistant", values.text_of(content), when, location, turn=turn)
-    elif message.get("role") == "user":
-        text = values.text_of(content)
-        if session.cwd is None and (context := _CONTEXT.match(text)):
-            # Before September 2025 only this text had the folder.
-            session.cwd = values.folder(context[1].strip())
-        if not _PROGRAM.match(text):
-            text = values.text_of(content, _typed, pictures=True)
-            session.add_message("user", text, when, location)
+class Entry(Payload):
+    """A line, which is of the older form where it has no `payload`."""
+
+    payload: Payload | None = None
+
+
+class State(base.State):
+    """`tokens` are the session's totals as of the latest report."""
+
+    has_meta: bool = False
+    tokens: tuple[int, int] = (0, 0)
+
+
+class Reader(LineReader):
+    """Reads one file."""
+
+    format = "codex"
+    state_type = State
+    entry_type = Entry
+    state: State
+
+    def take(self, entry: Entry, location: str) -> None:
+        item = entry.payload or entry
+        info = self.state.sessions[""]
+        when = values.timestamp_of(entry.timestamp)
+        if entry.type == "session_meta" or self.state.line == 1:
+            self._take_meta(item, when)
+        match entry.type:
+            case "turn_context":
+                info.model = values.short(item.model) or info.model
+            case "compacted":
+                text = item.message if isinstance(item.message, str) else ""
+                self.event("", COMPACTED, when, content=self.bounded(text))
+            case "event_msg":
+                self._take_event(item, when, location)
+            case _:
+                self._take_item(item, when, location)
+
+    def _take_meta(self, meta: Payload, when: str | None) -> None:
+        # A fork's file has the original's meta after its own: the first one counts.
+        if self.state.has_meta:
+            return
+        self.state.has_meta = True
+        info = self.state.sessions[""]
+        info.source_id = values.short(meta.id, 128) or info.source_id
+        info.created_at = values.timestamp_of(meta.timestamp) or when
+        info.cwd = values.folder(meta.cwd)
+        if isinstance(meta.source, str | dict) and "subagent" in meta.source:
+            started = values.mapping(
+                values.mapping(values.mapping(meta.source).get("subagent")).get("thread_spawn")
+            )
+            info.parent = values.short(meta.parent_thread_id or started.get("parent_thread_id"), 128)
+            if info.parent is None:
+                raise SubAgent
+
+    def _take_event(self, event: Payload, when: str | None, location: str) -> None:
+        match event.type:
+            case "token_count":
+                self._take_tokens(event, when)
+            case "turn_aborted":
+                self.interrupt("", when)
+            case "error" if isinstance(event.message, str):
+                self.message("", "error", event.message, when, location)
+
+    def _take_item(self, item: Payload, when: str | None, location: str) -> None:
+        call_id = values.short(item.call_id or item.id, 256) or "unknown"
+        match item.type:
+            case "message":
+                self._take_message(item, when, location)
+            case "reasoning":
+                self.thought(
+                    "", activity.text_of(item.summary or None) or activity.text_of(item.content), when
+                )
+            case "function_call" | "custom_tool_call":
+                self._take_call(item, call_id, when)
+            case "local_shell_call":
+                self.call("", call_id, "local_shell", item.action, when, kind="execute")
+            case "web_search_call":
+                self.call("", call_id, "web_search", item.action, when, kind="fetch")
+                self.result("", call_id, None, when)
+            case "function_call_output" | "custom_tool_call_output":
+                output, failed = _result(item.output)
+                self.result("", call_id, output, when, failed=failed)
+
+    def _take_message(self, item: Payload, when: str | None, location: str) -> None:
+        info, text = self.state.sessions[""], values.text_of(item.content)
+        if item.role == "assistant":
+            self.message("", "assistant", text, when, location)
+        elif item.role == "user":
+            if info.cwd is None and (context := _CONTEXT.match(text)):
+                # Before September 2025 only this text had the folder.
+                info.cwd = values.folder(context[1].strip())
+            if not _PROGRAM.match(text):
+                self.prompt("", values.text_of(item.content, _typed, pictures=True), when, location)
+
+    def _take_call(self, item: Payload, call_id: str, when: str | None) -> None:
+        name, given, fields = values.short(item.name), item.input, {}
+        if isinstance(item.arguments, str):
+            try:
+                given = msgspec.json.decode(item.arguments)
+            except (msgspec.DecodeError, RecursionError):
+                given = item.arguments
+        patch = values.mapping(given).get("input") if isinstance(given, dict) else given
+        if name == "apply_patch" and isinstance(patch, str) and (paths := _PATCHED.findall(patch[:65_536])):
+            fields = {"title": ", ".join(paths[:4]), "locations": tuple(map(Location, paths))}
+        self.call("", call_id, name, given, when, **fields)
+        if name == "update_plan":
+            self.plan("", values.mapping(given).get("plan"), when)
+
+    def _take_tokens(self, event: Payload, when: str | None) -> None:
+        """Totals of the session so far, repeated with every change of a rate limit."""
+        total = values.mapping(values.mapping(event.info).get("total_token_usage"))
+        sent, received = values.count(total.get("input_tokens")), values.count(total.get("output_tokens"))
+        before, info = self.state.tokens, self.state.sessions[""]
+        if sent is None or received is None or (sent, received) == before:
+            return
+        self.state.tokens = (sent, received)
+        info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
+        # Versions that report after the reply do so once more after the last one.
+        if info.ends_with_reply:
+            self.usage("", when)
+
+
+def _result(output: Any) -> tuple[Any, bool]:
+    """A command's output without what Codex puts before it, and whether it failed."""
+    if isinstance(output, dict) and "content" in output:
+        return output["content"], output.get("success") is False
+    if not isinstance(output, str):
+        return output, False
+    if output.startswith('{"output":'):
+        try:
+            value = values.mapping(msgspec.json.decode(output))
+        except (msgspec.DecodeError, RecursionError):
+            return output, False
+        return value.get("output"), values.mapping(value.get("metadata")).get("exit_code") not in (0, None)
+    head, separator, _ = output[:1000].partition("\nOutput:\n")
+    if not separator or not head.startswith(("Chunk ID:", "Exit code:", "Wall time:")):
+        return output, False
+    code = _EXIT.search(head)
+    return output[len(head) + len(separator) :], code is not None and code[1] != "0"
 
 
 def _typed(text: str) -> str:
@@ -86,15 +208,3 @@ def _typed(text: str) -> str:
     if text.lstrip().startswith(_IDE) and _REQUEST in text:
         return text.partition(_REQUEST)[2].strip()
     return text
-
-
-def _take_tokens(
-    session: ParsedSession, payload: Mapping[str, Any], before: tuple[int, int]
-) -> tuple[int, int]:
-    """Totals of the session so far, repeated with every change of a rate limit."""
-    total = values.mapping(values.mapping(payload.get("info")).get("total_token_usage"))
-    sent, received = values.count(total.get("input_tokens")), values.count(total.get("output_tokens"))
-    if sent is None or received is None or (sent, received) == before:
-        return before
-    session.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
-    return sent, received

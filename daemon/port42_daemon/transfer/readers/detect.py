@@ -13,8 +13,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import aichat, claude, codex, files, llm, original, port42, values
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.line_reader import LineReader, read_whole
 from port42_protocol.messages.transfer import ImportFormat
 
 _SUFFIXES = {
@@ -25,6 +27,8 @@ _SUFFIXES = {
     "aichat": (".yaml", ".yml"),
     "original": (".json",),
 }
+LINE_READERS: dict[str, type[LineReader]] = {"claude": claude.Reader, "codex": codex.Reader}
+"""Formats that are read a line at a time."""
 _ALL_SUFFIXES = (".json", ".jsonl", ".db", ".yaml", ".yml")
 _HEAD = 64 * 1024
 _FIRST_LINES = 30
@@ -57,25 +61,32 @@ class Source(Struct, frozen=True):
     conversation: str = ""
     problem: str = ""
 
-    def read(self) -> ParsedSession:
-        """Raises `Skipped`."""
+    def read(self, limits: SessionsConfig) -> list[ParsedSession]:
+        """The session, then its sub-agents'. Raises `Skipped`."""
         path = self.path
         if self.problem:
             raise Skipped(self.problem)
         match self.format:
-            case "claude":
-                return claude.read(files.lines(path), path.stem)
-            case "codex":
-                return codex.read(files.lines(path), path.stem)
             case "llm":
-                return llm.read(path, self.conversation)
+                return llm.read(path, self.conversation, limits)
             case "aichat":
                 data, modified = files.whole(path, aichat.LIMIT)
-                return aichat.read(data, aichat.source_id(path), modified)
+                return aichat.read(data, aichat.source_id(path), modified, limits)
             case "original":
-                return original.read(files.chunks(path))
-            case _:
+                return original.read(files.chunks(path), limits)
+            case "port42":
                 return port42.read(files.lines(path))
+        return read_whole(open_reader(self.format, path, limits), files.lines(path))
+
+
+def open_reader(
+    format_name: str, path: Path, limits: SessionsConfig, saved: bytes | None = None
+) -> LineReader:
+    """A reader of the file at `path`, which goes on where the one was whose `save` returned `saved`."""
+    reader = LINE_READERS[format_name](path.stem, limits, saved)
+    if saved is None:
+        reader.take_path(path)
+    return reader
 
 
 def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
@@ -83,7 +94,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     if path.name == original.INDEX:
         path = path.parent
     if not path.is_dir():
-        name = _recognise(path) if wanted == "auto" else wanted
+        name = recognise(path) if wanted == "auto" else wanted
         if name is None:
             raise Skipped(f"no format is recognised; {_HINT}")
         return [name], _of_file(name, path, path.name)
@@ -95,7 +106,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         if file.name in _NOT_SESSIONS:
             continue
         try:
-            name = _recognise(file) if wanted == "auto" else wanted
+            name = recognise(file) if wanted == "auto" else wanted
             sources += _of_file(name, file, key, in_folder=True) if name else []
         except Skipped as reason:
             if wanted != "llm":  # databases of other programs are not problems
@@ -122,7 +133,7 @@ def _indexed(path: Path) -> list[Source]:
     ]
 
 
-def _recognise(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """The format of one file; None for one without sessions.
 
     Raises `Skipped` for a file that cannot be read, and for known formats that are not supported.
@@ -148,13 +159,20 @@ def _recognise(path: Path) -> str | None:
 
 def _recognise_lines(path: Path) -> str:
     """Truncated lines, snapshots and summaries may come first."""
-    lines = islice(files.lines(path, _FIRST_LINE_BYTES), _FIRST_LINES)
     has_objects = False
-    for _, entry in files.json_objects(lines, ParsedSession("")):
-        has_objects = True
-        if name := _recognise_entry(entry):
-            return name
+    for line in islice(files.lines(path, _FIRST_LINE_BYTES), _FIRST_LINES):
+        for entry in _objects(line or b""):
+            has_objects = True
+            if name := _recognise_entry(entry):
+                return name
     raise Skipped(f"no format is recognised; {_HINT}" if has_objects else "no line of it is JSON")
+
+
+def _objects(line: bytes) -> list[Mapping[str, Any]]:
+    try:
+        return [value for value in files.json_values(line.strip(b"\0 \r\n\t")) if isinstance(value, dict)]
+    except Skipped:
+        return []
 
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:

@@ -6,14 +6,15 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from port42_daemon.transfer.readers.base import LONE_SURROGATE, ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import Skipped
+from port42_daemon.transfer.readers.values import LONE_SURROGATE
 
 LINE_BYTES = 16 * 1024 * 1024
 FILE_BYTES = 1024 * 1024 * 1024
@@ -29,9 +30,6 @@ _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
     re.DOTALL,
 )
-
-Lines = Iterable[tuple[int, bytes | None]]
-"""As `lines` yields them."""
 
 
 @contextmanager
@@ -56,15 +54,27 @@ def _require_regular(status: os.stat_result, limit: int) -> None:
         raise Skipped(f"it has more than {limit:,} bytes")
 
 
-def lines(path: Path, limit: int | None = None) -> Iterator[tuple[int, bytes | None]]:
-    """Each line with its number; None for one of more than `limit` bytes (default: `LINE_BYTES`)."""
-    limit, number = limit or LINE_BYTES, 0
+def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
+    """Each line; None for one of more than `limit` bytes (default: `LINE_BYTES`)."""
+    return (line for _, line in _lines(path, 0, limit or LINE_BYTES))
+
+
+def whole_lines(path: Path, offset: int) -> Iterator[tuple[int, bytes | None]]:
+    """As `lines` from `offset` on, each with the offset behind it, but for a last one without its end."""
+    return (
+        (end, line) for end, line in _lines(path, offset, LINE_BYTES) if line is None or line[-1:] == b"\n"
+    )
+
+
+def _lines(path: Path, offset: int, limit: int) -> Iterator[tuple[int, bytes | None]]:
     with opened(path) as file:
+        file.seek(offset)
         while line := file.readline(limit + 1):
-            number += 1
-            yield number, line if len(line) <= limit else None
+            offset += len(line)
+            kept = line if len(line) <= limit else None
             while not line.endswith(b"\n") and (line := file.readline(CHUNK)):
-                pass
+                offset += len(line)
+            yield offset, kept
 
 
 def chunks(path: Path) -> Iterator[bytes]:
@@ -77,24 +87,6 @@ def whole(path: Path, limit: int) -> tuple[bytes, float]:
     """The file, and its modification time in Unix seconds. Raises `Skipped` past `limit` bytes."""
     with opened(path, limit) as file:
         return file.read(limit), os.fstat(file.fileno()).st_mtime
-
-
-def json_objects(lines: Lines, session: ParsedSession) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each JSON object, usually one a line, with its location; other lines become problems of the session."""
-    for number, line in lines:
-        location = f"line {number}"
-        # After a crash, blocks that were not written contain zero bytes.
-        if line is None:
-            session.add_problem(location, "it is longer than 16 MiB")
-        elif data := line.strip(b"\0 \r\n\t"):
-            try:
-                for value in json_values(data):
-                    if isinstance(value, dict):
-                        yield location, value
-                    else:
-                        session.add_problem(location, "it is not an object")
-            except Skipped as reason:
-                session.add_problem(location, str(reason))
 
 
 def json_value(data: bytes | bytearray) -> Any:

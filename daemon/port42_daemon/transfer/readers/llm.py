@@ -18,10 +18,12 @@ from urllib.parse import quote
 
 from msgspec import UNSET
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import json_value, opened
-from port42_protocol.messages.records import Reference, TurnRecord
+from port42_daemon.transfer.readers.values import MESSAGE_BYTES
+from port42_protocol.messages.records import Reference
 
 _SECONDS = 10.0
 """Maximum time for one session: reading a malicious database may not end."""
@@ -57,17 +59,17 @@ def is_log(path: Path) -> bool:
     return True
 
 
-def read(path: Path, source_id: str) -> ParsedSession:
+def read(path: Path, source_id: str, limits: SessionsConfig) -> list[ParsedSession]:
     """One conversation. Raises `Skipped`."""
-    session = ParsedSession(source_id)
+    session = Document("llm", source_id, limits)
     with _open(path) as log:
         for table in ("threads", "conversations"):
             if log.has(table, "id", "name"):
                 row = log.query(f"SELECT name FROM {table} WHERE id = ?", source_id).fetchone()  # noqa: S608  # our own name
-                session.add_title(values.one_line(row[0]) if row else None)
+                session.info.add_title(values.one_line(row[0]) if row else None)
         if log.has_turns:
             _add_thread(log, session)
-        if log.has_responses and not session.marks:
+        if log.has_responses and not session.info.last_time:
             _add_responses(log, session)
     return session.finished()
 
@@ -115,10 +117,10 @@ class _Log:
         return self.query(f"SELECT {', '.join(columns)} FROM responses {where}", source_id)  # noqa: S608  # our own names
 
 
-def _add_responses(log: _Log, session: ParsedSession) -> None:
+def _add_responses(log: _Log, session: Document) -> None:
     persona = None
     has_fragments = log.has("prompt_fragments", "fragment_id", "response_id")
-    rows = log.responses(session.source_id, "prompt", "response", "system", "id")
+    rows = log.responses(session.info.source_id, "prompt", "response", "system", "id")
     for number, (prompt, reply, system, key, *turn) in enumerate(rows, 1):
         location = f"response {number}"
         if isinstance(system, str) and system != persona:
@@ -133,14 +135,14 @@ def _add_responses(log: _Log, session: ParsedSession) -> None:
             _add(session, "assistant", (reply, []), turn, location)
 
 
-def _add_thread(log: _Log, session: ParsedSession) -> None:
+def _add_thread(log: _Log, session: Document) -> None:
     """The chain of messages of each turn; in an upgraded log the first one has the older responses."""
     turns = log.query(
         "SELECT parent_message_hash, tip_message_hash, model, duration_ms, input_tokens, output_tokens,"
         " datetime_utc FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id",
-        session.source_id,
+        session.info.source_id,
     )
-    older: Iterator[Any] = log.responses(session.source_id) if log.has_responses else iter(())
+    older: Iterator[Any] = log.responses(session.info.source_id) if log.has_responses else iter(())
     payload = "payload" if log.has("parts", "payload") else "NULL"
     parts = f"SELECT type, text, {payload} FROM parts WHERE message_hash = ? ORDER BY position"  # noqa: S608  # our own name
     seen: set[object] = set()
@@ -192,7 +194,7 @@ def _pieces(payload: object) -> list[Mapping[str, Any]]:
 
 
 def _add(
-    session: ParsedSession,
+    session: Document,
     role: object,
     content: tuple[str, list[Reference]],
     turn: list[Any],
@@ -205,18 +207,14 @@ def _add(
     if role == "user":
         references = tuple(fragments[:_FRAGMENTS])
         names = "\n".join(f"[{reference.target}]" for reference in references)
-        session.add_message("user", text.strip() or names, when, location, references=references or UNSET)
+        session.message("", "user", text.strip() or names, when, location, references=references or UNSET)
     elif role == "assistant":
-        facts = TurnRecord(
-            backend="llm",
-            model=values.short(model),
-            input_tokens=values.count(sent),
-            output_tokens=values.count(received),
-            total_ms=values.count(duration) or 0,
-        )
-        session.add_message("assistant", text, when, location, turn=facts)
+        session.info.model = values.short(model)
+        session.info.input_tokens, session.info.output_tokens = values.count(sent), values.count(received)
+        session.info.total_ms = values.count(duration) or 0
+        session.message("", "assistant", text, when, location)
     elif role == "system":
-        session.add_message("system", text, when, location)
+        session.message("", "system", text, when, location)
 
 
 @contextmanager

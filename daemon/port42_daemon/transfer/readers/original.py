@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import values
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
 
@@ -34,27 +35,26 @@ def object_paths(index: bytes) -> dict[str, str | None]:
     return paths
 
 
-def read(chunks: Iterable[bytes]) -> ParsedSession:
+def read(chunks: Iterable[bytes], limits: SessionsConfig) -> list[ParsedSession]:
     """The session in an object or a single file. Raises `Skipped`."""
-    session = ParsedSession("")
-    document = JsonDocument(chunks, LINE_BYTES)
-    for number, item in enumerate(document.items(), 1):
+    document = Document("original", "", limits)
+    items = JsonDocument(chunks, LINE_BYTES)
+    for number, item in enumerate(items.items(), 1):
         location = f"message {number}"
         message = {} if item is None else values.mapping(json_value(item))
         role, content = values.role_of(message.get("role")), message.get("content")
         if role is None or not isinstance(content, str):
-            session.add_problem(location, "it has no role that is known, or no text")
+            document.problem(location, "it has no role that is known, or no text")
         else:
-            when = values.timestamp_of(message.get("timestamp"))
-            session.add_message(role, content, when, location)
-    header = json_value(document.rest)
+            document.message("", role, content, values.timestamp_of(message.get("timestamp")), location)
+    header, info = json_value(items.rest), document.info
     if not isinstance(header, dict) or "messages" not in header or "format" in header:
         raise Skipped("it is not a session of the original Port42")
-    session.source_id = values.short(header.get("id"), 256) or ""
-    if not session.source_id:
+    info.source_id = values.short(header.get("id"), 256) or ""
+    if not info.source_id:
         raise Skipped("it has no id")
     agent = header.get("agent")
     agent = agent.removeprefix("@") if isinstance(agent, str) else ""
-    session.agent = agent if _AGENT.fullmatch(agent) else None
-    session.created_at = values.timestamp_of(header.get("created_at")) or session.created_at
-    return session.finished()
+    info.agent = agent if _AGENT.fullmatch(agent) else None
+    info.created_at = values.timestamp_of(header.get("created_at")) or info.created_at
+    return document.finished()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import FORMAT, Header
-from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import LINE_BYTES, Lines, json_value
+from port42_daemon.transfer.readers.base import Builder, ParsedSession, SessionInfo, Skipped, State
+from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
-from port42_daemon.transfer.readers.values import timestamp_of
-from port42_protocol.messages.records import EventRecord, Message, convert_record
+from port42_daemon.transfer.readers.values import MESSAGE_BYTES, timestamp_of
+from port42_protocol.messages.records import EventRecord, Message, Record, convert_record
 from port42_protocol.messages.types import AgentName, ClientName, SessionId, Tags, Title
 
 _METADATA_BYTES = 16 * 1024
@@ -42,69 +43,83 @@ def recognised(first: bytes) -> bool:
     return first.startswith(b'{"format":') and first.rstrip().endswith(b'"messages":[')
 
 
-def read(lines: Lines) -> ParsedSession:
+def read(lines: Iterable[bytes | None]) -> list[ParsedSession]:
     """The session, even if a tool reformatted the JSON. Raises `Skipped`."""
-    session = ParsedSession("")
-    numbered = iter(lines)
-    _, first = next(numbered, (0, b""))
+    reader = _Reader()
+    lines = iter(lines)
+    first = next(lines, b"")
     if first is not None and recognised(first):
-        _add_header(session, json_value(first.rstrip() + b"]}"))
-        for number, line in numbered:
+        reader.take_header(json_value(first.rstrip() + b"]}"))
+        for number, line in enumerate(lines, 2):
             if line is None or (line.strip() and not line.startswith(b"]")):
-                _add_record(session, f"line {number}", line)
-        return session
-    document = JsonDocument(_chunks(first, numbered), LINE_BYTES)
-    for number, item in enumerate(document.items(), 1):
-        _add_record(session, f"record {number}", item)
-    header = json_value(document.rest)
-    if not isinstance(header, dict) or "messages" not in header or "format" not in header:
-        raise Skipped("it is not a session of Port42")
-    _add_header(session, header)
-    return session
+                reader.take(f"line {number}", line)
+    else:
+        document = JsonDocument(_chunks(first, lines), LINE_BYTES)
+        for number, item in enumerate(document.items(), 1):
+            reader.take(f"record {number}", item)
+        header = json_value(document.rest)
+        if not isinstance(header, dict) or "messages" not in header or "format" not in header:
+            raise Skipped("it is not a session of Port42")
+        reader.take_header(header)
+    return [reader.session]
 
 
-def _chunks(first: bytes | None, rest: Iterator[tuple[int, bytes | None]]) -> Iterator[bytes]:
-    for _, line in chain([(1, first)], rest):
+def _chunks(first: bytes | None, rest: Iterator[bytes | None]) -> Iterator[bytes]:
+    for line in chain([first], rest):
         if line is None:
             raise Skipped("it is laid out in lines that are too long")
         yield line
 
 
-def _add_header(session: ParsedSession, value: Mapping[str, Any]) -> None:
-    if value.get("format") != FORMAT:
-        raise Skipped(f"its format is not {FORMAT}")
-    try:
-        msgspec.convert(value, _CheckedHeader)
-        header = msgspec.convert(value, Header)
-    except msgspec.ValidationError as error:
-        raise Skipped(f"its header is invalid: {str(error)[:120]}") from None
-    if header.id == "last":
-        raise Skipped("its id is last, which means an agent's last session")
-    if timestamp_of(header.created_at) != header.created_at:
-        raise Skipped("its header is invalid: created_at is no time in UTC with milliseconds")
-    if len(msgspec.json.encode(header.metadata)) > _METADATA_BYTES:
-        raise Skipped(f"its metadata has more than {_METADATA_BYTES:,} bytes")
-    session.source_id, session.title, session.cwd = header.id, header.title, header.cwd
-    session.agent, session.created_at, session.header = header.agent, header.created_at, header
+class _Reader(Builder):
+    """Keeps records as they are."""
 
+    def __init__(self) -> None:
+        super().__init__(SessionsConfig())
+        self.session = ParsedSession(SessionInfo(""))
+        self.state = State({"": self.session.info}, problems=self.session.problems)
+        self._last_seq = 0
 
-def _add_record(session: ParsedSession, location: str, data: bytes | None) -> None:
-    try:
-        if data is None:
-            raise Skipped("it is longer than 16 MiB")
-        value = json_value(data.rstrip().removesuffix(b","))
-        record = convert_record(value)
-        if isinstance(record, EventRecord):
-            msgspec.convert(value, _CheckedEvent)
-        if record.seq <= session.last_seq:
-            raise Skipped("its seq is not above the one before it")
-        if timestamp_of(record.timestamp) != record.timestamp:
-            raise Skipped("its timestamp is no time in UTC with milliseconds")
-        if isinstance(record, Message) and len(record.content.encode()) > MESSAGE_BYTES:
-            raise Skipped(f"a message of more than {MESSAGE_BYTES:,} bytes")
-    except Skipped as reason:
-        session.add_problem(location, str(reason))
-    except msgspec.ValidationError as error:
-        session.add_problem(location, f"it is not a record: {str(error)[:120]}")
-    else:
-        session.add_record(record)
+    def add(self, key: str, record: Record, mark: str = "") -> None:
+        del key
+        self.session.append(record, mark)
+
+    def take_header(self, value: Mapping[str, Any]) -> None:
+        if value.get("format") != FORMAT:
+            raise Skipped(f"its format is not {FORMAT}")
+        try:
+            msgspec.convert(value, _CheckedHeader)
+            header = msgspec.convert(value, Header)
+        except msgspec.ValidationError as error:
+            raise Skipped(f"its header is invalid: {str(error)[:120]}") from None
+        if header.id == "last":
+            raise Skipped("its id is last, which means an agent's last session")
+        if timestamp_of(header.created_at) != header.created_at:
+            raise Skipped("its header is invalid: created_at is no time in UTC with milliseconds")
+        if len(msgspec.json.encode(header.metadata)) > _METADATA_BYTES:
+            raise Skipped(f"its metadata has more than {_METADATA_BYTES:,} bytes")
+        info = self.session.info
+        info.source_id, info.title, info.cwd = header.id, header.title, header.cwd
+        info.agent, info.created_at, self.session.header = header.agent, header.created_at, header
+
+    def take(self, location: str, data: bytes | None) -> None:
+        try:
+            if data is None:
+                raise Skipped("it is longer than 16 MiB")
+            value = json_value(data.rstrip().removesuffix(b","))
+            record = convert_record(value)
+            if isinstance(record, EventRecord):
+                msgspec.convert(value, _CheckedEvent)
+            if record.seq <= self._last_seq:
+                raise Skipped("its seq is not above the one before it")
+            if timestamp_of(record.timestamp) != record.timestamp:
+                raise Skipped("its timestamp is no time in UTC with milliseconds")
+            if isinstance(record, Message) and len(record.content.encode()) > MESSAGE_BYTES:
+                raise Skipped(f"a message of more than {MESSAGE_BYTES:,} bytes")
+        except Skipped as reason:
+            self.problem(location, str(reason))
+        except msgspec.ValidationError as error:
+            self.problem(location, f"it is not a record: {str(error)[:120]}")
+        else:
+            self._last_seq = record.seq
+            self._add("", record)

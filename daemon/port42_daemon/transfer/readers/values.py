@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from port42_daemon.transfer.readers.base import MESSAGE_BYTES
 from port42_protocol.messages.types import Role
 
+MESSAGE_BYTES = 4 * 1024 * 1024
+"""Maximum bytes of one message, as in `append_message`."""
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _TEXTS = ("text", "input_text", "output_text")
 _PICTURES = {"image": "image", "input_image": "image", "image_url": "image", "document": "document"}

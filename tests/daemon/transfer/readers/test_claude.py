@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import claude
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped, SubAgent
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.line_reader import read_whole
+from port42_protocol.messages.records import Message
 
+LIMITS = SessionsConfig()
 SESSION = "7d0c1b9e-0000-4000-8000-00000000000a"
 
 
@@ -51,8 +55,14 @@ class File:
             "attachment", attachment={"type": "queued_command", "prompt": prompt, "commandMode": mode}
         )
 
+    def lines(self):
+        return [json.dumps(entry).encode() for entry in self.entries]
+
+    def read_all(self, name=SESSION) -> list[ParsedSession]:
+        return read_whole(claude.Reader(name, LIMITS), self.lines())
+
     def read(self, name=SESSION) -> ParsedSession:
-        return claude.read(enumerate((json.dumps(entry).encode() for entry in self.entries), 1), name)
+        return self.read_all(name)[0]
 
 
 def parts(*texts):
@@ -60,7 +70,7 @@ def parts(*texts):
 
 
 def texts(session):
-    return [(record.role, record.content) for record in session.records]
+    return [(record.role, record.content) for record in session.records if isinstance(record, Message)]
 
 
 def slash(name, args=""):
@@ -210,7 +220,8 @@ def test_tokens_are_those_of_each_answers_last_entry(entries):
         before = whole.get(answer, (0, 0))
         whole[answer] = (max(sent, before[0]), max(usage["output_tokens"], before[1]))
         file.assistant(part, answer=answer, usage=usage)
-    turns = [record.turn for record in list(file.assistant("end", answer="z").read().records)[1:]]
+    records = file.assistant("end", answer="z").read().records
+    turns = [record.turn for record in records if record.role == "assistant"]
     assert sum(turn.input_tokens or 0 for turn in turns) == sum(sent for sent, _ in whole.values())
     assert sum(turn.output_tokens or 0 for turn in turns) == sum(received for _, received in whole.values())
 
@@ -219,40 +230,47 @@ def test_tokens_are_those_of_each_answers_last_entry(entries):
 
 
 def test_an_archived_file_has_the_sessions_own_id():
-    assert File().user("x").read("transcript").source_id == SESSION
-    assert File("resumed-in-b").user("x").read(SESSION).source_id == "resumed-in-b"
+    assert File().user("x").read("transcript").info.source_id == SESSION
+    assert File("resumed-in-b").user("x").read(SESSION).info.source_id == "resumed-in-b"
     two = File("old-a").user("x")
     two.entries += File("new-b").user("y").entries
-    assert two.read("new-b").source_id == "new-b"
+    assert two.read("new-b").info.source_id == "new-b"
 
 
 def test_titles_of_this_session_only_and_a_persons_first():
     file = File().add("summary", summary="Another boat", leafUuid="elsewhere").user("sail")
-    assert file.read().title is None
+    assert file.read().info.title is None
     file.add("summary", summary="This boat", leafUuid="a2")
-    assert file.read().title == "This boat"
+    assert file.read().info.title == "This boat"
     file.add("ai-title", aiTitle="A boat")
-    assert file.read().title == "A boat"
+    assert file.read().info.title == "A boat"
     file.add("custom-title", customTitle="Ada's boat").add("ai-title", aiTitle="Boats")
     session = file.read()
-    assert (session.title, session.titles) == ("Ada's boat", {"This boat", "A boat", "Ada's boat", "Boats"})
+    assert (session.info.title, set(session.info.titles)) == (
+        "Ada's boat",
+        {"This boat", "A boat", "Ada's boat", "Boats"},
+    )
 
 
 def test_a_plan_gives_its_title():
     for heading in ("# A second mast", "A second mast"):
         session = File().user(f"Implement the following plan:\n\n{heading}\n\nOne is not enough.").read()
-        assert session.title == "A second mast"
+        assert session.info.title == "A second mast"
 
 
-def test_sub_agents():
-    with pytest.raises(SubAgent):
-        File().user("x").read("agent-1")
-    with pytest.raises(SubAgent):
-        File().user("x", isSidechain=True).assistant("y", isSidechain=True).read()
+def test_a_sub_agents_entries_are_a_session_of_its_own():
+    file = File().user("sail").add("user", isSidechain=True, parentUuid=None, message={"content": "look out"})
+    file.assistant("a reef", isSidechain=True, parentUuid="a2").assistant("anchored")
+    main, agent = file.read_all()
+    assert texts(main) == [("user", "sail"), ("assistant", "anchored")]
+    assert texts(agent) == [("user", "look out"), ("assistant", "a reef")]
+    assert (main.info.parent, agent.info.parent) == (None, SESSION)
+    [alone] = File().user("x").assistant("y").read_all("agent-1")
+    assert (alone.info.source_id, alone.info.parent) == (f"{SESSION}/1", SESSION)
 
 
 def test_a_windows_folder_is_kept():
-    assert File().user("x", cwd="C:\\Users\\Ada").read().cwd == "C:\\Users\\Ada"
+    assert File().user("x", cwd="C:\\Users\\Ada").read().info.cwd == "C:\\Users\\Ada"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import UNSET
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import codex
 from port42_daemon.transfer.readers.base import SubAgent
+from port42_daemon.transfer.readers.line_reader import read_whole
+from port42_protocol.messages.records import Message
 
 WHEN = "2026-02-03T04:05:06.000Z"
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,x"}
@@ -31,11 +35,13 @@ def event(kind, **fields):
 
 
 def read(*items):
-    return codex.read(enumerate((json.dumps(item).encode() for item in items), 1), "rollout")
+    lines = (json.dumps(item).encode() for item in items)
+    [session] = read_whole(codex.Reader("rollout", SessionsConfig()), lines)
+    return session
 
 
 def texts(session):
-    return [(record.role, record.content) for record in session.records]
+    return [(record.role, record.content) for record in session.records if isinstance(record, Message)]
 
 
 @pytest.mark.parametrize(
@@ -71,13 +77,22 @@ def test_the_folder_of_an_old_rollout(folder):
     session = read(
         {"id": "s1", "timestamp": WHEN, "instructions": None}, {"record_type": "state"}, context, old
     )
-    assert (session.cwd, session.source_id, texts(session)) == ("/home/ada/boat", "s1", [("user", "hi")])
+    assert (session.info.cwd, session.info.source_id, texts(session)) == (
+        "/home/ada/boat",
+        "s1",
+        [("user", "hi")],
+    )
 
 
 @pytest.mark.parametrize("source", [{"subagent": {"thread_spawn": {}}}, {"subagent": "review"}, "subagent"])
 def test_a_sub_agent(source):
     with pytest.raises(SubAgent):
         read(meta(source=source), message("user", "hi"))
+
+
+def test_a_sub_agents_session_names_its_parent():
+    spawned = {"subagent": {"thread_spawn": {"parent_thread_id": "p"}}}
+    assert read(meta(source=spawned), message("user", "hi")).info.parent == "p"
 
 
 def test_tokens_are_told_as_totals():
@@ -88,7 +103,8 @@ def test_tokens_are_told_as_totals():
 
     reply = message("assistant", {"type": "output_text", "text": "yes"})
     session = read(meta(), message("user", "hi"), reply, total(10, 2), total(10, 2), reply, total(25, 5))
-    tokens = [(record.turn.input_tokens, record.turn.output_tokens) for record in list(session.records)[1:]]
+    turns = [record.turn for record in session.records if getattr(record, "turn", UNSET) is not UNSET]
+    tokens = [(turn.input_tokens, turn.output_tokens) for turn in turns if turn.input_tokens]
     assert tokens == [(10, 2), (15, 3)]
 
 

@@ -7,23 +7,47 @@ import os
 import socket
 import tracemalloc
 from contextlib import suppress
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import aichat, files, original, port42
-from port42_daemon.transfer.readers.base import MESSAGE_BYTES, ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.detect import sources
 from port42_daemon.transfer.readers.json_document import JsonDocument
+from port42_daemon.transfer.readers.line_reader import LineReader
+from port42_daemon.transfer.readers.values import MESSAGE_BYTES
 
+LIMITS = SessionsConfig()
 WHEN = "2026-01-15T10:00:00.000Z"
 
 
+class Reader(LineReader):
+    """Keeps each object's field `a`."""
+
+    class Entry(msgspec.Struct):
+        a: Any = None
+
+    format = "test"
+    entry_type = Entry
+
+    def __init__(self):
+        super().__init__("x", LIMITS)
+        self.values = []
+
+    def take(self, entry, location):
+        self.values.append(entry.a)
+
+
 def objects(data: bytes) -> tuple[list[object], list[tuple[str, str]]]:
-    session = ParsedSession("x")
-    lines = enumerate(data.splitlines(keepends=True), 1)
-    return [value for _, value in files.json_objects(lines, session)], session.problems
+    reader = Reader()
+    for line in data.splitlines(keepends=True):
+        reader.feed(line)
+    return reader.values, reader.state.problems
 
 
 # --- lines ----------------------------------------------------------------------------------------
@@ -44,24 +68,24 @@ def objects(data: bytes) -> tuple[list[object], list[tuple[str, str]]]:
     ],
 )
 def test_damaged_text_is_kept_with_a_replacement(line, text):
-    assert objects(line) == ([{"a": text}], [])
+    assert objects(line) == ([text], [])
 
 
 @given(st.text(st.characters(codec=None, categories=["L", "Cs", "P"]), max_size=20))
 def test_any_text_that_json_can_hold_comes_in(text):
     [value], problems = objects(json.dumps({"a": text}).encode())
     assert problems == []
-    assert value == {"a": text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")}
+    assert value == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-OBJECT = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8), max_size=3)
+OBJECT = st.fixed_dictionaries({"a": st.integers() | st.text(max_size=8)})
 
 
 @given(st.lists(OBJECT, min_size=1, max_size=4), st.sampled_from([b"", b" ", b"\0"]), st.binary(max_size=6))
 def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(given_, padding, tail):
     line = b" ".join(json.dumps(value).encode() for value in given_) + padding + tail.replace(b"\n", b"")
     values, problems = objects(line.replace(b"\r", b""))
-    assert values[: len(given_)] == given_
+    assert values[: len(given_)] == [value["a"] for value in given_]
     assert len(problems) <= 2  # a number behind them, and bytes behind that
 
 
@@ -111,15 +135,19 @@ HEAD = json.dumps(HEADER)[:-1] + ',"messages":['
 OURS = json.dumps({"seq": 1, "role": "user", "content": "x", "timestamp": WHEN})
 
 
+def read_original(chunks):
+    return original.read(chunks, LIMITS)
+
+
 def read_ours(chunks):
-    return port42.read(enumerate(chunks, 1))
+    return port42.read(chunks)
 
 
 @pytest.mark.parametrize(
     ("read", "head", "item"),
     [
-        (original.read, '{"id":"x","messages":[', "{}"),
-        (original.read, '{"id":"x","messages":[', '{"role":"user","content":""}'),
+        (read_original, '{"id":"x","messages":[', "{}"),
+        (read_original, '{"id":"x","messages":[', '{"role":"user","content":""}'),
         (read_ours, HEAD, "[]"),
         (read_ours, HEAD, OURS),
     ],
@@ -139,7 +167,9 @@ def test_reading_takes_less_memory_than_the_source_has_bytes(read, head, item):
 
 
 def yaml_session(content: str, before: str = "") -> ParsedSession:
-    return aichat.read(f"{before}model: m\nmessages:\n- role: user\n  content: {content}\n".encode(), "x", 0)
+    return aichat.read(
+        f"{before}model: m\nmessages:\n- role: user\n  content: {content}\n".encode(), "x", 0, LIMITS
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +195,7 @@ def test_merges_of_merges_are_not_done():
 @pytest.mark.parametrize("text", ["*nobody", "? [a]\n: b", "{a: b", "&a [*a]", "a: b\na: c", "'"])
 def test_odd_yaml_is_skipped_with_a_reason(text):
     with pytest.raises(Skipped):
-        aichat.read(text.encode(), "x", 0)
+        aichat.read(text.encode(), "x", 0, LIMITS)
 
 
 # --- what is no ordinary file ---------------------------------------------------------------------
@@ -186,7 +216,7 @@ def test_special_and_endless_files_are_skipped_with_a_reason(tmp_path):
         reasons = {}
         for source in sources(folder, "auto")[1]:
             try:
-                source.read()
+                source.read(LIMITS)
             except Skipped as reason:
                 reasons[source.key] = str(reason)
     assert reasons == {
