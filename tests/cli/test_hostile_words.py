@@ -33,7 +33,6 @@ INSTEAD = {
     "version": __version__,
     "protocol_version": 1,
     "since": "2026-11-01",
-    "parent": None,
     "next_cursor": None,
     "next_after_seq": None,
     "more": False,
@@ -64,6 +63,8 @@ def filled(kind, name=""):  # noqa: PLR0911 - one case for each kind of type
         case msgspec.inspect.LiteralType(values=values):
             return values[0]
         case msgspec.inspect.UnionType(types=types):
+            if name == "parent" and isinstance(types[0], msgspec.inspect.StrType):
+                return None  # the root of a tree
             return filled(
                 next(option for option in types if not isinstance(option, msgspec.inspect.NoneType)), name
             )
