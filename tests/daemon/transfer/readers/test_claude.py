@@ -281,3 +281,98 @@ def test_hostile_words_take_linear_time_to_look_through(piece):
     text = (piece * 4_000_000)[: 4 * 1024 * 1024 - 8]
     file = File().user("<system-reminder>" + text).user(text + "</system-reminder>").user("last")
     assert texts(file.read())[-1] == ("user", "last")
+
+
+# --- what the agent did ---------------------------------------------------------------------------
+
+
+def tool(call_id, name="Bash", **given):
+    return {"type": "tool_use", "id": call_id, "name": name, "input": given}
+
+
+def result(call_id, content, **fields):
+    return {"type": "tool_result", "tool_use_id": call_id, "content": content, **fields}
+
+
+def activities(session):
+    return [record for record in session.records if not isinstance(record, Message)]
+
+
+def test_a_tool_call_is_a_record_at_its_end_with_what_it_was_given_and_gave():
+    file = File().user("sail").assistant(tool("t1", command="ls", description="list"))
+    file.assistant(tool("t2", "Read", file_path="/home/ada/a.py")).user([result("t2", "x = 1")])
+    file.user([result("t1", "a.py", is_error=True)]).assistant("done")
+    read, listed = activities(file.read())
+    assert (read.id, read.name, read.state, read.output) == ("t2", "Read", "done", "x = 1")
+    assert (read.kind, read.locations[0].path) == ("read", "/home/ada/a.py")
+    assert (listed.id, listed.title, listed.state, listed.output) == ("t1", "ls", "failed", "a.py")
+    assert (json.loads(listed.input)["command"], listed.duration_ms) == ("ls", 3000)
+    assert [record.role for record in file.read().records] == ["user", "tool", "tool", "assistant"]
+
+
+def test_what_runs_when_the_next_prompt_comes_was_interrupted():
+    file = File().user("sail").assistant(tool("t1", command="sleep 9"))
+    assert activities(file.read()) == []
+    [call] = activities(file.user("stop").read())
+    assert (call.state, call.timestamp) == ("interrupted", "2026-02-03T04:05:03.000Z")
+
+
+def test_words_typed_while_a_tool_runs_do_not_end_it():
+    file = File().user("sail").assistant(tool("t1", command="make"))
+    file.queue("enqueue", "and test").queue("remove").user([result("t1", "built")])
+    assert [(record.role, getattr(record, "state", None)) for record in file.read().records][1:] == [
+        ("user", None),
+        ("tool", "done"),
+    ]
+
+
+def test_a_picture_in_a_result_is_a_placeholder():
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    [call] = activities(File().user("x").assistant(tool("t")).user([result("t", [image])]).read())
+    assert call.output == "[image/png, 8 bytes]"
+
+
+def test_thoughts_plans_and_compactions():
+    todos = [{"content": "Hoist", "status": "completed"}, {"content": "Reef", "status": "in_progress"}]
+    file = File().user("sail").assistant({"type": "thinking", "thinking": "It blows."})
+    file.assistant(tool("t", "TodoWrite", todos=todos)).user([result("t", "ok")])
+    file.user("Summary: …", isCompactSummary=True)
+    thought, plan, call, compacted = activities(file.read())
+    assert thought.content == "It blows."
+    assert [(entry.content, entry.state) for entry in plan.entries] == [
+        ("Hoist", "completed"),
+        ("Reef", "in_progress"),
+    ]
+    assert (call.name, compacted.event, compacted.content) == ("TodoWrite", "compacted", "Summary: …")
+
+
+def test_tasks_are_a_plan():
+    file = File().user("sail").assistant(tool("t1", "TaskCreate", subject="Reef"))
+    file.user([result("t1", "created")], toolUseResult={"task": {"id": "1", "subject": "Reef"}})
+    file.assistant(tool("t2", "TaskUpdate", taskId="1", status="completed"))
+    file.user(
+        [result("t2", "updated")],
+        toolUseResult={"taskId": "1", "statusChange": {"from": "pending", "to": "completed"}},
+    )
+    plans = [record for record in activities(file.read()) if record.role == "plan"]
+    assert [plan.entries[0].state for plan in plans] == ["pending", "completed"]
+
+
+def test_tokens_of_a_turn_without_last_words_are_an_event():
+    file = File().user("sail").assistant(tool("t"), usage={"input_tokens": 7, "output_tokens": 2})
+    file.user([result("t", "ok")])
+    call, usage = activities(file.user("again").read())
+    assert (call.role, usage.event, usage.turn.input_tokens, usage.turn.output_tokens) == (
+        "tool",
+        "usage",
+        7,
+        2,
+    )
+
+
+def test_a_first_prompt_that_is_written_behind_its_reply_comes_first():
+    """As Claude Code 2.1 writes the first turn of a session at a terminal."""
+    file = File().assistant("going", tool("t"), parentUuid="a3").add("mode").user("sail", parentUuid=None)
+    assert texts(file.user([result("t", "ok")]).read()) == [("user", "sail"), ("assistant", "going")]
+    cut_off = File().assistant("going", parentUuid="a3")
+    assert texts(cut_off.read()) == [("assistant", "going")]

@@ -112,3 +112,61 @@ def test_an_error_is_one():
     assert texts(read(meta(), message("user", "hi"), event("error", message="usage limit")))[1:] == [
         ("error", "usage limit")
     ]
+
+
+# --- what the agent did ---------------------------------------------------------------------------
+
+
+def item(kind, **fields):
+    return {"timestamp": WHEN, "type": "response_item", "payload": {"type": kind, **fields}}
+
+
+def activities(session):
+    return [record for record in session.records if not isinstance(record, Message)]
+
+
+@pytest.mark.parametrize(
+    ("output", "text", "state"),
+    [
+        ('{"output":"a.py\\n","metadata":{"exit_code":0,"duration_seconds":0.1}}', "a.py\n", "done"),
+        ('{"output":"no","metadata":{"exit_code":2}}', "no", "failed"),
+        ("Exit code: 0\nWall time: 0 seconds\nOutput:\na.py\n", "a.py\n", "done"),
+        ("Chunk ID: 07\nProcess exited with code 1\nOriginal token count: 1\nOutput:\nno", "no", "failed"),
+        ("Output:\nof its own", "Output:\nof its own", "done"),
+        ({"content": [{"type": "input_text", "text": "no"}], "success": False}, "no", "failed"),
+    ],
+)
+def test_a_commands_result(output, text, state):
+    call = item("function_call", name="shell", arguments='{"command":["bash","-lc","ls"]}', call_id="c")
+    [record] = activities(
+        read(meta(), message("user", "hi"), call, item("function_call_output", call_id="c", output=output))
+    )
+    assert (record.id, record.name, record.title) == ("c", "shell", "bash -lc ls")
+    assert (record.output, record.state) == (text, state)
+
+
+def test_a_patch_says_its_files():
+    patch = "*** Begin Patch\n*** Update File: a.py\n@@\n-x\n+y\n*** Add File: b.py\n+z\n*** End Patch\n"
+    call = item("custom_tool_call", name="apply_patch", input=patch, call_id="c")
+    output = item("custom_tool_call_output", call_id="c", output="Exit code: 0\nOutput:\nok")
+    [record] = activities(read(meta(), message("user", "hi"), call, output))
+    assert (record.title, record.kind, record.input) == ("a.py, b.py", "edit", patch)
+    assert [location.path for location in record.locations] == ["a.py", "b.py"]
+
+
+def test_reasoning_plans_searches_and_compactions():
+    plan = json.dumps({"plan": [{"step": "Reef", "status": "in_progress"}]})
+    session = read(
+        meta(),
+        message("user", "hi"),
+        item("reasoning", summary=[{"type": "summary_text", "text": "It blows."}]),
+        item("reasoning", summary=[], encrypted_content="x"),
+        item("function_call", name="update_plan", arguments=plan, call_id="c"),
+        item("web_search_call", id="w", action={"type": "search", "query": "wind"}),
+        {"timestamp": WHEN, "type": "compacted", "payload": {"message": "So far: …"}},
+        event("turn_aborted", reason="interrupted"),
+    )
+    thought, steps, search, compacted, call = activities(session)
+    assert (thought.content, steps.entries[0].content) == ("It blows.", "Reef")
+    assert (search.title, compacted.content) == ("wind", "So far: …")
+    assert (call.name, call.state) == ("update_plan", "interrupted")

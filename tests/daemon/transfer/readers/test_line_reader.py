@@ -1,0 +1,129 @@
+"""Reading in stages: however a file is cut and whenever the daemon restarts, the records are the same."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.readers import files
+from port42_daemon.transfer.readers.detect import LINE_READERS, open_reader
+
+LIMITS = SessionsConfig(tool_input_bytes=256, tool_output_bytes=256)
+DATA = Path(__file__).parents[3] / "data"
+SOURCES = {
+    path: "claude" if "claude" in path.parts else "codex"
+    for path in sorted(DATA.rglob("*.jsonl"))
+    if ({"claude", "codex"}.intersection(path.parts) and "projects" in path.parts) or "rollout" in path.name
+}
+
+
+def whole(format_name, path):
+    reader = open_reader(format_name, path, LIMITS)
+    return [added for line in files.lines(path) for added in reader.feed(line)], reader.state
+
+
+def in_stages(format_name, path, copy, ends):
+    """The file grows to each of `ends` bytes, and the reader is saved and opened again in between."""
+    data, offset, saved, records = path.read_bytes(), 0, None, []
+    for end in [*sorted(ends), len(data)]:
+        copy.write_bytes(data[:end])
+        reader = open_reader(format_name, copy, LIMITS, saved)
+        for position, line in files.whole_lines(copy, offset):
+            records += reader.feed(line)
+            offset = position
+        saved = reader.save()
+    return records, reader.state
+
+
+@pytest.mark.parametrize(("path", "format_name"), SOURCES.items(), ids=[path.stem[-40:] for path in SOURCES])
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_a_file_that_grows_gives_the_same_records(path, format_name, data, tmp_path_factory):
+    size = path.stat().st_size
+    ends = data.draw(st.lists(st.integers(0, size), max_size=6))
+    copy = tmp_path_factory.mktemp("grows") / path.name
+    if not path.read_bytes().endswith(b"\n"):
+        return  # its last line is never whole
+    assert in_stages(format_name, path, copy, ends) == whole(format_name, path)
+
+
+def test_there_are_sources_of_each_format():
+    assert set(SOURCES.values()) <= set(LINE_READERS)
+    assert len(set(SOURCES.values())) == 2
+
+
+# --- generated transcripts ------------------------------------------------------------------------
+
+WORDS = st.sampled_from(
+    ["sail", "anchor", "<system-reminder>x</system-reminder>", "[Request interrupted by user]", ""]
+)
+IDS = st.sampled_from("abc")
+BLOCK = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, WORDS),
+    st.builds(lambda text: {"type": "thinking", "thinking": text}, WORDS),
+    st.builds(lambda call: {"type": "tool_use", "id": call, "name": "Bash", "input": {"command": "ls"}}, IDS),
+    st.builds(
+        lambda call, ok: {"type": "tool_result", "tool_use_id": call, "content": "x" * 600, "is_error": ok},
+        IDS,
+        st.booleans(),
+    ),
+)
+ENTRY = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["user", "assistant", "queue-operation", "summary", "ai-title"]),
+        "uuid": st.sampled_from([f"u{n}" for n in range(9)]),
+        "parentUuid": st.none() | st.sampled_from(["u1", "u2", "elsewhere"]),
+        "isSidechain": st.sampled_from([False, False, False, True]),
+        "sessionId": st.sampled_from(["s1", "s1", "s2"]),
+        "timestamp": st.integers(0, 59).map(lambda second: f"2026-02-03T04:05:{second:02}.000Z"),
+        "message": st.fixed_dictionaries(
+            {
+                "id": IDS,
+                "content": WORDS | st.lists(BLOCK, max_size=3),
+                "usage": st.just({})
+                | st.builds(lambda sent: {"input_tokens": sent, "output_tokens": 1}, st.integers(0, 9)),
+            }
+        ),
+        "operation": st.sampled_from(["enqueue", "remove", "dequeue", "popAll"]),
+        "content": WORDS,
+        "summary": WORDS,
+        "aiTitle": WORDS,
+        "leafUuid": st.sampled_from(["u1", "u2"]),
+        "isMeta": st.sampled_from([None, None, True]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(entries=st.lists(ENTRY, max_size=12), cuts=st.sets(st.integers(0, 12)))
+def test_any_entries_give_the_same_records_however_they_come(entries, cuts):
+    lines = [json.dumps(entry).encode() for entry in entries]
+    at_once = LINE_READERS["claude"]("file", LIMITS)
+    expected = [added for line in lines for added in at_once.feed(line)]
+    saved, records = None, []
+    for begin, end in pairwise([0, *sorted(cuts), len(lines)]):
+        reader = LINE_READERS["claude"]("file", LIMITS, saved)
+        records += [added for line in lines[begin:end] for added in reader.feed(line)]
+        saved = reader.save()
+    assert records == expected
+    assert saved == at_once.save()
+
+
+def test_the_state_stays_small():
+    """It is saved after every reading."""
+    reader = LINE_READERS["claude"]("file", LIMITS)
+    for number in range(2000):
+        call = {"type": "tool_use", "id": f"t{number}", "name": "Bash", "input": {"command": "x" * 5000}}
+        entry = {
+            "type": "assistant",
+            "uuid": f"u{number}",
+            "message": {"id": f"m{number}", "content": [call], "usage": {"input_tokens": 1}},
+        }
+        reader.feed(json.dumps(entry).encode())
+    assert len(reader.save()) < 200_000
