@@ -15,7 +15,10 @@ _LONGEST = 200
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
     """The text in one line, without control characters, with an ellipsis when it is longer."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
+    text = text[: 4 * longest]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

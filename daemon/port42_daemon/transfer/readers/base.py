@@ -148,10 +148,11 @@ class Builder:
 
         Its default time is that of the record before it.
         """
-        text = LONE_SURROGATE.sub("\ufffd", text)
-        if not text.strip():
+        if not text or text.isspace():
             return False
-        if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
+        if not text.isascii():
+            text = LONE_SURROGATE.sub("\ufffd", text)
+        if len(text) > MESSAGE_BYTES // 4 and len(text.encode()) > MESSAGE_BYTES:
             self.problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
             return False
         info = self.state.sessions[key]
@@ -167,7 +168,7 @@ class Builder:
         self, key: str, text: str, when: str | None, location: str = "", mark: str = "", **fields: Any
     ) -> None:
         """Add a message of the user that begins a turn: what still runs was interrupted."""
-        if text.strip():
+        if text and not text.isspace():
             self.interrupt(key, when)
             self.usage(key, when)
             self.message(key, "user", text, when, location, mark, **fields)

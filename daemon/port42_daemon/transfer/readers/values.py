@@ -12,6 +12,7 @@ from port42_protocol.messages.types import Role
 MESSAGE_BYTES = 4 * 1024 * 1024
 """Maximum bytes of one message, as in `append_message`."""
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_OWN_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")
 _TEXTS = ("text", "input_text", "output_text")
 _PICTURES = {"image": "image", "input_image": "image", "image_url": "image", "document": "document"}
@@ -23,6 +24,8 @@ def timestamp_of(value: object) -> str | None:
         if isinstance(value, str) and len(value) <= 64:
             # Go writes nanoseconds; a time without a zone is in UTC, as in SQLite.
             at = datetime.fromisoformat(value)
+            if _OWN_TIME.fullmatch(value):
+                return value
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             at = datetime.fromtimestamp(value, UTC)
