@@ -18,7 +18,15 @@ from port42_daemon import durable
 from port42_daemon.backends import presets
 from port42_daemon.backends.base import Backend, Health
 from port42_daemon.backends.programs import Programs
-from port42_daemon.config import AgentConfig, BackendConfig, Config, ConfigFile, table, take_out
+from port42_daemon.config import (
+    AgentConfig,
+    BackendConfig,
+    Config,
+    ConfigFile,
+    SessionsConfig,
+    table,
+    take_out,
+)
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Catalogue, SessionStore
 from port42_protocol.errors import ConfigRefused, InvalidParams, StorageFailed, UnknownAgent
@@ -60,6 +68,7 @@ class ResolvedBackend:
     model: str | None
     cwd: str | None
     context_chars: int
+    limits: SessionsConfig
     notice: str | None = None  # of the configuration, for the person
 
 
@@ -133,6 +142,7 @@ class Agents:
                 model=agent.model or getattr(settings, "model", None),
                 cwd=agent.cwd,
                 context_chars=getattr(settings, "context_chars", 0),
+                limits=config.sessions,
                 notice=error and f"{error}; its last valid version is still used",
             )
         finally:

@@ -15,13 +15,20 @@ from port42_daemon.store.interface import SessionStore
 from port42_protocol import codec
 from port42_protocol.errors import InvalidParams, WrongAgent
 from port42_protocol.messages.events import (
+    EndedEvent,
     MessageEvent,
+    NoticeEvent,
     OverflowEvent,
     PermissionEvent,
     SessionEvent,
+    StartedEvent,
     TextEvent,
+    ThoughtEvent,
+    ToolEvent,
+    UsageEvent,
+    WaitingEvent,
 )
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Summary
+from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Summary, ThoughtRecord
 from port42_protocol.messages.turns import Subscribe, Subscribed, Unsubscribe
 
 QUEUED_EVENTS, QUEUED_BYTES = 256, 1024 * 1024  # the most that may be unsent to one subscriber
@@ -94,12 +101,17 @@ class _Subscription:
         self._kept_bytes += len(line)
 
     def end_replay(self, replayed: int) -> None:
-        """Send what was kept, but for the records up to `replayed` and the pieces of their replies."""
+        """Send what was kept, but for the records up to `replayed` and the pieces of them."""
         kept, self._kept = self._kept, []
         self.replaying, self._replayed = False, replayed
-        outcomes = [index for index, (event, _) in enumerate(kept) if _is_outcome(event, replayed)]
-        for event, line in kept[outcomes[-1] + 1 if outcomes else 0 :]:
-            if not self.over and _seq(event) > replayed:
+        rest: list[tuple[SessionEvent, bytes]] = []
+        recorded: tuple[type[SessionEvent], ...] = ()  # what later records say
+        for event, line in reversed(kept):
+            recorded += _contained(event, replayed)
+            if _seq(event) > replayed and not isinstance(event, recorded):
+                rest.append((event, line))
+        for _, line in reversed(rest):
+            if not self.over:
                 self.peer.emit(line, at_any_rate=True)
 
 
@@ -111,10 +123,12 @@ class Events:
         self._threads = threads
         self._topics: dict[_Topic, dict[Peer, _Subscription]] = {}
         self._subscriptions: dict[Peer, dict[_Topic, _Subscription]] = {}
-        self._replies: dict[str, tuple[str, list[str]]] = {}
+        self._unrecorded: dict[str, tuple[str, list[str]]] = {}
+        """By session: its agent, and the text that was published since its last record."""
 
     def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
         """Send it to every peer that it concerns, once each, and to the one that asked for this turn."""
+        self._note_text(event)
         concerned = self._concerned(event) if self._topics else {}
         if not concerned and stream is None:
             return
@@ -125,12 +139,14 @@ class Events:
         if stream is not None and stream.peer not in concerned:
             stream.deliver(event, line)
 
-    def reply_begins(self, session_id: str, agent: str, pieces: list[str]) -> None:
-        """`pieces` grow while the reply comes; a new subscriber is sent them first."""
-        self._replies[session_id] = (agent, pieces)
-
-    def reply_ends(self, session_id: str) -> None:
-        self._replies.pop(session_id, None)
+    def _note_text(self, event: SessionEvent) -> None:
+        """Keep the text of a running turn for those who subscribe before it is recorded."""
+        match event:
+            case TextEvent():
+                _, pieces = self._unrecorded.setdefault(event.session_id, (event.agent, []))
+                pieces.append(event.text)
+            case EndedEvent() | MessageEvent(message=AssistantMessage(question=int())):
+                self._unrecorded.pop(event.session_id, None)
 
     async def subscribe(self, request: Subscribe, peer: Peer) -> Subscribed:
         """From now on, or without gaps from `since_seq`: returns once what is older has been sent.
@@ -181,7 +197,7 @@ class Events:
         about_agent, about_session = topic
         return [
             TextEvent(session_id, agent, text="".join(pieces))
-            for session_id, (agent, pieces) in self._replies.items()
+            for session_id, (agent, pieces) in self._unrecorded.items()
             if about_session in {None, session_id} and about_agent in {None, agent} and pieces
         ]
 
@@ -264,9 +280,27 @@ def _seq(event: SessionEvent) -> float:
     return event.message.seq if isinstance(event, MessageEvent) else float("inf")
 
 
-def _is_outcome(event: SessionEvent, replayed: int) -> bool:
-    """Whether it is the reply or failure of a turn, with a seq up to `replayed`."""
+def _contained(event: SessionEvent, replayed: int) -> tuple[type[SessionEvent], ...]:
+    """The kinds of earlier events that the records up to `replayed` make superfluous."""
     match event:
-        case MessageEvent(message=AssistantMessage(question=int()) | ErrorMessage(question=int()) as record):
-            return record.seq <= replayed
-    return False
+        case MessageEvent(message=record) if record.seq <= replayed:
+            match record:
+                case ErrorMessage(question=int()) | AssistantMessage(question=int(), status=str()):
+                    return _OF_TURN
+                case AssistantMessage(question=int()):
+                    return (TextEvent,)
+                case ThoughtRecord():
+                    return (ThoughtEvent,)
+    return ()
+
+
+_OF_TURN = (
+    StartedEvent,
+    TextEvent,
+    ThoughtEvent,
+    ToolEvent,
+    UsageEvent,
+    NoticeEvent,
+    PermissionEvent,
+    WaitingEvent,
+)

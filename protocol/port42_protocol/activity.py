@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from port42_protocol.messages.records import (
     Activity,
     PermissionRecord,
@@ -20,6 +22,12 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
         text = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """The reply of a turn: its texts between activities that say something, with an empty line between."""
+    visible = [text for text in texts if text.strip()]
+    return "\n\n".join(visible) if visible else "".join(texts)
 
 
 def describe(record: Activity) -> str:

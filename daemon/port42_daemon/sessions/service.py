@@ -43,7 +43,7 @@ from port42_protocol.errors import (
     StorageFailed,
     WrongAgent,
 )
-from port42_protocol.messages.events import MessageEvent
+from port42_protocol.messages.events import MessageEvent, SessionEvent
 from port42_protocol.messages.records import (
     MESSAGES,
     EventRecord,
@@ -230,15 +230,16 @@ class Sessions:
         return Appended(request.session_id, written.seq)
 
     async def record(
-        self, agent: str, session_id: str, *records: Record, streaming: Stream | None = None
+        self, agent: str, session_id: str, *items: Record | SessionEvent, streaming: Stream | None = None
     ) -> int:
         """Add records to `agent`'s own session, in one durable write; gives the last one's seq.
 
-        They are sent to `streaming` whether it subscribed or not.
+        They and the events between them are published in their order, then, to `streaming` too.
         """
+        records = [item for item in items if isinstance(item, Record)]
         async with self.order(session_id):
             written = await self.threads.files(self._append, agent, session_id, records)
-            self._publish(written, streaming)
+            self._publish(written, streaming, items)
         return written.seq
 
     def _append(self, agent: str, session_id: str, records: Sequence[Record]) -> Written:
@@ -324,11 +325,19 @@ class Sessions:
         problem = self.set_last(session.summary, session.last_seq)
         return Written(session.summary, session.added, session.last_seq, problem)
 
-    def _publish(self, written: Written, streaming: Stream | None = None) -> None:
-        """Tell subscribers what was recorded, also where the last session then could not be written."""
-        summary = written.summary
-        for record in written.added:
-            event = MessageEvent(summary.session_id, summary.agent, message=record)
+    def _publish(
+        self, written: Written, streaming: Stream | None = None, items: Sequence[Record | SessionEvent] = ()
+    ) -> None:
+        """Tell subscribers what was recorded, also where the last session then could not be written.
+
+        Of `items` the events are published where they are between the records.
+        """
+        summary, added = written.summary, iter(written.added)
+        for item in items or written.added:
+            if isinstance(item, Record):
+                event: SessionEvent = MessageEvent(summary.session_id, summary.agent, message=next(added))
+            else:
+                event = item
             self.events.publish(event, streaming)
         if written.problem is not None:
             raise written.problem

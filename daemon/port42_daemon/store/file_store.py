@@ -38,7 +38,7 @@ from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
 from port42_protocol.errors import RpcError, SessionExists
 from port42_protocol.messages.forks_and_trash import TrashedSession
-from port42_protocol.messages.records import Record, Summary
+from port42_protocol.messages.records import Message, Record, Summary
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class FileStore(SessionStore):
             records: list[Record] = []
             used = 0
             for record, length in document.records(reader(descriptor), whole, after_seq):
-                if record.role == "event" and not events:
+                if not events and not isinstance(record, Message):
                     continue
                 used += length
                 if records and (len(records) == limit or used > max_bytes):
@@ -157,7 +157,7 @@ class FileStore(SessionStore):
             path = self._sessions.path(unfinished.session_id).with_suffix(checkpoint.SUFFIX)
             return Checkpoint(path, unfinished)
 
-    def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
+    def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str, list[Record]]]:
         with storage("read unfinished turns"):
             return checkpoint.left_in(self._sessions.folder, session_id)
 

@@ -167,10 +167,10 @@ class SessionWriter(Protocol):
 
 
 class Checkpoint(Protocol):
-    """The partial reply of a running turn. Its methods raise OSError."""
+    """What a running turn has that may not be recorded yet. Its methods raise OSError."""
 
-    def add(self, text: str) -> None:
-        """Keep a piece, which can be given again after an error."""
+    def add(self, lines: Sequence[str | Record]) -> None:
+        """Keep pieces of its text and records. After an error they can be given again."""
 
     def close(self) -> None:
         """The turn ended and is not recorded: it is an unfinished turn."""
@@ -229,8 +229,11 @@ class SessionStore(Protocol):
         """
 
     def checkpoint(self, unfinished: UnfinishedTurn) -> Checkpoint: ...
-    def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
-        """The turns that a killed daemon left, of one session or all, with the text of each."""
+    def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str, list[Record]]]:
+        """The turns that a killed daemon left, of one session or all, with the text and records kept of each.
+
+        The text is all of the turn's; some of it, and of the records, may be in the session.
+        """
 
     def forget_unfinished(self, session_id: str) -> None:
         """Remove the checkpoint of a turn that is recorded now."""

@@ -1,67 +1,60 @@
-"""The reply of a running turn: its pieces, and the checkpoint that keeps them in case of a kill."""
+"""What a running turn has that is not recorded yet, kept in a checkpoint in case the daemon is killed."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
-from port42_daemon.backends.decoding import SurrogateJoiner
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import Checkpoint
+from port42_daemon.turns.transcript import Call, Transcript
+from port42_protocol.messages.records import Record
 
 log = logging.getLogger(__name__)
 
 _KEEP_EVERY = 0.5  # seconds that a piece may be in memory only; a kill may cost at most a second of text
-LIMIT = 4 * 1024 * 1024  # characters of one reply: an agent that never ends must not fill the disk
 
 
 class PartialReply:
-    """The text so far. It grows by `add` until `finish`; `close` closes its checkpoint."""
+    """The text of a turn, the calls that run, and the records that could not be written.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.pieces: list[str] = []
-        self.overlong = False
-        self._room = LIMIT
-        self._joiner = SurrogateJoiner()
+    The checkpoint has all of the text, also what is recorded: recovery leaves out what the session has.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, transcript: Transcript) -> None:
         self._checkpoint = checkpoint
-        self._kept = 0
+        self._transcript = transcript
+        self._lines: list[str | Call | Record] = []
         self._failing = False
 
-    def __str__(self) -> str:
-        return "".join(self.pieces)
-
-    def add(self, text: str) -> str:
-        """Take a piece; returns what of it there is room for, in characters that UTF-8 has."""
-        return self._append(self._joiner.feed(text))
-
-    def finish(self) -> str:
-        """No piece comes any more; returns what of the last one was not shown yet."""
-        return self._append(self._joiner.end())
-
-    def _append(self, text: str) -> str:
-        piece = text[: self._room]
-        self.overlong = self.overlong or len(text) > self._room
-        if piece:
-            self._room -= len(piece)
-            self.pieces.append(piece)
-        return piece
+    def add(self, line: str | Call | Record) -> None:
+        self._lines.append(line)
 
     def keep(self) -> bool:
         """Write what is not written yet. False where the disk refuses it: the next call tries it again.
 
         Blocks; called by one thread at a time.
         """
-        upto = len(self.pieces)
+        upto = len(self._lines)
+        lines = self._kept_lines(self._lines[:upto])
         try:
-            if self._kept < upto:
-                self._checkpoint.add("".join(self.pieces[self._kept : upto]))
-                self._kept = upto
+            if lines:
+                self._checkpoint.add(lines)
+            del self._lines[:upto]
             self._failing = False
         except OSError as error:
             if not self._failing:
                 log.warning("⚠ a reply under way could not be kept: %s", error)
             self._failing = True
         return not self._failing
+
+    def _kept_lines(self, lines: list[str | Call | Record]) -> list[str | Record]:
+        """The text in one piece, then the records, then the calls that still run, as interrupted."""
+        text = "".join(line for line in lines if isinstance(line, str))
+        records = [line for line in lines if isinstance(line, Record)]
+        latest = {line.tool.id: line for line in lines if isinstance(line, Call)}
+        running = [call for tool_id, call in latest.items() if tool_id in self._transcript.calls]
+        return [*([text] if text else []), *records, *map(self._transcript.interrupted, running)]
 
     def close(self, *, recorded: bool) -> None:
         """Remove the checkpoint of a reply that is recorded; of another it keeps all. Blocks."""

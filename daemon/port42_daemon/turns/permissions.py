@@ -5,54 +5,65 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from port42_daemon.backends.base import Permission
 from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.events import PermissionEvent
 
-Tell = Callable[..., None]  # publishes an event of the turn, by its fields
-
 
 class Permissions:
-    """The open permission requests of one turn."""
+    """The open permission requests of one turn.
 
-    def __init__(self, streaming: Stream | None, tell: Tell) -> None:
+    `begin` and `end` record what comes before a request, and its answer: the option's id and who chose.
+    """
+
+    def __init__(
+        self,
+        streaming: Stream | None,
+        tell: Callable[..., None],
+        begin: Callable[[], None],
+        end: Callable[[Permission, str | None, str], None],
+    ) -> None:
         self._streaming = streaming
         self._tell = tell
-        self._open: dict[str, tuple[frozenset[str], asyncio.Future[str | None]]] = {}
+        self._begin = begin
+        self._end = end
+        self._open: dict[str, tuple[frozenset[str], asyncio.Future[tuple[str | None, str]]]] = {}
 
     async def ask(self, permission: Permission) -> str | None:
         """The id of the chosen option; None when it was rejected or no client can answer."""
         if self._streaming is None:
+            self._end(permission, None, "nobody")
             return None
         permission_id = secrets.token_hex(8)
-        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[tuple[str | None, str]] = asyncio.get_running_loop().create_future()
         self._open[permission_id] = (frozenset(option.id for option in permission.options), answer)
-        take_back = self._streaming.peer.when_lost(lambda: _resolve(answer, None))
+        unsubscribe = self._streaming.peer.when_lost(partial(_resolve, answer, None, "nobody"))
+        chosen, by = None, "cancel"
+        self._begin()
         try:
-            self._tell(
-                PermissionEvent,
-                permission_id=permission_id,
-                text=permission.title,
-                options=permission.options,
-            )
-            return await answer
+            title, options = permission.title, permission.options
+            self._tell(PermissionEvent, permission_id=permission_id, text=title, options=options)
+            chosen, by = await answer
         finally:
-            take_back()
+            unsubscribe()
             del self._open[permission_id]
+            self._end(permission, chosen, by)
+        return chosen
 
-    def answer(self, permission_id: str, option_id: str | None) -> bool:
+    def answer(self, permission_id: str, option_id: str | None, client: str) -> bool:
         """Whether the request was still open. Raises `InvalidParams` for an unknown option."""
         options, answer = self._open.get(permission_id, (frozenset(), None))
         if answer is None or answer.done():
             return False
         if option_id is not None and option_id not in options:
             raise InvalidParams.expecting("option_id", "one of " + ", ".join(sorted(options)))
-        _resolve(answer, option_id)
+        _resolve(answer, option_id, client)
         return True
 
 
-def _resolve(answer: asyncio.Future[str | None], chosen: str | None) -> None:
+def _resolve(answer: asyncio.Future[tuple[str | None, str]], chosen: str | None, by: str) -> None:
     if not answer.done():
-        answer.set_result(chosen)
+        answer.set_result((chosen, by))

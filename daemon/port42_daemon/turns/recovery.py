@@ -7,9 +7,19 @@ import logging
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.turns.turn import failure_record, reply_record
+from port42_protocol.activity import join_texts
+from port42_protocol.codec import encode
 from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionNotFound
 from port42_protocol.messages.events import Possessed
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Message, Record, UserMessage
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    ErrorMessage,
+    Message,
+    Record,
+    ToolRecord,
+    UserMessage,
+    replace,
+)
 from port42_protocol.messages.sessions import Appended
 from port42_protocol.messages.types import TurnStatus
 
@@ -22,15 +32,17 @@ _LAST_BYTES = 1024 * 1024  # bytes of a session's end in which its last turn is 
 async def earlier_result(sessions: Sessions, question: Appended) -> Possessed:
     """The first result of a question that was asked before. Raises `BackendFailed` as it did then."""
     session_id, seq = question.session_id, question.seq
-    records = await _outcome(sessions, session_id, seq)
+    records = await _of_turn(sessions, session_id, seq)
+    texts = [record for record in records if isinstance(record, AssistantMessage)]
     for failure in records:
         if isinstance(failure, ErrorMessage):
             raise BackendFailed(str(failure.kind), failure.content, session_id, seq)
-    for reply in records:
-        if isinstance(reply, AssistantMessage):
-            status: TurnStatus = "answered" if reply.status == "complete" else "interrupted"
-            return Possessed(session_id, seq, status, reply.content, reply.seq, reply.turn or None)
-    return Possessed(session_id, seq, "recorded")
+    if not texts:
+        return Possessed(session_id, seq, "recorded")
+    last = texts[-1]
+    status: TurnStatus = "answered" if last.status == "complete" else "interrupted"
+    reply = join_texts([text.content for text in texts])
+    return Possessed(session_id, seq, status, reply, last.seq, last.turn or None)
 
 
 async def failed_question(sessions: Sessions, session_id: str) -> UserMessage:
@@ -51,29 +63,36 @@ async def recover_interrupted_turns(sessions: Sessions) -> None:
 
     One that cannot be recorded is logged, and tried again at the next start.
     """
-    for unfinished, text in await sessions.threads.files(sessions.store.unfinished, None):
+    for unfinished, text, records in await sessions.threads.files(sessions.store.unfinished, None):
         try:
-            await _record_interrupted(sessions, unfinished, text)
+            await _record_interrupted(sessions, unfinished, text, records)
         except RpcError as error:
             log.warning("⚠ an unfinished turn of %s was not recorded: %s", unfinished.session_id, error)
 
 
 async def recover_interrupted_turn(sessions: Sessions, session_id: str) -> None:
     """The same of one session. Raises what storing raises."""
-    for unfinished, text in await sessions.threads.files(sessions.store.unfinished, session_id):
-        await _record_interrupted(sessions, unfinished, text)
+    for unfinished, text, records in await sessions.threads.files(sessions.store.unfinished, session_id):
+        await _record_interrupted(sessions, unfinished, text, records)
 
 
-async def _record_interrupted(sessions: Sessions, unfinished: UnfinishedTurn, text: str) -> None:
+async def _record_interrupted(
+    sessions: Sessions, unfinished: UnfinishedTurn, text: str, kept: list[Record]
+) -> None:
     session_id, question = unfinished.session_id, unfinished.question
     try:
-        if not await _outcome(sessions, session_id, question):
-            if text:
-                outcome: Record = reply_record(text, unfinished.turn, question, complete=False)
+        recorded = await _of_turn(sessions, session_id, question)
+        if not any(map(_ends, recorded)):
+            texts = [record.content for record in recorded if isinstance(record, AssistantMessage)]
+            rest = text[sum(map(len, texts)) :]
+            known = {_identity(record) for record in recorded}
+            records = [record for record in kept if _identity(record) not in known]
+            if rest or records or recorded:
+                records.append(reply_record(rest, unfinished.turn, question, complete=False))
             else:
-                outcome = failure_record("crashed", "the daemon was stopped during this turn", question)
+                records.append(failure_record("crashed", "the daemon was stopped during this turn", question))
             async with sessions.order(session_id):
-                await sessions.add_later(session_id, (outcome,))
+                await sessions.add_later(session_id, records)
             log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
     except SessionNotFound:
         if await sessions.threads.files(sessions.store.where, session_id):
@@ -82,11 +101,10 @@ async def _record_interrupted(sessions: Sessions, unfinished: UnfinishedTurn, te
     await sessions.threads.files(sessions.store.forget_unfinished, session_id)
 
 
-async def _outcome(
-    sessions: Sessions, session_id: str, question: int
-) -> list[AssistantMessage | ErrorMessage]:
-    """The records that a turn left: its reply, its failure, or both. They stand together."""
+async def _of_turn(sessions: Sessions, session_id: str, question: int) -> list[Record]:
+    """The records of a turn, up to those that ended it: a reply with a status, a failure, or both."""
     following: int | None = question
+    records: list[Record] = []
     while following is not None:
         page = await sessions.threads.files(
             sessions.store.read,
@@ -94,10 +112,21 @@ async def _outcome(
             after_seq=following,
             limit=_PAGE,
             max_bytes=_PAGE_BYTES,
-            events=False,
+            events=True,
         )
-        replies = [record for record in page.records if isinstance(record, AssistantMessage | ErrorMessage)]
-        if outcome := [record for record in replies if record.question == question]:
-            return outcome
+        records += [record for record in page.records if getattr(record, "question", None) == question]
+        if any(map(_ends, records)) and records[-1] is not page.records[-1]:
+            break  # else a failure may follow its reply on the next page
         following = page.onward
-    return []
+    return records
+
+
+def _ends(record: Record) -> bool:
+    return isinstance(record, ErrorMessage) or (isinstance(record, AssistantMessage) and bool(record.status))
+
+
+def _identity(record: Record) -> tuple[object, ...]:
+    """What tells that two records are the same, wherever they stand."""
+    if isinstance(record, ToolRecord):
+        return (record.role, record.id)
+    return (record.role, encode(replace(record, seq=0, timestamp="")))

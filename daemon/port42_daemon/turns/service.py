@@ -66,7 +66,10 @@ class Turns:
 
     async def answer_permission(self, request: AnswerPermission) -> Taken:
         turn = self._running.get(request.session_id)
-        return Taken(turn is not None and turn.permissions.answer(request.permission_id, request.option_id))
+        return Taken(
+            turn is not None
+            and turn.permissions.answer(request.permission_id, request.option_id, turn.client)
+        )
 
     # --- the daemon's start and end -------------------------------------------------------------------
 
@@ -153,6 +156,7 @@ class Turns:
                 header,
                 backend,
                 stream,
+                request.client,
                 request.cwd,
             )
             self._running[session_id] = turn

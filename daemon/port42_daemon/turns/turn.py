@@ -1,6 +1,7 @@
-"""One turn: records the question, runs the back end, publishes its events, records the reply.
+"""One turn: records the question, runs the back end, publishes its events, records the reply and activities.
 
-The partial reply is saved at least every second, and recorded however the turn ends.
+A record is written as soon as it is complete. The text that is not complete yet is saved at least every
+second, and recorded however the turn ends.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from port42_daemon.events import Stream
 from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import Header, Recent, UnfinishedTurn
 from port42_daemon.turns import history
-from port42_daemon.turns.partial_reply import LIMIT, PartialReply, ReplyKeeper
+from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper
 from port42_daemon.turns.permissions import Permissions
+from port42_daemon.turns.transcript import LIMIT, Call, Transcript
 from port42_protocol.errors import BackendFailed, RpcError, StorageFailed
 from port42_protocol.messages.events import (
     EndedEvent,
@@ -38,12 +40,21 @@ from port42_protocol.messages.events import (
     ToolEvent,
     UsageEvent,
 )
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record, TurnRecord, UserMessage
+from port42_protocol.messages.records import (
+    Activity,
+    AssistantMessage,
+    ErrorMessage,
+    EventRecord,
+    Record,
+    TurnRecord,
+    UserMessage,
+)
 from port42_protocol.messages.types import TurnStatus
 
 log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
+_MOST_WAITING = 256  # records and events that wait for the disk before the back end has to
 _MOST_TOKENS = 2**53 - 1  # the most that every reader of JSON takes for a whole number
 _USUAL = frozenset(("end_turn", "stop_sequence"))
 
@@ -64,11 +75,12 @@ class RunningTurn:
     header: Header | None
     resolved: ResolvedBackend
     stream: Stream | None
+    client: str
     cwd: str | None = None
 
     def __post_init__(self) -> None:
         self.question_seq: int | None = None
-        self.permissions = Permissions(self.stream, self._tell)
+        self.permissions = Permissions(self.stream, self._tell, self._begin_permission, self._end_permission)
         self._answering: asyncio.Task[None] | None = None
         self._cancelled = False
         self._done: b.Done | None = None
@@ -80,7 +92,11 @@ class RunningTurn:
         )
         self._started_at = 0.0
         self._thought = SurrogateJoiner()
-        self._used_tool = False
+        self._transcript = Transcript(0, self.resolved.limits)
+        self._reply: PartialReply | None = None
+        self._outbox: list[Record | SessionEvent] = []
+        """What waits for the writer: records, and the events that are published after them."""
+        self._writer: asyncio.Task[int] | None = None
 
     def cancel(self) -> None:
         """Stop the back end; `run` then records the partial reply."""
@@ -118,23 +134,28 @@ class RunningTurn:
         sessions = self.sessions
         unfinished = UnfinishedTurn(self.session_id, self.agent, seq, self._record)
         checkpoint = await sessions.threads.files(sessions.store.checkpoint, unfinished)
-        reply = PartialReply(checkpoint)
-        sessions.events.reply_begins(self.session_id, self.agent, reply.pieces)
+        transcript = self._transcript = Transcript(seq, self.resolved.limits)
+        reply = self._reply = PartialReply(checkpoint, transcript)
         recorded = False
         try:
-            await self._run_backend(backend, seq, reply)
-            last_seq = await self._record_outcome(seq, str(reply))
+            await self._run_backend(backend, seq)
+            last_seq = await self._record_outcome(seq)
             recorded = True
         finally:
-            sessions.events.reply_ends(self.session_id)
+            for item in self._outbox:  # which the disk refused
+                if isinstance(item, Activity | EventRecord):
+                    reply.add(item)
+                elif not isinstance(item, Record):
+                    sessions.events.publish(item, self.stream)
+            self._outbox.clear()
             self._tell(EndedEvent)
             await self.keeper.close(reply, recorded=recorded)
-        return str(reply), last_seq
+        return transcript.reply, last_seq
 
-    async def _run_backend(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
+    async def _run_backend(self, backend: b.Backend, seq: int) -> None:
         """In a task of its own, so that a cancel ends that and not the recording."""
         if not self._cancelled:
-            self._answering = asyncio.create_task(self._listen(backend, seq, reply))
+            self._answering = asyncio.create_task(self._listen(backend, seq))
             try:
                 await asyncio.wait([self._answering])
             finally:
@@ -142,21 +163,22 @@ class RunningTurn:
             if not self._answering.cancelled() and (error := self._answering.exception()) is not None:
                 self._failed_with(error)
 
-    async def _listen(self, backend: b.Backend, seq: int, reply: PartialReply) -> None:
-        turn = await self._turn(seq)
+    async def _listen(self, backend: b.Backend, seq: int) -> None:
+        turn, transcript = await self._turn(seq), self._transcript
         async with contextlib.aclosing(backend.run(turn, self.permissions.ask)) as events:  # type: ignore[type-var]  # an async generator, as every back end's is
             taken = 0
             async for event in events:
-                self._take(event, reply)
-                if self._done is not None or reply.overlong:
+                self._take(event)
+                if self._done is not None or transcript.overlong:
                     break
                 taken += 1
-                if taken % _YIELD_EVERY == 0:
+                if self._writer is not None and len(self._outbox) > _MOST_WAITING:
+                    await asyncio.wait([self._writer])
+                elif taken % _YIELD_EVERY == 0:
                     # Sent before more is taken: a reader cannot keep up with what does not reach it.
                     await asyncio.sleep(0)
-        if rest := reply.finish():
-            self._tell(TextEvent, text=rest)
-        if reply.overlong:
+        self._show(*transcript.finish_text())
+        if transcript.overlong:
             self._done = b.Done(b.Failure("refused", f"the reply is longer than {LIMIT:,} characters"))
         elif self._done is None:
             log.error("back end %s broke its contract: it ended without Done", self._record.backend)
@@ -212,16 +234,26 @@ class RunningTurn:
             return None
         return last.native_id
 
-    def _take(self, event: b.Event, reply: PartialReply) -> None:
-        """Publish an event, and collect what the record needs."""
+    def _take(self, event: b.Event) -> None:  # noqa: C901  # a case for each kind of event
+        """Publish an event, and collect what the records need."""
+        transcript = self._transcript
         match event:
             case b.Text():
-                self._take_text(event.text, reply)
+                if not transcript.texts and not transcript.text:
+                    self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
+                self._show(*transcript.add_text(event.text))
             case b.Thought():
-                self._tell(ThoughtEvent, text=self._thought.feed(event.text))
+                text = self._thought.feed(event.text)
+                self._record_later(transcript.add_thought(text))
+                self._tell(ThoughtEvent, text=text)
             case b.Tool():
-                self._used_tool = True
-                self._tell(ToolEvent, tool_id=whole(event.id), text=whole(event.title), state=event.state)
+                self._take_tool(event)
+            case b.Plan():
+                self._record_later(transcript.change_plan(event.entries))
+            case b.Compacted():
+                self._record_later(transcript.compact(event.summary))
+            case b.Decided():
+                self._end_permission(event.permission, event.chosen, "config")
             case b.Usage(sent, received):
                 sent, received = min(sent, _MOST_TOKENS), min(received, _MOST_TOKENS)
                 self._record = structs.replace(self._record, input_tokens=sent, output_tokens=received)
@@ -236,25 +268,46 @@ class RunningTurn:
                 )
                 self._tell(StartedEvent, backend=known.backend, model=self._record.model or UNSET)
             case b.Done():
-                self._done = self._checked(event, reply)
+                self._done = self._checked(event)
 
-    def _take_text(self, text: str, reply: PartialReply) -> None:
-        if not reply.pieces:
-            self._record = structs.replace(self._record, first_ms=self._elapsed_ms())
-        if shown := reply.add(text):
-            self.keeper.grown(reply)
-            self._tell(TextEvent, text=shown)
+    def _show(self, text: str, records: list[Record]) -> None:
+        """Publish a piece of the reply, after `records`."""
+        self._record_later(records)
+        if text:
+            self._keep(text)
+            self._tell(TextEvent, text=text)
 
-    def _checked(self, done: b.Done, reply: PartialReply) -> b.Done:
+    def _take_tool(self, event: b.Tool) -> None:
+        event = structs.replace(event, id=whole(event.id), title=whole(event.title))
+        call, records = self._transcript.change_tool(event)
+        ended = event.state != "running"
+        self._record_later(records[:-1] if ended else records)
+        if not ended:
+            self._keep(call)
+        self._tell(ToolEvent, tool_id=event.id, text=call.tool.title, state=event.state)
+        self._record_later(records[-1:] if ended else [])
+
+    def _keep(self, line: str | Call) -> None:
+        if self._reply is not None:
+            self._reply.add(line)
+            self.keeper.grown(self._reply)
+
+    def _begin_permission(self) -> None:
+        self._record_later(self._transcript.request_permission())
+
+    def _end_permission(self, permission: b.Permission, chosen: str | None, by: str) -> None:
+        self._record_later(self._transcript.answer_permission(permission, chosen, by))
+
+    def _checked(self, done: b.Done) -> b.Done:
         """An end without a failure and without text counts as a failure."""
         if done.failure is not None:
             return structs.replace(done, failure=b.Failure(done.failure.kind, whole(done.failure.message)))
-        if any(map(str.strip, reply.pieces)):
+        if self._transcript.has_text:
             return done
         name = self._record.backend
         reason = done.stop_reason or "end_turn"
         why = "" if reason in _USUAL else f" (it stopped with {one_line(reason)})"
-        if self._used_tool:
+        if self._transcript.used_tools:
             self._notice(f"{name} used its tools and said nothing{why}")
             return done
         return b.Done(b.Failure("crashed", f"{name} ended without an answer{why}"), done.stop_reason)
@@ -269,16 +322,49 @@ class RunningTurn:
         if not self._cancelled and self._done is None:
             self._done = b.Done(b.Failure("crashed", f"the back end {name} broke; the log says more"))
 
-    async def _record_outcome(self, seq: int, reply: str) -> int:
-        failure = self._failure
+    async def _record_outcome(self, seq: int) -> int:
+        """Record what is left, in one write. The seq of the last record."""
+        failure, transcript = self._failure, self._transcript
         self._record = structs.replace(self._record, total_ms=self._elapsed_ms())
-        records: list[Record] = []
-        if failure is None or reply:
+        records = transcript.end()
+        if failure is None or transcript.reply:
             complete = failure is None and not self._interrupted
-            records.append(reply_record(reply, self._record, seq, complete=complete))
+            text = "".join(transcript.text)
+            records.append(reply_record(text, self._record, seq, complete=complete))
         if failure is not None:
             records.append(failure_record(failure.kind, failure.message, seq))
-        return await self.sessions.record(self.agent, self.session_id, *records, streaming=self.stream)
+        self._record_later(records)
+        return await self._writer if self._writer is not None else 0
+
+    # --- recording ------------------------------------------------------------------------------------
+
+    def _record_later(self, records: list[Record]) -> None:
+        """Have records written and then published, before everything that is published from now on."""
+        self._outbox += records
+        if records and self._writer is None:
+            self._writer = asyncio.create_task(self._write_outbox())
+            self._writer.add_done_callback(self._written)
+
+    async def _write_outbox(self) -> int:
+        """Append what is there, again as long as there is something. The seq of the last record."""
+        seq = 0
+        while self._outbox:
+            await asyncio.sleep(0)  # what comes in one pass of the event loop is one append
+            items = self._outbox.copy()
+            events = [item for item in items if not isinstance(item, Record)]
+            if len(events) < len(items):
+                seq = await self.sessions.record(self.agent, self.session_id, *items, streaming=self.stream)
+            else:
+                for event in events:
+                    self.sessions.events.publish(event, self.stream)
+            del self._outbox[: len(items)]
+        self._writer = None
+        return seq
+
+    def _written(self, writer: asyncio.Task[int]) -> None:
+        """After a failure the back end is stopped: nothing more of it can be recorded."""
+        if self._answering is not None and (writer.cancelled() or writer.exception() is not None):
+            self._answering.cancel()
 
     # --- what is used on the way ----------------------------------------------------------------------
 
@@ -294,7 +380,11 @@ class RunningTurn:
         self._tell(NoticeEvent, text=whole(text))
 
     def _tell(self, kind: Callable[..., SessionEvent], **fields: object) -> None:
-        self.sessions.events.publish(kind(self.session_id, self.agent, **fields), self.stream)
+        event = kind(self.session_id, self.agent, **fields)
+        if self._outbox:
+            self._outbox.append(event)
+        else:
+            self.sessions.events.publish(event, self.stream)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started_at) * 1000)

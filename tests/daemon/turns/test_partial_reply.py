@@ -1,30 +1,30 @@
-"""A reply under way: its text, its limit, and its checkpoint, which keeps all of it however the disk is."""
+"""What a running turn keeps in its checkpoint, however the disk is."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from port42_daemon.backends.decoding import whole
+from port42_daemon.backends.base import Tool
+from port42_daemon.config import SessionsConfig
 from port42_daemon.executors import Threads
 from port42_daemon.turns import partial_reply
-from port42_daemon.turns.partial_reply import LIMIT, PartialReply, ReplyKeeper
+from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper
+from port42_daemon.turns.transcript import Transcript
 
 
 class Checkpoint:
     """Keeps what it is given, unless it is `full`."""
 
     def __init__(self):
-        self.pieces, self.full, self.state = [], False, "open"
+        self.lines, self.full, self.state = [], False, "open"
 
-    def add(self, text):
+    def add(self, lines):
         assert self.state == "open"
         if self.full:
             raise OSError(28, "No space left on device")
-        self.pieces.append(text)
+        self.lines += lines
 
     def close(self):
         self.state = "kept"
@@ -33,36 +33,21 @@ class Checkpoint:
         self.state = "removed"
 
 
-@given(st.lists(st.text(), max_size=8))
-def test_what_is_shown_is_what_is_kept(pieces):
-    checkpoint = Checkpoint()
-    reply = PartialReply(checkpoint)
-    shown = "".join([*map(reply.add, pieces), reply.finish()])
-    assert shown == str(reply) == whole("".join(pieces))
-    reply.close(recorded=False)
-    assert "".join(checkpoint.pieces) == shown
-    assert checkpoint.state == "kept"
+def reply_to(checkpoint):
+    return PartialReply(checkpoint, Transcript(1, SessionsConfig()))
 
 
 def test_a_recorded_reply_leaves_nothing():
     checkpoint = Checkpoint()
-    reply = PartialReply(checkpoint)
+    reply = reply_to(checkpoint)
     reply.add("x")
     reply.close(recorded=True)
-    assert (checkpoint.pieces, checkpoint.state) == ([], "removed")
-
-
-def test_a_reply_has_a_limit_in_characters():
-    reply = PartialReply(Checkpoint())
-    assert reply.add("é" * LIMIT) == "é" * LIMIT
-    assert not reply.overlong
-    assert reply.add("x") == reply.finish() == ""
-    assert reply.overlong
+    assert (checkpoint.lines, checkpoint.state) == ([], "removed")
 
 
 def test_a_full_disk_is_said_once_and_tried_again(caplog):
     checkpoint = Checkpoint()
-    reply = PartialReply(checkpoint)
+    reply = reply_to(checkpoint)
     checkpoint.full = True
     for piece in "ab":
         reply.add(piece)
@@ -70,7 +55,26 @@ def test_a_full_disk_is_said_once_and_tried_again(caplog):
     assert caplog.text.count("could not be kept") == 1
     checkpoint.full = False
     assert reply.keep()
-    assert checkpoint.pieces == ["ab"]
+    assert reply.keep()
+    assert checkpoint.lines == ["ab"]
+
+
+def test_calls_that_run_are_kept_as_interrupted_in_their_latest_form():
+    checkpoint, transcript = Checkpoint(), Transcript(1, SessionsConfig())
+    reply = PartialReply(checkpoint, transcript)
+    for event in (
+        Tool("a", "ls", "running"),
+        Tool("b", "cat", "running"),
+        Tool("a", "ls -l", "running", input={"path": "/srv"}),
+        Tool("b", "cat", "done"),
+    ):
+        reply.add(transcript.change_tool(event)[0])
+    reply.add("text")
+    reply.close(recorded=False)
+    text, call = checkpoint.lines
+    assert text == "text"
+    assert (call.id, call.title, call.state, call.question) == ("a", "ls -l", "interrupted", 1)
+    assert "/srv" in call.input
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -80,12 +84,12 @@ def test_replies_are_kept_together_and_closed_one_by_one(monkeypatch, refused):
     async def work():
         threads = Threads()
         keeper, checkpoints = ReplyKeeper(threads), [Checkpoint() for _ in range(3)]
-        replies = [PartialReply(checkpoint) for checkpoint in checkpoints]
+        replies = [reply_to(checkpoint) for checkpoint in checkpoints]
         checkpoints[0].full = refused
         for reply in replies:
             reply.add("x")
             keeper.grown(reply)
-        while not all(each.pieces for each in checkpoints[1:]):  # noqa: ASYNC110  # nothing announces that
+        while not all(checkpoint.lines for checkpoint in checkpoints[1:]):  # noqa: ASYNC110  # nothing announces that
             await asyncio.sleep(0.01)
         for reply in replies:
             reply.add("y")
@@ -94,7 +98,7 @@ def test_replies_are_kept_together_and_closed_one_by_one(monkeypatch, refused):
         for reply, recorded in zip(replies, (False, True, False), strict=True):
             await keeper.close(reply, recorded=recorded)
         assert [checkpoint.state for checkpoint in checkpoints] == ["kept", "removed", "kept"]
-        assert "".join(checkpoints[0].pieces) == "".join(checkpoints[2].pieces) == "xy"
+        assert "".join(checkpoints[0].lines) == "".join(checkpoints[2].lines) == "xy"
         threads.close()
 
     asyncio.run(asyncio.wait_for(work(), 30))

@@ -21,7 +21,7 @@ from port42_daemon.backends.base import (
     Usage,
 )
 from port42_daemon.store.session_file.checkpoint import Checkpoint
-from port42_daemon.turns.partial_reply import LIMIT
+from port42_daemon.turns.transcript import LIMIT
 from port42_protocol.errors import BackendFailed, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
 from port42_protocol.messages.events import PermissionOption
@@ -52,12 +52,17 @@ def test_what_a_back_end_says_is_told_and_recorded(tmp_path):
         return peer, result, await parts.records(result.session_id)
 
     peer, result, records = played(tmp_path / "home", work, agent=backend)
-    told = ["message", "started", "thought", "tool", "tool", "text", "text", "usage", "notice"]
-    assert peer.kinds == [*told, "message", "ended"]
+    assert peer.kinds == [
+        *("message", "started", "thought", "message", "tool", "tool", "message"),
+        *("text", "text", "usage", "notice", "message", "ended"),
+    ]
     assert peer.of("started")[0]["model"] == "model-2"
-    assert (result.status, result.reply, result.reply_seq) == ("answered", "hello", 2)
-    assert outline(records) == [("user", "hello"), ("assistant", "hello")]
-    turn = records[1].turn
+    assert (result.status, result.reply, result.reply_seq) == ("answered", "hello", 4)
+    assert [record.role for record in records] == ["user", "thought", "tool", "assistant"]
+    assert (records[1].content, records[2].title, records[2].state) == ("hm", "Read a file", "done")
+    assert {record.question for record in records[1:]} == {1}
+    assert records[3].content == "hello"
+    turn = records[3].turn
     assert (turn.native_id, turn.model, turn.input_tokens, turn.output_tokens) == (
         "native-1",
         "model-2",
@@ -324,7 +329,7 @@ def test_a_reader_too_slow_for_pieces_is_told_and_still_asked(tmp_path):
 
     peer, result = played(tmp_path / "home", work, agent=Played(play))
     assert peer.kinds == ["overflow", "permission"]
-    assert result.reply == "one two yes"
+    assert result.reply == "one two \n\nyes"
 
 
 # --- what is told of what answers -------------------------------------------------------------------

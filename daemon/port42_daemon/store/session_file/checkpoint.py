@@ -1,6 +1,7 @@
 """The partial reply of a running turn, kept beside its session in case the daemon is killed.
 
-`cli-1.partial` has a line that says which turn it is, then a JSON string a line. It is written without fsync:
+`cli-1.partial` has a line that says which turn it is. Each line behind it is the next piece of the turn's
+text (a JSON string) or a record that may not be in the session yet (an object). It is written without fsync:
 the kernel keeps what a killed process has written.
 """
 
@@ -11,7 +12,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from port42_daemon import durable
 from port42_daemon.durable import OWN_FILE, write_all
 from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.store.session_file.document import UNDECODABLE
+from port42_protocol.messages.records import Record, convert_record
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,9 @@ class Checkpoint:
             self.end()
             raise
 
-    def add(self, text: str) -> None:
-        """Keep a piece, which can be given again after an error."""
-        self._write(msgspec.json.encode(text) + b"\n")
+    def add(self, lines: Sequence[str | Record]) -> None:
+        """Keep pieces of text and records, which can be given again after an error."""
+        self._write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
     def close(self) -> None:
         """The turn ended and is not recorded."""
@@ -64,12 +66,15 @@ class Checkpoint:
         self._size += len(line)
 
 
-def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn, str]]:
-    """Each checkpoint in `folder`, or that of session `only`, and its text. Damaged ones are set aside."""
+def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn, str, list[Record]]]:
+    """Each checkpoint in `folder`, or that of session `only`, its text and its records.
+
+    Damaged ones are set aside.
+    """
     checkpoints = []
     for path in sorted(folder.glob(f"{only or '*'}{SUFFIX}")):
         try:
-            head, *pieces = durable.read_file(path, _MAX_BYTES).split(b"\n")
+            head, *lines = durable.read_file(path, _MAX_BYTES).split(b"\n")
             unfinished = msgspec.json.decode(head, type=UnfinishedTurn)
             if unfinished.session_id != path.stem:
                 raise durable.NotReadable(f"it says that it is of {unfinished.session_id[:64]!r}")
@@ -78,7 +83,9 @@ def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn,
         except OSError as error:
             log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
         else:
-            checkpoints.append((unfinished, "".join(_whole(pieces))))
+            kept = list(_whole(lines))
+            text = "".join(line for line in kept if isinstance(line, str))
+            checkpoints.append((unfinished, text, [line for line in kept if isinstance(line, Record)]))
     return checkpoints
 
 
@@ -95,9 +102,9 @@ def _put_away(path: Path, reason: Exception) -> None:
         log.warning("⚠ %s is no checkpoint, and stays: %s", path.name, error.strerror)
 
 
-def _whole(pieces: list[bytes]) -> Iterator[str]:
-    """The pieces before the first torn one."""
-    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-        for piece in pieces:
-            if piece:
-                yield msgspec.json.decode(piece, type=str)
+def _whole(lines: list[bytes]) -> Iterator[str | Record]:
+    """The lines before the first torn one."""
+    with contextlib.suppress(*UNDECODABLE):
+        for line in filter(None, lines):
+            value = msgspec.json.decode(line)
+            yield value if isinstance(value, str) else convert_record(value)

@@ -9,7 +9,7 @@ import pytest
 
 from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.store.session_file.checkpoint import Checkpoint, left_in
-from port42_protocol.messages.records import TurnRecord
+from port42_protocol.messages.records import ToolRecord, TurnRecord
 
 TURN = UnfinishedTurn("cli-1", "ai-muse", 1, TurnRecord(backend="x"))
 
@@ -21,10 +21,11 @@ def planted(session_id: str) -> str:
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
     checkpoint = Checkpoint(tmp_path / "cli-1.partial", TURN)
-    checkpoint.add("he")
-    checkpoint.add("llo")
+    tool = ToolRecord(seq=0, timestamp="2026-11-23T03:37:11.042Z", id="t", title="ls", state="interrupted")
+    checkpoint.add(["he", tool])
+    checkpoint.add(["llo"])
     checkpoint.close()
-    assert left_in(tmp_path) == left_in(tmp_path, "cli-1") == [(TURN, "hello")]
+    assert left_in(tmp_path) == left_in(tmp_path, "cli-1") == [(TURN, "hello", [tool])]
     assert left_in(tmp_path, "cli-2") == []
 
 
@@ -59,7 +60,7 @@ def test_anything_in_its_place_blocks_neither_a_start_nor_a_turn(tmp_path, kind)
         path.write_bytes(b"\xff\n" if kind == "junk" else b"[" * 100_000 + b"\n")
     assert left_in(tmp_path) == []
     checkpoint = Checkpoint(path, TURN)
-    checkpoint.add("hello")
+    checkpoint.add(["hello"])
     checkpoint.close()
-    assert left_in(tmp_path) == [(TURN, "hello")]
+    assert left_in(tmp_path) == [(TURN, "hello", [])]
     assert not (tmp_path / "elsewhere").exists()
