@@ -29,6 +29,7 @@ _NAMED_KINDS: dict[str, ToolKind] = {
     "delete": "delete", "remove": "delete", "move": "move", "rename": "move",
     "think": "think", "task": "think", "agent": "think", "todo": "think", "plan": "think",
 }  # fmt: skip
+_STEP_FIELDS = ("content", "step", "text", "title", "description", "subject")
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _PATH_FIELDS = ("file_path", "path", "filePath", "notebook_path", "absolute_path", "target_file", "filename")
 _TITLE_FIELDS = (
@@ -61,7 +62,7 @@ def tool_record(  # noqa: PLR0913  # the fields of a record
         timestamp=timestamp,
         id=one_line(id, 256),
         name=name or UNSET,
-        title=one_line(title or _title(fields) or name or "tool call"),
+        title=one_line(title or title_of(input) or name or "tool call"),
         kind=kind if kind in _KINDS else kind_of(name),  # type: ignore[arg-type]  # it is one of them
         state=state,
         input=given or UNSET,
@@ -91,12 +92,33 @@ def plan_entries(entries: object) -> tuple[PlanEntry, ...]:
     steps: list[PlanEntry] = []
     for entry in entries if isinstance(entries, list) else ():
         fields = entry if isinstance(entry, Mapping) else {"content": entry}
-        text = fields.get("content") or fields.get("step") or fields.get("text") or fields.get("title")
+        text = next(filter(None, map(fields.get, _STEP_FIELDS)), None)
         if isinstance(text, str) and text.strip() and len(steps) < _PLAN_ENTRIES:
             state = str(fields.get("status", "pending")).replace("-", "_")
             known: Any = state if state in {"in_progress", "completed"} else "pending"
             steps.append(PlanEntry(one_line(text, _ENTRY_CHARS), "completed" if state == "done" else known))
     return tuple(steps)
+
+
+def update_tasks(tasks: dict[str, tuple[str, str]], result: object) -> bool:
+    """Take over what a tool of Claude Code says of its tasks: their subjects and states, by their ids.
+
+    `result` is the structured result of TaskCreate, TaskUpdate or TaskList. Returns whether that changed any.
+    """
+    before = dict(tasks)
+    match result:
+        case {"task": {"id": str(number), "subject": str(subject)}}:
+            tasks[number] = (subject, "pending")
+        case {"tasks": list(listed)}:
+            for task in listed:
+                match task:
+                    case {"id": str(number), "subject": str(subject), "status": str(state)}:
+                        tasks[number] = (subject, state)
+        case {"taskId": str(number), "statusChange": {"to": str(state)}} if number in tasks:
+            tasks[number] = (tasks[number][0], state)
+    while len(tasks) > _PLAN_ENTRIES:
+        del tasks[next(iter(tasks))]
+    return tasks != before
 
 
 def kind_of(name: str | None) -> ToolKind:
@@ -179,8 +201,9 @@ def _json(value: object) -> str:
         return repr(value)
 
 
-def _title(fields: Mapping[str, Any]) -> str:
-    """The argument that says most of what the call does."""
+def title_of(given: object) -> str:
+    """The argument that says most of what a call does; empty if there is none."""
+    fields = given if isinstance(given, Mapping) else {}
     for field in _TITLE_FIELDS:
         match fields.get(field):
             case str(text) if text.strip():

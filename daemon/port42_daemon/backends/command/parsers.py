@@ -7,17 +7,35 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import msgspec
+from msgspec import structs
 
-from port42_daemon.backends.base import Done, Event, Notice, Started, Text, Thought, Tool, Usage
+from port42_daemon.activity import kind_of, plan_entries, title_of, update_tasks
+from port42_daemon.backends.base import (
+    Compacted,
+    Done,
+    Event,
+    Notice,
+    Plan,
+    Started,
+    Text,
+    Thought,
+    Tool,
+    Usage,
+)
 from port42_daemon.backends.decoding import ANY, decode
 from port42_daemon.backends.errors import failure, one_line
+from port42_protocol.messages.records import Location, PlanEntry
 
 # An id goes into an argv later: it must never look like an option, nor be a page long.
 _NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
+_TOOLS_KEPT = 1000
+_TASK_TOOLS = frozenset(("TaskCreate", "TaskUpdate", "TaskList"))
+_PRINTED = re.compile(r"\s*<local-command-stdout>(.*)</local-command-stdout>\s*", re.DOTALL)
 _CODEX_STATES: dict[str, Literal["running", "done", "failed"]] = {
     "in_progress": "running",
     "completed": "done",
@@ -59,7 +77,8 @@ class StreamParser:
         self.stray = ""
         self.has_text = False
         self._gap = False
-        self._titles: dict[str, str] = {}
+        self._tools: dict[str, Tool] = {}
+        self._steps: tuple[PlanEntry, ...] = ()
 
     def feed(self, line: bytes) -> list[Event]:
         try:
@@ -81,14 +100,23 @@ class StreamParser:
             self.has_text, self._gap = True, False
 
     def _tool_started(self, number: str, name: str, arguments: Any) -> Iterable[Event]:
-        values = arguments.values() if isinstance(arguments, dict) else ()
-        plain = next((value for value in values if isinstance(value, str)), "")
-        self._titles[number] = " ".join(f"{name} {plain}".split())[:200]
-        yield Tool(number, self._titles[number], "running")
+        self._gap = True
+        title = title_of(arguments) or name or "tool call"
+        self._tools[number] = Tool(number, title, "running", name or None, kind_of(name))
+        if len(self._tools) > _TOOLS_KEPT:
+            del self._tools[next(iter(self._tools))]
+        yield structs.replace(self._tools[number], input=arguments)
 
-    def _tool_done(self, number: str, *, failed: bool) -> Iterable[Event]:
-        if number in self._titles:
-            yield Tool(number, self._titles[number], "failed" if failed else "done")
+    def _tool_ended(self, number: str, output: Any, *, failed: bool) -> Iterable[Event]:
+        tool = self._tools.pop(number, None)
+        if tool is not None:
+            yield structs.replace(tool, state="failed" if failed else "done", output=output)
+
+    def _plan(self, steps: Any) -> Iterable[Event]:
+        entries = plan_entries(steps)
+        if entries and entries != self._steps:
+            self._steps = entries
+            yield Plan(entries)
 
 
 class ClaudeParser(StreamParser):
@@ -104,10 +132,16 @@ class ClaudeParser(StreamParser):
         self._partial = False
         self._message = ""
         self._before = self._now = Usage(0, 0)
+        self._compacted = False
+        self._printed = ""
+        self._tasks: dict[str, tuple[str, str]] = {}
 
     def on_system(self, entry: Any) -> Iterable[Event]:
-        if text_at(entry, "subtype") == "init":
+        subtype = text_at(entry, "subtype")
+        if subtype == "init":
             yield started(text_at(entry, "session_id"), text_at(entry, "model"))
+        elif subtype == "compact_boundary":
+            self._compacted = True  # the summary follows
 
     def on_stream_event(self, entry: Any) -> Iterable[Event]:
         if at(entry, "parent_tool_use_id") is not None:
@@ -135,30 +169,53 @@ class ClaudeParser(StreamParser):
             yield from self._text(text_at(message, "content"))
         for block in items_at(message, "content"):
             kind = text_at(block, "type")
-            if kind == "tool_use":
-                yield from self._tool_started(
-                    text_at(block, "id"), text_at(block, "name"), at(block, "input")
-                )
+            if kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
+                name, given = text_at(block, "name"), at(block, "input")
+                yield from self._tool_started(text_at(block, "id"), name, given)
+                if name == "TodoWrite":
+                    yield from self._plan(at(given, "todos"))
+            elif kind.endswith("_tool_result"):
+                yield from self._result_of_tool(block, None)
             elif not self._partial and kind == "thinking" and text_at(block, "thinking"):
                 yield Thought(text_at(block, "thinking"))
             elif not self._partial and kind == "text":
                 yield from self._text(words_at(block, "text"))
 
     def on_user(self, entry: Any) -> Iterable[Event]:
-        for block in items_at(entry, "message", "content"):
-            yield from self._tool_done(text_at(block, "tool_use_id"), failed=at(block, "is_error") is True)
+        if at(entry, "parent_tool_use_id") is not None:
+            return
+        content = at(entry, "message", "content")
+        for block in items_at(content):
+            yield from self._result_of_tool(block, at(entry, "tool_use_result"))
+        text = words_at(content)
+        if self._compacted and text and at(entry, "isSynthetic") is True:
+            self._compacted = False
+            yield Compacted(text)
+        elif printed := _PRINTED.fullmatch(text):
+            self._printed = printed[1].strip()
+
+    def _result_of_tool(self, block: Any, details: Any) -> Iterable[Event]:
+        number = text_at(block, "tool_use_id")
+        tool = self._tools.get(number)
+        yield from self._tool_ended(number, at(block, "content"), failed=at(block, "is_error") is True)
+        if tool is not None and tool.name in _TASK_TOOLS and update_tasks(self._tasks, details):
+            yield from self._plan(
+                [{"content": text, "status": state} for text, state in self._tasks.values()]
+            )
 
     def on_result(self, entry: Any) -> Iterable[Event]:
         subtype, result = text_at(entry, "subtype"), text_at(entry, "result")
         self._before = Usage(0, 0)
         yield from self._usage(at(entry, "usage"))
+        if self._compacted:
+            yield Compacted()
         if at(entry, "is_error") is True or subtype not in ("success", ""):
             errors = [error for error in items_at(entry, "errors") if isinstance(error, str)]
             why = result or "; ".join(errors) or f"it stopped with {subtype}"
             yield Done(failure(why, count_at(entry, "api_error_status") or None))
             return
         if not self.has_text:
-            yield from self._text(result)
+            yield from self._text(result or self._printed)
         yield Done(stop_reason=text_at(entry, "stop_reason") or None)
 
     def _begin(self, message: str) -> None:
@@ -191,7 +248,7 @@ class CodexParser(StreamParser):
         yield started(text_at(entry, "thread_id"), "")
 
     def on_item_started(self, entry: Any) -> Iterable[Event]:
-        return self._tool(at(entry, "item"), "running")
+        return self._item(at(entry, "item"), ended=False)
 
     on_item_updated = on_item_started
 
@@ -206,7 +263,7 @@ class CodexParser(StreamParser):
         elif kind == "error" and text_at(item, "message"):
             yield Notice(text_at(item, "message"))
         else:
-            yield from self._tool(item, "done")
+            yield from self._item(item, ended=True)
 
     def on_error(self, entry: Any) -> Iterable[Event]:
         message = text_at(entry, "message")
@@ -225,24 +282,60 @@ class CodexParser(StreamParser):
     def on_turn_failed(self, entry: Any) -> Iterable[Event]:
         yield Done(failure(text_at(entry, "error", "message") or self.last_error or "the turn failed"))
 
-    def _tool(self, item: Any, state: Literal["running", "done"]) -> Iterable[Event]:
-        """The tool call that an item is, in `state` where it does not say; nothing for other items."""
-        title = ""
+    def _item(self, item: Any, *, ended: bool) -> Iterable[Event]:
+        """A tool call or a plan; nothing for other items."""
+        name, output = "", None
+        given: dict[str, Any] = {}
         match text_at(item, "type"):
+            case "todo_list":
+                steps = items_at(item, "items")
+                yield from self._plan(
+                    [{"content": text_at(step, "text"), "status": _state_of(step)} for step in steps]
+                )
             case "command_execution":
-                title = text_at(item, "command")
+                name, given = "exec_command", {"cmd": _command(text_at(item, "command"))}
+                output = at(item, "aggregated_output")
             case "file_change":
-                title = "edit " + ", ".join(text_at(change, "path") for change in items_at(item, "changes"))
+                name, given = "apply_patch", {"changes": items_at(item, "changes")}
             case "mcp_tool_call":
-                title = f"{text_at(item, 'server')}.{text_at(item, 'tool')}"
+                name, given = f"{text_at(item, 'server')}__{text_at(item, 'tool')}", at(item, "arguments")
+                output = at(item, "result", "content") or at(item, "error", "message")
             case "web_search":
-                title = f"search {text_at(item, 'query')}"
+                name, given = "web_search", {"query": text_at(item, "query")}
             case "collab_tool_call":
-                title = text_at(item, "tool")
+                name, prompt = text_at(item, "tool"), text_at(item, "prompt")
+                given = {"prompt": prompt} if prompt else {}
+                states = at(item, "agents_states")
+                states = states.values() if isinstance(states, dict) else ()
+                output = "\n".join(filter(None, (text_at(state, "message") for state in states)))
+        paths = [path for change in items_at(item, "changes") if (path := text_at(change, "path"))]
         number = text_at(item, "id")
-        if number and title:
-            stated = _CODEX_STATES.get(text_at(item, "status"), state)
-            yield Tool(number, " ".join(title.split())[:200], stated)
+        if not name or not number:
+            return
+        state: Literal["running", "done", "failed"] = "done" if ended else "running"
+        yield Tool(
+            number,
+            ", ".join(paths[:4]) or title_of(given) or name,
+            _CODEX_STATES.get(text_at(item, "status"), state),
+            name,
+            kind_of(name),
+            given,
+            output or None,
+            tuple(Location(path) for path in paths),
+        )
+
+
+def _state_of(step: Any) -> str:
+    return "completed" if at(step, "completed") is True else "pending"
+
+
+def _command(command: str) -> str:
+    """What a shell was started for: the script of ``bash -lc SCRIPT``."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return words[2] if len(words) == 3 and words[1] in ("-c", "-lc") else command
 
 
 class GeminiParser(StreamParser):
@@ -260,13 +353,15 @@ class GeminiParser(StreamParser):
             yield from self._text(words_at(entry, "content"))
 
     def on_tool_use(self, entry: Any) -> Iterable[Event]:
-        self._gap = True
-        return self._tool_started(
-            text_at(entry, "tool_id"), text_at(entry, "tool_name"), at(entry, "parameters")
-        )
+        given = at(entry, "parameters")
+        yield from self._tool_started(text_at(entry, "tool_id"), text_at(entry, "tool_name"), given)
+        if text_at(entry, "tool_name") == "write_todos":
+            yield from self._plan(at(given, "todos"))
 
     def on_tool_result(self, entry: Any) -> Iterable[Event]:
-        return self._tool_done(text_at(entry, "tool_id"), failed=text_at(entry, "status") == "error")
+        output = at(entry, "output") or text_at(entry, "error", "message")
+        failed = text_at(entry, "status") == "error"
+        return self._tool_ended(text_at(entry, "tool_id"), output or None, failed=failed)
 
     def on_error(self, entry: Any) -> Iterable[Event]:
         if message := text_at(entry, "message"):

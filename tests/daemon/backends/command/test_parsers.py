@@ -4,13 +4,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from port42_daemon.backends.base import Done, Event, Failure, Notice, Started, Text, Thought, Tool, Usage
+from port42_daemon.backends.base import (
+    Done,
+    Event,
+    Failure,
+    Notice,
+    Plan,
+    Started,
+    Text,
+    Thought,
+    Tool,
+    Usage,
+)
 from port42_daemon.backends.command.parsers import STREAMS, TextParser
 from port42_daemon.backends.errors import failure, lost_session, telling_line
+from port42_daemon.backends.process import LINE_LIMIT
+from port42_protocol.framing import LineFramer
+from port42_protocol.messages.records import Location, PlanEntry
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -20,7 +35,8 @@ METADATA = Notice(
 )
 RECONNECTING = Notice("Reconnecting... waiting for network (Connection failed: error sending request)")
 LISTING = "list_directory__list_directory_1795409399118_0"
-BASH = "/bin/bash -lc 'echo hi'"
+SAY_HI = {"command": "echo hi", "description": "say hi"}
+ECHO = {"cmd": "echo hi"}
 
 MEANT: dict[str, list[Event]] = {
     "claude-thinks": [
@@ -34,16 +50,16 @@ MEANT: dict[str, list[Event]] = {
     "claude-tool": [
         Started("4824a7ed-e637-4a24-8e7b-08219b2bf697", "claude-opus-4-8[1m]"),
         Text("I look. "),
-        Tool("toolu_sI39I2nURJ96vvAL", "Bash echo hi", "running"),
-        Tool("toolu_sI39I2nURJ96vvAL", "Bash echo hi", "done"),
+        Tool("toolu_sI39I2nURJ96vvAL", "echo hi", "running", "Bash", "execute", SAY_HI),
+        Tool("toolu_sI39I2nURJ96vvAL", "echo hi", "done", "Bash", "execute", output="hi"),
         Text("\n\nafter the tool"),
         Done(stop_reason="end_turn"),
     ],
     "claude-whole": [
         Started("49f301a5-c7a0-429f-8d85-b16e9aebfe46", "claude-opus-4-8[1m]"),
         Text("I look. "),
-        Tool("toolu_JUu49C1LIzDIkAnv", "Bash echo hi", "running"),
-        Tool("toolu_JUu49C1LIzDIkAnv", "Bash echo hi", "done"),
+        Tool("toolu_JUu49C1LIzDIkAnv", "echo hi", "running", "Bash", "execute", SAY_HI),
+        Tool("toolu_JUu49C1LIzDIkAnv", "echo hi", "done", "Bash", "execute", output="hi"),
         Text("\n\nafter the tool"),
         Done(stop_reason="end_turn"),
     ],
@@ -75,8 +91,8 @@ MEANT: dict[str, list[Event]] = {
     "codex-tool": [
         Started("01a206b3-03f6-7473-b0b7-2e1cb710e247"),
         METADATA,
-        Tool("item_1", BASH, "running"),
-        Tool("item_1", BASH, "done"),
+        Tool("item_1", "echo hi", "running", "exec_command", "execute", ECHO),
+        Tool("item_1", "echo hi", "done", "exec_command", "execute", ECHO, "hi\n"),
         Text("after the shell"),
         Usage(0, 0),
         Done(),
@@ -106,8 +122,8 @@ MEANT: dict[str, list[Event]] = {
     ],
     "gemini-tool": [
         Started("13d0e3ac-dcfe-48a4-a7d7-f1f2a4c43588", "gemini-2.5-flash"),
-        Tool(LISTING, "list_directory .", "running"),
-        Tool(LISTING, "list_directory .", "done"),
+        Tool(LISTING, "list_directory", "running", "list_directory", "search", {"dir_path": "."}),
+        Tool(LISTING, "list_directory", "done", "list_directory", "search"),
         Text("after the listing"),
         Usage(0, 0),
         Done(),
@@ -133,8 +149,60 @@ def test_a_recorded_stream_means_what_it_says(name):
     assert [event for line in lines for event in parser.feed(line)] == MEANT[name]
 
 
+WITH_EVENTS = sorted(path.name.partition(".")[0] for path in RECORDED.glob("*.events.json"))
+
+
+def events_in(name: str) -> list[Event]:
+    parser = STREAMS[name.partition("-")[0]]()
+    lines = (RECORDED / f"{name}.jsonl").read_bytes().splitlines()
+    return [event for line in lines for event in parser.feed(line)]
+
+
+def plain(events: list[Event]) -> list[Any]:
+    """Events as JSON has them: the type's name and the fields that are not empty."""
+    fields = [msgspec.to_builtins(event) for event in events]
+    return [
+        [type(event).__name__, {name: value for name, value in given.items() if value not in (None, ())}]
+        for event, given in zip(events, fields, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", WITH_EVENTS)
+def test_what_an_agent_did_is_in_the_events(name):
+    expected = json.loads((RECORDED / f"{name}.events.json").read_text())
+    assert json.loads(json.dumps(plain(events_in(name)))) == expected
+
+
+@pytest.mark.parametrize("name", WITH_EVENTS)
+def test_a_tool_call_runs_before_it_ends_and_nothing_follows_the_end(name):
+    events = events_in(name)
+    assert [type(event) for event in events].count(Done) == 1
+    assert isinstance(events[-1], Done)
+    states: dict[str, list[str]] = {}
+    for event in events:
+        if isinstance(event, Tool):
+            states.setdefault(event.id, []).append(event.state)
+            assert event.name
+            assert event.input is not None or event.state != "running"
+    assert states or name == "claude-compact"
+    assert {tuple(of_one) for of_one in states.values()} <= {("running", "done"), ("running", "failed")}
+
+
+@given(st.sampled_from(WITH_EVENTS), st.lists(st.integers(1, 5000), max_size=20))
+def test_a_stream_cut_anywhere_gives_the_same_events(name, cuts):
+    data = (RECORDED / f"{name}.jsonl").read_bytes()
+    framer, parser = LineFramer(LINE_LIMIT), STREAMS[name.partition("-")[0]]()
+    events: list[Event] = []
+    for cut in [*cuts, len(data)]:
+        framer.feed(data[:cut])
+        data = data[cut:]
+        while (line := framer.next_line()) is not None:
+            events += parser.feed(line)
+    assert events == events_in(name)
+
+
 def test_no_recorded_stream_is_left_over():
-    assert sorted(path.stem for path in RECORDED.glob("*.jsonl")) == sorted(MEANT)
+    assert sorted(path.stem for path in RECORDED.glob("*.jsonl")) == sorted([*MEANT, *WITH_EVENTS])
 
 
 def fed(kind: str, *events: dict[str, Any]) -> list[Event]:
@@ -150,18 +218,39 @@ def test_codex_items_of_every_kind():
             "changes": [{"path": "x.py"}, {"path": "y.py"}],
             "status": "completed",
         },
-        {"id": "b", "type": "mcp_tool_call", "server": "docs", "tool": "find", "status": "failed"},
+        {
+            "id": "b",
+            "type": "mcp_tool_call",
+            "server": "docs",
+            "tool": "find",
+            "arguments": {"query": "cats"},
+            "error": {"message": "no such page"},
+            "status": "failed",
+        },
         {"id": "c", "type": "web_search", "query": "cats"},
-        {"id": "d", "type": "todo_list", "items": []},
+        {
+            "id": "d",
+            "type": "todo_list",
+            "items": [{"text": "sift", "completed": True}, {"text": "grind", "completed": False}],
+        },
         {"id": "e", "type": "command_execution", "command": "rm -r /", "status": "declined"},
         {"id": "f", "type": "agent_message", "text": "one"},
         {"id": "g", "type": "agent_message", "text": "two"},
     ]
     assert fed("codex", *({"type": "item.completed", "item": item} for item in items)) == [
-        Tool("a", "edit x.py, y.py", "done"),
-        Tool("b", "docs.find", "failed"),
-        Tool("c", "search cats", "done"),
-        Tool("e", "rm -r /", "failed"),
+        Tool(
+            "a",
+            "x.py, y.py",
+            "done",
+            "apply_patch",
+            "edit",
+            {"changes": items[0]["changes"]},
+            locations=(Location("x.py"), Location("y.py")),
+        ),
+        Tool("b", "cats", "failed", "docs__find", "search", {"query": "cats"}, "no such page"),
+        Tool("c", "cats", "done", "web_search", "fetch", {"query": "cats"}),
+        Plan((PlanEntry("sift", "completed"), PlanEntry("grind", "pending"))),
+        Tool("e", "rm -r /", "failed", "exec_command", "execute", {"cmd": "rm -r /"}),
         Text("one"),
         Text("\n\ntwo"),
     ]
@@ -206,10 +295,14 @@ def test_a_gemini_warning_is_a_notice_and_a_failed_tool_says_so():
         "gemini",
         {"type": "error", "severity": "warning", "message": "Loop detected"},
         {"type": "tool_use", **tool},
-        {"type": "tool_result", "tool_id": "t", "status": "error"},
+        {"type": "tool_result", "tool_id": "t", "status": "error", "error": {"message": "no such file"}},
         {"type": "tool_result", "tool_id": "never seen", "status": "success"},
     )
-    assert said == [Notice("Loop detected"), Tool("t", "run", "running"), Tool("t", "run", "failed")]
+    assert said == [
+        Notice("Loop detected"),
+        Tool("t", "run", "running", "run", "other", {}),
+        Tool("t", "run", "failed", "run", "other", output="no such file"),
+    ]
 
 
 VALUES = st.recursive(
