@@ -33,6 +33,15 @@ lines = click.option(
     "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many."
 )
 
+full = click.option(
+    "--full",
+    "detail",
+    flag_value="full",
+    default="folded",
+    help="Tool calls, thoughts, … with all their text.",
+)
+no_tools = click.option("--no-tools", "detail", flag_value="hidden", help="Without tool calls, thoughts, …")
+
 
 def as_json(text: str) -> Callable[[Any], Any]:
     return click.option("--json", "as_json", is_flag=True, help=text)

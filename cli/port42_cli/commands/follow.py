@@ -11,10 +11,11 @@ from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.views import transcript as view
+from port42_cli.views.activities import Detail
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 from port42_client.wire import Event, JsonObject
-from port42_protocol.messages.records import Summary, convert_record
+from port42_protocol.messages.records import Activity, Summary, convert_record
 
 
 @click.command()
@@ -25,9 +26,11 @@ from port42_protocol.messages.records import Summary, convert_record
     metavar="SEQ",
     help="Begin with the records after this one; 0: with the first.",
 )
+@_shared.full
+@_shared.no_tools
 @_shared.as_json("Each event as a line of JSON.")
 @click.pass_obj
-def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> None:
+def follow(daemon: Daemon, target: str, since: int | None, detail: Detail, as_json: bool) -> None:
     """Show a session, or all of an agent's, as they go on.
 
     It begins with what happens now, and ends with Ctrl-C (exit code 130). REF is a session id, a unique
@@ -45,15 +48,18 @@ def follow(daemon: Daemon, target: str, since: int | None, as_json: bool) -> Non
             session = decode(Summary, client.ask("find_session", {"ref": target}))
             following = Following(daemon, session, since)
     if not as_json and streams.can_draw():
-        _draw(following, several)
+        _draw(following, several, detail)
         return
     for event in following.events():
         if as_json:
             streams.json_line(event)
         elif event is not None and event["kind"] == "message":
+            record = convert_record(event["message"])
+            if detail == "hidden" and isinstance(record, Activity):
+                continue
             if several:
                 streams.lines([f"@{event['agent']} {event['session_id']}"])
-            views.show(view.record(convert_record(event["message"])))
+            views.show(view.record(record, detail))
 
 
 class Following:
@@ -106,11 +112,11 @@ class Following:
         return True
 
 
-def _draw(following: Following, several: bool) -> None:
+def _draw(following: Following, several: bool, detail: Detail) -> None:
     from port42_cli.conversation.live_sessions import LiveSessions
     from port42_cli.terminal import Drawing
 
-    show = LiveSessions(several=several)
+    show = LiveSessions(several=several, detail=detail)
     with Drawing(show.clear):
         try:
             for event in following.events(lambda: show.interval):

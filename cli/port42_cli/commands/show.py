@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from port42_cli import streams, views
@@ -11,31 +13,46 @@ from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
 from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.records import ACTIVITIES
 from port42_protocol.messages.sessions import GetSession
+
+if TYPE_CHECKING:
+    from port42_cli.views.activities import Detail
 
 
 @click.command()
 @_shared.ref
 @_shared.whose
 @click.option("--events", is_flag=True, help="With what happened to it: resumed, ended, …")
+@_shared.full
+@_shared.no_tools
 @_shared.as_json("One transcript as JSON, all pages in it.")
 @click.pass_obj
-def show(daemon: Daemon, ref: str, agent: str | None, events: bool, as_json: bool) -> None:
-    """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
+def show(  # noqa: PLR0913, PLR0917 - a parameter for each option
+    daemon: Daemon, ref: str, agent: str | None, events: bool, detail: Detail, as_json: bool
+) -> None:
+    """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title.
+
+    What the agent did besides speaking (tool calls, thoughts, plans, permissions) is shown in a line each.
+    """
+    hidden = {*(() if events else ("event",)), *(ACTIVITIES if detail == "hidden" else ())}
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
+        with_events = events or detail != "hidden"
         if as_json:
-            pages = client.ask_pages("get_session", {"session_id": session.session_id, "events": events})
+            pages = client.ask_pages("get_session", {"session_id": session.session_id, "events": with_events})
             whole = next(pages)
             for page in pages:
                 whole["messages"] += page["messages"]
+            whole["messages"] = [record for record in whole["messages"] if record["role"] not in hidden]
             streams.as_json({**whole, "next_after_seq": None})
             return
         from port42_cli.views import transcript as view
 
         views.show(view.heading(session, streams.now()))
-        for page in client.pages(GetSession(session.session_id, events=events)):
-            views.show(view.messages(page.messages))
+        pages = client.pages(GetSession(session.session_id, events=with_events))
+        records = (record for page in pages for record in page.messages)
+        views.show(view.messages((record for record in records if record.role not in hidden), detail))
         if number := _sub_agents(client, session.session_id):
             agents = count(number, "sub-agent")
             streams.notice(f"{agents} of this session: port42 sessions --parent {session.session_id}")

@@ -19,10 +19,20 @@ from port42_cli import plain_text, streams
 from port42_cli.conversation.show import Show, TurnResult
 from port42_cli.plain_text import one_line
 from port42_cli.terminal import Drawing, uninterrupted
+from port42_cli.views import activities
+from port42_cli.views.activities import Detail
 from port42_cli.views.markdown import Block, Growing
-from port42_cli.views.rich_printer import console
+from port42_cli.views.rich_printer import console, group, text
 from port42_client.wire import Event
-from port42_protocol.messages.records import TurnRecord
+from port42_protocol.messages.records import (
+    Activity,
+    AssistantMessage,
+    Record,
+    ThoughtRecord,
+    ToolRecord,
+    TurnRecord,
+    convert_record,
+)
 
 EVERY = 0.08
 """Seconds between two drawings: what comes in between is drawn together."""
@@ -42,8 +52,9 @@ class LiveReply(Show):
     Signals are held back while it draws, so that a reply that is left early stays on the screen.
     """
 
-    def __init__(self, interval: float | None = EVERY) -> None:
+    def __init__(self, interval: float | None = EVERY, detail: Detail = "folded") -> None:
         self.interval = interval
+        self._detail = detail
         self._console = console()
         self._drawing = Drawing(self.clear)
         self._live = Live(
@@ -57,28 +68,58 @@ class LiveReply(Show):
         self._began = time.monotonic()
         self._growing = Growing()
         self._pending: list[str] = []
-        self._pieces: list[str] = []
+        self._texts: list[str] = []  # of the current piece of the reply
+        self._pieces: list[str] = []  # those before it
+        self._recorded = 0  # of these, as far as is known
+        self._last_reply: tuple[str, int] | None = None
         self._settled_lines = 0  # of the last block, printed for good
         self._continues = False  # whether the last block is the rest of a longer one
         self._above: str | None = None  # what was printed last: "line" or "block"
         self._thought = ""
-        self._tools: dict[str, str] = {}
+        self._thought_shown = False
+        self._running: dict[str, str] = {}  # titles of tool calls by their id
+        self._ended: dict[str, Text] = {}  # tool calls whose record is awaited
+        self._tools_shown: set[str] = set()
 
     @uninterrupted()
     def on_event(self, event: Event) -> None:
         kind = event["kind"]
         if kind == "text":
             self._text(event["text"])
-        elif kind == "thought":
-            self._finish_text()
-            self._thought += event["text"]
-        elif kind == "tool":
-            self._finish_text()
-            self._fold_thought()
-            self._tool(event)
-        elif kind == "permission":
-            self.finish()  # what led to the question has to be seen with it
+        elif kind == "message":
+            self.on_record(event["session_id"], convert_record(event["message"]))
+        elif kind in {"permission", "thought", "tool"}:
+            self._end_piece()
+            if kind == "permission":
+                self.finish()  # what led to the question has to be seen with it
+            elif self._detail != "hidden" and kind == "thought":
+                self._thought += event["text"]
+            elif self._detail != "hidden":
+                self._fold_thought()
+                self._tool(event)
         self.on_tick()
+
+    def on_record(self, session_id: str, record: Record) -> None:
+        """Show what of a record of the turn was not shown by its events."""
+        if isinstance(record, AssistantMessage):
+            if self._recorded == len(self._pieces):
+                self._end_piece(record.content)
+            self._recorded += 1
+            if record.status:
+                self._last_reply = (session_id, record.seq)
+                self._finish_reply()
+        elif isinstance(record, ThoughtRecord) and (self._thought or self._thought_shown):
+            self._fold_thought()
+            self._thought_shown = False
+        elif isinstance(record, ToolRecord) and record.id in self._tools_shown:
+            self._tools_shown.remove(record.id)
+        elif isinstance(record, Activity) and self._detail != "hidden":
+            if isinstance(record, ToolRecord):
+                self._running.pop(record.id, None)
+                self._ended.pop(record.id, None)
+            self._end_piece()
+            self._fold_thought()
+            self._activity(record)
 
     @uninterrupted()
     def on_tick(self) -> None:
@@ -96,7 +137,11 @@ class LiveReply(Show):
 
     @uninterrupted()
     def end(self, result: TurnResult) -> None:
-        self.whole(result.get("reply") or "")
+        if self._last_reply != (result.get("session_id"), result.get("reply_seq")):
+            shown, reply = "".join(f"{piece}\n\n" for piece in self._pieces), result.get("reply") or ""
+            if reply.startswith(shown):
+                self._end_piece(reply[len(shown) :])
+        self._finish_reply()
         if turn := result.get("turn"):
             self.clear()
             streams.notice(plain_text.answered_by(convert(turn, TurnRecord)))
@@ -108,20 +153,13 @@ class LiveReply(Show):
 
     # --- for subclasses -------------------------------------------------------------------------------
 
-    def whole(self, reply: str) -> None:
-        """Finish a reply whose text is `reply`: what of it did not come as events is shown now."""
-        if reply.startswith(shown := self.shown()):
-            self._text(reply[len(shown) :])
-        self.finish()
-        self._pieces.clear()
-        self._began = time.monotonic()
-
     def finish(self) -> None:
         self._finish_text()
         self._fold_thought()
-        for title in self._tools.values():
+        self._finish_tools()
+        for title in self._running.values():
             self.line(Text(f"… {title}", style="dim"))
-        self._tools.clear()
+        self._running.clear()
 
     def line(self, text: Text) -> None:
         """Print a line for good, cut where the terminal ends."""
@@ -136,29 +174,61 @@ class LiveReply(Show):
         self._console.print(Group(*[Text()] * blank, renderable))
 
     def shown(self) -> str:
-        """The text of the current reply so far."""
-        return "".join(self._pieces)
+        """The text of the current piece of the reply so far."""
+        return "".join(self._texts)
 
     # --- inside ---------------------------------------------------------------------------------------
 
     def _text(self, text: str) -> None:
         self._fold_thought()
+        self._finish_tools()
         self._pending.append(text)
-        self._pieces.append(text)
+        self._texts.append(text)
+
+    def _end_piece(self, content: str = "") -> None:
+        """End a piece of the reply; its text is `content`, of which some may not have come as events."""
+        if content.startswith(shown := self.shown()) and content != shown:
+            self._text(content[len(shown) :])
+        self._finish_text()
+        if (content or shown).strip():
+            self._pieces.append(content or shown)
+        self._texts.clear()
+
+    def _finish_reply(self) -> None:
+        self.finish()
+        self._pieces.clear()
+        self._recorded = 0
+        self._tools_shown.clear()
+        self._thought_shown = False
+        self._began = time.monotonic()
 
     def _tool(self, event: Event) -> None:
-        title = one_line(event.get("text") or self._tools.get(event["tool_id"], "a tool"))
-        self._tools.pop(event["tool_id"], None)
+        title = one_line(event.get("text") or self._running.get(event["tool_id"], "a tool"))
+        self._running.pop(event["tool_id"], None)
         if event["state"] in _ENDS:
             mark, style = _ENDS[event["state"]]
-            self.line(Text(f"{mark} {title}", style=style))
+            self._ended[event["tool_id"]] = Text(f"{mark} {title}", style=style)
         else:
-            self._tools[event["tool_id"]] = title
+            self._running[event["tool_id"]] = title
+
+    def _finish_tools(self) -> None:
+        """Print the tool calls that ended without a record."""
+        for line in self._ended.values():
+            self.line(line)
+        self._tools_shown |= self._ended.keys()
+        self._ended.clear()
+
+    def _activity(self, record: Activity) -> None:
+        self.line(text(activities.line(record)))
+        if self._detail == "full":
+            self.print(group(activities.parts(record)))
 
     def _fold_thought(self) -> None:
-        if thought := self._thought.strip():
-            self._thought = ""
-            self.line(Text(f"💭 {one_line(' '.join(thought[:_THOUGHT].split()))}", style="dim"))
+        if self._thought.strip():
+            self._finish_tools()
+            self.line(text(activities.thought(self._thought[:_THOUGHT])))
+            self._thought_shown = True
+        self._thought = ""
 
     def _settle_finished(self) -> None:
         """Read what came since the last drawing, and print the blocks that it finished."""
@@ -216,7 +286,7 @@ class LiveReply(Show):
         if thought := self._thought.strip():
             end = one_line(" ".join(thought[-_THOUGHT:].split()))
             yield Text(f"💭 {end[-max(10, self._console.width - 5) :]}", "dim", no_wrap=True, overflow="crop")
-        yield from map(_moving, [*self._tools.values()][-5:])
+        yield from map(_moving, [*self._running.values()][-5:])
 
 
 def _moving(words: str) -> Text:

@@ -6,9 +6,10 @@ from port42_cli.conversation.live import EVERY, LiveReply
 from port42_cli.conversation.show import TurnResult
 from port42_cli.terminal import uninterrupted
 from port42_cli.views import transcript
+from port42_cli.views.activities import Detail
 from port42_cli.views.rich_printer import group, text
 from port42_client.wire import Event
-from port42_protocol.messages.records import AssistantMessage, convert_record
+from port42_protocol.messages.records import Activity, AssistantMessage, convert_record
 
 
 class LiveSessions(LiveReply):
@@ -18,12 +19,11 @@ class LiveSessions(LiveReply):
     is whole. Nothing moves between turns.
     """
 
-    def __init__(self, *, several: bool = False) -> None:
-        super().__init__(interval=None)
+    def __init__(self, *, several: bool = False, detail: Detail = "folded") -> None:
+        super().__init__(None, detail)
         self._several = several
         self._headed: str | None = None  # the session whose name was printed last
         self._replying: str | None = None  # the session whose reply is shown as it comes
-        self._last_reply: tuple[str, int] | None = None
         self._repeats = False
 
     @uninterrupted()
@@ -33,7 +33,7 @@ class LiveSessions(LiveReply):
             self._record(event)
         elif kind == "ended":
             if session_id == self._replying:
-                self._ended()
+                self._turn_ended()
         elif kind == "overflow":
             self._repeats = True
         elif kind in {"text", "thought", "tool"} and self._replying in {None, session_id}:
@@ -51,19 +51,25 @@ class LiveSessions(LiveReply):
     def _record(self, event: Event) -> None:
         record = convert_record(event["message"])
         session_id = event["session_id"]
-        if isinstance(record, AssistantMessage):
-            self._last_reply = (session_id, record.seq)
-            if session_id == self._replying:
-                self.whole(record.content)
+        if session_id == self._replying and isinstance(record, AssistantMessage | Activity):
+            self.on_record(session_id, record)
+            if isinstance(record, AssistantMessage) and record.status:
                 self.line(text(transcript.outcome(record)))
-                self._ended()
-                return
+                self._turn_ended()
+            return
+        if isinstance(record, AssistantMessage) and record.status:
+            self._last_reply = (session_id, record.seq)
         if self._replying is not None:
             self.finish()
         if self._replying == session_id and record.role == "user":
-            self._ended()  # a daemon went away in the middle of a turn
-        self._head(event)
-        self.print(group(transcript.record(record)))
+            self._turn_ended()  # a daemon went away in the middle of a turn
+        if isinstance(record, Activity):
+            if self._detail != "hidden":
+                self._head(event)
+                self._activity(record)
+        else:
+            self._head(event)
+            self.print(group(transcript.record(record, self._detail)))
 
     def _new_part(self, event: Event) -> Event:
         """After an overflow the reply under way comes from its beginning: leave out what was shown of it."""
@@ -72,8 +78,8 @@ class LiveSessions(LiveReply):
             return event | {"text": event["text"][len(shown) :]}
         return event
 
-    def _ended(self) -> None:
-        self.whole(self.shown())
+    def _turn_ended(self) -> None:
+        self._finish_reply()
         self.clear()
         self._replying = None
         self.interval = None

@@ -51,33 +51,45 @@ class Unseen(Show):
 
 
 class BareReply(Show):
-    """The reply on stdout as it comes; a newline at its end where it has none.
+    """The reply on stdout as it comes, its pieces joined by an empty line; a newline at its end.
 
     To the letter when piped; without control characters on a terminal that cannot draw (``TERM=dumb``).
     """
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._texts: list[str] = []  # of the reply
+        self._blanks = ""  # at the beginning of a piece: shown when other text follows
+        self._between = ""  # two pieces
 
     def on_event(self, event: Event) -> None:
         if event["kind"] == "text":
-            self._write(event["text"])
+            self._blanks += event["text"]
+            if self._blanks.strip():
+                self._write(self._between + self._blanks)
+                self._blanks = self._between = ""
+        elif event["kind"] in {"tool", "thought", "permission"} or _is_of_reply(event):
+            self._blanks = ""
+            self._between = "\n\n" if self._texts else ""
 
     def end(self, result: TurnResult) -> None:
         """Write what did not come as an event, because of an overflow."""
         reply = result.get("reply") or ""
-        if reply.startswith(shown := "".join(self._pieces)):
+        if reply.startswith(shown := "".join(self._texts)):
             self._write(reply[len(shown) :])
 
     def close(self) -> None:
-        if self._pieces and not self._pieces[-1].endswith("\n"):
+        if self._texts and not self._texts[-1].endswith("\n"):
             self._write("\n")
 
     def _write(self, text: str) -> None:
         if text:
-            self._pieces.append(text)
+            self._texts.append(text)
         sys.stdout.write(visible(text) if streams.on_terminal() else text)
         sys.stdout.flush()
+
+
+def _is_of_reply(event: Event) -> bool:
+    return event["kind"] == "message" and event["message"]["role"] not in {"user", "system", "event"}
 
 
 class JsonLines(Show):

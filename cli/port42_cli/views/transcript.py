@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from port42_cli.plain_text import age, answered_by, count
+from port42_cli.views import activities
+from port42_cli.views.activities import Detail
 from port42_cli.views.agents import backend
 from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
+from port42_protocol.activity import describe
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.records import (
+    Activity,
     AssistantMessage,
     ErrorMessage,
     EventRecord,
@@ -18,6 +22,7 @@ from port42_protocol.messages.records import (
     Record,
     Reference,
     Summary,
+    ToolRecord,
     UserMessage,
 )
 
@@ -36,27 +41,47 @@ def heading(session: Summary, now: datetime) -> list[Part]:
     return [Line(head, fit="ellipsis"), Line([(" · ".join(facts), "dim")]), Line("")]
 
 
-def messages(page: Iterable[Record]) -> Iterator[Part]:
-    for message in page:
-        yield from record(message)
+def messages(records: Iterable[Record], detail: Detail = "folded") -> Iterator[Part]:
+    """The records of a transcript, with a blank line after activities that follow one another."""
+    after_activity = False
+    for message in records:
+        if after_activity and not isinstance(message, Activity):
+            yield Line("")
+        yield from record(message, detail)
+        after_activity = isinstance(message, Activity) and detail == "folded"
 
 
-def record(message: Record) -> Iterator[Part]:
-    """A message under its role, a reply as the Markdown that it is, with how its turn went.
+def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
+    """A message under its role, a reply as the Markdown that it is, with how its turn went; an activity in a
+    line, and all of it with the `detail` ``full``.
 
-    Scripts get ``[seq] role time``, with what was not well about its turn, and the text under it.
+    Scripts get ``[seq] role time``, with what was not well about it, and the text under it.
     """
+    head = " ".join((f"[{message.seq}]", message.role, message.timestamp, *_flaw(message)))
+    if isinstance(message, Activity):
+        if detail != "hidden":
+            yield from _activity(message, head, full=detail == "full")
+        return
     if isinstance(message, EventRecord):
-        yield Line(None, piped=f"[{message.seq}] event {message.timestamp}\n{message.event}\n")
+        content = (message.content or "") if detail == "full" else ""
+        yield Line(None, piped="\n".join((head, message.event, *([content] if content else []), "")))
         yield Line([(message.event, "italic dim"), _time(message)])
+        yield from [Block(content)] if content else []
         return
     content = message.content if isinstance(message, Message) else ""
-    head = " ".join((f"[{message.seq}]", message.role, message.timestamp, *_flaw(message)))
     yield Line(None, piped=f"{head}\n{content}\n")
     yield Line([(message.role, _ROLES.get(message.role, "bold")), _time(message), _turn(message)])
     yield Block(content, markdown=isinstance(message, AssistantMessage))
     for reference in message.references or () if isinstance(message, UserMessage) else ():
         yield Block(f"📎 {_reference(reference)}", style="dim")
+
+
+def _activity(message: Activity, head: str, *, full: bool) -> Iterator[Part]:
+    opened = [f"{name}:\n{text}" for name, text in activities.opened(message)] if full else []
+    yield Line(None, piped="\n".join((head, describe(message), *opened, "")))
+    yield Line([*activities.line(message), _time(message)], fit="ellipsis")
+    if full:
+        yield from activities.parts(message)
 
 
 def outcome(reply: AssistantMessage) -> list[Span]:
@@ -93,6 +118,8 @@ def _flaw(message: Record) -> list[str]:
     """How its turn failed, if it did."""
     if isinstance(message, ErrorMessage) and message.kind:
         return [message.kind]
+    if isinstance(message, ToolRecord) and message.state != "done":
+        return [message.state]
     return (
         ["interrupted"] if isinstance(message, AssistantMessage) and message.status == "interrupted" else []
     )

@@ -12,6 +12,7 @@ from rich.console import Console, Group
 
 from port42_cli.conversation import live as subject
 from port42_cli.conversation.live import LiveReply
+from port42_cli.conversation.show import BareReply
 from port42_cli.views.markdown import blocks
 
 HEIGHT = 12
@@ -165,3 +166,71 @@ def test_a_signal_in_the_middle_of_a_drawing_comes_after_it(reply, monkeypatch, 
             draw()
     reply.close()
     assert Screen(reply.page.getvalue()).text == f"first\n\nsecond{' half' * (moment == 'on_event')}"
+
+
+def record(role, **fields):
+    facts = {"seq": 2, "role": role, "timestamp": "2026-11-23T11:00:00.000Z", "question": 1} | fields
+    return {"kind": "message", "session_id": "s", "agent": "a", "message": facts}
+
+
+TOOL = {"id": "1", "title": "read notes", "name": "Read", "state": "done", "duration_ms": 300}
+TURN = [
+    text("Let me "),
+    text("look."),
+    tool("running"),
+    record("assistant", content="Let me look."),
+    tool("done"),
+    record("tool", **TOOL),
+    {"kind": "thought", "text": "Hm."},
+    record("thought", content="Hm."),
+    record("plan", entries=[{"content": "write", "state": "in_progress"}]),
+    text("Done."),
+    record("assistant", content="Done.", status="complete"),
+]
+SHOWN = [
+    *("Let me look.", "", "▸ read notes (done) · 0.3 s", "💭 Hm.", "☰ 0 of 1 steps done; now: write"),
+    *("", "Done."),
+]
+
+
+def late(events):
+    """The same events with every record as late as it may come: before the last of the turn."""
+    records = [event for event in events[:-1] if event["kind"] == "message"]
+    return [event for event in events[:-1] if event["kind"] != "message"] + records + events[-1:]
+
+
+def test_a_turn_is_shown_in_its_order_and_nothing_twice(reply):
+    for event in TURN:
+        reply.on_event(event)
+    reply.end({"session_id": "s", "reply_seq": 2, "reply": "Let me look.\n\nDone.", "turn": None})
+    reply.close()
+    assert Screen(reply.page.getvalue()).text.splitlines() == SHOWN
+
+
+def test_records_that_come_late_are_not_shown_again(reply):
+    for event in late(TURN):
+        reply.on_event(event)
+    reply.close()
+    lines = Screen(reply.page.getvalue()).text.splitlines()
+    assert [line for line in lines if line] == [
+        *("Let me look.", "✓ read notes", "💭 Hm.", "Done.", "☰ 0 of 1 steps done; now: write"),
+    ]
+
+
+def test_a_reply_without_events_is_shown_from_its_result(reply):
+    reply.on_event(text("Let me"))
+    reply.on_event(tool("running"))
+    reply.end({"session_id": "s", "reply_seq": 2, "reply": "Let me\n\nlook", "turn": None})
+    reply.close()
+    lines = Screen(reply.page.getvalue()).text.splitlines()
+    assert [line for line in lines if line] == ["Let me", "look", "… read notes"]
+
+
+@pytest.mark.parametrize("events", [TURN, late(TURN)], ids=["in order", "late records"])
+def test_a_pipe_gets_the_pieces_joined_by_an_empty_line(capsys, events):
+    show = BareReply()
+    for event in [text("\n"), tool("running"), *events]:
+        show.on_event(event)
+    show.end({"session_id": "s", "reply_seq": 2, "reply": "Let me look.\n\nDone.", "turn": None})
+    show.close()
+    assert capsys.readouterr().out == "Let me look.\n\nDone.\n"
