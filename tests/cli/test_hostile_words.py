@@ -47,7 +47,7 @@ INSTEAD = {
 PLAIN = {"IntType": 3, "FloatType": 3.0, "BoolType": False, "AnyType": WORD}
 
 
-def filled(kind, name=""):  # noqa: PLR0911 - one case for each kind of type
+def filled(kind, name=""):  # noqa: C901, PLR0911 - one case for each kind of type
     """A value of that type, in plain values, with words that are obeyed wherever there is a text."""
     if name in INSTEAD:
         return INSTEAD[name]
@@ -126,7 +126,7 @@ SHOWS = {
         ["@a", "hi", "--if-busy", "follow"],
     ],
     "sessions": [[], ["--json"]],
-    "show": [[WORD], [WORD, "--events"], [WORD, "--json"]],
+    "show": [[WORD], [WORD, "--events", "--full"], [WORD, "--no-tools"], [WORD, "--json"]],
     "search": [["x"], ["x", "--json"]],
     "rename": [[WORD, "title"], [WORD, "title", "--json"]],
     "tag": [[WORD, "t"], [WORD, "t", "--json"]],
@@ -221,8 +221,9 @@ def test_nor_does_one_that_calls_itself_dumb(terminal, peer, typed):
     assert_harmless(page)
 
 
-def test_nor_what_happens_while_it_follows(terminal, peer):
-    child = terminal("follow", WORD, "--since", "0", PORT42_SOCKET=peer(*[answers] * 4).path)
+@pytest.mark.parametrize("more", [[], ["--full"], ["--no-tools"]])
+def test_nor_what_happens_while_it_follows(terminal, peer, more):
+    child = terminal("follow", WORD, "--since", "0", *more, PORT42_SOCKET=peer(*[answers] * 4).path)
     child.expect(r"error\S*  4")
     page = child.before
     child.sendintr()
