@@ -104,15 +104,15 @@ class Updates:
         if output is None:
             # A terminal is the client's, and we offer none.
             output = [block for block in objects(update.get("content")) if block.get("type") != "terminal"]
-        places = tuple(
-            Location(place["path"], _count(place.get("line")))
-            for place in objects(update.get("locations"))
-            if isinstance(place.get("path"), str)
+        locations = tuple(
+            Location(location["path"], _count(location.get("line")))
+            for location in objects(update.get("locations"))
+            if isinstance(location.get("path"), str)
         )
-        if not new and given in (None, {}) and output in (None, []) and not places:
+        if not new and given in (None, {}) and output in (None, []) and not locations:
             return None
         return structs.replace(
-            tool, input=given or None, output=None if output == [] else output, locations=places
+            tool, input=given or None, output=None if output == [] else output, locations=locations
         )
 
     def _begun(self, tool_id: str) -> Tool | None:
