@@ -9,8 +9,9 @@ import stat
 from collections.abc import Sequence
 
 from port42_daemon.sessions.service import Sessions
+from port42_daemon.turns import history
 from port42_protocol.errors import InvalidParams, RpcError
-from port42_protocol.messages.records import Message, Reference
+from port42_protocol.messages.records import Record, Reference
 from port42_protocol.messages.sessions import FindSession, GetSession
 
 LIMIT = 256 * 1024
@@ -73,14 +74,16 @@ async def _session(field: str, ref: str, agent: str, sessions: Sessions) -> byte
     """The transcript of any agent's session; ``last`` is the asking agent's own."""
     try:
         summary = await sessions.find_session(FindSession(ref, agent if ref == "last" else None))
-        page = await sessions.get_session(GetSession(summary.session_id, limit=10_000))
+        records: list[Record] = []
+        after_seq: int | None = 0
+        while after_seq is not None:
+            request = GetSession(summary.session_id, after_seq=after_seq, limit=10_000, events=True)
+            page = await sessions.get_session(request)
+            records += page.messages
+            after_seq = page.next_after_seq
     except RpcError as error:
         raise _refused(field, "a session", error.message) from None
-    texts = (
-        f"{record.role}: {record.content}"
-        for record in page.messages
-        if isinstance(record, Message) and record.role != "error"
-    )
+    texts = [f"{message.role}: {message.content}" for message in history.transcript(records)]
     return "\n\n".join(texts).encode()
 
 

@@ -45,6 +45,7 @@ from port42_protocol.messages.records import (
     AssistantMessage,
     ErrorMessage,
     EventRecord,
+    Message,
     Record,
     TurnRecord,
     UserMessage,
@@ -54,6 +55,7 @@ from port42_protocol.messages.types import TurnStatus
 log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
+_MOST_READ = 16 * 1024 * 1024  # bytes of a session, after which its earlier messages are not looked for
 _MOST_WAITING = 256  # records and events that wait for the disk before the back end has to
 _MOST_TOKENS = 2**53 - 1  # the most that every reader of JSON takes for a whole number
 _USUAL = frozenset(("end_turn", "stop_sequence"))
@@ -188,8 +190,7 @@ class RunningTurn:
     async def _turn(self, seq: int) -> b.Turn:
         """The input of the back end; publishes notices about it for the user."""
         resolved = self.resolved
-        at_least = resolved.context_chars * history.BYTES_PER_CHAR
-        recent = await self.sessions.threads.files(self.sessions.store.recent, self.session_id, at_least)
+        recent = await self._recent()
         before = [record for record in recent.records if record.seq < seq]
         message = history.with_references(self.message)
         messages, left_out = history.select(before, resolved.context_chars - len(message))
@@ -211,6 +212,16 @@ class RunningTurn:
             cwd=resolved.cwd or await self._folder(recent.summary.cwd),
             native_id=native_id,
         )
+
+    async def _recent(self) -> Recent:
+        """The end of the session: as much as fits the budget, whatever its tool calls take in the file."""
+        at_least = self.resolved.context_chars * history.BYTES_PER_CHAR
+        while True:
+            recent = await self.sessions.threads.files(self.sessions.store.recent, self.session_id, at_least)
+            chars = sum(len(record.content) for record in recent.records if isinstance(record, Message))
+            if recent.all or chars >= self.resolved.context_chars or at_least > _MOST_READ:
+                return recent
+            at_least *= 4
 
     async def _folder(self, begun_in: str | None) -> str | None:
         """The session's folder, or the client's current one when that was moved or renamed."""
