@@ -30,13 +30,16 @@ def join_texts(texts: Sequence[str]) -> str:
     return "\n\n".join(visible) if visible else "".join(texts)
 
 
+def call_line(name: str | None, title: str) -> str:
+    """A tool call in a line: its title, with the tool's name unless that is in it."""
+    return f"{name}: {title}" if name and name.casefold() not in title.casefold() else title
+
+
 def describe(record: Activity) -> str:
     """What the agent did, in a line; of a tool call that failed, the last line of its output too."""
     match record:
-        case ToolRecord(name=str(name), title=title) if name.casefold() not in title.casefold():
-            return f"{name}: {title} ({_outcome(record)})"
         case ToolRecord():
-            return f"{record.title} ({_outcome(record)})"
+            return f"{call_line(record.name or None, record.title)} ({_outcome(record)})"
         case ThoughtRecord():
             return one_line(record.content)
         case PlanRecord(entries=entries):

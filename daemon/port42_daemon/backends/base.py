@@ -110,6 +110,10 @@ class Done(Struct, frozen=True):
     stop_reason: str | None = None
 
 
+ACTIVITIES = (Tool, Thought, Plan, Compacted)
+"""What ends a piece of the reply: text that follows begins another."""
+
+
 class Permission(Struct, frozen=True):
     """A permission request of an agent, for the tool call `tool_id` where it names one."""
 

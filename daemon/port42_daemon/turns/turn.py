@@ -28,6 +28,7 @@ from port42_daemon.turns import history
 from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper
 from port42_daemon.turns.permissions import Permissions
 from port42_daemon.turns.transcript import LIMIT, Call, Transcript
+from port42_protocol.activity import call_line
 from port42_protocol.errors import BackendFailed, RpcError, StorageFailed
 from port42_protocol.messages.events import (
     EndedEvent,
@@ -295,7 +296,9 @@ class RunningTurn:
         self._record_later(records[:-1] if ended else records)
         if not ended:
             self._keep(call)
-        self._tell(ToolEvent, tool_id=event.id, text=call.tool.title, state=event.state)
+        self._tell(
+            ToolEvent, tool_id=event.id, text=call_line(call.tool.name, call.tool.title), state=event.state
+        )
         self._record_later(records[-1:] if ended else [])
 
     def _keep(self, line: str | Call) -> None:

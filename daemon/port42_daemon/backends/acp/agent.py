@@ -85,6 +85,7 @@ class _TurnEvents:
         if self.over:
             return _CANCELLED
         request = updates.permission(params, self._updates)
+        self._updates.end_piece()
         if self._policy == "ask":
             chosen = await self._ask_user(request)
         else:

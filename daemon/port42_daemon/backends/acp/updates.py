@@ -12,6 +12,7 @@ from msgspec import structs
 from port42_daemon.activity import plan_entries
 from port42_daemon.backends.acp.connection import Refused, fields, objects
 from port42_daemon.backends.base import (
+    ACTIVITIES,
     Event,
     Failure,
     FailureKind,
@@ -51,10 +52,19 @@ class Updates:
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
         self._last = ""
-        self._apart = False
         self._message: Any = None
 
     def read(self, update: dict[str, Any]) -> Event | None:
+        event = self._read(update)
+        if isinstance(event, ACTIVITIES):
+            self.end_piece()
+        return event
+
+    def end_piece(self) -> None:
+        """Text that follows is not put apart from the text before."""
+        self._last = ""
+
+    def _read(self, update: dict[str, Any]) -> Event | None:
         match update.get("sessionUpdate"):
             case "agent_message_chunk":
                 return self._text(update)
@@ -76,12 +86,11 @@ class Updates:
         text = _words(update.get("content"))
         if not text:
             return None
-        # Text before and after a tool call are two messages of one reply: "Let me look.Found it."
         message = update.get("messageId")
-        apart = self._last and (self._apart or message != self._message)
+        apart = self._last and message != self._message
         if apart and not self._last.endswith("\n") and not text.startswith("\n"):
             text = "\n\n" + text
-        self._last, self._message, self._apart = text, message, False
+        self._last, self._message = text, message
         return Text(text)
 
     def _tool(self, update: dict[str, Any]) -> Tool | None:
@@ -99,7 +108,6 @@ class Updates:
         )
         new = tool_id not in self._tools or tool != before
         self._tools[tool_id] = tool
-        self._apart = True
         given, output = update.get("rawInput"), update.get("rawOutput")
         if output is None:
             # A terminal is the client's, and we offer none.

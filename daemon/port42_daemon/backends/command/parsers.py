@@ -16,6 +16,7 @@ from msgspec import structs
 
 from port42_daemon.activity import kind_of, plan_entries, title_of, update_tasks
 from port42_daemon.backends.base import (
+    ACTIVITIES,
     Compacted,
     Done,
     Event,
@@ -76,7 +77,7 @@ class StreamParser:
         self.last_error: str | None = None
         self.stray = ""
         self.has_text = False
-        self._gap = False
+        self._gap = self._in_piece = False
         self._tools: dict[str, Tool] = {}
         self._steps: tuple[PlanEntry, ...] = ()
 
@@ -88,19 +89,24 @@ class StreamParser:
             return []
         handler = getattr(self, f"on_{text_at(entry, 'type').replace('.', '_')}", None)
         if handler is not None:
-            return list(handler(entry))
+            return list(map(self._apart, handler(entry)))
         error = at(entry, "error") or (at(entry, "message") if text_at(entry, "type") == "error" else None)
         if words := error if isinstance(error, str) else text_at(error, "message"):
             self.last_error = words
         return []
 
-    def _text(self, text: str) -> Iterable[Event]:
-        if text:
-            yield Text(f"\n\n{text}" if self._gap and self.has_text else text)
-            self.has_text, self._gap = True, False
+    def _apart(self, event: Event) -> Event:
+        """Puts an empty line between two messages that nothing else is between."""
+        if isinstance(event, Text):
+            if self._gap and self._in_piece:
+                event = Text(f"\n\n{event.text}")
+            self.has_text = self._in_piece = True
+            self._gap = False
+        elif isinstance(event, ACTIVITIES):
+            self._in_piece = False
+        return event
 
     def _tool_started(self, number: str, name: str, arguments: Any) -> Iterable[Event]:
-        self._gap = True
         title = title_of(arguments) or name or "tool call"
         self._tools[number] = Tool(number, title, "running", name or None, kind_of(name))
         if len(self._tools) > _TOOLS_KEPT:
@@ -156,7 +162,7 @@ class ClaudeParser(StreamParser):
             self._partial = True
             if thought := text_at(event, "delta", "thinking"):
                 yield Thought(thought)
-            yield from self._text(words_at(event, "delta", "text"))
+            yield from _text(words_at(event, "delta", "text"))
         elif kind == "message_delta":
             yield from self._usage(at(event, "usage"))
 
@@ -166,7 +172,7 @@ class ClaudeParser(StreamParser):
             return
         self._begin(text_at(message, "id"))
         if not self._partial:
-            yield from self._text(text_at(message, "content"))
+            yield from _text(text_at(message, "content"))
         for block in items_at(message, "content"):
             kind = text_at(block, "type")
             if kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
@@ -179,7 +185,7 @@ class ClaudeParser(StreamParser):
             elif not self._partial and kind == "thinking" and text_at(block, "thinking"):
                 yield Thought(text_at(block, "thinking"))
             elif not self._partial and kind == "text":
-                yield from self._text(words_at(block, "text"))
+                yield from _text(words_at(block, "text"))
 
     def on_user(self, entry: Any) -> Iterable[Event]:
         if at(entry, "parent_tool_use_id") is not None:
@@ -215,7 +221,7 @@ class ClaudeParser(StreamParser):
             yield Done(failure(why, count_at(entry, "api_error_status") or None))
             return
         if not self.has_text:
-            yield from self._text(result or self._printed)
+            yield from _text(result or self._printed)
         yield Done(stop_reason=text_at(entry, "stop_reason") or None)
 
     def _begin(self, message: str) -> None:
@@ -257,7 +263,7 @@ class CodexParser(StreamParser):
         kind = text_at(item, "type")
         if kind == "agent_message":
             self._gap = True
-            yield from self._text(words_at(item, "text") or words_at(item, "content"))
+            yield from _text(words_at(item, "text") or words_at(item, "content"))
         elif kind == "reasoning" and text_at(item, "text"):
             yield Thought(text_at(item, "text"))
         elif kind == "error" and text_at(item, "message"):
@@ -350,7 +356,7 @@ class GeminiParser(StreamParser):
 
     def on_message(self, entry: Any) -> Iterable[Event]:
         if text_at(entry, "role") == "assistant":
-            yield from self._text(words_at(entry, "content"))
+            yield from _text(words_at(entry, "content"))
 
     def on_tool_use(self, entry: Any) -> Iterable[Event]:
         given = at(entry, "parameters")
@@ -375,6 +381,11 @@ class GeminiParser(StreamParser):
         failed = text_at(entry, "status") == "error"
         why = text_at(entry, "error", "message") or self.last_error or "the turn failed"
         yield Done(failure(why) if failed else None)
+
+
+def _text(text: str) -> Iterable[Event]:
+    if text:
+        yield Text(text)
 
 
 def at(value: Any, *path: str) -> Any:

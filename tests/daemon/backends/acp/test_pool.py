@@ -150,7 +150,7 @@ def test_everything_a_turn_may_have() -> None:
         Tool("t-2", "Run it", "failed", kind="execute", output="no such file"),
         Plan((PlanEntry("read it", "completed"),)),
         Usage(10, 1),
-        Text("\n\nFound "),
+        Text("Found "),
         Text("it: "),
         Text("file:///a.py"),
         Usage(95, 5),

@@ -127,7 +127,7 @@ TOOL = {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Read"}
     ("updates", "reply"),
     [
         ([chunk("one "), chunk("two")], "one two"),
-        ([chunk("one."), TOOL, chunk("Two.")], "one.\n\nTwo."),
+        ([chunk("one."), TOOL, chunk("Two.")], "one.Two."),
         ([TOOL, chunk("one")], "one"),
         ([chunk("one.\n"), TOOL, chunk("two")], "one.\ntwo"),
         ([chunk("one."), TOOL, chunk("\ntwo")], "one.\ntwo"),

@@ -52,7 +52,7 @@ MEANT: dict[str, list[Event]] = {
         Text("I look. "),
         Tool("toolu_sI39I2nURJ96vvAL", "echo hi", "running", "Bash", "execute", SAY_HI),
         Tool("toolu_sI39I2nURJ96vvAL", "echo hi", "done", "Bash", "execute", output="hi"),
-        Text("\n\nafter the tool"),
+        Text("after the tool"),
         Done(stop_reason="end_turn"),
     ],
     "claude-whole": [
@@ -60,7 +60,7 @@ MEANT: dict[str, list[Event]] = {
         Text("I look. "),
         Tool("toolu_JUu49C1LIzDIkAnv", "echo hi", "running", "Bash", "execute", SAY_HI),
         Tool("toolu_JUu49C1LIzDIkAnv", "echo hi", "done", "Bash", "execute", output="hi"),
-        Text("\n\nafter the tool"),
+        Text("after the tool"),
         Done(stop_reason="end_turn"),
     ],
     "claude-unknown-session": [
