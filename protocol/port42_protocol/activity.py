@@ -1,11 +1,13 @@
-"""Tool calls, thoughts, plans and permissions in one line: how every part shows and retells them."""
+"""Tool calls, thoughts, plans and permissions as text, in one line or in full: how every part shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 
 from port42_protocol.messages.records import (
     Activity,
+    Location,
     PermissionRecord,
     PlanRecord,
     ThoughtRecord,
@@ -13,6 +15,9 @@ from port42_protocol.messages.records import (
 )
 
 _LONGEST = 200
+_STEPS = {"completed": "[x]", "in_progress": "[>]", "pending": "[ ]"}
+_EDITS = (("old_string", "new_string"), ("old_str", "new_str"), ("oldText", "newText"), ("old", "new"))
+"""The names that tools give to a text that is replaced, and to what replaces it."""
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
@@ -56,3 +61,69 @@ def _outcome(record: ToolRecord) -> str:
         lines = record.output.strip().splitlines()
         return f"failed: {one_line(lines[-1])}" if lines else "failed"
     return record.state
+
+
+def opened(record: Activity) -> Iterator[tuple[str, str]]:
+    """All of an activity: the name of each part and its text. The lines of a ``change`` begin as a diff's."""
+    match record:
+        case ToolRecord():
+            if record.locations:
+                yield "files", "\n".join(map(_location, record.locations))
+            if record.input:
+                yield from _input(record.input, record.input_omitted or 0)
+            if record.output:
+                yield _counted("output", record.output_omitted or 0), record.output
+        case ThoughtRecord():
+            yield _counted("thought", record.omitted or 0), record.content
+        case PlanRecord():
+            yield "plan", "\n".join(f"{_STEPS[step.state]} {step.content}" for step in record.entries)
+        case PermissionRecord():
+            yield "options", ", ".join(record.options)
+
+
+def _input(text: str, omitted: int) -> Iterator[tuple[str, str]]:
+    """JSON as an argument a line, an edit as a change; other text, and JSON that was cut, as it is."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        yield _counted("input", omitted), text
+        return
+    change = _change(fields)
+    values = {name: value if isinstance(value, str) else _json(value) for name, value in fields.items()}
+    if values:
+        yield (
+            "input",
+            "\n".join(
+                f"{name}:\n{value}" if "\n" in value else f"{name}: {value}" for name, value in values.items()
+            ),
+        )
+    if change:
+        yield "change", change
+
+
+def _change(fields: dict[str, object]) -> str:
+    """The difference between the two texts of an edit, which it takes out of `fields`."""
+    for before, after in _EDITS:
+        old, new = fields.get(before), fields.get(after)
+        if isinstance(old, str) and isinstance(new, str):
+            del fields[before], fields[after]
+            # Imported here: most commands and the daemon's start need none.
+            import difflib
+
+            rows = difflib.unified_diff(old.splitlines(), new.splitlines(), n=3, lineterm="")
+            return "\n".join(list(rows)[2:])  # without the names of files
+    return ""
+
+
+def _location(location: Location) -> str:
+    return location.path if location.line is None else f"{location.path}:{location.line}"
+
+
+def _counted(name: str, omitted: int) -> str:
+    return f"{name} ({omitted:,} bytes left out)" if omitted else name
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

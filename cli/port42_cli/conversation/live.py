@@ -70,7 +70,6 @@ class LiveReply(Show):
         self._pending: list[str] = []
         self._texts: list[str] = []  # of the current piece of the reply
         self._pieces: list[str] = []  # those before it
-        self._recorded = 0  # of these, as far as is known
         self._last_reply: tuple[str, int] | None = None
         self._settled_lines = 0  # of the last block, printed for good
         self._continues = False  # whether the last block is the rest of a longer one
@@ -88,23 +87,22 @@ class LiveReply(Show):
             self._text(event["text"])
         elif kind == "message":
             self.on_record(event["session_id"], convert_record(event["message"]))
-        elif kind in {"permission", "thought", "tool"}:
-            self._end_piece()
-            if kind == "permission":
-                self.finish()  # what led to the question has to be seen with it
-            elif self._detail != "hidden" and kind == "thought":
-                self._thought += event["text"]
-            elif self._detail != "hidden":
-                self._fold_thought()
-                self._tool(event)
+        elif kind == "permission":
+            self.finish()  # what led to the question has to be seen with it
+        elif self._detail != "hidden" and kind == "thought":
+            self._finish_text()
+            self._thought += event["text"]
+        elif self._detail != "hidden" and kind == "tool":
+            if event["tool_id"] not in self._running:
+                self._finish_text()
+            self._fold_thought()
+            self._tool(event)
         self.on_tick()
 
     def on_record(self, session_id: str, record: Record) -> None:
         """Show what of a record of the turn was not shown by its events."""
         if isinstance(record, AssistantMessage):
-            if self._recorded == len(self._pieces):
-                self._end_piece(record.content)
-            self._recorded += 1
+            self._end_piece(record.content)
             if record.status:
                 self._last_reply = (session_id, record.seq)
                 self._finish_reply()
@@ -117,7 +115,7 @@ class LiveReply(Show):
             if isinstance(record, ToolRecord):
                 self._running.pop(record.id, None)
                 self._ended.pop(record.id, None)
-            self._end_piece()
+            self._finish_text()
             self._fold_thought()
             self._activity(record)
 
@@ -185,19 +183,17 @@ class LiveReply(Show):
         self._pending.append(text)
         self._texts.append(text)
 
-    def _end_piece(self, content: str = "") -> None:
+    def _end_piece(self, content: str) -> None:
         """End a piece of the reply; its text is `content`, of which some may not have come as events."""
         if content.startswith(shown := self.shown()) and content != shown:
             self._text(content[len(shown) :])
         self._finish_text()
-        if (content or shown).strip():
-            self._pieces.append(content or shown)
         self._texts.clear()
+        self._pieces.append(content)
 
     def _finish_reply(self) -> None:
         self.finish()
         self._pieces.clear()
-        self._recorded = 0
         self._tools_shown.clear()
         self._thought_shown = False
         self._began = time.monotonic()

@@ -57,19 +57,18 @@ class BareReply(Show):
     """
 
     def __init__(self) -> None:
-        self._texts: list[str] = []  # of the reply
-        self._blanks = ""  # at the beginning of a piece: shown when other text follows
-        self._between = ""  # two pieces
+        self._texts: list[str] = []
+        self._held = ""  # a piece that is white space so far: perhaps all of it
+        self._in_piece = False
 
     def on_event(self, event: Event) -> None:
         if event["kind"] == "text":
-            self._blanks += event["text"]
-            if self._blanks.strip():
-                self._write(self._between + self._blanks)
-                self._blanks = self._between = ""
-        elif event["kind"] in {"tool", "thought", "permission"} or _is_of_reply(event):
-            self._blanks = ""
-            self._between = "\n\n" if self._texts else ""
+            self._held += event["text"]
+            if self._in_piece or self._held.strip():
+                self._write(self._held if self._in_piece or not self._texts else f"\n\n{self._held}")
+                self._held, self._in_piece = "", True
+        elif event["kind"] == "message" and event["message"]["role"] == "assistant":
+            self._held, self._in_piece = "", False
 
     def end(self, result: TurnResult) -> None:
         """Write what did not come as an event, because of an overflow."""
@@ -86,10 +85,6 @@ class BareReply(Show):
             self._texts.append(text)
         sys.stdout.write(visible(text) if streams.on_terminal() else text)
         sys.stdout.flush()
-
-
-def _is_of_reply(event: Event) -> bool:
-    return event["kind"] == "message" and event["message"]["role"] not in {"user", "system", "event"}
 
 
 class JsonLines(Show):

@@ -11,7 +11,7 @@ from port42_cli.views.activities import Detail
 from port42_cli.views.agents import backend
 from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
-from port42_protocol.activity import describe
+from port42_protocol.activity import describe, opened
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.records import (
     Activity,
@@ -77,8 +77,8 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
 
 
 def _activity(message: Activity, head: str, *, full: bool) -> Iterator[Part]:
-    opened = [f"{name}:\n{text}" for name, text in activities.opened(message)] if full else []
-    yield Line(None, piped="\n".join((head, describe(message), *opened, "")))
+    parts = [f"{name}:\n{text}" for name, text in opened(message)] if full else []
+    yield Line(None, piped="\n".join((head, describe(message), *parts, "")))
     yield Line([*activities.line(message), _time(message)], fit="ellipsis")
     if full:
         yield from activities.parts(message)

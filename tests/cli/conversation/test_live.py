@@ -6,14 +6,18 @@ import io
 import re
 import signal
 import threading
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console, Group
 
 from port42_cli.conversation import live as subject
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.show import BareReply
 from port42_cli.views.markdown import blocks
+from port42_protocol.activity import join_texts
 
 HEIGHT = 12
 
@@ -177,15 +181,16 @@ TOOL = {"id": "1", "title": "read notes", "name": "Read", "state": "done", "dura
 TURN = [
     text("Let me "),
     text("look."),
-    tool("running"),
     record("assistant", content="Let me look."),
+    tool("running"),
     tool("done"),
     record("tool", **TOOL),
     {"kind": "thought", "text": "Hm."},
     record("thought", content="Hm."),
     record("plan", entries=[{"content": "write", "state": "in_progress"}]),
+    text("\n"),
     text("Done."),
-    record("assistant", content="Done.", status="complete"),
+    record("assistant", content="\nDone.", status="complete"),
 ]
 SHOWN = [
     *("Let me look.", "", "▸ read notes (done) · 0.3 s", "💭 Hm.", "☰ 0 of 1 steps done; now: write"),
@@ -193,44 +198,49 @@ SHOWN = [
 ]
 
 
-def late(events):
-    """The same events with every record as late as it may come: before the last of the turn."""
-    records = [event for event in events[:-1] if event["kind"] == "message"]
-    return [event for event in events[:-1] if event["kind"] != "message"] + records + events[-1:]
-
-
 def test_a_turn_is_shown_in_its_order_and_nothing_twice(reply):
     for event in TURN:
         reply.on_event(event)
-    reply.end({"session_id": "s", "reply_seq": 2, "reply": "Let me look.\n\nDone.", "turn": None})
+    reply.end({"session_id": "s", "reply_seq": 2, "reply": "Let me look.\n\n\nDone.", "turn": None})
     reply.close()
     assert Screen(reply.page.getvalue()).text.splitlines() == SHOWN
 
 
-def test_records_that_come_late_are_not_shown_again(reply):
-    for event in late(TURN):
+def test_a_tool_call_without_a_record_is_shown_from_its_events(reply):
+    for event in (tool("running"), tool("done"), text("Done."), record("tool", **TOOL)):
         reply.on_event(event)
     reply.close()
     lines = Screen(reply.page.getvalue()).text.splitlines()
-    assert [line for line in lines if line] == [
-        *("Let me look.", "✓ read notes", "💭 Hm.", "Done.", "☰ 0 of 1 steps done; now: write"),
-    ]
+    assert [line for line in lines if line] == ["✓ read notes", "Done."]
 
 
 def test_a_reply_without_events_is_shown_from_its_result(reply):
     reply.on_event(text("Let me"))
+    reply.on_event(record("assistant", content="Let me look."))
     reply.on_event(tool("running"))
-    reply.end({"session_id": "s", "reply_seq": 2, "reply": "Let me\n\nlook", "turn": None})
+    reply.end({"session_id": "s", "reply_seq": 5, "reply": "Let me look.\n\nDone.", "turn": None})
     reply.close()
     lines = Screen(reply.page.getvalue()).text.splitlines()
-    assert [line for line in lines if line] == ["Let me", "look", "… read notes"]
+    assert [line for line in lines if line] == ["Let me look.", "Done.", "… read notes"]
 
 
-@pytest.mark.parametrize("events", [TURN, late(TURN)], ids=["in order", "late records"])
-def test_a_pipe_gets_the_pieces_joined_by_an_empty_line(capsys, events):
-    show = BareReply()
-    for event in [text("\n"), tool("running"), *events]:
-        show.on_event(event)
-    show.end({"session_id": "s", "reply_seq": 2, "reply": "Let me look.\n\nDone.", "turn": None})
-    show.close()
-    assert capsys.readouterr().out == "Let me look.\n\nDone.\n"
+@given(st.data())
+def test_a_pipe_gets_the_reply_that_the_result_has(data):
+    """The daemon records what is not white space alone when an activity begins; the rest begins the next."""
+    texts = st.lists(st.sampled_from(["a", " ", "\n", "b c", "d\n"]), max_size=4)
+    pieces, held = [], ""
+    page = io.StringIO()
+    with mock.patch("sys.stdout", page):
+        show = BareReply()
+        for piece in data.draw(st.lists(texts, max_size=4)):
+            for part in piece:
+                show.on_event(text(part))
+            held += "".join(piece)
+            if held.strip():
+                show.on_event(record("assistant", content=held))
+                pieces, held = [*pieces, held], ""
+            show.on_event(tool("running"))
+        reply = join_texts([*pieces, held])
+        show.end({"session_id": "s", "reply_seq": 9, "reply": reply, "turn": None})
+        show.close()
+    assert page.getvalue() == reply + "\n" * (reply != "" and not reply.endswith("\n"))
