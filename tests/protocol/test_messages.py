@@ -173,7 +173,7 @@ SUMMARY = (
 FIELDS = {
     "ExportSession": "session_id agent format redact cursor",
     "ExportPage": "text next_cursor redactions",
-    "ImportSessions": "path agent format dry_run cursor",
+    "ImportSessions": "path agent format dry_run cursor again",
     "ImportedSession": "session_id agent title source messages change parent",
     "SkippedSource": "source reason",
     "ImportPage": "format imported skipped unchanged done total next_cursor",

@@ -27,10 +27,17 @@ from port42_protocol.messages.transfer import ImportedSession, ImportFormat, Imp
     help="Whose files they are.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would come in; write nothing.")
+@click.option("--again", is_flag=True, help="Also rewrite what was imported before, as it is read today.")
 @click.option("--json", "as_json", is_flag=True, help="One report as JSON.")
 @click.pass_obj
 def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
-    daemon: Daemon, path: str, agent: str | None, named: ImportFormat, dry_run: bool, as_json: bool
+    daemon: Daemon,
+    path: str,
+    agent: str | None,
+    named: ImportFormat,
+    dry_run: bool,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Import the sessions at PATH for AGENT.
 
@@ -44,11 +51,12 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     port42 import ~/.port42                       the original Port42
     port42 import session.json                    what `port42 export` wrote
 
-    Without AGENT, sessions that name one keep it. Importing again adds what is new.
+    Without AGENT, sessions that name one keep it. Importing again adds what is new. With --again a session is
+    made what its source says, and what was added to it here; ~/.port42/backups has it as it was.
     """
     # The daemon has another current folder.
     path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
-    request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run)
+    request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run, again=again)
     report = Report(format=named)
     shown = os.isatty(2) and not as_json
     with daemon.client() as client, views.progress("importing", shown=shown) as moved:
@@ -86,7 +94,10 @@ def _lines(report: Report, *, dry_run: bool) -> Iterator[str]:
         yield f"skipped {source.source}: {source.reason}"
     own = [session for session in report.imported if session.parent is UNSET]
     new = sum(session.change == "new" for session in own)
-    facts = f"{new:,} new, {len(own) - new:,} grown, {report.unchanged:,} here already"
+    rewritten = sum(session.change == "rewritten" for session in own)
+    facts = f"{new:,} new, {len(own) - new - rewritten:,} grown, {report.unchanged:,} here already"
+    if rewritten:
+        facts += f", {rewritten:,} rewritten"
     if sub_agents := len(report.imported) - len(own):
         facts += f", {sub_agents:,} of sub-agents"
     done = "would be imported" if dry_run else "imported"

@@ -11,8 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from port42_daemon import durable
 from port42_daemon.store.check.home import HomeMaintenance
+from port42_daemon.store.check.repair import Backup
 from port42_daemon.store.index.index import SessionIndex
 from port42_daemon.store.index.indexer import session_update
 from port42_daemon.store.interface import (
@@ -132,6 +135,19 @@ class FileStore(SessionStore):
 
     def writing(self, session_id: str) -> _Writing:
         return _Writing(self, session_id)
+
+    def rewrite(self, header: Header, records: Sequence[Record], backup: str) -> Summary:
+        path = self._sessions.path(header.id)
+        stored, footer = self.ends(header.id)
+        header = msgspec.structs.replace(stored, title=header.title, cwd=header.cwd or stored.cwd)
+        with self._sessions.lock(header.id), storage(f"write session {header.id}"):
+            Backup(self._home, backup).keep(path)
+            data, whole = document.compose(header, records, footer.use)
+            durable.replace(path, data)
+            self._sessions.forget(header.id)
+            self._index.forget(header.id)
+            self._wrote(whole, path.stat(), ())
+        return whole.summary
 
     def fork(self, session_id: str, at_seq: int, header: Header, event: Record) -> Summary:
         if header.id == session_id:

@@ -203,6 +203,12 @@ class SessionStore(Protocol):
     def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
         """Begin a session. Raises `SessionExists`. `use`: whether that is a use, or its records say when."""
 
+    def rewrite(self, header: Header, records: Sequence[Record], backup: str) -> Summary:
+        """Replace a session's records, which have their seqs. The file as it was is kept in that backup.
+
+        Of `header`, title and folder are taken. Raises `SessionNotFound`, `SessionDamaged`.
+        """
+
     def writing(self, session_id: str) -> AbstractContextManager[SessionWriter]:
         """The session, with its lock held in the block."""
 

@@ -10,7 +10,7 @@ import hashlib
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from datetime import UTC, datetime
 from itertools import chain, dropwhile, islice, takewhile
 from operator import eq
 from pathlib import Path
@@ -21,8 +21,9 @@ from msgspec import UNSET, Struct, field, structs
 from port42_daemon.config import ConfigFile
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import COMPACTED, RENAMED, USAGE, Header, SessionStore, title_from
+from port42_daemon.store.interface import RENAMED, Header, SessionStore, title_from
 from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.merge import identity, is_of_source, merged
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, SessionInfo, Skipped, SubAgent
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages import records
@@ -33,7 +34,6 @@ from port42_protocol.messages.records import (
     Parent,
     Record,
     Summary,
-    ToolRecord,
     UserMessage,
     replace,
 )
@@ -47,6 +47,7 @@ _SECONDS = 0.5
 """Limits of one call: sources, and time, after which no further source is begun."""
 _SKIPPED = 500
 """Maximum number of reasons in one response."""
+_REWRITE_BYTES = 128 * 1024 * 1024
 _BATCH = 2 * 1024 * 1024
 """Characters that are written at once: a session may be larger than the memory."""
 _DIVERGED = "it was continued here, or changed at its source; it stays as it is here"
@@ -81,7 +82,7 @@ class Importer:
             )
         sources = listing.sources
         done = sum(source.key <= request.cursor for source in sources) if request.cursor else 0
-        page = _Page(request)
+        page = _Page(request, listing.backup)
         deadline = time.monotonic() + _SECONDS
         for source in sources[done : done + _SOURCES]:
             await self._import(source, page)
@@ -128,6 +129,8 @@ class Importer:
         headers = _possible_headers(session, source.format, page.request.agent)
         for header in headers:
             async with self._sessions.order(header.id):
+                if await self._rewrite(header, session, source, page):
+                    return
                 if await self._write(header, session, source, page):
                     return
         raise Skipped(f"{headers[0].id} is another session")
@@ -177,6 +180,39 @@ class Importer:
             ImportedSession(header.id, header.agent, title, source.key, messages, change, parent)
         )
         return True
+
+    async def _rewrite(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
+        """Make a stored session what its source says today, with what was added here since; False if not
+        asked to, or there is none."""
+        files, store = self._threads.files, self._store
+        if not page.request.again or session.header is not None:
+            return False
+        if await files(store.where, header.id) != "sessions":
+            return False
+        summary = await files(store.summary, header.id)
+        if summary.agent != header.agent:
+            raise Skipped(f"it is here already, as {header.id} of @{summary.agent}")
+        records = await files(self._merged, header, session)
+        page.note(summary)
+        if records is None:
+            page.unchanged += 1
+            return True
+        if not page.request.dry_run:
+            summary = await files(store.rewrite, header, records, page.backup)
+        messages = sum(record.role in {"user", "assistant"} for record in records)
+        parent = summary.parent.session_id if isinstance(summary.parent, Parent) else UNSET
+        page.imported.append(
+            ImportedSession(header.id, header.agent, summary.title, source.key, messages, "rewritten", parent)
+        )
+        return True
+
+    def _merged(self, header: Header, session: ParsedSession) -> list[Record] | None:
+        """The session's records as they are to be, None when they are that already."""
+        if session.records.size > _REWRITE_BYTES:
+            raise Skipped(f"it has more than {_REWRITE_BYTES:,} bytes, too many to be read again")
+        stored = list(records_after(self._store, header.id, 0))
+        records = merged(stored, list(session.records))
+        return None if records == stored else records
 
     def _later_records(self, header: Header, session: ParsedSession) -> Iterator[Record] | None:
         """Records of the source that the stored session lacks; None when that is another session."""
@@ -243,12 +279,15 @@ class _Listing(NamedTuple):
     of: tuple[str, str]
     formats: list[str]
     sources: list[Source]
+    backup: str
+    """Where sessions that are rewritten are kept as they were."""
 
 
 class _Page(Struct):
     """The result of one call so far; `newest` has the last used of the sessions of each agent."""
 
     request: ImportSessions
+    backup: str
     imported: list[ImportedSession] = field(default_factory=list)
     skipped: list[SkippedSource] = field(default_factory=list)
     unchanged: int = 0
@@ -276,11 +315,13 @@ def _list_sources(request: ImportSessions) -> _Listing:
     try:
         if not path.exists():
             raise Skipped("there is nothing there")
-        return _Listing((request.path, request.format), *sources(path.resolve(), request.format))
+        formats, listed = sources(path.resolve(), request.format)
     except Skipped as reason:
         raise InvalidParams(f"path: {path.name}: {reason}", field="path", expected=expected) from None
     except OSError:
         raise InvalidParams.expecting("path", expected, why="it cannot be looked at") from None
+    backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-import"
+    return _Listing((request.path, request.format), formats, listed, backup)
 
 
 def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:
@@ -350,38 +391,23 @@ def _compare(
     for record in stored():
         if isinstance(record, EventRecord) and record.event == RENAMED:
             names.add(record.title or None)
-        elif not isinstance(record, Message) and _is_of_source(record, messages_only=False):
+        elif not isinstance(record, Message) and is_of_source(record):
             has_activities = True
-    ours = filter(partial(_is_of_source, messages_only=not has_activities), stored())
+    ours = (
+        record
+        for record in stored()
+        if isinstance(record, Message) or (has_activities and is_of_source(record))
+    )
     theirs = iter(session.records)
     for record in ours:
         other = next((other for other in theirs if has_activities or isinstance(other, Message)), None)
         if other is None:
             return iter(()), names
-        if _identity(record) != _identity(other):
+        if identity(record) != identity(other):
             raise Skipped(_DIVERGED)
     if not has_activities:
         theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
     return theirs, names
-
-
-def _is_of_source(record: Record, *, messages_only: bool) -> bool:
-    """Whether the record can come from a source: titles, tags and pins do not."""
-    if isinstance(record, EventRecord):
-        return not messages_only and record.event in {COMPACTED, USAGE}
-    return isinstance(record, Message) or not messages_only
-
-
-def _identity(record: Record) -> tuple[str, str]:
-    """What stays the same however a source is read: formats without times use the time of the file."""
-    match record:
-        case Message(content=text):
-            return record.role, text
-        case ToolRecord(id=text):
-            return "tool", text
-        case EventRecord(event=text):
-            return "event", text
-    return record.role, ""
 
 
 def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:

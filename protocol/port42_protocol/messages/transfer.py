@@ -34,7 +34,7 @@ class ExportPage(Struct, frozen=True):
 
 
 class ImportedSession(Struct, frozen=True):
-    """A session that was imported (`new`) or updated (`grown`); `messages` is the number of added ones.
+    """A session that was imported; `messages` is the number of added ones, of all of one `rewritten`.
 
     `parent` is the session whose sub-agent's session it is.
     """
@@ -44,7 +44,7 @@ class ImportedSession(Struct, frozen=True):
     title: str | None
     source: str
     messages: int
-    change: Literal["new", "grown"]
+    change: Literal["new", "grown", "rewritten"]
     parent: str | UnsetType = UNSET
 
 
@@ -89,7 +89,8 @@ class ImportSessions(Request[ImportPage]):
     """Import sessions from `path`, a file or folder that the daemon reads, a page at a time.
 
     They become sessions of `agent`; without it, those of formats that name an agent (`port42`, `original`)
-    keep theirs. With `dry_run` nothing is written.
+    keep theirs. With `dry_run` nothing is written. With `again` sessions that came from there before are
+    rewritten: the source as it is read today, then what was added here since.
     """
 
     path: Folder
@@ -97,3 +98,4 @@ class ImportSessions(Request[ImportPage]):
     format: ImportFormat = "auto"
     dry_run: bool = False
     cursor: Place | None = None
+    again: bool = False

@@ -322,3 +322,36 @@ def test_memory_does_not_grow_with_a_source(daemon, tmp_path):
     before = peak()
     brought(daemon, tmp_path, agent="ai-muse")
     assert peak() - before < 160, "MiB, most of them text that waits for the index; the source has 240 MB"
+
+
+# --- reading a source again -----------------------------------------------------------------------
+
+
+def test_a_session_is_rewritten_as_its_source_is_read_today(daemon, tmp_path):
+    call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "boat.txt"}
+    talk = [HELLO[0], entry("", 2, "assistant", [call]), entry("", 3, "user", [result]), HELLO[1]]
+    transcript_file(tmp_path / "a.jsonl", "one", *HELLO)  # as a reader without tool calls would read it
+    [session], _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    session_id = session["session_id"]
+    daemon.call("rename_session", session_id=session_id, title="mine")
+    daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="and now?")
+    before = (daemon.home / "sessions" / f"{session_id}.json").read_bytes()
+    transcript_file(tmp_path / "a.jsonl", "one", *talk)
+    preview, _, _ = brought(daemon, tmp_path, agent="ai-muse", again=True, dry_run=True)
+    assert (daemon.home / "sessions" / f"{session_id}.json").read_bytes() == before
+    rewritten, _, _ = brought(daemon, tmp_path, agent="ai-muse", again=True)
+    assert rewritten == preview
+    assert [(one["session_id"], one["change"], one["messages"]) for one in rewritten] == [
+        (session_id, "rewritten", 3)
+    ]
+    records = transcript(daemon, session_id)["messages"]
+    assert [record["role"] for record in records] == ["user", "tool", "assistant", "event", "user"]
+    assert [record["seq"] for record in records] == [1, 2, 3, 4, 5]
+    assert daemon.call("get_session", session_id=session_id)["session"]["title"] == "mine"
+    [kept] = (daemon.home / "backups").rglob(f"{session_id}.json")
+    assert kept.read_bytes() == before
+    assert brought(daemon, tmp_path, agent="ai-muse", again=True) == ([], [], 1)
+    daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="still here")
+    hits = daemon.call("search_sessions", query="boat", agent="ai-muse")["hits"]
+    assert hits[0]["session_id"] == session_id

@@ -283,6 +283,8 @@ class RecordSpool:
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
         self._count = 0
+        self.size = 0
+        """Bytes of all records as JSON."""
 
     def __len__(self) -> int:
         return self._count
@@ -293,7 +295,7 @@ class RecordSpool:
         yield from map(decode_record, self._file)
 
     def append(self, record: Record) -> None:
-        self._file.write(_encode(record) + b"\n")
+        self.size += self._file.write(_encode(record) + b"\n")
         self._count += 1
 
     def __del__(self) -> None:

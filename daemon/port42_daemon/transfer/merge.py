@@ -1,0 +1,122 @@
+"""Reading a source again: its records as they are read today, and what was added to the session since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from port42_daemon.store.interface import COMPACTED, USAGE
+from port42_protocol.messages.records import (
+    Activity,
+    EventRecord,
+    Message,
+    PermissionRecord,
+    Record,
+    ThoughtRecord,
+    ToolRecord,
+    replace,
+)
+
+_AHEAD = 8
+"""How many messages of the source a stored message may have been left out before, as one that was refused."""
+
+
+def merged(stored: Sequence[Record], source: Sequence[Record]) -> list[Record]:
+    """The records of the rewritten session, numbered from 1.
+
+    A stored record that belongs to a turn of Port42 stays in the place of the source's copy of it. What the
+    source has no copy of comes behind the record that it followed, or at the end, in its order; of that, only
+    what an earlier reading made of the source is left out.
+    """
+    places = _Places(source)
+    instead: dict[int, Record] = {}
+    added: dict[int, list[Record]] = {}
+    moved: dict[int, int] = {}
+    pending: list[Record] = []
+    position = 0
+    for record in stored:
+        index = places.take(record, position)
+        if index is None:
+            if _is_own(record) or isinstance(record, Message):
+                pending.append(record)
+            continue
+        if pending:
+            added.setdefault(position, []).extend(pending)
+            pending = []
+        moved[record.seq] = index
+        if _is_own(record):
+            instead[index] = record
+        position = max(position, index + 1)
+    result: list[Record] = []
+    seqs: dict[int, int] = {}
+    at: dict[int, int] = {}
+    for index in range(len(source) + 1):
+        for record in added.get(index, ()):
+            result.append(record)
+            seqs[record.seq] = len(result)
+        if index < len(source):
+            result.append(instead.get(index, source[index]))
+            at[index] = len(result)
+    for record in pending:
+        result.append(record)
+        seqs[record.seq] = len(result)
+    seqs.update((seq, at[index]) for seq, index in moved.items())
+    return [_renumbered(record, seq, seqs) for seq, record in enumerate(result, 1)]
+
+
+class _Places:
+    """Where records stand in a source; each place is given once."""
+
+    def __init__(self, source: Sequence[Record]) -> None:
+        self._messages = [index for index, record in enumerate(source) if isinstance(record, Message)]
+        self._source = source
+        self._next = 0
+        self._others: dict[tuple[str, str], list[int]] = {}
+        for index in range(len(source) - 1, -1, -1):
+            if not isinstance(source[index], Message):
+                self._others.setdefault(identity(source[index]), []).append(index)
+
+    def take(self, record: Record, position: int) -> int | None:
+        """The index of the source's copy of a record, None without one; of messages, from `position` on."""
+        if not isinstance(record, Message):
+            indexes = self._others.get(identity(record))
+            return indexes.pop() if indexes else None
+        while self._next < len(self._messages) and self._messages[self._next] < position:
+            self._next += 1
+        for ahead, index in enumerate(self._messages[self._next : self._next + _AHEAD + 1], 1):
+            if identity(self._source[index]) == identity(record):
+                self._next += ahead
+                return index
+        return None
+
+
+def identity(record: Record) -> tuple[str, str]:
+    """What stays the same however a source is read: formats without times use the time of the file."""
+    match record:
+        case Message(content=text) | ThoughtRecord(content=text):
+            return record.role, text
+        case ToolRecord(id=text):
+            return "tool", text
+        case EventRecord(event=text):
+            return "event", text
+    return record.role, ""
+
+
+def is_of_source(record: Record) -> bool:
+    """Whether a reader gives such records: titles, tags and pins are given in Port42."""
+    return not isinstance(record, EventRecord) or record.event in {COMPACTED, USAGE}
+
+
+def _is_own(record: Record) -> bool:
+    """Whether it was recorded by Port42 itself, in a turn or by a command."""
+    if isinstance(record, PermissionRecord) or not is_of_source(record):
+        return True
+    return any(getattr(record, field, UNSET) is not UNSET for field in ("question", "key"))
+
+
+def _renumbered(record: Record, seq: int, seqs: dict[int, int]) -> Record:
+    question = getattr(record, "question", UNSET)
+    if isinstance(question, int) and isinstance(record, Message | Activity):
+        return replace(record, seq=seq, question=seqs.get(question, UNSET))
+    return replace(record, seq=seq)
