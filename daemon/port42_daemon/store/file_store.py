@@ -145,7 +145,6 @@ class FileStore(SessionStore):
             data, whole = document.compose(header, records, footer.use)
             durable.replace(path, data)
             self._sessions.forget(header.id)
-            self._index.forget(header.id)
             self._wrote(whole, path.stat(), ())
         return whole.summary
 

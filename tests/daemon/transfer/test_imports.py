@@ -353,5 +353,7 @@ def test_a_session_is_rewritten_as_its_source_is_read_today(daemon, tmp_path):
     assert kept.read_bytes() == before
     assert brought(daemon, tmp_path, agent="ai-muse", again=True) == ([], [], 1)
     daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="still here")
-    hits = daemon.call("search_sessions", query="boat", agent="ai-muse")["hits"]
-    assert hits[0]["session_id"] == session_id
+    search = {"query": "boat", "agent": "ai-muse"}
+    while not (page := daemon.call("search_sessions", **search))["complete"]:
+        pass
+    assert page["hits"][0]["session"]["session_id"] == session_id
