@@ -37,11 +37,9 @@ def numbered(*records):
 
 
 def test_an_older_readers_session_gets_its_activities():
-    stored = numbered(
-        user("sail"), reply("done"), EventRecord(seq=0, event="renamed", timestamp=WHEN, title="mine")
-    )
+    renamed = EventRecord(seq=0, event="renamed", timestamp=WHEN, title="mine")
     source = [user("sail"), tool("t"), reply("done"), user("again")]
-    assert merged(stored, source) == numbered(*source, renamed)
+    assert merged(numbered(user("sail"), reply("done"), renamed), source) == numbered(*source, renamed)
 
 
 def test_what_was_added_here_stays_behind_the_source_with_its_question():
