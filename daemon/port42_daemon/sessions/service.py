@@ -343,7 +343,12 @@ class Sessions:
             raise written.problem
 
     def set_last(self, summary: Summary, seq: int) -> StorageFailed | None:
-        """Make it its agent's last session. Returns the error if that failed; the message is recorded."""
+        """Make it its agent's last session, unless it is a sub-agent's.
+
+        Returns the error if that failed; the message is recorded.
+        """
+        if summary.parent:
+            return None
         before = self.store.last_sessions.get(summary.agent)
         try:
             self.store.set_last(summary.agent, summary.session_id)

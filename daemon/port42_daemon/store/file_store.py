@@ -116,7 +116,7 @@ class FileStore(SessionStore):
     def recent(self, session_id: str, at_least: int) -> Recent:
         def look(descriptor: int, whole: Document) -> Recent:
             records, complete = document.recent(reader(descriptor), whole, at_least)
-            return Recent(whole.summary, records, complete, whole.footer.turn)
+            return Recent(whole.header, whole.summary, records, complete, whole.footer.turn)
 
         return self._sessions.reading(session_id, look)
 

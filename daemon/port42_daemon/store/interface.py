@@ -99,6 +99,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 class Recent(msgspec.Struct, frozen=True, gc=False):
     """The end of a session: its last `records`, whether those are all, and its last `turn`."""
 
+    header: Header
     summary: Summary
     records: list[Record]
     all: bool

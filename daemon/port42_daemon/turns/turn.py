@@ -48,6 +48,7 @@ from port42_protocol.messages.records import (
     EventRecord,
     Message,
     Record,
+    Source,
     TurnRecord,
     UserMessage,
 )
@@ -195,22 +196,26 @@ class RunningTurn:
         before = [record for record in recent.records if record.seq < seq]
         message = history.with_references(self.message)
         messages, left_out = history.select(before, resolved.context_chars - len(message))
-        native_id = self._resumable(recent.turn, before)
+        imported = _only_imported(recent)
+        native_id = self._imported_id(imported) if imported else self._resumable(recent.turn, before)
         left_out += _not_read(recent)
         if left_out and native_id is None:
             self._record = structs.replace(self._record, left_out=left_out)
             self._notice(f"{left_out} earlier messages, the oldest, do not fit {resolved.name}'s budget")
         if resolved.notice is not None:
             self._notice(resolved.notice)
-        for change in _changes(recent.turn, self._record):
+        for change in () if imported else _changes(recent.turn, self._record):
             self._notice(f"since the last turn {change}")
+        cwd = resolved.cwd or await self._folder(recent.summary.cwd)
+        if imported and native_id:
+            cwd = await self._folder(recent.summary.cwd) or cwd  # where the tool looks for its session
         return b.Turn(
             session_id=self.session_id,
             message=message,
             history=messages,
             system=resolved.system,
             model=resolved.model,
-            cwd=resolved.cwd or await self._folder(recent.summary.cwd),
+            cwd=cwd,
             native_id=native_id,
         )
 
@@ -245,6 +250,15 @@ class RunningTurn:
             )
             return None
         return last.native_id
+
+    def _imported_id(self, source: Source) -> str | None:
+        """The tool's own id of an imported session, if the back end is that tool."""
+        name = self._record.backend
+        if self.resolved.backend is not None and self.resolved.backend.tool == source.format:
+            self._notice(f"{name} continues its own session {source.id}")
+            return source.id
+        self._notice(f"{name} begins with the transcript of this session of {source.format}")
+        return None
 
     def _take(self, event: b.Event) -> None:  # noqa: C901  # a case for each kind of event
         """Publish an event, and collect what the records need."""
@@ -421,6 +435,14 @@ def failure_record(kind: str, message: str, question: int) -> ErrorMessage:
 
 def _fingerprint(system: str | None) -> str | None:
     return None if system is None else hashlib.sha256(system.encode()).hexdigest()[:12]
+
+
+def _only_imported(recent: Recent) -> Source | None:
+    """The source of a session that was only imported: a tool's own, not a sub-agent's, without turns here."""
+    source, last = recent.header.imported_from, recent.turn
+    if source is None or recent.header.parent:
+        return None
+    return source if last is None or (last.backend == source.format and last.native_id is None) else None
 
 
 def _not_read(recent: Recent) -> int:
