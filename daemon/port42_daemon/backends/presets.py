@@ -66,6 +66,11 @@ KNOWN: dict[str, dict[str, Any]] = {
     "codex-acp": {"type": "acp", "command": ["codex-acp"], "env_pass": _CODEX_ENV},
     "gemini-acp": {"type": "acp", "command": ["gemini", "--experimental-acp"], "env_pass": _GEMINI_ENV},
     "opencode": {"type": "acp", "command": ["opencode", "acp"]},
+    "copilot": {
+        "type": "acp",
+        "command": ["copilot", "--acp"],
+        "env_pass": ["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
+    },
     "anthropic": {"type": "anthropic", "model": "claude-sonnet-4-5", "api_key_env": "ANTHROPIC_API_KEY"},
     "openai": {"type": "openai", "model": "gpt-5", "api_key_env": "OPENAI_API_KEY"},
     "ollama": {"type": "openai", "model": "llama3.2", "base_url": "http://127.0.0.1:11434/v1"},

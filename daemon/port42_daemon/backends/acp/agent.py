@@ -77,8 +77,7 @@ class _TurnEvents:
             asking.cancel()
 
     async def update(self, update: dict[str, Any]) -> None:
-        event = None if self.over else self._updates.read(update)
-        if event is not None:
+        for event in () if self.over else self._updates.read(update):
             await self.events.put(event)
 
     async def permission(self, params: dict[str, Any]) -> dict[str, Any]:

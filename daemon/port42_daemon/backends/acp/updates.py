@@ -5,6 +5,7 @@ Parsing is lenient, because agents differ: what is not understood is ignored.
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 from msgspec import structs
@@ -27,7 +28,7 @@ from port42_daemon.backends.base import (
 from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.config import Permissions
 from port42_protocol.messages.events import PermissionOption
-from port42_protocol.messages.records import Location
+from port42_protocol.messages.records import Location, PlanEntry
 from port42_protocol.messages.types import ToolKind
 
 AUTH_REQUIRED = -32000
@@ -35,6 +36,9 @@ _LOOKS_ONLY = frozenset(("read", "search", "fetch", "think"))
 _TOOLS_KEPT = 1000
 """Tool calls of one turn whose titles are remembered."""
 
+_IDENTIFIER = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
+_OUTPUT_FIELDS = ("output", "aggregated_output", "formatted_output", "content", "stdout", "error")
+"""Where opencode, Codex and Copilot have the text in ``rawOutput``."""
 _TOOL_KINDS = frozenset(get_args(ToolKind))
 _TOOL_STATES: dict[Any, Any] = {"completed": "done", "failed": "failed"}
 _FAILURES: dict[Any, FailureKind] = {
@@ -51,77 +55,92 @@ class Updates:
 
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
+        self._steps: tuple[PlanEntry, ...] = ()
         self._last = ""
         self._message: Any = None
 
-    def read(self, update: dict[str, Any]) -> Event | None:
-        event = self._read(update)
-        if isinstance(event, ACTIVITIES):
+    def read(self, update: dict[str, Any]) -> list[Event]:
+        events: list[Event] = []
+        match update.get("sessionUpdate"):
+            case "agent_message_chunk":
+                events += self._text(update)
+            case "agent_thought_chunk":
+                events += [Thought(text)] if (text := _words(update.get("content"))) else []
+            case "tool_call" | "tool_call_update":
+                events += self._tool(update)
+            case "plan":
+                events += self._plan(update.get("entries"))
+            case "usage" | "usage_update":
+                events += [counted] if (counted := usage(update)) else []
+        # user_message_chunk is our own message echoed; the others are about an editor's menus.
+        if any(isinstance(event, ACTIVITIES) for event in events):
             self.end_piece()
-        return event
+        return events
 
     def end_piece(self) -> None:
         """Text that follows is not put apart from the text before."""
         self._last = ""
 
-    def _read(self, update: dict[str, Any]) -> Event | None:
-        match update.get("sessionUpdate"):
-            case "agent_message_chunk":
-                return self._text(update)
-            case "agent_thought_chunk":
-                return Thought(text) if (text := _words(update.get("content"))) else None
-            case "tool_call" | "tool_call_update":
-                return self._tool(update)
-            case "plan":
-                return Plan(steps) if (steps := plan_entries(update.get("entries"))) else None
-            case "usage" | "usage_update":
-                return usage(update)
-        # user_message_chunk is our own message echoed; the others are about an editor's menus.
-        return None
-
     def known(self, tool_id: Any) -> Tool | None:
         return self._tools.get(tool_id) if isinstance(tool_id, str) else None
 
-    def _text(self, update: dict[str, Any]) -> Text | None:
+    def _text(self, update: dict[str, Any]) -> list[Event]:
         text = _words(update.get("content"))
         if not text:
-            return None
+            return []
         message = update.get("messageId")
         apart = self._last and message != self._message
         if apart and not self._last.endswith("\n") and not text.startswith("\n"):
             text = "\n\n" + text
         self._last, self._message = text, message
-        return Text(text)
+        return [Text(text)]
 
-    def _tool(self, update: dict[str, Any]) -> Tool | None:
+    def _plan(self, entries: Any) -> list[Event]:
+        steps = plan_entries(entries)
+        if not steps or steps == self._steps:
+            return []
+        self._steps = steps
+        return [Plan(steps)]
+
+    def _tool(self, update: dict[str, Any]) -> list[Event]:
         tool_id = update.get("toolCallId")
         if not isinstance(tool_id, str) or not (before := self._tools.get(tool_id) or self._begun(tool_id)):
-            return None
-        title, status = update.get("title"), update.get("status")
-        # Kept without its input and output, which may be large.
+            return []
+        title, status, given = update.get("title"), update.get("status"), update.get("rawInput") or None
         tool = Tool(
             tool_id,
             one_line(title) if isinstance(title, str) and title.strip() else before.title,
             _TOOL_STATES.get(status, "running") if isinstance(status, str) else before.state,
             _name(update) or before.name,
             tool_kind(update.get("kind")) or before.kind,
+            given or before.input,
+            None,
+            tuple(
+                Location(location["path"], _count(location.get("line")))
+                for location in objects(update.get("locations"))
+                if isinstance(location.get("path"), str)
+            )
+            or before.locations,
         )
-        new = tool_id not in self._tools or tool != before
-        self._tools[tool_id] = tool
-        given, output = update.get("rawInput"), update.get("rawOutput")
-        if output is None:
-            # A terminal is the client's, and we offer none.
-            output = [block for block in objects(update.get("content")) if block.get("type") != "terminal"]
-        locations = tuple(
-            Location(location["path"], _count(location.get("line")))
-            for location in objects(update.get("locations"))
-            if isinstance(location.get("path"), str)
-        )
-        if not new and given in (None, {}) and output in (None, []) and not locations:
-            return None
-        return structs.replace(
-            tool, input=given or None, output=None if output == [] else output, locations=locations
-        )
+        if before.state != "running" and tool.state != "running":
+            return []  # the call ended before
+        begun = tool_id not in self._tools
+        output = _output(update, begun=begun and tool.state == "running")
+        # What is large is not kept longer than the call runs.
+        ended = tool.state != "running"
+        self._tools[tool_id] = structs.replace(tool, input=None, locations=()) if ended else tool
+        events: list[Event] = []
+        if begun or tool != before or output is not None:
+            events.append(
+                structs.replace(
+                    tool,
+                    input=None if tool.input == before.input else tool.input,
+                    output=output,
+                    locations=() if tool.locations == before.locations else tool.locations,
+                )
+            )
+        # Not every agent tells its plan as one: opencode has a tool for it.
+        return [*events, *self._plan(fields(given).get("todos"))]
 
     def _begun(self, tool_id: str) -> Tool | None:
         """A tool call that was not known; None where too many run."""
@@ -134,9 +153,27 @@ class Updates:
 
 
 def _name(update: dict[str, Any]) -> str | None:
-    """The tool's own name, which the protocol has no field for: Claude's agent tells it."""
+    """The tool's own name, which the protocol has no field for.
+
+    Claude's agent tells it, and opencode's first title is the name.
+    """
     name = fields(fields(update.get("_meta")).get("claudeCode")).get("toolName")
+    title = update.get("title")
+    if name is None and update.get("sessionUpdate") == "tool_call" and isinstance(title, str):
+        name = title if _IDENTIFIER.fullmatch(title) else None
     return name if isinstance(name, str) else None
+
+
+def _output(update: dict[str, Any], *, begun: bool) -> Any:
+    """What a tool call gave so far; None when the update has nothing of it."""
+    raw = update.get("rawOutput")
+    for name in _OUTPUT_FIELDS:
+        if isinstance(text := fields(raw).get(name), str):
+            return text
+    # A terminal is the client's, and we offer none. Text in the first update describes the call.
+    ignored = ("terminal", "content") if begun else ("terminal",)
+    blocks = [block for block in objects(update.get("content")) if block.get("type") not in ignored]
+    return blocks if blocks and (raw is None or isinstance(raw, dict)) else raw
 
 
 def tool_kind(value: Any) -> ToolKind | None:

@@ -16,7 +16,8 @@ from port42_daemon.backends.acp.updates import (
     usage,
     words_of_refusal,
 )
-from port42_daemon.backends.base import Failure, Text, Tool, Usage
+from port42_daemon.backends.base import Failure, Plan, Text, Tool, Usage
+from port42_protocol.messages.records import Location, PlanEntry
 
 KINDS = [
     "agent_message_chunk",
@@ -72,10 +73,10 @@ def test_nothing_an_agent_sends_breaks_the_reading(
 ) -> None:
     updates = Updates()
     for kind, update in sent:
-        event = updates.read(update | {"sessionUpdate": kind})
-        if isinstance(event, Tool):
-            assert "\n" not in event.title
-            assert event.title
+        for event in updates.read(update | {"sessionUpdate": kind}):
+            if isinstance(event, Tool):
+                assert "\n" not in event.title
+                assert event.title
     put = permission(asked, updates)
     assert put.title
     for policy in ("deny", "read-only", "allow", "ask"):
@@ -112,7 +113,7 @@ def test_tokens(said: dict[str, Any], counted: Usage | None) -> None:
 
 def texts(*updates: dict[str, Any]) -> str:
     reading = Updates()
-    events = [reading.read(update) for update in updates]
+    events = [event for update in updates for event in reading.read(update)]
     return "".join(event.text for event in events if isinstance(event, Text))
 
 
@@ -121,6 +122,7 @@ def chunk(text: str, **more: Any) -> dict[str, Any]:
 
 
 TOOL = {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Read"}
+BLOCK = {"type": "content", "content": {"type": "text", "text": "from a block"}}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_what_is_not_text(content: dict[str, Any], text: str) -> None:
 def test_tool_calls_are_not_kept_without_end() -> None:
     updates = Updates()
     calls = [updates.read(TOOL | {"toolCallId": f"t-{number}"}) for number in range(3000)]
-    assert sum(call is not None for call in calls) == 1000
+    assert sum(map(len, calls)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -172,6 +174,60 @@ def test_refusals(code: int, data: Any, kind: str) -> None:
     failure = failure_of(Refused(code, "no", data), "agent", "", "no")
     assert isinstance(failure, Failure)
     assert failure.kind == kind
+
+
+def calls(*updates: dict[str, Any]) -> list[Tool]:
+    reading = Updates()
+    events = [event for update in updates for event in reading.read({"toolCallId": "t"} | update)]
+    return [event for event in events if isinstance(event, Tool)]
+
+
+def test_an_update_of_a_tool_call_gives_what_changed() -> None:
+    begin = TOOL | {"kind": "read", "rawInput": {"path": "a"}, "locations": [{"path": "a", "line": 3}]}
+    change = {"sessionUpdate": "tool_call_update", "rawInput": {"path": "a"}, "status": "in_progress"}
+    end = {"sessionUpdate": "tool_call_update", "status": "completed", "rawOutput": "x", "title": "Read a"}
+    assert calls(begin, change, change | {"rawInput": {"path": "b"}}, end, change | {"status": None}) == [
+        Tool("t", "Read", "running", None, "read", {"path": "a"}, None, (Location("a", 3),)),
+        Tool("t", "Read", "running", None, "read", {"path": "b"}),
+        Tool("t", "Read a", "done", None, "read", None, "x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("update", "output"),
+    [
+        ({"rawOutput": "x"}, "x"),
+        ({"rawOutput": {"output": "x", "metadata": {"exit": 0}}, "content": [BLOCK]}, "x"),
+        ({"rawOutput": {"content": "x", "detailedContent": "y"}}, "x"),
+        ({"rawOutput": {"exit": 0}, "content": [BLOCK]}, [BLOCK]),
+        ({"rawOutput": {"exit": 0}}, {"exit": 0}),
+        ({"content": [BLOCK, {"type": "terminal", "terminalId": "1"}]}, [BLOCK]),
+        ({"rawOutput": ["x"], "content": [BLOCK]}, ["x"]),
+        ({"content": []}, None),
+        ({"content": "x"}, None),
+    ],
+)
+def test_the_output_of_a_tool_call(update: dict[str, Any], output: Any) -> None:
+    end = {"sessionUpdate": "tool_call_update", "status": "completed"}
+    *_, last = calls(TOOL, end | update)
+    assert last.output == output
+
+
+def test_text_in_the_first_update_of_a_call_describes_it() -> None:
+    diff = {"type": "diff", "path": "a", "newText": "x"}
+    (begun,) = calls(TOOL | {"content": [BLOCK, diff]})
+    assert begun.output == [diff]
+
+
+def test_a_tool_that_keeps_the_plan_gives_it() -> None:
+    todos = [{"content": "sift", "status": "in_progress"}]
+    update = TOOL | {"title": "todowrite", "rawInput": {"todos": todos}}
+    reading = Updates()
+    tool, plan = reading.read(update)
+    assert isinstance(tool, Tool)
+    assert tool.name == "todowrite"
+    assert plan == Plan((PlanEntry("sift", "in_progress"),))
+    assert reading.read(update) == []
 
 
 @pytest.mark.parametrize(
