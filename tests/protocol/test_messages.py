@@ -171,7 +171,7 @@ SUMMARY = (
     "session_id agent title state created_at last_activity message_count cwd tags pinned forked_from parent"
 )
 FIELDS = {
-    "ExportSession": "session_id agent format redact cursor",
+    "ExportSession": "session_id agent format redact cursor activities",
     "ExportPage": "text next_cursor redactions",
     "ImportSessions": "path agent format dry_run cursor again",
     "ImportedSession": "session_id agent title source messages change parent",

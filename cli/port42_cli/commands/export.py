@@ -29,6 +29,9 @@ SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "h
     "-f", "--format", "kind", type=click.Choice([*SUFFIXES]), help="Default: OUT's suffix, else json."
 )
 @click.option("-o", "--output", "out", metavar="OUT", help="A file, or a folder for several; -: stdout.")
+@click.option(
+    "--no-tools", is_flag=True, help="Without tool calls, thoughts, plans and permissions (markdown, html)."
+)
 @click.option("--redact", is_flag=True, help="Replace keys, tokens and passwords by what they were.")
 @click.option(
     "--all",
@@ -45,6 +48,7 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     refs: tuple[str, ...],
     kind: str | None,
     out: str | None,
+    no_tools: bool,
     redact: bool,
     everything: str | None,
     agent: str | None,
@@ -63,7 +67,7 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
         raise click.UsageError("several sessions need a folder: -o OUT")
     # The suffix of a folder's name says nothing.
     suffix = "" if several or out is None else os.path.splitext(out)[1][1:].lower()  # noqa: PTH122 - as above
-    params = {"format": SUFFIXES.get(kind or suffix, "json"), "redact": redact}
+    params = _params(SUFFIXES.get(kind or suffix, "json"), redact, no_tools)
     redactions: Counter[str] = Counter()
     with daemon.client() as client:
         if everything:
@@ -90,6 +94,12 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
         streams.notice(
             f"Redacted: {words or 'nothing found'}. Secrets that it does not recognise are still there."
         )
+
+
+def _params(form: str, redact: bool, no_tools: bool) -> dict[str, Any]:
+    if no_tools and form == "json":
+        raise click.UsageError("--no-tools: expected the format markdown or html; json loses nothing")
+    return {"format": form, "redact": redact} | ({"activities": False} if no_tools else {})
 
 
 def _print(pieces: Iterator[str]) -> None:

@@ -19,7 +19,8 @@ from port42_daemon.store.interface import SessionStore, title_from
 from port42_daemon.transfer.writers import base, html, markdown
 from port42_daemon.transfer.writers.base import Frame, Writer
 from port42_daemon.transfer.writers.redaction import redact, redact_record
-from port42_protocol.messages.records import Record, UserMessage
+from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.records import Activity, Record, UserMessage
 from port42_protocol.messages.transfer import ExportPage, ExportSession
 
 PAGE_CHARACTERS = 256 * 1024
@@ -56,6 +57,8 @@ class Exporter:
         self._sessions = sessions
 
     async def export_session(self, request: ExportSession) -> ExportPage:
+        if request.format == "json" and not request.activities:
+            raise InvalidParams.expecting("activities", "true with the format json, which loses nothing")
         start = None if request.cursor is None else parse_cursor(request.cursor)
         await self._sessions.owned(request.session_id, request.agent)
         return await self._threads.files(self._page, request, start)
@@ -77,7 +80,11 @@ class Exporter:
         text, rest = next_page(
             request.format,
             frame,
-            lambda after: records_after(self._store, session_id, after),
+            lambda after: (
+                record
+                for record in records_after(self._store, session_id, after)
+                if request.activities or not isinstance(record, Activity)
+            ),
             start,
             redactions if request.redact else None,
         )

@@ -74,7 +74,8 @@ class ImportPage(Struct, frozen=True):
 class ExportSession(Request[ExportPage]):
     """Get a piece of a session as text; with `redact`, common secrets in it are replaced.
 
-    All pieces joined are the session as it was at the request for the first.
+    All pieces joined are the session as it was at the request for the first. Without `activities` there are
+    no tool calls, thoughts, plans and permissions in it; `json`, which loses nothing, always has them.
     """
 
     session_id: SessionId
@@ -82,6 +83,7 @@ class ExportSession(Request[ExportPage]):
     format: ExportFormat = "json"
     redact: bool = False
     cursor: Cursor | None = None
+    activities: bool = True
 
 
 @dataclass(frozen=True, slots=True)

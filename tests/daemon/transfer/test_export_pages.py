@@ -21,9 +21,16 @@ from port42_protocol.messages.records import (
     MESSAGES,
     RECORDS,
     AssistantMessage,
+    EventRecord,
     ForkPoint,
+    Location,
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
     Reference,
     Source,
+    ThoughtRecord,
+    ToolRecord,
     TurnRecord,
     UserMessage,
 )
@@ -59,6 +66,28 @@ EVENT = st.one_of(
     st.builds(lambda title: {"role": "event", "event": "renamed", "title": title}, NAME),
     st.builds(lambda on: {"role": "event", "event": "pinned", "pinned": on}, st.booleans()),
     st.builds(lambda tag: {"role": "event", "event": "tagged", "tags": (tag.replace(",", "."),)}, NAME),
+    st.builds(lambda text: {"role": "event", "event": "compacted", "content": text}, TEXT),
+)
+STEP = st.builds(PlanEntry, TEXT, st.sampled_from(["pending", "in_progress", "completed"]))
+ACTIVITY = st.one_of(
+    st.fixed_dictionaries(
+        {"role": st.just("tool"), "id": NAME, "title": TEXT, "state": st.sampled_from(["done", "failed"])},
+        optional={
+            "name": NAME,
+            "input": TEXT,
+            "output": TEXT,
+            "duration_ms": st.integers(0, 9**9),
+            "locations": st.lists(st.builds(Location, NAME, st.none() | st.integers(1, 9)), min_size=1).map(
+                tuple
+            ),
+            "output_omitted": st.integers(1, 9**9),
+        },
+    ),
+    st.fixed_dictionaries({"role": st.just("thought"), "content": TEXT}),
+    st.fixed_dictionaries({"role": st.just("plan"), "entries": st.lists(STEP, max_size=3).map(tuple)}),
+    st.fixed_dictionaries(
+        {"role": st.just("permission"), "title": TEXT, "by": NAME, "chosen": st.none() | TEXT}
+    ),
 )
 
 
@@ -80,7 +109,7 @@ SESSION = st.builds(
         forked_from=st.none() | st.just(ForkPoint("cli-0", 3)),
         imported_from=st.none() | st.just(Source("codex", "x")),
     ),
-    st.lists(MESSAGE | EVENT, max_size=6),
+    st.lists(MESSAGE | EVENT | ACTIVITY, max_size=6),
 )
 
 
@@ -187,6 +216,100 @@ def test_nothing_said_breaks_markdowns_structure(lines):
     opened = [n for n, one in enumerate(tokens) if one.type == "heading_open" and one.level == 0]
     headings = [tokens[n + 1].content for n in opened if tokens[n].markup == "##"]
     assert (headings[0], headings[-1]) == ("Assistant", "User")
+
+
+CALL = ToolRecord(
+    seq=2,
+    timestamp=WHEN,
+    id="1",
+    name="Edit",
+    title="a.py <b>",
+    state="done",
+    duration_ms=1200,
+    input='{"file_path":"/a.py","old_string":"one","new_string":"two"}',
+    output="```\n</details>\n# done",
+    locations=(Location("/a.py"),),
+)
+DID = [
+    UserMessage(seq=1, content="fix it", timestamp=WHEN),
+    CALL,
+    ThoughtRecord(seq=3, timestamp=WHEN, content="Hm.\nWhy?"),
+    PlanRecord(seq=4, timestamp=WHEN, entries=(PlanEntry("read", "completed"), PlanEntry("*test*"))),
+    PermissionRecord(seq=5, timestamp=WHEN, title="rm x", chosen="Allow", by="cli"),
+    EventRecord(seq=6, event="compacted", timestamp=WHEN, content="what was"),
+    AssistantMessage(seq=7, content="Done.", timestamp=WHEN),
+]
+MARKDOWN = """
+<details>
+<summary>2026-11-23 09:10 · Edit: a.py &lt;b&gt; (done) · 1.2 s</summary>
+
+files
+
+```
+/a.py
+```
+
+input
+
+```
+file_path: /a.py
+```
+
+change
+
+```diff
+@@ -1 +1 @@
+-one
++two
+```
+
+output
+
+````
+```
+</details>
+# done
+````
+
+</details>
+
+<details>
+<summary>2026-11-23 09:10 · thought: Hm. Why?</summary>
+
+thought
+
+```
+Hm.
+Why?
+```
+
+</details>
+
+*2026-11-23 09:10 · plan*
+
+- [x] read
+- [ ] \\*test\\*
+
+*2026-11-23 09:10 · permission: rm x: Allow (by cli)*
+
+<details>
+<summary>2026-11-23 09:10 · compacted</summary>
+
+summary
+
+```
+what was
+```
+
+</details>
+"""
+
+
+def test_markdown_folds_what_the_agent_did():
+    assert "".join(map(markdown.WRITER.record, DID[1:6])) == MARKDOWN
+    tokens = MarkdownIt().parse("".join(map(markdown.WRITER.record, DID)))
+    headings = [tokens[n + 1].content for n, one in enumerate(tokens) if one.type == "heading_open"]
+    assert headings == ["User", "Assistant"]
 
 
 def test_front_matter_cannot_be_ended_by_a_title():

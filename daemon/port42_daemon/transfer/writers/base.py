@@ -6,9 +6,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from port42_daemon.store.interface import Footer, Header
-from port42_protocol.messages.records import AssistantMessage, ErrorMessage, EventRecord, Record
+from port42_protocol.activity import describe
+from port42_protocol.messages.records import (
+    Activity,
+    AssistantMessage,
+    ErrorMessage,
+    EventRecord,
+    Record,
+    ToolRecord,
+    TurnRecord,
+    encode_stored,
+)
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -40,6 +51,8 @@ def describe_event(event: EventRecord) -> str:
         return f"tagged {', '.join(event.tags)}" if event.tags else "tags removed"
     if event.event == "pinned":
         return "pinned" if event.pinned is True else "unpinned"
+    if event.event == "usage" and event.turn:
+        return " · ".join(["usage", *_facts(event.turn)])
     return event.event
 
 
@@ -55,13 +68,24 @@ def turn_facts(message: Record) -> list[str]:
     if not isinstance(message, AssistantMessage):
         return []
     facts = ["interrupted"] if message.status == "interrupted" else []
-    if turn := message.turn:
-        facts.append(turn.model or turn.backend)
-        if turn.total_ms:
-            facts.append(f"{turn.total_ms / 1000:.1f} s")
-        if turn.input_tokens is not None and turn.output_tokens is not None:
-            facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
+    return [*facts, *_facts(message.turn)] if message.turn else facts
+
+
+def _facts(turn: TurnRecord) -> list[str]:
+    facts = [turn.model or turn.backend]
+    if turn.total_ms:
+        facts.append(f"{turn.total_ms / 1000:.1f} s")
+    if turn.input_tokens is not None and turn.output_tokens is not None:
+        facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
     return facts
+
+
+def describe_activity(record: Activity) -> str:
+    """An activity in a line, with what it is where that is not plain."""
+    line = describe(record)
+    if isinstance(record, ToolRecord):
+        return line if record.duration_ms is UNSET else f"{line} · {record.duration_ms / 1000:.1f} s"
+    return f"{record.role}: {line}"
 
 
 def _json_closing(frame: Frame) -> str:
@@ -70,7 +94,7 @@ def _json_closing(frame: Frame) -> str:
 
 JSON = Writer(
     opening=lambda frame: frame.header.line().decode(),
-    record=lambda record: msgspec.json.encode(record).decode(),
+    record=lambda record: encode_stored(record).decode(),
     closing=_json_closing,
     between=",\n",
 )

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from port42_daemon.transfer.writers.base import Frame, Writer, describe_event, minute, turn_facts
+from port42_daemon.transfer.writers.base import (
+    Frame,
+    Writer,
+    describe_activity,
+    describe_event,
+    minute,
+    turn_facts,
+)
+from port42_protocol.activity import opened
 from port42_protocol.messages.records import (
+    Activity,
     AssistantMessage,
     EventRecord,
     Message,
+    PermissionRecord,
     Record,
     Reference,
+    ToolRecord,
     UserMessage,
 )
 
@@ -52,11 +64,15 @@ def _opening(frame: Frame) -> str:
 
 
 def _record(record: Record) -> str:
-    if isinstance(record, EventRecord):
+    if isinstance(record, EventRecord) and record.content:
+        return _folded(record, describe_event(record), [("summary", record.content)])
+    if isinstance(record, EventRecord | PermissionRecord):
+        line = describe_event(record) if isinstance(record, EventRecord) else describe_activity(record)
         return (
-            f'<p class="event" id="m{record.seq}"><span>{escape(describe_event(record))}'
-            f" {_time(record.timestamp)}</span></p>\n"
+            f'<p class="event" id="m{record.seq}"><span>{escape(line)} {_time(record.timestamp)}</span></p>\n'
         )
+    if isinstance(record, Activity):
+        return _folded(record, describe_activity(record), opened(record))
     content = record.content if isinstance(record, Message) else ""
     if isinstance(record, AssistantMessage):
         # Imported here: markdown-it would add a tenth to the daemon's start.
@@ -75,6 +91,25 @@ def _record(record: Record) -> str:
         + "".join(map(_reference, references))
         + "</article>\n"
     )
+
+
+def _folded(record: Record, line: str, parts: Iterable[tuple[str, str]]) -> str:
+    state = f" {record.state}" if isinstance(record, ToolRecord) else ""
+    return (
+        f'<details class="activity {record.role}{state}" id="m{record.seq}">'
+        f"<summary>{escape(line)} {_time(record.timestamp)}</summary>\n"
+        + "".join(f"<p>{escape(name)}</p>\n<pre>{_text(name, text)}</pre>\n" for name, text in parts)
+        + "</details>\n"
+    )
+
+
+def _text(name: str, text: str) -> str:
+    """The text of a part of an activity, with the lines of a change in colour."""
+    if name != "change":
+        return escape(text)
+    styles = {"+": "s", "-": "d", "@": "c"}
+    lines = ((styles.get(line[:1]), escape(line)) for line in text.split("\n"))
+    return "\n".join(f'<span class="{style}">{line}</span>' if style else line for style, line in lines)
 
 
 def _reference(reference: Reference) -> str:

@@ -1,12 +1,32 @@
-"""A session as Markdown: front matter, a heading for each message, events in italics."""
+"""A session as Markdown: front matter, a heading for each message, events in italics, activities folded."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from html import escape
 
-from port42_daemon.transfer.writers.base import Frame, Writer, describe_event, minute, turn_facts
-from port42_protocol.messages.records import EventRecord, Message, Record, Reference, UserMessage
+from port42_daemon.transfer.writers.base import (
+    Frame,
+    Writer,
+    describe_activity,
+    describe_event,
+    minute,
+    turn_facts,
+)
+from port42_protocol.activity import opened
+from port42_protocol.messages.records import (
+    Activity,
+    EventRecord,
+    Message,
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
+    Record,
+    Reference,
+    UserMessage,
+)
 
 _NAMES = {"user": "User", "assistant": "Assistant", "system": "System", "error": "Error"}
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
@@ -36,7 +56,13 @@ def _opening(frame: Frame) -> str:
 def _record(record: Record) -> str:
     when = minute(record.timestamp)
     if isinstance(record, EventRecord):
-        return f"\n*{when} · {_escaped(describe_event(record))}*\n"
+        return _folded(f"{when} · {describe_event(record)}", [("summary", record.content or "")])
+    if isinstance(record, PlanRecord):
+        return f"\n*{when} · plan*\n\n{''.join(map(_step, record.entries))}"
+    if isinstance(record, PermissionRecord):
+        return f"\n*{when} · {_escaped(describe_activity(record))}*\n"
+    if isinstance(record, Activity):
+        return _folded(f"{when} · {describe_activity(record)}", opened(record))
     facts = " · ".join([when, *turn_facts(record)])
     parts = [f"\n## {_NAMES[record.role]}\n", f"<sub>{record.seq} · {_escaped(facts)}</sub>\n"]
     if isinstance(record, UserMessage) and record.references:
@@ -46,10 +72,27 @@ def _record(record: Record) -> str:
     return "\n".join(parts)
 
 
+def _folded(line: str, parts: Iterable[tuple[str, str]]) -> str:
+    """A line that opens; in italics where there is nothing in it."""
+    texts = [f"{name}\n\n{_fenced(text, 'diff' if name == 'change' else '')}" for name, text in parts if text]
+    if not texts:
+        return f"\n*{_escaped(line)}*\n"
+    summary = escape(" ".join(line.split()))
+    return "\n".join(["\n<details>", f"<summary>{summary}</summary>\n", *texts, "</details>\n"])
+
+
+def _step(step: PlanEntry) -> str:
+    done, doing = step.state == "completed", step.state == "in_progress"
+    return f"- [{'x' if done else ' '}] {_escaped(step.content)}{' (in progress)' if doing else ''}\n"
+
+
 def _reference(reference: Reference) -> str:
-    content = reference.content or ""
-    fence = "`" * max(3, *(len(run) + 1 for run in _RUN.findall(content)), 3)
-    return f"**{reference.type}** {_escaped(reference.target)}\n\n{fence}\n{content}\n{fence}\n"
+    return f"**{reference.type}** {_escaped(reference.target)}\n\n{_fenced(reference.content or '')}"
+
+
+def _fenced(text: str, language: str = "") -> str:
+    fence = "`" * max(3, *(len(run) + 1 for run in _RUN.findall(text)), 3)
+    return f"{fence}{language}\n{text}\n{fence}\n"
 
 
 def _contained(text: str) -> str:

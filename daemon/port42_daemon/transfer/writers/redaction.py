@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from port42_protocol.messages.records import Activity
+
 T = TypeVar("T")
 
 _WINDOW = 64 * 1024
@@ -84,6 +86,10 @@ _NOT_A_SECRET = re.compile(
 _SECRET_NAME = re.compile(rf"(?i){_NAME}\Z")
 _KEPT = frozenset({"id", "agent", "format", "seq", "role", "event", "timestamp", "created_at", "session_id"})
 """Fields without free text, such as ids and times, which have to stay valid."""
+_CUT = re.compile(r"(\n\[… [\d,]{1,20} bytes left out …\]\n)")
+_END_OF_KEY = re.compile(
+    r"\A(?:[A-Za-z0-9+/=\s]|-(?!-))*+-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+)
 _NESTING = 64
 """Maximum depth of metadata; deeper values become text, because of Python's recursion limit."""
 
@@ -104,8 +110,32 @@ def redact(text: str, counts: Counter[str]) -> str:
 
 
 def redact_record(record: T, counts: Counter[str]) -> T:
-    """A header, a footer or a message with every text in it redacted: titles, references, metadata, tags."""
-    return msgspec.convert(_redact_value(msgspec.to_builtins(record), counts), type(record))
+    """A header, a footer or a record with every text in it redacted: titles, references, metadata, tags."""
+    value = msgspec.to_builtins(record)
+    if isinstance(record, Activity):
+        value = _without_cut_words(value)
+    return msgspec.convert(_redact_value(value, counts), type(record))
+
+
+def _without_cut_words(value: Any) -> Any:
+    """Leaves out the words at which texts of an activity were cut: half a secret would not be recognised."""
+    if isinstance(value, dict):
+        return {name: _without_cut_words(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_cut_words(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    text, *others = _CUT.split(value)
+    for mark, tail in zip(others[::2], others[1::2], strict=True):
+        key = _END_OF_KEY.search(tail)
+        rest = tail[key.end() :] if key else tail[len(tail) - _last_word(tail[::-1]) :]
+        text = text[: _last_word(text)] + mark + rest
+    return text[: _last_word(text)] + "…" if text.endswith("…") else text
+
+
+def _last_word(text: str) -> int:
+    """Where the last word of a text begins."""
+    return next((end for end in range(len(text), 0, -1) if text[end - 1].isspace()), 0)
 
 
 @cache

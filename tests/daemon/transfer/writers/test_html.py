@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,19 @@ from port42_daemon.store.interface import Header
 from port42_daemon.store.session_file.document import compose
 from port42_daemon.transfer.writers.base import Frame
 from port42_daemon.transfer.writers.html import WRITER
-from port42_protocol.messages.records import MESSAGES, EventRecord, Record, Reference, TurnRecord
+from port42_protocol.messages.records import (
+    MESSAGES,
+    EventRecord,
+    Location,
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
+    Record,
+    Reference,
+    ThoughtRecord,
+    ToolRecord,
+    TurnRecord,
+)
 
 WHEN = "2026-11-23T09:10:00.000Z"
 ANYTHING = st.one_of(
@@ -60,10 +74,32 @@ def test_nothing_anywhere_runs(texts):
     turn = TurnRecord(backend="x", model=model or None)
     tagged = EventRecord(seq=3, event="tagged", tags=(tag,), timestamp=WHEN)
     renamed = EventRecord(seq=4, event="renamed", title=title, timestamp=WHEN)
-    records = (said(one, turn=turn), said(two, "user", 2, references=read), tagged, renamed)
+    did = (
+        ToolRecord(
+            seq=5, timestamp=WHEN, id=one, name=two, title=title, state="failed", input=content, output=two,
+            locations=(Location(target),),
+        ),
+        ToolRecord(
+            seq=6, timestamp=WHEN, id="2", title=one, state="done",
+            input=json.dumps({target: one, "old_string": content, "new_string": title}),
+        ),
+        ThoughtRecord(seq=7, timestamp=WHEN, content=content),
+        PlanRecord(seq=8, timestamp=WHEN, entries=(PlanEntry(one), PlanEntry(two, "completed"))),
+        PermissionRecord(seq=9, timestamp=WHEN, title=title, options=(one,), chosen=two, by=model),
+        EventRecord(seq=10, event="compacted", content=content, timestamp=WHEN),
+    )  # fmt: skip
+    records = (said(one, turn=turn), said(two, "user", 2, references=read), tagged, renamed, *did)
     found = rules(page(*records, title=title, cwd=f"/{target}"))
     assert found.found == []
-    assert [one for one in found.ids if one.startswith("m")] == ["m1", "m2", "m3", "m4"]
+    assert [one for one in found.ids if one.startswith("m")] == [f"m{seq}" for seq in range(1, 11)]
+
+
+def test_what_the_agent_did_is_folded():
+    change = json.dumps({"old_string": "<one>", "new_string": "two"})
+    call = ToolRecord(seq=2, timestamp=WHEN, id="1", name="Edit", title="a.py", state="failed", input=change)
+    text = page(said("Done."), call)
+    assert '<details class="activity tool failed" id="m2"><summary>Edit: a.py (failed) <time' in text
+    assert '<span class="d">-&lt;one&gt;</span>\n<span class="s">+two</span>' in text
 
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\x00")))

@@ -12,9 +12,20 @@ from peers.regex_steps import Matcher
 from port42_daemon.store.session_file.document import Header
 from port42_daemon.transfer.writers import redaction
 from port42_daemon.transfer.writers.redaction import redact, redact_record
-from port42_protocol.messages.records import Reference, UserMessage
+from port42_protocol.messages.records import (
+    EventRecord,
+    Location,
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
+    Reference,
+    ThoughtRecord,
+    ToolRecord,
+    UserMessage,
+)
 
 A = "aB3" * 20
+TIME = "2026-11-23T09:10:00.000Z"
 SECRETS = {
     f"sk-ant-api03-{A}": "anthropic key",
     f"sk-proj-{A}": "api key",
@@ -207,6 +218,42 @@ def test_every_text_of_a_record_is_redacted():
     assert key not in repr(redact_record(message, found)) + repr(redact_record(header, found))
     assert found == {"anthropic key": 7, "assignment": 1}
     assert redact_record(header, found).metadata["api_key"] == "[redacted: assignment]"
+
+
+def test_every_text_of_an_activity_is_redacted():
+    key = f"sk-ant-api03-{A}"
+    fields = {"title": key, "input": f'{{"command":"{key}"}}', "output": key, "locations": (Location(key),)}
+    records = [
+        ToolRecord(seq=1, timestamp=TIME, id="1", name=key, state="done", **fields),
+        ThoughtRecord(seq=2, timestamp=TIME, content=key),
+        PlanRecord(seq=3, timestamp=TIME, entries=(PlanEntry(key),)),
+        PermissionRecord(seq=4, timestamp=TIME, title=key, options=(key,), chosen=key, by="cli"),
+        EventRecord(seq=5, event="compacted", timestamp=TIME, content=key),
+    ]
+    found: Counter[str] = Counter()
+    redacted = [redact_record(record, found) for record in records]
+    assert key not in repr(redacted)
+    assert found == {"anthropic key": 11}
+    assert [type(record) for record in redacted] == [type(record) for record in records]
+
+
+@pytest.mark.parametrize("kept", [5, 20, 40])
+def test_half_a_secret_at_a_cut_is_left_out(kept):
+    key = f"sk-ant-api03-{A}"
+    mark = "\n[… 70,000 bytes left out …]\n"
+    call = ToolRecord(
+        seq=1,
+        timestamp=TIME,
+        id="1",
+        title=f"curl -H {key[:kept]}…",
+        state="done",
+        input=f"a {key[:kept]}{mark}{key[kept:]} b",
+        output=f"-----BEGIN RSA PRIVATE KEY-----\n{A}{mark}{A}\n{A}==\n-----END RSA PRIVATE KEY-----\nend",
+    )
+    redacted = redact_record(call, Counter())
+    assert redacted.title == "curl -H …"
+    assert redacted.input == f"a {mark} b"
+    assert redacted.output == f"[redacted: private key]{mark[1:]}\nend"
 
 
 def test_metadata_nested_deeper_than_python_recurses_is_redacted_too():
