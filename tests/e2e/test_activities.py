@@ -114,7 +114,8 @@ def check(records, told):
     assert calls == [f"t{number}" for number in range(len(calls))]
     thoughts = [record["content"] for record in records if record["role"] == "thought"]
     assert thoughts == [f"thought {number}" for number in range(len(thoughts))]
-    assert records[-1].get("status") or records[-1]["role"] == "error"
+    # A kill between the question and the beginning of the turn leaves the question alone.
+    assert records[-1].get("status") or records[-1]["role"] == "error" or len(records) == 1
     assert sum(bool(record.get("status")) for record in records) <= 1
 
 

@@ -230,30 +230,38 @@ class Sessions:
         return Appended(request.session_id, written.seq)
 
     async def record(
-        self, agent: str, session_id: str, *items: Record | SessionEvent, streaming: Stream | None = None
+        self,
+        agent: str,
+        session_id: str,
+        *items: Record | SessionEvent,
+        use: bool = True,
+        streaming: Stream | None = None,
     ) -> int:
         """Add records to `agent`'s own session, in one durable write; gives the last one's seq.
 
-        They and the events between them are published in their order, then, to `streaming` too.
+        They and the events between them are published in their order, then, to `streaming` too. `use`: the
+        session becomes its agent's last one.
         """
         records = [item for item in items if isinstance(item, Record)]
         async with self.order(session_id):
-            written = await self.threads.files(self._append, agent, session_id, records)
+            written = await self.threads.files(self._append, agent, session_id, records, use=use)
             self._publish(written, streaming, items)
         return written.seq
 
-    def _append(self, agent: str, session_id: str, records: Sequence[Record]) -> Written:
-        """Record a use of the session, which must be `agent`'s."""
+    def _append(self, agent: str, session_id: str, records: Sequence[Record], *, use: bool = True) -> Written:
+        """Add records to the session, which must be `agent`'s."""
         try:
             with self.store.writing(session_id) as session:
                 require_owner(session.summary, agent)
                 # The time is that of the record's position: who waited for others is later than they are.
                 timestamp = now()
-                session.append([replace(record, timestamp=timestamp) for record in records], use=True)
+                session.append([replace(record, timestamp=timestamp) for record in records], use=use)
         except SessionNotFound:
             gone = self.store.last_sessions.get(agent) == session_id
             raise SessionNotFound(session_id, vanished=gone) from None
-        return self._used(session)
+        if use:
+            return self._used(session)
+        return Written(session.summary, session.added, session.last_seq)
 
     async def add_later(self, session_id: str, records: Sequence[Record]) -> Summary:
         """Add what happened earlier or elsewhere. Does not update the agent's last session.

@@ -101,6 +101,7 @@ class RunningTurn:
         self._outbox: list[Record | SessionEvent] = []
         """What waits for the writer: records, and the events that are published after them."""
         self._writer: asyncio.Task[int] | None = None
+        self._ended = False
 
     def cancel(self) -> None:
         """Stop the back end; `run` then records the partial reply."""
@@ -361,6 +362,7 @@ class RunningTurn:
             records.append(reply_record(text, self._record, seq, complete=complete))
         if failure is not None:
             records.append(failure_record(failure.kind, failure.message, seq))
+        self._ended = True
         self._record_later(records)
         return await self._writer if self._writer is not None else 0
 
@@ -381,7 +383,10 @@ class RunningTurn:
             items = self._outbox.copy()
             events = [item for item in items if not isinstance(item, Record)]
             if len(events) < len(items):
-                seq = await self.sessions.record(self.agent, self.session_id, *items, streaming=self.stream)
+                # Only the question and the end of a turn are a use: meanwhile another session may be used.
+                seq = await self.sessions.record(
+                    self.agent, self.session_id, *items, use=self._ended, streaming=self.stream
+                )
             else:
                 for event in events:
                     self.sessions.events.publish(event, self.stream)

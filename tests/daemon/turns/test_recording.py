@@ -40,7 +40,7 @@ from port42_protocol.messages.records import (
     TurnRecord,
     UserMessage,
 )
-from port42_protocol.messages.sessions import AppendMessage, GetLastSession, UpdateLastSession
+from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetLastSession, UpdateLastSession
 from port42_protocol.messages.turns import AnswerPermission, CancelTurn, Subscribe
 
 PERMISSION = Permission("Write a file", "edit", (PermissionOption("yes", "Allow", "allow_once"),))
@@ -324,6 +324,29 @@ def test_a_disk_that_refuses_a_record_stops_the_agent_and_loses_nothing(tmp_path
     assert records[-1].status == "interrupted"
     assert "".join(record.content for record in records if record.role == "assistant") == "Let me look."
     assert next(record for record in records if record.role == "tool").output == "a.py"
+
+
+def test_what_an_agent_does_meanwhile_is_no_use_of_its_session(tmp_path):
+    go_on = asyncio.Event()
+
+    async def play(turn, ask):
+        yield Text("Let me look.")
+        yield Tool("t", "ls", "done")
+        await go_on.wait()
+        yield Done()
+
+    async def work(parts):
+        peer = RecordingPeer()
+        turn = asyncio.create_task(parts.possess("agent", "hello", peer, stream=True))
+        await peer.heard("text")
+        later = await parts.sessions.create_session(CreateSession("agent"))
+        await peer.heard("message", 3)
+        assert parts.store.last_sessions["agent"] == later.session_id
+        go_on.set()
+        result = await turn
+        assert parts.store.last_sessions["agent"] == result.session_id
+
+    played(tmp_path / "home", work, agent=Played(play))
 
 
 # --- permissions ------------------------------------------------------------------------------------
