@@ -13,7 +13,7 @@ import pytest
 from peers import backends_acp, backends_anthropic, backends_command, backends_openai
 from peers.turns import done_of, events_of, history, nobody, text_of, turn
 
-from port42_daemon.backends.base import Backend, Done, FailureKind, HealthState, Started, Text
+from port42_daemon.backends.base import Backend, Done, FailureKind, HealthState, Started, Text, Tool
 from port42_daemon.backends.presets import build
 from port42_daemon.config import BackendConfig, NoneBackend
 
@@ -194,6 +194,30 @@ def test_closing_is_quiet_and_may_be_repeated(kind: str) -> None:
 
     with backend_of(kind, "answers") as backend:
         at_work(backend, work(backend))
+
+
+@every_kind
+def test_a_tool_call_runs_before_it_ends_and_has_name_input_and_output(kind: str) -> None:
+    with backend_of(kind, "uses tools") as backend:
+        events = at_work(backend, events_of(backend, turn("how much rye?")))
+    assert done_of(events).failure is None
+    calls: dict[str, list[Tool]] = {}
+    for event in events:
+        if isinstance(event, Tool):
+            calls.setdefault(event.id, []).append(event)
+    assert calls
+    for updates in calls.values():
+        *running, last = updates
+        assert {update.state for update in running} <= {"running"}
+        assert last.state in ("done", "failed")
+        assert all(update.title and "\n" not in update.title for update in updates)
+    complete = [updates for updates in calls.values() if len(updates) > 1]
+    assert complete
+    for updates in complete:
+        assert any(update.name for update in updates)
+        assert any(update.input for update in updates)
+        # A server of Chat Completions says nothing of what its tools gave.
+        assert any(update.output for update in updates) or kind == "openai"
 
 
 @every_kind

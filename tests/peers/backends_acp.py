@@ -74,5 +74,6 @@ CASES: dict[str, Callable[[], AbstractContextManager[AcpBackend]]] = {
     "answers": lambda: _of("echo"),
     "slow": lambda: _of("slow"),
     "fails": lambda: _of("crash"),
+    "uses tools": lambda: _of("worker"),
     "missing": _missing,
 }

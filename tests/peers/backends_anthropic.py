@@ -67,11 +67,27 @@ def _missing() -> Iterator[AnthropicBackend]:
         yield AnthropicBackend(model=MODEL, base_url=f"http://127.0.0.1:{silent.getsockname()[1]}", retries=0)
 
 
+TOOLS = [
+    *start(),
+    *block(
+        0,
+        {"type": "server_tool_use", "id": "t", "name": "search", "input": {}},
+        {"type": "input_json_delta", "partial_json": '{"query": "rye"}'},
+    ),
+    *block(
+        1, {"type": "search_tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "10"}]}
+    ),
+    *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "10 kilos"}),
+    *stop(),
+]
+
+
 CASES: dict[str, Callable[[], AbstractContextManager[AnthropicBackend]]] = {
     "answers": lambda: _of(says(text("well, ", "hello", " there"))),
     "slow": lambda: _of(slowly(start(), piece("tick "))),
     "fails": lambda: _of(
         refuses(400, {"type": "error", "error": {"message": "this model takes no such thing"}})
     ),
+    "uses tools": lambda: _of(says(TOOLS)),
     "missing": _missing,
 }

@@ -11,6 +11,9 @@ from typing import Any
 
 from port42_daemon.config import CommandBackend
 
+RECORDED = (
+    Path(__file__).parents[1] / "daemon" / "backends" / "command" / "recorded" / "claude-whole-tools.jsonl"
+)
 AGENT = [sys.executable, str(Path(__file__).with_name("command_agent.py"))]
 
 
@@ -28,5 +31,6 @@ CASES: dict[str, Callable[[], AbstractContextManager[CommandBackend]]] = {
     "answers": lambda: _of(agent("echo")),
     "slow": lambda: _of(agent("slow")),
     "fails": lambda: _of(agent("fails")),
+    "uses tools": lambda: _of(CommandBackend(command=["cat", str(RECORDED)], parser="claude")),
     "missing": lambda: _of(CommandBackend(command=["port42-no-such-program"])),
 }

@@ -59,9 +59,17 @@ def _missing() -> Iterator[OpenAIBackend]:
         yield OpenAIBackend(model=MODEL, base_url=f"http://127.0.0.1:{silent.getsockname()[1]}/v1", retries=0)
 
 
+TOOLS = [
+    chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "search", "arguments": ""}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"query": "rye"}'}}]}),
+    *text("10 kilos"),
+]
+
+
 CASES: dict[str, Callable[[], AbstractContextManager[OpenAIBackend]]] = {
     "answers": lambda: _of(says(text("well, ", "hello", " there"))),
     "slow": lambda: _of(slowly([chunk({"role": "assistant"})], chunk({"content": "tick "}))),
     "fails": lambda: _of(refuses(400, {"error": {"message": "this model takes no such thing"}})),
+    "uses tools": lambda: _of(says(TOOLS)),
     "missing": _missing,
 }

@@ -39,6 +39,8 @@ class _Block(msgspec.Struct, frozen=True):
     id: str | None = None
     name: str | None = None
     tool_use_id: str | None = None
+    input: Any = None
+    content: Any = None
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class _Delta(msgspec.Struct, frozen=True):
 
     text: str | None = None
     thinking: str | None = None
+    partial_json: str | None = None
     stop_reason: str | None = None
 
 
@@ -76,6 +79,7 @@ class _MessageStream(Reply):
     def __init__(self, server: str, key: Key) -> None:
         super().__init__(server, key)
         self._input = self._output = 0
+        self._call = ""
 
     def take(self, data: bytes) -> list[Event]:
         if self.over:
@@ -84,7 +88,9 @@ class _MessageStream(Reply):
         events: list[Event] = []
         match event.type:
             case "content_block_delta":
-                self._pieces(event.delta or _Delta(), events)
+                delta = event.delta or _Delta()
+                self._pieces(delta, events)
+                self._add_arguments(self._call, delta.partial_json or "")
             case "content_block_start":
                 self._start_block(event.content_block or _Block(), events)
             case "message_start":
@@ -115,9 +121,12 @@ class _MessageStream(Reply):
     def _start_block(self, block: _Block, events: list[Event]) -> None:
         self._pieces(block, events)
         if block.id is not None and block.type.endswith("tool_use"):
+            self._call = block.id
             events.append(self._tool_started(block.id, block.name or "tool"))
+            if block.input:  # of a reply in one piece
+                self._add_arguments(block.id, msgspec.json.encode(block.input).decode())
         elif block.tool_use_id is not None:
-            events += self._tool_done(block.tool_use_id)
+            events += self._tool_done(block.tool_use_id, block.content)
 
     def _pieces(self, piece: _Block | _Delta, events: list[Event]) -> None:
         if piece.thinking:

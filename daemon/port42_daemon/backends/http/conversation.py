@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from port42_daemon.activity import kind_of, title_of
 from port42_daemon.backends.base import Done, Event, Failure, Notice, Text, Tool, Turn
 from port42_daemon.backends.errors import kind_of_words, one_line, words_of
 from port42_daemon.backends.http.api_key import Key
 from port42_daemon.backends.http.errors import Failed, kind_of_error, words_of_page
 
 EVENT_BYTES = 16 * 1024 * 1024
+_ARGUMENT_CHARS = 1024 * 1024
 _PIECES = 32
 """Events of one read that are passed on one by one: of the text behind them, all is one piece."""
 _BEGINNING = "(The beginning of this conversation was left out.)"
@@ -170,7 +173,8 @@ class Reply(ABC):
         self.decoder = EventDecoder()
         self._key = key
         self._has_text = False
-        self._calls: dict[str, str] = {}
+        self._calls: dict[str, Tool] = {}
+        self._arguments: dict[str, str] = {}
         self._has_calls = False
 
     @abstractmethod
@@ -220,7 +224,7 @@ class Reply(ABC):
             raise Failed("network", f"{self.server} was lost in the middle of its reply")
         waiting = self.stop_reason == "tool_use"
         state: Literal["failed", "done"] = "failed" if waiting else "done"
-        events: list[Event] = [Tool(call, title, state) for call, title in self._calls.items()]
+        events: list[Event] = [self._ended(tool, state) for tool in self._calls.values()]
         if waiting:
             events.append(Notice("the model waits for a tool, and this back end has none to give it"))
         if self.stop_reason in _CUT:
@@ -239,14 +243,27 @@ class Reply(ABC):
         words = one_line(self._key.without_key(words_of(error)))
         return Failed(kind_of_error(error), f"{self.server} broke off" + (f": {words}" if words else ""))
 
-    def _tool_started(self, call: str, title: str) -> Tool:
-        self._calls[call] = title
+    def _tool_started(self, call: str, name: str) -> Tool:
         self._has_calls = True
-        return Tool(call, title, "running")
+        self._calls[call] = Tool(call, name, "running", name, kind_of(name))
+        return self._calls[call]
 
-    def _tool_done(self, call: str) -> list[Event]:
-        title = self._calls.pop(call, None)
-        return [] if title is None else [Tool(call, title, "done")]
+    def _add_arguments(self, call: str, piece: str) -> None:
+        """The arguments of a call come in pieces of JSON after its name."""
+        known = self._arguments.get(call, "")
+        if call in self._calls and len(known) < _ARGUMENT_CHARS:
+            self._arguments[call] = known + piece
+
+    def _tool_done(self, call: str, output: Any) -> list[Event]:
+        tool = self._calls.pop(call, None)
+        return [] if tool is None else [self._ended(tool, "done", output)]
+
+    def _ended(self, tool: Tool, state: Literal["done", "failed"], output: Any = None) -> Tool:
+        given: Any = self._arguments.pop(tool.id, None)
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            given = msgspec.json.decode(given or "")
+        title = title_of(given) or tool.title
+        return msgspec.structs.replace(tool, title=title, state=state, input=given, output=output)
 
 
 def _error_in(data: bytes) -> Any:

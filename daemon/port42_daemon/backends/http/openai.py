@@ -27,6 +27,7 @@ _STOP_REASONS = {
 
 class _Function(msgspec.Struct, frozen=True):
     name: str | None = None
+    arguments: Any = None
 
 
 class _ToolCall(msgspec.Struct, frozen=True):
@@ -79,6 +80,7 @@ class _Chunks(Reply):
     def __init__(self, server: str, key: Key) -> None:
         super().__init__(server, key)
         self._started = False
+        self._call_ids: dict[int, str] = {}
 
     def take(self, data: bytes) -> list[Event]:
         if self.over:
@@ -118,12 +120,14 @@ class _Chunks(Reply):
         if text:
             self._has_text = True
             events.append(Text(text))
-        events.extend(
-            self._tool_started(call.id or f"call-{call.index or 0}", call.function.name)
-            # The name comes with the first piece of a call, the arguments with the others.
-            for call in piece.tool_calls or []
-            if call.function is not None and call.function.name
-        )
+        for call in piece.tool_calls or []:
+            index, function = call.index or 0, call.function or _Function()
+            # Id and name come with the first piece of a call.
+            if function.name:
+                self._call_ids[index] = call.id or f"call-{index}"
+                events.append(self._tool_started(self._call_ids[index], function.name))
+            if isinstance(function.arguments, str) and index in self._call_ids:
+                self._add_arguments(self._call_ids[index], function.arguments)
 
 
 def _is_thinking(part: Any) -> bool:

@@ -61,10 +61,11 @@ def test_aimock_thinks(backend: Anthropic) -> None:
 def test_aimock_calls_a_tool(backend: Anthropic) -> None:
     received = played(backend, turn("weather"))
     tools = [event for event in received if isinstance(event, Tool)]
-    assert [(tool.title, tool.state) for tool in tools] == [
+    assert [(tool.name, tool.state) for tool in tools] == [
         ("get_weather", "running"),
         ("get_weather", "failed"),
     ]
+    assert isinstance(tools[1].input, dict)
     assert done_of(received) == Done(stop_reason="tool_use")
 
 
@@ -176,20 +177,27 @@ def test_thinking_is_a_thought_and_its_signature_nothing() -> None:
     ]
 
 
+FOUND = [{"type": "web_search_result", "title": "Rye", "url": "http://127.0.0.1/rye"}]
+
+
 def test_a_tool_of_the_server_is_running_then_done() -> None:
     received = reply(
         *start(),
         *block(
             0,
             {"type": "server_tool_use", "id": "t1", "name": "web_search", "input": {}},
-            {"type": "input_json_delta", "partial_json": '{"query": "x"}'},
+            {"type": "input_json_delta", "partial_json": '{"query":'},
+            {"type": "input_json_delta", "partial_json": ' "rye"}'},
         ),
-        *block(1, {"type": "web_search_tool_result", "tool_use_id": "t1", "content": []}),
+        *block(1, {"type": "web_search_tool_result", "tool_use_id": "t1", "content": FOUND}),
         *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "found"}),
         *stop(),
     )
     tools = [event for event in received if isinstance(event, Tool)]
-    assert tools == [Tool("t1", "web_search", "running"), Tool("t1", "web_search", "done")]
+    assert tools == [
+        Tool("t1", "web_search", "running", "web_search", "fetch"),
+        Tool("t1", "rye", "done", "web_search", "fetch", {"query": "rye"}, FOUND),
+    ]
     assert text_of(received) == "found"
 
 
@@ -197,7 +205,7 @@ def test_a_tool_that_waits_for_us_has_failed_and_is_said() -> None:
     received = reply(
         *start(), *block(0, {"type": "tool_use", "id": "t", "name": "search"}), *stop("tool_use")
     )
-    assert received[-3] == Tool("t", "search", "failed")
+    assert received[-3] == Tool("t", "search", "failed", "search", "search")
     assert isinstance(received[-2], Notice)
 
 

@@ -61,10 +61,11 @@ def test_aimock_thinks(backend: OpenAI) -> None:
 def test_aimock_calls_a_tool(backend: OpenAI) -> None:
     received = played(backend, turn("weather"))
     tools = [event for event in received if isinstance(event, Tool)]
-    assert [(tool.title, tool.state) for tool in tools] == [
+    assert [(tool.name, tool.state) for tool in tools] == [
         ("get_weather", "running"),
         ("get_weather", "failed"),
     ]
+    assert isinstance(tools[1].input, dict)
     assert done_of(received) == Done(stop_reason="tool_use")
 
 
@@ -258,15 +259,17 @@ def call(index: int, **more: Any) -> dict[str, Any]:
 def test_tools_that_the_server_runs_are_done_with_the_reply() -> None:
     received = reply(
         call(0, id="call_1", function={"name": "search", "arguments": ""}),
-        call(0, function={"arguments": '{"q"'}),
+        call(0, function={"arguments": '{"query"'}),
         call(1, function={"name": "read", "arguments": ": 1}"}),
+        call(0, function={"arguments": ': "rye"}'}),
+        call(7, function={"arguments": "of no call"}),
         *text("found it"),
     )
     assert [event for event in received if isinstance(event, Tool)] == [
-        Tool("call_1", "search", "running"),
-        Tool("call-1", "read", "running"),
-        Tool("call_1", "search", "done"),
-        Tool("call-1", "read", "done"),
+        Tool("call_1", "search", "running", "search", "search"),
+        Tool("call-1", "read", "running", "read", "read"),
+        Tool("call_1", "rye", "done", "search", "search", {"query": "rye"}),
+        Tool("call-1", "read", "done", "read", "read", ": 1}"),
     ]
     assert not any(isinstance(event, Notice) for event in received)
 
@@ -275,7 +278,7 @@ def test_a_tool_that_waits_for_us_has_failed_and_is_said() -> None:
     received = reply(
         call(0, id="c", function={"name": "search"}), chunk(finish_reason="tool_calls"), "[DONE]"
     )
-    assert received[-3] == Tool("c", "search", "failed")
+    assert received[-3] == Tool("c", "search", "failed", "search", "search")
     assert isinstance(received[-2], Notice)
 
 
