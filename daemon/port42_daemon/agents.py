@@ -109,7 +109,7 @@ class Agents:
 
         Raises `ConfigRefused` instead while config.toml, which may name it, is wrong since the start.
         """
-        config = await self._current()
+        config = await self.refresh()
         if name in BUILT_IN or name in config.agents or self.store.last_sessions.get(name):
             return
         # A daemon killed between a session's file and agent_sessions.json left the agent out of the latter.
@@ -123,14 +123,14 @@ class Agents:
 
     async def require_for_turn(self, name: str) -> None:
         """As above, but refused while config.toml, which may name the back end, is invalid."""
-        await self._current()
+        await self.refresh()
         self._check_config()
         await self.require(name)
 
     @asynccontextmanager
     async def resolve(self, name: str) -> AsyncIterator[ResolvedBackend]:
         """The agent's current back end, kept open for the whole turn, even if config.toml changes."""
-        config = await self._current()
+        config = await self.refresh()
         agent, backend, settings = _configured(name, config)
         built, error = self._backend(backend, settings), self.config.error
         built.turns += 1
@@ -151,7 +151,7 @@ class Agents:
 
     async def described(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
-        config = await self._current()
+        config = await self.refresh()
         names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self.store.last_sessions)])
         return tuple(await asyncio.gather(*(self._describe(name, config, counts) for name in names)))
 
@@ -184,14 +184,14 @@ class Agents:
             if request.system is not None:
                 entry["system"] = request.system
 
-        await self._change(add)
+        await self.change(add)
         log.info("➕ %s is in config.toml", request.agent)
         return await self.get_agent(GetAgent(request.agent))
 
     async def connect_agent(self, request: ConnectAgent) -> Agent:
         """Name the back end in ``[agents.NAME]``; a known one that is not in the file is written, too."""
         await self.require(request.agent)
-        configured = (await self._current()).backends
+        configured = (await self.refresh()).backends
         if (
             request.backend not in configured
             and request.backend not in presets.KNOWN
@@ -211,7 +211,7 @@ class Agents:
             if request.model is not None:
                 agent["model"] = request.model
 
-        await self._change(connect)
+        await self.change(connect)
         log.info("🔌 %s is answered by %s", request.agent, request.backend)
         return await self.get_agent(GetAgent(request.agent))
 
@@ -222,7 +222,7 @@ class Agents:
                 raise UnknownAgent(request.agent, difflib.get_close_matches(request.agent, agents))
             take_out(document, agents, request.agent)
 
-        await self._change(remove)
+        await self.change(remove)
         log.info("➖ %s is no longer in config.toml", request.agent)
         return Removed(request.agent)
 
@@ -243,13 +243,14 @@ class Agents:
     def _refused(self) -> ConfigRefused:
         return ConfigRefused(str(self.config.error).removeprefix("config.toml: "))
 
-    async def _current(self) -> Config:
+    async def refresh(self) -> Config:
+        """The configuration as the file says it now, or as it last was valid."""
         if self.config.stale():
             config = await self.threads.files(self.config.refresh)
             await self._retire_changed(config)
         return self.config.current
 
-    async def _change(self, change: Callable[[TOMLDocument], Any]) -> None:
+    async def change(self, change: Callable[[TOMLDocument], Any]) -> None:
         """Change the file, one change at a time, and use it."""
         async with self._writing:
             await self.threads.files(self._write, change)

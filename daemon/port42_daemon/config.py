@@ -120,6 +120,28 @@ class SessionsConfig(_Table, frozen=True):
     tool_output_bytes: Size = 64 * 1024
 
 
+class CapturedToolConfig(_Table, frozen=True):
+    """One ``[capture.NAME]``: what the tool writes to `path` becomes sessions of `agent`.
+
+    Those in one of the `folders`, or below it, are of the agent that is named there.
+    """
+
+    on: bool = True
+    agent: AgentName | None = None
+    path: Folder | None = None
+    folders: dict[Folder, AgentName] = {}
+
+
+class CaptureConfig(_Table, frozen=True):
+    """``[capture]``: the tools whose sessions are captured, and whether their files are kept, too."""
+
+    originals: bool = True
+    claude: CapturedToolConfig | None = None
+    codex: CapturedToolConfig | None = None
+    llm: CapturedToolConfig | None = None
+    aichat: CapturedToolConfig | None = None
+
+
 class Config(_Table, frozen=True):
     """The whole file. An empty one is valid."""
 
@@ -127,6 +149,7 @@ class Config(_Table, frozen=True):
     backends: dict[BackendName, BackendConfig] = {}
     daemon: DaemonConfig = DaemonConfig()
     sessions: SessionsConfig = SessionsConfig()
+    capture: CaptureConfig = CaptureConfig()
 
 
 def parse(text: str) -> Config:
@@ -176,9 +199,13 @@ def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) ->
     except msgspec.ValidationError as error:
         what, _, inside = str(error).partition(" - at ")
         if inside.startswith("`key`"):
-            raise _refused(
-                text, path_in_file, "expected names of up to 64 letters, digits, '.', '_', '-'"
-            ) from None
+            names = (
+                "absolute paths"
+                if "folders" in inside
+                else "names of up to 64 letters, digits, '.', '_', '-'"
+            )
+            deeper = tuple(inside.partition("$.")[2].strip("`").split(".")) if "$." in inside else ()
+            raise _refused(text, path_in_file + deeper, f"expected {names}") from None
         field = inside.strip("`$").strip(".").partition("[")[0]
         unknown = re.search(r"unknown field `([^`]*)`", what)
         deeper = (*filter(None, field.split(".")), *([unknown[1]] if unknown else []))

@@ -18,23 +18,25 @@ STALLED = 30.0  # seconds after which a job counts as stalled, by a disk that ha
 
 
 class Threads:
-    """Three pools, so that questions to the index never hold up a message.
+    """Four pools, so that questions to the index never hold up a message.
 
     Eight threads for files: fdatasync waits, it does not compute. One for the index: it answers one
-    question at a time. One for questions that may have to wait until the index knows every session.
+    question at a time. One for questions that may have to wait until the index knows every session, and one
+    for the files of other tools.
     """
 
     def __init__(self) -> None:
         self.files = _Pool("files", 8)
         self.index = _Pool("index", 1)
         self.patient = _Pool("patient", 1)
+        self.capture = _Pool("capture", 1)
 
     def stalled(self) -> list[StalledThread]:
         """Threads at one piece of work for more than `STALLED` seconds; the patient one may be."""
         return [*self.files.stalled(), *self.index.stalled()]
 
     def close(self) -> None:
-        for pool in (self.files, self.index, self.patient):
+        for pool in (self.files, self.index, self.patient, self.capture):
             pool.close()
 
 

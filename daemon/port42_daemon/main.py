@@ -37,6 +37,7 @@ from port42_daemon.sessions.trash import Trash
 from port42_daemon.settings import Settings
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.migrations import bring_up_to_date
+from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
 from port42_daemon.turns.service import Turns
@@ -95,9 +96,10 @@ class Daemon:
         traffic, events = Traffic(), Events(store, threads)
         sessions = Sessions(store, catalogue, threads, events)
         agents = self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
-        queues = self._queues = SessionQueues(self.supervisor.changed)
+        queues = self._queues = SessionQueues(self._turns_changed)
         lineage = Lineage(sessions, agents)
         turns = self._turns = Turns(sessions, agents, lineage, queues)
+        capture = self._capture = Capture(settings.home, agents, sessions, queues)
         handlers = (
             sessions,
             turns,
@@ -109,6 +111,7 @@ class Daemon:
             Trash(sessions, queues),
             Exporter(store, threads, sessions),
             Importer(store, threads, sessions, config),
+            capture,
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns),
         )
         self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home)
@@ -133,6 +136,7 @@ class Daemon:
         await self.supervisor.tell("READY=1")
         # Afterwards, because these 20 ms need not delay readiness.
         self._loading = self.threads.files(presets.load)
+        capturing = asyncio.create_task(self._capture.run())
         async with self.supervisor.watching(self._answers, self._state):
             await self._stop.wait()
             log.info("🌙 stopping: no new turns")
@@ -140,12 +144,17 @@ class Daemon:
                 # Ignore repeats: a second signal would end the process in mid-shutdown.
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
+            capturing.cancel()
             await self.supervisor.tell("STOPPING=1")
             self._queues.refuse()
             if not self.lock.is_held():
                 self._queues.cancel_all()  # nothing can be recorded any more
             await self._server.stop(self._queues.cancel_all)
             await self._agents.aclose()
+
+    def _turns_changed(self) -> None:
+        self.supervisor.changed()
+        self._capture.turns_changed()
 
     async def _answers(self) -> None:
         """Return when what every request needs works: the loop that runs this, and a thread for files."""
@@ -182,6 +191,7 @@ class Daemon:
             if self.address.rebind():
                 await self._server.listen(self.address.listener)
             now = await self._agents.reload_config(ReloadConfig())
+            self._capture.config_changed()
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
         except ConfigRefused as refused:
             log.warning("⚠ %s; the last valid version is still used", refused.message)

@@ -23,7 +23,7 @@ NESTING_LIMIT = 64
 T = TypeVar("T")
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
-_AT_FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
+_AT_FIELD = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 
 
 def encode(value: Any) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 from port42_protocol import errors as e
 from port42_protocol.messages import (
     agents,
+    capture,
     daemon,
     doctor_and_stats,
     forks_and_trash,
@@ -77,6 +78,9 @@ METHODS: dict[str, Method] = {
         _row(forks_and_trash.PruneSessions, e.StorageFailed),
         _row(transfer.ExportSession, *_OWNED),
         _row(transfer.ImportSessions, e.StorageFailed),
+        _row(capture.GetCapture, e.ConfigRefused, e.StorageFailed),
+        _row(capture.SetCapture, e.ConfigRefused, e.StorageFailed),
+        _row(capture.RestoreOriginal, *_OWNED),
         _row(agents.ListAgents, e.StorageFailed),
         _row(agents.GetAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _row(agents.AddAgent, e.ConfigRefused, e.StorageFailed),

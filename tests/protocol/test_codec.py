@@ -89,6 +89,8 @@ def meant(plain: type, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
         return st.integers(meta.ge, meta.le)
     if get_origin(plain) is tuple:
         return st.lists(values(get_args(plain)[0]), max_size=min(meta.max_length or 4, 4)).map(tuple)
+    if get_origin(plain) is dict:
+        return st.dictionaries(*map(values, get_args(plain)), max_size=3)
     characters = st.characters(codec="utf-8")
     if meta.pattern:
         return st.from_regex(meta.pattern, alphabet=characters)
@@ -360,6 +362,8 @@ WHOLE = {
     "query": "parser",
     "title": "the parser",
     "path": "/home/ada/.claude",
+    "name": "claude",
+    "on": True,
 }
 
 

@@ -21,6 +21,14 @@ from port42_protocol.messages.agents import (
     RemoveAgent,
     Removed,
 )
+from port42_protocol.messages.capture import (
+    CapturedTool,
+    CaptureStatus,
+    GetCapture,
+    Restored,
+    RestoreOriginal,
+    SetCapture,
+)
 from port42_protocol.messages.daemon import (
     AgentTurns,
     DaemonStatus,
@@ -65,8 +73,12 @@ from port42_protocol.messages.forks_and_trash import (
 )
 from port42_protocol.messages.records import (
     RECORDS,
+    Activity,
     ForkPoint,
+    Location,
     Message,
+    Parent,
+    PlanEntry,
     Record,
     Reference,
     Source,
@@ -157,6 +169,9 @@ def test_the_methods() -> None:
         "prune_sessions": (PruneSessions, Pruned),
         "export_session": (ExportSession, ExportPage),
         "import_sessions": (ImportSessions, ImportPage),
+        "get_capture": (GetCapture, CaptureStatus),
+        "set_capture": (SetCapture, CaptureStatus),
+        "restore_original": (RestoreOriginal, Restored),
         "list_agents": (ListAgents, AgentList),
         "add_agent": (AddAgent, Agent),
         "get_agent": (GetAgent, Agent),
@@ -226,6 +241,11 @@ def test_every_shape_belongs_to_a_method() -> None:
         Source,
         ImportedSession,
         SkippedSource,
+        CapturedTool,
+        Activity,
+        Parent,
+        Location,
+        PlanEntry,
         Limits,
         Finding,
         AgentUsage,

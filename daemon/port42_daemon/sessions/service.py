@@ -277,6 +277,29 @@ class Sessions:
             session.append(records, use=False)
         return Written(session.summary, session.added, session.last_seq)
 
+    async def add_captured(self, header: Header, records: Sequence[Record]) -> Written:
+        """Add what happened in another program, and begin the session of `header` where there is none.
+
+        It is a use of the session at its time, and the session is its agent's last if none was used later.
+        Whoever compared the records with what is here already holds the session's `order`.
+        """
+        written = await self.threads.files(self._add_captured, header, records)
+        self._publish(written)
+        return written
+
+    def _add_captured(self, header: Header, records: Sequence[Record]) -> Written:
+        try:
+            with self.store.writing(header.id) as session:
+                session.append(records, use=None)
+            written = Written(session.summary, session.added, session.last_seq)
+        except SessionNotFound:
+            summary = self.store.create(header, records)
+            added = [replace(record, seq=seq) for seq, record in enumerate(records, 1)]
+            written = Written(summary, added, len(added))
+        if header.parent is UNSET:
+            self.catch_up_last(written.summary.agent, header.id, written.seq)
+        return written
+
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:
         """The message that `agent` recorded with `key`, in that session or in any."""
         # Across sessions nothing but a whole index can tell, and a new one takes its time.

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -287,12 +288,15 @@ class _Writing(SessionWriter):
     def last_seq(self) -> int:
         return self._document.footer.last_seq
 
-    def append(self, records: Sequence[Record], *, use: bool) -> None:
+    def append(self, records: Sequence[Record], *, use: bool | None) -> None:
         store, before = self._store, self._document
         at = before.footer.use
         if use:
             store._uses.see(at, self._session_id)
             at = store._next_use(before.header.agent, self._session_id, records[-1].timestamp)
+        elif use is None:
+            at = max(at, min(milliseconds(records[-1].timestamp), time.time_ns() // 1_000_000))
+            store._uses.see(at, self._session_id)
         growth = document.grow(before, records, at)
         with storage(f"write session {self._session_id}"):
             try:

@@ -160,8 +160,8 @@ class SessionWriter(Protocol):
     def last_seq(self) -> int:
         """0 where there are no records."""
 
-    def append(self, records: Sequence[Record], *, use: bool) -> None:
-        """Add records in one durable write. `use`: whether the session is used by that."""
+    def append(self, records: Sequence[Record], *, use: bool | None) -> None:
+        """Add records in one durable write. `use`: whether that is a use now; None: at their time."""
 
     def trash(self) -> None:
         """Move the session to the trash. Does not change any agent's last session."""

@@ -100,6 +100,12 @@ ToolKind = Literal[
 ]
 """As in the Agent Client Protocol."""
 State = Literal["active", "ended"]
+CaptureTool = Literal["claude", "codex", "llm", "aichat"]
+"""Tools whose sessions can be captured; each is a table of ``[capture]`` in config.toml."""
+Folders = Annotated[
+    dict[Folder, AgentName],
+    Meta(max_length=100, description="at most 100 absolute paths, each with the name of an agent"),
+]
 IndexState = Literal["ready", "rebuilding", "behind", "unusable"]
 StartedBy = Literal["systemd", "launchd", "autostart", "hand"]
 TurnStatus = Literal["recorded", "answered", "interrupted"]

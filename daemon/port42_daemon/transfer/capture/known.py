@@ -1,0 +1,96 @@
+"""Which of a source's records its session has already, also where a turn of Port42 recorded them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import msgspec
+from msgspec import UNSET
+
+from port42_daemon.store.interface import COMPACTED, USAGE, milliseconds
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    EventRecord,
+    Message,
+    Record,
+    ThoughtRecord,
+    ToolRecord,
+    UserMessage,
+    replace,
+)
+
+_SAME_TIME = 10 * 60 * 1000
+"""Milliseconds between a message here and in the tool's file."""
+
+
+class Known:
+    """Records of a session, each of which stands for one of the source.
+
+    A turn of Port42 that a tool answered is in the tool's file, too, in other pieces: the prompt contains the
+    message and what was referenced, a text is a part of the reply, and tokens are counted with it.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[bytes] = Counter()
+        self._user: list[tuple[str, int, bool]] = []
+        """Messages of the user, their time, and whether they began a turn."""
+        self._texts: dict[type[Record], list[str]] = {AssistantMessage: [], ThoughtRecord: []}
+        self._turns = False
+
+    def add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            answers = getattr(record, "question", UNSET) is not UNSET
+            if isinstance(record, UserMessage):
+                self._user.append((record.content.strip(), milliseconds(record.timestamp), False))
+                continue
+            self._counts[_identity(record)] += 1
+            if answers and self._user:
+                self._turns = True
+                self._user[-1] = (*self._user[-1][:2], True)
+            if answers and isinstance(record, AssistantMessage | ThoughtRecord):
+                self._texts[type(record)].append(record.content)
+
+    def take(self, record: Record) -> bool:
+        """Whether the session has this record; what stands for it stands for no other."""
+        if isinstance(record, UserMessage):
+            return self._take_user(record.content.strip(), milliseconds(record.timestamp))
+        identity = _identity(record)
+        if self._counts[identity] > 0:
+            self._counts[identity] -= 1
+            return True
+        if isinstance(record, AssistantMessage | ThoughtRecord):
+            return self._take_text(type(record), record.content.strip())
+        return self._turns and isinstance(record, EventRecord) and record.event in {USAGE, COMPACTED}
+
+    def _take_user(self, content: str, when: int) -> bool:
+        """The same words at another time are another message."""
+        for number, (text, time, began) in enumerate(self._user):
+            same = text == content or (began and text and text in content)
+            if same and abs(time - when) <= _SAME_TIME:
+                del self._user[number]
+                return True
+        return False
+
+    def _take_text(self, kind: type[Record], content: str) -> bool:
+        texts = self._texts[kind]
+        for number, text in enumerate(texts):
+            if (start := text.find(content)) >= 0:
+                texts[number] = text[start + len(content) :]
+                return True
+        return False
+
+
+def _identity(record: Record) -> bytes:
+    """Without position and time, which differ where a tool wrote its file anew."""
+    if isinstance(record, ToolRecord):
+        parts: object = ("tool", record.id)
+    elif isinstance(record, Message):
+        parts = (record.role, record.content.strip())
+    elif isinstance(record, EventRecord) and record.event == USAGE:
+        parts = ("usage", record.timestamp)
+    else:
+        changes = {"question": UNSET} if hasattr(record, "question") else {}
+        parts = msgspec.to_builtins(replace(record, seq=0, timestamp="", **changes))
+    return blake2b(msgspec.json.encode(parts), digest_size=16).digest()

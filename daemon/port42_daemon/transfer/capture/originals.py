@@ -1,0 +1,171 @@
+"""`originals/`: the bytes of each captured source, compressed, so that they outlive the tool's own file.
+
+``<tool>/<hash>-<generation>.z`` has a zlib stream for each part that was read; ``….json`` beside it says of
+which file, and of which sessions. A source that its tool wrote anew begins another generation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from port42_daemon import durable
+from port42_protocol.messages.types import CaptureTool
+
+FOLDER = "originals"
+_CHUNK = 64 * 1024
+_LEVEL = 6
+
+
+class Original(Struct):
+    """Of which source a file here has the bytes: its path, times (RFC 3339), and its sessions' ids.
+
+    `sessions` are Port42's ids, with the ids in the tool. `length` is the number of bytes, compressed.
+    """
+
+    tool: CaptureTool
+    path: str
+    begun_at: str
+    generation: int = 1
+    sessions: dict[str, str] = {}
+
+
+class Damaged(Exception):
+    """An original cannot be read to its end; the text says why."""
+
+
+class Originals:
+    """The folder. The methods block and raise OSError."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / FOLDER
+
+    def begin(self, original: Original) -> Original:
+        """A new generation for a source that is read from its beginning."""
+        while self._file(original).exists():
+            original.generation += 1
+        self.describe(original)
+        return original
+
+    def latest(self, tool: CaptureTool, path: Path) -> Original | None:
+        """The newest generation of the source at `path`."""
+        stem = _stem(path)
+        generations = [
+            (int(number), file)
+            for file in (self._folder / tool).glob(f"{stem}-*.json")
+            if (number := file.stem.rpartition("-")[2]).isdecimal()
+        ]
+        return self._read(max(generations)[1]) if generations else None
+
+    def of_session(self, session_id: str) -> Original | None:
+        """The newest original that has the session."""
+        originals = [
+            original
+            for file in self._folder.glob("*/*.json")
+            if (original := self._read(file)) is not None and session_id in original.sessions
+        ]
+        return max(originals, key=lambda original: (original.begun_at, original.generation), default=None)
+
+    def describe(self, original: Original) -> None:
+        path = self._file(original).with_suffix(".json")
+        durable.own_folder(self._folder)
+        durable.own_folder(path.parent)
+        durable.replace(path, msgspec.json.format(msgspec.json.encode(original)) + b"\n")
+
+    def size(self, original: Original) -> int:
+        """Compressed bytes that are kept."""
+        try:
+            return self._file(original).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def add(self, original: Original, data: Iterable[bytes], kept: int) -> int:
+        """Keep the next bytes of the source behind the `kept` compressed ones; returns the new size.
+
+        What stands there behind `kept`, by a crash, is replaced.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._file(original), flags, durable.OWN_FILE)
+        try:
+            os.ftruncate(descriptor, kept)
+            compressor = zlib.compressobj(_LEVEL)
+            for part in chain(map(compressor.compress, data), map(compressor.flush, (zlib.Z_FINISH,))):
+                durable.write_all(descriptor, part, kept)
+                kept += len(part)
+            durable.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        return kept
+
+    def data(self, original: Original) -> Iterator[bytes]:
+        """The source's bytes. Raises `Damaged`."""
+        decompressor = zlib.decompressobj()
+        complete = True
+        with self._file(original).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                while chunk:
+                    try:
+                        yield decompressor.decompress(chunk)
+                    except zlib.error as error:
+                        raise Damaged(str(error)) from None
+                    chunk, complete = decompressor.unused_data, decompressor.eof
+                    if complete:
+                        decompressor = zlib.decompressobj()
+        if not complete:
+            raise Damaged("its end is missing")
+
+    def total(self) -> int:
+        """Bytes of the folder."""
+        return sum(file.stat().st_size for file in self._folder.glob("*/*"))
+
+    def restore(self, original: Original, *, force: bool) -> int:
+        """Write the source back to its path, and return its length.
+
+        Raises FileExistsError, unless `force` replaces what is there, and `Damaged`.
+        """
+        path = Path(original.path)
+        if os.path.lexists(path) and not force:
+            raise FileExistsError(path)
+        path.parent.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.port42")
+        length = 0
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.OWN_FILE)
+        try:
+            try:
+                for data in self.data(original):
+                    durable.write_all(descriptor, data, length)
+                    length += len(data)
+                durable.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            if force:
+                aside.replace(path)
+            else:
+                os.link(aside, path)  # unlike a rename it replaces nothing
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                aside.unlink()
+        durable.sync_folder(path.parent)
+        return length
+
+    def _file(self, original: Original) -> Path:
+        return self._folder / original.tool / f"{_stem(Path(original.path))}-{original.generation}.z"
+
+    @staticmethod
+    def _read(path: Path) -> Original | None:
+        try:
+            return msgspec.json.decode(durable.read_file(path, 1024 * 1024), type=Original)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+
+def _stem(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

@@ -1,0 +1,159 @@
+"""`capture.db`: how far each source was read. Without it sources are compared with their sessions."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from port42_daemon import durable
+from port42_protocol.messages.types import CaptureTool
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+_CREATE = """
+CREATE TABLE sources (
+  path BLOB PRIMARY KEY, tool TEXT NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL, problem TEXT,
+  read_at TEXT, signature BLOB NOT NULL, state BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX by_tool ON sources (tool);
+CREATE TABLE sessions (session_id TEXT PRIMARY KEY, tool TEXT NOT NULL, path BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+Signature = tuple[int, int, int, int]
+"""Device, inode, size and mtime_ns of a file."""
+
+
+class Stored(Struct):
+    """A session that a source is read into: its records through `last_seq` are compared already."""
+
+    session_id: str
+    source_id: str
+    last_seq: int
+    title: str | None = None
+
+
+class SourceState(Struct):
+    """How far a source was read.
+
+    `offset` is behind the last whole line that was read; `head` and `tail` are hashes of the bytes at the
+    beginning and before `offset`. `reader` is the reader's saved state, `sessions` are by its keys.
+    """
+
+    signature: Signature
+    offset: int = 0
+    head: bytes = b""
+    tail: bytes = b""
+    reader: bytes | None = None
+    sessions: dict[str, Stored] = {}
+    problem: str | None = None
+    read_at: str | None = None
+    kept: int = 0
+    """Bytes that the original takes."""
+
+
+class Totals(Struct, frozen=True):
+    """What was read of one tool."""
+
+    sources: int
+    sessions: int
+    kept: int
+    last_read: str | None
+    problems: int
+    problem: str | None
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class Progress:
+    """The database. A file that cannot be used is made anew. Used by one thread. Raises sqlite3.Error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._database = self._open()
+        except sqlite3.DatabaseError as error:
+            log.warning("⚠ capture.db is made anew: %s", error)
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._database = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            # What a power cut takes of it is compared again.
+            database.execute("PRAGMA synchronous = NORMAL")
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version not in {0, _VERSION}:
+                raise sqlite3.DatabaseError(f"its version is {version}")
+            if version == 0:
+                with database:
+                    database.executescript(f"{_CREATE}PRAGMA user_version = {_VERSION}")
+        except BaseException:
+            database.close()
+            raise
+        self._path.chmod(durable.OWN_FILE)
+        return database
+
+    def close(self) -> None:
+        self._database.close()
+
+    def get(self, path: Path) -> SourceState | None:
+        row = self._database.execute(
+            "SELECT state FROM sources WHERE path = ?", (os.fsencode(path),)
+        ).fetchone()
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.msgpack.decode(row[0], type=SourceState) if row else None
+        return None
+
+    def put(self, path: Path, tool: CaptureTool, state: SourceState) -> None:
+        values = (
+            *(os.fsencode(path), tool, state.signature[2], state.kept, state.problem, state.read_at),
+            *(msgspec.msgpack.encode(state.signature), msgspec.msgpack.encode(state)),
+        )
+        with self._database:
+            self._database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+            self._database.executemany(
+                "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)",
+                [(stored.session_id, tool, os.fsencode(path)) for stored in state.sessions.values()],
+            )
+
+    def signatures(self, tool: CaptureTool) -> dict[bytes, bytes]:
+        """The encoded signature of each source as it was read last, by its path."""
+        return dict(self._database.execute("SELECT path, signature FROM sources WHERE tool = ?", (tool,)))
+
+    def source_of(self, session_id: str) -> tuple[CaptureTool, Path] | None:
+        row = self._database.execute(
+            "SELECT tool, path FROM sessions WHERE session_id = ?", (session_id,)
+        ).fetchone()
+        return (row[0], Path(os.fsdecode(row[1]))) if row else None
+
+    def totals(self, tool: CaptureTool) -> Totals:
+        row = self._database.execute(
+            "SELECT count(*), total(kept), max(read_at), count(problem), max(problem) FROM sources"
+            " WHERE tool = ?",
+            (tool,),
+        ).fetchone()
+        sessions = self._database.execute("SELECT count(*) FROM sessions WHERE tool = ?", (tool,)).fetchone()
+        return Totals(row[0], sessions[0], int(row[1]), row[2], row[3], row[4])
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        with self._database:
+            self._database.executemany(
+                "DELETE FROM sources WHERE path = ?", [(os.fsencode(p),) for p in paths]
+            )
+
+
+def is_read(signatures: dict[bytes, bytes], path: str | Path, signature: Signature) -> bool:
+    """Whether the source at `path` is as it was when it was read."""
+    return signatures.get(os.fsencode(path)) == msgspec.msgpack.encode(signature)

@@ -1,0 +1,127 @@
+"""Reads a source from where it stopped, a batch of whole lines at a time. Blocks; used by one thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct, structs
+
+from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.capture.progress import SourceState, signature_of
+from port42_daemon.transfer.readers import detect, files
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_daemon.transfer.readers.line_reader import LineReader
+from port42_protocol.messages.records import Record
+
+_BATCH_BYTES = 1024 * 1024
+_BATCH_RECORDS = 1000
+_SAMPLE = 4096
+"""Bytes at the beginning of a file, and before the offset, that tell whether it was written anew."""
+
+
+class Batch(Struct):
+    """What the lines from the offset `start` on gave: records by the keys of `infos`."""
+
+    records: dict[str, list[Record]]
+    infos: dict[str, SessionInfo]
+    start: int
+    state: SourceState
+    """How far the source is read with this batch."""
+    complete: bool
+    """Whether that is its end, as it was."""
+
+
+class LineSource:
+    """A source whose lines are read as they come. `anew`: it is read from its beginning."""
+
+    def __init__(self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig) -> None:
+        """Raises `Skipped`."""
+        with files.opened(path) as file:
+            self.anew = state is None or not _continues(file, state)
+            signature = signature_of(_status(file))
+        if self.anew or state is None:
+            state = SourceState(signature, sessions=state.sessions if state else {})
+        self._path = path
+        self._state = state
+        self._reader: LineReader = detect.open_reader(tool, path, limits, state.reader)
+
+    def next(self) -> Batch:
+        """Raises `Skipped`."""
+        records: dict[str, list[Record]] = {}
+        start = end = self._state.offset
+        count, length = 0, 1
+        with files.opened(self._path) as file:
+            signature = signature_of(_status(file))
+            file.seek(start)
+            while end - start < _BATCH_BYTES and count < _BATCH_RECORDS:
+                line, length = _whole_line(file)
+                if not length:
+                    break
+                end += length
+                for key, record, _ in self._reader.feed(line):
+                    records.setdefault(key, []).append(record)
+                    count += 1
+            head, tail = _samples(file, end)
+        self._state = structs.replace(
+            self._state,
+            signature=signature,
+            offset=end,
+            head=head,
+            tail=tail,
+            reader=self._reader.save(),
+            problem=_problem(self._reader),
+        )
+        return Batch(records, self._reader.state.sessions, start, self._state, complete=not length)
+
+    def wrote(self, state: SourceState) -> None:
+        """`state` is the batch's, with its sessions as they are now."""
+        self._state = state
+
+
+def part(path: Path, start: int, end: int) -> Iterator[bytes]:
+    """Bytes of a source. Raises `Skipped` where it does not have them any more."""
+    with files.opened(path) as file:
+        file.seek(start)
+        while start < end:
+            chunk = file.read(min(files.CHUNK, end - start))
+            if not chunk:
+                raise Skipped("it became shorter")
+            start += len(chunk)
+            yield chunk
+
+
+def _whole_line(file: BinaryIO) -> tuple[bytes | None, int]:
+    """The next line with its end, None where it is too long, and its length; 0 for one without an end."""
+    line = file.readline(files.LINE_BYTES + 1)
+    length, last = len(line), line
+    while last and not last.endswith(b"\n"):
+        last = file.readline(files.CHUNK)
+        length += len(last)
+    return line if length == len(line) else None, length if last else 0
+
+
+def _continues(file: BinaryIO, state: SourceState) -> bool:
+    """Whether the file begins with what was read of it, as far as samples tell."""
+    return _status(file).st_size >= state.offset and _samples(file, state.offset) == (state.head, state.tail)
+
+
+def _samples(file: BinaryIO, offset: int) -> tuple[bytes, bytes]:
+    return _sample(file, 0, offset), _sample(file, max(0, offset - _SAMPLE), offset)
+
+
+def _sample(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return blake2b(file.read(min(_SAMPLE, end - start)), digest_size=16).digest()
+
+
+def _status(file: BinaryIO) -> os.stat_result:
+    return os.fstat(file.fileno())
+
+
+def _problem(reader: LineReader) -> str | None:
+    problems = reader.state.problems
+    return None if not problems else ": ".join(filter(None, problems[-1]))

@@ -1,0 +1,206 @@
+"""Adds what a source has to its sessions, each record once, and remembers how far the source was read."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct, field, structs
+
+from port42_daemon.config import CapturedToolConfig, ConfigFile
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions, now
+from port42_daemon.store.interface import RENAMED, Header
+from port42_daemon.transfer.capture.known import Known
+from port42_daemon.transfer.capture.originals import Original, Originals
+from port42_daemon.transfer.capture.progress import Progress, SourceState, Stored, signature_of
+from port42_daemon.transfer.capture.reading import Batch, LineSource, part
+from port42_daemon.transfer.capture.tools import Tool, agent_of
+from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.imports import derived_id, header_of
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_protocol.errors import SessionNotFound
+from port42_protocol.messages.records import EventRecord, Parent, Record
+
+log = logging.getLogger(__name__)
+
+
+class TurnRuns(Exception):
+    """A turn of Port42 runs that the source may belong to: it is read afterwards."""
+
+
+class _Compared(Struct):
+    """What a session has of a source: its records through `seq` are in `known`, or were added from there."""
+
+    seq: int
+    known: Known = field(default_factory=Known)
+
+
+class Recorder:
+    """Reads one source at a time. Blocking work is done by the thread for capture."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        originals: Originals,
+        sessions: Sessions,
+        queues: SessionQueues,
+        config: ConfigFile,
+    ) -> None:
+        self._progress = progress
+        self._originals = originals
+        self._sessions = sessions
+        self._queues = queues
+        self._config = config
+        self._run = sessions.threads.capture
+
+    async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> None:
+        """Read what is new in the source at `path`.
+
+        Raises `Skipped` where it cannot be read, `TurnRuns`, RpcError, OSError and sqlite3.Error.
+        """
+        source = await self._run(self._open, tool, path)
+        if source is None:
+            return
+        original: Original | None = None
+        compared: dict[str, _Compared] = {}
+        complete = False
+        while not complete:
+            batch = await self._run(source.next)
+            complete = batch.complete
+            if batch.state.offset == batch.start and not batch.records:
+                await self._run(self._progress.put, path, tool.name, batch.state)
+                continue
+            stored = dict(batch.state.sessions)
+            for key, records in batch.records.items():
+                stored[key] = await self._record(tool, config, source, batch, key, records, compared)
+            state = structs.replace(batch.state, sessions=stored, read_at=now())
+            if self._config.current.capture.originals:
+                original, state = await self._run(self._keep, tool, path, source, batch, state, original)
+            source.wrote(state)
+            if complete or not source.anew:
+                # A source that is compared from its beginning is begun again after a crash.
+                await self._run(self._progress.put, path, tool.name, state)
+
+    async def refuse(self, tool: Tool, path: Path, reason: str) -> None:
+        """Remember why the source is not read, until it changes."""
+        await self._run(self._refuse, tool, path, reason)
+
+    def _refuse(self, tool: Tool, path: Path, reason: str) -> None:
+        with contextlib.suppress(OSError):
+            signature = signature_of(path.lstat())
+            state = self._progress.get(path) or SourceState(signature)
+            self._progress.put(path, tool.name, structs.replace(state, signature=signature, problem=reason))
+
+    def _open(self, tool: Tool, path: Path) -> LineSource | None:
+        state = self._progress.get(path)
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return None  # deleted by its tool: nothing is taken away here
+        if state is not None and state.signature == signature_of(status):
+            return None
+        return LineSource(tool.name, path, state, self._config.current.sessions)
+
+    async def _record(  # noqa: PLR0913, PLR0917  # what one pass over a source has
+        self,
+        tool: Tool,
+        config: CapturedToolConfig,
+        source: LineSource,
+        batch: Batch,
+        key: str,
+        records: Sequence[Record],
+        compared: dict[str, _Compared],
+    ) -> Stored:
+        info, files = batch.infos[key], self._sessions.threads.files
+        stored = batch.state.sessions.get(key)
+        session_id = stored.session_id if stored else await self._session_of(tool, info)
+        if self._queues.busy(session_id):
+            raise TurnRuns
+        async with self._sessions.order(session_id):
+            where = await files(self._sessions.store.where, session_id)
+            if where == "trash":
+                raise Skipped(f"its session {session_id} is in the trash")
+            if where is None and stored is None and self._is_answering(tool):
+                raise TurnRuns
+            seq = stored.last_seq if stored and not source.anew else 0
+            state = compared.setdefault(key, _Compared(seq))
+            new = await self._run(self._new_records, session_id if where else None, state, records)
+            summary = await files(self._sessions.store.summary, session_id) if where else None
+            given = stored.title if stored else None
+            if summary and info.title and info.title != summary.title in {given, *info.titles}:
+                when = info.last_time or now()
+                new.append(EventRecord(seq=0, event=RENAMED, timestamp=when, title=info.title))
+            if new or where is None:
+                header = await self._header(tool, config, info, session_id, batch)
+                written = await self._sessions.add_captured(header, new)
+                state.seq, summary = written.seq, written.summary
+        title = summary.title if summary else given
+        return Stored(session_id, info.source_id, state.seq, title)
+
+    async def _session_of(self, tool: Tool, info: SessionInfo) -> str:
+        """A session of Port42 that is continued in the tool, or that of the source."""
+        native = await self._sessions.threads.index(self._sessions.catalogue.by_native, info.source_id)
+        return native or derived_id(tool.name, info.source_id)
+
+    def _is_answering(self, tool: Tool) -> bool:
+        """Whether a turn runs that `tool` may answer: the session of a new source may be that turn's."""
+        config = self._config.current
+        for turns in self._queues.by_agent:
+            agent = config.agents.get(turns.agent)
+            backend = config.backends.get(agent.backend) if agent and agent.backend else None
+            if any(tool.name in word for word in getattr(backend, "command", ())):
+                return True
+        return False
+
+    def _new_records(
+        self, session_id: str | None, compared: _Compared, records: Sequence[Record]
+    ) -> list[Record]:
+        """The records that the session lacks."""
+        store = self._sessions.store
+        if session_id is not None:
+            last_seq = store.ends(session_id)[1].last_seq
+            if last_seq > compared.seq:
+                compared.known.add(records_after(store, session_id, compared.seq))
+                compared.seq = last_seq
+        return [record for record in records if not compared.known.take(record)]
+
+    async def _header(
+        self, tool: Tool, config: CapturedToolConfig, info: SessionInfo, session_id: str, batch: Batch
+    ) -> Header:
+        header = header_of(info, tool.name, agent_of(config, tool.name, info.cwd))
+        if isinstance(header.parent, Parent) and info.parent is not None:
+            own = batch.state.sessions.get("")
+            parent = own.session_id if own and own.source_id == info.parent else header.parent.session_id
+            seq = 0
+            with contextlib.suppress(SessionNotFound):
+                seq = (await self._sessions.threads.files(self._sessions.store.ends, parent))[1].last_seq
+            header = structs.replace(header, parent=Parent(parent, seq))
+        return structs.replace(header, id=session_id, client="capture")
+
+    def _keep(  # noqa: PLR0913, PLR0917  # as above
+        self,
+        tool: Tool,
+        path: Path,
+        source: LineSource,
+        batch: Batch,
+        state: SourceState,
+        original: Original | None,
+    ) -> tuple[Original, SourceState]:
+        """Keep the bytes that the batch was read from."""
+        sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
+        if original is None and not source.anew:
+            original = self._originals.latest(tool.name, path)
+        if original is None:
+            if batch.start:
+                return Original(tool.name, os.fspath(path), now()), state  # its beginning was not kept
+            original = self._originals.begin(Original(tool.name, os.fspath(path), now(), sessions=sessions))
+            state = structs.replace(state, kept=0)
+        if original.sessions != sessions:
+            original.sessions = sessions
+            self._originals.describe(original)
+        kept = self._originals.add(original, part(path, batch.start, state.offset), state.kept)
+        return original, structs.replace(state, kept=kept)

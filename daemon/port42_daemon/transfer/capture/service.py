@@ -1,0 +1,277 @@
+"""Reads what tools write into sessions as they write it, and answers the requests about that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from port42_daemon.agents import Agents
+from port42_daemon.config import CaptureConfig, CapturedToolConfig, table
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.transfer.capture import tools
+from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.tools import TOOLS, Tool
+from port42_daemon.transfer.capture.watching import Watcher, below
+from port42_protocol.errors import InvalidParams, RpcError, StorageFailed
+from port42_protocol.messages.capture import (
+    CapturedTool,
+    CaptureStatus,
+    GetCapture,
+    Restored,
+    RestoreOriginal,
+    SetCapture,
+)
+from port42_protocol.messages.types import CaptureTool
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+    from port42_daemon.transfer.capture.progress import Progress, Totals
+    from port42_daemon.transfer.capture.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+_GATHER_SECONDS = 0.1
+_RETRY_SECONDS = 3.0
+_MAX_COUNTED = 10_000
+
+
+@dataclass(eq=False)
+class Capture:
+    """Handles `get_capture`, `set_capture` and `restore_original`, and captures while `run` runs."""
+
+    home: Path
+    agents: Agents
+    sessions: Sessions
+    queues: SessionQueues
+    _watcher: Watcher = field(init=False)
+    _watching: asyncio.Task[None] | None = field(default=None, init=False)
+    _config: CaptureConfig = field(default_factory=CaptureConfig, init=False)
+    _due: dict[Path, Tool] = field(default_factory=dict, init=False)
+    """Sources that are to be read, in the order in which they changed."""
+    _waiting: dict[Path, Tool] = field(default_factory=dict, init=False)
+    """Sources that are read when a turn of Port42 has ended."""
+    _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _progress: Progress | None = field(default=None, init=False)
+    _recorder: Recorder | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._originals = Originals(self.home)
+        self._watcher = Watcher(self.sessions.threads, self._changed, self._scan)
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Capture until cancelled."""
+        try:
+            while True:
+                await self._apply()
+                await self._read_due()
+                await self._work.wait()
+                await asyncio.sleep(_GATHER_SECONDS)
+                self._work.clear()
+        finally:
+            if self._watching is not None:
+                self._watching.cancel()
+            if self._progress is not None:
+                self._progress.close()
+
+    def config_changed(self) -> None:
+        self._work.set()
+
+    def turns_changed(self) -> None:
+        """A turn has ended, perhaps."""
+        if self._waiting:
+            self._due |= self._waiting
+            self._waiting.clear()
+            self._work.set()
+
+    async def _apply(self) -> None:
+        """Watch what config.toml says now."""
+        async with self._applying:
+            config = (await self.agents.refresh()).capture
+            if config == self._config:
+                return
+            self._config = config
+            if self._watching is not None:
+                self._watching.cancel()
+                await asyncio.gather(self._watching, return_exceptions=True)
+            folders = [tool.path(self._table(tool)) for tool in self._on()]
+            if not folders:
+                self._watching, self._watcher.mode = None, "off"
+                return
+            if self._recorder is None:
+                await self._start()
+            self._watching = asyncio.create_task(self._watcher.run(folders, [self.home / "config.toml"]))
+
+    async def _start(self) -> None:
+        # Imported here: a daemon that captures nothing needs none of it.
+        from port42_daemon.transfer.capture.progress import Progress
+        from port42_daemon.transfer.capture.recorder import Recorder
+
+        try:
+            self._progress = await self.sessions.threads.capture(Progress, self.home / "capture.db")
+        except (sqlite3.Error, OSError) as error:
+            log.error("nothing is captured: capture.db cannot be used: %s", error)
+            return
+        self._recorder = Recorder(
+            self._progress, self._originals, self.sessions, self.queues, self.agents.config
+        )
+
+    def _on(self) -> list[Tool]:
+        return [tool for tool in TOOLS.values() if (table := self._table(tool)) is not None and table.on]
+
+    def _table(self, tool: Tool) -> CapturedToolConfig | None:
+        return tools.settings(self._config, tool.name)
+
+    def _changed(self, path: Path) -> None:
+        """Called for each file that may have changed."""
+        if path == self.home / "config.toml":
+            self._work.set()
+        for tool in self._on():
+            if path.suffix in tool.suffixes and tool.path(self._table(tool)) in path.parents:
+                self._due[path] = tool
+                self._work.set()
+
+    async def _scan(self) -> None:
+        """Find the sources that changed while nothing watched them."""
+        for tool in self._on():
+            for path in await self.sessions.threads.capture(self._changed_sources, tool):
+                self._due[path] = tool
+        self._work.set()
+
+    def _changed_sources(self, tool: Tool) -> list[Path]:
+        from port42_daemon.transfer.capture.progress import is_read, signature_of
+
+        assert self._progress is not None  # noqa: S101  # it was opened before anything is watched
+        signatures = self._progress.signatures(tool.name)
+        changed = []
+        for path in below(tool.path(self._table(tool))):
+            with contextlib.suppress(OSError):
+                if path.suffix in tool.suffixes and not is_read(signatures, path, signature_of(path.lstat())):
+                    changed.append(path)
+        return changed
+
+    async def _read_due(self) -> None:
+        from port42_daemon.transfer.capture.recorder import TurnRuns
+        from port42_daemon.transfer.readers.base import Skipped
+
+        while self._due and self._recorder is not None:
+            path, tool = next(iter(self._due.items()))
+            del self._due[path]
+            config = self._table(tool)
+            if config is None or not config.on:
+                continue
+            try:
+                await self._recorder.read(tool, path, config)
+            except TurnRuns:
+                self._waiting[path] = tool
+            except Skipped as reason:
+                await self._recorder.refuse(tool, path, str(reason))
+            except (RpcError, OSError, sqlite3.Error) as error:
+                log.warning("⚠ %s is read later: %s", path.name, error)
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._again, path, tool)
+            except Exception:
+                log.exception("%s could not be captured", path.name)
+                await self._recorder.refuse(tool, path, "an internal error, see the log")
+
+    def _again(self, path: Path, tool: Tool) -> None:
+        self._due[path] = tool
+        self._work.set()
+
+    # --- methods ----------------------------------------------------------------------------------
+
+    async def get_capture(self, _: GetCapture) -> CaptureStatus:
+        await self._apply()
+        described = [await self._describe(tool) for tool in TOOLS.values()]
+        return CaptureStatus(tuple(described), self._watcher.mode, self._watcher.problem)
+
+    async def set_capture(self, request: SetCapture) -> CaptureStatus:
+        """Write ``[capture.NAME]``, everything else in the file kept as it is."""
+        if request.path is not None and not await self.sessions.threads.files(Path(request.path).is_dir):
+            raise InvalidParams.expecting("path", "a folder that exists", got=request.path)
+
+        def change(document: TOMLDocument) -> None:
+            entry = table(document, "capture", request.name)
+            entry["on"] = request.on
+            for name in ("agent", "path", "folders"):
+                value: Any = getattr(request, name)
+                if value is not None:
+                    entry[name] = value
+
+        await self.agents.change(change)
+        log.info("📎 capture of %s is %s", request.name, "on" if request.on else "off")
+        return await self.get_capture(GetCapture())
+
+    async def restore_original(self, request: RestoreOriginal) -> Restored:
+        """Write the source of a session to its path."""
+        await self.sessions.owned(request.session_id, request.agent)
+        return await self.sessions.threads.files(self._restore, request)
+
+    def _restore(self, request: RestoreOriginal) -> Restored:
+        original = self._originals.of_session(request.session_id)
+        if original is None:
+            raise InvalidParams.expecting("session_id", "a captured session whose original is kept")
+        try:
+            length = self._originals.restore(original, force=request.force)
+        except FileExistsError:
+            expected = "true, to replace the file that is there"
+            raise InvalidParams.expecting("force", expected) from None
+        except Damaged as damage:
+            raise StorageFailed(f"the original is damaged: {damage}") from None
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise StorageFailed(f"cannot restore the original: {reason}") from error
+        source_id = original.sessions[request.session_id]
+        resume = tuple(word.replace("{id}", source_id) for word in TOOLS[original.tool].resume)
+        return Restored(request.session_id, original.path, length, resume or None)
+
+    async def _describe(self, tool: Tool) -> CapturedTool:
+        config = self._table(tool)
+        path = tool.path(config)
+        sources, size, available = await self.sessions.threads.files(_count, path, tool.suffixes)
+        totals = await self._totals(tool.name)
+        waiting = [*self._due.values(), *self._waiting.values()].count(tool)
+        return CapturedTool(
+            name=tool.name,
+            on=config is not None and config.on,
+            agent=(config and config.agent) or tool.name,
+            path=str(path),
+            folders=config.folders if config else {},
+            available=available,
+            sources=sources,
+            sessions=totals.sessions if totals else 0,
+            source_bytes=size,
+            original_bytes=totals.kept if totals else 0,
+            waiting=waiting,
+            last_read=totals.last_read if totals else None,
+            problem=totals.problem if totals else None,
+        )
+
+    async def _totals(self, name: CaptureTool) -> Totals | None:
+        if self._progress is None:
+            return None
+        try:
+            return await self.sessions.threads.capture(self._progress.totals, name)
+        except sqlite3.Error as error:
+            log.error("capture.db cannot be used: %s", error)
+            return None
+
+
+def _count(folder: Path, suffixes: tuple[str, ...]) -> tuple[int, int, bool]:
+    """The number of sources below `folder`, up to a limit, their bytes, and whether the folder exists."""
+    sources = size = 0
+    for path in below(folder):
+        if path.suffix in suffixes and sources < _MAX_COUNTED:
+            with contextlib.suppress(OSError):
+                size += path.lstat().st_size
+                sources += 1
+    return sources, size, folder.is_dir()

@@ -1,0 +1,59 @@
+"""The tools whose sessions can be captured: where they keep them, and how one is continued there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from port42_daemon.config import CaptureConfig, CapturedToolConfig
+from port42_protocol.messages.types import CaptureTool
+
+
+class Tool(Struct, frozen=True):
+    """`folder` is below the one that the variable `root` names, or else `default` below the user's home.
+
+    Sources are its files with one of the `suffixes`. `resume` is an argv, in which ``{id}`` is the session's
+    id in the tool.
+    """
+
+    name: CaptureTool
+    root: str
+    default: str
+    folder: str
+    suffixes: tuple[str, ...]
+    resume: tuple[str, ...] = ()
+
+    def path(self, config: CapturedToolConfig | None) -> Path:
+        if config is not None and config.path is not None:
+            return Path(config.path)
+        root = os.environ.get(self.root, "") if self.root else ""
+        return (Path(root) if root.startswith("/") else Path.home() / self.default) / self.folder
+
+
+TOOLS: dict[CaptureTool, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "claude", "CLAUDE_CONFIG_DIR", ".claude", "projects", (".jsonl",), ("claude", "--resume", "{id}")
+        ),
+        Tool("codex", "CODEX_HOME", ".codex", "sessions", (".jsonl",), ("codex", "resume", "{id}")),
+        Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
+        Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),
+    )
+}
+
+
+def settings(config: CaptureConfig, name: CaptureTool) -> CapturedToolConfig | None:
+    table: CapturedToolConfig | None = getattr(config, name)
+    return table
+
+
+def agent_of(config: CapturedToolConfig, name: CaptureTool, cwd: str | None) -> str:
+    """The agent of a session in the folder `cwd`: that of the nearest of `folders`, or else `agent`."""
+    if cwd is not None:
+        for folder in (Path(cwd), *Path(cwd).parents):
+            if agent := config.folders.get(str(folder)):
+                return agent
+    return config.agent or name

@@ -1,0 +1,136 @@
+"""Watches folders for files that change: by inotify, or where that is not possible by repeated scans.
+
+With inotify(7) there are no wake-ups while nothing happens (decision 0035).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from port42_daemon.executors import Threads
+
+_POLL_SECONDS = 0.7
+_POLL_FACTOR = 20
+"""A scan takes a twentieth of the time at most."""
+_PROBLEMS = {
+    errno.ENOSPC: "more folders than fs.inotify.max_user_watches allows",
+    errno.EMFILE: "more programs watch folders than fs.inotify.max_user_instances allows",
+}
+
+
+class Watcher:
+    """Calls `changed` with each file that may have changed, and `scan` for all of them.
+
+    `mode` and `problem` say how, once `run` has begun. Symbolic links are not followed.
+    """
+
+    def __init__(
+        self, threads: Threads, changed: Callable[[Path], None], scan: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._threads = threads
+        self._changed = changed
+        self._scan = scan
+        self.mode: Literal["inotify", "polling", "off"] = "off"
+        self.problem: str | None = None
+
+    async def run(self, folders: Iterable[Path], files: Iterable[Path]) -> None:
+        """Watch `folders` with all below, and single `files`, until cancelled. What is missing may come."""
+        self.mode, self.problem = "polling", None
+        if sys.platform == "linux":
+            try:
+                await self._watch(list(folders), list(files))
+            except OSError as error:
+                what = os.strerror(error.errno or 0).lower()
+                self.problem = _PROBLEMS.get(error.errno or 0, f"inotify: {what}")
+        self.mode = "polling"
+        while True:
+            begun = time.monotonic()
+            await self._scan()
+            await asyncio.sleep(max(_POLL_SECONDS, _POLL_FACTOR * (time.monotonic() - begun)))
+
+    async def _watch(self, folders: list[Path], files: list[Path]) -> None:
+        from asyncinotify import Mask  # here: only who captures needs it
+
+        with Watches(folders, files) as watches:
+            await self._threads.files(watches.add_all)
+            self.mode = "inotify"
+            await self._scan()
+            async for event in watches.inotify:
+                path = event.path
+                if Mask.Q_OVERFLOW in event.mask:
+                    await self._threads.files(watches.add_all)
+                    await self._scan()
+                elif path is None or event.name is None:
+                    continue
+                elif Mask.ISDIR not in event.mask:
+                    self._changed(path)
+                elif any(path in folder.parents for folder in folders):
+                    await self._threads.files(watches.add_all)
+                    await self._scan()
+                elif any(folder == path or folder in path.parents for folder in folders):
+                    for file in await self._threads.files(watches.add_tree, path):
+                        self._changed(file)
+
+
+class Watches:
+    """The watches of inotify(7). The methods block and raise OSError."""
+
+    def __init__(self, folders: list[Path], files: list[Path]) -> None:
+        from asyncinotify import Inotify, Mask
+
+        self._folders, self._files = folders, files
+        self.inotify = Inotify(cache_size=100)
+        changes = Mask.MODIFY | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.CREATE
+        self._in_tree = changes | Mask.ONLYDIR | Mask.DONT_FOLLOW
+        self._above = Mask.CREATE | Mask.MOVED_TO | Mask.CLOSE_WRITE | Mask.ONLYDIR | Mask.MASK_ADD
+
+    def __enter__(self) -> Watches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.inotify.close()
+
+    def add_all(self) -> None:
+        for folder in self._folders:
+            self.add_tree(folder)
+        # A folder that comes later, or again, is seen by the nearest one above that exists.
+        for path in (*self._folders, *self._files):
+            nearest = next(folder for folder in path.parents if folder.is_dir())
+            self.inotify.add_watch(nearest, self._above)
+
+    def add_tree(self, top: Path) -> list[Path]:
+        """Watch the folder and all below; returns the files there, which may have come before."""
+        for folder in _tree(top):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                self.inotify.add_watch(folder, self._in_tree)
+        return list(below(top))
+
+
+def _tree(top: Path) -> Iterator[Path]:
+    """The folder `top` and all below it."""
+    if top.is_dir() and not top.is_symlink():
+        yield top
+    pending = [top]
+    while pending:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+                    yield pending[-1]
+
+
+def below(top: Path) -> Iterator[Path]:
+    """The files below `top`. Folders that cannot be read are passed over."""
+    for folder in _tree(top):
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    yield Path(entry.path)

@@ -1,0 +1,83 @@
+"""Requests and results about capture: what other tools write is read into sessions as they write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec import Struct
+
+from port42_protocol.messages.types import AgentName, CaptureTool, Folder, Folders, SessionId
+from port42_protocol.request import Request
+
+
+class CapturedTool(Struct, frozen=True):
+    """A tool whose sessions can be captured. Sizes are bytes.
+
+    `path` is the folder that is read, or would be; `available`: it exists. The sessions are, or would be,
+    those of `agent`, or in a folder of `folders` (or one below it) of the agent named there. `sources` are
+    files, counted up to 10,000; `waiting` ones have something to be read. `sessions` are those captured.
+    `original_bytes` are what the kept copies of the sources take.
+    """
+
+    name: CaptureTool
+    on: bool
+    agent: str
+    path: str
+    folders: dict[str, str]
+    available: bool
+    sources: int
+    sessions: int
+    source_bytes: int
+    original_bytes: int
+    waiting: int
+    last_read: str | None
+    problem: str | None
+
+
+class CaptureStatus(Struct, frozen=True):
+    """All tools, on or off, and how their folders are watched; `problem` says why by polling."""
+
+    tools: tuple[CapturedTool, ...]
+    watching: Literal["inotify", "polling", "off"]
+    problem: str | None
+
+
+class Restored(Struct, frozen=True):
+    """A source that was written back to `path`; `resume` is the command that continues it in its tool."""
+
+    session_id: str
+    path: str
+    bytes: int
+    resume: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class GetCapture(Request[CaptureStatus]):
+    """Which tools' sessions are captured, and which could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetCapture(Request[CaptureStatus]):
+    """Switch the capture of a tool's sessions on or off in config.toml. What is null stays as it is there.
+
+    Without any setting they are sessions of an agent with the tool's name, read from the tool's own folder.
+    """
+
+    name: CaptureTool
+    on: bool
+    agent: AgentName | None = None
+    path: Folder | None = None
+    folders: Folders | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOriginal(Request[Restored]):
+    """Write the source of a captured session back to where its tool looks for it.
+
+    A file that is there already is replaced with `force` only.
+    """
+
+    session_id: SessionId
+    agent: AgentName | None = None
+    force: bool = False
