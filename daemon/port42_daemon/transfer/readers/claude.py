@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
+from port42_daemon.activity import update_tasks
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped
@@ -264,23 +265,11 @@ class Reader(LineReader):
     def _take_tasks(self, key: str, details: Raw, when: str | None) -> None:
         """Steps of the plan that a tool call added, changed or listed."""
         try:
-            result = values.mapping(msgspec.json.decode(details))
+            result = msgspec.json.decode(details)
         except (msgspec.DecodeError, RecursionError):
             return
-        tasks, before = self.state.tasks, dict(self.state.tasks)
-        listed = result.get("tasks")
-        for task in [result.get("task"), *(listed if isinstance(listed, list) else [])]:
-            fields = values.mapping(task)
-            if (task_id := values.short(fields.get("id"))) and (
-                text := values.one_line(fields.get("subject"))
-            ):
-                _remember(tasks, task_id, (text, values.short(fields.get("status")) or "pending"))
-        changed = values.short(result.get("taskId")) or ""
-        if changed in tasks and (
-            status := values.short(values.mapping(result.get("statusChange")).get("to"))
-        ):
-            tasks[changed] = (tasks[changed][0], status)
-        if tasks != before:
+        tasks = self.state.tasks
+        if update_tasks(tasks, result):
             self.plan(key, [{"content": step, "status": state} for step, state in tasks.values()], when)
 
     def _take_assistant(self, key: str, entry: Entry, location: str) -> None:

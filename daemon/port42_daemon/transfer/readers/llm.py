@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ _LENGTH = 16 * 1024 * 1024
 _CONVERSATIONS = 100_000
 _FRAGMENTS, _FRAGMENT = 20, 262_144
 """Maximum references of one prompt, and characters of each; the text of a longer one is omitted."""
+_PARTS = 10_000
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
 MAGIC = b"SQLite format 3\0"
 
@@ -119,10 +120,13 @@ class _Log:
 
 def _add_responses(log: _Log, session: Document) -> None:
     persona = None
+    has_tools = log.has("tool_calls", "response_id", "tool_call_id", "name", "arguments") and log.has(
+        "tool_results", "response_id", "tool_call_id", "output", "exception"
+    )
     has_fragments = log.has("prompt_fragments", "fragment_id", "response_id")
     rows = log.responses(session.info.source_id, "prompt", "response", "system", "id")
     for number, (prompt, reply, system, key, *turn) in enumerate(rows, 1):
-        location = f"response {number}"
+        location, when = f"response {number}", values.timestamp_of(turn[-1])
         if isinstance(system, str) and system != persona:
             persona = system
             _add(session, "system", (system, []), turn, location)
@@ -130,9 +134,17 @@ def _add_responses(log: _Log, session: Document) -> None:
         if has_fragments:
             used = log.query("SELECT fragment_id FROM prompt_fragments WHERE response_id = ?", key)
             fragments = [fragment for (row,) in used if (fragment := log.fragment(row))]
+        if has_tools:
+            results = "SELECT tool_call_id, output, exception FROM tool_results WHERE response_id = ?"
+            for call_id, output, exception in log.query(results, key):
+                _add_result(session, call_id, output, exception, when)
         _add(session, "user", (prompt if isinstance(prompt, str) else "", fragments), turn, location)
         if isinstance(reply, str):
             _add(session, "assistant", (reply, []), turn, location)
+        if has_tools:
+            calls = "SELECT tool_call_id, name, arguments FROM tool_calls WHERE response_id = ?"
+            for call_id, name, arguments in log.query(calls, key):
+                session.call("", _call_id(call_id), values.short(name), _json(arguments), when)
 
 
 def _add_thread(log: _Log, session: Document) -> None:
@@ -163,10 +175,39 @@ def _add_thread(log: _Log, session: Document) -> None:
                 facts = turn
             elif role == "user":
                 facts = list(next(older, [None] * len(_TURN)))
-            _add(session, role, _content(log, log.query(parts, message)), facts, f"turn {number}")
+            rows = list(islice(log.query(parts, message), _PARTS))
+            _add_parts(log, session, (role, rows), facts, f"turn {number}")
 
 
-def _content(log: _Log, parts: Iterable[Any]) -> tuple[str, list[Reference]]:
+def _add_parts(
+    log: _Log, session: Document, message: tuple[object, list[Any]], turn: list[Any], location: str
+) -> None:
+    role, rows = message
+    when = values.timestamp_of(turn[-1])
+    for text in (text for kind, text, _ in rows if kind == "reasoning" and isinstance(text, str)):
+        session.thought("", text, when)
+    _add(session, role, _content(log, rows), turn, location)
+    for kind, _, payload in rows:
+        fields = values.mapping(_json(payload))
+        call_id = fields.get("tool_call_id")
+        if kind == "tool_call":
+            name = values.short(fields.get("name"))
+            session.call("", _call_id(call_id), name, fields.get("arguments"), when)
+        elif kind == "tool_result":
+            _add_result(session, call_id, fields.get("output"), fields.get("exception"), when)
+
+
+def _call_id(value: object) -> str:
+    return values.short(value, 256) or "unknown"
+
+
+def _add_result(
+    session: Document, call_id: object, output: object, exception: object, when: str | None
+) -> None:
+    session.result("", _call_id(call_id), output, when, failed=exception is not None)
+
+
+def _content(log: _Log, parts: list[Any]) -> tuple[str, list[Reference]]:
     texts: list[str] = []
     fragments: list[Reference] = []
     for kind, text, payload in parts:
@@ -186,11 +227,18 @@ def _content(log: _Log, parts: Iterable[Any]) -> tuple[str, list[Reference]]:
 
 def _pieces(payload: object) -> list[Mapping[str, Any]]:
     """Literals and fragments of a text: ``{"text_ref":[{"fragment":1},{"literal":"…"}]}``."""
-    try:
-        pieces = values.mapping(json_value(str(payload).encode())).get("text_ref")
-    except Skipped:
-        return []
+    pieces = values.mapping(_json(payload)).get("text_ref")
     return list(map(values.mapping, pieces)) if isinstance(pieces, list) else []
+
+
+def _json(payload: object) -> Any:
+    """The value of a column; text that is no JSON is itself."""
+    if not isinstance(payload, str):
+        return payload
+    try:
+        return json_value(payload.encode(errors="replace"))
+    except Skipped:
+        return payload
 
 
 def _add(
@@ -207,11 +255,12 @@ def _add(
     if role == "user":
         references = tuple(fragments[:_FRAGMENTS])
         names = "\n".join(f"[{reference.target}]" for reference in references)
-        session.message("", "user", text.strip() or names, when, location, references=references or UNSET)
+        session.prompt("", text.strip() or names, when, location, references=references or UNSET)
     elif role == "assistant":
-        session.info.model = values.short(model)
-        session.info.input_tokens, session.info.output_tokens = values.count(sent), values.count(received)
-        session.info.total_ms = values.count(duration) or 0
+        info = session.info
+        info.model, info.total_ms = values.short(model), values.count(duration) or 0
+        if sent is not None or received is not None:
+            info.add_tokens(values.count(sent) or 0, values.count(received) or 0)
         session.message("", "assistant", text, when, location)
     elif role == "system":
         session.message("", "system", text, when, location)
