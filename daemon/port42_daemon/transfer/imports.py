@@ -233,18 +233,23 @@ class Importer:
 
     def _fork_point(self, header: Header, session: ParsedSession) -> ForkPoint | None:
         """Where the session diverges from the stored one that it is a fork of, if there is one."""
-        if not session.marks or not session.marks[0] or header.imported_from is None:
+        if header.imported_from is None:
             return None
-        begins = (header.agent, header.imported_from.format, session.marks[0])
-        original, marks = self._originals.setdefault(begins, (header.id, session.marks))
+        original, shared = header.id, 0
+        if session.marks and session.marks[0]:
+            begins = (header.agent, header.imported_from.format, session.marks[0])
+            original, marks = self._originals.setdefault(begins, (header.id, session.marks))
+            shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
+        if original == header.id and session.info.forked_from:
+            original = derived_id(header.imported_from.format, session.info.forked_from)
+            shared = session.info.shared
         if original == header.id:
             return None
-        shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
-        messages = (
-            record for record in records_after(self._store, original, 0) if isinstance(record, Message)
-        )
+        stored = records_after(self._store, original, 0)
+        messages = (record for record in stored if isinstance(record, Message))
         try:
-            last = next(islice(messages, shared - 1, None), None)
+            last = next(islice(messages, shared - 1, None), None) if shared else None
+            self._store.ends(original)
         except RpcError:  # it is not stored, as with a dry run
             return None
         return ForkPoint(original, last.seq if last else shared)

@@ -47,7 +47,7 @@ class Skipped(Exception):
 
 
 class SubAgent(Skipped):
-    """The source is the transcript of a sub-agent whose parent it does not name."""
+    """The source is the transcript of a sub-agent that did nothing, or whose parent it does not name."""
 
     def __init__(self) -> None:
         super().__init__("it is a sub-agent's transcript, not a session")
@@ -57,7 +57,8 @@ class SessionInfo(Struct):
     """What a source says about a session, so far. `source_id` is its id there, independent of the folder.
 
     `titles` are all titles that the source gave it. `parent` is the source id of the session whose sub-agent
-    it is. `first_mark` is an id of the first message that its copy in a fork has, too.
+    it is, `forked_from` that of the one that it is a fork of, if it says so; its first `shared` messages are
+    copies. `first_mark` is an id of the first message that its copy in a fork has, too.
     """
 
     source_id: str
@@ -68,9 +69,12 @@ class SessionInfo(Struct):
     created_at: str | None = None
     last_time: str | None = None
     parent: str | None = None
+    forked_from: str | None = None
+    shared: int = 0
     first_mark: str = ""
     model: str | None = None
     size: int = 0
+    messages: int = 0
     calls: dict[str, ToolRecord] = {}
     """Tool calls that run, by their id. `timestamp` is their start."""
     input_tokens: int | None = None
@@ -263,7 +267,9 @@ class Builder:
 
     def _add(self, key: str, record: Record, mark: str = "") -> None:
         info = self.state.sessions[key]
-        info.size += len(record.content) if isinstance(record, Message) else 0
+        if isinstance(record, Message):
+            info.messages += 1
+            info.size += len(record.content)
         if info.size > SESSION_BYTES:
             raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
         info.last_time = record.timestamp
@@ -340,6 +346,8 @@ class Collection:
         state = self._state
         sessions = [self._sessions[key] for key in state.sessions if key in self._sessions]
         sessions = [session for session in sessions if session.messages]
+        if not sessions and len(state.sessions) > 1:
+            raise SubAgent
         if not sessions:
             reason = "; {}: {}".format(*state.problems[0]) if state.problems else ""
             raise Skipped(f"it has no messages{reason}")

@@ -59,6 +59,7 @@ class Entry(Struct, rename="camel"):
     parent_uuid: Any = None
     session_id: Any = None
     agent_id: Any = None
+    forked_from: Any = None
     timestamp: Any = None
     cwd: Any = None
     message: Any = None
@@ -101,6 +102,7 @@ class State(base.State):
     command: tuple[str, str | None, str, str] | None = None
     """A slash command, its time, location and uuid, until it is known whether a model replies to it."""
     caveat: bool = False
+    warmups: dict[str, None] = field(default_factory=dict)
     begun: bool = False
     held: list[tuple[str, str]] = field(default_factory=list)
     """Locations and entries that came before the first prompt."""
@@ -152,6 +154,15 @@ class Reader(LineReader):
 
     def _take(self, entry: Entry, location: str) -> None:
         key = self._key(entry)
+        if key in self.state.warmups:
+            return
+        self._take_kind(key, entry, location)
+        if isinstance(entry.forked_from, dict):
+            info = self.state.sessions[key]
+            info.forked_from = values.short(entry.forked_from.get("sessionId"), 256)
+            info.shared = info.messages
+
+    def _take_kind(self, key: str, entry: Entry, location: str) -> None:
         match entry.type:
             case "user":
                 self._take_user(key, entry, location)
@@ -241,6 +252,8 @@ class Reader(LineReader):
             return
         if _UNKNOWN_COMMAND.fullmatch(words) and (state.caveat or state.command):
             state.command = None
+        elif key and words == "Warmup" and not self.state.sessions[key].first_mark:
+            state.warmups[key] = None  # of version 2.0: the program starts them to fill the model's cache
         elif words:
             state.command = None
             if key == "" and not self.state.sessions[""].first_mark and (plan := _PLAN.match(words)):

@@ -8,6 +8,12 @@ read; the events that repeat them, and messages that Codex itself sends as the u
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,7 +22,8 @@ from msgspec import Struct
 from port42_daemon import activity
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
-from port42_daemon.transfer.readers.base import SubAgent
+from port42_daemon.transfer.readers.base import Skipped, SubAgent
+from port42_daemon.transfer.readers.files import json_values, lines
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Location
 
@@ -45,6 +52,7 @@ class Payload(Struct):
     cwd: Any = None
     source: Any = None
     parent_thread_id: Any = None
+    forked_from_id: Any = None
     model: Any = None
     role: Any = None
     content: Any = None
@@ -69,7 +77,7 @@ class State(base.State):
     """`tokens` are the session's totals as of the latest report."""
 
     has_meta: bool = False
-    tokens: tuple[int, int] = (0, 0)
+    tokens: tuple[int, int] | None = None
 
 
 class Reader(LineReader):
@@ -79,6 +87,20 @@ class Reader(LineReader):
     state_type = State
     entry_type = Entry
     state: State
+    _names: Mapping[str, str] = MappingProxyType({})
+
+    def take_path(self, path: Path) -> None:
+        """Titles of all sessions are in one file beside the folder of the rollouts."""
+        for folder in path.parents[:6]:
+            index = folder / "session_index.jsonl"
+            if index.is_file():
+                self._names = _names(index, index.stat().st_mtime_ns)
+                self._name_session()
+                return
+
+    def _name_session(self) -> None:
+        info = self.state.sessions[""]
+        info.add_title(self._names.get(info.source_id))
 
     def take(self, entry: Entry, location: str) -> None:
         item = entry.payload or entry
@@ -106,6 +128,9 @@ class Reader(LineReader):
         info.source_id = values.short(meta.id, 128) or info.source_id
         info.created_at = values.timestamp_of(meta.timestamp) or when
         info.cwd = values.folder(meta.cwd)
+        # It has the messages since then only.
+        info.forked_from = values.short(meta.forked_from_id, 128)
+        self._name_session()
         if isinstance(meta.source, str | dict) and "subagent" in meta.source:
             started = values.mapping(
                 values.mapping(values.mapping(meta.source).get("subagent")).get("thread_spawn")
@@ -170,16 +195,37 @@ class Reader(LineReader):
 
     def _take_tokens(self, event: Payload, when: str | None) -> None:
         """Totals of the session so far, repeated with every change of a rate limit."""
-        total = values.mapping(values.mapping(event.info).get("total_token_usage"))
-        sent, received = values.count(total.get("input_tokens")), values.count(total.get("output_tokens"))
-        before, info = self.state.tokens, self.state.sessions[""]
+        facts, info, before = values.mapping(event.info), self.state.sessions[""], self.state.tokens
+        sent, received = _tokens(facts.get("total_token_usage"))
         if sent is None or received is None or (sent, received) == before:
             return
         self.state.tokens = (sent, received)
+        last_sent, last_received = _tokens(facts.get("last_token_usage"))
+        if before is None:  # a fork's totals begin with those of its original
+            before = (sent - (last_sent or sent), received - (last_received or received))
         info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
         # Versions that report after the reply do so once more after the last one.
         if info.ends_with_reply:
             self.usage("", when)
+
+
+def _tokens(usage: Any) -> tuple[int | None, int | None]:
+    counts = values.mapping(usage)
+    return values.count(counts.get("input_tokens")), values.count(counts.get("output_tokens"))
+
+
+@lru_cache(maxsize=4)
+def _names(index: Path, _mtime_ns: int) -> dict[str, str]:
+    """The latest name of each session."""
+    names: dict[str, str] = {}
+    with suppress(Skipped):
+        for line in islice(lines(index), 100_000):
+            for entry in json_values(line or b"{}"):
+                fields = values.mapping(entry)
+                key, name = values.short(fields.get("id"), 128), values.one_line(fields.get("thread_name"))
+                if key and name:
+                    names[key] = name
+    return names
 
 
 def _result(output: Any) -> tuple[Any, bool]:

@@ -35,7 +35,10 @@ _FIRST_LINES = 30
 _FIRST_LINE_BYTES = 1024 * 1024
 """Maximum number of lines that are examined, and of bytes of each."""
 _NOT_SESSIONS = frozenset(
-    {"agent_sessions.json", "daemon.json", "history.jsonl", "config.yaml", "roles.yaml"}
+    (
+        *("agent_sessions.json", "daemon.json", "config.yaml", "roles.yaml"),
+        *("history.jsonl", "session_index.jsonl"),
+    )
 )
 """Files of these programs that have one of the suffixes but are not sessions."""
 _FOREIGN = {
@@ -84,8 +87,7 @@ def open_reader(
 ) -> LineReader:
     """A reader of the file at `path`, which goes on where the one was whose `save` returned `saved`."""
     reader = LINE_READERS[format_name](path.stem, limits, saved)
-    if saved is None:
-        reader.take_path(path)
+    reader.take_path(path)
     return reader
 
 
@@ -157,14 +159,17 @@ def recognise(path: Path) -> str | None:
     return "port42" if b'"format"' in head else "original"
 
 
-def _recognise_lines(path: Path) -> str:
+def _recognise_lines(path: Path) -> str | None:
     """Truncated lines, snapshots and summaries may come first."""
-    has_objects = False
+    has_objects = has_lines = False
     for line in islice(files.lines(path, _FIRST_LINE_BYTES), _FIRST_LINES):
+        has_lines = True
         for entry in _objects(line or b""):
             has_objects = True
             if name := _recognise_entry(entry):
                 return name
+    if not has_lines:
+        return None
     raise Skipped(f"no format is recognised; {_HINT}" if has_objects else "no line of it is JSON")
 
 
