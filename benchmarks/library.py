@@ -17,6 +17,7 @@ from benchmarks import scene
 from benchmarks.figure import Figure
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index.query import parse
+from port42_daemon.store.index.search import _ranked
 from port42_daemon.store.interface import Header, SessionFilter
 from port42_daemon.store.session_file import document
 from port42_protocol.messages.records import MESSAGES
@@ -144,7 +145,7 @@ def _questions(group: str, home: Path, words: list[str]) -> list[Figure]:
 
 def _searching(store: FileStore, text: str) -> Callable[[], object]:
     def search() -> object:
-        store._index._searches.forget()  # a page that was ranked before would cost nothing
+        _ranked.cache_clear()  # a page that was ranked before would cost nothing
         return store.catalogue.search(text, None, None, 0, 20)
 
     return search
@@ -153,7 +154,7 @@ def _searching(store: FileStore, text: str) -> Callable[[], object]:
 def _raw(path: Path, expression: str) -> float:
     """The same asked of SQLite as its documentation says: the best twenty by rank, without their text."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT 20"
+        query = "SELECT rowid FROM said WHERE said MATCH ? ORDER BY rank LIMIT 20"
         return _median(lambda: database.execute(query, (expression,)).fetchall(), times=3)
 
 

@@ -96,7 +96,9 @@ class HomeMaintenance(Maintenance):
 
     def _check_index(self, backup: Backup | None) -> Finding:
         try:
-            status = self._index.status()  # waits until the index is open, and every file was looked at
+            status = self._index.status(
+                read=False
+            )  # waits until the index is open, and every file was looked at
             if problem := self._index.problem():
                 return self._index_problem(f"index.db {problem}", backup)
             differing = self._index.differing()

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FLUSHED_BY_A_SEARCH = 300
-"""Messages whose text a search writes before it looks, so that what was just said is found."""
+_READ_BY_A_SEARCH = 1_000
+"""Records that a search reads before it looks, so that what was just said is found."""
 _SHORTEST_PREFIX = 4
 _ATTEMPTS = 3
 """With the file, with the one made in its place, with an index in memory."""
@@ -176,7 +176,7 @@ class SessionIndex(Catalogue):
         With a session, that one is read at once. Without, this waits until no session is stale: an answer
         that may be wrong is none.
         """
-        self._writer.flush_rows()
+        self._writer.flush()
         if session_id is not None:
             self._indexer.read_now(session_id)
         elif not self._state.wait_caught_up():
@@ -190,14 +190,14 @@ class SessionIndex(Catalogue):
         query = parse(text, agent)
         with storage("ask the index"):
             self._indexer.check_folder()
-        flushed = self._writer.flush(_FLUSHED_BY_A_SEARCH)
+        caught_up = self._indexer.catch_up(_READ_BY_A_SEARCH)
         page = self._query(search.page, query, upto, offset, limit)
-        return (*page, self._incomplete(flushed=flushed))
+        return (*page, self._incomplete(caught_up=caught_up))
 
     @_retried
     def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:
         """Statistics, in the time zone of `now`, or in this machine's."""
-        complete = self._incomplete(flushed=self._writer.flush(_FLUSHED_BY_A_SEARCH)) is None
+        complete = self._incomplete(caught_up=self._indexer.catch_up(_READ_BY_A_SEARCH)) is None
         now = now or datetime.now().astimezone()
         return self._query(stats.statistics, agent, days, now, complete=complete)
 
@@ -209,19 +209,20 @@ class SessionIndex(Catalogue):
         return phase.value
 
     @_retried
-    def status(self) -> IndexStatus:
-        self._writer.flush()
-        stale = self._writer.stale_sessions()
+    def status(self, *, read: bool = True) -> IndexStatus:
+        """The state of the index, after reading what was appended: reading repairs what is damaged."""
+        caught_up = read and self._indexer.catch_up(_READ_BY_A_SEARCH)
+        behind = self._writer.behind()
         with self._database.read_lock:
             count, messages_indexed = self._database.reading.execute(
                 "SELECT count(*), cast(min(total(message_count), 9e15) AS INTEGER) FROM sessions"
             ).fetchone()
         return IndexStatus(
-            complete=self._incomplete() is None,
+            complete=self._incomplete(caught_up=caught_up) is None,
             sessions=count,
-            sessions_behind=len(stale),
+            sessions_behind=len(behind),
             messages=messages_indexed,
-            records_behind=sum(records for _, records in stale),
+            records_behind=sum(records for *_, records in behind),
             bytes=self._database.size,
             reason=self._trouble(),
         )
@@ -236,9 +237,9 @@ class SessionIndex(Catalogue):
     def is_reading(self) -> bool:
         return self._indexer.is_alive
 
-    def _incomplete(self, *, flushed: bool = True) -> str | None:
+    def _incomplete(self, *, caught_up: bool) -> str | None:
         """Why an answer from messages may lack some; None when it lacks none."""
-        if self._state.phase is Phase.READY and flushed:
+        if self._state.phase is Phase.READY and caught_up:
             return None if self._writer.has_all_text else f"{self._trouble()}; memory holds a part only"
         return self._trouble() or "some messages are still to be read into the index"
 
@@ -254,7 +255,7 @@ class SessionIndex(Catalogue):
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run `query` on the reading connection, with what is pending written."""
-        self._writer.flush_rows()
+        self._writer.flush()
         with self._database.read_lock:
             return query(self._database.reading, *args, **kwargs)
 

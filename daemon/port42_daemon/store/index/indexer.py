@@ -11,11 +11,14 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+from port42_daemon.store.index import entries
+from port42_daemon.store.index.entries import Part
 from port42_daemon.store.index.schema import Database, is_damage, reason
-from port42_daemon.store.index.sessions import ListRow, SessionUpdate
+from port42_daemon.store.index.sessions import UNREAD, ListRow, SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file import document
@@ -28,13 +31,24 @@ log = logging.getLogger(__name__)
 
 _DELAY = 0.5
 """Seconds in which changes are gathered into one batch."""
-_BATCH = 1_000
-_BATCH_BYTES = 512 * 1024
-"""Messages, and bytes of them, that are written at once: a question may wait so long."""
+_PART_BYTES = 512 * 1024
+"""Bytes of a session's file that are read at once."""
+_BATCH_BYTES = 4 * 1024 * 1024
+"""Characters of text that are written at once: a query may wait so long."""
+_PATIENCE = 0.5
+"""Seconds that a search waits for what the thread is reading."""
+_ROW_BYTES = 200
+"""What an entry costs besides its text."""
+_GROUP = 30_000
+"""Records that are read before those that were appended meanwhile have their turn."""
 _MAX_REBUILDS = 3
 """Times that a damaged file is made anew; then it is the disk."""
 _RETRY = 3.0
 """Seconds until a file that could not be used, or a folder that could not be read, is tried again."""
+
+
+_Behind = tuple[str, int]
+"""A session that the index lacks records of, and the seq after which."""
 
 
 class Indexer:
@@ -123,8 +137,27 @@ class Indexer:
         row = self._writer.session(session_id)
         if self._session_files.signature(session_id) != (row and (row.size, row.mtime_ns)):
             self._update_row(session_id)
-        if self._writer.is_stale(session_id):
-            self._read_sessions([session_id])
+            row = self._writer.session(session_id)
+        if row is None or row.fed_seq == UNREAD:
+            self._read_sessions([(session_id, 0)])
+
+    def catch_up(self, most: int) -> bool:
+        """Read what was appended since the index was up to date, if it is at most `most` records.
+
+        Returns whether nothing is left to read.
+        """
+        behind = self._writer.behind()
+        if not behind:
+            return True
+        if self._state.phase is not Phase.READY or sum(count for *_, count in behind) > most:
+            return False
+        if not self._reading_files.acquire(timeout=_PATIENCE):
+            return False
+        try:
+            self._read_each([(session_id, after_seq) for session_id, after_seq, _ in behind])
+        finally:
+            self._reading_files.release()
+        return True
 
     @property
     def unreadable_sessions(self) -> int:
@@ -182,14 +215,13 @@ class Indexer:
             if self._closing.is_set() or self._replacement is not None:
                 return
             self._state.mark_listed()
-        while not self._writer.flush(256):
-            pass
-        self._read_stale_sessions()
+        self._read_behind()
         if self._erase_due:
             self._erase_due = False
-            more = self._writer.erase_deleted_text(first=True)
-            while more and not self._closing.is_set():
-                more = self._writer.erase_deleted_text(first=False)
+            for table in ("said", "done"):
+                more = self._writer.erase_deleted_text(table, first=True)
+                while more and not self._closing.is_set():
+                    more = self._writer.erase_deleted_text(table, first=False)
         if not self._closing.is_set() and self._replacement is None:
             self._writer.mark_caught_up()
 
@@ -238,7 +270,7 @@ class Indexer:
             if rows.get(session_id) != (size, mtime_ns):
                 self._update_row(session_id)
             if len(present) % 256 == 0:
-                self._writer.flush_rows()  # a start must not hold ten thousand of them
+                self._writer.flush()  # a start must not hold ten thousand of them
             if self._closing.is_set():
                 return
         self._forget_missing(rows.keys() - present)
@@ -275,39 +307,41 @@ class Indexer:
             self._writer.forget(session_id)
             log.warning("⚠ %s is not in the list: %s", session_id, error)
 
-    def _read_stale_sessions(self) -> None:
-        stale = self._writer.stale_sessions()
-        group: list[str] = []
-        count = 0
-        for session_id, records in stale:
-            group.append(session_id)
-            count += records
-            if count >= _BATCH:
-                self._read_sessions(group)
-                group, count = [], 0
-            if self._closing.is_set():
-                return
-        self._read_sessions(group)
-        if len(stale) > 1:
-            log.info("index.db: %d sessions read anew", len(stale))
+    def _read_behind(self) -> None:
+        """Read what the index lacks. What was appended meanwhile is read before what remains of the rest."""
+        total, last = 0, None
+        while (behind := self._writer.behind(_GROUP)) and behind != last and not self._closing.is_set():
+            last, group, count = behind, [], 0
+            for session_id, after_seq, records in behind:
+                group.append((session_id, after_seq))
+                count += records
+                if count >= _GROUP:
+                    break
+            self._read_sessions(group)
+            total += len(group)
+        if total > 1:
+            log.info("index.db: %d sessions read", total)
 
-    def _read_sessions(self, session_ids: list[str]) -> None:
+    def _read_sessions(self, behind: Iterable[_Behind]) -> None:
+        with self._reading_files:
+            self._read_each(behind)
+
+    def _read_each(self, behind: Iterable[_Behind]) -> None:
         """Read what the index lacks of these sessions, a batch at a time.
 
         A session that cannot be indexed, whatever the reason, does not keep the others from it.
         """
-        with self._reading_files:
-            try:
-                self._read_batches(session_ids)
-            except (sqlite3.Error, OSError):
-                raise
-            except Exception:
-                for session_id in session_ids:
-                    self._read_alone(session_id)
-
-    def _read_alone(self, session_id: str) -> None:
         try:
-            self._read_batches([session_id])
+            self._read_batches(behind)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception:
+            for session_id, after_seq in behind:
+                self._read_alone(session_id, after_seq)
+
+    def _read_alone(self, session_id: str, after_seq: int) -> None:
+        try:
+            self._read_batches([(session_id, after_seq)])
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:
@@ -315,46 +349,53 @@ class Indexer:
             log.debug("", exc_info=True)
             self._writer.skip(session_id)
 
-    def _read_batches(self, session_ids: Iterable[str]) -> None:
-        pending: list[SessionUpdate] = []
-        for session_id in session_ids:
-            for update in self._updates(session_id):
-                pending.append(update)
-                if sum(len(update.records) for update in pending) >= _BATCH:
-                    self._writer.add_records(pending)
-                    pending = []
-        self._writer.add_records(pending)
+    def _read_batches(self, behind: Iterable[_Behind]) -> None:
+        """Read the next batch while SQLite writes the one before it, which needs no interpreter's lock."""
+        batch: list[Part] = []
+        size = 0
+        writing: Future[None] | None = None
+        with ThreadPoolExecutor(1, "index-writer") as thread:
+            for part in self._parts(behind):
+                batch.append(part)
+                size += part.texts.characters + _ROW_BYTES * len(part.texts.rows)
+                if size >= _BATCH_BYTES:
+                    if writing:
+                        writing.result()
+                    writing = thread.submit(self._writer.add, batch)
+                    batch, size = [], 0
+            if writing:
+                writing.result()
+        self._writer.add(batch)
 
-    def _updates(self, session_id: str) -> Iterator[SessionUpdate]:
-        """The session's records that the index lacks, in parts of at most a batch."""
-        after_seq = self._writer.resume_from(session_id)
-        while not self._closing.is_set():
-            try:
-                update = self._session_files.passing(session_id, partial(_records_after, after_seq))
-            except RpcError as error:
-                log.warning("⚠ %s cannot be searched: %s", session_id, error)
-                self._writer.forget(session_id)
-                return
-            yield update
-            if not update.records or update.records[-1].seq >= update.last_seq:
-                return
-            after_seq = update.records[-1].seq
+    def _parts(self, behind: Iterable[_Behind]) -> Iterator[Part]:
+        for session_id, after_seq in behind:
+            part = None
+            while not self._closing.is_set() and not (part and part.is_last):
+                seq = part.last_seq if part else after_seq
+                try:
+                    part = self._session_files.passing(session_id, partial(_read_part, seq))
+                except RpcError as error:
+                    log.warning("⚠ %s cannot be searched: %s", session_id, error)
+                    self._writer.forget(session_id)
+                    break
+                yield part
 
 
-def _records_after(after_seq: int, descriptor: int, whole: Document) -> SessionUpdate:
+def _read_part(after_seq: int, descriptor: int, whole: Document) -> Part:
     records: list[Record] = []
     used = 0
     for record, length in document.records(reader(descriptor), whole, after_seq):
         records.append(record)
         used += length
-        if len(records) >= _BATCH or used >= _BATCH_BYTES:
+        if used >= _PART_BYTES:
             break
-    return session_update(whole, os.fstat(descriptor), tuple(records))
+    return entries.part(session_update(whole, os.fstat(descriptor)), after_seq, records)
 
 
-def session_update(whole: Document, file: os.stat_result, records: tuple[Record, ...] = ()) -> SessionUpdate:
-    """The update for a session, read from the file with the status `file`."""
+def session_update(whole: Document, file: os.stat_result, appended: Sequence[Record] = ()) -> SessionUpdate:
+    """The update for a session in a file with the status `file`; `appended` are the new records, if known."""
     header, footer = whole.header, whole.footer
+    known = bool(appended) or footer.last_seq == 0
     return SessionUpdate(
         whole.summary,
         footer.last_seq,
@@ -364,5 +405,6 @@ def session_update(whole: Document, file: os.stat_result, records: tuple[Record,
         titled=header.title is not None,
         native=footer.turn.native_id if footer.turn else None,
         source=header.imported_from.id if header.imported_from else None,
-        records=records,
+        after_seq=footer.last_seq - len(appended) if known else None,
+        keys=tuple(entries.keys(appended, entries.own_after(whole.summary))),
     )

@@ -1,44 +1,69 @@
-"""The text of messages in the index, stored so that it can be searched, shown, and deleted completely."""
+"""The text of records in the index, stored so that it can be searched, shown, and deleted completely.
+
+`messages` has a row for each text. The texts are in `texts`, compressed in blocks: a block holds those of
+consecutive numbers from its own on, all of one session. `said` and `done` are FTS5 tables without content.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
 
 from port42_daemon.store.index import stats
-from port42_daemon.store.index.tokens import facets, pack, parts, spaced
-from port42_protocol.messages.records import Message, Record, Summary
+from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare
+from port42_daemon.store.index.tokens import MARK, spaced, unpack
+from port42_protocol.messages.records import Summary
 
-TITLE = "title"
-"""The role under which a session's own title and tags are found, at seq 0."""
-
-
-def add(
-    database: sqlite3.Connection,
-    number: int,
-    agent: str,
-    records: Collection[Record],
-    *,
-    with_text: bool = True,
-) -> None:
-    """Index the text of `records` and count them; `number` is the session's. Events have no text."""
-    for record in records:
-        if with_text and isinstance(record, Message):
-            _insert(database, number, record.seq, agent, record.role, record.timestamp, record.content)
-    stats.add(database, number, records)
+_AT_ONCE = 500
+"""Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards."""
 
 
-def add_keys(database: sqlite3.Connection, session: Summary, records: Iterable[Record]) -> None:
-    """Put in which of `records` stand for which idempotency key; of a fork, only its own."""
-    own = session.forked_from.seq if session.forked_from else 0
+def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> None:
+    """Index texts of sessions, each with its number."""
+    base: int = database.execute("SELECT next FROM counter").fetchone()[0]
+    rows: list[tuple[Any, ...]] = []
+    blocks: list[tuple[Any, ...]] = []
+    words: dict[str, list[tuple[Any, ...]]] = {"said": [], "done": []}
+    for session, texts in sessions:
+        rows += [(base + number, session, *row) for number, row in enumerate(texts.rows)]
+        blocks += [(base + number, packed) for number, packed in texts.blocks]
+        for table, values in texts.words.items():
+            words[table] += [(base + number, *row) for number, *row in values]
+        base += len(texts.rows)
+    _insert(database, "messages", rows)
+    _insert(database, "texts", blocks)
+    for table, gathered in words.items():
+        # One statement for all: FTS5 writes what it gathered at the end of each that has several rows.
+        _insert(database, "stage", gathered)
+        database.execute(f"INSERT INTO {table} (rowid, text, parts, facets) SELECT * FROM stage")  # noqa: S608  # our own names
+        database.execute("DELETE FROM stage")
+    database.execute("UPDATE counter SET next = ?", (base,))
+
+
+def _insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    for begin in range(0, len(rows), _AT_ONCE):
+        some = rows[begin : begin + _AT_ONCE]
+        database.execute(_insert_sql(table, len(some[0]), len(some)), list(chain.from_iterable(some)))
+
+
+@lru_cache(maxsize=256)
+def _insert_sql(table: str, width: int, rows: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own names
+
+
+def add_keys(database: sqlite3.Connection, session: Summary, keys: Iterable[tuple[str, int]]) -> None:
     database.executemany(
         "INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)",
-        [
-            (session.agent, record.key, session.session_id, record.seq)
-            for record in records
-            if isinstance(record, Message) and record.key and record.seq > own
-        ],
+        [(session.agent, key, session.session_id, seq) for key, seq in keys],
     )
+
+
+def remove_keys(database: sqlite3.Connection, session_id: str) -> None:
+    database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
 
 
 def with_key(
@@ -54,48 +79,55 @@ def with_key(
 
 def name(database: sqlite3.Connection, number: int, session: Summary, *, named: bool) -> None:
     """Index the tags and a given title; one derived from the first message is found there."""
-    words = " ".join([session.title or ""] * named + [f"#{tag}" for tag in session.tags])
-    before = database.execute(
-        "SELECT unpack(packed) FROM messages WHERE session = ? AND seq = 0", (number,)
-    ).fetchone()
-    if (before[0] if before else "") == spaced(words):
+    words = spaced(" ".join([session.title or ""] * named + [f"#{tag}" for tag in session.tags]))
+    before = [entry.text for _, entry in _texts(database, number, "AND seq = 0")]
+    if before == [words] * bool(words):
         return
-    if before:
-        _delete(database, "session = ? AND seq = 0", number)
+    _delete(database, number, "AND seq = 0")
     if words:
-        _insert(database, number, 0, session.agent, TITLE, session.created_at, words)
+        entry = Entry(0, TITLE, session.created_at, words)
+        add(database, [(number, prepare(session.agent, [entry]))])
 
 
 def remove(database: sqlite3.Connection, number: int) -> None:
     """Delete everything that was indexed of a session."""
-    _delete(database, "session = ?", number)
+    _delete(database, number)
     stats.remove(database, number)
 
 
-def _insert(  # noqa: PLR0913, PLR0917  # the columns of a row
-    database: sqlite3.Connection, number: int, seq: int, agent: str, role: str, timestamp: str, content: str
-) -> None:
-    text = spaced(content)
-    row = database.execute(
-        "INSERT INTO messages (session, seq, role, timestamp, packed) VALUES (?, ?, ?, ?, ?)",
-        (number, seq, role, timestamp, pack(text)),
-    ).lastrowid
-    database.execute(
-        "INSERT INTO words (rowid, text, parts, facets) VALUES (?, ?, ?, ?)",
-        (row, text, parts(text), facets(agent, role, timestamp)),
-    )
-
-
-def _delete(database: sqlite3.Connection, which: str, number: int) -> None:
+def _delete(database: sqlite3.Connection, number: int, which: str = "") -> None:
     """FTS5 deletes a row when it is given the indexed text (fts5.html, 6.3)."""
-    rows = database.execute(
-        "SELECT messages.number, unpack(packed), agent, role, timestamp FROM messages"  # noqa: S608  # our own words
-        f" JOIN sessions ON sessions.number = session WHERE {which}",
-        (number,),
-    )
-    for row, text, agent, role, timestamp in rows:
+    agent = database.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()[0]
+    for message, entry in _texts(database, number, which):
+        table, row = columns(agent, entry)
         database.execute(
-            "INSERT INTO words (words, rowid, text, parts, facets) VALUES ('delete', ?, ?, ?, ?)",
-            (row, text, parts(text), facets(agent, role, timestamp)),
+            f"INSERT INTO {table} ({table}, rowid, text, parts, facets) VALUES ('delete', ?, ?, ?, ?)",  # noqa: S608
+            (message, *row),
         )
-    database.execute(f"DELETE FROM messages WHERE {which}", (number,))  # noqa: S608
+    rows = f"SELECT number FROM messages WHERE session = ? {which}"  # noqa: S608  # our own words
+    database.execute(f"DELETE FROM texts WHERE number IN ({rows})", (number,))  # noqa: S608
+    database.execute(f"DELETE FROM messages WHERE session = ? {which}", (number,))  # noqa: S608
+
+
+def _texts(database: sqlite3.Connection, session: int, which: str) -> Iterator[tuple[int, Entry]]:
+    """The numbers and entries of a session's messages."""
+    rows = database.execute(
+        "SELECT number, seq, role, timestamp, packed FROM messages LEFT JOIN texts USING (number)"  # noqa: S608
+        f" WHERE session = ? {which} ORDER BY number",
+        (session,),
+    )
+    block: Iterator[str] = iter(())
+    for number, seq, role, timestamp, packed in rows:
+        if packed is not None:
+            block = iter(unpack(packed))
+        more, _, text = next(block).rpartition(MARK)
+        yield number, Entry(seq, role, timestamp, text, more)
+
+
+def text(database: sqlite3.Connection, number: int) -> str:
+    """The text of a message, as it was indexed."""
+    first, packed = database.execute(
+        "SELECT number, packed FROM texts WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
+    ).fetchone()
+    block = unpack(packed)
+    return str(block[number - first].rpartition(MARK)[2])

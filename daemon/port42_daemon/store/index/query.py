@@ -1,7 +1,8 @@
 """Parses a search query into an FTS5 expression. Pure.
 
-Words and "phrases" must all be in one message; begin*, -without, agent:NAME, role:ROLE, before:DATE and
-after:DATE (UTC; a day, month or year). Other punctuation only separates words.
+Words and "phrases" must all be in one message; begin*, -without, agent:NAME, role:ROLE, tool:NAME (or its
+kind), file:PATH (or its end), before:DATE and after:DATE (UTC; a day, month or year). Other punctuation only
+separates words.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from port42_daemon.store.index.tokens import agent_facet, parts, role_facet, spaced
+from port42_daemon.store.index.tokens import agent_facet, parts, path_facets, role_facet, spaced, tool_facet
 from port42_protocol.errors import InvalidParams
 
-ROLES = ("user", "assistant", "system", "error", "title")
+ROLES = ("user", "assistant", "system", "error", "title", "tool", "thought", "plan", "permission")
 """`title`: a session's given title or tags."""
 _SHORTEST_PREFIX = 3
 _MOST_TERMS = 32
 _FIRST_YEAR, _LAST_YEAR = 2000, 2049
 """Of messages: each is a word to look up."""
 _CHUNK = re.compile(
-    r'(?P<minus>-?)(?:(?P<filter>(?i:agent|role|before|after)):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
+    r'(?P<minus>-?)(?:(?P<filter>(?i:agent|role|tool|file|before|after)):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
 )
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
@@ -107,6 +108,14 @@ def _filter(name: str, value: str) -> str:
         if value.lower() not in ROLES:
             raise _refused(f"role: one of {', '.join(ROLES)}")
         return _facet(role_facet(value.lower()))
+    if name == "tool":
+        if not value.strip():
+            raise _refused("tool: a tool's name or kind, such as bash or edit")
+        return _facet(tool_facet(value.strip()))
+    if name == "file":
+        if not (names := path_facets(value)):
+            raise _refused("file: a path or the end of one, such as src/a.py")
+        return _facet(" ".join(names))
     match = _DATE.fullmatch(value)
     year, month, day = (int(number or 0) for number in match.groups()) if match else (0, 0, 0)
     try:

@@ -12,9 +12,9 @@ import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from port42_daemon.store.index.tokens import TOKENIZE, unpack
+from port42_daemon.store.index.tokens import TOKENIZE
 
-SCHEMA = 9
+SCHEMA = 10
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -61,14 +61,26 @@ CREATE TABLE turns (
   PRIMARY KEY (session, hour, backend, model)
 ) WITHOUT ROWID;
 
+CREATE TABLE tools (
+  session INTEGER, hour TEXT, name TEXT,
+  calls INTEGER NOT NULL, failed INTEGER NOT NULL, total_ms INTEGER NOT NULL,
+  PRIMARY KEY (session, hour, name)
+) WITHOUT ROWID;
+
 CREATE TABLE messages (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, seq INTEGER NOT NULL,
-  role TEXT NOT NULL, timestamp TEXT NOT NULL, packed NOT NULL
+  number INTEGER PRIMARY KEY, session INTEGER NOT NULL, seq INTEGER NOT NULL,
+  role TEXT NOT NULL, timestamp TEXT NOT NULL
 );
 CREATE UNIQUE INDEX by_place ON messages (session, seq);
+CREATE TABLE texts (number INTEGER PRIMARY KEY, packed NOT NULL);
+CREATE TABLE counter (next INTEGER NOT NULL);
+INSERT INTO counter VALUES (1);
 """
-# Contentless: the text is in `messages`, and is told again when it is deleted.
+# Contentless: the text is in `texts`, and is given again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
+_STAGE = "CREATE TEMP TABLE stage (number INTEGER PRIMARY KEY, text, parts, facets)"
+_HASH_BYTES = 16 * 1024 * 1024
+"""Words that FTS5 gathers in memory before it writes them: the fewer pieces, the less to merge."""
 _ROOM = 1024 * 1024
 """Bytes free on the disk with which it is worth going back from memory to the file."""
 CHECK_SECONDS = 10.0
@@ -171,6 +183,7 @@ class Database:
         self.generation += 1
         self.in_memory = True
         self.writing = self.reading = _connect(":memory:")
+        self.writing.execute(_STAGE)
         _create_tables(self.writing)
 
     def can_be_used(self) -> bool:
@@ -192,7 +205,7 @@ class Database:
 
         Takes milliseconds. Damage in the text is noticed by the query that meets it.
         """
-        for table in ("sessions", "tags", "keys", "activity", "turns"):
+        for table in ("sessions", "tags", "keys", "activity", "turns", "tools"):
             result = self.writing.execute(f"PRAGMA quick_check({table})").fetchone()[0]
             if result != "ok":
                 error = sqlite3.DatabaseError(result)
@@ -209,7 +222,8 @@ class Database:
         except FileNotFoundError:
             return "is gone"
         except sqlite3.Error as error:
-            return f"cannot be read: {reason(error)}"
+            why = reason(error)
+            return "is damaged" if why == _REASONS[sqlite3.SQLITE_CORRUPT] else f"cannot be read: {why}"
 
     def close(self) -> None:
         for database in (self.writing, self.reading):
@@ -228,6 +242,8 @@ class Database:
             database.execute("PRAGMA synchronous = NORMAL")
             # What is deleted is overwritten: a session that was pruned must not be read here.
             database.execute("PRAGMA secure_delete = ON")
+        self.writing.execute("PRAGMA temp_store = MEMORY")
+        self.writing.execute(_STAGE)
         self.reading.execute("PRAGMA query_only = ON")
 
     def _is_sound(self) -> bool:
@@ -238,9 +254,7 @@ class Database:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
-    database.create_function("unpack", 1, unpack, deterministic=True)
-    return database
+    return sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
 
 
 def _check_pages(database: sqlite3.Connection) -> bool:
@@ -258,7 +272,9 @@ def _check_pages(database: sqlite3.Connection) -> bool:
 def _create_tables(database: sqlite3.Connection) -> None:
     with database:
         database.executescript(_CREATE)
-        database.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({_WORDS})")
+        for table in ("said", "done"):
+            database.execute(f"CREATE VIRTUAL TABLE {table} USING fts5 ({_WORDS})")
+            database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('hashsize', {_HASH_BYTES})")  # noqa: S608  # our own names
         database.execute(f"PRAGMA application_id = {_fingerprint(database)}")
         database.execute(f"PRAGMA user_version = {SCHEMA}")
 

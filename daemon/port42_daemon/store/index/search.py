@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from port42_daemon.store.index import messages
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import SUMMARY, summary_values
-from port42_daemon.store.index.tokens import MARK, TOKENIZE, UNMARK, facets, parts, shown
+from port42_daemon.store.index.tokens import MARK, TOKENIZE, UNMARK, parts, shown
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.search import Hit, Mark
 
@@ -26,8 +27,9 @@ _LENGTH, _BEFORE = 200, 60
 """Characters of a snippet: in all, and at most before its first mark."""
 _STEP_BACK = 20
 _MARKS_LOOKED_AT = 200
+_WINDOW = 16_000
+"""Characters of a long text in which the words are marked."""
 _AS_SPACE = {ord(char): " " for char in "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
-_PAGE = f"CREATE VIRTUAL TABLE page USING fts5 (text, parts, facets, tokenize = {TOKENIZE})"
 
 Span = tuple[int, int]
 """A mark: the offset of its first character, and the one behind its last."""
@@ -48,29 +50,34 @@ def page(
 
 @lru_cache(maxsize=16)  # whoever asks for the next page goes on in the same order
 def _ranked(database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
-    """The numbers of the best messages, best first, and of equals the newest."""
-    rare = " AND ".join(term for term in query.terms if _is_rare(database, term))
+    """The numbers of the best messages, then of the best of what was done."""
+    from_messages = _best_of(database, "said", query, upto, MOST_HITS)
+    return from_messages + _best_of(database, "done", query, upto, MOST_HITS - len(from_messages))
+
+
+def _best_of(database: sqlite3.Connection, table: str, query: Query, upto: int, limit: int) -> list[int]:
+    """The numbers of the best rows of an FTS5 table, best first, and of equals the newest."""
+    rare = " AND ".join(term for term in query.terms if _is_rare(database, table, term))
     # With a rare word these are all; without, the newest.
+    matches = f"FROM {table} WHERE {table} MATCH ? AND rowid <= ?"
     rows = database.execute(
-        "SELECT rowid FROM words WHERE words MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
-        (query.expression, upto, _COMMON if rare else MOST_HITS),
+        f"SELECT rowid {matches} ORDER BY rowid DESC LIMIT ?",  # our own names, here and below
+        (query.expression, upto, _COMMON if rare else limit),
     )
     newest = [number for (number,) in rows]
     if not rare:
         return newest
     # The facets say nothing of how well a message fits.
     scores: dict[int, float] = dict(
-        database.execute(
-            "SELECT rowid, bm25(words, 1.0, 0.5, 0.0) FROM words WHERE words MATCH ? AND rowid <= ?",
-            (rare, upto),
-        ).fetchall()
+        database.execute(f"SELECT rowid, bm25({table}, 1.0, 0.5, 0.0) {matches}", (rare, upto)).fetchall()
     )
-    return sorted(newest, key=lambda number: (scores.get(number, 0.0), -number))[:MOST_HITS]
+    return sorted(newest, key=lambda number: (scores.get(number, 0.0), -number))[:limit]
 
 
-def _is_rare(database: sqlite3.Connection, term: str) -> bool:
+def _is_rare(database: sqlite3.Connection, table: str, term: str) -> bool:
     matches = database.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)", (term, _COMMON)
+        f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)",  # noqa: S608
+        (term, _COMMON),
     )
     return bool(matches.fetchone()[0] < _COMMON)
 
@@ -83,27 +90,38 @@ def _hits(database: sqlite3.Connection, query: Query, numbers: list[int]) -> lis
     """
     marks = ", ".join("?" * len(numbers))
     rows = database.execute(
-        "SELECT messages.number, seq, role, timestamp, unpack(packed)"  # noqa: S608  # our own names
-        f", {SUMMARY} FROM messages JOIN sessions ON sessions.number = session"
-        f" WHERE messages.number IN ({marks})",
+        f"SELECT messages.number, seq, role, timestamp, {SUMMARY} FROM messages"  # noqa: S608
+        f" JOIN sessions ON sessions.number = session WHERE messages.number IN ({marks})",
         numbers,
     ).fetchall()
+    texts = {number: _window(messages.text(database, number), query.words) for number, *_ in rows}
     with contextlib.closing(sqlite3.connect(":memory:")) as table:
-        table.execute(_PAGE)
-        for number, _, role, timestamp, text, _, agent, *_ in rows:
-            kept = (number, text, parts(text), facets(agent, role, timestamp))
-            table.execute("INSERT INTO page (rowid, text, parts, facets) VALUES (?, ?, ?, ?)", kept)
-        highlighted = table.execute(
-            "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?",
-            (MARK, UNMARK, query.expression),
+        table.execute(f"CREATE VIRTUAL TABLE page USING fts5 (text, parts, facets, tokenize = {TOKENIZE})")
+        table.executemany(
+            "INSERT INTO page (rowid, text, parts) VALUES (?, ?, ?)",
+            [(number, text, parts(text)) for number, text in texts.items()],
         )
-        marked: dict[int, str] = dict(highlighted.fetchall())
-    hits = {number: _hit(query, row, marked.get(number, row[3])) for number, *row in rows}
+        marked: dict[int, str] = {}
+        if query.terms:
+            highlight = "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?"
+            marked = dict(table.execute(highlight, (MARK, UNMARK, " OR ".join(query.terms))).fetchall())
+    hits = {number: _hit(query, row, marked.get(number, texts[number])) for number, *row in rows}
     return [hits[number] for number in numbers if number in hits]
 
 
+def _window(text: str, words: Sequence[str]) -> str:
+    """Of a long text the piece around the first of the words, as the snippet shows no more."""
+    if len(text) <= _WINDOW:
+        return text
+    first = min((begin for begin, _ in literal(text, words)[:1]), default=None)
+    if first is None:
+        return text
+    start = max(0, first - 2 * _BEFORE)
+    return text[start : start + _WINDOW]
+
+
 def _hit(query: Query, row: list[Any], marked: str) -> Hit:
-    seq, role, timestamp, _, *session = row
+    seq, role, timestamp, *session = row
     text, marks = unmarked(shown(marked))
     snippet, inside = excerpt(text, marks or literal(text, query.words))
     return Hit(Summary(*summary_values(session)), seq, role, timestamp, snippet, inside)

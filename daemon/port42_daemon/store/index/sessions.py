@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.store.interface import SessionFilter
-from port42_protocol.messages.records import ForkPoint, Parent, Record, Summary
+from port42_protocol.messages.records import ForkPoint, Parent, Summary
 from port42_protocol.messages.sessions import ListedSession
 
 SHORT_ID = 14
@@ -41,11 +41,11 @@ _UPSERT = (
 
 
 class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
-    """A session's state, the file it was read from, and the records that led there, if they are known.
+    """A session's state, and the file it was read from.
 
-    `records` end at `last_seq`; empty means that only the two ends were read.
     `titled`: whether its title was given when it was begun. `native` is its id in the tool that its last
-    turn went to, `source` its id in the tool that it was imported from.
+    turn went to, `source` its id in the tool that it was imported from. After an append, `after_seq` is the
+    seq before the first new record, and `keys` are those of the new records; None when that is not known.
     """
 
     summary: Summary
@@ -56,7 +56,8 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     titled: bool = False
     native: str | None = None
     source: str | None = None
-    records: tuple[Record, ...] = ()
+    after_seq: int | None = None
+    keys: tuple[tuple[str, int], ...] = ()
 
 
 class IndexedSession(msgspec.Struct, frozen=True, gc=False):
@@ -227,10 +228,15 @@ def files(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
     return {session_id: (size, mtime_ns) for session_id, size, mtime_ns in rows}
 
 
-def behind(database: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Sessions with messages that the index lacks, and how many records each has; oldest use first."""
+def behind(database: sqlite3.Connection, limit: int) -> list[tuple[str, int, int]]:
+    """Sessions with records that the index lacks: after which seq, and how many.
+
+    Those that only grew come before those that are stale, and then the oldest use.
+    """
     return database.execute(
-        "SELECT session_id, last_seq FROM sessions INDEXED BY behind WHERE fed_seq < last_seq ORDER BY used"
+        "SELECT session_id, max(fed_seq, 0), last_seq - max(fed_seq, 0) FROM sessions INDEXED BY behind"
+        " WHERE fed_seq < last_seq ORDER BY fed_seq < 0, used LIMIT ?",
+        (limit,),
     ).fetchall()
 
 

@@ -7,9 +7,10 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
-from port42_protocol.messages.records import AssistantMessage, Record
+from port42_protocol.messages.records import AssistantMessage, EventRecord, Record, ToolRecord
 
 MOST_DAYS = 3660
 MAX_TOKENS = 10**12
@@ -24,6 +25,10 @@ _ADD_TURNS = (
     "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET turns = turns + excluded.turns,"  # noqa: S608  # our own number
     f" input_tokens = min(input_tokens + excluded.input_tokens, {MAX_TOKENS}),"
     f" output_tokens = min(output_tokens + excluded.output_tokens, {MAX_TOKENS})"
+)
+_ADD_TOOLS = (
+    "INSERT INTO tools VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,"  # noqa: S608  # our own number
+    f" failed = failed + excluded.failed, total_ms = min(total_ms + excluded.total_ms, {MAX_TOKENS})"
 )
 _SINCE = "JOIN sessions ON sessions.number = session WHERE hour >= :since AND agent = coalesce(:agent, agent)"
 _MESSAGES = (
@@ -41,36 +46,52 @@ _SESSIONS = (
 )
 
 
-def add(database: sqlite3.Connection, number: int, records: Iterable[Record]) -> None:
-    """Count `records` of the session of that number; those that a fork copied count for its original only."""
-    copied = database.execute(
-        "SELECT coalesce(json_extract(forked_from, '$.seq'), 0) FROM sessions WHERE number = ?", (number,)
-    ).fetchone()[0]
-    messages: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    turns: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+class Counts(NamedTuple):
+    """Sums of records: messages by hour; turns by hour, back end and model; tool calls by hour and name."""
+
+    messages: dict[str, list[int]]
+    turns: dict[tuple[str, str, str], list[int]]
+    tools: dict[tuple[str, str], list[int]]
+
+
+def counts(records: Iterable[Record]) -> Counts:
+    counts = Counts(defaultdict(_zeros), defaultdict(_zeros), defaultdict(_zeros))
     for record in records:
-        if record.seq <= copied:
-            continue
         match = _HOUR.match(record.timestamp)  # in UTC; none in an edited file whose time is not one
         hour = match[0] if match else ""
         if record.role in _KINDS:
-            messages[hour][_KINDS[record.role]] += 1
-        if isinstance(record, AssistantMessage) and (turn := record.turn):
-            sums = turns[hour, turn.backend, turn.model or ""]
-            sums[0] += 1
+            counts.messages[hour][_KINDS[record.role]] += 1
+        if isinstance(record, AssistantMessage | EventRecord) and (turn := record.turn):
+            sums = counts.turns[hour, turn.backend, turn.model or ""]
+            sums[0] += isinstance(record, AssistantMessage)  # an event `usage` is no turn
             sums[1] += _bounded(turn.input_tokens)
             sums[2] += _bounded(turn.output_tokens)
-    database.executemany(_ADD_MESSAGES, [(number, hour, *counts) for hour, counts in messages.items()])
-    database.executemany(_ADD_TURNS, [(number, *key, *sums) for key, sums in turns.items()])
+        if isinstance(record, ToolRecord):
+            sums = counts.tools[hour, record.name or record.kind]
+            sums[0] += 1
+            sums[1] += record.state == "failed"
+            sums[2] += _bounded(record.duration_ms or 0)
+    return counts
 
 
-def _bounded(tokens: int | None) -> int:
+def _zeros() -> list[int]:
+    return [0, 0, 0]
+
+
+def _bounded(number: int | None) -> int:
     """A reported number, limited so that SQLite's sums stay below 2⁶³."""
-    return min(max(tokens or 0, 0), MAX_TOKENS)
+    return min(max(number or 0, 0), MAX_TOKENS)
+
+
+def add(database: sqlite3.Connection, number: int, counts: Counts) -> None:
+    """Add the sums of a part of the session of that number."""
+    database.executemany(_ADD_MESSAGES, [(number, hour, *sums) for hour, sums in counts.messages.items()])
+    database.executemany(_ADD_TURNS, [(number, *key, *sums) for key, sums in counts.turns.items()])
+    database.executemany(_ADD_TOOLS, [(number, *key, *sums) for key, sums in counts.tools.items()])
 
 
 def remove(database: sqlite3.Connection, number: int) -> None:
-    for table in ("activity", "turns"):
+    for table in ("activity", "turns", "tools"):
         database.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608  # our own names
 
 

@@ -1,8 +1,8 @@
-"""Writes the index: updates from appends, and what the indexer reads from the files.
+"""Writes the index: the state of sessions after appends, and what the indexer reads from the files.
 
-An append only queues its records. Rows and keys are written before the next query, text in batches by the
-indexer's thread or by the next search. A session whose text memory should not hold, or whose file another
-program wrote, is *stale*: it is read from its file.
+An append only queues the session's new state. Rows and keys are written before the next query; the text of
+new records is read from the file by the indexer's thread, or by the next search. A session whose file another
+program wrote is *stale*: all of it is read again.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterable
 
-from port42_daemon.store.index import messages, sessions
+from msgspec.structs import replace
+
+from port42_daemon.store.index import messages, sessions, stats
+from port42_daemon.store.index.entries import Part
 from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import UNREAD, SessionUpdate
 from port42_daemon.store.index.state import IndexState
-from port42_daemon.store.index.write_buffer import MAX_MESSAGES, PendingRows, PendingText, characters
-from port42_daemon.store.interface import RENAMED
-from port42_protocol.messages.records import EventRecord, Record
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,56 @@ _MEMORY_CHARACTERS = 32_000_000
 """Text that an index in memory holds; what is more cannot be searched until there is a file again."""
 
 
+class PendingUpdates:
+    """The last state of each session that changed. Its lock is its own: an append never waits for SQLite."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._updates: dict[str, SessionUpdate] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._updates)
+
+    def add(self, *updates: SessionUpdate) -> None:
+        with self._lock:
+            for update in updates:
+                self._merge(update)
+
+    def _merge(self, update: SessionUpdate) -> None:
+        session_id = update.summary.session_id
+        if before := self._updates.get(session_id):
+            if update.after_seq is None and (before.size, before.mtime_ns) == (update.size, update.mtime_ns):
+                return
+            if before.after_seq is not None and update.after_seq == before.last_seq:
+                update = replace(update, after_seq=before.after_seq, keys=before.keys + update.keys)
+            else:
+                update = replace(update, after_seq=None, keys=())
+        self._updates[session_id] = update
+
+    def take(self) -> list[SessionUpdate]:
+        with self._lock:
+            taken, self._updates = self._updates, {}
+        return list(taken.values())
+
+    def put_back(self, updates: Iterable[SessionUpdate]) -> None:
+        """Insert updates that could not be written before those that came since."""
+        with self._lock:
+            since, self._updates = self._updates, {}
+            for update in (*updates, *since.values()):
+                self._merge(update)
+
+    def drop(self, session_id: str) -> None:
+        with self._lock:
+            self._updates.pop(session_id, None)
+
+
 class IndexWriter:
     """Safe to call from any thread. Every method but `note` may raise `sqlite3.Error`."""
 
     def __init__(self, database: Database, state: IndexState) -> None:
         self._database = database
         self._state = state
-        self._rows, self._text = PendingRows(), PendingText()
+        self._pending = PendingUpdates()
         self._characters = 0
         self.session_changes = 0
         """Changes whenever a session may have come, gone or changed its agent."""
@@ -46,8 +90,8 @@ class IndexWriter:
 
     def note(self, update: SessionUpdate) -> None:
         """Queue a session's new state. Does not write or wait for SQLite."""
-        self._rows.add(update)
-        if update.last_seq == len(update.records):  # or else it is known, or comes by `_write_row`
+        self._pending.add(update)
+        if update.after_seq == 0:  # or else it is known, or comes by `_write_row`
             self.session_changes += 1
         self._state.wake()
 
@@ -55,8 +99,7 @@ class IndexWriter:
         """Delete the row, the keys and the text of a session that is gone."""
         with self._database.write_lock, self._database.writing as database:
             self.session_changes += 1
-            self._rows.drop(session_id)
-            self._text.take(session_id)
+            self._pending.drop(session_id)
             if session := sessions.known(database, session_id):
                 messages.remove(database, session.number)
                 sessions.remove(database, session_id)
@@ -65,27 +108,26 @@ class IndexWriter:
         """Drop what is not written: the files have it all."""
         with self._database.write_lock:
             self.session_changes += 1
-            self._rows.take()
-            self._text.clear()
+            self._pending.take()
             self._characters = 0
 
-    def flush_rows(self) -> None:
+    def flush(self) -> None:
         """Write the rows that are pending; what the database refuses stays pending."""
         with self._database.write_lock:
-            if not self._rows:
+            if not self._pending:
                 return
-            updates = self._rows.take()
+            updates = self._pending.take()
             try:
-                with self._database.writing:
+                with self._database.writing as database:
                     for update in updates:
-                        self._write_row_or_log(update)
+                        self._write_row_or_log(database, update)
             except sqlite3.Error:
-                self._rows.put_back(updates)
+                self._pending.put_back(updates)
                 raise
 
-    def _write_row_or_log(self, update: SessionUpdate) -> None:
+    def _write_row_or_log(self, database: sqlite3.Connection, update: SessionUpdate) -> None:
         try:
-            self._write_row(update)
+            self._write_row(database, update)
         except sqlite3.Error:
             raise
         except Exception as error:  # what cannot be indexed does not keep the others from it
@@ -93,127 +135,67 @@ class IndexWriter:
             log.debug("", exc_info=True)
             self._state.mark_stale()
 
-    def flush(self, limit: int = MAX_MESSAGES) -> bool:
-        """Write rows, and the pending text of about `limit` messages; whether none is left.
-
-        Text that fails is dropped: `fed_seq` says that it is missing, so it is read from its file.
-        """
-        with self._database.write_lock:
-            self.flush_rows()
-            written = 0
-            try:
-                with self._database.writing as database:  # one transaction: FTS5 writes a segment for each
-                    for session_id in self._text.sessions():
-                        if written >= limit:
-                            return False
-                        records = self._text.take(session_id)
-                        written += len(records)
-                        self._write_text(database, session_id, records)
-            except sqlite3.Error:
-                self._state.mark_stale()
-                raise
-            except Exception as error:  # each session is then read alone
-                log.warning("⚠ the text of %d messages could not be indexed: %r", written, error)
-                self._state.mark_stale()
-            return True
-
-    def _write_row(self, update: SessionUpdate) -> None:
-        """Write the state, and keep the records as pending text where they follow what is indexed."""
-        database, session_id, records = self._database.writing, update.summary.session_id, update.records
-        session = sessions.known(database, session_id)
+    def _write_row(self, database: sqlite3.Connection, update: SessionUpdate) -> None:
+        session = sessions.known(database, update.summary.session_id)
         if session is None or session.agent != update.summary.agent:
             self.session_changes += 1
-        if session and not records and (session.size, session.mtime_ns) == (update.size, update.mtime_ns):
+        same_file = session and (session.size, session.mtime_ns) == (update.size, update.mtime_ns)
+        if same_file and update.after_seq is None:
             return
-        last_seq = session.last_seq if session else 0
-        if update.last_seq - len(records) != last_seq or (session and not records):
+        if update.after_seq != (session.last_seq if session else 0):
             # Another program wrote the file: anything that is indexed of it may be wrong.
-            self._text.take(session_id)
             if session and session.agent != update.summary.agent:
                 messages.remove(database, session.number)
             sessions.put(database, update, named=False, fed_seq=UNREAD)
             self._state.mark_stale()
             return
-        named = update.titled or bool(session and session.named) or _renamed(records)
+        named = update.titled or bool(session and session.named)
         number = sessions.put(database, update, named=named, fed_seq=session.fed_seq if session else 0)
-        messages.add_keys(database, update.summary, records)
-        if not session or any(isinstance(record, EventRecord) for record in records):
+        messages.add_keys(database, update.summary, update.keys)
+        if session is None:
             messages.name(database, number, update.summary, named=named)
-        if not self._text.add(session_id, records):
-            self._state.mark_stale()
-
-    def _write_text(self, database: sqlite3.Connection, session_id: str, records: list[Record]) -> None:
-        session = sessions.known(database, session_id)
-        if session is None or session.fed_seq == UNREAD:
-            return
-        # The indexer may have read some of them in the file already, or a write was tried twice.
-        fresh = {record.seq: record for record in records if record.seq > session.fed_seq}
-        if not fresh:
-            return
-        if min(fresh) != session.fed_seq + 1:
-            self._state.mark_stale()  # those between were dropped: all are read from the file
-            return
-        self._add_text(database, session, list(fresh.values()))
-        sessions.fed(database, session.number, max(fresh), named=session.named)
-
-    def _add_text(
-        self, database: sqlite3.Connection, session: sessions.IndexedSession, records: list[Record]
-    ) -> None:
-        if self._database.in_memory:
-            self._characters += characters(records)
-        messages.add(database, session.number, session.agent, records, with_text=self.has_all_text)
 
     def session(self, session_id: str) -> sessions.IndexedSession | None:
         with self._database.write_lock:
-            self.flush_rows()
+            self.flush()
             return sessions.known(self._database.writing, session_id)
 
     def files(self) -> dict[str, tuple[int, int]]:
         with self._database.write_lock:
-            self.flush_rows()
+            self.flush()
             return sessions.files(self._database.writing)
 
-    def stale_sessions(self) -> list[tuple[str, int]]:
-        """Sessions that must be read from their files, and how many records each has."""
+    def behind(self, limit: int = -1) -> list[tuple[str, int, int]]:
+        """Sessions with records that are to be read from their files: after which seq, and how many."""
         with self._database.write_lock:
-            self.flush_rows()
-            stale = sessions.behind(self._database.writing)
-            return [(session_id, count) for session_id, count in stale if session_id not in self._text]
+            self.flush()
+            return sessions.behind(self._database.writing, limit)
 
-    def is_stale(self, session_id: str) -> bool:
-        with self._database.write_lock:
-            session = self.session(session_id)
-            return session is None or (session.fed_seq < session.last_seq and session_id not in self._text)
-
-    def resume_from(self, session_id: str) -> int:
-        """The seq after which the session's records are to be read; 0 after dropping half-read text."""
+    def add(self, parts: Iterable[Part]) -> None:
+        """Write the next parts of sessions that are behind, in one transaction."""
         with self._database.write_lock, self._database.writing as database:
-            session = self.session(session_id)
-            if session and session.fed_seq == UNREAD:
-                messages.remove(database, session.number)
-                database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
-            return max(session.fed_seq, 0) if session else 0
-
-    def add_records(self, updates: Iterable[SessionUpdate]) -> None:
-        """Write the next records, with their seqs, of stale sessions, in one transaction.
-
-        A session's last ones end at `last_seq`.
-        """
-        with self._database.write_lock, self._database.writing as database:
-            for update in updates:
-                session = sessions.known(database, update.summary.session_id)
-                if session is None:
+            texts = []
+            for part in parts:
+                session = sessions.known(database, part.update.summary.session_id)
+                if session is None or session.agent != part.update.summary.agent:
                     continue
-                self._add_text(database, session, list(update.records))
-                messages.add_keys(database, update.summary, update.records)
-                named = session.named or update.titled or _renamed(update.records)
-                if update.records and update.records[-1].seq < update.last_seq:
-                    # A part of a session counts for nothing: a stop here reads it again from its beginning.
-                    sessions.fed(database, session.number, UNREAD, named=named)
-                else:
-                    seq = update.records[-1].seq if update.records else update.last_seq
-                    sessions.fed(database, session.number, seq, named=named)
-                    messages.name(database, session.number, update.summary, named=named)
+                if session.fed_seq not in {UNREAD, part.after_seq}:
+                    continue  # another thread was first
+                if session.fed_seq == UNREAD and part.after_seq == 0:
+                    messages.remove(database, session.number)
+                    messages.remove_keys(database, session.session_id)
+                self._characters += part.texts.characters
+                if self.has_all_text:
+                    texts.append((session.number, part.texts))
+                stats.add(database, session.number, part.counts)
+                messages.add_keys(database, part.update.summary, part.keys)
+                named = session.named or part.update.titled or part.renamed
+                # A part of a stale session counts for nothing: a stop here reads it again from its beginning.
+                seq = part.last_seq if part.is_last or session.fed_seq != UNREAD else UNREAD
+                sessions.fed(database, session.number, seq, named=named)
+                if part.is_last:
+                    messages.name(database, session.number, part.update.summary, named=named)
+            messages.add(database, texts)
 
     def skip(self, session_id: str) -> None:
         """Take a session whose records cannot be indexed for read, so that the others are."""
@@ -222,13 +204,15 @@ class IndexWriter:
                 sessions.fed(database, session.number, session.last_seq, named=session.named)
 
     def mark_caught_up(self) -> None:
-        """READY, unless a session became stale meanwhile."""
+        """READY, unless a session is stale."""
         with self._database.write_lock:
-            if not self.stale_sessions():
+            self.flush()
+            stale = "SELECT 1 FROM sessions WHERE fed_seq < 0 AND fed_seq < last_seq LIMIT 1"
+            if not self._database.writing.execute(stale).fetchone():
                 self._state.mark_caught_up()
 
-    def erase_deleted_text(self, *, first: bool) -> bool:
-        """One step of merging what FTS5 keeps of deleted words; whether there is more of it.
+    def erase_deleted_text(self, table: str, *, first: bool) -> bool:
+        """One step of merging what FTS5 keeps of deleted words in the table; whether there is more of it.
 
         Until the last one, bytes of a session that was forgotten may still stand in the file.
         """
@@ -236,7 +220,7 @@ class IndexWriter:
             with self._database.writing as database:
                 before = database.total_changes
                 pages = -_MERGED_PAGES if first else _MERGED_PAGES
-                database.execute("INSERT INTO words (words, rank) VALUES ('merge', ?)", (pages,))
+                database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (pages,))  # noqa: S608
                 if database.total_changes - before >= 2:  # fts5.html, 6.8
                     return True
             self._database.writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -246,7 +230,3 @@ class IndexWriter:
         """Write what is pending, if that is possible: the next start reads the rest from the files."""
         with self._database.write_lock, contextlib.suppress(sqlite3.Error):
             self.flush()
-
-
-def _renamed(records: Iterable[Record]) -> bool:
-    return any(isinstance(record, EventRecord) and record.event == RENAMED for record in records)

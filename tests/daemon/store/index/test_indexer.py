@@ -14,7 +14,7 @@ import pytest
 from peers.session_files import add, header, page, said
 
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.index import messages
+from port42_daemon.store.index import entries
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
@@ -142,14 +142,14 @@ def test_a_file_that_is_overwritten_or_cut_while_it_is_open_is_made_anew(store, 
 
 def test_a_session_that_cannot_be_indexed_does_not_block_others(store, path, monkeypatch):
     """The thread goes on after any exception, MemoryError too."""
-    add = messages.add
+    prepare = entries.prepare
 
-    def fail(database, number, agent, records, *, with_text):
-        if any(record.content == "poison" for record in records):
+    def fail(agent, prepared):
+        if any(entry.text == "poison" for entry in prepared):
             raise MemoryError
-        add(database, number, agent, records, with_text=with_text)
+        return prepare(agent, prepared)
 
-    monkeypatch.setattr(messages, "add", fail)
+    monkeypatch.setattr(entries, "prepare", fail)
     store.create(header("cli-2"), [keyed("poison", "k2"), said("word")])
     store.create(header("cli-3"), [keyed("word", "k3")])
     eventually(lambda: store.catalogue.status().complete)

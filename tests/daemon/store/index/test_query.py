@@ -7,21 +7,64 @@ import sqlite3
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from port42_daemon.store.index import messages, search
+from port42_daemon.store.index.entries import Entry, part, prepare
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import SessionUpdate, put
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import MESSAGES, Summary, UserMessage
+from port42_protocol.messages.records import (
+    RECORDS,
+    EventRecord,
+    Location,
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
+    Record,
+    Summary,
+    ThoughtRecord,
+    ToolRecord,
+    replace,
+)
 
-SAID = [
-    ("user", "2025-09-08", "Please build a parser for naïve CSV files"),
-    ("assistant", "2025-09-08", "The function parseHttpRequest calls read_next_line() twice"),
-    ("user", "2025-10-31", "日本語の検索エンジンを作る"),
-    ("error", "2024-12-31", "ENOSPC: the disk is full"),
-    ("assistant", "2026-01-01", "GitHub's CSV parser is slow; a parser of ours is not"),
-    ("user", "2025-09-30", "in straße und ÉCOLE"),
+AT = "2025-09-20T12:00:00.000Z"
+
+
+def said(role: str, day: str, content: str, **more) -> Record:
+    return RECORDS[role](seq=0, content=content, timestamp=f"{day}T12:00:00.000Z", **more)
+
+
+def tool(name: str | None, title: str, kind: str, paths: tuple[str, ...] = (), **more) -> Record:
+    return ToolRecord(
+        seq=0,
+        timestamp=AT,
+        id="t",
+        name=name or UNSET,
+        title=title,
+        kind=kind,
+        state="done",
+        locations=tuple(map(Location, paths)) or UNSET,
+        **more,
+    )
+
+
+STORED = [
+    said("user", "2025-09-08", "Please build a parser for naïve CSV files"),
+    said("assistant", "2025-09-08", "The function parseHttpRequest calls read_next_line() twice"),
+    said("user", "2025-10-31", "日本語の検索エンジンを作る"),
+    said("error", "2024-12-31", "ENOSPC: the disk is full"),
+    said("assistant", "2026-01-01", "GitHub's CSV parser is slow; a parser of ours is not"),
+    said("user", "2025-09-30", "in straße und ÉCOLE"),
+    tool("Bash", "npm test", "execute", input='{"command":"npm test"}', output="17 passed, zebras"),
+    tool("Edit", "src/a.py", "edit", ("/home/ada/src/a.py", "/home/ada/src/été b.py")),
+    tool(None, "Look", "read", ("C:\\work\\Main.java",)),
+    ThoughtRecord(seq=0, timestamp=AT, content="The zebras may have stripes"),
+    PlanRecord(seq=0, timestamp=AT, entries=(PlanEntry("count the giraffes"), PlanEntry("feed them"))),
+    PermissionRecord(seq=0, timestamp=AT, title="Delete okapi.txt?", options=("Yes", "No"), by="nobody"),
+    EventRecord(seq=0, timestamp=AT, event="compacted", content="So far: antelopes"),
+    EventRecord(seq=0, timestamp=AT, event="later", content="unknown events are not indexed: lemurs"),
 ]
 
 
@@ -30,16 +73,14 @@ def database(tmp_path_factory):
     database = Database(tmp_path_factory.mktemp("index") / "index.db")
     database.open()
     at = "2025-01-01T00:00:00.000Z"
-    said = {"title": "t", "state": "active", "created_at": at, "last_activity": at, "message_count": 1}
+    known = {"title": "t", "state": "active", "created_at": at, "last_activity": at, "message_count": 1}
     for agent in ("ai-engineer", "ai.Engineer"):
-        summary = Summary(session_id=agent.replace(".", "_"), agent=agent, cwd=None, **said)
+        summary = Summary(session_id=agent.replace(".", "_"), agent=agent, cwd=None, **known)
+        update = SessionUpdate(summary, len(STORED), 1, 1, 1)
         with database.writing as writing:
-            number = put(writing, SessionUpdate(summary, len(SAID), 1, 1, 1), named=False, fed_seq=len(SAID))
-            records = [
-                MESSAGES[role](seq=seq, content=content, timestamp=f"{day}T12:00:00.000Z")
-                for seq, (role, day, content) in enumerate(SAID, 1)
-            ]
-            messages.add(writing, number, agent, records)
+            number = put(writing, update, named=False, fed_seq=len(STORED))
+            records = [replace(record, seq=seq) for seq, record in enumerate(STORED, 1)]
+            messages.add(writing, [(number, part(update, 0, records).texts)])
     yield database
     database.close()
 
@@ -96,6 +137,31 @@ def find(database):
         ("** parser !!", [1, 5]),
         ("parser -", [1, 5]),
         ("role:", []),
+        ("zebras", [7, 10]),
+        ("zebra*", [7, 10]),
+        ("role:tool", [7, 8, 9]),
+        ("role:thought", [10]),
+        ("giraffes", [11]),
+        ("role:plan feed", [11]),
+        ("okapi role:permission", [12]),
+        ("antelopes", [13]),
+        ("lemurs", []),
+        ("tool:bash", [7]),
+        ("tool:BASH zebras", [7]),
+        ("tool:execute", [7]),
+        ('tool:"edit"', [8]),
+        ("tool:ba", []),
+        ("zebras -tool:bash", [10]),
+        ("file:src/a.py", [8]),
+        ("file:/home/ada/src/a.py", [8]),
+        ("file:./a.py", [8]),
+        ('file:"src/été b.py"', [8]),
+        ("file:a", []),
+        ("file:src", []),
+        ("file:c/a.py", []),
+        ("file:A.py", []),
+        ("file:work\\Main.java", [9]),
+        ("file:a.py tool:edit role:tool after:2025", [8]),
     ],
 )
 def test_queries_and_their_hits(find, text, seqs):
@@ -115,7 +181,15 @@ def test_an_agents_name_is_matched_exactly(find):
     "text",
     [
         *(" ", "*", '""', "-", "!?", "-parser", "🙂", "ab*", '"x"*', "parser a*", "role:robot"),
-        *("before:yesterday", "after:2025-13", "before:2025-02-30", "after:２０２５", "x " * 40),
+        *(
+            "file:/",
+            'tool:" "',
+            "before:yesterday",
+            "after:2025-13",
+            "before:2025-02-30",
+            "after:２０２５",
+            "x " * 40,
+        ),
     ],
 )
 def test_a_query_with_nothing_to_search_is_refused(find, text):
@@ -158,14 +232,13 @@ LETTERS = st.characters(categories=["Ll", "Lu", "Nd"], max_codepoint=0x24F)
 @given(st.text(alphabet=LETTERS, min_size=3, max_size=20))
 @settings(max_examples=30, deadline=None)
 def test_any_word_is_found(database, word):
-    at = "2025-01-01T00:00:00.000Z"
-    said = UserMessage(seq=99, content=f"so {word}!", timestamp=at)
+    entry = Entry(99, "user", AT, f"so {word}!")
     with database.writing as writing:
         number = writing.execute("SELECT number FROM sessions").fetchone()[0]
-        messages.add(writing, number, "ai-engineer", [said])
+        messages.add(writing, [(number, prepare("ai-engineer", [entry]))])
     try:
         hits, _, _ = search.page(database.reading, parse(word), None, 0, 100)
         assert 99 in {hit.seq for hit in hits}
     finally:
         with database.writing as writing:
-            messages._delete(writing, "session = ? AND seq = 99", number)
+            messages._delete(writing, number, "AND seq = 99")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import UNSET
 
-from port42_daemon.store.index import messages, search, sessions, write_buffer
+from port42_daemon.store.index import entries, messages, search, sessions
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
-from port42_daemon.store.index.writer import IndexWriter
+from port42_daemon.store.index.writer import IndexWriter, PendingUpdates
 from port42_daemon.store.interface import milliseconds
 from port42_daemon.store.session_file.document import RENAMED, numbered
 from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
@@ -20,53 +22,77 @@ from port42_protocol.messages.records import EventRecord, Record, Summary, UserM
 AT = "2026-01-01T00:00:00.000Z"
 
 
-def said(content: str, seq: int = 0, key: str | None = None, **more) -> Record:
-    key = UNSET if key is None else key
-    return UserMessage(**{"seq": seq, "content": content, "timestamp": AT, "key": key, **more})
+def said(content: str, key: str | None = None) -> Record:
+    return UserMessage(seq=0, content=content, timestamp=AT, key=UNSET if key is None else key)
 
 
 def event(name: str, **more) -> Record:
     return EventRecord(seq=0, event=name, timestamp=AT, **more)
 
 
-def update(
-    session_id: str, last_seq: int = 0, *records: Record, size: int | None = None, **more
-) -> SessionUpdate:
+def update(session_id: str, last_seq: int = 0, size: int = 0, **more) -> SessionUpdate:
+    """Of a file that was read anew, unless `after_seq` and `keys` are given."""
+    names = SessionUpdate.__struct_fields__
     known = {"title": None, "state": "active", "created_at": AT, "last_activity": AT, "message_count": 0}
-    summary = Summary(session_id=session_id, **{"agent": "a", "cwd": None, **known, **more})
-    size = last_seq if size is None else size
-    first = last_seq - len(records) + 1
-    placed = (record if record.seq else numbered(record, seq) for seq, record in enumerate(records, first))
-    return SessionUpdate(
-        summary,
-        last_seq,
-        size=size,
-        mtime_ns=size,
-        use=milliseconds(summary.last_activity),
-        records=tuple(placed),
-    )
+    fields = {name: value for name, value in more.items() if name not in names}
+    summary = Summary(session_id=session_id, **{"agent": "a", "cwd": None, **known, **fields})
+    own = {name: value for name, value in more.items() if name in names}
+    return SessionUpdate(summary, last_seq, size, size, milliseconds(summary.last_activity), **own)
 
 
 class Index(IndexWriter):
-    """A writer with its database, queried as by `SessionIndex`."""
+    """A writer with its database, queried as by `SessionIndex`, and sessions' records in place of files."""
 
     def __init__(self, database: Database) -> None:
         self.database, self.state = database, IndexState()
+        self.records: dict[str, list[Record]] = {}
+        self.updates: dict[str, SessionUpdate] = {}
         super().__init__(database, self.state)
 
+    def append(self, session_id: str, *records: Record, **more) -> None:
+        stored = self.records.setdefault(session_id, [])
+        after_seq = len(stored)
+        stored += (numbered(record, seq) for seq, record in enumerate(records, after_seq + 1))
+        keys = tuple(entries.keys(stored[after_seq:], 0))
+        size = sum(len(str(record)) for record in stored)
+        self.updates[session_id] = update(
+            session_id, len(stored), size, after_seq=after_seq, keys=keys, **more
+        )
+        self.note(self.updates[session_id])
+
+    def rewrite(self, session_id: str, *records: Record, **more) -> None:
+        """Another program writes the file."""
+        self.records[session_id] = [numbered(record, seq) for seq, record in enumerate(records, 1)]
+        self.updates[session_id] = update(session_id, len(records), 99_999, **more)
+        self.note(self.updates[session_id])
+
+    def read(self, session_id: str, after_seq: int, most: int = 1_000) -> None:
+        records = [record for record in self.records[session_id] if record.seq > after_seq][:most]
+        self.add([entries.part(self.updates[session_id], after_seq, records)])
+
+    def catch_up(self) -> None:
+        for session_id, after_seq, _ in self.behind():
+            self.read(session_id, after_seq)
+
     def ids(self, **filters) -> list[str]:
-        self.flush_rows()
+        self.flush()
         rows = sessions.page(self.database.reading, SessionFilter(**filters), None, 100)
         return sorted(row.session.session_id for row in rows)
 
     def find(self, text: str) -> list[tuple[str, int]]:
-        self.flush()
+        self.catch_up()
         hits, *_ = search.page(self.database.reading, parse(text), None, 0, 100)
         return sorted((hit.session.session_id, hit.seq) for hit in hits)
 
     def with_key(self, key: str, session_id: str | None = None) -> tuple[str, int] | None:
-        self.flush_rows()
+        self.flush()
         return messages.with_key(self.database.reading, "a", key, session_id)
+
+    def erase(self) -> None:
+        for table in ("said", "done"):
+            assert self.erase_deleted_text(table, first=True) in {True, False}
+            while self.erase_deleted_text(table, first=False):
+                pass
 
 
 @pytest.fixture
@@ -90,26 +116,24 @@ def index(request, path):
 
 
 def test_an_update_is_listed_and_found_at_once(index):
-    index.note(update("one", 1, said("build a parser", key="k")))
-    index.note(update("one", 3, said("and a lexer"), said("parser", key="k2")))
-    index.note(update("empty"))
+    index.append("one", said("build a parser", key="k"))
+    index.append("one", said("and a lexer"), said("parser", key="k2"))
+    index.append("empty")
     assert index.ids() == ["empty", "one"]
-    assert index.find("parser") == [("one", 1), ("one", 3)]
     assert index.with_key("k2", "one") == ("one", 3)
-    assert index.stale_sessions() == []
+    assert index.find("parser") == [("one", 1), ("one", 3)]
+    assert index.behind() == []
     assert index.state.phase is Phase.READY
 
 
 def test_a_forgotten_session_leaves_nothing_in_the_file(index, path):
     for name in ("one", "two"):
-        index.note(update(name, 1, said(f"the secret of {name} is xyzzy{name}", key=name), tags=("kept",)))
+        index.append(name, said(f"the secret of {name} is xyzzy{name}", key=name), tags=("kept",))
     assert index.find("secret") == [("one", 1), ("two", 1)]
     index.forget("one")
     assert (index.ids(), index.ids(tag="kept"), index.find("secret")) == (["two"], ["two"], [("two", 1)])
     assert index.with_key("one") is None
-    assert index.erase_deleted_text(first=True) in {True, False}
-    while index.erase_deleted_text(first=False):
-        pass
+    index.erase()
     if index.database.in_memory:
         return
     index.close()
@@ -120,73 +144,73 @@ def test_a_forgotten_session_leaves_nothing_in_the_file(index, path):
 
 
 def test_a_file_that_another_program_wrote_is_stale_until_it_is_read(index):
-    index.note(update("one", 2, said("old words"), said("more")))
+    index.append("one", said("old words"), said("more"))
     assert index.find("old") == [("one", 1)]
-    index.note(update("one", 2, size=99))
-    assert index.stale_sessions() == [("one", 2)]
-    assert index.is_stale("one")
+    index.rewrite("one", said("new words"), said("at last", key="k"))
+    assert index.behind() == [("one", 0, 2)]
     assert index.state.phase is Phase.STALE
-    assert index.resume_from("one") == 0
-    index.add_records([update("one", 2, said("new words", 1), size=99)])
-    assert index.is_stale("one"), "half a session counts for nothing"
-    index.add_records([update("one", 2, said("at last", 2, key="k"), size=99)])
+    index.read("one", 0, most=1)
+    assert index.behind() == [("one", 0, 2)], "half a session counts for nothing"
+    index.read("one", 0, most=1)
+    index.read("one", 1)
     index.mark_caught_up()
-    assert (index.find("old"), index.find("words"), index.find("last")) == (
-        [],
-        [("one", 1)],
-        [("one", 2)],
-    )
+    assert (index.find("old"), index.find("words"), index.find("last")) == ([], [("one", 1)], [("one", 2)])
     assert index.with_key("k") == ("one", 2)
     assert index.state.phase is Phase.READY
 
 
 def test_an_unchanged_file_is_not_read_again(index):
-    index.note(update("one", 1, said("words")))
-    index.note(update("one", 1))
-    assert index.stale_sessions() == []
+    index.append("one", said("words"))
     assert index.find("words") == [("one", 1)]
+    index.note(update("one", 1, index.updates["one"].size))
+    assert index.behind() == []
 
 
 def test_an_append_to_a_stale_session_is_read_with_it(index):
-    index.note(update("one", 5))
-    index.note(update("one", 6, said("sixth", key="six")))
-    assert index.find("sixth") == []
-    assert index.resume_from("one") == 0
-    index.add_records([update("one", 6, *(said(f"w{seq}", seq) for seq in range(1, 6)), said("sixth", 6))])
-    assert (index.stale_sessions(), index.find("sixth")) == ([], [("one", 6)])
+    index.rewrite("one", *(said(f"w{seq}") for seq in range(1, 6)))
+    index.append("one", said("sixth", key="six"))
+    assert index.behind() == [("one", 0, 6)]
+    assert (index.find("sixth"), index.find("w3"), index.behind()) == ([("one", 6)], [("one", 3)], [])
+    assert index.with_key("six") == ("one", 6)
+
+
+def test_a_part_that_was_read_twice_is_added_once(index):
+    index.append("one", said("alpha"))
+    index.flush()
+    index.read("one", 0)
+    index.read("one", 0)
+    assert index.find("alpha") == [("one", 1)]
+
+
+def test_a_long_append_is_read_in_parts(index):
+    index.append("one", *(said(f"alpha {number}") for number in range(10)))
+    index.flush()
+    index.read("one", 0, most=4)
+    assert index.behind() == [("one", 4, 6)]
+    assert len(index.find("alpha")) == 10
 
 
 def test_a_session_that_became_another_agents_is_found_as_theirs(index):
-    index.note(update("one", 1, said("words")))
+    index.append("one", said("words"))
     assert index.find("words agent:a") == [("one", 1)]
-    index.note(update("one", 1, size=9, agent="b"))
-    index.resume_from("one")
-    index.add_records([update("one", 1, said("words", 1), size=9, agent="b")])
+    index.rewrite("one", said("words"), agent="b")
     assert (index.find("words agent:a"), index.find("words agent:b")) == ([], [("one", 1)])
 
 
 def test_given_titles_and_tags_are_found(index):
-    index.note(update("one", 1, said("build a parser"), title="build a parser"))
+    index.append("one", said("build a parser"), title="build a parser")
     assert index.find("role:title") == []
-    index.note(update("one", 2, event(RENAMED, title="Größe"), title="Größe", tags=("later",)))
+    index.append("one", event(RENAMED, title="Größe"), title="Größe", tags=("later",))
     assert index.find("größe") == [("one", 0)]
     assert index.find("later role:title") == [("one", 0)]
-    index.note(update("one", 3, event(RENAMED, title="other"), title="other"))
+    index.append("one", event(RENAMED, title="other"), title="other")
     assert (index.find("größe"), index.find("other")) == ([], [("one", 0)])
-
-
-def test_a_burst_is_read_from_files(index):
-    for number in range(30):
-        index.note(update(f"cli-{number}", 100, *(said(f"burst {number}") for _ in range(100))))
-    index.flush_rows()
-    assert len(index.stale_sessions()) >= 20, "text above the limit is read from its file"
-    assert index.state.phase is Phase.STALE
 
 
 def test_many_updates_of_a_session_keep_every_key_and_the_last_state(index):
     for number in range(1, 200):
-        index.note(update("cli-1", number, said("x", key=f"k-{number}"), message_count=number))
-    index.flush_rows()
+        index.append("cli-1", said("x", key=f"k-{number}"), message_count=number)
+    index.flush()
     (kept,) = sessions.with_prefix(index.database.reading, "cli-1", None, 5)
     assert kept.message_count == 199
     assert [index.with_key(f"k-{number}") for number in range(1, 200)] == [
@@ -197,35 +221,72 @@ def test_many_updates_of_a_session_keep_every_key_and_the_last_state(index):
 def test_a_short_id_is_a_prefix_that_fits_no_other(index):
     given = ["cli-1757350466684", "cli-1757350466689", "cli-1757350466600", "cli-1757350123456", "x"]
     for session_id in given:
-        index.note(update(session_id))
-    index.flush_rows()
+        index.append(session_id)
+    index.flush()
     rows = sessions.page(index.database.reading, SessionFilter(), None, 10)
     for session in (row.session for row in rows):
         assert len(session.short_id) >= min(SHORT_ID, len(session.session_id))
         assert [other for other in given if other.startswith(session.short_id)] == [session.session_id]
 
 
-def test_a_session_with_dropped_text_stays_stale_when_more_comes(index, monkeypatch):
-    """Text that is missing and taken for indexed would never be found."""
-    index.note(update("one", 1, said("alpha")))
-    assert index.find("alpha") == [("one", 1)]
-    monkeypatch.setattr(write_buffer, "MAX_MESSAGES", 2)
-    index.note(update("one", 4, *(said(f"beta {number}") for number in range(3))))
-    index.flush_rows()  # three are too many: they are dropped
-    index.note(update("one", 5, said("gamma")))
-    index.flush()
-    assert index.stale_sessions() == [("one", 5)]
-    records = [said(text, seq) for seq, text in enumerate(("beta", "beta", "beta", "gamma"), 2)]
-    index.add_records([update("one", 5, *records)])
-    assert index.find("beta") == [("one", 2), ("one", 3), ("one", 4)]
-    assert index.find("gamma") == [("one", 5)]
-    assert index.stale_sessions() == []
-
-
 def test_an_update_does_not_wait_for_a_write(index):
     with index.database.write_lock:
-        noting = threading.Thread(target=index.note, args=(update("one", 1, said("alpha")),))
+        noting = threading.Thread(target=index.append, args=("one", said("alpha")))
         noting.start()
         noting.join(10)
         assert not noting.is_alive()
     assert index.find("alpha") == [("one", 1)]
+
+
+# --- pending updates ----------------------------------------------------------------------------------
+
+
+def pending(*updates: SessionUpdate) -> list[tuple[str, int, int | None, tuple[str, ...]]]:
+    gathered = PendingUpdates()
+    gathered.add(*updates)
+    return states(gathered.take())
+
+
+def states(updates: list[SessionUpdate]) -> list[tuple[str, int, int | None, tuple[str, ...]]]:
+    return [
+        (item.summary.session_id, item.last_seq, item.after_seq, tuple(key for key, _ in item.keys))
+        for item in updates
+    ]
+
+
+def test_appends_are_merged():
+    appends = [update("a", seq, seq, after_seq=seq - 1, keys=((f"k{seq}", seq),)) for seq in (3, 4, 5)]
+    assert pending(*appends) == [("a", 5, 2, ("k3", "k4", "k5"))]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (update("a", 7, 7, after_seq=6), update("a", 9, 9, after_seq=8)),
+        (update("a", 7, 7, after_seq=6), update("a", 8, 8)),
+        (update("a", 7, 7), update("a", 8, 8, after_seq=7, keys=(("k", 8),))),
+    ],
+    ids=["records missing", "file read anew", "append to a file read anew"],
+)
+def test_what_does_not_follow_is_to_be_read_anew(before, after):
+    assert pending(before, after) == [("a", after.last_seq, None, ())]
+
+
+def test_a_file_that_is_read_as_it_was_changes_nothing():
+    append = update("a", 1, 1, after_seq=0, keys=(("k", 1),))
+    assert pending(append, update("a", 1, 1)) == [("a", 1, 0, ("k",))]
+
+
+@given(st.integers(0, 6), st.integers(0, 6))
+def test_updates_that_could_not_be_written_come_before_those_added_since(written, since):
+    gathered = PendingUpdates()
+    assert not gathered
+    appends = [update("a", seq, seq, after_seq=seq - 1) for seq in range(1, written + since + 1)]
+    gathered.add(*appends[:written])
+    taken = gathered.take()
+    gathered.add(*appends[written:])
+    gathered.put_back(taken)
+    assert states(gathered.take()) == [("a", written + since, 0, ())] * bool(appends)
+    gathered.add(*appends)
+    gathered.drop("a")
+    assert not gathered

@@ -1,0 +1,158 @@
+"""What of a session's records is indexed: a part of its file, read, decoded and prepared for the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from port42_daemon.store.index import stats
+from port42_daemon.store.index.sessions import SessionUpdate
+from port42_daemon.store.index.tokens import MARK, facets, pack, parts, path_facets, spaced, tool_facet
+from port42_daemon.store.interface import RENAMED
+from port42_protocol.activity import describe
+from port42_protocol.messages.records import (
+    EventRecord,
+    Message,
+    PermissionRecord,
+    PlanRecord,
+    Record,
+    Summary,
+    ThoughtRecord,
+    ToolRecord,
+)
+
+TITLE = "title"
+"""The role under which a session's own title and tags are found, at seq 0."""
+SAID = frozenset({"user", "assistant", "system", "error", TITLE})
+"""Roles of what was said, which is ranked before what was done."""
+_BLOCK_CHARACTERS = 32_000
+"""Text that is compressed together: a hit's snippet costs as much."""
+
+
+class Entry(NamedTuple):
+    """A text to be found, as it is indexed; `facets` are those that only a tool call has."""
+
+    seq: int
+    role: str
+    timestamp: str
+    text: str
+    facets: str = ""
+
+
+class Words(NamedTuple):
+    """A row for FTS5; `number` counts from the first entry on."""
+
+    number: int
+    text: str
+    parts: str
+    facets: str
+
+
+class Texts(msgspec.Struct, frozen=True, gc=False):
+    """Entries of one session, prepared for the tables of `messages`."""
+
+    rows: list[tuple[int, str, str]]
+    """Seq, role and timestamp."""
+    words: dict[str, list[Words]]
+    """By the FTS5 table."""
+    blocks: list[tuple[int, str | bytes]]
+    """The number of the first text, and the texts."""
+    characters: int
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """The records of a session after `after_seq` through `last_seq`, for the index."""
+
+    update: SessionUpdate
+    after_seq: int
+    last_seq: int
+    texts: Texts
+    keys: list[tuple[str, int]]
+    counts: stats.Counts
+    renamed: bool
+
+    @property
+    def is_last(self) -> bool:
+        return self.last_seq >= self.update.last_seq
+
+
+def part(update: SessionUpdate, after_seq: int, records: list[Record]) -> Part:
+    own = own_after(update.summary)
+    return Part(
+        update,
+        after_seq,
+        records[-1].seq if records else update.last_seq,
+        prepare(update.summary.agent, [entry for entry in map(_entry, records) if entry]),
+        keys(records, own),
+        stats.counts(record for record in records if record.seq > own),
+        any(isinstance(record, EventRecord) and record.event == RENAMED for record in records),
+    )
+
+
+def prepare(agent: str, entries: list[Entry]) -> Texts:
+    words: dict[str, list[Words]] = {"said": [], "done": []}
+    blocks: list[tuple[int, str | bytes]] = []
+    block: list[str] = []
+    size = characters = 0
+    for number, entry in enumerate(entries):
+        if size > _BLOCK_CHARACTERS:
+            blocks.append((number - len(block), pack(block)))
+            block, size = [], 0
+        table, row = columns(agent, entry)
+        words[table].append(Words(number, *row))
+        block.append(f"{entry.facets}{MARK}{entry.text}" if entry.facets else entry.text)
+        size += len(entry.text)
+        characters += len(entry.text)
+    if block:
+        blocks.append((len(entries) - len(block), pack(block)))
+    return Texts([entry[:3] for entry in entries], words, blocks, characters)
+
+
+def columns(agent: str, entry: Entry) -> tuple[str, tuple[str, str, str]]:
+    """The FTS5 table for an entry, and what is in its columns there."""
+    facet_words = facets(agent, entry.role, entry.timestamp, entry.facets)
+    return "said" if entry.role in SAID else "done", (entry.text, parts(entry.text), facet_words)
+
+
+def own_after(session: Summary) -> int:
+    """The seq after which the records are the session's own: a fork begins with those of its original."""
+    return session.forked_from.seq if session.forked_from else 0
+
+
+def keys(records: Iterable[Record], own_after: int) -> list[tuple[str, int]]:
+    """Idempotency keys and the seqs that they stand for."""
+    return [
+        (record.key, record.seq)
+        for record in records
+        if isinstance(record, Message) and record.key and record.seq > own_after
+    ]
+
+
+def _entry(record: Record) -> Entry | None:
+    more = ""
+    match record:
+        case Message(content=text):
+            pass
+        case ToolRecord():
+            text = _lines(record.title, record.name, record.input, record.output)
+            words = [tool_facet(name) for name in (record.name, record.kind) if isinstance(name, str)]
+            for location in record.locations or ():
+                words += path_facets(location.path)
+            more = " ".join(words)
+        case ThoughtRecord(content=text):
+            pass
+        case PlanRecord(entries=entries):
+            text = _lines(*(entry.content for entry in entries))
+        case PermissionRecord():
+            text = describe(record)
+        case EventRecord(event="compacted", content=str(text)):
+            pass
+        case _:
+            return None
+    return Entry(record.seq, record.role, record.timestamp, spaced(text), more)
+
+
+def _lines(*texts: Any) -> str:
+    return "\n".join(text for text in texts if isinstance(text, str) and text)
