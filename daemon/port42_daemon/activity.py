@@ -17,8 +17,8 @@ from port42_protocol.messages.types import ToolKind
 _LOCATIONS, _PLAN_ENTRIES, _ENTRY_CHARS = 32, 100, 1000
 _KINDS = frozenset(get_args(ToolKind))
 _DATA_URL = re.compile(r"data:([\w.+-]{1,40}/[\w.+-]{1,80});base64,([A-Za-z0-9+/=\s]{64,})")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNPRINTABLE = bytes([*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _CUT = "\n[… {:,} bytes left out …]\n"
 _NAMED_KINDS: dict[str, ToolKind] = {
     "bash": "execute", "shell": "execute", "exec": "execute", "terminal": "execute", "command": "execute",
@@ -131,9 +131,9 @@ def kind_of(name: str | None) -> ToolKind:
 
 def shorten(text: str, limit: int) -> tuple[str, int]:
     """Head and tail of `text` in about `limit` bytes of UTF-8, and how many bytes were left out between."""
-    data = _LONE_SURROGATE.sub("\ufffd", text).encode()
+    data = text.encode("utf-8", "surrogatepass")
     if len(data) <= limit:
-        return data.decode(), 0
+        return _LONE_SURROGATE.sub("\ufffd", text), 0
     head = data[: limit * 3 // 4].decode(errors="ignore")
     tail = data[len(data) - limit // 4 :].decode(errors="ignore")
     omitted = len(data) - len(head.encode()) - len(tail.encode())
@@ -150,15 +150,15 @@ def text_of(value: object) -> str:
     match value:
         case None:
             return ""
-        case str() if not _UNPRINTABLE.search(value):
-            return _DATA_URL.sub(_data_url, value)
+        case str() if _is_text(value):
+            return _without_data(value)
         case str() | bytes():
             return placeholder("binary", len(value))
         case list() if value and all(isinstance(block, Mapping) and "type" in block for block in value):
             return "\n".join(filter(None, map(_block, value)))
         case Mapping() if value.get("type") in _BLOCKS:
             return _block(value)
-    return _DATA_URL.sub(_data_url, _LONE_SURROGATE.sub("\ufffd", _json(value)))
+    return _without_data(_json(value))
 
 
 _BLOCKS = frozenset((
@@ -183,7 +183,18 @@ def _block(block: Mapping[str, Any]) -> str:
         ):
             media_type = about.get("media_type") or about.get("mimeType") or block.get("type")
             return placeholder(media_type, _decoded_size(data))
-    return _DATA_URL.sub(_data_url, _json(block))
+    return _without_data(_json(block))
+
+
+def _is_text(value: str) -> bool:
+    # No regular expression goes through all of a text: 16 MiB take it a second, and it holds the event loop.
+    data = value.encode("utf-8", "surrogatepass")
+    return len(data.translate(None, _UNPRINTABLE)) == len(data)
+
+
+def _without_data(text: str) -> str:
+    """The text with a placeholder for each data URL."""
+    return _DATA_URL.sub(_data_url, text) if ";base64," in text else text
 
 
 def _data_url(match: re.Match[str]) -> str:
