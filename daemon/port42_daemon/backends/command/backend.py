@@ -170,7 +170,9 @@ class Command:
                             yield own
                     else:
                         yield event
-        yield Done(_crash(child, await child.settle(_AFTER_THE_END), parser, parser.stray))
+        status = await child.settle(_AFTER_THE_END)
+        whole = status == 0 and parser.ends_with_exit and not parser.last_error
+        yield Done(None if whole else _crash(child, status, parser, parser.stray))
 
     def _own_usage(self, native_id: str | None, total: Usage, *, resumed: bool) -> Usage | None:
         """This turn's part of a session's total; None when the total before it is not known any more."""

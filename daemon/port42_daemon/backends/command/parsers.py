@@ -68,7 +68,7 @@ class StreamParser:
     A line is a JSON object; the method ``on_TYPE`` of a subclass handles those of that `type`.
     `last_error` is what the tool complained of so far, `stray` its last line that is no JSON, both for the
     case that it ends without a result. With `counts_whole_session` its `Usage` is not this turn's but the
-    tool's whole session's.
+    tool's whole session's. With `ends_with_exit` the end is the program's, with status 0.
     """
 
     counts_whole_session: ClassVar[bool] = False
@@ -77,6 +77,7 @@ class StreamParser:
         self.last_error: str | None = None
         self.stray = ""
         self.has_text = False
+        self.ends_with_exit = False
         self._gap = self._in_piece = False
         self._tools: dict[str, Tool] = {}
         self._steps: tuple[PlanEntry, ...] = ()
@@ -87,13 +88,16 @@ class StreamParser:
         except msgspec.DecodeError:
             self.stray = one_line(line.decode(errors="replace"))
             return []
-        handler = getattr(self, f"on_{text_at(entry, 'type').replace('.', '_')}", None)
+        handler = getattr(self, f"on_{self._type_of(entry).replace('.', '_')}", None)
         if handler is not None:
             return list(map(self._apart, handler(entry)))
         error = at(entry, "error") or (at(entry, "message") if text_at(entry, "type") == "error" else None)
         if words := error if isinstance(error, str) else text_at(error, "message"):
             self.last_error = words
         return []
+
+    def _type_of(self, entry: Any) -> str:
+        return text_at(entry, "type")
 
     def _apart(self, event: Event) -> Event:
         """Puts an empty line between two messages that nothing else is between."""
@@ -246,9 +250,75 @@ class CodexParser(StreamParser):
     Recorded from 0.169. ``error`` is not the end (it says ``Reconnecting… 2/5`` and goes on), ``turn.failed``
     is; an item of type ``error`` is a warning; a resumed thread that is not known gives no line at all, only
     stderr; the usage is the whole thread's, resumed turns included.
+
+    Until 0.40 (tried: 0.20) the lines had another form, ``{"id": …, "msg": {"type": …}}``, usage was each
+    request's, and nothing marked the end.
     """
 
     counts_whole_session = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._used = Usage(0, 0)
+
+    def _type_of(self, entry: Any) -> str:
+        old = text_at(entry, "msg", "type")
+        self.ends_with_exit = self.ends_with_exit or bool(old)
+        return f"old_{old}" if old else text_at(entry, "type")
+
+    def on_old_agent_message(self, entry: Any) -> Iterable[Event]:
+        self._gap = True
+        return _text(text_at(entry, "msg", "message"))
+
+    def on_old_agent_reasoning(self, entry: Any) -> Iterable[Event]:
+        if thought := text_at(entry, "msg", "text"):
+            yield Thought(thought)
+
+    def on_old_plan_update(self, entry: Any) -> Iterable[Event]:
+        return self._plan(at(entry, "msg", "plan"))
+
+    def on_old_exec_command_begin(self, entry: Any) -> Iterable[Event]:
+        given = {"command": at(entry, "msg", "command")}
+        return self._tool_started(text_at(entry, "msg", "call_id"), "shell", given)
+
+    def on_old_exec_command_end(self, entry: Any) -> Iterable[Event]:
+        message = at(entry, "msg")
+        output = text_at(message, "stdout") + text_at(message, "stderr")
+        failed = at(message, "exit_code") != 0
+        return self._tool_ended(text_at(message, "call_id"), output or None, failed=failed)
+
+    def on_old_patch_apply_begin(self, entry: Any) -> Iterable[Event]:
+        given = {"changes": at(entry, "msg", "changes")}
+        return self._tool_started(text_at(entry, "msg", "call_id"), "apply_patch", given)
+
+    def on_old_patch_apply_end(self, entry: Any) -> Iterable[Event]:
+        message = at(entry, "msg")
+        output = text_at(message, "stdout") + text_at(message, "stderr")
+        failed = at(message, "success") is False
+        return self._tool_ended(text_at(message, "call_id"), output or None, failed=failed)
+
+    def on_old_mcp_tool_call_begin(self, entry: Any) -> Iterable[Event]:
+        called = at(entry, "msg", "invocation")
+        name = f"{text_at(called, 'server')}__{text_at(called, 'tool')}"
+        return self._tool_started(text_at(entry, "msg", "call_id"), name, at(called, "arguments"))
+
+    def on_old_mcp_tool_call_end(self, entry: Any) -> Iterable[Event]:
+        result = at(entry, "msg", "result")
+        output, error = at(result, "Ok", "content"), at(result, "Err")
+        return self._tool_ended(text_at(entry, "msg", "call_id"), output or error, failed=error is not None)
+
+    def on_old_token_count(self, entry: Any) -> Iterable[Event]:
+        counts = at(entry, "msg", "info", "last_token_usage") or at(entry, "msg")
+        self._used = Usage(
+            self._used.input_tokens + count_at(counts, "input_tokens"),
+            self._used.output_tokens + count_at(counts, "output_tokens"),
+        )
+        yield self._used
+
+    def on_old_error(self, entry: Any) -> Iterable[Event]:
+        return self.on_error(at(entry, "msg"))
+
+    on_old_stream_error = on_old_error
 
     def on_thread_started(self, entry: Any) -> Iterable[Event]:
         yield started(text_at(entry, "thread_id"), "")

@@ -210,6 +210,14 @@ def test_the_native_id_is_told_only_where_the_session_is_to_be_resumed():
     assert native_id_of(reply(native)) == ID
 
 
+@pytest.mark.parametrize(("status", "failed"), [(0, False), (1, True)])
+def test_a_stream_that_marks_no_end_ends_with_the_program(status, failed):
+    stream = Path(__file__).with_name("recorded") / "codex-0-20-tools.jsonl"
+    events = reply(CommandBackend(command=["sh", "-c", f"cat {stream}; exit {status}"], parser="codex"))
+    assert "written to stock.txt" in text_of(events)
+    assert (done_of(events).failure is not None) == failed
+
+
 # --- cancelling -----------------------------------------------------------------------------------
 
 

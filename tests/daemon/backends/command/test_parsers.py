@@ -176,15 +176,16 @@ def test_what_an_agent_did_is_in_the_events(name):
 @pytest.mark.parametrize("name", WITH_EVENTS)
 def test_a_tool_call_runs_before_it_ends_and_nothing_follows_the_end(name):
     events = events_in(name)
-    assert [type(event) for event in events].count(Done) == 1
-    assert isinstance(events[-1], Done)
+    if not name.startswith("codex-0-20"):  # it marked no end
+        assert [type(event) for event in events].count(Done) == 1
+        assert isinstance(events[-1], Done)
     states: dict[str, list[str]] = {}
     for event in events:
         if isinstance(event, Tool):
             states.setdefault(event.id, []).append(event.state)
             assert event.name
             assert event.input is not None or event.state != "running"
-    assert states or name == "claude-compact"
+    assert states or name in ("claude-compact", "codex-0-20-plan")
     assert {tuple(of_one) for of_one in states.values()} <= {("running", "done"), ("running", "failed")}
 
 
