@@ -196,7 +196,7 @@ FIELDS = {
     "AnswerPermission": "session_id permission_id option_id",
     "Subscribe": "agent session_id since_seq",
     "Unsubscribe": "agent session_id",
-    "GetSession": "session_id agent after_seq limit events",
+    "GetSession": "session_id agent after_seq limit events last",
     "FindSession": "ref agent",
     "ListSessions": "agent cwd state limit cursor tag pinned parent",
     "SearchSessions": "query agent limit cursor",

@@ -231,7 +231,11 @@ def test_every_shape_belongs_to_a_method() -> None:
     parts = {
         Record,
         Message,
+        Activity,
         *RECORDS.values(),
+        Location,
+        PlanEntry,
+        Parent,
         TurnRecord,
         Reference,
         ListedSession,

@@ -7,18 +7,19 @@ the other.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 from port42_cli.picker.matching import Choice, Fit, choice
 from port42_client.daemon import Daemon
-from port42_protocol.messages.records import Message, Summary
+from port42_client.errors import DaemonError
+from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.records import EventRecord, Record, Summary
 from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import GetSession, ListSessions
 
 FIRST_PAGE, PAGE = 100, 500  # sessions per request: a screenful at once, then as many as are allowed
-PREVIEWED = 12  # messages of a session's end in its preview
+PREVIEWED = 12  # records of a session's end in its preview
 SEARCHED = 50  # hits of a search
 
 
@@ -41,7 +42,7 @@ class Gathering:
             page, cursor = await loop.run_in_executor(self._list_thread, self.page, PAGE, cursor)
             yield page
 
-    async def preview(self, session: Summary) -> list[Message]:
+    async def preview(self, session: Summary) -> list[Record]:
         return await asyncio.get_running_loop().run_in_executor(self._look_thread, self._end_of, session)
 
     async def hits(self, typed: str) -> list[Fit]:
@@ -55,13 +56,15 @@ class Gathering:
         self._listing.close()
         self._looking.close()
 
-    def _end_of(self, session: Summary) -> list[Message]:
-        # Events count in seq and not in message_count, so this begins at the last messages or before.
-        after = max(0, session.message_count - PREVIEWED)
-        last: deque[Message] = deque(maxlen=PREVIEWED)
-        for page in self._looking.pages(GetSession(session.session_id, after_seq=after)):
-            last.extend(record for record in page.messages if isinstance(record, Message))
-        return list(last)
+    def _end_of(self, session: Summary) -> list[Record]:
+        request = GetSession(session.session_id, events=True, last=2 * PREVIEWED)
+        try:
+            records = self._looking.call(request).messages
+        except DaemonError as error:
+            if error.code != InvalidParams.code:
+                raise
+            return []  # a daemon of an earlier version
+        return [record for record in records if not isinstance(record, EventRecord)][-PREVIEWED:]
 
     def _search(self, typed: str) -> list[Fit]:
         best: dict[str, Fit] = {}

@@ -10,7 +10,8 @@ from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Fit
 from port42_cli.plain_text import age, one_line, visible
-from port42_protocol.messages.records import Message
+from port42_cli.views import activities
+from port42_protocol.messages.records import Activity, Message, Record
 
 QUIET = "ansibrightblack"
 _AGENT = 16
@@ -32,19 +33,23 @@ def row(fit: Fit, chosen: bool, columns: int, now: datetime) -> Fragments:
     ]
 
 
-def preview(fit: Fit, messages: Sequence[Message], columns: int, lines: int) -> Fragments:
+def preview(fit: Fit, records: Sequence[Record], columns: int, lines: int) -> Fragments:
     """The last `lines` of a session; where a message fits, its snippet first."""
     head: list[Fragments] = [[("ansiyellow", cut(one_line(fit.snippet), columns))]] if fit.snippet else []
-    body = list(_lines(messages, columns))
+    body = list(_lines(records, columns))
     kept = head + body[max(0, len(body) + len(head) - lines) :]
     return [part for line in kept for part in (*line, ("", "\n"))][:-1]
 
 
-def _lines(messages: Sequence[Message], columns: int) -> Iterator[Fragments]:
-    for message in messages:
-        name = f"{message.role}: "
-        for number, line in enumerate(_wrapped(visible(message.content), columns - len(name))):
-            yield [("bold", " " * len(name) if number else name), ("", line)]
+def _lines(records: Sequence[Record], columns: int) -> Iterator[Fragments]:
+    for record in records:
+        if isinstance(record, Activity):
+            folded = "".join(text for text, _ in activities.line(record))
+            yield [(QUIET, cut(one_line(folded), columns))]
+        elif isinstance(record, Message):
+            name = f"{record.role}: "
+            for number, line in enumerate(_wrapped(visible(record.content), columns - len(name))):
+                yield [("bold", " " * len(name) if number else name), ("", line)]
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:

@@ -35,7 +35,7 @@ from port42_cli.picker.matching import Fit, fitting
 from port42_cli.plain_text import count
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
-from port42_protocol.messages.records import Message, Summary
+from port42_protocol.messages.records import Record, Summary
 
 SEARCH_AFTER = (
     0.15  # seconds without a key before messages are searched: once for a word, not for each letter
@@ -66,7 +66,7 @@ class Picker:
         self._at = 0
         self._top = 0
         self._complete = False
-        self._previews: dict[str, list[Message]] = {}
+        self._previews: dict[str, list[Record]] = {}
         self._problem = ""
         self._with_preview = True
         self._typing = Buffer(
@@ -185,8 +185,8 @@ class Picker:
     def _previewed(self) -> Fragments:
         if self._chosen is None:
             return []
-        messages = self._previews.get(self._chosen.session_id, [])
-        return rows.preview(self._fits[self._at], messages, self._size.columns, self._preview_lines)
+        records = self._previews.get(self._chosen.session_id, [])
+        return rows.preview(self._fits[self._at], records, self._size.columns, self._preview_lines)
 
     def _footer(self) -> Fragments:
         if self._problem:

@@ -72,6 +72,7 @@ log = logging.getLogger(__name__)
 
 _MOST_TAGS = 32
 _CANDIDATES = 10
+_END_BYTES = 64 * 1024  # that are read of a session's end at first
 
 
 def now(ago: timedelta = timedelta()) -> str:
@@ -394,6 +395,8 @@ class Sessions:
 
     async def get_session(self, request: GetSession) -> Transcript:
         """A page of at most `limit` messages and 4 MiB of them."""
+        if request.last is not None:
+            return await self.threads.files(self._end_of, request, request.last)
         page = await self.threads.files(
             self.store.read,
             request.session_id,
@@ -405,6 +408,18 @@ class Sessions:
         require_owner(page.summary, request.agent)
         header = page.header
         return Transcript(page.summary, header.client, header.metadata, tuple(page.records), page.onward)
+
+    def _end_of(self, request: GetSession, number: int) -> Transcript:
+        at_least = _END_BYTES
+        while True:
+            recent = self.store.recent(request.session_id, at_least)
+            require_owner(recent.summary, request.agent)
+            records = [record for record in recent.records if request.events or isinstance(record, Message)]
+            if recent.all or len(records) >= number or at_least >= PAGE_BYTES:
+                header = recent.header
+                last = tuple(records[-number:])
+                return Transcript(recent.summary, header.client, header.metadata, last, None)
+            at_least *= 4
 
     async def find_session(self, request: FindSession) -> Summary:
         """``last``, then an id, then a prefix of 4 or more, then a title. Another agent's: `WrongAgent`."""

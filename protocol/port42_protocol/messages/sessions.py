@@ -106,7 +106,8 @@ class AppendMessage(Request[Appended]):
 class GetSession(Request[Transcript]):
     """Get a session and a page of its messages after `after_seq`.
 
-    With `events`, also its events, tool calls, thoughts, plans and permissions.
+    With `events`, also its events, tool calls, thoughts, plans and permissions. With `last`, one page of at
+    most so many at the session's end instead, or fewer where they are long.
     """
 
     session_id: SessionId
@@ -114,6 +115,7 @@ class GetSession(Request[Transcript]):
     after_seq: Seq = 0
     limit: MessageLimit = 1000
     events: bool = False
+    last: MessageLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Fit
 from port42_cli.picker.rows import cut, preview, row
-from port42_protocol.messages.records import MESSAGES, Summary
+from port42_protocol.messages.records import MESSAGES, Summary, ToolRecord
 
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 
@@ -63,6 +63,21 @@ def test_a_preview_is_the_end_of_the_session():
     messages = [message("user", f"line {number}") for number in range(9)]
     drawn = text(preview(fit(), messages, 40, 3)).splitlines()
     assert drawn == ["user: line 6", "user: line 7", "user: line 8"]
+
+
+def test_a_tool_call_is_a_line_of_the_preview():
+    call = ToolRecord(
+        seq=2,
+        timestamp="2026-11-23T03:00:00Z",
+        id="1",
+        name="Bash",
+        title="npm\x1b[2J test " * 9,
+        state="done",
+    )
+    lines = text(preview(fit(), [message("user", "test it"), call], 40, 3)).splitlines()
+    assert lines[0] == "user: test it"
+    assert lines[1].startswith("▸ Bash: npm␛[2J test")
+    assert get_cwidth(lines[1]) == 40
 
 
 def test_the_snippet_of_a_hit_is_above_the_preview():

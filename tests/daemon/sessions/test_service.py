@@ -242,6 +242,19 @@ def test_a_page_of_a_transcript_goes_on_where_it_stopped(rules, create, append):
     assert rest.next_after_seq is None
 
 
+@pytest.mark.parametrize("length", [1, 10_000])
+def test_the_last_records_come_without_those_before_them(rules, create, append, length):
+    create(session_id="one", client="cli")
+    for number in range(30):
+        append("one", str(number).rjust(length))
+    end = rules.ask(rules.sessions.get_session, GetSession("one", last=20))
+    assert [int(record.content) for record in end.messages] == list(range(10, 30))
+    assert (end.client, end.next_after_seq) == ("cli", None)
+    assert len(rules.ask(rules.sessions.get_session, GetSession("one", last=100)).messages) == 30
+    with pytest.raises(WrongAgent):
+        rules.ask(rules.sessions.get_session, GetSession("one", "ai-analyst", last=1))
+
+
 def test_what_a_ref_means(create, append, find):
     create(session_id="cli-1000", title="The Parser")
     create(session_id="cli-1001", title="cli-1000")
