@@ -33,7 +33,7 @@ def in_stages(format_name, path, copy, ends):
     data, offset, saved, records = path.read_bytes(), 0, None, []
     for end in [*sorted(ends), len(data)]:
         copy.write_bytes(data[:end])
-        reader = open_reader(format_name, copy, LIMITS, saved)
+        reader = open_reader(format_name, path, LIMITS, saved)
         for position, line in files.whole_lines(copy, offset):
             records += reader.feed(line)
             offset = position
