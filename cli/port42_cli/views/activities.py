@@ -22,7 +22,7 @@ def line(record: Activity) -> list[Span]:
     if isinstance(record, ToolRecord):
         style = _STATES.get(record.state, style)
     took = ""
-    if isinstance(record, ToolRecord) and isinstance(record.duration_ms, int):
+    if isinstance(record, ToolRecord) and isinstance(record.duration_ms, int) and record.duration_ms >= 50:
         took = f" · {record.duration_ms / 1000:.1f} s"
     return [(f"{_MARKS.get(record.role, '▸')} {describe(record)}", style), (took, "dim")]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from peers.cli_fixtures import COMMAND
 from peers.screen import Screen
+from peers.talk import Tap
 
 PEERS = Path(__file__).parents[2] / "peers"
 REPLY = "Let me look.\n\nFound it: file:///a.py"
@@ -90,3 +91,68 @@ def test_json_always_has_it(port42, worker):
     refused = port42("export", "last", "-a", "worker", "--no-tools")
     assert refused.returncode == 2
     assert "json loses nothing" in refused.stderr
+
+
+@pytest.fixture
+def tap(home):
+    """An agent that streams what the test writes, in Claude Code's form."""
+    tap = Tap(home.parent)
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(
+        '[agents.tap]\nbackend = "tap"\n[backends.tap]\ntype = "command"\nparser = "claude"\n'
+        f"command = {json.dumps(tap.command)}\n"
+    )
+    return tap
+
+
+def streamed(kind, **fields):
+    return json.dumps({"type": kind, "parent_tool_use_id": None} | fields) + "\n"
+
+
+def delta(text):
+    return streamed(
+        "stream_event", event={"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}
+    )
+
+
+CALL = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "npm \x1b[2J test"}}
+CALLED = streamed("assistant", message={"content": [CALL]})
+RETURNED = streamed(
+    "user", message={"content": [{"type": "tool_result", "tool_use_id": "t1", "content": "1 passed"}]}
+)
+RESULT = streamed("result", subtype="success", is_error=False, stop_reason="end_turn")
+
+
+def test_who_joins_in_the_middle_sees_each_record_once(terminal, port42, tap):
+    port42("rpc", "create_session", "agent=tap", "session_id=seen")
+    first = Screen(terminal("possess", "@tap", "-s", "seen", "test it"))
+    with tap.open() as say:
+        say(delta("Let me ") + delta("look.") + CALLED)
+        first.until("npm")
+        late = Screen(terminal("follow", "seen", "--since", "0"))
+        late.until("Let me look.")
+        say(RETURNED + delta("It ") + delta("works."))
+        late.until("It works.")
+        first.until("It works.")
+        say(RESULT)
+    first.left(0)
+    lines = late.until("· tap")
+    for screen in (lines, first.until("It works.")):
+        for words in ("Let me look.", "▸ Bash: npm [2J test (done)", "It works."):
+            assert sum(words in line for line in screen) == 1, (words, screen)
+
+
+def test_a_conversation_shows_each_turns_activities(terminal, tap):
+    screen = Screen(terminal("possess", "@tap"))
+    for question in ("one", "two"):
+        screen.until_so(lambda lines: lines and any(line.strip() == "@tap ›" for line in lines))
+        screen.send(f"{question}\r")
+        with tap.open() as say:
+            say(delta(f"Asked {question}.") + CALLED + RETURNED + delta(f"Did {question}.") + RESULT)
+        lines = screen.until(f"Did {question}.")
+    shown = [line.strip() for line in lines if "Asked" in line or "Did" in line or "npm" in line]
+    tool = "▸ Bash: npm [2J test (done)"
+    assert [line.split(" ·")[0] for line in shown] == [
+        *("Asked one.", tool, "Did one."),
+        *("Asked two.", tool, "Did two."),
+    ]
