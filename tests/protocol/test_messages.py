@@ -288,9 +288,10 @@ FIELDS = {
     "DiskUsage": "agent",
     "Stats": "agent days",
     "AgentStats": "agent sessions user_messages assistant_messages failed_turns input_tokens output_tokens"
-    " bytes days",
+    " bytes days tool_calls failed_tool_calls",
     "ModelStats": "backend model turns input_tokens output_tokens",
-    "Statistics": "since days hours agents models complete",
+    "ToolStats": "name calls failed total_ms",
+    "Statistics": "since days hours agents models complete tools",
     "Finding": "level about what do mendable fixed",
     "Checkup": "findings examined remaining backup next_cursor",
     "AgentUsage": "agent sessions session_bytes trash_bytes leftover_bytes total_bytes",

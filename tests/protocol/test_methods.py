@@ -54,6 +54,7 @@ from port42_protocol.messages.doctor_and_stats import (
     ModelStats,
     Statistics,
     Stats,
+    ToolStats,
     Usage,
 )
 from port42_protocol.messages.events import PermissionOption, Possessed
@@ -255,6 +256,7 @@ def test_every_shape_belongs_to_a_method() -> None:
         AgentUsage,
         AgentStats,
         ModelStats,
+        ToolStats,
         Hit,
         Mark,
         PermissionOption,

@@ -48,7 +48,10 @@ class Checkup(Struct, frozen=True):
 
 
 class AgentStats(Struct, frozen=True):
-    """Statistics of an agent. `days` are its messages for each of `Statistics.days`; `bytes` on the disk."""
+    """Statistics of an agent. `days` are its messages for each of `Statistics.days`; `bytes` on the disk.
+
+    `sessions` leaves out those of sub-agents; all else includes them.
+    """
 
     agent: str
     sessions: int
@@ -59,6 +62,8 @@ class AgentStats(Struct, frozen=True):
     output_tokens: int
     bytes: int
     days: tuple[int, ...]
+    tool_calls: int = 0
+    failed_tool_calls: int = 0
 
 
 class ModelStats(Struct, frozen=True):
@@ -71,8 +76,17 @@ class ModelStats(Struct, frozen=True):
     output_tokens: int
 
 
+class ToolStats(Struct, frozen=True):
+    """Statistics of a tool: its calls, and the time they took. `name` is its kind where it has no name."""
+
+    name: str
+    calls: int
+    failed: int
+    total_ms: int
+
+
 class Statistics(Struct, frozen=True):
-    """Agents by number of messages, models by number of turns, both descending.
+    """Agents by number of messages, models by number of turns, tools by number of calls, all descending.
 
     `days` are the messages of each day from `since` on (``YYYY-MM-DD``; null without messages), `hours` those
     of each hour of the day, both in this machine's time zone. Messages that a fork copied count in its
@@ -85,6 +99,7 @@ class Statistics(Struct, frozen=True):
     agents: tuple[AgentStats, ...]
     models: tuple[ModelStats, ...]
     complete: bool
+    tools: tuple[ToolStats, ...] = ()
 
 
 class AgentUsage(Struct, frozen=True):

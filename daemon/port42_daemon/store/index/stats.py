@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
+from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics, ToolStats
 from port42_protocol.messages.records import AssistantMessage, EventRecord, Record, ToolRecord
 
 MOST_DAYS = 3660
@@ -40,8 +40,13 @@ _MODELS = (
     "SELECT backend, nullif(model, ''), sum(turns), sum(input_tokens), sum(output_tokens)"  # noqa: S608
     f" FROM turns {_SINCE} GROUP BY backend, model ORDER BY 3 DESC, backend, model"
 )
+_TOOLS_OF_AGENTS = f"SELECT agent, sum(calls), sum(failed) FROM tools {_SINCE} GROUP BY agent"  # noqa: S608
+_TOOLS = (
+    "SELECT name, sum(calls), sum(failed), sum(total_ms)"  # noqa: S608
+    f" FROM tools {_SINCE} GROUP BY name ORDER BY 2 DESC, name"
+)
 _SESSIONS = (
-    "SELECT agent, count(*), sum(size) FROM sessions WHERE last_activity >= :since"
+    "SELECT agent, sum(parent IS NULL), sum(size) FROM sessions WHERE last_activity >= :since"
     " AND agent = coalesce(:agent, agent) GROUP BY agent"
 )
 
@@ -117,12 +122,12 @@ def statistics(
     since = first if days else earliest
     shown = [since + timedelta(days=number) for number in range((today - since).days + 1)] if since else []
     tokens = {name: sums for name, *sums in database.execute(_TOKENS, given)}
+    calls = {name: sums for name, *sums in database.execute(_TOOLS_OF_AGENTS, given)}
     agents = []
     for name, sessions, size in database.execute(_SESSIONS, given):
-        user, assistant, failed = totals[name]
-        put_in, put_out = tokens.get(name, (0, 0))
         by_agent = tuple(by_day[name, day] for day in shown)
-        agents.append(AgentStats(name, sessions, user, assistant, failed, put_in, put_out, size, by_agent))
+        sums = (*totals[name], *tokens.get(name, (0, 0)), size, by_agent, *calls.get(name, (0, 0)))
+        agents.append(AgentStats(name, sessions, *sums))
     agents.sort(key=lambda agent: (-agent.user_messages - agent.assistant_messages, agent.agent))
     return Statistics(
         since=since.isoformat() if since else None,
@@ -131,6 +136,7 @@ def statistics(
         agents=tuple(agents),
         models=tuple(ModelStats(*row) for row in database.execute(_MODELS, given)),
         complete=complete,
+        tools=tuple(ToolStats(*row) for row in database.execute(_TOOLS, given)),
     )
 
 

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import UNSET, structs
 from peers.session_files import add, header
 
 from port42_daemon.store.file_store import FileStore
-from port42_protocol.messages.records import MESSAGES, ForkPoint, TurnRecord
+from port42_daemon.store.index.stats import MAX_TOKENS
+from port42_protocol.messages.doctor_and_stats import ModelStats, ToolStats
+from port42_protocol.messages.records import MESSAGES, EventRecord, ForkPoint, Parent, ToolRecord, TurnRecord
 
 ROLES = st.sampled_from(["user", "assistant", "error", "system"])
 NOW = datetime(2026, 1, 10, 23, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
@@ -62,6 +64,40 @@ def test_messages_and_tokens_by_agent_and_model(store):
     ]
     assert [agent.agent for agent in ask(store, "ai-analyst").agents] == ["ai-analyst"]
     assert ask(store, "ai-analyst").models == ()
+
+
+def test_tool_calls_by_agent_and_name(store):
+    def call(name, state="done", ms=UNSET):
+        at = "2026-01-10T09:15:00.000Z"
+        return ToolRecord(
+            seq=0, timestamp=at, id="t", name=name, title="x", kind="edit", state=state, duration_ms=ms
+        )
+
+    store.create(header("cli-1"), [said(), call("Bash", ms=1500), call("Bash", "failed"), call(UNSET, ms=7)])
+    store.create(header("cli-2", "ai-analyst"), [said(), call("Bash", "interrupted", 2**53)])
+    stats = ask(store)
+    assert [(agent.agent, agent.tool_calls, agent.failed_tool_calls) for agent in stats.agents] == [
+        ("ai-analyst", 1, 0),
+        ("ai-muse", 3, 1),
+    ]
+    assert stats.tools == (ToolStats("Bash", 3, 1, MAX_TOKENS + 1500), ToolStats("edit", 1, 0, 7))
+    assert ask(store, "ai-muse").tools == (ToolStats("Bash", 2, 1, 1500), ToolStats("edit", 1, 0, 7))
+    assert ask(store, days=1, now=NOW + timedelta(days=5)).tools == ()
+
+
+def test_tokens_of_events_and_of_sub_agents_are_counted(store):
+    usage = EventRecord(
+        seq=0,
+        event="usage",
+        timestamp="2026-01-10T09:15:00.000Z",
+        turn=TurnRecord(backend="llm", model="m1", input_tokens=40, output_tokens=2),
+    )
+    store.create(header("cli-1"), [said(), said("assistant", model="m1", input_tokens=5), usage])
+    sub = structs.replace(header("cli-2"), parent=Parent("cli-1", 1))
+    store.create(sub, [said(), said("assistant", model="m1", input_tokens=100)])
+    (muse,) = ask(store).agents
+    assert (muse.sessions, muse.user_messages, muse.input_tokens, muse.output_tokens) == (1, 2, 145, 2)
+    assert ask(store).models == (ModelStats("llm", "m1", 2, 145, 2),)
 
 
 def test_days_and_hours_are_those_of_the_clock(store):
