@@ -6,6 +6,7 @@
 ``auto``, ``auto-option``: it begins in a mode where it acts unasked, and can be put into another, the old
 way or the new. ``yolo``: there is no other; ``auto-stays``: it will not; ``auto-waits``: not before it hears
 of a cancel. Told ``act``, it goes back to that mode by itself; told ``die``, it exits.
+``copilot``: it counts the tokens of all turns so far.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ABILITIES = set(sys.argv[2:])
 class Echo(Agent):
     def __init__(self) -> None:
         super().__init__()
+        self.turns = 0
         ways: dict[str, Any] = {}
         if "resume" in ABILITIES:
             ways["resume"] = {}
@@ -63,7 +65,9 @@ class Echo(Agent):
             self.update(sessionUpdate="current_mode_update", currentModeId="auto")
         if text == "die":
             sys.exit(3)
-        return super().prompt(text)
+        self.turns += 1
+        counted = {"usage": {"inputTokens": 10 * self.turns, "outputTokens": self.turns}}
+        return super().prompt(text) | (counted if "copilot" in ABILITIES else {})
 
     def set_mode(self, params: dict[str, Any]) -> Any:
         if "auto-stays" in ABILITIES:

@@ -15,7 +15,7 @@ from typing import Any
 from port42_daemon.backends.acp import updates
 from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields, objects
 from port42_daemon.backends.acp.session_config import Choices
-from port42_daemon.backends.base import Ask, Decided, Done, Event, Failure, Notice, Permission, Turn
+from port42_daemon.backends.base import Ask, Decided, Done, Event, Failure, Notice, Permission, Turn, Usage
 from port42_daemon.backends.decoding import whole
 from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
@@ -35,6 +35,15 @@ _CUT_SHORT = {
     "max_turn_requests": "the agent stopped at its limit of requests",
     "cancelled": "the agent broke off by itself",
 }
+
+
+_TOOLS = ("claude", "codex", "gemini", "opencode", "copilot")
+
+
+def tool_of(config: AcpBackend) -> str | None:
+    """The program that an agent's command names, or that stands behind it."""
+    words = {word for argument in config.command for word in Path(argument).name.split("-")}
+    return next((tool for tool in _TOOLS if tool in words), None)
 
 
 class Broken(Exception):
@@ -135,6 +144,7 @@ class Agent:
         self._preface: list[str] = []
         self._usable = True
         self._choices = Choices({})
+        self._session_usage: Usage | None = Usage(0, 0) if tool_of(config) == "copilot" else None
         self.native_id = ""
 
     @classmethod
@@ -345,12 +355,24 @@ class Agent:
     def _ending(self, result: dict[str, Any]) -> list[Event]:
         reason = result.get("stopReason")
         reason = reason if isinstance(reason, str) else None
-        counted = updates.usage(fields(result.get("usage")))
+        counted = self._own_usage(updates.usage(fields(result.get("usage"))))
         last: list[Event] = [counted] if counted else []
         if reason in _CUT_SHORT:
             last.append(Notice(_CUT_SHORT[reason]))
         refusal = Failure("refused", f"{self._name} refused to answer this") if reason == "refusal" else None
         return [*last, Done(refusal, reason)]
+
+    def _own_usage(self, counted: Usage | None) -> Usage | None:
+        """The turn's tokens: Copilot counts the session's, from the start of its process on."""
+        before = self._session_usage
+        if before is None or counted is None:
+            return counted
+        self._session_usage = counted
+        sent, received = (
+            counted.input_tokens - before.input_tokens,
+            counted.output_tokens - before.output_tokens,
+        )
+        return Usage(sent, received) if sent >= 0 and received >= 0 else None
 
     async def _cancel(self, prompt: asyncio.Task[None], turn_events: _TurnEvents) -> None:
         turn_events.stop()

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume, NotAsked
+from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume, NotAsked, tool_of
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
 from port42_daemon.backends.process import find_program, missing
 from port42_daemon.backends.programs import Programs
@@ -22,9 +22,6 @@ from port42_daemon.config import AcpBackend
 
 _MOST_IDLE = 8
 """Maximum number of idle agents, some of which take 300 MB; the one idle for longest is ended first."""
-
-_TOOLS = ("claude", "codex", "gemini", "opencode", "copilot")
-"""Programs that an agent's command may name, or that stand behind it."""
 
 _Terms = tuple[str | None, str | None, str]
 
@@ -50,8 +47,7 @@ class Acp:
         self._idle: dict[str, _Warm] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._closed = False
-        words = {word for argument in config.command for word in Path(argument).name.split("-")}
-        self.tool = next((tool for tool in _TOOLS if tool in words), None)
+        self.tool = tool_of(config)
         self._signed_out: Failure | None = None
 
     async def probe(self) -> Health:

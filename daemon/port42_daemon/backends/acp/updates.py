@@ -37,7 +37,7 @@ _TOOLS_KEPT = 1000
 """Tool calls of one turn whose titles are remembered."""
 
 _IDENTIFIER = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
-_OUTPUT_FIELDS = ("output", "aggregated_output", "formatted_output", "content", "stdout", "error")
+_OUTPUT_FIELDS = ("output", "aggregated_output", "formatted_output", "content", "stdout", "error", "message")
 """Where opencode, Codex and Copilot have the text in ``rawOutput``."""
 _TOOL_KINDS = frozenset(get_args(ToolKind))
 _TOOL_STATES: dict[Any, Any] = {"completed": "done", "failed": "failed"}

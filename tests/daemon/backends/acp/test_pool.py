@@ -354,6 +354,17 @@ def test_closing_lets_a_turn_under_way_end_and_keeps_nothing(journal: Journal) -
     play(Acp(config("echo", journal)), closed_meanwhile)
 
 
+def test_copilot_counts_the_whole_session_and_a_turn_has_its_own_tokens(journal: Journal) -> None:
+    async def usages(backend: Acp) -> list[Event]:
+        first = await events_of(backend, turn("one"))
+        second = await events_of(backend, turn("two", native_id=native_id_of(first)))
+        return [event for event in [*first, *second] if isinstance(event, Usage)]
+
+    backend = Acp(config("echo", journal, "copilot"))
+    assert backend.tool == "copilot"
+    assert play(backend, usages) == [Usage(10, 1), Usage(10, 1)]
+
+
 # --- resuming a session ----------------------------------------------------------------------------
 
 HISTORY = history(("user", "what is it?"), ("assistant", "a parser"))
