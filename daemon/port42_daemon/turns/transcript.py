@@ -23,7 +23,8 @@ from port42_protocol.messages.records import (
     ToolRecord,
 )
 
-LIMIT = 4 * 1024 * 1024  # characters of one reply: an agent that never ends must not fill the disk
+LIMIT = 4 * 1024 * 1024  # characters of one reply, or one thought: an agent may never end
+_MOST_CALLS = 1000  # that run at once; the oldest is given up for another
 
 
 class Call(Struct, frozen=True):
@@ -70,6 +71,7 @@ class Transcript:
         self._room = LIMIT
         self._joiner = SurrogateJoiner()
         self._thought: list[str] = []
+        self._thought_room = LIMIT
         self._ended: set[str] = set()
         self._plan: tuple[PlanEntry, ...] = ()
 
@@ -101,7 +103,8 @@ class Transcript:
 
     def add_thought(self, text: str) -> list[Record]:
         records = [] if self._thought else self._end_text()
-        self._thought.append(text)
+        self._thought.append(text[: self._thought_room])
+        self._thought_room -= len(self._thought[-1])
         return records
 
     def change_tool(self, event: b.Tool) -> tuple[Call, list[Record]]:
@@ -114,6 +117,10 @@ class Transcript:
                 return Call(event, None), []  # an update after its end
             records = self._begin_activity()
             call = Call(event, monotonic() if event.state == "running" else None)
+            if len(self.calls) >= _MOST_CALLS:
+                oldest = next(iter(self.calls))
+                records.append(self.interrupted(self.calls.pop(oldest)))
+                self._ended.add(oldest)
         else:
             changed = {
                 name: value for name, value in structs.asdict(event).items() if value not in (None, "", ())
@@ -182,6 +189,6 @@ class Transcript:
         return [AssistantMessage(seq=0, content=text, timestamp=now(), question=self._question)]
 
     def _end_thought(self) -> list[Record]:
-        thought, self._thought = "".join(self._thought), []
+        thought, self._thought, self._thought_room = "".join(self._thought), [], LIMIT
         record = activity.thought_record(thought, now(), self._limits, self._question)
         return [] if record is None else [record]

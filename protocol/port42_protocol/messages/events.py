@@ -13,7 +13,9 @@ from port42_protocol.messages.types import TurnStatus
 class Possessed(Struct, frozen=True):
     """The outcome of a turn, which is on the disk: `seq` of the message, `reply_seq` of the reply.
 
-    ``recorded``: the agent has no back end. ``interrupted``: `reply` is the part received until then.
+    `reply` has the texts between what the agent did besides, with an empty line between them; `reply_seq` is
+    the last one's. ``recorded``: the agent has no back end. ``interrupted``: `reply` is the part received
+    until then.
     """
 
     session_id: str

@@ -160,3 +160,14 @@ def test_a_reply_has_a_limit_in_characters():
     assert not log.overlong
     assert log.add_text("x")[0] == log.finish_text()[0] == ""
     assert log.overlong
+
+
+def test_an_agent_that_never_ends_what_it_begins_has_bounds():
+    log = transcript()
+    records = [record for n in range(1500) for record in log.change_tool(Tool(f"t{n}", "ls", "running"))[1]]
+    assert [record.id for record in records] == [f"t{n}" for n in range(500)]
+    assert len(log.calls) == 1000
+    for _ in range(3):
+        log.add_thought("x" * LIMIT)
+    (thought, *_) = log.change_tool(Tool("t", "ls", "done"))[1]
+    assert thought.omitted < LIMIT
