@@ -42,6 +42,7 @@ COMMANDS = {
     "prune": "trash.prune",
     "export": "export.export",
     "import": "imports.imports",
+    "capture": "capture.capture",
     "agents": "agents.agents",
     "status": "status.status",
     "doctor": "doctor.doctor",

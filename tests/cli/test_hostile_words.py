@@ -141,6 +141,7 @@ SHOWS = {
     "prune": [["--older-than", "1", "-y"], ["--older-than", "1", "--dry-run", "--json"]],
     "export": [[WORD]],
     "import": [["/x", "@a"], ["/x", "@a", "--json"]],
+    "capture": [[], ["--json"], ["on", WORD], ["on", "-y"], ["off", WORD], ["restore", WORD]],
     "agents": [
         *([], ["--json"], ["show", "@a"], ["show", "@a", "--json"], ["test", "@a"], ["add", "a"]),
         *(["connect", "@a", "b"], ["remove", "@a", "-y"]),

@@ -26,7 +26,8 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     \b
     word word          both, in one message        '"two words"'   as they stand
     begin*             a word that begins so       -word           not that one
-    agent:NAME         in that agent's sessions    role:ROLE       user, assistant, error, title …
+    agent:NAME         in that agent's sessions    role:ROLE       user, assistant, error, tool, plan …
+    tool:NAME          calls of a tool (bash)      file:PATH       calls about a file (src/a.py)
     before:2025-09     before that day or month    after:2025      in it or later (UTC)
     """
     *query, last = words

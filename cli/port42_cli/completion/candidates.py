@@ -69,6 +69,13 @@ def trashed(client: Client, typed: str) -> Iterator[tuple[str, str]]:
             yield session.session_id, f"@{session.agent} {session.title or '(untitled)'}"
 
 
+def tools(client: Client, typed: str) -> Iterator[tuple[str, str]]:
+    """Names of tools that can be captured, with their folders."""
+    for tool in client.ask("get_capture")["tools"]:
+        if tool["name"].startswith(typed):
+            yield tool["name"], f"{'on' if tool['on'] else 'off'} · {tool['path']}"
+
+
 def _newest(client: Client, agent: str | None) -> list[Summary]:
     page = client.ask("list_sessions", {"agent": agent, "limit": _MOST})
     return decode(list[Summary], page["sessions"])

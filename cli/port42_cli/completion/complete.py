@@ -9,25 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# `candidates`, which asks the daemon, is imported when a shell completes: every command imports this module.
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
 
 def agents(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    from port42_cli.completion import candidates
-
-    return candidates.items(ctx, candidates.agents, typed)
+    return _items("agents", ctx, typed)
 
 
 def sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    from port42_cli.completion import candidates
-
     # Behind an option that still lacks its value, click leaves the arguments where it found them.
-    named = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
-    agent = named if isinstance(named, str) else None
-    return candidates.items(ctx, candidates.sessions, typed, agent)
+    agent = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
+    return _items("sessions", ctx, typed, agent if isinstance(agent, str) else None)
 
 
 def refs(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -39,10 +33,19 @@ def refs(ctx: click.Context, param: click.Parameter, typed: str) -> list[Complet
 
 
 def trashed(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    from port42_cli.completion import candidates
+    return _items("trashed", ctx, typed)
 
-    return candidates.items(ctx, candidates.trashed, typed)
+
+def tools(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    return _items("tools", ctx, typed)
 
 
 def agents_or_sessions(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     return agents(ctx, param, typed) + ([] if typed.startswith("@") else sessions(ctx, param, typed))
+
+
+def _items(look: str, ctx: click.Context, *typed: str | None) -> list[CompletionItem]:
+    # Imported here: every command imports this module, and only a shell that completes asks the daemon.
+    from port42_cli.completion import candidates
+
+    return candidates.items(ctx, getattr(candidates, look), *typed)

@@ -1,0 +1,191 @@
+"""`port42 capture`: what is asked, sent and shown; the daemon is a script that keeps what is on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+CLAUDE = {
+    "name": "claude",
+    "on": False,
+    "agent": "claude",
+    "path": "/home/me/.claude/projects",
+    "folders": {},
+    "available": True,
+    "sources": 312,
+    "sessions": 0,
+    "source_bytes": 2048,
+    "original_bytes": 0,
+    "waiting": 0,
+    "last_read": None,
+    "problem": None,
+}
+CODEX = {**CLAUDE, "name": "codex", "agent": "codex", "path": "/home/me/.codex/sessions"}
+LLM = {**CLAUDE, "name": "llm", "agent": "llm", "available": False}
+
+
+@pytest.fixture
+def daemon_with(peer, port42):
+    """Starts a scripted daemon that has these tools, and gives a function that runs `port42 capture`."""
+
+    def start(*tools):
+        tools = [dict(tool) for tool in tools]
+
+        def script(talk):
+            while request := talk.request():
+                params = request.get("params", {})
+                if request["method"] == "set_capture":
+                    for tool in tools:
+                        if tool["name"] == params["name"]:
+                            tool["on"] = params["on"]
+                            tool["agent"] = params.get("agent", tool["agent"]).removeprefix("@")
+                talk.answer(request, {"tools": tools, "watching": "inotify", "problem": None})
+
+        fake = peer(*[script] * 6)
+        fake.changes = lambda: [
+            request["params"] for request in fake.requests if request["method"] == "set_capture"
+        ]
+        return fake
+
+    return start
+
+
+@pytest.fixture
+def capture(port42):
+    return lambda fake, *words, **options: port42("--socket", fake.path, "capture", *words, **options)
+
+
+def test_a_tool_is_named_with_its_agent_and_folder(daemon_with, capture, tmp_path):
+    fake = daemon_with(CLAUDE)
+    done = capture(fake, "on", "claude", "--agent", "@ai-engineer", "--path", "kept", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "claude is captured for @ai-engineer: /home/me/.claude/projects",
+        "`port42 capture` shows how far it is.",
+    ]
+    expected = {"name": "claude", "on": True, "agent": "@ai-engineer", "path": str(tmp_path / "kept")}
+    assert fake.changes() == [expected]
+
+
+def test_off_says_that_the_sessions_stay(daemon_with, capture):
+    fake = daemon_with(CLAUDE)
+    done = capture(fake, "off", "claude")
+    assert (done.returncode, done.stderr) == (0, "claude is no longer captured; its sessions here stay.\n")
+    assert fake.changes() == [{"name": "claude", "on": False}]
+
+
+def test_without_a_name_each_that_is_here_is_asked_for(daemon_with, terminal):
+    fake = daemon_with(CLAUDE, CODEX, LLM)
+    screen = terminal("capture", "on", TERM="dumb", PORT42_SOCKET=fake.path)
+    screen.expect_exact("claude: /home/me/.claude/projects (312 files, 2.0 KiB)")
+    screen.expect_exact("Capture claude for @claude?")
+    screen.send("n\r")
+    screen.expect_exact("Capture codex for @codex?")
+    screen.send("y\r")
+    screen.expect_exact("codex is captured for @codex")
+    screen.wait()
+    assert screen.exitstatus == 0
+    assert fake.changes() == [{"name": "codex", "on": True}]
+
+
+@pytest.mark.parametrize(("answer", "names"), [("all", ["claude", "codex"]), ("none", []), ("", [])])
+def test_one_answer_may_be_for_all(daemon_with, terminal, answer, names):
+    fake = daemon_with(CLAUDE, CODEX, LLM)
+    screen = terminal("capture", "on", TERM="dumb", PORT42_SOCKET=fake.path)
+    screen.expect_exact("Capture claude for @claude?")
+    screen.send(f"{answer}\r")
+    if not answer:
+        screen.expect_exact("Capture codex for @codex?")
+        screen.send("\r")
+    screen.wait()
+    assert [change["name"] for change in fake.changes()] == names
+
+
+def test_without_a_terminal_nothing_is_asked_and_it_says_what_to_type(daemon_with, capture):
+    fake = daemon_with(CLAUDE, CODEX, LLM)
+    done = capture(fake, "on")
+    assert (done.returncode, done.stdout, fake.changes()) == (2, "", [])
+    assert "expected NAME (claude, codex), or -y for all that are here" in done.stderr
+    assert capture(fake, "on", "-y").returncode == 0
+    assert [change["name"] for change in fake.changes()] == ["claude", "codex"]
+
+
+def test_where_no_tool_is_found_that_is_an_error_and_where_all_are_on_it_is_not(daemon_with, capture):
+    done = capture(daemon_with(LLM), "on", "-y")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "none of these was found here: llm" in done.stderr
+    done = capture(daemon_with({**CLAUDE, "on": True}, LLM), "on", "-y")
+    assert (done.returncode, done.stderr) == (0, "No other tool was found here; captured: claude\n")
+
+
+@pytest.mark.parametrize("words", [["--agent", "@a"], ["--path", "/x"]])
+def test_an_agent_or_folder_belongs_to_a_name(daemon_with, capture, words):
+    done = capture(daemon_with(CLAUDE), "on", *words)
+    assert done.returncode == 2
+    assert "--agent, --path: expected NAME" in done.stderr
+
+
+def test_the_state_of_all_and_of_one(daemon_with, capture):
+    fake = daemon_with(CLAUDE, LLM)
+    for words in ([], ["status"]):
+        rows = [line.split("\t") for line in capture(fake, *words).stdout.splitlines()]
+        assert [row[:3] for row in rows] == [["claude", "off", "claude"], ["llm", "off", "llm"]]
+    assert capture(fake, "status", "llm").stdout.startswith("llm\toff\t")
+    (tool,) = json.loads(capture(fake, "status", "claude", "--json").stdout)["tools"]
+    assert tool == CLAUDE
+    done = capture(fake, "status", "cladue")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: unknown tool cladue: expected one of claude, llm\n"
+
+
+SHARED = Path(__file__).parents[2] / "data" / "tools" / "claude-2.1.332" / "subagent" / "projects"
+
+
+@pytest.fixture
+def claude(home, port42, monkeypatch):
+    """Sessions that Claude Code wrote, in the home folder of a person who never captured anything."""
+    monkeypatch.setenv("HOME", str(home.parent))
+    projects = home.parent / ".claude" / "projects"
+    shutil.copytree(SHARED, projects)
+    return projects
+
+
+def captured(port42, number):
+    """Waits until so many sessions are captured; gives those that are no sub-agent's."""
+    while True:
+        (tool,) = port42.json("capture", "status", "claude", "--json")["tools"]
+        if tool["sessions"] >= number and not tool["waiting"]:
+            return port42.json("sessions", "@claude", "--json")["sessions"]
+
+
+def test_a_real_session_is_found_here_shown_and_given_back_to_its_tool(port42, claude):
+    assert port42("sessions").stdout == ""
+    assert port42("capture", "on", "claude").returncode == 0
+    (session,) = captured(port42, 2)
+    session_id = session["session_id"]
+    assert "The sub-agent counted" in port42("show", session_id).stdout
+    (sub_agent,) = port42.json("sessions", "--parent", session_id, "--json")["sessions"]
+    assert sub_agent["parent"]["session_id"] == session_id
+    assert session_id in port42("search", "sacks").stdout
+
+    again = port42("capture", "restore", session_id)
+    assert (again.returncode, again.stderr) == (1, "Error: its file is there already; --force replaces it\n")
+    kept = {path: path.read_bytes() for path in claude.rglob("*.jsonl")}
+    shutil.rmtree(claude)
+    facts = dict(line.split(": ", 1) for line in port42("capture", "restore", session_id).stdout.splitlines())
+    assert Path(facts["file"]).read_bytes() == kept[Path(facts["file"])]
+    assert facts["resume"] == f"claude --resume {Path(facts['file']).stem}"
+    assert facts["folder"] == session["cwd"]
+    done = port42("capture", "restore", port42.begin("@ai-muse", "not captured"))
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_what_cannot_be_captured_is_told(port42, claude):
+    done = port42("capture", "on", "cladue")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "name: expected one of claude, codex" in done.stderr
+    done = port42("capture", "on", "claude", "--path", "/nowhere")
+    assert (done.returncode, "path: expected a folder" in done.stderr) == (1, True)
