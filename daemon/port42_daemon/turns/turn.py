@@ -25,6 +25,7 @@ from port42_daemon.events import Stream
 from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import Header, Recent, UnfinishedTurn
 from port42_daemon.turns import history
+from port42_daemon.turns.outbox import Outbox
 from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper
 from port42_daemon.turns.permissions import Permissions
 from port42_daemon.turns.transcript import LIMIT, Call, Transcript
@@ -98,14 +99,14 @@ class RunningTurn:
         self._thought = SurrogateJoiner()
         self._transcript = Transcript(0, self.resolved.limits)
         self._reply: PartialReply | None = None
-        self._outbox: list[Record | SessionEvent] = []
-        """What waits for the writer: records, and the events that are published after them."""
-        self._writer: asyncio.Task[int] | None = None
-        self._ended = False
+        self._outbox = Outbox(self.sessions, self.agent, self.session_id, self.stream, self._stop)
 
     def cancel(self) -> None:
         """Stop the back end; `run` then records the partial reply."""
         self._cancelled = True
+        self._stop()
+
+    def _stop(self) -> None:
         if self._answering is not None:
             self._answering.cancel()
 
@@ -147,12 +148,9 @@ class RunningTurn:
             last_seq = await self._record_outcome(seq)
             recorded = True
         finally:
-            for item in self._outbox:  # which the disk refused
-                if isinstance(item, Activity | EventRecord):
-                    reply.add(item)
-                elif not isinstance(item, Record):
-                    sessions.events.publish(item, self.stream)
-            self._outbox.clear()
+            for record in self._outbox.take_unwritten():
+                if isinstance(record, Activity | EventRecord):  # the text is kept already
+                    reply.add(record)
             self._tell(EndedEvent)
             await self.keeper.close(reply, recorded=recorded)
         return transcript.reply, last_seq
@@ -177,8 +175,8 @@ class RunningTurn:
                 if self._done is not None or transcript.overlong:
                     break
                 taken += 1
-                if self._writer is not None and len(self._outbox) > _MOST_WAITING:
-                    await asyncio.wait([self._writer])
+                if len(self._outbox) > _MOST_WAITING:
+                    await self._outbox.drained()
                 elif taken % _YIELD_EVERY == 0:
                     # Sent before more is taken: a reader cannot keep up with what does not reach it.
                     await asyncio.sleep(0)
@@ -271,14 +269,14 @@ class RunningTurn:
                 self._show(*transcript.add_text(event.text))
             case b.Thought():
                 text = self._thought.feed(event.text)
-                self._record_later(transcript.add_thought(text))
+                self._outbox.record(transcript.add_thought(text))
                 self._tell(ThoughtEvent, text=text)
             case b.Tool():
                 self._take_tool(event)
             case b.Plan():
-                self._record_later(transcript.change_plan(event.entries))
+                self._outbox.record(transcript.change_plan(event.entries))
             case b.Compacted():
-                self._record_later(transcript.compact(event.summary))
+                self._outbox.record(transcript.compact(event.summary))
             case b.Decided():
                 self._end_permission(event.permission, event.chosen, "config")
             case b.Usage(sent, received):
@@ -299,7 +297,7 @@ class RunningTurn:
 
     def _show(self, text: str, records: list[Record]) -> None:
         """Publish a piece of the reply, after `records`."""
-        self._record_later(records)
+        self._outbox.record(records)
         if text:
             self._keep(text)
             self._tell(TextEvent, text=text)
@@ -308,13 +306,13 @@ class RunningTurn:
         event = structs.replace(event, id=whole(event.id), title=whole(event.title))
         call, records = self._transcript.change_tool(event)
         ended = event.state != "running"
-        self._record_later(records[:-1] if ended else records)
+        self._outbox.record(records[:-1] if ended else records)
         if not ended:
             self._keep(call)
         self._tell(
             ToolEvent, tool_id=event.id, text=call_line(call.tool.name, call.tool.title), state=event.state
         )
-        self._record_later(records[-1:] if ended else [])
+        self._outbox.record(records[-1:] if ended else [])
 
     def _keep(self, line: str | Call) -> None:
         if self._reply is not None:
@@ -322,10 +320,10 @@ class RunningTurn:
             self.keeper.grown(self._reply)
 
     def _begin_permission(self) -> None:
-        self._record_later(self._transcript.request_permission())
+        self._outbox.record(self._transcript.request_permission())
 
     def _end_permission(self, permission: b.Permission, chosen: str | None, by: str) -> None:
-        self._record_later(self._transcript.answer_permission(permission, chosen, by))
+        self._outbox.record(self._transcript.answer_permission(permission, chosen, by))
 
     def _checked(self, done: b.Done) -> b.Done:
         """An end without a failure and without text counts as a failure."""
@@ -362,42 +360,7 @@ class RunningTurn:
             records.append(reply_record(text, self._record, seq, complete=complete))
         if failure is not None:
             records.append(failure_record(failure.kind, failure.message, seq))
-        self._ended = True
-        self._record_later(records)
-        return await self._writer if self._writer is not None else 0
-
-    # --- recording ------------------------------------------------------------------------------------
-
-    def _record_later(self, records: list[Record]) -> None:
-        """Have records written and then published, before everything that is published from now on."""
-        self._outbox += records
-        if records and self._writer is None:
-            self._writer = asyncio.create_task(self._write_outbox())
-            self._writer.add_done_callback(self._written)
-
-    async def _write_outbox(self) -> int:
-        """Append what is there, again as long as there is something. The seq of the last record."""
-        seq = 0
-        while self._outbox:
-            await asyncio.sleep(0)  # what comes in one pass of the event loop is one append
-            items = self._outbox.copy()
-            events = [item for item in items if not isinstance(item, Record)]
-            if len(events) < len(items):
-                # Only the question and the end of a turn are a use: meanwhile another session may be used.
-                seq = await self.sessions.record(
-                    self.agent, self.session_id, *items, use=self._ended, streaming=self.stream
-                )
-            else:
-                for event in events:
-                    self.sessions.events.publish(event, self.stream)
-            del self._outbox[: len(items)]
-        self._writer = None
-        return seq
-
-    def _written(self, writer: asyncio.Task[int]) -> None:
-        """After a failure the back end is stopped: nothing more of it can be recorded."""
-        if self._answering is not None and (writer.cancelled() or writer.exception() is not None):
-            self._answering.cancel()
+        return await self._outbox.end(records)
 
     # --- what is used on the way ----------------------------------------------------------------------
 
@@ -413,11 +376,7 @@ class RunningTurn:
         self._tell(NoticeEvent, text=whole(text))
 
     def _tell(self, kind: Callable[..., SessionEvent], **fields: object) -> None:
-        event = kind(self.session_id, self.agent, **fields)
-        if self._outbox:
-            self._outbox.append(event)
-        else:
-            self.sessions.events.publish(event, self.stream)
+        self._outbox.publish(kind(self.session_id, self.agent, **fields))
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started_at) * 1000)
