@@ -106,8 +106,7 @@ class LiveReply(Show):
             if record.status:
                 self._last_reply = (session_id, record.seq)
                 self._finish_reply()
-        elif isinstance(record, ThoughtRecord) and (self._thought or self._thought_shown):
-            self._fold_thought()
+        elif isinstance(record, ThoughtRecord) and self._thought_shown:
             self._thought_shown = False
         elif isinstance(record, ToolRecord) and record.id in self._tools_shown:
             self._tools_shown.remove(record.id)
@@ -115,6 +114,8 @@ class LiveReply(Show):
             if isinstance(record, ToolRecord):
                 self._running.pop(record.id, None)
                 self._ended.pop(record.id, None)
+            elif isinstance(record, ThoughtRecord):
+                self._thought = ""
             self._finish_text()
             self._fold_thought()
             self._activity(record)

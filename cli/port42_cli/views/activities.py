@@ -18,13 +18,14 @@ _DIFF = {"+": "green", "-": "red", "@": "dim"}
 
 
 def line(record: Activity) -> list[Span]:
-    style = "italic dim" if isinstance(record, ThoughtRecord) else "dim"
-    if isinstance(record, ToolRecord):
+    style, took = "dim", ""
+    if isinstance(record, ThoughtRecord):
+        style = "italic dim"
+    elif isinstance(record, ToolRecord):
         style = _STATES.get(record.state, style)
-    took = ""
-    if isinstance(record, ToolRecord) and isinstance(record.duration_ms, int) and record.duration_ms >= 50:
-        took = f" · {record.duration_ms / 1000:.1f} s"
-    return [(f"{_MARKS.get(record.role, '▸')} {describe(record)}", style), (took, "dim")]
+        if isinstance(record.duration_ms, int) and record.duration_ms >= 50:
+            took = f" · {record.duration_ms / 1000:.1f} s"
+    return [(f"{_MARKS[record.role]} {describe(record)}", style), (took, "dim")]
 
 
 def thought(text: str) -> list[Span]:

@@ -15,6 +15,7 @@ from rich.console import Console, Group
 
 from port42_cli.conversation import live as subject
 from port42_cli.conversation.live import LiveReply
+from port42_cli.conversation.live_sessions import LiveSessions
 from port42_cli.conversation.show import BareReply
 from port42_cli.views.markdown import blocks
 from port42_protocol.activity import join_texts
@@ -25,7 +26,8 @@ HEIGHT = 12
 class Screen:
     """Reads what was written, with the few controls that are used, and keeps what scrolled out of it."""
 
-    def __init__(self, text):
+    def __init__(self, text, height=HEIGHT):
+        self.height = height
         self.lines = [""]
         self.row = self.highest = 0
         for piece in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r\n|\n|\r|[^\x1b\r\n]+", text):
@@ -36,7 +38,7 @@ class Screen:
             self.row += 1
             if self.row == len(self.lines):
                 self.lines.append("")
-            self.highest = max(self.highest, self.row - HEIGHT + 1)
+            self.highest = max(self.highest, self.row - self.height + 1)
         elif piece.endswith("A") and piece.startswith("\x1b"):
             self.row -= int(piece[2:-1])
             assert self.row >= self.highest, "what has left the screen cannot be erased"
@@ -206,6 +208,29 @@ def test_a_turn_is_shown_in_its_order_and_nothing_twice(reply):
     assert Screen(reply.page.getvalue()).text.splitlines() == SHOWN
 
 
+def test_in_full_all_of_an_activity_is_shown(reply):
+    full = LiveReply(detail="full")
+    tool_record = record("tool", **TOOL, output="1 passed")
+    for event in ({"kind": "thought", "text": "Hm. "}, {"kind": "thought", "text": "Why?"}):
+        full.on_event(event)
+    for event in (record("thought", content="Hm. Why?"), tool("running"), tool("done"), tool_record):
+        full.on_event(event)
+    full.close()
+    lines = [line.strip() for line in Screen(reply.page.getvalue()).text.splitlines()]
+    assert [line for line in lines if line] == [
+        *("💭 Hm. Why?", "thought", "Hm. Why?", "▸ read notes (done) · 0.3 s", "output", "1 passed"),
+    ]
+
+
+def test_hidden_activities_are_not_shown(reply):
+    hidden = LiveReply(detail="hidden")
+    for event in TURN:
+        hidden.on_event(event)
+    hidden.close()
+    lines = Screen(reply.page.getvalue()).text.splitlines()
+    assert [line for line in lines if line] == ["Let me look.", "Done."]
+
+
 def test_a_tool_call_without_a_record_is_shown_from_its_events(reply):
     for event in (tool("running"), tool("done"), text("Done."), record("tool", **TOOL)):
         reply.on_event(event)
@@ -222,6 +247,71 @@ def test_a_reply_without_events_is_shown_from_its_result(reply):
     reply.close()
     lines = Screen(reply.page.getvalue()).text.splitlines()
     assert [line for line in lines if line] == ["Let me look.", "Done.", "… read notes"]
+
+
+def turn(parts):
+    """The events of a turn as the daemon sends them: each with the records that are complete before it."""
+    events, seq, said, thought = [], 1, "", ""
+
+    def end(*, of_text):
+        nonlocal seq, said, thought
+        if thought:
+            seq += 1
+            events.append(record("thought", seq=seq, content=thought))
+            thought = ""
+        if of_text and said:
+            seq += 1
+            events.append(record("assistant", seq=seq, content=said))
+            said = ""
+
+    for number, part in enumerate(parts):
+        words = f"{part}{number}"
+        if part == "text":
+            end(of_text=False)
+            events.append(text(f"{words} "))
+            said += f"{words} "
+        elif part == "thought":
+            end(of_text=not thought)
+            events.append({"kind": "thought", "text": f"{words} "})
+            thought += f"{words} "
+        else:
+            end(of_text=True)
+            seq += 1
+            if part == "tool":
+                events += [tool("running", words, words), tool("done", words, words)]
+                events.append(record("tool", seq=seq, id=words, title=words, state="done"))
+            else:
+                events.append(record("plan", seq=seq, entries=[{"content": words, "state": "in_progress"}]))
+    end(of_text=False)
+    events.append(record("assistant", seq=seq + 1, content=said, status="complete"))
+    for event in events:
+        event |= {"session_id": "s", "agent": "a"}
+    return events
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+@given(
+    parts=st.lists(st.sampled_from(["text", "thought", "tool", "plan"]), min_size=1, max_size=12),
+    joined=st.integers(0, 30),
+)
+def test_each_part_of_a_turn_is_shown_once_and_in_its_order(sessions, parts, joined):
+    """Who joins late gets the records before that, then the text that is in none of them."""
+    page = io.StringIO()
+    console = Console(file=page, width=100, height=50, force_terminal=True, color_system=None)
+    with mock.patch.multiple(subject, console=lambda: console, EVERY=0.0, _PAUSE=0.0):
+        show = LiveSessions() if sessions else LiveReply()
+        events = turn(parts)
+        if sessions:
+            before, after = events[:joined], events[joined:]
+            last = max((n for n, event in enumerate(before, 1) if event["kind"] == "message"), default=0)
+            events = [event for event in before if event["kind"] == "message"]
+            events += [event for event in before[last:] if event["kind"] in {"text", "thought"}]
+            events += after
+        for event in events:
+            show.on_event(event)
+        show.close()
+    shown = re.findall(r"(?:text|thought|tool|plan)\d+", Screen(page.getvalue(), 50).text)
+    assert shown == [f"{part}{number}" for number, part in enumerate(parts)]
 
 
 @given(st.data())
