@@ -90,7 +90,7 @@ def thought_record(
 def plan_entries(entries: object) -> tuple[PlanEntry, ...]:
     """The steps of a plan in any of the forms tools have: ``content`` or ``step``, and a ``status``."""
     steps: list[PlanEntry] = []
-    for entry in entries if isinstance(entries, list) else ():
+    for entry in entries[: 2 * _PLAN_ENTRIES] if isinstance(entries, list) else ():
         fields = entry if isinstance(entry, Mapping) else {"content": entry}
         text = next(filter(None, map(fields.get, _STEP_FIELDS)), None)
         if isinstance(text, str) and text.strip() and len(steps) < _PLAN_ENTRIES:

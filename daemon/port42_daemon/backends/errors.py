@@ -45,6 +45,7 @@ _LOGIN_ADVICE = re.compile(
     re.IGNORECASE,
 )
 
+_ADVICE_CHARS = 500
 _ERROR_LINE = re.compile(r"(\w*error|fatal|panic)\b", re.IGNORECASE)
 
 
@@ -69,6 +70,10 @@ def kind_of_status(status: int) -> FailureKind:
     return "network" if status >= 500 else "refused"
 
 
+def _asks_for_login(text: str) -> bool:
+    return len(text) <= _ADVICE_CHARS and _LOGIN_ADVICE.fullmatch(text) is not None
+
+
 class ReplyCheck:
     """Makes a turn without a reply a failure, with what the program said instead.
 
@@ -83,7 +88,7 @@ class ReplyCheck:
         if not isinstance(event, Text | Tool):
             return [event]
         first = self._empty and not self._login_advice
-        if first and isinstance(event, Text) and _LOGIN_ADVICE.fullmatch(event.text):
+        if first and isinstance(event, Text) and _asks_for_login(event.text):
             self._login_advice = event.text
             return []
         held: list[Event] = [Text(self._login_advice)] if self._login_advice else []

@@ -182,4 +182,5 @@ def fields(value: Any) -> dict[str, Any]:
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    """The objects in a list, of its first 1,000 entries."""
+    return [entry for entry in value[:1000] if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -33,7 +33,7 @@ from port42_protocol.messages.types import ToolKind
 
 AUTH_REQUIRED = -32000
 _LOOKS_ONLY = frozenset(("read", "search", "fetch", "think"))
-_TOOLS_KEPT = 1000
+_TOOLS_KEPT, _ID_CHARS = 1000, 1000
 """Tool calls of one turn whose titles are remembered."""
 
 _IDENTIFIER = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
@@ -104,7 +104,9 @@ class Updates:
 
     def _tool(self, update: dict[str, Any]) -> list[Event]:
         tool_id = update.get("toolCallId")
-        if not isinstance(tool_id, str) or not (before := self._tools.get(tool_id) or self._begun(tool_id)):
+        if not isinstance(tool_id, str) or len(tool_id) > _ID_CHARS:
+            return []
+        if not (before := self._tools.get(tool_id) or self._begun(tool_id)):
             return []
         title, status, given = update.get("title"), update.get("status"), update.get("rawInput") or None
         tool = Tool(

@@ -34,7 +34,9 @@ from port42_protocol.messages.records import Location, PlanEntry
 
 # An id goes into an argv later: it must never look like an option, nor be a page long.
 _NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
-_TOOLS_KEPT = 1000
+_TOOLS_KEPT, _ID_CHARS, _ITEMS = 1000, 200, 1000
+_SPLIT_CHARS = 64 * 1024
+"""A longer command is not taken apart: that is done in Python, a character at a time."""
 _TASK_TOOLS = frozenset(("TaskCreate", "TaskUpdate", "TaskList"))
 _PRINTED = re.compile(r"\s*<local-command-stdout>(.*)</local-command-stdout>\s*", re.DOTALL)
 _CODEX_STATES: dict[str, Literal["running", "done", "failed"]] = {
@@ -111,6 +113,9 @@ class StreamParser:
         return event
 
     def _tool_started(self, number: str, name: str, arguments: Any) -> Iterable[Event]:
+        name = name[:_ID_CHARS]
+        if len(number) > _ID_CHARS:
+            return
         title = title_of(arguments) or name or "tool call"
         self._tools[number] = Tool(number, title, "running", name or None, kind_of(name))
         if len(self._tools) > _TOOLS_KEPT:
@@ -386,7 +391,7 @@ class CodexParser(StreamParser):
                 output = "\n".join(filter(None, (text_at(state, "message") for state in states)))
         paths = [path for change in items_at(item, "changes") if (path := text_at(change, "path"))]
         number = text_at(item, "id")
-        if not name or not number:
+        if not name or not 0 < len(number) <= _ID_CHARS:
             return
         state: Literal["running", "done", "failed"] = "done" if ended else "running"
         yield Tool(
@@ -407,6 +412,8 @@ def _state_of(step: Any) -> str:
 
 def _command(command: str) -> str:
     """What a shell was started for: the script of ``bash -lc SCRIPT``."""
+    if len(command) > _SPLIT_CHARS:
+        return command
     try:
         words = shlex.split(command)
     except ValueError:
@@ -476,7 +483,7 @@ def count_at(value: Any, *path: str) -> int:
 
 def items_at(value: Any, *path: str) -> list[Any]:
     value = at(value, *path)
-    return value if isinstance(value, list) else []
+    return value[:_ITEMS] if isinstance(value, list) else []
 
 
 def words_at(value: Any, *path: str) -> str:

@@ -1,5 +1,6 @@
 """How agents' messages are read, whatever they hold."""
 
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -217,6 +218,21 @@ def test_text_in_the_first_update_of_a_call_describes_it() -> None:
     diff = {"type": "diff", "path": "a", "newText": "x"}
     (begun,) = calls(TOOL | {"content": [BLOCK, diff]})
     assert begun.output == [diff]
+
+
+def test_an_update_of_many_mebibytes_takes_no_long_time() -> None:
+    updates = Updates()
+    many: list[dict[str, Any]] = [{"path": "p", "content": "x"}] * 500_000
+    plan = {"sessionUpdate": "plan", "entries": many}
+    began = perf_counter()
+    (event,) = updates.read(
+        TOOL | {"title": "y" * 8_000_000, "rawInput": {"todos": many}, "locations": many, "content": many}
+    )[:1]
+    assert updates.read(TOOL | {"toolCallId": "x" * 8_000_000}) == []
+    assert updates.read(plan) == []  # the one that the tool told
+    assert perf_counter() - began < 2
+    assert isinstance(event, Tool)
+    assert len(event.title) <= 300
 
 
 def test_a_tool_that_keeps_the_plan_gives_it() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -187,6 +188,24 @@ def test_a_tool_call_runs_before_it_ends_and_nothing_follows_the_end(name):
             assert event.input is not None or event.state != "running"
     assert states or name in ("claude-compact", "codex-0-20-plan")
     assert {tuple(of_one) for of_one in states.values()} <= {("running", "done"), ("running", "failed")}
+
+
+LARGE: list[dict[str, Any]] = [
+    {"type": "item.completed", "item": {"id": "a", "type": "command_execution", "command": "x " * 4_000_000}},
+    {"type": "item.completed", "item": {"id": "b", "type": "todo_list", "items": [{"text": "x"}] * 300_000}},
+    {
+        "type": "item.completed",
+        "item": {"id": "c", "type": "file_change", "changes": [{"path": "x"}] * 300_000},
+    },
+]
+
+
+@pytest.mark.parametrize("entry", LARGE)
+def test_a_line_of_many_mebibytes_takes_no_long_time(entry):
+    line = json.dumps(entry).encode()
+    began = perf_counter()
+    assert STREAMS["codex"]().feed(line)
+    assert perf_counter() - began < 2
 
 
 @given(st.sampled_from(WITH_EVENTS), st.lists(st.integers(1, 5000), max_size=20))
