@@ -10,28 +10,38 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from port42_cli.plain_text import count, one_line
+from port42_cli.plain_text import count, duration, one_line
 from port42_cli.views.parts import Column, Content, Line, Part, Span, Table, number
-from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
+from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics, ToolStats
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHADES = (("·", "dim"), ("░", "green"), ("▒", "green"), ("▓", "green"), ("█", "bold green"))
 _SPARK = 14
+_TOOLS = 10
+"""Tools that a terminal shows."""
 _WEEKS = 52
 _WEEKDAYS = ("Mon", "", "Wed", "", "Fri", "", "Sun")
 
 
 def statistics(stats: Statistics) -> Iterator[Part]:
-    """Agents, models where there are any, the calendar, the hours.
+    """Agents, models and tools where there are any, the calendar, the hours.
 
     Scripts get a line for each agent (name, sessions, questions, replies, failed turns, tokens in and out,
-    bytes), for each model (back end, name or nothing, turns, tokens in and out), for each day and for each
-    hour with messages.
+    bytes, tool calls, those that failed), for each model (back end, name or nothing, turns, tokens in and
+    out), for each tool (name, calls, failed ones, milliseconds), for each day and each hour with messages.
     """
-    yield Table(stats.agents, _AGENT, _agent_cells)
+    *columns, days = _AGENT
+    called = [_CALLS] if stats.tools else []
+    yield Table(stats.agents, (*columns, *called, days), _agent_cells)
     if stats.models:
         yield Line("")
         yield Table(stats.models, _MODEL, _model_cells)
+    if stats.tools:
+        yield Line("")
+        yield Table(stats.tools[:_TOOLS], _TOOL, _tool_cells)
+        yield Table(stats.tools[_TOOLS:], piped=_tool_cells)
+        if (more := len(stats.tools) - _TOOLS) > 0:
+            yield Line([(f"and {count(more, 'tool')} more", "dim")])
     since = date.fromisoformat(stats.since) if stats.since else None
     if since and any(stats.days):
         yield Line("")
@@ -110,12 +120,22 @@ def _agent_cells(agent: AgentStats) -> tuple[object, ...]:
         agent.input_tokens,
         agent.output_tokens,
         agent.bytes,
+        agent.tool_calls,
+        agent.failed_tool_calls,
     )
 
 
 def _model_cells(model: ModelStats) -> tuple[object, ...]:
     name = one_line(model.model or "")
     return ("model", model.backend, name, model.turns, model.input_tokens, model.output_tokens)
+
+
+def _tool_cells(tool: ToolStats) -> tuple[object, ...]:
+    return ("tool", one_line(tool.name), tool.calls, tool.failed, tool.total_ms)
+
+
+def _failed(number: int) -> Content:
+    return [(f"{number:,}", "yellow")] if number else _NOTHING
 
 
 _NOTHING: list[Span] = [("–", "dim")]
@@ -127,11 +147,7 @@ _AGENT: tuple[Column[AgentStats], ...] = (
     Column("AGENT", lambda agent: f"@{agent.agent}", "cyan"),
     number("SESSIONS", lambda agent: agent.sessions),
     number("MESSAGES", lambda agent: agent.user_messages + agent.assistant_messages),
-    Column(
-        "FAILED",
-        lambda agent: [(f"{agent.failed_turns:,}", "yellow")] if agent.failed_turns else _NOTHING,
-        right=True,
-    ),
+    Column("FAILED", lambda agent: _failed(agent.failed_turns), right=True),
     *_TOKENS,
     Column("", lambda agent: spark(agent.days), "green", fit="crop"),
 )
@@ -139,4 +155,11 @@ _MODEL: tuple[Column[ModelStats], ...] = (
     Column("MODEL", _model, fit="fold"),
     number("TURNS", lambda model: model.turns),
     *_TOKENS,
+)
+_CALLS: Column[AgentStats] = number("CALLS", lambda agent: agent.tool_calls)
+_TOOL: tuple[Column[ToolStats], ...] = (
+    Column("TOOL", lambda tool: tool.name, fit="ellipsis"),
+    number("CALLS", lambda tool: tool.calls),
+    Column("FAILED", lambda tool: _failed(tool.failed), right=True),
+    Column("TIME", lambda tool: duration(tool.total_ms / 1000) if tool.total_ms else _NOTHING, right=True),
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from peers.drawing import drawn_lines, piped
 
 from port42_cli.views import stats as subject
-from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics
+from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics, ToolStats
 
 
 def test_a_line_of_bars():
@@ -64,8 +64,27 @@ def test_a_script_gets_days_and_hours_with_messages_only():
     hours = (0,) * 9 + (2,) + (0,) * 14
     stats = Statistics("2026-02-28", (0, 2), hours, agents, models, complete=True)
     assert piped(subject.statistics(stats)) == [
-        "@a\t1\t2\t3\t4\t5\t6\t7",
+        "@a\t1\t2\t3\t4\t5\t6\t7\t0\t0",
         "model\tllm\t\t1\t2\t3",
         "day\t2026-03-01\t2",
         "hour\t09\t2",
     ]
+
+
+def test_tools_are_shown_by_calls_and_a_terminal_gets_the_first_ten():
+    agent = AgentStats("x" * 23, 1234, 99_999, 99_999, 321, 12_345_678, 2_345_678, 1, (1, 2), 123_456, 7)
+    tools = tuple(ToolStats(f"tool-{number}", 100 - number, number % 2, 61_000) for number in range(12))
+    stats = Statistics("2026-02-28", (0, 2), (0,) * 24, (agent,), (), complete=True, tools=tools)
+    lines = drawn_lines(subject.statistics(stats))
+    headings = ["AGENT", "SESSIONS", "MESSAGES", "FAILED", "TOKENS", "IN", "OUT", "CALLS"]
+    assert lines[0].split()[:8] == headings
+    assert "123,456" in lines[1]
+    assert [line.split() for line in lines[2:5]] == [
+        [],
+        ["TOOL", "CALLS", "FAILED", "TIME"],
+        ["tool-0", "100", "–", "1", "min"],
+    ]
+    assert lines[14] == "and 2 tools more"
+    rows = [line for line in piped(subject.statistics(stats)) if line.startswith("tool")]
+    assert rows[11] == "tool\ttool-11\t89\t1\t61000"
+    assert len(rows) == 12
