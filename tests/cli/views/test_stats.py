@@ -72,7 +72,7 @@ def test_a_script_gets_days_and_hours_with_messages_only():
 
 
 def test_tools_are_shown_by_calls_and_a_terminal_gets_the_first_ten():
-    agent = AgentStats("x" * 23, 1234, 99_999, 99_999, 321, 12_345_678, 2_345_678, 1, (1, 2), 123_456, 7)
+    agent = AgentStats("x" * 20, 1234, 99_999, 99_999, 321, 12_345_678, 2_345_678, 1, (1, 2), 123_456, 7)
     tools = tuple(ToolStats(f"tool-{number}", 100 - number, number % 2, 61_000) for number in range(12))
     stats = Statistics("2026-02-28", (0, 2), (0,) * 24, (agent,), (), complete=True, tools=tools)
     lines = drawn_lines(subject.statistics(stats))
