@@ -24,6 +24,7 @@ from port42_daemon.store.interface import (
     Header,
     SessionFilter,
     SessionWriter,
+    UnfinishedTurn,
 )
 from port42_protocol.errors import InvalidParams, SessionExists, SessionNotFound
 from port42_protocol.messages.records import (
@@ -34,6 +35,7 @@ from port42_protocol.messages.records import (
     Parent,
     Record,
     Source,
+    ToolRecord,
     TurnRecord,
 )
 
@@ -657,6 +659,32 @@ def test_a_fork_never_goes_on_with_the_back_ends_own_conversation(store):
     fork(store, "cli-1", "cli-2")
     assert store.recent("cli-1", 1).turn.native_id == "native-1"
     assert store.recent("cli-2", 1).turn is None
+
+
+def test_what_a_turn_kept_is_there_until_it_is_forgotten(store):
+    store.create(header("cli-1"), [said("q")])
+    turn = UnfinishedTurn("cli-1", "ai-muse", 1, TurnRecord(backend="claude"))
+    call = ToolRecord(seq=0, timestamp=at(2), id="t", title="ls", state="interrupted", question=1)
+    checkpoint = store.checkpoint(turn)
+    checkpoint.add(["Let me ", call])
+    checkpoint.add(["look."])
+    checkpoint.close()
+    assert store.unfinished() == store.unfinished("cli-1") == [(turn, "Let me look.", [call])]
+    assert store.unfinished("cli-2") == []
+    store.forget_unfinished("cli-1")
+    assert store.unfinished() == []
+    ended = store.checkpoint(turn)
+    ended.add(["all of it"])
+    ended.end()
+    assert store.unfinished() == []
+
+
+def test_what_an_agent_did_is_read_with_the_events_only(store):
+    call = ToolRecord(seq=0, timestamp=at(2), id="t", title="ls", state="done", question=1)
+    store.create(header("cli-1"), [said("q"), call, said("a", 3, "assistant")])
+    assert contents(store, "cli-1") == ["q", "a"]
+    assert read(store, "cli-1", events=True)[0][1] == structs.replace(call, seq=2)
+    assert store.summary("cli-1").message_count == 2
 
 
 @pytest.mark.parametrize("seq", [1, 2, 3])
