@@ -25,22 +25,62 @@ def measure(sessions: int, messages: int) -> list[Figure]:
         if sum(one["session_count"] for one in connection.call("list_agents")["agents"]) != sessions:
             raise RuntimeError("sessions are missing")
         data = _transcript(0, messages)
+        kept = [path.read_bytes() for path in (daemon.home / "sessions").glob("*.json")]
+        durable = _timed(
+            lambda: [_write(folder / f"kept-{number}", content) for number, content in enumerate(kept)]
+        )
         raw = _timed(lambda: [_write(folder / f"raw-{number}", data) for number in range(sessions)])
     what = f"{sessions:,} sessions of {messages} messages"
     return [
         Figure(GROUP, what, first * 1000, "ms", "their files written durably", raw * 1000),
+        Figure(GROUP, "the same", first * 1000, "ms", "the sessions written durably", durable * 1000, 3),
+        Figure(GROUP, "each MB of source", first * 1e9 / (len(data) * sessions), "ms", aim=25),
         Figure(GROUP, "the same again, all here already", again * 1000, "ms", "the first time", first * 1000),
     ]
 
 
 def _transcript(number: int, messages: int) -> bytes:
-    def entry(place: int) -> str:
-        role = "assistant" if place % 2 else "user"
-        said = {"role": role, "model": "claude-sonnet-4-5", "content": f"{number} {place} " + "word " * 60}
-        when = f"2026-01-15T10:{place // 60 % 60:02}:{place % 60:02}.000Z"
-        return json.dumps({"type": role, "sessionId": f"s{number}", "message": said, "timestamp": when})
-
-    return "".join(entry(place) + "\n" for place in range(messages)).encode()
+    """As Claude Code writes one: a prompt, then replies with a tool call and its result each."""
+    lines = []
+    parent = None
+    for place in range(messages):
+        uuid = f"{number:08x}-0000-4000-8000-{place:012x}"
+        usage = {
+            "input_tokens": 12,
+            "cache_read_input_tokens": 18_000,
+            "output_tokens": 140,
+            "service_tier": "standard",
+        }
+        message: dict[str, object] = {"role": "user", "content": f"{number} {place} " + "word " * 60}
+        if place % 4 == 1:
+            text = {"type": "text", "text": "word " * 60}
+            message = {"role": "assistant", "id": f"msg_{place}", "content": [text], "usage": usage}
+        elif place % 4 == 2:
+            given = {"command": f"grep -rn parser{place} src", "description": "Find the parser"}
+            call = {"type": "tool_use", "id": f"toolu_{number}_{place}", "name": "Bash", "input": given}
+            message = {"role": "assistant", "id": f"msg_{place}", "content": [call], "usage": usage}
+        elif place % 4 == 3:
+            output = f"src/a.py:{place}: parser\n" * 20
+            result = {"type": "tool_result", "tool_use_id": f"toolu_{number}_{place - 1}", "content": output}
+            message = {"role": "user", "content": [result]}
+        entry = {
+            "parentUuid": parent,
+            "isSidechain": False,
+            "userType": "external",
+            "cwd": "/home/ada/parser",
+            "sessionId": f"s{number}",
+            "version": "2.1.45",
+            "gitBranch": "main",
+            "type": message["role"],
+            "message": {"model": "claude-sonnet-4-5", **message},
+            "uuid": uuid,
+            "timestamp": f"2026-01-15T{10 + place // 3600:02}:{place // 60 % 60:02}:{place % 60:02}.000Z",
+        }
+        if place % 4 == 3:
+            entry["toolUseResult"] = {"stdout": output, "stderr": "", "interrupted": False}
+        lines.append(json.dumps(entry) + "\n")
+        parent = uuid
+    return "".join(lines).encode()
 
 
 def _import(connection: scene.Connection, folder: Path) -> None:

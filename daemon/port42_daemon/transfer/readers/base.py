@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from datetime import datetime
-from tempfile import SpooledTemporaryFile
-from typing import Any, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, field
@@ -26,6 +26,7 @@ from port42_protocol.messages.records import (
     Message,
     PlanRecord,
     Record,
+    ThoughtRecord,
     ToolRecord,
     TurnRecord,
     decode_record,
@@ -284,28 +285,48 @@ def _milliseconds(start: str, end: str) -> int:
 
 
 class RecordSpool:
-    """A list of records, in an unnamed temporary file when they are many."""
+    """A list of records, in an unnamed temporary file when they are large."""
 
     def __init__(self) -> None:
-        self._file = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
+        self._records: list[Record] = []
+        self._in_memory = 0
+        self._file: IO[bytes] | None = None
         self._count = 0
         self.size = 0
-        """Bytes of all records as JSON."""
+        """Bytes of the records in the file."""
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Record]:
         """One iteration at a time, and nothing is appended after the first."""
-        self._file.seek(0)
-        yield from map(decode_record, self._file)
+        if self._file is not None:
+            self._file.seek(0)
+            yield from map(decode_record, self._file)
+        yield from self._records
 
     def append(self, record: Record) -> None:
-        self.size += self._file.write(_encode(record) + b"\n")
         self._count += 1
+        self._records.append(record)
+        self._in_memory += 500 + _text_size(record)
+        if self._in_memory >= _IN_MEMORY:
+            self._file = self._file or TemporaryFile()  # noqa: SIM115  # it lives as long as this
+            self.size += self._file.write(b"".join(_encode(record) + b"\n" for record in self._records))
+            self._records, self._in_memory = [], 0
 
     def __del__(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+
+def _text_size(record: Record) -> int:
+    """Characters of its long texts."""
+    match record:
+        case ToolRecord(input=given, output=output):
+            return len(given or "") + len(output or "")
+        case Message(content=text) | ThoughtRecord(content=text):
+            return len(text)
+    return 0
 
 
 class ParsedSession(Struct):

@@ -84,6 +84,7 @@ class State(base.State):
 
     file_name: str = ""
     first_id: str = ""
+    latest_id: str = ""
     description: str | None = None
     has_own_id: bool = False
     uuids: dict[str, None] = field(default_factory=dict)
@@ -186,15 +187,16 @@ class Reader(LineReader):
         """The session that an entry belongs to: "" or a sub-agent's."""
         state, own = self.state, self.state.sessions[""]
         uuid, session_id = values.short(entry.uuid) or "", values.short(entry.session_id, 256)
-        if session_id:
+        if session_id and session_id != state.latest_id:
+            state.latest_id = session_id
             # Archived files have other names, and the file of a resumed session contains several ids.
             state.file_name = state.file_name or own.source_id
             state.first_id = state.first_id or session_id
             state.has_own_id = state.has_own_id or session_id == state.file_name
             own.source_id = state.file_name if state.has_own_id else state.first_id
-        agent = values.short(entry.agent_id)
-        if own.source_id.startswith("agent-") or state.file_name.startswith("agent-"):
-            agent = agent or (state.file_name or own.source_id).removeprefix("agent-")
+        agent, file_name = values.short(entry.agent_id), state.file_name or own.source_id
+        if file_name.startswith("agent-"):
+            agent = agent or file_name.removeprefix("agent-")
         elif entry.is_sidechain is not True:
             own.cwd = own.cwd or values.folder(entry.cwd)
             if uuid:
