@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -23,14 +24,13 @@ _SERVED_AT_ONCE = 64
 """Maximum number of open requests of the agent; above it, its output is not read."""
 
 
+@dataclass(eq=False)
 class Refused(Exception):
     """The agent answered with an error."""
 
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.data = data
+    code: int
+    message: str
+    data: Any = None
 
 
 class Gone(Exception):

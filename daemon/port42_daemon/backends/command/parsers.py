@@ -289,18 +289,14 @@ class CodexParser(StreamParser):
     def on_old_exec_command_end(self, entry: Any) -> Iterable[Event]:
         message = at(entry, "msg")
         output = text_at(message, "stdout") + text_at(message, "stderr")
-        failed = at(message, "exit_code") != 0
+        failed = at(message, "exit_code") not in (0, None) or at(message, "success") is False
         return self._tool_ended(text_at(message, "call_id"), output or None, failed=failed)
 
     def on_old_patch_apply_begin(self, entry: Any) -> Iterable[Event]:
         given = {"changes": at(entry, "msg", "changes")}
         return self._tool_started(text_at(entry, "msg", "call_id"), "apply_patch", given)
 
-    def on_old_patch_apply_end(self, entry: Any) -> Iterable[Event]:
-        message = at(entry, "msg")
-        output = text_at(message, "stdout") + text_at(message, "stderr")
-        failed = at(message, "success") is False
-        return self._tool_ended(text_at(message, "call_id"), output or None, failed=failed)
+    on_old_patch_apply_end = on_old_exec_command_end
 
     def on_old_mcp_tool_call_begin(self, entry: Any) -> Iterable[Event]:
         called = at(entry, "msg", "invocation")

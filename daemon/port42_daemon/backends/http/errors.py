@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -41,28 +42,23 @@ _KINDS: dict[str, FailureKind] = {
 """The servers' own names of errors, which come inside a stream where there is no status any more."""
 
 
+@dataclass(eq=False)
 class Failed(Exception):
-    """Ends an attempt with `failure`; `again` says that another one may help, `wait` not before when (s).
+    """Ends an attempt; `again` says that another one may help, `wait` not before when (s).
 
     A server that answered with `status` instead of a reply did so in `words`, which may be empty.
     """
 
-    def __init__(  # noqa: PLR0913
-        self,
-        kind: FailureKind,
-        message: str,
-        *,
-        again: bool = False,
-        wait: float | None = None,
-        status: int | None = None,
-        words: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.failure = Failure(kind, message)
-        self.again = again
-        self.wait = wait
-        self.status = status
-        self.words = words
+    kind: FailureKind
+    message: str
+    again: bool = False
+    wait: float | None = None
+    status: int | None = None
+    words: str = ""
+
+    @property
+    def failure(self) -> Failure:
+        return Failure(self.kind, self.message)
 
 
 def pause_before(attempt: int, wish: float | None) -> float:
