@@ -123,7 +123,7 @@ def detached(session_id: str) -> str:
 
 def answered_by(turn: TurnRecord) -> str:
     """Back end, duration and tokens, as far as they are known."""
-    facts = [f"{turn.total_ms / 1000:.1f} s"]
+    facts = [f"{turn.total_ms / 1000:.1f} s"] if turn.total_ms else []
     if turn.input_tokens is not None and turn.output_tokens is not None:
         facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
     return " · ".join((*facts, turn.model or turn.backend))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 from port42_protocol.messages.records import (
@@ -37,7 +38,8 @@ def join_texts(texts: Sequence[str]) -> str:
 
 def call_line(name: str | None, title: str) -> str:
     """A tool call in a line: its title, with the tool's name unless that is in it."""
-    return f"{name}: {title}" if name and name.casefold() not in title.casefold() else title
+    words = {title.casefold(), *re.split(r"\W+", title.casefold())}
+    return f"{name}: {title}" if name and name.casefold() not in words else title
 
 
 def describe(record: Activity) -> str:

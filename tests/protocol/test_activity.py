@@ -27,6 +27,8 @@ def tool(**fields: object) -> ToolRecord:
         (tool(), "ls (done)"),
         (tool(name="Bash"), "Bash: ls (done)"),
         (tool(name="read", title="Read a.py"), "Read a.py (done)"),
+        (tool(name="Read", title="/a/README.md"), "Read: /a/README.md (done)"),
+        (tool(name="mcp.list", title="mcp.list"), "mcp.list (done)"),
         (tool(state="failed"), "ls (failed)"),
         (tool(state="failed", output=" \n"), "ls (failed)"),
         (tool(state="failed", output="Traceback\nValueError: no\n"), "ls (failed: ValueError: no)"),
