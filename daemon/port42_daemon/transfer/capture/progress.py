@@ -57,6 +57,8 @@ class SourceState(Struct):
     read_at: str | None = None
     kept: int = 0
     """Bytes that the original takes."""
+    rewritten: bool = False
+    """Whether its tool had written it anew when it was read."""
 
 
 class Totals(Struct, frozen=True):

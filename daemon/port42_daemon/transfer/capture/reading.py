@@ -11,9 +11,9 @@ from typing import BinaryIO
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.capture.progress import SourceState, signature_of
+from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_of
 from port42_daemon.transfer.readers import detect, files
-from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_daemon.transfer.readers.base import SessionInfo
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Record
 
@@ -21,6 +21,12 @@ _BATCH_BYTES = 1024 * 1024
 _BATCH_RECORDS = 1000
 _SAMPLE = 4096
 """Bytes at the beginning of a file, and before the offset, that tell whether it was written anew."""
+_REWRITING = 5_000_000_000
+"""Nanoseconds after which a tool that wrote a file anew has written all of it."""
+
+
+class Rewritten(Exception):
+    """The tool wrote the source anew while it was read: it is read again."""
 
 
 class Batch(Struct):
@@ -41,21 +47,25 @@ class LineSource:
     def __init__(self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig) -> None:
         """Raises `Skipped`."""
         with files.opened(path) as file:
-            self.anew = state is None or not _continues(file, state)
             signature = signature_of(_status(file))
-        if self.anew or state is None:
-            state = SourceState(signature, sessions=state.sessions if state else {})
+            self.anew = state is None or not _continues(file, state, signature)
+        if state is None:
+            state = SourceState(signature)
+        elif self.anew:
+            state = SourceState(signature, sessions=state.sessions, rewritten=True)
         self._path = path
         self._state = state
         self._reader: LineReader = detect.open_reader(tool, path, limits, state.reader)
 
     def next(self) -> Batch:
-        """Raises `Skipped`."""
+        """Raises `Skipped` and `Rewritten`."""
         records: dict[str, list[Record]] = {}
         start = end = self._state.offset
         count, length = 0, 1
         with files.opened(self._path) as file:
             signature = signature_of(_status(file))
+            if signature[2] < start:
+                raise Rewritten
             file.seek(start)
             while end - start < _BATCH_BYTES and count < _BATCH_RECORDS:
                 line, length = _whole_line(file)
@@ -83,13 +93,13 @@ class LineSource:
 
 
 def part(path: Path, start: int, end: int) -> Iterator[bytes]:
-    """Bytes of a source. Raises `Skipped` where it does not have them any more."""
+    """Bytes of a source. Raises `Rewritten` where it does not have them any more."""
     with files.opened(path) as file:
         file.seek(start)
         while start < end:
             chunk = file.read(min(files.CHUNK, end - start))
             if not chunk:
-                raise Skipped("it became shorter")
+                raise Rewritten
             start += len(chunk)
             yield chunk
 
@@ -104,8 +114,10 @@ def _whole_line(file: BinaryIO) -> tuple[bytes | None, int]:
     return line if length == len(line) else None, length if last else 0
 
 
-def _continues(file: BinaryIO, state: SourceState) -> bool:
-    """Whether the file begins with what was read of it, as far as samples tell."""
+def _continues(file: BinaryIO, state: SourceState, signature: Signature) -> bool:
+    """Whether the file begins with what was read of it, as samples tell, and was not just rewritten."""
+    if state.rewritten and signature[3] - state.signature[3] < _REWRITING:
+        return False
     return _status(file).st_size >= state.offset and _samples(file, state.offset) == (state.head, state.tail)
 
 

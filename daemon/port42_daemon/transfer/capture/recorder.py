@@ -60,7 +60,7 @@ class Recorder:
     async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> None:
         """Read what is new in the source at `path`.
 
-        Raises `Skipped` where it cannot be read, `TurnRuns`, RpcError, OSError and sqlite3.Error.
+        Raises `Skipped` where it cannot be read, `Rewritten`, `TurnRuns`, and errors of the disk.
         """
         source = await self._run(self._open, tool, path)
         if source is None:

@@ -161,6 +161,7 @@ class Capture:
         return changed
 
     async def _read_due(self) -> None:
+        from port42_daemon.transfer.capture.reading import Rewritten
         from port42_daemon.transfer.capture.recorder import TurnRuns
         from port42_daemon.transfer.readers.base import Skipped
 
@@ -174,6 +175,8 @@ class Capture:
                 await self._recorder.read(tool, path, config)
             except TurnRuns:
                 self._waiting[path] = tool
+            except Rewritten:
+                asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._again, path, tool)
             except Skipped as reason:
                 await self._recorder.refuse(tool, path, str(reason))
             except (RpcError, OSError, sqlite3.Error) as error:

@@ -2,50 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 import time
-import uuid
 
 import pytest
-
-
-class Transcript:
-    """A session of Claude Code, as it writes it."""
-
-    def __init__(self, folder, cwd="/home/ada/work"):
-        self.id = str(uuid.uuid4())
-        self.path = folder / cwd.replace("/", "-") / f"{self.id}.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._cwd, self._last, self._second = cwd, None, 0
-
-    def add(self, role, content, **fields):
-        self._second += 1
-        minute, second = divmod(self._second, 60)
-        entry = {
-            "parentUuid": self._last,
-            "isSidechain": False,
-            "userType": "external",
-            "cwd": self._cwd,
-            "sessionId": self.id,
-            "version": "2.1.0",
-            "type": role,
-            "message": {"role": role, "content": content},
-            "uuid": str(uuid.uuid4()),
-            "timestamp": f"2026-11-20T10:{minute:02}:{second:02}.000Z",
-            **fields,
-        }
-        self._last = entry["uuid"]
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-    def user(self, text):
-        self.add("user", text)
-
-    def assistant(self, *blocks):
-        self.add(
-            "assistant",
-            [{"type": "text", "text": block} if isinstance(block, str) else block for block in blocks],
-        )
+from peers.claude_code import Transcript
 
 
 @pytest.fixture
@@ -79,14 +41,247 @@ def texts(daemon, session_id):
     return [message["content"] for message in page["messages"]]
 
 
-def test_what_a_tool_writes_is_in_its_session(capturing, folder):
-    transcript = Transcript(folder)
+def captured(daemon, *expected, agent="claude"):
+    """The session, once it has these messages."""
+
+    def look():
+        for session in sessions(daemon, agent):
+            if texts(daemon, session["session_id"]) == list(expected):
+                return session
+        return None
+
+    try:
+        return eventually(look)
+    except AssertionError as error:
+        error.add_note(f"{[texts(daemon, session['session_id']) for session in sessions(daemon, agent)]}")
+        error.add_note(f"{daemon.call('get_capture')['tools'][0]}\n{daemon.log()[-3000:]}")
+        raise
+
+
+@pytest.fixture
+def transcript(folder):
+    return Transcript(folder)
+
+
+def test_what_a_tool_writes_is_in_its_session(capturing, transcript):
     transcript.user("build a parser")
     transcript.assistant("I build it.")
-    (session,) = eventually(lambda: sessions(capturing))
+    session = captured(capturing, "build a parser", "I build it.")
     assert (session["agent"], session["cwd"]) == ("claude", "/home/ada/work")
-    eventually(lambda: texts(capturing, session["session_id"]) == ["build a parser", "I build it."])
     transcript.user("and a lexer")
-    eventually(lambda: texts(capturing, session["session_id"])[2:] == ["and a lexer"])
+    again = captured(capturing, "build a parser", "I build it.", "and a lexer")
+    assert again["session_id"] == session["session_id"]
     assert capturing.call("get_last_session", agent="claude")["session_id"] == session["session_id"]
     assert "Traceback" not in capturing.log()
+
+
+def test_subscribers_and_the_search_have_it_within_a_second(capturing, transcript):
+    with capturing.connect() as peer:
+        peer.sendall(b'{"jsonrpc":"2.0","method":"subscribe","params":{"agent":"claude"},"id":1}\n')
+        lines = peer.makefile("rb")
+        lines.readline()
+        transcript.user("an extraordinary parser")
+        begun = time.monotonic()
+        assert b"an extraordinary parser" in lines.readline()
+        eventually(lambda: capturing.call("search_sessions", query="extraordinary")["hits"])
+        assert time.monotonic() - begun < 1 + 4 * os.getloadavg()[0] / (os.cpu_count() or 1)
+
+
+def test_what_was_written_while_no_daemon_ran(capturing, transcript):
+    transcript.user("one")
+    captured(capturing, "one")
+    capturing.stop()
+    transcript.assistant("two")
+    other = Transcript(transcript.path.parent.parent, "/home/ada/other")
+    other.user("three")
+    capturing.start()
+    captured(capturing, "one", "two")
+    captured(capturing, "three")
+    assert len(sessions(capturing)) == 2
+
+
+def test_a_line_that_is_being_written_waits_for_its_end(capturing, transcript):
+    transcript.user("one")
+    transcript.user("two")
+    line = transcript.path.read_bytes().splitlines(keepends=True)[1]
+    whole = transcript.path.read_bytes()
+    transcript.path.write_bytes(whole[: -len(line) // 2])
+    captured(capturing, "one")
+    with transcript.path.open("ab") as file:
+        file.write(whole[-len(line) // 2 :])
+    captured(capturing, "one", "two")
+
+
+@pytest.mark.parametrize("how", ["in place", "renamed", "shorter"])
+def test_a_file_that_its_tool_writes_anew_takes_nothing_away(capturing, transcript, how):
+    for number in range(6):
+        transcript.user(f"message {number}")
+    captured(capturing, *(f"message {number}" for number in range(6)))
+    lines = transcript.path.read_bytes().splitlines(keepends=True)
+    kept = b"".join(lines[:2] + lines[4:]) if how != "shorter" else b"".join(lines[:2])
+    aside = transcript.path.with_suffix(".new")
+    aside.write_bytes(kept)
+    aside.replace(transcript.path) if how == "renamed" else transcript.path.write_bytes(kept)
+    transcript.user("after")
+    captured(capturing, *(f"message {number}" for number in range(6)), "after")
+    transcript.path.unlink()
+    other = Transcript(transcript.path.parent.parent, "/home/ada/other")
+    other.user("another")
+    captured(capturing, "another")
+    captured(capturing, *(f"message {number}" for number in range(6)), "after")
+
+
+def test_without_capture_db_sources_are_compared_with_their_sessions(capturing, transcript):
+    for text in ("yes", "no", "yes"):
+        transcript.user(text)
+    captured(capturing, "yes", "no", "yes")
+    capturing.stop()
+    for path in capturing.home.glob("capture.db*"):
+        path.unlink()
+    transcript.user("yes")
+    capturing.start()
+    captured(capturing, "yes", "no", "yes", "yes")
+    status = eventually(lambda: (tool := capturing.call("get_capture")["tools"][0])["sessions"] and tool)
+    assert (status["sessions"], status["sources"], status["waiting"], status["problem"]) == (1, 1, 0, None)
+
+
+def test_a_damaged_capture_db_is_made_anew(capturing, transcript):
+    transcript.user("one")
+    captured(capturing, "one")
+    capturing.stop()
+    for path in capturing.home.glob("capture.db*"):
+        path.unlink()
+    (capturing.home / "capture.db").write_bytes(b"junk" * 5000)
+    transcript.user("two")
+    capturing.start()
+    captured(capturing, "one", "two")
+
+
+def test_sessions_of_a_folder_are_those_of_its_agent(capturing, folder):
+    capturing.call("set_capture", name="claude", on=True, agent="cc", folders={"/home/ada/work": "engineer"})
+    for cwd, agent in (("/home/ada/work/deep", "engineer"), ("/home/ada/else", "cc")):
+        transcript = Transcript(folder, cwd)
+        transcript.user(f"in {cwd}")
+        captured(capturing, f"in {cwd}", agent=agent)
+    config = (capturing.home / "config.toml").read_text()
+    assert "[capture.claude]" in config
+    (status, *_) = capturing.call("get_capture")["tools"]
+    assert (status["agent"], status["folders"]) == ("cc", {"/home/ada/work": "engineer"})
+
+
+def test_off_and_on_again(capturing, transcript):
+    transcript.user("one")
+    captured(capturing, "one")
+    status = capturing.call("set_capture", name="claude", on=False)
+    assert (status["watching"], status["tools"][0]["on"]) == ("off", False)
+    transcript.user("two")
+    status = capturing.call("set_capture", name="claude", on=True)
+    assert status["tools"][0]["path"] == str(transcript.path.parent.parent)
+    captured(capturing, "one", "two")
+
+
+def test_a_folder_that_comes_later(daemon, tmp_path):
+    folder = tmp_path / "later" / "projects"
+    tmp_path.joinpath("later").mkdir()
+    (daemon.home / "config.toml").write_text(f'[capture.claude]\npath = "{folder}"\n')
+    daemon.stop()
+    daemon.start()
+    assert not daemon.call("get_capture")["tools"][0]["available"]
+    transcript = Transcript(folder)
+    transcript.user("one")
+    captured(daemon, "one")
+    shutil.rmtree(folder)
+    transcript = Transcript(folder)
+    transcript.user("two")
+    captured(daemon, "two")
+    assert len(sessions(daemon)) == 2
+
+
+def test_a_path_that_is_no_folder_is_refused(daemon, tmp_path):
+    with pytest.raises(pytest.RpcFailed, match="path: expected a folder that exists"):
+        daemon.call("set_capture", name="claude", on=True, path=str(tmp_path / "none"))
+    assert not (daemon.home / "config.toml").exists()
+
+
+def test_files_that_are_no_sessions_hold_nothing_up(capturing, folder, tmp_path):
+    (tmp_path / "secret.jsonl").write_text('{"type":"user"}\n')
+    project = folder / "-x"
+    project.mkdir()
+    (project / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    (project / "loop").symlink_to(project)
+    os.mkfifo(project / "fifo.jsonl")
+    (project / "junk.jsonl").write_bytes(os.urandom(5000) + b"\n")
+    with (project / "long.jsonl").open("wb") as file:
+        file.truncate(100 * 1024 * 1024)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n")
+    transcript = Transcript(folder)
+    transcript.user("one")
+    captured(capturing, "one")
+    eventually(lambda: capturing.call("get_capture")["tools"][0]["waiting"] == 0)
+    assert len(sessions(capturing)) == 1
+    assert "Traceback" not in capturing.log()
+
+
+def test_a_sub_agent_is_a_session_below_its_parent(capturing, transcript):
+    transcript.user("ask a helper")
+    main = captured(capturing, "ask a helper")
+    path = transcript.path.with_suffix("") / "subagents" / "agent-abc.jsonl"
+    path.parent.mkdir(parents=True)
+    sub = Transcript(transcript.path.parent.parent)
+    sub.id, sub.path = transcript.id, path
+    sub.add("user", "look there", isSidechain=True, agentId="abc")
+    sub.add("assistant", [{"type": "text", "text": "found"}], isSidechain=True, agentId="abc")
+    below = eventually(lambda: capturing.call("list_sessions", parent=main["session_id"])["sessions"])
+    eventually(lambda: texts(capturing, below[0]["session_id"]) == ["look there", "found"])
+    assert [session["session_id"] for session in sessions(capturing)] == [main["session_id"]]
+    assert capturing.call("get_last_session", agent="claude")["session_id"] == main["session_id"]
+
+
+def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
+    for number in range(3):
+        transcript.user(f"message {number}")
+        session = captured(capturing, *(f"message {n}" for n in range(number + 1)))
+    data = transcript.path.read_bytes()
+    session_id = session["session_id"]
+    with pytest.raises(pytest.RpcFailed, match="force"):
+        capturing.call("restore_original", session_id=session_id)
+    shutil.rmtree(transcript.path.parent)
+    restored = capturing.call("restore_original", session_id=session_id, agent="claude")
+    assert (restored["path"], restored["bytes"]) == (str(transcript.path), len(data))
+    assert restored["resume"] == ["claude", "--resume", transcript.id]
+    assert transcript.path.read_bytes() == data
+    transcript.path.write_bytes(b"other")
+    capturing.call("restore_original", session_id=session_id, force=True)
+    assert transcript.path.read_bytes() == data
+    transcript.user("after")
+    captured(capturing, "message 0", "message 1", "message 2", "after")
+    for path in (capturing.home / "originals").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_session_without_an_original(capturing):
+    session_id = capturing.call("create_session", agent="claude")["session_id"]
+    with pytest.raises(pytest.RpcFailed, match="a captured session whose original is kept"):
+        capturing.call("restore_original", session_id=session_id)
+
+
+def kill_while_it_grows(daemon, transcript, rounds):
+    count = 0
+    for _ in range(rounds):
+        for _ in range(20):
+            transcript.user(f"message {count}")
+            count += 1
+        daemon.kill()
+        daemon.start()
+    captured(daemon, *(f"message {number}" for number in range(count)))
+
+
+def test_kills_while_a_file_grows(capturing, transcript):
+    kill_while_it_grows(capturing, transcript, 4)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_200_kills_while_a_file_grows(capturing, transcript):
+    kill_while_it_grows(capturing, transcript, 200)
