@@ -52,15 +52,15 @@ class LiveSessions(LiveReply):
         record = convert_record(event["message"])
         session_id = event["session_id"]
         if session_id == self._replying and isinstance(record, AssistantMessage | Activity):
-            self.on_record(session_id, record)
+            self._on_record(session_id, record)
             if isinstance(record, AssistantMessage) and record.status:
-                self.line(text(transcript.outcome(record)))
+                self._live.line(text(transcript.outcome(record)))
                 self._turn_ended()
             return
         if isinstance(record, AssistantMessage) and record.status:
             self._last_reply = (session_id, record.seq)
         if self._replying is not None:
-            self.finish()
+            self._finish()
         if self._replying == session_id and record.role == "user":
             self._turn_ended()  # a daemon went away in the middle of a turn
         if isinstance(record, Activity):
@@ -69,11 +69,15 @@ class LiveSessions(LiveReply):
                 self._activity(record)
         else:
             self._head(event)
-            self.print(group(transcript.record(record, self._detail)))
+            self._live.print(group(transcript.record(record, self._detail)))
 
     def _new_part(self, event: Event) -> Event:
         """After an overflow the reply under way comes from its beginning: leave out what was shown of it."""
-        if self._repeats and event["kind"] == "text" and event["text"].startswith(shown := self.shown()):
+        if (
+            self._repeats
+            and event["kind"] == "text"
+            and event["text"].startswith(shown := "".join(self._texts))
+        ):
             self._repeats = False
             return event | {"text": event["text"][len(shown) :]}
         return event
@@ -87,5 +91,5 @@ class LiveSessions(LiveReply):
     def _head(self, event: Event) -> None:
         if self._several and event["session_id"] != self._headed:
             self._headed = event["session_id"]
-            self.finish()
-            self.line(text(f"@{event['agent']} {self._headed}", "bold"))
+            self._finish()
+            self._live.line(text(f"@{event['agent']} {self._headed}", "bold"))

@@ -65,7 +65,7 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
     if isinstance(message, EventRecord):
         content = (message.content or "") if detail == "full" else ""
         yield Line(None, piped="\n".join((head, message.event, *([content] if content else []), "")))
-        yield Line([(message.event, "italic dim"), _time(message)])
+        yield Line([(message.event, "italic dim"), _time(message), _turn(message)])
         yield from [Block(content)] if content else []
         return
     content = message.content if isinstance(message, Message) else ""
@@ -109,7 +109,7 @@ def _time(message: Record) -> Span:
 
 def _turn(message: Record) -> Span:
     facts = [flaw.replace("_", " ") for flaw in _flaw(message)]
-    if isinstance(message, AssistantMessage) and message.turn:
+    if isinstance(message, AssistantMessage | EventRecord) and message.turn:
         facts.append(answered_by(message.turn))
     return ("".join(f" · {fact}" for fact in facts), "dim")
 

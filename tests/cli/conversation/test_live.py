@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console, Group
 
 from port42_cli.conversation import live as subject
+from port42_cli.conversation import live_text
 from port42_cli.conversation.live import LiveReply
 from port42_cli.conversation.live_sessions import LiveSessions
 from port42_cli.conversation.show import BareReply
@@ -59,7 +60,7 @@ def reply(monkeypatch):
     console = Console(
         file=page, width=60, height=HEIGHT, force_terminal=True, color_system=None, highlight=False
     )
-    monkeypatch.setattr(subject, "console", lambda: console)
+    monkeypatch.setattr(live_text, "console", lambda: console)
     monkeypatch.setattr(subject, "EVERY", 0.0)
     monkeypatch.setattr(subject, "_PAUSE", 0.0)
     monkeypatch.setenv("TERM", "xterm")
@@ -298,7 +299,8 @@ def test_each_part_of_a_turn_is_shown_once_and_in_its_order(sessions, parts, joi
     """Who joins late gets the records before that, then the text that is in none of them."""
     page = io.StringIO()
     console = Console(file=page, width=100, height=50, force_terminal=True, color_system=None)
-    with mock.patch.multiple(subject, console=lambda: console, EVERY=0.0, _PAUSE=0.0):
+    drawn_at_once = mock.patch.multiple(subject, EVERY=0.0, _PAUSE=0.0)
+    with mock.patch.object(live_text, "console", return_value=console), drawn_at_once:
         show = LiveSessions() if sessions else LiveReply()
         events = turn(parts)
         if sessions:
