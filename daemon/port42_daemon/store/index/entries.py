@@ -69,9 +69,13 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     after_seq: int
     last_seq: int
     texts: Texts
-    keys: list[tuple[str, int]]
+    keys: tuple[tuple[str, str, str, int], ...]
     counts: stats.Counts
     renamed: bool
+
+    @property
+    def session_id(self) -> str:
+        return self.update.summary.session_id
 
     @property
     def is_last(self) -> bool:
@@ -85,7 +89,7 @@ def part(update: SessionUpdate, after_seq: int, records: list[Record]) -> Part:
         after_seq,
         records[-1].seq if records else update.last_seq,
         prepare(update.summary.agent, [entry for entry in map(_entry, records) if entry]),
-        keys(records, own),
+        keys(update.summary, records),
         stats.counts(record for record in records if record.seq > own),
         any(isinstance(record, EventRecord) and record.event == RENAMED for record in records),
     )
@@ -121,13 +125,14 @@ def own_after(session: Summary) -> int:
     return session.forked_from.seq if session.forked_from else 0
 
 
-def keys(records: Iterable[Record], own_after: int) -> list[tuple[str, int]]:
-    """Idempotency keys and the seqs that they stand for."""
-    return [
-        (record.key, record.seq)
+def keys(session: Summary, records: Iterable[Record]) -> tuple[tuple[str, str, str, int], ...]:
+    """Agent, idempotency key, session and seq of each of the session's own messages that has a key."""
+    own = own_after(session)
+    return tuple(
+        (session.agent, record.key, session.session_id, record.seq)
         for record in records
-        if isinstance(record, Message) and record.key and record.seq > own_after
-    ]
+        if isinstance(record, Message) and record.key and record.seq > own
+    )
 
 
 def _entry(record: Record) -> Entry | None:

@@ -33,7 +33,7 @@ _DELAY = 0.5
 """Seconds in which changes are gathered into one batch."""
 _PART_BYTES = 512 * 1024
 """Bytes of a session's file that are read at once."""
-_BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_BYTES = 2 * 1024 * 1024
 """Characters of text that are written at once: a query may wait so long."""
 _PATIENCE = 0.5
 """Seconds that a search waits for what the thread is reading."""
@@ -406,5 +406,5 @@ def session_update(whole: Document, file: os.stat_result, appended: Sequence[Rec
         native=footer.turn.native_id if footer.turn else None,
         source=header.imported_from.id if header.imported_from else None,
         after_seq=footer.last_seq - len(appended) if known else None,
-        keys=tuple(entries.keys(appended, entries.own_after(whole.summary))),
+        keys=entries.keys(whole.summary, appended),
     )

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from itertools import chain
 from typing import Any
+
+import msgspec
 
 from port42_daemon.store.index import stats
 from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare
+from port42_daemon.store.index.schema import insert
 from port42_daemon.store.index.tokens import MARK, spaced, unpack
 from port42_protocol.messages.records import Summary
-
-_AT_ONCE = 500
-"""Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards."""
 
 
 def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> None:
@@ -33,37 +31,19 @@ def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> 
         for table, values in texts.words.items():
             words[table] += [(base + number, *row) for number, *row in values]
         base += len(texts.rows)
-    _insert(database, "messages", rows)
-    _insert(database, "texts", blocks)
+    insert(database, "messages", rows)
+    insert(database, "texts", blocks)
     for table, gathered in words.items():
         # One statement for all: FTS5 writes what it gathered at the end of each that has several rows.
-        _insert(database, "stage", gathered)
+        insert(database, "stage", gathered)
         database.execute(f"INSERT INTO {table} (rowid, text, parts, facets) SELECT * FROM stage")  # noqa: S608  # our own names
         database.execute("DELETE FROM stage")
     database.execute("UPDATE counter SET next = ?", (base,))
 
 
-def _insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    for begin in range(0, len(rows), _AT_ONCE):
-        some = rows[begin : begin + _AT_ONCE]
-        database.execute(_insert_sql(table, len(some[0]), len(some)), list(chain.from_iterable(some)))
-
-
-@lru_cache(maxsize=256)
-def _insert_sql(table: str, width: int, rows: int) -> str:
-    row = f"({', '.join('?' * width)})"
-    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own names
-
-
-def add_keys(database: sqlite3.Connection, session: Summary, keys: Iterable[tuple[str, int]]) -> None:
-    database.executemany(
-        "INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)",
-        [(session.agent, key, session.session_id, seq) for key, seq in keys],
-    )
-
-
-def remove_keys(database: sqlite3.Connection, session_id: str) -> None:
-    database.execute("DELETE FROM keys WHERE session_id = ?", (session_id,))
+def add_keys(database: sqlite3.Connection, rows: Sequence[tuple[str, str, str, int]]) -> None:
+    """Agent, key, session and seq of each."""
+    insert(database, "keys", rows)
 
 
 def with_key(
@@ -77,22 +57,42 @@ def with_key(
     ).fetchone()
 
 
-def name(database: sqlite3.Connection, number: int, session: Summary, *, named: bool) -> None:
-    """Index the tags and a given title; one derived from the first message is found there."""
-    words = spaced(" ".join([session.title or ""] * named + [f"#{tag}" for tag in session.tags]))
-    before = [entry.text for _, entry in _texts(database, number, "AND seq = 0")]
-    if before == [words] * bool(words):
-        return
-    _delete(database, number, "AND seq = 0")
-    if words:
-        entry = Entry(0, TITLE, session.created_at, words)
-        add(database, [(number, prepare(session.agent, [entry]))])
+def name(database: sqlite3.Connection, sessions: Sequence[tuple[int, Summary, bool]]) -> None:
+    """Index the tags and a given title of sessions, each with its number and whether its title was given.
+
+    A title derived from the first message is found there.
+    """
+    numbers = msgspec.json.encode([number for number, *_ in sessions]).decode()
+    rows = database.execute(
+        "SELECT session FROM messages WHERE session IN (SELECT value FROM json_each(?)) AND seq = 0",
+        (numbers,),
+    )
+    known = {number for (number,) in rows}
+    new = []
+    for number, session, named in sessions:
+        words = spaced(" ".join([session.title or ""] * named + [f"#{tag}" for tag in session.tags]))
+        if number in known:
+            if [entry.text for _, entry in _texts(database, number, "AND seq = 0")] == [words]:
+                continue
+            _delete(database, number, "AND seq = 0")
+        if words:
+            new.append((number, prepare(session.agent, [Entry(0, TITLE, session.created_at, words)])))
+    if new:
+        add(database, new)
 
 
-def remove(database: sqlite3.Connection, number: int) -> None:
-    """Delete everything that was indexed of a session."""
-    _delete(database, number)
-    stats.remove(database, number)
+def remove(database: sqlite3.Connection, sessions: Iterable[tuple[int, str]]) -> None:
+    """Delete everything that was indexed of sessions, but for their rows; each with its number and id."""
+    sessions = list(sessions)
+    numbers = msgspec.json.encode([number for number, _ in sessions]).decode()
+    rows = database.execute(
+        "SELECT DISTINCT session FROM messages WHERE session IN (SELECT value FROM json_each(?))", (numbers,)
+    )
+    for (number,) in rows.fetchall():
+        _delete(database, number)
+    stats.remove(database, numbers)
+    ids = msgspec.json.encode([session_id for _, session_id in sessions]).decode()
+    database.execute("DELETE FROM keys WHERE session_id IN (SELECT value FROM json_each(?))", (ids,))
 
 
 def _delete(database: sqlite3.Connection, number: int, which: str = "") -> None:

@@ -9,8 +9,12 @@ import stat
 import threading
 import time
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from port42_daemon.store.index.tokens import TOKENIZE
 
@@ -79,7 +83,7 @@ INSERT INTO counter VALUES (1);
 # Contentless: the text is in `texts`, and is given again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
 _STAGE = "CREATE TEMP TABLE stage (number INTEGER PRIMARY KEY, text, parts, facets)"
-_HASH_BYTES = 16 * 1024 * 1024
+_HASH_BYTES = 8 * 1024 * 1024
 """Words that FTS5 gathers in memory before it writes them: the fewer pieces, the less to merge."""
 _ROOM = 1024 * 1024
 """Bytes free on the disk with which it is worth going back from memory to the file."""
@@ -240,6 +244,7 @@ class Database:
             # Derived data: a lost last transaction is read again, a torn file is made anew.
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("PRAGMA wal_autocheckpoint = 4000")
             # What is deleted is overwritten: a session that was pruned must not be read here.
             database.execute("PRAGMA secure_delete = ON")
         self.writing.execute("PRAGMA temp_store = MEMORY")
@@ -294,3 +299,23 @@ def _clear(path: Path) -> None:
             path.unlink()
     except FileNotFoundError:
         pass
+
+
+_AT_ONCE = 500
+"""Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards."""
+
+
+def insert(
+    database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]], conflict: str = "DO NOTHING"
+) -> None:
+    """Insert the rows; `conflict` is what SQLite does about a key that is there."""
+    for begin in range(0, len(rows), _AT_ONCE):
+        some = rows[begin : begin + _AT_ONCE]
+        statement = _insert_statement(table, len(some[0]), len(some), conflict)
+        database.execute(statement, list(chain.from_iterable(some)))
+
+
+@lru_cache(maxsize=256)
+def _insert_statement(table: str, width: int, rows: int, conflict: str) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)} ON CONFLICT {conflict}"  # noqa: S608  # our own names

@@ -45,7 +45,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
 
     `titled`: whether its title was given when it was begun. `native` is its id in the tool that its last
     turn went to, `source` its id in the tool that it was imported from. After an append, `after_seq` is the
-    seq before the first new record, and `keys` are those of the new records; None when that is not known.
+    seq before the first new record, and `keys` are the new rows of the table; None when that is not known.
     """
 
     summary: Summary
@@ -57,7 +57,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     native: str | None = None
     source: str | None = None
     after_seq: int | None = None
-    keys: tuple[tuple[str, int], ...] = ()
+    keys: tuple[tuple[str, str, str, int], ...] = ()
 
 
 class IndexedSession(msgspec.Struct, frozen=True, gc=False):
@@ -83,12 +83,16 @@ class ListRow(msgspec.Struct, frozen=True, gc=False):
 
 
 def known(database: sqlite3.Connection, session_id: str) -> IndexedSession | None:
-    row = database.execute(
+    return all_known(database, [session_id]).get(session_id)
+
+
+def all_known(database: sqlite3.Connection, session_ids: Iterable[str]) -> dict[str, IndexedSession]:
+    rows = database.execute(
         "SELECT number, session_id, agent, named, last_seq, fed_seq, size, mtime_ns FROM sessions"
-        " WHERE session_id = ?",
-        (session_id,),
-    ).fetchone()
-    return IndexedSession(*row) if row else None
+        " WHERE session_id IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(list(session_ids)).decode(),),
+    ).fetchall()
+    return {row[1]: IndexedSession(*row) for row in rows}
 
 
 def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_seq: int) -> int:
@@ -109,13 +113,17 @@ def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_se
     return number
 
 
-def fed(database: sqlite3.Connection, number: int, seq: int, *, named: bool) -> None:
-    """The session's messages are in the index through `seq`."""
-    database.execute("UPDATE sessions SET fed_seq = ?, named = ? WHERE number = ?", (seq, named, number))
+def fed(database: sqlite3.Connection, rows: Iterable[tuple[int, int, bool]]) -> None:
+    """Of each session's number: its records are in the index through `seq`, and whether it is named."""
+    database.execute(
+        "UPDATE sessions SET fed_seq = json_extract(value, '$[1]'), named = json_extract(value, '$[2]')"
+        " FROM json_each(?) WHERE number = json_extract(value, '$[0]')",
+        (msgspec.json.encode(list(rows)).decode(),),
+    )
 
 
 def remove(database: sqlite3.Connection, session_id: str) -> None:
-    for table in ("keys", "tags", "sessions"):
+    for table in ("tags", "sessions"):
         database.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # our own names
 
 

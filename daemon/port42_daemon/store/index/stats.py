@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+from port42_daemon.store.index.schema import insert
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics, ToolStats
 from port42_protocol.messages.records import AssistantMessage, EventRecord, Record, ToolRecord
 
@@ -18,17 +19,17 @@ MAX_TOKENS = 10**12
 _HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d(?=:)", re.ASCII)
 _KINDS = {"user": 0, "assistant": 1, "error": 2}
 _ADD_MESSAGES = (
-    "INSERT INTO activity VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET user = user + excluded.user,"
-    " assistant = assistant + excluded.assistant, failed = failed + excluded.failed"
+    "DO UPDATE SET user = user + excluded.user, assistant = assistant + excluded.assistant,"
+    " failed = failed + excluded.failed"
 )
 _ADD_TURNS = (
-    "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET turns = turns + excluded.turns,"  # noqa: S608  # our own number
+    "DO UPDATE SET turns = turns + excluded.turns,"
     f" input_tokens = min(input_tokens + excluded.input_tokens, {MAX_TOKENS}),"
     f" output_tokens = min(output_tokens + excluded.output_tokens, {MAX_TOKENS})"
 )
 _ADD_TOOLS = (
-    "INSERT INTO tools VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,"  # noqa: S608  # our own number
-    f" failed = failed + excluded.failed, total_ms = min(total_ms + excluded.total_ms, {MAX_TOKENS})"
+    "DO UPDATE SET calls = calls + excluded.calls, failed = failed + excluded.failed,"
+    f" total_ms = min(total_ms + excluded.total_ms, {MAX_TOKENS})"
 )
 _SINCE = "JOIN sessions ON sessions.number = session WHERE hour >= :since AND agent = coalesce(:agent, agent)"
 _MESSAGES = (
@@ -88,16 +89,25 @@ def _bounded(number: int | None) -> int:
     return min(max(number or 0, 0), MAX_TOKENS)
 
 
-def add(database: sqlite3.Connection, number: int, counts: Counts) -> None:
-    """Add the sums of a part of the session of that number."""
-    database.executemany(_ADD_MESSAGES, [(number, hour, *sums) for hour, sums in counts.messages.items()])
-    database.executemany(_ADD_TURNS, [(number, *key, *sums) for key, sums in counts.turns.items()])
-    database.executemany(_ADD_TOOLS, [(number, *key, *sums) for key, sums in counts.tools.items()])
+def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Counts]]) -> None:
+    """Add the sums of parts of sessions, each with its number."""
+    messages, turns, tools = [], [], []
+    for number, counts in sessions:
+        messages += [(number, hour, *sums) for hour, sums in counts.messages.items()]
+        turns += [(number, *key, *sums) for key, sums in counts.turns.items()]
+        tools += [(number, *key, *sums) for key, sums in counts.tools.items()]
+    insert(database, "activity", messages, _ADD_MESSAGES)
+    insert(database, "turns", turns, _ADD_TURNS)
+    insert(database, "tools", tools, _ADD_TOOLS)
 
 
-def remove(database: sqlite3.Connection, number: int) -> None:
+def remove(database: sqlite3.Connection, numbers: str) -> None:
+    """Remove the sums of sessions; `numbers` is a JSON array."""
     for table in ("activity", "turns", "tools"):
-        database.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608  # our own names
+        database.execute(
+            f"DELETE FROM {table} WHERE session IN (SELECT value FROM json_each(?))",  # noqa: S608  # our own names
+            (numbers,),
+        )
 
 
 def statistics(

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -101,7 +101,7 @@ class IndexWriter:
             self.session_changes += 1
             self._pending.drop(session_id)
             if session := sessions.known(database, session_id):
-                messages.remove(database, session.number)
+                messages.remove(database, [(session.number, session_id)])
                 sessions.remove(database, session_id)
 
     def drop_pending(self) -> None:
@@ -145,15 +145,15 @@ class IndexWriter:
         if update.after_seq != (session.last_seq if session else 0):
             # Another program wrote the file: anything that is indexed of it may be wrong.
             if session and session.agent != update.summary.agent:
-                messages.remove(database, session.number)
+                messages.remove(database, [(session.number, session.session_id)])
             sessions.put(database, update, named=False, fed_seq=UNREAD)
             self._state.mark_stale()
             return
         named = update.titled or bool(session and session.named)
         number = sessions.put(database, update, named=named, fed_seq=session.fed_seq if session else 0)
-        messages.add_keys(database, update.summary, update.keys)
+        messages.add_keys(database, update.keys)
         if session is None:
-            messages.name(database, number, update.summary, named=named)
+            messages.name(database, [(number, update.summary, named)])
 
     def session(self, session_id: str) -> sessions.IndexedSession | None:
         with self._database.write_lock:
@@ -171,37 +171,43 @@ class IndexWriter:
             self.flush()
             return sessions.behind(self._database.writing, limit)
 
-    def add(self, parts: Iterable[Part]) -> None:
+    def add(self, parts: Sequence[Part]) -> None:
         """Write the next parts of sessions that are behind, in one transaction."""
         with self._database.write_lock, self._database.writing as database:
-            texts = []
+            known = sessions.all_known(database, {part.session_id for part in parts})
+            fed = {session_id: (session.fed_seq, session.named) for session_id, session in known.items()}
+            accepted: list[tuple[int, Part]] = []
+            again, named = [], []
             for part in parts:
-                session = sessions.known(database, part.update.summary.session_id)
+                session = known.get(part.session_id)
                 if session is None or session.agent != part.update.summary.agent:
                     continue
-                if session.fed_seq not in {UNREAD, part.after_seq}:
+                seq, is_named = fed[part.session_id]
+                if seq not in {UNREAD, part.after_seq}:
                     continue  # another thread was first
-                if session.fed_seq == UNREAD and part.after_seq == 0:
-                    messages.remove(database, session.number)
-                    messages.remove_keys(database, session.session_id)
-                self._characters += part.texts.characters
-                if self.has_all_text:
-                    texts.append((session.number, part.texts))
-                stats.add(database, session.number, part.counts)
-                messages.add_keys(database, part.update.summary, part.keys)
-                named = session.named or part.update.titled or part.renamed
+                if seq == UNREAD and part.after_seq == 0:
+                    again.append((session.number, part.session_id))
+                accepted.append((session.number, part))
+                is_named = is_named or part.update.titled or part.renamed
                 # A part of a stale session counts for nothing: a stop here reads it again from its beginning.
-                seq = part.last_seq if part.is_last or session.fed_seq != UNREAD else UNREAD
-                sessions.fed(database, session.number, seq, named=named)
+                seq = part.last_seq if part.is_last or seq != UNREAD else UNREAD
+                fed[part.session_id] = seq, is_named
                 if part.is_last:
-                    messages.name(database, session.number, part.update.summary, named=named)
-            messages.add(database, texts)
+                    named.append((session.number, part.update.summary, is_named))
+            messages.remove(database, again)
+            if self.has_all_text:
+                messages.add(database, [(number, part.texts) for number, part in accepted])
+            self._characters += sum(part.texts.characters for _, part in accepted)
+            stats.add(database, [(number, part.counts) for number, part in accepted])
+            messages.add_keys(database, [key for _, part in accepted for key in part.keys])
+            sessions.fed(database, [(known[session_id].number, *state) for session_id, state in fed.items()])
+            messages.name(database, named)
 
     def skip(self, session_id: str) -> None:
         """Take a session whose records cannot be indexed for read, so that the others are."""
         with self._database.write_lock, self._database.writing as database:
             if session := sessions.known(database, session_id):
-                sessions.fed(database, session.number, session.last_seq, named=session.named)
+                sessions.fed(database, [(session.number, session.last_seq, session.named)])
 
     def mark_caught_up(self) -> None:
         """READY, unless a session is stale."""

@@ -7,7 +7,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.store.index import entries, messages, search, sessions
 from port42_daemon.store.index.query import parse
@@ -53,10 +53,10 @@ class Index(IndexWriter):
         stored = self.records.setdefault(session_id, [])
         after_seq = len(stored)
         stored += (numbered(record, seq) for seq, record in enumerate(records, after_seq + 1))
-        keys = tuple(entries.keys(stored[after_seq:], 0))
         size = sum(len(str(record)) for record in stored)
-        self.updates[session_id] = update(
-            session_id, len(stored), size, after_seq=after_seq, keys=keys, **more
+        state = update(session_id, len(stored), size, after_seq=after_seq, **more)
+        self.updates[session_id] = structs.replace(
+            state, keys=entries.keys(state.summary, stored[after_seq:])
         )
         self.note(self.updates[session_id])
 
@@ -249,13 +249,15 @@ def pending(*updates: SessionUpdate) -> list[tuple[str, int, int | None, tuple[s
 
 def states(updates: list[SessionUpdate]) -> list[tuple[str, int, int | None, tuple[str, ...]]]:
     return [
-        (item.summary.session_id, item.last_seq, item.after_seq, tuple(key for key, _ in item.keys))
+        (item.summary.session_id, item.last_seq, item.after_seq, tuple(key for _, key, *_ in item.keys))
         for item in updates
     ]
 
 
 def test_appends_are_merged():
-    appends = [update("a", seq, seq, after_seq=seq - 1, keys=((f"k{seq}", seq),)) for seq in (3, 4, 5)]
+    appends = [
+        update("a", seq, seq, after_seq=seq - 1, keys=(("a", f"k{seq}", "a", seq),)) for seq in (3, 4, 5)
+    ]
     assert pending(*appends) == [("a", 5, 2, ("k3", "k4", "k5"))]
 
 
@@ -264,7 +266,7 @@ def test_appends_are_merged():
     [
         (update("a", 7, 7, after_seq=6), update("a", 9, 9, after_seq=8)),
         (update("a", 7, 7, after_seq=6), update("a", 8, 8)),
-        (update("a", 7, 7), update("a", 8, 8, after_seq=7, keys=(("k", 8),))),
+        (update("a", 7, 7), update("a", 8, 8, after_seq=7, keys=(("a", "k", "a", 8),))),
     ],
     ids=["records missing", "file read anew", "append to a file read anew"],
 )
@@ -273,7 +275,7 @@ def test_what_does_not_follow_is_to_be_read_anew(before, after):
 
 
 def test_a_file_that_is_read_as_it_was_changes_nothing():
-    append = update("a", 1, 1, after_seq=0, keys=(("k", 1),))
+    append = update("a", 1, 1, after_seq=0, keys=(("a", "k", "a", 1),))
     assert pending(append, update("a", 1, 1)) == [("a", 1, 0, ("k",))]
 
 
