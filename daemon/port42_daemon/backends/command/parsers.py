@@ -381,6 +381,7 @@ class CodexParser(StreamParser):
                 name, given = "web_search", {"query": text_at(item, "query")}
             case "collab_tool_call":
                 name, prompt = text_at(item, "tool"), text_at(item, "prompt")
+                name = "wait_agent" if name == "wait" else name  # as the model calls it
                 given = {"prompt": prompt} if prompt else {}
                 states = at(item, "agents_states")
                 states = states.values() if isinstance(states, dict) else ()

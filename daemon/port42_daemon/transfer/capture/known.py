@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -23,6 +24,8 @@ from port42_protocol.messages.records import (
 
 _SAME_TIME = 10 * 60 * 1000
 """Milliseconds between a message here and in the tool's file."""
+_SAME_CALL = 60 * 1000
+_STREAM_ID = re.compile(r"item_\d{1,9}")
 
 
 class Known:
@@ -37,6 +40,8 @@ class Known:
         self._user: list[tuple[str, int, bool]] = []
         """Messages of the user, their time, and whether they began a turn."""
         self._texts: dict[type[Record], list[str]] = {AssistantMessage: [], ThoughtRecord: []}
+        self._calls: list[tuple[str, int]] = []
+        """Tool calls that have an id of Codex's stream, which is not that of its file: name and time."""
         self._turns = False
 
     def add(self, records: Iterable[Record]) -> None:
@@ -46,6 +51,8 @@ class Known:
                 self._user.append((record.content.strip(), milliseconds(record.timestamp), False))
                 continue
             self._counts[_identity(record)] += 1
+            if isinstance(record, ToolRecord) and _STREAM_ID.fullmatch(record.id):
+                self._calls.append((str(record.name), milliseconds(record.timestamp)))
             if answers and self._user:
                 self._turns = True
                 self._user[-1] = (*self._user[-1][:2], True)
@@ -60,6 +67,8 @@ class Known:
         if self._counts[identity] > 0:
             self._counts[identity] -= 1
             return True
+        if isinstance(record, ToolRecord):
+            return self._take_call(str(record.name), milliseconds(record.timestamp))
         if isinstance(record, AssistantMessage | ThoughtRecord):
             return self._take_text(type(record), record.content.strip())
         return self._turns and isinstance(record, EventRecord) and record.event in {USAGE, COMPACTED}
@@ -70,6 +79,13 @@ class Known:
             same = text == content or (began and text and text in content)
             if same and abs(time - when) <= _SAME_TIME:
                 del self._user[number]
+                return True
+        return False
+
+    def _take_call(self, name: str, when: int) -> bool:
+        for number, (known_name, time) in enumerate(self._calls):
+            if known_name == name and abs(time - when) <= _SAME_CALL:
+                del self._calls[number]
                 return True
         return False
 

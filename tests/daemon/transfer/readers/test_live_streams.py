@@ -12,9 +12,17 @@ import pytest
 from port42_daemon.backends import base as b
 from port42_daemon.backends.command.parsers import STREAMS
 from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.capture.known import Known
 from port42_daemon.transfer.readers.detect import open_reader
 from port42_daemon.turns.transcript import Transcript
-from port42_protocol.messages.records import AssistantMessage, EventRecord, Record, ToolRecord, UserMessage
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    EventRecord,
+    Record,
+    ToolRecord,
+    UserMessage,
+    replace,
+)
 
 RECORDED = Path(__file__).parents[2] / "backends" / "command" / "recorded"
 LIMITS = SessionsConfig()
@@ -72,3 +80,21 @@ def test_codexs_stream_and_file_give_the_same_records_but_for_ids_and_patches() 
     live = live_records("codex-tools")
     assert without_ids(live) == without_ids(file_records("codex-tools"))
     assert sum(isinstance(record, ToolRecord) for record in live) == 6
+
+
+@pytest.mark.parametrize("name", ["claude-whole-tools", "claude-plan", "claude-subagent", "codex-tools"])
+def test_capture_adds_nothing_of_what_a_turn_recorded(name: str) -> None:
+    from_file = file_records(name)
+    when = next(record.timestamp for record in from_file if isinstance(record, ToolRecord))
+    known = Known()
+    known.add([UserMessage(seq=1, content="a question", timestamp=when)])
+    known.add(replace(record, timestamp=when, question=1) for record in live_records(name))
+    assert [record for record in from_file if not known.take(record)] == []
+
+
+def test_a_call_of_codex_that_no_turn_recorded_is_added() -> None:
+    from_file = file_records("codex-tools")
+    *_, last = (record for record in from_file if isinstance(record, ToolRecord))
+    known = Known()
+    known.add(replace(record, question=1) for record in live_records("codex-tools"))  # at another time
+    assert not known.take(last)
