@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from peers.cli_fixtures import COMMAND
 
 CLAUDE = {
     "name": "claude",
@@ -181,6 +184,32 @@ def test_a_real_session_is_found_here_shown_and_given_back_to_its_tool(port42, c
     assert facts["folder"] == session["cwd"]
     done = port42("capture", "restore", port42.begin("@ai-muse", "not captured"))
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_what_the_tool_writes_is_followed_and_found_at_once(port42, claude, process):
+    port42("capture", "on", "claude")
+    (session,) = captured(port42, 2)
+    follower = process(
+        [*COMMAND, "follow", "@claude", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PORT42_DEBUG": "1"},
+    )
+    while "subscriptions" not in follower.stderr.readline():  # the trace shows from when on it listens
+        pass
+    (path,) = claude.glob("*/*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    line = next(line for line in lines if line["type"] == "user")
+    now = {"uuid": "0f1d8b5e-0000-4000-8000-000000000001", "timestamp": "2026-11-26T16:00:00.000Z"}
+    message = {"role": "user", "content": "And who grinds the buckwheat?"}
+    with path.open("a") as file:
+        file.write(
+            json.dumps({**line, **now, "parentUuid": lines[-1].get("uuid"), "message": message}) + "\n"
+        )
+    event = json.loads(follower.stdout.readline())
+    assert (event["session_id"], event["message"]["content"]) == (session["session_id"], message["content"])
+    assert port42("search", "buckwheat").stdout.startswith(f"{session['session_id']}:")
 
 
 def test_what_cannot_be_captured_is_told(port42, claude):
