@@ -102,6 +102,8 @@ class Transcript:
         return shown, self._end_thought()
 
     def add_thought(self, text: str) -> list[Record]:
+        if not text:
+            return []
         records = [] if self._thought else self._end_text()
         self._thought.append(text[: self._thought_room])
         self._thought_room -= len(self._thought[-1])
