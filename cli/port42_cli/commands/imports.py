@@ -17,7 +17,7 @@ from port42_protocol.messages.transfer import ImportedSession, ImportFormat, Imp
 
 
 @click.command("import")
-@click.argument("path")
+@click.argument("path", required=False)
 @click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 @click.option(
     "--format",
@@ -32,7 +32,7 @@ from port42_protocol.messages.transfer import ImportedSession, ImportFormat, Imp
 @click.pass_obj
 def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon,
-    path: str,
+    path: str | None,
     agent: str | None,
     named: ImportFormat,
     dry_run: bool,
@@ -52,10 +52,13 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     port42 import session.json                    what `port42 export` wrote
 
     Without AGENT, sessions that name one keep it. Importing again adds what is new. With --again a session is
-    made what its source says, and what was added to it here; ~/.port42/backups has it as it was.
+    made what its source says, and what was added to it here; ~/.port42/backups has it as it was. --again
+    without PATH is for the originals that `port42 capture` keeps.
     """
+    if path is None and not again:
+        raise click.UsageError("Missing argument 'PATH'.")
     # The daemon has another current folder.
-    path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
+    path = path and os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
     request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run, again=again)
     report = Report(format=named)
     shown = os.isatty(2) and not as_json

@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, dropwhile, islice, takewhile
 from operator import eq
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import UNSET, Struct, field, structs
 
-from port42_daemon.config import ConfigFile
+from port42_daemon.config import ConfigFile, SessionsConfig
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import RENAMED, Header, SessionStore, title_from
@@ -39,9 +39,6 @@ from port42_protocol.messages.records import (
 )
 from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions, SkippedSource
 
-if TYPE_CHECKING:
-    from port42_daemon.transfer.readers.detect import Source
-
 _SOURCES = 50
 _SECONDS = 0.5
 """Limits of one call: sources, and time, after which no further source is begun."""
@@ -54,11 +51,37 @@ _DIVERGED = "it was continued here, or changed at its source; it stays as it is 
 _WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
 
 
+class _Source(Protocol):
+    """One source: `key` is its position in the order of sources and its name in responses."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    def session_id(self, source_id: str) -> str | None:
+        """Port42's id of a session, where it does not follow from its id at the source."""
+
+    def read(self, limits: SessionsConfig) -> list[ParsedSession]:
+        """The session, then its sub-agents'. Raises `Skipped`."""
+
+
+_KeptSources = Callable[[], tuple[list[str], Sequence[_Source]]]
+"""Formats and sources of the originals that capture keeps."""
+
+
 class Importer:
     """Handles `import_sessions`."""
 
-    def __init__(self, store: SessionStore, threads: Threads, sessions: Sessions, config: ConfigFile) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        threads: Threads,
+        sessions: Sessions,
+        config: ConfigFile,
+        kept: _KeptSources,
+    ) -> None:
         self._config = config
+        self._kept = kept
         self._store = store
         self._threads = threads
         self._sessions = sessions
@@ -71,10 +94,14 @@ class Importer:
 
     async def import_sessions(self, request: ImportSessions) -> ImportPage:
         """Import the next sources; those that cannot be imported are skipped with a reason."""
+        if request.path is None and not request.again:
+            raise InvalidParams.expecting("path", "an absolute path, or `again`", why="none is given")
         listing = self._listing
         if listing is None or request.cursor is None or listing.of != (request.path, request.format):
-            listing = self._listing = await self._threads.files(_list_sources, request)
-        if _WITHOUT_AGENTS.issuperset(listing.formats) and request.agent is None:
+            listing = await self._threads.files(_list_sources, request, self._kept)
+            self._listing = listing
+        needs_agent = request.path is not None and _WITHOUT_AGENTS.issuperset(listing.formats)
+        if needs_agent and request.agent is None:
             raise InvalidParams(
                 f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",
                 field="agent",
@@ -108,7 +135,7 @@ class Importer:
             next_cursor=None if complete else sources[done - 1].key,
         )
 
-    async def _import(self, source: Source, page: _Page) -> None:
+    async def _import(self, source: _Source, page: _Page) -> None:
         try:
             sessions = await self._threads.files(source.read, self._config.current.sessions)
         except SubAgent:
@@ -125,7 +152,10 @@ class Importer:
             except Skipped as reason:
                 page.skip(source.key, str(reason))
 
-    async def _import_session(self, session: ParsedSession, source: Source, page: _Page) -> None:
+    async def _import_session(self, session: ParsedSession, source: _Source, page: _Page) -> None:
+        if page.request.path is None:
+            await self._rewrite_kept(session, source, page)
+            return
         headers = _possible_headers(session, source.format, page.request.agent)
         for header in headers:
             async with self._sessions.order(header.id):
@@ -135,7 +165,7 @@ class Importer:
                     return
         raise Skipped(f"{headers[0].id} is another session")
 
-    async def _write(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
+    async def _write(self, header: Header, session: ParsedSession, source: _Source, page: _Page) -> bool:
         """Create the session of `header` or append to it; False when its id belongs to another session."""
         files, store = self._threads.files, self._store
         new: Iterator[Record] | None = iter(session.records)
@@ -181,7 +211,19 @@ class Importer:
         )
         return True
 
-    async def _rewrite(self, header: Header, session: ParsedSession, source: Source, page: _Page) -> bool:
+    async def _rewrite_kept(self, session: ParsedSession, source: _Source, page: _Page) -> None:
+        """Rewrite the captured session that an original is of."""
+        info, agent = session.info, page.request.agent
+        header = header_of(info, source.format, agent or "")
+        header = structs.replace(header, id=source.session_id(info.source_id) or header.id)
+        async with self._sessions.order(header.id):
+            if await self._threads.files(self._store.where, header.id) != "sessions":
+                raise Skipped(f"{header.id} is not here any more")
+            stored, _ = await self._threads.files(self._store.ends, header.id)
+            header = structs.replace(header, agent=agent or stored.agent)
+            await self._rewrite(header, session, source, page)
+
+    async def _rewrite(self, header: Header, session: ParsedSession, source: _Source, page: _Page) -> bool:
         """Make a stored session what its source says today, with what was added here since; False if not
         asked to, or there is none."""
         files, store = self._threads.files, self._store
@@ -281,9 +323,9 @@ class Importer:
 class _Listing(NamedTuple):
     """The formats and the sources of a path."""
 
-    of: tuple[str, str]
+    of: tuple[str | None, str]
     formats: list[str]
-    sources: list[Source]
+    sources: Sequence[_Source]
     backup: str
     """Where sessions that are rewritten are kept as they were."""
 
@@ -311,10 +353,13 @@ class _Page(Struct):
             self.newest[summary.agent] = summary
 
 
-def _list_sources(request: ImportSessions) -> _Listing:
+def _list_sources(request: ImportSessions, kept: _KeptSources) -> _Listing:
     # Imported here: the readers would add a tenth to the daemon's start.
     from port42_daemon.transfer.readers.detect import sources
 
+    backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-import"
+    if request.path is None:
+        return _Listing((None, request.format), *kept(), backup)
     path = Path(request.path)
     expected = "a file or folder of sessions"
     try:
@@ -325,7 +370,6 @@ def _list_sources(request: ImportSessions) -> _Listing:
         raise InvalidParams(f"path: {path.name}: {reason}", field="path", expected=expected) from None
     except OSError:
         raise InvalidParams.expecting("path", expected, why="it cannot be looked at") from None
-    backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-import"
     return _Listing((request.path, request.format), formats, listed, backup)
 
 

@@ -92,10 +92,11 @@ class ImportSessions(Request[ImportPage]):
 
     They become sessions of `agent`; without it, those of formats that name an agent (`port42`, `original`)
     keep theirs. With `dry_run` nothing is written. With `again` sessions that came from there before are
-    rewritten: the source as it is read today, then what was added here since.
+    rewritten: the source as it is read today, then what was added here since; without `path` those whose
+    originals capture keeps.
     """
 
-    path: Folder
+    path: Folder | None = None
     agent: AgentName | None = None
     format: ImportFormat = "auto"
     dry_run: bool = False

@@ -36,6 +36,14 @@ def test_what_was_exported_comes_back(port42, tmp_path):
     assert "\t@ai-engineer\t1 message\thello" in again.stdout
 
 
+def test_reading_again(port42):
+    port42("import", str(DATA / "codex"), "@ai-muse")
+    done = port42("import", str(DATA / "codex"), "@ai-muse", "--again")
+    assert done.stdout.endswith("0 new, 0 grown, 2 here already, 0 skipped; imported\n")
+    assert port42("import").returncode == 2
+    assert port42("import", "--again").stdout.endswith("0 here already, 0 skipped; imported\n")
+
+
 def test_without_an_agent_where_none_is_named(port42):
     done = port42("import", str(DATA / "codex"))
     assert (done.returncode, done.stdout) == (1, "")

@@ -133,6 +133,7 @@ def test_our_own_comes_whole_and_beside_another_of_its_id(daemon, start_daemon, 
 @pytest.mark.parametrize(
     ("params", "field", "word"),
     [
+        ({}, "path", "again"),
         ({"path": "/nonexistent/x"}, "path", "nothing there"),
         ({"path": "relative"}, "path", "absolute"),
         ({"path": "/dev/null"}, "path", "ordinary file"),

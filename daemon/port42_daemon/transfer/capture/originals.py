@@ -74,6 +74,11 @@ class Originals:
         ]
         return max(originals, key=lambda original: (original.begun_at, original.generation), default=None)
 
+    def all(self) -> list[Original]:
+        """Every generation of every source."""
+        originals = map(self._read, self._folder.glob("*/*.json"))
+        return [original for original in originals if original is not None]
+
     def describe(self, original: Original) -> None:
         path = self._file(original).with_suffix(".json")
         durable.own_folder(self._folder)

@@ -33,6 +33,7 @@ from port42_protocol.messages.types import CaptureTool
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
+    from port42_daemon.transfer.capture.kept import KeptSource
     from port42_daemon.transfer.capture.progress import Progress, Totals
     from port42_daemon.transfer.capture.recorder import Recorder
 
@@ -125,6 +126,13 @@ class Capture:
         self._recorder = Recorder(
             self._progress, self._originals, self.sessions, self.queues, self.agents.config
         )
+
+    def kept_sources(self) -> tuple[list[str], list[KeptSource]]:
+        """The formats of all originals, and the originals as sources that can be read again."""
+        # Imported here: the readers would add a tenth to the daemon's start.
+        from port42_daemon.transfer.capture.kept import kept_sources
+
+        return kept_sources(self._originals)
 
     def _on(self) -> list[Tool]:
         return [tool for tool in TOOLS.values() if (table := self._table(tool)) is not None and table.on]

@@ -64,6 +64,11 @@ class Source(Struct, frozen=True):
     conversation: str = ""
     problem: str = ""
 
+    def session_id(self, source_id: str) -> str | None:
+        """Port42's id where it does not follow from the id at the source."""
+        del source_id
+        return None
+
     def read(self, limits: SessionsConfig) -> list[ParsedSession]:
         """The session, then its sub-agents'. Raises `Skipped`."""
         path = self.path

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import msgspec
 
@@ -56,25 +56,25 @@ def _require_regular(status: os.stat_result, limit: int) -> None:
 
 def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
     """Each line; None for one of more than `limit` bytes (default: `LINE_BYTES`)."""
-    return (line for _, line in _lines(path, 0, limit or LINE_BYTES))
+    with opened(path) as file:
+        yield from (line for _, line, _ in lines_of(file, limit or LINE_BYTES))
 
 
 def whole_lines(path: Path, offset: int) -> Iterator[tuple[int, bytes | None]]:
     """As `lines` from `offset` on, each with the offset behind it, but for a last one without its end."""
-    return (
-        (end, line) for end, line in _lines(path, offset, LINE_BYTES) if line is None or line[-1:] == b"\n"
-    )
-
-
-def _lines(path: Path, offset: int, limit: int) -> Iterator[tuple[int, bytes | None]]:
     with opened(path) as file:
         file.seek(offset)
-        while line := file.readline(limit + 1):
+        yield from ((end, line) for end, line, ended in lines_of(file, LINE_BYTES, offset) if ended)
+
+
+def lines_of(file: IO[bytes], limit: int, offset: int = 0) -> Iterator[tuple[int, bytes | None, bool]]:
+    """Each line of an open file, None for a longer one, with the offset behind it, and if it is whole."""
+    while line := file.readline(limit + 1):
+        offset += len(line)
+        kept = line if len(line) <= limit else None
+        while not (ended := line.endswith(b"\n")) and (line := file.readline(CHUNK)):
             offset += len(line)
-            kept = line if len(line) <= limit else None
-            while not line.endswith(b"\n") and (line := file.readline(CHUNK)):
-                offset += len(line)
-            yield offset, kept
+        yield offset, kept, ended
 
 
 def chunks(path: Path) -> Iterator[bytes]:

@@ -285,3 +285,24 @@ def test_kills_while_a_file_grows(capturing, transcript):
 @pytest.mark.timeout(3600)
 def test_200_kills_while_a_file_grows(capturing, transcript):
     kill_while_it_grows(capturing, transcript, 200)
+
+
+def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, folder):
+    transcript = Transcript(folder)
+    transcript.user("build a parser")
+    transcript.assistant({"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}})
+    transcript.add("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "a.py"}])
+    transcript.assistant("I build it.")
+    (session,) = eventually(lambda: sessions(capturing))
+    session_id = session["session_id"]
+    eventually(lambda: len(texts(capturing, session_id)) == 2)
+    transcript.path.unlink()
+    file = capturing.home / "sessions" / f"{session_id}.json"
+    whole = file.read_bytes()
+    lines = [line for line in whole.splitlines(keepends=True) if b'"event":"tool"' not in line]
+    file.write_bytes(b"".join(lines))  # as a reader without tool calls would have left it
+    page = capturing.call("import_sessions", again=True)
+    assert [(one["session_id"], one["change"]) for one in page["imported"]] == [(session_id, "rewritten")]
+    records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
+    assert [record["role"] for record in records] == ["user", "tool", "assistant"]
+    assert capturing.call("import_sessions", again=True)["unchanged"] == 1
