@@ -23,7 +23,7 @@ from port42_daemon.store.index.search import _ranked
 from port42_daemon.store.index.tokens import TOKENIZE
 from port42_daemon.store.interface import Header, SessionFilter
 from port42_daemon.store.session_file import document
-from port42_protocol.messages.records import MESSAGES
+from port42_protocol.messages.records import MESSAGES, Location, Record, ToolRecord
 
 AGENTS = ("ai-engineer", "ai-analyst", "ai-muse", "ai-founder")
 _MESSAGES = 100
@@ -39,15 +39,19 @@ _SEARCHES = {
     "a word that begins so": "{begins}*",
     "common, one agent's, a role, a year": "{commonest} agent:ai-muse role:user after:2024",
     "common, but not another": "{commonest} -{usual}",
+    "a tool's calls on a file": "tool:bash file:{usual}.py",
+    "the commonest word in a tool's calls": "{commonest} tool:bash",
 }
 _COMPARED = {"a rare word", "the commonest word"}
 
 
-def measure(sessions: int) -> list[Figure]:
-    """Everything about a store of so many sessions."""
+def measure(sessions: int, calls: int = 0) -> list[Figure]:
+    """Everything about a store of so many sessions, with so many tool calls after each message."""
     group = f"a library of {sessions:,} sessions, {sessions * _MESSAGES:,} messages"
+    if calls:
+        group += f", {sessions * _MESSAGES * calls:,} tool calls"
     with scene.folder() as home:
-        words, text_bytes = generate(home, sessions)
+        words, text_bytes = generate(home, sessions, calls)
         rebuilt = _rebuild(home)
         alone = _fts5_alone(home)
         size = (home / "index.db").stat().st_size
@@ -59,8 +63,10 @@ def measure(sessions: int) -> list[Figure]:
         ]
 
 
-def generate(home: Path, sessions: int) -> tuple[list[str], int]:
+def generate(home: Path, sessions: int, calls: int = 0) -> tuple[list[str], int]:
     """Write the sessions in the file format; gives the vocabulary, commonest first, and the text's bytes.
+
+    `calls` is the number of tool calls after each message.
 
     Words are as common as in a language: the nth is n times rarer than the first (Zipf's law).
     """
@@ -71,16 +77,26 @@ def generate(home: Path, sessions: int) -> tuple[list[str], int]:
     folder = home / "sessions"
     folder.mkdir(mode=0o700, parents=True)
     size = 0
+
+    def text(least: int, most: int) -> str:
+        length = chance.randint(least, most)
+        at = chance.randrange(len(stream) - length)
+        return " ".join(stream[at : at + length])
+
     for number in range(sessions):
         begun = _BEGAN + number * 600
-        records = []
-        for seq in range(1, _MESSAGES + 1):
-            length = chance.randint(4, 30) if seq % 2 else chance.randint(10, 110)
-            at = chance.randrange(len(stream) - length)
-            content = " ".join(stream[at : at + length])
+        records: list[Record] = []
+        for index in range(_MESSAGES):
+            role, content = ("assistant", text(10, 110)) if index % 2 else ("user", text(4, 30))
+            at = _time(begun + index + 1)
+            records.append(MESSAGES[role](seq=len(records) + 1, content=content, timestamp=at))
             size += len(content)
-            role = "user" if seq % 2 else "assistant"
-            records.append(MESSAGES[role](seq=seq, content=content, timestamp=_time(begun + seq)))
+            for _ in range(calls):
+                record = _call(
+                    len(records) + 1, at, text(1, 8), text(10, 60), f"src/{chance.choice(words)}.py"
+                )
+                size += len(record.title) + len(str(record.output))
+                records.append(record)
         name = f"cli-{begun}000"
         agent = AGENTS[number % len(AGENTS)]
         header = Header(id=name, agent=agent, created_at=_time(begun), client="cli", cwd=f"/w/{number % 50}")
@@ -88,6 +104,20 @@ def generate(home: Path, sessions: int) -> tuple[list[str], int]:
         if number % 200 == 0:
             print(f"\rwriting session {number:,} of {sessions:,} …", end="", file=sys.stderr, flush=True)
     return words, size
+
+
+def _call(seq: int, at: str, title: str, output: str, path: str) -> ToolRecord:
+    return ToolRecord(
+        seq=seq,
+        timestamp=at,
+        id=f"call-{seq}",
+        name=("Bash", "Edit", "Read")[seq % 3],
+        title=title,
+        kind="edit",
+        state="done",
+        output=output,
+        locations=(Location(path),),
+    )
 
 
 def _vocabulary(chance: random.Random) -> list[str]:
@@ -121,9 +151,9 @@ def _fts5_alone(home: Path) -> int:
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = {TOKENIZE})")
         texts = (
-            message["content"]
+            record.get("content") or f"{record['title']}\n{record['output']}"
             for path in (home / "sessions").iterdir()
-            for message in msgspec.json.decode(path.read_bytes())["messages"]
+            for record in msgspec.json.decode(path.read_bytes())["messages"]
         )
         number = 0
         while some := [(number + more, text) for more, text in enumerate(itertools.islice(texts, 10_000))]:
@@ -208,5 +238,6 @@ def _median(action: Callable[[], object], times: int = 25) -> float:
 
 
 def figures(*, quick: bool) -> list[Figure]:
-    """Both sizes, the small one first; quick only sees that it runs."""
-    return [one for size in ((20, 50) if quick else (1_000, 10_000)) for one in measure(size)]
+    """Both sizes, the small one first, then that with ten times the records; quick only sees that it runs."""
+    few, many = (20, 50) if quick else (1_000, 10_000)
+    return [*measure(few), *measure(many), *measure(few, calls=9)]

@@ -271,8 +271,9 @@ class _Head(Struct):
     event: str = ""
 
 
-_OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"')
+_OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"(?:,"event":"(\w+)")?')
 _decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()}
+_STORED_AS_EVENTS = frozenset(role.encode() for role in ACTIVITIES)
 
 
 def encode_stored(record: Record) -> bytes:
@@ -293,7 +294,14 @@ def decode_record(line: bytes) -> Record:
     """
     # The daemon writes `role` at a fixed position; other lines are parsed twice.
     match = _OWN_LINE.match(line)
-    decoder = _decoders.get(match[1]) if match else None
+    role, event = match.groups() if match else (b"", None)
+    if event in _STORED_AS_EVENTS:
+        try:
+            own = line.replace(b'"role":"event","event":"', b'"role":"', 1)
+            return cast("Record", _decoders[event].decode(own))
+        except ValidationError:
+            pass  # an older daemon has repaired it
+    decoder = _decoders.get(role)
     record = decoder.decode(line) if decoder else None
     if record is None or (isinstance(record, EventRecord) and record.event in ACTIVITIES):
         return convert_record(json.decode(line))

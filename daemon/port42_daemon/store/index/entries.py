@@ -143,8 +143,7 @@ def _entry(record: Record) -> Entry | None:
         case ToolRecord():
             text = _lines(record.title, record.name, record.input, record.output)
             words = [tool_facet(name) for name in (record.name, record.kind) if isinstance(name, str)]
-            for location in record.locations or ():
-                words += path_facets(location.path)
+            words += (path_facets(location.path) for location in record.locations or ())
             more = " ".join(words)
         case ThoughtRecord(content=text):
             pass

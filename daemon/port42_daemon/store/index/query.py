@@ -115,7 +115,7 @@ def _filter(name: str, value: str) -> str:
     if name == "file":
         if not (names := path_facets(value)):
             raise _refused("file: a path or the end of one, such as src/a.py")
-        return _facet(" ".join(names))
+        return _facet(names)
     match = _DATE.fullmatch(value)
     year, month, day = (int(number or 0) for number in match.groups()) if match else (0, 0, 0)
     try:

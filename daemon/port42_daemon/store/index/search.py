@@ -44,25 +44,21 @@ def page(
     """
     if upto is None:
         upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
-    numbers = _ranked(database, query, upto)
+    numbers = _ranked(database, "said", query, upto)
+    if len(numbers) <= offset + limit:
+        numbers = (numbers + _ranked(database, "done", query, upto))[:MOST_HITS]
     return _hits(database, query, numbers[offset : offset + limit]), upto, len(numbers) > offset + limit
 
 
-@lru_cache(maxsize=16)  # whoever asks for the next page goes on in the same order
-def _ranked(database: sqlite3.Connection, query: Query, upto: int) -> list[int]:
-    """The numbers of the best messages, then of the best of what was done."""
-    from_messages = _best_of(database, "said", query, upto, MOST_HITS)
-    return from_messages + _best_of(database, "done", query, upto, MOST_HITS - len(from_messages))
-
-
-def _best_of(database: sqlite3.Connection, table: str, query: Query, upto: int, limit: int) -> list[int]:
+@lru_cache(maxsize=32)  # whoever asks for the next page goes on in the same order
+def _ranked(database: sqlite3.Connection, table: str, query: Query, upto: int) -> list[int]:
     """The numbers of the best rows of an FTS5 table, best first, and of equals the newest."""
     rare = " AND ".join(term for term in query.terms if _is_rare(database, table, term))
     # With a rare word these are all; without, the newest.
     matches = f"FROM {table} WHERE {table} MATCH ? AND rowid <= ?"
     rows = database.execute(
         f"SELECT rowid {matches} ORDER BY rowid DESC LIMIT ?",  # our own names, here and below
-        (query.expression, upto, _COMMON if rare else limit),
+        (query.expression, upto, _COMMON if rare else MOST_HITS),
     )
     newest = [number for (number,) in rows]
     if not rare:
@@ -71,7 +67,7 @@ def _best_of(database: sqlite3.Connection, table: str, query: Query, upto: int, 
     scores: dict[int, float] = dict(
         database.execute(f"SELECT rowid, bm25({table}, 1.0, 0.5, 0.0) {matches}", (rare, upto)).fetchall()
     )
-    return sorted(newest, key=lambda number: (scores.get(number, 0.0), -number))[:limit]
+    return sorted(newest, key=lambda number: (scores.get(number, 0.0), -number))[:MOST_HITS]
 
 
 def _is_rare(database: sqlite3.Connection, table: str, term: str) -> bool:

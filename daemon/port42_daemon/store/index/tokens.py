@@ -86,15 +86,17 @@ def role_facet(role: str) -> str:
     return f"r{role}"
 
 
+@lru_cache(maxsize=256)
 def tool_facet(name: str) -> str:
     """A word for a tool's name or kind, in any case."""
     return "t" + name.casefold().encode().hex()
 
 
-def path_facets(path: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def path_facets(path: str) -> str:
     """A word for each name in the path, and one for its end: the end of a path is found as a phrase."""
-    names = [name for name in re.split(r"[/\\]", path) if name not in {"", "."}]
-    return [*("f" + name.encode().hex() for name in names), "fend"] if names else []
+    names = [name for name in path.replace("\\", "/").split("/") if name not in {"", "."}]
+    return " ".join([*("f" + name.encode().hex() for name in names), "fend"]) if names else ""
 
 
 @lru_cache(maxsize=512)
