@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from port42_daemon.backends.decoding import SurrogateJoiner, whole
 from port42_daemon.backends.errors import one_line
 from port42_daemon.events import Stream
 from port42_daemon.sessions.service import Sessions, now
-from port42_daemon.store.interface import Header, Recent, UnfinishedTurn
-from port42_daemon.turns import history
+from port42_daemon.store.interface import Header, UnfinishedTurn
+from port42_daemon.turns.backend_input import BackendInput
 from port42_daemon.turns.outbox import Outbox
 from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper
 from port42_daemon.turns.permissions import Permissions
@@ -47,9 +46,7 @@ from port42_protocol.messages.records import (
     AssistantMessage,
     ErrorMessage,
     EventRecord,
-    Message,
     Record,
-    Source,
     TurnRecord,
     UserMessage,
 )
@@ -58,7 +55,6 @@ from port42_protocol.messages.types import TurnStatus
 log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
-_MOST_READ = 16 * 1024 * 1024  # bytes of a session, after which its earlier messages are not looked for
 _MOST_WAITING = 256  # records and events that wait for the disk before the back end has to
 _MOST_TOKENS = 2**53 - 1  # the most that every reader of JSON takes for a whole number
 _USUAL = frozenset(("end_turn", "stop_sequence"))
@@ -167,7 +163,14 @@ class RunningTurn:
                 self._failed_with(error)
 
     async def _listen(self, backend: b.Backend, seq: int) -> None:
-        turn, transcript = await self._turn(seq), self._transcript
+        transcript = self._transcript
+        given = BackendInput(
+            self.sessions, self.session_id, self.message, self.resolved, self._record, self.cwd
+        )
+        turn = await given.turn(seq)
+        self._record = structs.replace(self._record, left_out=given.left_out)
+        for notice in given.notices:
+            self._notice(notice)
         async with contextlib.aclosing(backend.run(turn, self.permissions.ask)) as events:  # type: ignore[type-var]  # an async generator, as every back end's is
             taken = 0
             async for event in events:
@@ -187,77 +190,6 @@ class RunningTurn:
             log.error("back end %s broke its contract: it ended without Done", self._record.backend)
             failure = b.Failure("crashed", f"the back end {self._record.backend} stopped without an end")
             self._done = b.Done(failure)
-
-    async def _turn(self, seq: int) -> b.Turn:
-        """The input of the back end; publishes notices about it for the user."""
-        resolved = self.resolved
-        recent = await self._recent()
-        before = [record for record in recent.records if record.seq < seq]
-        message = history.with_references(self.message)
-        messages, left_out = history.select(before, resolved.context_chars - len(message))
-        imported = _only_imported(recent)
-        native_id = self._imported_id(imported) if imported else self._resumable(recent.turn, before)
-        left_out += _not_read(recent)
-        if left_out and native_id is None:
-            self._record = structs.replace(self._record, left_out=left_out)
-            self._notice(f"{left_out} earlier messages, the oldest, do not fit {resolved.name}'s budget")
-        if resolved.notice is not None:
-            self._notice(resolved.notice)
-        for change in () if imported else _changes(recent.turn, self._record):
-            self._notice(f"since the last turn {change}")
-        cwd = resolved.cwd or await self._folder(recent.summary.cwd)
-        if imported and native_id:
-            cwd = await self._folder(recent.summary.cwd) or cwd  # where the tool looks for its session
-        return b.Turn(
-            session_id=self.session_id,
-            message=message,
-            history=messages,
-            system=resolved.system,
-            model=resolved.model,
-            cwd=cwd,
-            native_id=native_id,
-        )
-
-    async def _recent(self) -> Recent:
-        """The end of the session: as much as fits the budget, whatever its tool calls take in the file."""
-        at_least = self.resolved.context_chars * history.BYTES_PER_CHAR
-        while True:
-            recent = await self.sessions.threads.files(self.sessions.store.recent, self.session_id, at_least)
-            chars = sum(len(record.content) for record in recent.records if isinstance(record, Message))
-            if recent.all or chars >= self.resolved.context_chars or at_least > _MOST_READ:
-                return recent
-            at_least *= 4
-
-    async def _folder(self, begun_in: str | None) -> str | None:
-        """The session's folder, or the client's current one when that was moved or renamed."""
-        cwd = self.cwd
-        if begun_in in {None, cwd} or cwd is None:
-            return begun_in
-        if await self.sessions.threads.files(os.path.isdir, begun_in):
-            return begun_in
-        self._notice(f"{begun_in}, where this session began, is not there any more; this turn works in {cwd}")
-        return cwd
-
-    def _resumable(self, last: TurnRecord | None, before: list[Record]) -> str | None:
-        """The id of the back end's own conversation, if it has one with all messages."""
-        name = self._record.backend
-        if last is None or last.backend != name or last.native_id is None:
-            return None
-        if history.has_more_since_reply(before):
-            self._notice(
-                f"{name} lacks messages that were added since; it begins a new session with the transcript"
-            )
-            return None
-        return last.native_id
-
-    def _imported_id(self, source: Source) -> str | None:
-        """The tool's own id of an imported session, if the back end is that tool."""
-        name = self._record.backend
-        if self.resolved.backend is not None and self.resolved.backend.tool == source.format:
-            self._notice(f"{name} continues its own session {source.id}")
-            return source.id
-        self._notice(f"{name} begins with the transcript of this session of {source.format}")
-        return None
 
     def _take(self, event: b.Event) -> None:  # noqa: C901  # a case for each kind of event
         """Publish an event, and collect what the records need."""
@@ -399,34 +331,3 @@ def failure_record(kind: str, message: str, question: int) -> ErrorMessage:
 
 def _fingerprint(system: str | None) -> str | None:
     return None if system is None else hashlib.sha256(system.encode()).hexdigest()[:12]
-
-
-def _only_imported(recent: Recent) -> Source | None:
-    """The source of a session that was only imported: a tool's own, not a sub-agent's, without turns here."""
-    source, last = recent.header.imported_from, recent.turn
-    if source is None or recent.header.parent:
-        return None
-    return source if last is None or (last.backend == source.format and last.native_id is None) else None
-
-
-def _not_read(recent: Recent) -> int:
-    """The number of messages before the records that were read."""
-    if recent.all:
-        return 0
-    read = sum(record.role in {"user", "assistant"} for record in recent.records)
-    return recent.summary.message_count - read
-
-
-def _changes(before: TurnRecord | None, after: TurnRecord) -> list[str]:
-    """How back end or model changed since the last turn, for a notice."""
-    if before is None:
-        return []
-    changes = []
-    if before.backend != after.backend:
-        changes.append(f"the back end changed from {before.backend} to {after.backend}")
-    elif before.asked_model != after.asked_model:
-        models = [turn.asked_model or "the back end's own" for turn in (before, after)]
-        changes.append(f"the model changed from {models[0]} to {models[1]}")
-    if before.persona != after.persona:
-        changes.append("the persona changed")
-    return changes

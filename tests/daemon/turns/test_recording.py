@@ -425,6 +425,51 @@ def test_a_tools_own_session_is_continued_there_and_elsewhere_with_the_transcrip
     assert second.native_id == "native-1"
 
 
+def captured(parts, session_id, text, backend="claude"):
+    """What `capture` adds of a turn in the tool itself."""
+    when = "2026-11-23T03:37:11.042Z"
+    records = [
+        UserMessage(seq=0, content=f"{text}?", timestamp=when),
+        AssistantMessage(seq=0, content=text, timestamp=when, turn=TurnRecord(backend=backend)),
+    ]
+    return parts.sessions.add_later(session_id, records)
+
+
+def test_a_session_that_was_continued_in_the_tool_meanwhile_is_continued_there(tmp_path):
+    backend = says(Started("native-1"), Text("hi"), Done())
+    backend.tool = "claude"
+
+    async def work(parts):
+        session_id = (await parts.possess("agent", "hello")).session_id
+        await captured(parts, session_id, "meanwhile")
+        peer = RecordingPeer()
+        await parts.possess("agent", "go on", peer, session_id=session_id, stream=True)
+        fork = await parts.lineage.fork_session(ForkSession(session_id))
+        await parts.possess("agent", "apart", session_id=fork.session_id)
+        return peer.of("notice")
+
+    assert played(tmp_path / "home", work, agent=backend) == []
+    _, second, forked = backend.turns
+    assert second.native_id == "native-1"
+    assert forked.native_id is None
+    assert [message.content for message in forked.history][-2:] == ["go on", "hi"]
+
+
+def test_a_tools_session_that_was_answered_elsewhere_meanwhile_begins_with_the_transcript(tmp_path):
+    backend = says(Started("native-1"), Text("hi"), Done())
+    backend.tool = "claude"
+
+    async def work(parts):
+        session_id = await imported(parts)
+        await captured(parts, session_id, "elsewhere", backend="anthropic")
+        await captured(parts, session_id, "in the tool")
+        await parts.possess("agent", "go on", session_id=session_id)
+
+    played(tmp_path / "home", work, agent=backend)
+    assert backend.turns[0].native_id is None
+    assert len(backend.turns[0].history) == 6
+
+
 # --- sub-agents -------------------------------------------------------------------------------------
 
 
