@@ -13,7 +13,14 @@ from peers.session_files import header, said
 from port42_daemon.store.check.verify import NewerFormat, NotASession, inspect, owner
 from port42_daemon.store.interface import ENDED
 from port42_daemon.store.session_file.document import Damaged, compose, grow, numbered
-from port42_protocol.messages.records import AssistantMessage, EventRecord, TurnRecord, replace
+from port42_protocol.messages.records import (
+    AssistantMessage,
+    EventRecord,
+    ThoughtRecord,
+    ToolRecord,
+    TurnRecord,
+    replace,
+)
 
 REPLY = AssistantMessage(
     seq=0,
@@ -49,6 +56,19 @@ def test_a_whole_session_is_whole_however_it_grew(path):
         data, document = data[: growth.offset] + growth.data, growth.document
         path.write_bytes(data)
         inspect(path, "cli-1")
+
+
+def test_activities_are_checked(path):
+    tool = ToolRecord(seq=0, timestamp="2026-01-01T00:00:02.000Z", id="t", title="ls", state="done")
+    thought = ThoughtRecord(seq=0, timestamp="2026-01-01T00:00:02.000Z", content="Hm")
+    whole = session([said("look"), tool, thought, REPLY])
+    path.write_bytes(whole)
+    assert inspect(path, "cli-1") is None
+    path.write_bytes(whole.replace(b'"title":"ls"', b'"title":ls'))
+    with pytest.raises(Damaged, match="line 3 is not a record"):
+        inspect(path, "cli-1")
+    path.write_bytes(whole.replace(b'"content":"Hm"', b'"content":"H"'))  # no footer knows it
+    assert inspect(path, "cli-1") is None
 
 
 def test_a_gap_between_seqs_is_no_damage(path):

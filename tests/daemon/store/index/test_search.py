@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from port42_daemon.store.index import messages, search
+from port42_daemon.store.index.entries import Entry, prepare
+from port42_daemon.store.index.messages import add
+from port42_daemon.store.index.query import parse
+from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.search import excerpt, literal, unmarked
+from port42_daemon.store.index.sessions import SessionUpdate, put
 from port42_daemon.store.index.tokens import MARK, UNMARK
+from port42_protocol.messages.records import Summary
+
+AT = "2026-01-01T00:00:00.000Z"
 
 PIECE = st.tuples(st.text("ab \n", max_size=150), st.text("XY", min_size=1, max_size=5))
 PIECES = st.lists(PIECE, max_size=8)
@@ -43,3 +55,59 @@ def test_words_inside_an_identifier_are_marked():
     assert literal("parseHttpRequest", ["HttpRequest"]) == [(5, 16)]
     assert literal("a.b", ["."]) == [(1, 2)]
     assert literal("abc", []) == []
+
+
+@pytest.fixture
+def database():
+    database = Database(Path("unused"))
+    database.open_in_memory()
+    yield database.writing
+    database.close()
+
+
+def fill(database, entries):
+    summary = Summary("cli-1", "a", None, "active", AT, AT, len(entries), None)
+    with database:
+        number = put(database, SessionUpdate(summary, len(entries), 1, 1, 1), named=False, fed_seq=0)
+        add(database, [(number, prepare("a", entries))])
+
+
+def seqs(database, text, offset=0, limit=100, upto=None):
+    hits, upto, more = search.page(database, parse(text), upto, offset, limit)
+    return [hit.seq for hit in hits], upto, more
+
+
+def test_messages_come_before_what_was_done(database):
+    roles = ["tool", "user", "thought", "assistant", "tool", "plan", "error"]
+    fill(database, [Entry(seq, role, AT, f"zebra {role}") for seq, role in enumerate(roles, 1)])
+    order, upto, more = seqs(database, "zebra")
+    assert (order[:3], sorted(order[3:]), more) == ([7, 4, 2], [1, 3, 5, 6], False)
+    pages = [seqs(database, "zebra", offset, 2, upto) for offset in range(0, 8, 2)]
+    assert [seq for page, *_ in pages for seq in page] == order
+    assert [more for *_, more in pages] == [True, True, True, False]
+    assert seqs(database, "zebra role:tool")[0] == [5, 1]
+
+
+def test_a_hit_in_a_long_text_shows_the_words_around_it(database):
+    text = "start " + "abc " * 20_000 + "the zebra " + "def " * 20_000
+    fill(database, [Entry(1, "tool", AT, text), Entry(2, "tool", AT, "ÉCOLE " + "abc " * 20_000)])
+    for word, shown in (("zebra", "zebra"), ("ecole", "ÉCOLE")):
+        (hit,), *_ = search.page(database, parse(word), None, 0, 10)
+        assert [hit.snippet[mark.start : mark.end] for mark in hit.marks] == [shown]
+        assert len(hit.snippet) <= 202
+        assert hit.snippet.startswith("…") == (word == "zebra")
+        assert hit.snippet.endswith("…")
+
+
+def test_texts_in_blocks_are_told_apart(database):
+    """Blocks end at 32,000 characters; each text is shown, and deleted, as itself."""
+    texts = [f"unique{number} " + "x " * (number * 700) for number in range(40)]
+    fill(database, [Entry(seq, "user", AT, text) for seq, text in enumerate(texts, 1)])
+    for number in (0, 1, 17, 39):
+        (hit,), *_ = search.page(database, parse(f"unique{number}"), None, 0, 10)
+        assert (hit.seq, hit.snippet[: len(f"unique{number} ")]) == (number + 1, f"unique{number} ")
+    with database:
+        messages.remove(database, [(1, "cli-1")])
+    assert seqs(database, "x")[0] == []
+    database.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 0)")
+    assert database.execute("SELECT count(*) FROM texts").fetchone()[0] == 0

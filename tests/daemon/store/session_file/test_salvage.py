@@ -14,7 +14,14 @@ from port42_daemon.store.interface import Header
 from port42_daemon.store.session_file import salvage as subject
 from port42_daemon.store.session_file.document import Damaged, compose
 from port42_daemon.store.session_file.salvage import recover, salvage, set_aside
-from port42_protocol.messages.records import UserMessage
+from port42_protocol.messages.records import (
+    PermissionRecord,
+    PlanEntry,
+    PlanRecord,
+    ThoughtRecord,
+    ToolRecord,
+    UserMessage,
+)
 
 
 @pytest.fixture
@@ -78,6 +85,27 @@ def test_a_byte_between_two_records_costs_neither(texts, data):
         whole[position] = data.draw(st.integers(0, 255).filter(lambda byte: byte not in b'"{}\\'))
     kept = salvage(bytes(whole)).records
     assert [record.content for record in kept] == texts
+
+
+ACTIVITIES = [
+    ToolRecord(seq=1, timestamp="t", id="c", name="Bash", title="ls", state="failed", output='"}\n{"seq":9'),
+    ThoughtRecord(seq=2, timestamp="t", content="Hm, }"),
+    PlanRecord(seq=3, timestamp="t", entries=(PlanEntry("look", "completed"), PlanEntry("leap"))),
+    PermissionRecord(seq=4, timestamp="t", title="rm?", options=("Yes",), chosen="Yes", by="config"),
+]
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_activities_are_recovered_in_their_stored_form(path, lost):
+    data = compose(HEADER, ACTIVITIES)[0]
+    line = data.split(b"\n")[1 + lost]
+    assert b'"role":"event","event":"' in line
+    path.write_bytes(data.replace(line, line.replace(b'"timestamp":"t"', b'"timestamp":t')))
+    kept, gone, _ = recover(path, "cli-1")
+    assert (kept, gone) == (0, 1)
+    whole = ACTIVITIES[:lost] + ACTIVITIES[lost + 1 :]
+    assert salvage(path.read_bytes()).records == whole
+    assert path.read_bytes().count(b'"role":"event","event":"') == 3
 
 
 @given(st.lists(TEXTS, max_size=6), st.sampled_from([None, 1, 4]), st.booleans(), st.booleans())
