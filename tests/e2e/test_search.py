@@ -43,9 +43,7 @@ def home(home):
     store = FileStore(home)
     store.open()
     turn = TurnRecord(backend="llm", model="m1", input_tokens=10, output_tokens=5)
-    reply = AssistantMessage(
-        seq=0, content="The zebra tests pass", timestamp=AT, status="complete", turn=turn
-    )
+    reply = AssistantMessage(seq=0, content="The zebra passes", timestamp=AT, status="complete", turn=turn)
     bash = call("Bash", "npm test", "17 zebra tests passed", "/work/package.json")
     edit = call("Edit", "src/zebra.py", "no such line", "/work/src/zebra.py", "failed")
     thought = ThoughtRecord(seq=0, timestamp=AT, content="The giraffe may be the cause")
@@ -67,11 +65,9 @@ def hits(port42, *words):
 
 
 def test_what_an_agent_did_is_found_behind_what_was_said(home, port42):
-    assert hits(port42, "zebra") == [
-        ("cli-1000", 6, "assistant"),
-        ("cli-1000", 4, "tool"),
-        ("cli-1000", 2, "tool"),
-    ]
+    first, *rest = hits(port42, "zebra")
+    assert first == ("cli-1000", 6, "assistant")
+    assert sorted(rest) == [("cli-1000", 2, "tool"), ("cli-1000", 4, "tool")]
     assert hits(port42, "tool:bash") == [("cli-1000", 2, "tool")]
     assert hits(port42, "file:src/zebra.py") == [("cli-1000", 4, "tool")]
     assert hits(port42, "giraffe", "role:thought") == [("cli-1000", 3, "thought")]
