@@ -46,8 +46,12 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     \b
     port42 import ~/.claude @ai-engineer          Claude Code
     port42 import ~/.codex/sessions @ai-engineer  Codex
+    port42 import ~/.gemini/tmp @ai-engineer      Gemini CLI
+    port42 import ~/.local/share/opencode @coder  opencode; also ~/.copilot, ~/.pi/agent
+    port42 import .aider.chat.history.md @coder   aider
     port42 import ~/.config/io.datasette.llm/logs.db @ai-muse
     port42 import ~/.config/aichat @ai-muse
+    port42 import export.zip @ai-muse             what ChatGPT or claude.ai sent you
     port42 import ~/.port42                       the original Port42
     port42 import session.json                    what `port42 export` wrote
 

@@ -48,7 +48,7 @@ _REWRITE_BYTES = 128 * 1024 * 1024
 _BATCH = 2 * 1024 * 1024
 """Characters that are written at once: a session may be larger than the memory."""
 _DIVERGED = "it was continued here, or changed at its source; it stays as it is here"
-_WITHOUT_AGENTS = frozenset({"claude", "codex", "llm", "aichat"})
+_WITH_AGENTS = frozenset({"port42", "original"})
 
 
 class _Source(Protocol):
@@ -100,7 +100,7 @@ class Importer:
         if listing is None or request.cursor is None or listing.of != (request.path, request.format):
             listing = await self._threads.files(_list_sources, request, self._kept)
             self._listing = listing
-        needs_agent = request.path is not None and _WITHOUT_AGENTS.issuperset(listing.formats)
+        needs_agent = request.path is not None and _WITH_AGENTS.isdisjoint(listing.formats)
         if needs_agent and request.agent is None:
             raise InvalidParams(
                 f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",

@@ -13,7 +13,10 @@ from port42_protocol.request import Request
 ExportFormat = Literal["json", "markdown", "html"]
 
 
-ImportFormat = Literal["auto", "port42", "claude", "codex", "llm", "aichat", "original"]
+ImportFormat = Literal[
+    "auto", "port42", "claude", "codex", "gemini", "opencode", "copilot", "pi", "aider", "llm", "aichat",
+    "chatgpt", "claude-ai", "original",
+]  # fmt: skip
 
 
 # It contains a file's path below `path`.

@@ -262,11 +262,11 @@ def test_two_programs_are_read_and_sub_agents_have_a_parent(daemon, tmp_path):
 
 
 def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):
-    (tmp_path / "notes.jsonl").write_text('{"type":"session","version":3}\n')
+    (tmp_path / "notes.jsonl").write_text('{"message":{"role":"user","parts":[{"text":"x"}]}}\n')
     with pytest.raises(pytest.RpcFailed) as refused:
         daemon.call("import_sessions", path=str(tmp_path / "notes.jsonl"), agent="ai-muse")
     assert refused.value.data["field"] == "path"
-    for word in ("notes.jsonl", "pi", "--format", "codex"):
+    for word in ("notes.jsonl", "Qwen Code", "--format", "codex"):
         assert word in refused.value.message
 
 

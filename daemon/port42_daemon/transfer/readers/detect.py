@@ -6,15 +6,31 @@ with a snapshot). Raises `Skipped` only, when nothing can be imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.readers import aichat, claude, codex, files, llm, original, port42, values
+from port42_daemon.transfer.readers import (
+    aichat,
+    aider,
+    chat_exports,
+    claude,
+    codex,
+    copilot,
+    files,
+    gemini,
+    llm,
+    opencode,
+    original,
+    pi,
+    port42,
+    sqlite_file,
+    values,
+)
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.line_reader import LineReader, read_whole
 from port42_protocol.messages.transfer import ImportFormat
@@ -23,13 +39,39 @@ _SUFFIXES = {
     "port42": (".json",),
     "claude": (".jsonl",),
     "codex": (".jsonl",),
+    "gemini": (".json", ".jsonl"),
+    "copilot": (".jsonl",),
+    "pi": (".jsonl",),
+    "opencode": (".db", ".json"),
     "llm": (".db",),
     "aichat": (".yaml", ".yml"),
+    "aider": (aider.NAME,),
+    "chatgpt": (".json",),
+    "claude-ai": (".json",),
     "original": (".json",),
 }
-LINE_READERS: dict[str, type[LineReader]] = {"claude": claude.Reader, "codex": codex.Reader}
-"""Formats that are read a line at a time."""
-_ALL_SUFFIXES = (".json", ".jsonl", ".db", ".yaml", ".yml")
+LINE_READERS: dict[str, type[LineReader]] = {
+    "claude": claude.Reader,
+    "codex": codex.Reader,
+    "gemini": gemini.Reader,
+    "copilot": copilot.Reader,
+    "pi": pi.Reader,
+}
+"""Formats of files that are read a line at a time."""
+_READ: dict[str, Callable[[Path, str, SessionsConfig], list[ParsedSession]]] = {
+    "llm": llm.read,
+    "opencode": opencode.read,
+    "chatgpt": chat_exports.read,
+    "claude-ai": chat_exports.read,
+    "aider": aider.read,
+}
+"""Formats of files that may have several sessions."""
+_CONVERSATIONS: dict[str, Callable[[Path], Iterable[tuple[str, str]]]] = {
+    "chatgpt": chat_exports.conversations,
+    "claude-ai": chat_exports.conversations,
+    "aider": aider.conversations,
+}
+_ALL_SUFFIXES = (aider.NAME, ".json", ".jsonl", ".db", ".yaml", ".yml")
 _HEAD = 64 * 1024
 _FIRST_LINES = 30
 _FIRST_LINE_BYTES = 1024 * 1024
@@ -37,17 +79,16 @@ _FIRST_LINE_BYTES = 1024 * 1024
 _NOT_SESSIONS = frozenset(
     (
         *("agent_sessions.json", "daemon.json", "config.yaml", "roles.yaml"),
-        *("history.jsonl", "session_index.jsonl"),
+        *("history.jsonl", "session_index.jsonl", "workspace.yaml", "logs.json", "projects.json"),
     )
 )
 """Files of these programs that have one of the suffixes but are not sessions."""
-_FOREIGN = {
-    b'"projectHash"': "Gemini CLI",
-    b'"chat_messages"': "claude.ai",
-    b'"current_node"': "ChatGPT",
-    b'"projectID"': "opencode",
+_WORDS = {
+    "gemini": (b'"projectHash"', b'"messages"'),
+    "chatgpt": (b'"mapping"', b'"message"', b'"parent"'),
+    "claude-ai": (b'"chat_messages"', b'"uuid"'),
 }
-"""Words in JSON files of programs whose formats are not supported."""
+"""Words that JSON documents of these formats have near their beginning."""
 _HINT = f"--format names one of {', '.join(_SUFFIXES)}"
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
@@ -55,7 +96,8 @@ _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_co
 class Source(Struct, frozen=True):
     """One session to read: `key` is its position in the order of sources and its name in responses.
 
-    `conversation` is its id in a database; `problem` is the reason why it cannot be read, if known.
+    `conversation` says which one of the file's it is, `problem` why it cannot be read, if that is known.
+    `held` is the temporary file at `path`, if it is one.
     """
 
     key: str
@@ -63,6 +105,7 @@ class Source(Struct, frozen=True):
     path: Path
     conversation: str = ""
     problem: str = ""
+    held: object = None
 
     def session_id(self, source_id: str) -> str | None:
         """Port42's id where it does not follow from the id at the source."""
@@ -74,14 +117,16 @@ class Source(Struct, frozen=True):
         path = self.path
         if self.problem:
             raise Skipped(self.problem)
+        if self.format in _READ:
+            return _READ[self.format](path, self.conversation, limits)
         match self.format:
-            case "llm":
-                return llm.read(path, self.conversation, limits)
             case "aichat":
                 data, modified = files.whole(path, aichat.LIMIT)
                 return aichat.read(data, aichat.source_id(path), modified, limits)
             case "original":
                 return original.read(files.chunks(path), limits)
+            case "gemini" if path.suffix == ".json":
+                return gemini.read(files.chunks(path), path, limits)
             case "port42":
                 return port42.read(files.lines(path))
         return read_whole(open_reader(self.format, path, limits), files.lines(path))
@@ -101,10 +146,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     if path.name == original.INDEX:
         path = path.parent
     if not path.is_dir():
-        name = recognise(path) if wanted == "auto" else wanted
-        if name is None:
-            raise Skipped(f"no format is recognised; {_HINT}")
-        return [name], _of_file(name, path, path.name)
+        return _of_path(path, wanted)
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
         return ["original"], _indexed(path)
     sources: list[Source] = []
@@ -125,11 +167,47 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     return formats if wanted == "auto" else [wanted], sorted(sources, key=lambda source: source.key)
 
 
+def _of_path(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
+    """Those of a file that a person named."""
+    if path.suffix == ".zip":
+        return _of_zip(path, wanted)
+    name = recognise(path) if wanted == "auto" else wanted
+    if name is None:
+        raise Skipped(f"no format is recognised; {_HINT}")
+    return [name], _of_file(name, path, path.name)
+
+
 def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> list[Source]:
-    if name != "llm":
+    if name in _CONVERSATIONS:
+        numbered = enumerate(_CONVERSATIONS[name](path), 1)
+        return [
+            Source(f"{key} {number:06}", name, path, span, problem) for number, (span, problem) in numbered
+        ]
+    if not _is_database(path):
         return [Source(key, name, path)]
-    prefix = f"{key} " if in_folder else ""  # a folder may have several logs
-    return [Source(prefix + row, "llm", path, row) for row in llm.conversations(path)]
+    prefix = f"{key} " if in_folder else ""  # a folder may have several databases
+    rows = llm.conversations(path) if name == "llm" else opencode.conversations(path)
+    return [Source(prefix + row, name, path, row) for row in rows]
+
+
+def _is_database(path: Path) -> bool:
+    with files.opened(path) as file:
+        return file.read(len(sqlite_file.MAGIC)) == sqlite_file.MAGIC
+
+
+def _of_zip(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
+    """The conversations in what a service sent."""
+    sources: list[Source] = []
+    for number, copy in enumerate(chat_exports.unpacked(path)):
+        name = recognise(Path(copy.name)) if wanted == "auto" else wanted
+        if name in _CONVERSATIONS:
+            part = f"{path.name} {number}"
+            sources += [
+                structs.replace(source, held=copy) for source in _of_file(name, Path(copy.name), part)
+            ]
+    if not sources:
+        raise Skipped("it has no conversations.json of ChatGPT or claude.ai")
+    return sorted({source.format for source in sources}), sources
 
 
 def _indexed(path: Path) -> list[Source]:
@@ -149,19 +227,37 @@ def recognise(path: Path) -> str | None:
         return _recognise_lines(path)
     with files.opened(path) as file:
         head = file.read(_HEAD)
-    if head.startswith(llm.MAGIC):
-        return "llm" if llm.is_log(path) else None
+    if head.startswith(sqlite_file.MAGIC):
+        return _recognise_database(path)
     if port42.recognised(head.partition(b"\n")[0]):
         return "port42"
     if path.suffix in {".yaml", ".yml"}:
         return "aichat" if b"model:" in head and b"messages:" in head else None
-    is_json = path.suffix == ".json"
-    for word, program in _FOREIGN.items():
-        if is_json and word in head:
-            raise _not_read(program)
-    if not is_json or b'"messages"' not in head:
+    if head.lstrip().startswith(aider.HEADING):
+        return "aider"
+    return _recognise_json(path, head) if path.suffix == ".json" else None
+
+
+def _recognise_json(path: Path, head: bytes) -> str | None:
+    """Many programs have a list of ``messages``: the other words decide."""
+    for name, words in _WORDS.items():
+        if all(word in head for word in words):
+            return name
+    if b'"projectID"' in head and (opencode.EXPORT.match(head) or path.parent.parent.name == "session"):
+        return "opencode"
+    if b'"messages"' not in head:
         return None
     return "port42" if b'"format"' in head else "original"
+
+
+def _recognise_database(path: Path) -> str | None:
+    try:
+        with llm.Log.opened(path) as database:
+            if database.has_responses or database.has_turns:
+                return "llm"
+            return "opencode" if opencode.is_ours(database) else None
+    except Skipped:
+        return None
 
 
 def _recognise_lines(path: Path) -> str | None:
@@ -195,10 +291,12 @@ def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
         return "codex"
     if "parts" in message:
         raise _not_read("Qwen Code")
-    if kind == "session" and "version" in entry:
-        raise _not_read("pi")
+    if "projectHash" in entry:
+        return "gemini"
+    if kind == "message" and "parentId" in entry and message:
+        return "pi"
     if kind == "session.start":
-        raise _not_read("Copilot CLI")
+        return "copilot"
     of_claude = any(name in entry for name in ("sessionId", "leafUuid", "parentUuid", "isSnapshotUpdate"))
     return "claude" if of_claude else None
 

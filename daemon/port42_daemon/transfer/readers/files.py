@@ -21,6 +21,7 @@ FILE_BYTES = 1024 * 1024 * 1024
 """Maximum size of a file: a sparse file can have terabytes."""
 CHUNK = 256 * 1024
 _ENTRIES = 100_000
+_PARTS = ("message", "part", "session_diff", "todo")
 _VALUES = 1_000_000
 """Maximum number of JSON values in one line: each takes up to 100 bytes of memory."""
 _DECODER = json.JSONDecoder()
@@ -151,7 +152,9 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                         raise Skipped(f"there are more than {_ENTRIES:,} files in it")
                     name = f"{inside}/{entry.name}" if inside else entry.name
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
+                        # opencode's messages and their parts are read with their sessions.
+                        if not (entry.name in _PARTS and (root / inside).name == "storage"):
+                            folders.append(name)
                     # On Linux a name may be any bytes; those that are not UTF-8 become surrogates.
                     elif name.endswith(suffixes) and len(name) <= 4096 and not LONE_SURROGATE.search(name):
                         names.append(name)

@@ -16,17 +16,23 @@ _ARRAY = re.compile(rb'"messages"\s*:\s*\[\Z')
 
 
 class JsonDocument:
-    """The items of a top-level object's array ``messages``, as bytes; None for one of more than `limit`.
+    """The items of a top-level array, or of a top-level object's array ``messages``, as bytes.
 
-    Afterwards, `rest` is the object with that array emptied. Only brackets and strings are distinguished; the
-    decoder finds invalid JSON.
+    One of more than `limit` bytes is None. `span` is where the latest item is: the offsets of its first byte
+    and behind its last one. Afterwards, `rest` is the document with that array emptied. Only brackets and
+    strings are distinguished; the decoder finds invalid JSON.
     """
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
         self.rest = bytearray()
         self._chunks = chunks
         self._limit = limit
+        self.span = (0, 0)
+        self._level = 2
+        """The depth in the array."""
         self._depth = 0
+        self._offset = 0
+        """Of the chunk."""
         self._in_string = False
         self._in_array = False
         self._item: list[bytes] = []
@@ -44,27 +50,31 @@ class JsonDocument:
                     position += self._in_string  # skips the character after a backslash
                 elif token.startswith(b'"'):
                     self._in_string = not match["end"]  # it ends in a later chunk
-                elif self._in_array and self._depth == 2 and token in {b",", b"]"}:
+                elif self._in_array and self._depth == self._level and token in {b",", b"]"}:
                     self._keep(chunk[kept : position - 1])
+                    end = self._offset + position - 1
+                    self.span = (end - self._item_size, end)
                     yield from self._end_item()
                     self._in_array = token == b","
                     kept = position if self._in_array else position - 1
                     self._depth -= not self._in_array
                 elif token in {b"[", b"{"}:
                     self._depth += 1
-                    if token == b"[" and self._depth == 2:
+                    if token == b"[" and self._depth <= 2 and not self._in_array:
                         self._keep(chunk[kept:position])
                         kept = position
-                        self._in_array = _ARRAY.search(self.rest[-64:]) is not None
+                        self._in_array = self._depth == 1 or _ARRAY.search(self.rest[-64:]) is not None
+                        self._level = self._depth
                 elif token in {b"]", b"}"}:
                     self._depth -= 1
             self._keep(chunk[kept:])
+            self._offset += len(chunk)
             position = max(0, position - len(chunk))
 
     def _next_token(self) -> re.Pattern[bytes]:
         if self._in_string:
             return _IN_STRING
-        return _IN_ITEM if self._depth > 2 else _OUTSIDE
+        return _IN_ITEM if self._depth > self._level else _OUTSIDE
 
     def _keep(self, data: bytes) -> None:
         if not self._in_array:

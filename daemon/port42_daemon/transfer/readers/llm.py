@@ -8,38 +8,32 @@ conversation that was upgraded contains the older replies, too.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from msgspec import UNSET
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import json_value, opened
+from port42_daemon.transfer.readers.files import json_value
+from port42_daemon.transfer.readers.sqlite_file import Database
 from port42_daemon.transfer.readers.values import MESSAGE_BYTES
 from port42_protocol.messages.records import Reference
 
-_SECONDS = 10.0
-"""Maximum time for one session: reading a malicious database may not end."""
-_LENGTH = 16 * 1024 * 1024
 _CONVERSATIONS = 100_000
 _FRAGMENTS, _FRAGMENT = 20, 262_144
 """Maximum references of one prompt, and characters of each; the text of a longer one is omitted."""
 _PARTS = 10_000
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
-MAGIC = b"SQLite format 3\0"
 
 
 def conversations(path: Path) -> list[str]:
     """The ids of all conversations, in order. Raises `Skipped`."""
     ids: set[str] = set()
-    with _open(path) as log:
+    with Log.opened(path) as log:
         if not log.has_responses and not log.has_turns:
             raise Skipped("it is not a log of llm's")
         responses = [("conversation_id", "responses")] if log.has_responses else []
@@ -51,19 +45,10 @@ def conversations(path: Path) -> list[str]:
     return sorted(ids)
 
 
-def is_log(path: Path) -> bool:
-    """Whether a SQLite database is llm's log and not another program's."""
-    try:
-        conversations(path)
-    except Skipped:
-        return False
-    return True
-
-
 def read(path: Path, source_id: str, limits: SessionsConfig) -> list[ParsedSession]:
     """One conversation. Raises `Skipped`."""
     session = Document("llm", source_id, limits)
-    with _open(path) as log:
+    with Log.opened(path) as log:
         for table in ("threads", "conversations"):
             if log.has(table, "id", "name"):
                 row = log.query(f"SELECT name FROM {table} WHERE id = ?", source_id).fetchone()  # noqa: S608  # our own name
@@ -75,28 +60,13 @@ def read(path: Path, source_id: str, limits: SessionsConfig) -> list[ParsedSessi
     return session.finished()
 
 
-class _Log:
-    """The open database; queries are interrupted after `_SECONDS`."""
+class Log(Database):
+    """llm's database, if it has one of the two kinds of tables."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-        deadline = time.monotonic() + _SECONDS
-        database.text_factory = lambda data: data.decode(errors="replace")
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH)
-        database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        database.execute("PRAGMA trusted_schema = OFF")
+        super().__init__(database)
         self.has_responses = self.has("responses", "conversation_id", "prompt", "response")
         self.has_turns = self.has("turns", "thread_id", "parent_message_hash", "tip_message_hash")
-
-    def query(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        return self._database.execute(sql, values)
-
-    def has(self, table: str, *columns: str) -> bool:
-        """False for a view, too, which may be a query that does not end."""
-        tables = self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table)
-        return bool(tables.fetchone()) and {
-            name for _, name, *_ in self.query(f"PRAGMA table_info({table})")
-        }.issuperset(columns)
 
     def fragment(self, key: object) -> Reference | None:
         """A text that was attached to a prompt, such as a file."""
@@ -118,7 +88,7 @@ class _Log:
         return self.query(f"SELECT {', '.join(columns)} FROM responses {where}", source_id)  # noqa: S608  # our own names
 
 
-def _add_responses(log: _Log, session: Document) -> None:
+def _add_responses(log: Log, session: Document) -> None:
     persona = None
     has_tools = log.has("tool_calls", "response_id", "tool_call_id", "name", "arguments") and log.has(
         "tool_results", "response_id", "tool_call_id", "output", "exception"
@@ -147,7 +117,7 @@ def _add_responses(log: _Log, session: Document) -> None:
                 session.call("", _call_id(call_id), values.short(name), _json(arguments), when)
 
 
-def _add_thread(log: _Log, session: Document) -> None:
+def _add_thread(log: Log, session: Document) -> None:
     """The chain of messages of each turn; in an upgraded log the first one has the older responses."""
     turns = log.query(
         "SELECT parent_message_hash, tip_message_hash, model, duration_ms, input_tokens, output_tokens,"
@@ -180,7 +150,7 @@ def _add_thread(log: _Log, session: Document) -> None:
 
 
 def _add_parts(
-    log: _Log, session: Document, message: tuple[object, list[Any]], turn: list[Any], location: str
+    log: Log, session: Document, message: tuple[object, list[Any]], turn: list[Any], location: str
 ) -> None:
     role, rows = message
     when = values.timestamp_of(turn[-1])
@@ -207,7 +177,7 @@ def _add_result(
     session.result("", _call_id(call_id), output, when, failed=exception is not None)
 
 
-def _content(log: _Log, parts: list[Any]) -> tuple[str, list[Reference]]:
+def _content(log: Log, parts: list[Any]) -> tuple[str, list[Reference]]:
     texts: list[str] = []
     fragments: list[Reference] = []
     for kind, text, payload in parts:
@@ -264,14 +234,3 @@ def _add(
         session.message("", "assistant", text, when, location)
     elif role == "system":
         session.message("", "system", text, when, location)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[_Log]:
-    with opened(path):
-        pass  # a regular file, not a link or a FIFO that SQLite would wait for
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
-            yield _Log(database)
-    except (sqlite3.Error, ValueError, OverflowError) as error:
-        raise Skipped(f"SQLite cannot read it: {str(error)[:120]}") from None

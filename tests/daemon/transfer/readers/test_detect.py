@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from peers import llm_database
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.readers import aichat, base, claude, codex, files, llm, original, port42, values
+from port42_daemon.transfer.readers import aichat, base, files, llm, original, port42, sqlite_file, values
 from port42_daemon.transfer.readers.base import Skipped
-from port42_daemon.transfer.readers.detect import sources
+from port42_daemon.transfer.readers.detect import LINE_READERS, sources
 from port42_daemon.transfer.readers.line_reader import read_whole
 from port42_protocol.messages.records import Message, Reference
 
@@ -139,7 +139,7 @@ def test_another_programs_database_is_not_taken_for_one(tmp_path):
 
 
 def test_a_database_without_an_end_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(llm, "_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite_file, "_SECONDS", 0.2)
     path = tmp_path / "logs.db"
     with sqlite3.connect(path) as database:
         database.execute(
@@ -232,8 +232,10 @@ ENTRY = st.builds(
 )
 LINE = st.one_of(st.binary(max_size=60), ENTRY.map(lambda one: json.dumps(one).encode()))
 READERS = {
-    "claude": lambda data: read_whole(claude.Reader("x", LIMITS), data.split(b"\n")),
-    "codex": lambda data: read_whole(codex.Reader("x", LIMITS), data.split(b"\n")),
+    **{
+        name: lambda data, reader=reader: read_whole(reader("x", LIMITS), data.split(b"\n"))
+        for name, reader in LINE_READERS.items()
+    },
     "port42": lambda data: port42.read(data.split(b"\n")),
     "original": lambda data: original.read([data], LIMITS),
     "index": original.object_paths,
@@ -318,18 +320,10 @@ def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
     ("name", "text", "reason"),
     [
         (
-            "a.json",
-            '{"sessionId":"g","projectHash":"a","messages":[{"type":"user","content":"x"}]}',
-            "Gemini CLI",
-        ),
-        ("a.json", '[{"title":"x","mapping":{},"current_node":"y"}]', "ChatGPT"),
-        ("a.json", '[{"uuid":"x","chat_messages":[]}]', "claude.ai"),
-        (
             "a.jsonl",
             '{"sessionId":"q","type":"user","message":{"role":"user","parts":[{"text":"x"}]}}',
             "Qwen Code",
         ),
-        ("a.jsonl", '{"type":"session","version":3,"id":"p"}', "pi"),
         ("a.jsonl", '{\n "pretty": "printed"\n}\n', "no line of it is JSON"),
         ("a.jsonl", '{"something":"else"}\n', "no format is recognised"),
     ],
@@ -349,7 +343,7 @@ def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
     llm_database.old(tmp_path / "a.db", {"01a": [("hi", "hello")]})
     llm_database.old(tmp_path / "b.db", {"01a": [("hi", "hello")]})
     (tmp_path / "package.json").write_text('{"name":"x","dependencies":{}}')
-    (tmp_path / "foreign.jsonl").write_text('{"type":"session","version":3}\n')
+    (tmp_path / "foreign.jsonl").write_text('{"message":{"role":"user","parts":[{"text":"x"}]}}\n')
     named, found = sources(tmp_path, "auto")
     assert named == ["aichat", "claude", "codex", "llm"]
     assert len({source.key for source in found}) == len(found) == 9

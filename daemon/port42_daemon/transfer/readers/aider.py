@@ -1,0 +1,98 @@
+"""aider's history: ``.aider.chat.history.md`` in a project's folder, to which each start appends a chat.
+
+The person's lines begin with ``####``, the program's with ``>``; all others are the model's. Messages have no
+times: each gets that of its chat's start. Of what the program did, the files that it changed are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+
+from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.readers import values
+from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
+from port42_daemon.transfer.readers.files import LINE_BYTES, lines, opened
+
+NAME = ".aider.chat.history.md"
+HEADING = b"# aider chat started at "
+_STARTED = re.compile(r"# aider chat started at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s*")
+_TO_MODEL = re.compile(r"/(?:ask|code|architect|context) ")
+_COMMAND = re.compile(r"/[a-z-]{1,40}(?:\s|$)|!")
+_EDITED = "Applied edit to "
+
+
+def conversations(path: Path) -> Iterator[tuple[str, str]]:
+    """Where in the file each chat is, for `read`, or the reason why it cannot be read."""
+    begin, position = -1, 0
+    for line in lines(path):
+        if line is None:
+            raise Skipped("it has a line of more than 16 MiB")
+        if line.startswith(HEADING):
+            if begin >= 0:
+                yield _span(begin, position)
+            begin = position
+        position += len(line)
+    if begin >= 0:
+        yield _span(begin, position)
+
+
+def _span(begin: int, end: int) -> tuple[str, str]:
+    return f"{begin}-{end}", "" if end - begin <= LINE_BYTES else "it is longer than 16 MiB"
+
+
+def read(path: Path, span: str, limits: SessionsConfig) -> list[ParsedSession]:
+    """One chat. Raises `Skipped`."""
+    begin, _, end = span.partition("-")
+    with opened(path) as file:
+        file.seek(int(begin))
+        text = file.read(int(end) - int(begin)).decode(errors="replace")
+    heading, _, chat = text.partition("\n")
+    started = _STARTED.fullmatch(heading)
+    if started is None:
+        raise Skipped("it does not say when it began")
+    document = Document("aider", started[1], limits)
+    # The time is that of the clock on the wall.
+    document.info.created_at = values.timestamp_of(
+        datetime.fromisoformat(started[1]).astimezone().isoformat()
+    )
+    document.info.cwd = values.folder(str(path.parent)) if path.is_absolute() else None
+    for number, (kind, group) in enumerate(groupby(chat.split("\n"), _kind), 1):
+        _add(document, kind, list(group), number)
+    sessions = document.finished()
+    # Several projects may have been begun in the same second.
+    prompt = next(record for record in sessions[0].records if getattr(record, "content", ""))
+    document.info.source_id += f" {values.one_line(getattr(prompt, 'content', ''), 100)}"
+    return sessions
+
+
+def _kind(line: str) -> str:
+    if line.startswith("#### "):
+        return "user"
+    # The model's own quotations look the same; those of its edits, ``>>>>>>> REPLACE``, do not.
+    return "program" if line.startswith("> ") or line == ">" else "model"
+
+
+def _add(document: Document, kind: str, group: list[str], number: int) -> None:
+    location = f"part {number}"
+    match kind:
+        case "user":
+            text = "\n".join(line.removeprefix("#### ").removesuffix("  ") for line in group)
+            if _TO_MODEL.match(text) or not _COMMAND.match(text):
+                document.prompt("", text, None, location)
+        case "model":
+            document.message("", "assistant", "\n".join(group).strip(), None, location)
+        case _:
+            for line in group:
+                if (note := line.removeprefix("> ").strip()).startswith(_EDITED):
+                    _add_edit(document, note.removeprefix(_EDITED), location)
+                elif note.startswith("Main model: "):
+                    document.info.model = values.short(note.split(" with ")[0].removeprefix("Main model: "))
+
+
+def _add_edit(document: Document, name: str, location: str) -> None:
+    document.call("", f"{location} {name}", "edit", {"path": name}, None)
+    document.result("", f"{location} {name}", None, None)
