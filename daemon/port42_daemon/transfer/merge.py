@@ -27,7 +27,7 @@ def merged(stored: Sequence[Record], source: Sequence[Record]) -> list[Record]:
 
     A stored record that belongs to a turn of Port42 stays in the place of the source's copy of it. What the
     source has no copy of comes behind the record that it followed, or at the end, in its order; of that, only
-    what an earlier reading made of the source is left out.
+    what an earlier reading made of a part that the source still has is left out.
     """
     places = _Places(source)
     instead: dict[int, Record] = {}
@@ -38,16 +38,17 @@ def merged(stored: Sequence[Record], source: Sequence[Record]) -> list[Record]:
     for record in stored:
         index = places.take(record, position)
         if index is None:
-            if _is_own(record) or isinstance(record, Message):
-                pending.append(record)
+            pending.append(record)
             continue
         if pending:
-            added.setdefault(position, []).extend(pending)
+            added.setdefault(position, []).extend(filter(_is_kept, pending))
             pending = []
         moved[record.seq] = index
         if _is_own(record):
             instead[index] = record
         position = max(position, index + 1)
+    if position < len(source):
+        pending = list(filter(_is_kept, pending))
     result: list[Record] = []
     seqs: dict[int, int] = {}
     at: dict[int, int] = {}
@@ -106,6 +107,10 @@ def identity(record: Record) -> tuple[str, str]:
 def is_of_source(record: Record) -> bool:
     """Whether a reader gives such records: titles, tags and pins are given in Port42."""
     return not isinstance(record, EventRecord) or record.event in {COMPACTED, USAGE}
+
+
+def _is_kept(record: Record) -> bool:
+    return _is_own(record) or isinstance(record, Message)
 
 
 def _is_own(record: Record) -> bool:

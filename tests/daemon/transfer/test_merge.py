@@ -68,6 +68,11 @@ def test_thoughts_of_an_earlier_reading_are_not_kept_beside_those_of_today():
     assert merged(numbered(user("a"), old), [user("a"), new]) == numbered(user("a"), new)
 
 
+def test_what_the_source_has_not_come_to_yet_stays():
+    stored = numbered(user("a"), reply("b"), tool("t"))
+    assert merged(stored, [user("a"), reply("b")]) == stored
+
+
 SOURCE = st.lists(
     st.one_of(
         st.sampled_from("abc").map(user),
