@@ -40,8 +40,9 @@ _LOCAL = (
     " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
-_QUEUED, _REMEMBERED, _HELD = 50, 100, 20
-"""Limits of queued messages, of what is remembered of each kind, and of entries that are held back."""
+_QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
+"""Limits of queued messages, of what is remembered of each kind, of entries that are held back, and of the
+length of each."""
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _ERRORS = {
     "rate_limit": "rate_limit",
@@ -132,8 +133,9 @@ class Reader(LineReader):
         state = self.state
         if not state.begun and entry.type in ("assistant", "user", "attachment"):
             prompt = entry.type == "user" and entry.is_meta is not True
-            if not prompt and len(state.held) < _HELD and (state.held or _is_late(entry)):
-                state.held.append((location, msgspec.json.encode(entry).decode()))
+            line = msgspec.json.encode(entry) if not prompt and (state.held or _is_late(entry)) else b""
+            if line and len(state.held) < _HELD and len(line) < _LONG:
+                state.held.append((location, line.decode()))
                 return
             state.begun = True
             first = entry.type == "user" and entry.parent_uuid is None
@@ -272,20 +274,16 @@ class Reader(LineReader):
 
     def _take_result(self, key: str, block: Mapping[str, Any], details: Raw, when: str | None) -> None:
         call_id = values.short(block.get("tool_use_id"), 256) or "unknown"
-        call = self.state.sessions[key].calls.get(call_id)
-        self.result(key, call_id, block.get("content"), when, failed=block.get("is_error") is True)
+        call, content = self.state.sessions[key].calls.get(call_id), block.get("content")
+        if isinstance(content, str) and content.startswith("<persisted-output>"):
+            # A long output is in a file; what the program kept of it is in the details.
+            content = values.mapping(_decoded(details)).get("stdout") or content
+        self.result(key, call_id, content, when, failed=block.get("is_error") is True)
         if call is not None and call.name in {"TaskCreate", "TaskUpdate", "TaskList"}:
-            self._take_tasks(key, details, when)
-
-    def _take_tasks(self, key: str, details: Raw, when: str | None) -> None:
-        """Steps of the plan that a tool call added, changed or listed."""
-        try:
-            result = msgspec.json.decode(details)
-        except (msgspec.DecodeError, RecursionError):
-            return
-        tasks = self.state.tasks
-        if update_tasks(tasks, result):
-            self.plan(key, [{"content": step, "status": state} for step, state in tasks.values()], when)
+            tasks = self.state.tasks
+            if len(bytes(details)) < _LONG and update_tasks(tasks, _decoded(details)):
+                steps = [{"content": step, "status": state} for step, state in tasks.values()]
+                self.plan(key, steps, when)
 
     def _take_assistant(self, key: str, entry: Entry, location: str) -> None:
         when = values.timestamp_of(entry.timestamp)
@@ -338,7 +336,7 @@ class Reader(LineReader):
         content, queue = values.text_of(entry.content), self.state.queue
         match entry.operation:
             case "enqueue":
-                queue.append(content)
+                queue.append(content[:_LONG])
                 del queue[:-_QUEUED]
             case "popAll":
                 queue.clear()
@@ -372,6 +370,13 @@ class Reader(LineReader):
         words = values.text_of(content, _typed, pictures=True)
         when, uuid = values.timestamp_of(entry.timestamp), values.short(entry.uuid) or ""
         self.message("", "user", words, when, location, uuid)
+
+
+def _decoded(details: Raw) -> Any:
+    try:
+        return msgspec.json.decode(details)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _remember(memory: dict[str, Any], key: str, value: Any) -> None:

@@ -332,6 +332,14 @@ def test_a_picture_in_a_result_is_a_placeholder():
     assert call.output == "[image/png, 8 bytes]"
 
 
+def test_a_long_output_that_the_program_put_into_a_file_is_read_from_the_details():
+    file = File().user("count").assistant(tool("t", command="seq 9999"))
+    preview = "<persisted-output>\nOutput too large. Full output saved to: /x"
+    file.user([result("t", preview)], toolUseResult={"stdout": "1\n2\n3", "stderr": ""})
+    [call] = activities(file.read())
+    assert call.output == "1\n2\n3"
+
+
 def test_thoughts_plans_and_compactions():
     todos = [{"content": "Hoist", "status": "completed"}, {"content": "Reef", "status": "in_progress"}]
     file = File().user("sail").assistant({"type": "thinking", "thinking": "It blows."})
