@@ -37,6 +37,7 @@ from port42_protocol.messages.records import (
     Source,
     ToolRecord,
     TurnRecord,
+    replace,
 )
 
 
@@ -528,6 +529,23 @@ def test_a_key_is_its_agents_and_its_sessions(store):
     assert store.catalogue.with_key("ai-muse", "other", "cli-2") is None
     assert store.catalogue.with_key("ai-analyst", "k", None) == ("rpc-3", 1)
     assert store.catalogue.with_key("ai-engineer", "k", None) is None
+
+
+def test_a_rewritten_session_has_the_new_records_and_its_keys_and_is_kept_as_it_was(vessel):
+    store = vessel.store
+    store.create(header("cli-1"), [said("a"), said("b", key="k")], use=True)
+    before = (vessel.home / "sessions" / "cli-1.json").read_bytes()
+    records = [replace(said(text), seq=seq) for seq, text in enumerate("xyz", 1)]
+    records.append(replace(said("b", key="k"), seq=4))
+    summary = store.rewrite(structs.replace(header("cli-1"), title="anew"), records, "then")
+    assert (summary.title, summary.message_count) == ("anew", 4)
+    assert read(store, "cli-1")[0] == records
+    assert store.catalogue.with_key("ai-muse", "k", "cli-1") == ("cli-1", 4)
+    assert add(store, "cli-1", said("later")) == 5
+    [kept] = (vessel.home / "backups" / "then").rglob("cli-1.json")
+    assert kept.read_bytes() == before
+    with pytest.raises(SessionNotFound):
+        store.rewrite(header("cli-2"), records, "then")
 
 
 # --- many at once -----------------------------------------------------------------------------------
