@@ -92,6 +92,9 @@ class _TurnEvents:
     async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
         if self.over:
             return _CANCELLED
+        # Gemini tells of a call only by asking for it.
+        for event in self._updates.begin(fields(params.get("toolCall"))):
+            await self.events.put(event)
         request = updates.permission(params, self._updates)
         self._updates.end_piece()
         if self._policy == "ask":

@@ -37,6 +37,7 @@ _TOOLS_KEPT, _ID_CHARS = 1000, 1000
 """Tool calls of one turn whose titles are remembered."""
 
 _IDENTIFIER = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
+_GEMINI_ID = re.compile(r"([a-z]\w{0,63})__\1_\d{1,20}_\d{1,9}")
 _OUTPUT_FIELDS = ("output", "aggregated_output", "formatted_output", "content", "stdout", "error", "message")
 """Where opencode, Codex and Copilot have the text in ``rawOutput``."""
 _TOOL_KINDS = frozenset(get_args(ToolKind))
@@ -80,6 +81,10 @@ class Updates:
     def end_piece(self) -> None:
         """Text that follows is not put apart from the text before."""
         self._last = ""
+
+    def begin(self, call: dict[str, Any]) -> list[Event]:
+        """The events for a call that a permission request is about, if it was not known."""
+        return [] if self.known(call.get("toolCallId")) else self.read({"sessionUpdate": "tool_call"} | call)
 
     def known(self, tool_id: Any) -> Tool | None:
         return self._tools.get(tool_id) if isinstance(tool_id, str) else None
@@ -157,12 +162,14 @@ class Updates:
 def _name(update: dict[str, Any]) -> str | None:
     """The tool's own name, which the protocol has no field for.
 
-    Claude's agent tells it, and opencode's first title is the name.
+    Claude's agent tells it, opencode's first title is the name, and Gemini's ids begin with it.
     """
     name = fields(fields(update.get("_meta")).get("claudeCode")).get("toolName")
     title = update.get("title")
     if name is None and update.get("sessionUpdate") == "tool_call" and isinstance(title, str):
         name = title if _IDENTIFIER.fullmatch(title) else None
+    if name is None and (match := _GEMINI_ID.fullmatch(str(update.get("toolCallId")))):
+        name = match[1]
     return name if isinstance(name, str) else None
 
 

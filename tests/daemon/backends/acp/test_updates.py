@@ -1,11 +1,14 @@
 """How agents' messages are read, whatever they hold."""
 
+import json
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from port42_daemon.backends.acp.connection import Refused
 from port42_daemon.backends.acp.updates import (
@@ -17,7 +20,7 @@ from port42_daemon.backends.acp.updates import (
     usage,
     words_of_refusal,
 )
-from port42_daemon.backends.base import Failure, Plan, Text, Tool, Usage
+from port42_daemon.backends.base import Event, Failure, Plan, Text, Tool, Usage
 from port42_protocol.messages.records import Location, PlanEntry
 
 KINDS = [
@@ -265,3 +268,44 @@ def test_a_tool_that_keeps_the_plan_gives_it() -> None:
 )
 def test_what_the_data_of_a_refusal_say_is_told(message: str, data: Any, words: str) -> None:
     assert words_of_refusal(Refused(-32603, message, data)) == words
+
+
+RECORDED = Path(__file__).with_name("recorded")
+AGENTS = sorted(path.name.partition(".")[0] for path in RECORDED.glob("*.events.json"))
+
+
+def events_of(agent: str) -> list[Event]:
+    updates, events = Updates(), list[Event]()
+    for line in (RECORDED / f"{agent}.jsonl").read_text().splitlines():
+        match json.loads(line):
+            case {"update": update}:
+                events += updates.read(update)
+            case {"permission": call}:
+                events += updates.begin(call)
+    return events
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_what_a_real_agent_did_is_in_the_events(agent: str) -> None:
+    plain = [
+        [
+            type(event).__name__,
+            {name: value for name, value in to_builtins(event).items() if value not in (None, ())},
+        ]
+        for event in events_of(agent)
+    ]
+    assert json.loads(json.dumps(plain)) == json.loads((RECORDED / f"{agent}.events.json").read_text())
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_calls_of_a_real_agent_run_before_they_end_and_end_once(agent: str) -> None:
+    states: dict[str, list[str]] = {}
+    for event in events_of(agent):
+        if isinstance(event, Tool):
+            states.setdefault(event.id, []).append(event.state)
+    assert len(states) >= 6
+    for of_call in states.values():
+        *running, last = of_call
+        assert running
+        assert set(running) == {"running"}
+        assert last in ("done", "failed")

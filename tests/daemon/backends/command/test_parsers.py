@@ -359,6 +359,27 @@ def test_no_object_of_a_known_type_breaks_a_parser(kind, fields, type_):
         assert isinstance(event, Event)
 
 
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where a value has parts, however deep."""
+    keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [(*path, key) for key in keys] + [
+        deep for key in keys for deep in paths_in(value[key], (*path, key))
+    ]
+
+
+@given(st.sampled_from(WITH_EVENTS), st.data())
+def test_a_recorded_stream_with_other_values_in_it_breaks_nothing(name, data):
+    entries = [json.loads(line) for line in (RECORDED / f"{name}.jsonl").read_bytes().splitlines()]
+    for _ in range(data.draw(st.integers(1, 3))):
+        entry = data.draw(st.sampled_from([each for each in entries if paths_in(each)]))
+        *path, last = data.draw(st.sampled_from(paths_in(entry)))
+        for key in path:
+            entry = entry[key]
+        entry[last] = data.draw(VALUES)
+    for event in fed(name.partition("-")[0], *entries):
+        assert event == msgspec.convert(msgspec.to_builtins(event), type(event), strict=True)
+
+
 @given(st.sampled_from(sorted(STREAMS)), st.binary())
 def test_no_bytes_break_a_parser(kind, line):
     assert STREAMS[kind]().feed(line) == []
