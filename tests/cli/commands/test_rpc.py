@@ -7,10 +7,11 @@ import json
 import pytest
 
 from port42_cli.commands import rpc as subject
+from port42_protocol.version import __version__
 
 
 def test_a_result_is_json_on_stdout(port42):
-    assert port42.json("rpc", "status")["sessions"] == 0
+    assert port42.json("rpc", "status")["version"] == __version__
     assert port42.json("rpc", "rpc.discover")["openrpc"].startswith("1.")
 
 
