@@ -33,7 +33,7 @@ _DELAY = 0.5
 """Seconds in which changes are gathered into one batch."""
 _PART_BYTES = 512 * 1024
 """Bytes of a session's file that are read at once."""
-_BATCH_BYTES = 2 * 1024 * 1024
+_BATCH_BYTES = 1024 * 1024
 """Characters of text that are written at once: a query may wait so long."""
 _PATIENCE = 0.5
 """Seconds that a search waits for what the thread is reading."""

@@ -11,7 +11,6 @@ import time
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ INSERT INTO counter VALUES (1);
 # Contentless: the text is in `texts`, and is given again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
 _STAGE = "CREATE TEMP TABLE stage (number INTEGER PRIMARY KEY, text, parts, facets)"
-_HASH_BYTES = 8 * 1024 * 1024
+_HASH_BYTES = 4 * 1024 * 1024
 """Words that FTS5 gathers in memory before it writes them: the fewer pieces, the less to merge."""
 _ROOM = 1024 * 1024
 """Bytes free on the disk with which it is worth going back from memory to the file."""
@@ -301,7 +300,7 @@ def _clear(path: Path) -> None:
         pass
 
 
-_AT_ONCE = 500
+_AT_ONCE = 200
 """Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards."""
 
 
@@ -309,13 +308,13 @@ def insert(
     database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]], conflict: str = "DO NOTHING"
 ) -> None:
     """Insert the rows; `conflict` is what SQLite does about a key that is there."""
-    for begin in range(0, len(rows), _AT_ONCE):
-        some = rows[begin : begin + _AT_ONCE]
-        statement = _insert_statement(table, len(some[0]), len(some), conflict)
-        database.execute(statement, list(chain.from_iterable(some)))
-
-
-@lru_cache(maxsize=256)
-def _insert_statement(table: str, width: int, rows: int, conflict: str) -> str:
-    row = f"({', '.join('?' * width)})"
-    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)} ON CONFLICT {conflict}"  # noqa: S608  # our own names
+    if not rows:
+        return
+    row = f"({', '.join('?' * len(rows[0]))})"
+    whole = len(rows) - len(rows) % _AT_ONCE
+    # Two statements only: those that the module keeps hold the values that were given to them last.
+    many = f"INSERT INTO {table} VALUES {', '.join([row] * _AT_ONCE)} ON CONFLICT {conflict}"  # noqa: S608  # our own names
+    for begin in range(0, whole, _AT_ONCE):
+        database.execute(many, list(chain.from_iterable(rows[begin : begin + _AT_ONCE])))
+    single = f"INSERT INTO {table} VALUES {row} ON CONFLICT {conflict}"  # noqa: S608
+    database.executemany(single, rows[whole:])

@@ -27,7 +27,7 @@ _LENGTH, _BEFORE = 200, 60
 """Characters of a snippet: in all, and at most before its first mark."""
 _STEP_BACK = 20
 _MARKS_LOOKED_AT = 200
-_WINDOW = 16_000
+_WINDOW = 4_000
 """Characters of a long text in which the words are marked."""
 _AS_SPACE = {ord(char): " " for char in "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
 
