@@ -281,8 +281,8 @@ class Sessions:
     async def add_captured(self, header: Header, records: Sequence[Record]) -> Written:
         """Add what happened in another program, and begin the session of `header` where there is none.
 
-        It is a use of the session at its time, and the session is its agent's last if none was used later.
-        Whoever compared the records with what is here already holds the session's `order`.
+        It is a use of the session at its time; `catch_up_last` then makes it its agent's last. Whoever
+        compared the records with what is here already holds the session's `order`.
         """
         written = await self.threads.files(self._add_captured, header, records)
         self._publish(written)
@@ -297,8 +297,6 @@ class Sessions:
             summary = self.store.create(header, records)
             added = [replace(record, seq=seq) for seq, record in enumerate(records, 1)]
             written = Written(summary, added, len(added))
-        if header.parent is UNSET:
-            self.catch_up_last(written.summary.agent, header.id, written.seq)
         return written
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:

@@ -83,7 +83,8 @@ class Originals:
         path = self._file(original).with_suffix(".json")
         durable.own_folder(self._folder)
         durable.own_folder(path.parent)
-        durable.replace(path, msgspec.json.format(msgspec.json.encode(original)) + b"\n")
+        data = msgspec.json.format(msgspec.json.encode(original)) + b"\n"
+        self._write(path, (data,), 0)
 
     def size(self, original: Original) -> int:
         """Compressed bytes that are kept."""
@@ -97,18 +98,22 @@ class Originals:
 
         What stands there behind `kept`, by a crash, is replaced.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._file(original), flags, durable.OWN_FILE)
+        compressor = zlib.compressobj(_LEVEL)
+        parts = chain(map(compressor.compress, data), map(compressor.flush, (zlib.Z_FINISH,)))
+        return self._write(self._file(original), parts, kept)
+
+    @staticmethod
+    def _write(path: Path, parts: Iterable[bytes], offset: int) -> int:
+        """Write behind `offset` and cut the file there; not synced: the source still has the bytes."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, durable.OWN_FILE)
         try:
-            os.ftruncate(descriptor, kept)
-            compressor = zlib.compressobj(_LEVEL)
-            for part in chain(map(compressor.compress, data), map(compressor.flush, (zlib.Z_FINISH,))):
-                durable.write_all(descriptor, part, kept)
-                kept += len(part)
-            durable.sync(descriptor)
+            for part in parts:
+                durable.write_all(descriptor, part, offset)
+                offset += len(part)
+            os.ftruncate(descriptor, offset)
         finally:
             os.close(descriptor)
-        return kept
+        return offset
 
     def data(self, original: Original) -> Iterator[bytes]:
         """The source's bytes. Raises `Damaged`."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import Struct, field, structs
+from msgspec import UNSET, Struct, field, structs
 
 from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
@@ -56,6 +56,8 @@ class Recorder:
         self._queues = queues
         self._config = config
         self._run = sessions.threads.capture
+        self.used: dict[tuple[str, str], int] = {}
+        """Agents and sessions that were added to, with their last seqs; perhaps their agents' last ones."""
 
     async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> None:
         """Read what is new in the source at `path`.
@@ -138,6 +140,8 @@ class Recorder:
                 header = await self._header(tool, config, info, session_id, batch)
                 written = await self._sessions.add_captured(header, new)
                 state.seq, summary = written.seq, written.summary
+                if header.parent is UNSET:
+                    self.used[summary.agent, session_id] = written.seq
         title = summary.title if summary else given
         return Stored(session_id, info.source_id, state.seq, title)
 
@@ -192,15 +196,15 @@ class Recorder:
     ) -> tuple[Original, SourceState]:
         """Keep the bytes that the batch was read from."""
         sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
+        start, kept = batch.start, state.kept
         if original is None and not source.anew:
             original = self._originals.latest(tool.name, path)
-        if original is None:
-            if batch.start:
-                return Original(tool.name, os.fspath(path), now()), state  # its beginning was not kept
+        if original is None or self._originals.size(original) < kept:
+            # A new generation: the source was written anew, or what was kept of it is lost.
             original = self._originals.begin(Original(tool.name, os.fspath(path), now(), sessions=sessions))
-            state = structs.replace(state, kept=0)
+            start = kept = 0
         if original.sessions != sessions:
             original.sessions = sessions
             self._originals.describe(original)
-        kept = self._originals.add(original, part(path, batch.start, state.offset), state.kept)
+        kept = self._originals.add(original, part(path, start, state.offset), kept)
         return original, structs.replace(state, kept=kept)

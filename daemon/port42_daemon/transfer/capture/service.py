@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from port42_daemon.agents import Agents
 from port42_daemon.config import CaptureConfig, CapturedToolConfig, table
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
+from port42_daemon.store.interface import SessionFilter
 from port42_daemon.transfer.capture import tools
 from port42_daemon.transfer.capture.originals import Damaged, Originals
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
+_NOTE_SECONDS = 0.5
 
 
 @dataclass(eq=False)
@@ -111,6 +114,8 @@ class Capture:
                 return
             if self._recorder is None:
                 await self._start()
+            if self._recorder is not None:
+                await self._note_newest(self._recorder)
             self._watching = asyncio.create_task(self._watcher.run(folders, [self.home / "config.toml"]))
 
     async def _start(self) -> None:
@@ -173,7 +178,11 @@ class Capture:
         from port42_daemon.transfer.capture.recorder import TurnRuns
         from port42_daemon.transfer.readers.base import Skipped
 
+        noted = time.monotonic()
         while self._due and self._recorder is not None:
+            if time.monotonic() - noted > _NOTE_SECONDS:
+                await self._note_last(self._recorder)
+                noted = time.monotonic()
             path, tool = next(iter(self._due.items()))
             del self._due[path]
             config = self._table(tool)
@@ -193,6 +202,27 @@ class Capture:
             except Exception:
                 log.exception("%s could not be captured", path.name)
                 await self._recorder.refuse(tool, path, "an internal error, see the log")
+        if self._recorder is not None:
+            await self._note_last(self._recorder)
+
+    async def _note_last(self, recorder: Recorder) -> None:
+        """Write which sessions their agents used last, once for many sources."""
+        while recorder.used:
+            (agent, session_id), seq = recorder.used.popitem()
+            with contextlib.suppress(RpcError):
+                await self.sessions.threads.files(self.sessions.catch_up_last, agent, session_id, seq)
+
+    async def _note_newest(self, recorder: Recorder) -> None:
+        """What a crash kept from being noted: the sessions used last, as their files say."""
+        for tool in self._on():
+            if (config := self._table(tool)) is None:
+                continue
+            for agent in {config.agent or tool.name, *config.folders.values()}:
+                with contextlib.suppress(RpcError):
+                    newest, *_ = await self.sessions.threads.index(
+                        self.sessions.catalogue.page, SessionFilter(agent=agent), None, 1
+                    )
+                    recorder.used |= {(agent, session.session_id): 0 for session in newest}
 
     def _again(self, path: Path, tool: Tool) -> None:
         self._due[path] = tool
