@@ -295,7 +295,7 @@ FIELDS = {
     "Finding": "level about what do mendable fixed",
     "Checkup": "findings examined remaining backup next_cursor",
     "AgentUsage": "agent sessions session_bytes trash_bytes leftover_bytes total_bytes",
-    "Usage": "agents index_bytes log_bytes backup_bytes other_bytes total_bytes free_bytes",
+    "Usage": "agents index_bytes log_bytes backup_bytes other_bytes total_bytes free_bytes original_bytes",
     "OpenRpc": "openrpc info methods components",
 }
 

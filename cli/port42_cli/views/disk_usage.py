@@ -31,6 +31,7 @@ def usage(home: Usage) -> Iterator[Part]:
         "index": home.index_bytes,
         "logs": home.log_bytes,
         "backups": home.backup_bytes,
+        "originals": home.original_bytes,
         "other": home.other_bytes,
     }
     for name, taken in others.items():

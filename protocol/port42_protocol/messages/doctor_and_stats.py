@@ -114,7 +114,10 @@ class AgentUsage(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Disk usage of the home in bytes, agents in descending order; `free_bytes` of its disk."""
+    """Disk usage of the home in bytes, agents in descending order; `free_bytes` of its disk.
+
+    `original_bytes` are those of the files of captured tools that are kept.
+    """
 
     agents: tuple[AgentUsage, ...]
     index_bytes: int
@@ -123,6 +126,7 @@ class Usage(Struct, frozen=True):
     other_bytes: int
     total_bytes: int
     free_bytes: int
+    original_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ def test_sizes_fit_in_80_columns_and_empty_columns_are_left_out():
 
 
 def test_scripts_get_all_sizes_of_an_agent_and_of_other_files():
-    home = Usage((AgentUsage("a", 1, 10, 20, 30, 60),), 1024, 0, 0, 5, 1089, 9)
+    home = Usage((AgentUsage("a", 1, 10, 20, 30, 60),), 1024, 0, 0, 5, 1089, 9, 20)
     assert piped(subject.usage(home)) == [
         "@a\t1\t10 B\t20 B\t30 B\t60 B",
         "index\t1.0 KiB",
+        "originals\t20 B",
         "other\t5 B",
         "total\t1.1 KiB",
     ]

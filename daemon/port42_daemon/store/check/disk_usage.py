@@ -13,6 +13,9 @@ from port42_daemon.store.check.verify import owner
 from port42_daemon.store.trash import NAME
 from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
 
+ORIGINALS = "originals"
+"""The folder of captured tools' files (`transfer/capture/originals.py`)."""
+
 
 def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None) -> Usage:
     """Bytes in `home`. `sessions` are each agent's: how many, and their bytes; they are not counted again.
@@ -36,10 +39,11 @@ def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None
         agents=tuple(parts),
         index_bytes=shared["index"],
         log_bytes=shared["log"],
-        backup_bytes=shared["backups"],
+        backup_bytes=shared[BACKUPS],
         other_bytes=shared["other"],
         total_bytes=sum(part.total_bytes for part in parts) + shared.total(),
         free_bytes=disk.f_bavail * disk.f_frsize,
+        original_bytes=shared[ORIGINALS],
     )
 
 
@@ -47,8 +51,8 @@ def _shared(home: Path) -> Counter[str]:
     """Bytes of the files that belong to no agent, by kind."""
     shared: Counter[str] = Counter()
     for entry in _entries(home):
-        if entry.name == BACKUPS:
-            shared["backups"] += _tree(Path(entry.path))
+        if entry.name in {BACKUPS, ORIGINALS}:
+            shared[entry.name] += _tree(Path(entry.path))
         elif entry.name.startswith("index.db"):
             shared["index"] += _size(entry)
         elif entry.name.startswith("daemon.log"):

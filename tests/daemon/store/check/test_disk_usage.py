@@ -38,6 +38,8 @@ def test_every_byte_is_counted_once(store, home):
     write(home / "sessions" / "cli-9.partial", 3)
     write(home / "backups" / "one-doctor", 11)
     write(home / "backups" / "two" / "deep", 13) if (home / "backups" / "two").mkdir() is None else None
+    (home / "originals" / "claude").mkdir(parents=True)
+    write(home / "originals" / "claude" / "1.z", 29)
     write(home / "daemon.log", 17)
     write(home / "daemon.log.1", 19)
     write(home / "config.toml", 23)
@@ -52,7 +54,7 @@ def test_every_byte_is_counted_once(store, home):
     assert (muse.sessions, muse.session_bytes, muse.leftover_bytes) == (1, size, 70)
     assert (dotted.sessions, dotted.trash_bytes, dotted.total_bytes) == (0, 500, 500)
     assert analyst.total_bytes == (home / "sessions" / "cli-2.json").stat().st_size
-    assert (usage.log_bytes, usage.backup_bytes) == (36, 24)
+    assert (usage.log_bytes, usage.backup_bytes, usage.original_bytes) == (36, 24, 29)
     assert usage.other_bytes == 23 + 7 + 3 + (home / "agent_sessions.json").stat().st_size
     counted = subprocess.run(
         ["find", str(home), "-type", "f", "-printf", "%s\n"], capture_output=True, text=True, check=True
