@@ -65,7 +65,7 @@ def test_another_agents_session_is_refused(daemon, big):
 
 
 @pytest.mark.parametrize("cursor", ["x", "MSAyOjM6NA", "OTkgLTE6MA"])
-def test_a_cursor_of_nobodys(daemon, big, cursor):
+def test_an_invalid_cursor(daemon, big, cursor):
     """Also one that is well made and tells of records that were never there."""
     with pytest.raises(pytest.RpcFailed) as refused:
         daemon.call("export_session", session_id=big, cursor=cursor)

@@ -92,7 +92,7 @@ ACTIVITY = st.one_of(
 
 
 def _numbered(records):
-    return [RECORDS[one["role"]](seq=n, timestamp=WHEN, **one) for n, one in enumerate(records, 1)]
+    return [RECORDS[record["role"]](seq=n, timestamp=WHEN, **record) for n, record in enumerate(records, 1)]
 
 
 SESSION = st.builds(
@@ -123,7 +123,7 @@ def exported(kind, header, records, *, redactions=None):
         part, position = export.next_page(
             kind,
             frame,
-            lambda after: (one for one in records if one.seq > after),
+            lambda after: (record for record in records if record.seq > after),
             position,
             redactions,
         )
@@ -156,7 +156,7 @@ def test_a_session_that_lost_lines_is_whole_json_too():
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli")
     records = [UserMessage(seq=seq, content="x", timestamp=WHEN) for seq in (3, 5)]
     text = exported("json", header, records)
-    assert [one["seq"] for one in json.loads(text)["messages"]] == [3, 5]
+    assert [record["seq"] for record in json.loads(text)["messages"]] == [3, 5]
     assert text.encode() == compose(header, records)[0]
 
 
@@ -195,7 +195,7 @@ def test_a_title_cut_in_a_secret_is_made_anew():
 @pytest.mark.parametrize(
     "cursor", ["", "?", "MSAy", "MSAyOjM6NA", "LTEgLTE6MA", "MSA1OjA", "MSAtMTotMQ", "é"]
 )
-def test_a_cursor_of_nobodys(cursor):
+def test_an_invalid_cursor(cursor):
     with pytest.raises(InvalidParams, match="next_cursor"):
         export.parse_cursor(cursor)
 
@@ -208,12 +208,12 @@ LINES = ["```", "````", "~~~", "```js", "# x", "## x", "---", "text", "", "    `
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=8))
-def test_nothing_said_breaks_markdowns_structure(lines):
+def test_no_message_breaks_the_structure_of_the_markdown(lines):
     """Whatever a message has, the message after it stands under its own heading of level two."""
     first = AssistantMessage(seq=1, content="\n".join(lines), timestamp=WHEN)
     second = UserMessage(seq=2, content="the second", timestamp=WHEN)
     tokens = MarkdownIt().parse(markdown.WRITER.record(first) + markdown.WRITER.record(second))
-    opened = [n for n, one in enumerate(tokens) if one.type == "heading_open" and one.level == 0]
+    opened = [n for n, record in enumerate(tokens) if record.type == "heading_open" and record.level == 0]
     headings = [tokens[n + 1].content for n in opened if tokens[n].markup == "##"]
     assert (headings[0], headings[-1]) == ("Assistant", "User")
 
@@ -308,7 +308,7 @@ what was
 def test_markdown_folds_what_the_agent_did():
     assert "".join(map(markdown.WRITER.record, DID[1:6])) == MARKDOWN
     tokens = MarkdownIt().parse("".join(map(markdown.WRITER.record, DID)))
-    headings = [tokens[n + 1].content for n, one in enumerate(tokens) if one.type == "heading_open"]
+    headings = [tokens[n + 1].content for n, record in enumerate(tokens) if record.type == "heading_open"]
     assert headings == ["User", "Assistant"]
 
 

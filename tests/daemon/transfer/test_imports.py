@@ -12,13 +12,13 @@ from peers import llm_database
 DATA = Path(__file__).parents[2] / "data" / "imports"
 
 
-def brought(daemon, path, **asked):
+def import_all(daemon, path, **params):
     """Every page of an import: (imported, skipped, unchanged)."""
     imported, skipped, unchanged, done = [], [], 0, 0
     cursor = None
     while True:
         page = daemon.call(
-            "import_sessions", path=str(path), **asked, **({"cursor": cursor} if cursor else {})
+            "import_sessions", path=str(path), **params, **({"cursor": cursor} if cursor else {})
         )
         imported += page["imported"]
         skipped += page["skipped"]
@@ -36,39 +36,41 @@ def transcript(daemon, session_id):
 
 @pytest.mark.parametrize("source", ["claude", "codex", "aichat", "original"])
 def test_again_changes_nothing(daemon, tmp_path, source):
-    imported, skipped, _ = brought(daemon, DATA / source, agent="@ai-muse")
+    imported, skipped, _ = import_all(daemon, DATA / source, agent="@ai-muse")
     assert imported
-    assert all(one["change"] == "new" and one["agent"] == "ai-muse" for one in imported)
-    before = [transcript(daemon, one["session_id"]) for one in imported]
+    assert all(item["change"] == "new" and item["agent"] == "ai-muse" for item in imported)
+    before = [transcript(daemon, item["session_id"]) for item in imported]
     shutil.copytree(DATA / source, tmp_path / "elsewhere" / source)  # another path, the same sessions
     for path in (DATA / source, tmp_path / "elsewhere" / source):
-        assert brought(daemon, path, agent="ai-muse") == ([], skipped, len(imported))
-    assert [transcript(daemon, one["session_id"]) for one in imported] == before
+        assert import_all(daemon, path, agent="ai-muse") == ([], skipped, len(imported))
+    assert [transcript(daemon, item["session_id"]) for item in imported] == before
     assert before[0]["session"]["message_count"] == imported[0]["messages"]
 
 
-def test_what_grew_grows_and_what_was_continued_stays(daemon, tmp_path):
+def test_a_longer_source_is_appended_and_a_continued_session_is_not_changed(daemon, tmp_path):
     path = tmp_path / "logs.db"
     llm_database.old(path, {"a": [("1", "one")], "b": [("1", "one")]})
-    imported, _, _ = brought(daemon, path, agent="ai-muse")
-    [here, continued] = [one["session_id"] for one in imported]
+    imported, _, _ = import_all(daemon, path, agent="ai-muse")
+    [here, continued] = [item["session_id"] for item in imported]
     daemon.call("append_message", agent="ai-muse", session_id=continued, role="user", content="mine")
-    assert brought(daemon, path, agent="ai-muse") == ([], [], 2)
+    assert import_all(daemon, path, agent="ai-muse") == ([], [], 2)
     llm_database.old(path, {"a": [("1", "one"), ("2", "two")], "b": [("1", "one"), ("2", "two")]})
-    imported, skipped, unchanged = brought(daemon, path, agent="ai-muse")
-    assert [(one["session_id"], one["change"], one["messages"]) for one in imported] == [(here, "grown", 2)]
-    assert [(one["source"], "continued here" in one["reason"]) for one in skipped] == [("b", True)]
+    imported, skipped, unchanged = import_all(daemon, path, agent="ai-muse")
+    assert [(item["session_id"], item["change"], item["messages"]) for item in imported] == [
+        (here, "grown", 2)
+    ]
+    assert [(item["source"], "continued here" in item["reason"]) for item in skipped] == [("b", True)]
     assert unchanged == 0
-    said = [one["content"] for one in transcript(daemon, here)["messages"]]
+    said = [item["content"] for item in transcript(daemon, here)["messages"]]
     assert said == ["be brief", "1", "one", "2", "two"]
-    assert [one["content"] for one in transcript(daemon, continued)["messages"]][-1] == "mine"
+    assert [item["content"] for item in transcript(daemon, continued)["messages"]][-1] == "mine"
 
 
-def test_an_agents_last_session_stays_its_own(daemon):
-    mine = daemon.call("create_session", agent="ai-muse")["session_id"]
-    brought(daemon, DATA / "codex", agent="ai-muse")
-    assert daemon.call("get_last_session", agent="ai-muse")["session_id"] == mine
-    brought(daemon, DATA / "claude", agent="newcomer")
+def test_an_import_does_not_change_an_agents_last_session(daemon):
+    own = daemon.call("create_session", agent="ai-muse")["session_id"]
+    import_all(daemon, DATA / "codex", agent="ai-muse")
+    assert daemon.call("get_last_session", agent="ai-muse")["session_id"] == own
+    import_all(daemon, DATA / "claude", agent="newcomer")
     assert daemon.call("get_last_session", agent="newcomer")["title"] == "A parser for arithmetic"
 
 
@@ -76,38 +78,38 @@ def test_the_newest_of_an_import_is_last_also_across_calls(daemon, tmp_path):
     path = tmp_path / "logs.db"
     times = {f"c{number:03}": [("1", "x")] * (5 if number == 7 else 1) for number in range(120)}
     llm_database.old(path, times)
-    imported, _, _ = brought(daemon, path, agent="fresh")
+    imported, _, _ = import_all(daemon, path, agent="fresh")
     assert len(imported) == 120
     assert daemon.call("get_last_session", agent="fresh")["title"] == "about c007"
 
 
 @pytest.mark.parametrize("source", ["claude", "codex", "aichat", "original"])
 def test_a_dry_run_reports_what_the_import_will_do_and_writes_nothing(daemon, source):
-    preview = brought(daemon, DATA / source, agent="ai-muse", dry_run=True)
+    preview = import_all(daemon, DATA / source, agent="ai-muse", dry_run=True)
     assert all(session["title"] for session in preview[0])
     assert daemon.call("list_sessions")["sessions"] == []
-    assert brought(daemon, DATA / source, agent="ai-muse") == preview
+    assert import_all(daemon, DATA / source, agent="ai-muse") == preview
 
 
 def test_a_dry_run_has_the_title_that_a_stored_session_will_have(daemon, tmp_path):
     transcript_file(tmp_path / "a.jsonl", "one", *HELLO)
-    brought(daemon, tmp_path, agent="ai-muse")
+    import_all(daemon, tmp_path, agent="ai-muse")
     for title in ("draw a boat", "The boat"):
         more = [entry("", 3, "user", "in blue"), {"type": "custom-title", "customTitle": title}]
         transcript_file(tmp_path / "a.jsonl", "one", *HELLO, *more)
-        preview = brought(daemon, tmp_path, agent="ai-muse", dry_run=True)
+        preview = import_all(daemon, tmp_path, agent="ai-muse", dry_run=True)
         assert [session["title"] for session in preview[0]] == [title]
-    assert brought(daemon, tmp_path, agent="ai-muse") == preview
+    assert import_all(daemon, tmp_path, agent="ai-muse") == preview
 
 
-def test_a_session_belongs_to_the_agent_it_came_to(daemon):
-    brought(daemon, DATA / "codex", agent="ai-muse")
-    imported, skipped, _ = brought(daemon, DATA / "codex", agent="ai-engineer")
+def test_an_imported_session_stays_with_its_agent(daemon):
+    import_all(daemon, DATA / "codex", agent="ai-muse")
+    imported, skipped, _ = import_all(daemon, DATA / "codex", agent="ai-engineer")
     assert imported == []
-    assert all("of @ai-muse" in one["reason"] for one in skipped)
+    assert all("of @ai-muse" in item["reason"] for item in skipped)
 
 
-def test_our_own_comes_whole_and_beside_another_of_its_id(daemon, start_daemon, tmp_path):
+def test_port42s_json_is_imported_whole_also_beside_another_session_of_its_id(daemon, start_daemon, tmp_path):
     begun = daemon.call("create_session", agent="ai-muse", session_id="parser-1", title="first")["session_id"]
     daemon.call(
         "append_message", agent="ai-muse", session_id=begun, role="user", content="hi", idempotency_key="k"
@@ -116,15 +118,15 @@ def test_our_own_comes_whole_and_beside_another_of_its_id(daemon, start_daemon, 
     text = daemon.call("export_session", session_id=begun)["text"]
     file = tmp_path / "parser-1.json"
     file.write_text(text)
-    assert brought(daemon, file) == ([], [], 1)
+    assert import_all(daemon, file) == ([], [], 1)
     other = start_daemon(home=tmp_path / "other", socket=daemon.socket.with_name("other.sock"))
     taken = other.call("create_session", agent="ai-muse", session_id="parser-1")
-    [imported], _, _ = brought(other, file)
+    [imported], _, _ = import_all(other, file)
     assert imported["session_id"].startswith("port42-")
     assert other.call("get_session", session_id="parser-1")["session"] == taken
-    assert brought(other, file) == ([], [], 1)
+    assert import_all(other, file) == ([], [], 1)
     third = start_daemon(home=tmp_path / "third", socket=daemon.socket.with_name("third.sock"))
-    brought(third, file)
+    import_all(third, file)
     assert third.call("export_session", session_id="parser-1")["text"] == text
     again = {"agent": "ai-muse", "session_id": "parser-1", "role": "user", "content": "hi"}
     assert third.call("append_message", **again, idempotency_key="k")["seq"] == 1, "keys come, too"
@@ -152,19 +154,19 @@ def test_what_cannot_be_imported(daemon, params, field, word):
 def test_a_broken_file_is_named_and_the_rest_comes_in(daemon, tmp_path):
     shutil.copytree(DATA / "codex", tmp_path / "codex")
     (tmp_path / "codex" / "zz.jsonl").write_bytes(b"\x00\xff broken\n")
-    imported, skipped, _ = brought(daemon, tmp_path / "codex", agent="ai-muse")
+    imported, skipped, _ = import_all(daemon, tmp_path / "codex", agent="ai-muse")
     assert len(imported) == 2
-    assert {one["source"] for one in skipped} == {"zz.jsonl"}
+    assert {item["source"] for item in skipped} == {"zz.jsonl"}
     assert json.dumps(skipped).count(str(tmp_path)) == 0
 
 
-def test_a_mapping_that_an_import_did_not_get_to_is_mended_by_the_next(daemon):
-    brought(daemon, DATA / "codex", agent="fresh")
+def test_the_next_import_sets_the_last_session_that_an_interrupted_one_did_not(daemon):
+    import_all(daemon, DATA / "codex", agent="fresh")
     last = daemon.call("get_last_session", agent="fresh")["session_id"]
     daemon.stop()
     (daemon.home / "agent_sessions.json").write_text("{}")
     daemon.start()
-    assert brought(daemon, DATA / "codex", agent="fresh") == ([], [], 2)
+    assert import_all(daemon, DATA / "codex", agent="fresh") == ([], [], 2)
     assert daemon.call("get_last_session", agent="fresh")["session_id"] == last
 
 
@@ -191,13 +193,13 @@ def transcript_file(path, session_id, *entries):
 HELLO = [entry("", 1, "user", "draw a boat"), entry("", 2, "assistant", "drawn")]
 
 
-def test_a_session_from_windows_comes_whole_through_our_own_json(daemon, start_daemon, tmp_path):
+def test_a_windows_folder_survives_export_and_import(daemon, start_daemon, tmp_path):
     transcript_file(tmp_path / "in" / "a.jsonl", "one", *[{**each, "cwd": "C:\\boats"} for each in HELLO])
-    [session], _, _ = brought(daemon, tmp_path / "in", agent="ai-muse")
+    [session], _, _ = import_all(daemon, tmp_path / "in", agent="ai-muse")
     text = daemon.call("export_session", session_id=session["session_id"])["text"]
     (tmp_path / "a.json").write_text(text)
     other = start_daemon(home=tmp_path / "other", socket=daemon.socket.with_name("other.sock"))
-    assert brought(other, tmp_path / "a.json")[1] == []
+    assert import_all(other, tmp_path / "a.json")[1] == []
     copy = other.call("get_session", session_id=session["session_id"])["session"]
     assert copy["cwd"] == "C:\\boats"
 
@@ -205,17 +207,17 @@ def test_a_session_from_windows_comes_whole_through_our_own_json(daemon, start_d
 def test_sessions_are_told_apart_by_their_id_and_not_by_their_files_name(daemon, tmp_path):
     transcript_file(tmp_path / "1" / "transcript.jsonl", "one", entry("", 1, "user", "first"))
     transcript_file(tmp_path / "2" / "transcript.jsonl", "two", entry("", 2, "user", "second"))
-    imported, skipped, _ = brought(daemon, tmp_path, agent="ai-muse")
+    imported, skipped, _ = import_all(daemon, tmp_path, agent="ai-muse")
     assert [session["title"] for session in imported] == ["first", "second"]
     assert skipped == []
     (tmp_path / "1" / "transcript.jsonl").rename(tmp_path / "moved.jsonl")
-    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
+    assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
 
 
 def test_a_later_title_arrives_unless_the_session_was_named_here(daemon, tmp_path):
     for name in ("a", "b"):
         transcript_file(tmp_path / f"{name}.jsonl", name, *[{**each, "uuid": name} for each in HELLO])
-    [a, b] = [session["session_id"] for session in brought(daemon, tmp_path, agent="ai-muse")[0]]
+    [a, b] = [session["session_id"] for session in import_all(daemon, tmp_path, agent="ai-muse")[0]]
     daemon.call("rename_session", session_id=b, title="mine")
     titles = []
     for title in ("The boat", "The blue boat"):
@@ -223,25 +225,25 @@ def test_a_later_title_arrives_unless_the_session_was_named_here(daemon, tmp_pat
         for name in ("a", "b"):
             talk = [{**each, "uuid": name} for each in HELLO]
             transcript_file(tmp_path / f"{name}.jsonl", name, *talk, *titles)
-        imported, skipped, unchanged = brought(daemon, tmp_path, agent="ai-muse")
+        imported, skipped, unchanged = import_all(daemon, tmp_path, agent="ai-muse")
         assert [(session["session_id"], session["messages"]) for session in imported] == [(a, 0)]
         assert (skipped, unchanged) == ([], 1)
         assert daemon.call("get_session", session_id=a)["session"]["title"] == title
         assert daemon.call("get_session", session_id=b)["session"]["title"] == "mine"
-    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
+    assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
 
 
-def test_a_copy_of_a_sessions_beginning_is_a_fork_of_it(daemon, tmp_path):
+def test_a_session_that_begins_with_a_copy_of_another_is_its_fork(daemon, tmp_path):
     transcript_file(tmp_path / "a.jsonl", "one", *HELLO, entry("", 3, "user", "in blue"))
     transcript_file(tmp_path / "b.jsonl", "two", *HELLO, entry("", 4, "user", "in red"))
-    imported, _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    imported, _, _ = import_all(daemon, tmp_path, agent="ai-muse")
     [original, fork] = [
         daemon.call("get_session", session_id=session["session_id"])["session"] for session in imported
     ]
     assert original["forked_from"] is None
     assert fork["forked_from"] == {"session_id": original["session_id"], "seq": 2}
     assert fork["message_count"] == 3
-    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
+    assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
 
 
 def test_two_programs_are_read_and_sub_agents_have_a_parent(daemon, tmp_path):
@@ -273,15 +275,15 @@ def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):
 # --- sessions that are larger than a batch --------------------------------------------------------
 
 
-def test_a_session_of_many_batches_comes_in_as_it_is_and_grows(daemon, tmp_path):
+def test_a_session_of_many_batches_is_imported_and_appended_to(daemon, tmp_path):
     talk = [entry("", number, "user", f"{number} " + "x" * 600_000) for number in range(1, 25)]
     transcript_file(tmp_path / "a.jsonl", "one", *talk[:20])
-    [session], _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    [session], _, _ = import_all(daemon, tmp_path, agent="ai-muse")
     assert (session["change"], session["messages"]) == ("new", 20)
     transcript_file(tmp_path / "a.jsonl", "one", *talk)
-    [session], _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    [session], _, _ = import_all(daemon, tmp_path, agent="ai-muse")
     assert (session["change"], session["messages"]) == ("grown", 4)
-    assert brought(daemon, tmp_path, agent="ai-muse") == ([], [], 1)
+    assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 1)
     numbers, position = [], 0
     while position is not None:
         page = daemon.call("get_session", session_id=session["session_id"], after_seq=position)
@@ -290,7 +292,7 @@ def test_a_session_of_many_batches_comes_in_as_it_is_and_grows(daemon, tmp_path)
     assert numbers == list(range(1, 25))
 
 
-def test_our_own_with_gaps_and_without_messages_keep_what_they_have(daemon, tmp_path):
+def test_port42s_json_keeps_gaps_between_its_seqs(daemon, tmp_path):
     header = {"format": 1, "agent": "ai-muse", "client": "cli", "created_at": "2026-02-03T04:05:06.000Z"}
     text = "x" * 1_500_000
     gaps = [
@@ -299,7 +301,7 @@ def test_our_own_with_gaps_and_without_messages_keep_what_they_have(daemon, tmp_
     ]
     (tmp_path / "empty.json").write_text(json.dumps({**header, "id": "empty", "messages": []}))
     (tmp_path / "gaps.json").write_text(json.dumps({**header, "id": "gaps", "messages": gaps}))
-    imported, skipped, _ = brought(daemon, tmp_path)
+    imported, skipped, _ = import_all(daemon, tmp_path)
     assert [(session["session_id"], session["messages"]) for session in imported] == [
         ("empty", 0),
         ("gaps", 4),
@@ -307,21 +309,21 @@ def test_our_own_with_gaps_and_without_messages_keep_what_they_have(daemon, tmp_
     assert skipped == []
     file = json.loads((daemon.home / "sessions" / "gaps.json").read_text())
     assert [record["seq"] for record in file["messages"]] == [3, 7, 8, 20]
-    assert brought(daemon, tmp_path) == ([], [], 2)
+    assert import_all(daemon, tmp_path) == ([], [], 2)
 
 
 @pytest.mark.torture
 def test_memory_does_not_grow_with_a_source(daemon, tmp_path):
     talk = [entry("", 1, "user", "x" * 1000)] * 200_000
     transcript_file(tmp_path / "a.jsonl", "one", *talk)
-    brought(daemon, DATA / "claude", agent="ai-muse")
+    import_all(daemon, DATA / "claude", agent="ai-muse")
 
     def peak():
         status = Path(f"/proc/{daemon.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
     before = peak()
-    brought(daemon, tmp_path, agent="ai-muse")
+    import_all(daemon, tmp_path, agent="ai-muse")
     assert peak() - before < 160, "MiB, most of them text that waits for the index; the source has 240 MB"
 
 
@@ -333,17 +335,17 @@ def test_a_session_is_rewritten_as_its_source_is_read_today(daemon, tmp_path):
     result = {"type": "tool_result", "tool_use_id": "t1", "content": "boat.txt"}
     talk = [HELLO[0], entry("", 2, "assistant", [call]), entry("", 3, "user", [result]), HELLO[1]]
     transcript_file(tmp_path / "a.jsonl", "one", *HELLO)  # as a reader without tool calls would read it
-    [session], _, _ = brought(daemon, tmp_path, agent="ai-muse")
+    [session], _, _ = import_all(daemon, tmp_path, agent="ai-muse")
     session_id = session["session_id"]
     daemon.call("rename_session", session_id=session_id, title="mine")
     daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="and now?")
     before = (daemon.home / "sessions" / f"{session_id}.json").read_bytes()
     transcript_file(tmp_path / "a.jsonl", "one", *talk)
-    preview, _, _ = brought(daemon, tmp_path, agent="ai-muse", again=True, dry_run=True)
+    preview, _, _ = import_all(daemon, tmp_path, agent="ai-muse", again=True, dry_run=True)
     assert (daemon.home / "sessions" / f"{session_id}.json").read_bytes() == before
-    rewritten, _, _ = brought(daemon, tmp_path, agent="ai-muse", again=True)
+    rewritten, _, _ = import_all(daemon, tmp_path, agent="ai-muse", again=True)
     assert rewritten == preview
-    assert [(one["session_id"], one["change"], one["messages"]) for one in rewritten] == [
+    assert [(item["session_id"], item["change"], item["messages"]) for item in rewritten] == [
         (session_id, "rewritten", 3)
     ]
     records = transcript(daemon, session_id)["messages"]
@@ -352,7 +354,7 @@ def test_a_session_is_rewritten_as_its_source_is_read_today(daemon, tmp_path):
     assert daemon.call("get_session", session_id=session_id)["session"]["title"] == "mine"
     [kept] = (daemon.home / "backups").rglob(f"{session_id}.json")
     assert kept.read_bytes() == before
-    assert brought(daemon, tmp_path, agent="ai-muse", again=True) == ([], [], 1)
+    assert import_all(daemon, tmp_path, agent="ai-muse", again=True) == ([], [], 1)
     daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="still here")
     search = {"query": "boat", "agent": "ai-muse"}
     while not (page := daemon.call("search_sessions", **search))["complete"]:

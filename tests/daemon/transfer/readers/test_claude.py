@@ -108,7 +108,7 @@ def test_only_the_programs_elements_are_taken_off(content):
         "<system-reminder>never closed",
     ],
 )
-def test_what_the_program_says_is_no_message(content):
+def test_the_programs_own_texts_are_no_messages(content):
     file = File().user("first").user(content).assistant("yes")
     assert texts(file.read()) == [("user", "first"), ("assistant", "yes")]
 
@@ -120,7 +120,7 @@ def test_any_other_words_stay_to_the_letter(text):
     assert texts(File().user(text).read()) == [("user", text)]
 
 
-def test_what_is_said_to_be_the_programs_is_no_message():
+def test_entries_with_another_origin_than_a_person_are_no_messages():
     file = (
         File().user("sail", origin={"kind": "human"}).user("It ended.", origin={"kind": "task-notification"})
     )
@@ -145,7 +145,7 @@ def test_a_slash_command_that_the_program_answers_is_none(name):
     assert texts(file.read()) == [("user", "hello"), ("assistant", "yes")]
 
 
-def test_a_command_nobody_knows():
+def test_an_unknown_command():
     file = File().user("<local-command-caveat>Caveat</local-command-caveat>", isMeta=True)
     with pytest.raises(Skipped, match="no messages"):
         file.user("Unknown skill: usage").read()

@@ -95,7 +95,7 @@ def test_a_sub_agents_session_names_its_parent():
     assert read(meta(source=spawned), message("user", "hi")).info.parent == "p"
 
 
-def test_tokens_are_told_as_totals():
+def test_tokens_are_reported_as_totals():
     def total(sent, received):
         return event(
             "token_count", info={"total_token_usage": {"input_tokens": sent, "output_tokens": received}}
@@ -108,7 +108,7 @@ def test_tokens_are_told_as_totals():
     assert tokens == [(10, 2), (15, 3)]
 
 
-def test_an_error_is_one():
+def test_an_error_event_is_an_error_message():
     assert texts(read(meta(), message("user", "hi"), event("error", message="usage limit")))[1:] == [
         ("error", "usage limit")
     ]

@@ -41,14 +41,14 @@ def read(source):
 
 def only_session(path, wanted="auto"):
     """The only session there, and the format it is in."""
-    [named], [source] = sources(path, wanted)
-    return named, read(source)
+    [format_name], [source] = sources(path, wanted)
+    return format_name, read(source)
 
 
-def test_claude_code_is_its_words_without_machinery():
-    [named], [main, agent] = sources(DATA / "claude", "auto")
+def test_a_file_of_claude_code():
+    [format_name], [main, agent] = sources(DATA / "claude", "auto")
     session = read(main)
-    assert (named, main.key) == ("claude", CLAUDE)
+    assert (format_name, main.key) == ("claude", CLAUDE)
     assert texts(session) == [
         ("user", "build a parser"),
         ("assistant", "I begin with the tokenizer."),
@@ -63,9 +63,9 @@ def test_claude_code_is_its_words_without_machinery():
     assert read(agent).info.parent == session.info.source_id
 
 
-def test_codex_new_and_old():
-    [named], [old, new] = sources(DATA / "codex", "auto")
-    assert named == "codex"
+def test_codex_of_the_newer_and_the_older_format():
+    [format_name], [old, new] = sources(DATA / "codex", "auto")
+    assert format_name == "codex"
     assert texts(read(new)) == [("user", "what is 2+2?"), ("assistant", "4")]
     assert messages(read(new))[1].turn.model == "gpt-5-codex"
     assert read(new).info.source_id == "019a2d7a-41c4-78b1-b7cc-a45d62a89cd5"
@@ -74,8 +74,8 @@ def test_codex_new_and_old():
 
 
 def test_aichat_and_an_agents_session_of_the_same_name():
-    [named], [coder, plain] = sources(DATA / "aichat", "auto")
-    assert named == "aichat"
+    [format_name], [coder, plain] = sources(DATA / "aichat", "auto")
+    assert format_name == "aichat"
     assert texts(read(plain)) == [
         ("system", "You are terse."),
         ("user", "name a colour"),
@@ -88,8 +88,8 @@ def test_aichat_and_an_agents_session_of_the_same_name():
 
 def test_the_original_bare_and_in_its_object_store(tmp_path):
     bare = DATA / "original" / "cli-1757350466684.json"
-    named, session = only_session(bare)
-    assert (named, session.info.agent, session.info.source_id) == (
+    format_name, session = only_session(bare)
+    assert (format_name, session.info.agent, session.info.source_id) == (
         "original",
         "ai-engineer",
         "cli-1757350466684",
@@ -103,8 +103,8 @@ def test_the_original_bare_and_in_its_object_store(tmp_path):
     references = {"cli-1": {"object_id": digest}, "cli-2": {"object_id": "../../../etc/passwd"}, "cli-3": 7}
     (tmp_path / original.INDEX).write_text(json.dumps({"sessions": references, "last_sessions": {}}))
     for path in (tmp_path, tmp_path / original.INDEX):
-        [named], [good, escaping, broken] = sources(path, "auto")
-        assert (named, texts(read(good))) == ("original", texts(session))
+        [format_name], [good, escaping, broken] = sources(path, "auto")
+        assert (format_name, texts(read(good))) == ("original", texts(session))
         for source in (escaping, broken):
             with pytest.raises(Skipped, match="object_id"):
                 read(source)
@@ -112,9 +112,9 @@ def test_the_original_bare_and_in_its_object_store(tmp_path):
 
 def test_llm_old_and_new(tmp_path):
     llm_database.old(tmp_path / "logs.db", {"01a": [("hi", "hello"), ("again", "yes")], "01b": [("x", "y")]})
-    [named], [first, _] = sources(tmp_path, "auto")
+    [format_name], [first, _] = sources(tmp_path, "auto")
     session = read(first)
-    assert (named, session.info.title) == ("llm", "about 01a")
+    assert (format_name, session.info.title) == ("llm", "about 01a")
     assert texts(session) == [
         ("system", "be brief"),
         ("user", "hi"),
@@ -125,7 +125,7 @@ def test_llm_old_and_new(tmp_path):
     assert (messages(session)[2].turn.model, messages(session)[2].turn.total_ms) == ("m", 900)
     talk = [("system", "s"), ("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2")]
     llm_database.new(tmp_path / "new.db", "01c", talk)
-    named, session = only_session(tmp_path / "new.db")
+    format_name, session = only_session(tmp_path / "new.db")
     assert (texts(session), session.info.title) == (talk, "a thread")
 
 
@@ -138,7 +138,7 @@ def test_another_programs_database_is_not_taken_for_one(tmp_path):
     assert sources(tmp_path, "auto")[0] == ["port42"]
 
 
-def test_a_database_without_an_end_is_given_up(tmp_path, monkeypatch):
+def test_a_query_that_does_not_end_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite_file, "_SECONDS", 0.2)
     path = tmp_path / "logs.db"
     with sqlite3.connect(path) as database:
@@ -176,7 +176,7 @@ def test_a_session_of_too_much_and_a_message_too_long(monkeypatch):
         document.message("", "user", "123456", None)
 
 
-def test_many_problems_are_told_by_their_number():
+def test_further_problems_are_counted():
     document = base.Document("original", "x", LIMITS)
     document.message("", "user", "hi", None)
     for number in range(50):
@@ -187,7 +187,7 @@ def test_many_problems_are_told_by_their_number():
 
 
 @pytest.mark.parametrize(
-    ("given_", "kept"),
+    ("value", "kept"),
     [
         ("2025-09-08T18:54:26.684123456+02:00", "2025-09-08T16:54:26.684Z"),
         ("2026-01-15 10:00:00.5", "2026-01-15T10:00:00.500Z"),
@@ -202,8 +202,8 @@ def test_many_problems_are_told_by_their_number():
         ("1" * 100, None),
     ],
 )
-def test_timestamps(given_, kept):
-    assert values.timestamp_of(given_) == kept
+def test_timestamps(value, kept):
+    assert values.timestamp_of(value) == kept
 
 
 # --- hostile --------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ ENTRY = st.builds(
     JSON,
     st.sampled_from(KINDS.split()) | JSON,
 )
-LINE = st.one_of(st.binary(max_size=60), ENTRY.map(lambda one: json.dumps(one).encode()))
+LINE = st.one_of(st.binary(max_size=60), ENTRY.map(lambda entry: json.dumps(entry).encode()))
 READERS = {
     **{
         name: lambda data, reader=reader: read_whole(reader("x", LIMITS), data.split(b"\n"))
@@ -312,8 +312,8 @@ CODEX_USER = '{"type":"response_item","payload":{"type":"message","role":"user",
 def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
     path = tmp_path / "notes.jsonl"
     path.write_text("\n".join(lines) + "\n")
-    named, session = only_session(path)
-    assert (named, texts(session)) == (wanted, [("user", "hi")])
+    format_name, session = only_session(path)
+    assert (format_name, texts(session)) == (wanted, [("user", "hi")])
 
 
 @pytest.mark.parametrize(
@@ -344,13 +344,13 @@ def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
     llm_database.old(tmp_path / "b.db", {"01a": [("hi", "hello")]})
     (tmp_path / "package.json").write_text('{"name":"x","dependencies":{}}')
     (tmp_path / "foreign.jsonl").write_text('{"message":{"role":"user","parts":[{"text":"x"}]}}\n')
-    named, found = sources(tmp_path, "auto")
-    assert named == ["aichat", "claude", "codex", "llm"]
-    assert len({source.key for source in found}) == len(found) == 9
-    assert [source.key for source in found if source.problem] == ["foreign.jsonl"]
+    formats, listed = sources(tmp_path, "auto")
+    assert formats == ["aichat", "claude", "codex", "llm"]
+    assert len({source.key for source in listed}) == len(listed) == 9
+    assert [source.key for source in listed if source.problem] == ["foreign.jsonl"]
 
 
-def test_a_database_with_a_table_of_conversations_is_not_llms_log_by_that(tmp_path):
+def test_a_table_of_conversations_alone_is_not_llms_log(tmp_path):
     with sqlite3.connect(tmp_path / "chats.db") as database:
         database.execute("CREATE TABLE conversations (id TEXT, name TEXT)")
     database.close()
@@ -363,7 +363,7 @@ def test_a_database_with_a_table_of_conversations_is_not_llms_log_by_that(tmp_pa
 # --- llm and aichat -------------------------------------------------------------------------------
 
 
-def test_a_conversation_that_lived_through_llms_upgrade_is_whole(tmp_path):
+def test_a_conversation_from_before_and_after_llms_upgrade_is_whole(tmp_path):
     path = tmp_path / "logs.db"
     llm_database.old(path, {"01a": [("one", "1"), ("two", "2")]})
     talk = [("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"), ("user", "three")]

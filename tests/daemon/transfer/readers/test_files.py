@@ -82,10 +82,14 @@ OBJECT = st.fixed_dictionaries({"a": st.integers() | st.text(max_size=8)})
 
 
 @given(st.lists(OBJECT, min_size=1, max_size=4), st.sampled_from([b"", b" ", b"\0"]), st.binary(max_size=6))
-def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(given_, padding, tail):
-    line = b" ".join(json.dumps(value).encode() for value in given_) + padding + tail.replace(b"\n", b"")
+def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(objects_on_the_line, padding, tail):
+    line = (
+        b" ".join(json.dumps(value).encode() for value in objects_on_the_line)
+        + padding
+        + tail.replace(b"\n", b"")
+    )
     values, problems = objects(line.replace(b"\r", b""))
-    assert values[: len(given_)] == [value["a"] for value in given_]
+    assert values[: len(objects_on_the_line)] == [value["a"] for value in objects_on_the_line]
     assert len(problems) <= 2  # a number behind them, and bytes behind that
 
 

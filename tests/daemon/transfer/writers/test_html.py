@@ -69,29 +69,29 @@ def test_the_rules_find_what_they_are_for():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(ANYTHING, min_size=7, max_size=7))
 def test_nothing_anywhere_runs(texts):
-    one, two, title, target, content, model, tag = texts
+    item, two, title, target, content, model, tag = texts
     read = (Reference("file", target or "x", content),)
     turn = TurnRecord(backend="x", model=model or None)
     tagged = EventRecord(seq=3, event="tagged", tags=(tag,), timestamp=WHEN)
     renamed = EventRecord(seq=4, event="renamed", title=title, timestamp=WHEN)
     did = (
         ToolRecord(
-            seq=5, timestamp=WHEN, id=one, name=two, title=title, state="failed", input=content, output=two,
+            seq=5, timestamp=WHEN, id=item, name=two, title=title, state="failed", input=content, output=two,
             locations=(Location(target),),
         ),
         ToolRecord(
-            seq=6, timestamp=WHEN, id="2", title=one, state="done",
-            input=json.dumps({target: one, "old_string": content, "new_string": title}),
+            seq=6, timestamp=WHEN, id="2", title=item, state="done",
+            input=json.dumps({target: item, "old_string": content, "new_string": title}),
         ),
         ThoughtRecord(seq=7, timestamp=WHEN, content=content),
-        PlanRecord(seq=8, timestamp=WHEN, entries=(PlanEntry(one), PlanEntry(two, "completed"))),
-        PermissionRecord(seq=9, timestamp=WHEN, title=title, options=(one,), chosen=two, by=model),
+        PlanRecord(seq=8, timestamp=WHEN, entries=(PlanEntry(item), PlanEntry(two, "completed"))),
+        PermissionRecord(seq=9, timestamp=WHEN, title=title, options=(item,), chosen=two, by=model),
         EventRecord(seq=10, event="compacted", content=content, timestamp=WHEN),
     )  # fmt: skip
-    records = (said(one, turn=turn), said(two, "user", 2, references=read), tagged, renamed, *did)
+    records = (said(item, turn=turn), said(two, "user", 2, references=read), tagged, renamed, *did)
     found = rules(page(*records, title=title, cwd=f"/{target}"))
     assert found.found == []
-    assert [one for one in found.ids if one.startswith("m")] == [f"m{seq}" for seq in range(1, 11)]
+    assert [item for item in found.ids if item.startswith("m")] == [f"m{seq}" for seq in range(1, 11)]
 
 
 def test_what_the_agent_did_is_folded():
