@@ -138,6 +138,9 @@ class CaptureConfig(_Table, frozen=True):
     originals: bool = True
     claude: CapturedToolConfig | None = None
     codex: CapturedToolConfig | None = None
+    gemini: CapturedToolConfig | None = None
+    copilot: CapturedToolConfig | None = None
+    pi: CapturedToolConfig | None = None
     llm: CapturedToolConfig | None = None
     aichat: CapturedToolConfig | None = None
 

@@ -39,6 +39,16 @@ TOOLS: dict[CaptureTool, Tool] = {
             "claude", "CLAUDE_CONFIG_DIR", ".claude", "projects", (".jsonl",), ("claude", "--resume", "{id}")
         ),
         Tool("codex", "CODEX_HOME", ".codex", "sessions", (".jsonl",), ("codex", "resume", "{id}")),
+        Tool("gemini", "GEMINI_CLI_HOME", "", ".gemini/tmp", (".jsonl",), ("gemini", "-r", "{id}")),
+        Tool(
+            "copilot",
+            "COPILOT_HOME",
+            ".copilot",
+            "session-state",
+            (".jsonl",),
+            ("copilot", "--resume={id}"),
+        ),
+        Tool("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions", (".jsonl",), ("pi", "--session", "{id}")),
         Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
         Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),
     )

@@ -1,0 +1,95 @@
+"""Capture of what each tool wrote itself, as if it wrote it now: the records are those of the whole file."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.imports import derived_id
+from port42_daemon.transfer.readers.base import Skipped
+from port42_daemon.transfer.readers.detect import sources
+from port42_protocol.messages.records import Message, ToolRecord
+
+TOOLS = Path(__file__).parents[3] / "data" / "tools"
+CASES = {
+    "claude/subagent/projects": 2,
+    "codex/subagent/sessions": 2,
+    "gemini/subagent/tmp": 2,
+    "gemini/tui/tmp": 1,
+    "gemini/resumed-later/tmp": 1,
+    "copilot/subagent/session-state": 2,
+    "pi/fork/sessions": 2,
+    "pi/tui/sessions": 1,
+}
+
+
+def eventually(look, seconds=20.0):
+    until = time.monotonic() + seconds
+    while not (value := look()):
+        assert time.monotonic() < until, "it did not come in time"
+        time.sleep(0.02)
+    return value
+
+
+def read_whole(folder):
+    """The sessions' titles, parents and records."""
+    _, found = sources(folder, "auto")
+    sessions = {}
+    for source in found:
+        try:
+            parsed = source.read(SessionsConfig())
+        except Skipped:
+            continue  # what a resumed chat of Gemini CLI's leaves behind
+        for session in parsed:
+            info, named = session.info, source.format
+            parent = derived_id(named, info.parent) if info.parent else None
+            records = [
+                (record.role, record.id if isinstance(record, ToolRecord) else getattr(record, "content", ""))
+                for record in session.records
+                if isinstance(record, Message | ToolRecord)
+            ]
+            sessions[derived_id(named, info.source_id)] = (info.title, parent, records)
+    return sessions
+
+
+def stored(daemon, expected):
+    """The same of the daemon's sessions, those that there are."""
+    sessions = {}
+    for session_id, (title, _, _) in expected.items():
+        try:
+            page = daemon.call("get_session", session_id=session_id, events=True, limit=10_000)
+        except pytest.RpcFailed:
+            continue
+        records = [
+            (record["role"], record["id"] if record["role"] == "tool" else record["content"])
+            for record in page["messages"]
+            if record["role"] in {"user", "assistant", "error", "tool"}
+        ]
+        summary = page["session"]
+        parent = (summary.get("parent") or {}).get("session_id")
+        sessions[session_id] = (summary["title"] if title else None, parent, records)
+    return sessions
+
+
+@pytest.mark.parametrize(("case", "count"), CASES.items())
+def test_what_a_tool_writes_is_captured_as_it_is_read(daemon, tmp_path, case, count):
+    expected = read_whole(TOOLS / case)
+    assert len(expected) == count
+    folder = tmp_path / "home" / case.rpartition("/")[2]
+    shutil.copytree(TOOLS / case, folder, ignore=shutil.ignore_patterns("*.jsonl"))
+    daemon.call("set_capture", name=case.partition("/")[0], on=True, path=str(folder))
+    for path in sorted((TOOLS / case).rglob("*.jsonl"), key=lambda path: len(path.parts)):
+        with (folder / path.relative_to(TOOLS / case)).open("ab") as grown:
+            for line in path.read_bytes().splitlines(keepends=True):
+                grown.write(line)
+                grown.flush()
+    try:
+        eventually(lambda: stored(daemon, expected) == expected)
+    except AssertionError as error:
+        error.add_note(f"{expected}\n{stored(daemon, expected)}\n{daemon.log()[-2000:]}")
+        raise
+    assert "Traceback" not in daemon.log()
