@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -22,7 +23,7 @@ def tools(known: Sequence[CapturedTool], now: datetime) -> Iterator[Part]:
         "LAST READ", lambda tool: age(tool.last_read, now) if tool.last_read else "–", "dim"
     )
     if here:
-        yield Table(here, (_NAME, _STATE, _AGENT, _SESSIONS, _SIZE, _KEPT, read, _PATH))
+        yield Table(here, (_NAME, _STATE, _AGENT, _SESSIONS, _SIZE, read, _PATH))
     yield Table(known, piped=_cells)
     for tool in known:
         if tool.problem:
@@ -52,6 +53,12 @@ def _cells(tool: CapturedTool) -> tuple[object, ...]:
     return (*facts, tool.source_bytes, tool.original_bytes, tool.waiting, tool.last_read, tool.problem)
 
 
+def _short(path: str) -> str:
+    """With ``~`` for this person's home folder."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - pathlib costs 3 ms
+    return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path
+
+
 def _state(tool: CapturedTool) -> list[Span]:
     if not tool.on:
         return [("off", "dim")]
@@ -65,5 +72,4 @@ _STATE: Column[CapturedTool] = Column("STATE", _state)
 _AGENT: Column[CapturedTool] = Column("AGENT", lambda tool: f"@{tool.agent}", "cyan")
 _SESSIONS: Column[CapturedTool] = number("SESSIONS", lambda tool: tool.sessions)
 _SIZE: Column[CapturedTool] = Column("SIZE", lambda tool: size(tool.source_bytes), right=True)
-_KEPT: Column[CapturedTool] = Column("KEPT", lambda tool: size(tool.original_bytes), right=True)
-_PATH: Column[CapturedTool] = Column("FOLDER", lambda tool: tool.path, fit="ellipsis")
+_PATH: Column[CapturedTool] = Column("FOLDER", lambda tool: _short(tool.path), fit="ellipsis")

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from port42_cli.plain_text import count, duration, one_line
+from port42_cli.plain_text import count, duration, latency, one_line
 from port42_cli.views.parts import Column, Content, Line, Part, Span, Table, number
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics, ToolStats
 
@@ -134,6 +134,12 @@ def _tool_cells(tool: ToolStats) -> tuple[object, ...]:
     return ("tool", one_line(tool.name), tool.calls, tool.failed, tool.total_ms)
 
 
+def _time(milliseconds: int) -> Content:
+    if milliseconds >= 60_000:
+        return duration(milliseconds / 1000)
+    return latency(milliseconds * 1000) if milliseconds else _NOTHING
+
+
 def _failed(number: int) -> Content:
     return [(f"{number:,}", "yellow")] if number else _NOTHING
 
@@ -161,5 +167,5 @@ _TOOL: tuple[Column[ToolStats], ...] = (
     Column("TOOL", lambda tool: tool.name, fit="ellipsis"),
     number("CALLS", lambda tool: tool.calls),
     Column("FAILED", lambda tool: _failed(tool.failed), right=True),
-    Column("TIME", lambda tool: duration(tool.total_ms / 1000) if tool.total_ms else _NOTHING, right=True),
+    Column("TIME", lambda tool: _time(tool.total_ms), right=True),
 )

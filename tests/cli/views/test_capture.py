@@ -32,20 +32,12 @@ CODEX = replace(
 LLM = replace(CODEX, name="llm", agent="llm", available=False, sources=0, sessions=0)
 
 
-def test_a_terminal_gets_the_tools_that_are_here_and_what_to_type():
+def test_a_terminal_gets_the_tools_that_are_here_and_what_to_type(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
     lines = drawn_lines(subject.tools([CLAUDE, CODEX, LLM], NOW))
-    assert lines[0].split() == [
-        "TOOL",
-        "STATE",
-        "AGENT",
-        "SESSIONS",
-        "SIZE",
-        "KEPT",
-        "LAST",
-        "READ",
-        "FOLDER",
-    ]
-    assert lines[1].split()[:9] == ["claude", "on", "@claude", "298", "300.0", "MiB", "30.0", "MiB", "3"]
+    assert lines[0].split() == ["TOOL", "STATE", "AGENT", "SESSIONS", "SIZE", "LAST", "READ", "FOLDER"]
+    assert lines[1].split()[:9] == ["claude", "on", "@claude", "298", "300.0", "MiB", "3", "min", "ago"]
+    assert lines[1].endswith("~/.claude/projects")
     assert lines[2].split()[:3] == ["codex", "off", "@codex"]
     assert lines[3:] == [
         "claude: sessions in /home/me/work are those of @ai-engineer",

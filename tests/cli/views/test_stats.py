@@ -73,16 +73,20 @@ def test_a_script_gets_days_and_hours_with_messages_only():
 
 def test_tools_are_shown_by_calls_and_a_terminal_gets_the_first_ten():
     agent = AgentStats("x" * 20, 1234, 99_999, 99_999, 321, 12_345_678, 2_345_678, 1, (1, 2), 123_456, 7)
-    tools = tuple(ToolStats(f"tool-{number}", 100 - number, number % 2, 61_000) for number in range(12))
+    tools = tuple(
+        ToolStats(f"tool-{number}", 100 - number, number % 2, 61_000 if number else 443)
+        for number in range(12)
+    )
     stats = Statistics("2026-02-28", (0, 2), (0,) * 24, (agent,), (), complete=True, tools=tools)
     lines = drawn_lines(subject.statistics(stats))
     headings = ["AGENT", "SESSIONS", "MESSAGES", "FAILED", "TOKENS", "IN", "OUT", "CALLS"]
     assert lines[0].split()[:8] == headings
     assert "123,456" in lines[1]
+    assert lines[5].split() == ["tool-1", "99", "1", "1", "min"]
     assert [line.split() for line in lines[2:5]] == [
         [],
         ["TOOL", "CALLS", "FAILED", "TIME"],
-        ["tool-0", "100", "–", "1", "min"],
+        ["tool-0", "100", "–", "443", "ms"],
     ]
     assert lines[14] == "and 2 tools more"
     rows = [line for line in piped(subject.statistics(stats)) if line.startswith("tool")]
