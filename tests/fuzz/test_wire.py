@@ -80,6 +80,11 @@ VALUES = {
     "environment": st.lists(st.text(max_size=5), max_size=3),
     "fix": st.booleans(),
     "days": st.integers(-1, 5) | st.integers(),
+    "parent": st.sampled_from([*SESSIONS, "a/b"]),
+    "force": st.booleans(),
+    "last": st.booleans(),
+    "activities": st.booleans(),
+    "again": st.booleans(),
 }
 NEEDED = {
     "agent",
@@ -94,7 +99,9 @@ NEEDED = {
     "path",
 }
 # These are left to their own tests: they write into config.toml, which grows, and connect programs.
-NAMES = [name for name in METHODS if name not in {"add_agent", "connect_agent", "remove_agent"}]
+NAMES = [
+    name for name in METHODS if name not in {"add_agent", "connect_agent", "remove_agent", "set_capture"}
+]
 
 
 @st.composite
