@@ -11,11 +11,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.imports import header_of
 from port42_daemon.transfer.readers import opencode
 from port42_daemon.transfer.readers.base import Skipped
-from port42_daemon.transfer.readers.detect import sources
+from port42_daemon.transfer.readers.detect import LINE_READERS, sources
+from port42_daemon.transfer.readers.line_reader import read_whole
+from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.messages.records import EventRecord, Message, PlanRecord, ThoughtRecord, ToolRecord
 
 TOOLS = Path(__file__).parents[3] / "data" / "tools"
@@ -303,6 +308,19 @@ def test_a_damaged_database_is_read_or_skipped(tmp_path, statement):
             pass
 
 
+@settings(max_examples=40, deadline=None)
+@given(data=st.binary(max_size=300), at=st.integers(0, 110_000))
+def test_a_database_with_other_bytes_in_it(tmp_path_factory, data, at):
+    path = database_with(tmp_path_factory.mktemp("opencode"))
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+    with contextlib.suppress(Skipped):
+        for key in opencode.conversations(path):
+            with contextlib.suppress(Skipped):
+                check(opencode.read(path, key, LIMITS))
+
+
 def test_a_view_instead_of_a_table_is_not_queried(tmp_path):
     endless = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x AS message_id, x AS data FROM n"
@@ -570,3 +588,87 @@ def test_damaged_conversations_are_read_or_skipped(tmp_path, change):
     for source in found:
         with contextlib.suppress(Skipped):
             assert source.read(LIMITS)
+
+
+# --- real files with other values in them ---------------------------------------------------------
+
+VALUE = st.sampled_from(
+    [None, True, -1, 1.5e300, 2**70, "", "\ud800", "x\0y", "../../etc"]
+    + [[], {}, [[]], [None], {"a": {}}, [{"type": []}]]
+)
+FORMATS = {
+    "claude": "claude/compacted",
+    "codex": "codex/tools",
+    "gemini": "gemini/tui",
+    "copilot": "copilot/subagent",
+    "pi": "pi/tui",
+}
+
+
+def places(value, path=()):
+    """The path of each value in a JSON value."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield from places(inner, (*path, key))
+
+
+def changed(value, path, other):
+    if not path:
+        return other
+    copy = value.copy()
+    copy[path[0]] = changed(value[path[0]], path[1:], other)
+    return copy
+
+
+def a_change(data, value):
+    return changed(value, data.draw(st.sampled_from(list(places(value)))), data.draw(VALUE))
+
+
+def check(sessions):
+    for session in sessions:
+        for record in session.records:
+            assert timestamp_of(record.timestamp) == record.timestamp
+            assert not isinstance(record, Message) or record.content.strip()
+        assert header_of(session.info, "x", "agent")
+
+
+@pytest.mark.parametrize(("name", "case"), FORMATS.items())
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_lines_with_other_values_are_read_or_skipped(name, case, data):
+    path = next(path for path in (TOOLS / case).rglob("*.jsonl") if "subagents" not in path.parts)
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for at in data.draw(st.lists(st.integers(0, len(entries) - 1), max_size=4)):
+        entries[at] = a_change(data, entries[at])
+    reader = LINE_READERS[name]("x", LIMITS)
+    with contextlib.suppress(Skipped):
+        check(read_whole(reader, (json.dumps(entry).encode() for entry in entries)))
+    assert LINE_READERS[name]("x", LIMITS, reader.save()).state == reader.state
+
+
+EXPORT = next((TOOLS / "opencode/all").glob("export-ses_de778a4*.json"))
+GEMINI = next((TOOLS / "gemini-0.17").rglob("*a5c91687.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chatgpt", [CHATGPT]),
+        ("claude-ai", [CLAUDE_AI]),
+        ("opencode", json.loads(EXPORT.read_bytes())),
+        ("gemini", json.loads(GEMINI.read_bytes())),
+    ],
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_documents_with_other_values_are_read_or_skipped(tmp_path, name, value, data):
+    for _ in range(data.draw(st.integers(1, 4))):
+        value = a_change(data, value)
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps(value))
+    with contextlib.suppress(Skipped):
+        _, found = sources(path, name)
+        for source in found:
+            with contextlib.suppress(Skipped):
+                check(source.read(LIMITS))
