@@ -56,8 +56,8 @@ class Recorder:
         self._queues = queues
         self._config = config
         self._run = sessions.threads.capture
-        self.used: dict[tuple[str, str], int] = {}
-        """Agents and sessions that were added to, with their last seqs; perhaps their agents' last ones."""
+        self.used: dict[str, tuple[str, str, int]] = {}
+        """Of each agent the time, id and last seq of the newest session that was added to."""
 
     async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> None:
         """Read what is new in the source at `path`.
@@ -141,7 +141,8 @@ class Recorder:
                 written = await self._sessions.add_captured(header, new)
                 state.seq, summary = written.seq, written.summary
                 if header.parent is UNSET:
-                    self.used[summary.agent, session_id] = written.seq
+                    used = (summary.last_activity, session_id, written.seq)
+                    self.used[summary.agent] = max(used, self.used.get(summary.agent, used))
         title = summary.title if summary else given
         return Stored(session_id, info.source_id, state.seq, title)
 

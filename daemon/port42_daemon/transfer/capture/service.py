@@ -9,6 +9,7 @@ import os
 import sqlite3
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
+_AT_ONCE = 4
 
 
 @dataclass(eq=False)
@@ -174,41 +176,60 @@ class Capture:
         return changed
 
     async def _read_due(self) -> None:
+        """Read the sources that are due, a few at once: while one is synced another is parsed."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        running: dict[asyncio.Task[None], Path] = {}
+        noted = time.monotonic()
+        try:
+            while self._due or running:
+                ready = [path for path in islice(self._due, 2 * _AT_ONCE) if path not in running.values()]
+                for path in ready[: _AT_ONCE - len(running)]:
+                    task = asyncio.create_task(self._read(recorder, path, self._due.pop(path)))
+                    running[task] = path
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    del running[task]
+                if time.monotonic() - noted > _NOTE_SECONDS:
+                    await self._note_last(recorder)
+                    noted = time.monotonic()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        await self._note_last(recorder)
+
+    async def _read(self, recorder: Recorder, path: Path, tool: Tool) -> None:
         from port42_daemon.transfer.capture.reading import Rewritten
         from port42_daemon.transfer.capture.recorder import TurnRuns
         from port42_daemon.transfer.readers.base import Skipped
 
-        noted = time.monotonic()
-        while self._due and self._recorder is not None:
-            if time.monotonic() - noted > _NOTE_SECONDS:
-                await self._note_last(self._recorder)
-                noted = time.monotonic()
-            path, tool = next(iter(self._due.items()))
-            del self._due[path]
-            config = self._table(tool)
-            if config is None or not config.on:
-                continue
-            try:
-                await self._recorder.read(tool, path, config)
-            except TurnRuns:
-                self._waiting[path] = tool
-            except Rewritten:
-                asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._again, path, tool)
-            except Skipped as reason:
-                await self._recorder.refuse(tool, path, str(reason))
-            except (RpcError, OSError, sqlite3.Error) as error:
-                log.warning("⚠ %s is read later: %s", path.name, error)
-                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._again, path, tool)
-            except Exception:
-                log.exception("%s could not be captured", path.name)
-                await self._recorder.refuse(tool, path, "an internal error, see the log")
-        if self._recorder is not None:
-            await self._note_last(self._recorder)
+        config = self._table(tool)
+        if config is None or not config.on:
+            return
+        later = asyncio.get_running_loop().call_later
+        try:
+            await recorder.read(tool, path, config)
+        except TurnRuns:
+            self._waiting[path] = tool
+            if not self.queues.under_way:  # it has ended meanwhile
+                self.turns_changed()
+        except Rewritten:
+            later(_GATHER_SECONDS, self._again, path, tool)
+        except Skipped as reason:
+            await recorder.refuse(tool, path, str(reason))
+        except (RpcError, OSError, sqlite3.Error) as error:
+            log.warning("⚠ %s is read later: %s", path.name, error)
+            later(_RETRY_SECONDS, self._again, path, tool)
+        except Exception:
+            log.exception("%s could not be captured", path.name)
+            await recorder.refuse(tool, path, "an internal error, see the log")
 
     async def _note_last(self, recorder: Recorder) -> None:
         """Write which sessions their agents used last, once for many sources."""
         while recorder.used:
-            (agent, session_id), seq = recorder.used.popitem()
+            agent, (_, session_id, seq) = recorder.used.popitem()
             with contextlib.suppress(RpcError):
                 await self.sessions.threads.files(self.sessions.catch_up_last, agent, session_id, seq)
 
@@ -222,7 +243,8 @@ class Capture:
                     newest, *_ = await self.sessions.threads.index(
                         self.sessions.catalogue.page, SessionFilter(agent=agent), None, 1
                     )
-                    recorder.used |= {(agent, session.session_id): 0 for session in newest}
+                    if newest:
+                        recorder.used[agent] = ("", newest[0].session_id, 0)
 
     def _again(self, path: Path, tool: Tool) -> None:
         self._due[path] = tool
