@@ -125,7 +125,7 @@ SHOWS = {
         ["@a", "hi", "--json"],
         ["@a", "hi", "--if-busy", "follow"],
     ],
-    "sessions": [[], ["--json"]],
+    "sessions": [[], ["--json"], ["--parent", WORD]],
     "show": [[WORD], [WORD, "--events", "--full"], [WORD, "--no-tools"], [WORD, "--json"]],
     "search": [["x"], ["x", "--json"]],
     "rename": [[WORD, "title"], [WORD, "title", "--json"]],
