@@ -7,6 +7,7 @@ consecutive numbers from its own on, all of one session. `said` and `done` are F
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from port42_daemon.store.index import stats
 from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare
-from port42_daemon.store.index.schema import insert
+from port42_daemon.store.index.schema import damaged, insert
 from port42_daemon.store.index.tokens import MARK, spaced, unpack
 from port42_protocol.messages.records import Summary
 
@@ -116,18 +117,30 @@ def _texts(database: sqlite3.Connection, session: int, which: str) -> Iterator[t
         f" WHERE session = ? {which} ORDER BY number",
         (session,),
     )
-    block: Iterator[str] = iter(())
+    block: list[str] = []
     for number, seq, role, timestamp, packed in rows:
         if packed is not None:
-            block = iter(unpack(packed))
-        more, _, text = next(block).rpartition(MARK)
+            block = _block(packed)[::-1]
+        if not block:
+            raise damaged("a text is missing")
+        more, _, text = block.pop().rpartition(MARK)
         yield number, Entry(seq, role, timestamp, text, more)
 
 
 def text(database: sqlite3.Connection, number: int) -> str:
     """The text of a message, as it was indexed."""
-    first, packed = database.execute(
+    row = database.execute(
         "SELECT number, packed FROM texts WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
     ).fetchone()
-    block = unpack(packed)
-    return str(block[number - first].rpartition(MARK)[2])
+    block = _block(row[1]) if row else []
+    position = number - int(row[0]) if row else 0
+    if position >= len(block):
+        raise damaged("a text is missing")
+    return block[position].rpartition(MARK)[2]
+
+
+def _block(packed: str | bytes) -> list[str]:
+    try:
+        return unpack(packed)
+    except (zlib.error, msgspec.DecodeError, TypeError):
+        raise damaged("a text cannot be read") from None

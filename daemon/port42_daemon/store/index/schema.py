@@ -112,6 +112,13 @@ def is_damage(error: BaseException) -> bool:
     return code is not None and (code & 0xFF in _DAMAGE or code in _DAMAGED_READS)
 
 
+def damaged(text: str) -> sqlite3.DatabaseError:
+    """The error of a file that is bad inside."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def reason(error: BaseException) -> str:
     """The reason of a database error, without a path."""
     if isinstance(error, OSError):
@@ -211,9 +218,7 @@ class Database:
         for table in ("sessions", "tags", "keys", "activity", "turns", "tools"):
             result = self.writing.execute(f"PRAGMA quick_check({table})").fetchone()[0]
             if result != "ok":
-                error = sqlite3.DatabaseError(result)
-                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise error
+                raise damaged(result)
 
     def problem(self) -> str | None:
         """The problem of the file, as text after its name. Takes no lock, and a few seconds at most."""

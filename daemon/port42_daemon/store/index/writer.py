@@ -180,7 +180,10 @@ class IndexWriter:
             again, named = [], []
             for part in parts:
                 session = known.get(part.session_id)
-                if session is None or session.agent != part.update.summary.agent:
+                if session is None:
+                    continue
+                if session.agent != part.update.summary.agent:
+                    self.note(part.update)  # the file was written anew since its row was
                     continue
                 seq, is_named = fed[part.session_id]
                 if seq not in {UNREAD, part.after_seq}:

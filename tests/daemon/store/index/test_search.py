@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from port42_daemon.store.index import messages, search
 from port42_daemon.store.index.entries import Entry, prepare
 from port42_daemon.store.index.messages import add
 from port42_daemon.store.index.query import parse
-from port42_daemon.store.index.schema import Database
+from port42_daemon.store.index.schema import Database, is_damage
 from port42_daemon.store.index.search import excerpt, literal, unmarked
 from port42_daemon.store.index.sessions import SessionUpdate, put
 from port42_daemon.store.index.tokens import MARK, UNMARK
@@ -111,3 +112,18 @@ def test_texts_in_blocks_are_told_apart(database):
     assert seqs(database, "x")[0] == []
     database.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 0)")
     assert database.execute("SELECT count(*) FROM texts").fetchone()[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM texts", "UPDATE texts SET packed = x'00'", "UPDATE texts SET packed = '[]'"]
+)
+def test_a_text_that_is_gone_is_damage(database, change):
+    fill(database, [Entry(1, "user", AT, "zebra")])
+    database.execute(change)
+    for meet in (
+        lambda: seqs(database, "zebra"),
+        lambda: messages.remove(database, [(1, "cli-1")]),
+    ):
+        with pytest.raises(sqlite3.DatabaseError) as caught:
+            meet()
+        assert is_damage(caught.value)
