@@ -90,6 +90,8 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
         streams.banner(f"{tool.name} is captured for @{tool.agent}: {tool.path}")
         if tool.problem:
             streams.notice(f"{tool.name}: {tool.problem}")
+        elif not tool.available:
+            streams.notice("That folder is not there yet; it is read as soon as the tool makes it.")
     if names:
         streams.notice("`port42 capture` shows how far it is.")
 

@@ -212,6 +212,21 @@ def test_what_the_tool_writes_is_followed_and_found_at_once(port42, claude, proc
     assert port42("search", "buckwheat").stdout.startswith(f"{session['session_id']}:")
 
 
+def test_a_tool_that_was_never_used_is_captured_from_its_first_session_on(port42, home, claude):
+    done = port42("capture", "on", "codex")
+    assert done.stderr.splitlines() == [
+        f"codex is captured for @codex: {home.parent}/.codex/sessions",
+        "That folder is not there yet; it is read as soon as the tool makes it.",
+        "`port42 capture` shows how far it is.",
+    ]
+    shutil.copytree(SHARED.parents[2] / "codex" / "tools" / "sessions", home.parent / ".codex" / "sessions")
+    while not (sessions := port42.json("sessions", "--json")["sessions"]):
+        pass
+    assert [session["agent"] for session in sessions] == ["codex"]
+    while not port42("search", "tool:apply_patch").stdout:
+        pass
+
+
 def test_what_cannot_be_captured_is_told(port42, claude):
     done = port42("capture", "on", "cladue")
     assert (done.returncode, done.stdout) == (1, "")
