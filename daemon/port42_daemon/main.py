@@ -26,6 +26,7 @@ from port42_daemon.process import memory
 from port42_daemon.process.address import Address
 from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.process.sd_notify import Supervisor
+from port42_daemon.rpc.budget import Budget
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.rpc.server import Server
@@ -44,6 +45,9 @@ from port42_daemon.turns.service import Turns
 from port42_protocol.errors import ConfigRefused, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
 from port42_protocol.version import __version__
+
+READERS = 32
+"""Connections to the socket for reading at once."""
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +109,18 @@ class Daemon:
             turns,
             agents,
             events,
-            Introspection(settings, catalogue, maintenance, threads, config, agents, traffic, queues, events),
+            Introspection(
+                settings,
+                catalogue,
+                maintenance,
+                threads,
+                config,
+                agents,
+                traffic,
+                queues,
+                events,
+                self._read_socket,
+            ),
             Listing(catalogue, maintenance, threads),
             lineage,
             Trash(sessions, queues),
@@ -114,7 +129,12 @@ class Daemon:
             capture,
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns),
         )
-        self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home)
+        budget = Budget()
+        self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home, budget)
+        # With a limit of its own: whoever is given this socket alone cannot take the other one's connections.
+        reading = dataclasses.replace(settings, connections=min(READERS, settings.connections))
+        dispatcher = Dispatcher(traffic, *handlers, read_only=True)
+        self._read_server = Server(reading, dispatcher, traffic, self._holds_home, budget)
         self._stop = asyncio.Event()
         # The loop itself keeps no more than a weak reference.
         self._reloading: set[asyncio.Task[None]] = set()
@@ -129,6 +149,8 @@ class Daemon:
         presets.load(self.config.current)
         await self._turns.recover()
         await self._server.listen(self.address.listener)
+        if self.address.reader is not None:
+            await self._read_server.listen(self.address.reader.listener)
         log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self.settings.socket)
         if self.config.error:
             log.warning("⚠ %s; no agent answers until that is mended", self.config.error)
@@ -149,8 +171,11 @@ class Daemon:
             self._queues.refuse()
             if not self.lock.is_held():
                 self._queues.cancel_all()  # nothing can be recorded any more
-            await self._server.stop(self._queues.cancel_all)
+            await asyncio.gather(self._server.stop(self._queues.cancel_all), self._read_server.stop())
             await self._agents.aclose()
+
+    def _read_socket(self) -> str | None:
+        return None if self.address.reader is None else str(self.address.reader.path)
 
     def _turns_changed(self) -> None:
         self.supervisor.changed()
@@ -190,6 +215,8 @@ class Daemon:
         try:
             if self.address.rebind():
                 await self._server.listen(self.address.listener)
+            if self.address.rebind_reader() and self.address.reader is not None:
+                await self._read_server.listen(self.address.reader.listener)
             now = await self._agents.reload_config(ReloadConfig())
             self._capture.config_changed()
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)

@@ -3,7 +3,7 @@
     RpcError
     ├── ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError   (JSON-RPC 2.0, 5.1)
     ├── Overloaded, ShuttingDown                                                   (retryable)
-    ├── FrameTooLarge, BatchTooLarge, RestartNeeded
+    ├── FrameTooLarge, BatchTooLarge, RestartNeeded, ReadOnly
     └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent,
         BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused   (Port42's own)
 
@@ -123,6 +123,19 @@ class BatchTooLarge(RpcError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a batch may have at most {limit} requests, this one has {size}", limit=limit)
+
+
+class ReadOnly(RpcError):
+    """The method can change something, and the connection is to the socket for reading."""
+
+    code, kind = -32006, "read_only"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"{method} can change something, and this socket is for reading only;"
+            " `port42 socket-path` names the other one",
+            method=method,
+        )
 
 
 class NoSessions(RpcError):
@@ -256,5 +269,6 @@ STANDARD: tuple[type[RpcError], ...] = (
     FrameTooLarge,
     BatchTooLarge,
     RestartNeeded,
+    ReadOnly,
 )
 """Errors that every method can return."""

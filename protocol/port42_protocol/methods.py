@@ -26,12 +26,17 @@ from port42_protocol.request import Request, method_of, result_of
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method. `errors` are those it can return besides `ANY_METHOD`."""
+    """One method. `errors` are those it can return besides `STANDARD`.
+
+    One that is `read_only` changes nothing that is kept, starts no program and asks no back end: the socket
+    for reading serves these alone.
+    """
 
     name: str
     params: type
     result: type
     errors: tuple[type[e.RpcError], ...] = ()
+    read_only: bool = False
 
     @property
     def handler(self) -> str:
@@ -39,8 +44,12 @@ class Method:
         return self.name.removeprefix("rpc.")
 
 
-def _row(params: type[Request[Any]], *errors: type[e.RpcError]) -> Method:
-    return Method(method_of(params), params, result_of(params), errors)
+def _row(params: type[Request[Any]], *errors: type[e.RpcError], read_only: bool = False) -> Method:
+    return Method(method_of(params), params, result_of(params), errors, read_only)
+
+
+def _reading(params: type[Request[Any]], *errors: type[e.RpcError]) -> Method:
+    return _row(params, *errors, read_only=True)
 
 
 _OWNED = (e.SessionNotFound, e.WrongAgent, e.SessionDamaged, e.StorageFailed)
@@ -50,7 +59,7 @@ _TURN = (e.SessionBusy, e.BackendFailed, e.ConfigRefused, *_OWNED)
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
-        _row(sessions.GetLastSession, e.NoSessions, *_OWNED),
+        _reading(sessions.GetLastSession, e.NoSessions, *_OWNED),
         _row(sessions.UpdateLastSession, *_OWNED),
         _row(sessions.CreateSession, e.SessionExists, e.StorageFailed),
         _row(sessions.AppendMessage, *_OWNED),
@@ -58,25 +67,25 @@ METHODS: dict[str, Method] = {
         _row(turns.RetryTurn, *_TURN),
         _row(turns.CancelTurn),
         _row(turns.AnswerPermission),
-        _row(turns.Subscribe, *_OWNED),
-        _row(turns.Unsubscribe),
-        _row(sessions.GetSession, *_OWNED),
-        _row(sessions.FindSession, e.NoSessions, e.AmbiguousSession, *_OWNED),
-        _row(sessions.ListSessions, e.StorageFailed),
+        _reading(turns.Subscribe, *_OWNED),
+        _reading(turns.Unsubscribe),
+        _reading(sessions.GetSession, *_OWNED),
+        _reading(sessions.FindSession, e.NoSessions, e.AmbiguousSession, *_OWNED),
+        _reading(sessions.ListSessions, e.StorageFailed),
         _row(sessions.EndSession, *_OWNED),
-        _row(search.SearchSessions, e.StorageFailed),
+        _reading(search.SearchSessions, e.StorageFailed),
         _row(search.RenameSession, *_OWNED),
         _row(search.TagSession, *_OWNED),
         _row(search.PinSession, *_OWNED),
-        _row(search.GetIndexStatus, e.StorageFailed),
+        _reading(search.GetIndexStatus, e.StorageFailed),
         _row(search.RebuildIndex, e.StorageFailed),
         _row(forks_and_trash.ForkSession, e.UnknownAgent, e.ConfigRefused, e.SessionExists, *_OWNED),
-        _row(forks_and_trash.SessionTree, e.SessionNotFound, e.StorageFailed),
+        _reading(forks_and_trash.SessionTree, e.SessionNotFound, e.StorageFailed),
         _row(forks_and_trash.DeleteSession, e.SessionBusy, *_OWNED),
         _row(forks_and_trash.RestoreSession, e.SessionExists, *_OWNED),
         _row(forks_and_trash.ListTrash, e.StorageFailed),
         _row(forks_and_trash.PruneSessions, e.StorageFailed),
-        _row(transfer.ExportSession, *_OWNED),
+        _reading(transfer.ExportSession, *_OWNED),
         _row(transfer.ImportSessions, e.StorageFailed),
         _row(capture.GetCapture, e.ConfigRefused, e.StorageFailed),
         _row(capture.SetCapture, e.ConfigRefused, e.StorageFailed),
@@ -87,11 +96,11 @@ METHODS: dict[str, Method] = {
         _row(agents.ConnectAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _row(agents.RemoveAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _row(daemon.ReloadConfig, e.ConfigRefused),
-        _row(daemon.Status),
+        _reading(daemon.Status),
         _row(doctor_and_stats.CheckHome, e.StorageFailed),
-        _row(doctor_and_stats.Stats, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
-        _row(doctor_and_stats.DiskUsage, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
-        _row(daemon.Discover),
+        _reading(doctor_and_stats.Stats, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _reading(doctor_and_stats.DiskUsage, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _reading(daemon.Discover),
     )
 }
 

@@ -26,6 +26,7 @@ def _type_name(notification: str) -> str:
 _DESCRIPTION = (
     "Sessions of AI agents, kept apart, durable and resumable. The daemon notifies of "
     + ", ".join(f"`{name}` (its params: {_type_name(name)})" for name in NOTIFICATIONS)
+    + ". The socket for reading serves the methods with `x-read-only` true."
 )
 """OpenRPC has no field for notifications."""
 
@@ -93,6 +94,7 @@ def _method(row: Method) -> dict[str, Any]:
             "schema": {"$ref": _REF.format(name=row.result.__name__)},
         },
         "errors": [{"$ref": f"#/components/errors/{error.__name__}"} for error in row.errors],
+        "x-read-only": row.read_only,
     }
 
 

@@ -59,6 +59,12 @@ def socket(environ: Mapping[str, str]) -> Path:
     return folder / f"port42-{mark}.sock"
 
 
+def read_socket(socket: str) -> str:
+    """The path of the socket for reading, beside the daemon's `socket`: port42.sock → port42-read.sock."""
+    stem, extension = os.path.splitext(socket)  # noqa: PTH122 - see the imports
+    return f"{stem}-read{extension}"
+
+
 def _account_folder() -> Path:
     """The user's home folder in the password database: scripts may have changed ``HOME``."""
     from pathlib import Path

@@ -74,14 +74,17 @@ def kept(daemon):
     return daemon
 
 
-def test_the_socket_is_closed_to_others(kept):
-    assert other_python(CONNECTS, str(kept.socket)) == "PermissionError"
+@pytest.mark.parametrize("name", ["port42.sock", "port42-read.sock"])
+def test_the_socket_is_closed_to_others(kept, name):
+    assert other_python(CONNECTS, str(kept.socket.with_name(name))) == "PermissionError"
 
 
-def test_where_the_socket_is_open_the_daemon_looks_who_it_is(kept):
+@pytest.mark.parametrize("name", ["port42.sock", "port42-read.sock"])
+def test_where_the_socket_is_open_the_daemon_looks_who_it_is(kept, name):
     """A mode that somebody loosened, or a file system without modes: the kernel says who connects."""
-    kept.socket.chmod(0o777)
-    answer = other_python(CONNECTS, str(kept.socket))
+    path = kept.socket.with_name(name)
+    path.chmod(0o777)
+    answer = other_python(CONNECTS, str(path))
     assert "secret" not in answer
     assert "cli-1" not in answer
     assert kept.call("list_sessions")["sessions"][0]["session_id"] == "cli-1"

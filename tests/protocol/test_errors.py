@@ -20,6 +20,7 @@ from port42_protocol.errors import (
     NoSessions,
     Overloaded,
     ParseError,
+    ReadOnly,
     RestartNeeded,
     RpcError,
     SessionBusy,
@@ -84,6 +85,12 @@ EXAMPLES = [
         "port42 was reinstalled or removed while this daemon was running; `port42 daemon restart` starts"
         " the installed version",
         {},
+    ),
+    (
+        ReadOnly("append_message"),
+        "append_message can change something, and this socket is for reading only; `port42 socket-path` names"
+        " the other one",
+        {"method": "append_message"},
     ),
     (NoSessions("ai-muse"), "No sessions found for ai-muse", {"agent": "ai-muse"}),
     (
@@ -182,6 +189,7 @@ def test_codes() -> None:
         "FrameTooLarge": -32003,
         "BatchTooLarge": -32004,
         "RestartNeeded": -32005,
+        "ReadOnly": -32006,
         "NoSessions": 1001,
         "SessionNotFound": 1002,
         "AmbiguousSession": 1003,

@@ -265,7 +265,7 @@ FIELDS = {
     "Limits": "request_bytes page_bytes nesting batch connections",
     "DaemonStatus": "version protocol_version pid uptime_seconds home socket sessions connections"
     " requests turns limits config_error started_at started_by python index sessions_by_agent subscriptions"
-    " bytes_in bytes_out turns_by_agent latencies errors internal_errors vitals stalled_threads",
+    " bytes_in bytes_out turns_by_agent latencies errors internal_errors vitals stalled_threads read_socket",
     "AgentTurns": "agent running waiting",
     "MethodLatency": "method count errors p50_us p90_us p99_us max_us",
     "ErrorCount": "code kind count",

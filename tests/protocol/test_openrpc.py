@@ -57,12 +57,14 @@ def test_it_is_the_same_each_time() -> None:
 
 
 def test_keys_are_those_of_the_specification(plain: dict[str, Any]) -> None:
-    """OpenRPC 1.3.2: the meta-schema allows no others in these objects."""
+    """OpenRPC 1.3.2: the meta-schema allows no others in these objects; `x-…` is how it extends a method."""
     assert set(plain) == {"openrpc", "info", "methods", "components"}
     assert set(plain["info"]) == {"title", "version", "description"}
     assert set(plain["components"]) == {"schemas", "errors"}
     for one in plain["methods"]:
-        assert set(one) == {"name", "summary", "paramStructure", "params", "result", "errors"}
+        keys = {"name", "summary", "paramStructure", "params", "result", "errors", "x-read-only"}
+        assert set(one) == keys
+        assert one["x-read-only"] is METHODS[one["name"]].read_only
         assert set(one["result"]) == {"name", "schema"}
         for param in one["params"]:
             assert set(param) == {"name", "required", "schema"}

@@ -130,6 +130,12 @@ def test_a_runtime_folder_open_to_others_is_not_taken(
     assert runtime not in chosen.parents
 
 
+def test_the_socket_for_reading_is_beside_the_other_one() -> None:
+    assert paths.read_socket("/run/port42/port42.sock") == "/run/port42/port42-read.sock"
+    assert paths.read_socket("/run/port42/port42-0123.sock") == "/run/port42/port42-0123-read.sock"
+    assert paths.read_socket("/run/a.b/s") == "/run/a.b/s-read"
+
+
 def test_every_supported_system_binds_a_path_of_the_limit() -> None:
     # Not tmp_path: on some systems that is over the limit before a name is added.
     with TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as listener:

@@ -12,6 +12,7 @@ import click
 from port42_cli import streams
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
+from port42_protocol import paths
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -77,14 +78,15 @@ def _value(method: str, key: str, text: str) -> Any:
 
 
 @click.command("socket-path")
+@click.option("--read", "reading", is_flag=True, help="The one for reading, which changes nothing.")
 @click.pass_obj
-def socket_path(daemon: Daemon) -> None:
+def socket_path(daemon: Daemon, reading: bool) -> None:
     """Print the path of the daemon's socket.
 
     Does not start the daemon.
     """
+    path = daemon.address()
     if connection := daemon.find():
         with connection:
-            streams.lines([connection.getpeername()])
-    else:
-        streams.lines([daemon.address()])
+            path = connection.getpeername()
+    streams.lines([paths.read_socket(path) if reading else path])

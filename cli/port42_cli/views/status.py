@@ -50,6 +50,7 @@ def _totals(daemon: DaemonStatus) -> Iterator[Field]:
     yield Field("version", daemon.version, "")
     yield Field("pid", daemon.pid, "running", f"pid {daemon.pid}")
     yield Field("socket", daemon.socket)
+    yield Field("read socket", daemon.read_socket)
     yield Field("home", daemon.home)
     yield Field("uptime", f"{uptime:.0f} s", "running", f"up {duration(uptime)}")
     yield Field("started at", daemon.started_at, "running", f"since {since} UTC")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -47,6 +48,7 @@ class Introspection:
     traffic: Traffic
     queues: SessionQueues
     events: Events
+    read_socket: Callable[[], str | None]
     _started: float = field(default_factory=time.monotonic, init=False)
     _started_at: str = field(default_factory=now, init=False)
     _counted: dict[str, int] | None = field(default=None, init=False)
@@ -84,6 +86,7 @@ class Introspection:
             internal_errors=self.traffic.failures(),
             vitals=take(self.settings.home),
             stalled_threads=stalled_threads(self.threads, self.catalogue),
+            read_socket=self.read_socket(),
         )
 
     def discover(self, _: Discover) -> OpenRpc:

@@ -1,4 +1,4 @@
-"""The daemon's socket, in a folder that belongs to this user, and `daemon.json`, which names it."""
+"""The daemon's sockets, in a folder that belongs to this user, and `daemon.json`, which names the first."""
 
 from __future__ import annotations
 
@@ -26,28 +26,50 @@ _ANSWERS_WITHIN, _STOPS_WITHIN = 0.5, 10.0
 _RETRY_SECONDS = 0.1
 
 
+class Bound:
+    """A socket, mode 0600, bound at a path. Raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            self.listener.bind(str(path))
+        except OSError:
+            self.listener.close()
+            raise
+        finally:
+            os.umask(before)
+        self._status = path.lstat()
+        self.listener.setblocking(False)
+
+    def unlink(self) -> None:
+        """Remove the path, unless another socket is there by now."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(self.path.lstat(), self._status):
+                self.path.unlink()
+
+
 class Address:
-    """A bound socket at `settings.socket`, mode 0600, while the block of its `with` runs.
+    """A bound socket at `settings.socket`, and one for reading beside it, while the block of its `with` runs.
 
     One that was `given` (see `socket_activation`) is bound there already and stays afterwards. The caller
-    holds the home's lock.
+    holds the home's lock. Where the socket for reading cannot be bound there is none: `reader` is None.
     """
 
     def __init__(self, settings: Settings, given: socket.socket | None = None) -> None:
         self._settings = settings
         self._path = settings.socket
+        self._read_path = Path(paths.read_socket(str(settings.socket)))
         self._given = given
-        self._bound: os.stat_result | None = None
+        self._bound: Bound | None = None
         self.listener: socket.socket
+        self.reader: Bound | None = None
 
     def __enter__(self) -> Address:
         """Raises `CannotStart`."""
-        length = len(os.fsencode(self._path))
-        if length > paths.SOCKET_PATH_LIMIT:
-            raise CannotStart(
-                f"the socket path has {length} bytes, {paths.SOCKET_PATH_LIMIT} is the most: {self._path}"
-            )
         try:
+            _check_length(self._path)
             _check_folder(self._path.parent)
             if self._given is None:
                 _clear_stale(self._path)
@@ -57,13 +79,14 @@ class Address:
                 self.listener.setblocking(False)
         except OSError as error:
             raise CannotStart(f"cannot listen at {self._path}: {reason(error)}") from None
+        self._bind_reader()
         self._publish()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            if self._bound is not None and os.path.samestat(self._path.lstat(), self._bound):
-                self._path.unlink()
+        for bound in (self._bound, self.reader):
+            if bound is not None:
+                bound.unlink()
         # May be another daemon's, if the home was moved and created again meanwhile.
         if published(self._settings.home).get("pid") == os.getpid():
             paths.address_file(self._settings.home).unlink(missing_ok=True)
@@ -78,18 +101,27 @@ class Address:
         log.warning("⚠ the socket's path was gone: bound again at %s", self._path)
         return True
 
+    def rebind_reader(self) -> bool:
+        """As `rebind`, for the socket for reading; without an error."""
+        if os.path.lexists(self._read_path):
+            return False
+        self._bind_reader()
+        return self.reader is not None
+
     def _bind(self) -> None:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
+        self._bound = Bound(self._path)
+        self.listener = self._bound.listener
+
+    def _bind_reader(self) -> None:
+        self.reader = None
         try:
-            listener.bind(str(self._path))
-        except OSError:
-            listener.close()
-            raise
-        finally:
-            os.umask(before)
-        self.listener, self._bound = listener, self._path.lstat()
-        listener.setblocking(False)
+            _check_length(self._read_path)
+            _clear_stale(self._read_path)
+            self.reader = Bound(self._read_path)
+        except (CannotStart, OSError) as error:
+            # Whoever writes needs the other one only.
+            why = reason(error) if isinstance(error, OSError) else error
+            log.warning("⚠ no socket for reading: %s", why)
 
     def _publish(self) -> None:
         """Write `daemon.json`, for clients with another runtime folder than ours, or of another version."""
@@ -105,6 +137,12 @@ class Address:
         except OSError as error:
             # Most clients never need it; a full disk must not keep the sessions from being read.
             log.warning("⚠ daemon.json could not be written: %s", error)
+
+
+def _check_length(path: Path) -> None:
+    length, limit = len(os.fsencode(path)), paths.SOCKET_PATH_LIMIT
+    if length > limit:
+        raise CannotStart(f"the socket path has {length} bytes, {limit} is the most: {path}")
 
 
 def _check_folder(folder: Path) -> None:

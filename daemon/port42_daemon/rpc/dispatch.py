@@ -30,6 +30,7 @@ from port42_protocol.errors import (
     InvalidRequest,
     MethodNotFound,
     Overloaded,
+    ReadOnly,
     RestartNeeded,
     RpcError,
 )
@@ -84,12 +85,18 @@ _BATCH_BYTES = 16 * 1024 * 1024  # of all answers to a batch; what is asked for 
 class Dispatcher:
     """Answers requests. `handlers` are objects whose methods have the names in the table.
 
-    Raises LookupError when a method of the table has no handler or two: at the start, not at a call.
+    With `read_only` it refuses the methods that are not. Raises LookupError when a method of the table has no
+    handler or two: at the start, not at a call.
     """
 
-    def __init__(self, traffic: Traffic, *handlers: object) -> None:
+    def __init__(self, traffic: Traffic, *handlers: object, read_only: bool = False) -> None:
         self._traffic = traffic
-        self._methods = {row.name: self._adapt(row, _find(row, handlers)) for row in METHODS.values()}
+        self._methods = {
+            row.name: self._adapt(row, _find(row, handlers))
+            if row.read_only or not read_only
+            else self._refusing(row)
+            for row in METHODS.values()
+        }
 
     def answer(self, text: bytes, peer: Peer) -> Answer | Pending:
         """The response to one JSON text, now or pending. Nothing is ever raised."""
@@ -214,6 +221,18 @@ class Dispatcher:
         # PEP 362: any callable may have one.
         call.__signature__ = _AnyArguments()  # type: ignore[attr-defined]
         return call
+
+    def _refusing(self, row: Method) -> Callable[..., Result]:
+        """What stands for a method that is not served here."""
+
+        def refuse(context: _Call, /, *_: Any, **__: Any) -> Result:
+            context.method = row.name
+            failed = self._fail(context, ReadOnly(row.name))
+            return Error(failed.code, failed.message)
+
+        # PEP 362: any callable may have one.
+        refuse.__signature__ = _AnyArguments()  # type: ignore[attr-defined]
+        return refuse
 
 
 def _find(row: Method, handlers: tuple[object, ...]) -> Callable[..., Any]:

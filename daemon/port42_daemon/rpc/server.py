@@ -31,7 +31,9 @@ _TRIM_BYTES = (
     8 * 1024 * 1024
 )  # bytes in and out, after which the memory they took is given back to the system
 _TRIM_DELAY = 1.0  # seconds from the end of a connection until then: others may follow
-_OTHER_FILES = 384  # descriptors that the daemon needs beside those of its clients, back ends included
+_OTHER_FILES = 1536
+"""Descriptors that the daemon needs beside those of a server's clients: 384 for itself and its back ends, the
+others for the second socket's clients."""
 _LAST_READ = 1.0  # seconds that a peer gets to read its last answers
 
 log = logging.getLogger(__name__)
@@ -46,13 +48,17 @@ class Server:
         dispatcher: Dispatcher,
         traffic: Traffic,
         holds_home: Callable[[], bool] = lambda: True,
+        budget: Budget | None = None,
     ) -> None:
-        """`holds_home` is asked at each connection whether the daemon may still serve."""
+        """`holds_home` is asked at each connection whether the daemon may still serve.
+
+        Servers that share a `budget` share the memory for large answers.
+        """
         self._settings = settings
         self._dispatcher = dispatcher
         self._traffic = traffic
         self._holds_home = holds_home
-        self._budget = Budget()
+        self._budget = budget or Budget()
         self._lingering = 0
         self._trimmed_at = 0
         self._trim: asyncio.TimerHandle | None = None
@@ -73,7 +79,7 @@ class Server:
         connect = partial(Connection, self._settings, self._dispatcher, self._traffic, self._budget, self)
         self._listening = await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG, **kept)
 
-    async def stop(self, cut_off: Callable[[], None]) -> None:
+    async def stop(self, cut_off: Callable[[], None] = lambda: None) -> None:
         """Stop accepting, answer received requests, wait up to the grace for running ones, then close.
 
         Each connection is closed as soon as no request of it is running. `cut_off` ends turns that take

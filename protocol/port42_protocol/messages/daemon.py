@@ -81,8 +81,8 @@ class DaemonStatus(Struct, frozen=True):
     """The daemon's state; `uptime_seconds` since it was ready, `requests` and `turns` in progress.
 
     `sessions` and `sessions_by_agent` are the latest counts, null before the first: the call does not wait
-    for an index that is being rebuilt. All counts and latencies are since `started_at`. Fields with a default
-    are missing in older daemons.
+    for an index that is being rebuilt. All counts and latencies are since `started_at`. `read_socket` is null
+    while the daemon cannot listen there. Fields with a default are missing in older daemons.
     """
 
     version: str
@@ -111,6 +111,7 @@ class DaemonStatus(Struct, frozen=True):
     internal_errors: tuple[InternalFailure, ...] = ()
     vitals: Vitals | None = None
     stalled_threads: tuple[StalledThread, ...] = ()
+    read_socket: str | None = None
 
 
 class OpenRpc(Struct, frozen=True):

@@ -18,6 +18,13 @@ def test_a_daemon_elsewhere_is_where_it_is(start_daemon, port42, home):
     assert port42("socket-path").stdout == f"{home.parent / 'elsewhere.sock'}\n"
 
 
+def test_the_socket_for_reading_is_beside_it(start_daemon, port42, home):
+    daemon = start_daemon(socket=home.parent / "elsewhere.sock")
+    path = port42("socket-path", "--read").stdout.rstrip("\n")
+    assert path == str(home.parent / "elsewhere-read.sock")
+    assert daemon.call("status")["read_socket"] == path
+
+
 def test_the_path_is_good_for_other_tools(daemon, port42):
     path = port42("socket-path").stdout.strip()
     request = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n'

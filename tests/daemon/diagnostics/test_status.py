@@ -36,7 +36,7 @@ def introspection(rules, settings, traffic):
     catalogue, maintenance = rules.store.catalogue, rules.store.maintenance
     return Introspection(
         settings, catalogue, maintenance, rules.threads, rules.config, rules.agents, traffic,
-        rules.queues, rules.events,
+        rules.queues, rules.events, lambda: "/run/port42-read.sock",
     )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ def test_status_of_a_new_daemon(rules, settings, traffic, introspection):
     assert status.started_by == "hand"
     assert status.python == platform.python_version()
     assert (status.home, status.socket) == (str(rules.home), str(settings.socket))
+    assert status.read_socket == "/run/port42-read.sock"
     assert (status.sessions, status.connections, status.requests) == (3, 5, 2)
     assert (status.index, status.sessions_by_agent) == ("ready", {"agent-0": 1, "agent-1": 2})
     assert status.limits == settings.limits

@@ -90,6 +90,17 @@ def test_the_daemon_serves_there_and_leaves_the_socket_for_the_next_one(hand_ove
         assert json.loads(lines.readline())["result"]["session_id"] == session
 
 
+def test_the_socket_for_reading_is_the_daemons_own(hand_over, listening, home):
+    path = listening.getsockname()
+    daemon = hand_over(listening)
+    reading = call(path, "status")["read_socket"]
+    assert reading == str(home.parent / "given-read.sock")
+    assert call(reading, "list_sessions")["sessions"] == []
+    daemon.terminate()
+    assert daemon.wait(20) == 0
+    assert not Path(reading).exists()
+
+
 def test_children_do_not_inherit_it(hand_over, listening, home):
     if not Path("/proc/self/fd").exists():
         pytest.skip("only /proc tells what a process has open")
