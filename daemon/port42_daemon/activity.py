@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -121,6 +122,7 @@ def update_tasks(tasks: dict[str, tuple[str, str]], result: object) -> bool:
     return tasks != before
 
 
+@lru_cache(maxsize=256)
 def kind_of(name: str | None) -> ToolKind:
     """ACP's kind of a tool, from the words of its name (``read_file``, ``WebFetch``)."""
     for word in _WORDS.findall(name or ""):

@@ -321,12 +321,9 @@ class RecordSpool:
 
 def _text_size(record: Record) -> int:
     """Characters of its long texts."""
-    match record:
-        case ToolRecord(input=given, output=output):
-            return len(given or "") + len(output or "")
-        case Message(content=text) | ThoughtRecord(content=text):
-            return len(text)
-    return 0
+    if isinstance(record, Message | ThoughtRecord):
+        return len(record.content)
+    return len(record.input or "") + len(record.output or "") if isinstance(record, ToolRecord) else 0
 
 
 class ParsedSession(Struct):

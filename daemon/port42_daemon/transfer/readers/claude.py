@@ -88,7 +88,7 @@ class State(base.State):
     latest_id: str = ""
     description: str | None = None
     has_own_id: bool = False
-    uuids: dict[str, None] = field(default_factory=dict)
+    uuids: list[str] = field(default_factory=list)
     chains: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, str] = field(default_factory=dict)
     """Summaries by the uuid of their last entry, which is in this file or in another."""
@@ -201,8 +201,9 @@ class Reader(LineReader):
             agent = agent or file_name.removeprefix("agent-")
         elif entry.is_sidechain is not True:
             own.cwd = own.cwd or values.folder(entry.cwd)
-            if uuid:
-                _remember(state.uuids, uuid, None)
+            state.uuids.append(uuid)
+            if len(state.uuids) > 2 * _REMEMBERED:
+                del state.uuids[:_REMEMBERED]
             if uuid in state.summaries:
                 self._retitle()
             return ""
@@ -232,6 +233,8 @@ class Reader(LineReader):
             if block.get("type") == "tool_result":
                 self._take_result(key, block, entry.tool_use_result, when)
         text = values.text_of(content)
+        if not text and _has_results_only(content):
+            return
         if entry.is_meta is True:
             # The expansion of a slash command, or the caveat before local ones.
             state.caveat = "<local-command-caveat>" in text
@@ -325,7 +328,9 @@ class Reader(LineReader):
         usage, identity = values.mapping(message.get("usage")), values.short(message.get("id")) or ""
         if not usage:
             return
-        sent = sum(values.count(usage.get(name)) or 0 for name in _INPUT_TOKENS)
+        sent = 0
+        for name in _INPUT_TOKENS:
+            sent += values.count(usage.get(name)) or 0
         received = values.count(usage.get("output_tokens")) or 0
         before = self.state.usage.pop(identity, (0, 0))
         _remember(self.state.usage, identity, (max(sent, before[0]), max(received, before[1])))
@@ -385,6 +390,12 @@ def _remember(memory: dict[str, Any], key: str, value: Any) -> None:
     memory[key] = value
     if len(memory) > _REMEMBERED:
         del memory[next(iter(memory))]
+
+
+def _has_results_only(content: object) -> bool:
+    return isinstance(content, list) and all(
+        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
+    )
 
 
 def _is_late(entry: Entry) -> bool:

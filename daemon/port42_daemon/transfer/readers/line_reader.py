@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,8 +59,7 @@ class LineReader(Builder):
             self.problem(location, "it is longer than 16 MiB")
         # After a crash, blocks that were not written contain zero bytes.
         elif data := line.strip(b"\0 \r\n\t"):
-            for entry in self._entries(data, location):
-                self.take(entry, location)
+            self._take_data(data, location)
         added, self._added = self._added, []
         return added
 
@@ -74,23 +73,30 @@ class LineReader(Builder):
     def add(self, key: str, record: Record, mark: str = "") -> None:
         self._added.append(Added(key, record, mark))
 
-    def _entries(self, data: bytes, location: str) -> Iterator[Any]:
-        if len(data) <= CHUNK:
-            try:
-                yield self._decode(data)
-                return
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                pass  # it is damaged, or joined with another, or no object
+    def _take_data(self, data: bytes, location: str) -> None:
+        try:
+            entries = [self._decode(data)] if len(data) <= CHUNK else []
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            entries = []
+        # Otherwise it is long, damaged, joined with another, or no object.
+        if not entries:
+            entries = self._damaged(data, location)
+        for entry in entries:
+            self.take(entry, location)
+
+    def _damaged(self, data: bytes, location: str) -> list[Any]:
+        entries: list[Any] = []
         try:
             for value in json_values(data):
                 if isinstance(value, dict):
-                    yield self._decode(msgspec.json.encode(value))
+                    entries.append(self._decode(msgspec.json.encode(value)))
                 else:
                     self.problem(location, "it is not an object")
         except Skipped as reason:
             self.problem(location, str(reason))
         except msgspec.ValidationError:
             self.problem(location, "it is no entry of this format")
+        return entries
 
 
 def read_whole(reader: LineReader, lines: Iterable[bytes | None]) -> list[ParsedSession]:
