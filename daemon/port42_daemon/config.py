@@ -141,6 +141,7 @@ class CaptureConfig(_Table, frozen=True):
     gemini: CapturedToolConfig | None = None
     copilot: CapturedToolConfig | None = None
     pi: CapturedToolConfig | None = None
+    opencode: CapturedToolConfig | None = None
     llm: CapturedToolConfig | None = None
     aichat: CapturedToolConfig | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime
 
 
 class Transcript:
@@ -15,9 +16,19 @@ class Transcript:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._cwd, self._last, self._second = cwd, None, 0
 
+    @property
+    def lines(self) -> int:
+        return self._second
+
+    def resume(self, session_id: str) -> None:
+        """Go on with an earlier session, in its file."""
+        self.id = session_id
+        self.path = self.path.with_name(f"{session_id}.jsonl")
+        lines = self.path.read_text().splitlines()
+        self._second, self._last = len(lines), json.loads(lines[-1])["uuid"]
+
     def add(self, role, content, **fields):
         self._second += 1
-        minute, second = divmod(self._second, 60)
         entry = {
             "parentUuid": self._last,
             "isSidechain": False,
@@ -28,7 +39,7 @@ class Transcript:
             "type": role,
             "message": {"role": role, "content": content},
             "uuid": str(uuid.uuid4()),
-            "timestamp": f"2026-11-20T10:{minute:02}:{second:02}.000Z",
+            "timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
             **fields,
         }
         self._last = entry["uuid"]

@@ -35,7 +35,9 @@ class Known:
     message and what was referenced, a text is a part of the reply, and tokens are counted with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = True) -> None:
+        """`timed`: whether the source says when each message was written."""
+        self._timed = timed
         self._counts: Counter[bytes] = Counter()
         self._user: list[tuple[str, int, bool]] = []
         """Messages of the user, their time, and whether they began a turn."""
@@ -77,7 +79,7 @@ class Known:
         """The same words at another time are another message."""
         for number, (text, time, began) in enumerate(self._user):
             same = text == content or (began and text and text in content)
-            if same and abs(time - when) <= _SAME_TIME:
+            if same and (not self._timed or abs(time - when) <= _SAME_TIME):
                 del self._user[number]
                 return True
         return False

@@ -18,6 +18,7 @@ from port42_protocol.messages.types import CaptureTool
 log = logging.getLogger(__name__)
 
 _VERSION = 1
+WAL = "-wal"
 _CREATE = """
 CREATE TABLE sources (
   path BLOB PRIMARY KEY, tool TEXT NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL, problem TEXT,
@@ -38,6 +39,8 @@ class Stored(Struct):
     source_id: str
     last_seq: int
     title: str | None = None
+    records: int = 0
+    """How many the source had, where it is read whole."""
 
 
 class SourceState(Struct):
@@ -74,6 +77,16 @@ class Totals(Struct, frozen=True):
 
 def signature_of(status: os.stat_result) -> Signature:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def signature_at(path: Path) -> Signature:
+    """The signature of the file at `path`, with what SQLite has not written into it yet. Raises OSError."""
+    device, inode, size, mtime_ns = signature_of(path.lstat())
+    if path.suffix == ".db":
+        with contextlib.suppress(OSError):
+            log = path.with_name(path.name + WAL).lstat()
+            return device, inode, size + log.st_size, max(mtime_ns, log.st_mtime_ns)
+    return device, inode, size, mtime_ns
 
 
 class Progress:

@@ -11,9 +11,9 @@ from typing import BinaryIO
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_of
+from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_at, signature_of
 from port42_daemon.transfer.readers import detect, files
-from port42_daemon.transfer.readers.base import SessionInfo
+from port42_daemon.transfer.readers.base import ParsedSession, SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Record
 
@@ -90,6 +90,51 @@ class LineSource:
     def wrote(self, state: SourceState) -> None:
         """`state` is the batch's, with its sessions as they are now."""
         self._state = state
+
+
+class DocumentSource:
+    """A source that is read whole when it changed, a session in each batch, whose key is its id there."""
+
+    anew = True
+
+    def __init__(self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig) -> None:
+        """Raises `Skipped`."""
+        sessions = state.sessions if state else {}
+        self._state = SourceState(signature_at(path), sessions=sessions)
+        self._limits = limits
+        self._sources = iter(detect.sources_of(tool, path))
+        self._pending: list[ParsedSession] = []
+
+    def next(self) -> Batch:
+        while not self._pending:
+            source = next(self._sources, None)
+            if source is None:
+                return Batch({}, {}, 0, self._state, complete=True)
+            try:
+                self._pending = source.read(self._limits)
+            except Skipped as reason:
+                self._state = structs.replace(self._state, problem=str(reason))
+        session = self._pending.pop(0)
+        key = session.info.source_id
+        stored = self._state.sessions.get(key)
+        if stored is not None and stored.records == len(session.records):
+            return Batch({}, {}, 0, self._state, complete=False)
+        return Batch({key: list(session.records)}, {key: session.info}, 0, self._state, complete=False)
+
+    def wrote(self, state: SourceState) -> None:
+        self._state = state
+
+
+def open_source(
+    tool: str, path: Path, state: SourceState | None, limits: SessionsConfig
+) -> LineSource | DocumentSource:
+    """Raises `Skipped`."""
+    kind = LineSource if is_read_by_lines(path) else DocumentSource
+    return kind(tool, path, state, limits)
+
+
+def is_read_by_lines(path: Path) -> bool:
+    return path.suffix == ".jsonl"
 
 
 def part(path: Path, start: int, end: int) -> Iterator[bytes]:

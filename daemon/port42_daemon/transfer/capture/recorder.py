@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import UNSET, Struct, field, structs
+from msgspec import UNSET, Struct, structs
 
 from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
@@ -16,8 +16,8 @@ from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import RENAMED, Header
 from port42_daemon.transfer.capture.known import Known
 from port42_daemon.transfer.capture.originals import Original, Originals
-from port42_daemon.transfer.capture.progress import Progress, SourceState, Stored, signature_of
-from port42_daemon.transfer.capture.reading import Batch, LineSource, part
+from port42_daemon.transfer.capture.progress import Progress, SourceState, Stored, signature_at
+from port42_daemon.transfer.capture.reading import Batch, DocumentSource, LineSource, open_source, part
 from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.imports import derived_id, header_of
@@ -36,7 +36,7 @@ class _Compared(Struct):
     """What a session has of a source: its records through `seq` are in `known`, or were added from there."""
 
     seq: int
-    known: Known = field(default_factory=Known)
+    known: Known
 
 
 class Recorder:
@@ -74,13 +74,14 @@ class Recorder:
             batch = await self._run(source.next)
             complete = batch.complete
             if batch.state.offset == batch.start and not batch.records:
-                await self._run(self._progress.put, path, tool.name, batch.state)
+                if complete:
+                    await self._run(self._progress.put, path, tool.name, batch.state)
                 continue
             stored = dict(batch.state.sessions)
             for key, records in batch.records.items():
                 stored[key] = await self._record(tool, config, source, batch, key, records, compared)
             state = structs.replace(batch.state, sessions=stored, read_at=now())
-            if self._config.current.capture.originals:
+            if self._config.current.capture.originals and isinstance(source, LineSource):
                 original, state = await self._run(self._keep, tool, path, source, batch, state, original)
             source.wrote(state)
             if complete or not source.anew:
@@ -93,25 +94,25 @@ class Recorder:
 
     def _refuse(self, tool: Tool, path: Path, reason: str) -> None:
         with contextlib.suppress(OSError):
-            signature = signature_of(path.lstat())
+            signature = signature_at(path)
             state = self._progress.get(path) or SourceState(signature)
             self._progress.put(path, tool.name, structs.replace(state, signature=signature, problem=reason))
 
-    def _open(self, tool: Tool, path: Path) -> LineSource | None:
+    def _open(self, tool: Tool, path: Path) -> LineSource | DocumentSource | None:
         state = self._progress.get(path)
         try:
-            status = path.lstat()
+            signature = signature_at(path)
         except FileNotFoundError:
             return None  # deleted by its tool: nothing is taken away here
-        if state is not None and state.signature == signature_of(status):
+        if state is not None and state.signature == signature:
             return None
-        return LineSource(tool.name, path, state, self._config.current.sessions)
+        return open_source(tool.name, path, state, self._config.current.sessions)
 
     async def _record(  # noqa: PLR0913, PLR0917  # what one pass over a source has
         self,
         tool: Tool,
         config: CapturedToolConfig,
-        source: LineSource,
+        source: LineSource | DocumentSource,
         batch: Batch,
         key: str,
         records: Sequence[Record],
@@ -129,7 +130,7 @@ class Recorder:
             if where is None and stored is None and self._is_answering(tool):
                 raise TurnRuns
             seq = stored.last_seq if stored and not source.anew else 0
-            state = compared.setdefault(key, _Compared(seq))
+            state = compared.setdefault(key, _Compared(seq, Known(timed=isinstance(source, LineSource))))
             new = await self._run(self._new_records, session_id if where else None, state, records)
             summary = await files(self._sessions.store.summary, session_id) if where else None
             given = stored.title if stored else None
@@ -144,7 +145,7 @@ class Recorder:
                     used = (summary.last_activity, session_id, written.seq)
                     self.used[summary.agent] = max(used, self.used.get(summary.agent, used))
         title = summary.title if summary else given
-        return Stored(session_id, info.source_id, state.seq, title)
+        return Stored(session_id, info.source_id, state.seq, title, len(records))
 
     async def _session_of(self, tool: Tool, info: SessionInfo) -> str:
         """A session of Port42 that is continued in the tool, or that of the source."""

@@ -47,6 +47,8 @@ _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
 _AT_ONCE = 4
+_DOCUMENT_SECONDS = 2.0
+"""Between two times that a document is read whole."""
 
 
 @dataclass(eq=False)
@@ -64,6 +66,7 @@ class Capture:
     """Sources that are to be read, in the order in which they changed."""
     _waiting: dict[Path, Tool] = field(default_factory=dict, init=False)
     """Sources that are read when a turn of Port42 has ended."""
+    _read_at: dict[Path, float] = field(default_factory=dict, init=False)
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _progress: Progress | None = field(default=None, init=False)
@@ -149,6 +152,7 @@ class Capture:
 
     def _changed(self, path: Path) -> None:
         """Called for each file that may have changed."""
+        path = path.with_name(path.name.removesuffix("-wal"))
         if path == self.home / "config.toml":
             self._work.set()
         for tool in self._on():
@@ -164,14 +168,14 @@ class Capture:
         self._work.set()
 
     def _changed_sources(self, tool: Tool) -> list[Path]:
-        from port42_daemon.transfer.capture.progress import is_read, signature_of
+        from port42_daemon.transfer.capture.progress import is_read, signature_at
 
         assert self._progress is not None  # noqa: S101  # it was opened before anything is watched
         signatures = self._progress.signatures(tool.name)
         changed = []
         for path in below(tool.path(self._table(tool))):
             with contextlib.suppress(OSError):
-                if path.suffix in tool.suffixes and not is_read(signatures, path, signature_of(path.lstat())):
+                if path.suffix in tool.suffixes and not is_read(signatures, path, signature_at(path)):
                     changed.append(path)
         return changed
 
@@ -209,6 +213,12 @@ class Capture:
         if config is None or not config.on:
             return
         later = asyncio.get_running_loop().call_later
+        if path.suffix != ".jsonl":  # it is read whole
+            wait = self._read_at.get(path, 0.0) + _DOCUMENT_SECONDS - time.monotonic()
+            if wait > 0:
+                later(wait, self._again, path, tool)
+                return
+            self._read_at[path] = time.monotonic()
         try:
             await recorder.read(tool, path, config)
         except TurnRuns:

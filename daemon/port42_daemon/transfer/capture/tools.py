@@ -49,6 +49,7 @@ TOOLS: dict[CaptureTool, Tool] = {
             ("copilot", "--resume={id}"),
         ),
         Tool("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions", (".jsonl",), ("pi", "--session", "{id}")),
+        Tool("opencode", "XDG_DATA_HOME", ".local/share", "opencode", (".db",)),
         Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
         Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),
     )

@@ -177,6 +177,11 @@ def _of_path(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]
     return [name], _of_file(name, path, path.name)
 
 
+def sources_of(name: str, path: Path) -> list[Source]:
+    """The sources in the file at `path`, of that format."""
+    return _of_file(name, path, path.name)
+
+
 def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> list[Source]:
     if name in _CONVERSATIONS:
         numbered = enumerate(_CONVERSATIONS[name](path), 1)

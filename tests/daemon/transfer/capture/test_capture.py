@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 
 import pytest
+from peers import claude_cli, llm_database
 from peers.claude_code import Transcript
 
 from port42_daemon.transfer.capture.originals import Damaged, Originals
@@ -319,3 +321,105 @@ def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, fo
     records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
     assert [record["role"] for record in records] == ["user", "tool", "assistant"]
     assert capturing.call("import_sessions", again=True)["unchanged"] == 1
+
+
+# --- turns of Port42 that the tool answers ------------------------------------------------------------
+
+
+@pytest.fixture
+def answered(capturing, folder, tmp_path):
+    """A daemon with an agent that a program answers as Claude Code does; its transcripts are captured."""
+    command = f'"{sys.executable}", "{claude_cli.__file__}", "{folder}"'
+    with (capturing.home / "config.toml").open("a") as file:
+        file.write(
+            f"[backends.claude]\ntype = 'command'\ncommand = [{command}]\n"
+            f"resume = [{command}, '--resume', '{{native_id}}']\nparser = 'claude'\nhistory = 'native'\n"
+            "[agents.claude]\nbackend = 'claude'\n"
+        )
+    return capturing
+
+
+def everything(daemon, session_id):
+    """The session's messages and tool calls."""
+    page = daemon.call("get_session", session_id=session_id, limit=10_000, events=True)
+    shown = [record for record in page["messages"] if record["role"] in {"user", "assistant", "tool"}]
+    return [(record["role"], record.get("content", record.get("title"))) for record in shown]
+
+
+def turn(text):
+    return [("user", text), ("assistant", "I look."), ("tool", "ls"), ("assistant", f"Done with {text}")]
+
+
+def becomes(daemon, session_id, expected):
+    try:
+        eventually(lambda: everything(daemon, session_id) == expected)
+    except AssertionError as error:
+        error.add_note(f"{everything(daemon, session_id)}\n{daemon.log()[-2000:]}")
+        raise
+
+
+def test_what_a_turn_records_is_not_captured_again(answered, folder):
+    first = answered.call("possess", agent="claude", message="build a parser")
+    session_id = first["session_id"]
+    second = answered.call("possess", agent="claude", session_id=session_id, message="and a lexer")
+    assert second["status"] == "answered"
+    both = [*turn("build a parser"), *turn("and a lexer")]
+    assert everything(answered, session_id) == both
+    (path,) = folder.rglob("*.jsonl")
+    transcript = Transcript(folder, path.parent.name)
+    transcript.path = path
+    transcript.resume(path.stem)
+    transcript.user("typed in the tool")
+    becomes(answered, session_id, [*both, ("user", "typed in the tool")])
+    assert [session["session_id"] for session in sessions(answered)] == [session_id]
+    third = answered.call("possess", agent="claude", session_id=session_id, message="go on")
+    assert third["status"] == "answered"
+    transcript.resume(path.stem)
+    transcript.user("the end")
+    whole = [*both, ("user", "typed in the tool"), *turn("go on"), ("user", "the end")]
+    becomes(answered, session_id, whole)
+    assert [session["session_id"] for session in sessions(answered)] == [session_id]
+    assert "Traceback" not in answered.log()
+
+
+def test_a_captured_session_is_continued_by_port42_in_the_tool(answered, folder, tmp_path):
+    transcript = Transcript(folder, str(tmp_path))
+    transcript.user("begun in the tool")
+    session = captured(answered, "begun in the tool")
+    reply = answered.call(
+        "possess", agent="claude", session_id=session["session_id"], message="continued here"
+    )
+    assert reply["status"] == "answered"
+    transcript.resume(transcript.id)
+    transcript.user("and there")
+    whole = [("user", "begun in the tool"), *turn("continued here"), ("user", "and there")]
+    becomes(answered, session["session_id"], whole)
+    assert len(sessions(answered)) == 1
+
+
+# --- documents: databases and files that are written whole ----------------------------------------------
+
+
+def test_a_database_that_grows(daemon, tmp_path):
+    path = tmp_path / "logs.db"
+    llm_database.old(path, {"c1": [("one", "eins")]})
+    daemon.call("set_capture", name="llm", on=True, path=str(tmp_path))
+    captured(daemon, "be brief", "one", "eins", agent="llm")
+    llm_database.old(path, {"c1": [("one", "eins"), ("two", "zwei")], "c2": [("three", "drei")]})
+    captured(daemon, "be brief", "one", "eins", "two", "zwei", agent="llm")
+    captured(daemon, "be brief", "three", "drei", agent="llm")
+    assert len(sessions(daemon, "llm")) == 2
+
+
+def test_a_file_that_is_written_whole(daemon, tmp_path):
+    path = tmp_path / "chat.yaml"
+    first = "model: m\nmessages:\n- role: user\n  content: yes\n- role: assistant\n  content: good\n"
+    path.write_text(first)
+    daemon.call("set_capture", name="aichat", on=True, path=str(tmp_path))
+    captured(daemon, "yes", "good", agent="aichat")
+    path.write_text(first + "- role: user\n  content: 'yes'\n")
+    captured(daemon, "yes", "good", "yes", agent="aichat")
+    path.write_text(first)
+    path.write_text(first + "- role: user\n  content: 'yes'\n- role: assistant\n  content: bye\n")
+    captured(daemon, "yes", "good", "yes", "bye", agent="aichat")
+    assert len(sessions(daemon, "aichat")) == 1
