@@ -24,7 +24,14 @@ from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import RENAMED, Header, SessionStore, title_from
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.merge import identity, is_of_source, merged
-from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, SessionInfo, Skipped, SubAgent
+from port42_daemon.transfer.readers.base import (
+    EPOCH,
+    ParsedSession,
+    SessionInfo,
+    Skipped,
+    SubAgent,
+    text_size,
+)
 from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages import records
 from port42_protocol.messages.records import (
@@ -34,6 +41,7 @@ from port42_protocol.messages.records import (
     Parent,
     Record,
     Summary,
+    ThoughtRecord,
     UserMessage,
     replace,
 )
@@ -268,7 +276,7 @@ class Importer:
                 return islice(
                     session.records, _shared(records_after(self._store, header.id, 0), session), None
                 )
-            later, names = _compare(lambda: records_after(self._store, header.id, 0), session)
+            later, names = _compare(records_after(self._store, header.id, 0), session)
         except RpcError as error:
             raise Skipped(error.message) from None
         return chain(later, _later_title(footer.title, names, session))
@@ -427,36 +435,38 @@ def _shared(stored: Iterable[Record], session: ParsedSession) -> int:
     return shared
 
 
-def _compare(
-    stored: Callable[[], Iterable[Record]], session: ParsedSession
-) -> tuple[Iterator[Record], set[str | None]]:
+def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator[Record], set[str | None]]:
     """The records of another program's session that are not stored, and the titles given in Port42.
 
-    A session that an older version imported has messages only: it gets what follows its last one. Raises
-    `Skipped` when they have diverged.
+    What an older version imported has messages only: it gets what follows its last one, and activities before
+    that stay away. Raises `Skipped` when they have diverged.
     """
     names: set[str | None] = set()
     has_activities = False
-    for record in stored():
+    theirs = iter(session.records)
+    for record in stored:
         if isinstance(record, EventRecord) and record.event == RENAMED:
             names.add(record.title or None)
-        elif not isinstance(record, Message) and is_of_source(record):
-            has_activities = True
-    ours = (
-        record
-        for record in stored()
-        if isinstance(record, Message) or (has_activities and is_of_source(record))
-    )
-    theirs = iter(session.records)
-    for record in ours:
-        other = next((other for other in theirs if has_activities or isinstance(other, Message)), None)
-        if other is None:
-            return iter(()), names
-        if identity(record) != identity(other):
+        if not is_of_source(record):
+            continue
+        has_activities = has_activities or not isinstance(record, Message)
+        other = next((other for other in theirs if _is_place_of(record, other)), None)
+        if other is not None and not _is_same(record, other):
             raise Skipped(_DIVERGED)
     if not has_activities:
         theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
     return theirs, names
+
+
+def _is_place_of(stored: Record, record: Record) -> bool:
+    """Whether the source's record is the stored one, or a message in its place."""
+    return isinstance(record, Message) or _is_same(stored, record)
+
+
+def _is_same(stored: Record, record: Record) -> bool:
+    # How much is kept of a thought is configured.
+    is_thought = isinstance(stored, ThoughtRecord) and isinstance(record, ThoughtRecord)
+    return is_thought or identity(stored) == identity(record)
 
 
 def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:
@@ -483,7 +493,7 @@ def _batch(records: Iterator[Record]) -> list[Record]:
     size = 0
     for record in records:
         batch.append(record)
-        size += 200 + (len(record.content) if isinstance(record, Message) else 0)
+        size += 200 + text_size(record)
         if size >= _BATCH:
             break
     return batch

@@ -327,6 +327,28 @@ def test_memory_does_not_grow_with_a_source(daemon, tmp_path):
     assert peak() - before < 160, "MiB, most of them text that waits for the index; the source has 240 MB"
 
 
+def test_a_session_that_was_imported_without_its_tool_calls_grows_by_new_messages(daemon, tmp_path):
+    """Versions before tool calls were read left such sessions."""
+    call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "boat.txt"}
+    used = [entry("", 2, "assistant", [call]), entry("", 3, "user", [result])]
+    talk = [HELLO[0], *used, HELLO[1]]
+    transcript_file(tmp_path / "a.jsonl", "one", *HELLO)
+    [session], _, _ = import_all(daemon, tmp_path, agent="ai-muse")
+    transcript_file(tmp_path / "a.jsonl", "one", *talk, *used)
+    assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 1)
+    for number in (5, 6):
+        talk += [*used, entry("", number, "user", f"more {number}"), *used]
+        transcript_file(tmp_path / "a.jsonl", "one", *talk)
+        [grown], skipped, _ = import_all(daemon, tmp_path, agent="ai-muse")
+        assert (grown["change"], grown["messages"], skipped) == ("grown", 1, [])
+    records = transcript(daemon, session["session_id"])["messages"]
+    assert [record["role"] for record in records] == [
+        *("user", "assistant", "user", "tool"),
+        *("tool", "user", "tool"),
+    ]
+
+
 # --- reading a source again -----------------------------------------------------------------------
 
 

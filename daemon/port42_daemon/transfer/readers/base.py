@@ -308,7 +308,7 @@ class RecordSpool:
     def append(self, record: Record) -> None:
         self._count += 1
         self._records.append(record)
-        self._in_memory += 500 + _text_size(record)
+        self._in_memory += 500 + text_size(record)
         if self._in_memory >= _IN_MEMORY:
             self._file = self._file or TemporaryFile()  # noqa: SIM115  # it lives as long as this
             self.size += self._file.write(b"".join(_encode(record) + b"\n" for record in self._records))
@@ -319,7 +319,7 @@ class RecordSpool:
             self._file.close()
 
 
-def _text_size(record: Record) -> int:
+def text_size(record: Record) -> int:
     """Characters of its long texts."""
     if isinstance(record, Message | ThoughtRecord):
         return len(record.content)
