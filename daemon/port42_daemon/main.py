@@ -127,7 +127,7 @@ class Daemon:
             Exporter(store, threads, sessions),
             Importer(store, threads, sessions, config, capture.kept_sources),
             capture,
-            Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns),
+            Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture),
         )
         budget = Budget()
         self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home, budget)

@@ -25,6 +25,7 @@ from port42_daemon.store.interface import (
     Maintenance,
     new_backup,
 )
+from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
@@ -47,6 +48,7 @@ class Doctor:
     config: ConfigFile
     agents: Agents
     turns: Turns
+    capture: Capture
 
     async def check_home(self, request: CheckHome) -> Checkup:
         """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`."""
@@ -87,6 +89,7 @@ class Doctor:
             environment.config(self.config.error, self.config.current),
             *environment.backends(agents),
             self._check_threads(),
+            *await self.capture.findings(),
             *environment.environment(agents, self.config.current, request.environment or ()),
         ]
 

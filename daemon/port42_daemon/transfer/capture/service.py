@@ -31,6 +31,7 @@ from port42_protocol.messages.capture import (
     RestoreOriginal,
     SetCapture,
 )
+from port42_protocol.messages.doctor_and_stats import Finding
 from port42_protocol.messages.types import CaptureTool
 
 if TYPE_CHECKING:
@@ -284,6 +285,19 @@ class Capture:
         log.info("📎 capture of %s is %s", request.name, "on" if request.on else "off")
         return await self.get_capture(GetCapture())
 
+    async def findings(self) -> list[Finding]:
+        """What `check_home` says of capture; nothing where it is off."""
+        if not self._on():
+            return []
+        status = await self.get_capture(GetCapture())
+        on = [tool for tool in status.tools if tool.on]
+        findings = [_finding(tool) for tool in on]
+        if status.problem is not None:
+            what = f"the folders of tools are read again and again, not watched: {status.problem}"
+            do = "raise that limit (sysctl); until then new words are there after a second or more"
+            findings.append(Finding("notice", "capture", what, do))
+        return findings
+
     async def restore_original(self, request: RestoreOriginal) -> Restored:
         """Write the source of a session to its path."""
         await self.sessions.owned(request.session_id, request.agent)
@@ -337,6 +351,17 @@ class Capture:
         except sqlite3.Error as error:
             log.error("capture.db cannot be used: %s", error)
             return None
+
+
+def _finding(tool: CapturedTool) -> Finding:
+    what = f"{tool.name}: {tool.sessions:,} sessions from {tool.sources:,} sources"
+    if not tool.available:
+        what = f"{tool.name}: there is no folder {tool.path} yet"
+        return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
+    if tool.problem is not None:
+        what = f"{tool.name}: not all could be read: {tool.problem}"
+        return Finding("notice", "capture", what, "what else there is was read; a newer port42 may read it")
+    return Finding("ok", "capture", what)
 
 
 def _count(folder: Path, suffixes: tuple[str, ...]) -> tuple[int, int, bool]:

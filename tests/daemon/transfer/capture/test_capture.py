@@ -270,6 +270,25 @@ def test_a_session_without_an_original(capturing):
         capturing.call("restore_original", session_id=session_id)
 
 
+def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder, transcript):
+    def about():
+        findings = capturing.call("check_home")["findings"]
+        return [(finding["level"], finding["what"]) for finding in findings if finding["about"] == "capture"]
+
+    transcript.user("one")
+    captured(capturing, "one")
+    eventually(lambda: about() == [("ok", "claude: 1 sessions from 1 sources")])
+    with transcript.path.open("a") as file:
+        file.write("no JSON\n")
+    ((level, what),) = eventually(lambda: [each for each in about() if each[0] != "ok"])
+    assert level == "notice"
+    assert "not all could be read: line 2: " in what
+    shutil.rmtree(folder)
+    assert about()[0][1].startswith("claude: there is no folder ")
+    capturing.call("set_capture", name="claude", on=False)
+    assert about() == []
+
+
 def kill_while_it_grows(daemon, transcript, rounds):
     count = 0
     for _ in range(rounds):
