@@ -136,15 +136,14 @@ def keys(session: Summary, records: Iterable[Record]) -> tuple[tuple[str, str, s
 
 
 def _entry(record: Record) -> Entry | None:
-    more = ""
+    if isinstance(record, Message):
+        return Entry(record.seq, record.role, record.timestamp, spaced(record.content))
+    words = ""
     match record:
-        case Message(content=text):
-            pass
         case ToolRecord():
             text = _lines(record.title, record.name, record.input, record.output)
-            words = [tool_facet(name) for name in (record.name, record.kind) if isinstance(name, str)]
-            words += (path_facets(location.path) for location in record.locations or ())
-            more = " ".join(words)
+            names = [tool_facet(name) for name in (record.name, record.kind) if isinstance(name, str)]
+            words = " ".join((*names, *(path_facets(location.path) for location in record.locations or ())))
         case ThoughtRecord(content=text):
             pass
         case PlanRecord(entries=entries):
@@ -155,7 +154,7 @@ def _entry(record: Record) -> Entry | None:
             pass
         case _:
             return None
-    return Entry(record.seq, record.role, record.timestamp, spaced(text), more)
+    return Entry(record.seq, record.role, record.timestamp, spaced(text), words)
 
 
 def _lines(*texts: Any) -> str:

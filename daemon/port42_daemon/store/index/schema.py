@@ -17,7 +17,7 @@ from typing import Any
 
 from port42_daemon.store.index.tokens import TOKENIZE
 
-SCHEMA = 10
+SCHEMA = 11
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -82,8 +82,8 @@ INSERT INTO counter VALUES (1);
 # Contentless: the text is in `texts`, and is given again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
 _STAGE = "CREATE TEMP TABLE stage (number INTEGER PRIMARY KEY, text, parts, facets)"
-_HASH_BYTES = 4 * 1024 * 1024
-"""Words that FTS5 gathers in memory before it writes them: the fewer pieces, the less to merge."""
+_SETTINGS = {"hashsize": 8 * 1024 * 1024, "automerge": 8}
+"""Of FTS5: words that it gathers in memory before it writes them, and pieces from which on it merges."""
 _ROOM = 1024 * 1024
 """Bytes free on the disk with which it is worth going back from memory to the file."""
 CHECK_SECONDS = 10.0
@@ -283,7 +283,8 @@ def _create_tables(database: sqlite3.Connection) -> None:
         database.executescript(_CREATE)
         for table in ("said", "done"):
             database.execute(f"CREATE VIRTUAL TABLE {table} USING fts5 ({_WORDS})")
-            database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('hashsize', {_HASH_BYTES})")  # noqa: S608  # our own names
+            for name, value in _SETTINGS.items():
+                database.execute(f"INSERT INTO {table} ({table}, rank) VALUES (?, ?)", (name, value))  # noqa: S608  # our own names
         database.execute(f"PRAGMA application_id = {_fingerprint(database)}")
         database.execute(f"PRAGMA user_version = {SCHEMA}")
 
