@@ -210,7 +210,9 @@ def _decoded_size(encoded: str) -> int:
 def _json(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
+    except RecursionError:
+        return "[nested too deeply]"
+    except (TypeError, ValueError, UnicodeEncodeError):
         return repr(value)
 
 

@@ -126,3 +126,23 @@ def test_the_state_stays_small():
         }
         reader.feed(json.dumps(entry).encode())
     assert len(reader.save()) < 200_000
+
+
+@pytest.mark.parametrize("depth", [900, 990, 1100, 100_000])
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@pytest.mark.parametrize(
+    ("format_name", "line"),
+    [
+        ("claude", '{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t","input":%s}]}}'),
+        (
+            "claude",
+            '{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":%s}]}}',
+        ),
+        ("codex", '{"type":"response_item","payload":{"type":"local_shell_call","call_id":"c","action":%s}}'),
+    ],
+)
+def test_deeply_nested_values_end_no_reader(format_name, line, opening, depth):
+    nested = opening * depth + "1" + ("]" if opening == "[" else "}") * depth
+    reader = LINE_READERS[format_name]("file", LIMITS)
+    reader.feed((line % nested).encode())
+    LINE_READERS[format_name]("file", LIMITS, reader.save())
