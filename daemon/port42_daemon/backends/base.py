@@ -25,6 +25,7 @@ class Turn(Struct, frozen=True):
 
     `native_id` is the back end's own name for the conversation, from an earlier turn's `Started`; a back
     end that resumes by it ignores `history`, one that cannot falls back on it and says so in a `Notice`.
+    `depth` is how many agents asked one another until this turn, which its programs are told.
     """
 
     session_id: str
@@ -34,6 +35,7 @@ class Turn(Struct, frozen=True):
     model: str | None = None
     cwd: str | None = None
     native_id: str | None = None
+    depth: int = 0
 
 
 class Started(Struct, frozen=True):

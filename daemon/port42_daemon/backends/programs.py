@@ -20,6 +20,7 @@ from typing import Any
 from port42_daemon import durable
 from port42_daemon.backends.base import Event, Notice
 from port42_daemon.backends.process import CannotStart, Child, environment, find_program, missing
+from port42_protocol.messages.turns import DEPTH_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,11 @@ class Programs:
         cwd: str | None = None,
         env_pass: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
+        depth: int = 0,
     ) -> Child:
         """Start `argv` without a shell, in `cwd` or the person's home. Raises `CannotStart`.
+
+        `depth` is the turn's. What the program itself asks of an agent is one deeper.
 
         By subprocess, because uvloop leaves copies of the pipes open in the child.
         """
@@ -79,7 +83,9 @@ class Programs:
         if (why := missing(argv[0], environ, folder)) is not None:
             raise CannotStart(why)
         passed = tuple(env_pass)
-        mark = {} if self._record is None else {_MARK: self._mark}
+        mark = {DEPTH_VARIABLE: str(depth)}
+        if self._record is not None:
+            mark[_MARK] = self._mark
         try:
             # From the loop's own thread, which lives as long as the daemon: PDEATHSIG is about the thread.
             process = subprocess.Popen(  # noqa: ASYNC220  # as long as a fork takes

@@ -25,7 +25,7 @@ _MOST_READ = 16 * 1024 * 1024  # bytes of a session, after which its earlier mes
 
 @dataclass(eq=False)
 class BackendInput:
-    """Prepares the input of one turn, whose `record` says what answers. `cwd` is the client's.
+    """Prepares the input of one turn, whose `record` says what answers. `cwd` and `depth` are the client's.
 
     `notices` are for the user. `left_out` counts earlier messages that do not fit the budget.
     """
@@ -36,6 +36,7 @@ class BackendInput:
     resolved: ResolvedBackend
     record: TurnRecord
     cwd: str | None
+    depth: int = 0
 
     def __post_init__(self) -> None:
         self.notices: list[str] = []
@@ -72,6 +73,7 @@ class BackendInput:
             model=resolved.model,
             cwd=cwd,
             native_id=native_id,
+            depth=self.depth,
         )
 
     async def _recent(self) -> Recent:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 
 from msgspec import UNSET, UnsetType
@@ -18,11 +19,15 @@ from port42_daemon.store.interface import Header
 from port42_daemon.turns import recovery, references
 from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.turn import RunningTurn
-from port42_protocol.errors import SessionBusy, StorageFailed
+from port42_protocol.errors import Overloaded, SessionBusy, StorageFailed
 from port42_protocol.messages.events import Possessed, WaitingEvent
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Reference, UserMessage
 from port42_protocol.messages.turns import AnswerPermission, Cancelled, CancelTurn, Possess, RetryTurn, Taken
+
+ASKED_AT_ONCE = 8
+"""Turns that run for other agents. Where agents ask one another in a circle, whichever way they found, each
+turn waits for the next one, so that this ends the circle."""
 
 
 class Turns:
@@ -36,13 +41,15 @@ class Turns:
         self._lineage = lineage
         self._keyed: dict[tuple[str, str], asyncio.Task[Possessed]] = {}
         self._running: dict[str, RunningTurn] = {}
+        self._asked = 0  # turns of a depth, which run for another agent
 
     # --- methods --------------------------------------------------------------------------------------
 
     async def possess(self, request: Possess, peer: Peer) -> Possessed:
         await self._agents.require_for_turn(request.agent)
         if request.idempotency_key is None:
-            return await self._possess(request, peer)
+            with self._counted(request.depth):
+                return await self._possess(request, peer)
         # Who repeats a key while its turn is under way waits for that very turn.
         slot = (request.agent, request.idempotency_key)
         if slot not in self._keyed:
@@ -88,7 +95,8 @@ class Turns:
         session_id = None if request.if_busy == "fork" else request.session_id
         earlier = await self._sessions.recorded(request.agent, key, session_id)
         if earlier is None:
-            return await self._possess(request, peer)
+            with self._counted(request.depth):
+                return await self._possess(request, peer)
         return await recovery.earlier_result(self._sessions, earlier)
 
     async def _possess(self, request: Possess, peer: Peer) -> Possessed:
@@ -104,6 +112,20 @@ class Turns:
         async with self._queued(request, session_id, peer, stream) as entry:
             message = _message(request.message, references_read or UNSET, request.idempotency_key or UNSET)
             return await self._answer(entry, request, session_id, message, stream)
+
+    @contextmanager
+    def _counted(self, depth: int) -> Iterator[None]:
+        """Raises `Overloaded` where too many turns run for other agents."""
+        if not depth:
+            yield
+            return
+        if self._asked >= ASKED_AT_ONCE:
+            raise Overloaded(f"{ASKED_AT_ONCE} agents are at work for other agents, the most there may be")
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
 
     async def _fork_before_turn(self, session_id: str, request: Possess) -> str:
         """A fork of what stood before the turn under way. Raises `SessionBusy` where that is nothing."""
@@ -158,6 +180,7 @@ class Turns:
                 stream,
                 request.client,
                 request.cwd,
+                request.depth,
             )
             self._running[session_id] = turn
             entry.on_cancel = turn.cancel

@@ -64,8 +64,9 @@ _USUAL = frozenset(("end_turn", "stop_sequence"))
 class RunningTurn:
     """From the message to the reply; `run` may be called once.
 
-    With a `header` the message is the first of a new session; `cwd` is the client's. `question_seq` is the
-    message's once it is on the disk, `permissions` has the requests that wait for an answer.
+    With a `header` the message is the first of a new session; `cwd` and `depth` are the client's.
+    `question_seq` is the message's once it is on the disk, `permissions` has the requests that wait for an
+    answer.
     """
 
     sessions: Sessions
@@ -78,6 +79,7 @@ class RunningTurn:
     stream: Stream | None
     client: str
     cwd: str | None = None
+    depth: int = 0
 
     def __post_init__(self) -> None:
         self.question_seq: int | None = None
@@ -165,7 +167,13 @@ class RunningTurn:
     async def _listen(self, backend: b.Backend, seq: int) -> None:
         transcript = self._transcript
         given = BackendInput(
-            self.sessions, self.session_id, self.message, self.resolved, self._record, self.cwd
+            self.sessions,
+            self.session_id,
+            self.message,
+            self.resolved,
+            self._record,
+            self.cwd,
+            self.depth,
         )
         turn = await given.turn(seq)
         self._record = structs.replace(self._record, left_out=given.left_out)

@@ -12,6 +12,7 @@ from port42_protocol.messages.records import Reference
 from port42_protocol.messages.types import (
     AgentName,
     ClientName,
+    Depth,
     Folder,
     Key,
     Prompt,
@@ -19,6 +20,9 @@ from port42_protocol.messages.types import (
     SessionId,
 )
 from port42_protocol.request import Request
+
+DEPTH_VARIABLE = "PORT42_DEPTH"
+"""Has the `depth` of their turn in the environment of a back end's programs."""
 
 
 class Cancelled(Struct, frozen=True):
@@ -46,6 +50,8 @@ class Possess(Request[Possessed]):
     With `stream` this connection gets `session_event` until the result. `if_busy` says what to do while
     another turn of the session is running: ``wait`` for it, return the ``error`` SESSION_BUSY, or continue in
     a ``fork`` of the session as it was before that turn. Without `detach` the turn ends with the connection.
+    `depth` is how many agents asked one another until this turn: 0 for a person's. The programs of the turn
+    have it in their environment as ``PORT42_DEPTH``; at most 8 turns of a `depth` run at once.
     """
 
     agent: AgentName
@@ -58,6 +64,7 @@ class Possess(Request[Possessed]):
     if_busy: Literal["wait", "error", "fork"] = "wait"
     detach: bool = False
     idempotency_key: Key | None = None
+    depth: Depth = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,18 @@ def test_what_a_program_makes_has_the_mode_of_the_persons_umask(tmp_path, umask,
         os.umask(own)
 
 
+@pytest.mark.parametrize("depth", [0, 3])
+def test_a_program_is_told_how_deep_its_turn_is(depth):
+    config = python("print(os.environ['PORT42_DEPTH'])")
+    asked = turn(depth=depth)
+    assert text_of(asyncio.run(events_of(Command(config), asked))).strip() == str(depth)
+
+
+def test_the_depth_that_the_daemon_itself_was_started_with_does_not_count(monkeypatch):
+    monkeypatch.setenv("PORT42_DEPTH", "7")
+    assert reply(python("print(os.environ['PORT42_DEPTH'])"), Programs()).strip() == "0"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are looked at in /proc")
 def test_a_program_has_three_descriptors():
     readable, writable = os.pipe()

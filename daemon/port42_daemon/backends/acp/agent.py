@@ -152,11 +152,16 @@ class Agent:
 
     @classmethod
     async def start(
-        cls, config: AcpBackend, cwd: str, environ: Mapping[str, str], programs: Programs
+        cls,
+        config: AcpBackend,
+        cwd: str,
+        environ: Mapping[str, str],
+        programs: Programs,
+        depth: int = 0,
     ) -> Agent:
         """Start the program and shake hands with it. Raises `Broken`."""
         try:
-            child = await programs.start(config.command, cwd, config.env_pass, environ)
+            child = await programs.start(config.command, cwd, config.env_pass, environ, depth)
         except CannotStart as why:
             raise Broken(Failure(why.kind, str(why))) from None
         agent = cls(config, child, cwd)

@@ -23,7 +23,7 @@ from port42_daemon.config import AcpBackend
 _MOST_IDLE = 8
 """Maximum number of idle agents, some of which take 300 MB; the one idle for longest is ended first."""
 
-_Terms = tuple[str | None, str | None, str]
+_Terms = tuple[str | None, str | None, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Acp:
         return self._programs.limited(self._run(turn, ask))
 
     async def _run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
-        terms = (turn.system, turn.model, turn.cwd or self._environ.get("HOME") or str(Path.home()))
+        folder = turn.cwd or self._environ.get("HOME") or str(Path.home())
+        terms = (turn.system, turn.model, folder, turn.depth)
         agent, done = None, Done()
         notices: list[str] = []
         try:
@@ -124,7 +125,7 @@ class Acp:
 
         resume = turn.native_id is not None
         while True:
-            agent = await Agent.start(self._config, terms[2], self._environ, self._programs)
+            agent = await Agent.start(self._config, terms[2], self._environ, self._programs, turn.depth)
             agent.ended.add_done_callback(crashed)
             try:
                 return agent, await agent.open(turn, resume=resume)

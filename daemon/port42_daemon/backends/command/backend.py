@@ -101,7 +101,7 @@ class Command:
         values = {"system": turn.system, "model": turn.model, "native_id": native_id, "cwd": turn.cwd}
         try:
             child = await self._programs.start(
-                argv(command, values), turn.cwd, self._config.env_pass, self._environ
+                argv(command, values), turn.cwd, self._config.env_pass, self._environ, turn.depth
             )
         except CannotStart as reason:
             yield Done(Failure(reason.kind, str(reason)))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
@@ -229,9 +229,10 @@ def test_an_agent_stays_for_its_sessions_next_turn(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"system": "You are Bob"}, {"model": "large"}, {"cwd": "/"}, {"native_id": "another"}]
+    "change",
+    [{"system": "You are Bob"}, {"model": "large"}, {"cwd": "/"}, {"native_id": "another"}, {"depth": 1}],
 )
-def test_a_turn_on_other_terms_gets_another_agent(journal: Journal, change: dict[str, str]) -> None:
+def test_a_turn_on_other_terms_gets_another_agent(journal: Journal, change: dict[str, Any]) -> None:
     async def turns(backend: Acp) -> None:
         native_id = native_id_of(await events_of(backend, turn("one")))
         await events_of(backend, turn("two", **{"native_id": native_id} | change))
