@@ -39,8 +39,6 @@ class Stored(Struct):
     source_id: str
     last_seq: int
     title: str | None = None
-    records: int = 0
-    """How many the source had, where it is read whole."""
 
 
 class SourceState(Struct):

@@ -8,12 +8,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_at, signature_of
 from port42_daemon.transfer.readers import detect, files
-from port42_daemon.transfer.readers.base import ParsedSession, SessionInfo, Skipped
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Record
 
@@ -91,38 +92,72 @@ class LineSource:
         """`state` is the batch's, with its sessions as they are now."""
         self._state = state
 
+    def leave(self, batch: Batch, reason: Exception) -> None:  # noqa: ARG002  # as in DocumentSource
+        """The batch cannot be recorded now, nor what follows it."""
+        raise reason
+
+    def end(self) -> None:
+        """All was read."""
+
 
 class DocumentSource:
-    """A source that is read whole when it changed, a session in each batch, whose key is its id there."""
+    """A source of which the conversations that changed are read, each whole and in a batch of its own.
+
+    Its state has their versions as they were read.
+    """
 
     anew = True
 
     def __init__(self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig) -> None:
         """Raises `Skipped`."""
-        sessions = state.sessions if state else {}
-        self._state = SourceState(signature_at(path), sessions=sessions)
         self._limits = limits
-        self._sources = iter(detect.sources_of(tool, path))
-        self._pending: list[ParsedSession] = []
+        self._waits: Exception | None = None
+        self._reading = ""
+        # What changes while it is read is read again.
+        signature = signature_at(path)
+        self._state = structs.replace(state or SourceState(signature), signature=signature, problem=None)
+        self._versions: dict[str, str] = msgspec.json.decode(self._state.reader or b"{}")
+        # Beside it there may be other databases.
+        listed = detect.sources_of(tool, path) if detect.recognise(path) == tool else []
+        self._changed = [
+            source
+            for source in reversed(listed)
+            if not source.version or self._versions.get(source.key) != source.version
+        ]
 
     def next(self) -> Batch:
-        while not self._pending:
-            source = next(self._sources, None)
-            if source is None:
-                return Batch({}, {}, 0, self._state, complete=True)
+        records: dict[str, list[Record]] = {}
+        infos: dict[str, SessionInfo] = {}
+        if self._changed:
+            source = self._changed.pop()
+            self._reading = source.key
+            self._versions[source.key] = source.version
             try:
-                self._pending = source.read(self._limits)
+                for session in source.read(self._limits):
+                    infos[session.info.source_id] = session.info
+                    records[session.info.source_id] = list(session.records)
             except Skipped as reason:
-                self._state = structs.replace(self._state, problem=str(reason))
-        session = self._pending.pop(0)
-        key = session.info.source_id
-        stored = self._state.sessions.get(key)
-        if stored is not None and stored.records == len(session.records):
-            return Batch({}, {}, 0, self._state, complete=False)
-        return Batch({key: list(session.records)}, {key: session.info}, 0, self._state, complete=False)
+                self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
+        self._state = structs.replace(self._state, reader=msgspec.json.encode(self._versions))
+        return Batch(records, infos, 0, self._state, complete=not self._changed)
+
+    def leave(self, batch: Batch, reason: Exception) -> None:
+        """The conversation of `batch`, the latest, cannot be recorded now: it is read again later."""
+        self._versions.pop(self._reading, None)
+        batch.state = structs.replace(batch.state, reader=msgspec.json.encode(self._versions))
+        if isinstance(reason, Skipped):
+            batch.state.problem = f"{self._reading}: {reason}"
+        else:
+            self._waits = reason
+            batch.state.signature = (0, 0, 0, 0)
 
     def wrote(self, state: SourceState) -> None:
         self._state = state
+
+    def end(self) -> None:
+        """Raises what a conversation waits for."""
+        if self._waits is not None:
+            raise self._waits
 
 
 def open_source(

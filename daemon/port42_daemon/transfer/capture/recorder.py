@@ -78,8 +78,11 @@ class Recorder:
                     await self._run(self._progress.put, path, tool.name, batch.state)
                 continue
             stored = dict(batch.state.sessions)
-            for key, records in batch.records.items():
-                stored[key] = await self._record(tool, config, source, batch, key, records, compared)
+            try:
+                for key, records in batch.records.items():
+                    stored[key] = await self._record(tool, config, source, batch, key, records, compared)
+            except (Skipped, TurnRuns) as reason:
+                source.leave(batch, reason)
             state = structs.replace(batch.state, sessions=stored, read_at=now())
             if self._config.current.capture.originals and isinstance(source, LineSource):
                 original, state = await self._run(self._keep, tool, path, source, batch, state, original)
@@ -87,6 +90,7 @@ class Recorder:
             if complete or not source.anew:
                 # A source that is compared from its beginning is begun again after a crash.
                 await self._run(self._progress.put, path, tool.name, state)
+        source.end()
 
     async def refuse(self, tool: Tool, path: Path, reason: str) -> None:
         """Remember why the source is not read, until it changes."""
@@ -145,7 +149,7 @@ class Recorder:
                     used = (summary.last_activity, session_id, written.seq)
                     self.used[summary.agent] = max(used, self.used.get(summary.agent, used))
         title = summary.title if summary else given
-        return Stored(session_id, info.source_id, state.seq, title, len(records))
+        return Stored(session_id, info.source_id, state.seq, title)
 
     async def _session_of(self, tool: Tool, info: SessionInfo) -> str:
         """A session of Port42 that is continued in the tool, or that of the source."""

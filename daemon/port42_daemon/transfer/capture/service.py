@@ -48,7 +48,7 @@ _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
 _AT_ONCE = 4
-_DOCUMENT_SECONDS = 2.0
+_DOCUMENT_SECONDS = 0.5
 """Between two times that a document is read whole."""
 
 

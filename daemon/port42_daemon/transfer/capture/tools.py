@@ -49,7 +49,14 @@ TOOLS: dict[CaptureTool, Tool] = {
             ("copilot", "--resume={id}"),
         ),
         Tool("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions", (".jsonl",), ("pi", "--session", "{id}")),
-        Tool("opencode", "XDG_DATA_HOME", ".local/share", "opencode", (".db",)),
+        Tool(
+            "opencode",
+            "XDG_DATA_HOME",
+            ".local/share",
+            "opencode",
+            (".db",),
+            ("opencode", "--session", "{id}"),
+        ),
         Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
         Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),
     )

@@ -97,7 +97,8 @@ class Source(Struct, frozen=True):
     """One session to read: `key` is its position in the order of sources and its name in responses.
 
     `conversation` says which one of the file's it is, `problem` why it cannot be read, if that is known.
-    `held` is the temporary file at `path`, if it is one.
+    `held` is the temporary file at `path`, if it is one. `version` changes when a conversation does; "" says
+    nothing.
     """
 
     key: str
@@ -106,6 +107,7 @@ class Source(Struct, frozen=True):
     conversation: str = ""
     problem: str = ""
     held: object = None
+    version: str = ""
 
     def session_id(self, source_id: str) -> str | None:
         """Port42's id where it does not follow from the id at the source."""
@@ -186,13 +188,14 @@ def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> lis
     if name in _CONVERSATIONS:
         numbered = enumerate(_CONVERSATIONS[name](path), 1)
         return [
-            Source(f"{key} {number:06}", name, path, span, problem) for number, (span, problem) in numbered
+            Source(f"{key} {number:06}", name, path, span, problem, version=span)
+            for number, (span, problem) in numbered
         ]
     if not _is_database(path):
         return [Source(key, name, path)]
     prefix = f"{key} " if in_folder else ""  # a folder may have several databases
     rows = llm.conversations(path) if name == "llm" else opencode.conversations(path)
-    return [Source(prefix + row, name, path, row) for row in rows]
+    return [Source(prefix + row, name, path, row, version=version) for row, version in sorted(rows.items())]
 
 
 def _is_database(path: Path) -> bool:

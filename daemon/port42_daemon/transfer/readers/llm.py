@@ -30,9 +30,9 @@ _PARTS = 10_000
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
 
 
-def conversations(path: Path) -> list[str]:
-    """The ids of all conversations, in order. Raises `Skipped`."""
-    ids: set[str] = set()
+def conversations(path: Path) -> dict[str, str]:
+    """The ids of all conversations, with what changes when one gets a reply. Raises `Skipped`."""
+    versions: dict[str, str] = {}
     with Log.opened(path) as log:
         if not log.has_responses and not log.has_turns:
             raise Skipped("it is not a log of llm's")
@@ -40,9 +40,10 @@ def conversations(path: Path) -> list[str]:
         for column, table in responses + ([("thread_id", "turns")] if log.has_turns else []):
             # A value may have 16 MiB.
             valid = f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND 256"
-            rows = log.query(f"SELECT DISTINCT {column} FROM {table} WHERE {valid}")  # noqa: S608  # our own names
-            ids.update(key for (key,) in islice(rows, _CONVERSATIONS))
-    return sorted(ids)
+            rows = log.query(f"SELECT {column}, count(*) FROM {table} WHERE {valid} GROUP BY 1")  # noqa: S608  # our own names
+            for key, replies in islice(rows, _CONVERSATIONS):
+                versions[key] = f"{versions.get(key, '')} {replies}"
+    return versions
 
 
 def read(path: Path, source_id: str, limits: SessionsConfig) -> list[ParsedSession]:

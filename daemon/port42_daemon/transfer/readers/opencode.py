@@ -22,6 +22,8 @@ from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.sqlite_file import Database
 
 _SESSIONS = 100_000
+_ACTIVE = 20
+"""Sessions, those used last, that may be written to now."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 EXPORT = re.compile(rb'\s*\{\s*"info"\s*:')
 """The beginning of an exported session."""
@@ -32,18 +34,27 @@ _Message = tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]
 """A message and its parts."""
 
 
-def conversations(path: Path) -> list[str]:
-    """The ids of the sessions in a database, in order. Raises `Skipped`."""
+def conversations(path: Path) -> dict[str, str]:
+    """The ids of a database's sessions, with what changes when one is written to. Raises `Skipped`."""
     with Database.opened(path) as database:
         if not is_ours(database):
             raise Skipped("it is not opencode's database")
         valid = "typeof(id) = 'text' AND length(id) BETWEEN 1 AND 256"
-        rows = database.query(f"SELECT id FROM session WHERE {valid} ORDER BY id")  # noqa: S608  # our own words
-        return [key for (key,) in islice(rows, _SESSIONS)]
+        rows = database.query(f"SELECT id, time_updated FROM session WHERE {valid} ORDER BY 2 DESC")  # noqa: S608  # our own words
+        versions = {key: str(updated) for key, updated in islice(rows, _SESSIONS)}
+        # The session itself is not written to with each part of a reply.
+        latest = "SELECT count(*), max(time_updated) FROM part WHERE session_id = ?"
+        for key in islice(versions, _ACTIVE):
+            versions[key] += " {} {}".format(*database.query(latest, key).fetchone())
+        return versions
 
 
 def is_ours(database: Database) -> bool:
-    return database.has("session", "id", "directory", "title") and database.has("part", "message_id", "data")
+    return (
+        database.has("session", "id", "directory", "title", "time_updated")
+        and database.has("message", "session_id", "data", "time_created")
+        and database.has("part", "message_id", "session_id", "data", "time_updated")
+    )
 
 
 def read(path: Path, session_id: str, limits: SessionsConfig) -> list[ParsedSession]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -67,7 +69,7 @@ def stored(daemon, expected):
         records = [
             (record["role"], record["id"] if record["role"] == "tool" else record["content"])
             for record in page["messages"]
-            if record["role"] in {"user", "assistant", "error", "tool"}
+            if record["role"] in {"user", "assistant", "system", "error", "tool"}
         ]
         summary = page["session"]
         parent = (summary.get("parent") or {}).get("session_id")
@@ -87,9 +89,89 @@ def test_what_a_tool_writes_is_captured_as_it_is_read(daemon, tmp_path, case, co
             for line in path.read_bytes().splitlines(keepends=True):
                 grown.write(line)
                 grown.flush()
+    captured_is(daemon, expected)
+    assert "Traceback" not in daemon.log()
+
+
+# --- databases and documents ----------------------------------------------------------------------
+
+
+def opencode_database(path):
+    shutil.copy(TOOLS / "opencode/all/opencode/opencode.db", path)
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode = WAL")
+    return database
+
+
+def test_opencodes_database_is_captured_while_it_is_written(daemon, tmp_path):
+    expected = read_whole(TOOLS / "opencode/all/opencode")
+    folder = tmp_path / "opencode"
+    folder.mkdir()
+    with contextlib.closing(opencode_database(folder / "opencode.db")) as database:
+        later = database.execute("SELECT max(id) FROM message").fetchone()
+        parts = database.execute("SELECT * FROM part WHERE message_id = ?", later).fetchall()
+        with database:
+            database.execute("DELETE FROM part WHERE message_id = ?", later)
+        daemon.call("set_capture", name="opencode", on=True, path=str(folder))
+        eventually(lambda: count_of(stored(daemon, expected)) == count_of(expected) - 1)
+        with database:
+            columns = ", ".join("?" * len(parts[0]))
+            database.executemany(f"INSERT INTO part VALUES ({columns})", parts)
+        captured_is(daemon, expected)
+        assert (folder / "opencode.db-wal").stat().st_size > 0
+    assert "Traceback" not in daemon.log()
+
+
+def test_only_what_changed_of_a_database_is_read_again(daemon, tmp_path):
+    folder = tmp_path / "opencode"
+    folder.mkdir()
+    with contextlib.closing(opencode_database(folder / "opencode.db")) as database:
+        daemon.call("set_capture", name="opencode", on=True, path=str(folder))
+        expected = read_whole(TOOLS / "opencode/all/opencode")
+        captured_is(daemon, expected)
+        session_id = next(iter(expected))
+        daemon.call("rename_session", session_id=session_id, title="Named here")
+        with database:
+            database.execute(
+                "UPDATE session SET title = 'Later', time_updated = time_updated + 1"
+                " WHERE title = 'Mill books'"
+            )
+        named = eventually(
+            lambda: [
+                s for s in daemon.call("list_sessions", agent="opencode")["sessions"] if s["title"] == "Later"
+            ]
+        )
+        assert len(named) == 1
+    totals = next(tool for tool in daemon.call("get_capture")["tools"] if tool["name"] == "opencode")
+    assert (totals["sessions"], totals["problem"]) == (len(expected), None)
+
+
+def count_of(sessions):
+    return sum(len(records) for _, _, records in sessions.values())
+
+
+def captured_is(daemon, expected):
     try:
         eventually(lambda: stored(daemon, expected) == expected)
     except AssertionError as error:
         error.add_note(f"{expected}\n{stored(daemon, expected)}\n{daemon.log()[-2000:]}")
         raise
-    assert "Traceback" not in daemon.log()
+
+
+def test_llms_log_and_aichats_session_are_captured(daemon, tmp_path):
+    folder = tmp_path / "llm"
+    folder.mkdir()
+    shutil.copy(TOOLS / "llm/all/logs.db", folder)
+    sqlite3.connect(folder / "embeddings.db").execute("CREATE TABLE embeddings (id)").connection.close()
+    daemon.call("set_capture", name="llm", on=True, path=str(folder))
+    captured_is(daemon, read_whole(TOOLS / "llm/all"))
+    notes = tmp_path / "aichat" / "notes.yaml"
+    notes.parent.mkdir()
+    notes.write_text("model: m\nmessages:\n- role: user\n  content: hi\n")
+    daemon.call("set_capture", name="aichat", on=True, path=str(notes.parent))
+    captured_is(daemon, read_whole(notes.parent))
+    with notes.open("a") as file:
+        file.write("- role: assistant\n  content: hello\n")
+    captured_is(daemon, read_whole(notes.parent))
+    problems = [tool["problem"] for tool in daemon.call("get_capture")["tools"]]
+    assert set(problems) == {None}
