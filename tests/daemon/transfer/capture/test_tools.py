@@ -146,6 +146,31 @@ def test_only_what_changed_of_a_database_is_read_again(daemon, tmp_path):
     assert (totals["sessions"], totals["problem"]) == (len(expected), None)
 
 
+def test_a_session_in_the_trash_does_not_hold_the_others_up(daemon, tmp_path):
+    folder = tmp_path / "opencode"
+    folder.mkdir()
+    expected = read_whole(TOOLS / "opencode/all/opencode")
+    removed, *others = expected
+    with contextlib.closing(opencode_database(folder / "opencode.db")) as database:
+        daemon.call("set_capture", name="opencode", on=True, path=str(folder))
+        captured_is(daemon, expected)
+        daemon.call("delete_session", session_id=removed)
+        with database:
+            database.execute("UPDATE session SET time_updated = time_updated + 1, title = title || '!'")
+
+        def look():
+            sessions = stored(daemon, expected)
+            return sorted(sessions) == sorted(others) and all(s[0].endswith("!") for s in sessions.values())
+
+        eventually(look)
+        [tool] = [tool for tool in daemon.call("get_capture")["tools"] if tool["name"] == "opencode"]
+        assert "is in the trash" in tool["problem"]
+        daemon.call("restore_session", session_id=removed)
+        with database:
+            database.execute("UPDATE session SET time_updated = time_updated + 1")
+        eventually(lambda: stored(daemon, expected)[removed][0].endswith("!"))
+
+
 def count_of(sessions):
     return sum(len(records) for _, _, records in sessions.values())
 
