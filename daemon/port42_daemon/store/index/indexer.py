@@ -146,12 +146,12 @@ class Indexer:
 
         Returns whether nothing is left to read.
         """
+        if self._state.phase is not Phase.READY:
+            return False
         behind = self._writer.behind()
         if not behind:
             return True
-        if self._state.phase is not Phase.READY or sum(count for *_, count in behind) > most:
-            return False
-        if not self._reading_files.acquire(timeout=_PATIENCE):
+        if sum(count for *_, count in behind) > most or not self._reading_files.acquire(timeout=_PATIENCE):
             return False
         try:
             self._read_each([(session_id, after_seq) for session_id, after_seq, _ in behind])

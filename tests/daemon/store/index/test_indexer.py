@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sqlite3
@@ -11,14 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from peers.session_files import add, header, page, said
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from peers.session_files import add, header, page, said, trash
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index import entries
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.records import AssistantMessage, Record, TurnRecord, UserMessage
+from port42_protocol.messages.records import AssistantMessage, Record, ToolRecord, TurnRecord, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"
 
@@ -357,3 +360,71 @@ def test_a_list_reads_no_file_that_is_as_it_was(store, path, monkeypatch):
 def test_a_file_of_the_far_future_is_listed(store, path):
     os.utime(path, ns=(2**62, 2**64))
     assert listed(store) == ["cli-1"]
+
+
+def tool(content: str) -> Record:
+    return ToolRecord(seq=0, timestamp=AT, id="t", name="Bash", title="ls", state="done", output=content)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "append", "append", "rewrite", "trash", "reopen", "search", "rebuild"]),
+        st.sampled_from(["cli-1", "cli-2"]),
+        st.integers(1, 40),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_words_of_files_are_found_whatever_happens_to_them(  # noqa: C901  # a branch for each step
+    tmp_path_factory, steps
+):
+    home = tmp_path_factory.mktemp("h") / "home"
+    store = FileStore(home)
+    store.open()
+    words: dict[str, list[str]] = {}
+    gone: list[str] = []
+    counter = itertools.count()
+    try:
+        for step, session_id, number in steps:
+            fresh = [f"word{next(counter)}" for _ in range(number)]
+            records = [said(word) if index % 3 else tool(word) for index, word in enumerate(fresh)]
+            if step == "append" and session_id in words:
+                add(store, session_id, *records)
+                words[session_id] += fresh
+            elif step == "append" and store.where(session_id) is None:
+                store.create(header(session_id), records)
+                words[session_id] = fresh
+            elif step == "rewrite" and session_id in words:
+                numbered = [document.numbered(record, seq) for seq, record in enumerate(records, 1)]
+                data, _ = document.compose(header(session_id), numbered)
+                (home / "sessions" / f"{session_id}.json").write_bytes(data)
+                gone += words[session_id]
+                words[session_id] = fresh
+                page(store)  # which notices the change
+            elif step == "trash" and session_id in words:
+                trash(store, session_id)
+                gone += words.pop(session_id)
+            elif step == "search":
+                find(store, "word0")
+            elif step == "rebuild":
+                store.maintenance.rebuild_index()
+            elif step == "reopen":
+                store.close()
+                store = FileStore(home)
+                store.open()
+        eventually(lambda: store.catalogue.status().complete)
+        for session_id, own in words.items():
+            for seq, word in enumerate(own, 1):
+                assert find(store, word) == [(session_id, seq)]
+        assert [word for word in gone if find(store, word)] == []
+        total = sum(map(len, words.values()))
+        assert len(find(store, "role:tool")) + len(find(store, "role:user")) == total
+    finally:
+        store.close()
+    with contextlib.closing(sqlite3.connect(home / "index.db")) as database:
+        for table in ("said", "done"):
+            database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 0)")
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
