@@ -40,6 +40,7 @@ _LOCAL = (
     " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
+_SUB_AGENTS = 1000
 _QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
 """Limits of queued messages, of what is remembered of each kind, of entries that are held back, and of the
 length of each."""
@@ -138,12 +139,11 @@ class Reader(LineReader):
                 state.held.append((location, line.decode()))
                 return
             state.begun = True
-            first = entry.type == "user" and entry.parent_uuid is None
-            self._take(entry, location) if first else None
-            self._take_held()
-            if first:
-                return
+            if entry.type != "user" or entry.parent_uuid is not None:
+                self._take_held()
         self._take(entry, location)
+        if state.begun and state.held:
+            self._take_held()
 
     def rest(self) -> list[Added]:
         self._take_held()
@@ -176,7 +176,8 @@ class Reader(LineReader):
             case "attachment":
                 self._take_attachment(entry, location)
             case "summary":
-                _remember(self.state.summaries, str(entry.leaf_uuid), values.one_line(entry.summary) or "")
+                leaf = values.short(entry.leaf_uuid) or ""
+                _remember(self.state.summaries, leaf, values.one_line(entry.summary) or "")
                 self._retitle()
             case "custom-title":
                 self.state.named = values.one_line(entry.custom_title) or self.state.named
@@ -207,9 +208,11 @@ class Reader(LineReader):
             if uuid in state.summaries:
                 self._retitle()
             return ""
-        key = agent or state.chains.get(str(entry.parent_uuid)) or uuid or "sub-agent"
+        key = agent or state.chains.get(values.short(entry.parent_uuid) or "") or uuid or "sub-agent"
         _remember(state.chains, uuid, key)
         if key not in state.sessions:
+            if len(state.sessions) > _SUB_AGENTS:
+                raise Skipped(f"it has more than {_SUB_AGENTS:,} sub-agents")
             parent = session_id or own.source_id
             state.sessions[key] = SessionInfo(f"{parent}/{key}", parent=parent)
             state.sessions[key].add_title(state.description)
@@ -297,7 +300,7 @@ class Reader(LineReader):
         if entry.is_api_error_message is True or model == "<synthetic>":
             text = values.text_of(content)
             if text.strip() != "No response requested.":
-                failure = _ERRORS.get(str(entry.error), "crashed")
+                failure = _ERRORS.get(values.short(entry.error) or "", "crashed")
                 self.message(key, "error", text, when, location, uuid, kind=failure)
             return
         self._end_command(answered=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import files
+from port42_daemon.transfer.readers.base import Skipped
 from port42_daemon.transfer.readers.detect import LINE_READERS, open_reader
 
 LIMITS = SessionsConfig(tool_input_bytes=256, tool_output_bytes=256)
@@ -126,6 +128,29 @@ def test_the_state_stays_small():
         }
         reader.feed(json.dumps(entry).encode())
     assert len(reader.save()) < 200_000
+
+
+FIELDS = [
+    (name, field)
+    for name, reader in LINE_READERS.items()
+    for field in reader.entry_type.__struct_encode_fields__
+]
+NESTED_LIST, NESTED_OBJECT = "[" * 950 + "]" * 950, '{"a":' * 950 + "1" + "}" * 950
+KINDS = ["user", "assistant", "summary", "attachment", "queue-operation", "message", "function_call"]
+
+
+@pytest.mark.parametrize(("format_name", "field"), FIELDS)
+@pytest.mark.parametrize(
+    "value", ["[" * 950 + "]" * 950, '{"a":' * 950 + "1" + "}" * 950, "[[],{}]", "1e999", "true"]
+)
+def test_any_value_in_any_field_ends_no_reader(format_name, field, value):
+    for kind in KINDS:
+        reader = LINE_READERS[format_name]("file", LIMITS)
+        line = f'{{"type":"{kind}","isSidechain":true,"message":{{"content":"hi"}},"{field}":{value}}}'
+        with contextlib.suppress(Skipped):
+            for _ in range(2):
+                reader.feed(line.encode())
+        LINE_READERS[format_name]("file", LIMITS, reader.save())
 
 
 @pytest.mark.parametrize("depth", [900, 990, 1100, 100_000])
