@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -135,3 +136,41 @@ def test_what_the_tool_has_deleted_is_continued_from_the_transcript(daemon, fold
     assert result["status"] == "answered"
     assert result["turn"]["native_id"] != native_id
     assert len(notices) == 2
+
+
+def in_any_order(daemon, folder, tmp_path, seed, steps):
+    """Here, in the tool, while no daemon runs, after kills, without what capture knew: each turn once."""
+    chance = random.Random(seed)
+    first, _ = possess(daemon, "word0", tmp_path)
+    session_id, native_id = first["session_id"], first["turn"]["native_id"]
+    words = ["word0"]
+    for _ in range(steps):
+        step = chance.choice(["here", "there", "there", "kill", "while away", "forget"])
+        if step in {"here", "there", "while away"}:
+            words.append(f"word{len(words)}")
+        if step == "here":
+            settles(daemon, session_id, *words[:-1])
+            possess(daemon, words[-1], tmp_path, session_id=session_id)
+        elif step == "there":
+            in_the_tool(folder, "--resume", native_id, words[-1], tmp_path)
+        elif step == "while away":
+            daemon.kill() if chance.random() < 0.5 else daemon.stop()
+            in_the_tool(folder, "--resume", native_id, words[-1], tmp_path)
+            daemon.start()
+        else:
+            daemon.kill()
+            if step == "forget":
+                (daemon.home / "capture.db").unlink(missing_ok=True)
+            daemon.start()
+    settles(daemon, session_id, *words)
+
+
+def test_any_order_of_here_and_there(daemon, folder, tmp_path):
+    in_any_order(daemon, folder, tmp_path, 25, 8)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(30))
+def test_many_orders_of_here_and_there(daemon, folder, tmp_path, seed):
+    in_any_order(daemon, folder, tmp_path, seed, 20)

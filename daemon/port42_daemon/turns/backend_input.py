@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from port42_daemon.agents import ResolvedBackend
 from port42_daemon.backends import base as b
 from port42_daemon.sessions.service import Sessions
@@ -15,7 +17,6 @@ from port42_protocol.messages.records import (
     EventRecord,
     Message,
     Record,
-    Source,
     TurnRecord,
     UserMessage,
 )
@@ -48,7 +49,9 @@ class BackendInput:
         before = [record for record in recent.records if record.seq < question_seq]
         message = history.with_references(self.message)
         messages, left_out = history.select(before, resolved.context_chars - len(message))
-        native_id = self._native_id(recent, before)
+        source = recent.header.imported_from
+        of_tools, last = self._turns(recent, before)
+        native_id = self._native_id(recent, before, of_tools, last)
         left_out += _not_read(recent)
         if left_out and native_id is None:
             self.left_out = left_out
@@ -57,10 +60,8 @@ class BackendInput:
             )
         if resolved.notice is not None:
             self.notices.append(resolved.notice)
-        source = recent.header.imported_from
-        if not self._is_of_tool(recent.turn, source):
-            for change in _changes(recent.turn, self.record):
-                self.notices.append(f"since the last turn {change}")
+        for change in _changes(last, self.record):
+            self.notices.append(f"since the last turn {change}")
         if source is not None and native_id == source.id:
             cwd = await self._folder(recent.summary.cwd) or resolved.cwd  # where the tool looks for it
         else:
@@ -98,21 +99,39 @@ class BackendInput:
         )
         return cwd
 
-    def _native_id(self, recent: Recent, before: list[Record]) -> str | None:
+    def _turns(self, recent: Recent, before: list[Record]) -> tuple[list[TurnRecord], TurnRecord | None]:
+        """The turns that were read from a tool's own files since the last one here, and that one.
+
+        A fork has none from before it.
+        """
+        of_tools: list[TurnRecord] = []
+        tools = {self._tool, recent.header.imported_from and recent.header.imported_from.format} - {None}
+        for record in reversed(before if recent.turn is not None else []):
+            if isinstance(record, EventRecord) and record.event == FORKED:
+                return of_tools, None
+            if isinstance(record, AssistantMessage) and record.turn:
+                if record.question is not UNSET or record.turn.backend not in tools:
+                    return of_tools, record.turn
+                of_tools.append(record.turn)
+        return of_tools, None if of_tools else recent.turn
+
+    def _native_id(
+        self, recent: Recent, before: list[Record], of_tools: list[TurnRecord], last: TurnRecord | None
+    ) -> str | None:
         """The id of the back end's own conversation, if it has one with all messages.
 
-        What was read from the tool's own files meanwhile is in that conversation, too.
+        What was read from the tool's own files since is in that conversation, too.
         """
         name, source = self.resolved.name, recent.header.imported_from
-        for turn in _turns(recent, before):
-            if turn.backend == name and turn.native_id is not None:
-                if not history.has_more_since_reply(before):
-                    return turn.native_id
-                lacks = f"{name} lacks messages that were added since"
-                self.notices.append(f"{lacks}; it begins a new session with the transcript")
+        if last is not None:
+            if last.backend != name or last.native_id is None:
                 return None
-            if not self._is_of_tool(turn, source):
-                return None
+            elsewhere = any(turn.backend != self._tool for turn in of_tools)
+            if not elsewhere and not history.has_more_since_reply(before):
+                return last.native_id
+            lacks = f"{name} lacks messages that were added since"
+            self.notices.append(f"{lacks}; it begins a new session with the transcript")
+            return None
         if source is None or recent.header.parent:
             return None
         if source.format == self._tool:
@@ -124,24 +143,6 @@ class BackendInput:
     @property
     def _tool(self) -> str | None:
         return None if self.resolved.backend is None else self.resolved.backend.tool
-
-    def _is_of_tool(self, turn: TurnRecord | None, source: Source | None) -> bool:
-        """Whether it was read from a tool's own files: those of the back end's tool, or of the import."""
-        tools = {self._tool, source and source.format} - {None}
-        return turn is not None and turn.native_id is None and turn.backend in tools
-
-
-def _turns(recent: Recent, before: list[Record]) -> list[TurnRecord]:
-    """The turns of the session, the last one first; of a fork only its own."""
-    if recent.turn is None:
-        return []
-    turns: list[TurnRecord] = []
-    for record in reversed(before):
-        if isinstance(record, EventRecord) and record.event == FORKED:
-            break
-        if isinstance(record, AssistantMessage) and record.turn:
-            turns.append(record.turn)
-    return turns or [recent.turn]
 
 
 def _not_read(recent: Recent) -> int:

@@ -86,7 +86,8 @@ async def _record_interrupted(
             texts = [record.content for record in recorded if isinstance(record, AssistantMessage)]
             rest = text[sum(map(len, texts)) :]
             known = {_identity(record) for record in recorded}
-            records = [record for record in kept if _identity(record) not in known]
+            latest = {_identity(record): record for record in kept}  # a call is kept again when it changes
+            records = [record for identity, record in latest.items() if identity not in known]
             if rest or records or recorded:
                 records.append(reply_record(rest, unfinished.turn, question, complete=False))
             else:

@@ -184,6 +184,7 @@ def test_whatever_an_agent_does_is_recorded_in_its_order(steps, end):
 
 @settings(max_examples=40, deadline=None)
 @example([Text("a"), Tool("a", "tool", "running"), Text("b"), Text("c")], 3, True)
+@example([Tool("a", "tool", "running"), Tool("a", "tool", "running")], 2, True)
 @given(st.lists(st.one_of(TOOL, STEPS), min_size=2, max_size=12), st.integers(1, 12), st.booleans())
 def test_a_killed_daemon_loses_nothing_that_was_kept(steps, killed_at, kept):
     """The files as they are at some step are what a kill leaves; another daemon starts on them."""

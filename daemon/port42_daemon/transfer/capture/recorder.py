@@ -23,7 +23,7 @@ from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.imports import derived_id, header_of
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_protocol.errors import SessionNotFound
-from port42_protocol.messages.records import EventRecord, Parent, Record
+from port42_protocol.messages.records import AssistantMessage, EventRecord, Parent, Record, replace
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,7 @@ class Recorder:
             seq = stored.last_seq if stored and not source.anew else 0
             state = compared.setdefault(key, _Compared(seq, Known(timed=isinstance(source, LineSource))))
             new = await self._run(self._new_records, session_id if where else None, state, records)
+            new = [_in_the_tool(record, info.source_id) for record in new]
             summary = await files(self._sessions.store.summary, session_id) if where else None
             given = stored.title if stored else None
             if summary and info.title and info.title != summary.title in {given, *info.titles}:
@@ -214,3 +215,10 @@ class Recorder:
             self._originals.describe(original)
         kept = self._originals.add(original, part(path, start, state.offset), kept)
         return original, structs.replace(state, kept=kept)
+
+
+def _in_the_tool(record: Record, native_id: str) -> Record:
+    """The record; a reply says that the tool's own session with this id has it."""
+    if isinstance(record, AssistantMessage) and record.turn:
+        return replace(record, turn=structs.replace(record.turn, native_id=native_id))
+    return record
