@@ -50,6 +50,8 @@ class LineSource:
         with files.opened(path) as file:
             signature = signature_of(_status(file))
             self.anew = state is None or not _continues(file, state, signature)
+        if state is not None and not detect.can_resume(tool, state.reader):
+            self.anew = True  # an earlier version's reader saved it
         if state is None:
             state = SourceState(signature)
         elif self.anew:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
@@ -132,6 +133,16 @@ class Source(Struct, frozen=True):
             case "port42":
                 return port42.read(files.lines(path))
         return read_whole(open_reader(self.format, path, limits), files.lines(path))
+
+
+def can_resume(format_name: str, saved: bytes | None) -> bool:
+    """Whether today's reader understands what `save` returned."""
+    try:
+        if saved is not None:
+            msgspec.json.decode(saved, type=LINE_READERS[format_name].state_type)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def open_reader(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import files
 from port42_daemon.transfer.readers.base import Skipped
-from port42_daemon.transfer.readers.detect import LINE_READERS, open_reader
+from port42_daemon.transfer.readers.detect import LINE_READERS, can_resume, open_reader
 
 LIMITS = SessionsConfig(tool_input_bytes=256, tool_output_bytes=256)
 DATA = Path(__file__).parents[3] / "data"
@@ -114,6 +114,15 @@ def test_any_entries_give_the_same_records_however_they_come(entries, cuts):
         saved = reader.save()
     assert records == expected
     assert saved == at_once.save()
+
+
+@pytest.mark.parametrize("format_name", LINE_READERS)
+def test_a_state_that_another_version_saved_is_not_taken(format_name):
+    saved = LINE_READERS[format_name]("file", LIMITS).save()
+    assert can_resume(format_name, saved)
+    assert can_resume(format_name, None)
+    other = json.loads(saved) | {"line": "seven"}
+    assert not can_resume(format_name, json.dumps(other).encode())
 
 
 def test_the_state_stays_small():
