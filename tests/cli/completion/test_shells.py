@@ -52,7 +52,7 @@ def test_bash_is_given_what_it_does_not_keep_of_the_word(port42):
     assert settled("port42 possess ai-mu", ["ai-muse"]) == ["ai-muse"]
     assert settled("port42 possess @ai-muse --session=la", ["last"]) == ["last"]
     assert complete("bash", "port42 statu") == ["status"]
-    assert settled("port42 capture on c", ["claude", "codex"]) == ["claude", "codex"]
+    assert settled("port42 capture on cl", ["claude"]) == ["claude"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
