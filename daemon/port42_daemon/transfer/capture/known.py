@@ -52,7 +52,7 @@ class Known:
             if isinstance(record, UserMessage):
                 self._user.append((record.content.strip(), milliseconds(record.timestamp), False))
                 continue
-            self._counts[_identity(record)] += 1
+            self._counts[identity(record)] += 1
             if isinstance(record, ToolRecord) and _STREAM_ID.fullmatch(record.id):
                 self._calls.append((str(record.name), milliseconds(record.timestamp)))
             if answers and self._user:
@@ -65,9 +65,9 @@ class Known:
         """Whether the session has this record; what stands for it stands for no other."""
         if isinstance(record, UserMessage):
             return self._take_user(record.content.strip(), milliseconds(record.timestamp))
-        identity = _identity(record)
-        if self._counts[identity] > 0:
-            self._counts[identity] -= 1
+        key = identity(record)
+        if self._counts[key] > 0:
+            self._counts[key] -= 1
             return True
         if isinstance(record, ToolRecord):
             return self._take_call(str(record.name), milliseconds(record.timestamp))
@@ -100,7 +100,7 @@ class Known:
         return False
 
 
-def _identity(record: Record) -> bytes:
+def identity(record: Record) -> bytes:
     """Without position and time, which differ where a tool wrote its file anew."""
     if isinstance(record, ToolRecord):
         parts: object = ("tool", record.id)

@@ -17,7 +17,7 @@ from port42_protocol.messages.types import CaptureTool
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 WAL = "-wal"
 _CREATE = """
 CREATE TABLE sources (
@@ -25,6 +25,9 @@ CREATE TABLE sources (
   read_at TEXT, signature BLOB NOT NULL, state BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX by_tool ON sources (tool);
+CREATE TABLE beginnings (
+  mark TEXT NOT NULL, tool TEXT NOT NULL, session_id TEXT NOT NULL, PRIMARY KEY (mark, tool)
+) WITHOUT ROWID;
 CREATE TABLE sessions (session_id TEXT PRIMARY KEY, tool TEXT NOT NULL, path BLOB NOT NULL) WITHOUT ROWID;
 """
 
@@ -150,6 +153,17 @@ class Progress:
             "SELECT tool, path FROM sessions WHERE session_id = ?", (session_id,)
         ).fetchone()
         return (row[0], Path(os.fsdecode(row[1]))) if row else None
+
+    def begun_with(self, tool: CaptureTool, mark: str, session_id: str) -> str | None:
+        """The first session that was captured with this mark of its first message, if it is another one."""
+        with self._database:
+            self._database.execute(
+                "INSERT OR IGNORE INTO beginnings VALUES (?, ?, ?)", (mark, tool, session_id)
+            )
+        row = self._database.execute(
+            "SELECT session_id FROM beginnings WHERE mark = ? AND tool = ?", (mark, tool)
+        ).fetchone()
+        return row[0] if row[0] != session_id else None
 
     def totals(self, tool: CaptureTool) -> Totals:
         row = self._database.execute(

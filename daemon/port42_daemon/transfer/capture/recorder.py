@@ -14,7 +14,7 @@ from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import RENAMED, Header
-from port42_daemon.transfer.capture.known import Known
+from port42_daemon.transfer.capture.known import Known, identity
 from port42_daemon.transfer.capture.originals import Original, Originals
 from port42_daemon.transfer.capture.progress import Progress, SourceState, Stored, signature_at
 from port42_daemon.transfer.capture.reading import Batch, DocumentSource, LineSource, open_source, part
@@ -22,8 +22,8 @@ from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.imports import derived_id, header_of
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
-from port42_protocol.errors import SessionNotFound
-from port42_protocol.messages.records import AssistantMessage, EventRecord, Parent, Record, replace
+from port42_protocol.errors import RpcError, SessionNotFound
+from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,9 @@ class Recorder:
                 new.append(EventRecord(seq=0, event=RENAMED, timestamp=when, title=info.title))
             if new or where is None:
                 header = await self._header(tool, config, info, session_id, batch)
+                if where is None and info.first_mark and header.parent is UNSET:
+                    point = await self._run(self._fork_point, tool, info.first_mark, session_id, records)
+                    header = structs.replace(header, forked_from=point)
                 written = await self._sessions.add_captured(header, new)
                 state.seq, summary = written.seq, written.summary
                 if header.parent is UNSET:
@@ -178,6 +181,22 @@ class Recorder:
                 compared.known.add(records_after(store, session_id, compared.seq))
                 compared.seq = last_seq
         return [record for record in records if not compared.known.take(record)]
+
+    def _fork_point(
+        self, tool: Tool, mark: str, session_id: str, records: Sequence[Record]
+    ) -> ForkPoint | None:
+        """Where a session that its tool copied from another one leaves it."""
+        original = self._progress.begun_with(tool.name, mark, session_id)
+        seq = 0
+        if original is not None:
+            with contextlib.suppress(RpcError):
+                for record, copied in zip(
+                    records_after(self._sessions.store, original, 0), records, strict=False
+                ):
+                    if identity(record) != identity(copied):
+                        break
+                    seq = record.seq
+        return ForkPoint(original, seq) if original and seq else None
 
     async def _header(
         self, tool: Tool, config: CapturedToolConfig, info: SessionInfo, session_id: str, batch: Batch

@@ -242,6 +242,20 @@ def test_a_sub_agent_is_a_session_below_its_parent(capturing, transcript):
     assert capturing.call("get_last_session", agent="claude")["session_id"] == main["session_id"]
 
 
+def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
+    transcript.user("one")
+    transcript.assistant("two")
+    original = captured(capturing, "one", "two")
+    fork = Transcript(folder)
+    lines = transcript.path.read_text().replace(transcript.id, fork.id)
+    fork.path.write_text(lines)
+    fork.user("another way")
+    session = captured(capturing, "one", "two", "another way")
+    assert session["forked_from"] == {"session_id": original["session_id"], "seq": 2}
+    (counted,) = capturing.call("stats")["agents"]
+    assert (counted["user_messages"], counted["assistant_messages"]) == (2, 1)
+
+
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
     for number in range(3):
         transcript.user(f"message {number}")
