@@ -1,0 +1,157 @@
+"""The tools themselves beside a capturing daemon, where they are installed and have a model server to ask.
+
+`PORT42_MODEL_SERVER` is its address, such as that of ``llmock -p 4010 -f FOLDER`` (npm `@copilotkit/aimock`):
+one that speaks the APIs of OpenAI, Anthropic and Google, and answers every prompt. Skipped without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SERVER = os.environ.get("PORT42_MODEL_SERVER", "")
+pytestmark = [
+    pytest.mark.skipif(not SERVER, reason="PORT42_MODEL_SERVER is not set"),
+    pytest.mark.timeout(180),
+]
+
+CODEX = """\
+model = "gpt-5.1-codex"
+model_provider = "local"
+[model_providers.local]
+name = "local"
+base_url = "{server}/v1"
+wire_api = "responses"
+env_key = "OPENAI_API_KEY"
+"""
+PI = {
+    "providers": {
+        "local": {
+            "baseUrl": f"{SERVER}/v1",
+            "api": "openai-completions",
+            "apiKey": "none",
+            "models": [{"id": "m", "name": "m", "contextWindow": 99_999, "maxTokens": 999}],
+        }
+    }
+}
+GEMINI = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """`first` and `next` are argvs in which ``{id}`` is the session's id and the prompt is last."""
+
+    name: str
+    folder: str
+    first: list[str]
+    next: list[str]
+    env: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+PI_MODEL = ["pi", "--provider", "local", "--model", "m"]
+TOOLS = [
+    Tool(
+        "claude",
+        ".claude/projects",
+        ["claude", "-p"],
+        ["claude", "--resume", "{id}", "-p"],
+        {"ANTHROPIC_BASE_URL": SERVER, "ANTHROPIC_API_KEY": "none"},
+    ),
+    Tool(
+        "codex",
+        ".codex/sessions",
+        ["codex", "exec", "--skip-git-repo-check"],
+        ["codex", "exec", "--skip-git-repo-check", "resume", "{id}"],
+        {"OPENAI_API_KEY": "none"},
+        {".codex/config.toml": CODEX.format(server=SERVER)},
+    ),
+    Tool(
+        "gemini",
+        ".gemini/tmp",
+        ["gemini", "-m", "gemini-2.5-pro", "-p"],
+        ["gemini", "-m", "gemini-2.5-pro", "-r", "{id}", "-p"],
+        {"GOOGLE_GEMINI_BASE_URL": SERVER, "GEMINI_API_KEY": "none", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
+        {".gemini/settings.json": json.dumps(GEMINI)},
+    ),
+    Tool(
+        "copilot",
+        ".copilot/session-state",
+        ["copilot", "-p"],
+        ["copilot", "--resume={id}", "-p"],
+        {"COPILOT_PROVIDER_BASE_URL": f"{SERVER}/v1", "COPILOT_MODEL": "gpt-4.1", "COPILOT_OFFLINE": "true"},
+    ),
+    Tool(
+        "pi",
+        ".pi/agent/sessions",
+        [*PI_MODEL, "-p"],
+        [*PI_MODEL, "--session", "{id}", "-p"],
+        {},
+        {".pi/agent/models.json": json.dumps(PI)},
+    ),
+]
+
+
+@pytest.fixture(params=TOOLS, ids=lambda tool: tool.name)
+def tool(request):
+    if shutil.which(request.param.name) is None:
+        pytest.skip(f"{request.param.name} is not installed")
+    return request.param
+
+
+@pytest.fixture
+def run(tool, tmp_path, process):
+    """Runs the tool in a home of its own to its end."""
+    home = tmp_path / "home"
+    for name, text in tool.files.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    work = home / "work"
+    work.mkdir(parents=True)
+    env = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TERM": "dumb", **tool.env}
+
+    def start(argv, prompt):
+        running = process([*argv, prompt], cwd=work, env=env)
+        output, _ = running.communicate(timeout=90)
+        assert running.returncode == 0, output
+
+    return start
+
+
+def captured(daemon, tool, prompts):
+    """The tool's session, once it has these prompts and an answer to each."""
+    until = time.monotonic() + 20
+    found = []
+    while time.monotonic() < until:
+        found = [
+            (session, daemon.call("get_session", session_id=session["session_id"])["messages"])
+            for session in daemon.call("list_sessions", agent=tool.name)["sessions"]
+        ]
+        for session, messages in found:
+            said = [message["content"] for message in messages if message["role"] == "user"]
+            if said == prompts and messages[-1]["role"] == "assistant":
+                return session
+        time.sleep(0.1)
+    raise AssertionError(f"not captured: {found}")
+
+
+def test_what_a_tool_deleted_is_written_back_and_goes_on_there(daemon, tool, run, tmp_path):
+    folder = tmp_path / "home" / tool.folder
+    folder.mkdir(parents=True)
+    daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
+    run(tool.first, "What is in the mill?")
+    session = captured(daemon, tool, ["What is in the mill?"])
+    shutil.rmtree(folder)
+    restored = daemon.call("restore_original", session_id=session["session_id"])
+    assert folder in Path(restored["path"]).parents
+    native = restored["resume"][-1].removeprefix("--resume=")
+    run([word.replace("{id}", native) for word in tool.next], "And in the cellar?")
+    again = captured(daemon, tool, ["What is in the mill?", "And in the cellar?"])
+    assert again["session_id"] == session["session_id"]
