@@ -125,7 +125,7 @@ class Daemon:
             lineage,
             Trash(sessions, queues),
             Exporter(store, threads, sessions),
-            Importer(store, threads, sessions, config, capture.kept_sources),
+            Importer(sessions, queues, config, capture.kept_sources),
             capture,
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture),
         )

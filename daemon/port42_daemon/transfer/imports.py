@@ -19,9 +19,9 @@ from typing import Literal, NamedTuple, Protocol
 from msgspec import UNSET, Struct, field, structs
 
 from port42_daemon.config import ConfigFile, SessionsConfig
-from port42_daemon.executors import Threads
+from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import RENAMED, Header, SessionStore, title_from
+from port42_daemon.store.interface import RENAMED, Header, title_from
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.merge import identity, is_of_source, merged
 from port42_daemon.transfer.readers.base import (
@@ -81,18 +81,13 @@ class Importer:
     """Handles `import_sessions`."""
 
     def __init__(
-        self,
-        store: SessionStore,
-        threads: Threads,
-        sessions: Sessions,
-        config: ConfigFile,
-        kept: _KeptSources,
+        self, sessions: Sessions, queues: SessionQueues, config: ConfigFile, kept: _KeptSources
     ) -> None:
+        self._store, self._threads = sessions.store, sessions.threads
+        self._sessions = sessions
+        self._queues = queues
         self._config = config
         self._kept = kept
-        self._store = store
-        self._threads = threads
-        self._sessions = sessions
         self._last_imported: dict[str, str] = {}
         """Each agent's last session as set by an import, until the agent uses another."""
         self._listing: _Listing | None = None
@@ -239,6 +234,8 @@ class Importer:
             return False
         if await files(store.where, header.id) != "sessions":
             return False
+        if self._queues.busy(header.id):
+            raise Skipped(f"a turn is under way in {header.id}, so it stays as it is")
         summary = await files(store.summary, header.id)
         if summary.agent != header.agent:
             raise Skipped(f"it is here already, as {header.id} of @{summary.agent}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -382,3 +383,24 @@ def test_a_session_is_rewritten_as_its_source_is_read_today(daemon, tmp_path):
     while not (page := daemon.call("search_sessions", **search))["complete"]:
         pass
     assert page["hits"][0]["session"]["session_id"] == session_id
+
+
+def test_a_session_is_not_rewritten_while_a_turn_is_under_way(daemon, tmp_path):
+    waits, ends = tmp_path / "waits", tmp_path / "ends"
+    script = f"cat; touch {waits}; while [ ! -e {ends} ]; do sleep 0.02; done"
+    (daemon.home / "config.toml").write_text(
+        '[agents.ai-muse]\nbackend = "slow"\n[backends.slow]\ntype = "command"\n'
+        f'command = ["sh", "-c", {json.dumps(script)}]\nhistory = "none"\n'
+    )
+    transcript_file(tmp_path / "in" / "a.jsonl", "one", *HELLO)
+    [session], _, _ = import_all(daemon, tmp_path / "in", agent="ai-muse")
+    session_id = session["session_id"]
+    with ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(daemon.call, "possess", agent="ai-muse", session_id=session_id, message="and now?")
+        while not waits.exists():
+            assert not turn.done()
+        _, [skipped], _ = import_all(daemon, tmp_path / "in", agent="ai-muse", again=True)
+        ends.touch()
+    assert "a turn is under way" in skipped["reason"]
+    assert turn.result()["reply"].strip() == "and now?"
+    assert import_all(daemon, tmp_path / "in", agent="ai-muse", again=True) == ([], [], 1)

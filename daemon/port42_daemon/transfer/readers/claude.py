@@ -215,7 +215,8 @@ class Reader(LineReader):
                 raise Skipped(f"it has more than {_SUB_AGENTS:,} sub-agents")
             parent = session_id or own.source_id
             state.sessions[key] = SessionInfo(f"{parent}/{key}", parent=parent)
-            state.sessions[key].add_title(state.description)
+            started = [call.title for call in own.calls.values() if call.name in ("Task", "Agent")]
+            state.sessions[key].add_title(started[0] if len(started) == 1 else state.description)
         info = state.sessions[key]
         info.cwd = info.cwd or values.folder(entry.cwd)
         return key

@@ -259,9 +259,11 @@ def test_a_plan_gives_its_title():
 
 
 def test_a_sub_agents_entries_are_a_session_of_its_own():
-    file = File().user("sail").add("user", isSidechain=True, parentUuid=None, message={"content": "look out"})
-    file.assistant("a reef", isSidechain=True, parentUuid="a2").assistant("anchored")
+    file = File().user("sail").assistant(tool("t", "Task", description="Watch", prompt="look out"))
+    file.add("user", isSidechain=True, parentUuid=None, message={"content": "look out"})
+    file.assistant("a reef", isSidechain=True, parentUuid="a3").assistant("anchored")
     main, agent = file.read_all()
+    assert agent.info.title == "Watch"
     assert texts(main) == [("user", "sail"), ("assistant", "anchored")]
     assert texts(agent) == [("user", "look out"), ("assistant", "a reef")]
     assert (main.info.parent, agent.info.parent) == (None, SESSION)
