@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -132,9 +134,20 @@ class Originals:
         if not complete:
             raise Damaged("its end is missing")
 
-    def total(self) -> int:
-        """Bytes of the folder."""
-        return sum(file.stat().st_size for file in self._folder.glob("*/*"))
+    def damaged(self, seconds: float) -> list[str]:
+        """Sources whose bytes cannot be read to their end; others are tried each time, for so many seconds."""
+        until, damaged = time.monotonic() + seconds, []
+        files = list(self._folder.glob("*/*.json"))
+        for file in random.sample(files, len(files)):
+            original = self._read(file)
+            if time.monotonic() > until:
+                break
+            try:
+                for _ in self.data(original) if original else ():
+                    pass
+            except (Damaged, OSError):
+                damaged.append(Path(original.path).name if original else file.name)
+        return damaged
 
     def restore(self, original: Original, *, force: bool) -> int:
         """Write the source back to its path, and return its length.

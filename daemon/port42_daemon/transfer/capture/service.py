@@ -48,6 +48,7 @@ _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
 _AT_ONCE = 4
+_CHECK_SECONDS = 0.3
 _DOCUMENT_SECONDS = 0.5
 """Between two times that a document is read whole."""
 
@@ -292,6 +293,12 @@ class Capture:
         status = await self.get_capture(GetCapture())
         on = [tool for tool in status.tools if tool.on]
         findings = [_finding(tool) for tool in on]
+        damaged = await self.sessions.threads.files(self._originals.damaged, _CHECK_SECONDS)
+        if damaged:
+            what = f"{len(damaged):,} kept originals are damaged, {damaged[0]} for example"
+            findings.append(
+                Finding("problem", "capture", what, "look at the disk; the sessions have the words")
+            )
         if status.problem is not None:
             what = f"the folders of tools are read again and again, not watched: {status.problem}"
             do = "raise that limit (sysctl); until then new words are there after a second or more"

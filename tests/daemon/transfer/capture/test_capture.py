@@ -292,6 +292,11 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
     transcript.user("one")
     captured(capturing, "one")
     eventually(lambda: about() == [("ok", "claude: 1 sessions from 1 sources")])
+    (original,) = (capturing.home / "originals").rglob("*.z")
+    data = original.read_bytes()
+    original.write_bytes(data[:-9])
+    assert [level for level, what in about() if "are damaged" in what] == ["problem"]
+    original.write_bytes(data)
     with transcript.path.open("a") as file:
         file.write("no JSON\n")
     ((level, what),) = eventually(lambda: [each for each in about() if each[0] != "ok"])
