@@ -135,7 +135,7 @@ class Originals:
             raise Damaged("its end is missing")
 
     def damaged(self, seconds: float) -> list[str]:
-        """Sources whose bytes cannot be read to their end; others are tried each time, for so many seconds."""
+        """Sources whose bytes cannot be read to their end; others are tried each time, for `seconds`."""
         until, damaged = time.monotonic() + seconds, []
         files = list(self._folder.glob("*/*.json"))
         for file in random.sample(files, len(files)):
