@@ -279,24 +279,27 @@ class Importer:
         return chain(later, _later_title(footer.title, names, session))
 
     def _fork_point(self, header: Header, session: ParsedSession) -> ForkPoint | None:
-        """Where the session diverges from the stored one that it is a fork of, if there is one."""
+        """Where the session diverges from the one that it is a fork of, if it says so, or if an imported one
+        begins with the same messages."""
         if header.imported_from is None:
             return None
-        original, shared = header.id, 0
-        if session.marks and session.marks[0]:
-            begins = (header.agent, header.imported_from.format, session.marks[0])
-            original, marks = self._originals.setdefault(begins, (header.id, session.marks))
-            shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
-        if original == header.id and session.info.forked_from:
-            original = derived_id(header.imported_from.format, session.info.forked_from)
-            shared = session.info.shared
+        format_name, info = header.imported_from.format, session.info
+        if info.forked_from:
+            # Copies have the same places in both, and what is not stored may come later.
+            places = (seq for seq, record in enumerate(session.records, 1) if isinstance(record, Message))
+            seq = next(islice(places, info.shared - 1, None), 0) if info.shared else 0
+            return ForkPoint(derived_id(format_name, info.forked_from), seq)
+        if not session.marks or not session.marks[0]:
+            return None
+        begins = (header.agent, format_name, session.marks[0])
+        original, marks = self._originals.setdefault(begins, (header.id, session.marks))
         if original == header.id:
             return None
+        shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
         stored = records_after(self._store, original, 0)
         messages = (record for record in stored if isinstance(record, Message))
         try:
-            last = next(islice(messages, shared - 1, None), None) if shared else None
-            self._store.ends(original)
+            last = next(islice(messages, shared - 1, None), None)
         except RpcError:  # it is not stored, as with a dry run
             return None
         return ForkPoint(original, last.seq if last else shared)

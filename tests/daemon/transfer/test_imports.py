@@ -247,6 +247,18 @@ def test_a_session_that_begins_with_a_copy_of_another_is_its_fork(daemon, tmp_pa
     assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
 
 
+def test_a_fork_that_names_its_original_is_one_in_whichever_order_they_come(daemon, tmp_path):
+    copies = [{**each, "forkedFrom": {"sessionId": "two", "messageUuid": each["uuid"]}} for each in HELLO]
+    transcript_file(tmp_path / "a.jsonl", "one", *copies, entry("", 4, "user", "in red"))
+    transcript_file(tmp_path / "b.jsonl", "two", *HELLO, entry("", 3, "user", "in blue"))
+    imported, _, _ = import_all(daemon, tmp_path, agent="ai-muse")
+    [fork, original] = [
+        daemon.call("get_session", session_id=session["session_id"])["session"] for session in imported
+    ]
+    assert fork["forked_from"] == {"session_id": original["session_id"], "seq": 2}
+    assert original["forked_from"] is None
+
+
 def test_two_programs_are_read_and_sub_agents_have_a_parent(daemon, tmp_path):
     shutil.copytree(DATA / "codex", tmp_path / "codex")
     for number in (1, 2):
