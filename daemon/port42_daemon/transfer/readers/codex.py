@@ -22,7 +22,7 @@ from msgspec import Struct
 from port42_daemon import activity
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
-from port42_daemon.transfer.readers.base import Skipped, SubAgent
+from port42_daemon.transfer.readers.base import Added, Skipped, SubAgent
 from port42_daemon.transfer.readers.files import json_values, lines
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Location
@@ -39,6 +39,8 @@ _REQUEST = "\n## My request for Codex:"
 _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
 
 
+_FAILED = ("unsupported call: ", "apply_patch verification failed: ")
+_ABORTED = "\naborted by user"
 _EXIT = re.compile(r"(?:Exit code:|exited with code) (-?\d{1,9})\b")
 _PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: ([^\n]{1,500})$", re.MULTILINE)
 
@@ -65,6 +67,8 @@ class Payload(Struct):
     output: Any = None
     message: Any = None
     info: Any = None
+    item: Any = None
+    error: Any = None
 
 
 class Entry(Payload):
@@ -74,10 +78,16 @@ class Entry(Payload):
 
 
 class State(base.State):
-    """`tokens` are the session's totals as of the latest report."""
+    """`tokens` are the session's totals as of the latest report.
+
+    `announced` is the id of the reply that an event told of before its item, in files that have such events.
+    """
 
     has_meta: bool = False
     tokens: tuple[int, int] | None = None
+    announced: str | None = None
+    held: tuple[str, str | None, str] | None = None
+    """A text that no event told of: the summary of a compaction, if that is what comes next."""
 
 
 class Reader(LineReader):
@@ -106,6 +116,8 @@ class Reader(LineReader):
         item = entry.payload or entry
         info = self.state.sessions[""]
         when = values.timestamp_of(entry.timestamp)
+        if entry.type != "token_usage_record" and item.type != "token_count":
+            self._end_held(is_summary=entry.type == "compacted")
         if entry.type == "session_meta" or self.state.line == 1:
             self._take_meta(item, when)
         match entry.type:
@@ -118,6 +130,16 @@ class Reader(LineReader):
                 self._take_event(item, when, location)
             case _:
                 self._take_item(item, when, location)
+
+    def _end_held(self, *, is_summary: bool) -> None:
+        held, self.state.held = self.state.held, None
+        if held is not None and not is_summary:
+            self.message("", "assistant", *held)
+
+    def rest(self) -> list[Added]:
+        self._end_held(is_summary=False)
+        added, self._added = self._added, []
+        return added
 
     def _take_meta(self, meta: Payload, when: str | None) -> None:
         # A fork's file has the original's meta after its own: the first one counts.
@@ -147,6 +169,12 @@ class Reader(LineReader):
                 self.interrupt("", when)
             case "error" if isinstance(event.message, str):
                 self.message("", "error", event.message, when, location)
+            case "task_complete" if event.error:
+                self.message("", "error", _failure(event.error), when, location)
+            case "item_completed":
+                item = values.mapping(event.item)
+                told = item.get("id") if item.get("type") == "AgentMessage" else self.state.announced
+                self.state.announced = values.short(told) or ""
 
     def _take_item(self, item: Payload, when: str | None, location: str) -> None:
         call_id = values.short(item.call_id or item.id, 256) or "unknown"
@@ -171,7 +199,9 @@ class Reader(LineReader):
     def _take_message(self, item: Payload, when: str | None, location: str) -> None:
         info, text = self.state.sessions[""], values.text_of(item.content)
         if item.role == "assistant":
-            self.message("", "assistant", text, when, location)
+            self.state.held = (text, when, location)
+            if self.state.announced is None or values.short(item.id) in {None, self.state.announced}:
+                self._end_held(is_summary=False)
         elif item.role == "user":
             if info.cwd is None and (context := _CONTEXT.match(text)):
                 # Before September 2025 only this text had the folder.
@@ -228,6 +258,17 @@ def _names(index: Path, _mtime_ns: int) -> dict[str, str]:
     return names
 
 
+def _failure(error: Any) -> str:
+    """The message, which may be the body of a server's response."""
+    text: Any = values.mapping(error).get("message")
+    try:
+        body = values.mapping(values.mapping(msgspec.json.decode(text)).get("error"))
+    except (msgspec.DecodeError, TypeError, RecursionError):
+        body = {}
+    message = body.get("message") or text
+    return message if isinstance(message, str) else "the turn failed"
+
+
 def _result(output: Any) -> tuple[Any, bool]:
     """A command's output without what Codex puts before it, and whether it failed."""
     if isinstance(output, dict) and "content" in output:
@@ -242,7 +283,7 @@ def _result(output: Any) -> tuple[Any, bool]:
         return value.get("output"), values.mapping(value.get("metadata")).get("exit_code") not in (0, None)
     head, separator, _ = output[:1000].partition("\nOutput:\n")
     if not separator or not head.startswith(("Chunk ID:", "Exit code:", "Wall time:")):
-        return output, False
+        return output, output.startswith(_FAILED) or output.endswith(_ABORTED)
     code = _EXIT.search(head)
     return output[len(head) + len(separator) :], code is not None and code[1] != "0"
 

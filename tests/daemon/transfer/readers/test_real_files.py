@@ -17,7 +17,7 @@ from port42_protocol.messages.records import Activity, EventRecord, Message
 
 DATA = Path(__file__).parents[3] / "data" / "tools"
 EXPECTED = Path(__file__).with_name("expected")
-TOOLS = sorted(folder.name for folder in DATA.iterdir() if folder.name.startswith(("claude", "codex", "llm")))
+TOOLS = sorted(folder.name for folder in DATA.iterdir() if folder.is_dir())
 
 
 def lines_of(tool):
@@ -32,7 +32,8 @@ def lines_of(tool):
             for session in sessions:
                 info = session.info
                 parent = f", of {info.parent}" if info.parent else ""
-                yield f"{case.name}: {source.key}: {info.source_id}{parent}: {info.title}: {info.cwd}"
+                cwd = str(info.cwd).removeprefix(f"{DATA}/")
+                yield f"{case.name}: {source.key}: {info.source_id}{parent}: {info.title}: {cwd}"
                 yield from (f"  {location}: {reason}" for location, reason in session.problems)
                 yield from (f"  {line_of(record)}" for record in session.records)
 

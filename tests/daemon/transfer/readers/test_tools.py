@@ -89,6 +89,10 @@ def titled(path, title):
     return session
 
 
+def titled_first(path, title):
+    return next(session for session in read_all(path).values() if session.info.title == title)
+
+
 def beginning(path, words):
     return next(session for session in read_all(path).values() if told(session)[0] == f"user: {words}")
 
@@ -152,6 +156,37 @@ def test_a_sub_agent_is_a_session_of_its_parent(folder):
     assert "sub-agent count the sacks." in told(parent)[0]
     assert told(parent)[-1] == "assistant: The sub-agent counted 2 sacks."
     assert len(told(parent)) == 4
+
+
+# --- Codex ----------------------------------------------------------------------------------------
+
+
+def test_codex_typed_to_interrupted_renamed_and_compacted():
+    session = titled_first(TOOLS / "codex/fork", "Mill books")
+    lines = told(session)
+    assert lines[2:11] == [
+        "user: Grind slowly.",
+        "assistant: It takes a while.",
+        "tool: exec_command done",
+        "user: And barley?",
+        "user: Grind very slowly.",
+        "assistant: It takes long.",
+        "tool: exec_command failed",
+        "user: And oats?",
+        "assistant: Two kilos of oats came in today.",
+    ]
+    # The summary is not the model's word to the person.
+    assert lines[11].startswith("compacted: Another language model started")
+    assert lines[12:] == ["user: And how much wheat?", "assistant: 4 kilos of wheat."]
+    assert tokens(session) == (7200, 480)
+
+
+def test_codex_with_a_picture_and_a_refusal():
+    sessions = [told(session) for session in read_all(TOOLS / "codex/various").values()]
+    assert sessions == [
+        ["user: [image]\n\nLook at the picture.", "assistant: The picture is a single red dot."],
+        ["user: Break the stone.", "error: The stone is broken"],
+    ]
 
 
 # --- Gemini CLI -----------------------------------------------------------------------------------
