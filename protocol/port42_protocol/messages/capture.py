@@ -20,7 +20,7 @@ class CapturedTool(Struct, frozen=True):
     `original_bytes` are what the kept copies of the sources take.
     """
 
-    name: CaptureTool
+    name: str
     on: bool
     agent: str
     path: str
