@@ -172,7 +172,8 @@ class Importer:
         """Create the session of `header` or append to it; False when its id belongs to another session."""
         files, store = self._threads.files, self._store
         new: Iterator[Record] | None = iter(session.records)
-        fork_point = await files(self._fork_point, header, session)
+        # One that says what it is a fork of is no original.
+        fork_point = None if header.forked_from else await files(self._fork_point, header, session)
         title, messages = header.title, 0
         where = await files(store.where, header.id)
         if where == "trash":
@@ -279,19 +280,10 @@ class Importer:
         return chain(later, _later_title(footer.title, names, session))
 
     def _fork_point(self, header: Header, session: ParsedSession) -> ForkPoint | None:
-        """Where the session diverges from the one that it is a fork of, if it says so, or if an imported one
-        begins with the same messages."""
-        if header.imported_from is None:
+        """Where the session diverges from an imported one that begins with the same messages."""
+        if header.imported_from is None or not session.marks or not session.marks[0]:
             return None
-        format_name, info = header.imported_from.format, session.info
-        if info.forked_from:
-            # Copies have the same places in both, and what is not stored may come later.
-            places = (seq for seq, record in enumerate(session.records, 1) if isinstance(record, Message))
-            seq = next(islice(places, info.shared - 1, None), 0) if info.shared else 0
-            return ForkPoint(derived_id(format_name, info.forked_from), seq)
-        if not session.marks or not session.marks[0]:
-            return None
-        begins = (header.agent, format_name, session.marks[0])
+        begins = (header.agent, header.imported_from.format, session.marks[0])
         original, marks = self._originals.setdefault(begins, (header.id, session.marks))
         if original == header.id:
             return None
@@ -400,6 +392,7 @@ def _possible_headers(session: ParsedSession, format_name: str, agent: str | Non
 def header_of(info: SessionInfo, format_name: str, agent: str) -> Header:
     """The header of a session of another program; its parent's `seq` is not known yet."""
     parent = Parent(derived_id(format_name, info.parent), 0) if info.parent else UNSET
+    original = info.forked_from and derived_id(format_name, info.forked_from)
     return Header(
         id=derived_id(format_name, info.source_id),
         agent=agent,
@@ -407,6 +400,8 @@ def header_of(info: SessionInfo, format_name: str, agent: str) -> Header:
         client="import",
         title=info.title,
         cwd=info.cwd,
+        # Copies have the same places in both.
+        forked_from=ForkPoint(original, info.shared) if original else None,
         imported_from=records.Source(format_name, info.source_id),
         parent=parent,
     )

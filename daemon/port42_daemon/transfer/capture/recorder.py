@@ -144,7 +144,8 @@ class Recorder:
                 new.append(EventRecord(seq=0, event=RENAMED, timestamp=when, title=info.title))
             if new or where is None:
                 header = await self._header(tool, config, info, session_id, batch)
-                if where is None and info.first_mark and header.parent is UNSET:
+                says_nothing = header.parent is UNSET and header.forked_from is None
+                if where is None and info.first_mark and says_nothing:
                     point = await self._run(self._fork_point, tool, info.first_mark, session_id, records)
                     header = structs.replace(header, forked_from=point)
                 written = await self._sessions.add_captured(header, new)

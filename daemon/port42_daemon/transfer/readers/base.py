@@ -58,7 +58,7 @@ class SessionInfo(Struct):
     """What a source says about a session, so far. `source_id` is its id there, independent of the folder.
 
     `titles` are all titles that the source gave it. `parent` is the source id of the session whose sub-agent
-    it is, `forked_from` that of the one that it is a fork of, if it says so; its first `shared` messages are
+    it is, `forked_from` that of the one that it is a fork of, if it says so; its first `shared` records are
     copies. `first_mark` is an id of the first message that its copy in a fork has, too.
     """
 
@@ -75,7 +75,7 @@ class SessionInfo(Struct):
     first_mark: str = ""
     model: str | None = None
     size: int = 0
-    messages: int = 0
+    records: int = 0
     calls: dict[str, ToolRecord] = {}
     """Tool calls that run, by their id. `timestamp` is their start."""
     input_tokens: int | None = None
@@ -268,9 +268,8 @@ class Builder:
 
     def _add(self, key: str, record: Record, mark: str = "") -> None:
         info = self.state.sessions[key]
-        if isinstance(record, Message):
-            info.messages += 1
-            info.size += len(record.content)
+        info.records += 1
+        info.size += len(record.content) if isinstance(record, Message) else 0
         if info.size > SESSION_BYTES:
             raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
         info.last_time = record.timestamp

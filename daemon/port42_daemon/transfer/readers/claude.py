@@ -163,7 +163,7 @@ class Reader(LineReader):
         if isinstance(entry.forked_from, dict):
             info = self.state.sessions[key]
             info.forked_from = values.short(entry.forked_from.get("sessionId"), 256)
-            info.shared = info.messages
+            info.shared = info.records
 
     def _take_kind(self, key: str, entry: Entry, location: str) -> None:
         match entry.type:
