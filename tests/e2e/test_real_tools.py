@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,31 @@ TOOLS = [
 ]
 
 
-@pytest.fixture(params=TOOLS, ids=lambda tool: tool.name)
+OPENCODE = Tool(
+    "opencode",
+    ".local/share/opencode",
+    ["opencode", "run"],
+    ["opencode", "run", "--session", "{id}"],
+    {"OPENCODE_DISABLE_AUTOUPDATE": "true"},
+    {
+        ".config/opencode/opencode.json": json.dumps(
+            {
+                "model": "local/m",
+                "small_model": "local/m",
+                "provider": {
+                    "local": {
+                        "npm": "@ai-sdk/openai-compatible",
+                        "options": {"baseURL": f"{SERVER}/v1", "apiKey": "none"},
+                        "models": {"m": {"name": "m"}},
+                    }
+                },
+            }
+        )
+    },
+)
+
+
+@pytest.fixture(params=[*TOOLS, OPENCODE], ids=lambda tool: tool.name)
 def tool(request):
     if shutil.which(request.param.name) is None:
         pytest.skip(f"{request.param.name} is not installed")
@@ -135,7 +160,9 @@ def captured(daemon, tool, prompts):
             for session in daemon.call("list_sessions", agent=tool.name)["sessions"]
         ]
         for session, messages in found:
-            said = [message["content"] for message in messages if message["role"] == "user"]
+            said = [
+                message["content"].strip().strip('"') for message in messages if message["role"] == "user"
+            ]
             if said == prompts and messages[-1]["role"] == "assistant":
                 return session
         time.sleep(0.1)
@@ -148,10 +175,13 @@ def test_what_a_tool_deleted_is_written_back_and_goes_on_there(daemon, tool, run
     daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
     run(tool.first, "What is in the mill?")
     session = captured(daemon, tool, ["What is in the mill?"])
-    shutil.rmtree(folder)
-    restored = daemon.call("restore_original", session_id=session["session_id"])
-    assert folder in Path(restored["path"]).parents
-    native = restored["resume"][-1].removeprefix("--resume=")
+    if tool is OPENCODE:  # the originals of databases are not kept
+        [native] = sqlite3.connect(folder / "opencode.db").execute("SELECT id FROM session").fetchone()
+    else:
+        shutil.rmtree(folder)
+        restored = daemon.call("restore_original", session_id=session["session_id"])
+        assert folder in Path(restored["path"]).parents
+        native = restored["resume"][-1].removeprefix("--resume=")
     run([word.replace("{id}", native) for word in tool.next], "And in the cellar?")
     again = captured(daemon, tool, ["What is in the mill?", "And in the cellar?"])
     assert again["session_id"] == session["session_id"]
