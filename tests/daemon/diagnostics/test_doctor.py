@@ -50,7 +50,8 @@ def test_damage_of_every_kind_is_found_and_repaired_once(daemon, check):
     for session_id in ids:
         for _ in range(3):
             daemon.call("append_message", agent="ai-muse", session_id=session_id, role="user", content="x")
-    assert daemon.call("get_index_status")["complete"]  # from here on the index's thread reads nothing
+    while not daemon.call("get_index_status")["complete"]:  # from then on the index's thread reads nothing
+        pass
     folder, home = daemon.home / "sessions", daemon.home
     paths = [folder / f"{finding}.json" for finding in ids]
     paths[0].write_bytes(paths[0].read_bytes().replace(b'"message_count":3', b'"message_count":4'))

@@ -216,6 +216,8 @@ class Indexer:
                 return
             self._state.mark_listed()
         self._read_behind()
+        while not self._closing.is_set() and self._writer.remove_text():
+            pass
         if self._erase_due:
             self._erase_due = False
             for table in ("said", "done"):

@@ -16,8 +16,12 @@ import msgspec
 from port42_daemon.store.index import stats
 from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare
 from port42_daemon.store.index.schema import damaged, insert
+from port42_daemon.store.index.sessions import IndexedSession
 from port42_daemon.store.index.tokens import MARK, spaced, unpack
 from port42_protocol.messages.records import Summary
+
+_BLOCKS_REMOVED = 16
+"""Blocks of text that are deleted at once: a query may wait so long."""
 
 
 def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> None:
@@ -75,30 +79,55 @@ def name(database: sqlite3.Connection, sessions: Sequence[tuple[int, Summary, bo
         if number in known:
             if [entry.text for _, entry in _texts(database, number, "AND seq = 0")] == [words]:
                 continue
-            _delete(database, number, "AND seq = 0")
+            _delete(database, number, session.agent, "AND seq = 0")
         if words:
             new.append((number, prepare(session.agent, [Entry(0, TITLE, session.created_at, words)])))
     if new:
         add(database, new)
 
 
-def remove(database: sqlite3.Connection, sessions: Iterable[tuple[int, str]]) -> None:
-    """Delete everything that was indexed of sessions, but for their rows; each with its number and id."""
-    sessions = list(sessions)
-    numbers = msgspec.json.encode([number for number, _ in sessions]).decode()
+def remove(database: sqlite3.Connection, sessions: Sequence[IndexedSession]) -> None:
+    """Delete everything that was indexed of sessions, but for their rows."""
+    numbers = msgspec.json.encode([session.number for session in sessions]).decode()
     rows = database.execute(
         "SELECT DISTINCT session FROM messages WHERE session IN (SELECT value FROM json_each(?))", (numbers,)
     )
-    for (number,) in rows.fetchall():
-        _delete(database, number)
+    with_text = {number for (number,) in rows}
+    for session in sessions:
+        if session.number in with_text:
+            _delete(database, session.number, session.agent)
     stats.remove(database, numbers)
-    ids = msgspec.json.encode([session_id for _, session_id in sessions]).decode()
+    ids = msgspec.json.encode([session.session_id for session in sessions]).decode()
     database.execute("DELETE FROM keys WHERE session_id IN (SELECT value FROM json_each(?))", (ids,))
 
 
-def _delete(database: sqlite3.Connection, number: int, which: str = "") -> None:
+def remove_later(database: sqlite3.Connection, session: IndexedSession) -> None:
+    """Delete the row and the keys of a session: without them, its text is in no answer."""
+    database.execute("INSERT INTO removed VALUES (?, ?)", (session.number, session.agent))
+    for table in ("keys", "tags", "sessions"):
+        database.execute(f"DELETE FROM {table} WHERE session_id = ?", (session.session_id,))  # noqa: S608
+
+
+def remove_some(database: sqlite3.Connection) -> bool:
+    """Delete some of the text of a session that is gone; whether there was any."""
+    row = database.execute("SELECT number, agent FROM removed LIMIT 1").fetchone()
+    if row is None:
+        return False
+    number, agent = row
+    beyond = database.execute(
+        "SELECT number FROM messages JOIN texts USING (number) WHERE session = ?"
+        " ORDER BY number LIMIT 1 OFFSET ?",
+        (number, _BLOCKS_REMOVED),
+    ).fetchone()
+    _delete(database, number, agent, f"AND number < {beyond[0]}" if beyond else "")
+    if beyond is None:
+        stats.remove(database, f"[{number}]")
+        database.execute("DELETE FROM removed WHERE number = ?", (number,))
+    return True
+
+
+def _delete(database: sqlite3.Connection, number: int, agent: str, which: str = "") -> None:
     """FTS5 deletes a row when it is given the indexed text (fts5.html, 6.3)."""
-    agent = database.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()[0]
     for message, entry in _texts(database, number, which):
         table, row = columns(agent, entry)
         database.execute(

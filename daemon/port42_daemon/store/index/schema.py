@@ -17,10 +17,10 @@ from typing import Any
 
 from port42_daemon.store.index.tokens import TOKENIZE
 
-SCHEMA = 11
+SCHEMA = 12
 _CREATE = """
 CREATE TABLE sessions (
-  number INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
+  number INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
   state TEXT NOT NULL, created_at TEXT NOT NULL, last_activity TEXT NOT NULL,
   message_count INTEGER NOT NULL, cwd TEXT, tags TEXT NOT NULL, pinned INTEGER NOT NULL,
   forked_from TEXT, parent TEXT,
@@ -76,6 +76,7 @@ CREATE TABLE messages (
 );
 CREATE UNIQUE INDEX by_place ON messages (session, seq);
 CREATE TABLE texts (number INTEGER PRIMARY KEY, packed NOT NULL);
+CREATE TABLE removed (number INTEGER PRIMARY KEY, agent TEXT NOT NULL);
 CREATE TABLE counter (next INTEGER NOT NULL);
 INSERT INTO counter VALUES (1);
 """

@@ -122,11 +122,6 @@ def fed(database: sqlite3.Connection, rows: Iterable[tuple[int, int, bool]]) -> 
     )
 
 
-def remove(database: sqlite3.Connection, session_id: str) -> None:
-    for table in ("tags", "sessions"):
-        database.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # our own names
-
-
 def page(
     database: sqlite3.Connection, filters: SessionFilter, before: tuple[int, str] | None, limit: int
 ) -> list[ListRow]:

@@ -96,13 +96,13 @@ class IndexWriter:
         self._state.wake()
 
     def forget(self, session_id: str) -> None:
-        """Delete the row, the keys and the text of a session that is gone."""
+        """Delete the row and the keys of a session that is gone; `remove_text` deletes its text."""
         with self._database.write_lock, self._database.writing as database:
             self.session_changes += 1
             self._pending.drop(session_id)
             if session := sessions.known(database, session_id):
-                messages.remove(database, [(session.number, session_id)])
-                sessions.remove(database, session_id)
+                messages.remove_later(database, session)
+        self._state.wake()
 
     def drop_pending(self) -> None:
         """Drop what is not written: the files have it all."""
@@ -145,7 +145,7 @@ class IndexWriter:
         if update.after_seq != (session.last_seq if session else 0):
             # Another program wrote the file: anything that is indexed of it may be wrong.
             if session and session.agent != update.summary.agent:
-                messages.remove(database, [(session.number, session.session_id)])
+                messages.remove(database, [session])
             sessions.put(database, update, named=False, fed_seq=UNREAD)
             self._state.mark_stale()
             return
@@ -189,7 +189,7 @@ class IndexWriter:
                 if seq not in {UNREAD, part.after_seq}:
                     continue  # another thread was first
                 if seq == UNREAD and part.after_seq == 0:
-                    again.append((session.number, part.session_id))
+                    again.append(session)
                 accepted.append((session.number, part))
                 is_named = is_named or part.update.titled or part.renamed
                 # A part of a stale session counts for nothing: a stop here reads it again from its beginning.
@@ -219,6 +219,11 @@ class IndexWriter:
             stale = "SELECT 1 FROM sessions WHERE fed_seq < 0 AND fed_seq < last_seq LIMIT 1"
             if not self._database.writing.execute(stale).fetchone():
                 self._state.mark_caught_up()
+
+    def remove_text(self) -> bool:
+        """Delete some of the text of sessions that are gone; whether there was any."""
+        with self._database.write_lock, self._database.writing as database:
+            return messages.remove_some(database)
 
     def erase_deleted_text(self, table: str, *, first: bool) -> bool:
         """One step of merging what FTS5 keeps of deleted words in the table; whether there is more of it.

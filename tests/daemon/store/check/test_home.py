@@ -32,6 +32,7 @@ def store(home):
     for agent, session_id in (("ai-muse", "cli-1"), ("ai-muse", "cli-2"), ("ai-analyst", "cli-3")):
         store.create(header(session_id, agent), [said("a")])
         store.set_last(agent, session_id)
+    store.catalogue.with_key("ai-muse", "none", None)  # waits until the index is up to date
     assert store.catalogue.status().complete
     yield store
     store.close()

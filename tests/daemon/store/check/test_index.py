@@ -28,6 +28,7 @@ def store(home):
     for number in range(1, 6):
         store.create(header(f"cli-{number}"), [said("x" * 4000)])
         store.set_last("ai-muse", f"cli-{number}")
+    store.catalogue.with_key("ai-muse", "none", None)  # waits until the index is up to date
     assert store.catalogue.status().complete
     yield store
     store.close()

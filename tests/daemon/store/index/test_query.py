@@ -241,4 +241,4 @@ def test_any_word_is_found(database, word):
         assert 99 in {hit.seq for hit in hits}
     finally:
         with database.writing as writing:
-            messages._delete(writing, number, "AND seq = 99")
+            messages._delete(writing, number, "ai-engineer", "AND seq = 99")

@@ -15,7 +15,7 @@ from port42_daemon.store.index.messages import add
 from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database, is_damage
 from port42_daemon.store.index.search import excerpt, literal, unmarked
-from port42_daemon.store.index.sessions import SessionUpdate, put
+from port42_daemon.store.index.sessions import SessionUpdate, known, put
 from port42_daemon.store.index.tokens import MARK, UNMARK
 from port42_protocol.messages.records import Summary
 
@@ -108,7 +108,7 @@ def test_texts_in_blocks_are_told_apart(database):
         (hit,), *_ = search.page(database, parse(f"unique{number}"), None, 0, 10)
         assert (hit.seq, hit.snippet[: len(f"unique{number} ")]) == (number + 1, f"unique{number} ")
     with database:
-        messages.remove(database, [(1, "cli-1")])
+        messages.remove(database, [known(database, "cli-1")])
     assert seqs(database, "x")[0] == []
     database.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 0)")
     assert database.execute("SELECT count(*) FROM texts").fetchone()[0] == 0
@@ -122,7 +122,7 @@ def test_a_text_that_is_gone_is_damage(database, change):
     database.execute(change)
     for meet in (
         lambda: seqs(database, "zebra"),
-        lambda: messages.remove(database, [(1, "cli-1")]),
+        lambda: messages.remove(database, [known(database, "cli-1")]),
     ):
         with pytest.raises(sqlite3.DatabaseError) as caught:
             meet()

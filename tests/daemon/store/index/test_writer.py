@@ -89,6 +89,8 @@ class Index(IndexWriter):
         return messages.with_key(self.database.reading, "a", key, session_id)
 
     def erase(self) -> None:
+        while self.remove_text():
+            pass
         for table in ("said", "done"):
             assert self.erase_deleted_text(table, first=True) in {True, False}
             while self.erase_deleted_text(table, first=False):
@@ -141,6 +143,25 @@ def test_a_forgotten_session_leaves_nothing_in_the_file(index, path):
     kept = b"".join(path.read_bytes() for path in path.parent.iterdir())
     assert b"xyzzytwo" in kept
     assert b"xyzzyone" not in kept
+
+
+def test_the_text_of_a_large_session_is_deleted_in_steps(index):
+    index.append("one", *(said("alpha " + f"x{number} " * 7_000) for number in range(40)))
+    index.append("two", said("alpha"))
+    assert len(index.find("alpha")) == 41
+    index.forget("one")
+    assert index.find("alpha") == [("two", 1)], "without its row a session's text is in no answer"
+    index.append("three", said("alpha"))
+    assert index.find("alpha") == [("three", 1), ("two", 1)], "no session takes the place of another"
+    steps = 0
+    while index.remove_text():
+        steps += 1
+    assert steps == 2
+    database = index.database.reading
+    for table in ("messages", "texts"):
+        assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (2,)
+    assert database.execute("SELECT count(*) FROM said WHERE said MATCH 'alpha'").fetchone() == (2,)
+    assert index.find("alpha") == [("three", 1), ("two", 1)]
 
 
 def test_a_file_that_another_program_wrote_is_stale_until_it_is_read(index):
