@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -23,6 +24,7 @@ from port42_protocol.messages.records import Reference
 _BRANCHES = 50
 """Maximum number of a conversation's branches that are read."""
 _ATTACHMENTS, _ATTACHMENT = 20, 262_144
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 _PROGRAM = frozenset({"user_editable_context", "model_editable_context", "reasoning_recap"})
 
 
@@ -50,7 +52,7 @@ def unpacked(path: Path) -> list[IO[bytes]]:
                     # The size that a zip states may be wrong, but no more than it is read.
                     shutil.copyfileobj(packed, copy)
                 copy.flush()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except _BAD_ZIP as error:
         raise Skipped(f"it is not a zip that can be read: {str(error)[:120]}") from None
     return copies
 

@@ -93,6 +93,8 @@ class State(base.State):
     chains: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, str] = field(default_factory=dict)
     """Summaries by the uuid of their last entry, which is in this file or in another."""
+    shell: str = ""
+    """The uuid of a command that the person ran, until its output comes."""
     named: str | None = None
     titled: str | None = None
     summarised: str | None = None
@@ -247,9 +249,22 @@ class Reader(LineReader):
             self.event(key, COMPACTED, when, content=self.bounded(text))
         elif "<local-command-std" in text[:40]:
             state.command = None
+        elif text.startswith(("<bash-input>", "<bash-std")):
+            self._take_shell(key, text, when, values.short(entry.uuid) or "unknown")
         elif _is_human(values.mapping(entry.origin)):
             words = values.text_of(content, _typed, pictures=True)
             self._take_words(key, text, words, (when, location, values.short(entry.uuid) or ""))
+
+    def _take_shell(self, key: str, text: str, when: str | None, uuid: str) -> None:
+        """A command that the person ran, or what it printed."""
+        command = _element(text, "bash-input")
+        if command is not None:
+            self.state.shell = uuid
+            self.call(key, uuid, "bash", {"command": command.strip()}, when, kind="execute")
+        elif self.state.shell:
+            printed = [_element(text, "bash-stdout"), _element(text, "bash-stderr")]
+            self.result(key, self.state.shell, "\n".join(filter(None, printed)), when)
+            self.state.shell = ""
 
     def _take_words(self, key: str, text: str, words: str, where: tuple[str | None, str, str]) -> None:
         """What a person typed: `words` are `text` without the program's elements."""

@@ -596,6 +596,21 @@ def test_a_zip_without_conversations_is_refused(tmp_path):
         sources(tmp_path / "c.zip", "auto")
 
 
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, 400), data=st.binary(min_size=1, max_size=20))
+def test_a_damaged_zip_is_read_or_skipped(tmp_path_factory, at, data):
+    path = tmp_path_factory.mktemp("zip") / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([CLAUDE_AI]))
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+    with contextlib.suppress(Skipped):
+        for source in sources(path, "auto")[1]:
+            with contextlib.suppress(Skipped):
+                check(source.read(LIMITS))
+
+
 def test_a_zip_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("port42_daemon.transfer.readers.chat_exports.FILE_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
