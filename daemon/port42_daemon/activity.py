@@ -15,6 +15,7 @@ from port42_protocol.activity import one_line
 from port42_protocol.messages.records import Location, PlanEntry, ThoughtRecord, ToolRecord
 from port42_protocol.messages.types import ToolKind
 
+_TOO_DEEP = "[nested too deeply]"
 _LOCATIONS, _PLAN_ENTRIES, _ENTRY_CHARS = 32, 100, 1000
 _KINDS = frozenset(get_args(ToolKind))
 _DATA_URL = re.compile(r"data:([\w.+-]{1,40}/[\w.+-]{1,80});base64,([A-Za-z0-9+/=\s]{64,})")
@@ -149,6 +150,13 @@ def placeholder(media_type: object, size: int) -> str:
 
 def text_of(value: object) -> str:
     """Text, JSON, or the content blocks of ACP, MCP and the model APIs as text; binary as a placeholder."""
+    try:
+        return _text_of(value)
+    except RecursionError:
+        return _TOO_DEEP
+
+
+def _text_of(value: object) -> str:
     match value:
         case None:
             return ""
@@ -158,7 +166,7 @@ def text_of(value: object) -> str:
             return placeholder("binary", len(value))
         case list() if value and all(isinstance(block, Mapping) and "type" in block for block in value):
             return "\n".join(filter(None, map(_block, value)))
-        case Mapping() if value.get("type") in _BLOCKS:
+        case Mapping() if isinstance(value.get("type"), str) and value["type"] in _BLOCKS:
             return _block(value)
     return _without_data(_json(value))
 
@@ -211,7 +219,7 @@ def _json(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
     except RecursionError:
-        return "[nested too deeply]"
+        return _TOO_DEEP
     except (TypeError, ValueError, UnicodeEncodeError):
         return repr(value)
 

@@ -162,6 +162,23 @@ def test_any_value_in_any_field_ends_no_reader(format_name, field, value):
         LINE_READERS[format_name]("file", LIMITS, reader.save())
 
 
+def test_any_block_of_a_result_is_text():
+    nested: object = "x"
+    for _ in range(400):
+        nested = {"type": "content", "content": nested}
+    blocks = [
+        {"type": []},
+        {"type": "diff", "path": [], "newText": {}},
+        {"resource": {"text": "x", "uri": {}}},
+        nested,
+    ]
+    for content in [*blocks, blocks]:
+        reader = LINE_READERS["claude"]("file", LIMITS)
+        result = {"type": "tool_result", "tool_use_id": "t", "content": content}
+        reader.feed(json.dumps({"type": "user", "message": {"content": [result]}}).encode())
+        assert reader.state.problems == []
+
+
 @pytest.mark.parametrize("depth", [900, 990, 1100, 100_000])
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 @pytest.mark.parametrize(
