@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import (
     append_cost,
     appending,
+    capturing,
     cpu,
     creating,
     flood,
@@ -76,6 +77,9 @@ def _measure(*, quick: bool) -> list[Figure]:
         lambda: appending.measure_growth(messages=5_000 if quick else 100_000),
         lambda: creating.measure(sessions=200 if quick else 1_000),
         lambda: importing.measure(sessions=20 if quick else 500, messages=100),
+        lambda: capturing.measure(
+            sessions=20 if quick else 500, messages=100, idle_seconds=1 if quick else 10
+        ),
         lambda: starting.measure(times=3 if quick else 20),
         lambda: starting.measure_daemon(times=2 if quick else 10),
         lambda: turns.measure(turns=3 if quick else 30, deltas=200 if quick else 2_000),

@@ -15,30 +15,30 @@ GROUP = "the daemon, idle"
 def measure(seconds: float) -> list[Figure]:
     """A daemon that has answered every kind of request once, and is then idle."""
     with scene.daemon() as daemon:
-        started = _resident(daemon.pid)
+        started = resident(daemon.pid)
         with scene.connected(daemon.socket) as connection:
             connection.call("possess", agent="ai-engineer", message="build a parser")
             connection.call("get_last_session", agent="ai-engineer")
             connection.call("list_sessions")
             connection.call("list_agents")
             connection.call("status")
-        worked = _resident(daemon.pid)
+        worked = resident(daemon.pid)
         figures = [
             Figure(GROUP, "resident memory, just started", started, "MiB", aim=38),
             Figure(GROUP, "resident memory, after its first work", worked, "MiB", aim=38),
         ]
         if Path("/proc/self/task").is_dir():
-            woken = _wake_ups(daemon.pid, seconds)
+            woken = wake_ups(daemon.pid, seconds)
             figures.append(Figure(GROUP, f"wake-ups in {seconds:g} s", woken, "", aim=0))
         return figures
 
 
-def _resident(pid: int) -> float:
+def resident(pid: int) -> float:
     shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, check=True)
     return int(shown.stdout) / 1024
 
 
-def _wake_ups(pid: int, seconds: float) -> int:
+def wake_ups(pid: int, seconds: float) -> int:
     """How often its threads went to sleep again, which is how often they had been woken."""
     _settled(pid)
     before = _sleeps(pid)

@@ -18,18 +18,18 @@ def measure(sessions: int, messages: int) -> list[Figure]:
     """`sessions` transcripts of Claude Code, each of `messages`; then the same again, when nothing is new."""
     with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
         for number in range(sessions):
-            (folder / f"{number:08}.jsonl").write_bytes(_transcript(number, messages))
-        first = _timed(lambda: _import(connection, folder))
-        again = _timed(lambda: _import(connection, folder))
+            (folder / f"{number:08}.jsonl").write_bytes(transcript(number, messages))
+        first = timed(lambda: _import(connection, folder))
+        again = timed(lambda: _import(connection, folder))
         # Not `status`, which waits for no index.
         if sum(one["session_count"] for one in connection.call("list_agents")["agents"]) != sessions:
             raise RuntimeError("sessions are missing")
-        data = _transcript(0, messages)
+        data = transcript(0, messages)
         kept = [path.read_bytes() for path in (daemon.home / "sessions").glob("*.json")]
-        durable = _timed(
-            lambda: [_write(folder / f"kept-{number}", content) for number, content in enumerate(kept)]
+        durable = timed(
+            lambda: [write(folder / f"kept-{number}", content) for number, content in enumerate(kept)]
         )
-        raw = _timed(lambda: [_write(folder / f"raw-{number}", data) for number in range(sessions)])
+        raw = timed(lambda: [write(folder / f"raw-{number}", data) for number in range(sessions)])
     what = f"{sessions:,} sessions of {messages} messages"
     return [
         Figure(GROUP, what, first * 1000, "ms", "their files written durably", raw * 1000),
@@ -39,7 +39,7 @@ def measure(sessions: int, messages: int) -> list[Figure]:
     ]
 
 
-def _transcript(number: int, messages: int) -> bytes:
+def transcript(number: int, messages: int) -> bytes:
     """As Claude Code writes one: a prompt, then replies with a tool call and its result each."""
     lines = []
     parent = None
@@ -89,7 +89,7 @@ def _import(connection: scene.Connection, folder: Path) -> None:
         asked["cursor"] = cursor
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
     aside = path.with_suffix(".new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.write(descriptor, data)
@@ -101,7 +101,7 @@ def _write(path: Path, data: bytes) -> None:
     os.close(parent)
 
 
-def _timed(action: Callable[[], object]) -> float:
+def timed(action: Callable[[], object]) -> float:
     began = time.perf_counter()
     action()
     return time.perf_counter() - began

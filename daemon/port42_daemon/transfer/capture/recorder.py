@@ -67,6 +67,7 @@ class Recorder:
         source = await self._run(self._open, tool, path)
         if source is None:
             return
+        files = self._sessions.threads.files
         original: Original | None = None
         compared: dict[str, _Compared] = {}
         complete = False
@@ -85,7 +86,7 @@ class Recorder:
                 source.leave(batch, reason)
             state = structs.replace(batch.state, sessions=stored, read_at=now())
             if self._config.current.capture.originals and isinstance(source, LineSource):
-                original, state = await self._run(self._keep, tool, path, source, batch, state, original)
+                original, state = await files(self._keep, tool, path, source, batch, state, original)
             source.wrote(state)
             if complete or not source.anew:
                 # A source that is compared from its beginning is begun again after a crash.

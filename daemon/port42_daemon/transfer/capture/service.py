@@ -293,8 +293,7 @@ class Capture:
         status = await self.get_capture(GetCapture())
         on = [tool for tool in status.tools if tool.on]
         findings = [_finding(tool) for tool in on]
-        # By the thread that writes them.
-        damaged = await self.sessions.threads.capture(self._originals.damaged, _CHECK_SECONDS)
+        damaged = await self.sessions.threads.files(self._originals.damaged, _CHECK_SECONDS)
         if damaged:
             what = f"{len(damaged):,} kept originals are damaged, {damaged[0]} for example"
             findings.append(

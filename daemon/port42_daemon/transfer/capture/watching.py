@@ -90,7 +90,8 @@ class Watches:
         self.inotify = Inotify(cache_size=100)
         changes = Mask.MODIFY | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.CREATE
         self._in_tree = changes | Mask.ONLYDIR | Mask.DONT_FOLLOW
-        self._above = Mask.CREATE | Mask.MOVED_TO | Mask.CLOSE_WRITE | Mask.ONLYDIR | Mask.MASK_ADD
+        self._above = Mask.CREATE | Mask.MOVED_TO | Mask.ONLYDIR | Mask.MASK_ADD
+        self._of_file = self._above | Mask.CLOSE_WRITE
 
     def __enter__(self) -> Watches:
         return self
@@ -102,9 +103,11 @@ class Watches:
         for folder in self._folders:
             self.add_tree(folder)
         # A folder that comes later, or again, is seen by the nearest one above that exists.
-        for path in (*self._folders, *self._files):
+        for path in self._folders:
             nearest = next(folder for folder in path.parents if folder.is_dir())
             self.inotify.add_watch(nearest, self._above)
+        for path in self._files:
+            self.inotify.add_watch(path.parent, self._of_file)
 
     def add_tree(self, top: Path) -> list[Path]:
         """Watch the folder and all below; returns the files there, which may have come before."""

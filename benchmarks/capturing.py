@@ -1,0 +1,62 @@
+"""The rate of a capture, compared with writing the same sessions durably; memory; the watcher's wake-ups."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmarks import idling, importing, scene
+from benchmarks.figure import Figure
+
+GROUP = "a capture"
+
+
+def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
+    """`sessions` transcripts of Claude Code, each of `messages`, all there when the capture begins."""
+    with (
+        scene.daemon() as daemon,
+        scene.connected(daemon.socket) as connection,
+        scene.folder() as folder,
+        scene.folder() as other,
+    ):
+        projects = folder / "projects"  # the folder above is watched, too, and /tmp is busy
+        projects.mkdir()
+        size = 0
+        for number in range(sessions):
+            data = importing.transcript(number, messages)
+            (projects / f"{number:08}.jsonl").write_bytes(data)
+            size += len(data)
+        first = importing.timed(lambda: _capture(connection, projects, sessions))
+        kept = [path.read_bytes() for path in (daemon.home / "sessions").glob("*.json")]
+        durable = importing.timed(
+            lambda: [
+                importing.write(other / f"kept-{number}", content) for number, content in enumerate(kept)
+            ]
+        )
+        while not connection.call("get_index_status")["complete"]:
+            time.sleep(0.05)
+        figures = [
+            Figure(
+                GROUP,
+                f"{sessions:,} sessions of {messages} messages",
+                first * 1000,
+                "ms",
+                "the sessions written durably",
+                durable * 1000,
+                3,
+            ),
+            Figure(GROUP, "each MB of source", first * 1e9 / size, "ms", aim=25),
+            Figure(GROUP, "resident memory afterwards", idling.resident(daemon.pid), "MiB", aim=60),
+        ]
+        if Path("/proc/self/task").is_dir():
+            woken = idling.wake_ups(daemon.pid, idle_seconds)
+            figures.append(Figure(GROUP, f"wake-ups in {idle_seconds:g} s, watching", woken, "", aim=0))
+        return figures
+
+
+def _capture(connection: scene.Connection, folder: Path, sessions: int) -> None:
+    connection.call("set_capture", name="claude", on=True, path=str(folder))
+    while connection.call("get_capture")["tools"][0]["sessions"] < sessions:
+        time.sleep(0.05)  # nothing tells when all is captured
+    if connection.call("get_capture")["watching"] != "inotify":
+        raise RuntimeError("the folder is not watched by inotify")
