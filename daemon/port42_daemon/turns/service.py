@@ -41,7 +41,7 @@ class Turns:
         self._lineage = lineage
         self._keyed: dict[tuple[str, str], asyncio.Task[Possessed]] = {}
         self._running: dict[str, RunningTurn] = {}
-        self._asked = 0  # turns of a depth, which run for another agent
+        self._nested = 0  # turns of a depth, which run for another agent
 
     # --- methods --------------------------------------------------------------------------------------
 
@@ -119,13 +119,13 @@ class Turns:
         if not depth:
             yield
             return
-        if self._asked >= ASKED_AT_ONCE:
+        if self._nested >= ASKED_AT_ONCE:
             raise Overloaded(f"{ASKED_AT_ONCE} agents are at work for other agents, the most there may be")
-        self._asked += 1
+        self._nested += 1
         try:
             yield
         finally:
-            self._asked -= 1
+            self._nested -= 1
 
     async def _fork_before_turn(self, session_id: str, request: Possess) -> str:
         """A fork of what stood before the turn under way. Raises `SessionBusy` where that is nothing."""
