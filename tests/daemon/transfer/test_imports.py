@@ -416,3 +416,29 @@ def test_a_session_is_not_rewritten_while_a_turn_is_under_way(daemon, tmp_path):
     assert "a turn is under way" in skipped["reason"]
     assert turn.result()["reply"].strip() == "and now?"
     assert import_all(daemon, tmp_path / "in", agent="ai-muse", again=True) == ([], [], 1)
+
+
+TOOLS = Path(__file__).parents[2] / "data" / "tools"
+
+
+@pytest.mark.parametrize(
+    ("case", "shared"),
+    [("pi/fork", 4), ("opencode/all/opencode", 4), ("claude/fork", 6), ("claude/tui-branch", 2)],
+)
+def test_the_fork_that_a_tool_made_is_one_of_its_original(daemon, case, shared):
+    daemon.call("import_sessions", path=str(TOOLS / case), agent="ai-muse")
+    sessions = {
+        session["session_id"]: session
+        for session in daemon.call("list_sessions", agent="ai-muse")["sessions"]
+    }
+    [fork] = [session for session in sessions.values() if session["forked_from"]]
+    original = sessions[fork["forked_from"]["session_id"]]
+    assert original["created_at"] < fork["last_activity"]
+
+    def said(session_id, seq):
+        page = daemon.call("get_session", session_id=session_id)
+        return [message["content"] for message in page["messages"] if message["seq"] <= seq]
+
+    seq = fork["forked_from"]["seq"]
+    assert said(original["session_id"], seq) == said(fork["session_id"], 10_000)[:shared]
+    assert len(said(original["session_id"], seq)) == shared

@@ -124,7 +124,7 @@ class DocumentSource:
         self._changed = [
             source
             for source in reversed(listed)
-            if not source.version or self._versions.get(source.key) != source.version
+            if not source.version or self._versions.get(source.conversation) != source.version
         ]
 
     def next(self) -> Batch:
@@ -132,8 +132,8 @@ class DocumentSource:
         infos: dict[str, SessionInfo] = {}
         if self._changed:
             source = self._changed.pop()
-            self._reading = source.key
-            self._versions[source.key] = source.version
+            self._reading = source.conversation
+            self._versions[source.conversation] = source.version
             try:
                 for session in source.read(self._limits):
                     infos[session.info.source_id] = session.info

@@ -205,8 +205,14 @@ def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> lis
     if not _is_database(path):
         return [Source(key, name, path)]
     prefix = f"{key} " if in_folder else ""  # a folder may have several databases
-    rows = llm.conversations(path) if name == "llm" else opencode.conversations(path)
-    return [Source(prefix + row, name, path, row, version=version) for row, version in sorted(rows.items())]
+    if name == "llm":
+        rows = sorted(llm.conversations(path).items())
+        return [Source(prefix + row, name, path, row, version=version) for row, version in rows]
+    numbered = enumerate(opencode.conversations(path).items(), 1)
+    return [
+        Source(f"{prefix}{number:06} {row}", name, path, row, version=version)
+        for number, (row, version) in numbered
+    ]
 
 
 def _is_database(path: Path) -> bool:

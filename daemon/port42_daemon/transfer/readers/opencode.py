@@ -35,18 +35,24 @@ _Message = tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]
 
 
 def conversations(path: Path) -> dict[str, str]:
-    """The ids of a database's sessions, with what changes when one is written to. Raises `Skipped`."""
+    """The ids of a database's sessions, oldest first, with what changes when one is written to.
+
+    Raises `Skipped`.
+    """
     with Database.opened(path) as database:
         if not is_ours(database):
             raise Skipped("it is not opencode's database")
         valid = "typeof(id) = 'text' AND length(id) BETWEEN 1 AND 256"
-        rows = database.query(f"SELECT id, time_updated FROM session WHERE {valid} ORDER BY 2 DESC")  # noqa: S608  # our own words
-        versions = {key: str(updated) for key, updated in islice(rows, _SESSIONS)}
+        rows = database.query(  # ids are in the opposite order of time
+            f"SELECT id, time_updated, time_created FROM session WHERE {valid} ORDER BY 2 DESC"  # noqa: S608  # our own words
+        )
+        known = list(islice(rows, _SESSIONS))
+        versions = {key: str(updated) for key, updated, _ in known}
         # The session itself is not written to with each part of a reply.
         latest = "SELECT count(*), max(time_updated) FROM part WHERE session_id = ?"
         for key in islice(versions, _ACTIVE):
             versions[key] += " {} {}".format(*database.query(latest, key).fetchone())
-        return versions
+        return {key: versions[key] for key, _, _ in sorted(known, key=lambda row: (str(row[2]), row[0]))}
 
 
 def is_ours(database: Database) -> bool:
