@@ -6,9 +6,11 @@ for a client and the queue of events is bounded.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import SessionStore
@@ -123,8 +125,17 @@ class Events:
         self._threads = threads
         self._topics: dict[_Topic, dict[Peer, _Subscription]] = {}
         self._subscriptions: dict[Peer, dict[_Topic, _Subscription]] = {}
+        self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._unrecorded: dict[str, tuple[str, list[str]]] = {}
         """By session: its agent, and the text that was published since its last record."""
+
+    def order(self, *about: str) -> asyncio.Lock:
+        """A fair lock: waiters for the same key get it in order. Records are written and published under it.
+
+        The store's own locks keep threads apart but let any of them go next; messages that one client sends
+        in a row must be recorded in that order.
+        """
+        return self._orders.setdefault(about, asyncio.Lock())
 
     def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
         """Send it to every peer that it concerns, once each, and to the one that asked for this turn."""
@@ -209,27 +220,38 @@ class Events:
 
     async def _replay(self, to: _Subscription, session_id: str, agent: str, after_seq: int) -> None:
         """Send the records after `after_seq` a page at a time; what happens meanwhile comes after them."""
-        following: int | None = after_seq
         try:
+            following: int | None = after_seq
             while following is not None and not to.over:
-                page = await self._threads.files(
-                    self._store.read,
-                    session_id,
-                    after_seq=following,
-                    limit=_PAGE,
-                    max_bytes=_PAGE_BYTES,
-                    events=True,
-                )
-                following = page.onward
-                for record in page.records if not to.over else ():
-                    event = MessageEvent(session_id, agent, message=record)
-                    to.peer.emit(notification(event), at_any_rate=True)
-                    after_seq = record.seq
+                after_seq, following = await self._replay_page(to, session_id, agent, after_seq)
                 await to.peer.drained()
+            async with self.order(session_id):
+                # Now all that is on the disk is published, too: of a text that was kept, its record is known.
+                following = after_seq
+                while following is not None and not to.over:
+                    after_seq, following = await self._replay_page(to, session_id, agent, after_seq)
+                to.end_replay(after_seq)
         except BaseException:
             self._end(to)
             raise
-        to.end_replay(after_seq)
+
+    async def _replay_page(
+        self, to: _Subscription, session_id: str, agent: str, after_seq: int
+    ) -> tuple[int, int | None]:
+        """The seq of the last record that was sent, and the seq to continue after, None at the end."""
+        page = await self._threads.files(
+            self._store.read,
+            session_id,
+            after_seq=after_seq,
+            limit=_PAGE,
+            max_bytes=_PAGE_BYTES,
+            events=True,
+        )
+        for record in page.records if not to.over else ():
+            event = MessageEvent(session_id, agent, message=record)
+            to.peer.emit(notification(event), at_any_rate=True)
+            after_seq = record.seq
+        return after_seq, page.onward
 
     def _begin(self, topic: _Topic, peer: Peer) -> _Subscription:
         known = peer in self._subscriptions

@@ -6,7 +6,6 @@ wait for a disk. What is returned is durable.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -14,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 from msgspec import UNSET, structs
 
@@ -99,16 +97,8 @@ class Sessions:
         self.catalogue = catalogue
         self.threads = threads
         self.events = events
-        self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
+        self.order = events.order
         self._latest_id = 0
-
-    def order(self, *about: str) -> asyncio.Lock:
-        """A fair lock: waiters for the same key get it in order.
-
-        The store's own locks keep threads apart but let any of them go next; messages that one
-        client sends in a row must be recorded in that order.
-        """
-        return self._orders.setdefault(about, asyncio.Lock())
 
     # --- the last one -----------------------------------------------------------------------------
 
