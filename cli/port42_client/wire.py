@@ -32,6 +32,7 @@ class Event(TypedDict, total=False):
     position: int
     text: str
     tool_id: str
+    tool_kind: str
     state: str
     permission_id: str
     options: list[Option]

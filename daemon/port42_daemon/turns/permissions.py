@@ -7,7 +7,10 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 
+from msgspec import UNSET
+
 from port42_daemon.backends.base import Permission
+from port42_daemon.backends.decoding import whole
 from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.events import PermissionEvent
@@ -44,8 +47,14 @@ class Permissions:
         chosen, by = None, "cancel"
         self._begin()
         try:
-            title, options = permission.title, permission.options
-            self._tell(PermissionEvent, permission_id=permission_id, text=title, options=options)
+            self._tell(
+                PermissionEvent,
+                permission_id=permission_id,
+                text=permission.title,
+                options=permission.options,
+                tool_id=whole(permission.tool_id or "") or UNSET,
+                tool_kind=permission.kind,
+            )
             chosen, by = await answer
         finally:
             unsubscribe()

@@ -250,7 +250,11 @@ class RunningTurn:
         if not ended:
             self._keep(call)
         self._tell(
-            ToolEvent, tool_id=event.id, text=call_line(call.tool.name, call.tool.title), state=event.state
+            ToolEvent,
+            tool_id=event.id,
+            text=call_line(call.tool.name, call.tool.title),
+            state=event.state,
+            tool_kind=call.tool.kind or UNSET,
         )
         self._outbox.record(records[-1:] if ended else [])
 

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from port42_protocol.messages.records import Record, TurnRecord
-from port42_protocol.messages.types import TurnStatus
+from port42_protocol.messages.types import ToolKind, TurnStatus
 
 
 class Possessed(Struct, frozen=True):
@@ -78,6 +78,7 @@ class ToolEvent(_Event, frozen=True, kw_only=True, tag="tool"):
     text: str
     tool_id: str
     state: Literal["running", "done", "failed"]
+    tool_kind: ToolKind | UnsetType = UNSET
 
 
 class UsageEvent(_Event, frozen=True, kw_only=True, tag="usage"):
@@ -94,11 +95,16 @@ class NoticeEvent(_Event, frozen=True, kw_only=True, tag="notice"):
 
 
 class PermissionEvent(_Event, frozen=True, kw_only=True, tag="permission"):
-    """The agent requests permission for `text`: `answer_permission` chooses one of the options."""
+    """The agent requests permission for `text`: `answer_permission` chooses one of the options.
+
+    `tool_id` is the tool call that it is about, if the agent says so.
+    """
 
     text: str
     permission_id: str
     options: tuple[PermissionOption, ...]
+    tool_id: str | UnsetType = UNSET
+    tool_kind: ToolKind | UnsetType = UNSET
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):
