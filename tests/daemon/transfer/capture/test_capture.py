@@ -316,7 +316,17 @@ def kill_while_it_grows(daemon, transcript, rounds):
             count += 1
         daemon.kill()
         daemon.start()
-    captured(daemon, *(f"message {number}" for number in range(count)))
+    session = captured(daemon, *(f"message {number}" for number in range(count)))
+    data = transcript.path.read_bytes()
+    restored = eventually(
+        lambda: (
+            (answer := daemon.call("restore_original", session_id=session["session_id"], force=True))["bytes"]
+            == len(data)
+            and answer
+        )
+    )
+    assert restored["path"] == str(transcript.path)
+    assert transcript.path.read_bytes() == data
 
 
 def test_kills_while_a_file_grows(capturing, transcript):
