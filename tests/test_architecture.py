@@ -20,7 +20,13 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
-SOURCES = ("cli/port42_cli", "cli/port42_client", "daemon/port42_daemon", "protocol/port42_protocol")
+SOURCES = (
+    "cli/port42_cli",
+    "cli/port42_mcp",
+    "cli/port42_client",
+    "daemon/port42_daemon",
+    "protocol/port42_protocol",
+)
 
 
 def names(text):
@@ -133,6 +139,7 @@ TREES = {
     "tests/cli": "cli/port42_cli",
     "tests/client": "cli/port42_client",
     "tests/daemon": "daemon/port42_daemon",
+    "tests/mcp_server": "cli/port42_mcp",
     "tests/protocol": "protocol/port42_protocol",
 }
 

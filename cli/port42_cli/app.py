@@ -44,6 +44,7 @@ COMMANDS = {
     "import": "imports.imports",
     "capture": "capture.capture",
     "agents": "agents.agents",
+    "mcp": "mcp.mcp",
     "status": "status.status",
     "doctor": "doctor.doctor",
     "stats": "stats.stats",

@@ -74,6 +74,11 @@ class Daemon:
     def home(self) -> Path:
         return paths.home(self._environ)
 
+    @property
+    def named(self) -> str | None:
+        """The socket's path where ``--socket`` or ``PORT42_SOCKET`` named one."""
+        return self._named
+
     def client(self, connect: Callable[[], socket.socket] | None = None) -> Client:
         """A client that calls `connect` where it needs a connection, else `Daemon.connect`."""
         return Client(connect or self.connect, self.notice)
@@ -101,6 +106,29 @@ class Daemon:
             except OSError as error:
                 raise NoDaemon(f"cannot connect to {candidate}: {error.strerror or error}") from None
         return self._find_rebound()
+
+    def connect_for_reading(self) -> socket.socket:
+        """A connection to the daemon's socket for reading; the daemon is started first when there is none.
+
+        Where that socket is there, the other one is not touched: a sandbox may have this one alone.
+        """
+        for candidate in self._candidates():
+            try:
+                return dial(short_enough(paths.read_socket(candidate)), self.notice)
+            except (FileNotFoundError, ConnectionRefusedError):
+                continue
+            except OSError as error:
+                path = paths.read_socket(candidate)
+                raise NoDaemon(f"cannot connect to {path}: {error.strerror or error}") from None
+        with self.connect() as connection:
+            path = paths.read_socket(connection.getpeername())
+        try:
+            return dial(short_enough(path), self.notice)
+        except OSError:
+            raise NoDaemon(
+                f"the daemon does not listen for reading at {path}",
+                "  `port42 daemon restart` starts one that does; `port42 daemon logs` says why one does not",
+            ) from None
 
     def _find_rebound(self) -> socket.socket | None:
         """A connection to a daemon whose socket was removed: on SIGHUP it binds the path again."""

@@ -40,6 +40,18 @@ def tools(ctx: click.Context, _: click.Parameter, typed: str) -> list[Completion
     return _items("tools", ctx, typed)
 
 
+def mcp_clients(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from port42_cli.mcp_clients.known import CLIENTS
+
+    return [
+        CompletionItem(client.name, help=client.title)
+        for client in CLIENTS.values()
+        if client.name.startswith(typed)
+    ]
+
+
 def agents_or_sessions(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     return agents(ctx, param, typed) + ([] if typed.startswith("@") else sessions(ctx, param, typed))
 
