@@ -27,7 +27,7 @@ TITLE = "title"
 """The role under which a session's own title and tags are found, at seq 0."""
 SAID = frozenset({"user", "assistant", "system", "error", TITLE})
 """Roles of what was said, which is ranked before what was done."""
-_BLOCK_CHARACTERS = 32_000
+_BLOCK_CHARACTERS = 16_000
 """Text that is compressed together: a hit's snippet costs as much."""
 
 

@@ -101,7 +101,7 @@ def test_a_hit_in_a_long_text_shows_the_words_around_it(database):
 
 
 def test_texts_in_blocks_are_told_apart(database):
-    """Blocks end at 32,000 characters; each text is shown, and deleted, as itself."""
+    """Blocks end at 16,000 characters; each text is shown, and deleted, as itself."""
     texts = [f"unique{number} " + "x " * (number * 700) for number in range(40)]
     fill(database, [Entry(seq, "user", AT, text) for seq, text in enumerate(texts, 1)])
     for number in (0, 1, 17, 39):

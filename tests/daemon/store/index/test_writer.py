@@ -156,7 +156,7 @@ def test_the_text_of_a_large_session_is_deleted_in_steps(index):
     steps = 0
     while index.remove_text():
         steps += 1
-    assert steps == 2
+    assert steps == 3
     database = index.database.reading
     for table in ("messages", "texts"):
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (2,)
