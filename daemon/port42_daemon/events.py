@@ -6,11 +6,9 @@ for a client and the queue of events is bounded.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import SessionStore
@@ -125,17 +123,8 @@ class Events:
         self._threads = threads
         self._topics: dict[_Topic, dict[Peer, _Subscription]] = {}
         self._subscriptions: dict[Peer, dict[_Topic, _Subscription]] = {}
-        self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._unrecorded: dict[str, tuple[str, list[str]]] = {}
         """By session: its agent, and the text that was published since its last record."""
-
-    def order(self, *about: str) -> asyncio.Lock:
-        """A fair lock: waiters for the same key get it in order. Records are written and published under it.
-
-        The store's own locks keep threads apart but let any of them go next; messages that one client sends
-        in a row must be recorded in that order.
-        """
-        return self._orders.setdefault(about, asyncio.Lock())
 
     def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
         """Send it to every peer that it concerns, once each, and to the one that asked for this turn."""
@@ -225,7 +214,7 @@ class Events:
             while following is not None and not to.over:
                 after_seq, following = await self._replay_page(to, session_id, agent, after_seq)
                 await to.peer.drained()
-            async with self.order(session_id):
+            async with self._threads.order(session_id):
                 # Now all that is on the disk is published, too: of a text that was kept, its record is known.
                 following = after_seq
                 while following is not None and not to.over:

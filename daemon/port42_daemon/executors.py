@@ -9,6 +9,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from port42_protocol.messages.daemon import StalledThread
 
@@ -26,10 +27,19 @@ class Threads:
     """
 
     def __init__(self) -> None:
+        self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self.files = _Pool("files", 8)
         self.index = _Pool("index", 1)
         self.patient = _Pool("patient", 1)
         self.capture = _Pool("capture", 1)
+
+    def order(self, *about: str) -> asyncio.Lock:
+        """A fair lock: waiters for the same key get it in order. Records are written and published under it.
+
+        The store's own locks keep threads apart but let any of them go next; messages that one client sends
+        in a row must be recorded in that order.
+        """
+        return self._orders.setdefault(about, asyncio.Lock())
 
     def stalled(self) -> list[StalledThread]:
         """Threads at one piece of work for more than `STALLED` seconds; the patient one may be."""

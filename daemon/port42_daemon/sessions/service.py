@@ -97,7 +97,7 @@ class Sessions:
         self.catalogue = catalogue
         self.threads = threads
         self.events = events
-        self.order = events.order
+        self.order = threads.order
         self._latest_id = 0
 
     # --- the last one -----------------------------------------------------------------------------

@@ -316,7 +316,7 @@ def test_locks_go_when_nobody_holds_them(rules):
             assert rules.sessions.order("one") is lock
 
     asyncio.run(use())
-    assert not rules.events._orders
+    assert not rules.threads._orders
 
 
 def test_an_append_passes_few_frames_between_its_handler_and_the_disk(rules, monkeypatch):
