@@ -98,13 +98,23 @@ class Progress:
         try:
             self._database = self._open()
         except sqlite3.DatabaseError as error:
-            log.warning("⚠ capture.db is made anew: %s", error)
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = self._open()
+            self._create(error)
+
+    def renew(self, error: sqlite3.Error) -> None:
+        """Make the file anew, which failed with `error`."""
+        self.close()
+        self._create(error)
+
+    def _create(self, error: sqlite3.Error) -> None:
+        log.warning("⚠ capture.db is made anew: %s", error)
+        for suffix in ("", WAL, "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+        # unix-excl: there is no -shm file, whose truncation would end the daemon.
+        uri = f"{self._path.absolute().as_uri()}?vfs=unix-excl"
+        database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
         try:
             database.execute("PRAGMA journal_mode = WAL")
             # What a power cut takes of it is compared again.

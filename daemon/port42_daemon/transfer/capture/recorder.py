@@ -50,7 +50,7 @@ class Recorder:
         queues: SessionQueues,
         config: ConfigFile,
     ) -> None:
-        self._progress = progress
+        self.progress = progress
         self._originals = originals
         self._sessions = sessions
         self._queues = queues
@@ -76,7 +76,7 @@ class Recorder:
             complete = batch.complete
             if batch.state.offset == batch.start and not batch.records:
                 if complete:
-                    await self._run(self._progress.put, path, tool.name, batch.state)
+                    await self._run(self.progress.put, path, tool.name, batch.state)
                 continue
             stored = dict(batch.state.sessions)
             try:
@@ -90,7 +90,7 @@ class Recorder:
             source.wrote(state)
             if complete or not source.anew:
                 # A source that is compared from its beginning is begun again after a crash.
-                await self._run(self._progress.put, path, tool.name, state)
+                await self._run(self.progress.put, path, tool.name, state)
         source.end()
 
     async def refuse(self, tool: Tool, path: Path, reason: str) -> None:
@@ -100,11 +100,11 @@ class Recorder:
     def _refuse(self, tool: Tool, path: Path, reason: str) -> None:
         with contextlib.suppress(OSError):
             signature = signature_at(path)
-            state = self._progress.get(path) or SourceState(signature)
-            self._progress.put(path, tool.name, structs.replace(state, signature=signature, problem=reason))
+            state = self.progress.get(path) or SourceState(signature)
+            self.progress.put(path, tool.name, structs.replace(state, signature=signature, problem=reason))
 
     def _open(self, tool: Tool, path: Path) -> LineSource | DocumentSource | None:
-        state = self._progress.get(path)
+        state = self.progress.get(path)
         try:
             signature = signature_at(path)
         except FileNotFoundError:
@@ -188,7 +188,7 @@ class Recorder:
         self, tool: Tool, mark: str, session_id: str, records: Sequence[Record]
     ) -> ForkPoint | None:
         """Where a session that its tool copied from another one leaves it."""
-        original = self._progress.begun_with(tool.name, mark, session_id)
+        original = self.progress.begun_with(tool.name, mark, session_id)
         seq = 0
         if original is not None:
             with contextlib.suppress(RpcError):

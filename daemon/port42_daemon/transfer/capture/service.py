@@ -84,8 +84,13 @@ class Capture:
         """Capture until cancelled."""
         try:
             while True:
-                await self._apply()
-                await self._read_due()
+                try:
+                    await self._apply()
+                    await self._read_due()
+                except Exception:  # one failure must not end the capture
+                    log.exception("capture goes on after an error")
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    continue
                 await self._work.wait()
                 await asyncio.sleep(_GATHER_SECONDS)
                 self._work.clear()
@@ -93,7 +98,7 @@ class Capture:
             if self._watching is not None:
                 self._watching.cancel()
             if self._progress is not None:
-                self._progress.close()
+                self._closing = self.sessions.threads.capture(self._progress.close)
 
     def config_changed(self) -> None:
         self._work.set()
@@ -119,13 +124,23 @@ class Capture:
             if not folders:
                 self._watching, self._watcher.mode = None, "off"
                 return
-            if self._recorder is None:
-                await self._start()
+            if self._recorder is None and not await self._start():
+                self._config = CaptureConfig()  # it is tried again
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._work.set)
+                return
             if self._recorder is not None:
                 await self._note_newest(self._recorder)
-            self._watching = asyncio.create_task(self._watcher.run(folders, [self.home / "config.toml"]))
+            self._watching = asyncio.create_task(self._watch(folders))
 
-    async def _start(self) -> None:
+    async def _watch(self, folders: list[Path]) -> None:
+        while True:
+            try:
+                await self._watcher.run(folders, [self.home / "config.toml"])
+            except Exception:
+                log.exception("the folders of tools are watched again after an error")
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _start(self) -> bool:
         # Imported here: a daemon that captures nothing needs none of it.
         from port42_daemon.transfer.capture.progress import Progress
         from port42_daemon.transfer.capture.recorder import Recorder
@@ -134,10 +149,11 @@ class Capture:
             self._progress = await self.sessions.threads.capture(Progress, self.home / "capture.db")
         except (sqlite3.Error, OSError) as error:
             log.error("nothing is captured: capture.db cannot be used: %s", error)
-            return
+            return False
         self._recorder = Recorder(
             self._progress, self._originals, self.sessions, self.queues, self.agents.config
         )
+        return True
 
     def kept_sources(self) -> tuple[list[str], list[KeptSource]]:
         """The formats of all originals, and the originals as sources that can be read again."""
@@ -173,7 +189,13 @@ class Capture:
         from port42_daemon.transfer.capture.progress import is_read, signature_at
 
         assert self._progress is not None  # noqa: S101  # it was opened before anything is watched
-        signatures = self._progress.signatures(tool.name)
+        try:
+            signatures = self._progress.signatures(tool.name)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # a full disk, say: the file may be good
+            self._progress.renew(error)
+            signatures = {}
         changed = []
         for path in below(tool.path(self._table(tool))):
             with contextlib.suppress(OSError):
@@ -212,15 +234,9 @@ class Capture:
         from port42_daemon.transfer.readers.base import Skipped
 
         config = self._table(tool)
-        if config is None or not config.on:
+        if config is None or not config.on or self._waits(path, tool):
             return
         later = asyncio.get_running_loop().call_later
-        if path.suffix != ".jsonl":  # it is read whole
-            wait = self._read_at.get(path, 0.0) + _DOCUMENT_SECONDS - time.monotonic()
-            if wait > 0:
-                later(wait, self._again, path, tool)
-                return
-            self._read_at[path] = time.monotonic()
         try:
             await recorder.read(tool, path, config)
         except TurnRuns:
@@ -234,9 +250,21 @@ class Capture:
         except (RpcError, OSError, sqlite3.Error) as error:
             log.warning("⚠ %s is read later: %s", path.name, error)
             later(_RETRY_SECONDS, self._again, path, tool)
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                await self.sessions.threads.capture(recorder.progress.renew, error)
         except Exception:
             log.exception("%s could not be captured", path.name)
             await recorder.refuse(tool, path, "an internal error, see the log")
+
+    def _waits(self, path: Path, tool: Tool) -> bool:
+        """Whether a document was just read, and is read again later."""
+        wait = self._read_at.get(path, 0.0) + _DOCUMENT_SECONDS - time.monotonic()
+        if path.suffix != ".jsonl" and wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._again, path, tool)
+            return True
+        if path.suffix != ".jsonl":
+            self._read_at[path] = time.monotonic()
+        return False
 
     async def _note_last(self, recorder: Recorder) -> None:
         """Write which sessions their agents used last, once for many sources."""

@@ -161,6 +161,23 @@ def test_a_damaged_capture_db_is_made_anew(capturing, transcript):
     captured(capturing, "one", "two")
 
 
+def test_capture_db_that_is_damaged_while_it_is_used(capturing, folder):
+    for number in range(30):
+        transcript = Transcript(folder, f"/home/ada/{number}")
+        transcript.user("a long text." * 300)
+    eventually(lambda: len(sessions(capturing)) == 30)
+    capturing.stop()
+    capturing.start()
+    path = capturing.home / "capture.db"
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+    transcript.user("after")
+    captured(capturing, "a long text." * 300, "after")
+    assert len(sessions(capturing)) == 30
+    assert "Traceback" not in capturing.log()
+
+
 def test_sessions_of_a_folder_are_those_of_its_agent(capturing, folder):
     capturing.call("set_capture", name="claude", on=True, agent="cc", folders={"/home/ada/work": "engineer"})
     for cwd, agent in (("/home/ada/work/deep", "engineer"), ("/home/ada/else", "cc")):
