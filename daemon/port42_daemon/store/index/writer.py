@@ -102,7 +102,7 @@ class IndexWriter:
             self._pending.drop(session_id)
             if session := sessions.known(database, session_id):
                 messages.remove_later(database, session)
-        self._state.wake()
+                self._state.wake()
 
     def drop_pending(self) -> None:
         """Drop what is not written: the files have it all."""
