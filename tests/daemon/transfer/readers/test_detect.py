@@ -212,16 +212,22 @@ WORDS = (
     "type message content role text timestamp payload id model usage messages format agent created_at"
     " client seq sessions object_id turn references uuid sessionId isMeta isSidechain isApiErrorMessage error"
     " operation attachment prompt commandMode leafUuid customTitle cwd source info total_token_usage parts"
+    " input output name arguments call_id tool_use_id toolUseResult summary action thinking todos task taskId"
+    " statusChange plan step status subject path newText uri data resource blocks"
+    " messageUuid forkedFrom agentId"
 )
 KINDS = (
     "user assistant summary session_meta response_item message turn_context queue-operation attachment"
-    " custom-title event_msg token_count queued_command enqueue remove"
+    " custom-title event_msg token_count queued_command enqueue remove tool_use tool_result thinking text"
+    " image function_call function_call_output local_shell_call reasoning compacted diff content resource"
+    " TodoWrite TaskCreate update_plan apply_patch"
 )
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBER | st.text(max_size=8),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS.split()), inner, max_size=5)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(WORDS.split()), inner | st.sampled_from(KINDS.split()), max_size=5)
     ),
     max_leaves=15,
 )
