@@ -123,7 +123,7 @@ class Daemon:
             ),
             Listing(catalogue, maintenance, threads),
             lineage,
-            Trash(sessions, queues),
+            Trash(sessions, queues, capture.session_restored),
             Exporter(store, threads, sessions),
             Importer(sessions, queues, config, capture.kept_sources),
             capture,

@@ -71,9 +71,9 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
     What the tool wrote before is read first. config.toml has the choice; its comments stay.
     """
-    if name is None and (agent or path):
+    if name is None and (agent is not None or path is not None):
         raise click.UsageError("--agent, --path: expected NAME, the tool that they are about")
-    if path is not None:
+    if path:
         # The daemon has another current folder.
         path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
     with daemon.client() as client:

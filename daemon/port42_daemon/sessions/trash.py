@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from port42_daemon import cursors
@@ -36,9 +37,16 @@ class _Spared(Exception):
 class Trash:
     """`delete_session`, `restore_session`, `list_trash` and `prune_sessions`."""
 
-    def __init__(self, sessions: Sessions, queues: SessionQueues) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        queues: SessionQueues,
+        restored: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """`restored` is called with each session that is out of the trash."""
         self._sessions = sessions
         self._queues = queues
+        self._restored = restored
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
         """Move a session to the trash; its agent's last session becomes the one used before it."""
@@ -50,6 +58,8 @@ class Trash:
         async with self._sessions.order(request.session_id):
             summary = await self._sessions.threads.files(self._restore, request)
         self._sessions.events.publish(RestoredEvent(summary.session_id, summary.agent))
+        if self._restored is not None:
+            await self._restored(summary.session_id)
         return summary
 
     def _restore(self, request: RestoreSession) -> Summary:

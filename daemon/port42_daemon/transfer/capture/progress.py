@@ -33,6 +33,8 @@ CREATE TABLE sessions (session_id TEXT PRIMARY KEY, tool TEXT NOT NULL, path BLO
 
 Signature = tuple[int, int, int, int]
 """Device, inode, size and mtime_ns of a file."""
+NEVER: Signature = (0, 0, 0, 0)
+"""Of no file: the source is read again."""
 
 
 class Stored(Struct):
@@ -177,12 +179,21 @@ class Progress:
 
     def totals(self, tool: CaptureTool) -> Totals:
         row = self._database.execute(
-            "SELECT count(*), total(kept), max(read_at), count(problem), max(problem) FROM sources"
-            " WHERE tool = ?",
-            (tool,),
+            "SELECT count(*), total(kept), max(read_at), count(problem) FROM sources WHERE tool = ?", (tool,)
         ).fetchone()
         sessions = self._database.execute("SELECT count(*) FROM sessions WHERE tool = ?", (tool,)).fetchone()
-        return Totals(row[0], sessions[0], int(row[1]), row[2], row[3], row[4])
+        problem = self._problem(tool) if row[3] else None
+        if problem and row[3] > 1:
+            problem += f" (and {row[3] - 1:,} other files)"
+        return Totals(row[0], sessions[0], int(row[1]), row[2], row[3], problem)
+
+    def _problem(self, tool: CaptureTool) -> str:
+        """The problem of the source that was read last, of those that have one."""
+        path, problem = self._database.execute(
+            "SELECT path, problem FROM sources WHERE tool = ? AND problem NOT NULL ORDER BY read_at DESC",
+            (tool,),
+        ).fetchone()
+        return f"{path.decode(errors='replace')}: {problem}"
 
     def forget(self, paths: Iterable[Path]) -> None:
         with self._database:

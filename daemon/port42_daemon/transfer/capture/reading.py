@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_at, signature_of
+from port42_daemon.transfer.capture.progress import NEVER, Signature, SourceState, signature_at, signature_of
 from port42_daemon.transfer.readers import detect, files
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import LineReader
@@ -28,6 +28,13 @@ _REWRITING = 5_000_000_000
 
 class Rewritten(Exception):
     """The tool wrote the source anew while it was read: it is read again."""
+
+
+class InTrash(Skipped):
+    """The session is in the trash: what its source has is read when it is restored."""
+
+    def __init__(self) -> None:
+        super().__init__("its session is in the trash")
 
 
 class Batch(Struct):
@@ -57,8 +64,13 @@ class LineSource:
         elif self.anew:
             state = SourceState(signature, sessions=state.sessions, rewritten=True)
         self._path = path
+        self._limits = limits
         self._state = state
         self._reader: LineReader = detect.open_reader(tool, path, limits, state.reader)
+
+    def copy(self) -> LineSource:
+        """The source, read from its beginning."""
+        return LineSource(self._reader.format, self._path, None, self._limits)
 
     def next(self) -> Batch:
         """Raises `Skipped` and `Rewritten`."""
@@ -147,11 +159,13 @@ class DocumentSource:
         """The conversation of `batch`, the latest, cannot be recorded now: it is read again later."""
         self._versions.pop(self._reading, None)
         batch.state = structs.replace(batch.state, reader=msgspec.json.encode(self._versions))
+        if isinstance(reason, InTrash):
+            return
         if isinstance(reason, Skipped):
             batch.state.problem = f"{self._reading}: {reason}"
         else:
             self._waits = reason
-            batch.state.signature = (0, 0, 0, 0)
+            batch.state.signature = NEVER
 
     def wrote(self, state: SourceState) -> None:
         self._state = state

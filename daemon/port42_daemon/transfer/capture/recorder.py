@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import UNSET, Struct, structs
@@ -16,14 +17,23 @@ from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import RENAMED, Header
 from port42_daemon.transfer.capture.known import Known, identity
 from port42_daemon.transfer.capture.originals import Original, Originals
-from port42_daemon.transfer.capture.progress import Progress, SourceState, Stored, signature_at
-from port42_daemon.transfer.capture.reading import Batch, DocumentSource, LineSource, open_source, part
+from port42_daemon.transfer.capture.progress import NEVER, Progress, SourceState, Stored, signature_at
+from port42_daemon.transfer.capture.reading import (
+    Batch,
+    DocumentSource,
+    InTrash,
+    LineSource,
+    open_source,
+    part,
+)
 from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.imports import derived_id, header_of
+from port42_daemon.transfer.merge import is_of_source
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
+from port42_protocol.messages.types import CaptureTool
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +42,14 @@ class TurnRuns(Exception):
     """A turn of Port42 runs that the source may belong to: it is read afterwards."""
 
 
+class OriginalIsRead(Exception):
+    """The session that the source is a fork of is being read: it is read afterwards."""
+
+
 class _Compared(Struct):
     """What a session has of a source: its records through `seq` are in `known`, or were added from there."""
 
+    session_id: str
     seq: int
     known: Known
 
@@ -58,18 +73,35 @@ class Recorder:
         self._run = sessions.threads.capture
         self.used: dict[str, tuple[str, str, int]] = {}
         """Of each agent the time, id and last seq of the newest session that was added to."""
+        self._under_way: Counter[str] = Counter()
+        """Sessions whose sources are being read, a batch at a time."""
 
     async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> None:
         """Read what is new in the source at `path`.
 
-        Raises `Skipped` where it cannot be read, `Rewritten`, `TurnRuns`, and errors of the disk.
+        Raises `Skipped` where it cannot be read, `Rewritten`, `TurnRuns`, `OriginalIsRead`, and errors of
+        the disk.
         """
         source = await self._run(self._open, tool, path)
         if source is None:
             return
+        compared: dict[str, _Compared] = {}
+        try:
+            await self._read(tool, path, config, source, compared)
+        finally:
+            self._under_way -= Counter(state.session_id for state in compared.values())
+        source.end()
+
+    async def _read(
+        self,
+        tool: Tool,
+        path: Path,
+        config: CapturedToolConfig,
+        source: LineSource | DocumentSource,
+        compared: dict[str, _Compared],
+    ) -> None:
         files = self._sessions.threads.files
         original: Original | None = None
-        compared: dict[str, _Compared] = {}
         complete = False
         while not complete:
             batch = await self._run(source.next)
@@ -82,7 +114,7 @@ class Recorder:
             try:
                 for key, records in batch.records.items():
                     stored[key] = await self._record(tool, config, source, batch, key, records, compared)
-            except (Skipped, TurnRuns) as reason:
+            except (Skipped, TurnRuns, OriginalIsRead) as reason:
                 source.leave(batch, reason)
             state = structs.replace(batch.state, sessions=stored, read_at=now())
             if self._config.current.capture.originals and isinstance(source, LineSource):
@@ -91,17 +123,26 @@ class Recorder:
             if complete or not source.anew:
                 # A source that is compared from its beginning is begun again after a crash.
                 await self._run(self.progress.put, path, tool.name, state)
-        source.end()
 
-    async def refuse(self, tool: Tool, path: Path, reason: str) -> None:
+    async def refuse(self, tool: Tool, path: Path, reason: str | None) -> None:
         """Remember why the source is not read, until it changes."""
         await self._run(self._refuse, tool, path, reason)
 
-    def _refuse(self, tool: Tool, path: Path, reason: str) -> None:
+    def _refuse(self, tool: Tool, path: Path, reason: str | None) -> None:
         with contextlib.suppress(OSError):
             signature = signature_at(path)
             state = self.progress.get(path) or SourceState(signature)
             self.progress.put(path, tool.name, structs.replace(state, signature=signature, problem=reason))
+
+    async def restored(self, session_id: str) -> tuple[CaptureTool, Path] | None:
+        """The source of a session that was in the trash: it is read as if it had changed."""
+        return await self._run(self._unread, session_id)
+
+    def _unread(self, session_id: str) -> tuple[CaptureTool, Path] | None:
+        source = self.progress.source_of(session_id)
+        if source is not None and (state := self.progress.get(source[1])) is not None:
+            self.progress.put(source[1], source[0], structs.replace(state, signature=NEVER))
+        return source
 
     def _open(self, tool: Tool, path: Path) -> LineSource | DocumentSource | None:
         state = self.progress.get(path)
@@ -125,17 +166,22 @@ class Recorder:
     ) -> Stored:
         info, files = batch.infos[key], self._sessions.threads.files
         stored = batch.state.sessions.get(key)
-        session_id = stored.session_id if stored else await self._session_of(tool, info)
+        session_id = stored.session_id if stored else await self._session_of(tool, info.source_id)
         if self._queues.busy(session_id):
             raise TurnRuns
         async with self._sessions.order(session_id):
             where = await files(self._sessions.store.where, session_id)
             if where == "trash":
-                raise Skipped(f"its session {session_id} is in the trash")
+                raise InTrash
             if where is None and stored is None and self._is_answering(tool):
                 raise TurnRuns
             seq = stored.last_seq if stored and not source.anew else 0
-            state = compared.setdefault(key, _Compared(seq, Known(timed=isinstance(source, LineSource))))
+            state = compared.get(key)
+            if state is None:
+                known = Known(timed=isinstance(source, LineSource))
+                state = compared[key] = _Compared(session_id, seq, known)
+                if isinstance(source, LineSource):  # others have whole conversations, one after the other
+                    self._under_way[session_id] += 1
             new = await self._run(self._new_records, session_id if where else None, state, records)
             new = [_in_the_tool(record, info.source_id) for record in new]
             summary = await files(self._sessions.store.summary, session_id) if where else None
@@ -145,9 +191,8 @@ class Recorder:
                 new.append(EventRecord(seq=0, event=RENAMED, timestamp=when, title=info.title))
             if new or where is None:
                 header = await self._header(tool, config, info, session_id, batch)
-                says_nothing = header.parent is UNSET and header.forked_from is None
-                if where is None and info.first_mark and says_nothing:
-                    point = await self._run(self._fork_point, tool, info.first_mark, session_id, records)
+                if where is None and header.parent is UNSET:
+                    point = await self._fork_point(tool, source, batch, key, session_id)
                     header = structs.replace(header, forked_from=point)
                 written = await self._sessions.add_captured(header, new)
                 state.seq, summary = written.seq, written.summary
@@ -157,10 +202,10 @@ class Recorder:
         title = summary.title if summary else given
         return Stored(session_id, info.source_id, state.seq, title)
 
-    async def _session_of(self, tool: Tool, info: SessionInfo) -> str:
+    async def _session_of(self, tool: Tool, source_id: str) -> str:
         """A session of Port42 that is continued in the tool, or that of the source."""
-        native = await self._sessions.threads.index(self._sessions.catalogue.by_native, info.source_id)
-        return native or derived_id(tool.name, info.source_id)
+        native = await self._sessions.threads.index(self._sessions.catalogue.by_native, source_id)
+        return native or derived_id(tool.name, source_id)
 
     def _is_answering(self, tool: Tool) -> bool:
         """Whether a turn runs that `tool` may answer: the session of a new source may be that turn's."""
@@ -184,21 +229,35 @@ class Recorder:
                 compared.seq = last_seq
         return [record for record in records if not compared.known.take(record)]
 
-    def _fork_point(
-        self, tool: Tool, mark: str, session_id: str, records: Sequence[Record]
+    async def _fork_point(
+        self,
+        tool: Tool,
+        source: LineSource | DocumentSource,
+        batch: Batch,
+        key: str,
+        session_id: str,
     ) -> ForkPoint | None:
-        """Where a session that its tool copied from another one leaves it."""
-        original = self.progress.begun_with(tool.name, mark, session_id)
-        seq = 0
-        if original is not None:
-            with contextlib.suppress(RpcError):
-                for record, copied in zip(
-                    records_after(self._sessions.store, original, 0), records, strict=False
-                ):
-                    if identity(record) != identity(copied):
-                        break
-                    seq = record.seq
-        return ForkPoint(original, seq) if original and seq else None
+        """Where a session that its tool forked leaves the original: the one that it names, or the one that
+        begins with the same message. Raises `OriginalIsRead` while that is read, too."""
+        info = batch.infos[key]
+        original = await self._session_of(tool, info.forked_from) if info.forked_from else None
+        if original is None and info.first_mark:
+            original = await self._run(self.progress.begun_with, tool.name, info.first_mark, session_id)
+        if original is None:
+            return None
+        if self._under_way[original]:
+            raise OriginalIsRead
+        stored = records_after(self._sessions.store, original, 0)
+        seq, same = await self._run(_copied, stored, batch.records[key])
+        if same and isinstance(source, LineSource):
+            # What follows in the file may be copied, too.
+            stored = records_after(self._sessions.store, original, 0)
+            ahead, complete = await self._run(source.copy), batch.complete
+            while same and not complete:
+                batch = await self._run(ahead.next)
+                last, same = await self._run(_copied, stored, batch.records.get(key, ()))
+                seq, complete = last or seq, batch.complete
+        return ForkPoint(original, seq) if seq or info.forked_from else None
 
     async def _header(
         self, tool: Tool, config: CapturedToolConfig, info: SessionInfo, session_id: str, batch: Batch
@@ -236,6 +295,20 @@ class Recorder:
             self._originals.describe(original)
         kept = self._originals.add(original, part(path, start, state.offset), kept)
         return original, structs.replace(state, kept=kept)
+
+
+def _copied(stored: Iterator[Record], records: Sequence[Record]) -> tuple[int, bool]:
+    """The seq of the last stored record that one of the next `records` copies, and whether all are copies."""
+    seq = 0
+    stored = filter(is_of_source, stored)
+    with contextlib.suppress(RpcError):  # it is not here
+        for record in filter(is_of_source, records):
+            original = next(stored, None)
+            if original is None or identity(original) != identity(record):
+                return seq, False
+            seq = original.seq
+        return seq, True
+    return 0, False
 
 
 def _in_the_tool(record: Record, native_id: str) -> Record:

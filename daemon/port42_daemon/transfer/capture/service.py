@@ -110,6 +110,15 @@ class Capture:
             self._waiting.clear()
             self._work.set()
 
+    async def session_restored(self, session_id: str) -> None:
+        """A session is out of the trash: its tool may have gone on with it."""
+        if self._recorder is None:
+            return
+        with contextlib.suppress(sqlite3.Error):
+            if (source := await self._recorder.restored(session_id)) is not None:
+                name, path = source
+                self._again(path, TOOLS[name])
+
     async def _apply(self) -> None:
         """Watch what config.toml says now."""
         async with self._applying:
@@ -196,12 +205,15 @@ class Capture:
                 raise  # a full disk, say: the file may be good
             self._progress.renew(error)
             signatures = {}
-        changed = []
+        changed: list[tuple[int, Path]] = []
         for path in below(tool.path(self._table(tool))):
             with contextlib.suppress(OSError):
-                if path.suffix in tool.suffixes and not is_read(signatures, path, signature_at(path)):
-                    changed.append(path)
-        return changed
+                if path.suffix in tool.suffixes:
+                    signature = signature_at(path)
+                    if not is_read(signatures, path, signature):
+                        changed.append((signature[3], path))
+        # What was copied comes before its copy, which may not say that it is one.
+        return [path for _, path in sorted(changed)]
 
     async def _read_due(self) -> None:
         """Read the sources that are due, a few at once: while one is synced another is parsed."""
@@ -229,8 +241,8 @@ class Capture:
         await self._note_last(recorder)
 
     async def _read(self, recorder: Recorder, path: Path, tool: Tool) -> None:
-        from port42_daemon.transfer.capture.reading import Rewritten
-        from port42_daemon.transfer.capture.recorder import TurnRuns
+        from port42_daemon.transfer.capture.reading import InTrash, Rewritten
+        from port42_daemon.transfer.capture.recorder import OriginalIsRead, TurnRuns
         from port42_daemon.transfer.readers.base import Skipped
 
         config = self._table(tool)
@@ -243,10 +255,11 @@ class Capture:
             self._waiting[path] = tool
             if not self.queues.under_way:  # it has ended meanwhile
                 self.turns_changed()
-        except Rewritten:
+        except (Rewritten, OriginalIsRead):
             later(_GATHER_SECONDS, self._again, path, tool)
         except Skipped as reason:
-            await recorder.refuse(tool, path, str(reason))
+            # What is in the trash is so because somebody wanted it, and is read when it is restored.
+            await recorder.refuse(tool, path, None if isinstance(reason, InTrash) else str(reason))
         except (RpcError, OSError, sqlite3.Error) as error:
             log.warning("⚠ %s is read later: %s", path.name, error)
             later(_RETRY_SECONDS, self._again, path, tool)

@@ -218,9 +218,10 @@ def test_a_folder_that_comes_later(daemon, tmp_path):
     assert len(sessions(daemon)) == 2
 
 
-def test_a_path_that_is_no_folder_is_refused(daemon, tmp_path):
-    with pytest.raises(pytest.RpcFailed, match="path: expected a folder that exists"):
-        daemon.call("set_capture", name="claude", on=True, path=str(tmp_path / "none"))
+@pytest.mark.parametrize("path", ["/none", "", ".", "relative"])
+def test_a_path_that_is_no_folder_is_refused(daemon, path):
+    with pytest.raises(pytest.RpcFailed, match=r"path: expected an? "):
+        daemon.call("set_capture", name="claude", on=True, path=path)
     assert not (daemon.home / "config.toml").exists()
 
 
@@ -273,6 +274,52 @@ def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
     assert (counted["user_messages"], counted["assistant_messages"]) == (2, 1)
 
 
+def test_of_what_was_there_before_the_copy_is_the_fork(daemon, folder):
+    folder.mkdir(parents=True)
+    for number in range(8):
+        original, fork = Transcript(folder), Transcript(folder)
+        original.user(f"one {number}")
+        fork.path.write_text(original.path.read_text().replace(original.id, fork.id))
+        fork.user(f"another way {number}")
+        os.utime(original.path, (1, 1))
+    daemon.call("set_capture", name="claude", on=True, path=str(folder))
+    found = eventually(lambda: found if len(found := sessions(daemon)) == 16 else None)
+    assert [s["message_count"] for s in found if s["forked_from"]] == [2] * 8
+
+
+def test_forks_of_long_sessions_leave_them_behind_all_that_they_copied(daemon, folder):
+    folder.mkdir(parents=True)
+    for _ in range(3):
+        original, fork = Transcript(folder), Transcript(folder)
+        for number in range(2500):
+            original.user(f"message {number}")
+        fork.path.write_text(original.path.read_text().replace(original.id, fork.id))
+        fork.user("another way")
+        os.utime(original.path, (1, 1))
+    daemon.call("set_capture", name="claude", on=True, path=str(folder))
+    eventually(lambda: sum(session["message_count"] for session in sessions(daemon)) == 15_003, 30)
+    assert [s["forked_from"]["seq"] for s in sessions(daemon) if s["forked_from"]] == [2500] * 3
+    eventually(lambda: daemon.call("stats")["agents"][0]["user_messages"] == 7503)
+
+
+def test_what_was_said_while_a_session_was_in_the_trash_comes_with_it(capturing, transcript):
+    transcript.user("one")
+    session_id = captured(capturing, "one")["session_id"]
+    capturing.call("delete_session", session_id=session_id)
+    transcript.user("two")
+
+    def state():
+        return capturing.call("get_capture")["tools"][0]
+
+    eventually(lambda: state()["source_bytes"] == transcript.path.stat().st_size and not state()["waiting"])
+    capturing.stop()
+    capturing.start()
+    assert state()["problem"] is None
+    assert sessions(capturing) == []
+    capturing.call("restore_session", session_id=session_id)
+    captured(capturing, "one", "two")
+
+
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
     for number in range(3):
         transcript.user(f"message {number}")
@@ -318,7 +365,7 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
         file.write("no JSON\n")
     ((level, what),) = eventually(lambda: [each for each in about() if each[0] != "ok"])
     assert level == "notice"
-    assert "not all could be read: line 2: " in what
+    assert f"not all could be read: {transcript.path}: line 2: " in what
     shutil.rmtree(folder)
     assert about()[0][1].startswith("claude: there is no folder ")
     capturing.call("set_capture", name="claude", on=False)

@@ -93,6 +93,18 @@ def test_what_a_tool_writes_is_captured_as_it_is_read(daemon, tmp_path, case, co
     assert "Traceback" not in daemon.log()
 
 
+def test_a_fork_that_names_its_original_is_its_fork(daemon, tmp_path):
+    folder = tmp_path / "sessions"
+    daemon.call("set_capture", name="codex", on=True, path=str(tmp_path))
+    shutil.copytree(TOOLS / "codex/fork/sessions", folder)
+    found = eventually(
+        lambda: found if len(found := daemon.call("list_sessions", agent="codex")["sessions"]) == 2 else None
+    )
+    original, fork = sorted(found, key=lambda session: session["created_at"])
+    assert original["forked_from"] is None
+    assert fork["forked_from"]["session_id"] == original["session_id"]
+
+
 # --- databases and documents ----------------------------------------------------------------------
 
 
@@ -120,6 +132,16 @@ def test_opencodes_database_is_captured_while_it_is_written(daemon, tmp_path):
         captured_is(daemon, expected)
         assert (folder / "opencode.db-wal").stat().st_size > 0
     assert "Traceback" not in daemon.log()
+
+
+def test_the_later_one_of_two_sessions_of_a_database_is_the_fork(daemon, tmp_path):
+    with contextlib.closing(opencode_database(tmp_path / "opencode.db")):
+        daemon.call("set_capture", name="opencode", on=True, path=str(tmp_path))
+        captured_is(daemon, read_whole(TOOLS / "opencode/all/opencode"))
+    found = daemon.call("list_sessions", agent="opencode")["sessions"]
+    forks = [session["title"] for session in found if session["forked_from"]]
+    assert forks
+    assert all("(fork #" in title for title in forks)
 
 
 def test_only_what_changed_of_a_database_is_read_again(daemon, tmp_path):
@@ -164,10 +186,8 @@ def test_a_session_in_the_trash_does_not_hold_the_others_up(daemon, tmp_path):
 
         eventually(look)
         [tool] = [tool for tool in daemon.call("get_capture")["tools"] if tool["name"] == "opencode"]
-        assert "is in the trash" in tool["problem"]
+        assert tool["problem"] is None
         daemon.call("restore_session", session_id=removed)
-        with database:
-            database.execute("UPDATE session SET time_updated = time_updated + 1")
         eventually(lambda: stored(daemon, expected)[removed][0].endswith("!"))
 
 
