@@ -49,14 +49,14 @@ FIXTURES: list[dict[str, Any]] = [
 
 
 @contextlib.contextmanager
-def running(*, key: str | None = None) -> Iterator[str]:
+def running(*, key: str | None = None, answers: list[dict[str, Any]] = FIXTURES) -> Iterator[str]:
     """The server's address, ``http://127.0.0.1:PORT``. With `key` it wants that one. Skips without node."""
     command = program()
     environ = {name: os.environ[name] for name in ("PATH", "HOME", MARK) if name in os.environ}
     if key is not None:
         environ["AIMOCK_API_KEYS"] = key
     with tempfile.NamedTemporaryFile("w", suffix=".json") as fixtures:
-        json.dump({"fixtures": FIXTURES}, fixtures)
+        json.dump({"fixtures": answers}, fixtures)
         fixtures.flush()
         with Processes() as process:
             server = process(

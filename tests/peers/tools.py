@@ -1,4 +1,4 @@
-"""Real tools behind `command`, put into ``.work`` at first use: Claude Code, and `llm` with `llm-echo`."""
+"""Real tools, put into ``.work`` at first use: Claude Code, `llm` with `llm-echo`, the MCP inspector."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 CLAUDE_VERSION = "2.1.197"
+INSPECTOR_VERSION = "2.12.0"
 LLM_VERSION, ECHO_VERSION = "0.36", "0.5"
 PYLN_VERSION = "26.6.9"
 _WORK = Path(__file__).resolve().parents[2] / ".work"
@@ -29,6 +30,21 @@ def claude() -> str:
     with _alone(folder):
         if not program.exists():
             _install(npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", package)
+    return str(program)
+
+
+def inspector() -> str:
+    """The MCP inspector's program. Skips without node and npm, or when npm cannot have it."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("needs node and npm, for the MCP inspector")
+    folder = _WORK / "npm-inspector"
+    program = folder / "node_modules" / ".bin" / "mcp-inspector"
+    package = f"@modelcontextprotocol/inspector@{INSPECTOR_VERSION}"
+    with _alone(folder):
+        if not program.exists():
+            options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
+            _install(npm, "install", "--prefix", str(folder), *options, package)
     return str(program)
 
 
