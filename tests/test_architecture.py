@@ -21,6 +21,7 @@ pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 SOURCES = (
+    "cli/port42_acp",
     "cli/port42_cli",
     "cli/port42_mcp",
     "cli/port42_client",
@@ -136,6 +137,7 @@ def test_a_request_passes_the_modules_that_the_text_names_in_that_order(traced):
 # --- the tests' tree ----------------------------------------------------------------------------------
 
 TREES = {
+    "tests/acp": "cli/port42_acp",
     "tests/cli": "cli/port42_cli",
     "tests/client": "cli/port42_client",
     "tests/daemon": "daemon/port42_daemon",

@@ -52,6 +52,7 @@ COMMANDS = {
     "index": "index.index",
     "daemon": "daemon.daemon",
     "service": "service.service",
+    "acp": "acp.acp",
     "rpc": "rpc.rpc",
     "socket-path": "rpc.socket_path",
     "completion": "completion.completion",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from port42_protocol.messages.records import (
     Activity,
@@ -105,18 +105,31 @@ def _input(text: str, omitted: int) -> Iterator[tuple[str, str]]:
         yield "change", change
 
 
+def edit_in(arguments: Mapping[str, object]) -> tuple[str, str] | None:
+    """The text that an edit replaces, and what replaces it, from a tool's arguments."""
+    if (names := _edit_names(arguments)) is None:
+        return None
+    before, after = (str(arguments[name]) for name in names)
+    return before, after
+
+
+def _edit_names(arguments: Mapping[str, object]) -> tuple[str, str] | None:
+    for names in _EDITS:
+        if all(isinstance(arguments.get(name), str) for name in names):
+            return names
+    return None
+
+
 def _change(fields: dict[str, object]) -> str:
     """The difference between the two texts of an edit, which it takes out of `fields`."""
-    for before, after in _EDITS:
-        old, new = fields.get(before), fields.get(after)
-        if isinstance(old, str) and isinstance(new, str):
-            del fields[before], fields[after]
-            # Imported here: most commands and the daemon's start need none.
-            import difflib
+    if (names := _edit_names(fields)) is None:
+        return ""
+    # Imported here: most commands and the daemon's start need none.
+    import difflib
 
-            rows = difflib.unified_diff(old.splitlines(), new.splitlines(), n=3, lineterm="")
-            return "\n".join(list(rows)[2:])  # without the names of files
-    return ""
+    before, after = (str(fields.pop(name)).splitlines() for name in names)
+    rows = difflib.unified_diff(before, after, n=3, lineterm="")
+    return "\n".join(list(rows)[2:])  # without the names of files
 
 
 def _location(location: Location) -> str:

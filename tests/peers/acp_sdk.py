@@ -34,6 +34,11 @@ def echo_agent() -> list[str]:
     return [str(venv / "bin" / "python"), str(source / "examples" / "echo_agent.py")]
 
 
+def python() -> str:
+    """The Python that has the SDK."""
+    return echo_agent()[0]
+
+
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,0 +1,255 @@
+"""The methods of an ACP agent, answered by the daemon."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from port42_acp import messages as m
+from port42_acp.connection import Connection, Lost
+from port42_acp.editor import Editor, Handler
+from port42_acp.session import CLIENT, Session
+from port42_client.daemon import Daemon
+from port42_client.errors import BadInput, DaemonError, NoDaemon
+from port42_client.wire import Event, JsonObject
+from port42_protocol.errors import InvalidParams
+from port42_protocol.version import __version__
+
+PROTOCOL_VERSION = 1
+
+_CAPABILITIES: JsonObject = {
+    "loadSession": True,
+    "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
+    "mcpCapabilities": {"http": False, "sse": False},
+    "sessionCapabilities": {"list": {}, "resume": {}, "close": {}},
+}
+
+
+class Agent:
+    """Sessions of `agent`, or, with None, of the one that is chosen in the editor for each."""
+
+    def __init__(self, editor: Editor, daemon: Daemon, agent: str | None) -> None:
+        self._editor = editor
+        self._daemon = daemon
+        self._agent = agent
+        self._sessions: dict[str, Session] = {}
+        self._control: Connection | None = None
+        self._models: dict[str, str | None] = {}
+        self._titled: set[str] = set()
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "initialize": self._initialize,
+            "session/new": self._new,
+            "session/load": self._load,
+            "session/resume": self._resume,
+            "session/list": self._list,
+            "session/prompt": self._prompt,
+            "session/cancel": self._cancel,
+            "session/close": self._close,
+            "session/set_config_option": self._set_config_option,
+        }
+
+    async def end(self) -> None:
+        """Stop the turns that run, and close all connections."""
+        for session in self._sessions.values():
+            await session.close()
+        if self._control is not None:
+            await self._control.close()
+
+    # --- methods --------------------------------------------------------------------------------------
+
+    async def _initialize(self, params: JsonObject) -> JsonObject:
+        m.read(m.Initialize, params)
+        return {
+            "protocolVersion": PROTOCOL_VERSION,
+            "agentCapabilities": _CAPABILITIES,
+            "agentInfo": {"name": "port42", "title": "Port42", "version": __version__},
+            "authMethods": [],
+        }
+
+    async def _new(self, params: JsonObject) -> JsonObject:
+        request = m.read(m.NewSession, params)
+        agent = await self._choose_agent()
+        _tell_of_mcp_servers(request.mcp_servers)
+        # The daemon has it from its first message on: editors open more sessions than are used.
+        session_id = f"{CLIENT}-{time.time_ns() // 1_000_000}-{secrets.token_hex(2)}"
+        session = Session(self._editor, self._daemon, session_id, agent, request.cwd)
+        session.exists = False
+        self._sessions[session_id] = session
+        return {"sessionId": session_id, **self._options(session)}
+
+    async def _load(self, params: JsonObject) -> JsonObject:
+        return await self._open(m.read(m.LoadSession, params), replay=True)
+
+    async def _resume(self, params: JsonObject) -> JsonObject:
+        return await self._open(m.read(m.LoadSession, params), replay=False)
+
+    async def _list(self, params: JsonObject) -> JsonObject:
+        request = m.read(m.ListSessions, params)
+        wanted = {"agent": self._agent, "cwd": request.cwd, "cursor": request.cursor}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        page = await self._ask("list_sessions", given)
+        sessions = [
+            {
+                "sessionId": session["session_id"],
+                # Imported sessions may have none, and ACP wants one.
+                "cwd": session["cwd"] or str(Path.home()),
+                "title": session["title"] or f"@{session['agent']}",
+                "updatedAt": session["last_activity"],
+                "_meta": {"port42": {"agent": session["agent"], "messages": session["message_count"]}},
+            }
+            for session in page["sessions"]
+        ]
+        more = {"nextCursor": page["next_cursor"]} if page["next_cursor"] else {}
+        return {"sessions": sessions, **more}
+
+    async def _prompt(self, params: JsonObject) -> JsonObject:
+        request = m.read(m.Prompt, params)
+        session = self._session(request.session_id)
+        was_new = not session.exists
+        try:
+            return await session.prompt(request.prompt)
+        finally:
+            if was_new and session.exists:
+                await self._tell_of_beginning(session)
+
+    async def _cancel(self, params: JsonObject) -> JsonObject:
+        await self._session(m.read(m.OpenSession, params).session_id).cancel()
+        return {}
+
+    async def _close(self, params: JsonObject) -> JsonObject:
+        session = self._session(m.read(m.OpenSession, params).session_id)
+        del self._sessions[session.id]
+        await session.close()
+        return {}
+
+    async def _set_config_option(self, params: JsonObject) -> JsonObject:
+        request = m.read(m.SetConfigOption, params)
+        session = self._session(request.session_id)
+        options = self._options(session).get("configOptions", [])
+        option = next((option for option in options if option["id"] == request.config_id), None)
+        if option is None:
+            names = ", ".join(option["id"] for option in options) or "none"
+            raise InvalidParams.expecting("configId", f"an option of this session ({names})")
+        values = [choice["value"] for choice in option["options"]]
+        if request.value not in values:
+            raise InvalidParams.expecting("value", "one of " + ", ".join(values))
+        if option["id"] == "agent":
+            session.agent = request.value
+        return self._options(session)
+
+    # --- sessions -------------------------------------------------------------------------------------
+
+    def _session(self, session_id: str) -> Session:
+        if session := self._sessions.get(session_id):
+            return session
+        raise InvalidParams.expecting("sessionId", "a session that is open: session/load opens it")
+
+    async def _open(self, request: m.LoadSession, *, replay: bool) -> JsonObject:
+        _tell_of_mcp_servers(request.mcp_servers)
+        opened = self._sessions.get(request.session_id)
+        if opened is not None and not opened.exists:
+            return self._options(opened)
+        wanted: JsonObject = {"session_id": request.session_id, "last": 1, "events": True}
+        page = await self._ask("get_session", wanted | ({"agent": self._agent} if self._agent else {}))
+        summary = page["session"]
+        if opened is not None:
+            await opened.close()
+        session = Session(self._editor, self._daemon, summary["session_id"], summary["agent"], request.cwd)
+        if not replay and page["messages"]:
+            session.seen = page["messages"][-1]["seq"]
+        self._sessions[session.id] = session
+        await self._choose_model(session.agent)
+        await session.follow()
+        self._editor.update(session.id, _info(summary))
+        return self._options(session)
+
+    async def _tell_of_beginning(self, session: Session) -> None:
+        """A session that began has a title, and keeps its agent."""
+        with suppress(DaemonError, NoDaemon):
+            page = await self._ask("get_session", {"session_id": session.id, "last": 1})
+            self._editor.update(session.id, _info(page["session"]))
+        if options := self._options(session):
+            self._editor.update(session.id, {"sessionUpdate": "config_option_update", **options})
+
+    # --- agents ---------------------------------------------------------------------------------------
+
+    async def _choose_agent(self) -> str:
+        """The agent of a new session. Raises `DaemonError` for one that is unknown."""
+        if self._agent is not None:
+            await self._choose_model(self._agent)
+            return self._agent
+        agents = (await self._ask("list_agents", {}))["agents"]
+        self._models = {agent["agent"]: agent["model"] for agent in agents}
+        ready = [agent["agent"] for agent in agents if agent["health"] == "ready"]
+        chosen: str = (ready or list(self._models))[0]
+        return chosen
+
+    async def _choose_model(self, agent: str) -> None:
+        self._models[agent] = (await self._ask("get_agent", {"agent": agent}))["model"]
+
+    def _options(self, session: Session) -> JsonObject:
+        """The session's agent and model: what can be chosen, or, where nothing can, what they are."""
+        options: list[JsonObject] = []
+        if self._agent is None:
+            choices = [session.agent] if session.exists else list(self._models)
+            options.append(_option("agent", "mode", session.agent, {name: f"@{name}" for name in choices}))
+        if model := self._models.get(session.agent):
+            options.append(_option("model", "model", model, {model: model}))
+        return {"configOptions": options} if options else {}
+
+    # --- the daemon -----------------------------------------------------------------------------------
+
+    async def _ask(self, method: str, params: JsonObject) -> Any:
+        """The result of a method that only reads. Raises `DaemonError`, `NoDaemon`."""
+        for _ in range(2):
+            if self._control is None or self._control.ended.done():
+                self._control = await Connection.open(self._daemon, _ignore)
+            with suppress(Lost):
+                return await self._control.call(method, params)
+        raise NoDaemon("the daemon went away before it answered")
+
+
+async def serve(daemon: Daemon, agent: str | None) -> None:
+    """Speak with the editor on stdin and stdout until it hangs up. Raises `BadInput` for a wrong name."""
+    if agent is not None:
+        agent = agent.removeprefix("@")
+        if not agent:
+            raise BadInput("expected the name of an agent behind @")
+    editor = Editor(sys.stdin.fileno(), sys.stdout.fileno())
+    methods = Agent(editor, daemon, agent)
+    await editor.serve(methods.handlers, methods.end)
+
+
+async def _ignore(_connection: Connection, _event: Event) -> None:
+    """A connection that asks only is sent no events."""
+
+
+def _info(summary: JsonObject) -> JsonObject:
+    title = summary["title"]
+    known = {"title": title} if title else {}
+    return {"sessionUpdate": "session_info_update", "updatedAt": summary["last_activity"], **known}
+
+
+def _option(name: str, category: str, current: str, choices: dict[str, str]) -> JsonObject:
+    """A selection; `choices` has the name of each value."""
+    return {
+        "id": name,
+        "name": name.capitalize(),
+        "category": category,
+        "type": "select",
+        "currentValue": current,
+        "options": [{"value": value, "name": label} for value, label in choices.items()],
+    }
+
+
+def _tell_of_mcp_servers(servers: list[Any]) -> None:
+    if servers:
+        text = f"port42 acp: {len(servers)} MCP servers of the editor are not passed on to the agent"
+        print(text, file=sys.stderr, flush=True)

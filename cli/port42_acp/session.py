@@ -1,0 +1,275 @@
+"""A session that is open in the editor: what happens in it is shown there, whoever does it.
+
+It has a connection of its own, on which it subscribes, and on which the editor's turns run. When that is
+lost, another one goes on after the last record that was shown; a question is sent again with the same
+idempotency key, so that it is asked once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from port42_acp import prompts
+from port42_acp.connection import Connection, Lost, encode
+from port42_acp.editor import Editor, Refused
+from port42_acp.messages import Block
+from port42_acp.updates import Updates
+from port42_client.client import ATTEMPTS
+from port42_client.daemon import LOOK_EVERY, Daemon
+from port42_client.errors import DaemonError, NoDaemon
+from port42_client.errors import Refused as NotDone
+from port42_client.wire import Event, JsonObject
+from port42_protocol.errors import SessionExists, ShuttingDown
+from port42_protocol.messages.records import ErrorMessage, Record, UserMessage, convert_record
+
+CLIENT = "acp"
+"""This client's name in sessions and in their ids."""
+
+_LOOK_AT_MOST_EVERY = 2.0
+_CANCELLED: JsonObject = {"stopReason": "cancelled"}
+
+
+class _Turn:
+    """A prompt of the editor's. It has begun when its question is recorded."""
+
+    def __init__(self) -> None:
+        self.key = uuid4().hex
+        self.begun = False
+        self.cancelled = False
+        self.asking: set[asyncio.Task[None]] = set()
+
+
+class Session:
+    """`exists` is false before the first prompt of a new one: the daemon keeps no empty sessions.
+
+    `seen` is the seq of the last record that the editor has; `cwd` its folder.
+    """
+
+    def __init__(self, editor: Editor, daemon: Daemon, session_id: str, agent: str, cwd: str) -> None:
+        self.id = session_id
+        self.agent = agent
+        self.exists = True
+        self.seen = 0
+        self._editor = editor
+        self._daemon = daemon
+        self._cwd = cwd
+        self._updates = Updates()
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns: dict[str, _Turn] = {}
+        self._keys: set[str] = set()
+        self._running: _Turn | None = None
+
+    async def follow(self) -> None:
+        """Show what is after the record `seen`, and from then on. Raises `DaemonError`, `NoDaemon`."""
+        await self._connected()
+
+    async def prompt(self, blocks: list[Block]) -> JsonObject:
+        """Run a turn; the result of ``session/prompt``. Raises what says why there is no whole reply."""
+        turn = _Turn()
+        self._turns[turn.key] = turn
+        try:
+            params = await self._params(turn, blocks)
+            result = await self._possess(turn, params)
+        except (DaemonError, NoDaemon):
+            if turn.cancelled:
+                return _CANCELLED
+            raise
+        finally:
+            del self._turns[turn.key]
+            for asking in turn.asking:
+                asking.cancel()
+        return _CANCELLED if turn.cancelled else self._ended(result)
+
+    async def cancel(self) -> None:
+        """Stop the editor's turns; that of another client in the same session goes on."""
+        for turn in self._turns.values():
+            turn.cancelled = True
+        connection = self._connection
+        if not self._turns or connection is None:
+            return
+        if not all(turn.begun for turn in self._turns.values()):
+            await connection.close()  # a turn that waits in the queue leaves it with its connection
+        elif self._running is not None:
+            with suppress(DaemonError, Lost):
+                await connection.call("cancel_turn", {"session_id": self.id})
+
+    async def close(self) -> None:
+        await self.cancel()
+        connection, self._connection = self._connection, None
+        for task in self._tasks:
+            task.cancel()
+        if connection is not None:
+            await connection.close()
+
+    # --- a turn ---------------------------------------------------------------------------------------
+
+    async def _params(self, turn: _Turn, blocks: list[Block]) -> JsonObject:
+        """What the daemon is asked. Raises `InvalidParams`, and `DaemonError` where it is too long."""
+        message, references = await asyncio.to_thread(prompts.read, blocks)
+        params: JsonObject = {
+            "agent": self.agent,
+            "session_id": self.id,
+            "message": message,
+            "client": CLIENT,
+            "cwd": self._cwd,
+            "stream": True,
+            "idempotency_key": turn.key,
+        }
+        if references:
+            params["references"] = references
+        encode(0, "possess", params)  # what is too long begins no session
+        self._keys.add(turn.key)
+        return params
+
+    async def _possess(self, turn: _Turn, params: JsonObject) -> JsonObject:
+        """The daemon's result, of the next daemon where one stops. Raises `DaemonError`, `NoDaemon`."""
+        for _ in range(ATTEMPTS):
+            if turn.cancelled:
+                break
+            connection = await self._connected()
+            if turn.cancelled:
+                break
+            try:
+                result: JsonObject = await connection.call("possess", params)
+            except Lost:
+                if turn.cancelled:
+                    break
+            except DaemonError as error:
+                if error.code != ShuttingDown.code:
+                    raise
+                await asyncio.wait([connection.ended])
+            else:
+                return result
+        if turn.cancelled:
+            return {}
+        raise NoDaemon(f"the daemon went away {ATTEMPTS} times before it answered")
+
+    def _ended(self, result: JsonObject) -> JsonObject:
+        if result["status"] == "recorded":
+            connect = f"`port42 agents connect @{self.agent} NAME` connects one, `port42 agents` lists them"
+            raise NotDone(f"the message is recorded, and @{self.agent} has no back end: {connect}")
+        if result["status"] == "interrupted":
+            raise NotDone("the turn was stopped, by another client or with the daemon; what came is kept")
+        ended: JsonObject = {"stopReason": "end_turn"}
+        turn = result.get("turn") or {}
+        sent, received = turn.get("input_tokens"), turn.get("output_tokens")
+        if sent is not None and received is not None:
+            counted = {"inputTokens": sent, "outputTokens": received, "totalTokens": sent + received}
+            ended["usage"] = counted
+        return ended
+
+    async def _ask_permission(self, event: Event, connection: Connection) -> None:
+        request = {"sessionId": self.id, **self._updates.permission(event)}
+        outcome: JsonObject = {}
+        with suppress(Refused):
+            result = await self._editor.request("session/request_permission", request)
+            outcome = result["outcome"] if isinstance(result.get("outcome"), dict) else {}
+        answer = {"session_id": self.id, "permission_id": event["permission_id"]}
+        options = [option["id"] for option in event["options"]]
+        if outcome.get("outcome") == "selected" and outcome.get("optionId") in options:
+            answer["option_id"] = outcome["optionId"]
+        with suppress(DaemonError, Lost):  # its turn has ended
+            await connection.call("answer_permission", answer)
+
+    # --- the connection -------------------------------------------------------------------------------
+
+    async def _connected(self, *, may_start: bool = True) -> Connection:
+        """A connection on which this session is followed. Raises `DaemonError`, `NoDaemon`."""
+        async with self._connecting:
+            for _ in range(ATTEMPTS):
+                if self._connection is not None and not self._connection.ended.done():
+                    return self._connection
+                with suppress(Lost):
+                    self._connection = await self._connect(may_start=may_start)
+        raise NoDaemon(f"the daemon went away {ATTEMPTS} times before it answered")
+
+    async def _connect(self, *, may_start: bool) -> Connection:
+        connection = await Connection.open(self._daemon, self._on_event, may_start=may_start)
+        try:
+            if not self.exists:
+                await self._create(connection)
+            self._updates.rejoin()
+            self._running = None
+            await connection.call("subscribe", {"session_id": self.id, "since_seq": self.seen})
+        except BaseException:
+            await connection.close()
+            raise
+        self._start(self._watch(connection))
+        return connection
+
+    async def _create(self, connection: Connection) -> None:
+        params = {"agent": self.agent, "session_id": self.id, "client": CLIENT, "cwd": self._cwd}
+        try:
+            await connection.call("create_session", params)
+        except DaemonError as error:
+            if error.code != SessionExists.code:  # of a try whose answer was lost
+                raise
+        self.exists = True
+
+    async def _watch(self, connection: Connection) -> None:
+        """After the daemon's end follow the session in the next one, which others may start."""
+        await asyncio.wait([connection.ended])
+        pause = LOOK_EVERY
+        while self._connection is connection:
+            try:
+                await self._connected(may_start=False)
+            except NoDaemon:
+                await asyncio.sleep(pause)  # no system call tells when a daemon listens
+                pause = min(2 * pause, _LOOK_AT_MOST_EVERY)
+            except DaemonError:
+                return  # the session was deleted: the next prompt says so
+
+    async def _on_event(self, connection: Connection, event: Event) -> None:
+        if event.get("session_id") != self.id:
+            return
+        match event["kind"]:
+            case "message":
+                updates = self._record(convert_record(event["message"]))
+            case "overflow":
+                updates = []
+                self._updates.skip_pieces()
+                self._start(self._subscribe_again(connection))
+            case "permission":
+                updates = []
+                if self._running is not None:
+                    asking = self._start(self._ask_permission(event, connection))
+                    self._running.asking.add(asking)
+            case _:
+                updates = self._updates.event(event)
+                if event["kind"] == "ended":
+                    self._running = None
+        for update in updates:
+            self._editor.update(self.id, update)
+        await self._editor.drained()
+
+    def _record(self, record: Record) -> list[JsonObject]:
+        if record.seq <= self.seen:
+            return []
+        self.seen = record.seq
+        if isinstance(record, UserMessage):
+            self._running = self._turns.get(record.key) if isinstance(record.key, str) else None
+            if self._running is not None:
+                self._running.begun = True
+            if record.key in self._keys:  # the editor shows what was typed in it
+                self._updates.begin_turn()
+                return []
+        if isinstance(record, ErrorMessage) and self._running is not None:
+            return []  # the prompt's answer says it
+        return self._updates.record(record)
+
+    async def _subscribe_again(self, connection: Connection) -> None:
+        """The daemon ended the subscription because the editor reads too slowly."""
+        with suppress(DaemonError, Lost):
+            await connection.call("subscribe", {"session_id": self.id, "since_seq": self.seen})
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
