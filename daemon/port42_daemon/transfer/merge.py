@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from port42_daemon.store.interface import COMPACTED, USAGE
 from port42_protocol.messages.records import (
     Activity,
+    AssistantMessage,
     EventRecord,
     Message,
     PermissionRecord,
@@ -44,8 +45,7 @@ def merged(stored: Sequence[Record], source: Sequence[Record]) -> list[Record]:
             added.setdefault(position, []).extend(filter(_is_kept, pending))
             pending = []
         moved[record.seq] = index
-        if _is_own(record):
-            instead[index] = record
+        instead[index] = record if _is_own(record) else _in_the_tool(source[index], record)
         position = max(position, index + 1)
     if position < len(source):
         pending = list(filter(_is_kept, pending))
@@ -118,6 +118,15 @@ def _is_own(record: Record) -> bool:
     if isinstance(record, PermissionRecord) or not is_of_source(record):
         return True
     return any(getattr(record, field, UNSET) is not UNSET for field in ("question", "key"))
+
+
+def _in_the_tool(source: Record, stored: Record) -> Record:
+    """The source's record; a reply is still one that the tool's own session has."""
+    if not isinstance(source, AssistantMessage) or not isinstance(stored, AssistantMessage):
+        return source
+    if not source.turn or not stored.turn or source.turn.native_id:
+        return source
+    return replace(source, turn=structs.replace(source.turn, native_id=stored.turn.native_id))
 
 
 def _renumbered(record: Record, seq: int, seqs: dict[int, int]) -> Record:

@@ -423,6 +423,7 @@ def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, fo
     eventually(lambda: len(texts(capturing, session_id)) == 2)
     size = transcript.path.stat().st_size
     eventually(lambda: kept_bytes(capturing) == size)
+    assert capturing.call("import_sessions", again=True)["unchanged"] == 1
     transcript.path.unlink()
     file = capturing.home / "sessions" / f"{session_id}.json"
     whole = file.read_bytes()
@@ -432,6 +433,7 @@ def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, fo
     assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
     records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
     assert [record["role"] for record in records] == ["user", "tool", "assistant"]
+    assert records[2]["turn"]["native_id"] == transcript.id
     assert capturing.call("import_sessions", again=True)["unchanged"] == 1
 
 
