@@ -120,15 +120,18 @@ class Daemon:
             except OSError as error:
                 path = paths.read_socket(candidate)
                 raise NoDaemon(f"cannot connect to {path}: {error.strerror or error}") from None
-        with self.connect() as connection:
-            path = paths.read_socket(connection.getpeername())
-        try:
-            return dial(short_enough(path), self.notice)
-        except OSError:
+        # Its answer also tells that a daemon has started for which clients wait in systemd's queue.
+        with self.client() as client:
+            path = client.ask("status").get("read_socket")
+        if path is None:
             raise NoDaemon(
-                f"the daemon does not listen for reading at {path}",
+                "the daemon does not listen for reading",
                 "  `port42 daemon restart` starts one that does; `port42 daemon logs` says why one does not",
-            ) from None
+            )
+        try:
+            return dial(path, self.notice)
+        except OSError as error:
+            raise NoDaemon(f"cannot connect to {path}: {error.strerror or error}") from None
 
     def _find_rebound(self) -> socket.socket | None:
         """A connection to a daemon whose socket was removed: on SIGHUP it binds the path again."""

@@ -213,10 +213,11 @@ class Daemon:
         # systemd 253 and newer, with Type=notify-reload, tells its own reloads apart by the time.
         await self.supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            if self.address.rebind():
-                await self._server.listen(self.address.listener)
+            # First: who is answered by the other socket may expect this one.
             if self.address.rebind_reader() and self.address.reader is not None:
                 await self._read_server.listen(self.address.reader.listener)
+            if self.address.rebind():
+                await self._server.listen(self.address.listener)
             now = await self._agents.reload_config(ReloadConfig())
             self._capture.config_changed()
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)

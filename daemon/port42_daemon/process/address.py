@@ -116,6 +116,7 @@ class Address:
         self.reader = None
         try:
             _check_length(self._read_path)
+            _check_folder(self._read_path.parent)
             _clear_stale(self._read_path)
             self.reader = Bound(self._read_path)
         except (CannotStart, OSError) as error:

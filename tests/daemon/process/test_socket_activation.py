@@ -7,16 +7,19 @@ import ctypes
 import errno
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from peers.processes import Child
 
+from port42_client.daemon import Daemon
 from port42_daemon.process import socket_activation
 from port42_daemon.process.home_lock import CannotStart
 
@@ -99,6 +102,17 @@ def test_the_socket_for_reading_is_the_daemons_own(hand_over, listening, home):
     daemon.terminate()
     assert daemon.wait(20) == 0
     assert not Path(reading).exists()
+
+
+def test_who_only_reads_waits_for_a_daemon_that_starts(hand_over, listening, home):
+    """The first connection, which is to the unit's socket, is what starts the daemon."""
+    daemon = Daemon(listening.getsockname(), {"PORT42_HOME": str(home), "PORT42_NO_AUTOSTART": "1"})
+    with ThreadPoolExecutor(1) as pool:
+        connecting = pool.submit(daemon.connect_for_reading)
+        assert select.select([listening], [], [], 20)[0], "it waits in the queue"
+        hand_over(listening)
+        with connecting.result(20) as connection:
+            assert connection.getpeername() == str(home.parent / "given-read.sock")
 
 
 def test_children_do_not_inherit_it(hand_over, listening, home):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from port42_client.daemon import Daemon
 from port42_protocol.errors import ReadOnly
 from port42_protocol.methods import METHODS
 
@@ -145,6 +147,17 @@ def test_a_path_that_was_removed_is_bound_again_on_sighup(kept):
         time.sleep(0.01)  # no system call tells when
     assert call(kept, "status")["result"]["pid"] == kept.pid
     assert kept.call("status")["pid"] == kept.pid
+
+
+def test_both_are_bound_again_where_their_folder_was_removed(start_daemon, home):
+    folder = home.parent / "run"
+    folder.mkdir(mode=0o700)
+    daemon = start_daemon(socket=folder / "port42.sock")
+    shutil.rmtree(folder)
+    finds = Daemon(str(daemon.socket), {"PORT42_HOME": str(home), "PORT42_NO_AUTOSTART": "1"})
+    with finds.connect_for_reading() as connection:
+        assert connection.getpeername() == str(read_path(daemon))
+    assert call(daemon, "status")["result"]["pid"] == daemon.pid
 
 
 def test_a_file_in_its_place_is_left_alone_and_the_daemon_starts_without_it(start_daemon, home):
