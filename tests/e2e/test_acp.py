@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from peers.editors import EditorError, texts
+from peers import acp_node_sdk
+from peers.editors import EditorError, port42_command, texts
 from peers.talk import Talk
 
 PEERS = Path(__file__).parents[1] / "peers"
@@ -407,3 +409,24 @@ def test_the_editors_end_stops_its_turn(daemon, editor):
             for event in talk.events
         ):
             talk.event("message")
+
+
+# --- another SDK --------------------------------------------------------------------------------------
+
+
+def test_the_typescript_sdks_client_asks_allows_and_loads(daemon, process):
+    command = [*acp_node_sdk.editor(), *port42_command(), "acp", "@permission"]
+    node = process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = node.communicate(timeout=60)
+    assert node.returncode == 0, err
+    printed = [json.loads(line) for line in out.splitlines()]
+    assert printed[0]["agentInfo"]["name"] == "port42"
+    (prompt,) = (index for index, message in enumerate(printed) if "prompt" in message)
+    assert printed[prompt]["prompt"]["stopReason"] == "end_turn"
+    live, loaded = printed[:prompt], printed[prompt + 2 : -1]
+    assert [m["permission"]["toolCallId"] for m in live if "permission" in m] == ["call-1"]
+    (listed,) = printed[prompt + 1]["list"]["sessions"]
+    assert listed["sessionId"] == printed[-1]["loaded"]
+    outcome = texts([message["update"] for message in loaded if "update" in message])
+    assert json.loads(outcome) == {"outcome": "selected", "optionId": "id:allow_once"}
+    assert outcome == texts([message["update"] for message in live if "update" in message])

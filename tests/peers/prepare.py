@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from peers import acp_claude, acp_sdk, aimock, tools
+from peers import acp_claude, acp_node_sdk, acp_sdk, aimock, tools
 
 PROGRAMS = (
     *(tools.claude, tools.inspector, tools.llm, tools.pyln),
-    *(acp_claude.claude_agent, acp_sdk.echo_agent, aimock.program),
+    *(acp_claude.claude_agent, acp_node_sdk.editor, acp_sdk.echo_agent, aimock.program),
 )
 for install in PROGRAMS:
     with contextlib.suppress(pytest.skip.Exception):
