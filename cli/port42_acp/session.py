@@ -64,10 +64,12 @@ class Session:
         self._turns: dict[str, _Turn] = {}
         self._keys: set[str] = set()
         self._running: _Turn | None = None
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:
         """Show what is after the record `seen`, and from then on. Raises `DaemonError`, `NoDaemon`."""
         await self._connected()
+        await self._caught_up()
 
     async def prompt(self, blocks: list[Block]) -> JsonObject:
         """Run a turn; the result of ``session/prompt``. Raises what says why there is no whole reply."""
@@ -81,6 +83,7 @@ class Session:
                 return _CANCELLED
             raise
         finally:
+            await self._caught_up()
             del self._turns[turn.key]
             for asking in turn.asking:
                 asking.cancel()
@@ -234,7 +237,7 @@ class Session:
             case "overflow":
                 updates = []
                 self._updates.skip_pieces()
-                self._start(self._subscribe_again(connection))
+                self._catching_up = self._start(self._subscribe_again(connection))
             case "permission":
                 updates = []
                 if self._running is not None:
@@ -267,6 +270,11 @@ class Session:
         """The daemon ended the subscription because the editor reads too slowly."""
         with suppress(DaemonError, Lost):
             await connection.call("subscribe", {"session_id": self.id, "since_seq": self.seen})
+
+    async def _caught_up(self) -> None:
+        """Wait until the editor was sent what it had been too slow for: an answer must not overtake that."""
+        while self._catching_up is not None and not self._catching_up.done():
+            await asyncio.wait([self._catching_up])
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

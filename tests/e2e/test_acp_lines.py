@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
+from peers.editors import port42_command
+from peers.talk import Talk, configure
 
 
 def request(method, number=1, **params):
@@ -116,6 +119,37 @@ def test_no_daemon_is_an_error_of_the_request(lines, monkeypatch):
     assert answer["error"]["code"] == -32603
     assert "no daemon answers" in answer["error"]["message"]
     assert still_answers(peer)
+
+
+def test_an_editor_that_reads_late_is_shown_all_of_a_reply_once(home, start_daemon, process):
+    """It does not keep up with the daemon, which ends its subscription; nothing is lost or doubled."""
+    configure(home, repeat=["cat"])
+    daemon = start_daemon()
+    command = [*port42_command(), "acp", "@repeat"]
+    child = process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdin.write(request("session/new", cwd="/") + b"\n")
+    child.stdin.flush()
+    session_id = json.loads(child.stdout.readline())["result"]["sessionId"]
+    message = "".join(f"{number:07} " for number in range(450_000))
+    blocks = [{"type": "text", "text": message}]
+    with Talk(daemon) as talk:
+        talk.call("subscribe", agent="repeat")
+        child.stdin.write(request("session/prompt", 2, sessionId=session_id, prompt=blocks) + b"\n")
+        child.stdin.flush()
+        talk.event("started")
+        talk.call("unsubscribe", agent="repeat")
+        # It waits for the end of the editor's turn.
+        talk.call("possess", agent="repeat", session_id=session_id, message="next")
+    shown = []
+    for line in child.stdout:
+        answer = json.loads(line)
+        if answer.get("id") == 2:
+            break
+        update = answer["params"]["update"]
+        if update["sessionUpdate"] == "agent_message_chunk":
+            shown.append(update["content"]["text"])
+    assert answer["result"] == {"stopReason": "end_turn"}
+    assert "".join(shown).removesuffix("next") == message
 
 
 def test_a_terminal_is_told_what_this_is_for(terminal):
