@@ -85,6 +85,7 @@ VALUES = {
     "last": st.booleans(),
     "activities": st.booleans(),
     "again": st.booleans(),
+    "depth": st.integers(-1, 9) | st.integers(),
 }
 NEEDED = {
     "agent",
@@ -148,9 +149,11 @@ def running(daemon):
     assert "Traceback" not in daemon.log()
 
 
-def talk(daemon, data: bytes) -> list[bytes]:
+def talk(daemon, data: bytes, name: str = "port42.sock") -> list[bytes]:
     """Send it all, say that this is all, and read every answer until the daemon closes."""
-    with daemon.connect() as peer, peer.makefile("rb") as lines:
+    with socket.socket(socket.AF_UNIX) as peer, peer.makefile("rb") as lines:
+        peer.settimeout(30)
+        peer.connect(str(daemon.socket.with_name(name)))
         try:
             peer.sendall(data)
             peer.shutdown(socket.SHUT_WR)
@@ -226,6 +229,24 @@ def test_valid_requests_mutated(running):
             check(line, request.get("method"))
 
     run()
+
+
+def test_nothing_that_is_sent_to_the_socket_for_reading_changes_anything(running):
+    def contents() -> dict[str, bytes]:
+        # The index is derived, and SQLite touches its files when it reads.
+        files = (path for path in running.home.rglob("*") if path.is_file() and "index.db" not in path.name)
+        return {str(path): path.read_bytes() for path in files}
+
+    before = contents()
+
+    @settings(OFTEN, max_examples=500)
+    @given(requests())
+    def run(request: dict) -> None:
+        for line in talk(running, json.dumps(request).encode() + b"\n", "port42-read.sock"):
+            check(line, request.get("method"))
+
+    run()
+    assert contents() == before
 
 
 def test_batches_of_anything(running):
