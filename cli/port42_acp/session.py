@@ -64,6 +64,7 @@ class Session:
         self._turns: dict[str, _Turn] = {}
         self._keys: set[str] = set()
         self._running: _Turn | None = None
+        self._is_behind = False
         self._catching_up: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:
@@ -237,7 +238,9 @@ class Session:
             case "overflow":
                 updates = []
                 self._updates.skip_pieces()
-                self._catching_up = self._start(self._subscribe_again(connection))
+                self._is_behind = True
+                if self._catching_up is None or self._catching_up.done():
+                    self._catching_up = self._start(self._catch_up(connection))
             case "permission":
                 updates = []
                 if self._running is not None:
@@ -266,10 +269,15 @@ class Session:
             return []  # the prompt's answer says it
         return self._updates.record(record)
 
-    async def _subscribe_again(self, connection: Connection) -> None:
-        """The daemon ended the subscription because the editor reads too slowly."""
+    async def _catch_up(self, connection: Connection) -> None:
+        """The daemon ended the subscription because the editor reads too slowly: subscribe again.
+
+        One request at a time: of two the daemon may carry out the second first.
+        """
         with suppress(DaemonError, Lost):
-            await connection.call("subscribe", {"session_id": self.id, "since_seq": self.seen})
+            while self._is_behind:
+                self._is_behind = False
+                await connection.call("subscribe", {"session_id": self.id, "since_seq": self.seen})
 
     async def _caught_up(self) -> None:
         """Wait until the editor was sent what it had been too slow for: an answer must not overtake that."""
