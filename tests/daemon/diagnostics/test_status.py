@@ -97,7 +97,8 @@ def test_an_index_that_cannot_be_used_is_named_and_nothing_fails(daemon):
         blocker.execute("BEGIN EXCLUSIVE")
         daemon.start()
         assert len(daemon.call("list_sessions")["sessions"]) == 1
-        status = daemon.call("status")
+        while (status := daemon.call("status"))["sessions"] is None:  # until they have been counted once
+            pass
     assert (status["index"], status["sessions"]) == ("unusable", 1)
 
 
