@@ -365,9 +365,23 @@ class Capture:
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
             raise StorageFailed(f"cannot restore the original: {reason}") from error
+        if TOOLS[original.tool].forks_need_originals:
+            self._restore_originals(request.session_id)
         source_id = original.sessions[request.session_id]
         resume = tuple(word.replace("{id}", source_id) for word in TOOLS[original.tool].resume)
         return Restored(request.session_id, original.path, length, resume or None)
+
+    def _restore_originals(self, session_id: str) -> None:
+        """Write the sources of the sessions that this one is a fork of, where they are gone."""
+        seen = {session_id}
+        with contextlib.suppress(RpcError, OSError, Damaged):
+            while (point := self.sessions.store.ends(session_id)[0].forked_from) is not None:
+                session_id = point.session_id
+                if session_id in seen or (original := self._originals.of_session(session_id)) is None:
+                    return
+                seen.add(session_id)
+                with contextlib.suppress(FileExistsError):
+                    self._originals.restore(original, force=False)
 
     async def _describe(self, tool: Tool) -> CapturedTool:
         config = self._table(tool)

@@ -24,6 +24,8 @@ class Tool(Struct, frozen=True):
     folder: str
     suffixes: tuple[str, ...]
     resume: tuple[str, ...] = ()
+    forks_need_originals: bool = False
+    """Whether a fork's file has only what is new in it."""
 
     def path(self, config: CapturedToolConfig | None) -> Path:
         if config is not None and config.path is not None:
@@ -38,7 +40,15 @@ TOOLS: dict[CaptureTool, Tool] = {
         Tool(
             "claude", "CLAUDE_CONFIG_DIR", ".claude", "projects", (".jsonl",), ("claude", "--resume", "{id}")
         ),
-        Tool("codex", "CODEX_HOME", ".codex", "sessions", (".jsonl",), ("codex", "resume", "{id}")),
+        Tool(
+            "codex",
+            "CODEX_HOME",
+            ".codex",
+            "sessions",
+            (".jsonl",),
+            ("codex", "resume", "{id}"),
+            forks_need_originals=True,
+        ),
         Tool("gemini", "GEMINI_CLI_HOME", "", ".gemini/tmp", (".jsonl",), ("gemini", "-r", "{id}")),
         Tool(
             "copilot",

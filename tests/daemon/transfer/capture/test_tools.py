@@ -103,6 +103,11 @@ def test_a_fork_that_names_its_original_is_its_fork(daemon, tmp_path):
     original, fork = sorted(found, key=lambda session: session["created_at"])
     assert original["forked_from"] is None
     assert fork["forked_from"]["session_id"] == original["session_id"]
+    # The fork's file has only what is new in it: Codex needs the other one, too.
+    files = sorted(path.name for path in folder.rglob("*.jsonl"))
+    shutil.rmtree(folder)
+    daemon.call("restore_original", session_id=fork["session_id"])
+    assert sorted(path.name for path in folder.rglob("*.jsonl")) == files
 
 
 # --- databases and documents ----------------------------------------------------------------------
