@@ -312,8 +312,8 @@ class Capture:
 
     async def set_capture(self, request: SetCapture) -> CaptureStatus:
         """Write ``[capture.NAME]``, everything else in the file kept as it is."""
-        if request.path is not None and not await self.sessions.threads.files(Path(request.path).is_dir):
-            raise InvalidParams.expecting("path", "a folder that exists", got=request.path)
+        if request.path is not None:
+            await self.sessions.threads.files(_check_folder, request.path)
 
         def change(document: TOMLDocument) -> None:
             entry = table(document, "capture", request.name)
@@ -426,12 +426,20 @@ def _finding(tool: CapturedTool) -> Finding:
     return Finding("ok", "capture", what)
 
 
+def _check_folder(path: str) -> None:
+    """Raises `InvalidParams` for what is no folder, or holds far more than a tool's sessions."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InvalidParams.expecting("path", "a folder that exists", got=path)
+    if Path.home().resolve().is_relative_to(folder.resolve()):
+        raise InvalidParams.expecting("path", "a folder of the tool, not a whole home or disk", got=path)
+
+
 def _count(folder: Path, suffixes: tuple[str, ...]) -> tuple[int, int, bool]:
     """The number of sources below `folder`, up to a limit, their bytes, and whether the folder exists."""
     sources = size = 0
-    for path in below(folder):
-        if path.suffix in suffixes and sources < _MAX_COUNTED:
-            with contextlib.suppress(OSError):
-                size += path.lstat().st_size
-                sources += 1
+    for path in islice((path for path in below(folder) if path.suffix in suffixes), _MAX_COUNTED):
+        with contextlib.suppress(OSError):
+            size += path.lstat().st_size
+            sources += 1
     return sources, size, folder.is_dir()

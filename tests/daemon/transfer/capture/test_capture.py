@@ -218,8 +218,8 @@ def test_a_folder_that_comes_later(daemon, tmp_path):
     assert len(sessions(daemon)) == 2
 
 
-@pytest.mark.parametrize("path", ["/none", "", ".", "relative"])
-def test_a_path_that_is_no_folder_is_refused(daemon, path):
+@pytest.mark.parametrize("path", ["/none", "", ".", "relative", "/"])
+def test_a_path_that_is_no_folder_of_a_tool_is_refused(daemon, path):
     with pytest.raises(pytest.RpcFailed, match=r"path: expected an? "):
         daemon.call("set_capture", name="claude", on=True, path=path)
     assert not (daemon.home / "config.toml").exists()
