@@ -155,7 +155,7 @@ SHOWS = {
     "rpc": [["status"], ["get_session", f"session_id={WORD}"], ["list_agents"]],
 }
 """What each command is typed with."""
-STILL = {"resume", "follow", "mcp", "service", "socket-path", "completion"}
+STILL = {"acp", "resume", "follow", "mcp", "service", "socket-path", "completion"}
 
 
 """Those that show nothing of a daemon's words, or have a test of their own."""
