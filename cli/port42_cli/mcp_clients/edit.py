@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from port42_cli.mcp_clients.known import NAME, McpClient, Server
+from port42_cli.mcp_clients.known import NAME, Entry, McpClient, Server
 from port42_cli.service.files import Change
 from port42_client.errors import Refused
 
@@ -73,7 +73,7 @@ def _read(path: Path) -> str | None:
         raise Refused(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _json(text: str, section: str, entry: dict[str, Any] | None) -> str:
+def _json(text: str, section: str, entry: Entry | None) -> str:
     """Raises ValueError for what is no JSON, such as JSON with comments, which would be lost."""
     try:
         whole = json.loads(text) if text.strip() else {}
@@ -88,7 +88,7 @@ def _json(text: str, section: str, entry: dict[str, Any] | None) -> str:
     return written + ("\n" if text.endswith("\n") or not text else "")
 
 
-def _toml(text: str, section: str, entry: dict[str, Any] | None) -> str:
+def _toml(text: str, section: str, entry: Entry | None) -> str:
     """Comments and the order of tables stay."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -103,7 +103,7 @@ def _toml(text: str, section: str, entry: dict[str, Any] | None) -> str:
     return tomlkit.dumps(document)
 
 
-def _put(whole: Any, section: str, entry: dict[str, Any] | None) -> None:
+def _put(whole: Any, section: str, entry: Entry | None) -> None:
     if not isinstance(whole, dict):
         raise ValueError("expected an object")
     servers = whole.get(section, {})
@@ -118,7 +118,7 @@ def _put(whole: Any, section: str, entry: dict[str, Any] | None) -> None:
         del servers[NAME]
 
 
-def _by_hand(client: McpClient, entry: dict[str, Any]) -> list[str]:
+def _by_hand(client: McpClient, entry: Entry) -> list[str]:
     if client.format == "toml":
         text = _toml("", client.section, entry)
     else:

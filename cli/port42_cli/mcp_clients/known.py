@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 NAME = "port42"
 """What the server is called in every client."""
+
+
+Entry = dict[str, object]
+"""What a client's configuration has under the server's name: JSON, or TOML's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +33,25 @@ class McpClient:
     section: str
     path: Callable[[Mapping[str, str], Path], Path]
     """The file, for these variables and this home folder."""
-    entry: Callable[[Server], dict[str, Any]]
+    entry: Callable[[Server], Entry]
     format: Literal["json", "toml"] = "json"
 
 
-def _plain(server: Server) -> dict[str, Any]:
-    entry: dict[str, Any] = {"command": server.argv[0], "args": list(server.argv[1:])}
+def _plain(server: Server) -> Entry:
+    entry: Entry = {"command": server.argv[0], "args": list(server.argv[1:])}
     return entry | ({"env": dict(server.environ)} if server.environ else {})
 
 
-def _stdio(server: Server) -> dict[str, Any]:
+def _stdio(server: Server) -> Entry:
     return {"type": "stdio"} | _plain(server)
 
 
-def _copilot(server: Server) -> dict[str, Any]:
+def _copilot(server: Server) -> Entry:
     return {"type": "local"} | _plain(server) | {"tools": ["*"]}
 
 
-def _opencode(server: Server) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "local", "command": list(server.argv), "enabled": True}
+def _opencode(server: Server) -> Entry:
+    entry: Entry = {"type": "local", "command": list(server.argv), "enabled": True}
     return entry | ({"environment": dict(server.environ)} if server.environ else {})
 
 

@@ -56,7 +56,7 @@ class Introspection:
 
     async def status(self, _: Status) -> DaemonStatus:
         """Does not wait for an index that is being rebuilt."""
-        counts = self.catalogue.known_counts()
+        counts = self.catalogue.known_counts
         if counts is None:
             counts = await self._count()
         return DaemonStatus(

@@ -287,6 +287,7 @@ class Catalogue(Protocol):
     def counts(self) -> dict[str, int]:
         """Sessions by agent."""
 
+    @property
     def known_counts(self) -> dict[str, int] | None:
         """The last result of `counts`, if it is still valid. From memory."""
 

@@ -149,6 +149,7 @@ class SessionIndex(Catalogue):
         self._counts = changes, counts
         return counts
 
+    @property
     def known_counts(self) -> dict[str, int] | None:
         changes, counts = self._counts
         return counts if changes == self._writer.session_changes else None
