@@ -25,7 +25,10 @@ WORKERS = "3"
 
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract/test_store.py", "tests/daemon"),
-    *(f"--ignore=tests/daemon/{folder}" for folder in ("store", "backends", "transfer")),
+    *(
+        f"--ignore=tests/daemon/{folder}"
+        for folder in ("store", "backends", "transfer", "turns", "sessions", "diagnostics")
+    ),
     *("tests/e2e/test_jsonrpc_specification.py", "tests/cli/test_app.py"),
 )
 """Where a Python shows: annotations and codec, loop and sockets, the store, the installed command.

@@ -240,7 +240,7 @@ NEARLY_JSON = st.lists(
 ).map(lambda parts: "".join(parts).encode())
 
 
-@settings(PROPERTY, max_examples=300)
+@settings(PROPERTY, max_examples=100)
 @given(st.binary(max_size=60) | NEARLY_JSON)
 def test_whatever_the_bytes_only_an_rpc_error_leaves(line: bytes) -> None:
     try:

@@ -314,7 +314,7 @@ def read_all(data: bytes) -> None:
     list(d.records(reader(data), document, 2))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_changed_bytes_raise_damaged_only(data):
     mangled, _ = grown(HEADER, SAMPLE)
@@ -337,7 +337,7 @@ def test_one_byte_removed_or_changed_raises_damaged_only(replacement):
                 attempt(mangled)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_raise_damaged_only(data):
     for attempt in (read_all, salvage):

@@ -101,7 +101,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(entries=st.lists(ENTRY, max_size=12), cuts=st.sets(st.integers(0, 12)))
 def test_any_entries_give_the_same_records_however_they_come(entries, cuts):
     lines = [json.dumps(entry).encode() for entry in entries]

@@ -684,7 +684,7 @@ def check(sessions):
 
 
 @pytest.mark.parametrize(("name", "case"), FORMATS.items())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_lines_with_other_values_are_read_or_skipped(name, case, data):
     path = next(path for path in (TOOLS / case).rglob("*.jsonl") if "subagents" not in path.parts)
@@ -710,7 +710,7 @@ GEMINI = next((TOOLS / "gemini-0.17").rglob("*a5c91687.json"))
         ("gemini", json.loads(GEMINI.read_bytes())),
     ],
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_documents_with_other_values_are_read_or_skipped(tmp_path, name, value, data):
     for _ in range(data.draw(st.integers(1, 4))):
