@@ -515,7 +515,10 @@ def test_a_page_is_served_though_others_hold_all_there_is_and_do_not_read(daemon
         for _ in range(8):
             peer = stack.enter_context(daemon.connect())
             peer.sendall((json.dumps(page | {"id": 1}) + "\n").encode() * 20)
-        assert daemon.ask(page | {"id": 2})["id"] == 2
+        last = stack.enter_context(daemon.connect())
+        last.settimeout(100)  # each of the others is disconnected after it has read nothing for 5 s
+        last.sendall((json.dumps(page | {"id": 2}) + "\n").encode())
+        assert json.loads(stack.enter_context(last.makefile("rb")).readline())["id"] == 2
 
 
 def test_hundreds_of_connections_at_once_wait_to_be_accepted(daemon):
