@@ -6,6 +6,7 @@ can be saved, so reading goes on where it stopped. A document is read whole.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator
 from datetime import datetime
@@ -119,7 +120,7 @@ class Added(NamedTuple):
     mark: str
 
 
-class Builder:
+class Builder(ABC):
     """Makes the records of a source's sessions, bounded by `limits`."""
 
     format: str
@@ -128,9 +129,9 @@ class Builder:
     def __init__(self, limits: SessionsConfig) -> None:
         self._limits = limits
 
+    @abstractmethod
     def add(self, key: str, record: Record, mark: str = "") -> None:
         """Take in a record that is complete. Raises `Skipped` past `SESSION_BYTES`."""
-        raise NotImplementedError
 
     def problem(self, location: str, reason: str) -> None:
         """Report a part that is not read. After `PROBLEMS` of them they are only counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,9 +45,9 @@ class LineReader(Builder):
     def take_path(self, path: Path) -> None:
         """Use what the file's folder and neighbours say, before the first line."""
 
+    @abstractmethod
     def take(self, entry: Any, location: str) -> None:
         """Take in one line, of the type `entry_type`."""
-        raise NotImplementedError
 
     def feed(self, line: bytes | None) -> list[Added]:
         """The records that this line completes; None is a line that is too long.

@@ -179,15 +179,15 @@ def test_capture_db_that_is_damaged_while_it_is_used(capturing, folder):
 
 
 def test_sessions_of_a_folder_are_those_of_its_agent(capturing, folder):
-    capturing.call("set_capture", name="claude", on=True, agent="cc", folders={"/home/ada/work": "engineer"})
-    for cwd, agent in (("/home/ada/work/deep", "engineer"), ("/home/ada/else", "cc")):
+    capturing.call("set_capture", name="claude", on=True, agent="cc", folders={"/home/ada/mill": "engineer"})
+    for cwd, agent in (("/home/ada/mill/deep", "engineer"), ("/home/ada/else", "cc")):
         transcript = Transcript(folder, cwd)
         transcript.user(f"in {cwd}")
         captured(capturing, f"in {cwd}", agent=agent)
     config = (capturing.home / "config.toml").read_text()
     assert "[capture.claude]" in config
     (status, *_) = capturing.call("get_capture")["tools"]
-    assert (status["agent"], status["folders"]) == ("cc", {"/home/ada/work": "engineer"})
+    assert (status["agent"], status["folders"]) == ("cc", {"/home/ada/mill": "engineer"})
 
 
 def test_off_and_on_again(capturing, transcript):
