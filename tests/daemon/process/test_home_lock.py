@@ -259,9 +259,10 @@ def test_a_home_that_is_a_file(refused, home):
     assert refused() == f"cannot use {home}: file exists"
 
 
-# Imported as root, run as nobody, who may not be able to read this Python or this checkout.
+# Imported as root, run as nobody, who may not be able to read this Python or this checkout. From 3.13 on
+# pathlib imports urllib only when a path is asked for its URI, which opening the index does.
 AS_NOBODY = """
-import os, socket, sys
+import os, socket, sys, urllib.parse
 import port42_daemon.__main__, port42_daemon.process.log, port42_daemon.main
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
