@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 OWN_FOLDER = 0o700
 OWN_FILE = 0o600
@@ -48,24 +49,32 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def read_file(path: Path, most: int) -> bytes:
-    """The bytes of the regular file at `path`, or at the end of a link there. Never waits for a FIFO.
+@contextlib.contextmanager
+def open_file(path: Path, most: int) -> Iterator[BinaryIO]:
+    """The regular file at `path`, or at the end of a link there, to read. Never waits for a FIFO.
 
-    Raises `NotReadable` for what is no file or has more than `most` bytes.
+    Raises `NotReadable` for what is no file or has more than `most` bytes, of which it reads none.
     """
     try:
         with _opened(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) as descriptor:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise NotReadable("it is not a file")
-            data = b""
-            while len(data) <= most and (chunk := os.read(descriptor, most + 1 - len(data))):
-                data += chunk
+            if status.st_size > most:
+                raise NotReadable(f"it has more than {most:,} bytes")
+            with open(descriptor, "rb", closefd=False) as file:  # a descriptor
+                yield file
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link to itself, a socket
             raise NotReadable("it is not a file") from None
         raise
-    if len(data) > most:
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """All of what `open_file` opens."""
+    with open_file(path, most) as file:
+        data = file.read(most + 1)
+    if len(data) > most:  # it has grown
         raise NotReadable(f"it has more than {most:,} bytes")
     return data
 

@@ -12,6 +12,8 @@ from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 _AGENT = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_NAMED = re.compile(r'(?<!\S)(?i:agent):"?@?([A-Za-z0-9._-]+)', re.ASCII)
+"""An agent that the query names."""
 
 
 # `-word` leaves out what has the word: it is no option.
@@ -36,7 +38,8 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     with daemon.client() as client:
         answer = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
         if not answer["hits"]:
-            _shared.check_agent(client, agent)
+            for name in (agent, *_NAMED.findall(params["query"])):
+                _shared.check_agent(client, name)
     if as_json:
         streams.as_json(answer)
         return

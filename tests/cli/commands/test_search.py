@@ -58,3 +58,15 @@ def test_nothing_found_is_no_error_and_nothing_asked_is_one(port42):
     assert (done.returncode, done.stdout) == (1, "")
     assert "query: expected at least one word" in done.stderr
     assert port42("search").returncode == 2
+
+
+def test_a_filter_without_a_value_or_with_an_unknown_agent_is_an_error(port42):
+    port42.begin("@ai-muse", "an ode")
+    done = port42("search", "role:", "ode")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "query: expected role: one of user, assistant," in done.stderr
+    for query in ("agent:ai-mues", 'agent:"@ai-mues"'):
+        done = port42("search", "ode", query)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "unknown agent @ai-mues\n  Did you mean @ai-muse" in done.stderr
+    assert port42("search", "-agent:ai-mues", "nothing").returncode == 0

@@ -22,9 +22,12 @@ _SHORTEST_PREFIX = 3
 _MOST_TERMS = 32
 _FIRST_YEAR, _LAST_YEAR = 2000, 2049
 """Of messages: each is a word to look up."""
+_FILTER = "(?i:agent|role|tool|file|before|after)"
 _CHUNK = re.compile(
-    r'(?P<minus>-?)(?:(?P<filter>(?i:agent|role|tool|file|before|after)):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
+    rf'(?P<minus>-?)(?:(?P<filter>{_FILTER}):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
 )
+_EMPTY_FILTER = re.compile(f"({_FILTER}):")
+_AGENT = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
 
@@ -61,6 +64,8 @@ def parse(text: str, agent: str | None = None) -> Query:
             kept = without if chunk["minus"] else filters
             kept.append(_filter(chunk["filter"].lower(), typed))
             continue
+        if chunk["word"] and (empty := _EMPTY_FILTER.fullmatch(typed)):
+            _filter(empty[1].lower(), "")
         begins = bool(chunk["star"]) or (chunk["word"] is not None and typed.endswith("*"))
         if not _has_word(typed):
             continue
@@ -103,6 +108,8 @@ def _term(typed: str, *, begins: bool) -> str:
 
 def _filter(name: str, value: str) -> str:
     if name == "agent":
+        if not _AGENT.fullmatch(value):
+            raise _refused("agent: the name of an agent, such as ai-engineer")
         return _facet(agent_facet(value.removeprefix("@")))
     if name == "role":
         if value.lower() not in ROLES:

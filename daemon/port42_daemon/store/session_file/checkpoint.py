@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".partial"
 _MAX_BYTES = 256 * 1024 * 1024
+_MAX_HEAD = 64 * 1024
+_MAX_LINE = 32 * 1024 * 1024
+"""Of a piece or a record: more than the largest record takes. Zero bytes of a sparse file may be longer."""
 
 
 class Checkpoint:
@@ -74,16 +78,16 @@ def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn,
     checkpoints = []
     for path in sorted(folder.glob(f"{only or '*'}{SUFFIX}")):
         try:
-            head, *lines = durable.read_file(path, _MAX_BYTES).split(b"\n")
-            unfinished = msgspec.json.decode(head, type=UnfinishedTurn)
-            if unfinished.session_id != path.stem:
-                raise durable.NotReadable(f"it says that it is of {unfinished.session_id[:64]!r}")
+            with durable.open_file(path, _MAX_BYTES) as file:
+                unfinished = msgspec.json.decode(file.readline(_MAX_HEAD), type=UnfinishedTurn)
+                if unfinished.session_id != path.stem:
+                    raise durable.NotReadable(f"it says that it is of {unfinished.session_id[:64]!r}")
+                kept = list(_whole(file))
         except (*UNDECODABLE, durable.NotReadable) as error:
             _put_away(path, error)
         except OSError as error:
             log.warning("⚠ %s cannot be read: %s", path.name, error.strerror)
         else:
-            kept = list(_whole(lines))
             text = "".join(line for line in kept if isinstance(line, str))
             checkpoints.append((unfinished, text, [line for line in kept if isinstance(line, Record)]))
     return checkpoints
@@ -102,9 +106,9 @@ def _put_away(path: Path, reason: Exception) -> None:
         log.warning("⚠ %s is no checkpoint, and stays: %s", path.name, error.strerror)
 
 
-def _whole(lines: list[bytes]) -> Iterator[str | Record]:
+def _whole(file: BinaryIO) -> Iterator[str | Record]:
     """The lines before the first torn one."""
     with contextlib.suppress(*UNDECODABLE):
-        for line in filter(None, lines):
+        while line := file.readline(_MAX_LINE):
             value = msgspec.json.decode(line)
             yield value if isinstance(value, str) else convert_record(value)

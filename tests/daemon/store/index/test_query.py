@@ -136,7 +136,6 @@ def find(database):
         ('"csv files', [1]),
         ("** parser !!", [1, 5]),
         ("parser -", [1, 5]),
-        ("role:", []),
         ("zebras", [7, 10]),
         ("zebra*", [7, 10]),
         ("role:tool", [7, 8, 9]),
@@ -181,6 +180,7 @@ def test_an_agents_name_is_matched_exactly(find):
     "text",
     [
         *(" ", "*", '""', "-", "!?", "-parser", "🙂", "ab*", '"x"*', "parser a*", "role:robot"),
+        *("role:", "parser tool: bash", "-file:", "agent:", "agent:@", 'agent:"a muse"'),
         *(
             "file:/",
             'tool:" "',

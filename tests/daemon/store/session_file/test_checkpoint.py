@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 
 import pytest
 
@@ -64,3 +65,17 @@ def test_anything_in_its_place_blocks_neither_a_start_nor_a_turn(tmp_path, kind)
     checkpoint.close()
     assert left_in(tmp_path) == [(TURN, "hello", [])]
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_of_a_sparse_file_no_more_is_read_than_a_line_may_have(tmp_path):
+    path = tmp_path / "cli-1.partial"
+    checkpoint = Checkpoint(path, TURN)
+    checkpoint.add(["hello"])
+    checkpoint.close()
+    with path.open("r+b") as file:
+        file.truncate(200 * 1024 * 1024)
+    tracemalloc.start()
+    assert left_in(tmp_path) == [(TURN, "hello", [])]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80 * 1024 * 1024
