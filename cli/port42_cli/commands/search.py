@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 import click
 
@@ -14,10 +15,30 @@ from port42_client.daemon import Daemon
 _AGENT = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _NAMED = re.compile(r'(?<!\S)(?i:agent):"?@?([A-Za-z0-9._-]+)', re.ASCII)
 """An agent that the query names."""
+_OPTION = re.compile(r"--.+|-n=?\d+|-h")
 
 
-# `-word` leaves out what has the word: it is no option.
-@click.command(context_settings={"ignore_unknown_options": True})
+class _WithWords(click.Command):
+    """A command whose words may begin with a dash: `-word` leaves out what has the word. click would read
+    ``-agent:x`` as ``-n t:x`` behind three options that it does not know."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options: list[str] = []
+        words: list[str] = []
+        rest = iter(args)
+        for arg in rest:
+            if arg == "--":
+                words.extend(rest)
+            elif arg in {"-n", "--limit"}:
+                options.extend((arg, *islice(rest, 1)))
+            elif _OPTION.fullmatch(arg):
+                options.append(arg)
+            else:
+                words.append(arg)
+        return super().parse_args(ctx, [*options, "--", *words])
+
+
+@click.command(cls=_WithWords)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="QUERY… [@AGENT]")
 @_shared.limit
 @_shared.as_json("A page as JSON, as search_sessions gives it.")
