@@ -24,7 +24,8 @@ WORKERS = "3"
 """Test processes: one more than the two cores they are meant for, as tests wait for processes and disks."""
 
 ON_THE_NEWEST = (
-    *("tests/protocol", "tests/golden", "tests/contract/test_store.py", "tests/daemon"),
+    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon"),
+    "--ignore=tests/contract/test_backends.py",
     *(
         f"--ignore=tests/daemon/{folder}"
         for folder in ("store", "backends", "transfer", "turns", "sessions", "diagnostics")
