@@ -42,7 +42,7 @@ units:          ## what systemd says of the units: mistakes, and how exposed the
 	echo "and without the drop-in:"; \
 	systemd-analyze --user --no-pager security --offline=yes $$d/port42.service | tail -n 2; rm -rf $$d
 
-golden: .venv/ready ## write the golden wire files anew, after a change of the protocol that is meant
+golden: .venv/ready ## write the OpenRPC document and the versions of its parts anew, after a change of the protocol
 	$(BIN)/python tests/golden/regenerate.py
 
 clean:          ## remove what the targets above made

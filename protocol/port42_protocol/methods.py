@@ -43,6 +43,11 @@ class Method:
         """The name of the Python method that handles it (``rpc.discover`` → ``discover``)."""
         return self.name.removeprefix("rpc.")
 
+    @property
+    def examples(self) -> str:
+        """The name of its file in ``examples/``, without the ending."""
+        return self.name
+
 
 def _row(params: type[Request[Any]], *errors: type[e.RpcError], read_only: bool = False) -> Method:
     return Method(method_of(params), params, result_of(params), errors, read_only)
@@ -106,3 +111,6 @@ METHODS: dict[str, Method] = {
 
 NOTIFICATIONS: dict[str, Any] = {"session_event": SessionEvent}
 """Notifications to clients that subscribed or stream a turn, with their params."""
+
+DEPRECATED: dict[str, str] = {}
+"""By ``method``, ``method.parameter`` or ``Type.field``, what to use instead. It is still served."""

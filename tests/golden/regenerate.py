@@ -1,11 +1,13 @@
-"""Writes the golden files that are derived from the dataclasses (openrpc.json, rpc.discover.jsonl).
+"""Writes what is derived from the dataclasses: openrpc.json here, and since.json of the protocol's package.
 
     python tests/golden/regenerate.py [FOLDER]
 
-Run it after a change to a request, a result, an error or the method table, and read the diff: it
-is what other people's clients will meet. The other files here are written by hand.
+Run it after a change to a request, a result, an error, an example or the method table, and read the diff: it
+is what other people's clients will meet. What is new is of the version that `port42_protocol.version` says.
+With FOLDER both files are written there.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,27 +15,40 @@ import msgspec
 
 from port42_protocol import openrpc
 from port42_protocol.codec import encode
-from port42_protocol.errors import InvalidParams
+from port42_protocol.version import __version__
 
 
-def regenerate(folder: Path) -> None:
-    document = openrpc.document()
-    # Indented, so that a diff shows the field that changed and not one line of 28 kB.
-    (folder / "openrpc.json").write_bytes(msgspec.json.format(encode(document)) + b"\n")
-    refusal = InvalidParams(
-        "expected at most 0 positional parameters, got 1",
-        field=None,
-        expected="at most 0 positional parameters",
-    )
-    error = {"code": refusal.code, "message": refusal.message, "data": refusal.data}
-    lines = [
-        {"jsonrpc": "2.0", "method": "rpc.discover", "id": 1},
-        {"jsonrpc": "2.0", "result": document, "id": 1},
-        {"jsonrpc": "2.0", "method": "rpc.discover", "params": ["status"], "id": 2},
-        {"jsonrpc": "2.0", "error": error, "id": 2},
+def regenerate(golden: Path, data: Path) -> None:
+    (data / "since.json").write_text(history(openrpc.versions()), encoding="utf-8")
+    openrpc.versions.cache_clear()
+    document = msgspec.to_builtins(openrpc.document())
+    # The examples stand in files of their own.
+    for described in (*document["methods"], *document["components"]["schemas"].values()):
+        described.pop("examples", None)
+        described.pop("x-error-examples", None)
+    # Indented, so that a diff shows the field that changed and not one line of 100 kB.
+    (golden / "openrpc.json").write_bytes(msgspec.json.format(encode(document)) + b"\n")
+
+
+def history(known: dict[str, str]) -> str:
+    """What there is now, by the version in which it appeared, a line for each method or type."""
+    versions: dict[str, dict[str, list[str]]] = {version: {} for version in known.values()}
+    versions.setdefault(__version__, {})
+    for owner, fields in openrpc.fields().items():
+        versions[known.get(owner, __version__)].setdefault(owner, [])
+        for field in fields:
+            since = known.get(f"{owner}.{field}", __version__)
+            versions[since].setdefault(owner, []).append(field)
+    blocks = [
+        f"{json.dumps(version)}: {{\n"
+        + ",\n".join(f"  {json.dumps(owner)}: {json.dumps(fields)}" for owner, fields in owners.items())
+        + "\n}"
+        for version, owners in versions.items()
+        if owners
     ]
-    (folder / "rpc.discover.jsonl").write_bytes(b"".join(encode(one) + b"\n" for one in lines))
+    return "{\n" + ",\n".join(blocks) + "\n}\n"
 
 
 if __name__ == "__main__":
-    regenerate(Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent)
+    folders = [Path(sys.argv[1])] * 2 if sys.argv[1:] else [Path(__file__).parent, Path(str(openrpc.DATA))]
+    regenerate(*folders)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import referencing.jsonschema
 from peers import versions
 
 from port42_protocol import PROTOCOL_VERSION
@@ -22,6 +23,7 @@ from port42_protocol.methods import METHODS, Method
 from port42_protocol.openrpc import document
 
 ROWS = list(METHODS.values())
+DATA = Path(__file__).parents[1] / "data"
 
 
 def named(row: Method) -> str:
@@ -56,25 +58,17 @@ def test_it_is_the_same_each_time() -> None:
     assert encode(document()) == encode(document())
 
 
-def test_keys_are_those_of_the_specification(plain: dict[str, Any]) -> None:
-    """OpenRPC 1.3.2: the meta-schema allows no others in these objects; `x-…` is how it extends a method."""
-    assert set(plain) == {"openrpc", "info", "methods", "components"}
-    assert set(plain["info"]) == {"title", "version", "description"}
-    assert set(plain["components"]) == {"schemas", "errors"}
-    for one in plain["methods"]:
-        keys = {"name", "summary", "paramStructure", "params", "result", "errors", "x-read-only"}
-        assert set(one) == keys
-        assert one["x-read-only"] is METHODS[one["name"]].read_only
-        assert set(one["result"]) == {"name", "schema"}
-        for param in one["params"]:
-            assert set(param) == {"name", "required", "schema"}
-    for error in plain["components"]["errors"].values():
-        assert set(error) == {"code", "message", "data"}
-
-
-def test_versions(plain: dict[str, Any]) -> None:
-    assert plain["openrpc"] == "1.3.2"
-    assert plain["info"]["title"] == "Port42"
+def test_it_fits_the_meta_schema_of_openrpc(plain: dict[str, Any]) -> None:
+    schema = json.loads((DATA / "openrpc" / "meta-schema.json").read_bytes())
+    del schema["$schema"]
+    # It means JSON Schema's own by another address, where the property `$ref` stands elsewhere.
+    draft = dict(jsonschema.Draft7Validator.META_SCHEMA)
+    draft["definitions"] = draft["definitions"] | {"JSONSchemaObject": {"properties": draft["properties"]}}
+    resource = referencing.jsonschema.DRAFT7.create_resource(draft)
+    addresses = ("https://meta.json-schema.tools", "https://meta.json-schema.tools/")
+    known = referencing.Registry().with_resources((address, resource) for address in addresses)
+    jsonschema.Draft7Validator(schema, registry=known).validate(plain)
+    assert plain["openrpc"] in schema["properties"]["openrpc"]["enum"]
     assert plain["info"]["version"] == str(PROTOCOL_VERSION)
 
 
@@ -172,13 +166,19 @@ def test_params_are_what_the_codec_takes(
     assert not any(validator.is_valid(value) for value in bad)
 
 
-def test_versions_of_one_protocol_understand_each_other(plain: dict[str, Any], tmp_path: Path) -> None:
-    """What an older version knows is still there; what is new since, the other side may leave out."""
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of the older version."""
     code = "import sys, port42_protocol.openrpc as o, port42_protocol.codec as c;"
     code += "sys.stdout.buffer.write(c.encode(o.document()))"
-    environ = os.environ | versions.older(tmp_path).environ
+    environ = os.environ | versions.older(tmp_path_factory.mktemp("older")).environ
     said = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
-    old = json.loads(said.stdout)
+    document: dict[str, Any] = json.loads(said.stdout)
+    return document
+
+
+def test_versions_of_one_protocol_understand_each_other(plain: dict[str, Any], old: dict[str, Any]) -> None:
+    """What an older version knows is still there; what is new since, the other side may leave out."""
     assert old["info"]["version"] == plain["info"]["version"], "of another protocol all may be different"
     now = {one["name"]: one for one in plain["methods"]}
     for method in old["methods"]:
@@ -192,6 +192,47 @@ def test_versions_of_one_protocol_understand_each_other(plain: dict[str, Any], t
         ours, required = fields(plain, renamed.get(name, name))
         assert known <= ours, name
         assert required <= known, f"{name}: what was added to it needs a default"
+
+
+def test_since_is_what_the_older_version_says_of_itself(plain: dict[str, Any], old: dict[str, Any]) -> None:
+    """To the letter: of its version is what it had, and nothing else is."""
+    before = {one["name"]: {param["name"] for param in one["params"]} for one in old["methods"]}
+    first = {one["name"] for one in plain["methods"] if one["x-since"] == versions.OLD}
+    assert first == set(before)
+    for described in plain["methods"]:
+        params = {param["name"] for param in described["params"] if param["x-since"] == versions.OLD}
+        assert params == before.get(described["name"], set()), described["name"]
+    for name in old["components"]["schemas"].keys() & plain["components"]["schemas"].keys() - {
+        "SessionEvent"
+    }:
+        schema = plain["components"]["schemas"][name]
+        assert schema["x-since"] == versions.OLD
+        younger = {field for field, shape in schema["properties"].items() if "x-since" in shape}
+        assert set(schema["properties"]) - younger == fields(old, name)[0], name
+
+
+def test_what_is_deprecated_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    marked = {"end_session": "nothing", "possess.depth": "nothing", "Summary.tags": "nothing"}
+    monkeypatch.setattr("port42_protocol.openrpc.DEPRECATED", marked)
+    plain = decode_json(encode(document.__wrapped__()))
+    assert [one["name"] for one in plain["methods"] if one["deprecated"]] == ["end_session"]
+    params = [param for one in plain["methods"] for param in one["params"] if param["deprecated"]]
+    assert [param["name"] for param in params] == ["depth"]
+    tags = plain["components"]["schemas"]["Summary"]["properties"]["tags"]
+    assert tags["deprecated"]
+
+
+def test_every_request_is_shown_with_a_result_and_with_an_error(plain: dict[str, Any]) -> None:
+    """What they say is held by tests/golden; here, that each is whole."""
+    for described in plain["methods"]:
+        names = {param["name"] for param in described["params"]}
+        required = {param["name"] for param in described["params"] if param["required"]}
+        for example in described["examples"]:
+            assert required <= {param["name"] for param in example["params"]} <= names
+            assert example["result"]["name"] == described["result"]["name"]
+        assert described["examples"], described["name"]
+        assert described["x-error-examples"], described["name"]
+        assert all(isinstance(example["error"]["code"], int) for example in described["x-error-examples"])
 
 
 def fields(document: dict[str, Any], name: str) -> tuple[set[str], set[str]]:

@@ -89,8 +89,8 @@ class Introspection:
             read_socket=self.read_socket(),
         )
 
-    def discover(self, _: Discover) -> OpenRpc:
-        return openrpc.document()
+    async def discover(self, _: Discover) -> OpenRpc:
+        return await self.threads.files(openrpc.document)
 
     async def stats(self, request: Stats) -> Statistics:
         if request.agent is not None:

@@ -76,6 +76,7 @@ _WEIGHTS = {
     "list_sessions": 512 * 1024,
     "list_trash": 512 * 1024,
     "search_sessions": 512 * 1024,
+    "rpc.discover": 256 * 1024,
 }
 """What an answer may take; the others are small."""
 _LARGE = 1024 * 1024  # bytes of an answer of which a batch has one made at a time

@@ -63,7 +63,7 @@ def test_status_of_a_new_daemon(rules, settings, traffic, introspection):
     assert status.config_error is None
     assert status.turns_by_agent == status.latencies == status.errors == status.internal_errors == ()
     assert asyncio.run(introspection.status(Status())).uptime_seconds >= status.uptime_seconds
-    assert introspection.discover(Discover()) == openrpc.document()
+    assert rules.ask(introspection.discover, Discover()) == openrpc.document()
 
 
 def test_status_does_not_wait_for_the_index_and_has_counts_later(rules, introspection, monkeypatch):
