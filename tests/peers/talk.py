@@ -129,3 +129,7 @@ def transcript(daemon: Any, session_id: str) -> list[dict[str, Any]]:
 def outline(daemon: Any, session_id: str) -> list[tuple[str, str]]:
     """The roles and contents of a session's messages."""
     return [(one["role"], one["content"]) for one in transcript(daemon, session_id)]
+
+
+def possess(daemon, agent, message, **more):
+    return daemon.call("possess", agent=agent, message=message, **more)
