@@ -145,7 +145,7 @@ def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
         yield f"  To check its back end: port42 agents test @{data['agent']}"
     elif error.kind == "session_not_found":
         yield error.message
-        yield "  Expected last, a session id, a unique prefix of 4 or more characters, or a title."
+        yield "  Expected last, @AGENT, a session id, a unique prefix of 4 or more characters, or a title."
         yield "  To see them: port42 sessions"
     elif error.kind == "ambiguous_session":
         yield f"{data['ref']} fits several sessions; name one of them by its id:"

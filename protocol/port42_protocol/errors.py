@@ -139,13 +139,14 @@ class ReadOnly(RpcError):
 
 
 class NoSessions(RpcError):
-    """The agent has no session (in that folder, where one was given)."""
+    """The agent has no session (in that folder, where one was given); nobody has where `agent` is null."""
 
     code, kind = 1001, "no_sessions"
 
-    def __init__(self, agent: str, cwd: str | None = None) -> None:
+    def __init__(self, agent: str | None, cwd: str | None = None) -> None:
+        whose = f" for {agent}" if agent else ""
         here = f" in {cwd}" if cwd else ""
-        super().__init__(f"No sessions found for {agent}{here}", agent=agent)
+        super().__init__(f"No sessions found{whose}{here}", agent=agent)
 
 
 class SessionNotFound(RpcError):

@@ -189,6 +189,7 @@ RAISED = {
     for error in (
         e.NoSessions("ai-muse"),
         e.NoSessions("ai-engineer", "/srv"),
+        e.NoSessions(None),
         e.SessionNotFound("cli-1"),
         e.SessionNotFound("cli-1757350466684", vanished=True),
         e.AmbiguousSession(

@@ -13,6 +13,7 @@ from port42_cli import streams
 from port42_cli.completion import complete
 from port42_cli.plain_text import one_line
 from port42_client.client import Client, decode
+from port42_client.errors import DaemonError
 
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
@@ -22,7 +23,7 @@ agent = click.argument("agent", required=False, metavar="[@AGENT]", shell_comple
 WHOSE: dict[str, Any] = {
     "metavar": "@AGENT",
     "shell_complete": complete.agents,
-    "help": "Whose; REF may then be `last`.",
+    "help": "Whose: `last` is then this agent's, and another's session is refused.",
 }
 whose = click.option("-a", "--agent", **WHOSE)
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -72,19 +73,26 @@ class WithText(click.Command):
         return super().parse_args(ctx, args)
 
 
-def check_refs(agent: str | None, *refs: str) -> None:
-    """Raises `click.UsageError` for ``last`` without an agent, before anything is asked of the daemon."""
-    if agent is None and "last" in refs:
-        raise click.UsageError("`last` needs --agent @AGENT: whose last session")
-
-
 def find(client: Client, ref: str, agent: str | None) -> Summary:
-    """The session that `ref` means. Raises `click.UsageError` and `DaemonError`."""
+    """The session that `ref` means. A notice says which one a last session is. Raises `DaemonError`."""
     # Imported here: a command that prints the daemon's JSON needs no msgspec.
     from port42_protocol.messages.records import Summary
 
-    check_refs(agent, ref)
-    return decode(Summary, client.ask("find_session", {"ref": ref, "agent": agent}))
+    return decode(Summary, ask_for(client, ref, agent))
+
+
+def ask_for(client: Client, ref: str, agent: str | None) -> dict[str, Any]:
+    """As `find`; the session as the daemon's JSON has it."""
+    try:
+        session: dict[str, Any] = client.ask("find_session", {"ref": ref, "agent": agent})
+    except DaemonError as error:
+        if error.kind == "no_sessions":
+            check_agent(client, error.data.get("agent"))
+        raise
+    if agent is None and ref in {"last", f"@{session['agent']}"}:
+        title = f" ({session['title']})" if session["title"] else ""
+        streams.notice(f"{ref}: {session['session_id']} of @{session['agent']}{title}")
+    return session
 
 
 def stands_alone(ctx: click.Context, as_json: bool) -> bool:

@@ -120,7 +120,7 @@ def restore(daemon: Daemon, ref: str, agent: str | None, force: bool, as_json: b
     """Write the file of a captured session to where its tool looks for it.
 
     Prints the file, and the command with which the tool itself continues the session.
-    REF is an id, a unique prefix of 4 or more characters, or a title.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
     """
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)

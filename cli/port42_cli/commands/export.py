@@ -54,13 +54,12 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     agent: str | None,
     force: bool,
 ) -> None:
-    """Write sessions as text. REF is an id, a unique prefix of 4 or more characters, or a title.
+    """Write sessions as text. REF is an id, a prefix of 4 or more characters, a title, @AGENT or last.
 
     json is the session's own document, which `port42 import` takes in without a loss.
     """
     if bool(refs) == bool(everything):
         raise click.UsageError("expected REF, one or several, or --all @AGENT")
-    _shared.check_refs(agent, *refs)
     out = None if out == "-" else out
     several = len(refs) != 1 or (out is not None and os.path.isdir(out))  # noqa: PTH112 - no pathlib on this path
     if several and out is None:

@@ -12,7 +12,6 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.views import transcript as view
 from port42_cli.views.activities import Detail
-from port42_client.client import decode
 from port42_client.daemon import Daemon
 from port42_client.wire import Event, JsonObject
 from port42_protocol.messages.records import Activity, Summary, convert_record
@@ -34,7 +33,7 @@ def follow(daemon: Daemon, target: str, since: int | None, detail: Detail, as_js
     """Show a session, or all of an agent's, as they go on.
 
     It begins with what happens now, and ends with Ctrl-C (exit code 130). REF is a session id, a unique
-    prefix of 4 or more characters, or a title. Piped, each message is printed once it is whole, as
+    prefix of 4 or more characters, a title, or last. Piped, each message is printed once it is whole, as
     `port42 show` does; --json has every event, in the form of rpc.discover's SessionEvent. When the daemon
     restarts, it goes on where it was.
     """
@@ -45,7 +44,7 @@ def follow(daemon: Daemon, target: str, since: int | None, detail: Detail, as_js
         if several:
             following = Following(daemon, client.ask("get_agent", {"agent": target})["agent"])
         else:
-            session = decode(Summary, client.ask("find_session", {"ref": target}))
+            session = _shared.find(client, target, None)
             following = Following(daemon, session, since)
     if not as_json and streams.can_draw():
         _draw(following, several, detail)

@@ -39,8 +39,8 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
     The other one is not changed.
 
-    REF is an id, a unique prefix of 4 or more characters, or a title. SEQ is a number that `port42 show`
-    shows; without it all messages are copied. If SEQ is a question, it can be answered again.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last. SEQ is a number that
+    `port42 show` shows; without it all messages are copied. If SEQ is a question, it can be answered again.
     """
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
@@ -61,8 +61,8 @@ def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
     Creates a fork with everything through record SEQ, or without the last N turns.
 
-    Nothing is lost: the original stays as it is. REF is an id, a unique prefix of 4 or more characters, or
-    a title.
+    Nothing is lost: the original stays as it is. REF is an id, a unique prefix of 4 or more characters, a
+    title, @AGENT or last.
     """
     if (seq is None) == (turns is None):
         raise click.UsageError("expected SEQ or --turns N, one of them")
@@ -79,7 +79,7 @@ def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @_shared.as_json("The family as JSON, as session_tree gives it.")
 @click.pass_obj
 def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
-    """Show what a session was forked from, and all forks. REF is an id, a prefix, or a title."""
+    """Show what a session was forked from, and all forks. REF is an id, a prefix, a title, @AGENT or last."""
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         answer = client.ask("session_tree", {"session_id": session.session_id})

@@ -21,7 +21,10 @@ _AS_JSON = _shared.as_json("The session as JSON.")
 @_AS_JSON
 @click.pass_obj
 def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, as_json: bool) -> None:
-    """Change the TITLE of a session. REF is an id, a unique prefix of 4 or more characters, or a title."""
+    """Change the TITLE of a session.
+
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
+    """
     session = _change(daemon, ref, agent, "rename_session", title=" ".join(title))
     _show(session, session["title"] or "", as_json=as_json)
 
@@ -37,7 +40,7 @@ def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_j
     """Add and remove tags of a session.
 
     TAG and +TAG add a tag, -TAG removes it; without any, the session's tags are shown.
-    REF is an id, a unique prefix of 4 or more characters, or a title.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
     """
     add = [name.removeprefix("+") for name in tags if not name.startswith("-")]
     remove = [name.removeprefix("-") for name in tags if name.startswith("-")]
@@ -54,7 +57,7 @@ def pin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     """Pin a session.
 
     It is exempt from pruning, and `sessions --pinned` lists it.
-    REF is an id, a unique prefix of 4 or more characters, or a title.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
     """
     _show(_change(daemon, ref, agent, "pin_session", pinned=True), "pinned", as_json=as_json)
 
@@ -67,7 +70,7 @@ def pin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
 def unpin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     """Unpin a session.
 
-    REF is an id, a unique prefix of 4 or more characters, or a title.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
     """
     _show(_change(daemon, ref, agent, "pin_session", pinned=False), "not pinned", as_json=as_json)
 

@@ -35,8 +35,6 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     as_json: bool,
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
-    if parent == "last" and agent is None:
-        raise click.UsageError("--parent last: expected @AGENT, too: whose last session")
     folder = cwd.here() if here else None
     params = _shared.given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
     with daemon.client() as client:

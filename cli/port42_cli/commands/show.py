@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def show(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, ref: str, agent: str | None, events: bool, detail: Detail, as_json: bool
 ) -> None:
-    """Show a session. REF is an id, a unique prefix of 4 or more characters, or a title.
+    """Show a session. REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
 
     What the agent did besides speaking (tool calls, thoughts, plans, permissions) is shown in a line each.
     """

@@ -31,13 +31,12 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
 ) -> None:
     """Move sessions to the trash.
 
-    REF is an id, a unique prefix of 4 or more characters, or a title. Where one of them is not found,
-    nothing is moved. An agent whose last session goes, goes on with the one it used before.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last. Where one of them is not
+    found, nothing is moved. An agent whose last session goes, goes on with the one it used before.
     """
-    _shared.check_refs(agent, *refs)
     _shared.check_confirmable(yes or dry_run)
     with daemon.client() as client:
-        plain = [client.ask("find_session", {"ref": ref, "agent": agent}) for ref in refs]
+        plain = [_shared.ask_for(client, ref, agent) for ref in refs]
         plain = list({session["session_id"]: session for session in plain}.values())
         sessions = [decode(Summary, session) for session in plain]
         if dry_run and as_json:

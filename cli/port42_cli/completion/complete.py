@@ -25,9 +25,11 @@ def sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[Complet
 
 
 def refs(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
-    """As `sessions`, and ``last``, which is one of them once an agent is named."""
+    """As `sessions`, and ``last``; behind ``@`` the agents, whose last session is meant."""
     from click.shell_completion import CompletionItem
 
+    if typed.startswith("@"):
+        return agents(ctx, param, typed)
     last = CompletionItem("last", help="the one used last")
     return [last] * "last".startswith(typed) + sessions(ctx, param, typed)
 

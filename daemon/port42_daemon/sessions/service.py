@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,7 @@ log = logging.getLogger(__name__)
 
 _MOST_TAGS = 32
 _CANDIDATES = 10
+_AGENT_REF = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _END_BYTES = 64 * 1024  # that are read of a session's end at first
 
 
@@ -132,13 +134,13 @@ class Sessions:
             raise SessionNotFound(request.session_id, vanished=last == request.session_id) from None
         return self._used(session)
 
-    async def _last_in(self, agent: str, cwd: str) -> Summary:
+    async def _last_in(self, agent: str | None, cwd: str | None = None) -> Summary:
         sessions, *_ = await self.threads.index(
             self.catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, 1
         )
         if not sessions:
             raise NoSessions(agent, cwd)
-        return await self._last_from_disk(agent, sessions[0].session_id)
+        return await self._last_from_disk(sessions[0].agent, sessions[0].session_id)
 
     async def _last_from_disk(self, agent: str, session_id: str) -> Summary:
         try:
@@ -410,12 +412,14 @@ class Sessions:
             at_least *= 4
 
     async def find_session(self, request: FindSession) -> Summary:
-        """``last``, then an id, then a prefix of 4 or more, then a title. Another agent's: `WrongAgent`."""
+        """``last``, ``@agent``, then an id, a prefix of 4 or more, a title. Another agent's: `WrongAgent`."""
+        if (whose := _last_of(request)) is not None:
+            last = self.get_last_session(GetLastSession(whose))
+            last = last if isinstance(last, Summary) else await last
+            require_owner(last, request.agent)
+            return last
         if request.ref == "last":
-            if request.agent is None:
-                raise InvalidParams.missing("agent", "whose last session")
-            last = self.get_last_session(GetLastSession(request.agent))
-            return last if isinstance(last, Summary) else await last
+            return await self._last_in(None)
         if await self.threads.files(self.store.where, request.ref) == "sessions":
             return await self.owned(request.ref, request.agent)
         matches = await self.threads.index(
@@ -436,6 +440,13 @@ class Sessions:
         return summary
 
 
+def _last_of(request: FindSession) -> str | None:
+    """The agent whose last session is meant: that of ``@agent``, or of ``last`` where one is named."""
+    if request.ref == "last":
+        return request.agent
+    return request.ref[1:] if _AGENT_REF.fullmatch(request.ref) else None
+
+
 def unplaced(role: Role, content: str, key: str | None) -> Message:
     """A message of now that has no seq yet."""
     return MESSAGES[role](seq=0, content=content, timestamp=now(), key=UNSET if key is None else key)
@@ -443,8 +454,8 @@ def unplaced(role: Role, content: str, key: str | None) -> Message:
 
 def require_title(title: str | None) -> None:
     """Raises `InvalidParams` for a title that no reference can find."""
-    if title is not None and title.strip() == "last":
-        raise InvalidParams.expecting("title", "another title than last, which means an agent's last session")
+    if title is not None and (title.strip() == "last" or _AGENT_REF.fullmatch(title.strip())):
+        raise InvalidParams.expecting("title", "another title than last or @AGENT, which mean a last session")
 
 
 def require_owner(session: Summary, agent: str | None) -> None:

@@ -120,7 +120,10 @@ class GetSession(Request[Transcript]):
 
 @dataclass(frozen=True, slots=True)
 class FindSession(Request[Summary]):
-    """Find the session with the reference `ref`: ``last``, an id, a unique prefix, or a title."""
+    """Find the session with the reference `ref`: ``last``, ``@agent``, an id, a unique prefix, or a title.
+
+    ``last`` is the session that `agent` used last, or without one any agent; ``@NAME`` is the agent NAME's.
+    """
 
     ref: Ref
     agent: AgentName | None = None

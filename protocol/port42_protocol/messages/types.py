@@ -65,7 +65,8 @@ Ref = Annotated[
     Meta(
         min_length=1,
         max_length=200,
-        description="'last', a session id, a unique prefix of 4 or more characters, or a title",
+        description="'last', '@' and an agent's name for its last session, a session id, a unique prefix of"
+        " 4 or more characters, or a title",
     ),
 ]
 Pattern = Annotated[

@@ -79,7 +79,6 @@ def test_a_terminal_obeys_nothing_of_it(port42, terminal):
     [
         ([], "expected REF"),
         (["a", "b"], "-o OUT"),
-        (["last"], "--agent"),
         (["x", "--all", "@a"], "expected REF"),
     ],
 )

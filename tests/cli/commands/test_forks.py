@@ -27,7 +27,10 @@ def test_at_a_record_as_json(port42):
     assert made["forked_from"] == {"session_id": begun, "seq": 1}
     assert port42("fork", begun, "--at", "3").returncode == 1
     assert port42("fork", begun, "--at", "0").returncode == 2
-    assert port42("fork", "last").returncode == 2
+    assert (
+        port42.json("fork", "@ai-muse", "--at", "1", "--json")["forked_from"]["session_id"]
+        == made["session_id"]
+    )
 
 
 def test_without_the_last_turns_and_to_a_record(daemon, port42):

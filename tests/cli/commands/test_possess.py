@@ -196,12 +196,12 @@ def test_a_prefix_that_fits_two_lists_both(port42):
 def test_a_ref_that_fits_nothing_says_what_names_a_session(port42, ref):
     stderr = refused(port42, "@ai-muse", "-s", ref, "hi")
     assert stderr.startswith(f"Error: session {ref} not found\n")
-    assert "Expected last, a session id, a unique prefix" in stderr
+    assert "Expected last, @AGENT, a session id, a unique prefix" in stderr
 
 
 @pytest.mark.parametrize("ref", ["", "x" * 10_000])
 def test_a_ref_of_no_possible_length_says_what_was_expected(port42, ref):
-    assert "Error: ref: expected 'last', a session id" in refused(port42, "@ai-muse", "-s", ref, "hi")
+    assert "Error: ref: expected 'last', '@' and" in refused(port42, "@ai-muse", "-s", ref, "hi")
 
 
 def test_no_message_no_session_and_no_terminal_is_a_usage_error(port42):

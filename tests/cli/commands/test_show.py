@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -28,11 +30,23 @@ def test_last_is_an_agents_last(port42, last):
     assert port42.json("show", *last, "--json")["session"]["session_id"] == begun
 
 
-def test_last_of_nobody_is_a_usage_error(port42, home):
+def test_last_of_all_and_of_an_agent_by_its_name_say_which_it_is(port42):
+    of_muse = port42.begin("@ai-muse", "old")
+    newest = port42.begin("@ai-engineer", "newest")
+    for ref, session_id, agent, title in (
+        ("last", newest, "ai-engineer", "newest"),
+        ("@ai-muse", of_muse, "ai-muse", "old"),
+    ):
+        done = port42("show", ref, "--json")
+        assert json.loads(done.stdout)["session"]["session_id"] == session_id
+        assert done.stderr == f"{ref}: {session_id} of @{agent} ({title})\n"
+
+
+def test_last_of_nobody_is_no_session_and_a_mistyped_agent_is_told(port42):
     done = port42("show", "last")
-    assert done.returncode == 2
-    assert "`last` needs --agent" in done.stderr
-    assert not home.exists()
+    assert (done.returncode, done.stderr) == (1, "Error: No sessions found\n")
+    assert port42("show", "@ai-muse").stderr == "Error: No sessions found for ai-muse\n"
+    assert "Did you mean @ai-muse" in port42("show", "@ai-muze").stderr
 
 
 def test_more_messages_than_a_page_are_all_shown_in_order(daemon, port42):

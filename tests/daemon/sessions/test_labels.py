@@ -78,6 +78,7 @@ def test_last_is_no_title_for_it_means_another_session(rules, session):
         (rules.sessions.rename_session, RenameSession("mine", "last")),
         (rules.sessions.rename_session, RenameSession("mine", " last ")),
         (rules.sessions.create_session, CreateSession("ai-muse", title="last")),
+        (rules.sessions.create_session, CreateSession("ai-muse", title="@ai-muse")),
         (rules.lineage.fork_session, ForkSession("mine", title="last")),
     ):
         with pytest.raises(InvalidParams) as refused:

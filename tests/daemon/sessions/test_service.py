@@ -271,10 +271,19 @@ def test_what_a_ref_means(create, append, find):
             find(none)
     with pytest.raises(WrongAgent):
         find("figures", "ai-muse")
-    with pytest.raises(InvalidParams, match="agent parameter required"):
+    assert find("last") == find("@ai-muse") == "cli-1000", "used last of all"
+    append("rpc-2000", "later", "ai-analyst")
+    assert find("last") == find("@ai-analyst", "ai-analyst") == "rpc-2000"
+    with pytest.raises(WrongAgent):
+        find("@ai-analyst", "ai-muse")
+    for ref, agent in (("last", "ai-engineer"), ("@ai-engineer", None)):
+        with pytest.raises(NoSessions):
+            find(ref, agent)
+
+
+def test_nobodys_last_session_is_no_session(find):
+    with pytest.raises(NoSessions, match=r"No sessions found$"):
         find("last")
-    with pytest.raises(NoSessions):
-        find("last", "ai-engineer")
 
 
 def test_a_ref_that_fits_several_lists_them(create, find):
