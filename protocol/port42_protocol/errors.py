@@ -139,7 +139,10 @@ class ReadOnly(RpcError):
 
 
 class NoSessions(RpcError):
-    """The agent has no session (in that folder, where one was given); nobody has where `agent` is null."""
+    """The agent has no session (in that folder, where one was given).
+
+    Where `agent` is null, no agent has one.
+    """
 
     code, kind = 1001, "no_sessions"
 
