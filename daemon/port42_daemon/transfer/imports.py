@@ -42,6 +42,7 @@ from port42_protocol.messages.records import (
     Record,
     Summary,
     ThoughtRecord,
+    ToolRecord,
     UserMessage,
     replace,
 )
@@ -445,6 +446,12 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
         if not is_of_source(record):
             continue
         has_activities = has_activities or not isinstance(record, Message)
+        if isinstance(record, ToolRecord) and record.state == "interrupted":
+            # It may have a result by now, which comes as a record of its own.
+            ahead = list(islice(theirs, 1))
+            if not any(isinstance(other, ToolRecord) and _is_call(record, other) for other in ahead):
+                theirs = chain(ahead, theirs)
+            continue
         other = next((other for other in theirs if _is_place_of(record, other)), None)
         if other is not None and not _is_same(record, other):
             raise Skipped(_DIVERGED)
@@ -456,6 +463,10 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
 def _is_place_of(stored: Record, record: Record) -> bool:
     """Whether the source's record is the stored one, or a message in its place."""
     return isinstance(record, Message) or _is_same(stored, record)
+
+
+def _is_call(stored: ToolRecord, record: ToolRecord) -> bool:
+    return stored.id == record.id and stored.state == record.state
 
 
 def _is_same(stored: Record, record: Record) -> bool:

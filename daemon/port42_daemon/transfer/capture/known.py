@@ -52,7 +52,7 @@ class Known:
             if isinstance(record, UserMessage):
                 self._user.append((record.content.strip(), milliseconds(record.timestamp), False))
                 continue
-            self._counts[identity(record)] += 1
+            self._counts[_key(record)] += 1
             if isinstance(record, ToolRecord) and _STREAM_ID.fullmatch(record.id):
                 self._calls.append((str(record.name), milliseconds(record.timestamp)))
             if answers and self._user:
@@ -65,10 +65,10 @@ class Known:
         """Whether the session has this record; what stands for it stands for no other."""
         if isinstance(record, UserMessage):
             return self._take_user(record.content.strip(), milliseconds(record.timestamp))
-        key = identity(record)
-        if self._counts[key] > 0:
-            self._counts[key] -= 1
-            return True
+        for key in {_key(record), identity(record)}:
+            if self._counts[key] > 0:
+                self._counts[key] -= 1
+                return True
         if isinstance(record, ToolRecord):
             return self._take_call(str(record.name), milliseconds(record.timestamp))
         if isinstance(record, AssistantMessage | ThoughtRecord):
@@ -98,6 +98,13 @@ class Known:
                 texts[number] = text[start + len(content) :]
                 return True
         return False
+
+
+def _key(record: Record) -> bytes:
+    """Its identity. A call that was given up is another one than the same call with its result."""
+    if isinstance(record, ToolRecord) and record.state == "interrupted" and record.question is UNSET:
+        return identity(record) + b" interrupted"
+    return identity(record)
 
 
 def identity(record: Record) -> bytes:

@@ -65,6 +65,12 @@ class SourceState(Struct):
     """Bytes that the original takes."""
     rewritten: bool = False
     """Whether its tool had written it anew when it was read."""
+    rest: int = 0
+    """Seconds without a change after which there is more to be read, by `LineReader.rest`; 0: never."""
+
+    def rest_in(self, now: float) -> float:
+        """Seconds from `now` (Unix time) until then."""
+        return self.signature[3] / 1e9 + self.rest - now
 
 
 class Totals(Struct, frozen=True):
@@ -147,7 +153,9 @@ class Progress:
     def put(self, path: Path, tool: CaptureTool, state: SourceState) -> None:
         values = (
             *(os.fsencode(path), tool, state.signature[2], state.kept, state.problem, state.read_at),
-            *(msgspec.msgpack.encode(state.signature), msgspec.msgpack.encode(state)),
+            # What has a rest is looked at again by a daemon that starts.
+            msgspec.msgpack.encode(NEVER if state.rest else state.signature),
+            msgspec.msgpack.encode(state),
         )
         with self._database:
             self._database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)

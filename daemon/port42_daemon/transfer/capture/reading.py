@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -15,13 +16,15 @@ from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.progress import NEVER, Signature, SourceState, signature_at, signature_of
 from port42_daemon.transfer.readers import detect, files
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
-from port42_daemon.transfer.readers.line_reader import LineReader
+from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader
 from port42_protocol.messages.records import Record
 
 _BATCH_BYTES = 1024 * 1024
 _BATCH_RECORDS = 1000
 _SAMPLE = 4096
 """Bytes at the beginning of a file, and before the offset, that tell whether it was written anew."""
+_HELD_SECONDS = 30
+"""Without a change, after which what a reader holds back is taken."""
 _REWRITING = 5_000_000_000
 """Nanoseconds after which a tool that wrote a file anew has written all of it."""
 
@@ -91,6 +94,11 @@ class LineSource:
                     records.setdefault(key, []).append(record)
                     count += 1
             head, tail = _samples(file, end)
+        if not length:
+            quiet = time.time() - signature[3] / 1e9
+            if quiet >= _HELD_SECONDS:
+                for key, record, _ in self._reader.rest(ended=quiet >= ENDED_SECONDS):
+                    records.setdefault(key, []).append(record)
         self._state = structs.replace(
             self._state,
             signature=signature,
@@ -99,6 +107,7 @@ class LineSource:
             tail=tail,
             reader=self._reader.save(),
             problem=_problem(self._reader),
+            rest=_rest(self._reader) if not length else 0,
         )
         return Batch(records, self._reader.state.sessions, start, self._state, complete=not length)
 
@@ -112,6 +121,10 @@ class LineSource:
 
     def end(self) -> None:
         """All was read."""
+
+    def rest_in(self) -> float | None:
+        """Seconds until the rest is due, which is there if the file does not change."""
+        return max(self._state.rest_in(time.time()), 0.0) if self._state.rest else None
 
 
 class DocumentSource:
@@ -175,6 +188,9 @@ class DocumentSource:
         if self._waits is not None:
             raise self._waits
 
+    def rest_in(self) -> None:
+        """There is none."""
+
 
 def open_source(
     tool: str, path: Path, state: SourceState | None, limits: SessionsConfig
@@ -228,6 +244,12 @@ def _sample(file: BinaryIO, start: int, end: int) -> bytes:
 
 def _status(file: BinaryIO) -> os.stat_result:
     return os.fstat(file.fileno())
+
+
+def _rest(reader: LineReader) -> int:
+    if reader.has_held():
+        return _HELD_SECONDS
+    return ENDED_SECONDS if reader.has_calls() else 0
 
 
 def _problem(reader: LineReader) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,21 +77,22 @@ class Recorder:
         self._under_way: Counter[str] = Counter()
         """Sessions whose sources are being read, a batch at a time."""
 
-    async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> None:
-        """Read what is new in the source at `path`.
+    async def read(self, tool: Tool, path: Path, config: CapturedToolConfig) -> float | None:
+        """Read what is new in the source at `path`; returns in how many seconds to look at it again, if so.
 
         Raises `Skipped` where it cannot be read, `Rewritten`, `TurnRuns`, `OriginalIsRead`, and errors of
         the disk.
         """
         source = await self._run(self._open, tool, path)
-        if source is None:
-            return
+        if not isinstance(source, LineSource | DocumentSource):
+            return source
         compared: dict[str, _Compared] = {}
         try:
             await self._read(tool, path, config, source, compared)
         finally:
             self._under_way -= Counter(state.session_id for state in compared.values())
         source.end()
+        return source.rest_in()
 
     async def _read(
         self,
@@ -107,6 +109,7 @@ class Recorder:
             batch = await self._run(source.next)
             complete = batch.complete
             if batch.state.offset == batch.start and not batch.records:
+                source.wrote(batch.state)
                 if complete:
                     await self._run(self.progress.put, path, tool.name, batch.state)
                 continue
@@ -144,14 +147,18 @@ class Recorder:
             self.progress.put(source[1], source[0], structs.replace(state, signature=NEVER))
         return source
 
-    def _open(self, tool: Tool, path: Path) -> LineSource | DocumentSource | None:
+    def _open(self, tool: Tool, path: Path) -> LineSource | DocumentSource | float | None:
+        """None where there is nothing new, or in how many seconds there will be."""
         state = self.progress.get(path)
         try:
             signature = signature_at(path)
         except FileNotFoundError:
             return None  # deleted by its tool: nothing is taken away here
         if state is not None and state.signature == signature:
-            return None
+            if not state.rest:
+                return None
+            if (wait := state.rest_in(time.time())) > 0:
+                return wait
         return open_source(tool.name, path, state, self._config.current.sessions)
 
     async def _record(  # noqa: PLR0913, PLR0917  # what one pass over a source has

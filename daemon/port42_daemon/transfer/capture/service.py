@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
 import time
 from dataclasses import dataclass, field
@@ -19,10 +18,12 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import SessionFilter
 from port42_daemon.transfer.capture import tools
-from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.originals import Originals
+from port42_daemon.transfer.capture.pending import Pending
+from port42_daemon.transfer.capture.restoring import Restoring
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import Watcher, below
-from port42_protocol.errors import InvalidParams, RpcError, StorageFailed
+from port42_protocol.errors import InvalidParams, RpcError
 from port42_protocol.messages.capture import (
     CapturedTool,
     CaptureStatus,
@@ -47,7 +48,6 @@ _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
-_AT_ONCE = 4
 _CHECK_SECONDS = 0.3
 _DOCUMENT_SECONDS = 0.5
 """Between two times that a document is read whole."""
@@ -64,11 +64,12 @@ class Capture:
     _watcher: Watcher = field(init=False)
     _watching: asyncio.Task[None] | None = field(default=None, init=False)
     _config: CaptureConfig = field(default_factory=CaptureConfig, init=False)
-    _due: dict[Path, Tool] = field(default_factory=dict, init=False)
-    """Sources that are to be read, in the order in which they changed."""
-    _waiting: dict[Path, Tool] = field(default_factory=dict, init=False)
-    """Sources that are read when a turn of Port42 has ended."""
+    _pending: Pending = field(default_factory=Pending, init=False)
+    _scanned: set[Path] = field(default_factory=set, init=False)
+    """The folders of tools of which what was there before is known."""
     _read_at: dict[Path, float] = field(default_factory=dict, init=False)
+    _rests: dict[Path, asyncio.TimerHandle] = field(default_factory=dict, init=False)
+    """When sources are looked at again, if they do not change."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _progress: Progress | None = field(default=None, init=False)
@@ -76,6 +77,7 @@ class Capture:
 
     def __post_init__(self) -> None:
         self._originals = Originals(self.home)
+        self._restoring = Restoring(self._originals, self.sessions)
         self._watcher = Watcher(self.sessions.threads, self._changed, self._scan)
 
     # --- its life ---------------------------------------------------------------------------------
@@ -97,6 +99,8 @@ class Capture:
         finally:
             if self._watching is not None:
                 self._watching.cancel()
+            for timer in self._rests.values():
+                timer.cancel()
             if self._progress is not None:
                 self._closing = self.sessions.threads.capture(self._progress.close)
 
@@ -105,9 +109,7 @@ class Capture:
 
     def turns_changed(self) -> None:
         """A turn has ended, perhaps."""
-        if self._waiting:
-            self._due |= self._waiting
-            self._waiting.clear()
+        if self._pending.turn_ended():
             self._work.set()
 
     async def session_restored(self, session_id: str) -> None:
@@ -130,6 +132,7 @@ class Capture:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
             folders = [tool.path(self._table(tool)) for tool in self._on()]
+            self._scanned.intersection_update(folders)
             if not folders:
                 self._watching, self._watcher.mode = None, "off"
                 return
@@ -184,14 +187,19 @@ class Capture:
             self._work.set()
         for tool in self._on():
             if path.suffix in tool.suffixes and tool.path(self._table(tool)) in path.parents:
-                self._due[path] = tool
-                self._work.set()
+                self._again(path, tool)
 
     async def _scan(self) -> None:
         """Find the sources that changed while nothing watched them."""
         for tool in self._on():
+            folder = tool.path(self._table(tool))
+            is_known = folder in self._scanned
+            self._scanned.add(folder)
             for path in await self.sessions.threads.capture(self._changed_sources, tool):
-                self._due[path] = tool
+                if not is_known:
+                    self._pending.add_later(path, tool)
+                elif not self._pending.is_in_backlog(path):
+                    self._pending.add(path, tool)
         self._work.set()
 
     def _changed_sources(self, tool: Tool) -> list[Path]:
@@ -216,58 +224,76 @@ class Capture:
         return [path for _, path in sorted(changed)]
 
     async def _read_due(self) -> None:
-        """Read the sources that are due, a few at once: while one is synced another is parsed."""
+        """Read the sources that are pending, a few at once."""
         recorder = self._recorder
         if recorder is None:
             return
-        running: dict[asyncio.Task[None], Path] = {}
+        running: dict[asyncio.Task[Any], Path] = {}
+        changes: asyncio.Task[Any] = asyncio.create_task(self._work.wait())
+        more = False
         noted = time.monotonic()
         try:
-            while self._due or running:
-                ready = [path for path in islice(self._due, 2 * _AT_ONCE) if path not in running.values()]
-                for path in ready[: _AT_ONCE - len(running)]:
-                    task = asyncio.create_task(self._read(recorder, path, self._due.pop(path)))
-                    running[task] = path
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    del running[task]
+            while True:
+                while (due := self._pending.take(running.values())) is not None:
+                    running[asyncio.create_task(self._read(recorder, *due))] = due[0]
+                if not running:
+                    break
+                await asyncio.wait({changes, *running}, return_when=asyncio.FIRST_COMPLETED)
+                running = {task: path for task, path in running.items() if not task.done()}
+                if changes.done():
+                    self._work.clear()
+                    changes = asyncio.create_task(self._work.wait())
+                    more = True
                 if time.monotonic() - noted > _NOTE_SECONDS:
                     await self._note_last(recorder)
                     noted = time.monotonic()
         finally:
-            for task in running:
+            for task in (changes, *running):
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(changes, *running, return_exceptions=True)
+        if more:
+            self._work.set()  # config.toml may have changed
         await self._note_last(recorder)
 
     async def _read(self, recorder: Recorder, path: Path, tool: Tool) -> None:
+        config = self._table(tool)
+        if config is None or not config.on or self._waits(path, tool):
+            return
+        if timer := self._rests.pop(path, None):
+            timer.cancel()
+        wait = await self._try_to_read(recorder, path, tool, config)
+        if wait is not None:
+            later = asyncio.get_running_loop().call_later
+            self._rests[path] = later(wait, self._again, path, tool)
+
+    async def _try_to_read(
+        self, recorder: Recorder, path: Path, tool: Tool, config: CapturedToolConfig
+    ) -> float | None:
+        """Returns in how many seconds to read the source again; None: when it changes."""
         from port42_daemon.transfer.capture.reading import InTrash, Rewritten
         from port42_daemon.transfer.capture.recorder import OriginalIsRead, TurnRuns
         from port42_daemon.transfer.readers.base import Skipped
 
-        config = self._table(tool)
-        if config is None or not config.on or self._waits(path, tool):
-            return
-        later = asyncio.get_running_loop().call_later
         try:
-            await recorder.read(tool, path, config)
+            return await recorder.read(tool, path, config)
         except TurnRuns:
-            self._waiting[path] = tool
+            self._pending.add_after_turn(path, tool)
             if not self.queues.under_way:  # it has ended meanwhile
                 self.turns_changed()
         except (Rewritten, OriginalIsRead):
-            later(_GATHER_SECONDS, self._again, path, tool)
+            return _GATHER_SECONDS
         except Skipped as reason:
             # What is in the trash is so because somebody wanted it, and is read when it is restored.
             await recorder.refuse(tool, path, None if isinstance(reason, InTrash) else str(reason))
         except (RpcError, OSError, sqlite3.Error) as error:
             log.warning("⚠ %s is read later: %s", path.name, error)
-            later(_RETRY_SECONDS, self._again, path, tool)
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 await self.sessions.threads.capture(recorder.progress.renew, error)
+            return _RETRY_SECONDS
         except Exception:
             log.exception("%s could not be captured", path.name)
             await recorder.refuse(tool, path, "an internal error, see the log")
+        return None
 
     def _waits(self, path: Path, tool: Tool) -> bool:
         """Whether a document was just read, and is read again later."""
@@ -300,7 +326,7 @@ class Capture:
                         recorder.used[agent] = ("", newest[0].session_id, 0)
 
     def _again(self, path: Path, tool: Tool) -> None:
-        self._due[path] = tool
+        self._pending.add(path, tool)
         self._work.set()
 
     # --- methods ----------------------------------------------------------------------------------
@@ -347,48 +373,13 @@ class Capture:
         return findings
 
     async def restore_original(self, request: RestoreOriginal) -> Restored:
-        """Write the source of a session to its path."""
-        await self.sessions.owned(request.session_id, request.agent)
-        return await self.sessions.threads.files(self._restore, request)
-
-    def _restore(self, request: RestoreOriginal) -> Restored:
-        original = self._originals.of_session(request.session_id)
-        if original is None:
-            raise InvalidParams.expecting("session_id", "a captured session whose original is kept")
-        try:
-            length = self._originals.restore(original, force=request.force)
-        except FileExistsError:
-            expected = "true, to replace the file that is there"
-            raise InvalidParams.expecting("force", expected) from None
-        except Damaged as damage:
-            raise StorageFailed(f"the original is damaged: {damage}") from None
-        except OSError as error:
-            reason = os.strerror(error.errno or 0).lower()
-            raise StorageFailed(f"cannot restore the original: {reason}") from error
-        if TOOLS[original.tool].forks_need_originals:
-            self._restore_originals(request.session_id)
-        source_id = original.sessions[request.session_id]
-        resume = tuple(word.replace("{id}", source_id) for word in TOOLS[original.tool].resume)
-        return Restored(request.session_id, original.path, length, resume or None)
-
-    def _restore_originals(self, session_id: str) -> None:
-        """Write the sources of the sessions that this one is a fork of, where they are gone."""
-        seen = {session_id}
-        with contextlib.suppress(RpcError, OSError, Damaged):
-            while (point := self.sessions.store.ends(session_id)[0].forked_from) is not None:
-                session_id = point.session_id
-                if session_id in seen or (original := self._originals.of_session(session_id)) is None:
-                    return
-                seen.add(session_id)
-                with contextlib.suppress(FileExistsError):
-                    self._originals.restore(original, force=False)
+        return await self._restoring.restore_original(request)
 
     async def _describe(self, tool: Tool) -> CapturedTool:
         config = self._table(tool)
         path = tool.path(config)
         sources, size, available = await self.sessions.threads.files(_count, path, tool.suffixes)
         totals = await self._totals(tool.name)
-        waiting = [*self._due.values(), *self._waiting.values()].count(tool)
         return CapturedTool(
             name=tool.name,
             on=config is not None and config.on,
@@ -400,7 +391,7 @@ class Capture:
             sessions=totals.sessions if totals else 0,
             source_bytes=size,
             original_bytes=totals.kept if totals else 0,
-            waiting=waiting,
+            waiting=self._pending.count(tool),
             last_read=totals.last_read if totals else None,
             problem=totals.problem if totals else None,
         )

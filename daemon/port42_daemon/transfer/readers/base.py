@@ -79,6 +79,8 @@ class SessionInfo(Struct):
     records: int = 0
     calls: dict[str, ToolRecord] = {}
     """Tool calls that run, by their id. `timestamp` is their start."""
+    given_up: list[str] = []
+    """Those of them that were added as interrupted already, because the file had not grown for long."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     """Tokens that no record has yet."""
@@ -185,8 +187,24 @@ class Builder(ABC):
         end = self._time(info, when)
         for call_id, record in list(info.calls.items()):
             if record.timestamp <= end:
-                del info.calls[call_id]
-                self._add(key, replace(record, timestamp=end))
+                self._end_call(key, call_id, end)
+
+    def give_up(self, key: str) -> None:
+        """Add the tool calls that run as interrupted. A result that comes later is a record of its own."""
+        info = self.state.sessions[key]
+        for call_id, record in info.calls.items():
+            if call_id not in info.given_up:
+                info.given_up.append(call_id)
+                self._add(key, replace(record, timestamp=max(record.timestamp, self._time(info, None))))
+
+    def _end_call(self, key: str, call_id: str, when: str) -> None:
+        """Add the call as interrupted."""
+        info = self.state.sessions[key]
+        record = info.calls.pop(call_id)
+        if call_id in info.given_up:
+            info.given_up.remove(call_id)
+        else:
+            self._add(key, replace(record, timestamp=when))
 
     def thought(self, key: str, text: str, when: str | None) -> None:
         info = self.state.sessions[key]
@@ -209,7 +227,8 @@ class Builder(ABC):
         """Remember a tool call until its result comes, or the turn ends without one."""
         info = self.state.sessions[key]
         if len(info.calls) >= _CALLS:
-            self._add(key, info.calls.pop(next(iter(info.calls))))
+            oldest = next(iter(info.calls))
+            self._end_call(key, oldest, info.calls[oldest].timestamp)
         info.calls[call_id] = tool_record(
             id=call_id,
             timestamp=self._time(info, when),
@@ -228,6 +247,8 @@ class Builder(ABC):
         if call_id not in info.calls:
             self.call(key, call_id, None, None, when)
         record = info.calls.pop(call_id)
+        if call_id in info.given_up:
+            info.given_up.remove(call_id)
         end = self._time(info, when)
         text, omitted = shorten(text_of(output), self._limits.tool_output_bytes)
         self._add(

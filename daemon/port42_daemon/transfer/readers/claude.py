@@ -19,7 +19,7 @@ from msgspec import Raw, Struct, field
 from port42_daemon.activity import update_tasks
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
-from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
 
@@ -142,20 +142,19 @@ class Reader(LineReader):
                 return
             state.begun = True
             if entry.type != "user" or entry.parent_uuid is not None:
-                self._take_held()
+                self.take_held()
         self._take(entry, location)
         if state.begun and state.held:
-            self._take_held()
+            self.take_held()
 
-    def rest(self) -> list[Added]:
-        self._take_held()
-        added, self._added = self._added, []
-        return added
-
-    def _take_held(self) -> None:
+    def take_held(self) -> None:
         held, self.state.held = self.state.held, []
+        self.state.begun = self.state.begun or bool(held)
         for location, line in held:
             self._take(msgspec.json.decode(line, type=Entry), location)
+
+    def has_held(self) -> bool:
+        return bool(self.state.held)
 
     def _take(self, entry: Entry, location: str) -> None:
         key = self._key(entry)

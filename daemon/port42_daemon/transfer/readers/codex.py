@@ -22,7 +22,7 @@ from msgspec import Struct
 from port42_daemon import activity
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
-from port42_daemon.transfer.readers.base import Added, Skipped, SubAgent
+from port42_daemon.transfer.readers.base import Skipped, SubAgent
 from port42_daemon.transfer.readers.files import json_values, lines
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Location
@@ -136,10 +136,11 @@ class Reader(LineReader):
         if held is not None and not is_summary:
             self.message("", "assistant", *held)
 
-    def rest(self) -> list[Added]:
+    def take_held(self) -> None:
         self._end_held(is_summary=False)
-        added, self._added = self._added, []
-        return added
+
+    def has_held(self) -> bool:
+        return self.state.held is not None
 
     def _take_meta(self, meta: Payload, when: str | None) -> None:
         # A fork's file has the original's meta after its own: the first one counts.

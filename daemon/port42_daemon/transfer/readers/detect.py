@@ -33,7 +33,7 @@ from port42_daemon.transfer.readers import (
     values,
 )
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
-from port42_daemon.transfer.readers.line_reader import LineReader, read_whole
+from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader, read_whole
 from port42_protocol.messages.transfer import ImportFormat
 
 _SUFFIXES = {
@@ -132,7 +132,8 @@ class Source(Struct, frozen=True):
                 return gemini.read(files.chunks(path), path, limits)
             case "port42":
                 return port42.read(files.lines(path))
-        return read_whole(open_reader(self.format, path, limits), files.lines(path))
+        reader = open_reader(self.format, path, limits)
+        return read_whole(reader, files.lines(path), ended=files.quiet_seconds(path) >= ENDED_SECONDS)
 
 
 def can_resume(format_name: str, saved: bytes | None) -> bool:

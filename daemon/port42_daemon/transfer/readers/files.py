@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,14 @@ def lines_of(file: IO[bytes], limit: int, offset: int = 0) -> Iterator[tuple[int
         while not (ended := line.endswith(b"\n")) and (line := file.readline(CHUNK)):
             offset += len(line)
         yield offset, kept, ended
+
+
+def quiet_seconds(path: Path) -> float:
+    """How long the file has not changed."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError as error:
+        raise Skipped(_reason(error)) from None
 
 
 def chunks(path: Path) -> Iterator[bytes]:

@@ -22,6 +22,10 @@ from port42_daemon.transfer.readers.base import (
 from port42_daemon.transfer.readers.files import CHUNK, json_values
 from port42_protocol.messages.records import Record
 
+ENDED_SECONDS = 30 * 60
+"""Without a change to a file, after which its program has ended: what it runs, and what it asks a person, may
+take long."""
+
 
 class LineReader(Builder):
     """Reads one file. Subclasses say the format, the fields of a line that they use, and what those mean.
@@ -64,9 +68,28 @@ class LineReader(Builder):
         added, self._added = self._added, []
         return added
 
-    def rest(self) -> list[Added]:
-        """Records that the end of a file completes, if it does not grow any more."""
-        return []
+    def rest(self, *, ended: bool = True) -> list[Added]:
+        """Records that are complete if the file does not grow any more.
+
+        `ended`: the program has ended, so that tool calls get no result any more.
+        """
+        self.take_held()
+        if ended:
+            for key in self.state.sessions:
+                self.give_up(key)
+        added, self._added = self._added, []
+        return added
+
+    def take_held(self) -> None:
+        """Take in what is held back because of lines that may follow."""
+
+    def has_held(self) -> bool:
+        """Whether something is held back."""
+        return False
+
+    def has_calls(self) -> bool:
+        """Whether a tool call runs, as far as the file says."""
+        return any(len(info.calls) > len(info.given_up) for info in self.state.sessions.values())
 
     def save(self) -> bytes:
         return msgspec.json.encode(self.state)
@@ -100,12 +123,14 @@ class LineReader(Builder):
         return entries
 
 
-def read_whole(reader: LineReader, lines: Iterable[bytes | None]) -> list[ParsedSession]:
-    """All sessions of a file: its own, then its sub-agents'. Raises `Skipped`."""
+def read_whole(
+    reader: LineReader, lines: Iterable[bytes | None], *, ended: bool = True
+) -> list[ParsedSession]:
+    """All sessions of a file: its own, then its sub-agents'. `ended` is as in `rest`. Raises `Skipped`."""
     collection = Collection(reader.state)
     for line in lines:
         for key, record, mark in reader.feed(line):
             collection.append(key, record, mark)
-    for key, record, mark in reader.rest():
+    for key, record, mark in reader.rest(ended=ended):
         collection.append(key, record, mark)
     return collection.finished()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -54,3 +57,44 @@ def test_any_split_gives_the_records_of_the_whole(tmp_path, path, cuts):
         state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SourceState)
         records += more
     assert sorted(records, key=repr) == sorted(expected, key=repr)
+
+
+def grown(path, seconds, *lines):
+    """The file with further lines, written so long ago."""
+    with path.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_what_no_line_ends_is_read_when_the_file_has_been_quiet(tmp_path):
+    path, limits, state = tmp_path / "rollout-1.jsonl", SessionsConfig(), None
+
+    def read_now():
+        nonlocal state
+        records, state = read(LineSource("codex", path, state, limits))
+        return [(record.role, getattr(record, "state", None)) for record in records]
+
+    def item(**payload):
+        return {"type": "response_item", "timestamp": "2026-02-03T04:05:06Z", "payload": payload}
+
+    def reply(text):
+        content = [{"type": "output_text", "text": text}]
+        return item(type="message", id="m2", role="assistant", content=content)
+
+    told = {"type": "item_completed", "item": {"type": "AgentMessage", "id": "m1"}}
+    prompt = item(type="message", role="user", content=[{"type": "input_text", "text": "sail"}])
+    meta = {"type": "session_meta", "payload": {"id": "1"}}
+    grown(path, 0, meta, prompt, {"type": "event_msg", "payload": told}, reply("aye"))
+    assert (read_now(), state.rest) == ([("user", None)], 30)
+    grown(path, 31)
+    assert (read_now(), state.rest) == ([("assistant", None)], 0)
+    grown(path, 31, item(type="function_call", name="shell", call_id="c1", arguments="{}"))
+    assert (read_now(), state.rest) == ([], 30 * 60)
+    grown(path, 30 * 60 + 1)
+    assert (read_now(), state.rest) == ([("tool", "interrupted")], 0)
+    assert read_now() == []
+    # It was not ended: the result is a record of its own, with all that is known of the call.
+    grown(path, 0, item(type="function_call_output", call_id="c1", output="wind"))
+    assert (read_now(), state.rest) == ([("tool", "done")], 0)
+    grown(path, 0, prompt)
+    assert read_now() == [("user", None)]

@@ -58,11 +58,11 @@ class File:
     def lines(self):
         return [json.dumps(entry).encode() for entry in self.entries]
 
-    def read_all(self, name=SESSION) -> list[ParsedSession]:
-        return read_whole(claude.Reader(name, LIMITS), self.lines())
+    def read_all(self, name=SESSION, *, ended=True) -> list[ParsedSession]:
+        return read_whole(claude.Reader(name, LIMITS), self.lines(), ended=ended)
 
-    def read(self, name=SESSION) -> ParsedSession:
-        return self.read_all(name)[0]
+    def read(self, name=SESSION, *, ended=True) -> ParsedSession:
+        return self.read_all(name, ended=ended)[0]
 
 
 def parts(*texts):
@@ -314,7 +314,9 @@ def test_a_tool_call_is_a_record_at_its_end_with_what_it_was_given_and_gave():
 
 def test_what_runs_when_the_next_prompt_comes_was_interrupted():
     file = File().user("sail").assistant(tool("t1", command="sleep 9"))
-    assert activities(file.read()) == []
+    assert file.read(ended=False).messages == len(file.read(ended=False).records) == 1
+    [call] = activities(file.read())
+    assert (call.state, call.title) == ("interrupted", "sleep 9")
     [call] = activities(file.user("stop").read())
     assert (call.state, call.timestamp) == ("interrupted", "2026-02-03T04:05:03.000Z")
 

@@ -1,0 +1,69 @@
+"""The sources that are to be read: those that change now before those that were there before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import islice
+from pathlib import Path
+
+from port42_daemon.transfer.capture.tools import Tool
+
+AT_ONCE = 4
+"""Sources that are read at once: while one is synced another is parsed."""
+
+
+class Pending:
+    """Each source once, with its tool."""
+
+    def __init__(self) -> None:
+        self._changed: dict[Path, Tool] = {}
+        """In the order in which they changed."""
+        self._backlog: dict[Path, Tool] = {}
+        """In the order of their times."""
+        self._folders: dict[Path, list[Path]] = {}
+        """The backlog's sources by folder."""
+        self._after_turn: dict[Path, Tool] = {}
+
+    def add(self, path: Path, tool: Tool) -> None:
+        """A source that changes now. Older ones of its folder come before it: it may be a copy of one."""
+        for other in self._folders.pop(path.parent, ()):
+            if (waiting := self._backlog.pop(other, None)) is not None:
+                self._changed[other] = waiting
+        self._changed.setdefault(path, tool)
+
+    def add_later(self, path: Path, tool: Tool) -> None:
+        """A source that was there before."""
+        self._backlog[path] = tool
+        self._folders.setdefault(path.parent, []).append(path)
+
+    def add_after_turn(self, path: Path, tool: Tool) -> None:
+        """A source that is read when a turn of Port42 has ended."""
+        self._after_turn[path] = tool
+
+    def turn_ended(self) -> bool:
+        """Whether sources waited for that."""
+        waited = bool(self._after_turn)
+        self._changed |= self._after_turn
+        self._after_turn.clear()
+        return waited
+
+    def is_in_backlog(self, path: Path) -> bool:
+        return path in self._backlog
+
+    def take(self, running: Collection[Path]) -> tuple[Path, Tool] | None:
+        """The next source, while those of `running` are read.
+
+        One place is kept for sources that change now.
+        """
+        for sources, places in ((self._changed, AT_ONCE), (self._backlog, AT_ONCE - 1)):
+            if len(running) < places:
+                for path in islice(sources, 2 * AT_ONCE):
+                    if path not in running:
+                        return path, sources.pop(path)
+        if not self._backlog:
+            self._folders.clear()
+        return None
+
+    def count(self, tool: Tool) -> int:
+        queues = (self._changed, self._backlog, self._after_turn)
+        return sum([*queue.values()].count(tool) for queue in queues)

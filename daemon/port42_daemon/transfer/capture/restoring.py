@@ -1,0 +1,57 @@
+"""`restore_original`: writes the file of a captured session to where its tool looks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.tools import TOOLS
+from port42_protocol.errors import InvalidParams, RpcError, StorageFailed
+from port42_protocol.messages.capture import Restored, RestoreOriginal
+
+
+class Restoring:
+    """Handles `restore_original`."""
+
+    def __init__(self, originals: Originals, sessions: Sessions) -> None:
+        self._originals = originals
+        self._sessions = sessions
+
+    async def restore_original(self, request: RestoreOriginal) -> Restored:
+        """Write the source of a session to its path."""
+        await self._sessions.owned(request.session_id, request.agent)
+        return await self._sessions.threads.files(self._restore, request)
+
+    def _restore(self, request: RestoreOriginal) -> Restored:
+        original = self._originals.of_session(request.session_id)
+        if original is None:
+            raise InvalidParams.expecting("session_id", "a captured session whose original is kept")
+        try:
+            length = self._originals.restore(original, force=request.force)
+        except FileExistsError:
+            expected = "true, to replace the file that is there"
+            raise InvalidParams.expecting("force", expected) from None
+        except Damaged as damage:
+            raise StorageFailed(f"the original is damaged: {damage}") from None
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise StorageFailed(f"cannot restore the original: {reason}") from error
+        if TOOLS[original.tool].forks_need_originals:
+            self._restore_originals(request.session_id)
+        source_id = original.sessions[request.session_id]
+        resume = tuple(word.replace("{id}", source_id) for word in TOOLS[original.tool].resume)
+        return Restored(request.session_id, original.path, length, resume or None)
+
+    def _restore_originals(self, session_id: str) -> None:
+        """Write the sources of the sessions that this one is a fork of, where they are gone."""
+        seen = {session_id}
+        with contextlib.suppress(RpcError, OSError, Damaged):
+            while (point := self._sessions.store.ends(session_id)[0].forked_from) is not None:
+                session_id = point.session_id
+                if session_id in seen or (original := self._originals.of_session(session_id)) is None:
+                    return
+                seen.add(session_id)
+                with contextlib.suppress(FileExistsError):
+                    self._originals.restore(original, force=False)

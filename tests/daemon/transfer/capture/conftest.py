@@ -1,0 +1,24 @@
+"""A daemon that captures what a tool writes."""
+
+from __future__ import annotations
+
+import pytest
+from peers.claude_code import Transcript
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "claude" / "projects"
+
+
+@pytest.fixture
+def capturing(daemon, folder):
+    """A daemon that captures Claude Code's sessions in `folder`."""
+    folder.mkdir(parents=True)
+    daemon.call("set_capture", name="claude", on=True, path=str(folder))
+    return daemon
+
+
+@pytest.fixture
+def transcript(folder):
+    return Transcript(folder)

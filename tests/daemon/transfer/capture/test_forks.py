@@ -1,0 +1,83 @@
+"""Sub-agents and forks of a tool, and sessions in the trash, captured by a real daemon."""
+
+from __future__ import annotations
+
+import os
+
+from peers.capturing import captured, eventually, sessions, texts
+from peers.claude_code import Transcript
+
+
+def test_a_sub_agent_is_a_session_below_its_parent(capturing, transcript):
+    transcript.user("ask a helper")
+    main = captured(capturing, "ask a helper")
+    path = transcript.path.with_suffix("") / "subagents" / "agent-abc.jsonl"
+    path.parent.mkdir(parents=True)
+    sub = Transcript(transcript.path.parent.parent)
+    sub.id, sub.path = transcript.id, path
+    sub.add("user", "look there", isSidechain=True, agentId="abc")
+    sub.add("assistant", [{"type": "text", "text": "found"}], isSidechain=True, agentId="abc")
+    below = eventually(lambda: capturing.call("list_sessions", parent=main["session_id"])["sessions"])
+    eventually(lambda: texts(capturing, below[0]["session_id"]) == ["look there", "found"])
+    assert [session["session_id"] for session in sessions(capturing)] == [main["session_id"]]
+    assert capturing.call("get_last_session", agent="claude")["session_id"] == main["session_id"]
+
+
+def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
+    transcript.user("one")
+    transcript.assistant("two")
+    original = captured(capturing, "one", "two")
+    fork = Transcript(folder)
+    lines = transcript.path.read_text().replace(transcript.id, fork.id)
+    fork.path.write_text(lines)
+    fork.user("another way")
+    session = captured(capturing, "one", "two", "another way")
+    assert session["forked_from"] == {"session_id": original["session_id"], "seq": 2}
+    (counted,) = capturing.call("stats")["agents"]
+    assert (counted["user_messages"], counted["assistant_messages"]) == (2, 1)
+
+
+def test_of_what_was_there_before_the_copy_is_the_fork(daemon, folder):
+    folder.mkdir(parents=True)
+    for number in range(8):
+        original, fork = Transcript(folder), Transcript(folder)
+        original.user(f"one {number}")
+        fork.path.write_text(original.path.read_text().replace(original.id, fork.id))
+        fork.user(f"another way {number}")
+        os.utime(original.path, (1, 1))
+    daemon.call("set_capture", name="claude", on=True, path=str(folder))
+    found = eventually(lambda: found if len(found := sessions(daemon)) == 16 else None)
+    assert [s["message_count"] for s in found if s["forked_from"]] == [2] * 8
+
+
+def test_forks_of_long_sessions_leave_them_behind_all_that_they_copied(daemon, folder):
+    folder.mkdir(parents=True)
+    for _ in range(3):
+        original, fork = Transcript(folder), Transcript(folder)
+        for number in range(2500):
+            original.user(f"message {number}")
+        fork.path.write_text(original.path.read_text().replace(original.id, fork.id))
+        fork.user("another way")
+        os.utime(original.path, (1, 1))
+    daemon.call("set_capture", name="claude", on=True, path=str(folder))
+    eventually(lambda: sum(session["message_count"] for session in sessions(daemon)) == 15_003, 30)
+    assert [s["forked_from"]["seq"] for s in sessions(daemon) if s["forked_from"]] == [2500] * 3
+    eventually(lambda: daemon.call("stats")["agents"][0]["user_messages"] == 7503)
+
+
+def test_what_was_said_while_a_session_was_in_the_trash_comes_with_it(capturing, transcript):
+    transcript.user("one")
+    session_id = captured(capturing, "one")["session_id"]
+    capturing.call("delete_session", session_id=session_id)
+    transcript.user("two")
+
+    def state():
+        return capturing.call("get_capture")["tools"][0]
+
+    eventually(lambda: state()["source_bytes"] == transcript.path.stat().st_size and not state()["waiting"])
+    capturing.stop()
+    capturing.start()
+    assert state()["problem"] is None
+    assert sessions(capturing) == []
+    capturing.call("restore_session", session_id=session_id)
+    captured(capturing, "one", "two")

@@ -1,0 +1,73 @@
+"""The kept originals: restored to where the tool looks for them, and read again."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from peers.capturing import captured, eventually, sessions, texts
+from peers.claude_code import Transcript
+
+from port42_daemon.transfer.capture.originals import Damaged, Originals
+
+
+def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
+    for number in range(3):
+        transcript.user(f"message {number}")
+        session = captured(capturing, *(f"message {n}" for n in range(number + 1)))
+    data = transcript.path.read_bytes()
+    session_id = session["session_id"]
+    with pytest.raises(pytest.RpcFailed, match="force"):
+        capturing.call("restore_original", session_id=session_id)
+    shutil.rmtree(transcript.path.parent)
+    restored = capturing.call("restore_original", session_id=session_id, agent="claude")
+    assert (restored["path"], restored["bytes"]) == (str(transcript.path), len(data))
+    assert restored["resume"] == ["claude", "--resume", transcript.id]
+    assert transcript.path.read_bytes() == data
+    transcript.path.write_bytes(b"other")
+    capturing.call("restore_original", session_id=session_id, force=True)
+    assert transcript.path.read_bytes() == data
+    transcript.user("after")
+    captured(capturing, "message 0", "message 1", "message 2", "after")
+    for path in (capturing.home / "originals").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_session_without_an_original(capturing):
+    session_id = capturing.call("create_session", agent="claude")["session_id"]
+    with pytest.raises(pytest.RpcFailed, match="a captured session whose original is kept"):
+        capturing.call("restore_original", session_id=session_id)
+
+
+def kept_bytes(daemon):
+    """How much is kept of all sources; what is being written is not whole."""
+    originals = Originals(daemon.home)
+    try:
+        return sum(len(part) for original in originals.all() for part in originals.data(original))
+    except (OSError, Damaged):
+        return 0
+
+
+def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, folder):
+    transcript = Transcript(folder)
+    transcript.user("build a parser")
+    transcript.assistant({"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}})
+    transcript.add("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "a.py"}])
+    transcript.assistant("I build it.")
+    (session,) = eventually(lambda: sessions(capturing))
+    session_id = session["session_id"]
+    eventually(lambda: len(texts(capturing, session_id)) == 2)
+    size = transcript.path.stat().st_size
+    eventually(lambda: kept_bytes(capturing) == size)
+    assert capturing.call("import_sessions", again=True)["unchanged"] == 1
+    transcript.path.unlink()
+    file = capturing.home / "sessions" / f"{session_id}.json"
+    whole = file.read_bytes()
+    lines = [line for line in whole.splitlines(keepends=True) if b'"event":"tool"' not in line]
+    file.write_bytes(b"".join(lines))  # as a reader without tool calls would have left it
+    (rewritten,) = capturing.call("import_sessions", again=True)["imported"]
+    assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
+    records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
+    assert [record["role"] for record in records] == ["user", "tool", "assistant"]
+    assert records[2]["turn"]["native_id"] == transcript.id
+    assert capturing.call("import_sessions", again=True)["unchanged"] == 1
