@@ -38,6 +38,7 @@ import pytest
 pytest_plugins = [
     "peers.processes",  # `process`, time-outs, and the end of all that a test started
     "peers.cli_fixtures",  # `port42`, `terminal`, `peer`: for the CLI's and the client's tests
+    "peers.postgres",  # `hub_url`, `postgres`: for those of the hub
     "peers.editors",  # `editor`, `lines`: for those of `port42 acp`
 ]
 

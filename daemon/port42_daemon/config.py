@@ -146,6 +146,27 @@ class CaptureConfig(_Table, frozen=True):
     aichat: CapturedToolConfig | None = None
 
 
+class HubConfig(_Table, frozen=True):
+    """``[hub]``: the PostgreSQL where this machine's sessions meet those of others.
+
+    One of `url` (``postgresql://…``) and `service` (of libpq's service file) says where. At most one of the
+    `password_` fields names a password that is not there. `machine` is this machine's name, by default its
+    host name. Sessions of `agents` and in `folders` (or below) are pushed, by default all; with `redact`
+    known secrets are replaced before.
+    """
+
+    url: Annotated[str, Meta(pattern=r"^postgres(ql)?://[^\s]+$")] | None = None
+    service: Annotated[str, Meta(pattern=r"^[^\s\[\]]+$")] | None = None
+    password_env: Variable | None = None
+    password_file: str | None = None
+    password_keyring: str | None = None
+    machine: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)")] | None = None
+    agents: list[AgentName] | None = None
+    folders: list[Folder] | None = None
+    redact: bool = False
+    on: bool = True
+
+
 class Config(_Table, frozen=True):
     """The whole file. An empty one is valid."""
 
@@ -154,6 +175,7 @@ class Config(_Table, frozen=True):
     daemon: DaemonConfig = DaemonConfig()
     sessions: SessionsConfig = SessionsConfig()
     capture: CaptureConfig = CaptureConfig()
+    hub: HubConfig | None = None
 
 
 def parse(text: str) -> Config:
@@ -195,6 +217,18 @@ def _check(text: str, config: Config) -> None:
             if sum(key is not None for key in keys) > 1:
                 what = "expected one of api_key_env, api_key_file and api_key_keyring"
                 raise _refused(text, ("backends", name), what)
+    if config.hub is not None:
+        _check_hub(text, config.hub)
+
+
+def _check_hub(text: str, hub: HubConfig) -> None:
+    """Raises `ConfigRefused`."""
+    if (hub.url is None) == (hub.service is None):
+        raise _refused(text, ("hub",), "expected either url or service")
+    passwords = [hub.password_env, hub.password_file, hub.password_keyring]
+    if sum(password is not None for password in passwords) > 1:
+        what = "expected one of password_env, password_file and password_keyring"
+        raise _refused(text, ("hub",), what)
 
 
 def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) -> Any:

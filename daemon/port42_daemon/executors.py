@@ -19,11 +19,11 @@ STALLED = 30.0  # seconds after which a job counts as stalled, by a disk that ha
 
 
 class Threads:
-    """Four pools, so that questions to the index never hold up a message.
+    """Five pools, so that questions to the index never hold up a message.
 
     Eight threads for files: fdatasync waits, it does not compute. One for the index: it answers one
-    question at a time. One for questions that may have to wait until the index knows every session, and one
-    for the files of other tools.
+    question at a time. One for questions that may have to wait until the index knows every session, one for
+    the files of other tools, and one for the hub, which waits for the network.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,7 @@ class Threads:
         self.index = _Pool("index", 1)
         self.patient = _Pool("patient", 1)
         self.capture = _Pool("capture", 1)
+        self.hub = _Pool("hub", 1)
 
     def order(self, *about: str) -> asyncio.Lock:
         """A fair lock: waiters for the same key get it in order. Records are written and published under it.
@@ -46,7 +47,7 @@ class Threads:
         return [*self.files.stalled(), *self.index.stalled()]
 
     def close(self) -> None:
-        for pool in (self.files, self.index, self.patient, self.capture):
+        for pool in (self.files, self.index, self.patient, self.capture, self.hub):
             pool.close()
 
 

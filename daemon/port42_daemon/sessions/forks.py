@@ -101,6 +101,7 @@ def _header(original: Header, seq: int, session_id: str, request: ForkSession) -
         forked_from=ForkPoint(original.id, seq),
         imported_from=None,
         parent=UNSET,
+        generation=UNSET,
     )
     title = request.title or UNSET
     return header, EventRecord(seq=0, event=FORKED, timestamp=began, title=title)

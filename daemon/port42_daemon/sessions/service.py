@@ -129,7 +129,7 @@ class Sessions:
             with self.store.writing(request.session_id) as session:
                 require_owner(session.summary, request.agent)
                 if last != request.session_id:
-                    session.append((_event(RESUMED),), use=True)
+                    session.append((labelled(RESUMED),), use=True)
         except SessionNotFound:
             raise SessionNotFound(request.session_id, vanished=last == request.session_id) from None
         return self._used(session)
@@ -466,12 +466,12 @@ def require_owner(session: Summary, agent: str | None) -> None:
 
 def _end(session: SessionWriter, _: EndSession) -> None:
     if session.summary.state != "ended":
-        session.append((_event(ENDED),), use=False)
+        session.append((labelled(ENDED),), use=False)
 
 
 def _rename(session: SessionWriter, request: RenameSession) -> None:
     if session.summary.title != request.title:
-        session.append((_event(RENAMED, title=request.title),), use=False)
+        session.append((labelled(RENAMED, title=request.title),), use=False)
 
 
 def _tag(session: SessionWriter, request: TagSession) -> None:
@@ -483,13 +483,14 @@ def _tag(session: SessionWriter, request: TagSession) -> None:
         )
     # Another order alone is no change.
     if set(tags) != set(before):
-        session.append((_event(TAGGED, tags=tags),), use=False)
+        session.append((labelled(TAGGED, tags=tags),), use=False)
 
 
 def _pin(session: SessionWriter, request: PinSession) -> None:
     if session.summary.pinned != request.pinned:
-        session.append((_event(PINNED, pinned=request.pinned),), use=False)
+        session.append((labelled(PINNED, pinned=request.pinned),), use=False)
 
 
-def _event(name: str, **changed: Any) -> EventRecord:
+def labelled(name: str, **changed: Any) -> EventRecord:
+    """An event of now that has no seq yet."""
     return EventRecord(seq=0, event=name, timestamp=now(), **changed)

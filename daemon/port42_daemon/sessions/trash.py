@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from port42_daemon import cursors
 from port42_daemon.sessions.queue import SessionQueues
-from port42_daemon.sessions.service import Sessions, now, require_owner
-from port42_daemon.store.interface import SessionFilter, milliseconds
-from port42_protocol.errors import InvalidParams, SessionBusy, SessionDamaged, SessionNotFound
+from port42_daemon.sessions.service import Sessions, labelled, now, require_owner
+from port42_daemon.store.interface import RESTORED, TRASHED, SessionFilter, milliseconds
+from port42_protocol.errors import (
+    InvalidParams,
+    SessionBusy,
+    SessionDamaged,
+    SessionNotFound,
+    StorageFailed,
+)
 from port42_protocol.messages.events import DeletedEvent, RestoredEvent
 from port42_protocol.messages.forks_and_trash import (
     Deleted,
@@ -65,6 +72,8 @@ class Trash:
     def _restore(self, request: RestoreSession) -> Summary:
         require_owner(self._sessions.store.summary(request.session_id, trashed=True), request.agent)
         summary = self._sessions.store.restore(request.session_id)
+        with self._sessions.store.writing(request.session_id) as session:
+            session.append((labelled(RESTORED),), use=False)
         self._sessions.catch_up_last(summary.agent, summary.session_id, 0)
         return summary
 
@@ -136,6 +145,9 @@ class Trash:
             require_owner(summary, agent)
             if unused_since is not None and (summary.pinned or summary.last_activity >= unused_since):
                 raise _Spared
+            # A full disk does not take it; a deletion works there all the same.
+            with contextlib.suppress(StorageFailed):
+                session.append((labelled(TRASHED),), use=False)
             session.trash()
         return summary
 

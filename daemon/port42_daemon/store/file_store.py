@@ -8,11 +8,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET
 
 from port42_daemon import durable
 from port42_daemon.store.check.home import HomeMaintenance
@@ -28,6 +30,7 @@ from port42_daemon.store.interface import (
     Recent,
     SessionStore,
     SessionWriter,
+    StoredLines,
     UnfinishedTurn,
     milliseconds,
 )
@@ -35,12 +38,12 @@ from port42_daemon.store.last_sessions import LastSessions, MappingDamaged, UseO
 from port42_daemon.store.session_file import checkpoint, document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.checkpoint import Checkpoint
-from port42_daemon.store.session_file.document import Document
+from port42_daemon.store.session_file.document import Damaged, Document
 from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
-from port42_protocol.errors import RpcError, SessionExists
+from port42_protocol.errors import RpcError, SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Message, Record, Summary
 
@@ -60,6 +63,7 @@ class FileStore(SessionStore):
         self._trash = Trash(home / "trash", self._sessions)
         self.remembered = self._sessions.remembered
         self.catalogue: Catalogue = self._index
+        self.changed = _not_told
         self.maintenance: Maintenance = HomeMaintenance(home, self._sessions, self._last, self._index)
 
     def open(self) -> None:
@@ -121,11 +125,20 @@ class FileStore(SessionStore):
 
         return self._sessions.reading(session_id, look)
 
+    def lines(self, session_id: str, after_seq: int, max_bytes: int) -> StoredLines:
+        try:
+            return self._sessions.reading(session_id, partial(_lines, after_seq, max_bytes, trashed=False))
+        except SessionNotFound:
+            with storage("look into the trash"):
+                return self._trash.reading(session_id, partial(_lines, after_seq, max_bytes, trashed=True))
+
     # --- writing ----------------------------------------------------------------------------------
 
-    def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
+    def create(
+        self, header: Header, records: Sequence[Record] = (), *, use: bool = False, used_at: int | None = None
+    ) -> Summary:
         at = records[-1].timestamp if records else header.created_at
-        number = self._next_use(header.agent, header.id, at) if use else None
+        number = self._next_use(header.agent, header.id, at) if use else used_at
         growth = document.grow(document.begun(header), records, number)
         with self._new_file(header.id) as path:
             durable.replace(path, header.line() + growth.data)
@@ -140,7 +153,12 @@ class FileStore(SessionStore):
     def rewrite(self, header: Header, records: Sequence[Record], backup: str) -> Summary:
         path = self._sessions.path(header.id)
         stored, footer = self.ends(header.id)
-        header = msgspec.structs.replace(stored, title=header.title, cwd=header.cwd or stored.cwd)
+        generation = (
+            (stored.generation or 0) + 1 if header.generation is UNSET else header.generation or UNSET
+        )
+        header = msgspec.structs.replace(
+            stored, title=header.title, cwd=header.cwd or stored.cwd, generation=generation
+        )
         with self._sessions.lock(header.id), storage(f"write session {header.id}"):
             Backup(self._home, backup).keep(path)
             data, whole = document.compose(header, records, footer.use)
@@ -148,6 +166,28 @@ class FileStore(SessionStore):
             self._sessions.forget(header.id)
             self._wrote(whole, path.stat(), ())
         return whole.summary
+
+    def splice(self, session_id: str, seq: int, records: Sequence[Record], *, used_at: int) -> Summary:
+        path = self._sessions.path(session_id)
+
+        with self._sessions.lock(session_id), storage(f"write session {session_id}"):
+            descriptor, whole = self._sessions.open(session_id, os.O_RDONLY)
+            try:
+                footer, length = document.fold_through(reader(descriptor), whole, seq)
+                head = whole.header.line()
+                end = len(head) + length + bool(length)
+                kept = document.assembled(whole.header, footer, len(head), end, b"")
+                growth = document.grow(kept, records, used_at)
+                middle = durable.Span(descriptor, whole.records_at, length)
+                durable.replace_with_copy(path, head, middle, growth.data)
+            except Damaged as damage:
+                raise SessionDamaged(session_id, str(damage)) from None
+            finally:
+                os.close(descriptor)
+            self._sessions.forget(session_id)
+            self._uses.see(used_at, session_id)
+            self._wrote(growth.document, path.stat(), ())
+        return growth.document.summary
 
     def fork(self, session_id: str, at_seq: int, header: Header, event: Record) -> Summary:
         if header.id == session_id:
@@ -201,6 +241,8 @@ class FileStore(SessionStore):
         with storage("empty the trash"):
             self._trash.purge([Entry.of(each.trashed_at, each.session_id, each.agent) for each in trashed])
         self._index.erase_deleted_text()  # in the background
+        for session in trashed:
+            self.changed(session.session_id)
 
     def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:
         with storage("write agent_sessions.json"):
@@ -253,6 +295,7 @@ class FileStore(SessionStore):
     def _wrote(self, whole: Document, status: os.stat_result, records: tuple[Record, ...]) -> None:
         self._sessions.remember(whole, status)
         self._index.note(session_update(whole, status, records))
+        self.changed(whole.header.id)
 
 
 class _Writing(SessionWriter):
@@ -288,7 +331,7 @@ class _Writing(SessionWriter):
     def last_seq(self) -> int:
         return self._document.footer.last_seq
 
-    def append(self, records: Sequence[Record], *, use: bool | None) -> None:
+    def append(self, records: Sequence[Record], *, use: bool | None, used_at: int = 0) -> None:
         store, before = self._store, self._document
         at = before.footer.use
         if use:
@@ -296,6 +339,9 @@ class _Writing(SessionWriter):
             at = store._next_use(before.header.agent, self._session_id, records[-1].timestamp)
         elif use is None:
             at = max(at, min(milliseconds(records[-1].timestamp), time.time_ns() // 1_000_000))
+            store._uses.see(at, self._session_id)
+        elif used_at > at:
+            at = used_at
             store._uses.see(at, self._session_id)
         growth = document.grow(before, records, at)
         with storage(f"write session {self._session_id}"):
@@ -314,3 +360,27 @@ class _Writing(SessionWriter):
             self._store._trash.put(self._document.summary)
         self._store._sessions.forget(self._session_id)
         self._store._index.forget(self._session_id)
+        self._store.changed(self._session_id)
+
+
+def _lines(after_seq: int, max_bytes: int, descriptor: int, whole: Document, *, trashed: bool) -> StoredLines:
+    found: list[tuple[int, bytes]] = []
+    size, complete = 0, True
+    for line in document.lines(reader(descriptor), whole, after_seq):
+        text = line.rstrip().removesuffix(b",")
+        seq = document.parse_record(text).seq
+        if seq <= after_seq:
+            continue
+        if found and size + len(text) > max_bytes:
+            complete = False
+            break
+        found.append((seq, text))
+        size += len(text)
+    status = os.fstat(descriptor)
+    return StoredLines(
+        whole.header, whole.footer, trashed, (status.st_size, status.st_mtime_ns), found, complete
+    )
+
+
+def _not_told(session_id: str) -> None:
+    """Nobody wants to know."""

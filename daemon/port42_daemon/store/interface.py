@@ -27,6 +27,7 @@ FORMAT = 1
 ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
 RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
 COMPACTED, USAGE = "compacted", "usage"
+TRASHED, RESTORED = "trashed", "restored"
 """Names of the events that a session records."""
 _TITLE_LENGTH = 60
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
@@ -54,6 +55,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     forked_from: ForkPoint | None = None
     imported_from: Source | None = None
     parent: Parent | msgspec.UnsetType = msgspec.UNSET
+    generation: int | msgspec.UnsetType = msgspec.UNSET
+    """How often the records were replaced by others, where they were."""
 
     def line(self, length: int = 0) -> bytes:
         """The line, padded with white space to `length` bytes. Its closing brackets are the footer's."""
@@ -104,6 +107,20 @@ class Recent(msgspec.Struct, frozen=True, gc=False):
     records: list[Record]
     all: bool
     turn: TurnRecord | None
+
+
+class StoredLines(msgspec.Struct, frozen=True, gc=False):
+    """Records as they are stored, each with its seq and its JSON; `complete`: no later ones are left.
+
+    `signature` is the file's size and mtime_ns.
+    """
+
+    header: Header
+    footer: Footer
+    trashed: bool
+    signature: tuple[int, int]
+    lines: list[tuple[int, bytes]]
+    complete: bool
 
 
 class UnfinishedTurn(msgspec.Struct, frozen=True, gc=False):
@@ -160,8 +177,11 @@ class SessionWriter(Protocol):
     def last_seq(self) -> int:
         """0 where there are no records."""
 
-    def append(self, records: Sequence[Record], *, use: bool | None) -> None:
-        """Add records in one durable write. `use`: whether that is a use now; None: at their time."""
+    def append(self, records: Sequence[Record], *, use: bool | None, used_at: int = 0) -> None:
+        """Add records in one durable write. `use`: whether that is a use now; None: at their time.
+
+        `used_at`: without `use`, the number of the session's last use, if that is later than what is known.
+        """
 
     def trash(self) -> None:
         """Move the session to the trash. Does not change any agent's last session."""
@@ -188,6 +208,10 @@ class SessionStore(Protocol):
     remembered: Callable[[str], Summary | None]
     """The summary, if it is in memory and the file unchanged. Never reads a file."""
 
+    changed: Callable[[str], None]
+    """Set by who wants to know: called with each session that was written, moved or deleted, from the thread
+    that did it. It returns at once."""
+
     def where(self, session_id: str) -> Literal["sessions", "trash"] | None: ...
     def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
         """Raises `SessionNotFound`, `SessionDamaged`, as do all that follow."""
@@ -201,13 +225,28 @@ class SessionStore(Protocol):
     def recent(self, session_id: str, at_least: int) -> Recent:
         """The last records, `at_least` bytes of them."""
 
-    def create(self, header: Header, records: Sequence[Record] = (), *, use: bool = False) -> Summary:
-        """Begin a session. Raises `SessionExists`. `use`: whether that is a use, or its records say when."""
+    def lines(self, session_id: str, after_seq: int, max_bytes: int) -> StoredLines:
+        """Records after `after_seq`, one at least if there are any, of a session or one in the trash."""
+
+    def create(
+        self, header: Header, records: Sequence[Record] = (), *, use: bool = False, used_at: int | None = None
+    ) -> Summary:
+        """Begin a session. Raises `SessionExists`. `use`: whether that is a use, or its records say when.
+
+        `used_at`: the number of its last use, where that is known.
+        """
 
     def rewrite(self, header: Header, records: Sequence[Record], backup: str) -> Summary:
         """Replace a session's records, which have their seqs. The file as it was is kept in that backup.
 
-        Of `header`, title and folder are taken. Raises `SessionNotFound`, `SessionDamaged`.
+        Of `header`, title, folder and generation are taken; without one it is the next. Raises
+        `SessionNotFound`, `SessionDamaged`.
+        """
+
+    def splice(self, session_id: str, seq: int, records: Sequence[Record], *, used_at: int) -> Summary:
+        """Replace the records after `seq` by these, one at least, in one durable write.
+
+        `used_at`: the number of its last use.
         """
 
     def writing(self, session_id: str) -> AbstractContextManager[SessionWriter]:
@@ -286,6 +325,9 @@ class Catalogue(Protocol):
 
     def counts(self) -> dict[str, int]:
         """Sessions by agent."""
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Size and mtime_ns of each session's file."""
 
     @property
     def known_counts(self) -> dict[str, int] | None:

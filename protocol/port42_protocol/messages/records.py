@@ -144,7 +144,7 @@ class EventRecord(Record, Struct, frozen=True, kw_only=True):
 
     ``renamed`` has the new `title`, ``tagged`` all current `tags`, ``pinned`` the new state, ``compacted``
     the summary with which the agent replaced what was before, ``usage`` a `turn` with tokens that no message
-    has. A newer daemon may have written other events.
+    has. ``trashed`` and ``restored`` say where it went. A newer daemon may have written other events.
     """
 
     seq: int

@@ -149,6 +149,10 @@ class SessionIndex(Catalogue):
         self._counts = changes, counts
         return counts
 
+    @_retried
+    def files(self) -> dict[str, tuple[int, int]]:
+        return self._query(sessions.files)
+
     @property
     def known_counts(self) -> dict[str, int] | None:
         changes, counts = self._counts

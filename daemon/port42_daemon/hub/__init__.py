@@ -1,0 +1,1 @@
+"""The hub: one PostgreSQL in which the sessions of many daemons meet."""

@@ -1,0 +1,75 @@
+"""Records as the hub has them: what leaves this machine, and whether two lines are the same record."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from port42_daemon.config import HubConfig
+from port42_daemon.store.interface import Footer, Header
+from port42_daemon.transfer.writers.redaction import redact_record
+from port42_protocol.messages.records import Record, decode_record, encode_stored
+
+PRIVATE = "private"
+"""The tag of sessions that stay on this machine."""
+Line = tuple[int, bytes]
+_encode = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(Header).decode
+
+
+def may_leave(config: HubConfig, header: Header, footer: Footer) -> bool:
+    """Whether the session is one of those that are pushed."""
+    if PRIVATE in footer.tags or (config.agents is not None and header.agent not in config.agents):
+        return False
+    if config.folders is None:
+        return True
+    cwd = header.cwd
+    return cwd is not None and any(cwd == each or cwd.startswith(f"{each}/") for each in config.folders)
+
+
+def header_to_push(header: Header, *, redact: bool) -> bytes:
+    return _encode(redact_record(header, Counter()) if redact else header)
+
+
+def lines_to_push(lines: Sequence[Line], *, redact: bool) -> Sequence[Line]:
+    return [(seq, _redacted(line)) for seq, line in lines] if redact else lines
+
+
+def header_of(text: str) -> Header:
+    """The header at the hub. Raises `msgspec.DecodeError`."""
+    return _decode_header(text.encode())
+
+
+def records_of(lines: Iterable[Line]) -> list[Record]:
+    """Raises `msgspec.DecodeError`."""
+    return [decode_record(line) for _, line in lines]
+
+
+def shared(mine: Sequence[Line], theirs: Sequence[Line]) -> int:
+    """How many records at the beginning of both are the same."""
+    count = 0
+    for own, other in zip(mine, theirs, strict=False):
+        if not _same(own, other):
+            break
+        count += 1
+    return count
+
+
+def checksum(lines: Sequence[Line], seq: int) -> int:
+    """The CRC-32 of the line with that seq, if it is the first; else 0."""
+    return zlib.crc32(lines[0][1]) if lines and lines[0][0] == seq else 0
+
+
+def _same(mine: Line, theirs: Line) -> bool:
+    if mine[0] != theirs[0]:
+        return False
+    # A machine of another version may have written fields that are not kept here, and secrets be redacted.
+    other = theirs[1] if mine[1] == theirs[1] else encode_stored(decode_record(theirs[1]))
+    return mine[1] == other or _redacted(mine[1]) == other
+
+
+def _redacted(line: bytes) -> bytes:
+    return encode_stored(redact_record(decode_record(line), Counter()))

@@ -1,0 +1,259 @@
+"""What a session of this machine becomes when the hub has something else of it. Everything here blocks.
+
+The caller holds the session's queue and its order, so that nothing is recorded meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+
+from msgspec import UNSET, Struct, structs
+
+from port42_daemon.hub.database import Fetched
+from port42_daemon.hub.lines import Line, checksum, header_of, records_of, shared
+from port42_daemon.hub.progress import Known
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.store.interface import (
+    ENDED,
+    FORKED,
+    PINNED,
+    RENAMED,
+    RESTORED,
+    RESUMED,
+    TAGGED,
+    TRASHED,
+    Header,
+    StoredLines,
+)
+from port42_protocol.errors import SessionExists, SessionNotFound
+from port42_protocol.messages.events import (
+    DeletedEvent,
+    MessageEvent,
+    NoticeEvent,
+    RestoredEvent,
+    SessionEvent,
+)
+from port42_protocol.messages.records import EventRecord, ForkPoint, Record, Summary, replace
+
+log = logging.getLogger(__name__)
+
+_LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED})
+"""Events that say something of a session as a whole: they are true behind any other records, too."""
+_PLACES = frozenset({TRASHED, RESTORED})
+_TITLE = 120
+ALL = 2**62
+"""More than any session has, of bytes or of records."""
+
+
+class Applied(Struct, frozen=True):
+    """What came of it: what both sides have now, and what subscribers are to be told.
+
+    `unpushed`: the session has records that the hub lacks. `fork` has what was recorded here while others
+    were recorded elsewhere.
+    """
+
+    known: Known
+    summary: Summary
+    events: Sequence[SessionEvent]
+    unpushed: bool
+    fork: Summary | None = None
+
+
+class LocalSessions:
+    """Changes sessions here into what the hub has. `machine` is the name that forks are given."""
+
+    def __init__(self, sessions: Sessions, machine: str, backup: str) -> None:
+        self._sessions = sessions
+        self._store = sessions.store
+        self._machine = machine
+        self._backup = backup
+
+    def lines(self, session_id: str, after: int, max_bytes: int = ALL) -> StoredLines | None:
+        """Records after a seq; None where there is no such session, not in the trash either."""
+        try:
+            return self._store.lines(session_id, after, max_bytes)
+        except SessionNotFound:
+            return None
+
+    def end(self, session_id: str) -> tuple[int, int] | None:
+        """Generation and last seq; None where there is no such session."""
+        stored = self.lines(session_id, ALL, 1)
+        return None if stored is None else (stored.header.generation or 0, stored.footer.last_seq)
+
+    def apply(self, fetched: Fetched, known: Known | None, offset_ms: int) -> Applied:
+        """Bring the session to what was fetched.
+
+        Raises `RpcError`, and `msgspec.DecodeError` for what is no record.
+        """
+        row, theirs = fetched.row, fetched.lines
+        use = max(row.used - offset_ms, 1)
+        mine = self.lines(row.session_id, fetched.after)
+        events: list[SessionEvent] = []
+        another = mine is not None and (mine.header.generation or 0) != row.generation
+        if mine is not None and mine.trashed and (theirs or another):
+            # It is written where sessions are; whether it goes back is seen at the end.
+            self._store.restore(row.session_id)
+        fork = None
+        if mine is None:
+            records = records_of(theirs)
+            header = structs.replace(header_of(row.header), generation=row.generation or UNSET)
+            self._store.create(header, records, used_at=use)
+            events = self._messages(row.agent, row.session_id, records)
+        elif another:
+            events, fork = self._replace(fetched, known, mine)
+        else:
+            events, fork = self._continue(fetched, mine, use)
+        seq = theirs[-1][0] if theirs else fetched.after
+        return self._settle(fetched, seq, events, fork)
+
+    # --- the cases --------------------------------------------------------------------------------
+
+    def _continue(
+        self, fetched: Fetched, mine: StoredLines, use: int
+    ) -> tuple[list[SessionEvent], Summary | None]:
+        """Both have the records through `fetched.after`."""
+        row, theirs = fetched.row, fetched.lines
+        count = shared(mine.lines, theirs)
+        own, others = mine.lines[count:], theirs[count:]
+        records = records_of(others)
+        if not others:
+            return [], None
+        if not own:
+            with self._store.writing(row.session_id) as session:
+                session.append(records, use=False, used_at=use)
+            return self._messages(row.agent, row.session_id, records), None
+        seq = mine.lines[count - 1][0] if count else fetched.after
+        tail = records_of(own)
+        if all(isinstance(record, EventRecord) and record.event in _LABELS for record in tail):
+            return self._replay(fetched, seq, records, tail, max(use, mine.footer.use)), None
+        fork = self._fork(mine.header, seq, own, mine.footer.use)
+        self._store.splice(row.session_id, seq, records, used_at=use)
+        if mine.trashed:  # it was not wanted any more; that others went on with it does not change this
+            self._trash(fork.session_id)
+        events = self._messages(row.agent, row.session_id, records)
+        return [*events, *self._notices(row.session_id, fork)], fork
+
+    def _replay(
+        self, fetched: Fetched, seq: int, records: list[Record], tail: list[Record], use: int
+    ) -> list[SessionEvent]:
+        """Titles, tags and the like that were given here stand behind what was recorded elsewhere."""
+        row = fetched.row
+        if not all(isinstance(record, EventRecord) for record in records):
+            # Who moved it to the trash did not know of these.
+            tail = [one for one in tail if not (isinstance(one, EventRecord) and one.event == TRASHED)]
+        records = [*records, *(replace(record, seq=0) for record in tail)]
+        self._store.splice(row.session_id, seq, records, used_at=use)
+        added = self._store.lines(row.session_id, seq, ALL).lines
+        places = [one.event for one in tail if isinstance(one, EventRecord) and one.event in _PLACES]
+        if places and places[-1] == TRASHED:
+            self._trash(row.session_id)
+        return self._messages(row.agent, row.session_id, records_of(added))
+
+    def _replace(
+        self, fetched: Fetched, known: Known | None, mine: StoredLines
+    ) -> tuple[list[SessionEvent], Summary | None]:
+        """The records at the hub are of another generation."""
+        row, fork = fetched.row, None
+        generation = mine.header.generation or 0
+        both = known is not None and (known.generation, known.seq) == (generation, mine.footer.last_seq)
+        if not both:
+            begins = known.seq if known is not None and known.generation == generation else 0
+            own = self._store.lines(row.session_id, begins, ALL).lines
+            fork = self._fork(mine.header, begins, own, mine.footer.use) if own else None
+        header = structs.replace(header_of(row.header), generation=row.generation)
+        self._store.rewrite(header, records_of(fetched.lines), self._backup)
+        return (self._notices(row.session_id, fork) if fork else []), fork
+
+    # --- a fork of what was recorded here ---------------------------------------------------------
+
+    def _fork(self, original: Header, seq: int, own: Sequence[Line], use: int) -> Summary:
+        """A session with the records through `seq` and those that only this machine has, durable on return.
+
+        Its id follows from its first own record, so that it is made once if a crash comes before the original
+        is changed; what was recorded after that is added to it.
+        """
+        text = f"{original.id} {original.generation or 0} {own[0][0]} ".encode() + own[0][1]
+        session_id = f"hub-{hashlib.sha256(text).hexdigest()[:20]}"
+        footer = self._store.ends(original.id)[1]
+        title = f"{(footer.title or 'untitled')[:_TITLE]} ({self._machine})"
+        tail = records_of(own)
+        forked = EventRecord(seq=0, event=FORKED, timestamp=tail[-1].timestamp, title=title)
+        header = structs.replace(
+            original,
+            id=session_id,
+            client="hub",
+            created_at=tail[0].timestamp,
+            metadata={},
+            forked_from=ForkPoint(original.id, seq),
+            imported_from=None,
+            parent=UNSET,
+            generation=UNSET,
+        )
+        before = [line for line in self._store.lines(original.id, 0, ALL).lines if line[0] <= seq]
+        try:
+            return self._store.create(header, [*records_of(before), *tail, forked], used_at=use)
+        except SessionExists:
+            return self._complete(session_id, seq, own, use)
+
+    def _complete(self, session_id: str, seq: int, own: Sequence[Line], use: int) -> Summary:
+        """Add what was recorded in the original since this fork of it was made."""
+        there = self._store.lines(session_id, seq, ALL)
+        missing = records_of(own[shared(own, there.lines) :])
+        if not missing:
+            return self._store.summary(session_id, trashed=there.trashed)
+        if there.trashed:
+            self._store.restore(session_id)
+        placed, moved = [], {}
+        for following, record in enumerate(missing, there.footer.last_seq + 1):
+            moved[record.seq] = following
+            question = getattr(record, "question", UNSET)
+            changes = {"question": moved[question]} if question in moved else {}
+            placed.append(replace(record, seq=following, **changes))
+        with self._store.writing(session_id) as session:
+            session.append(placed, use=False, used_at=use)
+        return session.summary
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _settle(
+        self, fetched: Fetched, seq: int, events: list[SessionEvent], fork: Summary | None
+    ) -> Applied:
+        """Move it to the trash or out of it, as the hub says, once all of it is here and nothing else."""
+        row = fetched.row
+        stored = self._store.lines(row.session_id, max(seq - 1, 0), 1)
+        unpushed = not stored.complete if seq else bool(stored.lines)
+        if seq >= row.last_seq and not unpushed and stored.trashed != row.trashed:
+            if row.trashed:
+                self._trash(row.session_id)
+                events.append(DeletedEvent(row.session_id, row.agent))
+            else:
+                self._store.restore(row.session_id)
+                events.append(RestoredEvent(row.session_id, row.agent))
+            stored = self._store.lines(row.session_id, max(seq - 1, 0), 1)
+        known = Known(
+            row.generation,
+            seq,
+            stored.footer.use,
+            row.trashed,
+            signature=stored.signature,
+            line=checksum(stored.lines, seq),
+        )
+        summary = self._store.summary(row.session_id, trashed=stored.trashed)
+        return Applied(known, summary, events, unpushed, fork)
+
+    def _trash(self, session_id: str) -> None:
+        with self._store.writing(session_id) as session:
+            session.trash()
+
+    def _messages(self, agent: str, session_id: str, records: Sequence[Record]) -> list[SessionEvent]:
+        return [MessageEvent(session_id, agent, message=record) for record in records]
+
+    def _notices(self, session_id: str, fork: Summary) -> list[SessionEvent]:
+        text = (
+            f"{session_id} was continued on another machine at the same time; what was recorded here is in"
+            f" the fork {fork.session_id} ({fork.title})"
+        )
+        log.warning("⚠ %s", text)
+        return [NoticeEvent(each, fork.agent, text=text) for each in (session_id, fork.session_id)]

@@ -1,0 +1,170 @@
+"""Homes that meet at a hub: real stores, rules and sync code, one event loop, a real PostgreSQL.
+
+async with HubHome(folder, url, "laptop") as laptop:
+    await laptop.say("cli-1", "hello")       # a message, in a new session if there is none of that name
+    await laptop.connect()
+    await quiet(laptop, desktop)             # push and pull until nothing changes any more
+    laptop.records("cli-1")                  # its stored lines
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from port42_daemon.config import HubConfig
+from port42_daemon.events import Events
+from port42_daemon.executors import Threads
+from port42_daemon.hub import schema
+from port42_daemon.hub.database import Database
+from port42_daemon.hub.local import ALL, LocalSessions
+from port42_daemon.hub.progress import Progress
+from port42_daemon.hub.sync import Sync
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.sessions.trash import Trash
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.interface import StoredLines
+from port42_protocol.errors import SessionNotFound
+from port42_protocol.messages.records import Record, decode_record
+from port42_protocol.messages.sessions import AppendMessage, CreateSession
+
+AGENT = "ai-muse"
+
+
+def init(url: str) -> None:
+    """Make the hub's tables."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        schema.migrate(connection)
+
+
+class HubHome:
+    """One machine's home; `config` is what its [hub] says beside the address."""
+
+    def __init__(self, folder: Path, url: str, name: str, **config: Any) -> None:
+        self.folder, self.url, self.name = folder, url, name
+        self.config = HubConfig(url="postgresql:///", **config)
+        self.sync: Sync | None = None
+        self.progress: Progress | None = None
+        self.database: Database | None = None
+
+    async def __aenter__(self) -> HubHome:
+        self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.store, self.threads = FileStore(self.folder), Threads()
+        self.store.open()
+        self.events = Events(self.store, self.threads)
+        self.sessions = Sessions(self.store, self.store.catalogue, self.threads, self.events)
+        self.queues = SessionQueues()
+        self.trash = Trash(self.sessions, self.queues)
+
+    def close(self) -> None:
+        self.disconnect()
+        self.store.close()
+        self.threads.close()
+
+    async def connect(self, url: str | None = None) -> Sync:
+        """Be at the hub, as after a start of the daemon."""
+        self.disconnect()
+        self.progress = await self.threads.hub(Progress, self.folder / "hub.db")
+        conninfo = {"conninfo": url or self.url}
+        self.database = await self.threads.hub(Database, conninfo, self.progress.machine, self.name)
+        local = LocalSessions(self.sessions, self.name, "hub")
+        self.sync = Sync(self.sessions, self.queues, self.database, self.progress, self.config, local)
+        self.store.changed = self._changed
+        await self.sync.begin()
+        return self.sync
+
+    def disconnect(self) -> None:
+        if self.database is not None:
+            self.database.close()
+        if self.progress is not None:
+            self.progress.close()
+        self.database = self.progress = self.sync = None
+
+    def _changed(self, session_id: str) -> None:
+        if self.sync is not None:
+            self.sync.dirty[session_id] = None
+
+    async def step(self) -> None:
+        """Push what there is, pull what there is."""
+        assert self.sync is not None
+        for _ in itertools.takewhile(lambda _: self.sync and self.sync.dirty, range(1000)):
+            await self.sync.push()
+        while await self.sync.pull():
+            pass
+        await self.sync.retry_busy()
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    async def say(self, session_id: str, text: str, agent: str = AGENT) -> int:
+        """A message in the session, which begins with it if need be; gives its seq."""
+        if self.store.where(session_id) is None:
+            await self.sessions.create_session(CreateSession(agent, session_id=session_id))
+        appended = await self.sessions.append_message(AppendMessage(agent, session_id, "user", text))
+        return appended.seq
+
+    # --- what is there ----------------------------------------------------------------------------
+
+    def stored(self, session_id: str) -> StoredLines | None:
+        try:
+            return self.store.lines(session_id, 0, ALL)
+        except SessionNotFound:
+            return None
+
+    def all(self) -> dict[str, StoredLines]:
+        """Every session, those in the trash, too."""
+        names = [path.name.partition(".")[0] for path in self.folder.glob("*/*.json")]
+        found = {name: self.stored(name) for name in names}
+        return {name: stored for name, stored in found.items() if stored is not None}
+
+    def stored_records(self, session_id: str) -> list[Record]:
+        """Its records, wherever it is."""
+        stored = self.stored(session_id)
+        return [decode_record(line) for _, line in stored.lines] if stored is not None else []
+
+    def texts(self, session_id: str) -> list[str]:
+        """What was said in the session."""
+        page = self.store.read(session_id, after_seq=0, limit=10_000, max_bytes=ALL, events=False)
+        return [message.content for message in page.records]  # type: ignore[attr-defined]
+
+
+async def quiet(*homes: HubHome) -> None:
+    """Sync until a round of all homes changes nothing at the hub."""
+    before = -1
+    for _ in range(100):
+        for home in homes:
+            await home.step()
+        database = homes[0].database
+        assert database is not None
+        changes = await homes[0].threads.hub(database.totals)
+        undone = sum(len(home.sync.dirty) + len(home.sync.busy) for home in homes if home.sync is not None)
+        if changes.changes == before and not undone:
+            return
+        before = changes.changes
+    raise AssertionError("the homes do not come to an end")
+
+
+def at_hub(url: str) -> Mapping[str, tuple[bool, list[tuple[int, str]]]]:
+    """Of each session that is not purged whether it is trashed, and its lines."""
+    with psycopg.connect(url) as connection:
+        sessions = connection.execute(
+            "SELECT session_id, trashed FROM port42.sessions WHERE purged_at IS NULL"
+        ).fetchall()
+        lines = connection.execute(
+            "SELECT session_id, seq, line FROM port42.records ORDER BY session_id, seq"
+        ).fetchall()
+    return {
+        name: (trashed, [(seq, line) for owner, seq, line in lines if owner == name])
+        for name, trashed in sessions
+    }
