@@ -252,9 +252,9 @@ class Database:
                     "UPDATE port42.owners SET changes = changes + 1 WHERE owner = %s RETURNING changes",
                     (self.owner,),
                 )
-                found = self._rows([change.session_id for change in changes])
+                rows = self._rows([change.session_id for change in changes])
                 row = numbered.fetchone()
-                there = {one.session_id: one for one in map(Row._make, found)}
+                there = {row.session_id: row for row in map(Row._make, rows)}
             if row is None:
                 raise psycopg.OperationalError("the hub has no row of this owner")
             accepted = [change for change in changes if _fits(change, there.get(change.session_id))]
@@ -327,11 +327,11 @@ class Database:
                 for session_id, generation, seq in wanted
                 if session_id in rows
             }
-            found = self.connection.execute(
+            lines_of = self.connection.execute(
                 _LINES, (list(after), list(after.values()), self.owner, _PIECE_RECORDS, PIECE_BYTES)
             )
             lines: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-            for session_id, seq, line in found:
+            for session_id, seq, line in lines_of:
                 lines[session_id].append((seq, line.encode()))
         return {
             session_id: Fetched(row, after[session_id], lines[session_id]) for session_id, row in rows.items()

@@ -142,11 +142,13 @@ class LocalSessions:
         row = fetched.row
         if not all(isinstance(record, EventRecord) for record in records):
             # Who moved it to the trash did not know of these.
-            tail = [one for one in tail if not (isinstance(one, EventRecord) and one.event == TRASHED)]
+            tail = [
+                event for event in tail if not (isinstance(event, EventRecord) and event.event == TRASHED)
+            ]
         records = [*records, *(replace(record, seq=0) for record in tail)]
         self._store.splice(row.session_id, seq, records, used_at=use)
         added = self._store.lines(row.session_id, seq, ALL).lines
-        places = [one.event for one in tail if isinstance(one, EventRecord) and one.event in _PLACES]
+        places = [event.event for event in tail if isinstance(event, EventRecord) and event.event in _PLACES]
         if places and places[-1] == TRASHED:
             self._trash(row.session_id)
         return self._messages(row.agent, row.session_id, records_of(added))

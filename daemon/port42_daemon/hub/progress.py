@@ -100,20 +100,29 @@ class Progress:
 
     def get(self, session_ids: Sequence[str]) -> dict[str, Known]:
         """What is known of these, by their ids."""
-        found = {}
+        known = {}
         for session_id in session_ids:
             row = self._database.execute(f"{_SELECT} WHERE session_id = ?", (session_id,)).fetchone()
             if row is not None:
-                found[session_id] = _known(row)
-        return found
+                known[session_id] = _known(row)
+        return known
 
     def all(self) -> dict[str, Known]:
         return {row[0]: _known(row) for row in self._database.execute(_SELECT)}
 
     def put(self, known: Mapping[str, Known]) -> None:
         values = [
-            (name, one.generation, one.seq, one.use, one.trashed, one.purged, *one.signature, one.line)
-            for name, one in known.items()
+            (
+                name,
+                state.generation,
+                state.seq,
+                state.use,
+                state.trashed,
+                state.purged,
+                *state.signature,
+                state.line,
+            )
+            for name, state in known.items()
         ]
         with self._database:
             self._database.executemany(

@@ -28,11 +28,11 @@ class HubRefused(Exception):
 
 def migrations() -> dict[int, tuple[str, str]]:
     """Name and SQL of each migration, by its number."""
-    found = {}
+    numbered = {}
     for file in resources.files(__package__).joinpath("migrations").iterdir():
         if match := _NAME.fullmatch(file.name):
-            found[int(match[1])] = file.name.removesuffix(".sql"), file.read_text()
-    return dict(sorted(found.items()))
+            numbered[int(match[1])] = file.name.removesuffix(".sql"), file.read_text()
+    return dict(sorted(numbered.items()))
 
 
 def migrate(connection: Connection[Any]) -> list[str]:

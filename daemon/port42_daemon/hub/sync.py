@@ -77,7 +77,7 @@ class Sync:
     def _changed(self, known: dict[str, Known], files: dict[str, tuple[int, int]]) -> list[str]:
         changed = [name for name, file in files.items() if name not in known or known[name].signature != file]
         where = self.sessions.store.where
-        gone = [name for name, one in known.items() if name not in files and not one.purged]
+        gone = [name for name, state in known.items() if name not in files and not state.purged]
         return changed + [name for name in gone if not (known[name].trashed and where(name) == "trash")]
 
     # --- pushing ----------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Sync:
         for session_id in taken:
             del self.dirty[session_id]
             try:
-                one = await self.sessions.threads.files(self._change, session_id, known.get(session_id))
+                item = await self.sessions.threads.files(self._change, session_id, known.get(session_id))
             except _NotAsKnown:
                 await self._run(self.progress.forget, session_id)
                 differing.append(session_id)
@@ -100,12 +100,12 @@ class Sync:
             except RpcError as error:
                 log.warning("⚠ %s is not pushed: %s", session_id, error.message)
                 continue
-            if one is None:
+            if item is None:
                 continue
-            prepared.append(one)
-            if not one.complete:
+            prepared.append(item)
+            if not item.complete:
                 self.dirty[session_id] = None
-            size += sum(len(line) for _, line in one.change.lines)
+            size += sum(len(line) for _, line in item.change.lines)
             if size >= PIECE_BYTES:
                 break
         if prepared:
@@ -115,13 +115,13 @@ class Sync:
 
     async def _send(self, prepared: Sequence[_Prepared]) -> list[str]:
         """Push these; gives the sessions of which the hub has something else than it was known to have."""
-        names = [one.change.session_id for one in prepared]
+        names = [item.change.session_id for item in prepared]
         try:
-            pushed = await self._run(self.database.push, [one.change for one in prepared])
+            pushed = await self._run(self.database.push, [item.change for item in prepared])
         except BaseException:
             self.dirty = dict.fromkeys([*names, *self.dirty])
             raise
-        after = {name: one.after for name, one in zip(names, prepared, strict=True)}
+        after = {name: item.after for name, item in zip(names, prepared, strict=True)}
         await self._run(self.progress.put, {name: after[name] for name in pushed.accepted})
         await self._run(self.progress.advance_by_own, pushed.number)
         return [name for name in names if name not in pushed.accepted]
@@ -235,16 +235,16 @@ class Sync:
             for begin in range(0, len(waiting), _APPLIED_AT_ONCE):
                 group = waiting[begin : begin + _APPLIED_AT_ONCE]
                 results = await asyncio.gather(
-                    *(self._apply(one, known.get(one.row.session_id)) for one in group)
+                    *(self._apply(item, known.get(item.row.session_id)) for item in group)
                 )
-                for one, applied in zip(group, results, strict=True):
+                for item, applied in zip(group, results, strict=True):
                     if applied is None:
                         continue
-                    used[one.row.agent].append((applied.known.use, one.row.session_id))
-                    if one.lines and applied.known.seq < one.row.last_seq:
-                        following.append(one.row.session_id)
+                    used[item.row.agent].append((applied.known.use, item.row.session_id))
+                    if item.lines and applied.known.seq < item.row.last_seq:
+                        following.append(item.row.session_id)
                     if applied.fork is not None:
-                        await self._catch_up_last(one.row.agent, applied.fork.session_id)
+                        await self._catch_up_last(item.row.agent, applied.fork.session_id)
             remaining = following
         for agent, sessions in used.items():
             await self._catch_up_last(agent, max(sessions)[1])
@@ -260,14 +260,14 @@ class Sync:
         """Of each session the generation and the seq through which it is here and at the hub."""
         wanted = []
         for name in session_ids:
-            here, one = self.local.end(name), known.get(name)
+            here, state = self.local.end(name), known.get(name)
             if here is None:
                 wanted.append((name, -1, 0))
-            elif one is None:
+            elif state is None:
                 wanted.append((name, here[0], 0))
             else:
                 # A file that was damaged and recovered may have less than it had.
-                wanted.append((name, one.generation, min(one.seq, here[1])))
+                wanted.append((name, state.generation, min(state.seq, here[1])))
         return wanted
 
     async def _apply(self, fetched: Fetched, known: Known | None) -> Applied | None:

@@ -364,21 +364,21 @@ class _Writing(SessionWriter):
 
 
 def _lines(after_seq: int, max_bytes: int, descriptor: int, whole: Document, *, trashed: bool) -> StoredLines:
-    found: list[tuple[int, bytes]] = []
+    lines: list[tuple[int, bytes]] = []
     size, complete = 0, True
     for line in document.lines(reader(descriptor), whole, after_seq):
         text = line.rstrip().removesuffix(b",")
         seq = document.parse_record(text).seq
         if seq <= after_seq:
             continue
-        if found and size + len(text) > max_bytes:
+        if lines and size + len(text) > max_bytes:
             complete = False
             break
-        found.append((seq, text))
+        lines.append((seq, text))
         size += len(text)
     status = os.fstat(descriptor)
     return StoredLines(
-        whole.header, whole.footer, trashed, (status.st_size, status.st_mtime_ns), found, complete
+        whole.header, whole.footer, trashed, (status.st_size, status.st_mtime_ns), lines, complete
     )
 
 
