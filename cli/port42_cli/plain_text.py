@@ -55,6 +55,19 @@ def age(timestamp: str, now: datetime) -> str:
     return f"{int(seconds // unit)} {name} ago"
 
 
+def local_time(timestamp: str, *, zone: bool = False) -> str:
+    """``2026-11-23 12:00``, an RFC 3339 `timestamp` in this machine's zone, which is named if asked for.
+
+    Other text is returned as it is. For screens; data keeps its UTC.
+    """
+    try:
+        when = datetime.fromisoformat(timestamp)
+        when = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return timestamp
+    return f"{when:%Y-%m-%d %H:%M %Z}" if zone else f"{when:%Y-%m-%d %H:%M}"
+
+
 def count(number: int, thing: str) -> str:
     """``1 message``, ``2 messages``."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
@@ -100,12 +113,6 @@ def to_go_on(agent: str, session_id: str) -> str:
     return f"  To continue it: port42 possess @{agent} --session {session_id}"
 
 
-def summary_line(session: Summary) -> str:
-    """A session in a list of what is to go: id, agent, messages, last use, title."""
-    cells = (session.session_id, session.agent, str(session.message_count), session.last_activity)
-    return "\t".join((*cells, session.title or ""))
-
-
 def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     """The line where nothing answers; not `briefly`, also why and how to change that."""
     done = f"Recorded ({count(messages, 'message')})."
@@ -125,7 +132,7 @@ def answered_by(turn: TurnRecord) -> str:
     """Back end, duration and tokens, as far as they are known."""
     facts = [f"{turn.total_ms / 1000:.1f} s"] if turn.total_ms else []
     if turn.input_tokens is not None and turn.output_tokens is not None:
-        facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
+        facts.append(f"tokens: {turn.input_tokens:,} in, {turn.output_tokens:,} out")
     return " · ".join((*facts, turn.model or turn.backend))
 
 

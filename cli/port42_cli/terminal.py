@@ -5,9 +5,11 @@ end, whichever way the command ends. What is typed meanwhile is kept for who rea
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -56,10 +58,12 @@ class Drawing:
     """While it is entered, keys are not echoed, and Ctrl-Z leaves a clean terminal.
 
     `clear` takes away what is drawn, and may leave this very context. In the background nothing is done.
+    With `keys`, each key can be read by `key` at once, not only after Enter.
     """
 
-    def __init__(self, clear: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, clear: Callable[[], None] = lambda: None, *, keys: bool = False) -> None:
         self._clear = clear
+        self._keys = keys
         self._before: list[Any] | None = None
         self._suspends = False
 
@@ -70,7 +74,7 @@ class Drawing:
             return self
         self._before = before
         silent = [*self._before]
-        silent[3] &= ~termios.ECHO
+        silent[3] &= ~(termios.ECHO | termios.ICANON if self._keys else termios.ECHO)
         _set(silent)
         self._suspends = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
         if self._suspends:
@@ -87,6 +91,19 @@ class Drawing:
         if sys.stdout.isatty():
             sys.stdout.write(_SHOW_CURSOR)
             sys.stdout.flush()
+
+    @property
+    def has_keys(self) -> bool:
+        return self._keys and self._before is not None and sys.stdin.isatty()
+
+    def key(self, seconds: float) -> str | None:
+        """The next key, None when none came for so many seconds, "" at the end of stdin."""
+        if not self.has_keys:
+            time.sleep(seconds)
+            return None
+        ready, _, _ = select.select([sys.stdin], [], [], seconds)
+        # Bytes that are part of a longer key, such as an arrow, name no key of ours.
+        return os.read(sys.stdin.fileno(), 64).decode(errors="replace") if ready else None
 
     def _suspend(self, number: int, _: FrameType | None) -> None:
         self._clear()

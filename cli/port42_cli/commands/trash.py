@@ -42,14 +42,17 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if dry_run and as_json:
             streams.as_json(plain)
             return
+        if dry_run or not yes:
+            from port42_cli.views.sessions import chosen
+
+            views.show([chosen(sessions, streams.now())], stderr=not dry_run)
         if dry_run:
-            streams.lines(map(plain_text.summary_line, sessions))
             streams.notice("Nothing was moved.")
             return
-        if not yes:
-            streams.banner(*map(plain_text.summary_line, sessions))
-            if not _shared.confirmed(f"Move {plain_text.count(len(sessions), 'session')} to the trash?"):
-                return
+        if not yes and not _shared.confirmed(
+            f"Move {plain_text.count(len(sessions), 'session')} to the trash?"
+        ):
+            return
         moved = []
         for session in sessions:
             moved.append(client.ask("delete_session", {"session_id": session.session_id}))
@@ -152,12 +155,14 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if nothing:
             streams.notice("There is nothing to prune.")
             return
-        if not as_json:
+        if not (as_json and yes):
             from port42_cli.views.forks_and_trash import pruning
             from port42_protocol.messages.forks_and_trash import Pruned
 
-            streams.lines(pruning(decode(Pruned, preview)))
-        if not dry_run and (yes or _shared.confirmed("Go on?")):
+            views.show(pruning(decode(Pruned, preview), streams.now()), stderr=as_json)
+        if dry_run:
+            streams.notice("Nothing was moved or deleted.")
+        elif yes or _shared.confirmed("Go on?"):
             _prune(client, params, as_json)
 
 

@@ -9,7 +9,7 @@ from port42_cli.views import transcript
 from port42_cli.views.activities import Detail
 from port42_cli.views.rich_printer import group, text
 from port42_client.wire import Event
-from port42_protocol.messages.records import Activity, AssistantMessage, convert_record
+from port42_protocol.messages.records import Activity, AssistantMessage, EventRecord, convert_record
 
 
 class LiveSessions(LiveReply):
@@ -38,6 +38,8 @@ class LiveSessions(LiveReply):
             self._repeats = True
         elif kind in {"text", "thought", "tool"} and self._replying in {None, session_id}:
             self._head(event)
+            if self._replying is None:
+                self._live.heading(text(transcript.speaker("assistant")))
             self._replying = session_id
             self.interval = EVERY
             super().on_event(self._new_part(event))
@@ -69,7 +71,8 @@ class LiveSessions(LiveReply):
                 self._activity(record)
         else:
             self._head(event)
-            self._live.print(group(transcript.record(record, self._detail)))
+            what = "line" if isinstance(record, EventRecord) else "spaced"
+            self._live.print(group(transcript.record(record, self._detail)), what)
 
     def _new_part(self, event: Event) -> Event:
         """After an overflow the reply under way comes from its beginning: leave out what was shown of it."""
@@ -92,4 +95,4 @@ class LiveSessions(LiveReply):
         if self._several and event["session_id"] != self._headed:
             self._headed = event["session_id"]
             self._finish()
-            self._live.line(text(f"@{event['agent']} {self._headed}", "bold"))
+            self._live.heading(text(f"@{event['agent']} {self._headed}", "bold"))

@@ -17,6 +17,8 @@ from port42_cli.terminal import Drawing, uninterrupted
 from port42_cli.views.markdown import Block, Growing
 from port42_cli.views.rich_printer import console
 
+_NEEDS_NO_BLANK = {None, "heading", "spaced"}
+
 
 class LiveText:
     """One document after another; `finish` ends one. Nothing is drawn before `draw`."""
@@ -35,7 +37,7 @@ class LiveText:
         self._pending: list[str] = []
         self._settled_lines = 0  # of the last block, printed for good
         self._continues = False  # whether the last block is the rest of a longer one
-        self._above: str | None = None  # what was printed last: "line" or "block"
+        self._above: str | None = None  # what was printed last: see `print`
 
     @property
     def width(self) -> int:
@@ -54,9 +56,14 @@ class LiveText:
         text.no_wrap, text.overflow = True, "ellipsis"
         self.print(text, "line")
 
+    def heading(self, text: Text) -> None:
+        """Print a line for good that belongs to what comes below it."""
+        self.print(text, "heading")
+
     def print(self, renderable: RenderableType, what: str = "block") -> None:
-        """Print something for good, with a blank line before it but between two lines."""
-        blank = self._above is not None and (self._above, what) != ("line", "line")
+        """Print something for good, with a blank line before it but below a heading, below what is `spaced`
+        (it ends in a blank line), and between two lines."""
+        blank = self._above not in _NEEDS_NO_BLANK and (self._above, what) != ("line", "line")
         self._above = what
         # In a group, because a bare Text loses its own wrapping.
         self._console.print(Group(*[Text()] * blank, renderable))
@@ -78,7 +85,7 @@ class LiveText:
         if not lines and not below:
             self.clear()
             return
-        blank = self._above is not None and not (self._settled_lines or self._continues)
+        blank = self._above not in _NEEDS_NO_BLANK and not (self._settled_lines or self._continues)
         if not self._live.is_started:
             self._drawing.__enter__()
             self._live.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -12,17 +13,22 @@ if TYPE_CHECKING:
     from port42_cli.views.parts import Part
 
 
-def show(view: Iterable[Part]) -> None:
-    """Print a view on stdout: drawn on a terminal, as lines for scripts elsewhere."""
+def show(view: Iterable[Part], *, stderr: bool = False) -> None:
+    """Print a view on stdout, or on stderr what a question is about: drawn on a terminal, as lines for
+    scripts elsewhere.
+    """
     # Each printer is imported when it is needed: rich is half of a command's start.
-    if streams.on_terminal():
+    if (sys.stderr if stderr else sys.stdout).isatty():
         from port42_cli.views import rich_printer
 
-        rich_printer.draw(view, rich_printer.console())
+        rich_printer.draw(view, rich_printer.console(stderr=stderr))
     else:
         from port42_cli.views.plain_printer import lines
 
-        streams.lines(lines(view))
+        if stderr:
+            streams.banner(*lines(view))
+        else:
+            streams.lines(lines(view))
 
 
 def progress(doing: str, *, shown: bool) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from port42_cli.plain_text import age, count, summary_line
-from port42_cli.views.parts import Column, Node, Part, Span, Table, Tree
-from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE
+from port42_cli.plain_text import age, count
+from port42_cli.views.parts import Column, Line, Node, Part, Span, Table, Tree
+from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE, chosen
 from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
 
 
@@ -21,16 +21,22 @@ def tree(nodes: Sequence[SessionNode], current: str, now: datetime) -> list[Part
 
 def trash(trashed: Sequence[TrashedSession], now: datetime) -> list[Part]:
     """A row for each, with the id that `restore` takes. Scripts get its bytes, too."""
-    deleted: Column[TrashedSession] = Column("DELETED", lambda session: age(session.trashed_at, now), "dim")
+    deleted: Column[TrashedSession] = Column(
+        "DELETED", lambda session: age(session.trashed_at, now), "dim", expendable=2
+    )
     return [Table(trashed, (SESSION_ID, AGENT, TITLE, MESSAGES, deleted), _cells)]
 
 
-def pruning(preview: Pruned) -> Iterator[str]:
-    """A line for each session that goes, with where it goes to."""
-    yield from (f"to the trash\t{summary_line(session)}" for session in preview.trashed)
-    yield from (f"for good\t{summary_line(session)}" for session in preview.deleted)
+def pruning(preview: Pruned, now: datetime) -> Iterator[Part]:
+    """The sessions that go, and where to. Scripts get that in front of each."""
+    if preview.trashed:
+        yield Line([("To the trash:", "bold")])
+        yield chosen(preview.trashed, now, label="to the trash")
+    if preview.deleted:
+        yield Line([("Deleted for good:", "bold red")])
+        yield chosen(preview.deleted, now, label="for good")
     if preview.more:
-        yield "and more"
+        yield Line("and more", "and more")
 
 
 def _cells(session: TrashedSession) -> tuple[object, ...]:

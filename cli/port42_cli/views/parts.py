@@ -24,10 +24,12 @@ class Column(NamedTuple, Generic[R]):
     style: str = ""
     right: bool = False
     fit: Fit = "whole"
+    expendable: int = 0
+    """On a terminal that is too narrow, the column with the highest is left out first; 0 always stays."""
 
 
-def number(heading: str, value: Callable[[R], int]) -> Column[R]:
-    return Column(heading, lambda row: f"{value(row):,}", right=True)
+def number(heading: str, value: Callable[[R], int], *, expendable: int = 0) -> Column[R]:
+    return Column(heading, lambda row: f"{value(row):,}", right=True, expendable=expendable)
 
 
 class Table(NamedTuple, Generic[R]):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -22,6 +23,12 @@ from port42_cli.views.parts import BREAK, Column, Content, Field, Fields, Fit, L
 
 if TYPE_CHECKING:
     from port42_cli.views.markdown import Block
+
+
+_READABLE = 24
+"""Cells of a title that a table gives up other columns for."""
+
+_EXPENDABLE = attrgetter("expendable")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -43,14 +50,32 @@ def group(view: Iterable[Part]) -> Group:
     return Group(*(drawn for part in view for drawn in _renderables(part)))
 
 
-def redraw(views: Iterable[Iterable[Part]]) -> None:
-    """Draw each view where the last one was."""
-    from rich.live import Live
+class Redrawn:
+    """While it is entered, each view is drawn where the last one was; `key` gives the keys that are typed."""
 
-    with Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live, Drawing(live.stop):
-        for view in views:
-            live.start()  # again, after Ctrl-Z
-            live.update(group(view), refresh=True)
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(console=console(), auto_refresh=False, vertical_overflow="crop")
+        self._drawing = Drawing(self._live.stop, keys=True)
+        self.key = self._drawing.key
+
+    def __enter__(self) -> Redrawn:
+        self._live.start()
+        self._drawing.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drawing.__exit__()
+        self._live.stop()
+
+    @property
+    def has_keys(self) -> bool:
+        return self._drawing.has_keys
+
+    def show(self, view: Iterable[Part]) -> None:
+        self._live.start()  # again, after Ctrl-Z
+        self._live.update(group(view), refresh=True)
 
 
 @contextmanager
@@ -83,7 +108,7 @@ def text(content: Content, style: str = "", fit: Fit = "whole", *, multiline: bo
 def _renderables(part: Part) -> Iterator[RenderableType]:
     if isinstance(part, Table):
         if part.columns:
-            yield _table(part)
+            yield _FittedTable(part)
     elif isinstance(part, Line):
         if part.shown is not None:
             # In a group, because a bare Text loses its own wrapping.
@@ -117,11 +142,27 @@ class _Indented:
             yield Segment.line()
 
 
-def _table(part: Table[Any]) -> RichTable:
+class _FittedTable:
+    """A table with as many of its expendable columns as the terminal has room for."""
+
+    def __init__(self, part: Table[Any]) -> None:
+        self._part = part
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        columns = list(self._part.columns)
+        expendable = sorted((column for column in columns if column.expendable), key=_EXPENDABLE)
+        widths = [_needed(column, self._part) for column in columns] if expendable else []
+        while expendable and sum(widths) + self._part.gap * (len(widths) - 1) > options.max_width:
+            position = columns.index(expendable.pop())
+            del columns[position], widths[position]
+        yield _table(self._part, columns)
+
+
+def _table(part: Table[Any], columns: Sequence[Column[Any]]) -> RichTable:
     table = RichTable(
         box=None, pad_edge=False, padding=(0, part.gap, 0, 0), header_style="dim", show_header=part.headings
     )
-    for column in part.columns:
+    for column in columns:
         table.add_column(
             text(column.heading),
             justify="right" if column.right else "left",
@@ -130,8 +171,17 @@ def _table(part: Table[Any]) -> RichTable:
             overflow="ellipsis" if column.fit == "whole" else column.fit,
         )
     for row in part.rows:
-        table.add_row(*(_cell(column, row) for column in part.columns))
+        table.add_row(*(_cell(column, row) for column in columns))
     return table
+
+
+def _needed(column: Column[Any], part: Table[Any]) -> int:
+    """Cells that a column takes; of one whose texts may be cut, those in which they can be told apart."""
+    cells = (_cell(column, row).cell_len for row in part.rows)
+    widest = max(cells, default=0)
+    if column.fit != "whole":
+        widest = min(widest, _READABLE)
+    return max(widest, text(column.heading).cell_len)
 
 
 def _cell(column: Column[Any], row: object) -> Text:

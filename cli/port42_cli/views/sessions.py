@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 def sessions(listed: Sequence[ListedSession], now: datetime) -> list[Part]:
     """A row for each session. Scripts get id, agent, messages, last use, state with pin and tags, title."""
-    return [Table(listed, (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, _last_used(now)), _cells)]
+    return [Table(listed, (_SHORT_ID, AGENT, _TITLE_AND_STATE, MESSAGES, last_used(now)), _cells)]
+
+
+def chosen(sessions: Sequence[Summary], now: datetime, *, label: str = "") -> Table[Summary]:
+    """Sessions that something is to be done with, by their whole ids.
+
+    Scripts get the `label`, id, agent, messages, last use, title.
+    """
+    columns = (SESSION_ID, AGENT, _TITLE_AND_STATE, MESSAGES, last_used(now))
+    before = (label,) if label else ()
+    return Table(sessions, columns, lambda session: (*before, *_facts(session), session.title))
 
 
 def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime) -> Iterator[Part]:
@@ -26,17 +36,18 @@ def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime
     Scripts get a line for each agent: its name, its last session and the time of that, or nothing.
     """
     if last:
-        columns = (AGENT, SESSION_ID._replace(heading="LAST SESSION"), TITLE, MESSAGES, _last_used(now))
+        agent, last_session = AGENT._replace(expendable=0), SESSION_ID._replace(heading="LAST SESSION")
+        columns = (agent, last_session, TITLE, MESSAGES, last_used(now))
         yield Table(last, columns, lambda session: (session.agent, session.session_id, session.last_activity))
         yield Line("")
     yield from (Line(None, piped=f"{name}\t\t") for name in unused)
     if unused:
         yield Line([("No session yet: ", "dim"), (" ".join(f"@{name}" for name in unused), "cyan")])
         yield Line("")
-    agent = last[0].agent if last else unused[0] if unused else "ai-engineer"
-    steps = {f'port42 possess @{agent} "…"': "say something in a new session"}
+    name = last[0].agent if last else unused[0] if unused else "ai-engineer"
+    steps = {f'port42 possess @{name} "…"': "say something in a new session"}
     if last:
-        steps[f"port42 possess @{agent} -c"] = "continue its last session"
+        steps[f"port42 possess @{name} -c"] = "continue its last session"
     steps |= {"port42 sessions": "list all sessions", "port42 --help": "see the other commands"}
     yield Table([*steps.items()], _STEP, headings=False)
 
@@ -65,8 +76,8 @@ def title(session: Summary) -> list[Span]:
     return [*pin, name, *((f" #{tag}", "dim") for tag in session.tags)]
 
 
-def _last_used(now: datetime) -> Column[Summary]:
-    return Column("LAST USED", lambda session: age(session.last_activity, now), "dim")
+def last_used(now: datetime) -> Column[Summary]:
+    return Column("LAST USED", lambda session: age(session.last_activity, now), "dim", expendable=2)
 
 
 def _title_and_state(session: Summary) -> list[Span]:
@@ -75,8 +86,11 @@ def _title_and_state(session: Summary) -> list[Span]:
 
 def _cells(session: Summary) -> tuple[object, ...]:
     marks = " ".join((session.state, *["pinned"] * session.pinned, *(f"#{tag}" for tag in session.tags)))
-    used = (session.message_count, session.last_activity)
-    return (session.session_id, session.agent, *used, marks, session.title)
+    return (*_facts(session), marks, session.title)
+
+
+def _facts(session: Summary) -> tuple[object, ...]:
+    return (session.session_id, session.agent, session.message_count, session.last_activity)
 
 
 def _snippet(hit: Hit) -> list[Span]:
@@ -89,9 +103,9 @@ def _snippet(hit: Hit) -> list[Span]:
 
 
 SESSION_ID: Column[Summary] = Column("ID", lambda session: session.session_id, "bold")
-AGENT: Column[Summary] = Column("AGENT", lambda session: f"@{session.agent}", "cyan")
+AGENT: Column[Summary] = Column("AGENT", lambda session: f"@{session.agent}", "cyan", expendable=1)
 TITLE: Column[Summary] = Column("TITLE", title, fit="ellipsis")
-MESSAGES: Column[Summary] = number("MESSAGES", lambda session: session.message_count)
+MESSAGES: Column[Summary] = number("MESSAGES", lambda session: session.message_count, expendable=3)
 _SHORT_ID: Column[ListedSession] = Column("ID", lambda session: session.short_id, "bold")
 _TITLE_AND_STATE = TITLE._replace(cell=_title_and_state)
 _STEP: tuple[Column[tuple[str, str]], ...] = (

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from port42_cli.plain_text import count, duration, latency, size
-from port42_cli.views.parts import Column, Field, Fields, Line, Part, Span, Table, number
+from port42_cli.plain_text import count, duration, latency, local_time, size
+from port42_cli.views.parts import Column, Content, Field, Fields, Line, Part, Span, Table, number
 from port42_protocol.messages.daemon import DaemonStatus, MethodLatency
 from port42_protocol.messages.search import IndexStatus
 
 _BAR = 12  # cells of a latency's bar, two for each tenfold of microseconds
 _FROM, _TO = 10, 10_000_000
 _MOST = 6  # agents and kinds of error that a terminal shows
+_LATEST = 2  # internal errors and stalled threads that a terminal shows
 _INDEX = {
     "rebuilding": "being counted: the index is rebuilt",
     "behind": "the index is behind",
@@ -20,15 +21,22 @@ _INDEX = {
 }
 
 
-def status(daemon: DaemonStatus) -> list[Part]:
-    """All facts, in 80 columns of a terminal. What the daemon does not know is left out.
+def status(daemon: DaemonStatus, *, methods: bool = False) -> list[Part]:
+    """All facts, on a terminal of 24 lines and 80 columns; with `methods` a line for each method below them.
 
-    Scripts get bytes and microseconds as whole numbers. Names that may come more than once (``session
-    count``, ``turns of``, ``latency``, ``error``, ``internal error``) end in what they are about.
+    What the daemon does not know is left out. Scripts get all of it, bytes and microseconds as whole numbers.
+    Names that may come more than once (``session count``, ``turns of``, ``latency``, ``error``, ``internal
+    error``) end in what they are about.
     """
     fields = (*_totals(daemon), *_lists(daemon), *_troubles(daemon))
     facts = Fields(fields, f"port42d {daemon.version}")
-    return [facts, Table(daemon.latencies, _LATENCY, gap=1)] if daemon.latencies else [facts]
+    return [facts, Table(daemon.latencies, _LATENCY, gap=1)] if methods and daemon.latencies else [facts]
+
+
+def keys(*, methods: bool) -> Line:
+    """What can be typed while it is watched."""
+    names = [("q", "bold"), (" leave  ", "dim"), ("m", "bold")]
+    return Line([*names, (f" {'without' if methods else 'with'} the latency of each method", "dim")])
 
 
 def index(status: IndexStatus) -> list[Part]:
@@ -45,7 +53,7 @@ def index(status: IndexStatus) -> list[Part]:
 
 def _totals(daemon: DaemonStatus) -> Iterator[Field]:
     uptime = daemon.uptime_seconds
-    since = (daemon.started_at or "")[:16].replace("T", " ")
+    since = local_time(daemon.started_at or "", zone=True)
     by = "the first command" if daemon.started_by == "autostart" else daemon.started_by
     yield Field("version", daemon.version, "")
     yield Field("pid", daemon.pid, "running", f"pid {daemon.pid}")
@@ -53,9 +61,9 @@ def _totals(daemon: DaemonStatus) -> Iterator[Field]:
     yield Field("read socket", daemon.read_socket)
     yield Field("home", daemon.home)
     yield Field("uptime", f"{uptime:.0f} s", "running", f"up {duration(uptime)}")
-    yield Field("started at", daemon.started_at, "running", f"since {since} UTC")
+    yield Field("started at", daemon.started_at, "running", f"since {since}")
     yield Field("started by", daemon.started_by, "running", f"by {by}")
-    yield Field("python", daemon.python)
+    yield Field("python", daemon.python, "process", f"Python {daemon.python}")
     yield Field("sessions", daemon.sessions, "")
     yield Field("", True, "sessions", _sessions(daemon))
     yield Field("index", daemon.index, "")
@@ -87,17 +95,17 @@ def _lists(daemon: DaemonStatus) -> Iterator[Field]:
 def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
     for position, error in enumerate(daemon.errors):
         row = "errors" if position < _MOST else ""
-        shown = f"{error.count:,} × {error.kind} ({error.code})"
-        yield Field(f"error {error.code} {error.kind}", error.count, row, shown, trouble=True)
-    for failure in daemon.internal_errors:
+        shown: Content = [(f"{error.count:,} × {error.kind} ({error.code})", "red")]
+        yield Field(f"error {error.code} {error.kind}", error.count, row, shown)
+    for position, failure in enumerate(reversed(daemon.internal_errors)):
         method = failure.method or "no method"
-        shown = f"{failure.error_id} in {method}, {failure.at[:19].replace('T', ' ')} UTC; see the log"
-        name = f"internal error {failure.error_id}"
-        yield Field(name, f"{method}, {failure.at}", "bug", shown, trouble=True)
-    for thread in daemon.stalled_threads:
-        shown = "ended" if thread.seconds is None else f"busy for {thread.seconds:,.0f} s"
-        name = f"stalled thread {thread.name}"
-        yield Field(name, shown, "threads", f"{thread.name}: {shown}", trouble=True)
+        shown = f"{failure.error_id} in {method}, {local_time(failure.at, zone=True)}; see the log"
+        name, row = f"internal error {failure.error_id}", "bug" if position < _LATEST else ""
+        yield Field(name, f"{method}, {failure.at}", row, shown, trouble=True)
+    for position, thread in enumerate(daemon.stalled_threads):
+        state = "ended" if thread.seconds is None else f"busy for {thread.seconds:,.0f} s"
+        name, row = f"stalled thread {thread.name}", "threads" if position < _LATEST else ""
+        yield Field(name, state, row, f"{thread.name}: {state}", trouble=True)
     yield Field("config error", daemon.config_error or None, "config", trouble=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from port42_cli.plain_text import age, answered_by, count
+from port42_cli.plain_text import age, answered_by, count, local_time
 from port42_cli.views import activities
 from port42_cli.views.activities import Detail
 from port42_cli.views.agents import backend
@@ -70,7 +70,7 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
         return
     content = message.content if isinstance(message, Message) else ""
     yield Line(None, piped=f"{head}\n{content}\n")
-    yield Line([(message.role, _ROLES.get(message.role, "bold")), _time(message), _turn(message)])
+    yield Line([*speaker(message.role), _time(message), _turn(message)])
     yield Block(content, markdown=isinstance(message, AssistantMessage))
     for reference in message.references or () if isinstance(message, UserMessage) else ():
         yield Block(f"📎 {_reference(reference)}", style="dim")
@@ -84,9 +84,14 @@ def _activity(message: Activity, head: str, *, full: bool) -> Iterator[Part]:
         yield from activities.parts(message)
 
 
+def speaker(role: str) -> list[Span]:
+    """The line above a message."""
+    return [(role, _ROLES.get(role, "bold"))]
+
+
 def outcome(reply: AssistantMessage) -> list[Span]:
-    """The line under a reply that was shown while it came."""
-    return [(reply.role, "dim"), _time(reply), _turn(reply)]
+    """The line under a reply that was shown while it came, below its speaker."""
+    return [_time(reply), _turn(reply)]
 
 
 def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
@@ -104,7 +109,7 @@ def boot_banner(agent: Agent, session: Summary | None) -> list[Part]:
 
 
 def _time(message: Record) -> Span:
-    return (f"  {message.seq} · {message.timestamp[:16].replace('T', ' ')}", "dim")
+    return (f"  {message.seq} · {local_time(message.timestamp)}", "dim")
 
 
 def _turn(message: Record) -> Span:

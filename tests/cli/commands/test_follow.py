@@ -177,6 +177,17 @@ def test_what_cannot_be_followed_says_so(port42, typed, code, words):
     assert words in done.stderr
 
 
+def test_who_speaks_is_named_before_what_is_said(port42, terminal, tap):
+    begun = port42.begin("@shout", "first")
+    screen = terminal("follow", begun, "--since", "0", TERM="xterm")
+    screen.expect("FIRST")
+    port42("possess", "@shout", "-s", begun, "second")
+    screen.expect(r"user\S*  3 ")
+    screen.expect(r"assistant\S*\s*\r\n")
+    screen.expect("SECOND")
+    screen.expect(r"  \d+ · .* s · shout")
+
+
 def test_a_terminal_sees_the_conversation(port42, terminal, tap):
     begun = port42.begin("@shout", "first")
     screen = terminal("follow", begun, "--since", "0", TERM="dumb")

@@ -35,6 +35,8 @@ def test_on_a_terminal_it_is_laid_out(port42, terminal):
     screen.expect(f"port42d {__version__}")
     screen.expect(r"pid \d+, up ")
     screen.expect("socket")
+    screen.expect_exact("port42 status --methods")
+    screen = terminal("status", "--methods", TERM="dumb")
     screen.expect("METHOD")
     screen.expect(r"possess +1 +0 ")
 
@@ -74,6 +76,16 @@ def test_watched_at_a_terminal_it_is_drawn_again_until_ctrl_c(port42, terminal):
     screen.sendintr()
     screen.wait()
     assert screen.exitstatus == 130
+
+
+def test_watched_at_a_terminal_its_keys_show_the_methods_and_leave(port42, terminal):
+    screen = terminal("status", "--watch", "0.1")
+    screen.expect("leave")
+    screen.send("m")
+    screen.expect("METHOD")
+    screen.send("q")
+    screen.wait()
+    assert screen.exitstatus == 0
 
 
 @pytest.mark.parametrize("seconds", ["0", "nan", "soon", "1e9"])

@@ -23,7 +23,9 @@ def test_nothing_moves_unless_it_is_agreed_to_and_all_are_found(port42, terminal
     assert port42("rm").returncode == 2
     assert port42("rm", "-y", begun, "nosuch").returncode == 1
     assert port42("rm", "--dry-run", begun).stdout.startswith(f"{begun}\tai-muse\t1\t")
-    screen = terminal("rm", begun)
+    screen = terminal("rm", begun, TERM="dumb")
+    screen.expect(r"ID +AGENT +TITLE +MESSAGES +LAST USED")
+    screen.expect(rf"{begun}.*@ai-muse.*one")
     screen.expect(r"Move 1 session to the trash\? \[y/N\]")
     screen.sendline("n")
     screen.expect_exact("Nothing was changed.")
@@ -68,10 +70,15 @@ def test_the_list(port42, terminal):
     screen.expect(rf"{theirs} +@ai-engineer +theirs +1")
 
 
-def test_it_shows_then_moves_then_deletes(port42):
+def test_it_shows_then_moves_then_deletes(port42, terminal):
     begun = port42.begin("@ai-muse", "old")
     shown = port42("prune", "--older-than", "0d", "--dry-run")
     assert shown.stdout.startswith(f"to the trash\t{begun}\tai-muse\t1\t")
+    screen = terminal("prune", "--older-than", "0d", "--json", TERM="dumb")
+    screen.expect_exact("To the trash:")
+    screen.expect(rf"{begun} +@ai-muse +old")
+    screen.sendline("n")
+    screen.expect_exact("Nothing was changed.")
     assert port42("prune", "--older-than", "1", "-y").stderr == "There is nothing to prune.\n"
     done = port42("prune", "--older-than", "0", "-y")
     assert done.stderr.startswith("1 session moved to the trash, 0 sessions (0 bytes) deleted for good.")

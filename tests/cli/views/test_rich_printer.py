@@ -91,8 +91,28 @@ def test_a_progress_bar_leaves_nothing_on_stdout(capsys):
 
 
 def test_the_last_view_stays(capsys):
-    rich_printer.redraw([[Line("first")], [Line("second")]])
+    with rich_printer.Redrawn() as screen:
+        screen.show([Line("first")])
+        screen.show([Line("second")])
     assert capsys.readouterr().out.strip() == "second"
+
+
+COLUMNS = (
+    Column("ID", lambda row: "cli-17573504"),
+    Column("OWNER", lambda row: "@ai-engineer", expendable=1),
+    Column("TITLE", lambda row: "a title that is long enough to be cut", fit="ellipsis"),
+    Column("USED", lambda row: "3 min ago", expendable=2),
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [(75, "ID OWNER TITLE USED"), (60, "ID OWNER TITLE"), (50, "ID TITLE"), (24, "ID TITLE")],
+)
+def test_a_narrow_terminal_leaves_out_the_most_expendable_columns(width, headings):
+    heading, row = drawn([Table([0], COLUMNS)], width).splitlines()
+    assert heading.split() == headings.split()
+    assert row.startswith("cli-17573504")
 
 
 def test_code_is_not_indented_and_lines_have_no_blanks_at_their_ends():

@@ -14,6 +14,7 @@ from port42_protocol.messages.daemon import (
     InternalFailure,
     Limits,
     MethodLatency,
+    StalledThread,
     Vitals,
 )
 from port42_protocol.messages.search import IndexStatus
@@ -95,13 +96,35 @@ def test_scripts_get_a_line_for_each_fact_of_a_newer_daemon():
 
 
 def test_80_columns_hold_a_line_for_each_method():
-    rows = [line for line in drawn_lines(subject.status(WORST)) if "12,345,678" in line]
+    rows = [line for line in drawn_lines(subject.status(WORST, methods=True)) if "12,345,678" in line]
     assert len(rows) == len(METHODS)
     for name, row in zip(METHODS, rows, strict=True):
         assert row.startswith(name)
         assert "24 µs" in row
         assert "117 min" in row
         assert "█" in row
+
+
+def test_a_screen_of_24_lines_holds_all_but_the_methods():
+    many = replace(
+        WORST,
+        sessions=10**6,
+        errors=tuple(ErrorCount(1000 + code, f"kind_of_error_{code}", 10**6) for code in range(20)),
+        internal_errors=WORST.internal_errors * 9,
+        stalled_threads=(StalledThread("indexer", 70.0),) * 9,
+        config_error="line 3: expected a string",
+    )
+    lines = drawn_lines([*subject.status(many), subject.keys(methods=False)])
+    assert len(lines) < 24
+    assert "12,345,678" not in "".join(lines)
+
+
+def test_times_are_local_with_their_zone_and_utc_for_scripts(timezone):
+    timezone("America/New_York")
+    page = " ".join(drawn(subject.status(WORST)).replace("│", " ").split())
+    assert "since 2026-11-23 06:57 EST" in page
+    assert "ab12cd34 in status, 2026-11-23 06:57 EST" in page
+    assert "started at: 2026-11-23T11:57:00.000Z" in piped(subject.status(WORST))
 
 
 def test_errors_are_shown_when_there_are_any():
@@ -129,7 +152,7 @@ def test_an_index_that_is_not_ready_says_so(index, sessions, words):
 
 def test_without_colour_the_bars_still_tell_the_parts_apart():
     method = MethodLatency("status", 1, 0, 100, 10_000, 1_000_000, 1_000_000)
-    view = subject.status(replace(OLDER, latencies=(method,)))
+    view = subject.status(replace(OLDER, latencies=(method,)), methods=True)
     page = drawn(view, color_system="standard", no_color=True, force_terminal=True)
     assert "\x1b[3" not in page
     assert "██▒▒▒▒\x1b[2m░░░░" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from peers.drawing import drawn, drawn_lines, piped
 
 from port42_cli.views import transcript as subject
@@ -39,6 +40,18 @@ def reply(**changes):
     )
 
 
+@pytest.fixture(autouse=True)
+def utc(timezone):
+    timezone("UTC")
+
+
+def test_a_terminal_shows_local_times_and_scripts_get_utc(timezone):
+    timezone("Asia/Kolkata")
+    question = UserMessage(seq=1, content="hello", timestamp="2026-11-23T20:00:00.000Z")
+    assert drawn_lines(subject.messages([question]))[0] == "user  1 · 2026-11-24 01:30"
+    assert piped(subject.messages([question])) == ["[1] user 2026-11-23T20:00:00.000Z\nhello\n"]
+
+
 def test_messages_are_shown_under_their_role():
     question = UserMessage(seq=1, content="hello\nthere", timestamp=TIME)
     event = EventRecord(seq=2, event="ended", timestamp=TIME)
@@ -68,7 +81,7 @@ def test_scripts_get_messages_unchanged():
 def test_a_reply_is_markdown_and_says_how_its_turn_went():
     turn = TurnRecord(backend="claude", model="opus", input_tokens=1200, output_tokens=34, total_ms=2345)
     head, *text = drawn_lines(subject.messages([reply(status="interrupted", turn=turn)]), 100)
-    assert head == "assistant  2 · 2026-11-23 11:00 · interrupted · 2.3 s · 1,200 + 34 tokens · opus"
+    assert head == "assistant  2 · 2026-11-23 11:00 · interrupted · 2.3 s · tokens: 1,200 in, 34 out · opus"
     assert "A reply" in "".join(text)
     assert "#" not in "".join(text)
 

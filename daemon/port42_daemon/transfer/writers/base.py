@@ -76,7 +76,7 @@ def _facts(turn: TurnRecord) -> list[str]:
     if turn.total_ms:
         facts.append(f"{turn.total_ms / 1000:.1f} s")
     if turn.input_tokens is not None and turn.output_tokens is not None:
-        facts.append(f"{turn.input_tokens:,} + {turn.output_tokens:,} tokens")
+        facts.append(f"tokens: {turn.input_tokens:,} in, {turn.output_tokens:,} out")
     return facts
 
 
