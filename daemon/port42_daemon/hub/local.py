@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED})
 """Events that say something of a session as a whole: they are true behind any other records, too."""
-_PLACES = frozenset({TRASHED, RESTORED})
+_MOVES = frozenset({TRASHED, RESTORED})
 _TITLE = 120
 ALL = 2**62
 """More than any session has, of bytes or of records."""
@@ -126,7 +126,7 @@ class LocalSessions:
             return self._messages(row.agent, row.session_id, records), None
         seq = mine.lines[count - 1][0] if count else fetched.after
         tail = records_of(own)
-        if all(isinstance(record, EventRecord) and record.event in _LABELS for record in tail):
+        if all(_name(record) in _LABELS for record in tail):
             return self._replay(fetched, seq, records, tail, max(use, mine.footer.use)), None
         fork = self._fork(mine.header, seq, own, mine.footer.use)
         self._store.splice(row.session_id, seq, records, used_at=use)
@@ -142,14 +142,12 @@ class LocalSessions:
         row = fetched.row
         if not all(isinstance(record, EventRecord) for record in records):
             # Who moved it to the trash did not know of these.
-            tail = [
-                event for event in tail if not (isinstance(event, EventRecord) and event.event == TRASHED)
-            ]
+            tail = [record for record in tail if _name(record) != TRASHED]
         records = [*records, *(replace(record, seq=0) for record in tail)]
         self._store.splice(row.session_id, seq, records, used_at=use)
         added = self._store.lines(row.session_id, seq, ALL).lines
-        places = [event.event for event in tail if isinstance(event, EventRecord) and event.event in _PLACES]
-        if places and places[-1] == TRASHED:
+        moves = [_name(record) for record in tail if _name(record) in _MOVES]
+        if moves and moves[-1] == TRASHED:
             self._trash(row.session_id)
         return self._messages(row.agent, row.session_id, records_of(added))
 
@@ -259,3 +257,8 @@ class LocalSessions:
         )
         log.warning("⚠ %s", text)
         return [NoticeEvent(each, fork.agent, text=text) for each in (session_id, fork.session_id)]
+
+
+def _name(record: Record) -> str | None:
+    """The name of an event; None for any other record."""
+    return record.event if isinstance(record, EventRecord) else None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+import msgspec
 
 from port42_daemon import durable
 
@@ -29,7 +29,7 @@ CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 _SELECT = "SELECT session_id, generation, seq, use, trashed, purged, size, mtime_ns, line FROM sessions"
 
 
-class Known(Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True):
     """What hub and this machine both have of a session: its records through `seq`.
 
     `use` is the number of its last use here then, `signature` its file's size and mtime_ns, `line` the CRC-32
@@ -112,16 +112,7 @@ class Progress:
 
     def put(self, known: Mapping[str, Known]) -> None:
         values = [
-            (
-                name,
-                state.generation,
-                state.seq,
-                state.use,
-                state.trashed,
-                state.purged,
-                *state.signature,
-                state.line,
-            )
+            (name, *msgspec.structs.astuple(state)[:5], *state.signature, state.line)
             for name, state in known.items()
         ]
         with self._database:

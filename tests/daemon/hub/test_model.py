@@ -1,4 +1,4 @@
-"""Machines that do anything at any time: once all is quiet all have the same, nothing lost and nothing twice."""
+"""Machines that do anything at any time: once all is quiet all have the same, nothing lost or twice."""
 
 from __future__ import annotations
 
