@@ -34,6 +34,7 @@ class Event(TypedDict, total=False):
     tool_id: str
     tool_kind: str
     state: str
+    backend: str
     permission_id: str
     options: list[Option]
 

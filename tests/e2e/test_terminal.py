@@ -152,7 +152,7 @@ def test_slash_commands(terminal, port42):
     assert say(child, "to the first") == 1
     assert "belongs to @ai-analyst" in shown_for("/switch figures")
     assert "fits several sessions" in shown_for("/switch pars")
-    assert "/switch: expected a session" in shown_for("/switch")
+    assert "a better title" in shown_for("/rename a better title")
     assert "no command /nonsense" in shown_for("/nonsense")
     assert say(child, "//etc is a folder") == 2
     child.send("/end" + ENTER)

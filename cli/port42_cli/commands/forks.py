@@ -9,11 +9,11 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.conversation.send import CLIENT, announce
 from port42_cli.cwd import sendable
+from port42_cli.session_end import last_questions
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 from port42_protocol.messages.records import Summary
-from port42_protocol.messages.sessions import GetSession
 
 
 @click.command()
@@ -107,9 +107,8 @@ def _fork(client: Client, session: Summary, *, as_json: bool, **options: int | s
 
 def _seq_before(client: Client, session: Summary, turns: int) -> int:
     """The seq before the question that began the last `turns` turns. Raises `Refused`."""
-    pages = client.pages(GetSession(session.session_id, after_seq=1))
-    questions = [record.seq for page in pages for record in page.messages if record.role == "user"]
-    if len(questions) < turns:
-        most = f"expected at most {len(questions)}, so that something is left of the session"
-        raise Refused(f"--turns: {most}")
-    return questions[-turns] - 1
+    questions = last_questions(client, session.session_id, turns)
+    most = len(questions) - sum(question.seq == 1 for question in questions)
+    if most < turns:
+        raise Refused(f"--turns: expected at most {most}, so that something is left of the session")
+    return questions[0].seq - 1

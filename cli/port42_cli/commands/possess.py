@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -27,7 +27,7 @@ from port42_cli.conversation.show import TurnResult
 from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
-from port42_client.errors import INTERRUPTED, DaemonError
+from port42_client.errors import INTERRUPTED, BadInput, DaemonError
 
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
@@ -122,7 +122,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if talking:
             from port42_cli.conversation.repl import converse
 
-            converse(client, agent, begun, daemon, busy)
+            converse(client, agent, begun, daemon, busy, partial(_run_command, ctx.find_root()))
         elif as_json:
             streams.as_json(session)
 
@@ -139,6 +139,20 @@ def resume(ctx: click.Context, words: tuple[str, ...]) -> None:
     agent = words[0] if words and words[0].startswith("@") else None
     picked = _picked(ctx, agent, " ".join(words[1:] if agent else words))
     ctx.invoke(possess, agent=f"@{picked.agent}", ref=picked.session_id)
+
+
+def _run_command(root: click.Context, words: Sequence[str]) -> None:
+    """Run another command of the program, typed in a conversation."""
+    name, *arguments = words
+    command = cast("click.Group", root.command).get_command(root, name)
+    assert command is not None  # noqa: S101 - the conversation names those that there are
+    try:
+        with command.make_context(name, arguments, parent=root) as ctx:
+            command.invoke(ctx)
+    except click.ClickException as error:
+        raise BadInput(error.format_message()) from None
+    except click.exceptions.Exit:
+        return
 
 
 def _picked(ctx: click.Context, agent: str | None, typed: str = "") -> Summary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from msgspec import convert
 from rich.text import Text
@@ -44,11 +45,15 @@ class LiveReply(Show):
     Signals are held back while it draws, so that a reply that is left early stays on the screen.
     """
 
+    how_to_stop: ClassVar[str] = "Ctrl-C stops"
+
     def __init__(self, interval: float | None = EVERY, detail: Detail = "folded") -> None:
         self.interval = interval
         self._detail = detail
         self._live = LiveText()
         self._due = 0.0
+        self._answering = ""  # the agent, and its back end as soon as that is known
+        self._backend = ""
         self._began = time.monotonic()
         self._texts: list[str] = []  # of the current piece of the reply
         self._pieces: list[str] = []  # those before it
@@ -62,7 +67,10 @@ class LiveReply(Show):
     @uninterrupted()
     def on_event(self, event: Event) -> None:
         kind = event["kind"]
-        if kind == "text":
+        self._answering = event.get("agent", self._answering)
+        if kind == "started":
+            self._backend = event["backend"]
+        elif kind == "text":
             self._text(event["text"])
         elif kind == "message":
             self._on_record(event["session_id"], convert_record(event["message"]))
@@ -86,12 +94,22 @@ class LiveReply(Show):
                 # Its end, which is what is new of it.
                 end = one_line(" ".join(thought[-_THOUGHT:].split()))[-max(10, self._live.width - 5) :]
                 below.insert(0, Text(f"💭 {end}", "dim", no_wrap=True, overflow="crop"))
-            waiting = None if self.interval is None else _moving(f"{now - self._began:.0f} s")
+            waiting = None if self.interval is None else _moving(self._waiting(now))
             self._live.draw(below, waiting)
             self._due = now + max(EVERY, _PAUSE * (time.monotonic() - now))
 
     def clear(self) -> None:
         self._live.clear()
+
+    def _waiting(self, now: float) -> str:
+        """Who is waited for, how long already, and how to stop it: as much as fits the terminal."""
+        end = " · ".join(filter(None, (f"{now - self._began:.0f} s", self.how_to_stop)))
+        if not self._answering:
+            return end
+        who = f"@{one_line(self._answering)}"
+        backend = f" ({one_line(self._backend)})" if self._backend else ""
+        forms = (f"waiting for {who}{backend} · {end}", f"waiting for {who} · {end}", f"{who} · {end}")
+        return next((form for form in forms if len(form) <= self._live.width - 3), end)
 
     @uninterrupted()
     def end(self, result: TurnResult) -> None:

@@ -19,6 +19,8 @@ class LiveSessions(LiveReply):
     is whole. Nothing moves between turns.
     """
 
+    how_to_stop = ""  # Ctrl-C ends the following, not a turn of somebody else
+
     def __init__(self, *, several: bool = False, detail: Detail = "folded") -> None:
         super().__init__(None, detail)
         self._several = several

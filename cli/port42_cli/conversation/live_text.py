@@ -69,7 +69,7 @@ class LiveText:
         self._console.print(Group(*[Text()] * blank, renderable))
 
     def draw(self, below: Sequence[Text], idle: Text | None) -> None:
-        """Draw the text that may still change, and `below` under it; `idle` where there is neither."""
+        """Draw the text that may still change, and `below` under it; `idle` last, where there is no text."""
         self._settle_finished()
         lines: list[list[Segment]] = []
         if (rest := self._growing.rest) is not None:
@@ -80,8 +80,8 @@ class LiveText:
                     self._print_lines(lines[:over])
                     self._settled_lines += over
                 lines = lines[over:]
-        elif not below and idle is not None:
-            below = [idle]
+        elif idle is not None:
+            below = [*below, idle]
         if not lines and not below:
             self.clear()
             return

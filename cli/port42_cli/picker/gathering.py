@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 from port42_cli.picker.matching import Choice, Fit, choice
+from port42_cli.session_end import last_records
 from port42_client.daemon import Daemon
-from port42_client.errors import DaemonError
-from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.records import EventRecord, Record, Summary
+from port42_protocol.messages.records import Record, Summary
 from port42_protocol.messages.search import SearchSessions
-from port42_protocol.messages.sessions import GetSession, ListSessions
+from port42_protocol.messages.sessions import ListSessions
 
 FIRST_PAGE, PAGE = 100, 500  # sessions per request: a screenful at once, then as many as are allowed
 PREVIEWED = 12  # records of a session's end in its preview
@@ -57,14 +56,7 @@ class Gathering:
         self._looking.close()
 
     def _end_of(self, session: Summary) -> list[Record]:
-        request = GetSession(session.session_id, events=True, last=2 * PREVIEWED)
-        try:
-            records = self._looking.call(request).messages
-        except DaemonError as error:
-            if error.code != InvalidParams.code:
-                raise
-            return []  # a daemon of an earlier version
-        return [record for record in records if not isinstance(record, EventRecord)][-PREVIEWED:]
+        return last_records(self._looking, session.session_id, 2 * PREVIEWED)[-PREVIEWED:]
 
     def _search(self, typed: str) -> list[Fit]:
         best: dict[str, Fit] = {}

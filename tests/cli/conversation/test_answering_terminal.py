@@ -41,7 +41,7 @@ def test_a_reply_is_shown_as_markdown_while_it_comes(terminal, tap):
     screen = terminal("possess", "@tap", "hello")
     with tap.open() as say:
         screen.expect(r"Session: cli-\d+")
-        screen.expect("⠋|⠙|⠹|⠸")  # it is being waited for
+        screen.expect(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] waiting for @tap \(tap\) · \d+ s · Ctrl-C stops")
         say("# A *title*\n\nfirst para")
         screen.expect("A .*title")
         screen.expect("first para")

@@ -127,6 +127,23 @@ def test_a_spinner_moves_until_the_first_text(reply):
     assert Screen(reply.page.getvalue()).text == "here"
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (60, "waiting for @ai-engineer (claude) · 0 s · Ctrl-C stops"),
+        (50, "waiting for @ai-engineer · 0 s · Ctrl-C stops"),
+        (40, "@ai-engineer · 0 s · Ctrl-C stops"),
+        (30, "0 s · Ctrl-C stops"),
+    ],
+)
+def test_who_is_waited_for_and_how_to_stop_it_is_shown_as_far_as_it_fits(reply, width, shown):
+    reply._live._console.width = width
+    reply.on_event({"kind": "started", "agent": "ai-engineer", "backend": "claude"})
+    reply.on_event(tool("running"))
+    below = Screen(reply.page.getvalue()).text.splitlines()
+    assert [line[2:] for line in below[-2:]] == ["read notes", shown]
+
+
 def test_text_written_after_clear_is_above_what_is_drawn_again(reply):
     reply.on_event(text("first\n\nsecond"))
     reply.clear()

@@ -7,30 +7,9 @@ import re
 
 import pexpect
 import pytest
+from peers.conversations import CTRL_C, CTRL_D, ENTER, PROMPT, contents, leave, send
 
-PROMPT = "›"
-ENTER = "\r"
 ESC_ENTER = "\x1b\r"
-CTRL_C, CTRL_D = "\x03", "\x04"
-
-
-def contents(port42, agent):
-    page = port42.json("show", "last", "-a", agent, "--json")
-    return [message["content"] for message in page["messages"]]
-
-
-def leave(talk):
-    talk.expect(PROMPT)
-    talk.send(CTRL_D)
-    talk.expect(pexpect.EOF)
-    talk.close()
-    return talk.exitstatus
-
-
-def send(talk, text, answer=r"Recorded \("):
-    talk.expect(PROMPT)
-    talk.send(text + ENTER)
-    talk.expect(answer)
 
 
 def test_the_banner_shows_agent_session_and_back_end(terminal):
@@ -96,67 +75,6 @@ def test_an_empty_line_sends_nothing(terminal, port42):
     assert leave(talk) == 0
     assert port42.json("sessions", "--json")["sessions"] == []
     assert "To continue" not in talk.before
-
-
-def test_help_names_the_commands(terminal):
-    talk = terminal("possess", "@ai-muse")
-    send(talk, "/help", "/sessions")
-    for command in ("/switch REF", "/end", "/help", "Ctrl-D leaves"):
-        talk.expect(command)
-    leave(talk)
-
-
-def test_sessions_are_this_agents_own(terminal, port42):
-    port42.begin("@ai-engineer", "not mine")
-    port42.begin("@ai-muse", "all mine")
-    talk = terminal("possess", "@ai-muse")
-    send(talk, "/sessions", "all mine")
-    assert "not mine" not in talk.before
-    leave(talk)
-    assert "not mine" not in talk.before
-
-
-def test_switch_continues_another_session_and_makes_it_the_last(terminal, port42):
-    first = port42.begin("@ai-muse", "first")
-    port42.begin("@ai-muse", "second")
-    talk = terminal("possess", "@ai-muse")
-    send(talk, f"/switch {first}", rf"Resuming session {first} for @ai-muse \(1 message\)")
-    send(talk, "again")
-    leave(talk)
-    assert port42.json("rpc", "get_last_session", "agent=ai-muse")["session_id"] == first
-    assert contents(port42, "ai-muse") == ["first", "again"]
-
-
-def test_switch_to_another_agents_session_is_refused(terminal, port42):
-    theirs = port42.begin("@ai-engineer", "theirs")
-    talk = terminal("possess", "@ai-muse")
-    send(talk, f"/switch {theirs}", f"Error: session {theirs} belongs to @ai-engineer, not to @ai-muse")
-    send(talk, "/switch", "Error: /switch: expected a session")
-    send(talk, "mine")
-    leave(talk)
-    assert contents(port42, "ai-muse") == ["mine"]
-    assert contents(port42, "ai-engineer") == ["theirs"]
-
-
-def test_end_ends_the_session_and_the_conversation(terminal, port42):
-    talk = terminal("possess", "@ai-muse")
-    send(talk, "/end", "Error: /end: no session has begun")
-    send(talk, "hello")
-    talk.expect(PROMPT)
-    talk.send("/end" + ENTER)
-    talk.expect("Ended cli-")
-    talk.expect(pexpect.EOF)
-    (session,) = port42.json("sessions", "--json")["sessions"]
-    assert session["state"] == "ended"
-
-
-def test_a_slash_may_begin_a_message(terminal, port42):
-    talk = terminal("possess", "@ai-muse")
-    send(talk, "/nonsense", "Error: no command /nonsense")
-    send(talk, "//help")
-    send(talk, "/etc/hosts is wrong")
-    leave(talk)
-    assert contents(port42, "ai-muse") == ["/help", "/etc/hosts is wrong"]
 
 
 def test_the_input_history_is_kept_and_private(terminal, home):
