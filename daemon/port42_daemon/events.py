@@ -38,7 +38,9 @@ _PAGE_BYTES = 256 * 1024
 
 
 class Peer(Protocol):
-    """The connection of a request, as handlers see it."""
+    """The connection of a request, as handlers see it. Without `notifications` none is sent."""
+
+    notifications: bool
 
     def emit(self, line: bytes, *, at_any_rate: bool = False) -> bool:
         """Send a line. False, and nothing sent, when the peer is gone or too much waits for it."""

@@ -28,6 +28,7 @@ from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.process.sd_notify import Supervisor
 from port42_daemon.rpc.budget import Budget
 from port42_daemon.rpc.dispatch import Dispatcher
+from port42_daemon.rpc.hello import Handshake
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.rpc.server import Server
 from port42_daemon.sessions.forks import Lineage
@@ -130,10 +131,11 @@ class Daemon:
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture),
         )
         budget = Budget()
-        self._server = Server(settings, Dispatcher(traffic, *handlers), traffic, self._holds_home, budget)
+        dispatcher = Dispatcher(traffic, *handlers, Handshake(settings))
+        self._server = Server(settings, dispatcher, traffic, self._holds_home, budget)
         # With a limit of its own: whoever is given this socket alone cannot take the other one's connections.
         reading = dataclasses.replace(settings, connections=min(READERS, settings.connections))
-        dispatcher = Dispatcher(traffic, *handlers, read_only=True)
+        dispatcher = Dispatcher(traffic, *handlers, Handshake(reading, read_only=True), read_only=True)
         self._read_server = Server(reading, dispatcher, traffic, self._holds_home, budget)
         self._stop = asyncio.Event()
         # The loop itself keeps no more than a weak reference.

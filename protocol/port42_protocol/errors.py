@@ -3,9 +3,10 @@
     RpcError
     ├── ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError   (JSON-RPC 2.0, 5.1)
     ├── Overloaded, ShuttingDown                                                   (retryable)
-    ├── FrameTooLarge, BatchTooLarge, RestartNeeded, ReadOnly
+    ├── FrameTooLarge, BatchTooLarge, RestartNeeded, ReadOnly, RequestCancelled
     └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent,
-        BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused   (Port42's own)
+        BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused,
+        MissingCapability                                                          (Port42's own)
 
 Messages are for people; programs read `code` and `data.kind`. Neither contains a traceback, an address or a
 path that the caller did not send.
@@ -138,6 +139,15 @@ class ReadOnly(RpcError):
         )
 
 
+class RequestCancelled(RpcError):
+    """The client cancelled the request with `$/cancel`. The code is the Language Server Protocol's."""
+
+    code, kind = -32800, "request_cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("the request was cancelled")
+
+
 class NoSessions(RpcError):
     """The agent has no session (in that folder, where one was given).
 
@@ -262,6 +272,18 @@ class ConfigRefused(RpcError):
         super().__init__(f"config.toml: {reason}", reason=reason)
 
 
+class MissingCapability(RpcError):
+    """The daemon does not have what the client needs: `missing` names it, `update` the side to update.
+
+    `update` is null where an update does not help: on the socket for reading, and for a misspelled name.
+    """
+
+    code, kind = 1012, "missing_capability"
+
+    def __init__(self, reason: str, missing: Sequence[str], update: str | None) -> None:
+        super().__init__(reason, missing=list(missing), update=update)
+
+
 STANDARD: tuple[type[RpcError], ...] = (
     ParseError,
     InvalidRequest,
@@ -274,5 +296,6 @@ STANDARD: tuple[type[RpcError], ...] = (
     BatchTooLarge,
     RestartNeeded,
     ReadOnly,
+    RequestCancelled,
 )
 """Errors that every method can return."""

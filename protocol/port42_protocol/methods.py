@@ -21,7 +21,7 @@ from port42_protocol.messages import (
     turns,
 )
 from port42_protocol.messages.events import SessionEvent
-from port42_protocol.request import Request, method_of, result_of
+from port42_protocol.request import Request, handler_of, method_of, result_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,8 @@ class Method:
 
     @property
     def handler(self) -> str:
-        """The name of the Python method that handles it (``rpc.discover`` → ``discover``)."""
-        return self.name.removeprefix("rpc.")
-
-    @property
-    def examples(self) -> str:
-        """The name of its file in ``examples/``, without the ending."""
-        return self.name
+        """The name of the Python method that handles it, and of its file in ``examples/``."""
+        return handler_of(self.params)
 
 
 def _row(params: type[Request[Any]], *errors: type[e.RpcError], read_only: bool = False) -> Method:
@@ -106,6 +101,8 @@ METHODS: dict[str, Method] = {
         _reading(doctor_and_stats.Stats, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _reading(doctor_and_stats.DiskUsage, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _reading(daemon.Discover),
+        _reading(daemon.Hello, e.MissingCapability),
+        _reading(daemon.CancelRequest),
     )
 }
 
@@ -114,3 +111,6 @@ NOTIFICATIONS: dict[str, Any] = {"session_event": SessionEvent}
 
 DEPRECATED: dict[str, str] = {}
 """By ``method``, ``method.parameter`` or ``Type.field``, what to use instead. It is still served."""
+
+REMOVED: dict[str, str] = {}
+"""By ``method`` or ``method.parameter``, what to use instead of what earlier versions served."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
@@ -20,7 +20,7 @@ from port42_protocol.messages.daemon import OpenRpc
 from port42_protocol.messages.records import RECORDS, Record
 from port42_protocol.methods import DEPRECATED, METHODS, NOTIFICATIONS, Method
 
-DATA = files("port42_protocol")
+DATA = Path(__file__).parent
 _REF = "#/components/schemas/{name}"
 
 
@@ -177,7 +177,7 @@ def _examples(row: Method) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Requests with their results, as OpenRPC's example pairings, and requests with their errors."""
     fields = [field.name for field in dataclasses.fields(row.params)]
     answered, refused = [], []
-    lines = _lines(row.examples)
+    lines = _lines(row.handler)
     for request, response in zip(lines[::2], lines[1::2], strict=True):
         params = request.get("params", {})
         if isinstance(params, list):

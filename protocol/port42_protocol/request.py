@@ -16,12 +16,21 @@ class Request(Generic[R]):
     __slots__ = ()
 
 
-def method_of(request: type[Request[Any]]) -> str:
-    """`GetLastSession` → ``get_last_session``. A test compares this with `methods`."""
+_NAMED_BY_OTHERS = {"discover": "rpc.discover", "cancel_request": "$/cancel"}
+"""JSON-RPC 2.0 keeps ``rpc.`` for its extensions, and OpenRPC's is the one we have. In the Language Server
+Protocol names of what is about the protocol itself begin with ``$/``."""
+
+
+def handler_of(request: type[Request[Any]]) -> str:
+    """`GetLastSession` → ``get_last_session``: the name of the Python method that handles it."""
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in request.__name__)
-    name = words.removeprefix("_")
-    # JSON-RPC 2.0 keeps ``rpc.`` for its extensions, and OpenRPC's is the one we have.
-    return f"rpc.{name}" if name == "discover" else name
+    return words.removeprefix("_")
+
+
+def method_of(request: type[Request[Any]]) -> str:
+    """The method's name on the wire. A test compares this with `methods`."""
+    name = handler_of(request)
+    return _NAMED_BY_OTHERS.get(name, name)
 
 
 def result_of(request: type[Request[R]]) -> type[R]:

@@ -14,6 +14,7 @@ from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
+from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.listing import Listing
 from port42_daemon.sessions.queue import SessionQueues
@@ -44,12 +45,14 @@ class Rules:
     def ask(self, handler: Any, *asked: Any) -> Any:
         """The results, in order, of asking all of it at once; of one, its result.
 
-        A handler that wants the peer is given one that stays.
+        A handler that wants the peer is given one that stays, and one that can be cancelled is not.
         """
-        peer = (RecordingPeer(),) if len(inspect.signature(handler).parameters) == 2 else ()
+        parameters = inspect.signature(handler).parameters
+        given: dict[str, Any] = {"peer": RecordingPeer()} if "peer" in parameters else {}
+        given |= {"cancellation": Cancellation()} if "cancellation" in parameters else {}
 
         async def settle() -> list[Any]:
-            begun = [handler(request, *peer) for request in asked]
+            begun = [handler(request, **given) for request in asked]
             begun = [asyncio.ensure_future(item) if inspect.isawaitable(item) else item for item in begun]
             return [await item if inspect.isawaitable(item) else item for item in begun]
 

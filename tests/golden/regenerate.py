@@ -50,5 +50,5 @@ def history(known: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    folders = [Path(sys.argv[1])] * 2 if sys.argv[1:] else [Path(__file__).parent, Path(str(openrpc.DATA))]
+    folders = [Path(sys.argv[1])] * 2 if sys.argv[1:] else [Path(__file__).parent, openrpc.DATA]
     regenerate(*folders)

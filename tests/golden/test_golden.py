@@ -18,7 +18,7 @@ from port42_protocol.messages.records import Summary
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
 FOLDER = Path(__file__).parent
-EXAMPLES = Path(str(openrpc.DATA)) / "examples"
+EXAMPLES = openrpc.DATA / "examples"
 ABSENT = msgspec.Raw()
 ERRORS = {kind.code: kind for row in METHODS.values() for kind in (*e.STANDARD, *row.errors)}
 
@@ -71,7 +71,7 @@ class Exchange:
 
 
 def read(row: Method) -> list[Exchange]:
-    lines = (EXAMPLES / f"{row.examples}.jsonl").read_bytes().split(b"\n")[:-1]
+    lines = (EXAMPLES / f"{row.handler}.jsonl").read_bytes().split(b"\n")[:-1]
     requests = [msgspec.json.decode(line, type=Request) for line in lines[::2]]
     responses = [msgspec.json.decode(line, type=Response) for line in lines[1::2]]
     return [Exchange(row, *pair) for pair in zip(requests, responses, strict=True)]
@@ -80,7 +80,7 @@ def read(row: Method) -> list[Exchange]:
 # Read on collection, so that each exchange is a test of its own; a missing file is said by
 # test_none_is_missing_and_none_is_orphaned, not by a collection error.
 EXCHANGES = [
-    one for row in METHODS.values() if (EXAMPLES / f"{row.examples}.jsonl").exists() for one in read(row)
+    one for row in METHODS.values() if (EXAMPLES / f"{row.handler}.jsonl").exists() for one in read(row)
 ]
 ANSWERED = [one for one in EXCHANGES if bytes(one.response.result)]
 REFUSED = [one for one in EXCHANGES if one.response.error is not None]
@@ -96,7 +96,7 @@ def named(value: object) -> str:
 
 
 def test_none_is_missing_and_none_is_orphaned() -> None:
-    expected = {f"{name}.jsonl" for name in (*(row.examples for row in METHODS.values()), *NOTIFICATIONS)}
+    expected = {f"{name}.jsonl" for name in (*(row.handler for row in METHODS.values()), *NOTIFICATIONS)}
     assert {one.name for one in EXAMPLES.iterdir()} == expected
 
 
@@ -105,7 +105,7 @@ def test_lines_are_as_they_travel(row: Method) -> None:
     """Compact, in the order of the specification's own examples, numbered from 1."""
     exchanges = read(row)
     lines = [encode(line) for one in exchanges for line in (one.request, one.response)]
-    assert (EXAMPLES / f"{row.examples}.jsonl").read_bytes() == b"".join(one + b"\n" for one in lines)
+    assert (EXAMPLES / f"{row.handler}.jsonl").read_bytes() == b"".join(one + b"\n" for one in lines)
     ids = [(one.request.id, one.response.id) for one in exchanges]
     assert ids == [(number, number) for number in range(1, len(ids) + 1)]
     assert {one.request.method for one in exchanges} == {row.name}
@@ -217,6 +217,11 @@ RAISED = {
         e.SessionDamaged("cli-1757350466684", "it does not end in a footer"),
         e.ConfigRefused("line 3: agents.ai-muse.system: Expected `str`, got `int`"),
         e.SessionBusy("cli-1757350466684", 1),
+        e.MissingCapability(
+            "port42d 0.2.0 does not have possess.colour, which vim 1.4.0 needs: update port42d",
+            ["possess.colour"],
+            "port42d",
+        ),
         e.BackendFailed("needs_auth", "the key in ANTHROPIC_API_KEY was refused", "cli-1757350466684", seq=7),
         e.BackendFailed(
             "network", "the server cannot be reached: connection refused", "cli-1757350466684", seq=11

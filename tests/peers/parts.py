@@ -2,7 +2,7 @@
 
 async def work(parts):                    # in `played(tmp_path, work, agent=backend)`
     peer = RecordingPeer()                           # a peer that hears
-    await parts.turns.possess(m.Possess("agent", "hello", stream=True), peer)
+    await parts.possess("agent", "hello", peer, stream=True)
     peer.events
 """
 
@@ -22,6 +22,7 @@ from port42_daemon.backends.base import Ask, Done, Event, Health, Text, Turn
 from port42_daemon.config import ConfigFile
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
+from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
@@ -42,6 +43,7 @@ class RecordingPeer:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.slow = False
+        self.notifications = True
         self._at_end: list[Callable[[], None]] = []
         self._came = asyncio.Event()
         self._read = asyncio.Event()
@@ -187,7 +189,8 @@ class Parts:
         self.trash = Trash(sessions, self.queues)
 
     async def possess(self, agent: str, message: str, peer: Any = None, **more: Any) -> Possessed:
-        return await self.turns.possess(Possess(agent, message, **more), peer or RecordingPeer())
+        request = Possess(agent, message, **more)
+        return await self.turns.possess(request, peer or RecordingPeer(), Cancellation())
 
     async def records(self, session_id: str) -> list[Record]:
         page = await self.threads.files(

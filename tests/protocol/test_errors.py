@@ -17,10 +17,12 @@ from port42_protocol.errors import (
     InvalidParams,
     InvalidRequest,
     MethodNotFound,
+    MissingCapability,
     NoSessions,
     Overloaded,
     ParseError,
     ReadOnly,
+    RequestCancelled,
     RestartNeeded,
     RpcError,
     SessionBusy,
@@ -51,6 +53,12 @@ EXAMPLES = [
         MethodNotFound("get_lst_session", ("get_last_session",)),
         "Method not found",
         {"method": "get_lst_session", "suggestions": ["get_last_session"]},
+    ),
+    (RequestCancelled(), "the request was cancelled", {}),
+    (
+        MissingCapability("port42d 0.2.0 does not have x: update port42d", ["x"], "port42d"),
+        "port42d 0.2.0 does not have x: update port42d",
+        {"missing": ["x"], "update": "port42d"},
     ),
     (MethodNotFound("x"), "Method not found", {"method": "x", "suggestions": []}),
     (
@@ -190,6 +198,7 @@ def test_codes() -> None:
         "BatchTooLarge": -32004,
         "RestartNeeded": -32005,
         "ReadOnly": -32006,
+        "RequestCancelled": -32800,
         "NoSessions": 1001,
         "SessionNotFound": 1002,
         "AmbiguousSession": 1003,
@@ -201,6 +210,7 @@ def test_codes() -> None:
         "SessionExists": 1009,
         "SessionDamaged": 1010,
         "ConfigRefused": 1011,
+        "MissingCapability": 1012,
     }
 
 
@@ -214,8 +224,8 @@ def test_codes_and_kinds_are_unique() -> None:
 
 
 def test_reserved_codes_are_the_standard_errors() -> None:
-    """JSON-RPC 2.0, 5.1 reserves -32768 to -32000; the application's own stay outside of it."""
-    assert {one for one in KINDS if -32768 <= one.code <= -32000} == set(STANDARD)
+    """JSON-RPC 2.0, 5.1 reserves -32768 to -32000; one is the Language Server Protocol's, the others ours."""
+    assert {one for one in KINDS if -32768 <= one.code <= -32000} == set(STANDARD) - {RequestCancelled}
     assert all(1001 <= one.code <= 1999 for one in KINDS if one not in STANDARD)
     assert len(STANDARD) == len(set(STANDARD))
 

@@ -25,6 +25,7 @@ from port42_protocol.messages.turns import Possess
 from port42_protocol.messages.types import (
     AgentName,
     BackendName,
+    Capability,
     ClientName,
     Content,
     Cursor,
@@ -35,6 +36,7 @@ from port42_protocol.messages.types import (
     Prompt,
     RecordRole,
     Ref,
+    RequestId,
     Role,
     Seq,
     SessionId,
@@ -43,6 +45,7 @@ from port42_protocol.messages.types import (
     Target,
     Text,
     Title,
+    VersionText,
 )
 from port42_protocol.methods import METHODS
 
@@ -122,6 +125,9 @@ TAKEN = [
     (Cursor, ["x", "x" * 200]),
     (Target, ["/a", "cli-1", "https://example.org/", "x" * 4096]),
     (Text, ["", "x" * 262_144]),
+    (VersionText, ["1", "0.2.0", "1.0.0-rc.1+linux_x64", "x" * 64]),
+    (Capability, ["possess", "possess.depth", "$/cancel", "x" * 128]),
+    (RequestId, [0, -1, "", "a", 2**53]),
     (BackendName, ["claude", "claude-acp", "a" * 64]),
     (Period, [1, 30, 3660]),
     (Days, [0, 36_500]),
@@ -146,6 +152,9 @@ REFUSED = [
     (Cursor, ["", "x" * 201]),
     (Target, ["", "x" * 4097, None]),
     (Text, ["x" * 262_145, None]),
+    (VersionText, ["", "1 2", ".1", "1\n", "x" * 65, 1, None]),
+    (Capability, ["", "x" * 129, None]),
+    (RequestId, [None, 1.5, True, [], {}]),
     (BackendName, NO_NAMES),
     (Period, [0, 3661, 1.5, "7", True]),
     (Days, [-1, 36_501, 1.5, "7", True]),
@@ -217,6 +226,10 @@ FIELDS = {
     "RemoveAgent": "agent",
     "ReloadConfig": "",
     "Status": "",
+    "Hello": "client version needs notifications",
+    "Welcome": "version protocol_version capabilities limits read_only notifications",
+    "CancelRequest": "id",
+    "CancelResult": "cancelled",
     "Discover": "",
     "TurnRecord": "backend model asked_model persona native_id input_tokens output_tokens first_ms"
     " total_ms left_out",

@@ -31,9 +31,12 @@ from port42_protocol.messages.capture import (
 )
 from port42_protocol.messages.daemon import (
     AgentTurns,
+    CancelRequest,
+    CancelResult,
     DaemonStatus,
     Discover,
     ErrorCount,
+    Hello,
     InternalFailure,
     Limits,
     MethodLatency,
@@ -43,6 +46,7 @@ from port42_protocol.messages.daemon import (
     StalledThread,
     Status,
     Vitals,
+    Welcome,
 )
 from port42_protocol.messages.doctor_and_stats import (
     AgentStats,
@@ -184,6 +188,8 @@ def test_the_methods() -> None:
         "stats": (Stats, Statistics),
         "disk_usage": (DiskUsage, Usage),
         "rpc.discover": (Discover, OpenRpc),
+        "hello": (Hello, Welcome),
+        "$/cancel": (CancelRequest, CancelResult),
     }
 
 
@@ -194,14 +200,15 @@ def test_a_row_stands_under_its_own_name(row: Method) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_names_are_what_python_and_json_rpc_can_say(row: Method) -> None:
-    """JSON-RPC 2.0, 4.3 keeps names that begin with ``rpc.`` for extensions such as OpenRPC's."""
+    """But for two: OpenRPC's, and the one for which the Language Server Protocol set the example."""
     assert row.handler.isidentifier()
     assert row.handler == row.handler.lower()
-    assert row.name in (row.handler, "rpc.discover")
+    assert row.name in (row.handler, "rpc.discover", "$/cancel")
 
 
 def test_handlers_are_told_apart() -> None:
     assert METHODS["rpc.discover"].handler == "discover"
+    assert METHODS["$/cancel"].handler == "cancel_request"
     assert METHODS["status"].handler == "status"
     assert len({row.handler for row in ROWS}) == len(ROWS)
 
@@ -290,7 +297,7 @@ def test_every_error_can_be_answered_by_somebody() -> None:
 def test_whatever_reads_or_writes_sessions_can_say_that_the_disk_failed() -> None:
     without = {row.name for row in ROWS if StorageFailed not in row.errors}
     turns_and_settings = {"cancel_turn", "answer_permission", "unsubscribe", "reload_config"}
-    assert without == {"status", "rpc.discover"} | turns_and_settings
+    assert without == {"status", "rpc.discover", "hello", "$/cancel"} | turns_and_settings
 
 
 def test_a_row_cannot_be_changed() -> None:

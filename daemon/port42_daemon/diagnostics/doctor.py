@@ -17,6 +17,7 @@ from port42_daemon.diagnostics import environment
 from port42_daemon.diagnostics.status import stalled_threads
 from port42_daemon.executors import Threads
 from port42_daemon.process.home_lock import HomeLock
+from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import (
     Catalogue,
@@ -50,8 +51,11 @@ class Doctor:
     turns: Turns
     capture: Capture
 
-    async def check_home(self, request: CheckHome) -> Checkup:
-        """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`."""
+    async def check_home(self, request: CheckHome, cancellation: Cancellation) -> Checkup:
+        """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`.
+
+        Cancelled, it ends after what it is doing; what was repaired stays.
+        """
         position, backup = _parse_cursor(request.cursor)
         backup = (backup or new_backup()) if request.fix else None
         if position is None:
@@ -61,7 +65,11 @@ class Doctor:
             checked = await self.threads.files(
                 self.maintenance.check_sessions, position, _CHECK_SECONDS, self.turns.queues.busy, backup
             )
-        partial = [await self._check_partial(session_id, backup) for session_id in checked.partial]
+        partial = []
+        for session_id in checked.partial:
+            cancellation.check()
+            partial.append(await self._check_partial(session_id, backup))
+        cancellation.check()
         onward = checked.position
         # The folder of a backup is made when the first file is put there.
         used = backup is not None and (self.settings.home / "backups" / backup).exists()

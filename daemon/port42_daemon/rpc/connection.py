@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._framer = RequestFramer(settings.request_bytes)
         self._most = settings.requests_per_connection
         self._server = server
+        self.notifications = True
         self._loop = asyncio.get_running_loop()
         self._state = _State.OPEN
         self._transport: asyncio.Transport | None = None
@@ -159,8 +160,8 @@ class Connection(asyncio.Protocol):
     # --- called by handlers --------------------------------------------------------------------------
 
     def emit(self, notification: bytes, *, at_any_rate: bool = False) -> bool:
-        """Send a notification, unless too much waits for this peer already."""
-        if self._transport is None:
+        """Send a notification, unless this peer wants none or too much waits for it already."""
+        if self._transport is None or not self.notifications:
             return False
         if not self._reads.is_set() and not at_any_rate:
             self._piled_up += 1

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from port42_daemon.events import Peer
+from port42_daemon.rpc.cancellation import Cancellation, RequestsUnderWay
 from port42_daemon.rpc.jsonrpc import NOID, Error, Left, Request, Result, Success, dispatch_request
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import BATCH_AT_ONCE, BATCH_LIMIT, PAGE_BYTES
@@ -34,6 +35,7 @@ from port42_protocol.errors import (
     RestartNeeded,
     RpcError,
 )
+from port42_protocol.messages.turns import Subscribe
 from port42_protocol.methods import METHODS, Method
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class _Call(msgspec.Struct):
     started_at: int
     method: str | None = None
     pending: Awaitable[Any] | None = None
+    cancellation: Cancellation | None = None
     error: RpcError | None = None
 
 
@@ -92,8 +95,9 @@ class Dispatcher:
 
     def __init__(self, traffic: Traffic, *handlers: object, read_only: bool = False) -> None:
         self._traffic = traffic
+        self._under_way = RequestsUnderWay()
         self._methods = {
-            row.name: self._adapt(row, _find(row, handlers))
+            row.name: self._adapt(row, _find(row, (*handlers, self._under_way)))
             if row.read_only or not read_only
             else self._refusing(row)
             for row in METHODS.values()
@@ -127,6 +131,8 @@ class Dispatcher:
         call = _Call(peer, request.id, started_at)
         result = dispatch_request(self._methods, call, request)[1]
         if call.pending is not None:
+            if call.cancellation is not None:
+                self._under_way.begin(peer, call.id, call.cancellation)
             return Pending(self._settle(call, call.pending), _WEIGHTS.get(request.method, 0))
         if not isinstance(result, Left):
             return self._finish(call, result._value.result)
@@ -151,6 +157,8 @@ class Dispatcher:
             self._fail(call, error)
         finally:
             self._traffic.requests -= 1
+            if call.cancellation is not None:
+                self._under_way.end(call.peer, call.id, call.cancellation)
         return self._finish(call, result)
 
     def _fail(self, call: _Call, error: Exception) -> RpcError:
@@ -202,20 +210,31 @@ class Dispatcher:
     def _adapt(self, row: Method, handler: Callable[..., Any]) -> Callable[..., Result]:
         """The handler as jsonrpcserver calls it: untyped arguments in, Success or Error out.
 
-        A handler with a second parameter gets the peer, too, to stream to it or to be told of its end.
+        A handler with the parameter `peer` gets that, too, to stream to it or to be told of its end; one with
+        `cancellation` ends early where that is requested.
         """
-        wants_peer = len(signature(handler).parameters) == 2
+        parameters = signature(handler).parameters
+        wants_peer, wants_cancellation = "peer" in parameters, "cancellation" in parameters
         name, params_type, result_type = row.name, row.params, row.result
+        may_notify = params_type is Subscribe or hasattr(params_type, "stream")
 
         def call(context: _Call, /, *args: Any, **kwargs: Any) -> Result:
             context.method = name
             try:
                 params: Any = codec.decode_params(params_type, kwargs or args)
-                result = handler(params, context.peer) if wants_peer else handler(params)
+                if may_notify:
+                    _refuse_unwanted(params, context.peer)
+                given: dict[str, Any] = {"peer": context.peer} if wants_peer else {}
+                if wants_cancellation:
+                    given["cancellation"] = context.cancellation = Cancellation()
+                result = handler(params, **given)
             except Exception as error:  # a refusal, or a bug of ours
                 failed = self._fail(context, error)
                 return Error(failed.code, failed.message)
             if not isinstance(result, result_type):
+                if row.read_only:
+                    context.cancellation = Cancellation()
+                    result = context.cancellation.wait(result)
                 context.pending = result
             return Success(result)
 
@@ -242,6 +261,15 @@ def _find(row: Method, handlers: tuple[object, ...]) -> Callable[..., Any]:
         raise LookupError(f"{len(methods)} handlers for {row.name}")
     method: Callable[..., Any] = methods[0]
     return method
+
+
+def _refuse_unwanted(params: Any, peer: Peer) -> None:
+    """Raises `InvalidRequest` for what would send notifications to a peer that wants none."""
+    if not peer.notifications and (isinstance(params, Subscribe) or params.stream):
+        raise InvalidRequest(
+            "this connection said in `hello` that it takes no notifications:"
+            " subscribe and `stream` need `notifications` true"
+        )
 
 
 def _method_of(item: Any) -> str:

@@ -6,11 +6,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from port42_daemon.events import Peer
-from port42_protocol.errors import SessionBusy, ShuttingDown, StorageFailed
+from port42_protocol.errors import RequestCancelled, SessionBusy, ShuttingDown, StorageFailed
 from port42_protocol.messages.daemon import AgentTurns
 
 
@@ -82,11 +81,12 @@ class SessionQueues:
         on_position: Callable[[int], None] | None = None,
         *,
         refuse_if_busy: bool = False,
-        cancelled_with: Peer | None = None,
+        cancelled_by: Sequence[Callable[[Callable[[], None]], Callable[[], None]]] = (),
     ) -> AsyncIterator[QueueEntry]:
         """Wait until the entry is at the head. Raises `SessionBusy`, `ShuttingDown`, `StorageFailed`.
 
-        `on_position` is called with how many are before it. The loss of the peer `cancelled_with` cancels it.
+        `on_position` is called with how many are before it. Each of `cancelled_by` is given what cancels it,
+        and returns an unsubscribe callable; cancelled while it waits, it raises `RequestCancelled`.
         """
         if self._stopping:
             raise ShuttingDown
@@ -96,17 +96,17 @@ class SessionQueues:
         entry = QueueEntry(agent, on_position)
         queue.append(entry)
         self._changed()
-        unsubscribe = cancelled_with.when_lost(entry.cancel) if cancelled_with else None
+        unsubscribe = [subscribe(entry.cancel) for subscribe in cancelled_by]
         try:
             entry.move_to(len(queue) - 1)
             await entry.woken.wait()
             if entry.cancelled and queue[0] is not entry:
-                raise ShuttingDown if self._stopping else SessionBusy(session_id, self.waiting(session_id))
+                raise ShuttingDown if self._stopping else RequestCancelled
             await self._do_first(session_id)
             yield entry
         finally:
-            if unsubscribe is not None:
-                unsubscribe()
+            for end in unsubscribe:
+                end()
             self._leave(session_id, entry)
 
     @asynccontextmanager

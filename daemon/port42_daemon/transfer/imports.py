@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, Protocol
 from msgspec import UNSET, Struct, field, structs
 
 from port42_daemon.config import ConfigFile, SessionsConfig
+from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import RENAMED, Header, title_from
@@ -96,8 +97,11 @@ class Importer:
         self._originals: dict[tuple[str, str, int], tuple[str, array[int]]] = {}
         """To find a fork's original: a session's id and marks, by agent, format and first mark."""
 
-    async def import_sessions(self, request: ImportSessions) -> ImportPage:
-        """Import the next sources; those that cannot be imported are skipped with a reason."""
+    async def import_sessions(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
+        """Import the next sources; those that cannot be imported are skipped with a reason.
+
+        Cancelled, it begins no further source: what was imported stays.
+        """
         if request.path is None and not request.again:
             raise InvalidParams.expecting("path", "an absolute path, or `again`", why="none is given")
         listing = self._listing
@@ -118,11 +122,12 @@ class Importer:
         for source in sources[done : done + _SOURCES]:
             await self._import(source, page)
             done += 1
-            if len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
+            if cancellation.requested or len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
                 break
         if not request.dry_run:
             for agent, summary in page.newest.items():
                 await self._threads.files(self._set_last, agent, summary)
+        cancellation.check()
         if page.sub_agents:
             page.skip(f"{page.sub_agents:,} of sub-agents", "their transcripts are parts of other sessions")
         complete = done == len(sources)

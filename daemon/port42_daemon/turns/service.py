@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from port42_daemon.agents import Agents
 from port42_daemon.events import Peer, Stream, notification
+from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_daemon.sessions.service import Sessions, now
@@ -30,6 +31,14 @@ ASKED_AT_ONCE = 8
 turn waits for the next one, so that this ends the circle."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _KeyedTurn:
+    """A turn with an idempotency key that is under way; whoever repeats the key can cancel it, too."""
+
+    task: asyncio.Task[Possessed]
+    cancellation: Cancellation
+
+
 class Turns:
     """The methods of turns. `queues` has each session's queue."""
 
@@ -39,30 +48,33 @@ class Turns:
         self._keeper = ReplyKeeper(sessions.threads)
         self._agents = agents
         self._lineage = lineage
-        self._keyed: dict[tuple[str, str], asyncio.Task[Possessed]] = {}
+        self._keyed: dict[tuple[str, str], _KeyedTurn] = {}
         self._running: dict[str, RunningTurn] = {}
         self._nested = 0  # turns of a depth, which run for another agent
 
     # --- methods --------------------------------------------------------------------------------------
 
-    async def possess(self, request: Possess, peer: Peer) -> Possessed:
+    async def possess(self, request: Possess, peer: Peer, cancellation: Cancellation) -> Possessed:
         await self._agents.require_for_turn(request.agent)
         if request.idempotency_key is None:
             with self._counted(request.depth):
-                return await self._possess(request, peer)
+                return await self._possess(request, peer, cancellation)
         # Who repeats a key while its turn is under way waits for that very turn.
         slot = (request.agent, request.idempotency_key)
-        if slot not in self._keyed:
-            self._keyed[slot] = task = asyncio.create_task(self._once(request, peer, request.idempotency_key))
+        if (keyed := self._keyed.get(slot)) is None:
+            task = asyncio.create_task(self._once(request, peer, cancellation, request.idempotency_key))
+            keyed = self._keyed[slot] = _KeyedTurn(task, cancellation)
             task.add_done_callback(lambda _: self._keyed.pop(slot))
-        return await asyncio.shield(self._keyed[slot])
+        elif keyed.cancellation is not cancellation:
+            cancellation.when_requested(keyed.cancellation.request)
+        return await asyncio.shield(keyed.task)
 
-    async def retry_turn(self, request: RetryTurn, peer: Peer) -> Possessed:
+    async def retry_turn(self, request: RetryTurn, peer: Peer, cancellation: Cancellation) -> Possessed:
         await self._sessions.owned(request.session_id, request.agent)
         await recovery.failed_question(self._sessions, request.session_id)
         possess = Possess(request.agent, "", request.session_id, stream=request.stream, detach=request.detach)
         stream = Stream(peer) if request.stream else None
-        async with self._queued(possess, request.session_id, peer, stream) as entry:
+        async with self._queued(possess, request.session_id, peer, stream, cancellation) as entry:
             # Looked up again: the turn before this one may have been the same retry.
             failed = await recovery.failed_question(self._sessions, request.session_id)
             message = _message(failed.content, failed.references)
@@ -90,16 +102,16 @@ class Turns:
 
     # --- the way of a message ---------------------------------------------------------------------------
 
-    async def _once(self, request: Possess, peer: Peer, key: str) -> Possessed:
+    async def _once(self, request: Possess, peer: Peer, cancellation: Cancellation, key: str) -> Possessed:
         # The key may have been used in a fork, whose id the one who repeats it does not know.
         session_id = None if request.if_busy == "fork" else request.session_id
         earlier = await self._sessions.recorded(request.agent, key, session_id)
         if earlier is None:
             with self._counted(request.depth):
-                return await self._possess(request, peer)
+                return await self._possess(request, peer, cancellation)
         return await recovery.earlier_result(self._sessions, earlier)
 
-    async def _possess(self, request: Possess, peer: Peer) -> Possessed:
+    async def _possess(self, request: Possess, peer: Peer, cancellation: Cancellation) -> Possessed:
         sessions = self._sessions
         if request.session_id is not None:
             await sessions.owned(request.session_id, request.agent)
@@ -109,7 +121,7 @@ class Turns:
         references_read = await references.read(request.references or (), request.agent, sessions)
         session_id = request.session_id or await sessions.free_id(request.client)
         stream = Stream(peer) if request.stream else None
-        async with self._queued(request, session_id, peer, stream) as entry:
+        async with self._queued(request, session_id, peer, stream, cancellation) as entry:
             message = _message(request.message, references_read or UNSET, request.idempotency_key or UNSET)
             return await self._answer(entry, request, session_id, message, stream)
 
@@ -140,15 +152,22 @@ class Turns:
             return (await self._lineage.fork_session(fork)).session_id
 
     def _queued(
-        self, request: Possess, session_id: str, peer: Peer, stream: Stream | None
+        self,
+        request: Possess,
+        session_id: str,
+        peer: Peer,
+        stream: Stream | None,
+        cancellation: Cancellation,
     ) -> AbstractAsyncContextManager[QueueEntry]:
         on_position = partial(self._tell_position, stream, session_id, request.agent) if stream else None
+        ends = (cancellation.when_requested, *(() if request.detach else (peer.when_lost,)))
+        cancellation.check()
         return self.queues.enter(
             session_id,
             request.agent,
             on_position,
             refuse_if_busy=request.if_busy == "error",
-            cancelled_with=None if request.detach else peer,
+            cancelled_by=ends,
         )
 
     def _tell_position(self, stream: Stream, session_id: str, agent: str, position: int) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from port42_protocol.messages.types import IndexState, StartedBy
+from port42_protocol.messages.types import (
+    Capability,
+    ClientName,
+    IndexState,
+    RequestId,
+    StartedBy,
+    VersionText,
+)
 from port42_protocol.request import Request
 
 
@@ -130,6 +137,26 @@ class Reloaded(Struct, frozen=True):
     backends: int
 
 
+class Welcome(Struct, frozen=True):
+    """What the daemon is and can do. `capabilities` are the methods that it serves on this connection.
+
+    `notifications` says whether this connection gets any. The socket for reading is `read_only`.
+    """
+
+    version: str
+    protocol_version: int
+    capabilities: tuple[str, ...]
+    limits: Limits
+    read_only: bool
+    notifications: bool
+
+
+class CancelResult(Struct, frozen=True):
+    """Whether a request with that id was under way that can be cancelled."""
+
+    cancelled: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Status(Request[DaemonStatus]):
     """Get the daemon's state."""
@@ -143,3 +170,29 @@ class Discover(Request[OpenRpc]):
 @dataclass(frozen=True, slots=True)
 class ReloadConfig(Request[Reloaded]):
     """Reload config.toml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Request[Welcome]):
+    """Say who the client is and what it needs, and get what the daemon is and can do.
+
+    It is optional, and may be called at any time. `needs` has methods (``possess``) and parameters
+    (``possess.depth``); where one is missing, the error says which, and which side to update. With
+    `notifications` false this connection is sent none from now on, and what would cause any is refused.
+    """
+
+    client: ClientName | None = None
+    version: VersionText | None = None
+    needs: list[Capability] | None = None
+    notifications: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest(Request[CancelResult]):
+    """Cancel a request of this connection that is under way; usually sent as a notification.
+
+    It is answered with the error ``request_cancelled``. A turn that has begun ends as after `cancel_turn`,
+    with its result; what writes is completed.
+    """
+
+    id: RequestId

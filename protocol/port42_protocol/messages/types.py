@@ -95,6 +95,15 @@ BackendName = Annotated[
         description="a back end's name: a letter or digit, then up to 63 letters, digits, '.', '_', '-'",
     ),
 ]
+VersionText = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}" + _END, description="a version, at most 64 characters"),
+]
+Capability = Annotated[
+    str,
+    Meta(min_length=1, max_length=128, description="a method's name, or METHOD.PARAMETER"),
+]
+RequestId = Annotated[str | int, Meta(description="the id of a request: text or a whole number")]
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event", "tool", "thought", "plan", "permission"]
 ToolKind = Literal[

@@ -34,6 +34,8 @@ PARAMS = {
     "stats": {},
     "disk_usage": {},
     "rpc.discover": {},
+    "hello": {},
+    "$/cancel": {"id": 7},
 }
 
 

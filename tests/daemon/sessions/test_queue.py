@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from peers.parts import RecordingPeer
 
 from port42_daemon.sessions.queue import SessionQueues
-from port42_protocol.errors import SessionBusy, ShuttingDown, StorageFailed
+from port42_protocol.errors import RequestCancelled, SessionBusy, ShuttingDown, StorageFailed
 from port42_protocol.messages.daemon import AgentTurns
 
 
@@ -70,10 +70,14 @@ def test_they_come_in_order_and_are_told_their_position():
 def test_who_leaves_lets_the_others_move_up():
     async def work(queues):
         peer = RecordingPeer()
-        first, gone, last = Turn(queues, "a"), Turn(queues, "b", cancelled_with=peer), Turn(queues, "c")
+        first, gone, last = (
+            Turn(queues, "a"),
+            Turn(queues, "b", cancelled_by=[peer.when_lost]),
+            Turn(queues, "c"),
+        )
         await settle()
         peer.hang_up()
-        with pytest.raises(SessionBusy):
+        with pytest.raises(RequestCancelled):
             await gone.task
         assert last.positions == [2, 1]
         first.over.set()
@@ -174,7 +178,7 @@ def test_whatever_they_do_one_at_a_time_has_the_session_and_none_is_left(steps):
                 stack.callback(peer.hang_up)
                 if how == "leave":
                     asyncio.get_running_loop().call_soon(peer.hang_up)
-                await stack.enter_async_context(queues.enter(session, "a", cancelled_with=peer))
+                await stack.enter_async_context(queues.enter(session, "a", cancelled_by=[peer.when_lost]))
                 inside[session] += 1
                 assert inside[session] == 1
                 if how == "wait":
@@ -182,7 +186,7 @@ def test_whatever_they_do_one_at_a_time_has_the_session_and_none_is_left(steps):
                 inside[session] -= 1
 
         done = await asyncio.gather(*(turn(*step) for step in steps), return_exceptions=True)
-        assert {type(result) for result in done} <= {type(None), SessionBusy}
+        assert {type(result) for result in done} <= {type(None), RequestCancelled}
         assert queues.under_way == 0
 
     run(work)
