@@ -134,8 +134,8 @@ class Sync:
         if stored is None:
             return self._purge(session_id, known)
         header, footer = stored.header, stored.footer
-        if not may_leave(self.config, header, footer):
-            return None
+        if not may_leave(self.config, header, footer) or (known is None and stored.trashed):
+            return None  # nor is what was thrown away before the hub ever had it
         generation, lines = header.generation or 0, stored.lines
         if known is not None and generation != known.generation:
             stored = self.sessions.store.lines(session_id, 0, PIECE_BYTES)

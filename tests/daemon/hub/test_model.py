@@ -140,7 +140,8 @@ class Machines:
                 if name in hub
             }
             assert here == hub, home.name
-            assert home.all().keys() - hub.keys() <= self.purged, home.name
+            for name in home.all().keys() - hub.keys():
+                assert name in self.purged or home.all()[name].trashed, (home.name, name)
         self._check_messages()
 
     def _check_messages(self) -> None:
