@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -41,6 +41,7 @@ from port42_protocol.messages.agents import (
     Removed,
 )
 from port42_protocol.messages.daemon import ReloadConfig, Reloaded
+from port42_protocol.presets import ECHO
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -53,7 +54,7 @@ BUILT_IN = {
     "ai-muse": "You are a muse. You offer several unlike ideas before you judge any of them.",
     "ai-founder": "You are a founder. You weigh customers, cost and time, and end with a next step.",
 }
-"""Each with its persona; an entry of the same name in ``config.toml`` replaces it."""
+"""Each with its persona; an entry of the same name in ``config.toml`` replaces it, and `ECHO`."""
 
 _PROBE_SECONDS = 3.0
 
@@ -110,14 +111,14 @@ class Agents:
         Raises `ConfigRefused` instead while config.toml, which may name it, is wrong since the start.
         """
         config = await self.refresh()
-        if name in BUILT_IN or name in config.agents or self.store.last_sessions.get(name):
+        if name in (*BUILT_IN, *config.agents, ECHO) or self.store.last_sessions.get(name):
             return
         # A daemon killed between a session's file and agent_sessions.json left the agent out of the latter.
         with contextlib.suppress(StorageFailed):
             if name in await self.threads.index(self.catalogue.counts):
                 return
         self._check_config()
-        names = [*BUILT_IN, *config.agents, *self.store.last_sessions]
+        names = [*BUILT_IN, ECHO, *config.agents, *self.store.last_sessions]
         near = difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5)
         raise UnknownAgent(name, near)
 
@@ -152,7 +153,7 @@ class Agents:
     async def described(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
         config = await self.refresh()
-        names = dict.fromkeys([*BUILT_IN, *config.agents, *sorted(self.store.last_sessions)])
+        names = dict.fromkeys([*BUILT_IN, ECHO, *config.agents, *sorted(self.store.last_sessions)])
         return tuple(await asyncio.gather(*(self._describe(name, config, counts) for name in names)))
 
     async def aclose(self) -> None:
@@ -197,8 +198,11 @@ class Agents:
             and request.backend not in presets.KNOWN
             and request.backend != "none"
         ):
-            names = ", ".join(dict.fromkeys([*configured, *presets.KNOWN, "none"]))
-            raise InvalidParams.expecting("backend", f"one of {names}", got=request.backend)
+            names = list(dict.fromkeys([*configured, *presets.KNOWN, "none"]))
+            near = difflib.get_close_matches(request.backend, names)
+            why = f"did you mean {' or '.join(near)}?" if near else ""
+            expected = f"one of {', '.join(names)}"
+            raise InvalidParams.expecting("backend", expected, got=request.backend, why=why)
 
         def connect(document: TOMLDocument) -> None:
             agent = table(document, "agents", request.agent)
@@ -291,7 +295,7 @@ class Agents:
         health = await self._probe(self._backend(backend, settings).backend)
         return Agent(
             agent=name,
-            source="config" if name in config.agents else "built-in" if name in BUILT_IN else "sessions",
+            source=_source(name, config),
             system=agent.system,
             backend=backend,
             model=agent.model or getattr(settings, "model", None),
@@ -315,16 +319,22 @@ class Agents:
             return Health("unreachable", "the check failed; the daemon's log says more")
 
 
+def _source(name: str, config: Config) -> Literal["built-in", "config", "sessions"]:
+    if name in config.agents:
+        return "config"
+    return "built-in" if name in BUILT_IN or name == ECHO else "sessions"
+
+
 def _configured(name: str, config: Config) -> tuple[AgentConfig, str, BackendConfig]:
     """An agent as it is configured, with its persona, and its back end's name and settings.
 
-    A built-in agent without configuration uses the API key in the daemon's environment, if any.
+    A built-in agent without configuration uses the API key in the daemon's environment, if any; `ECHO` never.
     """
     agent = config.agents.get(name, AgentConfig())
     if agent.system is None and name in BUILT_IN:
         agent = msgspec.structs.replace(agent, system=BUILT_IN[name])
     backend = agent.backend
-    if backend is None and name in BUILT_IN and name not in config.agents:
-        backend = presets.from_environment()
+    if backend is None and _source(name, config) == "built-in":
+        backend = ECHO if name == ECHO else presets.from_environment()
     backend = backend or "none"
     return agent, backend, presets.settings(backend, config)

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -100,7 +100,14 @@ class AnthropicBackend(_Http, frozen=True, tag_field="type", tag="anthropic", kw
     base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.anthropic.com"
 
 
-BackendConfig = NoneBackend | CommandBackend | AcpBackend | OpenAIBackend | AnthropicBackend
+class EchoBackend(_Table, frozen=True, tag_field="type", tag="echo"):
+    """Repeats the message, a word at a time, each `pause` seconds after the one before it."""
+
+    pause: Annotated[float, Meta(ge=0, le=60)] = 0.02
+    context_chars: ClassVar[int] = 400_000  # as others have by default: no notice says that it was given less
+
+
+BackendConfig = NoneBackend | CommandBackend | AcpBackend | OpenAIBackend | AnthropicBackend | EchoBackend
 
 
 class DaemonConfig(_Table, frozen=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from peers import backends_acp, backends_anthropic, backends_command, backends_openai
+from peers import backends_acp, backends_anthropic, backends_command, backends_echo, backends_openai
 from peers.turns import done_of, events_of, history, nobody, text_of, turn
 
 from port42_daemon.backends.base import Backend, Done, FailureKind, HealthState, Started, Text, Tool
@@ -22,11 +22,18 @@ KINDS = {
     "acp": backends_acp.CASES,
     "openai": backends_openai.CASES,
     "anthropic": backends_anthropic.CASES,
+    "echo": backends_echo.CASES,
 }
+CASES = {"answers", "slow", "fails", "missing", "uses tools"}
 _WITHIN = 30.0
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-every_case = pytest.mark.parametrize("case", ["answers", "fails", "missing"])
+
+
+def every(*cases: str) -> pytest.MarkDecorator:
+    """Every kind with each of these cases that it has."""
+    pairs = [(kind, case) for kind, of_kind in KINDS.items() for case in cases if case in of_kind]
+    return pytest.mark.parametrize(("kind", "case"), pairs)
 
 
 @contextlib.contextmanager
@@ -66,6 +73,8 @@ def test_none_never_answers() -> None:
 def test_every_kind_of_configuration_is_held_to_the_contract() -> None:
     tags = {config.__struct_config__.tag for config in get_args(BackendConfig)}
     assert tags == {*KINDS, "none"}
+    assert {kind for kind, cases in KINDS.items() if set(cases) != CASES} == {"echo"}
+    assert set(KINDS["echo"]) == {"answers", "slow"}, "it cannot fail, and uses no tools"
 
 
 @every_kind
@@ -95,8 +104,7 @@ def test_turns_of_many_sessions_at_once(kind: str) -> None:
             assert "hello" in text_of(events)
 
 
-@every_kind
-@pytest.mark.parametrize("case", ["fails", "missing"])
+@every("fails", "missing")
 def test_a_failure_is_told_in_a_line(kind: str, case: str) -> None:
     with backend_of(kind, case) as backend:
         events = at_work(backend, events_of(backend, turn("hello")))
@@ -108,12 +116,12 @@ def test_a_failure_is_told_in_a_line(kind: str, case: str) -> None:
     assert "Traceback" not in failure.message
 
 
-@every_kind
-def test_a_back_end_that_failed_can_be_asked_again(kind: str) -> None:
+@every("fails")
+def test_a_back_end_that_failed_can_be_asked_again(kind: str, case: str) -> None:
     async def work(backend: Backend) -> list[Any]:
         return [await events_of(backend, turn("hello")) for _ in range(2)]
 
-    with backend_of(kind, "fails") as backend:
+    with backend_of(kind, case) as backend:
         assert all(done_of(events).failure for events in at_work(backend, work(backend)))
 
 
@@ -175,8 +183,7 @@ def test_cancelling_before_anything_came(kind: str) -> None:
     assert children() <= before
 
 
-@every_kind
-@every_case
+@every("answers", "fails", "missing")
 def test_a_look_costs_little_and_never_raises(kind: str, case: str) -> None:
     with backend_of(kind, case) as backend:
         health = at_work(backend, backend.probe())
@@ -196,9 +203,9 @@ def test_closing_is_quiet_and_may_be_repeated(kind: str) -> None:
         at_work(backend, work(backend))
 
 
-@every_kind
-def test_a_tool_call_runs_before_it_ends_and_has_name_input_and_output(kind: str) -> None:
-    with backend_of(kind, "uses tools") as backend:
+@every("uses tools")
+def test_a_tool_call_runs_before_it_ends_and_has_name_input_and_output(kind: str, case: str) -> None:
+    with backend_of(kind, case) as backend:
         events = at_work(backend, events_of(backend, turn("how much rye?")))
     assert done_of(events).failure is None
     calls: dict[str, list[Tool]] = {}

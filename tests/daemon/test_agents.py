@@ -22,6 +22,7 @@ from port42_protocol.messages.agents import (
 from port42_protocol.messages.daemon import ReloadConfig, Reloaded
 from port42_protocol.messages.sessions import CreateSession
 from port42_protocol.messages.turns import Possess
+from port42_protocol.presets import ECHO, PRESETS
 
 RECORDS = ("none", None, "none", "records only")
 """Back end, model, health and detail of an agent that only records."""
@@ -47,10 +48,34 @@ def test_the_built_in_ones_come_first_then_the_configured_then_those_met(rules):
     rules.ask(rules.sessions.create_session, CreateSession("ai-muse", session_id="cli-2"))
     add(rules, "mine", "You are mine.")
     found = listed(rules)
-    assert list(found) == [*BUILT_IN, "mine", "zed"]
+    assert list(found) == [*BUILT_IN, ECHO, "mine", "zed"]
     assert found["zed"] == Agent("zed", "sessions", None, *RECORDS, 1, "cli-1")
     assert found["mine"] == Agent("mine", "config", "You are mine.", *RECORDS, 0, None)
     assert found["ai-muse"] == Agent("ai-muse", "built-in", BUILT_IN["ai-muse"], *RECORDS, 1, "cli-2")
+
+
+def test_echo_answers_whatever_keys_there_are_until_it_is_configured(rules, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    monkeypatch.setitem(presets.KNOWN["anthropic"], "base_url", "http://127.0.0.1:9")
+    done = rules.ask(rules.turns.possess, Possess("echo", "say  this\n\ttwice "))
+    assert (done.status, done.reply, done.turn.backend) == ("answered", "say  this\n\ttwice ", "echo")
+    echo = listed(rules)["echo"]
+    assert (echo.source, echo.backend, echo.health, echo.detail) == (
+        "built-in",
+        "echo",
+        "ready",
+        PRESETS[ECHO],
+    )
+    again = Possess("echo", "again", session_id=done.session_id)
+    assert rules.ask(rules.turns.possess, again).turn.left_out == 0
+    add(rules, "echo", "You are mine.")
+    assert (listed(rules)["echo"].source, listed(rules)["echo"].backend) == ("config", "none")
+    assert rules.ask(rules.turns.possess, Possess("echo", "hi")).status == "recorded"
+
+
+def test_each_preset_is_described():
+    assert list(PRESETS) == [*presets.KNOWN, "none"]
+    assert ECHO not in presets.available({"PATH": "/bin:/usr/bin"})
 
 
 def test_a_configured_agent_replaces_the_built_in_one(rules):

@@ -47,9 +47,9 @@ def test_a_bad_file_is_refused_with_the_place(text, place):
         (
             '[agents.a]\n[backends.b]\ntype = "cmd"',
             3,
-            "expected one of none, command, acp, openai, anthropic",
+            "expected one of none, command, acp, openai, anthropic, echo",
         ),
-        ('[backends.b]\ncommand = ["x"]', 1, "expected one of none, command, acp, openai, anthropic"),
+        ('[backends.b]\ncommand = ["x"]', 1, "expected one of none, command, acp, openai, anthropic, echo"),
         (
             '[backends.b]\ntype = "command"\ncommand = [\n "x",\n]\nparser = "clod"',
             6,

@@ -11,9 +11,20 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import decode
 from port42_client.daemon import Daemon
+from port42_protocol.presets import PRESETS
 
 _AS_JSON = _shared.as_json("The agent as JSON.")
 _NAME = click.argument("name", metavar="@AGENT", shell_complete=complete.agents)
+_CONNECT = "\n".join(
+    (
+        "Set BACKEND as the back end of @AGENT in config.toml, whose comments stay.",
+        "",
+        "BACKEND is one of config.toml's, or one of these:",
+        "",
+        "\b",
+        *(f"{name:11} {what}" for name, what in PRESETS.items()),
+    )
+)
 
 
 @click.group(invoke_without_command=True)
@@ -35,8 +46,9 @@ def agents(ctx: click.Context, as_json: bool) -> None:
 
     known = decode(AgentList, answer)
     views.show(view.agents(known.agents))
-    for offer in view.offers(known):
-        streams.notice(offer)
+    if offers := view.offers(known):
+        streams.notice(f"Found here and not connected: {', '.join(offers)}.")
+        streams.notice(f"To connect one: {next(iter(offers.values()))}")
     if known.config_error:
         streams.notice(f"config.toml is invalid, and its last valid version is used: {known.config_error}")
 
@@ -84,17 +96,13 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
     streams.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
 
 
-@agents.command()
+@agents.command(help=_CONNECT)
 @_NAME
-@click.argument("backend", metavar="BACKEND")
+@click.argument("backend", metavar="BACKEND", shell_complete=complete.backends)
 @click.option("--model", metavar="NAME", help="Which of its models; without, its own choice.")
 @_AS_JSON
 @click.pass_obj
 def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json: bool) -> None:
-    """Set BACKEND as the back end of @AGENT in config.toml, whose comments stay.
-
-    BACKEND is one of config.toml's, one that `port42 agents` offers, or none, which only records.
-    """
     agent = _ask(daemon, "connect_agent", agent=name, backend=backend, model=model)
     if as_json:
         streams.as_json(agent)

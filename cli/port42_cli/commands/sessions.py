@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from port42_cli import cwd, plain_text, streams, views
@@ -11,6 +13,8 @@ from port42_client.client import decode
 from port42_client.daemon import Daemon
 
 _RECENT = 100
+_KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+"""The variables with which these back ends answer for the built-in agents, when the daemon has them."""
 
 
 @click.command()
@@ -67,22 +71,22 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @click.pass_obj
 def overview(daemon: Daemon) -> None:
     """Show the agents, their last sessions, and what to type next."""
-    from port42_cli.views import sessions as view
+    from port42_cli.views.overview import overview as view
     from port42_protocol.messages.agents import ListAgents
     from port42_protocol.messages.sessions import ListSessions
 
     with daemon.client() as client:
-        agents = client.call(ListAgents()).agents
+        known = client.call(ListAgents())
         # As they are listed: by last use, which a clock that was set back does not change.
         recent = client.call(ListSessions(limit=_RECENT)).sessions
         last = {session.agent: session for session in reversed(recent)}
         older = [
             session
-            for agent in agents
+            for agent in known.agents
             if agent.last_session and agent.agent not in last
             for session in client.call(ListSessions(agent=agent.agent, limit=1)).sessions
         ]
     older.sort(key=lambda session: session.last_activity, reverse=True)
     rows = [*(session for session in recent if last[session.agent] is session), *older]
-    unused = [agent.agent for agent in agents if not agent.last_session]
-    views.show(view.overview(rows, unused, streams.now()))
+    keys = [key for name, key in _KEYS.items() if os.environ.get(key) and name not in known.available]
+    views.show(view(rows, known, keys, streams.now()))

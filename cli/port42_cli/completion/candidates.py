@@ -54,6 +54,13 @@ def agents(client: Client, typed: str) -> Iterator[tuple[str, str]]:
             yield name, " · ".join(filter(None, (agent["backend"], titles.get(agent["last_session"]))))
 
 
+def backends(client: Client, typed: str) -> Iterator[tuple[str, str]]:
+    """Those that answer for an agent."""
+    for name in {agent["backend"]: None for agent in client.ask("list_agents")["agents"]}:
+        if name.startswith(typed):
+            yield name, "of config.toml"
+
+
 def sessions(client: Client, typed: str, agent: str | None) -> Iterator[tuple[str, str]]:
     """Ids with their titles, those used last first."""
     newest = [session for session in _newest(client, agent) if session.session_id.startswith(typed)]

@@ -42,6 +42,16 @@ def tools(ctx: click.Context, _: click.Parameter, typed: str) -> list[Completion
     return _items("tools", ctx, typed)
 
 
+def backends(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Those that can be connected: what Port42 has settings for, and what config.toml has."""
+    from click.shell_completion import CompletionItem
+
+    from port42_protocol.presets import PRESETS
+
+    known = [CompletionItem(name, help=what) for name, what in PRESETS.items() if name.startswith(typed)]
+    return known + [item for item in _items("backends", ctx, typed) if item.value not in PRESETS]
+
+
 def mcp_clients(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 

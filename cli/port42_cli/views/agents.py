@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table, number
 from port42_protocol.messages.agents import Agent, AgentList
+from port42_protocol.presets import ECHO
 
 _HEALTH = {"ready": "green", "none": "dim"}
 _SOURCES = {"built-in": "Port42 itself", "config": "config.toml"}
@@ -54,21 +55,21 @@ def health(known: Agent) -> str:
 def state(known: Agent) -> str:
     """An agent's health in words, and whether a key is used that is not in config.toml."""
     words = known.health.replace("_", " ")
-    from_environment = known.source == "built-in" and known.backend != "none"
+    from_environment = known.source == "built-in" and known.backend not in {"none", ECHO}
     return f"{words}, by the key in the daemon's environment" if from_environment else words
 
 
-def offers(known: AgentList) -> list[str]:
-    """Back ends of this machine that are not connected, with what to type."""
+def answering(known: AgentList) -> bool:
+    """Whether anything but `ECHO` answers for an agent."""
+    return any(agent.backend not in {"none", ECHO} for agent in known.agents)
+
+
+def offers(known: AgentList) -> dict[str, str]:
+    """Back ends of this machine that are not connected, each with the command that connects it."""
     connected = {agent.backend for agent in known.agents}
-    free = [name for name in known.available if name not in connected]
-    if not free:
-        return []
     agent = next((agent.agent for agent in known.agents if agent.backend == "none"), known.agents[0].agent)
-    return [
-        f"Found here and not connected: {', '.join(free)}.",
-        f"To connect one: port42 agents connect @{agent} {free[0]}",
-    ]
+    free = [name for name in known.available if name not in connected]
+    return {name: f"port42 agents connect @{agent} {name}" for name in free}
 
 
 def _state(known: Agent) -> list[Span]:

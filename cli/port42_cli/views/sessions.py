@@ -1,4 +1,4 @@
-"""Sessions in a list, search hits in them, and each agent's last one."""
+"""Sessions in a list, and search hits in them."""
 
 from __future__ import annotations
 
@@ -28,28 +28,6 @@ def chosen(sessions: Sequence[Summary], now: datetime, *, label: str = "") -> Ta
     columns = (SESSION_ID, AGENT, _TITLE_AND_STATE, MESSAGES, last_used(now))
     before = (label,) if label else ()
     return Table(sessions, columns, lambda session: (*before, *_facts(session), session.title))
-
-
-def overview(last: Sequence[ListedSession], unused: Sequence[str], now: datetime) -> Iterator[Part]:
-    """Each agent's last session, the agents without one, and what to type next.
-
-    Scripts get a line for each agent: its name, its last session and the time of that, or nothing.
-    """
-    if last:
-        agent, last_session = AGENT._replace(expendable=0), SESSION_ID._replace(heading="LAST SESSION")
-        columns = (agent, last_session, TITLE, MESSAGES, last_used(now))
-        yield Table(last, columns, lambda session: (session.agent, session.session_id, session.last_activity))
-        yield Line("")
-    yield from (Line(None, piped=f"{name}\t\t") for name in unused)
-    if unused:
-        yield Line([("No session yet: ", "dim"), (" ".join(f"@{name}" for name in unused), "cyan")])
-        yield Line("")
-    name = last[0].agent if last else unused[0] if unused else "ai-engineer"
-    steps = {f'port42 possess @{name} "…"': "say something in a new session"}
-    if last:
-        steps[f"port42 possess @{name} -c"] = "continue its last session"
-    steps |= {"port42 sessions": "list all sessions", "port42 --help": "see the other commands"}
-    yield Table([*steps.items()], _STEP, headings=False)
 
 
 def hits(page: Sequence[Hit], now: datetime) -> Iterator[Part]:
@@ -108,7 +86,3 @@ TITLE: Column[Summary] = Column("TITLE", title, fit="ellipsis")
 MESSAGES: Column[Summary] = number("MESSAGES", lambda session: session.message_count, expendable=3)
 _SHORT_ID: Column[ListedSession] = Column("ID", lambda session: session.short_id, "bold")
 _TITLE_AND_STATE = TITLE._replace(cell=_title_and_state)
-_STEP: tuple[Column[tuple[str, str]], ...] = (
-    Column("", lambda step: f"  {step[0]}", "bold"),
-    Column("", lambda step: step[1], "dim", fit="fold"),
-)

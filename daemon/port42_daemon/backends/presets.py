@@ -21,9 +21,11 @@ from port42_daemon.config import (
     BackendConfig,
     CommandBackend,
     Config,
+    EchoBackend,
     NoneBackend,
     OpenAIBackend,
 )
+from port42_protocol.presets import ECHO
 
 _CLAUDE_ENV = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
 _CODEX_ENV = ["OPENAI_API_KEY", "CODEX_HOME"]
@@ -74,8 +76,10 @@ KNOWN: dict[str, dict[str, Any]] = {
     "anthropic": {"type": "anthropic", "model": "claude-sonnet-4-5", "api_key_env": "ANTHROPIC_API_KEY"},
     "openai": {"type": "openai", "model": "gpt-5", "api_key_env": "OPENAI_API_KEY"},
     "ollama": {"type": "openai", "model": "llama3.2", "base_url": "http://127.0.0.1:11434/v1"},
+    ECHO: {"type": "echo"},
 }
-"""Each as it is written under ``[backends.NAME]``; for models another can be named."""
+"""Each as it is written under ``[backends.NAME]``; for models another can be named. The CLI describes them by
+`port42_protocol.presets`."""
 
 IN_ENVIRONMENT = ("anthropic", "openai")
 """Those that serve the built-in agents by themselves, where their key is in the daemon's environment."""
@@ -84,13 +88,15 @@ _CLASSES: dict[type, tuple[str, str]] = {
     AcpBackend: ("port42_daemon.backends.acp.pool", "Acp"),
     AnthropicBackend: ("port42_daemon.backends.http.anthropic", "Anthropic"),
     CommandBackend: ("port42_daemon.backends.command.backend", "Command"),
+    EchoBackend: ("port42_daemon.backends.echo", "Echo"),
     OpenAIBackend: ("port42_daemon.backends.http.openai", "OpenAI"),
 }
 """Each kind's module and class, imported when it is first used: one who only records pays for none."""
 
 
 def available(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    return tuple(name for name, entry in KNOWN.items() if _is_here(name, entry, environ))
+    """Those that something on this machine offers; `ECHO`, which needs nothing, is not among them."""
+    return tuple(name for name, entry in KNOWN.items() if name != ECHO and _is_here(name, entry, environ))
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> str | None:

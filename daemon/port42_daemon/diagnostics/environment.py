@@ -19,6 +19,7 @@ from port42_daemon.process.home_lock import HomeLock, published
 from port42_daemon.settings import Settings
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.doctor_and_stats import Finding
+from port42_protocol.presets import ECHO
 
 _LITTLE, _TOO_LITTLE = 1024**3, 64 * 1024**2
 """Free bytes on the home's disk below which there is a notice, and a problem."""
@@ -112,7 +113,7 @@ def backends(agents: tuple[Agent, ...]) -> list[Finding]:
     """A finding for each back end that an agent uses, checked now."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for agent in agents:
-        if agent.backend != "none":
+        if agent.backend != "none" and not (agent.agent == ECHO and agent.source == "built-in"):
             groups.setdefault((agent.backend, agent.health, agent.detail), []).append(agent.agent)
     if not groups:
         what = "no back end: messages are recorded without a reply"

@@ -87,8 +87,5 @@ def test_the_line_for_one_agent():
 
 def test_only_what_is_not_connected_is_offered():
     known = AgentList((agent(**CLAUDE), agent(agent="ai-muse")), ("claude", "llm"), None)
-    assert subject.offers(known) == [
-        "Found here and not connected: llm.",
-        "To connect one: port42 agents connect @ai-muse llm",
-    ]
-    assert subject.offers(AgentList((agent(**CLAUDE),), ("claude",), None)) == []
+    assert subject.offers(known) == {"llm": "port42 agents connect @ai-muse llm"}
+    assert subject.offers(AgentList((agent(**CLAUDE),), ("claude",), None)) == {}

@@ -1,4 +1,4 @@
-"""Lists, search hits and the overview, as terminals and scripts get them."""
+"""Lists and search hits, as terminals and scripts get them."""
 
 from __future__ import annotations
 
@@ -86,23 +86,3 @@ def test_hits_are_grouped_by_session_for_people_and_in_order_for_scripts():
     ]
     coloured = drawn(subject.hits(hits, NOW), color_system="standard", force_terminal=True)
     assert "a \x1b[1;33mparser\x1b[0m for you" in coloured
-
-
-def test_the_overview_shows_each_last_session_and_what_to_type():
-    page = drawn(subject.overview([listed()], ["ai-muse"], NOW), 100)
-    assert "cli-1757350466684" in page
-    assert "No session yet: @ai-muse" in page
-    assert "port42 possess @ai-engineer -c" in page
-
-
-def test_the_overview_of_a_clean_machine_offers_no_session_to_continue():
-    page = drawn(subject.overview([], ["ai-muse"], NOW), 100)
-    assert 'port42 possess @ai-muse "…"' in page
-    assert "-c" not in page
-
-
-def test_the_overview_names_every_agent_to_a_script():
-    assert piped(subject.overview([listed()], ["ai-muse"], NOW)) == [
-        "ai-engineer\tcli-1757350466684\t2026-11-23T11:57:00.000Z",
-        "ai-muse\t\t",
-    ]
