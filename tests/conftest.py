@@ -40,6 +40,7 @@ pytest_plugins = [
     "peers.cli_fixtures",  # `port42`, `terminal`, `peer`: for the CLI's and the client's tests
     "peers.postgres",  # `hub_url`, `postgres`: for those of the hub
     "peers.editors",  # `editor`, `lines`: for those of `port42 acp`
+    "peers.sshd",  # `machine`: for those of `--host`
 ]
 
 _READY_WITHIN = 30.0

@@ -18,6 +18,7 @@ from importlib import import_module
 import click
 
 from port42_cli import streams
+from port42_cli.completion import complete
 from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, CommandError
 from port42_protocol.version import __version__
@@ -54,10 +55,14 @@ COMMANDS = {
     "service": "service.service",
     "acp": "acp.acp",
     "rpc": "rpc.rpc",
+    "dial-stdio": "dial_stdio.dial_stdio",
     "socket-path": "rpc.socket_path",
     "completion": "completion.completion",
 }
 """For each command its module in `commands`, and its name there."""
+
+LOCAL = frozenset({"daemon", "service", "socket-path"})
+"""The commands that look after the daemon's process, its files or its socket, which is done where it runs."""
 
 
 class CommandsOnDemand(click.Group):
@@ -82,15 +87,38 @@ class CommandsOnDemand(click.Group):
     epilog="Without a command: the agents, their last sessions, and what to type next.",
 )
 @click.option("--socket", metavar="PATH", help="Where the daemon listens; before PORT42_SOCKET.")
+@click.option(
+    "--host",
+    metavar="HOST",
+    shell_complete=complete.hosts,
+    help="The machine whose daemon is meant, reached by ssh; before PORT42_HOST.",
+)
 @click.version_option(__version__, prog_name="port42", message="%(prog)s %(version)s")
 @click.pass_context
-def port42(ctx: click.Context, socket: str | None) -> None:
+def port42(ctx: click.Context, socket: str | None, host: str | None) -> None:
     """Sessions of AI agents, kept by a daemon: each agent has its own and can continue them at any time."""
-    ctx.obj = Daemon(socket, os.environ, streams.notice)
+    ctx.obj = _daemon(ctx.invoked_subcommand, socket, host)
     if ctx.invoked_subcommand is None:
         from port42_cli.commands.sessions import overview
 
         ctx.invoke(overview)
+
+
+def _daemon(command: str | None, address: str | None, host: str | None) -> Daemon:
+    if address and host:
+        raise click.UsageError("--socket is a path on this machine: expected no --host with it")
+    host = os.environ.get("PORT42_HOST") if host is None and not address else host
+    if not host:
+        return Daemon(address, os.environ, streams.notice)
+    if command in LOCAL:
+        raise click.UsageError(
+            f"`port42 {command}` is about the machine that it runs on, and the host is {host}:"
+            f" run it there, or with --host '' here"
+        )
+    # Imported here: of another machine's daemon this machine's commands need nothing.
+    from port42_client.remote import RemoteDaemon
+
+    return RemoteDaemon(host, os.environ, streams.notice)
 
 
 def main() -> int:

@@ -10,8 +10,13 @@ LIMIT = 4096
 """Characters of a path that a session keeps."""
 
 
-def sendable() -> str | None:
-    """The current folder, None where it was deleted or its name is not one line of text."""
+def sendable(host: str | None = None) -> str | None:
+    """The current folder, None where it was deleted or its name is not one line of text.
+
+    `host` is the machine that the session is on, None for this one: elsewhere it would be another folder.
+    """
+    if host is not None:
+        return None
     try:
         folder = os.getcwd()  # noqa: PTH109 - pathlib costs a command 3 ms of start-up
         folder.encode()
@@ -20,8 +25,13 @@ def sendable() -> str | None:
     return folder if "\n" not in folder and len(folder) <= LIMIT else None
 
 
-def here() -> str:
-    """The current folder, for ``--here``. Raises `BadInput` where no session can have it."""
+def here(host: str | None) -> str:
+    """The current folder, for ``--here``. Raises `BadInput` where no session can have it.
+
+    `host` is the machine of the sessions, None for this one.
+    """
+    if host is not None:
+        raise BadInput(f"--here: the current folder is on this machine, and the sessions are on {host}")
     if folder := sendable():
         return folder
     raise BadInput("--here: expected a folder that still exists and whose path is one line of text")

@@ -66,14 +66,20 @@ class Listener(Protocol):
 
 
 class Client:
-    """One connection, opened at the first call by `connect` and again after it was lost."""
+    """One connection, opened at the first call by `connect` and again after it was lost.
+
+    `host` is the machine that it leads to, None for this one.
+    """
 
     def __init__(
         self,
         connect: Callable[[], socket.socket],
         notice: Callable[[str], None] = lambda _: None,
         patience: float | None = None,
+        *,
+        host: str | None = None,
     ) -> None:
+        self.host = host
         self._connect = connect
         self._notice = notice
         self._patience = silence.PATIENCE if patience is None else patience
@@ -214,7 +220,7 @@ class Client:
             from port42_client import version
 
             status = self._exchange("status", None, None)
-            if why := version.misunderstood(method, params, error.message, status):
+            if why := version.misunderstood(method, params, error.message, status, self.host):
                 return DaemonError(error.code, why, error.data)
         return error
 

@@ -56,6 +56,9 @@ class Daemon:
     `notice` is told what a person should know meanwhile.
     """
 
+    host: str | None = None
+    """The machine it is on, None for this one: see `remote.RemoteDaemon`."""
+
     def __init__(
         self,
         address: str | None,

@@ -45,3 +45,11 @@ class NoDaemon(CommandError):
     """No daemon could be reached or started, or it went away, so nothing is known about sessions."""
 
     exit_code = 69
+
+
+class ConnectionLost(NoDaemon):
+    """The connection to another machine ended; the daemon there, and a turn of it, may go on."""
+
+    def __init__(self, host: str, *advice: str) -> None:
+        super().__init__(f"the connection to {host} was lost", *advice)
+        self.host = host

@@ -27,10 +27,12 @@ def told_apart(version: str) -> str:
     return f"port42d {version} is {relation[compared(version)]} this port42 {__version__}"
 
 
-def remedy(version: str, started_by: str | None) -> str:
-    """How to update the older one of the two."""
+def remedy(version: str, started_by: str | None, host: str | None = None) -> str:
+    """How to update the older one of the two; `host` is the machine of a daemon that is not on this one."""
     if compared(version) == "newer":
-        return "update port42"
+        return "update port42" if host is None else "update port42 here"
+    if host is not None:
+        return f"update port42 on {host}"
     if started_by == "systemd":
         return "`systemctl --user restart port42` starts the one that is installed"
     if started_by == "launchd":
@@ -38,7 +40,9 @@ def remedy(version: str, started_by: str | None) -> str:
     return "`port42 daemon restart` starts this version's"
 
 
-def misunderstood(method: str, params: Params, reason: str, status: Mapping[str, Any]) -> str | None:
+def misunderstood(
+    method: str, params: Params, reason: str, status: Mapping[str, Any], host: str | None = None
+) -> str | None:
     """Why the daemon of that `status` refused a request that this version's would understand, else None."""
     from port42_protocol.codec import decode_params
     from port42_protocol.errors import InvalidParams
@@ -51,7 +55,7 @@ def misunderstood(method: str, params: Params, reason: str, status: Mapping[str,
         decode_params(METHODS[method].params, params)
     except InvalidParams:
         return None
-    what_to_do = remedy(version, status.get("started_by"))
+    what_to_do = remedy(version, status.get("started_by"), host)
     return f"{told_apart(version)} and does not understand {method} as it was sent ({reason}): {what_to_do}"
 
 

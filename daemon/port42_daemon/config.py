@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from port42_daemon import durable
 from port42_protocol.errors import ConfigRefused
+from port42_protocol.hosts import ADDRESS_EXPECTED, HostConfig, ssh_address
 from port42_protocol.messages.types import AgentName, Folder
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ class Config(_Table, frozen=True):
     sessions: SessionsConfig = SessionsConfig()
     capture: CaptureConfig = CaptureConfig()
     hub: HubConfig | None = None
+    hosts: dict[AgentName, HostConfig] = {}
+    """Of commands, which read them by themselves; here they are only checked."""
 
 
 def parse(text: str) -> Config:
@@ -195,7 +198,7 @@ def parse(text: str) -> Config:
     except RecursionError:
         raise ConfigRefused("not TOML: nested too deep") from None
     # Table by table, because msgspec does not name the key of a dict it was in.
-    kinds: dict[str, Any] = {"agents": AgentConfig, "backends": BackendConfig}
+    kinds: dict[str, Any] = {"agents": AgentConfig, "backends": BackendConfig, "hosts": HostConfig}
     tables = {
         group: {
             name: _convert(text, (group, name), entry, kind)
@@ -224,8 +227,18 @@ def _check(text: str, config: Config) -> None:
             if sum(key is not None for key in keys) > 1:
                 what = "expected one of api_key_env, api_key_file and api_key_keyring"
                 raise _refused(text, ("backends", name), what)
+    for name, host in config.hosts.items():
+        _check_host(text, name, host)
     if config.hub is not None:
         _check_hub(text, config.hub)
+
+
+def _check_host(text: str, name: str, host: HostConfig) -> None:
+    """Raises `ConfigRefused`."""
+    if host.address is not None and host.command is not None:
+        raise _refused(text, ("hosts", name), "expected one of address and command")
+    if host.address is not None and ssh_address(host.address) is None:
+        raise _refused(text, ("hosts", name, "address"), f"expected {ADDRESS_EXPECTED}")
 
 
 def _check_hub(text: str, hub: HubConfig) -> None:

@@ -155,7 +155,7 @@ SHOWS = {
     "rpc": [["status"], ["get_session", f"session_id={WORD}"], ["list_agents"]],
 }
 """What each command is typed with."""
-STILL = {"acp", "resume", "follow", "mcp", "service", "socket-path", "completion"}
+STILL = {"acp", "resume", "follow", "mcp", "service", "socket-path", "completion", "dial-stdio"}
 
 
 """Those that show nothing of a daemon's words, or have a test of their own."""
@@ -176,6 +176,7 @@ REFUSED += [
 MISTYPED = [
     *([WORD], ["sessions", "--state", WORD], ["sessions", f"--{WORD}"], ["rpc", "status", WORD], ["show"]),
     *(["possess", "@a", "-r", WORD], ["prune", "--older-than", WORD], ["status", "--watch", WORD]),
+    ["--host", WORD, "status"],
     *(["--socket", f"/{WORD}/s", *more] for more in (["status"], ["doctor"], ["socket-path"])),
 ]
 

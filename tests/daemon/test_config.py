@@ -30,6 +30,8 @@ NAMES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
         ("[daemon]\nconnections = 0", "daemon.connections"),
         ("[daemon]\nrequest_bytes = 'x'", "daemon.request_bytes"),
         ("[elsewhere]", "elsewhere"),
+        ('[hosts.x]\naddress = "-oProxyCommand=y"', "hosts.x.address: expected HOST"),
+        ('[hosts.x]\naddress = "y"\ncommand = ["z"]', "hosts.x: expected one of address and command"),
         ("[agents", "not TOML"),
         ("a = 1\na = 2", "not TOML"),
         ("a = " + "[" * 5000, "not TOML"),
@@ -59,6 +61,7 @@ def test_a_bad_file_is_refused_with_the_place(text, place):
         ("[agents.a]\n\nmodle = 'x'", 3, "expected system, backend, model, cwd"),
         ("[daemon]\nconection = 5", 2, "expected request_bytes, connections"),
         ("[backend.b]", 1, "expected agents, backends, daemon"),
+        ("[hosts.x]\nadress = 'y'", 2, "expected address, command, program, home"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line_and_what_could_stand_there(text, line, expected):

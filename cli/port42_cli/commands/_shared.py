@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,6 +14,7 @@ from port42_cli import streams
 from port42_cli.completion import complete
 from port42_cli.plain_text import one_line
 from port42_client.client import Client, decode
+from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
 
 if TYPE_CHECKING:
@@ -71,6 +73,18 @@ class WithText(click.Command):
             if more and head.startswith("-") and "=" not in head and before not in valued:
                 raise click.NoSuchOption(word, ctx=ctx)
         return super().parse_args(ctx, args)
+
+
+def path_there(daemon: Daemon, typed: str, what: str) -> str:
+    """The path of `typed` for the daemon, which has another current folder.
+
+    On another machine the person's folders are unknown: raises `click.UsageError` for a relative path.
+    """
+    if daemon.host is None:
+        return os.path.abspath(os.path.expanduser(typed))  # noqa: PTH100, PTH111 - no pathlib on this path
+    if not typed.startswith("/"):
+        raise click.UsageError(f"{what}: expected an absolute path on {daemon.host}, got {typed}")
+    return typed
 
 
 def find(client: Client, ref: str, agent: str | None) -> Summary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -74,8 +73,7 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
     if name is None and (agent is not None or path is not None):
         raise click.UsageError("--agent, --path: expected NAME, the tool that they are about")
     if path:
-        # The daemon has another current folder.
-        path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
+        path = _shared.path_there(daemon, path, "--path")
     with daemon.client() as client:
         answer = client.ask("get_capture")
         names = [name] if name else _choose(decode(CaptureStatus, answer), yes)

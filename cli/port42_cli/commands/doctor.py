@@ -13,6 +13,7 @@ from port42_cli.commands import _shared
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, NoDaemon
+from port42_client.version import remedy
 from port42_protocol import PROTOCOL_VERSION
 from port42_protocol.errors import MethodNotFound
 from port42_protocol.messages.doctor_and_stats import CheckHome, Finding
@@ -35,14 +36,12 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     daemon: Daemon = ctx.obj
     try:
         with daemon.client() as client:
-            findings = _daemon(client, str(daemon.home))
+            findings = _daemon(client, str(daemon.home), daemon.host)
             shown = streams.on_terminal() and not as_json
             with views.progress("Reading sessions", shown=shown) as moved:
                 backup = _check(client, fix, findings, moved)
     except NoDaemon as why:
-        from port42_client import unreached
-
-        findings, backup = unreached.look(daemon, why), None
+        findings, backup = _unreached(daemon, why), None
     healthy = not any(finding.level == "problem" and not finding.fixed for finding in findings)
     if as_json:
         from msgspec import to_builtins
@@ -59,7 +58,9 @@ def _check(
     client: Client, fix: bool, findings: list[Finding], moved: Callable[[int, int], None]
 ) -> str | None:
     """Adds what the daemon finds; gives the folder where what was changed is kept, if so."""
-    names = [name for name, value in os.environ.items() if value and _VARIABLE.fullmatch(name)]
+    # The daemon of another machine is not to have this shell's variables.
+    environ = os.environ if client.host is None else {}
+    names = [name for name, value in environ.items() if value and _VARIABLE.fullmatch(name)]
     backup, examined = None, 0
     try:
         for checkup in client.pages(CheckHome(names, fix)):
@@ -78,8 +79,16 @@ def _check(
     return backup
 
 
-def _daemon(client: Client, home: str) -> list[Finding]:
-    """That a daemon answers, and whether it is of our version and keeps our home."""
+def _unreached(daemon: Daemon, why: NoDaemon) -> list[Finding]:
+    if daemon.host is not None:
+        return [Finding("problem", "daemon", why.message, " ".join(map(str.strip, why.advice)) or None)]
+    from port42_client import unreached
+
+    return unreached.look(daemon, why)
+
+
+def _daemon(client: Client, home: str, host: str | None) -> list[Finding]:
+    """That a daemon answers, and whether it is of our version and, on this machine, keeps our home."""
     try:
         # Not decoded: a daemon of another version is what is looked for.
         status = client.ask("status")
@@ -88,7 +97,7 @@ def _daemon(client: Client, home: str) -> list[Finding]:
         return [Finding("problem", "daemon", what, "`port42 daemon logs` says more")]
     findings = []
     theirs, version = status["home"], status["version"]
-    if theirs != home:
+    if theirs != home and host is None:
         what = f"the daemon that answers keeps {theirs}, and this shell's home is {home}"
         do = "let PORT42_HOME and PORT42_SOCKET name the same daemon"
         findings.append(Finding("notice", "daemon", what, do))
@@ -96,5 +105,7 @@ def _daemon(client: Client, home: str) -> list[Finding]:
         what = f"the daemon is version {version}, and this is {__version__}"
         speaks = status["protocol_version"] == PROTOCOL_VERSION
         do = "`port42 daemon restart` starts this one's"
+        if host is not None:
+            do = remedy(version, None, host)
         findings.append(Finding("notice" if speaks else "problem", "daemon", what, do))
     return findings or [Finding("ok", "daemon", f"version {version}, pid {status['pid']}, home {theirs}")]

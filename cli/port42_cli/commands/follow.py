@@ -13,6 +13,7 @@ from port42_cli.completion import complete
 from port42_cli.views import transcript as view
 from port42_cli.views.activities import Detail
 from port42_client.daemon import Daemon
+from port42_client.errors import ConnectionLost
 from port42_client.wire import Event, JsonObject
 from port42_protocol.messages.records import Activity, Summary, convert_record
 
@@ -83,12 +84,15 @@ class Following:
         connect: Callable[[], Any] = self._daemon.connect
         while True:
             with self._daemon.client(connect) as client:
-                for event in client.events("subscribe", self._params(), interval):
-                    if event is None or self._is_new(event):
-                        yield event
-                    if event is not None and event["kind"] == "overflow":
-                        break  # what was missed is asked for again
-                else:
+                try:
+                    for event in client.events("subscribe", self._params(), interval):
+                        if event is None or self._is_new(event):
+                            yield event
+                        if event is not None and event["kind"] == "overflow":
+                            break  # what was missed is asked for again
+                    else:
+                        self._daemon.await_next()
+                except ConnectionLost:
                     self._daemon.await_next()
             connect = self._daemon.existing
             if isinstance(self._target, Summary):

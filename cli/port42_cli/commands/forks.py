@@ -96,7 +96,7 @@ def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
 
 
 def _fork(client: Client, session: Summary, *, as_json: bool, **options: int | str | None) -> None:
-    params = {"session_id": session.session_id, **options, "client": CLIENT, "cwd": sendable()}
+    params = {"session_id": session.session_id, **options, "client": CLIENT, "cwd": sendable(client.host)}
     made = client.ask("fork_session", params)
     if as_json:
         streams.as_json(made)

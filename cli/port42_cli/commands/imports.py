@@ -10,6 +10,7 @@ import click
 from msgspec import UNSET, Struct, field
 
 from port42_cli import streams, views
+from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.plain_text import count
 from port42_client.daemon import Daemon
@@ -61,8 +62,7 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     if path is None and not again:
         raise click.UsageError("Missing argument 'PATH'.")
-    # The daemon has another current folder.
-    path = path and os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no pathlib on this path
+    path = path and _shared.path_there(daemon, path, "PATH")
     request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run, again=again)
     report = Report(format=named)
     shown = os.isatty(2) and not as_json

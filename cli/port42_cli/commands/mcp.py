@@ -139,7 +139,8 @@ def _server(daemon: Daemon, options: Sequence[str]) -> Server:
     variables = {"PORT42_HOME": str(daemon.home)} if os.environ.get("PORT42_HOME") else {}
     if daemon.named is not None:
         variables["PORT42_SOCKET"] = daemon.named
-    return Server((*argv, "mcp", *options), variables)
+    host = () if daemon.host is None else ("--host", daemon.host)
+    return Server((*argv, *host, "mcp", *options), variables)
 
 
 def _carried_out(change: Change, as_it_is: str, *, yes: bool, dry_run: bool) -> bool:

@@ -92,7 +92,8 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
     ref = _which(ctx, agent, ref, onward or here, pick)
-    beside = [message_input.reference(typed) for typed in references if typed != "-"]
+    daemon: Daemon = ctx.obj
+    beside = [message_input.reference(typed, daemon.host) for typed in references if typed != "-"]
     message = None
     if again:
         _check_retry(ref, bool(words or beside or if_busy))
@@ -105,7 +106,6 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         raise click.UsageError("MESSAGE: expected one, as an argument or piped in")
     if if_busy == "follow" and not (as_json or streams.on_terminal()):
         raise click.UsageError("--if-busy follow: expected a terminal, or --json")
-    daemon: Daemon = ctx.obj
     busy = if_busy or "wait"
     with daemon.client() as client:
         session = None if ref is None else _resumed(ctx, client, agent, ref, here)
@@ -183,7 +183,7 @@ def _check_retry(ref: str | None, more: bool) -> None:
 
 
 def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:
-    cwd = folder.here() if here else None
+    cwd = folder.here(client.host) if here else None
     try:
         return go_on(client, agent, ref, cwd=cwd)
     except DaemonError as error:

@@ -39,7 +39,7 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     as_json: bool,
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
-    folder = cwd.here() if here else None
+    folder = cwd.here(daemon.host) if here else None
     params = _shared.given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
     with daemon.client() as client:
         if parent is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -27,10 +28,11 @@ def items(
 ) -> list[CompletionItem]:
     """The result of `look`, called with a client and `typed`; empty without a daemon that answers soon."""
     os.environ["PORT42_DEBUG"] = "0"  # a trace would be written over what is being typed
-    daemon = Daemon(ctx.find_root().params.get("socket"), os.environ)
     signal.signal(signal.SIGALRM, _raise_timeout)
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
+        if (daemon := _daemon(ctx.find_root().params)) is None:
+            return []
         with daemon.client(daemon.existing) as client:
             return [
                 CompletionItem(value, help=one_line(text) or None) for value, text in look(client, *typed)
@@ -39,6 +41,16 @@ def items(
         return []  # no daemon, a slow one, another version's: errors would disturb the command line
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _daemon(typed: Mapping[str, Any]) -> Daemon | None:
+    """The daemon that the command would ask; None for another machine's to which no connection is open."""
+    if typed.get("socket") or not (host := typed.get("host") or os.environ.get("PORT42_HOST")):
+        return Daemon(typed.get("socket"), os.environ)
+    from port42_client.remote import RemoteDaemon
+
+    daemon = RemoteDaemon(host, os.environ)
+    return daemon if daemon.is_near() else None
 
 
 def _raise_timeout(*_: object) -> None:

@@ -64,6 +64,22 @@ def mcp_clients(_: click.Context, __: click.Parameter, typed: str) -> list[Compl
     ]
 
 
+def hosts(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
+    import os
+
+    from click.shell_completion import CompletionItem
+
+    from port42_client import hosts
+    from port42_client.errors import BadInput
+    from port42_protocol import paths
+
+    try:
+        names = hosts.names(paths.home_folder(os.environ))
+    except BadInput:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(typed)]
+
+
 def agents_or_sessions(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     return agents(ctx, param, typed) + ([] if typed.startswith("@") else sessions(ctx, param, typed))
 

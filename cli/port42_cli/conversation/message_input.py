@@ -33,14 +33,39 @@ def message(words: tuple[str, ...], *, wait: bool = False) -> tuple[str | None, 
     return " ".join(words), [{"type": "text", "target": "stdin", "content": content}]
 
 
-def reference(typed: str) -> Reference:
-    """The reference ``TYPE:TARGET``; a file's path is made absolute. Raises `click.UsageError`."""
+def reference(typed: str, host: str | None = None) -> Reference:
+    """The reference ``TYPE:TARGET``; a file's path is made absolute.
+
+    Where the daemon is on another machine, `host`, a file is read here, and goes as text. Raises
+    `click.UsageError` and `BadInput`.
+    """
     kind, colon, target = typed.partition(":")
     if not colon or not target or kind not in {"file", "session", "url"}:
         raise click.UsageError(f"--ref: expected file:PATH, session:REF, url:URL or - (stdin), got {typed!r}")
     if kind == "file":
         target = os.path.abspath(os.path.expanduser(target))  # noqa: PTH100, PTH111 - no pathlib on this path
+        if host is not None:
+            return {"type": "text", "target": target, "content": _file(target)}
     return {"type": kind, "target": target}
+
+
+def _file(path: str) -> str:
+    """The text of a file, as the daemon would read it. Raises `BadInput`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BadInput(f"--ref: expected an ordinary file, got {path}")
+            data = file.read(REFERENCE_LIMIT + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file can have that name"
+        raise BadInput(f"--ref: expected a file that can be read, got {path}: {why}") from None
+    if len(data) > REFERENCE_LIMIT:
+        raise BadInput(f"--ref: expected at most {REFERENCE_LIMIT:,} bytes, got {path} with more")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadInput(f"--ref: expected text in UTF-8, got {path}, which is not") from None
 
 
 def _piped(limit: int, what: str, *, give_up: bool = False) -> bytes:

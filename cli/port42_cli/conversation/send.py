@@ -97,19 +97,21 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
         "message": message,
         "idempotency_key": uuid4().hex,
         "stream": True,
-        "cwd": sendable(),
+        "cwd": sendable(client.host),
     }
     params |= {"session_id": session_id} if session_id else {"client": CLIENT}
     params |= {"references": references} if references else {}
-    params |= {"detach": True} if detach else {}
+    # A network breaks more often than a daemon does: there the turn continues without us.
+    params |= {"detach": True} if detach or client.host else {}
     params |= {"if_busy": if_busy} if if_busy in {"error", "fork"} else {}
     following = if_busy == "follow" and session_id is not None
-    return Turn(client, show, params, on_begin, among_others=following).run("possess")
+    return Turn(client, show, params, on_begin, among_others=following, detach=detach).run("possess")
 
 
 def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> TurnResult:
-    params = {"agent": agent, "session_id": session_id, "stream": True, "detach": detach}
-    return Turn(client, show, params, announce).run("retry_turn")
+    stays = detach or client.host is not None
+    params = {"agent": agent, "session_id": session_id, "stream": True, "detach": stays}
+    return Turn(client, show, params, announce, detach=detach).run("retry_turn")
 
 
 def tell_outcome(client: Client, result: TurnResult, *, briefly: bool = False) -> None:

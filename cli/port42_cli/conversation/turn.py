@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from shlex import quote
 from typing import cast
 
 from port42_cli import plain_text, streams
 from port42_cli.conversation.interrupt import Interrupt
 from port42_cli.conversation.show import Show, TurnResult
 from port42_client.client import Client
-from port42_client.errors import DaemonError
+from port42_client.errors import ConnectionLost, DaemonError
 from port42_client.wire import Event, JsonObject
 from port42_protocol.errors import BackendFailed
 
@@ -29,10 +30,10 @@ class Turn:
 
     `params` are those of the request; `on_begin` is called with the id of a session that begins with it.
     With `among_others` the other turns of its session are shown too; this one begins with the record that
-    has its key.
+    has its key. With `detach` it is left once the question is on the disk.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a request and how it is to be shown
         self,
         client: Client,
         show: Show,
@@ -40,6 +41,7 @@ class Turn:
         on_begin: Callable[[str], None],
         *,
         among_others: bool = False,
+        detach: bool = False,
     ) -> None:
         self._client = client
         self._show = show
@@ -47,7 +49,9 @@ class Turn:
         self._key = params.get("idempotency_key") if among_others else None
         self._session_id: str | None = params.get("session_id")
         self._on_begin = on_begin
+        self._detach = detach
         self._ours = False
+        self._seen = 0
         self._interrupt = Interrupt()
 
     def run(self, method: str) -> TurnResult:
@@ -95,15 +99,24 @@ class Turn:
         self._show.on_event(event)
         if kind == "permission" and self._ours:
             self._answer_permission(event)
-        if began and self._params.get("detach"):
+        if kind == "message":
+            self._seen = max(self._seen, event["message"].get("seq", 0))
+        if began and self._detach:
             raise Detached(event["session_id"])
 
-    def _call(self, method: str) -> TurnResult:
+    def _call(self, method: str, *, again: bool = False) -> TurnResult:
         topic = {"session_id": self._session_id}
         if self._key is not None:
             self._client.ask("subscribe", topic, listener=self)
         try:
             return cast("TurnResult", self._client.ask(method, self._params, listener=self))
+        except ConnectionLost as error:
+            if self._ours:
+                raise ConnectionLost(error.host, *self._followed(error.host)) from None
+            if again or "idempotency_key" not in self._params:
+                raise
+            # It was lost while nothing was asked: in a conversation perhaps hours ago.
+            return self._call(method, again=True)
         finally:
             if self._key is not None:
                 self._client.notify("unsubscribe", topic)
@@ -119,6 +132,13 @@ class Turn:
             self._session_id = session_id
             self._show.clear()
             self._on_begin(session_id)
+
+    def _followed(self, host: str) -> list[str]:
+        """How to see the rest of a turn that continues on a machine to which the connection was lost."""
+        return [
+            f"  The turn continues on {host}. To follow it:",
+            f"  port42 --host {quote(host)} follow {self._session_id} --since {self._seen}",
+        ]
 
     def _cancel(self) -> None:
         self._client.notify("cancel_turn", {"session_id": self._session_id})
