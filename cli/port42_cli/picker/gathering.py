@@ -62,5 +62,5 @@ class Gathering:
         best: dict[str, Fit] = {}
         hits = self._looking.call(SearchSessions(typed, self._agent, limit=SEARCHED)).hits
         for rank, hit in enumerate(hits):
-            best.setdefault(hit.session.session_id, Fit((rank, 0), hit.session, hit.snippet))
+            best.setdefault(hit.session.session_id, Fit((rank, 0), hit.session, hit))
         return list(best.values())

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from port42_protocol.messages.records import Summary
+from port42_protocol.messages.search import Hit
 
 
 class Choice(NamedTuple):
@@ -25,11 +26,11 @@ class Choice(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A session that fits. The smaller its `rank` the better; with `snippet`, what fits is in a message."""
+    """A session that fits. The smaller its `rank` the better; with a `hit`, what fits is in a message."""
 
     rank: tuple[int, int]
     session: Summary
-    snippet: str = ""
+    hit: Hit | None = None
 
 
 def choice(session: Summary) -> Choice:

@@ -67,6 +67,8 @@ class Picker:
         self._top = 0
         self._complete = False
         self._previews: dict[str, list[Record]] = {}
+        self._preview_shown: tuple[Fit, int, int, int] | None = None
+        self._preview_drawn: Fragments = []
         self._problem = ""
         self._with_preview = True
         self._typing = Buffer(
@@ -186,7 +188,14 @@ class Picker:
         if self._chosen is None:
             return []
         records = self._previews.get(self._chosen.session_id, [])
-        return rows.preview(self._fits[self._at], records, self._size.columns, self._preview_lines)
+        shown = (self._fits[self._at], len(records), self._size.columns, self._preview_lines)
+        if shown != self._preview_shown:
+            # Imported here: the list is there before what draws Markdown is loaded.
+            from port42_cli.picker.preview import preview
+
+            self._preview_drawn = preview(shown[0], records, *shown[2:])
+            self._preview_shown = shown
+        return self._preview_drawn
 
     def _footer(self) -> Fragments:
         if self._problem:

@@ -66,9 +66,12 @@ class Fields(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of its own for people (``whole``: wrapped at words), for scripts, or for both."""
+    """A line of its own for people (``whole``: wrapped at words), for scripts, or for both.
 
-    shown: Content | None
+    `shown` is a function where scripts should not pay for what people are shown.
+    """
+
+    shown: Content | Callable[[], Content] | None
     piped: str | None = None
     fit: Fit = "whole"
 

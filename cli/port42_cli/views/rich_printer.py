@@ -78,6 +78,17 @@ class Redrawn:
         self._live.update(group(view), refresh=True)
 
 
+def ansi_lines(view: Iterable[RenderableType], width: int) -> list[str]:
+    """What is drawn in that many columns, as lines with escape codes for their colours: for the screen of
+    another library. Shows texts that went through `text` or are `markdown.blocks`."""
+    page = console()
+    options = page.options.update(width=width)
+    lines = (line for drawn in view for line in page.render_lines(drawn, options, pad=False))
+    return [
+        "".join(part.style.render(part.text) if part.style else part.text for part in line) for line in lines
+    ]
+
+
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     """See `views.progress`."""
@@ -112,7 +123,7 @@ def _renderables(part: Part) -> Iterator[RenderableType]:
     elif isinstance(part, Line):
         if part.shown is not None:
             # In a group, because a bare Text loses its own wrapping.
-            yield Group(text(part.shown, fit=part.fit))
+            yield Group(text(part.shown() if callable(part.shown) else part.shown, fit=part.fit))
     elif isinstance(part, Fields):
         yield _fields(part)
     elif isinstance(part, Tree):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from port42_cli.plain_text import age, going_on
@@ -43,7 +44,7 @@ def hits(page: Sequence[Hit], now: datetime) -> Iterator[Part]:
         session = group[0].session
         facts = f"  @{session.agent} · {age(session.last_activity, now)}  "
         yield Line([(session.session_id, "bold"), (facts, "cyan"), *title(session)], fit="ellipsis")
-        yield from (Line(_snippet(hit)) for hit in group)
+        yield from (Line(partial(_snippet, hit)) for hit in group)
         yield Line([(f"  {going_on(session)}", "dim")], fit="fold")
         yield Line("")
 
@@ -72,12 +73,10 @@ def _facts(session: Summary) -> tuple[object, ...]:
 
 
 def _snippet(hit: Hit) -> list[Span]:
-    spans, position = [(f"  {hit.seq} {hit.role}: ", "dim")], 0
-    for mark in hit.marks:
-        spans.append((hit.snippet[position : mark.start], ""))
-        spans.append((hit.snippet[mark.start : mark.end], "bold yellow"))
-        position = mark.end
-    return [*spans, (hit.snippet[position:], "")]
+    # Imported here: scripts and other lists need no Markdown.
+    from port42_cli.views.snippets import snippet
+
+    return [(f"  {hit.seq} {hit.role}: ", "dim"), *snippet(hit)]
 
 
 SESSION_ID: Column[Summary] = Column("ID", lambda session: session.session_id, "bold")
