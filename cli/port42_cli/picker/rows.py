@@ -14,20 +14,24 @@ QUIET = "ansibrightblack"
 _AGENT = 16
 _AGE = 11
 _COUNT = 6
+_WITH_AGENT, _WITH_COUNT = 56, 70  # columns of a terminal whose rows have these
 
 
 def row(fit: Fit, chosen: bool, columns: int, now: datetime) -> Fragments:
+    """A session in a line; a narrow one has no count, a narrower one no agent, so that the title has room."""
     session = fit.session
-    room = max(8, columns - 2 - _AGE - 1 - _AGENT - 1 - _COUNT - 1)
-    title = ("● " if session.pinned else "") + (one_line(session.title or "") or "untitled")
     marked = "reverse " if chosen else ""
-    return [
-        (f"{marked}bold", "› " if chosen else "  "),
-        (f"{marked}{QUIET}", cut(age(session.last_activity, now), _AGE) + " "),
-        (f"{marked}ansicyan", cut(f"@{session.agent}", _AGENT) + " "),
-        (marked if session.title else f"{marked}{QUIET}", cut(title, room)),
-        (f"{marked}{QUIET}", f" {session.message_count:>{_COUNT},}"),
-    ]
+    quiet = f"{marked}{QUIET}"
+    before: Fragments = [(f"{marked}bold", "› " if chosen else "  ")]
+    before.append((quiet, cut(age(session.last_activity, now), _AGE) + " "))
+    if columns >= _WITH_AGENT:
+        before.append((f"{marked}ansicyan", cut(f"@{session.agent}", _AGENT) + " "))
+    after: Fragments = []
+    if columns >= _WITH_COUNT:
+        after.append((quiet, f" {session.message_count:>{_COUNT},}"))
+    title = ("● " if session.pinned else "") + (one_line(session.title or "") or "untitled")
+    room = columns - sum(get_cwidth(text) for _, text, *_ in (*before, *after))
+    return [*before, (marked if session.title else quiet, cut(title, max(8, room))), *after]
 
 
 def cut(text: str, width: int) -> str:

@@ -41,7 +41,7 @@ def test_cut_has_the_columns_that_were_asked_for(words, width):
     assert whole == width
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [30, 40, 60, 80, 200])
 @pytest.mark.parametrize("title", ["", "x", "日本語 " * 60, "\x1b[31mred\n\u202e", "a" * 200])
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_row_fills_its_line_and_no_more(columns, title, pinned):
@@ -53,3 +53,9 @@ def test_a_row_fills_its_line_and_no_more(columns, title, pinned):
 def test_the_chosen_row_is_marked_without_colour():
     assert text(row(fit(), True, 80, NOW)).startswith("› 1 h ago")
     assert text(row(fit(), False, 80, NOW)).startswith("  1 h ago")
+
+
+def test_a_narrow_row_keeps_the_title():
+    assert "build a parser" in text(row(fit(), True, 40, NOW))
+    assert "@ai-engineer" in text(row(fit(), True, 60, NOW))
+    assert text(row(fit(), True, 80, NOW)).endswith(" 12")
