@@ -16,8 +16,8 @@ from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
 from port42_protocol.messages.agents import ListAgents
 
-_PATIENCE = 0.5
-"""Seconds from the key to the answer of the daemon, at most: the prompt waits."""
+_PATIENCE, _PATIENCE_WITH_HOST = 0.5, 3.0
+"""Seconds from the key to the answer of the daemon, here or on another machine: the prompt waits."""
 
 _NAME = re.compile(r"/([a-z]*)")
 _ARGUMENT = re.compile(r"/([a-z]+)\s+(.*)")
@@ -49,8 +49,10 @@ class SlashCompleter(Completer):
         look = {"switch": self._sessions, "fork": candidates.agents, "model": self._models}.get(command)
         if look is None:
             return []
+        host = self._daemon.host
+        patience = _PATIENCE_WITH_HOST if host else _PATIENCE
         try:
-            with Client(self._daemon.existing, patience=_PATIENCE) as client:
+            with Client(self._daemon.existing, patience=patience, host=host) as client:
                 return [*look(client, typed)]
         except CommandError:
             return []  # an error would disturb what is being typed
