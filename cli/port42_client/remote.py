@@ -66,7 +66,7 @@ class RemoteDaemon(Daemon):
 
     def await_next(self) -> None:
         """Wait until the machine can be reached and a daemon answers there, without starting one."""
-        self.notice(f"The connection to {self.host} was lost. Trying again.")
+        self.notice(f"The connection to {self.host} ended. Trying again.")
         pauses = iter(_PAUSES)
         pause = 0.0
         while True:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import sys
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -113,6 +115,19 @@ def test_ctrl_c_stops_the_reply_and_keeps_the_connection(there, remote, terminal
     session_id = remote.rpc("get_last_session", agent="tap")["session_id"]
     assert contents(remote, session_id) == [("user", "count"), ("assistant", "one ")]
     assert there.logins() == 1
+
+
+def test_permissions_are_asked_for_at_this_terminal(there, remote, terminal):
+    agent = [sys.executable, str(Path(__file__).parents[1] / "peers" / "acp_permission.py")]
+    (there.home / "config.toml").write_text(
+        f'[agents.careful]\nbackend = "careful"\n'
+        f'[backends.careful]\ntype = "acp"\ncommand = {json.dumps(agent)}\n'
+    )
+    child = terminal("--host devbox possess @careful edit allow_once reject_once")
+    child.expect("1 to 2, or Enter to refuse: ")
+    child.sendline("1")
+    child.expect('"selected"')
+    child.expect(pexpect.EOF)
 
 
 @pytest.mark.parametrize(

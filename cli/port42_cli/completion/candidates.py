@@ -18,6 +18,8 @@ from port42_protocol.messages.records import Summary
 
 _PATIENCE = 0.3
 """Seconds from the key to the answer of the daemon, at most."""
+_PATIENCE_ELSEWHERE = 1.0
+"""As `_PATIENCE`, for the daemon of another machine."""
 _MOST = 50
 _SHORTEST_PREFIX = 4
 """Characters with which the daemon looks for a session among all (its `find_session`)."""
@@ -33,6 +35,8 @@ def items(
     try:
         if (daemon := _daemon(ctx.find_root().params)) is None:
             return []
+        if daemon.host is not None:
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE_ELSEWHERE)
         with daemon.client(daemon.existing) as client:
             return [
                 CompletionItem(value, help=one_line(text) or None) for value, text in look(client, *typed)
