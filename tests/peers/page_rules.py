@@ -15,19 +15,23 @@ _ATTRIBUTES = frozenset([*_NAMES.split(), "title"])
 
 
 class Rules(HTMLParser):
-    """`found` says what it has that it must not have; `ids` are the anchors."""
+    """`found` says what it has that it must not have; `ids` are the anchors. `script` is the one allowed."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: str | None = None) -> None:
         super().__init__(convert_charrefs=True)
+        self._script = script
+        self._scripts: list[str] | None = None  # the pieces of the script that is being read
         self.found: list[str] = []
         self.ids: list[str] = []
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, Any]]) -> None:
-        if tag not in _ALLOWED:
+        if tag == "script" and self._script is not None:
+            self._scripts = []
+        elif tag not in _ALLOWED:
             self.found.append(f"<{tag}>")
         for name, value in attrs:
-            if name not in _ATTRIBUTES and not (tag in {"td", "th"} and name == "style"):
+            if name not in _ATTRIBUTES:
                 self.found.append(f"{tag} {name}")
             if name == "href" and not str(value).lower().startswith(("http://", "https://", "mailto:", "#m")):
                 self.found.append(f"href={value}")
@@ -38,8 +42,14 @@ class Rules(HTMLParser):
             if name == "id":
                 self.ids.append(value)
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script" and self._scripts is not None:
+            if "".join(self._scripts) != self._script:
+                self.found.append("another script")
+            self._scripts = None
+
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        (self.text if self._scripts is None else self._scripts).append(data)
 
 
 _REL = "noopener noreferrer nofollow"

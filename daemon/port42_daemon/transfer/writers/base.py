@@ -57,8 +57,8 @@ def describe_event(event: EventRecord) -> str:
 
 
 def minute(timestamp: str) -> str:
-    """``2026-11-23 03:37`` of an RFC 3339 time."""
-    return timestamp[:16].replace("T", " ")
+    """``2026-11-23 03:37 UTC`` of an RFC 3339 time: who reads it may be in another zone than the daemon."""
+    return f"{timestamp[:16].replace('T', ' ')} UTC"
 
 
 def turn_facts(message: Record) -> list[str]:

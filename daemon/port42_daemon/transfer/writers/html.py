@@ -1,4 +1,7 @@
-"""One self-contained HTML page of a session: semantic, printable, light and dark, without scripts."""
+"""One self-contained HTML page of a session: semantic, printable, light and dark.
+
+Its one script adds what needs one (copy buttons, times in the reader's zone); without it nothing is missing.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,18 @@ from port42_protocol.messages.records import (
     UserMessage,
 )
 
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# Only this style sheet, by its hash: no script, image, frame, form or request.
-_POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
+_SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+# Only this style sheet and this script, by their hashes: no other one, no image, frame, form or request.
+_POLICY = (
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)};"
+    " base-uri 'none'; form-action 'none'"
+)
 _DOT = ' <span class="dot">·</span> '
 _NAMES = {"user": "You", "system": "System", "error": "Error"}
 
@@ -74,11 +85,12 @@ def _record(record: Record) -> str:
     if isinstance(record, Activity):
         return _folded(record, describe_activity(record), opened(record))
     content = record.content if isinstance(record, Message) else ""
-    if isinstance(record, AssistantMessage):
+    if isinstance(record, AssistantMessage | UserMessage):
         # Imported here: markdown-it would add a tenth to the daemon's start.
         from port42_daemon.transfer.writers.markdown_html import render
 
-        body = render(content)
+        # People who type end a line where they mean one to end.
+        body = render(content, line_breaks=isinstance(record, UserMessage))
     else:
         body = f"<pre>{escape(content)}</pre>\n"
     facts = "".join(f'<span class="fact">{escape(fact)}</span>' for fact in turn_facts(record))
@@ -125,8 +137,8 @@ def _time(timestamp: str) -> str:
 
 
 def _closing(frame: Frame) -> str:
-    last = f"Last used {escape(minute(frame.footer.last_activity))} UTC · exported by Port42"
-    return f'</main>\n<footer class="page">{last}</footer>\n</body>\n</html>\n'
+    last = f"Last used {_time(frame.footer.last_activity)} · exported by Port42"
+    return f'</main>\n<footer class="page">{last}</footer>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n'
 
 
 WRITER = Writer(_opening, _record, _closing)

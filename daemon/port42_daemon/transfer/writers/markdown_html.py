@@ -1,4 +1,7 @@
-"""Markdown to HTML that runs and loads nothing: raw HTML is shown as text, images are links."""
+"""Markdown to HTML that runs and loads nothing: raw HTML is shown as text, images are links.
+
+Of GitHub's dialect: tables, strikethrough and task lists.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 if TYPE_CHECKING:
@@ -44,10 +48,11 @@ _CLASSES = {
 }
 
 
-def render(text: str) -> str:
+def render(text: str, *, line_breaks: bool = False) -> str:
+    """With `line_breaks` a line of a paragraph ends where the text's does."""
     if len(text) > _LONGEST or text.count("[") > _BRACKETS:
         return f"<pre>{escape(text)}</pre>\n"
-    return str(_PARSER.render(text))
+    return str((_PARSER_OF_LINES if line_breaks else _PARSER).render(text))
 
 
 def highlight(code: str, language: str) -> str:
@@ -123,8 +128,35 @@ class _Renderer(RendererHTML):
         label = f' data-language="{escape(language[:24])}"' if language else ""
         return f"<pre{label}><code>{highlight(token.content, language)}</code></pre>\n"
 
+    def th_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        """A cell whose alignment is a class: the page's policy lets no style attribute in."""
+        token = tokens[index]
+        if style := token.attrs.pop("style", None):
+            token.attrSet("class", str(style).removeprefix("text-align:"))
+        return str(self.renderToken(tokens, index, options, env))
 
-_PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": _NESTING}, renderer_cls=_Renderer).enable(
-    ["table", "strikethrough"]
-)
-_PARSER.validateLink = _is_safe  # type: ignore[method-assign, assignment]  # the library's documented way to narrow it
+    td_open = th_open
+
+
+def _mark_tasks(state: StateCore) -> None:
+    """Make boxes of the ``[ ]`` and ``[x]`` at the beginning of a list's items."""
+    for item, _, inline in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if item.type != "list_item_open" or inline.type != "inline" or not inline.children:
+            continue
+        first = inline.children[0]
+        if first.type == "text" and (box := _BOXES.get(first.content[:4].lower())):
+            first.content = box + first.content[4:]
+            item.attrJoin("class", "task")
+
+
+def _parser(*, line_breaks: bool) -> MarkdownIt:
+    options = {"html": False, "maxNesting": _NESTING, "breaks": line_breaks}
+    parser = MarkdownIt("commonmark", options, renderer_cls=_Renderer).enable(["table", "strikethrough"])
+    parser.core.ruler.push("task_lists", _mark_tasks)
+    parser.validateLink = _is_safe  # type: ignore[method-assign, assignment]  # the library's documented way to narrow it
+    return parser
+
+
+_BOXES = {"[ ] ": "☐ ", "[x] ": "☑ "}
+_PARSER = _parser(line_breaks=False)
+_PARSER_OF_LINES = _parser(line_breaks=True)

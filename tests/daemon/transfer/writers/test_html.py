@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +14,7 @@ from peers.page_rules import HOSTILE, Rules
 
 from port42_daemon.store.interface import Header
 from port42_daemon.store.session_file.document import compose
+from port42_daemon.transfer.writers import html
 from port42_daemon.transfer.writers.base import Frame
 from port42_daemon.transfer.writers.html import WRITER
 from port42_protocol.messages.records import (
@@ -48,7 +52,7 @@ def said(text: str, role: str = "assistant", seq: int = 1, **more: object) -> Re
 
 
 def rules(text: str) -> Rules:
-    parser = Rules()
+    parser = Rules(html._SCRIPT)
     parser.feed(text)
     parser.close()
     return parser
@@ -64,6 +68,7 @@ def test_the_rules_find_what_they_are_for():
     """Else the tests above could not fail."""
     for text in HOSTILE[:3]:
         assert rules(f"<main>{text}</main>").found
+    assert rules("<main><script>alert(1)</script></main>").found == ["another script"]
 
 
 @settings(max_examples=50, deadline=None)
@@ -103,9 +108,26 @@ def test_what_the_agent_did_is_folded():
 
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\x00")))
-def test_what_a_user_says_is_there_to_the_letter(text):
-    shown = "".join(rules(page(said(text, "user"))).text)
+def test_what_is_no_markdown_is_there_to_the_letter(text):
+    shown = "".join(rules(page(said(text, "system"))).text)
     assert text in shown
+
+
+def test_what_the_person_wrote_is_markdown_with_its_lines():
+    text = page(said("**look**\nhere\n\n- [ ] first\n- [X] done\n- [x](https://a.example) link", "user"))
+    for piece in (
+        "<strong>look</strong><br />\nhere",
+        '<li class="task">☐ first</li>',
+        '<li class="task">☑ done</li>',
+        '<li><a href="https://a.example"',
+    ):
+        assert piece in text
+
+
+def test_columns_are_aligned_without_a_style_that_the_policy_refuses():
+    text = page(said("| a | b | c |\n|:-|-:|:-:|\n| 1 | 2 | 3 |"))
+    assert '<td class="left">1</td>\n<td class="right">2</td>\n<td class="center">3</td>' in text
+    assert "style=" not in text
 
 
 def test_markdown_is_laid_out_and_html_is_not():
@@ -126,11 +148,15 @@ def test_an_image_is_a_link_and_a_link_tells_nothing():
     assert '<a class="image" href="https://example.org/cat.png" rel="noopener noreferrer nofollow">' in text
 
 
-def test_the_policy_lets_one_style_sheet_in_and_nothing_else():
+def test_the_policy_lets_one_style_sheet_and_one_script_in_and_nothing_else():
     text = page(said("x"))
-    assert "default-src 'none'; style-src 'sha256-" in text
-    assert text.count("<style>") == 1
-    assert "unsafe" not in text
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    hashes = []
+    for tag in ("style", "script"):
+        (inner,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        hashes.append(f"{tag}-src 'sha256-{digest}'")
+    assert policy == "; ".join(["default-src 'none'", *hashes, "base-uri 'none'", "form-action 'none'"])
 
 
 def test_a_message_too_long_for_markdown_is_shown_as_text():
