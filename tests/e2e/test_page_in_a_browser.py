@@ -21,9 +21,15 @@ FLAGS = (
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 
 
-def opened(page: Path, profile: Path) -> tuple[str, str]:
+def opened(page: Path, profile: Path, fragment: str = "") -> tuple[str, str]:
     """The DOM after the page has loaded, and what the console said."""
-    command = [str(BROWSER), *FLAGS.split(), f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    command = [
+        str(BROWSER),
+        *FLAGS.split(),
+        f"--user-data-dir={profile}",
+        "--dump-dom",
+        page.as_uri() + fragment,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
@@ -38,7 +44,23 @@ def test_nothing_runs_and_everything_is_laid_out(daemon, port42, tmp_path):
     dom, console = opened(page, tmp_path / "profile")
     assert "data-ran" not in dom.split("<body>")[0]
     assert dom.count("<article") == 2 * len(HOSTILE) + 2
-    assert console == "", "the style sheet is let in by its hash, and nothing was refused: nothing tried"
+    assert console == "", "style sheet and script are let in by their hashes, and nothing else tried"
+    assert dom.count(">Copy</button>") == dom.count("<pre"), "the script ran"
+
+
+def test_the_page_of_contents_shows_the_sessions_that_have_the_words(daemon, port42, tmp_path):
+    for text in (*HOSTILE, "İstanbul is a TOWN, <b>not</b> a village"):
+        begun = daemon.call("create_session", agent="ai-muse")["session_id"]
+        daemon.call("append_message", agent="ai-muse", session_id=begun, role="user", content=text)
+    done = port42("export", "--all", "@ai-muse", "-f", "html", "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "out" / "index.html"
+    dom, console = opened(page, tmp_path / "profile", "#town%20%3Cb")
+    assert console == ""
+    assert "data-ran" not in dom.split("<body>")[0]
+    assert f"1 of {len(HOSTILE) + 1}" in dom
+    assert dom.count("<li hidden") == len(HOSTILE)
+    assert "İstanbul is a <mark>TOWN</mark>, &lt;b&gt;not" in dom
 
 
 def test_this_test_can_fail(tmp_path):

@@ -42,6 +42,9 @@ SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "h
 )
 @_shared.whose
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option(
+    "--open", "opened", is_flag=True, help="Open the page in a browser; without -o it is ID.html here."
+)
 @click.pass_obj
 def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon,
@@ -53,52 +56,119 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     everything: str | None,
     agent: str | None,
     force: bool,
+    opened: bool,
 ) -> None:
     """Write sessions as text. REF is an id, a prefix of 4 or more characters, a title, @AGENT or last.
 
-    json is the session's own document, which `port42 import` takes in without a loss.
+    json is the session's own document, which `port42 import` takes in without a loss. With --all, html also
+    has a page index.html that links to the others and searches them.
     """
-    if bool(refs) == bool(everything):
-        raise click.UsageError("expected REF, one or several, or --all @AGENT")
     out = None if out == "-" else out
-    several = len(refs) != 1 or (out is not None and os.path.isdir(out))  # noqa: PTH112 - no pathlib on this path
-    if several and out is None:
-        raise click.UsageError("several sessions need a folder: -o OUT")
+    several = _several(refs, everything, out)
     # The suffix of a folder's name says nothing.
-    suffix = "" if several or out is None else os.path.splitext(out)[1][1:].lower()  # noqa: PTH122 - as above
-    params = _params(SUFFIXES.get(kind or suffix, "json"), redact, no_tools)
+    kind = kind or _suffix(None if several else out)
+    params = _params(SUFFIXES.get(kind, "html" if opened else "json"), redact, no_tools)
+    if opened:
+        _check_page(params["format"], single=not several, everything=bool(everything))
     redactions: Counter[str] = Counter()
     with daemon.client() as client:
-        if everything:
-            rows = client.ask_rows("list_sessions", {"agent": everything}, "sessions")["sessions"]
-            ids = [row["session_id"] for row in rows]
-            if not ids:
-                raise Refused(f"--all: expected an agent that has sessions, got {everything}")
+        ids = _ids(client, refs, agent, everything)
+        if opened and out is None:
+            out = f"{ids[0]}.html"
+        page = out
+        if out is None:
+            _print(_pieces(client, {**params, "session_id": ids[0]}, redactions))
+        elif several:
+            _write_folder(client, out, ids, params, redactions, force=force)
+            if everything and params["format"] == "html":
+                page = _write_contents(client, out, ids, everything, redact=redact, force=force)
         else:
-            ids = [_shared.find(client, ref, agent).session_id for ref in refs]
-        if several and out:
-            _make_folder(out)
-        ending = "md" if params["format"] == "markdown" else params["format"]
-        for session_id in ids:
-            pieces = _pieces(client, {**params, "session_id": session_id}, redactions)
-            if out is None:
-                _print(pieces)
-            else:
-                file = os.path.join(out, f"{session_id}.{ending}") if several else out
-                write(file, pieces, force=force)
+            write(out, _pieces(client, {**params, "session_id": ids[0]}, redactions), force=force)
     if out is not None:
         streams.notice(f"{count(len(ids), 'session') if several else ids[0]} → {out}")
     if redact:
-        words = ", ".join(f"{times:,} {name}" for name, times in sorted(redactions.items()))
-        streams.notice(
-            f"Redacted: {words or 'nothing found'}. Secrets that it does not recognise are still there."
-        )
+        _tell_redacted(redactions)
+    if opened and page:
+        _open(os.path.realpath(page))
+
+
+def _ids(client: Client, refs: tuple[str, ...], agent: str | None, everything: str | None) -> list[str]:
+    if not everything:
+        return [_shared.find(client, ref, agent).session_id for ref in refs]
+    rows = client.ask_rows("list_sessions", {"agent": everything}, "sessions")["sessions"]
+    if not rows:
+        raise Refused(f"--all: expected an agent that has sessions, got {everything}")
+    return [row["session_id"] for row in rows]
+
+
+def _several(refs: tuple[str, ...], everything: str | None, out: str | None) -> bool:
+    """Whether `out` is a folder. Raises `click.UsageError`."""
+    if bool(refs) == bool(everything):
+        raise click.UsageError("expected REF, one or several, or --all @AGENT")
+    several = len(refs) != 1 or (out is not None and os.path.isdir(out))  # noqa: PTH112 - no pathlib on this path
+    if several and out is None:
+        raise click.UsageError("several sessions need a folder: -o OUT")
+    return several
+
+
+def _suffix(file: str | None) -> str:
+    return os.path.splitext(file or "")[1][1:].lower()  # noqa: PTH122 - no pathlib on this path
 
 
 def _params(form: str, redact: bool, no_tools: bool) -> dict[str, Any]:
     if no_tools and form == "json":
         raise click.UsageError("--no-tools: expected the format markdown or html; json loses nothing")
     return {"format": form, "redact": redact} | ({"activities": False} if no_tools else {})
+
+
+def _check_page(form: str, *, single: bool, everything: bool) -> None:
+    """Raises `click.UsageError` where there is not one page to open."""
+    if form != "html" or not (single or everything):
+        raise click.UsageError("--open: expected the format html, of one REF into a file or of --all")
+
+
+def _write_folder(  # noqa: PLR0913 - what is written, and how
+    client: Client, out: str, ids: list[str], params: dict[str, Any], redactions: Counter[str], *, force: bool
+) -> None:
+    _make_folder(out)
+    ending = "md" if params["format"] == "markdown" else params["format"]
+    for session_id in ids:
+        file = os.path.join(out, f"{session_id}.{ending}")
+        write(file, _pieces(client, {**params, "session_id": session_id}, redactions), force=force)
+
+
+def _write_contents(  # noqa: PLR0913 - as above
+    client: Client, out: str, ids: list[str], agent: str, *, redact: bool, force: bool
+) -> str:
+    """The path of the page that links to those of the sessions."""
+    # Imported here: only a folder of pages needs it.
+    from port42_cli import contents_page
+
+    entries = []
+    for session_id in ids:
+        # The first messages as Markdown, in which secrets are redacted as in the session's page.
+        params = {"session_id": session_id, "format": "markdown", "redact": redact, "activities": False}
+        beginning = next(_pieces(client, params, Counter()))
+        entries.append(contents_page.entry(f"{session_id}.html", beginning))
+    page = os.path.join(out, "index.html")
+    write(page, contents_page.contents(f"Sessions of @{agent.removeprefix('@')}", entries), force=force)
+    return page
+
+
+def _tell_redacted(redactions: Counter[str]) -> None:
+    words = ", ".join(f"{times:,} {name}" for name, times in sorted(redactions.items()))
+    streams.notice(
+        f"Redacted: {words or 'nothing found'}. Secrets that it does not recognise are still there."
+    )
+
+
+def _open(path: str) -> None:
+    # Imported here: half of this command's time, and rarely needed.
+    import webbrowser
+    from pathlib import Path
+
+    if not webbrowser.open(Path(path).as_uri()):
+        raise Refused(f"no browser was found here; the page is {path}")
 
 
 def _print(pieces: Iterator[str]) -> None:
