@@ -47,6 +47,23 @@ def test_an_id_is_given_once(store):
     assert contents(store, "cli-1") == ["mine"]
 
 
+def test_many_sessions_are_begun_at_once_but_for_those_that_cannot_be(store):
+    store.create(header("cli-1"), [said("mine")])
+    wanted = [
+        (header(name), [said(f"in {name}"), said("b")]) for name in ("cli-3", "cli-1", "cli-2", "cli-3")
+    ]
+    made = store.create_all([*wanted, (header("cli-4"), [])])
+    assert [isinstance(one, SessionExists) for one in made] == [False, True, False, True, False]
+    assert [one[0].session_id for one in made if isinstance(one, tuple)] == ["cli-3", "cli-2", "cli-4"]
+    assert [record.seq for record in made[0][1]] == [1, 2]
+    assert made[0][0] == store.summary("cli-3")
+    assert contents(store, "cli-3") == ["in cli-3", "b"]
+    assert contents(store, "cli-1") == ["mine"]
+    assert store.catalogue.counts() == {"ai-muse": 4}
+    hits, *_ = store.catalogue.search("in", None, None, 0, 10)
+    assert sorted(hit.session.session_id for hit in hits) == ["cli-2", "cli-3"]
+
+
 def test_ids_that_differ_in_case_are_two_sessions_or_one_is_refused(store):
     store.create(header("cli-a"), [said("small")])
     try:

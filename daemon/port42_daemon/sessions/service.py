@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -256,40 +256,34 @@ class Sessions:
             return self._used(session)
         return Written(session.summary, session.added, session.last_seq)
 
-    async def add_later(self, session_id: str, records: Sequence[Record]) -> Summary:
-        """Add what happened earlier or elsewhere. Does not update the agent's last session.
+    async def add_later(self, session_id: str, records: Sequence[Record]) -> None:
+        """Add what happened earlier. Whoever compared it with what is here already holds the `order`."""
+        self._publish(await self.threads.files(self.write_later, session_id, records))
 
-        Whoever compared the records with what is here already holds the session's `order`.
-        """
-        written = await self.threads.files(self._add_later, session_id, records)
-        self._publish(written)
-        return written.summary
+    async def write_all(self, session_ids: Iterable[str], steps: Iterator[Sequence[Written]]) -> None:
+        """Take the `steps`, in threads, while nothing else writes these sessions; publish what each wrote."""
+        async with contextlib.AsyncExitStack() as orders:
+            # In one order, so that two who wait for several never wait for each other.
+            for session_id in sorted(set(session_ids)):
+                await orders.enter_async_context(self.order(session_id))
+            while (step := await self.threads.files(next, steps, None)) is not None:
+                for written in step if self.events.subscriptions else ():
+                    self._publish(written)
 
-    def _add_later(self, session_id: str, records: Sequence[Record]) -> Written:
+    def write_later(self, session_id: str, records: Sequence[Record]) -> Written:
+        """Add what happened earlier or elsewhere. Does not update the agent's last session."""
         with self.store.writing(session_id) as session:
             session.append(records, use=False)
         return Written(session.summary, session.added, session.last_seq)
 
-    async def add_captured(self, header: Header, records: Sequence[Record]) -> Written:
-        """Add what happened in another program, and begin the session of `header` where there is none.
+    def write_captured(self, session_id: str, records: Sequence[Record]) -> Written:
+        """Add what happened in another program, a use of the session at its time.
 
-        It is a use of the session at its time; `catch_up_last` then makes it its agent's last. Whoever
-        compared the records with what is here already holds the session's `order`.
+        `catch_up_last` then makes it its agent's last one.
         """
-        written = await self.threads.files(self._add_captured, header, records)
-        self._publish(written)
-        return written
-
-    def _add_captured(self, header: Header, records: Sequence[Record]) -> Written:
-        try:
-            with self.store.writing(header.id) as session:
-                session.append(records, use=None)
-            written = Written(session.summary, session.added, session.last_seq)
-        except SessionNotFound:
-            summary = self.store.create(header, records)
-            added = [replace(record, seq=seq) for seq, record in enumerate(records, 1)]
-            written = Written(summary, added, len(added))
-        return written
+        with self.store.writing(session_id) as session:
+            session.append(records, use=None)
+        return Written(session.summary, session.added, session.last_seq)
 
     async def recorded(self, agent: str, key: str, session_id: str | None) -> Appended | None:
         """The message that `agent` recorded with `key`, in that session or in any."""

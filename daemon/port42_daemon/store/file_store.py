@@ -38,7 +38,7 @@ from port42_daemon.store.last_sessions import LastSessions, MappingDamaged, UseO
 from port42_daemon.store.session_file import checkpoint, document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.checkpoint import Checkpoint
-from port42_daemon.store.session_file.document import Damaged, Document
+from port42_daemon.store.session_file.document import Damaged, Document, Growth
 from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
@@ -142,10 +142,43 @@ class FileStore(SessionStore):
         growth = document.grow(document.begun(header), records, number)
         with self._new_file(header.id) as path:
             durable.replace(path, header.line() + growth.data)
-            # Records that have seqs come from another session, with gaps: the index reads those in the file.
-            fresh = () if any(record.seq for record in records) else growth.records
-            self._wrote(growth.document, path.stat(), fresh)
+            self._wrote(growth.document, path.stat(), _fresh(records, growth))
         return growth.document.summary
+
+    def create_all(
+        self, sessions: Sequence[tuple[Header, Sequence[Record]]]
+    ) -> list[tuple[Summary, Sequence[Record]] | RpcError]:
+        results: list[tuple[Summary, Sequence[Record]] | RpcError] = []
+        begun: dict[str, tuple[int, Growth]] = {}
+        files: list[tuple[Path, bytes]] = []
+        with contextlib.ExitStack() as locks:
+            for session_id in sorted({header.id for header, _ in sessions}):
+                locks.enter_context(self._sessions.lock(session_id))
+            for position, (header, records) in enumerate(sessions):
+                growth = document.grow(document.begun(header), records)
+                results.append((growth.document.summary, growth.records))
+                try:
+                    with storage(f"create session {header.id}"):
+                        path = self._free_path(header.id)
+                except RpcError as error:
+                    results[position] = error
+                    continue
+                if header.id in begun:
+                    results[position] = SessionExists(header.id)
+                    continue
+                begun[header.id] = position, growth
+                files.append((path, header.line() + growth.data))
+            created = durable.create_all(files)
+            for (session_id, (position, growth)), status in zip(begun.items(), created, strict=True):
+                try:
+                    with storage(f"create session {session_id}"):
+                        if isinstance(status, OSError):
+                            raise status
+                except RpcError as error:
+                    results[position] = error
+                else:
+                    self._wrote(growth.document, status, _fresh(sessions[position][1], growth))
+        return results
 
     def writing(self, session_id: str) -> _Writing:
         return _Writing(self, session_id)
@@ -253,15 +286,20 @@ class FileStore(SessionStore):
     @contextlib.contextmanager
     def _new_file(self, session_id: str) -> Iterator[Path]:
         """Where the file of a new session is written, under its lock. Raises `SessionExists`."""
-        path = self._sessions.path(session_id)
         with self._sessions.lock(session_id), storage(f"create session {session_id}"):
-            if os.path.lexists(path) or self._trash.has(session_id):
-                raise SessionExists(session_id)
+            path = self._free_path(session_id)
             try:
                 yield path
             except OSError:
                 path.unlink(missing_ok=True)  # the rename may have succeeded before its fsync failed
                 raise
+
+    def _free_path(self, session_id: str) -> Path:
+        """Where the file of a new session is. Raises `SessionExists`."""
+        path = self._sessions.path(session_id)
+        if os.path.lexists(path) or self._trash.has(session_id):
+            raise SessionExists(session_id)
+        return path
 
     def _open_last_sessions(self, path: Path) -> None:
         """Read the file; one that is gone or damaged is rebuilt from the sessions."""
@@ -296,6 +334,11 @@ class FileStore(SessionStore):
         self._sessions.remember(whole, status)
         self._index.note(session_update(whole, status, records))
         self.changed(whole.header.id)
+
+
+def _fresh(records: Sequence[Record], growth: Growth) -> tuple[Record, ...]:
+    """The new records of a session for the index; those that had seqs, with gaps, it reads in the file."""
+    return () if any(record.seq for record in records) else growth.records
 
 
 class _Writing(SessionWriter):

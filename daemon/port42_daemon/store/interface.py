@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import ForkPoint, Parent, Record, Source, Summary, TurnRecord
@@ -234,6 +235,14 @@ class SessionStore(Protocol):
         """Begin a session. Raises `SessionExists`. `use`: whether that is a use, or its records say when.
 
         `used_at`: the number of its last use, where that is known.
+        """
+
+    def create_all(
+        self, sessions: Sequence[tuple[Header, Sequence[Record]]]
+    ) -> list[tuple[Summary, Sequence[Record]] | RpcError]:
+        """Begin many sessions, whose records say when they were used, with one wait for the disk.
+
+        Gives the records with their seqs; in the place of a session that cannot be written is its error.
         """
 
     def rewrite(self, header: Header, records: Sequence[Record], backup: str) -> Summary:

@@ -8,56 +8,47 @@ from __future__ import annotations
 
 import hashlib
 import time
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import chain, dropwhile, islice, takewhile
-from operator import eq
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from msgspec import UNSET, Struct, field, structs
+from msgspec import UNSET, structs
 
 from port42_daemon.config import ConfigFile, SessionsConfig
 from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import RENAMED, Header, title_from
+from port42_daemon.store.interface import Header
 from port42_daemon.transfer.export import records_after
-from port42_daemon.transfer.merge import identity, is_of_source, merged
+from port42_daemon.transfer.import_writer import ImportWriter, Originals, Page, Planned
+from port42_daemon.transfer.merge import merged
 from port42_daemon.transfer.readers.base import (
     EPOCH,
     ParsedSession,
     SessionInfo,
     Skipped,
     SubAgent,
-    text_size,
 )
-from port42_protocol.errors import InvalidParams, RpcError
+from port42_protocol.errors import InvalidParams
 from port42_protocol.messages import records
 from port42_protocol.messages.records import (
-    EventRecord,
     ForkPoint,
-    Message,
     Parent,
     Record,
     Summary,
-    ThoughtRecord,
-    ToolRecord,
-    UserMessage,
-    replace,
 )
-from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions, SkippedSource
+from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions
 
-_SOURCES = 50
+_SOURCES = 1000
 _SECONDS = 0.5
 """Limits of one call: sources, and time, after which no further source is begun."""
+_TOGETHER = 50
+_READ_BYTES = 4 * 1024 * 1024
+"""Limits of what is read before it is written: sources, and bytes of their records."""
 _SKIPPED = 500
 """Maximum number of reasons in one response."""
 _REWRITE_BYTES = 128 * 1024 * 1024
-_BATCH = 2 * 1024 * 1024
-"""Characters that are written at once: a session may be larger than the memory."""
-_DIVERGED = "it was continued here, or changed at its source; it stays as it is here"
 _WITH_AGENTS = frozenset({"port42", "original"})
 
 
@@ -94,8 +85,7 @@ class Importer:
         """Each agent's last session as set by an import, until the agent uses another."""
         self._listing: _Listing | None = None
         """The sources of the latest import, for its next page."""
-        self._originals: dict[tuple[str, str, int], tuple[str, array[int]]] = {}
-        """To find a fork's original: a session's id and marks, by agent, format and first mark."""
+        self._originals: Originals = {}
 
     async def import_sessions(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
         """Import the next sources; those that cannot be imported are skipped with a reason.
@@ -117,11 +107,14 @@ class Importer:
             )
         sources = listing.sources
         done = sum(source.key <= request.cursor for source in sources) if request.cursor else 0
-        page = _Page(request, listing.backup)
+        page = Page(request, listing.backup)
         deadline = time.monotonic() + _SECONDS
-        for source in sources[done : done + _SOURCES]:
-            await self._import(source, page)
-            done += 1
+        until = min(len(sources), done + _SOURCES)
+        while done < until:
+            limits = self._config.current.sessions
+            read = await self._threads.files(_read, sources[done : min(until, done + _TOGETHER)], limits)
+            await self._import(read, page)
+            done += len(read)
             if cancellation.requested or len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
                 break
         if not request.dry_run:
@@ -144,84 +137,46 @@ class Importer:
             next_cursor=None if complete else sources[done - 1].key,
         )
 
-    async def _import(self, source: _Source, page: _Page) -> None:
-        try:
-            sessions = await self._threads.files(source.read, self._config.current.sessions)
-        except SubAgent:
-            page.sub_agents += 1
-            return
-        except Skipped as reason:
-            page.skip(source.key, str(reason))
-            return
-        for location, problem in sessions[0].problems:
-            page.skip(f"{source.key}, {location}" if location else source.key, problem)
-        for session in sessions:
-            try:
-                await self._import_session(session, source, page)
-            except Skipped as reason:
-                page.skip(source.key, str(reason))
+    async def _import(self, read: Sequence[_Read], page: Page) -> None:
+        """Write what was read from some sources."""
+        planned: list[Planned] = []
+        for source, sessions in read:
+            key = source.key
+            if isinstance(sessions, SubAgent):
+                page.sub_agents += 1
+                continue
+            if isinstance(sessions, Skipped):
+                page.skip(key, str(sessions))
+                continue
+            for location, problem in sessions[0].problems:
+                page.skip(f"{key}, {location}" if location else key, problem)
+            for session in sessions:
+                try:
+                    if page.request.path is None:
+                        await self._rewrite_kept(session, source, page)
+                        continue
+                    headers = _possible_headers(session, source.format, page.request.agent)
+                    if not await self._rewrite_first(headers, session, source, page):
+                        planned.append(Planned(key, session, headers))
+                except Skipped as reason:
+                    page.skip(key, str(reason))
+        ids = [header.id for each in planned for header in each.headers]
+        writer = ImportWriter(self._sessions, page, self._originals)
+        await self._sessions.write_all(ids, writer.write(planned))
 
-    async def _import_session(self, session: ParsedSession, source: _Source, page: _Page) -> None:
-        if page.request.path is None:
-            await self._rewrite_kept(session, source, page)
-            return
-        headers = _possible_headers(session, source.format, page.request.agent)
+    async def _rewrite_first(
+        self, headers: list[Header], session: ParsedSession, source: _Source, page: Page
+    ) -> bool:
+        """Rewrite the session of the first of the headers that is here, if that was asked for."""
+        if not page.request.again:
+            return False
         for header in headers:
             async with self._sessions.order(header.id):
                 if await self._rewrite(header, session, source, page):
-                    return
-                if await self._write(header, session, source, page):
-                    return
-        raise Skipped(f"{headers[0].id} is another session")
+                    return True
+        return False
 
-    async def _write(self, header: Header, session: ParsedSession, source: _Source, page: _Page) -> bool:
-        """Create the session of `header` or append to it; False when its id belongs to another session."""
-        files, store = self._threads.files, self._store
-        new: Iterator[Record] | None = iter(session.records)
-        # One that says what it is a fork of is no original.
-        fork_point = None if header.forked_from else await files(self._fork_point, header, session)
-        title, messages = header.title, 0
-        where = await files(store.where, header.id)
-        if where == "trash":
-            raise Skipped(f"{header.id} is in the trash, and can be restored from there")
-        if where == "sessions":
-            new = await files(self._later_records, header, session)
-            if new is None:
-                return False
-            summary = await files(store.summary, header.id)
-            title = summary.title
-            # An interrupted import may not have set the agent's last session.
-            page.note(summary)
-        elif fork_point is not None:
-            header = structs.replace(header, forked_from=fork_point)
-        elif isinstance(header.parent, Parent):
-            header = structs.replace(header, parent=await files(self._with_seq, header.parent, header))
-        batch = await files(_batch, new)
-        if where and not batch:
-            page.unchanged += 1
-            return True
-        exists = where is not None
-        while batch or not exists:
-            messages += sum(record.role in {"user", "assistant"} for record in batch)
-            if page.request.dry_run:
-                title = _title_after(title, batch)
-            else:
-                if exists:
-                    summary = await self._sessions.add_later(header.id, batch)
-                else:
-                    summary = await files(store.create, header, batch)
-                title = summary.title
-                page.note(summary)
-            exists = True
-            batch = await files(_batch, new)
-        change: Literal["new", "grown"] = "grown" if where else "new"
-        parent = header.parent.session_id if isinstance(header.parent, Parent) else UNSET
-        page.imported.append(
-            ImportedSession(header.id, header.agent, title, source.key, messages, change, parent)
-        )
-        return True
-
-    async def _rewrite_kept(self, session: ParsedSession, source: _Source, page: _Page) -> None:
+    async def _rewrite_kept(self, session: ParsedSession, source: _Source, page: Page) -> None:
         """Rewrite the captured session that an original is of."""
         info, agent = session.info, page.request.agent
         header = header_of(info, source.format, agent or "")
@@ -233,7 +188,7 @@ class Importer:
             header = structs.replace(header, agent=agent or stored.agent)
             await self._rewrite(header, session, source, page)
 
-    async def _rewrite(self, header: Header, session: ParsedSession, source: _Source, page: _Page) -> bool:
+    async def _rewrite(self, header: Header, session: ParsedSession, source: _Source, page: Page) -> bool:
         """Make a stored session what its source says today, with what was added here since; False if not
         asked to, or there is none."""
         files, store = self._threads.files, self._store
@@ -268,52 +223,6 @@ class Importer:
         records = merged(stored, list(session.records))
         return None if records == stored else records
 
-    def _later_records(self, header: Header, session: ParsedSession) -> Iterator[Record] | None:
-        """Records of the source that the stored session lacks; None when that is another session."""
-        try:
-            stored, footer = self._store.ends(header.id)
-            if stored.agent != header.agent and session.header is None:
-                raise Skipped(f"it is here already, as {header.id} of @{stored.agent}")
-            if not _same_origin(stored, header):
-                return None
-            if session.header is not None:
-                return islice(
-                    session.records, _shared(records_after(self._store, header.id, 0), session), None
-                )
-            later, names = _compare(records_after(self._store, header.id, 0), session)
-        except RpcError as error:
-            raise Skipped(error.message) from None
-        return chain(later, _later_title(footer.title, names, session))
-
-    def _fork_point(self, header: Header, session: ParsedSession) -> ForkPoint | None:
-        """Where the session diverges from an imported one that begins with the same messages."""
-        if header.imported_from is None or not session.marks or not session.marks[0]:
-            return None
-        begins = (header.agent, header.imported_from.format, session.marks[0])
-        original, marks = self._originals.setdefault(begins, (header.id, session.marks))
-        if original == header.id:
-            return None
-        shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
-        stored = records_after(self._store, original, 0)
-        messages = (record for record in stored if isinstance(record, Message))
-        try:
-            last = next(islice(messages, shared - 1, None), None)
-        except RpcError:  # it is not stored, as with a dry run
-            return None
-        return ForkPoint(original, last.seq if last else shared)
-
-    def _with_seq(self, parent: Parent, header: Header) -> Parent:
-        """The last record of the parent before the sub-agent began; 0 where the parent is not stored."""
-        seq = 0
-        try:
-            for record in records_after(self._store, parent.session_id, 0):
-                if record.timestamp > header.created_at:
-                    break
-                seq = record.seq
-        except RpcError:
-            return parent
-        return structs.replace(parent, seq=seq)
-
     def _set_last(self, agent: str, summary: Summary) -> None:
         """Make the newest imported session the agent's last, unless it had one before the import."""
         last = self._store.last_sessions.get(agent)
@@ -336,27 +245,24 @@ class _Listing(NamedTuple):
     """Where sessions that are rewritten are kept as they were."""
 
 
-class _Page(Struct):
-    """The result of one call so far; `newest` has the last used of the sessions of each agent."""
+_Read = tuple[_Source, list[ParsedSession] | Skipped]
+"""A source, and its sessions, or why they cannot be read."""
 
-    request: ImportSessions
-    backup: str
-    imported: list[ImportedSession] = field(default_factory=list)
-    skipped: list[SkippedSource] = field(default_factory=list)
-    unchanged: int = 0
-    sub_agents: int = 0
-    newest: dict[str, Summary] = field(default_factory=dict)
 
-    def skip(self, source: str, reason: str) -> None:
-        # Paths have up to 4,096 characters, and the size of a response is limited.
-        self.skipped.append(SkippedSource(source[:300], reason))
-
-    def note(self, summary: Summary) -> None:
-        if summary.parent is not None and summary.parent is not UNSET:
-            return  # a sub-agent's session is never an agent's last
-        newest = self.newest.get(summary.agent)
-        if newest is None or newest.last_activity < summary.last_activity:
-            self.newest[summary.agent] = summary
+def _read(sources: Sequence[_Source], limits: SessionsConfig) -> list[_Read]:
+    """The next sources, those that can be held in memory together."""
+    read: list[_Read] = []
+    size = 0
+    for source in sources:
+        try:
+            sessions = source.read(limits)
+            read.append((source, sessions))
+            size += sum(session.records.in_memory for session in sessions)
+        except Skipped as reason:
+            read.append((source, reason))
+        if size >= _READ_BYTES:
+            break
+    return read
 
 
 def _list_sources(request: ImportSessions, kept: _KeptSources) -> _Listing:
@@ -416,95 +322,3 @@ def header_of(info: SessionInfo, format_name: str, agent: str) -> Header:
 def derived_id(format_name: str, source_id: str) -> str:
     """The same id for the same source, from whichever path it is read."""
     return f"{format_name}-{hashlib.sha256(source_id.encode()).hexdigest()[:16]}"
-
-
-def _same_origin(stored: Header, header: Header) -> bool:
-    """Whether a stored session was imported from that source, or is the source itself."""
-    if header.imported_from is not None and header.imported_from.format != "port42":
-        return stored.imported_from == header.imported_from and stored.agent == header.agent
-    theirs = (header.agent, header.created_at, header.client)
-    return (stored.agent, stored.created_at, stored.client) == theirs
-
-
-def _shared(stored: Iterable[Record], session: ParsedSession) -> int:
-    """The number of records that both have. Raises `Skipped` when they have diverged."""
-    shared = 0
-    for ours, theirs in zip(stored, session.records, strict=False):
-        if replace(ours, seq=0) != replace(theirs, seq=0):
-            raise Skipped(_DIVERGED)
-        shared += 1
-    return shared
-
-
-def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator[Record], set[str | None]]:
-    """The records of another program's session that are not stored, and the titles given in Port42.
-
-    What an older version imported has messages only: it gets what follows its last one, and activities before
-    that stay away. Raises `Skipped` when they have diverged.
-    """
-    names: set[str | None] = set()
-    has_activities = False
-    theirs = iter(session.records)
-    for record in stored:
-        if isinstance(record, EventRecord) and record.event == RENAMED:
-            names.add(record.title or None)
-        if not is_of_source(record):
-            continue
-        has_activities = has_activities or not isinstance(record, Message)
-        if isinstance(record, ToolRecord) and record.state == "interrupted":
-            # It may have a result by now, which comes as a record of its own.
-            ahead = list(islice(theirs, 1))
-            if not any(isinstance(other, ToolRecord) and _is_call(record, other) for other in ahead):
-                theirs = chain(ahead, theirs)
-            continue
-        other = next((other for other in theirs if _is_place_of(record, other)), None)
-        if other is not None and not _is_same(record, other):
-            raise Skipped(_DIVERGED)
-    if not has_activities:
-        theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
-    return theirs, names
-
-
-def _is_place_of(stored: Record, record: Record) -> bool:
-    """Whether the source's record is the stored one, or a message in its place."""
-    return isinstance(record, Message) or _is_same(stored, record)
-
-
-def _is_call(stored: ToolRecord, record: ToolRecord) -> bool:
-    return stored.id == record.id and stored.state == record.state
-
-
-def _is_same(stored: Record, record: Record) -> bool:
-    # How much is kept of a thought is configured.
-    is_thought = isinstance(stored, ThoughtRecord) and isinstance(record, ThoughtRecord)
-    return is_thought or identity(stored) == identity(record)
-
-
-def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:
-    """A record of the source's new title, unless the session was renamed in Port42."""
-    info = session.info
-    if info.title in {None, title} or not names.issubset(info.titles):
-        return []
-    return [EventRecord(seq=0, event=RENAMED, timestamp=info.last_time or EPOCH, title=info.title or "")]
-
-
-def _title_after(title: str | None, added: list[Record]) -> str | None:
-    """The title that a session has with these records, as the store derives it."""
-    for record in added:
-        if isinstance(record, UserMessage):
-            title = title or title_from(record.content)
-        elif isinstance(record, EventRecord) and (record.title or record.event == RENAMED):
-            title = record.title or None
-    return title
-
-
-def _batch(records: Iterator[Record]) -> list[Record]:
-    """The next records, up to `_BATCH` characters."""
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        batch.append(record)
-        size += 200 + text_size(record)
-        if size >= _BATCH:
-            break
-    return batch

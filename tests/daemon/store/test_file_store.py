@@ -6,8 +6,9 @@ import errno
 import stat
 
 import pytest
-from peers.session_files import header
+from peers.session_files import header, said
 
+from port42_daemon import durable
 from port42_protocol.errors import StorageFailed
 
 
@@ -15,6 +16,27 @@ def test_files_and_folders_are_private(store, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("failing", ["sync_folder", "sync"])
+def test_of_many_sessions_none_exists_whose_creation_failed(store, monkeypatch, failing):
+    real, calls = getattr(durable, failing), []
+
+    def refuse(target):
+        calls.append(target)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "no")
+        real(target)
+
+    monkeypatch.setattr(durable, failing, refuse)
+    names = [f"cli-{number}" for number in range(10, 30)]
+    created = store.create_all([(header(name), [said("a")]) for name in names])
+    monkeypatch.undo()
+    failed = [name for name, one in zip(names, created, strict=True) if isinstance(one, StorageFailed)]
+    assert len(failed) == (len(names) if failing == "sync_folder" else 1)
+    for name in names:
+        assert (store.where(name) is None) == (name in failed)
+    assert all(isinstance(one, tuple) for one in store.create_all([(header(name), []) for name in failed]))
 
 
 def test_a_session_whose_creation_failed_does_not_exist(store, monkeypatch):

@@ -46,6 +46,10 @@ class Known:
         """Tool calls that have an id of Codex's stream, which is not that of its file: name and time."""
         self._turns = False
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._user or self._counts)
+
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
             answers = getattr(record, "question", UNSET) is not UNSET

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from port42_daemon.transfer.capture.tools import Tool
 
-AT_ONCE = 4
-"""Sources that are read at once: while one is synced another is parsed."""
+AT_ONCE = 64
+"""Sources that are read in turns, a batch of each."""
 
 
 class Pending:
@@ -50,16 +50,16 @@ class Pending:
     def is_in_backlog(self, path: Path) -> bool:
         return path in self._backlog
 
-    def take(self, running: Collection[Path]) -> tuple[Path, Tool] | None:
-        """The next source, while those of `running` are read.
+    def take(self, running: Collection[Path]) -> tuple[Path, Tool, bool] | None:
+        """The next source, while those of `running` are read, and whether it changes now.
 
-        One place is kept for sources that change now.
+        One place is kept for sources that do.
         """
         for sources, places in ((self._changed, AT_ONCE), (self._backlog, AT_ONCE - 1)):
             if len(running) < places:
                 for path in islice(sources, 2 * AT_ONCE):
                     if path not in running:
-                        return path, sources.pop(path)
+                        return path, sources.pop(path), sources is self._changed
         if not self._backlog:
             self._folders.clear()
         return None

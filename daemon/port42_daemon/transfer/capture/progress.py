@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -150,19 +150,21 @@ class Progress:
             return msgspec.msgpack.decode(row[0], type=SourceState) if row else None
         return None
 
-    def put(self, path: Path, tool: CaptureTool, state: SourceState) -> None:
-        values = (
-            *(os.fsencode(path), tool, state.signature[2], state.kept, state.problem, state.read_at),
+    def put(self, sources: Sequence[tuple[Path, CaptureTool, SourceState]]) -> None:
+        """Remember how far these sources are read, in one transaction."""
+        rows, sessions = [], []
+        for path, tool, state in sources:
+            name = os.fsencode(path)
             # What has a rest is looked at again by a daemon that starts.
-            msgspec.msgpack.encode(NEVER if state.rest else state.signature),
-            msgspec.msgpack.encode(state),
-        )
-        with self._database:
-            self._database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-            self._database.executemany(
-                "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)",
-                [(stored.session_id, tool, os.fsencode(path)) for stored in state.sessions.values()],
+            signature = msgspec.msgpack.encode(NEVER if state.rest else state.signature)
+            whole = msgspec.msgpack.encode(state)
+            rows.append(
+                (name, tool, state.signature[2], state.kept, state.problem, state.read_at, signature, whole)
             )
+            sessions += [(stored.session_id, tool, name) for stored in state.sessions.values()]
+        with self._database:
+            self._database.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", sessions)
 
     def signatures(self, tool: CaptureTool) -> dict[bytes, bytes]:
         """The encoded signature of each source as it was read last, by its path."""

@@ -38,6 +38,7 @@ from port42_protocol.messages.types import CaptureTool
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
+    from port42_daemon.transfer.capture.batch_writer import Reading
     from port42_daemon.transfer.capture.kept import KeptSource
     from port42_daemon.transfer.capture.progress import Progress, Totals
     from port42_daemon.transfer.capture.recorder import Recorder
@@ -224,75 +225,63 @@ class Capture:
         return [path for _, path in sorted(changed)]
 
     async def _read_due(self) -> None:
-        """Read the sources that are pending, a few at once."""
+        """Read the sources that are pending, many in turns."""
         recorder = self._recorder
         if recorder is None:
             return
-        running: dict[asyncio.Task[Any], Path] = {}
-        changes: asyncio.Task[Any] = asyncio.create_task(self._work.wait())
-        more = False
         noted = time.monotonic()
-        try:
-            while True:
-                while (due := self._pending.take(running.values())) is not None:
-                    running[asyncio.create_task(self._read(recorder, *due))] = due[0]
-                if not running:
-                    break
-                await asyncio.wait({changes, *running}, return_when=asyncio.FIRST_COMPLETED)
-                running = {task: path for task, path in running.items() if not task.done()}
-                if changes.done():
-                    self._work.clear()
-                    changes = asyncio.create_task(self._work.wait())
-                    more = True
-                if time.monotonic() - noted > _NOTE_SECONDS:
-                    await self._note_last(recorder)
-                    noted = time.monotonic()
-        finally:
-            for task in (changes, *running):
-                task.cancel()
-            await asyncio.gather(changes, *running, return_exceptions=True)
-        if more:
-            self._work.set()  # config.toml may have changed
+        while True:
+            while (due := self._pending.take(recorder.reading)) is not None:
+                self._begin(recorder, *due)
+            if not recorder.reading:
+                break
+            for read in await recorder.read():
+                wait = await self._finish(recorder, read)
+                if wait is not None:
+                    later = asyncio.get_running_loop().call_later
+                    self._rests[read.path] = later(wait, self._again, read.path, read.tool)
+            if time.monotonic() - noted > _NOTE_SECONDS:
+                await self._note_last(recorder)
+                noted = time.monotonic()
         await self._note_last(recorder)
 
-    async def _read(self, recorder: Recorder, path: Path, tool: Tool) -> None:
+    def _begin(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
         config = self._table(tool)
         if config is None or not config.on or self._waits(path, tool):
             return
         if timer := self._rests.pop(path, None):
             timer.cancel()
-        wait = await self._try_to_read(recorder, path, tool, config)
-        if wait is not None:
-            later = asyncio.get_running_loop().call_later
-            self._rests[path] = later(wait, self._again, path, tool)
+        recorder.begin(tool, path, config, changes_now=changes_now)
 
-    async def _try_to_read(
-        self, recorder: Recorder, path: Path, tool: Tool, config: CapturedToolConfig
-    ) -> float | None:
+    async def _finish(self, recorder: Recorder, read: Reading) -> float | None:
         """Returns in how many seconds to read the source again; None: when it changes."""
+        from port42_daemon.transfer.capture.batch_writer import OriginalIsRead, TurnRuns
         from port42_daemon.transfer.capture.reading import InTrash, Rewritten
-        from port42_daemon.transfer.capture.recorder import OriginalIsRead, TurnRuns
         from port42_daemon.transfer.readers.base import Skipped
 
-        try:
-            return await recorder.read(tool, path, config)
-        except TurnRuns:
-            self._pending.add_after_turn(path, tool)
-            if not self.queues.under_way:  # it has ended meanwhile
-                self.turns_changed()
-        except (Rewritten, OriginalIsRead):
-            return _GATHER_SECONDS
-        except Skipped as reason:
-            # What is in the trash is so because somebody wanted it, and is read when it is restored.
-            await recorder.refuse(tool, path, None if isinstance(reason, InTrash) else str(reason))
-        except (RpcError, OSError, sqlite3.Error) as error:
-            log.warning("⚠ %s is read later: %s", path.name, error)
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                await self.sessions.threads.capture(recorder.progress.renew, error)
-            return _RETRY_SECONDS
-        except Exception:
-            log.exception("%s could not be captured", path.name)
-            await recorder.refuse(tool, path, "an internal error, see the log")
+        tool, path, error = read.tool, read.path, read.error
+        match error:
+            case None:
+                return read.again_in
+            case TurnRuns():
+                self._pending.add_after_turn(path, tool)
+                if not self.queues.under_way:  # it has ended meanwhile
+                    self.turns_changed()
+            case Rewritten() | OriginalIsRead():
+                return _GATHER_SECONDS
+            case Skipped():
+                # What is in the trash is so because somebody wanted it, and is read when it is restored.
+                await recorder.refuse(tool, path, None if isinstance(error, InTrash) else str(error))
+            case RpcError() | OSError() | sqlite3.Error():
+                log.warning("⚠ %s is read later: %s", path.name, error)
+                if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                    error, sqlite3.OperationalError
+                ):
+                    await self.sessions.threads.capture(recorder.progress.renew, error)
+                return _RETRY_SECONDS
+            case _:
+                log.error("%s could not be captured", path.name, exc_info=error)
+                await recorder.refuse(tool, path, "an internal error, see the log")
         return None
 
     def _waits(self, path: Path, tool: Tool) -> bool:

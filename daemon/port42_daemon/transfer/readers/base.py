@@ -310,7 +310,8 @@ class RecordSpool:
 
     def __init__(self) -> None:
         self._records: list[Record] = []
-        self._in_memory = 0
+        self.in_memory = 0
+        """About the bytes of those that are not in the file."""
         self._file: IO[bytes] | None = None
         self._count = 0
         self.size = 0
@@ -329,11 +330,11 @@ class RecordSpool:
     def append(self, record: Record) -> None:
         self._count += 1
         self._records.append(record)
-        self._in_memory += 500 + text_size(record)
-        if self._in_memory >= _IN_MEMORY:
+        self.in_memory += 500 + text_size(record)
+        if self.in_memory >= _IN_MEMORY:
             self._file = self._file or TemporaryFile()  # noqa: SIM115  # it lives as long as this
             self.size += self._file.write(b"".join(_encode(record) + b"\n" for record in self._records))
-            self._records, self._in_memory = [], 0
+            self._records, self.in_memory = [], 0
 
     def __del__(self) -> None:
         if self._file is not None:

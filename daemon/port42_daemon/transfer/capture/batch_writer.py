@@ -1,0 +1,331 @@
+"""Adds what sources have to their sessions, each record once, and keeps the bytes that it was read from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+from msgspec import UNSET, Struct, field, structs
+
+from port42_daemon.config import CapturedToolConfig, ConfigFile
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions, Written, now
+from port42_daemon.store.interface import RENAMED, Header
+from port42_daemon.transfer.capture.known import Known, identity
+from port42_daemon.transfer.capture.originals import Original, Originals
+from port42_daemon.transfer.capture.progress import SourceState, Stored
+from port42_daemon.transfer.capture.reading import (
+    Batch,
+    DocumentSource,
+    InTrash,
+    LineSource,
+    part,
+)
+from port42_daemon.transfer.capture.tools import Tool, agent_of
+from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.imports import derived_id, header_of
+from port42_daemon.transfer.merge import is_of_source
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_protocol.errors import RpcError, SessionNotFound
+from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
+from port42_protocol.messages.types import CaptureTool
+
+
+class TurnRuns(Exception):
+    """A turn of Port42 runs that the source may belong to: it is read afterwards."""
+
+
+class OriginalIsRead(Exception):
+    """The session that the source is a fork of is being read: it is read afterwards."""
+
+
+class _Compared(Struct):
+    """What a session has of a source: its records through `seq` are in `known`, or were added from there."""
+
+    session_id: str
+    seq: int
+    known: Known
+
+
+class Reading(Struct, eq=False):
+    """A source that is being read. `error` is why it is not read further."""
+
+    tool: Tool
+    path: Path
+    config: CapturedToolConfig
+    changes_now: bool
+    again_in: float | None = None
+    """Seconds after which it is looked at again, if it does not change."""
+    source: LineSource | DocumentSource | None = None
+    error: Exception | None = None
+    complete: bool = False
+    batch: Batch | None = None
+    """What is recorded in this round."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """Sessions of Port42, by the keys of the batch."""
+    copied_from: dict[str, str] = field(default_factory=dict)
+    """For new sessions, the one that began with the same message."""
+    stored: dict[str, Stored] = field(default_factory=dict)
+    """The sessions as they are with this round."""
+    state: SourceState | None = None
+    """How far the source is read with this round, once its records are durable."""
+    compared: dict[str, _Compared] = field(default_factory=dict)
+    original: Original | None = None
+
+
+class _New(Struct):
+    """A session that is to be begun."""
+
+    reading: Reading
+    key: str
+    source_id: str
+    compared: _Compared
+    header: Header
+    records: list[Record]
+
+
+class BatchWriter:
+    """Records a batch of each of many sources. Blocks; `Sessions.write_all` takes its steps."""
+
+    def __init__(
+        self, originals: Originals, sessions: Sessions, queues: SessionQueues, config: ConfigFile
+    ) -> None:
+        self._originals = originals
+        self._sessions = sessions
+        self._store = sessions.store
+        self._queues = queues
+        self._config = config
+        self.used: dict[str, tuple[str, str, int]] = {}
+        """Of each agent the time, id and last seq of the newest session that was added to."""
+        self._under_way: Counter[str] = Counter()
+        """Sessions whose sources are being read, a batch at a time."""
+        self._new: dict[str, _New] = {}
+
+    def session_of(self, tool: Tool, source_id: str) -> str:
+        """A session of Port42 that is continued in the tool, or that of the source."""
+        native = self._sessions.catalogue.by_native(source_id)
+        return native or derived_id(tool.name, source_id)
+
+    def forget(self, reading: Reading) -> None:
+        """The source is not read any more: others may be compared with its sessions."""
+        self._under_way -= Counter(compared.session_id for compared in reading.compared.values())
+        reading.compared.clear()
+
+    def record(self, batches: Sequence[Reading], answering: set[CaptureTool]) -> Iterator[list[Written]]:
+        """Add the records of the batches, and keep the bytes that they were read from."""
+        for each in batches:
+            batch, source = each.batch, each.source
+            assert batch is not None  # noqa: S101  # it was read in this round
+            assert source is not None  # noqa: S101
+            try:
+                for key, records in batch.records.items():
+                    yield from self._record(each, batch, key, records, answering)
+            except (Skipped, TurnRuns, OriginalIsRead) as reason:
+                self._leave(each, batch, reason)
+            except Exception as error:  # each has its own, and the others go on
+                each.error = error
+            if batch.complete:
+                self.forget(each)
+        yield from self._create()
+        for each in batches:
+            if each.error is None:
+                try:
+                    self._finish(each)
+                except Exception as error:
+                    each.error = error
+
+    @staticmethod
+    def _leave(reading: Reading, batch: Batch, reason: Exception) -> None:
+        assert reading.source is not None  # noqa: S101  # the batch is of it
+        try:
+            reading.source.leave(batch, reason)
+        except Exception as error:
+            reading.error = error
+
+    def _record(
+        self, reading: Reading, batch: Batch, key: str, records: Sequence[Record], answering: set[CaptureTool]
+    ) -> Iterator[list[Written]]:
+        info, session_id = batch.infos[key], reading.ids[key]
+        stored = batch.state.sessions.get(key)
+        if self._queues.busy(session_id):
+            raise TurnRuns
+        yield from self._create_first(session_id)
+        where = self._store.where(session_id)
+        if where == "trash":
+            raise InTrash
+        if where is None and stored is None and reading.tool.name in answering:
+            raise TurnRuns
+        compared = self._compared(reading, key, session_id, stored)
+        new = self._new_records(session_id if where else None, compared, records)
+        new = [_in_the_tool(record, info.source_id) for record in new]
+        if where is None:
+            header = yield from self._header(reading, batch, info, session_id)
+            if header.parent is UNSET:
+                point = yield from self._fork_point(reading, batch, key)
+                header = structs.replace(header, forked_from=point)
+            self._new[session_id] = _New(reading, key, info.source_id, compared, header, new)
+            return
+        summary = self._store.summary(session_id)
+        given = stored.title if stored else None
+        if info.title and info.title != summary.title in {given, *info.titles}:
+            when = info.last_time or now()
+            new.append(EventRecord(seq=0, event=RENAMED, timestamp=when, title=info.title))
+        if new:
+            written = self._sessions.write_captured(session_id, new)
+            compared.seq, summary = written.seq, written.summary
+            self._note_use(written)
+            yield [written]
+        reading.stored[key] = Stored(session_id, info.source_id, compared.seq, summary.title)
+
+    def _compared(self, reading: Reading, key: str, session_id: str, stored: Stored | None) -> _Compared:
+        compared = reading.compared.get(key)
+        if compared is None:
+            by_lines = isinstance(reading.source, LineSource)
+            seq = stored.last_seq if stored and reading.source and not reading.source.anew else 0
+            compared = reading.compared[key] = _Compared(session_id, seq, Known(timed=by_lines))
+            if by_lines:  # others have whole conversations, one after the other
+                self._under_way[session_id] += 1
+        return compared
+
+    def _new_records(
+        self, session_id: str | None, compared: _Compared, records: Sequence[Record]
+    ) -> list[Record]:
+        """The records that the session lacks."""
+        if session_id is not None:
+            last_seq = self._store.ends(session_id)[1].last_seq
+            if last_seq > compared.seq:
+                compared.known.add(records_after(self._store, session_id, compared.seq))
+                compared.seq = last_seq
+        if not compared.known:
+            return list(records)
+        return [record for record in records if not compared.known.take(record)]
+
+    def _create_first(self, session_id: str) -> Iterator[list[Written]]:
+        """Create a session that another depends on, if that is still to be done."""
+        if session_id in self._new:
+            yield from self._create()
+
+    def _create(self) -> Iterator[list[Written]]:
+        """Create the new sessions, with one wait for the disk."""
+        new, self._new = list(self._new.values()), {}
+        created = self._store.create_all([(each.header, each.records) for each in new])
+        written = []
+        for each, result in zip(new, created, strict=True):
+            if isinstance(result, RpcError):
+                each.reading.error = each.reading.error or result
+                continue
+            summary, records = result
+            each.compared.seq = len(records)
+            each.reading.stored[each.key] = Stored(
+                summary.session_id, each.source_id, len(records), summary.title
+            )
+            written.append(Written(summary, records, len(records)))
+            self._note_use(written[-1])
+        if written:
+            yield written
+
+    def _note_use(self, written: Written) -> None:
+        summary = written.summary
+        if not summary.parent:
+            used = (summary.last_activity, summary.session_id, written.seq)
+            self.used[summary.agent] = max(used, self.used.get(summary.agent, used))
+
+    def _fork_point(
+        self, reading: Reading, batch: Batch, key: str
+    ) -> Generator[list[Written], None, ForkPoint | None]:
+        """Where a session that its tool forked leaves the original: the one that it names, or the one that
+        begins with the same message. Raises `OriginalIsRead` while that is read, too."""
+        info, source = batch.infos[key], reading.source
+        original = reading.copied_from.get(key)
+        if info.forked_from:
+            original = self.session_of(reading.tool, info.forked_from)
+        if original is None:
+            return None
+        if self._under_way[original]:
+            raise OriginalIsRead
+        yield from self._create_first(original)
+        stored = records_after(self._store, original, 0)
+        seq, same = _copied(stored, batch.records[key])
+        if same and isinstance(source, LineSource):
+            # What follows in the file may be copied, too.
+            stored = records_after(self._store, original, 0)
+            ahead, complete = source.copy(), batch.complete
+            while same and not complete:
+                batch = ahead.next()
+                last, same = _copied(stored, batch.records.get(key, ()))
+                seq, complete = last or seq, batch.complete
+        return ForkPoint(original, seq) if seq or info.forked_from else None
+
+    def _header(
+        self, reading: Reading, batch: Batch, info: SessionInfo, session_id: str
+    ) -> Generator[list[Written], None, Header]:
+        name = reading.tool.name
+        header = header_of(info, name, agent_of(reading.config, name, info.cwd))
+        if isinstance(header.parent, Parent) and info.parent is not None:
+            own = batch.state.sessions.get("")
+            parent = own.session_id if own and own.source_id == info.parent else header.parent.session_id
+            yield from self._create_first(parent)
+            seq = 0
+            with contextlib.suppress(SessionNotFound):
+                seq = self._store.ends(parent)[1].last_seq
+            header = structs.replace(header, parent=Parent(parent, seq))
+        return structs.replace(header, id=session_id, client="capture")
+
+    def _finish(self, reading: Reading) -> None:
+        """The records of the batch are durable: keep the bytes that it was read from."""
+        batch, source, reading.batch = reading.batch, reading.source, None
+        assert batch is not None  # noqa: S101  # it was read in this round
+        assert source is not None  # noqa: S101
+        if batch.state.offset == batch.start and not batch.records:
+            source.wrote(batch.state)
+            reading.state = batch.state if batch.complete else None
+        else:
+            state = structs.replace(batch.state, sessions=reading.stored, read_at=now())
+            if self._config.current.capture.originals and isinstance(source, LineSource):
+                state = self._keep(reading, source, batch, state)
+            source.wrote(state)
+            # A source that is compared from its beginning is begun again after a crash.
+            reading.state = state if batch.complete or not source.anew else None
+        reading.complete = batch.complete
+
+    def _keep(self, reading: Reading, source: LineSource, batch: Batch, state: SourceState) -> SourceState:
+        name, path, original = reading.tool.name, reading.path, reading.original
+        sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
+        start, kept = batch.start, state.kept
+        if original is None and not source.anew:
+            original = self._originals.latest(name, path)
+        if original is None or self._originals.size(original) < kept:
+            # A new generation: the source was written anew, or what was kept of it is lost.
+            original = self._originals.begin(Original(name, os.fspath(path), now(), sessions=sessions))
+            start = kept = 0
+        if original.sessions != sessions:
+            original.sessions = sessions
+            self._originals.describe(original)
+        reading.original = original
+        return structs.replace(
+            state, kept=self._originals.add(original, part(path, start, state.offset), kept)
+        )
+
+
+def _copied(stored: Iterator[Record], records: Sequence[Record]) -> tuple[int, bool]:
+    """The seq of the last stored record that one of the next `records` copies, and whether all are copies."""
+    seq = 0
+    stored = filter(is_of_source, stored)
+    with contextlib.suppress(RpcError):  # it is not here
+        for record in filter(is_of_source, records):
+            original = next(stored, None)
+            if original is None or identity(original) != identity(record):
+                return seq, False
+            seq = original.seq
+        return seq, True
+    return 0, False
+
+
+def _in_the_tool(record: Record, native_id: str) -> Record:
+    """The record; a reply says that the tool's own session with this id has it."""
+    if isinstance(record, AssistantMessage) and record.turn:
+        return replace(record, turn=structs.replace(record.turn, native_id=native_id))
+    return record

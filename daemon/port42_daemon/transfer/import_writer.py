@@ -1,0 +1,335 @@
+"""Writes what an import read: new sessions, many with one wait for the disk, and what stored ones lack."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import chain, dropwhile, islice, takewhile
+from operator import eq
+from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import UNSET, Struct, field, structs
+
+from port42_daemon.sessions.service import Sessions, Written
+from port42_daemon.store.interface import RENAMED, Header, title_from
+from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.merge import identity, is_of_source
+from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, text_size
+from port42_protocol.errors import RpcError
+from port42_protocol.messages.records import (
+    EventRecord,
+    ForkPoint,
+    Message,
+    Parent,
+    Record,
+    Summary,
+    ThoughtRecord,
+    ToolRecord,
+    UserMessage,
+    replace,
+)
+from port42_protocol.messages.transfer import ImportedSession, ImportSessions, SkippedSource
+
+_BATCH = 2 * 1024 * 1024
+"""Characters of one session that are written at once: it may be larger than the memory."""
+_TOGETHER = 4 * 1024 * 1024
+"""Characters of new sessions that are written at once."""
+_DIVERGED = "it was continued here, or changed at its source; it stays as it is here"
+
+
+Originals: TypeAlias = "dict[tuple[str, str, int], tuple[str, array[int]]]"
+"""To find a fork's original: a session's id and marks, by agent, format and first mark."""
+
+
+class Page(Struct):
+    """The result of one call so far; `newest` has the last used of the sessions of each agent.
+
+    `backup` is where sessions that are rewritten are kept as they were.
+    """
+
+    request: ImportSessions
+    backup: str
+    imported: list[ImportedSession] = field(default_factory=list)
+    skipped: list[SkippedSource] = field(default_factory=list)
+    unchanged: int = 0
+    sub_agents: int = 0
+    newest: dict[str, Summary] = field(default_factory=dict)
+
+    def skip(self, source: str, reason: str) -> None:
+        # Paths have up to 4,096 characters, and the size of a response is limited.
+        self.skipped.append(SkippedSource(source[:300], reason))
+
+    def note(self, summary: Summary) -> None:
+        if summary.parent is not None and summary.parent is not UNSET:
+            return  # a sub-agent's session is never an agent's last
+        newest = self.newest.get(summary.agent)
+        if newest is None or newest.last_activity < summary.last_activity:
+            self.newest[summary.agent] = summary
+
+
+class Planned(NamedTuple):
+    """A session of the source `key`; of the `headers` the first is used whose id is not another session's."""
+
+    key: str
+    session: ParsedSession
+    headers: list[Header]
+
+
+class _New(NamedTuple):
+    """A session that is to be begun with `batch`, and continued with the `rest`."""
+
+    header: Header
+    batch: list[Record]
+    rest: Iterator[Record]
+    key: str
+
+
+class ImportWriter:
+    """Writes for one call. Its methods block; each gives what it appended, step by step."""
+
+    def __init__(self, sessions: Sessions, page: Page, originals: Originals) -> None:
+        self._sessions = sessions
+        self._store = sessions.store
+        self._page = page
+        self._dry_run = page.request.dry_run
+        self._originals = originals
+        self._new: dict[str, _New] = {}
+        self._characters = 0
+
+    def write(self, planned: Sequence[Planned]) -> Iterator[list[Written]]:
+        """Create each session or append to it. Raises `StorageFailed`."""
+        for key, session, headers in planned:
+            try:
+                for header in headers:
+                    if (yield from self._write(header, session, key)):
+                        break
+                else:
+                    raise Skipped(f"{headers[0].id} is another session")
+            except Skipped as reason:
+                self._page.skip(key, str(reason))
+        yield from self._create()
+
+    def _write(
+        self, header: Header, session: ParsedSession, key: str
+    ) -> Generator[list[Written], None, bool]:
+        """Append to the session of `header`, or have it created; False when its id is another session's."""
+        yield from self._create_first(header.id)
+        # One that says what it is a fork of is no original.
+        fork_point = None if header.forked_from else (yield from self._fork_point(header, session))
+        where = self._store.where(header.id)
+        if where == "trash":
+            raise Skipped(f"{header.id} is in the trash, and can be restored from there")
+        if where is None:
+            if fork_point is not None:
+                header = structs.replace(header, forked_from=fork_point)
+            elif isinstance(header.parent, Parent):
+                yield from self._create_first(header.parent.session_id)
+                header = structs.replace(header, parent=self._with_seq(header.parent, header))
+            records = iter(session.records)
+            batch = _batch(records)
+            self._new[header.id] = _New(header, batch, records, key)
+            self._characters += sum(map(_size, batch))
+            if self._characters >= _TOGETHER:
+                yield from self._create()
+            return True
+        later = self._later_records(header, session)
+        if later is None:
+            return False
+        summary = self._store.summary(header.id)
+        # An interrupted import may not have set the agent's last session.
+        self._page.note(summary)
+        if batch := _batch(later):
+            yield from self._append(_New(header, batch, later, key), summary.title, "grown")
+        else:
+            self._page.unchanged += 1
+        return True
+
+    def _create_first(self, session_id: str) -> Iterator[list[Written]]:
+        """Create a session that another depends on, if that is still to be done."""
+        if session_id in self._new:
+            yield from self._create()
+
+    def _create(self) -> Iterator[list[Written]]:
+        """Create the new sessions, with one wait for the disk."""
+        new, self._new, self._characters = list(self._new.values()), {}, 0
+        if self._dry_run:
+            for each in new:
+                yield from self._append(each, each.header.title, "new")
+            return
+        failed: RpcError | None = None
+        results = self._store.create_all([(each.header, each.batch) for each in new])
+        for each, created in zip(new, results, strict=True):
+            if isinstance(created, RpcError):
+                failed = failed or created
+            else:
+                self._page.note(created[0])
+                yield from self._append(each, created[0].title, "new")
+        if failed is not None:
+            raise failed
+
+    def _append(
+        self, source: _New, title: str | None, change: Literal["new", "grown"]
+    ) -> Iterator[list[Written]]:
+        """Append what the session has not yet, and report it. A new one has the first batch."""
+        header, batch, messages = source.header, source.batch, 0
+        is_stored = change == "new"
+        while batch:
+            messages += sum(record.role in {"user", "assistant"} for record in batch)
+            if self._dry_run:
+                title = _title_after(title, batch)
+            elif not is_stored:
+                written = self._sessions.write_later(header.id, batch)
+                title = written.summary.title
+                self._page.note(written.summary)
+                yield [written]
+            is_stored = False
+            batch = _batch(source.rest)
+        parent = header.parent.session_id if isinstance(header.parent, Parent) else UNSET
+        self._page.imported.append(
+            ImportedSession(header.id, header.agent, title, source.key, messages, change, parent)
+        )
+
+    def _later_records(self, header: Header, session: ParsedSession) -> Iterator[Record] | None:
+        """Records of the source that the stored session lacks; None when that is another session."""
+        try:
+            stored, footer = self._store.ends(header.id)
+            if stored.agent != header.agent and session.header is None:
+                raise Skipped(f"it is here already, as {header.id} of @{stored.agent}")
+            if not _same_origin(stored, header):
+                return None
+            if session.header is not None:
+                return islice(
+                    session.records, _shared(records_after(self._store, header.id, 0), session), None
+                )
+            later, names = _compare(records_after(self._store, header.id, 0), session)
+        except RpcError as error:
+            raise Skipped(error.message) from None
+        return chain(later, _later_title(footer.title, names, session))
+
+    def _fork_point(
+        self, header: Header, session: ParsedSession
+    ) -> Generator[list[Written], None, ForkPoint | None]:
+        """Where the session diverges from an imported one that begins with the same messages."""
+        if header.imported_from is None or not session.marks or not session.marks[0]:
+            return None
+        begins = (header.agent, header.imported_from.format, session.marks[0])
+        original, marks = self._originals.setdefault(begins, (header.id, session.marks))
+        if original == header.id:
+            return None
+        yield from self._create_first(original)
+        shared = sum(1 for _ in takewhile(bool, map(eq, marks, session.marks)))
+        stored = records_after(self._store, original, 0)
+        messages = (record for record in stored if isinstance(record, Message))
+        try:
+            last = next(islice(messages, shared - 1, None), None)
+        except RpcError:  # it is not stored, as with a dry run
+            return None
+        return ForkPoint(original, last.seq if last else shared)
+
+    def _with_seq(self, parent: Parent, header: Header) -> Parent:
+        """The last record of the parent before the sub-agent began; 0 where the parent is not stored."""
+        seq = 0
+        try:
+            for record in records_after(self._store, parent.session_id, 0):
+                if record.timestamp > header.created_at:
+                    break
+                seq = record.seq
+        except RpcError:
+            return parent
+        return structs.replace(parent, seq=seq)
+
+
+def _same_origin(stored: Header, header: Header) -> bool:
+    """Whether a stored session was imported from that source, or is the source itself."""
+    if header.imported_from is not None and header.imported_from.format != "port42":
+        return stored.imported_from == header.imported_from and stored.agent == header.agent
+    theirs = (header.agent, header.created_at, header.client)
+    return (stored.agent, stored.created_at, stored.client) == theirs
+
+
+def _shared(stored: Iterable[Record], session: ParsedSession) -> int:
+    """The number of records that both have. Raises `Skipped` when they have diverged."""
+    shared = 0
+    for ours, theirs in zip(stored, session.records, strict=False):
+        if replace(ours, seq=0) != replace(theirs, seq=0):
+            raise Skipped(_DIVERGED)
+        shared += 1
+    return shared
+
+
+def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator[Record], set[str | None]]:
+    """The records of another program's session that are not stored, and the titles given in Port42.
+
+    What an older version imported has messages only: it gets what follows its last one, and activities before
+    that stay away. Raises `Skipped` when they have diverged.
+    """
+    names: set[str | None] = set()
+    has_activities = False
+    theirs = iter(session.records)
+    for record in stored:
+        if isinstance(record, EventRecord) and record.event == RENAMED:
+            names.add(record.title or None)
+        if not is_of_source(record):
+            continue
+        has_activities = has_activities or not isinstance(record, Message)
+        if isinstance(record, ToolRecord) and record.state == "interrupted":
+            # It may have a result by now, which comes as a record of its own.
+            ahead = list(islice(theirs, 1))
+            if not any(isinstance(other, ToolRecord) and _is_call(record, other) for other in ahead):
+                theirs = chain(ahead, theirs)
+            continue
+        other = next((other for other in theirs if _is_place_of(record, other)), None)
+        if other is not None and not _is_same(record, other):
+            raise Skipped(_DIVERGED)
+    if not has_activities:
+        theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
+    return theirs, names
+
+
+def _is_place_of(stored: Record, record: Record) -> bool:
+    """Whether the source's record is the stored one, or a message in its place."""
+    return isinstance(record, Message) or _is_same(stored, record)
+
+
+def _is_call(stored: ToolRecord, record: ToolRecord) -> bool:
+    return stored.id == record.id and stored.state == record.state
+
+
+def _is_same(stored: Record, record: Record) -> bool:
+    # How much is kept of a thought is configured.
+    is_thought = isinstance(stored, ThoughtRecord) and isinstance(record, ThoughtRecord)
+    return is_thought or identity(stored) == identity(record)
+
+
+def _later_title(title: str | None, names: set[str | None], session: ParsedSession) -> list[Record]:
+    """A record of the source's new title, unless the session was renamed in Port42."""
+    info = session.info
+    if info.title in {None, title} or not names.issubset(info.titles):
+        return []
+    return [EventRecord(seq=0, event=RENAMED, timestamp=info.last_time or EPOCH, title=info.title or "")]
+
+
+def _title_after(title: str | None, added: list[Record]) -> str | None:
+    """The title that a session has with these records, as the store derives it."""
+    for record in added:
+        if isinstance(record, UserMessage):
+            title = title or title_from(record.content)
+        elif isinstance(record, EventRecord) and (record.title or record.event == RENAMED):
+            title = record.title or None
+    return title
+
+
+def _batch(records: Iterator[Record]) -> list[Record]:
+    """The next records, up to `_BATCH` characters."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += _size(record)
+        if size >= _BATCH:
+            break
+    return batch
+
+
+def _size(record: Record) -> int:
+    return 200 + text_size(record)
