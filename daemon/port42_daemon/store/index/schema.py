@@ -307,8 +307,11 @@ def _clear(path: Path) -> None:
         pass
 
 
-_AT_ONCE = 200
-"""Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards."""
+_AT_ONCE = (256, 32, 4, 1)
+"""Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards.
+
+Few sizes, because the module keeps statements, with the values that were given to them last.
+"""
 
 
 def insert(
@@ -318,10 +321,10 @@ def insert(
     if not rows:
         return
     row = f"({', '.join('?' * len(rows[0]))})"
-    whole = len(rows) - len(rows) % _AT_ONCE
-    # Two statements only: those that the module keeps hold the values that were given to them last.
-    many = f"INSERT INTO {table} VALUES {', '.join([row] * _AT_ONCE)} ON CONFLICT {conflict}"  # noqa: S608  # our own names
-    for begin in range(0, whole, _AT_ONCE):
-        database.execute(many, list(chain.from_iterable(rows[begin : begin + _AT_ONCE])))
-    single = f"INSERT INTO {table} VALUES {row} ON CONFLICT {conflict}"  # noqa: S608
-    database.executemany(single, rows[whole:])
+    begin = 0
+    for size in _AT_ONCE:
+        # Only our own names are put into the text.
+        statement = f"INSERT INTO {table} VALUES {', '.join([row] * size)} ON CONFLICT {conflict}"  # noqa: S608
+        while len(rows) - begin >= size:
+            database.execute(statement, list(chain.from_iterable(rows[begin : begin + size])))
+            begin += size

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import NamedTuple
 
 from port42_daemon.store.index.schema import insert
@@ -63,8 +64,7 @@ class Counts(NamedTuple):
 def counts(records: Iterable[Record]) -> Counts:
     counts = Counts(defaultdict(_zeros), defaultdict(_zeros), defaultdict(_zeros))
     for record in records:
-        match = _HOUR.match(record.timestamp)  # in UTC; none in an edited file whose time is not one
-        hour = match[0] if match else ""
+        hour = _hour(record.timestamp[:14])
         if record.role in _KINDS:
             counts.messages[hour][_KINDS[record.role]] += 1
         if isinstance(record, AssistantMessage | EventRecord) and (turn := record.turn):
@@ -78,6 +78,13 @@ def counts(records: Iterable[Record]) -> Counts:
             sums[1] += record.state == "failed"
             sums[2] += _bounded(record.duration_ms or 0)
     return counts
+
+
+@lru_cache(maxsize=64)
+def _hour(beginning: str) -> str:
+    """The hour of a time (UTC) from its beginning; "" in an edited file whose time is not one."""
+    match = _HOUR.match(beginning)
+    return match[0] if match else ""
 
 
 def _zeros() -> list[int]:

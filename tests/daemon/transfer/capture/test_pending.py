@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from port42_daemon.transfer.capture.pending import Pending
+from port42_daemon.transfer.capture.pending import AT_ONCE, Pending
 from port42_daemon.transfer.capture.tools import TOOLS
 
 CLAUDE = TOOLS["claude"]
@@ -33,14 +33,17 @@ def test_a_source_that_changes_now_comes_first_behind_older_ones_of_its_folder()
 
 def test_one_place_is_kept_for_what_changes_now():
     pending = Pending()
+    running = [Path(f"/r/{number}") for number in range(AT_ONCE - 4)]
     for path in OLD:
         pending.add_later(path, CLAUDE)
-    assert taken(pending) == OLD[:3]
+    assert taken(pending, running) == OLD[:3]
+    running += OLD[:3]
     pending.add(Path("/q/live"), CLAUDE)
     pending.add(Path("/q/other"), CLAUDE)
-    assert taken(pending, OLD[:3]) == [Path("/q/live")]
+    assert taken(pending, running) == [Path("/q/live")]
     pending.add(OLD[0], CLAUDE)
-    assert taken(pending, OLD[:2]) == [Path("/q/other"), *OLD[4::2]][:2]
+    assert taken(pending, running[:-1]) == [Path("/q/other"), OLD[4]]
+    assert taken(pending, running[1:]) == [OLD[3]]
 
 
 def test_what_waits_for_a_turn_is_read_when_that_ended():
@@ -50,4 +53,4 @@ def test_what_waits_for_a_turn_is_read_when_that_ended():
     assert pending.take(()) is None
     assert pending.count(CLAUDE) == 1
     assert pending.turn_ended()
-    assert pending.take(()) == (OLD[0], CLAUDE)
+    assert pending.take(()) == (OLD[0], CLAUDE, True)
