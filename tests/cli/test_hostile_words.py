@@ -223,6 +223,23 @@ def test_nor_does_one_that_calls_itself_dumb(terminal, peer, typed):
     assert_harmless(page)
 
 
+def test_nor_what_a_conversation_shows(terminal, peer):
+    fake = peer(*[answers] * 4)
+    talk = terminal("possess", "@a", "-s", WORD, PORT42_SOCKET=fake.path)
+    page = ""
+    for typed in (
+        *("/sessions", "/agent", "/model", "/model x", "/retry", "/rename x", "/fork @b", "/rewind"),
+        *("hi", "/switch last", "/nonsense", f"/{WORD[:2]}\t", "/end"),
+    ):
+        talk.expect("›")
+        page += talk.before
+        talk.send(f"{typed}\r")
+    page += shown_by(talk)
+    assert "Traceback" not in page
+    assert {"possess", "retry_turn", "fork_session", "end_session"} <= {r["method"] for r in fake.requests}
+    assert_harmless(page)
+
+
 @pytest.mark.parametrize("more", [[], ["--full"], ["--no-tools"]])
 def test_nor_what_happens_while_it_follows(terminal, peer, more):
     child = terminal("follow", WORD, "--since", "0", *more, PORT42_SOCKET=peer(*[answers] * 4).path)

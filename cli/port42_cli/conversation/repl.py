@@ -14,12 +14,13 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from port42_cli import streams, terminal
 from port42_cli.conversation.slash import Conversation, RunCommand
 from port42_cli.conversation.slash_completer import SlashCompleter
+from port42_cli.plain_text import one_line
 from port42_cli.views import rich_printer, transcript
 from port42_client.client import Client
 from port42_client.daemon import Daemon
@@ -37,7 +38,7 @@ def converse(  # noqa: PLR0913, PLR0917 - what possess knows
     session = client.call(FindSession(session_id)) if session_id else None
     talk = Conversation(client, daemon, run_command, agent.agent, session_id, if_busy)
     prompt: PromptSession[str] = PromptSession(
-        history=FileHistory(_history(daemon.home)),
+        history=_history(daemon.home),
         multiline=True,
         key_bindings=_keys(),
         completer=SlashCompleter(daemon, talk),
@@ -69,11 +70,12 @@ def _carry_out(action: Callable[[], None]) -> None:
 
 def _prompt(agent: str) -> StyleAndTextTuples:
     """With an empty line before it, between the turns."""
-    return [("", "\n"), ("bold ansicyan", f"@{agent} ›"), ("", " ")]
+    return [("", "\n"), ("bold ansicyan", f"@{one_line(agent)} ›"), ("", " ")]
 
 
-def _history(home: Path) -> Path:
-    """The input history, readable by its owner only."""
+def _history(home: Path) -> History:
+    """The input history, in a file that its owner alone can read; in memory where there is no home, because
+    the daemon is on another machine."""
     path = home / "history"
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
@@ -81,9 +83,11 @@ def _history(home: Path) -> Path:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Refused(f"cannot write {path}: it is not a file")
             os.fchmod(file.fileno(), 0o600)
+    except FileNotFoundError:
+        return InMemoryHistory()
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror}") from None
-    return path
+    return FileHistory(path)
 
 
 def _keys() -> KeyBindings:

@@ -147,7 +147,14 @@ class Conversation:
         else:
             self._continue_in_fork(session_id, at_seq=questions[0].seq - 1)
             self.show_last_exchange()
-        self.draft = questions[0].content
+        self._draft(questions[0].content)
+
+    def _draft(self, question: str) -> None:
+        """Have it changed and sent again, unless the terminal would obey a part of it."""
+        if plain_text.visible(question) == question:
+            self.draft = question
+        else:
+            streams.notice("The question has control characters, so it is not put on the line again.")
 
     def _end(self, _: str) -> None:
         session_id = self._begun("end", "; Ctrl-D leaves")

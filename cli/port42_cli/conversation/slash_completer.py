@@ -72,4 +72,4 @@ class SlashCompleter(Completer):
 
 def _completion(value: str, typed: str, description: str) -> Completion:
     """A value in place of what was typed of it."""
-    return Completion(value, -len(typed), display_meta=one_line(description))
+    return Completion(one_line(value), -len(typed), display_meta=one_line(description))

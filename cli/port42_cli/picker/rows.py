@@ -25,7 +25,7 @@ def row(fit: Fit, chosen: bool, columns: int, now: datetime) -> Fragments:
     before: Fragments = [(f"{marked}bold", "› " if chosen else "  ")]
     before.append((quiet, cut(age(session.last_activity, now), _AGE) + " "))
     if columns >= _WITH_AGENT:
-        before.append((f"{marked}ansicyan", cut(f"@{session.agent}", _AGENT) + " "))
+        before.append((f"{marked}ansicyan", cut(f"@{one_line(session.agent)}", _AGENT) + " "))
     after: Fragments = []
     if columns >= _WITH_COUNT:
         after.append((quiet, f" {session.message_count:>{_COUNT},}"))
