@@ -120,7 +120,9 @@ def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     return done if briefly else f"{done} {why}"
 
 
-def waiting(turns: int) -> str:
+def waiting(turns: int, machine: str | None = None) -> str:
+    if machine is not None:
+        return f"waiting: a turn of this session is under way on {machine}"
     return f"waiting: {count(turns, 'turn')} of this session before this one"
 
 

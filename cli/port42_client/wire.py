@@ -30,6 +30,7 @@ class Event(TypedDict, total=False):
     agent: str
     message: JsonObject
     position: int
+    machine: str
     text: str
     tool_id: str
     tool_kind: str

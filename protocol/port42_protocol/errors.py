@@ -197,16 +197,21 @@ class WrongAgent(RpcError):
 
 
 class SessionBusy(RpcError):
-    """Another turn of the session is running, and the request does not wait."""
+    """Another turn of the session is running, and the request does not wait.
+
+    `machine`: the name of the machine that runs it, where that is another one.
+    """
 
     code, kind, retryable = 1005, "session_busy", True
 
-    def __init__(self, session_id: str, waiting: int) -> None:
+    def __init__(self, session_id: str, waiting: int, machine: str | None = None) -> None:
         also = f" and {waiting} waiting" if waiting else ""
+        elsewhere = f" on {machine}" if machine else ""
         super().__init__(
-            f"session {session_id} is busy: a turn is under way{also}",
+            f"session {session_id} is busy: a turn is under way{elsewhere}{also}",
             session_id=session_id,
             waiting=waiting,
+            **({"machine": machine} if machine else {}),
         )
 
 

@@ -95,7 +95,11 @@ class Turn:
         self._ours = self._ours or began
         if kind in {"waiting", "notice"}:
             self._show.clear()
-            streams.notice(plain_text.waiting(event["position"]) if kind == "waiting" else event["text"])
+            streams.notice(
+                plain_text.waiting(event["position"], event.get("machine"))
+                if kind == "waiting"
+                else event["text"]
+            )
         self._show.on_event(event)
         if kind == "permission" and self._ours:
             self._answer_permission(event)

@@ -207,7 +207,7 @@ class Sync:
 
     async def retry_busy(self) -> None:
         """Change the sessions in which a turn ran."""
-        ready = [name for name in self.busy if not self.queues.busy(name)]
+        ready = [name for name in self.busy if self.queues.is_free(name)]
         for begin in range(0, len(ready), _PULLED_AT_ONCE):
             await self._bring(ready[begin : begin + _PULLED_AT_ONCE])
 

@@ -25,6 +25,7 @@ class QueueEntry:
         self.on_cancel: Callable[[], None] | None = None
         self._on_position = on_position
         self._position = 0
+        self._gate: asyncio.Lock | None = None
         self.woken = asyncio.Event()
 
     def move_to(self, position: int) -> None:
@@ -34,6 +35,21 @@ class QueueEntry:
             self._position = position
             if self._on_position is not None:
                 self._on_position(position)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """While it is entered, others may have exclusive access to the session although this is its head."""
+        self._gate = gate = asyncio.Lock()
+        try:
+            yield
+        finally:
+            async with gate:  # whoever has access ends first
+                self._gate = None
+
+    @property
+    def gate(self) -> asyncio.Lock | None:
+        """Held by whoever has access while this is paused; None where this is not."""
+        return self._gate
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -54,6 +70,10 @@ class SessionQueues:
     def busy(self, session_id: str) -> bool:
         """Whether a turn of the session runs or waits. Also asked from other threads."""
         return session_id in self._queues
+
+    def is_free(self, session_id: str) -> bool:
+        """Whether `exclusive` access would be given."""
+        return not self.busy(session_id) or self._open_gate(session_id) is not None
 
     def waiting(self, session_id: str) -> int:
         """The number of turns that wait behind the session's running one."""
@@ -112,6 +132,10 @@ class SessionQueues:
     @asynccontextmanager
     async def exclusive(self, session_id: str) -> AsyncIterator[None]:
         """Exclusive access to a session: later turns wait. Raises `SessionBusy`."""
+        if (gate := self._open_gate(session_id)) is not None:
+            async with gate:
+                yield
+            return
         self._refuse_if_busy(session_id)
         entry = QueueEntry(None)
         self._queues[session_id] = deque([entry])
@@ -140,6 +164,11 @@ class SessionQueues:
         for queue in self._queues.values():
             for entry in list(queue):
                 entry.cancel()
+
+    def _open_gate(self, session_id: str) -> asyncio.Lock | None:
+        """That of a session's paused head, where nobody has it."""
+        gate = self._queues[session_id][0].gate if self.busy(session_id) else None
+        return None if gate is None or gate.locked() else gate
 
     async def _do_first(self, session_id: str) -> None:
         if action := self._first.get(session_id):

@@ -58,6 +58,16 @@ async def failed_question(sessions: Sessions, session_id: str) -> UserMessage:
     raise InvalidParams.expecting("session_id", "a session whose last turn failed")
 
 
+async def unanswered(sessions: Sessions, session_id: str) -> int | None:
+    """The seq of the session's last question, where its turn is not over; None where it is."""
+    recent = await sessions.threads.files(sessions.store.recent, session_id, _LAST_BYTES)
+    asked = [record.seq for record in recent.records if isinstance(record, UserMessage)]
+    if not asked:
+        return None
+    of_turn = [record for record in recent.records if getattr(record, "question", None) == asked[-1]]
+    return None if any(map(_ends, of_turn)) else asked[-1]
+
+
 async def recover_interrupted_turns(sessions: Sessions) -> None:
     """Record what is left of all turns whose end is not in their session.
 

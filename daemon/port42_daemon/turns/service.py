@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from msgspec import UNSET, UnsetType
@@ -18,6 +18,7 @@ from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_daemon.sessions.service import Sessions, now
 from port42_daemon.store.interface import Header
 from port42_daemon.turns import recovery, references
+from port42_daemon.turns.elsewhere import Leases, kept_off
 from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.turn import RunningTurn
 from port42_protocol.errors import Overloaded, SessionBusy, StorageFailed
@@ -40,10 +41,18 @@ class _KeyedTurn:
 
 
 class Turns:
-    """The methods of turns. `queues` has each session's queue."""
+    """The methods of turns. `queues` has each session's queue; `leases`, if any, those of other machines."""
 
-    def __init__(self, sessions: Sessions, agents: Agents, lineage: Lineage, queues: SessionQueues) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        agents: Agents,
+        lineage: Lineage,
+        queues: SessionQueues,
+        leases: Leases | None = None,
+    ) -> None:
         self.queues = queues
+        self._leases = leases
         self._sessions = sessions
         self._keeper = ReplyKeeper(sessions.threads)
         self._agents = agents
@@ -115,7 +124,7 @@ class Turns:
         sessions = self._sessions
         if request.session_id is not None:
             await sessions.owned(request.session_id, request.agent)
-            if request.if_busy == "fork" and self.queues.busy(request.session_id):
+            if request.if_busy == "fork" and await self._is_busy(request.session_id):
                 fork_id = await self._fork_before_turn(request.session_id, request)
                 request = dataclasses.replace(request, session_id=fork_id)
         references_read = await references.read(request.references or (), request.agent, sessions)
@@ -145,34 +154,50 @@ class Turns:
         async with self._sessions.order(session_id):
             turn = self._running.get(session_id)
             question_seq = turn.question_seq if turn is not None else None
+            if not self.queues.busy(session_id):  # the turn is another machine's
+                question_seq = await recovery.unanswered(self._sessions, session_id)
             if question_seq == 1:
                 raise SessionBusy(session_id, self.queues.waiting(session_id))
             at_seq = None if question_seq is None else question_seq - 1
             fork = ForkSession(session_id, at_seq, client=request.client, cwd=request.cwd)
             return (await self._lineage.fork_session(fork)).session_id
 
-    def _queued(
+    async def _is_busy(self, session_id: str) -> bool:
+        if self.queues.busy(session_id) or self._leases is None:
+            return self.queues.busy(session_id)
+        return await self._leases.holder(session_id) is not None
+
+    @asynccontextmanager
+    async def _queued(
         self,
         request: Possess,
         session_id: str,
         peer: Peer,
         stream: Stream | None,
         cancellation: Cancellation,
-    ) -> AbstractAsyncContextManager[QueueEntry]:
+    ) -> AsyncIterator[QueueEntry]:
         on_position = partial(self._tell_position, stream, session_id, request.agent) if stream else None
         ends = (cancellation.when_requested, *(() if request.detach else (peer.when_lost,)))
         cancellation.check()
-        return self.queues.enter(
-            session_id,
-            request.agent,
-            on_position,
-            refuse_if_busy=request.if_busy == "error",
-            cancelled_by=ends,
-        )
+        refuse = request.if_busy == "error"
+        async with self.queues.enter(
+            session_id, request.agent, on_position, refuse_if_busy=refuse, cancelled_by=ends
+        ) as entry:
+            if self._leases is None:
+                yield entry
+                return
+            tell = partial(self._tell_machine, stream, session_id, request.agent)
+            async with kept_off(self._leases, entry, session_id, request.agent, None if refuse else tell):
+                yield entry
 
     def _tell_position(self, stream: Stream, session_id: str, agent: str, position: int) -> None:
         event = WaitingEvent(session_id, agent, position=position)
         stream.deliver(event, notification(event))
+
+    def _tell_machine(self, stream: Stream | None, session_id: str, agent: str, machine: str) -> None:
+        if stream is not None:
+            event = WaitingEvent(session_id, agent, position=1, machine=machine)
+            stream.deliver(event, notification(event))
 
     async def _answer(
         self,

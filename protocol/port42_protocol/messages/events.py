@@ -48,9 +48,13 @@ class MessageEvent(_Event, frozen=True, kw_only=True, tag="message"):
 
 
 class WaitingEvent(_Event, frozen=True, kw_only=True, tag="waiting"):
-    """The turn waits in the queue; `position` turns are before it."""
+    """The turn waits in the queue; `position` turns are before it.
+
+    `machine`: the name of the other machine that runs the session's turn.
+    """
 
     position: int
+    machine: str | UnsetType = UNSET
 
 
 class StartedEvent(_Event, frozen=True, kw_only=True, tag="started"):

@@ -1,0 +1,192 @@
+"""A turn's lease of its session at the hub: of all machines, one runs a turn of a session at a time.
+
+A lease is a row. The machine that holds it renews it; one that was not renewed for `EXPIRES` seconds of the
+hub's clock is free: its machine died, or cannot reach the hub any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from port42_daemon.hub.database import Database
+
+EXPIRES = 15
+RENEW_EVERY = 5.0
+ANSWER_WITHIN = 1.0
+"""Seconds in which the hub must answer. After that a turn begins without a lease, as without a hub."""
+CAUGHT_UP_WITHIN = 10.0
+"""Seconds that what another machine recorded may take to come here before a turn begins."""
+_LOOK_EVERY = 0.05
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[..., Awaitable[Any]]
+
+
+class HubUnreachable(Exception):
+    """There is no connection to the hub, or it was lost before the answer."""
+
+
+class Taken(NamedTuple):
+    """What came of asking for a lease: the `machine` that has it, None where it is ours; and where the hub's
+    session is, generation and last seq, None where it has none."""
+
+    machine: str | None
+    end: tuple[int, int] | None
+
+
+class Leases:
+    """`ask` runs a function of a `Database` in the hub's thread and raises `HubUnreachable`; `end` gives the
+    generation and last seq of a session here, and blocks, as `in_thread` allows."""
+
+    def __init__(self, ask: Ask, end: Callable[[str], tuple[int, int] | None], in_thread: Ask) -> None:
+        self._ask = ask
+        self._end = end
+        self._in_thread = in_thread
+        self._held: set[str] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}
+
+    async def take(self, session_id: str, agent: str) -> str | None:
+        """See `port42_daemon.turns.elsewhere.Leases`."""
+        self._held.add(session_id)  # before the hub is asked, so that `_release` leaves what it gives
+        try:
+            taken = await self._asked(take, session_id, agent)
+            if taken is not None and taken.machine is not None:
+                self._held.discard(session_id)
+                return str(taken.machine)
+            if taken is not None and taken.end is not None:
+                await self._catch_up(session_id, taken.end)
+        except BaseException:
+            self.give_back(session_id)
+            raise
+        return None
+
+    def give_back(self, session_id: str) -> None:
+        self._held.discard(session_id)
+        if session_id not in self._ending:
+            task = self._ending[session_id] = asyncio.create_task(self._release(session_id))
+            task.add_done_callback(lambda _: self._ending.pop(session_id))
+
+    async def holder(self, session_id: str) -> str | None:
+        return await self._asked(holder, session_id)  # type: ignore[no-any-return]  # `ask` gives anything
+
+    async def run(self) -> None:
+        """Renew the leases of turns that run, until it is cancelled."""
+        while True:
+            await self.renew()
+            await asyncio.sleep(RENEW_EVERY)
+
+    async def renew(self) -> None:
+        """Renew them once; end the others of this machine, which an earlier process of it left."""
+        if lost := await self._asked(renew, [*self._held, *self._ending]):
+            log.warning("⚠ other machines took the lease of %s while this one was away", ", ".join(lost))
+
+    async def aclose(self) -> None:
+        """End what waits for its records to be pushed; those leases expire."""
+        for task in list(self._ending.values()):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _asked(self, function: Callable[..., Any], *args: Any) -> Any:
+        """The hub's answer; None where it gives none."""
+        with suppress(HubUnreachable, TimeoutError):
+            return await asyncio.wait_for(self._ask(function, *args), ANSWER_WITHIN)
+        return None
+
+    async def _catch_up(self, session_id: str, end: tuple[int, int]) -> None:
+        """Wait until the session here has what the hub has."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CAUGHT_UP_WITHIN):
+                while True:
+                    here = await self._in_thread(self._end, session_id)
+                    if here is not None and here[0] == end[0] and here[1] >= end[1]:
+                        return
+                    await asyncio.sleep(_LOOK_EVERY)
+        log.warning("⚠ a turn of %s begins without what other machines recorded last", session_id)
+
+    async def _release(self, session_id: str) -> None:
+        """End the lease once the hub has what the turn recorded; where it gets nothing, the lease expires."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EXPIRES):
+                while True:
+                    here = await self._in_thread(self._end, session_id)
+                    if session_id in self._held:
+                        return  # by the next turn
+                    seq = here[1] if here is not None else 0
+                    if await self._asked(release, session_id, seq) is not False:
+                        return
+                    await asyncio.sleep(_LOOK_EVERY)
+
+
+# --- at the hub; these block ------------------------------------------------------------------------------
+
+
+def take(database: Database, session_id: str, agent: str) -> Taken:
+    """The lease of a session for this machine, unless another one has it."""
+    with database.connection.transaction():
+        ours = database.connection.execute(
+            "INSERT INTO port42.leases AS l (owner, session_id, machine, agent) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (owner, session_id) DO UPDATE SET"
+            " machine = excluded.machine, agent = excluded.agent, taken_at = now(), beat_at = now()"
+            " WHERE l.machine = excluded.machine OR l.beat_at < now() - make_interval(secs => %s)"
+            " RETURNING session_id",
+            (database.owner, session_id, database.machine, agent, EXPIRES),
+        ).fetchone()
+        machine = None if ours else (holder(database, session_id) or "another machine")
+        end = database.connection.execute(
+            "SELECT generation, last_seq FROM port42.sessions"
+            " WHERE owner = %s AND session_id = %s AND purged_at IS NULL",
+            (database.owner, session_id),
+        ).fetchone()
+    return Taken(machine, end)
+
+
+def holder(database: Database, session_id: str) -> str | None:
+    """The name of the other machine that has the lease of a session now."""
+    row = database.connection.execute(
+        "SELECT coalesce(m.name, 'another machine') FROM port42.leases l"
+        " LEFT JOIN port42.machines m USING (owner, machine)"
+        " WHERE l.owner = %s AND l.session_id = %s AND l.machine <> %s"
+        " AND l.beat_at >= now() - make_interval(secs => %s)",
+        (database.owner, session_id, database.machine, EXPIRES),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def renew(database: Database, session_ids: list[str]) -> list[str]:
+    """Renew these leases of this machine and end its others; gives those that are not its any more."""
+    mine = (database.owner, database.machine, session_ids)
+    with database.connection.transaction():
+        database.connection.execute(
+            "DELETE FROM port42.leases WHERE owner = %s AND machine = %s AND session_id <> ALL(%s)", mine
+        )
+        rows = database.connection.execute(
+            "UPDATE port42.leases SET beat_at = now()"
+            " WHERE owner = %s AND machine = %s AND session_id = ANY(%s) RETURNING session_id",
+            mine,
+        ).fetchall()
+    renewed = {row[0] for row in rows}
+    return [session_id for session_id in session_ids if session_id not in renewed]
+
+
+def release(database: Database, session_id: str, seq: int) -> bool:
+    """End the lease if the hub has the session through that seq, or does not have it at all.
+
+    False where it has less: what the turn recorded is still to be pushed.
+    """
+    row = database.connection.execute(
+        "SELECT last_seq FROM port42.sessions WHERE owner = %s AND session_id = %s",
+        (database.owner, session_id),
+    ).fetchone()
+    if row is not None and row[0] < seq:
+        return False
+    database.connection.execute(
+        "DELETE FROM port42.leases WHERE owner = %s AND session_id = %s AND machine = %s",
+        (database.owner, session_id, database.machine),
+    )
+    return True
