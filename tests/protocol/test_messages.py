@@ -259,7 +259,7 @@ FIELDS = {
     "Subscribed": "subscriptions",
     "PermissionOption": "id name kind",
     "MessageEvent": "session_id agent message",
-    "WaitingEvent": "session_id agent position",
+    "WaitingEvent": "session_id agent position machine",
     "StartedEvent": "session_id agent backend model",
     "TextEvent": "session_id agent text",
     "ThoughtEvent": "session_id agent text",

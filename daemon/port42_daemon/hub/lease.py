@@ -54,7 +54,7 @@ class Leases:
         """See `port42_daemon.turns.elsewhere.Leases`."""
         self._held.add(session_id)  # before the hub is asked, so that `_release` leaves what it gives
         try:
-            taken = await self._asked(take, session_id, agent)
+            taken = await self._answer(take, session_id, agent)
             if taken is not None and taken.machine is not None:
                 self._held.discard(session_id)
                 return str(taken.machine)
@@ -72,7 +72,7 @@ class Leases:
             task.add_done_callback(lambda _: self._ending.pop(session_id))
 
     async def holder(self, session_id: str) -> str | None:
-        return await self._asked(holder, session_id)  # type: ignore[no-any-return]  # `ask` gives anything
+        return await self._answer(holder, session_id)  # type: ignore[no-any-return]  # `ask` gives anything
 
     async def run(self) -> None:
         """Renew the leases of turns that run, until it is cancelled."""
@@ -82,7 +82,7 @@ class Leases:
 
     async def renew(self) -> None:
         """Renew them once; end the others of this machine, which an earlier process of it left."""
-        if lost := await self._asked(renew, [*self._held, *self._ending]):
+        if lost := await self._answer(renew, [*self._held, *self._ending]):
             log.warning("⚠ other machines took the lease of %s while this one was away", ", ".join(lost))
 
     async def aclose(self) -> None:
@@ -92,7 +92,7 @@ class Leases:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _asked(self, function: Callable[..., Any], *args: Any) -> Any:
+    async def _answer(self, function: Callable[..., Any], *args: Any) -> Any:
         """The hub's answer; None where it gives none."""
         with suppress(HubUnreachable, TimeoutError):
             return await asyncio.wait_for(self._ask(function, *args), ANSWER_WITHIN)
@@ -118,7 +118,7 @@ class Leases:
                     if session_id in self._held:
                         return  # by the next turn
                     seq = here[1] if here is not None else 0
-                    if await self._asked(release, session_id, seq) is not False:
+                    if await self._answer(release, session_id, seq) is not False:
                         return
                     await asyncio.sleep(_LOOK_EVERY)
 

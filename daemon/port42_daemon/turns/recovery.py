@@ -61,11 +61,15 @@ async def failed_question(sessions: Sessions, session_id: str) -> UserMessage:
 async def unanswered(sessions: Sessions, session_id: str) -> int | None:
     """The seq of the session's last question, where its turn is not over; None where it is."""
     recent = await sessions.threads.files(sessions.store.recent, session_id, _LAST_BYTES)
-    asked = [record.seq for record in recent.records if isinstance(record, UserMessage)]
-    if not asked:
+    messages = [record for record in recent.records if isinstance(record, Message)]
+    questions = [index for index, message in enumerate(messages) if isinstance(message, UserMessage)]
+    if not questions:
         return None
-    of_turn = [record for record in recent.records if getattr(record, "question", None) == asked[-1]]
-    return None if any(map(_ends, of_turn)) else asked[-1]
+    # What another program appended is a whole answer; a text of a turn says which question it belongs to.
+    replies = messages[questions[-1] + 1 :]
+    if any(_ends(reply) or not isinstance(getattr(reply, "question", None), int) for reply in replies):
+        return None
+    return messages[questions[-1]].seq
 
 
 async def recover_interrupted_turns(sessions: Sessions) -> None:
