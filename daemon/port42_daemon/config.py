@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -245,10 +246,24 @@ def _check_hub(text: str, hub: HubConfig) -> None:
     """Raises `ConfigRefused`."""
     if (hub.url is None) == (hub.service is None):
         raise _refused(text, ("hub",), "expected either url or service")
+    if hub.url is not None and holds_password(hub.url):
+        what = "expected no password here: name it with password_env, password_file or password_keyring"
+        raise _refused(text, ("hub", "url"), what)
     passwords = [hub.password_env, hub.password_file, hub.password_keyring]
     if sum(password is not None for password in passwords) > 1:
         what = "expected one of password_env, password_file and password_keyring"
         raise _refused(text, ("hub",), what)
+
+
+def holds_password(url: str) -> bool:
+    """Whether an address of PostgreSQL has a password in it, in either of the places that libpq knows."""
+    try:
+        address = urlsplit(url)
+        return bool(address.password) or any(
+            name in {"password", "sslpassword"} for name in parse_qs(address.query)
+        )
+    except ValueError:
+        return False  # it is no address, as libpq will say
 
 
 def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) -> Any:

@@ -22,6 +22,7 @@ from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
+from port42_daemon.hub.service import Hub
 from port42_daemon.process import memory
 from port42_daemon.process.address import Address
 from port42_daemon.process.home_lock import HomeLock
@@ -105,6 +106,7 @@ class Daemon:
         lineage = Lineage(sessions, agents)
         turns = self._turns = Turns(sessions, agents, lineage, queues)
         capture = self._capture = Capture(settings.home, agents, sessions, queues)
+        hub = self._hub = Hub(settings.home, agents, sessions, queues)
         handlers = (
             sessions,
             turns,
@@ -128,7 +130,8 @@ class Daemon:
             Exporter(store, threads, sessions),
             Importer(sessions, queues, config, capture.kept_sources),
             capture,
-            Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture),
+            hub,
+            Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture, hub),
         )
         budget = Budget()
         dispatcher = Dispatcher(traffic, *handlers, Handshake(settings))
@@ -161,6 +164,7 @@ class Daemon:
         # Afterwards, because these 20 ms need not delay readiness.
         self._loading = self.threads.files(presets.load)
         capturing = asyncio.create_task(self._capture.run())
+        syncing = asyncio.create_task(self._hub.run())
         async with self.supervisor.watching(self._answers, self._state):
             await self._stop.wait()
             log.info("🌙 stopping: no new turns")
@@ -175,6 +179,9 @@ class Daemon:
                 self._queues.cancel_all()  # nothing can be recorded any more
             await asyncio.gather(self._server.stop(self._queues.cancel_all), self._read_server.stop())
             await self._agents.aclose()
+            # At the end: until then it pushes what is recorded.
+            syncing.cancel()
+            await asyncio.gather(syncing, return_exceptions=True)
 
     def _read_socket(self) -> str | None:
         return None if self.address.reader is None else str(self.address.reader.path)
@@ -182,6 +189,7 @@ class Daemon:
     def _turns_changed(self) -> None:
         self.supervisor.changed()
         self._capture.turns_changed()
+        self._hub.turns_changed()
 
     async def _answers(self) -> None:
         """Return when what every request needs works: the loop that runs this, and a thread for files."""
@@ -222,6 +230,7 @@ class Daemon:
                 await self._server.listen(self.address.listener)
             now = await self._agents.reload_config(ReloadConfig())
             self._capture.config_changed()
+            self._hub.config_changed()
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
         except ConfigRefused as refused:
             log.warning("⚠ %s; the last valid version is still used", refused.message)

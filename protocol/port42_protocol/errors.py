@@ -6,7 +6,7 @@
     ├── FrameTooLarge, BatchTooLarge, RestartNeeded, ReadOnly, RequestCancelled
     └── NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent,
         BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused,
-        MissingCapability                                                          (Port42's own)
+        MissingCapability, HubUnavailable                                          (Port42's own)
 
 Messages are for people; programs read `code` and `data.kind`. Neither contains a traceback, an address or a
 path that the caller did not send.
@@ -287,6 +287,16 @@ class MissingCapability(RpcError):
 
     def __init__(self, reason: str, missing: Sequence[str], update: str | None) -> None:
         super().__init__(reason, missing=list(missing), update=update)
+
+
+class HubUnavailable(RpcError):
+    """The hub cannot be reached, or cannot be used as it is; sessions here go on without it."""
+
+    code, kind, retryable = 1013, "hub_unavailable", True
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.data["retryable"] = retryable
 
 
 STANDARD: tuple[type[RpcError], ...] = (

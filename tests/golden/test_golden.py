@@ -222,6 +222,12 @@ RAISED = {
             ["possess.colour"],
             "port42d",
         ),
+        e.HubUnavailable("the hub is unreachable: connection timeout expired"),
+        e.HubUnavailable(
+            "the hub is refused: it has no tables of Port42 yet: `port42 hub init` makes them",
+            retryable=False,
+        ),
+        e.HubUnavailable("there is no hub: `port42 hub join ADDRESS` names one", retryable=False),
         e.BackendFailed("needs_auth", "the key in ANTHROPIC_API_KEY was refused", "cli-1757350466684", seq=7),
         e.BackendFailed(
             "network", "the server cannot be reached: connection refused", "cli-1757350466684", seq=11

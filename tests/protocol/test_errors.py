@@ -13,6 +13,7 @@ from port42_protocol.errors import (
     BatchTooLarge,
     ConfigRefused,
     FrameTooLarge,
+    HubUnavailable,
     InternalError,
     InvalidParams,
     InvalidRequest,
@@ -60,6 +61,7 @@ EXAMPLES = [
         "port42d 0.2.0 does not have x: update port42d",
         {"missing": ["x"], "update": "port42d"},
     ),
+    (HubUnavailable("the hub is unreachable: timeout"), "the hub is unreachable: timeout", {}),
     (MethodNotFound("x"), "Method not found", {"method": "x", "suggestions": []}),
     (
         InvalidParams("agent parameter required", field="agent", expected="an agent name"),
@@ -211,6 +213,7 @@ def test_codes() -> None:
         "SessionDamaged": 1010,
         "ConfigRefused": 1011,
         "MissingCapability": 1012,
+        "HubUnavailable": 1013,
     }
 
 
@@ -231,7 +234,8 @@ def test_reserved_codes_are_the_standard_errors() -> None:
 
 
 def test_what_may_help_to_try_again() -> None:
-    assert {one for one in KINDS if one.retryable} == {Overloaded, ShuttingDown, SessionBusy, StorageFailed}
+    may_help = {Overloaded, ShuttingDown, SessionBusy, StorageFailed, HubUnavailable}
+    assert {one for one in KINDS if one.retryable} == may_help
 
 
 def test_the_tree_in_the_docstring_is_whole() -> None:

@@ -76,6 +76,17 @@ from port42_protocol.messages.forks_and_trash import (
     TrashedSession,
     TrashPage,
 )
+from port42_protocol.messages.hub import (
+    GetHub,
+    HubMachine,
+    HubStatus,
+    HubTables,
+    InitHub,
+    JoinHub,
+    LeaveHub,
+    PauseHub,
+    ResumeHub,
+)
 from port42_protocol.messages.records import (
     RECORDS,
     Activity,
@@ -177,6 +188,12 @@ def test_the_methods() -> None:
         "get_capture": (GetCapture, CaptureStatus),
         "set_capture": (SetCapture, CaptureStatus),
         "restore_original": (RestoreOriginal, Restored),
+        "get_hub": (GetHub, HubStatus),
+        "init_hub": (InitHub, HubTables),
+        "join_hub": (JoinHub, HubStatus),
+        "pause_hub": (PauseHub, HubStatus),
+        "resume_hub": (ResumeHub, HubStatus),
+        "leave_hub": (LeaveHub, HubStatus),
         "list_agents": (ListAgents, AgentList),
         "add_agent": (AddAgent, Agent),
         "get_agent": (GetAgent, Agent),
@@ -254,6 +271,7 @@ def test_every_shape_belongs_to_a_method() -> None:
         ImportedSession,
         SkippedSource,
         CapturedTool,
+        HubMachine,
         Activity,
         Parent,
         Location,
@@ -297,6 +315,7 @@ def test_every_error_can_be_answered_by_somebody() -> None:
 def test_whatever_reads_or_writes_sessions_can_say_that_the_disk_failed() -> None:
     without = {row.name for row in ROWS if StorageFailed not in row.errors}
     turns_and_settings = {"cancel_turn", "answer_permission", "unsubscribe", "reload_config"}
+    turns_and_settings |= {"get_hub", "init_hub"}
     assert without == {"status", "rpc.discover", "hello", "$/cancel"} | turns_and_settings
 
 

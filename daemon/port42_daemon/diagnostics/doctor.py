@@ -16,6 +16,7 @@ from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
 from port42_daemon.diagnostics.status import stalled_threads
 from port42_daemon.executors import Threads
+from port42_daemon.hub.service import Hub
 from port42_daemon.process.home_lock import HomeLock
 from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.settings import Settings
@@ -50,6 +51,7 @@ class Doctor:
     agents: Agents
     turns: Turns
     capture: Capture
+    hub: Hub
 
     async def check_home(self, request: CheckHome, cancellation: Cancellation) -> Checkup:
         """The next findings. Raises `InvalidParams` for a wrong cursor, and `StorageFailed`.
@@ -98,6 +100,7 @@ class Doctor:
             *environment.backends(agents),
             self._check_threads(),
             *await self.capture.findings(),
+            *self.hub.findings(),
             *environment.environment(agents, self.config.current, request.environment or ()),
         ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from port42_daemon.backends.http import api_key
+from port42_daemon import secret
 from port42_daemon.backends.http.api_key import Key, described, read_key
 from port42_daemon.backends.http.errors import Failed
 from port42_daemon.config import OpenAIBackend
@@ -181,7 +181,7 @@ def test_a_keyring_that_has_no_such_key_says_how_to_set_it(keyring: dict[str, st
 def test_a_keyring_that_waits_for_a_person_is_not_waited_for(
     keyring: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_key, "_KEYRING_WITHIN", 1.0)
+    monkeypatch.setattr(secret, "KEYRING_WITHIN", 1.0)
     with pytest.raises(match="within 1 s"):
         read(keyring, api_key_keyring="slow")
 

@@ -1,0 +1,208 @@
+"""Being at the hub: a connection for questions, one for its notices, and what is done between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import psycopg
+
+from port42_daemon.config import HubConfig
+from port42_daemon.hub import schema
+from port42_daemon.hub.address import parameters
+from port42_daemon.hub.database import Database, Machine, Totals, channel
+from port42_daemon.hub.local import LocalSessions
+from port42_daemon.hub.progress import Progress
+from port42_daemon.hub.schema import HubRefused
+from port42_daemon.hub.sync import Sync
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions
+from port42_protocol.errors import HubUnavailable, RpcError
+
+__all__ = ["FAILURES", "HubConnection", "explained", "init", "parameters", "probe"]
+
+T = TypeVar("T")
+FAILURES = (psycopg.Error, sqlite3.Error, OSError, HubRefused, RpcError)
+_HEARTBEAT = 30.0
+_GATHER = 0.02
+"""Seconds that a push waits for more of the same burst."""
+
+
+class Overview(NamedTuple):
+    """What only the hub knows."""
+
+    totals: Totals
+    machines: list[Machine]
+
+
+class HubConnection:
+    """From `open` to `close`. Its methods raise one of `FAILURES`.
+
+    `work` is set when there is something to do.
+    """
+
+    sync: Sync
+    owner: str
+
+    def __init__(  # noqa: PLR0913, PLR0917  # all that it stands on
+        self,
+        home: Path,
+        sessions: Sessions,
+        queues: SessionQueues,
+        config: HubConfig,
+        name: str,
+        work: asyncio.Event,
+    ) -> None:
+        self._home = home
+        self._sessions = sessions
+        self._queues = queues
+        self._config = config
+        self._name = name
+        self._work = work
+        self._run = sessions.threads.hub
+        self._progress: Progress | None = None
+        self._database: Database | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._more = True
+        self._seen_at = 0.0
+        self.machine = ""
+        self.lag_ms: int | None = None
+
+    async def open(self, environ: Mapping[str, str]) -> None:
+        named = await parameters(self._config, environ)
+        progress = self._progress = await self._run(Progress, self._home / "hub.db")
+        database = self._database = await self._run(Database, named, progress.machine, self._name)
+        self.machine, self.owner = progress.machine, database.owner
+        listener = await psycopg.AsyncConnection.connect(**named, autocommit=True)
+        self._listening = asyncio.create_task(self._listen(listener))
+        backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-hub"
+        local = LocalSessions(self._sessions, self._name, backup)
+        self.sync = Sync(self._sessions, self._queues, database, progress, self._config, local)
+
+    async def begin(self) -> None:
+        await self.sync.begin()
+
+    async def _listen(self, listener: psycopg.AsyncConnection[Any]) -> None:
+        """Have work done at each notice, until the connection is lost."""
+        try:
+            await listener.execute(f"LISTEN {channel(self.owner)}")
+            self._notified()  # for what came before
+            async for notice in listener.notifies():
+                if notice.channel == channel(self.owner):
+                    self._notified()
+        finally:
+            await listener.close()
+            self._work.set()
+
+    def _notified(self) -> None:
+        self._more = True
+        self._work.set()
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        if self._database is not None:
+            self._database.abort()
+            await self._run(self._database.close)
+        if self._progress is not None:
+            await self._run(self._progress.close)
+
+    # --- work -------------------------------------------------------------------------------------
+
+    async def step(self) -> bool:
+        """Push and pull some; whether there is more to do at once."""
+        if self._listening is not None and self._listening.done():
+            await self._listening  # raises what ended it
+            raise psycopg.OperationalError("the connection for notices was closed")
+        if self.sync.dirty:
+            await asyncio.sleep(_GATHER)
+            await self.sync.push()
+        if self._more:
+            self._more = False
+            self._more = await self.sync.pull() or self._more
+        if self.is_waiting:
+            await self.sync.retry_busy()
+        if self.until_heartbeat() <= 0:
+            await self._beat()
+        return bool(self.sync.dirty) or self._more
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether sessions wait for the end of their turns."""
+        return any(not self._queues.busy(session_id) for session_id in self.sync.busy)
+
+    def until_heartbeat(self) -> float:
+        return max(0.0, self._seen_at + _HEARTBEAT - time.monotonic())
+
+    async def _beat(self) -> None:
+        """Say how far this machine is, and look for what no notice told."""
+        cursor = await self._run(lambda: self.sync.progress.cursor)
+        await self._run(self.sync.database.seen, cursor, len(self.sync.dirty))
+        self._seen_at = time.monotonic()
+        self._more = True
+
+    # --- questions --------------------------------------------------------------------------------
+
+    async def overview(self) -> Overview:
+        """Raises `HubUnavailable`."""
+        return await self._ask(self._overview)
+
+    def _overview(self) -> Overview:
+        database = self.sync.database
+        database.seen(self.sync.progress.cursor, len(self.sync.dirty))
+        return Overview(database.totals(), database.machines())
+
+    async def leave(self) -> None:
+        """Raises `HubUnavailable`."""
+        await self._ask(self.sync.database.leave)
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return await self._run(question)
+        except FAILURES as error:
+            raise HubUnavailable(explained(error)[1]) from None
+
+
+def init(named: dict[str, Any]) -> list[str]:
+    """Make the tables; gives the names of the migrations. Blocks."""
+    with contextlib.closing(psycopg.connect(**named, autocommit=True)) as connection:
+        return schema.migrate(connection)
+
+
+def probe(named: dict[str, Any]) -> None:
+    """Raises one of `FAILURES` unless the hub can be used. Blocks."""
+    with contextlib.closing(psycopg.connect(**named, autocommit=True)) as connection:
+        schema.require(connection)
+
+
+def explained(error: BaseException) -> tuple[Literal["unreachable", "refused"], str]:
+    """What an error means for the hub, and words for a person, without those of the code."""
+    if isinstance(error, HubRefused):
+        return "refused", str(error)
+    if isinstance(error, psycopg.Error):
+        lost = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08")[:2] in _AWAY
+        return "unreachable" if lost else "refused", _words(error)
+    if isinstance(error, OSError):
+        return "unreachable", error.strerror or "the network failed"
+    if isinstance(error, RpcError):
+        return "unreachable", error.message
+    return "unreachable", f"hub.db cannot be used: {error}"
+
+
+_AWAY = {"08", "53", "57", "25", "40"}
+"""Classes of SQLSTATE after which the same may work a while later (PostgreSQL, appendix A)."""
+
+
+def _words(error: psycopg.Error) -> str:
+    """The server's message, or libpq's last line, which has the reason."""
+    text = error.diag.message_primary or next(
+        (line for line in reversed(str(error).splitlines()) if line.strip()), "the connection was lost"
+    )
+    return text.strip().removeprefix("FATAL: ").strip()

@@ -1,0 +1,348 @@
+"""Keeps this machine and the hub at one, and answers the requests about that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import random
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+
+from port42_daemon.agents import Agents
+from port42_daemon.config import HubConfig, holds_password
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions
+from port42_protocol.errors import HubUnavailable, InvalidParams
+from port42_protocol.messages.doctor_and_stats import Finding
+from port42_protocol.messages.hub import (
+    GetHub,
+    HubMachine,
+    HubStatus,
+    HubTables,
+    InitHub,
+    JoinHub,
+    LeaveHub,
+    PauseHub,
+    ResumeHub,
+)
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+    from port42_daemon.hub.connection import HubConnection
+
+T = TypeVar("T")
+State = Literal["off", "paused", "connecting", "connected", "unreachable", "refused"]
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+"""Seconds between two attempts to reach a hub that cannot be reached; each is up to a third shorter."""
+_REFUSED_PAUSE = 60.0
+_ASKED_WITHIN = 2.0
+"""Seconds that a status waits for what only the hub knows."""
+
+
+@dataclass(eq=False)
+class Hub:
+    """Handles the methods of the hub, and syncs while `run` runs.
+
+    Nothing of it is loaded before config.toml has a ``[hub]``.
+    """
+
+    home: Path
+    agents: Agents
+    sessions: Sessions
+    queues: SessionQueues
+    _state: State = field(default="off", init=False)
+    _problem: str | None = field(default=None, init=False)
+    _config: HubConfig | None = field(default=None, init=False)
+    _connection: HubConnection | None = field(default=None, init=False)
+    _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _reconfigured: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _applied: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set each time that `run` has read the configuration."""
+    _changed_ids: deque[str] = field(default_factory=deque, init=False)
+    """Sessions that were changed, noted in any thread and taken on the event loop."""
+    _changed_at: float | None = field(default=None, init=False)
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Be at the hub, whenever config.toml says so and it can be reached, until cancelled."""
+        failures = 0
+        while True:
+            self._reconfigured.clear()
+            self._config = (await self.agents.refresh()).hub
+            self._applied.set()
+            if self._config is None or not self._config.on:
+                self._enter("off" if self._config is None else "paused")
+                await self._reconfigured.wait()
+                continue
+            self._enter("connecting" if not failures else self._state, self._problem)
+            try:
+                await self._stay(self._config)
+                failures = 0
+                continue
+            except _Left as left:
+                failures = 1 if left.was_connected else failures + 1
+                self._leave(left)
+            pause = _REFUSED_PAUSE if self._state == "refused" else _FIRST_PAUSE * 2 ** min(failures - 1, 10)
+            pause = min(pause, _LAST_PAUSE) * random.uniform(2 / 3, 1)  # noqa: S311  # no secret depends on it
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reconfigured.wait(), pause)
+
+    async def _stay(self, config: HubConfig) -> None:
+        """Connect, and sync until the configuration changes. Raises `_Left` when something fails."""
+        if importlib.util.find_spec("psycopg") is None:
+            raise _Left("refused", "it needs Port42's extra hub: pip install 'port42d[hub]'", False)
+        # Imported here: a daemon without a hub needs none of it.
+        from port42_daemon.hub import connection
+
+        connected = False
+        try:
+            self._connection = connection.HubConnection(
+                self.home, self.sessions, self.queues, config, machine_name(config), self._work
+            )
+            await self._connection.open(os.environ)
+            connected = True
+            loop = asyncio.get_running_loop()
+            self.sessions.store.changed = lambda session_id: self._session_changed(loop, session_id)
+            await self._connection.begin()
+            self._enter("connected")
+            log.info("🛰 at the hub as %s, from %s", self._connection.owner, machine_name(config))
+            await self._sync(self._connection)
+        except connection.FAILURES as error:
+            raise _Left(*connection.explained(error), connected) from None
+        finally:
+            self.sessions.store.changed = _ignored
+            connection_before, self._connection = self._connection, None
+            if connection_before is not None:
+                await connection_before.close()
+
+    async def _sync(self, connection: HubConnection) -> None:
+        """Push and pull as there is something to, until the configuration changes."""
+        while not self._reconfigured.is_set():
+            self._work.clear()
+            while self._changed_ids:
+                connection.sync.dirty[self._changed_ids.popleft()] = None
+            changed_at, self._changed_at = self._changed_at, None
+            more = await connection.step()
+            if changed_at is not None:
+                connection.lag_ms = round((time.monotonic() - changed_at) * 1000)
+            if not more:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._work.wait(), connection.until_heartbeat())
+
+    def _session_changed(self, loop: asyncio.AbstractEventLoop, session_id: str) -> None:
+        """Called in whichever thread changed it."""
+        self._changed_ids.append(session_id)
+        if self._changed_at is None:
+            self._changed_at = time.monotonic()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
+                loop.call_soon_threadsafe(self._work.set)
+
+    def config_changed(self) -> None:
+        """config.toml may say something else."""
+        self._reconfigured.set()
+        self._work.set()
+
+    def turns_changed(self) -> None:
+        """A turn has ended, perhaps: what waits for that can be brought here."""
+        if self._connection is not None and self._connection.is_waiting:
+            self._work.set()
+
+    def _enter(self, state: State, problem: str | None = None) -> None:
+        self._state, self._problem = state, problem
+
+    def _leave(self, left: _Left) -> None:
+        """Say once why the hub is not used now."""
+        if (left.state, left.problem) != (self._state, self._problem):
+            log.warning("⚠ the hub is %s: %s; sessions go on here", left.state, left.problem)
+        self._enter(left.state, left.problem)
+
+    # --- methods ----------------------------------------------------------------------------------
+
+    async def get_hub(self, _: GetHub) -> HubStatus:
+        config = (await self.agents.refresh()).hub
+        if config != self._config:
+            self.config_changed()
+        connection = self._connection
+        sync = connection.sync if connection is not None and self._state == "connected" else None
+        at_hub = None
+        if connection is not None and sync is not None:
+            with contextlib.suppress(TimeoutError, HubUnavailable):
+                at_hub = await asyncio.wait_for(connection.overview(), _ASKED_WITHIN)
+        machines = None
+        if connection is not None and at_hub is not None:
+            machines = tuple(
+                HubMachine(
+                    machine.name,
+                    machine.version,
+                    round(machine.seen, 1),
+                    max(0, at_hub.totals.changes - machine.pulled),
+                    machine.waiting,
+                    machine.machine == connection.machine,
+                )
+                for machine in at_hub.machines
+            )
+        return HubStatus(
+            state=self._state,
+            problem=self._problem,
+            address=_described(config),
+            owner=connection.owner if connection is not None and sync is not None else None,
+            machine=machine_name(config) if config is not None else None,
+            waiting=len(sync.dirty) + len(self._changed_ids) if sync is not None else 0,
+            to_pull=sync.to_pull if sync is not None else 0,
+            busy=len(sync.busy) if sync is not None else 0,
+            lag_ms=connection.lag_ms if connection is not None else None,
+            sessions=at_hub.totals.sessions if at_hub is not None else None,
+            bytes=at_hub.totals.bytes if at_hub is not None else None,
+            machines=machines,
+            forks=tuple(fork.session_id for fork in sync.forks) if sync is not None else (),
+        )
+
+    async def init_hub(self, request: InitHub) -> HubTables:
+        config = (await self.agents.refresh()).hub
+        if request.url is not None or request.service is not None:
+            config = _address(request.url, request.service)
+        if config is None:
+            raise InvalidParams.missing("url", "the hub's address, or a [hub] in config.toml")
+        applied = await self._ask(config, lambda module, named: module.init(named))
+        self.config_changed()
+        return HubTables(tuple(applied))
+
+    async def join_hub(self, request: JoinHub) -> HubStatus:
+        """Raises `HubUnavailable` before anything is written."""
+        _address(request.url, request.service)
+        given = {
+            name: value
+            for name in HubConfig.__struct_fields__
+            if (value := getattr(request, name, None)) is not None
+        }
+        # A tuple is not TOML's.
+        given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        passwords = [name for name in given if name.startswith("password_")]
+        if len(passwords) > 1:
+            raise InvalidParams.expecting(
+                passwords[1], "one of password_env, password_file, password_keyring"
+            )
+        await self._ask(msgspec.convert(given, HubConfig), lambda module, named: module.probe(named))
+
+        def change(document: TOMLDocument) -> None:
+            import tomlkit
+
+            table = tomlkit.table()
+            table.update(given)
+            document["hub"] = table
+
+        await self.agents.change(change)
+        log.info("🛰 the hub is %s", _described(self.agents.config.current.hub))
+        return await self._changed_to(self.agents.config.current.hub)
+
+    async def pause_hub(self, _: PauseHub) -> HubStatus:
+        return await self._switch(on=False)
+
+    async def resume_hub(self, _: ResumeHub) -> HubStatus:
+        return await self._switch(on=True)
+
+    async def leave_hub(self, _: LeaveHub) -> HubStatus:
+        """Forget the machine there, if the hub can be asked."""
+        if self._connection is not None and self._state == "connected":
+            with contextlib.suppress(TimeoutError, HubUnavailable):
+                await asyncio.wait_for(self._connection.leave(), _ASKED_WITHIN)
+
+        def change(document: TOMLDocument) -> None:
+            document.pop("hub", None)
+
+        await self.agents.change(change)
+        return await self._changed_to(None)
+
+    def findings(self) -> list[Finding]:
+        """What `check_home` says of the hub; nothing where there is none."""
+        if self._state in {"off", "paused"}:
+            return []
+        where = f"the hub at {_described(self._config)}"
+        if self._state in {"unreachable", "refused"}:
+            do = "it is tried again by itself; sessions go on here" if self._state == "unreachable" else None
+            return [Finding("problem", "hub", f"{where} is {self._state}: {self._problem}", do)]
+        return [Finding("ok", "hub", f"{where}: {self._state}")]
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    async def _switch(self, *, on: bool) -> HubStatus:
+        if (await self.agents.refresh()).hub is None:
+            raise HubUnavailable("there is no hub: `port42 hub join ADDRESS` names one", retryable=False)
+
+        def change(document: TOMLDocument) -> None:
+            table: Any = document["hub"]
+            table["on"] = on
+
+        await self.agents.change(change)
+        return await self._changed_to(self.agents.config.current.hub)
+
+    async def _changed_to(self, config: HubConfig | None) -> HubStatus:
+        """The status once that is in force, though the hub may not have answered yet."""
+        self.config_changed()
+        while self._config != config:
+            self._applied.clear()
+            await self._applied.wait()
+        return await self.get_hub(GetHub())
+
+    async def _ask(self, config: HubConfig, question: Callable[[Any, dict[str, Any]], T]) -> T:
+        """Run `question` about the module `connection` and libpq's parameters, in a thread of its own."""
+        if importlib.util.find_spec("psycopg") is None:
+            raise HubUnavailable("it needs Port42's extra hub: pip install 'port42d[hub]'", retryable=False)
+        from port42_daemon.hub import connection
+
+        try:
+            named = await connection.parameters(config, os.environ)
+            return await asyncio.to_thread(question, connection, named)
+        except connection.FAILURES as error:
+            state, problem = connection.explained(error)
+            raise HubUnavailable(f"the hub is {state}: {problem}", retryable=state == "unreachable") from None
+
+
+class _Left(Exception):
+    """The hub is not used now: the state, why, and whether this machine was connected."""
+
+    def __init__(self, state: State, problem: str, was_connected: bool) -> None:
+        super().__init__(problem)
+        self.state, self.problem, self.was_connected = state, problem, was_connected
+
+
+def machine_name(config: HubConfig) -> str:
+    return config.machine or socket.gethostname().partition(".")[0] or "a machine"
+
+
+def _ignored(session_id: str) -> None:
+    """No hub wants to know."""
+
+
+def _described(config: HubConfig | None) -> str | None:
+    if config is None or importlib.util.find_spec("psycopg") is None:
+        return None
+    from port42_daemon.hub.address import described
+
+    return described(config)
+
+
+def _address(url: str | None, service: str | None) -> HubConfig:
+    """Raises `InvalidParams`."""
+    if (url is None) == (service is None):
+        raise InvalidParams.missing("url", "the hub's address, or the name of a service in service")
+    if url is not None and holds_password(url):
+        expected = (
+            "an address without a password, which password_env, password_file or password_keyring names"
+        )
+        raise InvalidParams.expecting("url", expected)
+    return HubConfig(url=url, service=service)

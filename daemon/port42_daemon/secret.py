@@ -1,0 +1,113 @@
+"""Secrets that `config.toml` names and never holds: in the environment, a file of ours alone, the keyring."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+_OUTLIVES = (
+    ": a variable exported after the daemon's start never reaches it,"
+    " so stop the daemon and start it where the variable is set"
+)
+"""Why a variable that the person's shell has is not there."""
+
+_BYTES = 16 * 1024
+KEYRING_WITHIN = 20.0
+"""Seconds: a locked keyring asks the person for its password first."""
+
+
+class Unusable(Exception):
+    """The secret cannot be read; the text says what to do, and has none of it."""
+
+
+class Source(NamedTuple):
+    """Where a secret is: at most one of three. `kind` begins the names of the settings (``api_key``_env)."""
+
+    kind: str
+    env: str | None
+    file: str | None
+    keyring: str | None
+
+
+async def read(source: Source, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """What to call its place, and the secret without white space around it; None where no source is named.
+
+    Raises `Unusable`.
+    """
+    if source.env is not None:
+        where, text = source.env, environ.get(source.env, "")
+        if not text.strip():
+            raise Unusable(f"{where} is not in the daemon's environment{_OUTLIVES}")
+    elif source.file is not None:
+        where = source.file
+        text = await asyncio.to_thread(_from_file, where, source.kind)
+    elif source.keyring is not None:
+        where = f"the keyring's {source.keyring}"
+        text = await _from_keyring(source.keyring, source.kind, environ)
+    else:
+        return None, ""
+    if not (text := text.strip()):
+        raise Unusable(f"{where} is empty")
+    return where, text
+
+
+def _from_file(name: str, kind: str) -> str:
+    """The text of a file that is ours alone. Raises `Unusable`."""
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        raise Unusable(f"{kind}_file is {name}: expected an absolute path, or one that begins with ~")
+    try:
+        # Non-blocking, so that opening a FIFO without a writer does not block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise Unusable(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable(f"{name} is not a file")
+        if status.st_uid != os.geteuid():
+            raise Unusable(f"{name} belongs to another user: expected a file of your own")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise Unusable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
+        # What is not UTF-8 becomes what no server takes.
+        return os.read(descriptor, _BYTES).decode(errors="replace")
+    finally:
+        os.close(descriptor)
+
+
+async def _from_keyring(name: str, kind: str, environ: Mapping[str, str]) -> str:
+    """The keyring's entry ``SERVICE/USER``, or ``USER`` of the service ``port42``.
+
+    Asked in a process of its own: a keyring may wait for the person, and brings D-Bus with it.
+    Raises `Unusable`.
+    """
+    if importlib.util.find_spec("keyring") is None:
+        raise Unusable(f"{kind}_keyring needs the Python package keyring, which is not installed")
+    service, _, user = name.rpartition("/")
+    service = service or "port42"
+    # -P: nothing in the working folder may pass for the package.
+    command = (sys.executable, "-P", "-m", "keyring", "get", service, user)
+    try:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            timeout=KEYRING_WITHIN,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unusable(f"the keyring did not give {name} within {KEYRING_WITHIN:.0f} s") from None
+    if done.returncode != 0:
+        raise Unusable(f"the keyring has no {name}: keyring set {service} {user}")
+    return done.stdout.decode(errors="replace")
