@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,50 +24,104 @@ from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, CommandError
 from port42_protocol.version import __version__
 
-COMMANDS = {
-    "possess": "possess.possess",
-    "resume": "possess.resume",
-    "sessions": "sessions.sessions",
-    "show": "show.show",
-    "search": "search.search",
-    "rename": "labels.rename",
-    "tag": "labels.tag",
-    "pin": "labels.pin",
-    "unpin": "labels.unpin",
-    "follow": "follow.follow",
-    "fork": "forks.fork",
-    "rewind": "forks.rewind",
-    "tree": "forks.tree",
-    "rm": "trash.rm",
-    "restore": "trash.restore",
-    "trash": "trash.trash",
-    "prune": "trash.prune",
-    "export": "export.export",
-    "import": "imports.imports",
-    "capture": "capture.capture",
-    "agents": "agents.agents",
-    "mcp": "mcp.mcp",
-    "status": "status.status",
-    "doctor": "doctor.doctor",
-    "stats": "stats.stats",
-    "du": "stats.du",
-    "index": "index.index",
-    "daemon": "daemon.daemon",
-    "service": "service.service",
-    "acp": "acp.acp",
-    "rpc": "rpc.rpc",
-    "dial-stdio": "dial_stdio.dial_stdio",
-    "socket-path": "rpc.socket_path",
-    "completion": "completion.completion",
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+GROUPS = {
+    "Talk": {
+        "possess": "possess.possess",
+        "resume": "possess.resume",
+        "follow": "follow.follow",
+        "fork": "forks.fork",
+        "rewind": "forks.rewind",
+    },
+    "Find": {
+        "sessions": "sessions.sessions",
+        "show": "show.show",
+        "search": "search.search",
+        "tree": "forks.tree",
+        "stats": "stats.stats",
+    },
+    "Keep": {
+        "rename": "labels.rename",
+        "tag": "labels.tag",
+        "pin": "labels.pin",
+        "unpin": "labels.unpin",
+        "rm": "trash.rm",
+        "restore": "trash.restore",
+        "trash": "trash.trash",
+        "prune": "trash.prune",
+        "export": "export.export",
+        "import": "imports.imports",
+        "capture": "capture.capture",
+        "du": "stats.du",
+    },
+    "Agents": {
+        "agents": "agents.agents",
+        "mcp": "mcp.mcp",
+        "acp": "acp.acp",
+    },
+    "Daemon": {
+        "status": "status.status",
+        "doctor": "doctor.doctor",
+        "index": "index.index",
+        "daemon": "daemon.daemon",
+        "service": "service.service",
+        "rpc": "rpc.rpc",
+        "dial-stdio": "dial_stdio.dial_stdio",
+        "socket-path": "rpc.socket_path",
+    },
+    "Help": {
+        "help": "help.show_help",
+        "version": "help.version",
+        "completion": "completion.completion",
+    },
 }
-"""For each command its module in `commands`, and its name there."""
+"""For each command its module in `commands`, and its name there, under the headings of ``--help``."""
+
+COMMANDS = {name: where for group in GROUPS.values() for name, where in group.items()}
+
+LOCAL = frozenset({"daemon", "service", "socket-path"})
+"""The commands that look after the daemon's process, its files or its socket, which is done where it runs."""
+
+ALIASES = {
+    "ls": ("sessions",),
+    "list": ("sessions",),
+    "new": ("possess",),
+    "chat": ("possess",),
+    "logs": ("daemon", "logs"),
+    "start": ("daemon", "start"),
+}
+"""Words that other programs have taught people, each with the command that it stands for."""
+
+MEANT = {
+    "ask": "possess",
+    "config": "agents connect",
+    "connect": "agents connect",
+    "continue": "resume",
+    "delete": "rm",
+    "find": "search",
+    "grep": "search",
+    "history": "show last",
+    "init": "agents connect",
+    "log": "logs",
+    "models": "agents",
+    "remove": "rm",
+    "restart": "daemon restart",
+    "run": "possess",
+    "stop": "daemon stop",
+}
+"""Words that are no commands, each with the one that is suggested."""
 
 LOCAL = frozenset({"daemon", "service", "socket-path"})
 """The commands that look after the daemon's process, its files or its socket, which is done where it runs."""
 
 
 class CommandsOnDemand(click.Group):
-    """A group that imports a command's module when it is typed, or when ``--help`` lists them all."""
+    """A group that imports a command's module when it is typed, or when ``--help`` lists them all.
+
+    Also knows `ALIASES`, and ``@AGENT …`` for ``possess @AGENT …``.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click asks so
         return list(COMMANDS)
@@ -79,12 +134,49 @@ class CommandsOnDemand(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - tells mypy what the table promises
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        typed, *rest = args
+        if typed.startswith("@"):
+            args = ["possess", *args]
+        elif typed in ALIASES:
+            args = [*ALIASES[typed], *rest]
+        elif typed not in COMMANDS and not (typed.startswith("-") or ctx.resilient_parsing):
+            if typed in MEANT:
+                raise click.UsageError(f"No such command {typed!r}. Did you mean {MEANT[typed]!r}?", ctx)
+            raise click.NoSuchCommand(typed, possibilities=[*COMMANDS, *ALIASES], ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, COMMANDS))
+        for heading, group in GROUPS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in group]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    (name.ljust(width), command.get_short_help_str(formatter.width - width - 6))
+                    for name, command in commands
+                    if command
+                )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("@"):
+            return complete.agents(ctx, self.params[0], incomplete)
+        # None before one begins so: the commands themselves are to be seen.
+        aliases = [alias for alias in ALIASES if incomplete and alias.startswith(incomplete)]
+        return super().shell_complete(ctx, incomplete) + [
+            CompletionItem(alias, help=f"short for {' '.join(ALIASES[alias])}") for alias in aliases
+        ]
+
 
 @click.group(
     cls=CommandsOnDemand,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Without a command: the agents, their last sessions, and what to type next.",
+    epilog="Without a command: the agents, their last sessions, and what to type next."
+    ' `port42 @AGENT "…"` is short for possess, ls for sessions, logs for daemon logs.',
 )
 @click.option("--socket", metavar="PATH", help="Where the daemon listens; before PORT42_SOCKET.")
 @click.option(
@@ -93,7 +185,7 @@ class CommandsOnDemand(click.Group):
     shell_complete=complete.hosts,
     help="The machine whose daemon is meant, reached by ssh; before PORT42_HOST.",
 )
-@click.version_option(__version__, prog_name="port42", message="%(prog)s %(version)s")
+@click.version_option(__version__, "-V", "--version", prog_name="port42", message="%(prog)s %(version)s")
 @click.pass_context
 def port42(ctx: click.Context, socket: str | None, host: str | None) -> None:
     """Sessions of AI agents, kept by a daemon: each agent has its own and can continue them at any time."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from port42_cli.app import COMMANDS
+from port42_cli.app import ALIASES, COMMANDS, GROUPS, MEANT
 from port42_protocol.version import __version__
 
 FULL = Path("/dev/full")
@@ -19,16 +19,67 @@ HEAVY = {"rich", "prompt_toolkit", "msgspec", "dataclasses", "platformdirs", "su
 
 
 def test_the_version(port42):
-    done = port42("--version")
-    assert (done.returncode, done.stdout) == (0, f"port42 {__version__}\n")
+    for typed in ("--version", "-V", "version"):
+        done = port42(typed)
+        assert (done.returncode, done.stdout) == (0, f"port42 {__version__}\n")
 
 
-def test_help_lists_every_command_in_order_without_a_daemon(port42, home):
+def test_help_lists_every_command_under_its_heading_without_a_daemon(port42, home):
     done = port42("--help")
-    listed = [line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line.strip()]
-    assert listed[: len(COMMANDS)] == list(COMMANDS)
-    assert "..." not in done.stdout.split("Commands:")[1], "a command's short help was cut"
+    lines = done.stdout[done.stdout.index("Talk:") :].splitlines()
+    listed = [line.split()[0] for line in lines if line.strip()]
+    expected = [word for heading, group in GROUPS.items() for word in (f"{heading}:", *group)]
+    assert listed[: len(expected)] == expected
+    assert "..." not in done.stdout.split("Talk:")[1], "a command's short help was cut"
+    assert port42("help").stdout == port42("-h").stdout == done.stdout
     assert not home.exists()
+
+
+def test_help_knows_commands_of_commands_and_other_words_for_them(port42, home):
+    assert port42("help", "ls").stdout == port42("sessions", "-h").stdout
+    assert port42("help", "logs").stdout == port42("help", "daemon", "logs").stdout
+    assert port42("help", "agents", "connect").stdout.startswith("Usage: port42 agents connect")
+    for typed, words in ((["agents", "conect"], "Did you mean 'connect'"), (["show", "x"], "no commands")):
+        done = port42("help", *typed)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+    assert not home.exists()
+
+
+def test_words_of_other_programs_are_commands(port42):
+    begun = port42("@ai-muse", "a poem", "--json").stdout
+    assert '"agent":"ai-muse"' in begun
+    assert port42("new", "@echo", "hi").stdout == port42("chat", "@echo", "hi").stdout == "hi\n"
+    assert port42("ls").stdout == port42("list").stdout == port42("sessions").stdout
+    assert "running already" in port42("start").stderr
+    assert "listens at" in port42("logs").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("delete", "'rm'"),
+        ("stop", "'daemon stop'"),
+        ("sesions", "'sessions'"),
+        ("lits", "'list'"),
+        ("agnets", "'agents'"),
+    ],
+)
+def test_a_word_that_is_none_is_answered_with_the_one_that_was_meant(port42, home, typed, meant):
+    done = port42(typed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"No such command '{typed}'" in done.stderr
+    assert meant in done.stderr
+    assert not home.exists()
+
+
+def test_every_other_word_stands_for_a_command():
+    for words in ALIASES.values():
+        assert words[0] in COMMANDS
+    for typed, meant in MEANT.items():
+        assert typed not in COMMANDS
+        assert typed not in ALIASES
+        assert meant.split()[0] in (*COMMANDS, *ALIASES)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

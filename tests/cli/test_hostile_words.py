@@ -155,7 +155,8 @@ SHOWS = {
     "rpc": [["status"], ["get_session", f"session_id={WORD}"], ["list_agents"]],
 }
 """What each command is typed with."""
-STILL = {"acp", "resume", "follow", "mcp", "service", "socket-path", "completion", "dial-stdio"}
+STILL = {"acp", "help", "version", "resume", "follow", "mcp", "service", "socket-path", "completion"}
+STILL |= {"dial-stdio"}
 
 
 """Those that show nothing of a daemon's words, or have a test of their own."""
@@ -174,6 +175,7 @@ REFUSED += [
     (typed, errors.BackendFailed) for typed in (["possess", "@a", "hi"], ["rpc", "status"], ["doctor"])
 ]
 MISTYPED = [
+    *(["help", WORD], ["possess", WORD, "--model", "x"], ["possess", f"{WORD} {WORD}"], [f"@{WORD}", "hi"]),
     *([WORD], ["sessions", "--state", WORD], ["sessions", f"--{WORD}"], ["rpc", "status", WORD], ["show"]),
     *(["possess", "@a", "-r", WORD], ["prune", "--older-than", WORD], ["status", "--watch", WORD]),
     ["--host", WORD, "status"],

@@ -210,7 +210,8 @@ FIELDS = {
     "CreateSession": "agent session_id client title cwd metadata",
     "AppendMessage": "agent session_id role content idempotency_key",
     "Reference": "type target content",
-    "Possess": "agent message session_id client cwd references stream if_busy detach idempotency_key depth",
+    "Possess": "agent message session_id client cwd references stream if_busy detach idempotency_key depth"
+    " model",
     "RetryTurn": "agent session_id stream detach",
     "CancelTurn": "session_id",
     "AnswerPermission": "session_id permission_id option_id",

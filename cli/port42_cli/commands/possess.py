@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -27,14 +29,48 @@ from port42_cli.conversation.show import TurnResult
 from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
-from port42_client.errors import INTERRUPTED, BadInput, DaemonError
+from port42_client.errors import INTERRUPTED, BadInput, CommandError, DaemonError
 
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
 
 
+_AGENT = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_TYPED = "port42_cli.commands.possess.typed"
+"""Under which the context keeps the arguments as they were typed."""
+
+
+class Possess(_shared.WithText):
+    """Says what to type where the agent was left out: a guess would send a message to the wrong one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            super().invoke(ctx)
+        except DaemonError as error:
+            no_agent = error.kind == "unknown_agent" or error.data.get("field") == "agent"
+            agent = ctx.params["agent"]
+            if not no_agent or error.data.get("suggestions") or not agent or agent.startswith("@"):
+                raise
+            raise _agent_left_out(ctx) from None
+
+
+def _agent_left_out(ctx: click.Context) -> click.UsageError:
+    import shlex  # for this error only
+
+    agent, whose = "ai-engineer", ""
+    with suppress(CommandError), ctx.obj.client(ctx.obj.existing) as client:
+        for session in client.ask("list_sessions", {"limit": 1})["sessions"]:
+            agent, whose = session["agent"], ", which was used last"
+    command = plain_text.one_line(f"port42 possess @{agent} {shlex.join(ctx.meta[_TYPED])}")
+    return click.UsageError(f"expected @AGENT first. For @{agent}{whose}:\n\n  {command}", ctx)
+
+
 @click.command(
-    cls=_shared.WithText,
+    cls=Possess,
     epilog="With --json each event of the turn is a line as it comes, in the form of rpc.discover's"
     " SessionEvent; every line has the session_id. The last one is the result, of the kind `result`; a"
     " turn that failed has a `message` of the role `error` instead, and exit code 1.",
@@ -60,6 +96,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Have it read file:PATH, session:REF, url:URL or - (stdin to its end), too; may be repeated.",
 )
+@click.option("--model", metavar="NAME", help="The model for this message, instead of the agent's own.")
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
     "--if-busy",
@@ -79,6 +116,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     here: bool,
     pick: bool,
     references: tuple[str, ...],
+    model: str | None,
     again: bool,
     if_busy: str | None,
     detach: bool,
@@ -96,14 +134,16 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     beside = [message_input.reference(typed, daemon.host) for typed in references if typed != "-"]
     message = None
     if again:
-        _check_retry(ref, bool(words or beside or if_busy))
+        _check_retry(ref, bool(words or beside or if_busy or model))
     else:
         message, piped = message_input.message(words, wait="-" in references)
         beside += piped
     talking = not (again or as_json) and message is None and sys.stdin.isatty() and streams.on_terminal()
     silent = message is None and not again
-    if silent and (beside or detach or not (ref or talking)):
-        raise click.UsageError("MESSAGE: expected one, as an argument or piped in")
+    if silent and (beside or detach or model or not (ref or talking)):
+        if not _AGENT.fullmatch(agent):
+            raise _agent_left_out(ctx)
+        raise click.UsageError("MESSAGE: expected one behind @AGENT, or piped in")
     if if_busy == "follow" and not (as_json or streams.on_terminal()):
         raise click.UsageError("--if-busy follow: expected a terminal, or --json")
     busy = if_busy or "wait"
@@ -111,7 +151,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         session = None if ref is None else _resumed(ctx, client, agent, ref, here)
         begun = session["session_id"] if session else None
         if message is not None:
-            sending = partial(send, client, agent, message, begun, references=beside)
+            sending = partial(send, client, agent, message, begun, references=beside, model=model)
             _turn(ctx, client, partial(sending, if_busy=busy, detach=detach), as_json, busy == "follow")
             return
         if again and begun:
@@ -179,7 +219,9 @@ def _check_retry(ref: str | None, more: bool) -> None:
     if ref is None:
         raise click.UsageError("--retry: expected --session, --continue or --here, to say where")
     if more:
-        raise click.UsageError("--retry asks what was asked before: expected no MESSAGE, --ref or --if-busy")
+        raise click.UsageError(
+            "--retry asks what was asked before: expected no MESSAGE, --ref, --model or --if-busy"
+        )
 
 
 def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:
@@ -189,6 +231,8 @@ def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: boo
     except DaemonError as error:
         if error.kind != "no_sessions":
             raise
+        if not agent.startswith("@"):
+            _shared.check_agent(client, agent)
         where = f" in {cwd}" if cwd else ""
         streams.banner(f"No previous sessions found for @{error.data['agent']}{where}")
         ctx.exit(error.exit_code)

@@ -42,6 +42,16 @@ def tools(ctx: click.Context, _: click.Parameter, typed: str) -> list[Completion
     return _items("tools", ctx, typed)
 
 
+def commands(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Those of the program."""
+    import click
+
+    root = ctx.find_root()
+    return (
+        click.Group.shell_complete(root.command, root, typed) if isinstance(root.command, click.Group) else []
+    )
+
+
 def backends(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """Those that can be connected: what Port42 has settings for, and what config.toml has."""
     from click.shell_completion import CompletionItem

@@ -82,6 +82,7 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
     show: Show,
     *,
     references: list[Reference] | None = None,
+    model: str | None = None,
     if_busy: str = "wait",
     detach: bool = False,
     on_begin: Callable[[str], None] = announce,
@@ -101,6 +102,7 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
     }
     params |= {"session_id": session_id} if session_id else {"client": CLIENT}
     params |= {"references": references} if references else {}
+    params |= {"model": model} if model else {}
     # A network breaks more often than a daemon does: there the turn continues without us.
     params |= {"detach": True} if detach or client.host else {}
     params |= {"if_busy": if_busy} if if_busy in {"error", "fork"} else {}

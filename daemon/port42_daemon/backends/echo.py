@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from port42_daemon.backends.base import Ask, Done, Event, Health, Notice, Started, Text, Turn
 from port42_daemon.config import EchoBackend
+from port42_protocol.presets import ECHO, PRESETS
 
 _WORD = re.compile(r"\s*\S+\s*")
 _MOST_PIECES = 200
@@ -26,10 +27,10 @@ class Echo:
         self._config = config
 
     async def probe(self) -> Health:
-        return Health("ready", "repeats what it is told; no model")
+        return Health("ready", PRESETS[ECHO])
 
     async def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]:  # noqa: ARG002 - the interface has it
-        yield Started()
+        yield Started(model=ECHO)  # whatever model was asked for: what answered is recorded
         yield Notice("this answer only repeats the message: no model is asked")
         words = _WORD.findall(turn.message) or [turn.message]
         together = -(-len(words) // _MOST_PIECES)

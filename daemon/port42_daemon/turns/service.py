@@ -10,7 +10,7 @@ from functools import partial
 
 from msgspec import UNSET, UnsetType
 
-from port42_daemon.agents import Agents
+from port42_daemon.agents import Agents, ResolvedBackend
 from port42_daemon.events import Peer, Stream, notification
 from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.forks import Lineage
@@ -21,7 +21,7 @@ from port42_daemon.turns import recovery, references
 from port42_daemon.turns.elsewhere import Leases, kept_off
 from port42_daemon.turns.partial_reply import ReplyKeeper
 from port42_daemon.turns.turn import RunningTurn
-from port42_protocol.errors import Overloaded, SessionBusy, StorageFailed
+from port42_protocol.errors import InvalidParams, Overloaded, SessionBusy, StorageFailed
 from port42_protocol.messages.events import Possessed, WaitingEvent
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Reference, UserMessage
@@ -212,7 +212,8 @@ class Turns:
             header = Header(
                 id=session_id, agent=request.agent, created_at=now(), client=request.client, cwd=request.cwd
             )
-        async with self._agents.resolve(request.agent) as backend:
+        async with self._agents.resolve(request.agent) as configured:
+            backend = _with_model(configured, request)
             turn = RunningTurn(
                 self._sessions,
                 self._keeper,
@@ -240,6 +241,16 @@ class Turns:
                 raise
             finally:
                 del self._running[session_id]
+
+
+def _with_model(resolved: ResolvedBackend, request: Possess) -> ResolvedBackend:
+    """With the model that is asked for. Raises `InvalidParams` where nothing answers that could use it."""
+    if request.model is None:
+        return resolved
+    if resolved.backend is None:
+        expected = f"none, as no back end answers {request.agent}"
+        raise InvalidParams.expecting("model", expected, got=request.model)
+    return dataclasses.replace(resolved, model=request.model)
 
 
 def _message(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from port42_protocol.messages.types import AgentName, BackendName, Content
+from port42_protocol.messages.types import AgentName, BackendName, Content, ModelName
 from port42_protocol.request import Request
 
 
@@ -72,7 +72,7 @@ class ConnectAgent(Request[Agent]):
 
     agent: AgentName
     backend: BackendName
-    model: Annotated[str, Meta(min_length=1, max_length=200, description="a model's name")] | None = None
+    model: ModelName | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from port42_protocol.messages.types import (
     Depth,
     Folder,
     Key,
+    ModelName,
     Prompt,
     Seq,
     SessionId,
@@ -51,7 +52,8 @@ class Possess(Request[Possessed]):
     another turn of the session is running: ``wait`` for it, return the ``error`` SESSION_BUSY, or continue in
     a ``fork`` of the session as it was before that turn. Without `detach` the turn ends with the connection.
     `depth` is how many agents asked one another until this turn: 0 for a person's. The programs of the turn
-    have it in their environment as ``PORT42_DEPTH``; at most 8 turns of a `depth` run at once.
+    have it in their environment as ``PORT42_DEPTH``; at most 8 turns of a `depth` run at once. `model` is the
+    back end's for this turn, instead of the agent's.
     """
 
     agent: AgentName
@@ -65,6 +67,7 @@ class Possess(Request[Possessed]):
     detach: bool = False
     idempotency_key: Key | None = None
     depth: Depth = 0
+    model: ModelName | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ Capability = Annotated[
     Meta(min_length=1, max_length=128, description="a method's name, or METHOD.PARAMETER"),
 ]
 RequestId = Annotated[str | int, Meta(description="the id of a request: text or a whole number")]
+ModelName = Annotated[str, Meta(min_length=1, max_length=200, description="a model's name")]
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event", "tool", "thought", "plan", "permission"]
 ToolKind = Literal[

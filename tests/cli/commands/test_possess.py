@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from peers.talk import configure
 
 BANNER = re.compile(r"Session: (cli-\d{13})\n")
 
@@ -159,9 +160,9 @@ def refused(port42, *args, code=1, **options):
     return done.stderr
 
 
-@pytest.mark.parametrize("name", ["a/b", "a b", "@@x", "@" + "x" * 65, "-", "ä"])
+@pytest.mark.parametrize("name", ["@a/b", "@a b", "@@x", "@" + "x" * 65, "@-", "@ä"])
 def test_a_name_no_agent_can_have_says_what_was_expected(port42, name):
-    assert "Error: agent: expected an agent name:" in refused(port42, "--", name, "hi")
+    assert "Error: agent: expected an agent name:" in refused(port42, name, "hi")
 
 
 def test_an_empty_agent_is_a_missing_one(port42):
@@ -260,3 +261,51 @@ def test_a_folder_that_was_deleted_does_not_stop_a_message(port42, tmp_path):
     )
     begun = json.loads(done.stdout.splitlines()[-1])["session_id"]
     assert port42.json("show", begun, "--json")["session"]["cwd"] is None
+
+
+# --- words in an order that people try ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (["build a parser"], "'build a parser'"),
+        (["build", "a parser"], "build 'a parser'"),
+        (["-c", "hi"], "-c hi"),
+        (["hi", "-c", "you"], "hi -c you"),
+    ],
+)
+def test_without_an_agent_nothing_is_sent_and_the_command_is_shown(port42, typed, command):
+    assert f"\n  port42 possess @ai-engineer {command}\n" in usage_error(port42, *typed, stdin="")
+    begun = port42.begin("@ai-muse", "a poem")
+    shown = usage_error(port42, *typed)
+    assert f"For @ai-muse, which was used last:\n\n  port42 possess @ai-muse {command}\n" in shown
+    (session,) = port42.json("sessions", "--json")["sessions"]
+    assert (session["session_id"], session["message_count"]) == (begun, 1)
+
+
+def test_an_agent_needs_no_sign_before_its_name_and_a_mistyped_one_is_named(port42):
+    assert port42("possess", "echo", "hi").stdout == "hi\n"
+    assert port42("possess", "echo", "-c", "again").stdout == "again\n"
+    assert "Did you mean @ai-muse" in port42("possess", "ai-muze", "hi").stderr
+    assert "No previous sessions found for @ai-muse" in port42("possess", "ai-muse", "-c", "hi").stderr
+
+
+def test_a_model_is_for_this_message_only_and_refused_where_none_answers(port42, home):
+    configure(home, say=["echo", "{model}"])
+    assert port42("possess", "@say", "hi", "--model", "large").stdout == "large\n"
+    done = port42("possess", "@say", "-c", "hi")
+    assert "the model changed from large to the back end's own" in done.stderr
+    done = port42("possess", "@ai-muse", "hi", "--model", "large")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: model: expected none, as no back end answers ai-muse, got large\n",
+    )
+    assert port42.json("sessions", "@ai-muse", "--json")["sessions"] == []
+    assert "--model" in usage_error(port42, "@say", "-c", "--retry", "--model", "large")
+
+
+def usage_error(port42, *typed, **options):
+    done = port42("possess", *typed, **options)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr

@@ -53,6 +53,20 @@ def test_bash_is_given_what_it_does_not_keep_of_the_word(port42):
     assert settled("port42 possess @ai-muse --session=la", ["last"]) == ["last"]
     assert complete("bash", "port42 statu") == ["status"]
     assert settled("port42 capture on cl", ["claude"]) == ["claude"]
+    assert settled("port42 @ai-mu", ["@ai-muse"]) == ["@ai-muse"]
+    assert settled("port42 show @ai-mu", ["@ai-muse"]) == ["@ai-muse"]
+
+
+def test_words_are_completed_without_a_daemon(home):
+    assert complete("bash", "port42 cha") == ["chat"]
+    assert complete("bash", "port42 log") == ["logs"]
+    assert {"help", "sessions"} <= set(complete("bash", "port42 "))
+    assert not {"ls", "chat"} & set(complete("bash", "port42 "))
+    assert complete("bash", "port42 help sess") == ["sessions"]
+    assert complete("bash", "port42 ls --her") == ["--here"]
+    assert complete("bash", "port42 @ai-muse --mod") == ["--model"]
+    assert complete("bash", "port42 agents connect @a co") == ["codex", "codex-acp", "copilot"]
+    assert not home.exists()
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
