@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 BIN := .venv/bin
 ARGS ?= possess @ai-engineer "build a parser"
 
-.PHONY: help run setup test quick check cover format torture bench units golden clean
+.PHONY: help run setup test quick check cover format torture bench units golden man docs clean
 help:           ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
@@ -44,6 +44,14 @@ units:          ## what systemd says of the units: mistakes, and how exposed the
 
 golden: .venv/ready ## write the OpenRPC document and the versions of its parts anew, after a change of the protocol
 	$(BIN)/python tests/golden/regenerate.py
+
+man: .venv/ready ## write the manual page anew, after a change of a help text
+	@mkdir -p .work
+	$(BIN)/python docs/generators/manual_page.py > .work/port42.1 && mv .work/port42.1 docs/man/port42.1
+
+docs: .venv/ready ## the site of the documentation, in .work/site; links that lead nowhere are errors
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
 
 clean:          ## remove what the targets above made
 	rm -rf .venv .work dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
