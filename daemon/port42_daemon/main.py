@@ -128,7 +128,7 @@ class Daemon:
             lineage,
             Trash(sessions, queues, capture.session_restored),
             Exporter(store, threads, sessions),
-            Importer(sessions, queues, config, capture.kept_sources),
+            Importer(sessions, queues, config, capture.kept_sources, capture.progress),
             capture,
             hub,
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture, hub),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.imports import header_of
+from port42_daemon.transfer.headers import header_of
 from port42_daemon.transfer.readers.detect import sources
 from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.messages.records import EventRecord, Message, PlanRecord, ThoughtRecord, ToolRecord

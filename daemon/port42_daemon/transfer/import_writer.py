@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, dropwhile, islice, takewhile
 from operator import eq
 from typing import Literal, NamedTuple, TypeAlias
@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, field, structs
 from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, Header, title_from
 from port42_daemon.transfer.export import records_after
-from port42_daemon.transfer.merge import identity, is_of_source
+from port42_daemon.transfer.merge import copied, identity, is_of_source
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, text_size
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.records import (
@@ -54,8 +54,18 @@ class Page(Struct):
     unchanged: int = 0
     sub_agents: int = 0
     newest: dict[str, Summary] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    """The keys of sources of which something was not imported."""
+    written: dict[str, list[str]] = field(default_factory=dict)
+    """The sessions of sources, by their keys."""
+    whole: dict[bytes, tuple[str, list[str]]] = field(default_factory=dict)
+    """The marks and sessions of the sources that were imported without a problem, by their locations."""
+    begun: list[tuple[str, str, str]] = field(default_factory=list)
+    """Of sessions: the mark of the first message, the format and the id."""
 
-    def skip(self, source: str, reason: str) -> None:
+    def skip(self, key: str, reason: str, location: str = "") -> None:
+        self.failed.add(key)
+        source = f"{key}, {location}" if location else key
         # Paths have up to 4,096 characters, and the size of a response is limited.
         self.skipped.append(SkippedSource(source[:300], reason))
 
@@ -74,6 +84,12 @@ class Planned(NamedTuple):
     session: ParsedSession
     headers: list[Header]
 
+    @property
+    def begins_with(self) -> tuple[str, str]:
+        """The format, and the mark of the first message, which a fork has, too."""
+        source = self.headers[0].imported_from
+        return (source.format if source else "", self.session.info.first_mark)
+
 
 class _New(NamedTuple):
     """A session that is to be begun with `batch`, and continued with the `rest`."""
@@ -87,32 +103,40 @@ class _New(NamedTuple):
 class ImportWriter:
     """Writes for one call. Its methods block; each gives what it appended, step by step."""
 
-    def __init__(self, sessions: Sessions, page: Page, originals: Originals) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        page: Page,
+        originals: Originals,
+        earlier: Mapping[tuple[str, str], str],
+    ) -> None:
+        """`earlier`: sessions that were imported before, by what they begin with."""
         self._sessions = sessions
         self._store = sessions.store
         self._page = page
         self._dry_run = page.request.dry_run
         self._originals = originals
+        self._earlier = earlier
         self._new: dict[str, _New] = {}
         self._characters = 0
 
     def write(self, planned: Sequence[Planned]) -> Iterator[list[Written]]:
         """Create each session or append to it. Raises `StorageFailed`."""
-        for key, session, headers in planned:
+        for each in planned:
             try:
-                for header in headers:
-                    if (yield from self._write(header, session, key)):
+                for header in each.headers:
+                    if (yield from self._write(header, each)):
+                        self._page.written.setdefault(each.key, []).append(header.id)
                         break
                 else:
-                    raise Skipped(f"{headers[0].id} is another session")
+                    raise Skipped(f"{each.headers[0].id} is another session")
             except Skipped as reason:
-                self._page.skip(key, str(reason))
+                self._page.skip(each.key, str(reason))
         yield from self._create()
 
-    def _write(
-        self, header: Header, session: ParsedSession, key: str
-    ) -> Generator[list[Written], None, bool]:
+    def _write(self, header: Header, planned: Planned) -> Generator[list[Written], None, bool]:
         """Append to the session of `header`, or have it created; False when its id is another session's."""
+        key, session = planned.key, planned.session
         yield from self._create_first(header.id)
         # One that says what it is a fork of is no original.
         fork_point = None if header.forked_from else (yield from self._fork_point(header, session))
@@ -120,6 +144,7 @@ class ImportWriter:
         if where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
         if where is None:
+            fork_point = fork_point or (yield from self._earlier_fork_point(header, planned))
             if fork_point is not None:
                 header = structs.replace(header, forked_from=fork_point)
             elif isinstance(header.parent, Parent):
@@ -127,6 +152,7 @@ class ImportWriter:
                 header = structs.replace(header, parent=self._with_seq(header.parent, header))
             records = iter(session.records)
             batch = _batch(records)
+            self._note_beginning(header, planned)
             self._new[header.id] = _New(header, batch, records, key)
             self._characters += sum(map(_size, batch))
             if self._characters >= _TOGETHER:
@@ -136,6 +162,7 @@ class ImportWriter:
         if later is None:
             return False
         summary = self._store.summary(header.id)
+        self._note_beginning(header, planned)
         # An interrupted import may not have set the agent's last session.
         self._page.note(summary)
         if batch := _batch(later):
@@ -225,6 +252,22 @@ class ImportWriter:
         except RpcError:  # it is not stored, as with a dry run
             return None
         return ForkPoint(original, last.seq if last else shared)
+
+    def _earlier_fork_point(
+        self, header: Header, planned: Planned
+    ) -> Generator[list[Written], None, ForkPoint | None]:
+        """The same with one of an earlier import, whose source need not be read again."""
+        original = self._earlier.get(planned.begins_with, header.id)
+        if header.forked_from is not None or original == header.id:
+            return None
+        yield from self._create_first(original)
+        seq, _ = copied(records_after(self._store, original, 0), planned.session.records)
+        return ForkPoint(original, seq) if seq else None
+
+    def _note_beginning(self, header: Header, planned: Planned) -> None:
+        format_name, mark = planned.begins_with
+        if mark and header.forked_from is None:
+            self._page.begun.append((mark, format_name, header.id))
 
     def _with_seq(self, parent: Parent, header: Header) -> Parent:
         """The last record of the parent before the sub-agent began; 0 where the parent is not stored."""

@@ -6,12 +6,10 @@ the source are appended; a session that was continued in Port42 is not changed (
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET, structs
 
@@ -21,24 +19,35 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header
 from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.headers import derived_id, header_of
+from port42_daemon.transfer.import_sources import (
+    ImportHistory,
+    KeptSources,
+    Listing,
+    Source,
+    cursor_of,
+    list_sources,
+    position,
+    position_of,
+)
 from port42_daemon.transfer.import_writer import ImportWriter, Originals, Page, Planned
 from port42_daemon.transfer.merge import merged
 from port42_daemon.transfer.readers.base import (
-    EPOCH,
     ParsedSession,
-    SessionInfo,
     Skipped,
     SubAgent,
 )
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages import records
 from port42_protocol.messages.records import (
-    ForkPoint,
     Parent,
     Record,
     Summary,
 )
 from port42_protocol.messages.transfer import ImportedSession, ImportPage, ImportSessions
+
+if TYPE_CHECKING:
+    from port42_daemon.transfer.capture.progress import Progress
 
 _SOURCES = 1000
 _SECONDS = 0.5
@@ -52,38 +61,27 @@ _REWRITE_BYTES = 128 * 1024 * 1024
 _WITH_AGENTS = frozenset({"port42", "original"})
 
 
-class _Source(Protocol):
-    """One source: `key` is its position in the order of sources and its name in responses."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def format(self) -> str: ...
-    def session_id(self, source_id: str) -> str | None:
-        """Port42's id of a session, where it does not follow from its id at the source."""
-
-    def read(self, limits: SessionsConfig) -> list[ParsedSession]:
-        """The session, then its sub-agents'. Raises `Skipped`."""
-
-
-_KeptSources = Callable[[], tuple[list[str], Sequence[_Source]]]
-"""Formats and sources of the originals that capture keeps."""
-
-
 class Importer:
     """Handles `import_sessions`."""
 
     def __init__(
-        self, sessions: Sessions, queues: SessionQueues, config: ConfigFile, kept: _KeptSources
+        self,
+        sessions: Sessions,
+        queues: SessionQueues,
+        config: ConfigFile,
+        kept: KeptSources,
+        progress: Callable[[], Progress],
     ) -> None:
+        """`progress` is as in `ImportHistory`."""
         self._store, self._threads = sessions.store, sessions.threads
         self._sessions = sessions
         self._queues = queues
         self._config = config
         self._kept = kept
+        self._history = ImportHistory(sessions.store, sessions.threads, progress)
         self._last_imported: dict[str, str] = {}
         """Each agent's last session as set by an import, until the agent uses another."""
-        self._listing: _Listing | None = None
+        self._listing: Listing | None = None
         """The sources of the latest import, for its next page."""
         self._originals: Originals = {}
 
@@ -94,32 +92,17 @@ class Importer:
         """
         if request.path is None and not request.again:
             raise InvalidParams.expecting("path", "an absolute path, or `again`", why="none is given")
-        listing = self._listing
-        if listing is None or request.cursor is None or listing.of != (request.path, request.format):
-            listing = await self._threads.files(_list_sources, request, self._kept)
-            self._listing = listing
-        needs_agent = request.path is not None and _WITH_AGENTS.isdisjoint(listing.formats)
-        if needs_agent and request.agent is None:
-            raise InvalidParams(
-                f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",
-                field="agent",
-                expected="the agent whose sessions they become",
-            )
-        sources = listing.sources
-        done = sum(source.key <= request.cursor for source in sources) if request.cursor else 0
+        listing = await self._list(request)
+        sources, done = listing.sources, 0
+        if request.cursor is not None:
+            done = bisect_right(sources, position_of(request.cursor), key=position)
         page = Page(request, listing.backup)
-        deadline = time.monotonic() + _SECONDS
-        until = min(len(sources), done + _SOURCES)
-        while done < until:
-            limits = self._config.current.sessions
-            read = await self._threads.files(_read, sources[done : min(until, done + _TOGETHER)], limits)
-            await self._import(read, page)
-            done += len(read)
-            if cancellation.requested or len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
-                break
+        done += await self._import_some(sources[done : done + _SOURCES], page, cancellation)
         if not request.dry_run:
             for agent, summary in page.newest.items():
                 await self._threads.files(self._set_last, agent, summary)
+            if request.agent is not None and not request.again:
+                await self._history.remember(request.agent, page.whole, page.begun)
         cancellation.check()
         if page.sub_agents:
             page.skip(f"{page.sub_agents:,} of sub-agents", "their transcripts are parts of other sessions")
@@ -134,38 +117,79 @@ class Importer:
             unchanged=page.unchanged,
             done=done,
             total=len(sources),
-            next_cursor=None if complete else sources[done - 1].key,
+            next_cursor=None if complete else cursor_of(sources[done - 1]),
         )
+
+    async def _list(self, request: ImportSessions) -> Listing:
+        listing = self._listing
+        if listing is None or request.cursor is None or listing.of != (request.path, request.format):
+            listing = await self._threads.files(list_sources, request, self._kept)
+            self._listing = listing
+        needs_agent = request.path is not None and _WITH_AGENTS.isdisjoint(listing.formats)
+        if needs_agent and request.agent is None:
+            raise InvalidParams(
+                f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",
+                field="agent",
+                expected="the agent whose sessions they become",
+            )
+        return listing
+
+    async def _import_some(self, sources: Sequence[Source], page: Page, cancellation: Cancellation) -> int:
+        """Import sources for a limited time; returns how many."""
+        deadline = time.monotonic() + _SECONDS
+        agent, done = page.request.agent, 0
+        unchanged: dict[str, list[str]] = {}
+        # An agent without a last session gets one from what is read.
+        if agent is not None and agent in self._store.last_sessions and not page.request.again:
+            unchanged = await self._history.unchanged(sources, agent)
+        while done < len(sources):
+            limits = self._config.current.sessions
+            some = sources[done : done + _TOGETHER]
+            read = await self._threads.files(_read, some, unchanged, limits)
+            await self._import(read, page)
+            done += len(read)
+            if cancellation.requested or len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
+                break
+        return done
 
     async def _import(self, read: Sequence[_Read], page: Page) -> None:
         """Write what was read from some sources."""
-        planned: list[Planned] = []
-        for source, sessions in read:
-            key = source.key
-            if isinstance(sessions, SubAgent):
-                page.sub_agents += 1
-                continue
-            if isinstance(sessions, Skipped):
-                page.skip(key, str(sessions))
-                continue
-            for location, problem in sessions[0].problems:
-                page.skip(f"{key}, {location}" if location else key, problem)
-            for session in sessions:
-                try:
-                    if page.request.path is None:
-                        await self._rewrite_kept(session, source, page)
-                        continue
-                    headers = _possible_headers(session, source.format, page.request.agent)
-                    if not await self._rewrite_first(headers, session, source, page):
-                        planned.append(Planned(key, session, headers))
-                except Skipped as reason:
-                    page.skip(key, str(reason))
+        planned = [each for source in read for each in await self._planned(source, page)]
+        originals = await self._history.originals([each.begins_with for each in planned])
         ids = [header.id for each in planned for header in each.headers]
-        writer = ImportWriter(self._sessions, page, self._originals)
+        writer = ImportWriter(self._sessions, page, self._originals, originals)
         await self._sessions.write_all(ids, writer.write(planned))
+        for each in read:
+            if each.mark and each.source.key not in page.failed:
+                page.whole[each.source.location()] = each.mark, page.written.get(each.source.key, [])
+
+    async def _planned(self, read: _Read, page: Page) -> list[Planned]:
+        """The sessions of a source that are to be written, but for those that are rewritten at once."""
+        key, sessions = read.source.key, read.sessions
+        if read.unchanged is not None or isinstance(sessions, SubAgent):
+            page.unchanged += len(read.unchanged or ())
+            page.sub_agents += not read.unchanged
+            return []
+        if isinstance(sessions, Skipped):
+            page.skip(key, str(sessions))
+            return []
+        for location, problem in sessions[0].problems:
+            page.skip(key, problem, location)
+        planned: list[Planned] = []
+        for session in sessions:
+            try:
+                if page.request.path is None:
+                    await self._rewrite_kept(session, read.source, page)
+                    continue
+                headers = _possible_headers(session, read.source.format, page.request.agent)
+                if not await self._rewrite_first(headers, session, read.source, page):
+                    planned.append(Planned(key, session, headers))
+            except Skipped as reason:
+                page.skip(key, str(reason))
+        return planned
 
     async def _rewrite_first(
-        self, headers: list[Header], session: ParsedSession, source: _Source, page: Page
+        self, headers: list[Header], session: ParsedSession, source: Source, page: Page
     ) -> bool:
         """Rewrite the session of the first of the headers that is here, if that was asked for."""
         if not page.request.again:
@@ -176,7 +200,7 @@ class Importer:
                     return True
         return False
 
-    async def _rewrite_kept(self, session: ParsedSession, source: _Source, page: Page) -> None:
+    async def _rewrite_kept(self, session: ParsedSession, source: Source, page: Page) -> None:
         """Rewrite the captured session that an original is of."""
         info, agent = session.info, page.request.agent
         header = header_of(info, source.format, agent or "")
@@ -188,7 +212,7 @@ class Importer:
             header = structs.replace(header, agent=agent or stored.agent)
             await self._rewrite(header, session, source, page)
 
-    async def _rewrite(self, header: Header, session: ParsedSession, source: _Source, page: Page) -> bool:
+    async def _rewrite(self, header: Header, session: ParsedSession, source: Source, page: Page) -> bool:
         """Make a stored session what its source says today, with what was added here since; False if not
         asked to, or there is none."""
         files, store = self._threads.files, self._store
@@ -235,54 +259,38 @@ class Importer:
         self._last_imported[agent] = summary.session_id
 
 
-class _Listing(NamedTuple):
-    """The formats and the sources of a path."""
+class _Read(NamedTuple):
+    """A source, and its sessions, or why they cannot be read, or their ids, if it is `unchanged`.
 
-    of: tuple[str | None, str]
-    formats: list[str]
-    sources: Sequence[_Source]
-    backup: str
-    """Where sessions that are rewritten are kept as they were."""
+    `mark` is that of the source before it was read.
+    """
 
-
-_Read = tuple[_Source, list[ParsedSession] | Skipped]
-"""A source, and its sessions, or why they cannot be read."""
+    source: Source
+    mark: str
+    sessions: list[ParsedSession] | Skipped
+    unchanged: list[str] | None = None
 
 
-def _read(sources: Sequence[_Source], limits: SessionsConfig) -> list[_Read]:
+def _read(
+    sources: Sequence[Source], unchanged: Mapping[str, list[str]], limits: SessionsConfig
+) -> list[_Read]:
     """The next sources, those that can be held in memory together."""
     read: list[_Read] = []
     size = 0
     for source in sources:
+        if source.key in unchanged:
+            read.append(_Read(source, "", [], unchanged[source.key]))
+            continue
+        mark = source.mark()
         try:
             sessions = source.read(limits)
-            read.append((source, sessions))
+            read.append(_Read(source, mark, sessions))
             size += sum(session.records.in_memory for session in sessions)
         except Skipped as reason:
-            read.append((source, reason))
+            read.append(_Read(source, mark, reason))
         if size >= _READ_BYTES:
             break
     return read
-
-
-def _list_sources(request: ImportSessions, kept: _KeptSources) -> _Listing:
-    # Imported here: the readers would add a tenth to the daemon's start.
-    from port42_daemon.transfer.readers.detect import sources
-
-    backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-import"
-    if request.path is None:
-        return _Listing((None, request.format), *kept(), backup)
-    path = Path(request.path)
-    expected = "a file or folder of sessions"
-    try:
-        if not path.exists():
-            raise Skipped("there is nothing there")
-        formats, listed = sources(path.resolve(), request.format)
-    except Skipped as reason:
-        raise InvalidParams(f"path: {path.name}: {reason}", field="path", expected=expected) from None
-    except OSError:
-        raise InvalidParams.expecting("path", expected, why="it cannot be looked at") from None
-    return _Listing((request.path, request.format), formats, listed, backup)
 
 
 def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:
@@ -299,26 +307,3 @@ def _possible_headers(session: ParsedSession, format_name: str, agent: str | Non
     other_id = derived_id("port42", f"{header.id} {header.created_at} {header.agent}")
     source = header.imported_from or records.Source("port42", header.id)
     return [header, structs.replace(header, id=other_id, imported_from=source)]
-
-
-def header_of(info: SessionInfo, format_name: str, agent: str) -> Header:
-    """The header of a session of another program; its parent's `seq` is not known yet."""
-    parent = Parent(derived_id(format_name, info.parent), 0) if info.parent else UNSET
-    original = info.forked_from and derived_id(format_name, info.forked_from)
-    return Header(
-        id=derived_id(format_name, info.source_id),
-        agent=agent,
-        created_at=info.created_at or EPOCH,
-        client="import",
-        title=info.title,
-        cwd=info.cwd,
-        # Copies have the same places in both.
-        forked_from=ForkPoint(original, info.shared) if original else None,
-        imported_from=records.Source(format_name, info.source_id),
-        parent=parent,
-    )
-
-
-def derived_id(format_name: str, source_id: str) -> str:
-    """The same id for the same source, from whichever path it is read."""
-    return f"{format_name}-{hashlib.sha256(source_id.encode()).hexdigest()[:16]}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import UNSET, structs
 
 from port42_daemon.store.interface import COMPACTED, USAGE
+from port42_protocol.errors import RpcError
 from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,
@@ -107,6 +109,20 @@ def identity(record: Record) -> tuple[str, str]:
 def is_of_source(record: Record) -> bool:
     """Whether a reader gives such records: titles, tags and pins are given in Port42."""
     return not isinstance(record, EventRecord) or record.event in {COMPACTED, USAGE}
+
+
+def copied(stored: Iterator[Record], records: Iterable[Record]) -> tuple[int, bool]:
+    """The seq of the last stored record that one of the next `records` copies, and whether all are copies."""
+    seq = 0
+    stored = filter(is_of_source, stored)
+    with contextlib.suppress(RpcError):  # it is not here
+        for record in filter(is_of_source, records):
+            original = next(stored, None)
+            if original is None or identity(original) != identity(record):
+                return seq, False
+            seq = original.seq
+        return seq, True
+    return 0, False
 
 
 def _is_kept(record: Record) -> bool:

@@ -14,7 +14,7 @@ from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, Written, now
 from port42_daemon.store.interface import RENAMED, Header
-from port42_daemon.transfer.capture.known import Known, identity
+from port42_daemon.transfer.capture.known import Known
 from port42_daemon.transfer.capture.originals import Original, Originals
 from port42_daemon.transfer.capture.progress import SourceState, Stored
 from port42_daemon.transfer.capture.reading import (
@@ -26,8 +26,8 @@ from port42_daemon.transfer.capture.reading import (
 )
 from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
-from port42_daemon.transfer.imports import derived_id, header_of
-from port42_daemon.transfer.merge import is_of_source
+from port42_daemon.transfer.headers import derived_id, header_of
+from port42_daemon.transfer.merge import copied
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
@@ -248,14 +248,14 @@ class BatchWriter:
             raise OriginalIsRead
         yield from self._create_first(original)
         stored = records_after(self._store, original, 0)
-        seq, same = _copied(stored, batch.records[key])
+        seq, same = copied(stored, batch.records[key])
         if same and isinstance(source, LineSource):
             # What follows in the file may be copied, too.
             stored = records_after(self._store, original, 0)
             ahead, complete = source.copy(), batch.complete
             while same and not complete:
                 batch = ahead.next()
-                last, same = _copied(stored, batch.records.get(key, ()))
+                last, same = copied(stored, batch.records.get(key, ()))
                 seq, complete = last or seq, batch.complete
         return ForkPoint(original, seq) if seq or info.forked_from else None
 
@@ -308,20 +308,6 @@ class BatchWriter:
         return structs.replace(
             state, kept=self._originals.add(original, part(path, start, state.offset), kept)
         )
-
-
-def _copied(stored: Iterator[Record], records: Sequence[Record]) -> tuple[int, bool]:
-    """The seq of the last stored record that one of the next `records` copies, and whether all are copies."""
-    seq = 0
-    stored = filter(is_of_source, stored)
-    with contextlib.suppress(RpcError):  # it is not here
-        for record in filter(is_of_source, records):
-            original = next(stored, None)
-            if original is None or identity(original) != identity(record):
-                return seq, False
-            seq = original.seq
-        return seq, True
-    return 0, False
 
 
 def _in_the_tool(record: Record, native_id: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,12 +18,20 @@ from port42_daemon.transfer.readers.line_reader import read_whole
 
 
 class KeptSource(Struct, frozen=True):
-    """One original. `key` is the path that it had."""
+    """One original. `key` is the path that it had, `time` is the same for all."""
 
     originals: Originals
     original: Original
     key: str
     format: str
+    time: int = 0
+
+    def location(self) -> bytes:
+        return os.fsencode(self.key)
+
+    def mark(self) -> str:
+        """They are read again because readers have changed."""
+        return ""
 
     def session_id(self, source_id: str) -> str | None:
         """Port42's id of the session that has this id in the tool."""

@@ -1,4 +1,7 @@
-"""`capture.db`: how far each source was read. Without it sources are compared with their sessions."""
+"""`capture.db`: how far each source was read, and what `import` has read.
+
+Without it sources are compared with their sessions.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from port42_protocol.messages.types import CaptureTool
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 WAL = "-wal"
 _CREATE = """
 CREATE TABLE sources (
@@ -29,6 +32,10 @@ CREATE TABLE beginnings (
   mark TEXT NOT NULL, tool TEXT NOT NULL, session_id TEXT NOT NULL, PRIMARY KEY (mark, tool)
 ) WITHOUT ROWID;
 CREATE TABLE sessions (session_id TEXT PRIMARY KEY, tool TEXT NOT NULL, path BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE imported (
+  location BLOB NOT NULL, agent TEXT NOT NULL, mark TEXT NOT NULL, sessions BLOB NOT NULL,
+  PRIMARY KEY (location, agent)
+) WITHOUT ROWID;
 """
 
 Signature = tuple[int, int, int, int]
@@ -182,10 +189,37 @@ class Progress:
             self._database.execute(
                 "INSERT OR IGNORE INTO beginnings VALUES (?, ?, ?)", (mark, tool, session_id)
             )
+        original = self.original(tool, mark)
+        return original if original != session_id else None
+
+    def original(self, tool: str, mark: str) -> str | None:
+        """The first session that was captured or imported with this mark of its first message."""
         row = self._database.execute(
             "SELECT session_id FROM beginnings WHERE mark = ? AND tool = ?", (mark, tool)
         ).fetchone()
-        return row[0] if row[0] != session_id else None
+        return row[0] if row else None
+
+    def imported(self, location: bytes, agent: str, mark: str) -> list[str] | None:
+        """The sessions of a source that `agent` imported, if it had this mark then."""
+        row = self._database.execute(
+            "SELECT sessions FROM imported WHERE location = ? AND agent = ? AND mark = ?",
+            (location, agent, mark),
+        ).fetchone()
+        return msgspec.msgpack.decode(row[0], type=list[str]) if row else None
+
+    def remember_imported(
+        self, rows: Iterable[tuple[bytes, str, str, list[str]]], begun: Iterable[tuple[str, str, str]]
+    ) -> None:
+        """Location, agent, mark and sessions of sources that were imported.
+
+        `begun`: marks of first messages, formats and ids of the sessions, those first that have copies.
+        """
+        with self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?)",
+                [(*row[:3], msgspec.msgpack.encode(row[3])) for row in rows],
+            )
+            self._database.executemany("INSERT OR IGNORE INTO beginnings VALUES (?, ?, ?)", begun)
 
     def totals(self, tool: CaptureTool) -> Totals:
         row = self._database.execute(

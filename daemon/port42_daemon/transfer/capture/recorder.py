@@ -42,6 +42,7 @@ class Recorder:
         self.progress = progress
         self._writer = BatchWriter(originals, sessions, queues, config)
         self.used = self._writer.used
+        self.session_of = self._writer.session_of
         self._sessions = sessions
         self._store = sessions.store
         self._queues = queues

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,30 +143,39 @@ class Capture:
                 return
             if self._recorder is not None:
                 await self._note_newest(self._recorder)
-            self._watching = asyncio.create_task(self._watch(folders))
+            beside = [path for tool in self._on() for path in tool.beside(self._table(tool))]
+            self._watching = asyncio.create_task(self._watch(folders, [self.home / "config.toml", *beside]))
 
-    async def _watch(self, folders: list[Path]) -> None:
+    async def _watch(self, folders: list[Path], files: list[Path]) -> None:
         while True:
             try:
-                await self._watcher.run(folders, [self.home / "config.toml"])
+                await self._watcher.run(folders, files)
             except Exception:
                 log.exception("the folders of tools are watched again after an error")
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _start(self) -> bool:
         # Imported here: a daemon that captures nothing needs none of it.
-        from port42_daemon.transfer.capture.progress import Progress
         from port42_daemon.transfer.capture.recorder import Recorder
 
         try:
-            self._progress = await self.sessions.threads.capture(Progress, self.home / "capture.db")
+            progress = await self.sessions.threads.capture(self.progress)
         except (sqlite3.Error, OSError) as error:
             log.error("nothing is captured: capture.db cannot be used: %s", error)
             return False
-        self._recorder = Recorder(
-            self._progress, self._originals, self.sessions, self.queues, self.agents.config
-        )
+        self._recorder = Recorder(progress, self._originals, self.sessions, self.queues, self.agents.config)
         return True
+
+    def progress(self) -> Progress:
+        """``capture.db``, opened when it is needed first. For the thread for capture.
+
+        Raises sqlite3.Error and OSError.
+        """
+        from port42_daemon.transfer.capture.progress import Progress
+
+        if self._progress is None:
+            self._progress = Progress(self.home / "capture.db")
+        return self._progress
 
     def kept_sources(self) -> tuple[list[str], list[KeptSource]]:
         """The formats of all originals, and the originals as sources that can be read again."""
@@ -187,7 +196,8 @@ class Capture:
         if path == self.home / "config.toml":
             self._work.set()
         for tool in self._on():
-            if path.suffix in tool.suffixes and tool.path(self._table(tool)) in path.parents:
+            is_source = path.suffix in tool.suffixes and tool.path(self._table(tool)) in path.parents
+            if is_source or path in tool.beside(self._table(tool)):
                 self._again(path, tool)
 
     async def _scan(self) -> None:
@@ -215,7 +225,8 @@ class Capture:
             self._progress.renew(error)
             signatures = {}
         changed: list[tuple[int, Path]] = []
-        for path in below(tool.path(self._table(tool))):
+        config = self._table(tool)
+        for path in chain(below(tool.path(config)), tool.beside(config)):
             with contextlib.suppress(OSError):
                 if path.suffix in tool.suffixes:
                     signature = signature_at(path)
@@ -232,18 +243,40 @@ class Capture:
         noted = time.monotonic()
         while True:
             while (due := self._pending.take(recorder.reading)) is not None:
-                self._begin(recorder, *due)
+                path, tool, changes_now = due
+                if path in tool.beside(self._table(tool)):
+                    await self._read_titles(recorder, path, tool)
+                else:
+                    self._begin(recorder, path, tool, changes_now)
             if not recorder.reading:
                 break
             for read in await recorder.read():
-                wait = await self._finish(recorder, read)
-                if wait is not None:
-                    later = asyncio.get_running_loop().call_later
-                    self._rests[read.path] = later(wait, self._again, read.path, read.tool)
+                self._later(await self._finish(recorder, read), read.path, read.tool)
             if time.monotonic() - noted > _NOTE_SECONDS:
                 await self._note_last(recorder)
                 noted = time.monotonic()
         await self._note_last(recorder)
+
+    async def _read_titles(self, recorder: Recorder, path: Path, tool: Tool) -> None:
+        from port42_daemon.transfer.capture.titles import Titles
+        from port42_daemon.transfer.readers.base import Skipped
+
+        try:
+            if not await Titles(recorder, self.sessions).read(tool, path):
+                self._later(_GATHER_SECONDS, path, tool)
+        except FileNotFoundError:
+            pass  # its tool has deleted it
+        except Skipped as reason:
+            await recorder.refuse(tool, path, str(reason))
+        except (RpcError, OSError, sqlite3.Error) as error:
+            log.warning("⚠ %s is read later: %s", path.name, error)
+            self._later(_RETRY_SECONDS, path, tool)
+
+    def _later(self, seconds: float | None, path: Path, tool: Tool) -> None:
+        """Read the source again then; None: when it changes."""
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._rests[path] = loop.call_later(seconds, self._again, path, tool)
 
     def _begin(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
         config = self._table(tool)

@@ -26,12 +26,18 @@ class Tool(Struct, frozen=True):
     resume: tuple[str, ...] = ()
     forks_need_originals: bool = False
     """Whether a fork's file has only what is new in it."""
+    titles: str = ""
+    """The name of a file beside the folder with the titles of all sessions."""
 
     def path(self, config: CapturedToolConfig | None) -> Path:
         if config is not None and config.path is not None:
             return Path(config.path)
         root = os.environ.get(self.root, "") if self.root else ""
         return (Path(root) if root.startswith("/") else Path.home() / self.default) / self.folder
+
+    def beside(self, config: CapturedToolConfig | None) -> list[Path]:
+        """Files outside the folder that are read, too."""
+        return [self.path(config).with_name(self.titles)] if self.titles else []
 
 
 TOOLS: dict[CaptureTool, Tool] = {
@@ -48,6 +54,7 @@ TOOLS: dict[CaptureTool, Tool] = {
             (".jsonl",),
             ("codex", "resume", "{id}"),
             forks_need_originals=True,
+            titles="session_index.jsonl",
         ),
         Tool("gemini", "GEMINI_CLI_HOME", "", ".gemini/tmp", (".jsonl",), ("gemini", "-r", "{id}")),
         Tool(

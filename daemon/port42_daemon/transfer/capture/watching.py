@@ -107,7 +107,8 @@ class Watches:
             nearest = next(folder for folder in path.parents if folder.is_dir())
             self.inotify.add_watch(nearest, self._above)
         for path in self._files:
-            self.inotify.add_watch(path.parent, self._of_file)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self.inotify.add_watch(path.parent, self._of_file)
 
     def add_tree(self, top: Path) -> list[Path]:
         """Watch the folder and all below; returns the files there, which may have come before."""

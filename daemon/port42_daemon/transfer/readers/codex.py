@@ -8,7 +8,7 @@ read; the events that repeat them, and messages that Codex itself sends as the u
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
@@ -39,6 +39,8 @@ _REQUEST = "\n## My request for Codex:"
 _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
 
 
+_NAMES = 100_000
+_ID_LENGTH = len("01a2187b-30ea-7073-8e50-5cf02dde04f3")
 _FAILED = ("unsupported call: ", "apply_patch verification failed: ")
 _ABORTED = "\naborted by user"
 _EXIT = re.compile(r"(?:Exit code:|exited with code) (-?\d{1,9})\b")
@@ -101,12 +103,8 @@ class Reader(LineReader):
 
     def take_path(self, path: Path) -> None:
         """Titles of all sessions are in one file beside the folder of the rollouts."""
-        for folder in path.parents[:6]:
-            index = folder / "session_index.jsonl"
-            if index.is_file():
-                self._names = _names(index, index.stat().st_mtime_ns)
-                self._name_session()
-                return
+        self._names = _names_beside(path)
+        self._name_session()
 
     def _name_session(self) -> None:
         info = self.state.sessions[""]
@@ -245,12 +243,32 @@ def _tokens(usage: Any) -> tuple[int | None, int | None]:
     return values.count(counts.get("input_tokens")), values.count(counts.get("output_tokens"))
 
 
+def title_beside(path: Path) -> str | None:
+    """The title of the session in a rollout, whose name ends with its id."""
+    return _names_beside(path).get(path.stem[-_ID_LENGTH:])
+
+
+def _names_beside(path: Path) -> Mapping[str, str]:
+    for folder in path.parents[:6]:
+        index = folder / "session_index.jsonl"
+        if index.is_file():
+            return _names(index, index.stat().st_mtime_ns)
+    return {}
+
+
 @lru_cache(maxsize=4)
 def _names(index: Path, _mtime_ns: int) -> dict[str, str]:
     """The latest name of each session."""
-    names: dict[str, str] = {}
     with suppress(Skipped):
-        for line in islice(lines(index), 100_000):
+        return names_in(islice(lines(index), _NAMES))
+    return {}
+
+
+def names_in(index: Iterable[bytes | None]) -> dict[str, str]:
+    """The latest name of each session that lines of ``session_index.jsonl`` have."""
+    names: dict[str, str] = {}
+    for line in index:
+        with suppress(Skipped):
             for entry in json_values(line or b"{}"):
                 fields = values.mapping(entry)
                 key, name = values.short(fields.get("id"), 128), values.one_line(fields.get("thread_name"))

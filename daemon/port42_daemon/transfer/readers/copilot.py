@@ -39,14 +39,7 @@ class Reader(LineReader):
 
     def take_path(self, path: Path) -> None:
         self.state.sessions[""].source_id = path.parent.name
-        try:
-            data, _ = whole(path.with_name("workspace.yaml"), 64 * 1024)
-        except Skipped:
-            return
-        names = [line.removeprefix(_TITLE) for line in data.splitlines() if line.startswith(_TITLE)]
-        if names and names[0][:1] not in (b"|", b">"):
-            title = names[0].decode(errors="replace").strip().strip("\"'")
-            self.state.sessions[""].add_title(values.one_line(title))
+        self.state.sessions[""].add_title(title_beside(path))
 
     def take(self, entry: Entry, location: str) -> None:
         when, data = values.timestamp_of(entry.timestamp), values.mapping(entry.data)
@@ -111,6 +104,18 @@ class Reader(LineReader):
         result = data.get("error") if data.get("success") is False else None
         output = values.mapping(result or data.get("result"))
         self.result(key, call_id, output.get("content", output.get("message")), when, failed=failed)
+
+
+def title_beside(path: Path) -> str | None:
+    """The title of the session in the file at `path`."""
+    try:
+        data, _ = whole(path.with_name("workspace.yaml"), 64 * 1024)
+    except Skipped:
+        return None
+    names = [line.removeprefix(_TITLE) for line in data.splitlines() if line.startswith(_TITLE)]
+    if not names or names[0][:1] in {b"|", b">"}:
+        return None
+    return values.one_line(names[0].decode(errors="replace").strip().strip("\"'"))
 
 
 def _text(data: Mapping[str, Any], field: str) -> str:

@@ -6,6 +6,8 @@ with a snapshot). Raises `Skipped` only, when nothing can be imported.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -35,6 +37,7 @@ from port42_daemon.transfer.readers import (
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader, read_whole
 from port42_protocol.messages.transfer import ImportFormat
+from port42_protocol.version import __version__
 
 _SUFFIXES = {
     "port42": (".json",),
@@ -72,6 +75,11 @@ _CONVERSATIONS: dict[str, Callable[[Path], Iterable[tuple[str, str]]]] = {
     "claude-ai": chat_exports.conversations,
     "aider": aider.conversations,
 }
+_TITLES: dict[str, Callable[[Path], str | None]] = {
+    "codex": codex.title_beside,
+    "copilot": copilot.title_beside,
+}
+"""Of formats that have a session's title in another file."""
 _ALL_SUFFIXES = (aider.NAME, ".json", ".jsonl", ".db", ".yaml", ".yml")
 _HEAD = 64 * 1024
 _FIRST_LINES = 30
@@ -99,7 +107,7 @@ class Source(Struct, frozen=True):
 
     `conversation` says which one of the file's it is, `problem` why it cannot be read, if that is known.
     `held` is the temporary file at `path`, if it is one. `version` changes when a conversation does; "" says
-    nothing.
+    nothing. `time` is the minute of Unix time in which the file was changed last.
     """
 
     key: str
@@ -109,6 +117,27 @@ class Source(Struct, frozen=True):
     problem: str = ""
     held: object = None
     version: str = ""
+    time: int = 0
+
+    def location(self) -> bytes:
+        """The file, and the conversation in it."""
+        return os.fsencode(self.path) + b"\0" + self.conversation.encode()
+
+    def mark(self) -> str:
+        """Changes when what `read` returns does, also by another version of Port42; "" where it may not.
+
+        That is so for a file that was changed lately: it may change again within the same tick of its clock.
+        """
+        try:
+            status = self.path.lstat()
+        except OSError:
+            return ""
+        in_folders = self.format == "opencode" and not self.version
+        if self.problem or self.held or in_folders or time.time() - status.st_mtime < ENDED_SECONDS:
+            return ""
+        signature = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        beside = _TITLES[self.format](self.path) if self.format in _TITLES else None
+        return f"{__version__} {self.format} {self.version or signature} {beside or ''}"
 
     def session_id(self, source_id: str) -> str | None:
         """Port42's id where it does not follow from the id at the source."""
@@ -197,23 +226,43 @@ def sources_of(name: str, path: Path) -> list[Source]:
 
 
 def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> list[Source]:
+    written = _written(path)
     if name in _CONVERSATIONS:
-        numbered = enumerate(_CONVERSATIONS[name](path), 1)
         return [
-            Source(f"{key} {number:06}", name, path, span, problem, version=span)
-            for number, (span, problem) in numbered
+            Source(
+                key=f"{key} {number:06}",
+                format=name,
+                path=path,
+                conversation=span,
+                problem=problem,
+                # Nothing but an append changes aider's file.
+                version=span if name == "aider" else "",
+                time=written,
+            )
+            for number, (span, problem) in enumerate(_CONVERSATIONS[name](path), 1)
         ]
     if not _is_database(path):
-        return [Source(key, name, path)]
+        return [Source(key, name, path, time=written)]
     prefix = f"{key} " if in_folder else ""  # a folder may have several databases
     if name == "llm":
         rows = sorted(llm.conversations(path).items())
-        return [Source(prefix + row, name, path, row, version=version) for row, version in rows]
+        return [Source(prefix + row, name, path, row, version=version, time=written) for row, version in rows]
     numbered = enumerate(opencode.conversations(path).items(), 1)
     return [
-        Source(f"{prefix}{number:06} {row}", name, path, row, version=version)
+        Source(f"{prefix}{number:06} {row}", name, path, row, version=version, time=written)
         for number, (row, version) in numbered
     ]
+
+
+def _written(path: Path) -> int:
+    """The minute in which the file was changed last; 0 where that cannot be told.
+
+    Files that were copied together, in whichever order, have the same.
+    """
+    try:
+        return int(path.lstat().st_mtime // 60)
+    except OSError:
+        return 0
 
 
 def _is_database(path: Path) -> bool:
@@ -229,7 +278,7 @@ def _of_zip(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         if name in _CONVERSATIONS:
             part = f"{path.name} {number}"
             sources += [
-                structs.replace(source, held=copy) for source in _of_file(name, Path(copy.name), part)
+                structs.replace(source, held=copy, time=0) for source in _of_file(name, Path(copy.name), part)
             ]
     if not sources:
         raise Skipped("it has no conversations.json of ChatGPT or claude.ai")

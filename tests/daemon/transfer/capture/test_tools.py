@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.imports import derived_id
+from port42_daemon.transfer.headers import derived_id
 from port42_daemon.transfer.readers.base import Skipped
 from port42_daemon.transfer.readers.detect import sources
 from port42_protocol.messages.records import Message, ToolRecord
@@ -108,6 +109,32 @@ def test_a_fork_that_names_its_original_is_its_fork(daemon, tmp_path):
     shutil.rmtree(folder)
     daemon.call("restore_original", session_id=fork["session_id"])
     assert sorted(path.name for path in folder.rglob("*.jsonl")) == files
+
+
+def test_a_title_that_codex_gives_later_arrives_though_the_session_does_not_grow(daemon, tmp_path):
+    source, folder = TOOLS / "codex/fork", tmp_path / ".codex"
+    shutil.copytree(source / "sessions", folder / "sessions")
+    daemon.call("set_capture", name="codex", on=True, path=str(folder / "sessions"))
+
+    def titles():
+        found = daemon.call("list_sessions", agent="codex")["sessions"]
+        return {session["session_id"]: session["title"] for session in found}
+
+    prompts = eventually(lambda: found if len(found := titles()) == 2 else None)
+    index = (source / "session_index.jsonl").read_text()
+    (folder / "session_index.jsonl").write_text(index)
+    entries = [json.loads(line) for line in index.splitlines()]
+    names = {derived_id("codex", entry["id"]): entry["thread_name"] for entry in entries}
+    assert names.keys() == prompts.keys()
+    eventually(lambda: titles() == names)
+    one, other = names
+    daemon.call("rename_session", session_id=one, title="mine")
+    daemon.stop()
+    with (folder / "session_index.jsonl").open("a") as file:
+        file.writelines(json.dumps({**entry, "thread_name": "Later"}) + "\n" for entry in entries)
+    daemon.start()
+    eventually(lambda: titles() == {one: "mine", other: "Later"})
+    assert "Traceback" not in daemon.log()
 
 
 # --- databases and documents ----------------------------------------------------------------------
