@@ -4,15 +4,26 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?= possess @ai-engineer "build a parser"
+# Twice quiet: errors only. Some machines' settings bring a warning for each package.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: help run setup test quick check cover format torture bench units golden man docs clean
 help:           ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
-run: .venv/ready ## set everything up and run `port42 $(ARGS)`
+run: .venv/installed ## install Port42 into .venv, run `port42 $(ARGS)`, say what there is and what to type next
+	@echo '$$ port42 $(subst ','\'',$(ARGS))'
 	@$(BIN)/port42 $(ARGS)
+ifeq ($(origin ARGS),file)
+	@echo; echo "There is now:"
+	@$(BIN)/port42 status | sed -n 's/^home: /  your sessions, in /p; s/^pid: /  the daemon port42d, pid /p'
+	@echo "  the commands port42 and port42d, in $(CURDIR)/$(BIN)"
+	@echo; echo "For this shell to find them:"; echo "  export PATH=\"$(CURDIR)/$(BIN):\$$PATH\""; echo
+	@$(BIN)/port42
+endif
 
 setup: .venv/ready ## the development environment, .venv, with the sources installed editable
+	@echo ".venv is ready: make quick runs the tests, make check lint and types, $(BIN)/port42 the program."
 
 test:           ## everything CI runs: lint, types, layers, and the tests against the built wheel
 	@$(PYTHON) tests/run.py
@@ -56,8 +67,15 @@ docs: .venv/ready ## the site of the documentation, in .work/site; links that le
 clean:          ## remove what the targets above made
 	rm -rf .venv .work dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.venv/ready: pyproject.toml
+.venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Port42 needs Python 3.11 or newer"; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@echo "Installing Port42 and the libraries that it needs into .venv: about a minute, 80 MB"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/ready: .venv/installed
+	@echo "Installing the tools for development and tests: some minutes, 300 MB"
+	@$(PIP) -e '.[dev]'
 	@touch $@

@@ -121,7 +121,7 @@ def _build() -> Path:
     if not (builder / "bin" / "pip").exists():
         _run(sys.executable, "-m", "venv", builder)
     _run(builder / "bin" / "pip", "wheel", *QUIET, "--no-deps", "-w", dist, ROOT)
-    (wheel,) = dist.glob("port42-*.whl")
+    (wheel,) = dist.glob("port42d-*.whl")
     return wheel
 
 
