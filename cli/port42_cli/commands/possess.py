@@ -96,7 +96,7 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
     multiple=True,
     help="Have it read file:PATH, session:REF, url:URL or - (stdin to its end), too; may be repeated.",
 )
-@click.option("--model", metavar="NAME", help="The model for this message, instead of the agent's own.")
+@click.option("--model", metavar="NAME", help="The model to ask, instead of the agent's own.")
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
     "--if-busy",
@@ -140,7 +140,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         beside += piped
     talking = not (again or as_json) and message is None and sys.stdin.isatty() and streams.on_terminal()
     silent = message is None and not again
-    if silent and (beside or detach or model or not (ref or talking)):
+    if silent and (beside or detach or not (talking or (ref and not model))):
         if not _AGENT.fullmatch(agent):
             raise _agent_left_out(ctx)
         raise click.UsageError("MESSAGE: expected one behind @AGENT, or piped in")
@@ -160,9 +160,12 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if session is not None and (ref != "last" or here):
             session = mark_used(client, session)
         if talking:
+            # Imported here: only a conversation needs a prompt.
             from port42_cli.conversation.repl import converse
+            from port42_cli.conversation.slash import Conversation
 
-            converse(client, agent, begun, daemon, busy, partial(_run_command, ctx.find_root()))
+            run_command = partial(_run_command, ctx.find_root())
+            converse(Conversation(client, daemon, run_command, agent, begun, busy, model))
         elif as_json:
             streams.as_json(session)
 

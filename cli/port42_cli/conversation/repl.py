@@ -18,30 +18,26 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from port42_cli import streams, terminal
-from port42_cli.conversation.slash import Conversation, RunCommand
+from port42_cli.conversation.slash import Conversation
 from port42_cli.conversation.slash_completer import SlashCompleter
 from port42_cli.plain_text import one_line
 from port42_cli.views import rich_printer, transcript
-from port42_client.client import Client
-from port42_client.daemon import Daemon
 from port42_client.errors import CommandError, Refused
 from port42_protocol.messages.agents import GetAgent
 from port42_protocol.messages.sessions import FindSession
 
 
-def converse(  # noqa: PLR0913, PLR0917 - what possess knows
-    client: Client, name: str, session_id: str | None, daemon: Daemon, if_busy: str, run_command: RunCommand
-) -> None:
-    """Talk to the agent of that name, in that session or in one the first message begins."""
+def converse(talk: Conversation) -> None:
+    """Talk to the agent, in the session or in one that the first message begins."""
     gc.enable()  # a command starts without it, but this one may run for days
-    agent = client.call(GetAgent(name))
-    session = client.call(FindSession(session_id)) if session_id else None
-    talk = Conversation(client, daemon, run_command, agent.agent, session_id, if_busy)
+    agent = talk.client.call(GetAgent(talk.agent))
+    session = talk.client.call(FindSession(talk.session_id)) if talk.session_id else None
+    talk.agent = agent.agent
     prompt: PromptSession[str] = PromptSession(
-        history=_history(daemon.home),
+        history=_history(talk.daemon.home),
         multiline=True,
         key_bindings=_keys(),
-        completer=SlashCompleter(daemon, talk),
+        completer=SlashCompleter(talk),
         complete_while_typing=False,  # Tab asks the daemon, and no other key waits for it
     )
     rich_printer.draw(transcript.boot_banner(agent, session), rich_printer.console(stderr=True))
@@ -55,7 +51,7 @@ def converse(  # noqa: PLR0913, PLR0917 - what possess knows
             _carry_out(partial(talk.take, typed))
     if talk.session_id:
         onward = f"possess @{talk.agent} --session {talk.session_id}"
-        streams.notice(f"To continue: {daemon.typed()} {onward}")
+        streams.notice(f"To continue: {talk.daemon.typed()} {onward}")
 
 
 def _carry_out(action: Callable[[], None]) -> None:

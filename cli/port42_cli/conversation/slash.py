@@ -32,7 +32,7 @@ from port42_cli.views.parts import Column, Table
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
-from port42_protocol.messages.agents import ConnectAgent, GetAgent
+from port42_protocol.messages.agents import GetAgent
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Record, UserMessage
 from port42_protocol.messages.search import RenameSession
@@ -56,7 +56,8 @@ class Conversation:
     """Handles input lines. `session_id` is None until a session begins.
 
     `take` raises `CommandError` when a line could not be carried out, EOFError when it ends the conversation.
-    `draft` is what the next line begins with. `/fork` may change the `agent`.
+    `draft` is what the next line begins with. `/fork` may change the `agent`; `model`, where it is not its
+    own, is asked for with each message.
     """
 
     client: Client
@@ -65,6 +66,7 @@ class Conversation:
     agent: str
     session_id: str | None
     if_busy: str = "wait"
+    model: str | None = None
     draft: str = ""
     explained: bool = False
 
@@ -165,10 +167,12 @@ class Conversation:
     def _continue_in_fork(
         self, session_id: str, *, at_seq: int | None = None, to_agent: str | None = None
     ) -> None:
-        fork = ForkSession(session_id, at_seq, to_agent, client=CLIENT, cwd=sendable())
+        fork = ForkSession(session_id, at_seq, to_agent, client=CLIENT, cwd=sendable(self.client.host))
         session = self.client.call(fork)
         streams.banner(f"{session_id} stays as it is.")
-        self.agent, self.session_id = session.agent, session.session_id
+        if session.agent != self.agent:
+            self.agent, self.model = session.agent, None
+        self.session_id = session.session_id
         announce(session.session_id)
 
     # --- text -------------------------------------------------------------------------------------
@@ -198,10 +202,10 @@ class Conversation:
             connect = f"port42 agents connect @{self.agent} NAME"
             raise Refused(f"/model: no back end answers @{self.agent}", f"  To connect one: {connect}")
         if name:
-            agent = self.client.call(ConnectAgent(self.agent, agent.backend, name))
+            self.model = None if name in {"-", agent.model} else name
         streams.banner(agents.health(agent))
-        if name:
-            streams.notice(f"Every session of @{self.agent} is answered by it from now on (config.toml).")
+        if self.model:
+            streams.banner(f"In this conversation {self.model} is asked instead; /model - ends that.")
 
     def _show_agent(self, _: str) -> None:
         streams.banner(agents.health(self.client.call(GetAgent(self.agent))))
@@ -212,7 +216,7 @@ class Conversation:
         show = show_reply(with_others=self.if_busy == "follow")
         streams.banner("")
         sending = partial(send, self.client, self.agent, message, self.session_id, show)
-        self._tell(sending(if_busy=self.if_busy, on_begin=self._begin))
+        self._tell(sending(if_busy=self.if_busy, model=self.model, on_begin=self._begin))
 
     def _retry(self, _: str) -> None:
         session_id = self._begun("retry")
@@ -270,7 +274,11 @@ COMMANDS = {
         "[FILE]", "write this session to FILE, as .md, .html or .json (SESSION.md)", Conversation._export
     ),
     "agent": Command("", "show the back end", Conversation._show_agent),
-    "model": Command("[NAME]", "show or change the model that answers", Conversation._model),
+    "model": Command(
+        "[NAME]",
+        "show the model, or ask another one in this conversation (-: the agent's)",
+        Conversation._model,
+    ),
     "end": Command("", "mark this session as ended, and leave", Conversation._end),
     "exit": Command("", "leave; so do exit, quit and Ctrl-D", Conversation._leave),
     "help": Command("", "show this", Conversation._help),

@@ -12,7 +12,6 @@ from port42_cli.completion import candidates
 from port42_cli.conversation.slash import COMMANDS, Conversation
 from port42_cli.plain_text import one_line
 from port42_client.client import Client
-from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
 from port42_protocol.messages.agents import ListAgents
 
@@ -26,8 +25,7 @@ _ARGUMENT = re.compile(r"/([a-z]+)\s+(.*)")
 class SlashCompleter(Completer):
     """Completes a line that begins with a slash; without a daemon that answers soon, only names."""
 
-    def __init__(self, daemon: Daemon, conversation: Conversation) -> None:
-        self._daemon = daemon
+    def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._files = PathCompleter(expanduser=True)
 
@@ -49,10 +47,11 @@ class SlashCompleter(Completer):
         look = {"switch": self._sessions, "fork": candidates.agents, "model": self._models}.get(command)
         if look is None:
             return []
-        host = self._daemon.host
+        daemon = self._conversation.daemon
+        host = daemon.host
         patience = _PATIENCE_WITH_HOST if host else _PATIENCE
         try:
-            with Client(self._daemon.existing, patience=patience, host=host) as client:
+            with Client(daemon.existing, patience=patience, host=host) as client:
                 return [*look(client, typed)]
         except CommandError:
             return []  # an error would disturb what is being typed

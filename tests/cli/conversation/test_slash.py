@@ -180,13 +180,15 @@ def test_export_writes_the_session_and_passes_options_on(terminal, port42, tmp_p
     leave(talk)
 
 
-def test_model_changes_what_answers_in_the_configuration(terminal, port42, home):
-    configure(home, shout=["tr", "a-z", "A-Z"])
-    talk = terminal("possess", "@shout")
-    send(talk, "/model loud-2", "@shout: shout, loud-2, ready")
-    send(talk, "/model", "@shout: shout, loud-2, ready")
+def test_model_is_asked_in_this_conversation_only(terminal, port42, home):
+    configure(home, shout=["sh", "-c", "cat > /dev/null; echo model $0", "{model}"])
+    talk = terminal("possess", "@shout", "--model", "loud-1")
+    send(talk, "hello", "model loud-1")
+    send(talk, "/model loud-2", "@shout: shout, ready.*In this conversation loud-2 is asked")
+    send(talk, "hello", "model loud-2")
+    send(talk, "/model -", "@shout: shout, ready")
+    send(talk, "hello", r"model (?!loud)")
     leave(talk)
-    assert port42.json("agents", "show", "shout", "--json")["model"] == "loud-2"
     talk = terminal("possess", "@ai-muse")
     send(talk, "/model x", r"Error: /model: no back end answers @ai-muse.*agents connect @ai-muse")
     leave(talk)
