@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from port42_acp import messages as m
-from port42_acp.connection import Connection, Lost
 from port42_acp.editor import Editor, Handler
 from port42_acp.session import CLIENT, Session
+from port42_client.async_connection import Connection, Lost
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, DaemonError, NoDaemon
 from port42_client.wire import Event, JsonObject

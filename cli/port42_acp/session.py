@@ -14,10 +14,10 @@ from typing import Any
 from uuid import uuid4
 
 from port42_acp import prompts
-from port42_acp.connection import Connection, Lost, encode
 from port42_acp.editor import Editor, Refused
 from port42_acp.messages import Block
 from port42_acp.updates import Updates
+from port42_client.async_connection import Connection, Lost, encode
 from port42_client.client import ATTEMPTS
 from port42_client.daemon import LOOK_EVERY, Daemon
 from port42_client.errors import DaemonError, NoDaemon

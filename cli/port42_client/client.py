@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from itertools import count
 from select import select
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -86,6 +86,7 @@ class Client:
         self._socket: socket.socket | None = None
         self._framer = LineFramer(ANSWER_LIMIT)
         self._ids = count(1)
+        self._number = 0  # of the request under way
         self._sent = False
         self._traced = os.environ.get("PORT42_DEBUG", "0") not in {"", "0"}
 
@@ -101,13 +102,13 @@ class Client:
             self._socket = None
 
     def call(self, request: Request[R], *, listener: Listener | None = None) -> R:
-        result = self.ask(method_of(type(request)), _params(request), listener=listener)
+        result = self.ask(method_of(type(request)), params_of(request), listener=listener)
         return decode(result_of(type(request)), result)
 
     def pages(self, request: Request[R]) -> Iterator[R]:
         """Each page that answers `request`, from its cursor on to the last, asked for when it is wanted."""
         result = result_of(type(request))
-        for page in self.ask_pages(method_of(type(request)), _params(request)):
+        for page in self.ask_pages(method_of(type(request)), params_of(request)):
             yield decode(result, page)
 
     def ask(self, method: str, params: Params = None, *, listener: Listener | None = None) -> Any:
@@ -116,20 +117,34 @@ class Client:
         For commands that cannot afford the definition of a request dataclass (1.2 ms each on 3.11); others
         use `call`.
         """
-        # A request that may have been carried out is never sent again, unless that does no harm.
-        harmless = method in READING or (isinstance(params, dict) and "idempotency_key" in params)
+        with closing(self.stream(method, params, listener=listener)) as events:
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    return end.value
+                if listener is not None:
+                    listener.on_event(event)
+
+    def stream(
+        self, method: str, params: Params = None, *, listener: Listener | None = None
+    ) -> Generator[Event, None, Any]:
+        """The events that come before the result of `method`, which the generator returns.
+
+        `listener` gets no events, but all else. Closed before its end, the generator hangs up; that ends a
+        turn unless it is detached. Raises what `ask` raises.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._exchange(method, params, listener)
+                return (yield from self._exchange(method, params, listener))
             except DaemonError as error:
                 if error.code != ShuttingDown.code or attempt == ATTEMPTS:
                     raise self._explained(method, params, error) from None
                 self._await_its_end()
             except _WentAwayError:
-                if self._sent and not harmless:
-                    unclear = f"{method} may have been carried out, so it was not sent again"
-                    raise NoDaemon(f"the daemon went away before it answered; {unclear}") from None
-        raise NoDaemon("the daemon went away before it answered")
+                if self._sent and not may_be_repeated(method, params):
+                    raise went_away(method) from None
+        raise went_away()
 
     def ask_pages(self, method: str, params: Mapping[str, Any]) -> Iterator[Any]:
         """As `pages`, in plain values."""
@@ -170,6 +185,13 @@ class Client:
         if self._socket is not None:
             self._write(wire.encode(jsonrpcclient.notification(method, dict(params))))
 
+    def cancel(self) -> None:
+        """Cancel the request under way, on this connection, from a signal handler or another thread.
+
+        A daemon before 0.2.0 does not understand it.
+        """
+        self.notify("$/cancel", {"id": self._number})
+
     def events(
         self, method: str, params: JsonObject, interval: Callable[[], float | None] = lambda: None
     ) -> Iterator[Event | None]:
@@ -198,14 +220,16 @@ class Client:
         finally:
             self.close()
 
-    def _exchange(self, method: str, params: Params, listener: Listener | None) -> Any:
-        number = next(self._ids)
+    def _exchange(
+        self, method: str, params: Params, listener: Listener | None
+    ) -> Generator[Event, None, Any]:
+        number = self._number = next(self._ids)
         # jsonrpcclient takes the array form of params as a tuple.
         given: Any = tuple(params) if isinstance(params, list) else params
         quiet = Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
         try:
             self._send(jsonrpcclient.request(method, given, id=number), quiet)
-            return wire.result_in(self._answer_to(number, quiet, listener))
+            return wire.result_in((yield from self._answer_to(number, quiet, listener)))
         except DaemonError:
             raise
         except BaseException:
@@ -214,14 +238,14 @@ class Client:
             raise
 
     def _explained(self, method: str, params: Params, error: DaemonError) -> DaemonError:
-        if error.code not in {MethodNotFound.code, InvalidParams.code}:
+        if error.code not in {MethodNotFound.code, InvalidParams.code} or method == "status":
             return error
         with suppress(CommandError, _WentAwayError, TypeError, KeyError):
             from port42_client import version
 
-            status = self._exchange("status", None, None)
+            status = self.ask("status")
             if why := version.misunderstood(method, params, error.message, status, self.host):
-                return DaemonError(error.code, why, error.data)
+                return type(error)(error.code, why, error.data)
         return error
 
     def _ping(self) -> None:
@@ -252,16 +276,17 @@ class Client:
             self._socket.sendall(line + b"\n")
             self._sent = True
 
-    def _answer_to(self, number: int, quiet: Silence, listener: Listener | None) -> JsonObject:
-        """The answer to request `number`, or the error without an id for a line not understood."""
+    def _answer_to(
+        self, number: int, quiet: Silence, listener: Listener | None
+    ) -> Generator[Event, None, JsonObject]:
+        """The events before the answer to request `number`, or to a line not understood, and that."""
         while True:
             message = self._message(quiet, listener, listener.interval if listener else None)
             if message is None:
                 if listener is not None:
                     listener.on_tick()
             elif "id" not in message:
-                if listener is not None:
-                    listener.on_event(wire.event_in(message))
+                yield wire.event_in(message)
             elif message["id"] == number or (message["id"] is None and "error" in message):
                 return message
 
@@ -333,6 +358,17 @@ class Client:
         print(direction, text, file=sys.stderr, flush=True)
 
 
+def may_be_repeated(method: str, params: Params) -> bool:
+    """Whether a request that may have been carried out can be sent again without harm."""
+    return method in READING or (isinstance(params, dict) and "idempotency_key" in params)
+
+
+def went_away(method: str | None = None) -> NoDaemon:
+    """With a `method`, one that may have been carried out and cannot be repeated."""
+    unclear = f"; {method} may have been carried out, so it was not sent again" if method else ""
+    return NoDaemon(f"the daemon went away before it answered{unclear}")
+
+
 def decode(result: type[R], answer: Any) -> R:
     """The result of `ask` as a `result` dataclass. Raises `NoDaemon` when another version answered."""
     from msgspec import ValidationError
@@ -348,7 +384,7 @@ def decode(result: type[R], answer: Any) -> R:
         ) from None
 
 
-def _params(request: Request[Any]) -> JsonObject:
+def params_of(request: Request[Any]) -> JsonObject:
     # Imported here: a command that only prints the daemon's JSON needs no msgspec.
     from msgspec import to_builtins
 

@@ -7,7 +7,7 @@ from typing import Any, Required, TypedDict, cast
 
 import jsonrpcclient
 
-from port42_client.errors import BadInput, DaemonError, NoDaemon
+from port42_client.errors import BadInput, NoDaemon
 
 JsonObject = dict[str, Any]
 
@@ -72,7 +72,9 @@ def result_in(message: JsonObject) -> Any:
     if isinstance(answer, jsonrpcclient.Ok):
         return answer.result
     if isinstance(answer, jsonrpcclient.Error):
-        raise DaemonError(answer.code, answer.message, answer.data)
+        from port42_client import daemon_errors  # only where there is an error
+
+        raise daemon_errors.of(answer.code, answer.message, answer.data)
     raise NoDaemon(_NO_JSON_RPC)
 
 

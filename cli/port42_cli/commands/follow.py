@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import click
 
 from port42_cli import streams, views
@@ -13,9 +10,8 @@ from port42_cli.completion import complete
 from port42_cli.views import transcript as view
 from port42_cli.views.activities import Detail
 from port42_client.daemon import Daemon
-from port42_client.errors import ConnectionLost
-from port42_client.wire import Event, JsonObject
-from port42_protocol.messages.records import Activity, Summary, convert_record
+from port42_client.following import Following
+from port42_protocol.messages.records import Activity, convert_record
 
 
 @click.command()
@@ -60,59 +56,6 @@ def follow(daemon: Daemon, target: str, since: int | None, detail: Detail, as_js
             if several:
                 streams.lines([f"@{event['agent']} {event['session_id']}"])
             views.show(view.record(record, detail))
-
-
-class Following:
-    """The events of a session, or of an agent's sessions, across restarts of the daemon and overflows.
-
-    In a session no record is missed and none comes twice: `since` is the seq of the last one that is not
-    wanted, None for all that there are now. Of an agent's sessions (`target` is its name) only what is said
-    while a daemon is there can be followed.
-    """
-
-    def __init__(self, daemon: Daemon, target: Summary | str, since: int | None = None) -> None:
-        self._daemon = daemon
-        self._target = target
-        self._since = since
-        self._seen = since
-
-    def events(self, interval: Callable[[], float | None] = lambda: None) -> Iterator[Event | None]:
-        """One after another, without end; None when none came for `interval()` seconds.
-
-        After an ``overflow`` (we read too slowly) a reply under way comes from its beginning again.
-        """
-        connect: Callable[[], Any] = self._daemon.connect
-        while True:
-            with self._daemon.client(connect) as client:
-                try:
-                    for event in client.events("subscribe", self._params(), interval):
-                        if event is None or self._is_new(event):
-                            yield event
-                        if event is not None and event["kind"] == "overflow":
-                            break  # what was missed is asked for again
-                    else:
-                        self._daemon.await_next()
-                except ConnectionLost:
-                    self._daemon.await_next()
-            connect = self._daemon.existing
-            if isinstance(self._target, Summary):
-                # Where nothing was seen yet: a session has at least as many records as messages.
-                self._since = self._target.message_count if self._seen is None else self._seen
-
-    def _params(self) -> JsonObject:
-        if isinstance(self._target, str):
-            return {"agent": self._target}
-        return {"session_id": self._target.session_id, "since_seq": self._since}
-
-    def _is_new(self, event: Event) -> bool:
-        """Note how far we are. What was there before us and comes with a new beginning is not new."""
-        if event["kind"] != "message" or isinstance(self._target, str):
-            return True
-        record = event["message"]
-        if self._seen is None and record["timestamp"] <= self._target.last_activity:
-            return False
-        self._seen = record["seq"]
-        return True
 
 
 def _draw(following: Following, several: bool, detail: Detail) -> None:

@@ -35,6 +35,7 @@ class Connection:
         self._ids = count(1)
         self._answers: dict[int, asyncio.Future[JsonObject]] = {}
         self._writing = asyncio.Lock()
+        self._cancels: set[asyncio.Task[None]] = set()
         self.ended = asyncio.create_task(self._read())
 
     @classmethod
@@ -51,7 +52,10 @@ class Connection:
         return cls(connection, on_event)
 
     async def call(self, method: str, params: JsonObject) -> Any:
-        """The result, in plain values. Raises `DaemonError`, `Lost`, and `NoDaemon` for what is no answer."""
+        """The result, in plain values. Raises `DaemonError`, `Lost`, and `NoDaemon` for what is no answer.
+
+        Where the task that awaits it is cancelled, the daemon is told to cancel the request.
+        """
         number = next(self._ids)
         line = encode(number, method, params)
         answer = asyncio.get_running_loop().create_future()
@@ -62,10 +66,26 @@ class Connection:
             # Half a line would spoil the next one: it is written to its end, whatever happens to this call.
             await asyncio.shield(self._write(line + b"\n"))
             return wire.result_in(await answer)
+        except asyncio.CancelledError:
+            self._cancel(number)
+            raise
         finally:
             self._answers.pop(number, None)
 
+    def cancel_all(self) -> None:
+        """Have the daemon cancel what is under way here. One before 0.2.0 does not understand it."""
+        for number in self._answers:
+            self._cancel(number)
+
+    def _cancel(self, number: int) -> None:
+        notification = wire.encode({"jsonrpc": "2.0", "method": "$/cancel", "params": {"id": number}})
+        task = asyncio.create_task(self._write(notification + b"\n"))
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+
     async def close(self) -> None:
+        for task in self._cancels:
+            task.cancel()
         self.ended.cancel()
         with suppress(asyncio.CancelledError):
             await self.ended
