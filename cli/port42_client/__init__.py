@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         BatchTooLarge,
         ConfigRefused,
         FrameTooLarge,
+        HubUnavailable,
         InternalError,
         InvalidParams,
         InvalidRequest,
@@ -46,6 +47,7 @@ _MODULES = {
     "errors": ("BadInput", "CommandError", "DaemonError", "NoDaemon"),
     "daemon_errors": (
         *("AmbiguousSession", "BackendFailed", "BatchTooLarge", "ConfigRefused", "FrameTooLarge"),
+        "HubUnavailable",
         *("InternalError", "InvalidParams", "InvalidRequest", "MethodNotFound", "MissingCapability"),
         *("NoSessions", "Overloaded", "ParseError", "ReadOnly", "RequestCancelled", "RestartNeeded"),
         *("SessionBusy", "SessionDamaged", "SessionExists", "SessionNotFound", "ShuttingDown"),
@@ -65,6 +67,7 @@ __all__ = [
     "ConfigRefused",
     "DaemonError",
     "FrameTooLarge",
+    "HubUnavailable",
     "InternalError",
     "InvalidParams",
     "InvalidRequest",

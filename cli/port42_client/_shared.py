@@ -12,6 +12,7 @@ from msgspec import to_builtins
 
 from port42_client.daemon import Daemon
 from port42_client.daemon_errors import MethodNotFound, MissingCapability
+from port42_client.errors import BadInput
 from port42_protocol import errors
 from port42_protocol.messages.records import Reference
 from port42_protocol.messages.sessions import GetSession, Transcript
@@ -35,7 +36,9 @@ class PossessOptions(TypedDict, total=False):
 
 
 def possess_params(agent: str, message: str, options: PossessOptions) -> dict[str, Any]:
-    """The params of `possess`, streamed."""
+    """The params of `possess`, streamed. Raises TypeError for an option that there is not."""
+    if unknown := options.keys() - PossessOptions.__annotations__.keys():
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
     params: dict[str, Any] = {"agent": agent, "message": message, "client": "python", "stream": True}
     params |= {name: value for name, value in options.items() if value is not None}
     if "cwd" in params:
@@ -65,18 +68,40 @@ def hello_is_known(needs: Sequence[str]) -> Iterator[None]:
         raise MissingCapability(error.code, error.message, error.data) from None
 
 
-def daemon_at(
-    home: str | os.PathLike[str] | None,
-    socket_path: str | os.PathLike[str] | None,
-    *,
-    start: bool,
-    notice: Callable[[str], None],
-) -> Daemon:
-    """The daemon that a client's options name."""
+class ClientOptions(TypedDict, total=False):
+    """Which daemon a client means, and how it finds it.
+
+    That of `home` (else of ``PORT42_HOME``, else of ``~/.port42``), the one that listens at `socket_path`, or
+    another machine's: `host` is as for ``--host``. Without `start` (default: true) no daemon is started, and
+    `NoDaemon` is raised where none answers. `notice` is told what a person might want to know meanwhile.
+    """
+
+    home: str | os.PathLike[str]
+    socket_path: str | os.PathLike[str]
+    host: str
+    start: bool
+    notice: Callable[[str], None]
+
+
+def daemon_of(options: ClientOptions) -> Daemon:
+    """Raises `BadInput`, and TypeError for an option that there is not."""
+    if unknown := options.keys() - ClientOptions.__annotations__.keys():
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
     environ = dict(os.environ)
-    if home is not None:
+    if (home := options.get("home")) is not None:
         environ["PORT42_HOME"] = os.path.abspath(os.path.expanduser(home))  # noqa: PTH100, PTH111 - text
         environ.pop("PORT42_SOCKET", None)  # of another home
-    if not start:
+    if not options.get("start", True):
         environ["PORT42_NO_AUTOSTART"] = "1"
-    return Daemon(None if socket_path is None else os.fspath(socket_path), environ, notice)
+    notice, path = options.get("notice", _silent), options.get("socket_path")
+    if (host := options.get("host")) is None:
+        return Daemon(None if path is None else os.fspath(path), environ, notice)
+    if path is not None:
+        raise BadInput("host: expected none where socket_path names a daemon of this machine")
+    from port42_client.remote import RemoteDaemon  # what starts ssh is not for everybody
+
+    return RemoteDaemon(host, environ, notice)
+
+
+def _silent(_notice: str) -> None:
+    """Nobody wants to know."""

@@ -11,14 +11,14 @@ Calls may be made at the same time: they share a connection. A call whose task i
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any, TypeVar, Unpack
 
 from port42_client._shared import (
+    ClientOptions,
     PossessOptions,
-    daemon_at,
+    daemon_of,
     hello_is_known,
     last_record,
     last_seq,
@@ -39,6 +39,9 @@ from port42_protocol.messages.turns import RetryTurn
 from port42_protocol.request import Request, method_of, result_of
 
 R = TypeVar("R")
+
+_LOOK_ELSEWHERE_EVERY = 4.0
+"""Seconds between two attempts to reach another machine."""
 
 _QUEUED = 256
 """Events that wait for who iterates; then nothing more is read, and the daemon notices."""
@@ -140,22 +143,13 @@ class AsyncTurn:
 
 
 class AsyncClient:
-    """A client of the daemon of `home` (default: ``PORT42_HOME``, else ``~/.port42``).
+    """A client of one daemon, which `ClientOptions` name: without any, that of whoever runs the program.
 
-    `socket_path` names the daemon's socket instead. Without `start` no daemon is started, and `NoDaemon` is
-    raised where none answers. `notice` is told what a person might want to know meanwhile, in a thread where
-    a daemon is looked for or started.
+    `notice` is called in a thread where a daemon is looked for or started.
     """
 
-    def __init__(
-        self,
-        *,
-        home: str | os.PathLike[str] | None = None,
-        socket_path: str | os.PathLike[str] | None = None,
-        start: bool = True,
-        notice: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._daemon = daemon_at(home, socket_path, start=start, notice=notice)
+    def __init__(self, **options: Unpack[ClientOptions]) -> None:
+        self._daemon = daemon_of(options)
         self._connecting = asyncio.Lock()
         self._connection: Connection | None = None
 
@@ -255,8 +249,13 @@ class AsyncClient:
 
     async def _next_daemon(self) -> None:
         self._daemon.notice("The daemon went away. Waiting for the next one.")
-        while not await asyncio.to_thread(self._daemon.listens):  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(LOOK_EVERY)
+        while True:
+            try:
+                (await asyncio.to_thread(self._daemon.existing)).close()
+            except NoDaemon:
+                await asyncio.sleep(LOOK_EVERY if self._daemon.host is None else _LOOK_ELSEWHERE_EVERY)
+            else:
+                return
 
 
 async def _subscription(

@@ -9,8 +9,7 @@ Its calls raise what `port42_client.client` says. One client serves one thread a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import chain, islice
 from typing import Any, Unpack
@@ -18,8 +17,9 @@ from typing import Any, Unpack
 from port42_client import client as calls
 from port42_client import following
 from port42_client._shared import (
+    ClientOptions,
     PossessOptions,
-    daemon_at,
+    daemon_of,
     hello_is_known,
     last_record,
     last_seq,
@@ -103,24 +103,14 @@ class Turn:
 
 
 class Client(calls.Client):
-    """A client of the daemon of `home` (default: ``PORT42_HOME``, else ``~/.port42``).
+    """A client of one daemon, which `ClientOptions` name: without any, that of whoever runs the script.
 
-    `socket_path` names the daemon's socket instead. Without `start` no daemon is started, and `NoDaemon` is
-    raised where none answers. `notice` is told what a person might want to know meanwhile. After `patience`
-    seconds without any word of the daemon, a call raises `NoDaemon`.
+    After `patience` seconds without any word of the daemon, a call raises `NoDaemon`.
     """
 
-    def __init__(
-        self,
-        *,
-        home: str | os.PathLike[str] | None = None,
-        socket_path: str | os.PathLike[str] | None = None,
-        start: bool = True,
-        notice: Callable[[str], None] = lambda _: None,
-        patience: float | None = None,
-    ) -> None:
-        self._daemon = daemon_at(home, socket_path, start=start, notice=notice)
-        super().__init__(self._daemon.connect, notice, patience)
+    def __init__(self, *, patience: float | None = None, **options: Unpack[ClientOptions]) -> None:
+        daemon = self._daemon = daemon_of(options)
+        super().__init__(daemon.connect, daemon.notice, patience, host=daemon.host)
 
     def __enter__(self) -> Client:
         return self

@@ -108,6 +108,10 @@ class MissingCapability(DaemonError):
     """The daemon does not have what the client needs: `missing` names it, `update` the side to update."""
 
 
+class HubUnavailable(DaemonError):
+    """The hub cannot be reached, or cannot be used as it is; sessions here go on without it."""
+
+
 _BY_CODE: dict[int, type[DaemonError]] = {
     getattr(errors, kind.__name__).code: kind
     for kind in (
@@ -115,6 +119,7 @@ _BY_CODE: dict[int, type[DaemonError]] = {
         *(ShuttingDown, RestartNeeded, FrameTooLarge, BatchTooLarge, ReadOnly, RequestCancelled),
         *(NoSessions, SessionNotFound, AmbiguousSession, WrongAgent, SessionBusy, UnknownAgent),
         *(BackendFailed, StorageFailed, SessionExists, SessionDamaged, ConfigRefused, MissingCapability),
+        *(HubUnavailable,),
     )
 }
 """The classes here have the names of the protocol's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,19 @@ from contextlib import closing
 
 import pytest
 from peers import versions
+from peers.cli_fixtures import COMMAND
 from peers.talk import Tap, configure, outline
 
 import port42_client
-from port42_client import Client, MissingCapability, NoDaemon, RequestCancelled, UnknownAgent, WrongAgent
+from port42_client import (
+    BadInput,
+    Client,
+    MissingCapability,
+    NoDaemon,
+    RequestCancelled,
+    UnknownAgent,
+    WrongAgent,
+)
 from port42_protocol.messages.events import EndedEvent, MessageEvent, TextEvent, WaitingEvent
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetSession
 from port42_protocol.messages.turns import Unsubscribe
@@ -197,3 +207,23 @@ def test_another_home_and_no_start(home, daemon, tmp_path):
         assert client.call(Unsubscribe()).subscriptions == 0
     assert not (tmp_path / "other").exists()
     assert os.environ["PORT42_SOCKET"] == str(daemon.socket)
+
+
+def test_another_machine_is_an_option_too(home, daemon):
+    """By a command that is run here; tests/e2e/test_ssh.py has the way over ssh."""
+    program = json.dumps(COMMAND[-1])
+    argv = json.dumps(COMMAND[:-1])
+    (home / "config.toml").write_text(f"[hosts.box]\ncommand = {argv}\nprogram = {program}\n")
+    with Client(host="box") as client:
+        assert client.call(CreateSession("ai-muse", "s-1")).session_id == "s-1"
+        append(client, "there")
+        with closing(client.subscribe("s-1", since_seq=0)) as events:
+            assert messages(events, 1)[0].content == "there"
+    with pytest.raises(BadInput, match="host"):
+        Client(host="box", socket_path=daemon.socket)
+
+
+@pytest.mark.parametrize("call", [lambda: Client(hom="x"), lambda: Client().possess("a", "b", detatch=True)])
+def test_an_option_that_there_is_not_is_refused(home, call):
+    with pytest.raises(TypeError, match=r"unknown option: (hom|detatch)"):
+        call()
