@@ -31,6 +31,7 @@ COMPACTED, USAGE = "compacted", "usage"
 TRASHED, RESTORED = "trashed", "restored"
 """Names of the events that a session records."""
 _TITLE_LENGTH = 60
+_PICTURE = re.compile(r"\[(?:image|document|[a-z]{1,20}/[a-z0-9.+-]{1,80})\]")
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _MAX_USE = 2**53
 _MAX_MILLISECONDS = 253_402_300_799_999
@@ -395,8 +396,15 @@ def valid_time(timestamp: str) -> str:
 
 
 def title_from(content: str) -> str | None:
-    """The first line with a printable character, without control characters, shortened."""
+    """The first line with a printable character, without control characters, shortened.
+
+    A line that only stands for a picture is the title where there is no other.
+    """
+    picture = None
     for line in content.splitlines():
-        if words := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
+        words = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+        if _PICTURE.fullmatch(words):
+            picture = picture or words
+        elif words:
             return words if len(words) <= _TITLE_LENGTH else words[: _TITLE_LENGTH - 1] + "…"
-    return None
+    return picture

@@ -33,6 +33,7 @@ from port42_daemon.transfer.import_sources import (
 from port42_daemon.transfer.import_writer import ImportWriter, Originals, Page, Planned
 from port42_daemon.transfer.merge import merged
 from port42_daemon.transfer.readers.base import (
+    NoMessages,
     ParsedSession,
     Skipped,
     SubAgent,
@@ -160,7 +161,11 @@ class Importer:
         writer = ImportWriter(self._sessions, page, self._originals, originals)
         await self._sessions.write_all(ids, writer.write(planned))
         for each in read:
-            if each.mark and each.source.key not in page.failed:
+            if isinstance(each.sessions, NoMessages):
+                # Where Gemini CLI resumes a session, it begins another file, without messages.
+                if not await self._is_here(each.sessions, each.source):
+                    page.skip(each.source.key, str(each.sessions))
+            elif each.mark and each.source.key not in page.failed:
                 page.whole[each.source.location()] = each.mark, page.written.get(each.source.key, [])
 
     async def _planned(self, read: _Read, page: Page) -> list[Planned]:
@@ -169,6 +174,8 @@ class Importer:
         if read.unchanged is not None or isinstance(sessions, SubAgent):
             page.unchanged += len(read.unchanged or ())
             page.sub_agents += not read.unchanged
+            return []
+        if isinstance(sessions, NoMessages):
             return []
         if isinstance(sessions, Skipped):
             page.skip(key, str(sessions))
@@ -187,6 +194,10 @@ class Importer:
             except Skipped as reason:
                 page.skip(key, str(reason))
         return planned
+
+    async def _is_here(self, nothing: NoMessages, source: Source) -> bool:
+        session_id = derived_id(source.format, nothing.source_id)
+        return await self._threads.files(self._store.where, session_id) is not None
 
     async def _rewrite_first(
         self, headers: list[Header], session: ParsedSession, source: Source, page: Page

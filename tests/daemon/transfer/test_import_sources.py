@@ -7,10 +7,12 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 DAY = 24 * 3600
+TOOLS = Path(__file__).parents[2] / "data" / "tools"
 
 
 def entry(number, role, text, session_id):
@@ -110,3 +112,12 @@ def test_the_original_of_a_later_fork_need_not_be_read_again(daemon, tmp_path):
     assert unchanged == 1
     assert session(daemon, fork)["forked_from"] == {"session_id": original, "seq": 2}
     assert session(daemon, original)["forked_from"] is None
+
+
+def test_a_file_without_messages_is_named_unless_its_session_is_here(daemon):
+    chats = TOOLS / "gemini/resumed-later/tmp"
+    later = max(chats.rglob("session-*.jsonl"))
+    page = daemon.call("import_sessions", path=str(later), agent="ai-muse")
+    assert page["skipped"] == [{"source": later.name, "reason": "it has no messages"}]
+    [_], _ = imported(daemon, chats)
+    assert imported(daemon, chats) == ([], 1)

@@ -55,6 +55,14 @@ class SubAgent(Skipped):
         super().__init__("it is a sub-agent's transcript, not a session")
 
 
+class NoMessages(Skipped):
+    """The source has no messages; `source_id` is the session's id there."""
+
+    def __init__(self, source_id: str, reason: str = "") -> None:
+        super().__init__(f"it has no messages{reason}")
+        self.source_id = source_id
+
+
 class SessionInfo(Struct):
     """What a source says about a session, so far. `source_id` is its id there, independent of the folder.
 
@@ -390,7 +398,7 @@ class Collection:
             raise SubAgent
         if not sessions:
             reason = "; {}: {}".format(*state.problems[0]) if state.problems else ""
-            raise Skipped(f"it has no messages{reason}")
+            raise NoMessages(state.sessions[""].source_id, reason)
         more = [("", f"{state.unreported:,} more pieces that could not be read")] if state.unreported else []
         sessions[0].problems = state.problems + more
         return sessions
