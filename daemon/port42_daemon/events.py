@@ -127,10 +127,17 @@ class Events:
         self._subscriptions: dict[Peer, dict[_Topic, _Subscription]] = {}
         self._unrecorded: dict[str, tuple[str, list[str]]] = {}
         """By session: its agent, and the text that was published since its last record."""
+        self.observer: Callable[[SessionEvent], None] | None = None
+        """Called with each event, once it was delivered. May publish others."""
 
     def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
         """Send it to every peer that it concerns, once each, and to the one that asked for this turn."""
         self._note_text(event)
+        self._deliver(event, stream)
+        if self.observer is not None:
+            self.observer(event)
+
+    def _deliver(self, event: SessionEvent, stream: Stream | None) -> None:
         concerned = self._concerned(event) if self._topics else {}
         if not concerned and stream is None:
             return

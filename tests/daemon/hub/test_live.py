@@ -1,0 +1,188 @@
+"""The text of a turn on one machine, as another one publishes it: in order, between the records."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import psycopg
+import pytest
+from msgspec import UNSET
+from peers.hub_homes import AGENT, HubHome, init
+
+from port42_daemon.hub import live
+from port42_daemon.hub.live import LiveText, channel
+from port42_protocol.messages.events import MessageEvent, TextEvent
+from port42_protocol.messages.records import AssistantMessage
+
+_WITHIN = 60.0
+
+
+class Viewer(HubHome):
+    """A home whose live text goes to and comes from the hub; `seen` is what it published, in order."""
+
+    private: frozenset[str] = frozenset()
+
+    async def begin(self):
+        await self.connect()
+        self.seen, self.changed = [], asyncio.Event()
+
+        async def ask(function, *args):
+            return await self.threads.hub(function, self.database, *args)
+
+        def may_leave(session_id):
+            return session_id not in self.private
+
+        self.live = LiveText(
+            self.events, self.database.machine, ask, self.threads.files, may_leave, self._last_seq
+        )
+        self.events.observer = self._observe
+        self._listener = await psycopg.AsyncConnection.connect(self.url, autocommit=True)
+        await self._listener.execute(f"LISTEN {channel(self.database.owner)}")
+        self._tasks = [asyncio.create_task(self.live.send()), asyncio.create_task(self._receive())]
+
+    async def end(self):
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._listener.close()
+
+    async def until(self, condition):
+        while not condition(self.seen):
+            self.changed.clear()
+            await self.changed.wait()  # set for each piece that came, and each event
+
+    def speak(self, text, session_id="cli-1"):
+        """A piece of a reply, as a turn publishes it."""
+        self.events.publish(TextEvent(session_id, AGENT, text=text))
+
+    async def record(self, text, session_id="cli-1", status="complete"):
+        """The record of a reply, as a turn appends and publishes it."""
+        at = "2026-11-26T00:00:00.000Z"
+        reply = AssistantMessage(seq=0, content=text, timestamp=at, question=1, status=status)
+        await self.sessions.add_later(session_id, [reply])
+
+    def _observe(self, event):
+        if isinstance(event, TextEvent):
+            self.seen.append(("text", event.text))
+        elif isinstance(event, MessageEvent):
+            self.seen.append((event.message.role, event.message.content))
+        else:
+            self.seen.append((event.__struct_config__.tag, ""))
+        self.changed.set()
+        self.live.observe(event)  # which may publish more
+
+    def _last_seq(self, session_id):
+        stored = self.stored(session_id)
+        return 0 if stored is None else stored.footer.last_seq
+
+    async def _receive(self):
+        async for notice in self._listener.notifies():
+            await self.live.receive(notice.payload)
+            self.changed.set()
+
+
+@pytest.fixture
+def meet(tmp_path, hub_url, monkeypatch):
+    """Runs a coroutine function with two homes whose live text meets."""
+    monkeypatch.setattr(live, "SEND_EVERY", 0.02)
+    init(hub_url)
+
+    def run(work):
+        async def both():
+            async with (
+                asyncio.timeout(_WITHIN),
+                Viewer(tmp_path / "laptop", hub_url, "laptop") as laptop,
+                Viewer(tmp_path / "server", hub_url, "server") as server,
+            ):
+                await laptop.begin()
+                await server.begin()
+                try:
+                    await work(server, laptop)
+                finally:
+                    await laptop.end()
+                    await server.end()
+
+        asyncio.run(both())
+
+    return run
+
+
+def text_of(seen):
+    return "".join(text for kind, text in seen if kind == "text")
+
+
+def test_pieces_come_between_the_records_and_the_end_is_told(meet):
+    async def work(server, laptop):
+        await server.say("cli-1", "count")
+        server.speak("one ")
+        await server.step()
+        await laptop.step()
+        await laptop.until(lambda seen: text_of(seen) == "one ")
+        server.speak("two")
+        await laptop.until(lambda seen: text_of(seen) == "one two")
+        await server.record("one two")
+        await server.step()
+        await laptop.step()
+        pieces = [kind for kind, _ in laptop.seen]
+        assert pieces[0] == "user"
+        assert pieces[-2:] == ["assistant", "ended"]
+        assert set(pieces[1:-2]) == {"text"}
+        assert [kind for kind, _ in server.seen].count("text") == 2  # nothing comes back
+
+    meet(work)
+
+
+def test_a_piece_waits_for_the_records_before_it_and_a_late_one_is_dropped(meet):
+    async def work(server, laptop):
+        await server.say("cli-1", "count")
+        await server.step()
+        await laptop.step()
+        await server.record("first", status=UNSET)
+        server.speak("second")
+        sent = [live.Piece("server", 10**6, "cli-1", AGENT, 1, "late")]
+        await laptop.until(lambda _: bool(laptop.live._held))
+        assert text_of(laptop.seen) == ""
+        await server.step()
+        await laptop.step()
+        assert laptop.seen[-2:] == [("assistant", "first"), ("text", "second")]
+        await laptop.live.receive(msgspec.json.encode(sent[0]).decode())
+        assert text_of(laptop.seen) == "second"
+
+    meet(work)
+
+
+def test_long_text_is_taken_apart_and_comes_whole(meet):
+    async def work(server, laptop):
+        await server.say("cli-1", "count")
+        await server.step()
+        await laptop.step()
+        text = "".join(f'{number} "ü🐢"\n\\' for number in range(3000)) + "same " * 5000
+        server.speak(text)
+        await laptop.until(lambda seen: len(text_of(seen)) >= len(text))
+        assert text_of(laptop.seen) == text
+
+    meet(work)
+
+
+def test_text_of_a_session_that_stays_here_is_not_sent(meet):
+    async def work(server, laptop):
+        server.private = frozenset({"cli-private"})
+        for session_id in ("cli-private", "cli-1"):
+            await server.say(session_id, "count")
+            await server.step()
+            await laptop.step()
+            server.speak(session_id, session_id)
+        await laptop.until(lambda seen: "cli-1" in text_of(seen))
+        assert text_of(laptop.seen) == "cli-1"
+
+    meet(work)
+
+
+@pytest.mark.parametrize("payload", ["", "[]", "{}", '["x"]', "\x00"])
+def test_what_is_no_piece_is_ignored(meet, payload):
+    async def work(server, laptop):
+        await laptop.live.receive(payload)
+        assert laptop.seen == []
+
+    meet(work)
