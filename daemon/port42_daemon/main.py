@@ -104,9 +104,9 @@ class Daemon:
         agents = self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
         queues = self._queues = SessionQueues(self._turns_changed)
         lineage = Lineage(sessions, agents)
-        turns = self._turns = Turns(sessions, agents, lineage, queues)
-        capture = self._capture = Capture(settings.home, agents, sessions, queues)
         hub = self._hub = Hub(settings.home, agents, sessions, queues)
+        turns = self._turns = Turns(sessions, agents, lineage, queues, hub.leases)
+        capture = self._capture = Capture(settings.home, agents, sessions, queues)
         handlers = (
             sessions,
             turns,

@@ -17,7 +17,10 @@ from port42_daemon.config import HubConfig
 from port42_daemon.hub import schema
 from port42_daemon.hub.address import parameters
 from port42_daemon.hub.database import Database, Machine, Totals, channel
-from port42_daemon.hub.local import LocalSessions
+from port42_daemon.hub.lines import may_leave
+from port42_daemon.hub.live import LiveText
+from port42_daemon.hub.live import channel as live_channel
+from port42_daemon.hub.local import ALL, LocalSessions
 from port42_daemon.hub.progress import Progress
 from port42_daemon.hub.schema import HubRefused
 from port42_daemon.hub.sync import Sync
@@ -69,6 +72,7 @@ class HubConnection:
         self._progress: Progress | None = None
         self._database: Database | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._more = True
         self._seen_at = 0.0
         self.machine = ""
@@ -79,6 +83,16 @@ class HubConnection:
         progress = self._progress = await self._run(Progress, self._home / "hub.db")
         database = self._database = await self._run(Database, named, progress.machine, self._name)
         self.machine, self.owner = progress.machine, database.owner
+        live = self._live = LiveText(
+            self._sessions.events,
+            self.machine,
+            self.ask,
+            self._sessions.threads.files,
+            self._may_send,
+            self._last_seq,
+        )
+        self._sessions.events.observer = live.observe
+        self._sending = asyncio.create_task(live.send())
         listener = await psycopg.AsyncConnection.connect(**named, autocommit=True)
         self._listening = asyncio.create_task(self._listen(listener))
         backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-hub"
@@ -92,10 +106,13 @@ class HubConnection:
         """Have work done at each notice, until the connection is lost."""
         try:
             await listener.execute(f"LISTEN {channel(self.owner)}")
+            await listener.execute(f"LISTEN {live_channel(self.owner)}")
             self._notified()  # for what came before
             async for notice in listener.notifies():
                 if notice.channel == channel(self.owner):
                     self._notified()
+                else:
+                    await self._live.receive(notice.payload)
         finally:
             await listener.close()
             self._work.set()
@@ -105,9 +122,11 @@ class HubConnection:
         self._work.set()
 
     async def close(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        self._sessions.events.observer = None
+        tasks = [task for task in (self._listening, self._sending) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._database is not None:
             self._database.abort()
             await self._run(self._database.close)
@@ -136,7 +155,7 @@ class HubConnection:
     @property
     def is_waiting(self) -> bool:
         """Whether sessions wait for the end of their turns."""
-        return any(not self._queues.busy(session_id) for session_id in self.sync.busy)
+        return any(self._queues.is_free(session_id) for session_id in self.sync.busy)
 
     def until_heartbeat(self) -> float:
         return max(0.0, self._seen_at + _HEARTBEAT - time.monotonic())
@@ -163,11 +182,33 @@ class HubConnection:
         """Raises `HubUnavailable`."""
         await self._ask(self.sync.database.leave)
 
+    async def ask(self, question: Callable[..., T], *args: Any) -> T:
+        """Run a function of the `Database` in the hub's thread. Raises `HubUnavailable`."""
+        return await self._ask(lambda: question(self.sync.database, *args))
+
     async def _ask(self, question: Callable[[], T]) -> T:
         try:
             return await self._run(question)
         except FAILURES as error:
             raise HubUnavailable(explained(error)[1]) from None
+
+    # --- for live text; these block ---------------------------------------------------------------
+
+    def _may_send(self, session_id: str) -> bool:
+        """Whether what a turn of the session says may leave. Pieces of a secret are not recognised."""
+        if self._config.redact:
+            return False
+        try:
+            stored = self._sessions.store.lines(session_id, ALL, 1)
+        except RpcError:
+            return False
+        return may_leave(self._config, stored.header, stored.footer)
+
+    def _last_seq(self, session_id: str) -> int:
+        try:
+            return self._sessions.store.lines(session_id, ALL, 1).footer.last_seq
+        except RpcError:
+            return 0
 
 
 def init(named: dict[str, Any]) -> list[str]:

@@ -10,9 +10,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from port42_daemon.hub.database import Database
+from port42_protocol.errors import HubUnavailable
+
+if TYPE_CHECKING:  # loaded only where there is a hub
+    from port42_daemon.hub.database import Database
 
 EXPIRES = 15
 RENEW_EVERY = 5.0
@@ -27,10 +30,6 @@ log = logging.getLogger(__name__)
 Ask = Callable[..., Awaitable[Any]]
 
 
-class HubUnreachable(Exception):
-    """There is no connection to the hub, or it was lost before the answer."""
-
-
 class Taken(NamedTuple):
     """What came of asking for a lease: the `machine` that has it, None where it is ours; and where the hub's
     session is, generation and last seq, None where it has none."""
@@ -40,7 +39,7 @@ class Taken(NamedTuple):
 
 
 class Leases:
-    """`ask` runs a function of a `Database` in the hub's thread and raises `HubUnreachable`; `end` gives the
+    """`ask` runs a function of a `Database` in the hub's thread and raises `HubUnavailable`; `end` gives the
     generation and last seq of a session here, and blocks, as `in_thread` allows."""
 
     def __init__(self, ask: Ask, end: Callable[[str], tuple[int, int] | None], in_thread: Ask) -> None:
@@ -55,10 +54,10 @@ class Leases:
         self._held.add(session_id)  # before the hub is asked, so that `_release` leaves what it gives
         try:
             taken = await self._answer(take, session_id, agent)
-            if taken is not None and taken.machine is not None:
+            if taken is None or taken.machine is not None:
                 self._held.discard(session_id)
-                return str(taken.machine)
-            if taken is not None and taken.end is not None:
+                return None if taken is None else str(taken.machine)
+            if taken.end is not None:
                 await self._catch_up(session_id, taken.end)
         except BaseException:
             self.give_back(session_id)
@@ -66,6 +65,8 @@ class Leases:
         return None
 
     def give_back(self, session_id: str) -> None:
+        if session_id not in self._held:
+            return  # it was taken without the hub
         self._held.discard(session_id)
         if session_id not in self._ending:
             task = self._ending[session_id] = asyncio.create_task(self._release(session_id))
@@ -94,7 +95,7 @@ class Leases:
 
     async def _answer(self, function: Callable[..., Any], *args: Any) -> Any:
         """The hub's answer; None where it gives none."""
-        with suppress(HubUnreachable, TimeoutError):
+        with suppress(HubUnavailable, TimeoutError):
             return await asyncio.wait_for(self._ask(function, *args), ANSWER_WITHIN)
         return None
 

@@ -18,7 +18,7 @@ import msgspec
 
 from port42_daemon.events import Events
 from port42_daemon.hub.database import Database
-from port42_daemon.hub.lease import HubUnreachable
+from port42_protocol.errors import HubUnavailable
 from port42_protocol.messages.events import EndedEvent, MessageEvent, SessionEvent, TextEvent
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record
 
@@ -61,7 +61,7 @@ def channel(owner: str) -> str:
 class LiveText:
     """Sends the text of turns that run here, and publishes that of others. On the event loop.
 
-    `ask` runs a function of a `Database` in the hub's thread and raises `HubUnreachable`. `may_leave` tells
+    `ask` runs a function of a `Database` in the hub's thread and raises `HubUnavailable`. `may_leave` tells
     whether a session's text may leave this machine, `end` the seq of its last record here; both block, as
     `in_thread` allows.
     """
@@ -121,7 +121,7 @@ class LiveText:
                 for payload in self._payloads(piece)
             ]
             if payloads:
-                with suppress(HubUnreachable):  # the record will have it
+                with suppress(HubUnavailable):  # the record will have it
                     await self.ask(notify, payloads)
 
     def _payloads(self, piece: Piece) -> list[str]:

@@ -20,9 +20,10 @@ import msgspec
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import HubConfig, holds_password
+from port42_daemon.hub.lease import Leases
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_protocol.errors import HubUnavailable, InvalidParams
+from port42_protocol.errors import HubUnavailable, InvalidParams, RpcError
 from port42_protocol.messages.doctor_and_stats import Finding
 from port42_protocol.messages.hub import (
     GetHub,
@@ -75,6 +76,9 @@ class Hub:
     """Sessions that were changed, noted in any thread and taken on the event loop."""
     _changed_at: float | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        self.leases = Leases(self._ask_database, self._end, self.sessions.threads.files)
+
     # --- its life ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -120,7 +124,11 @@ class Hub:
             await self._connection.begin()
             self._enter("connected")
             log.info("🛰 at the hub as %s, from %s", self._connection.owner, machine_name(config))
-            await self._sync(self._connection)
+            renewing = asyncio.create_task(self.leases.run())
+            try:
+                await self._sync(self._connection)
+            finally:
+                renewing.cancel()
         except connection.FAILURES as error:
             raise _Left(*connection.explained(error), connected) from None
         finally:
@@ -297,6 +305,19 @@ class Hub:
             self._applied.clear()
             await self._applied.wait()
         return await self.get_hub(GetHub())
+
+    async def _ask_database(self, question: Callable[..., Any], *args: Any) -> Any:
+        if self._connection is None or self._state != "connected":
+            raise HubUnavailable("the hub is not connected")
+        return await self._connection.ask(question, *args)
+
+    def _end(self, session_id: str) -> tuple[int, int] | None:
+        """Generation and last seq of a session here; blocks."""
+        try:
+            stored = self.sessions.store.lines(session_id, 2**62, 1)
+        except RpcError:
+            return None
+        return stored.header.generation or 0, stored.footer.last_seq
 
     async def _ask(self, config: HubConfig, question: Callable[[Any, dict[str, Any]], T]) -> T:
         """Run `question` about the module `connection` and libpq's parameters, in a thread of its own."""

@@ -25,7 +25,8 @@ class QueueEntry:
         self.on_cancel: Callable[[], None] | None = None
         self._on_position = on_position
         self._position = 0
-        self._gate: asyncio.Lock | None = None
+        self.gate: asyncio.Lock | None = None
+        """While it is `paused`: held by whoever has exclusive access."""
         self.woken = asyncio.Event()
 
     def move_to(self, position: int) -> None:
@@ -35,21 +36,6 @@ class QueueEntry:
             self._position = position
             if self._on_position is not None:
                 self._on_position(position)
-
-    @asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
-        """While it is entered, others may have exclusive access to the session although this is its head."""
-        self._gate = gate = asyncio.Lock()
-        try:
-            yield
-        finally:
-            async with gate:  # whoever has access ends first
-                self._gate = None
-
-    @property
-    def gate(self) -> asyncio.Lock | None:
-        """Held by whoever has access while this is paused; None where this is not."""
-        return self._gate
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -145,6 +131,17 @@ class SessionQueues:
             yield
         finally:
             self._leave(session_id, entry)
+
+    @asynccontextmanager
+    async def paused(self, entry: QueueEntry) -> AsyncIterator[None]:
+        """While it is entered, others may have exclusive access to the session at whose head `entry` is."""
+        entry.gate = gate = asyncio.Lock()
+        self._changed()
+        try:
+            yield
+        finally:
+            async with gate:  # whoever has access ends first
+                entry.gate = None
 
     def do_first(self, session_id: str, action: Callable[[], Awaitable[None]]) -> None:
         """Run `action`, until it succeeds once, before the next entry of the session begins."""

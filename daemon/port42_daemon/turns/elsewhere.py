@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from port42_daemon.sessions.queue import QueueEntry
+from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_protocol.errors import RequestCancelled, SessionBusy
 
 ASK_EVERY = 0.5
@@ -34,7 +34,11 @@ class Leases(Protocol):
 
 @asynccontextmanager
 async def kept_off(
-    leases: Leases, entry: QueueEntry, session_id: str, agent: str, tell: Callable[[str], None] | None
+    leases: Leases,
+    queues: SessionQueues,
+    entry: QueueEntry,
+    session_id: str,
+    tell: Callable[[str], None] | None,
 ) -> AsyncIterator[None]:
     """While it is entered, no other machine begins a turn of the session; waits for one that has.
 
@@ -44,9 +48,9 @@ async def kept_off(
     """
     woken = asyncio.Event()
     entry.on_cancel = woken.set
-    async with entry.paused():
+    async with queues.paused(entry):
         waited_for = None
-        while (machine := await leases.take(session_id, agent)) is not None:
+        while (machine := await leases.take(session_id, entry.agent or "")) is not None:
             if tell is None:
                 raise SessionBusy(session_id, 0, machine)
             if machine != waited_for:

@@ -187,7 +187,7 @@ class Turns:
                 yield entry
                 return
             tell = partial(self._tell_machine, stream, session_id, request.agent)
-            async with kept_off(self._leases, entry, session_id, request.agent, None if refuse else tell):
+            async with kept_off(self._leases, self.queues, entry, session_id, None if refuse else tell):
                 yield entry
 
     def _tell_position(self, stream: Stream, session_id: str, agent: str, position: int) -> None:

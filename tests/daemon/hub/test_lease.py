@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from peers.hub_homes import AGENT, HubHome, init
 
-from port42_daemon.hub.lease import HubUnreachable, Leases
+from port42_daemon.hub.lease import Leases
 from port42_daemon.hub.local import LocalSessions
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.turns import elsewhere
 from port42_daemon.turns.elsewhere import kept_off
-from port42_protocol.errors import RequestCancelled, SessionBusy
+from port42_protocol.errors import HubUnavailable, RequestCancelled, SessionBusy
 
 _WITHIN = 60.0
 
@@ -21,14 +21,13 @@ _WITHIN = 60.0
 def leases_of(home: HubHome) -> Leases:
     async def ask(function, *args):
         if home.database is None:
-            raise HubUnreachable
+            raise HubUnavailable("it is gone")
         try:
             return await home.threads.hub(function, home.database, *args)
         except psycopg.Error:
-            raise HubUnreachable from None
+            raise HubUnavailable("it is gone") from None
 
-    local = LocalSessions(home.sessions, home.name, "hub")
-    return Leases(ask, local.end, home.threads.files)
+    return Leases(ask, LocalSessions(home.sessions, home.name, "hub").end, home.threads.files)
 
 
 @pytest.fixture
@@ -189,7 +188,7 @@ class OtherMachine:
 async def enter(queues, other, tell, entries):
     async with queues.enter("cli-1", AGENT) as entry:
         entries.append(entry)
-        async with kept_off(other, entry, "cli-1", AGENT, tell):
+        async with kept_off(other, queues, entry, "cli-1", tell):
             entries.append("runs")
 
 
