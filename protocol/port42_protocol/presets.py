@@ -17,7 +17,7 @@ PRESETS = {
     "copilot": "GitHub Copilot CLI, with its own login",
     "anthropic": "Anthropic's API, with ANTHROPIC_API_KEY",
     "openai": "OpenAI's API, with OPENAI_API_KEY",
-    "ollama": "a model on this machine, by ollama",
+    "ollama": "ollama, a model on this machine: --model NAME",
     ECHO: "repeats what it is told; no model",
     "none": "nothing: messages are only recorded",
 }

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
 
 
-_AGENT = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _TYPED = "port42_cli.commands.possess.typed"
 """Under which the context keeps the arguments as they were typed."""
 
@@ -63,8 +63,9 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
 
     agent, whose = "ai-engineer", ""
     with suppress(CommandError), ctx.obj.client(ctx.obj.existing) as client:
-        for session in client.ask("list_sessions", {"limit": 1})["sessions"]:
-            agent, whose = session["agent"], ", which was used last"
+        ref = ctx.params["ref"] or "last"
+        agent = client.ask("find_session", {"ref": ref})["agent"]
+        whose = ", which was used last" if ref == "last" else ", whose session that is"
     command = plain_text.one_line(f"port42 possess @{agent} {shlex.join(ctx.meta[_TYPED])}")
     return click.UsageError(f"expected @AGENT first. For @{agent}{whose}:\n\n  {command}", ctx)
 
@@ -141,7 +142,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     talking = not (again or as_json) and message is None and sys.stdin.isatty() and streams.on_terminal()
     silent = message is None and not again
     if silent and (beside or detach or not (talking or (ref and not model))):
-        if not _AGENT.fullmatch(agent):
+        if not (agent.startswith("@") or _AGENT.fullmatch(agent)):
             raise _agent_left_out(ctx)
         raise click.UsageError("MESSAGE: expected one behind @AGENT, or piped in")
     if if_busy == "follow" and not (as_json or streams.on_terminal()):

@@ -84,6 +84,26 @@ def test_what_is_found_is_offered_and_not_switched_on(port42, home, tmp_path):
     assert not (home / "config.toml").exists()
 
 
+def test_the_overview_offers_a_command_that_works_as_it_stands(port42, terminal, tmp_path):
+    program = tmp_path / "llm"
+    program.write_text("#!/bin/sh\ncat >/dev/null\necho from the model\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    screen = terminal(PATH=path, TERM="dumb")
+    screen.expect(r"port42 (agents connect @ai-engineer llm) +llm, the program")
+    screen.expect(r'port42 (possess @ai-engineer) "…"')
+    assert port42("agents", "connect", "@ai-engineer", "llm").stderr.startswith("@ai-engineer: llm, ready")
+    assert port42("possess", "@ai-engineer", "hello").stdout == "from the model\n"
+    assert "agents connect" not in port42().stdout
+
+
+def test_what_can_be_connected_is_in_the_help_and_near_a_mistyped_name(port42):
+    assert "\n  claude      Claude Code, with its own login\n" in port42("agents", "connect", "-h").stdout
+    assert port42("agents", "connect", "@ai-muse", "claud").stderr.endswith(
+        ", got claud: did you mean claude or claude-acp?\n"
+    )
+
+
 def test_connecting_writes_the_file_and_keeps_its_comments(port42, home, answered):
     config = home / "config.toml"
     config.write_text("# mine\n" + config.read_text())

@@ -284,6 +284,15 @@ def test_without_an_agent_nothing_is_sent_and_the_command_is_shown(port42, typed
     assert (session["session_id"], session["message_count"]) == (begun, 1)
 
 
+def test_without_an_agent_the_session_that_is_named_says_whose_it_is(port42):
+    begun = port42.begin("@ai-muse", "a poem")
+    port42.begin("@ai-engineer", "a parser")
+    shown = usage_error(port42, "-s", begun, "and a title")
+    assert (
+        f"@ai-muse, whose session that is:\n\n  port42 possess @ai-muse -s {begun} 'and a title'\n" in shown
+    )
+
+
 def test_an_agent_needs_no_sign_before_its_name_and_a_mistyped_one_is_named(port42):
     assert port42("possess", "echo", "hi").stdout == "hi\n"
     assert port42("possess", "echo", "-c", "again").stdout == "again\n"

@@ -46,7 +46,7 @@ def test_what_is_found_comes_with_the_command_that_connects_it():
     shown = page(available=("claude", "ollama"), keys=["OPENAI_API_KEY"])
     for words in (
         "port42 agents connect @ai-muse claude Claude Code, with its own login",
-        "port42 agents connect @ai-muse ollama a model on this machine, by ollama",
+        "port42 agents connect @ai-muse ollama ollama, a model on this machine: --model NAME",
         "port42 daemon restart has the daemon use this shell's OPENAI_API_KEY",
     ):
         assert words in shown
