@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
 from prompt_toolkit import PromptSession
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
@@ -33,6 +34,8 @@ def converse(talk: Conversation) -> None:
     agent = talk.client.call(GetAgent(talk.agent))
     session = talk.client.call(FindSession(talk.session_id)) if talk.session_id else None
     talk.agent = agent.agent
+    if talk.model and agent.backend != "none":
+        agent = replace(agent, model=talk.model)
     prompt: PromptSession[str] = PromptSession(
         history=_history(talk.daemon.home),
         multiline=True,
@@ -47,7 +50,10 @@ def converse(talk: Conversation) -> None:
         _carry_out(talk.show_last_exchange)
         while True:
             draft, talk.draft = talk.draft, ""
-            typed = prompt.prompt(_prompt(talk.agent), prompt_continuation="  ", default=draft)
+            try:
+                typed = prompt.prompt(_prompt(talk.agent), prompt_continuation="  ", default=draft)
+            except KeyboardInterrupt:
+                continue  # a signal, or the key where the terminal cannot draw: what was typed is cleared
             _carry_out(partial(talk.take, typed))
     if talk.session_id:
         onward = f"possess @{talk.agent} --session {talk.session_id}"

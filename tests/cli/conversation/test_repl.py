@@ -59,8 +59,9 @@ def test_a_message_may_have_several_lines(terminal, port42, newline):
     assert contents(port42, "ai-muse") == ["first\nsecond"]
 
 
-def test_ctrl_c_clears_what_was_typed(terminal, port42):
-    talk = terminal("possess", "@ai-muse")
+@pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
+def test_ctrl_c_clears_what_was_typed(terminal, port42, kind):
+    talk = terminal("possess", "@ai-muse", TERM=kind)
     talk.expect(PROMPT)
     talk.send(f"never mind{CTRL_C}this{ENTER}")
     talk.expect("Recorded")
