@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -15,6 +16,11 @@ from port42_protocol.messages.daemon import StalledThread
 
 T = TypeVar("T")
 
+_SWITCH_SECONDS = 0.001
+"""How long a thread that computes keeps others from going on; Python's default is 5 ms.
+
+Each call that waits for the disk gives up the interpreter, and gets it back behind a thread that computes.
+"""
 STALLED = 30.0  # seconds after which a job counts as stalled, by a disk that hangs for example
 
 
@@ -27,6 +33,7 @@ class Threads:
     """
 
     def __init__(self) -> None:
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._orders: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self.files = _Pool("files", 8)
         self.index = _Pool("index", 1)

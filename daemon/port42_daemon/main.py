@@ -159,6 +159,7 @@ class Daemon:
         log.info("🌊 port42d %s, pid %d, listens at %s", __version__, os.getpid(), self.settings.socket)
         if self.config.error:
             log.warning("⚠ %s; no agent answers until that is mended", self.config.error)
+        memory.exempt_from_collection()
         ready()
         await self.supervisor.tell("READY=1")
         # Afterwards, because these 20 ms need not delay readiness.

@@ -38,6 +38,7 @@ from port42_protocol.errors import (
     InvalidParams,
     NoSessions,
     SessionDamaged,
+    SessionExists,
     SessionNotFound,
     StorageFailed,
     WrongAgent,
@@ -188,11 +189,16 @@ class Sessions:
     ) -> Summary:
         """Create the session of `header`, under a new id where that has none, in one durable write."""
         records = () if message is None else (message,)
-        if not header.id:
-            header = structs.replace(header, id=await self.free_id(header.client))
-        written = await self.threads.files(self._create, header, records)
-        self._publish(written, streaming)
-        return written.summary
+        while True:
+            named = header if header.id else structs.replace(header, id=self.new_id(header.client))
+            try:
+                written = await self.threads.files(self._create, named, records)
+            except SessionExists:
+                if header.id:
+                    raise
+                continue  # an id from before the clock was set back
+            self._publish(written, streaming)
+            return written.summary
 
     def new_id(self, client: str) -> str:
         """``<client>-<unix milliseconds>``, never the same twice in this daemon."""

@@ -169,6 +169,7 @@ class FileStore(SessionStore):
                 begun[header.id] = position, growth
                 files.append((path, header.line() + growth.data))
             created = durable.create_all(files)
+            self._index.give_way(len(files))
             for (session_id, (position, growth)), status in zip(begun.items(), created, strict=True):
                 try:
                     with storage(f"create session {session_id}"):

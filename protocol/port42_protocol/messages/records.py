@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType, ValidationError, convert, json, st
 from port42_protocol.messages.types import RecordRole, State, Target, Text, ToolKind
 
 
-class Reference(Struct, frozen=True):
+class Reference(Struct, frozen=True, gc=False):
     """Context that is attached to a message.
 
     `target` is an absolute path (``file``), the id of a session whose transcript is attached (``session``),
@@ -22,28 +22,28 @@ class Reference(Struct, frozen=True):
     content: Text | None = None
 
 
-class ForkPoint(Struct, frozen=True):
+class ForkPoint(Struct, frozen=True, gc=False):
     """Where a fork diverges from its original: records through `seq` are the original's."""
 
     session_id: str
     seq: int
 
 
-class Parent(Struct, frozen=True):
+class Parent(Struct, frozen=True, gc=False):
     """The session that a sub-agent's session belongs to, and the record there that it was started after."""
 
     session_id: str
     seq: int
 
 
-class Source(Struct, frozen=True):
+class Source(Struct, frozen=True, gc=False):
     """The source of an imported session: its `format`, and its id there."""
 
     format: str
     id: str
 
 
-class TurnRecord(Struct, frozen=True, kw_only=True):
+class TurnRecord(Struct, frozen=True, kw_only=True, gc=False):
     """Facts about a turn, recorded with its reply.
 
     `model` is the one that the back end reported, else the requested one, which is `asked_model`. `persona`
@@ -90,7 +90,7 @@ class Message(Record):
     key: str | UnsetType
 
 
-class UserMessage(Message, Struct, frozen=True, kw_only=True):
+class UserMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     """A message to the agent."""
 
     seq: int
@@ -101,7 +101,7 @@ class UserMessage(Message, Struct, frozen=True, kw_only=True):
     key: str | UnsetType = UNSET
 
 
-class AssistantMessage(Message, Struct, frozen=True, kw_only=True):
+class AssistantMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     """A reply of the agent to the message with the seq `question`."""
 
     seq: int
@@ -114,7 +114,7 @@ class AssistantMessage(Message, Struct, frozen=True, kw_only=True):
     key: str | UnsetType = UNSET
 
 
-class SystemMessage(Message, Struct, frozen=True, kw_only=True):
+class SystemMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     """A system message."""
 
     seq: int
@@ -124,7 +124,7 @@ class SystemMessage(Message, Struct, frozen=True, kw_only=True):
     key: str | UnsetType = UNSET
 
 
-class ErrorMessage(Message, Struct, frozen=True, kw_only=True):
+class ErrorMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     """A turn that failed: the `kind` of the failure and the seq of its `question`.
 
     Later turns get neither the question nor the partial reply as context.
@@ -139,7 +139,7 @@ class ErrorMessage(Message, Struct, frozen=True, kw_only=True):
     key: str | UnsetType = UNSET
 
 
-class EventRecord(Record, Struct, frozen=True, kw_only=True):
+class EventRecord(Record, Struct, frozen=True, kw_only=True, gc=False):
     """A change of a session.
 
     ``renamed`` has the new `title`, ``tagged`` all current `tags`, ``pinned`` the new state, ``compacted``
@@ -166,14 +166,14 @@ class Activity(Record):
     question: int | UnsetType
 
 
-class Location(Struct, frozen=True, omit_defaults=True):
+class Location(Struct, frozen=True, omit_defaults=True, gc=False):
     """A file that a tool call was about; `line` counts from 1."""
 
     path: str
     line: int | None = None
 
 
-class ToolRecord(Activity, Struct, frozen=True, kw_only=True):
+class ToolRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     """A tool call that ended. `timestamp` is its end.
 
     `title` describes it in a line. `input` is JSON or text. Of a long `input` or `output` the head and the
@@ -198,7 +198,7 @@ class ToolRecord(Activity, Struct, frozen=True, kw_only=True):
     question: int | UnsetType = UNSET
 
 
-class ThoughtRecord(Activity, Struct, frozen=True, kw_only=True):
+class ThoughtRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     """Reasoning of the model between two other records."""
 
     seq: int
@@ -209,14 +209,14 @@ class ThoughtRecord(Activity, Struct, frozen=True, kw_only=True):
     question: int | UnsetType = UNSET
 
 
-class PlanEntry(Struct, frozen=True):
+class PlanEntry(Struct, frozen=True, gc=False):
     """One step of a plan."""
 
     content: str
     state: Literal["pending", "in_progress", "completed"] = "pending"
 
 
-class PlanRecord(Activity, Struct, frozen=True, kw_only=True):
+class PlanRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     """The agent's plan. It replaces the one before it."""
 
     seq: int
@@ -226,7 +226,7 @@ class PlanRecord(Activity, Struct, frozen=True, kw_only=True):
     question: int | UnsetType = UNSET
 
 
-class PermissionRecord(Activity, Struct, frozen=True, kw_only=True):
+class PermissionRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     """A permission that the agent requested.
 
     `chosen` is the name of the option, null when none was; `by` is what chose: the client's name, ``config``
@@ -332,7 +332,7 @@ def dec_hook(kind: type, value: object) -> Record:
     raise NotImplementedError(kind)  # how a hook of msgspec declines a type
 
 
-class Summary(Struct, frozen=True):
+class Summary(Struct, frozen=True, gc=False):
     """A session in a list. `message_count` counts user and assistant messages.
 
     A pinned session is exempt from `prune_sessions`; `forked_from` names a fork's original; `parent` is

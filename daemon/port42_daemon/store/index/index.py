@@ -74,6 +74,7 @@ class SessionIndex(Catalogue):
         self.start = self._indexer.start
         self.note = self._writer.note
         self.erase_deleted_text = self._indexer.erase_deleted_text
+        self.give_way = self._indexer.give_way
 
     def close(self) -> None:
         """End the thread, write what is pending, close the file."""

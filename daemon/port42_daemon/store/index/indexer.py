@@ -11,6 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 
 _DELAY = 0.5
 """Seconds in which changes are gathered into one batch."""
+_MANY = 10
+"""Sessions that are created together, from which on the text of new ones is read a little later."""
+_LONGEST_DELAY = 2.0
+"""Seconds that it waits at most while many sessions are created."""
 _PART_BYTES = 512 * 1024
 """Bytes of a session's file that are read at once."""
 _BATCH_BYTES = 1024 * 1024
@@ -72,6 +77,8 @@ class Indexer:
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
         self._unreadable: set[str] = set()
+        self._busy_until = 0.0
+        """By the monotonic clock, until when many sessions are created, as far as is known."""
 
     def start(self) -> None:
         self._state.wake()
@@ -94,6 +101,11 @@ class Indexer:
         self._state.mark_stale()
         self._state.wake()
         return self._rebuild_begun
+
+    def give_way(self, created: int) -> None:
+        """So many sessions were created together: others may follow, which need the interpreter now."""
+        if created >= _MANY:
+            self._busy_until = time.monotonic() + _DELAY
 
     def erase_deleted_text(self) -> None:
         """Overwrite what the file still has of deleted text."""
@@ -185,6 +197,7 @@ class Indexer:
             timed_out = not self._state.work.wait(_RETRY if retries else None)
             if not timed_out and not self._scan_due:
                 self._closing.wait(_DELAY)
+                self._wait_while_busy()
             self._state.work.clear()
             try:
                 if timed_out and self._database.in_memory and self._database.can_be_used():
@@ -198,6 +211,11 @@ class Indexer:
                 log.exception("⚠ the index could not be brought up to date")
                 self._give_up("an internal error, see the log")
         self._state.give_up("the daemon stops")
+
+    def _wait_while_busy(self) -> None:
+        until = time.monotonic() + _LONGEST_DELAY
+        while (wait := min(self._busy_until, until) - time.monotonic()) > 0 and not self._closing.is_set():
+            self._closing.wait(wait)
 
     def _give_up(self, why: str) -> None:
         log.warning("⚠ the index is not up to date: %s", why)
@@ -321,6 +339,7 @@ class Indexer:
                     break
             self._read_sessions(group)
             total += len(group)
+            self._wait_while_busy()
         if total > 1:
             log.info("index.db: %d sessions read", total)
 
