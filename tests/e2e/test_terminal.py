@@ -16,9 +16,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?[349][0-7](?:;[0-9;]*)?m")
-WAITS, TAKES = r"\x1b\[\?2004h", r"\x1b\[\?2004l"
-"""Bracketed paste is on while a prompt waits for a line, and off while the line is carried out."""
-CTRL_C, CTRL_D, ENTER, ESC = "\x03", "\x04", "\r", "\x1b"
+WAITS = r"\x1b\[\?2004h"
+"""Bracketed paste is on while a prompt waits for a line."""
+CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 
 
 def to_the_end(child):
@@ -106,93 +106,6 @@ def test_leaving_at_once_records_nothing(terminal, port42):
     assert json.loads(port42("sessions", "--json").stdout)["sessions"] == []
 
 
-def test_ctrl_c_clears_what_is_typed_and_stays(terminal, port42):
-    child, _ = conversation(terminal)
-    child.send("never mind")
-    child.expect("never mind")
-    child.send(CTRL_C)
-    assert say(child, "this instead") == 1
-    child.send(CTRL_C)  # with nothing typed
-    assert say(child, "still here") == 2
-    child.send(CTRL_D)
-    assert to_the_end(child)[1] == 0
-    (session,) = json.loads(port42("sessions", "--json").stdout)["sessions"]
-    assert contents(port42, session["session_id"]) == ["this instead", "still here"]
-
-
-def test_more_than_one_line(terminal, port42):
-    child, _ = conversation(terminal)
-    child.send("one" + ESC + ENTER + "two\\" + ENTER)
-    child.send("three")
-    assert say(child, "") == 1
-    child.send(CTRL_D)
-    to_the_end(child)
-    (session,) = json.loads(port42("sessions", "--json").stdout)["sessions"]
-    assert contents(port42, session["session_id"]) == ["one\ntwo\nthree"]
-
-
-def test_slash_commands(terminal, port42):
-    for name in ("parser-1", "parser-2"):
-        port42.rpc("create_session", agent="ai-engineer", session_id=name, title=f"title of {name}")
-    port42.rpc("create_session", agent="ai-analyst", session_id="figures")
-    child, _ = conversation(terminal)
-
-    def shown_for(typed):
-        child.send(typed + ENTER)
-        child.expect(TAKES)
-        return prompted(child)
-
-    help_ = shown_for("/help")
-    assert all(command in help_ for command in ("/sessions", "/switch", "/end", "Ctrl-D"))
-    listed = shown_for("/sessions")
-    assert "title of parser-1" in listed
-    assert "title of parser-2" in listed
-    assert "figures" not in listed
-    assert "Resuming session parser-1" in shown_for("/switch parser-1")
-    assert say(child, "to the first") == 1
-    assert "belongs to @ai-analyst" in shown_for("/switch figures")
-    assert "fits several sessions" in shown_for("/switch pars")
-    assert "a better title" in shown_for("/rename a better title")
-    assert "no command /nonsense" in shown_for("/nonsense")
-    assert say(child, "//etc is a folder") == 2
-    child.send("/end" + ENTER)
-    child.expect("Ended parser-1")
-    assert to_the_end(child)[1] == 0
-    assert contents(port42, "parser-1") == ["to the first", "/etc is a folder"]
-    assert port42.rpc("find_session", ref="parser-1")["state"] == "ended"
-    assert port42.rpc("get_last_session", agent="ai-engineer")["session_id"] == "parser-1"
-
-
-def test_what_was_typed_before_is_one_key_away(terminal, port42):
-    child, _ = conversation(terminal)
-    say(child, "something long to type")
-    child.send(CTRL_D)
-    to_the_end(child)
-    child, _ = conversation(terminal, "possess @ai-engineer -c")
-    child.send(f"{ESC}[A")
-    assert say(child, "") == 2
-    child.send(CTRL_D)
-    to_the_end(child)
-    session_id = port42.rpc("get_last_session", agent="ai-engineer")["session_id"]
-    assert contents(port42, session_id) == ["something long to type"] * 2
-
-
-def test_a_conversation_survives_a_restart_of_the_daemon(terminal, port42):
-    child, _ = conversation(terminal)
-    assert say(child, "before") == 1
-    assert port42("daemon", "restart").returncode == 0
-    assert say(child, "after") == 2
-    child.send(CTRL_D)
-    assert to_the_end(child)[1] == 0
-
-
-def test_an_unknown_agent_is_told_before_anything_is_typed(terminal):
-    shown, code = to_the_end(terminal("possess @ai-enginer"))
-    assert code == 1
-    assert "@ai-engineer" in shown
-    assert "›" not in shown
-
-
 def test_ctrl_c_of_a_command_is_130(terminal, port42):
     assert port42("daemon", "start").returncode == 0
     child = terminal("daemon logs -f")
@@ -235,18 +148,23 @@ def test_no_color(terminal, busy_home, words):
     assert not COLOUR.search(plain)
 
 
-def test_no_color_in_a_conversation(terminal):
-    child = terminal("possess @ai-engineer", {"NO_COLOR": "1"})
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_conversation_has_colours_unless_none_are_wanted(terminal, plain):
+    child = terminal("possess @ai-engineer", {"NO_COLOR": "1"} if plain else None)
     shown = []
     for typed in ("hello" + ENTER, CTRL_D):
         child.expect(WAITS)
         shown.append(child.before)
         child.expect("@ai-engineer ›")
+        prompt = child.before
         child.send(typed)
     rest, code = to_the_end(child)
     assert code == 0
     assert "Recorded" in shown[1]
-    assert not COLOUR.search("".join([*shown, rest]))
+    if plain:
+        assert not COLOUR.search("".join([*shown, prompt, rest]))
+    else:
+        assert COLOUR.search(prompt)
 
 
 def test_the_table_of_sessions(terminal, busy_home, port42):
