@@ -77,6 +77,7 @@ class Processes:
             if not terminal.closed:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(terminal.pid, signal.SIGKILL)
+                terminal.wait()  # on a busy machine `close` would give it up before it has ended
                 terminal.close(force=True)
 
     def __enter__(self) -> Processes:

@@ -124,10 +124,11 @@ def build(config: BackendConfig, programs: Programs | None = None) -> Backend | 
 def load(config: Config | None = None) -> None:
     """Import what `build` will, so that an upgrade of the files under the daemon keeps no turn from it.
 
-    With `config`, only what its back ends need.
+    With `config`, only what its back ends and the agent echo need.
     """
+    needed = None if config is None else {EchoBackend, *map(type, config.backends.values())}
     for kind, (module, _) in _CLASSES.items():
-        if config is None or any(isinstance(backend, kind) for backend in config.backends.values()):
+        if needed is None or kind in needed:
             import_module(module)
 
 
