@@ -111,6 +111,8 @@ class Conversation:
 
     def _switch(self, ref: str) -> None:
         if not ref:
+            if not streams.can_draw():
+                raise Refused("/switch: expected REF: this terminal cannot show sessions to choose from")
             # Imported here: a whole screen, which few conversations need.
             from port42_cli.picker.screen import pick
 

@@ -64,6 +64,9 @@ def test_switch_alone_lets_one_choose(terminal, port42):
     talk.send(ENTER)
     talk.expect(f"Resuming session {begun}")
     assert leave(talk) == 0
+    talk = terminal("possess", "@ai-muse", TERM="dumb")
+    send(talk, "/switch", "Error: /switch: expected REF")
+    leave(talk)
 
 
 def test_new_begins_another_session_and_rename_names_it(terminal, port42):
