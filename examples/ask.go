@@ -24,22 +24,22 @@ func main() {
 	}
 	line := string(must(exec.Command("port42", "socket-path").Output()))
 	connection := must(net.Dial("unix", line[:len(line)-1]))
-	params := map[string]any{"agent": os.Args[1], "message": os.Args[2], "stream": true}
-	request := map[string]any{"jsonrpc": "2.0", "id": 1, "method": "possess", "params": params}
-	must(0, json.NewEncoder(connection).Encode(request))
+	must(0, json.NewEncoder(connection).Encode(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "possess",
+		"params": map[string]any{"agent": os.Args[1], "message": os.Args[2], "stream": true}}))
 	// What comes is events of the turn and, at the end, the answer to request 1.
-	for decoder := json.NewDecoder(connection); ; {
-		var received struct {
-			Method string
-			Params struct{ Kind, Text string }
-			Error  *struct{ Message string }
-		}
+	var received struct {
+		Params struct{ Kind, Text string }
+		Result struct{ Status string }
+		Error  *struct{ Message string }
+	}
+	for decoder := json.NewDecoder(connection); received.Result.Status == ""; {
 		must(0, decoder.Decode(&received))
-		if received.Error != nil {
+		switch {
+		case received.Error != nil:
 			log.Fatal(received.Error.Message)
-		} else if received.Method == "" {
-			break
-		} else if received.Params.Kind == "text" {
+		case received.Result.Status == "recorded":
+			log.Fatal("No back end answers: the message was recorded.")
+		case received.Result.Status == "" && received.Params.Kind == "text":
 			os.Stdout.WriteString(received.Params.Text)
 		}
 	}

@@ -28,6 +28,9 @@ socket.destroy();
 if (answer.error) {
   console.error(answer.error.message);
   process.exitCode = 1;
+} else if (answer.result.status === "recorded") {
+  console.error("No back end answers: the message was recorded.");
+  process.exitCode = 1;
 } else {
   console.log();
 }

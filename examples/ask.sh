@@ -14,5 +14,6 @@ jq --null-input --compact-output --arg agent "$agent" --arg message "$message" \
     jq --join-output --unbuffered '
         if .method == "session_event" then .params | select(.kind == "text").text
         elif .error then "\(.error.message)\n" | halt_error(1)
+        elif .result.status == "recorded" then "No back end answers: the message was recorded.\n" | halt_error(1)
         else "\n"
         end'

@@ -30,4 +30,6 @@ with socket.socket(socket.AF_UNIX) as connection:
 answer = parse(received)
 if isinstance(answer, Error):
     sys.exit(answer.message)
+if answer.result["status"] == "recorded":
+    sys.exit("No back end answers: the message was recorded.")
 print()

@@ -85,6 +85,9 @@ def test_a_reply_comes_to_the_letter_and_what_fails_is_said(run, ask, port42):
     refused = run(*ask, "nobody-here", "hello")
     assert (refused.returncode != 0, refused.stdout) == (True, "")
     assert "unknown agent nobody-here" in refused.stderr
+    unanswered = run(*ask, "ai-muse", "hello")
+    assert (unanswered.returncode, unanswered.stdout) == (1, "")
+    assert "No back end answers" in unanswered.stderr
     wrong = run(*ask)
     assert wrong.returncode != 0
     assert "AGENT" in wrong.stderr
