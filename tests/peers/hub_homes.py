@@ -9,10 +9,13 @@ async with HubHome(folder, url, "laptop") as laptop:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import psycopg
 
@@ -137,6 +140,62 @@ class HubHome:
         """What was said in the session."""
         page = self.store.read(session_id, after_seq=0, limit=10_000, max_bytes=ALL, events=False)
         return [message.content for message in page.records]  # type: ignore[attr-defined]
+
+
+class Wire:
+    """A way to the server that can be cut: after so many more bytes both ends lose it."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._folder = folder
+        self._server = urlsplit(url)
+        self._left: int | None = None
+        self._ends: list[asyncio.StreamWriter] = []
+        self._carrying: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Wire:
+        self._folder.mkdir(mode=0o700)
+        self._listening = await asyncio.start_unix_server(self._carry_both, self._folder / ".s.PGSQL.5432")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listening.close()
+        self._lose()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """Where the database is reached by way of this."""
+        folder = quote(str(self._folder), safe="")
+        return self._server._replace(query=f"host={folder}").geturl()
+
+    def cut_after(self, count: int) -> None:
+        self._left = count
+
+    async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        folder = parse_qs(self._server.query)["host"][0]
+        there = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+        self._ends += [writer, there[1]]
+        for source, target in ((reader, there[1]), (there[0], writer)):
+            task = asyncio.create_task(self._carry(source, target))
+            self._carrying.add(task)
+            task.add_done_callback(self._carrying.discard)
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(4096):
+                if self._left is not None:
+                    data, self._left = data[: self._left], self._left - len(data)
+                target.write(data)
+                await target.drain()
+                if self._left is not None and self._left <= 0:
+                    self._lose()
+        target.close()
+
+    def _lose(self) -> None:
+        self._left = None
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
 
 
 async def quiet(*homes: HubHome) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, structs
 
 from port42_daemon.hub.database import Fetched
 from port42_daemon.hub.lines import Line, checksum, header_of, records_of, shared
-from port42_daemon.hub.progress import Known
+from port42_daemon.hub.progress import NO_FILE, Known
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import (
     ENDED,
@@ -237,7 +237,7 @@ class LocalSessions:
             seq,
             stored.footer.use,
             row.trashed,
-            signature=stored.signature,
+            signature=NO_FILE if unpushed else stored.signature,
             line=checksum(stored.lines, seq),
         )
         summary = self._store.summary(row.session_id, trashed=stored.trashed)

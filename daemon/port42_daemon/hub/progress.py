@@ -29,11 +29,16 @@ CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 _SELECT = "SELECT session_id, generation, seq, use, trashed, purged, size, mtime_ns, line FROM sessions"
 
 
+NO_FILE = 0, 0
+"""The signature of no file: the session is looked at again."""
+
+
 class Known(msgspec.Struct, frozen=True):
     """What hub and this machine both have of a session: its records through `seq`.
 
-    `use` is the number of its last use here then, `signature` its file's size and mtime_ns, `line` the CRC-32
-    of the record `seq` as it is here, 0 where there is none. A `purged` one is deleted at the hub.
+    `use` is the number of its last use here then, `signature` its file's size and mtime_ns if nothing else is
+    in it, `line` the CRC-32 of the record `seq` as it is here, 0 where there is none. A `purged` one is
+    deleted at the hub.
     """
 
     generation: int
@@ -41,7 +46,7 @@ class Known(msgspec.Struct, frozen=True):
     use: int
     trashed: bool
     purged: bool = False
-    signature: tuple[int, int] = (0, 0)
+    signature: tuple[int, int] = NO_FILE
     line: int = 0
 
 

@@ -14,7 +14,7 @@ from port42_daemon.config import HubConfig
 from port42_daemon.hub.database import PIECE_BYTES, Change, Database, Fetched, Row
 from port42_daemon.hub.lines import checksum, header_to_push, lines_to_push, may_leave
 from port42_daemon.hub.local import Applied, LocalSessions
-from port42_daemon.hub.progress import Known, Progress
+from port42_daemon.hub.progress import NO_FILE, Known, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import SessionFilter
@@ -163,7 +163,8 @@ class Sync:
         )
         seq = change.last_seq
         line = checksum(lines[-1:], seq) if lines or known is None or change.replaces else known.line
-        after = Known(generation, seq, footer.use, stored.trashed, signature=stored.signature, line=line)
+        signature = stored.signature if stored.complete else NO_FILE
+        after = Known(generation, seq, footer.use, stored.trashed, signature=signature, line=line)
         return _Prepared(change, after, stored.complete)
 
     def _purge(self, session_id: str, known: Known | None) -> _Prepared | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from peers.hub_homes import HubHome, at_hub, init, quiet
+from peers.hub_homes import HubHome, Wire, at_hub, init, quiet
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
@@ -32,8 +33,9 @@ _WITHIN = 120.0
 class Machines:
     """Homes, what was acknowledged in them, and a step of any kind at any of them."""
 
-    def __init__(self, homes: list[HubHome], seed: int) -> None:
+    def __init__(self, homes: list[HubHome], wires: dict[str, Wire], seed: int) -> None:
         self.homes = homes
+        self.wires = wires
         self.random = random.Random(seed)
         self.said: dict[str, str] = {}
         """Each message that was acknowledged, and the session in which it was recorded."""
@@ -48,9 +50,12 @@ class Machines:
         name, weight = zip(*_STEPS.items(), strict=True)
         step = self.random.choices(name, weight)[0]
         self.log.append(f"{home.name} {step}")
-        # What a machine refuses changes nothing: a session that is not there, or is in the trash.
-        with contextlib.suppress(RpcError, psycopg.OperationalError):
+        try:
             await getattr(self, f"_{step}")(home)
+        except RpcError:
+            pass  # what a machine refuses changes nothing: a session that is not there, or is in the trash
+        except psycopg.OperationalError:
+            home.disconnect()
 
     def _some(self, home: HubHome) -> str:
         return self.random.choice([*_SESSIONS, *home.all()])
@@ -112,6 +117,13 @@ class Machines:
         home.disconnect()
         (home.folder / "hub.db").unlink(missing_ok=True)
 
+    async def _cut(self, home: HubHome) -> None:
+        """The connection will be lost in the middle of whatever is said."""
+        if home.sync is not None:
+            wire = self.wires[home.name]
+            await home.connect(wire.url)
+            wire.cut_after(self.random.randrange(8000))
+
     async def _push(self, home: HubHome) -> None:
         if home.sync is not None:
             await home.sync.push()
@@ -127,8 +139,7 @@ class Machines:
     async def end(self) -> None:
         """Have all at the hub, and all quiet."""
         for home in self.homes:
-            if home.sync is None:
-                await home.connect()
+            await home.connect()
         await quiet(*self.homes)
 
     def check(self, url: str) -> None:
@@ -139,7 +150,8 @@ class Machines:
                 for name, stored in home.all().items()
                 if name in hub
             }
-            assert here == hub, home.name
+            differing = {name: (here.get(name), hub[name]) for name in hub if here.get(name) != hub[name]}
+            assert differing == {}, (home.name, differing)
             for name in home.all().keys() - hub.keys():
                 assert name in self.purged or home.all()[name].trashed, (home.name, name)
         self._check_messages()
@@ -174,14 +186,17 @@ _STEPS: dict[str, float] = {
     "push": 4,
     "pull": 4,
     "sync": 2,
+    "cut": 2,
 }
 
 
 async def _play(folder: Path, url: str, count: int, seed: int, steps: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        short = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="p42-", dir="/tmp")))
         names = ["laptop", "server", "desktop", "tablet", "phone"][:count]
         homes = [await stack.enter_async_context(HubHome(folder / name, url, name)) for name in names]
-        machines = Machines(homes, seed)
+        wires = {name: await stack.enter_async_context(Wire(short / name, url)) for name in names}
+        machines = Machines(homes, wires, seed)
         try:
             async with asyncio.timeout(_WITHIN):
                 for _ in range(steps):

@@ -1,0 +1,200 @@
+"""Daemons of several machines at one hub: real processes, a real PostgreSQL, clocks that are off, and kills."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from peers import late_daemon
+from peers.hub_homes import at_hub, init
+from peers.postgres import Server
+
+_WITHIN = 60.0
+AGENT = "ai-muse"
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """What `condition` gives, once that is true."""
+    deadline = time.monotonic() + _WITHIN
+    while not (value := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def machine(home: Path, start_daemon: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts the daemon of a machine, which is at the hub."""
+
+    def start(name: str, url: str, clock: int | None = None) -> Any:
+        python = [late_daemon.__file__, str(clock)] if clock is not None else None
+        folder = home.parent / name
+        daemon = start_daemon(home=folder, socket=home.parent / f"{name}.sock", python=python)
+        daemon.call("join_hub", url=url, machine=name)
+        until(lambda: daemon.call("get_hub")["state"] == "connected", "it does not get to the hub")
+        return daemon
+
+    return start
+
+
+def say(daemon: Any, session_id: str, text: str) -> None:
+    daemon.call("append_message", agent=AGENT, session_id=session_id, role="user", content=text)
+
+
+def texts(daemon: Any, session_id: str) -> list[str]:
+    try:
+        messages = daemon.call("get_session", session_id=session_id, limit=10_000)["messages"]
+    except pytest.RpcFailed:
+        return []
+    return [message["content"] for message in messages]
+
+
+def sessions(daemon: Any) -> list[str]:
+    return [row["session_id"] for row in daemon.call("list_sessions", limit=500)["sessions"]]
+
+
+def test_what_is_said_on_one_machine_is_followed_on_another(machine, hub_url):
+    init(hub_url)
+    laptop, server = machine("laptop", hub_url), machine("server", hub_url)
+    session = laptop.call("create_session", agent=AGENT)["session_id"]
+    until(lambda: session in sessions(server), "it does not get to the other machine")
+    with server.connect() as peer, peer.makefile("rb") as lines:
+        peer.sendall(
+            b'{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"session_id":"%b"}}\n' % session.encode()
+        )
+        assert b'"result"' in lines.readline()
+        say(laptop, session, "hello from the laptop")
+        assert b"hello from the laptop" in lines.readline()
+    say(server, session, "hello from the server")
+    until(lambda: len(texts(laptop, session)) == 2, "the answer does not come")
+    until(lambda: laptop.call("get_hub")["waiting"] == 0, "something is still to be pushed")
+    status = laptop.call("get_hub")
+    assert (status["busy"], status["sessions"]) == (0, 1)
+    assert {row["name"]: row["this"] for row in status["machines"]} == {"laptop": True, "server": False}
+
+
+def test_the_last_session_is_the_one_used_last_on_any_machine_though_their_clocks_are_hours_apart(
+    machine, hub_url
+):
+    init(hub_url)
+    early, late = machine("early", hub_url, -3 * 3600), machine("late", hub_url, 5 * 3600)
+    first = late.call("create_session", agent=AGENT)["session_id"]
+    say(late, first, "used first, at a time that is later by its clock")
+    until(lambda: texts(early, first), "it does not get to the other machine")
+    last = early.call("create_session", agent=AGENT)["session_id"]
+    say(early, last, "used last")
+    until(lambda: texts(late, last), "it does not get to the other machine")
+    for daemon in (early, late):
+        until(
+            lambda daemon=daemon: daemon.call("get_last_session", agent=AGENT)["session_id"] == last,
+            "another session is the last one",
+        )
+        assert sessions(daemon) == [last, first]
+    say(late, first, "used again")
+    for daemon in (early, late):
+        until(
+            lambda daemon=daemon: daemon.call("get_last_session", agent=AGENT)["session_id"] == first,
+            "another session is the last one",
+        )
+
+
+def test_a_hub_that_cannot_be_used_is_said_and_everything_goes_on_here(start_daemon, postgres):
+    url = postgres.database()
+    daemon = start_daemon()
+    with pytest.raises(
+        pytest.RpcFailed, match="it has no tables of Port42 yet: `port42 hub init` makes them"
+    ):
+        daemon.call("join_hub", url=url)
+    assert daemon.call("get_hub")["state"] == "off"
+    assert daemon.call("init_hub", url=url) == {"applied": ["0001_begin"]}
+    daemon.call("join_hub", url=url)
+    until(lambda: daemon.call("get_hub")["state"] == "connected", "it does not get to the hub")
+    postgres.kill()
+    until(lambda: daemon.call("get_hub")["state"] == "unreachable", "nobody says that the hub is gone")
+    session = daemon.call("create_session", agent=AGENT)["session_id"]
+    say(daemon, session, "said without a hub")
+    postgres.start()
+    until(lambda: session in at_hub(url), "it is not pushed afterwards")
+    assert daemon.log().count("the hub is unreachable") == 1
+    daemon.call("pause_hub")
+    assert daemon.call("get_hub")["state"] == "paused"
+    say(daemon, session, "said in a pause")
+    daemon.call("resume_hub")
+    until(lambda: len(at_hub(url)[session][1]) == 2, "it is not pushed after the pause")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO port42.migrations VALUES (9999, '9999_later')")
+    daemon.kill()
+    daemon.start()
+    until(lambda: daemon.call("get_hub")["state"] == "refused", "newer tables are used")
+    assert "newer Port42 (they have 9999_later)" in daemon.call("get_hub")["problem"]
+    assert daemon.call("leave_hub")["state"] == "off"
+    assert texts(daemon, session) == ["said without a hub", "said in a pause"]
+
+
+def kill_and_say(machines: list[Any], postgres: Server, seed: int, rounds: int) -> set[str]:
+    """Say things at random while daemons and the server are killed; gives what was acknowledged."""
+    chance = random.Random(seed)
+    acknowledged: set[str] = set()
+    for number in range(rounds):
+        daemon = chance.choice(machines)
+        what = chance.random()
+        if what < 0.1:
+            daemon.kill()
+            daemon.start()
+        elif what < 0.16:
+            postgres.kill()
+            postgres.start()
+        else:
+            text = f"message {number}"
+            session = f"shared-{chance.randrange(3)}"
+            with contextlib.suppress(pytest.RpcFailed):
+                daemon.call("create_session", agent=AGENT, session_id=session)
+            with contextlib.suppress(pytest.RpcFailed):
+                say(daemon, session, text)
+                acknowledged.add(text)
+    return acknowledged
+
+
+def whole(daemon: Any) -> dict[str, list[str]]:
+    """The lines of each session's file."""
+    return {
+        path.stem: [line.rstrip(",") for line in path.read_text().splitlines()[1:-1]]
+        for path in (daemon.home / "sessions").glob("*.json")
+    }
+
+
+@pytest.mark.parametrize(
+    ("seed", "rounds"), [(1, 30), *(pytest.param(n, 300, marks=pytest.mark.torture) for n in range(2, 12))]
+)
+def test_nothing_is_lost_or_twice_when_daemons_and_the_server_are_killed(machine, postgres, seed, rounds):
+    url = postgres.database()
+    init(url)
+    machines = [machine("laptop", url), machine("server", url)]
+    acknowledged = kill_and_say(machines, postgres, seed, rounds)
+    assert acknowledged
+
+    def same() -> bool:
+        if any(daemon.call("get_hub")["waiting"] for daemon in machines):
+            return False
+        hub = {name: [line for _, line in lines] for name, (_, lines) in at_hub(url).items()}
+        return all(whole(daemon) == hub for daemon in machines)
+
+    until(same, "the machines do not become the same")
+    messages = [
+        message["content"]
+        for session in sessions(machines[0])
+        for message in machines[0].call("get_session", session_id=session, limit=10_000)["messages"]
+        if message["seq"] > (summary_of(machines[0], session)["forked_from"] or {"seq": 0})["seq"]
+    ]
+    assert sorted(messages) == sorted({*messages})
+    assert acknowledged <= {*messages}
+
+
+def summary_of(daemon: Any, session_id: str) -> Any:
+    return daemon.call("find_session", ref=session_id)
