@@ -1,4 +1,4 @@
-"""Daemons of several machines at one hub: real processes, a real PostgreSQL, clocks that are off, and kills."""
+"""Daemons of several machines at one hub: real processes, a real PostgreSQL, wrong clocks, and kills."""
 
 from __future__ import annotations
 
