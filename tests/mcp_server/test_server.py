@@ -372,4 +372,4 @@ def test_without_the_sdk_it_says_how_to_install_it(port42, tmp_path):
 def test_the_version_to_install_is_the_one_that_the_extra_names():
     from importlib.metadata import requires
 
-    assert "mcp<3,>=2.3; extra == 'mcp'" in requires("port42")
+    assert "mcp<3,>=2.3; extra == 'mcp'" in requires("port42d")
