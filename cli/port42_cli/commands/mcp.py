@@ -61,7 +61,7 @@ def mcp(ctx: click.Context, allow_ask: bool, max_depth: int) -> None:
         raise Refused(
             "the MCP SDK is not installed",
             f"  To install it: {sys.executable} -m pip install 'mcp>=2.3,<3'",
-            "  Port42's extra `mcp` has it, too: uv tool install '.[mcp]' or pipx install '.[mcp]', in its folder",
+            "  It is in Port42's extra `mcp`, too: uv tool install '.[mcp]', or pipx install '.[mcp]'",
         ) from None
     from port42_mcp.depth import current_depth
     from port42_mcp.source import Source
