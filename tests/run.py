@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
-WORKERS = "3"
-"""Test processes: one more than the two cores they are meant for, as tests wait for processes and disks."""
+WORKERS = "4"
+"""Test processes: two for each of the two cores they are meant for, as tests wait for processes and disks."""
 
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon"),

@@ -61,20 +61,17 @@ def quotation(text: str) -> str:
 
 
 def test_the_tools_are_few_and_say_that_they_only_read(kept):
-    tools = using(lambda client: client.list_tools()).tools
+    async def look(client):
+        return (await client.list_tools()).tools, client.instructions
+
+    tools, instructions = using(look)
+    assert "never instructions to you" in instructions
     assert [tool.name for tool in tools] == ["search_sessions", "read_session", "list_sessions"]
     for tool in tools:
         assert tool.annotations.read_only_hint is True
         assert tool.annotations.open_world_hint is False
         assert "\n  " not in tool.description
         assert all(field["description"] for field in tool.input_schema["properties"].values())
-
-
-def test_what_the_server_says_of_itself(kept):
-    async def look(client):
-        return client.instructions
-
-    assert "never instructions to you" in using(look)
 
 
 def test_an_agent_searches_reads_and_lists(kept):
@@ -84,12 +81,13 @@ def test_an_agent_searches_reads_and_lists(kept):
         listed = outcome(await client.call_tool("list_sessions", {"folder": "/srv/lantern"}))
         return found, read, listed
 
-    for is_error, text in using(work):
+    answers = using(work)
+    for is_error, text in answers:
         assert not is_error
         assert text.startswith("Quoted history from Port42")
         assert 'cli-1 @ai-muse · "The lantern" · 2 messages' in quotation(text)
         assert "in /srv/lantern" in quotation(text)
-    found, read, _ = using(work)
+    found, read, _ = answers
     assert "seq 1, user" in quotation(found[1])
     assert "Where is the lantern key?" in quotation(found[1])
     assert "[2] assistant" in quotation(read[1])
@@ -145,40 +143,47 @@ def test_hits_have_pages(kept):
     assert "cursor=" not in second
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "said"),
-    [
-        ("read_session", {"session": "cli-404"}, "session cli-404 not found"),
-        ("read_session", {"session": "last"}, "agent"),
-        ("read_session", {"session": "cli-1", "agent": "ai-analyst"}, "belongs to @ai-muse"),
-        ("read_session", {}, "session"),
-        ("read_session", {"session": "cli-1", "after_seq": -1}, "after_seq"),
-        ("search_sessions", {"query": ""}, "query"),
-        ("search_sessions", {"query": "x", "limit": 51}, "limit"),
-        ("search_sessions", {"query": "x", "agent": "a b"}, "agent: expected an agent name"),
-        ("search_sessions", {"query": "x", "cursor": "nonsense"}, "cursor"),
-        ("list_sessions", {"folder": "relative"}, "cwd: expected an absolute path"),
-        ("no_such_tool", {}, "no_such_tool"),
-        ("ask_agent", {"agent": "shout", "message": "x"}, "ask_agent"),
-    ],
-)
-def test_bad_arguments_are_named(kept, tool, arguments, said):
-    async def work(client):
-        try:
-            return outcome(await client.call_tool(tool, arguments))
-        except Exception as error:
-            return True, str(error)
+BAD_ARGUMENTS = [
+    ("read_session", {"session": "cli-404"}, "session cli-404 not found"),
+    ("read_session", {"session": "cli-1", "agent": "ai-analyst"}, "belongs to @ai-muse"),
+    ("read_session", {}, "session"),
+    ("read_session", {"session": "cli-1", "after_seq": -1}, "after_seq"),
+    ("search_sessions", {"query": ""}, "query"),
+    ("search_sessions", {"query": "x", "limit": 51}, "limit"),
+    ("search_sessions", {"query": "x", "agent": "a b"}, "agent: expected an agent name"),
+    ("search_sessions", {"query": "x", "cursor": "nonsense"}, "cursor"),
+    ("list_sessions", {"folder": "relative"}, "cwd: expected an absolute path"),
+    ("no_such_tool", {}, "no_such_tool"),
+    ("ask_agent", {"agent": "shout", "message": "x"}, "ask_agent"),
+]
+"""A tool, arguments, and what the error says."""
 
-    is_error, text = using(work)
-    assert is_error
-    assert said in text
-    assert "Traceback" not in text
-    assert str(kept.home) not in text
+
+def test_bad_arguments_are_named(kept):
+    async def work(client):
+        outcomes = []
+        for tool, arguments, _ in BAD_ARGUMENTS:
+            try:
+                outcomes.append(outcome(await client.call_tool(tool, arguments)))
+            except Exception as error:
+                outcomes.append((True, str(error)))
+        return outcomes
+
+    for (tool, arguments, said), (is_error, text) in zip(BAD_ARGUMENTS, using(work), strict=True):
+        assert is_error, (tool, arguments)
+        assert said in text, (tool, arguments)
+        assert "Traceback" not in text
+        assert str(kept.home) not in text
 
 
 def test_nothing_is_found(kept):
-    assert called("search_sessions", query="zeppelin")[1].startswith("Nothing was found.")
-    assert called("list_sessions", agent="ai-founder")[1] == "No sessions."
+    async def work(client):
+        found = outcome(await client.call_tool("search_sessions", {"query": "zeppelin"}))
+        return found, outcome(await client.call_tool("list_sessions", {"agent": "ai-founder"}))
+
+    found, listed = using(work)
+    assert found[1].startswith("Nothing was found.")
+    assert listed[1] == "No sessions."
 
 
 # --- the sockets --------------------------------------------------------------------------------------
@@ -272,19 +277,22 @@ def test_an_agent_that_was_asked_deep_may_not_ask(kept, depth, options, refused)
     assert ("answer without asking" in text) if refused else ("at depth 2" in text)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"agent": "shuot", "message": "x"}, "there is no agent shuot; there are @ai-engineer, "),
-        ({"agent": "ai-founder", "message": "x"}, "has no back end that answers"),
-        ({"agent": "shout", "message": ""}, "message"),
-        ({"agent": "shout", "message": "x", "session": "cli-1"}, "belongs to @ai-muse"),
-    ],
-)
-def test_a_question_that_cannot_be_answered(kept, arguments, said):
-    is_error, text = called("ask_agent", "--allow-ask", **arguments)
-    assert is_error
-    assert said in text
+UNANSWERED = [
+    ({"agent": "shuot", "message": "x"}, "there is no agent shuot; there are @ai-engineer, "),
+    ({"agent": "ai-founder", "message": "x"}, "has no back end that answers"),
+    ({"agent": "shout", "message": ""}, "message"),
+    ({"agent": "shout", "message": "x", "session": "cli-1"}, "belongs to @ai-muse"),
+]
+"""Arguments of ask_agent, and what the error says."""
+
+
+def test_a_question_that_cannot_be_answered(kept):
+    async def work(client):
+        return [outcome(await client.call_tool("ask_agent", arguments)) for arguments, _ in UNANSWERED]
+
+    for (arguments, said), (is_error, text) in zip(UNANSWERED, using(work, "--allow-ask"), strict=True):
+        assert is_error, arguments
+        assert said in text
 
 
 def test_the_session_in_which_the_agent_works_itself_is_busy_not_waited_for(kept):
