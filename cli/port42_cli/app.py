@@ -65,6 +65,7 @@ GROUPS = {
         "status": "status.status",
         "doctor": "doctor.doctor",
         "index": "index.index",
+        "hub": "hub.hub",
         "daemon": "daemon.daemon",
         "service": "service.service",
         "rpc": "rpc.rpc",
@@ -80,9 +81,6 @@ GROUPS = {
 """For each command its module in `commands`, and its name there, under the headings of ``--help``."""
 
 COMMANDS = {name: where for group in GROUPS.values() for name, where in group.items()}
-
-LOCAL = frozenset({"daemon", "service", "socket-path"})
-"""The commands that look after the daemon's process, its files or its socket, which is done where it runs."""
 
 ALIASES = {
     "ls": ("sessions",),

@@ -28,6 +28,7 @@ WORD = f"wo{OBEYED}rd"
 MARKDOWN = (
     f"{WORD} <http://a/%1b[66;6H> &#27;[66;6H &#x202e; ![{WORD}](<{WORD}>) `{WORD}`\n\n```{WORD}\n{WORD}\n```"
 )
+HUB = "postgresql://hub/port42"
 TIME = "2026-11-23T11:57:00.000Z"
 INSTEAD = {
     "version": __version__,
@@ -151,6 +152,7 @@ SHOWS = {
     "stats": [[], ["--json"]],
     "du": [[], ["--json"]],
     "index": [[], ["--json"], ["rebuild"]],
+    "hub": [[], ["--json"], ["init", HUB], ["pause"], ["resume"], ["leave", "-y"]],
     "daemon": [["reload"]],
     "rpc": [["status"], ["get_session", f"session_id={WORD}"], ["list_agents"]],
 }

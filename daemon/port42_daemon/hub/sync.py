@@ -73,6 +73,8 @@ class Sync:
         changed = await self.sessions.threads.files(self._changed, known, files)
         self.dirty = dict.fromkeys([*changed, *self.dirty])
         self.busy.update(await self._run(self.progress.behind))
+        if not await self._run(lambda: self.progress.joined):
+            await self._count_missing()
 
     def _changed(self, known: dict[str, Known], files: dict[str, tuple[int, int]]) -> list[str]:
         changed = [name for name, file in files.items() if name not in known or known[name].signature != file]
@@ -199,12 +201,16 @@ class Sync:
             await self._run(self.progress.advance, totals.changes)
         rows = await self._run(self.database.newest, position, _PULLED_AT_ONCE)
         await self._bring_rows(rows)
-        self.to_pull = max(0, totals.sessions - len(await self._run(self.progress.all)))
+        await self._count_missing()
         done = len(rows) < _PULLED_AT_ONCE
         await self._run(self.progress.walk, None if done else (rows[-1].used, rows[-1].session_id))
         if done:
             self.to_pull = 0
         return True
+
+    async def _count_missing(self) -> None:
+        totals = await self._run(self.database.totals)
+        self.to_pull = max(0, totals.sessions - len(await self._run(self.progress.all)))
 
     async def retry_busy(self) -> None:
         """Change the sessions in which a turn ran."""
