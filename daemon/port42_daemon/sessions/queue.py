@@ -54,8 +54,15 @@ class SessionQueues:
         self._stopping = False
 
     def busy(self, session_id: str) -> bool:
-        """Whether a turn of the session runs or waits. Also asked from other threads."""
+        """Whether a turn of the session runs or waits, or somebody has exclusive access to it.
+
+        Also asked from other threads.
+        """
         return session_id in self._queues
+
+    def has_turns(self, session_id: str) -> bool:
+        """Whether a turn of the session runs or waits; exclusive access is over at once."""
+        return any(entry.agent is not None for entry in self._queues.get(session_id, ()))
 
     def is_free(self, session_id: str) -> bool:
         """Whether `exclusive` access would be given."""
@@ -96,8 +103,8 @@ class SessionQueues:
         """
         if self._stopping:
             raise ShuttingDown
-        if refuse_if_busy:
-            self._refuse_if_busy(session_id)
+        if refuse_if_busy and self.has_turns(session_id):
+            raise SessionBusy(session_id, self.waiting(session_id))
         queue = self._queues.setdefault(session_id, deque())
         entry = QueueEntry(agent, on_position)
         queue.append(entry)

@@ -154,7 +154,7 @@ class Turns:
         async with self._sessions.order(session_id):
             turn = self._running.get(session_id)
             question_seq = turn.question_seq if turn is not None else None
-            if not self.queues.busy(session_id):  # the turn is another machine's
+            if not self.queues.has_turns(session_id):  # the turn is another machine's
                 question_seq = await recovery.unanswered(self._sessions, session_id)
             if question_seq == 1:
                 raise SessionBusy(session_id, self.queues.waiting(session_id))
@@ -163,8 +163,8 @@ class Turns:
             return (await self._lineage.fork_session(fork)).session_id
 
     async def _is_busy(self, session_id: str) -> bool:
-        if self.queues.busy(session_id) or self._leases is None:
-            return self.queues.busy(session_id)
+        if self.queues.has_turns(session_id) or self._leases is None:
+            return self.queues.has_turns(session_id)
         return await self._leases.holder(session_id) is not None
 
     @asynccontextmanager

@@ -190,3 +190,22 @@ def test_whatever_they_do_one_at_a_time_has_the_session_and_none_is_left(steps):
         assert queues.under_way == 0
 
     run(work)
+
+
+def test_exclusive_access_is_no_turn_for_whoever_does_not_wait_for_one():
+    async def work():
+        queues = SessionQueues()
+        async with queues.exclusive("s"):
+            assert queues.busy("s")
+            assert not queues.has_turns("s")
+            entering = asyncio.create_task(enter_and_leave(queues))
+            await asyncio.sleep(0)
+            assert not entering.done()
+            assert queues.has_turns("s")
+        await entering
+
+    async def enter_and_leave(queues):
+        async with queues.enter("s", "agent", refuse_if_busy=True):
+            pass
+
+    asyncio.run(work())
