@@ -84,8 +84,8 @@ def _cells(known: Agent) -> tuple[object, ...]:
 _COLUMNS: tuple[Column[Agent], ...] = (
     Column("AGENT", lambda agent: f"@{agent.agent}", "cyan"),
     Column("BACK END", lambda agent: [(agent.backend, "dim" if agent.backend == "none" else "")]),
-    Column("MODEL", lambda agent: agent.model or "–"),
+    Column("MODEL", lambda agent: agent.model or "–", expendable=1),
     Column("STATE", _state),
-    number("SESSIONS", lambda agent: agent.session_count),
-    Column("DETAIL", lambda agent: agent.detail, "dim", fit="ellipsis"),
+    number("SESSIONS", lambda agent: agent.session_count, expendable=3),
+    Column("DETAIL", lambda agent: agent.detail, "dim", fit="ellipsis", expendable=2),
 )

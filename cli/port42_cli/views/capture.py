@@ -20,7 +20,7 @@ def tools(known: Sequence[CapturedTool], now: datetime) -> Iterator[Part]:
     """
     here = [tool for tool in known if tool.on or tool.available]
     read: Column[CapturedTool] = Column(
-        "LAST READ", lambda tool: age(tool.last_read, now) if tool.last_read else "–", "dim"
+        "LAST READ", lambda tool: age(tool.last_read, now) if tool.last_read else "–", "dim", expendable=2
     )
     if here:
         yield Table(here, (_NAME, _STATE, _AGENT, _SESSIONS, _SIZE, read, _PATH))
@@ -70,6 +70,6 @@ def _state(tool: CapturedTool) -> list[Span]:
 _NAME: Column[CapturedTool] = Column("TOOL", lambda tool: tool.name, "bold")
 _STATE: Column[CapturedTool] = Column("STATE", _state)
 _AGENT: Column[CapturedTool] = Column("AGENT", lambda tool: f"@{tool.agent}", "cyan")
-_SESSIONS: Column[CapturedTool] = number("SESSIONS", lambda tool: tool.sessions)
-_SIZE: Column[CapturedTool] = Column("SIZE", lambda tool: size(tool.source_bytes), right=True)
-_PATH: Column[CapturedTool] = Column("FOLDER", lambda tool: _short(tool.path), fit="ellipsis")
+_SESSIONS: Column[CapturedTool] = number("SESSIONS", lambda tool: tool.sessions, expendable=1)
+_SIZE: Column[CapturedTool] = Column("SIZE", lambda tool: size(tool.source_bytes), right=True, expendable=3)
+_PATH: Column[CapturedTool] = Column("FOLDER", lambda tool: _short(tool.path), fit="ellipsis", expendable=4)
