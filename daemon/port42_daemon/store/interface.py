@@ -402,7 +402,9 @@ def title_from(content: str) -> str | None:
     """
     picture = None
     for line in content.splitlines():
-        words = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else " " for c in line)  # noqa: PLW2901
+        words = " ".join(line.split())
         if _PICTURE.fullmatch(words):
             picture = picture or words
         elif words:

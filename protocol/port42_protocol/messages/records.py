@@ -272,6 +272,7 @@ class _Head(Struct):
 
 
 _OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"(?:,"event":"(\w+)")?')
+_encode = json.Encoder().encode
 _decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()}
 _STORED_AS_EVENTS = frozenset(role.encode() for role in ACTIVITIES)
 
@@ -281,7 +282,7 @@ def encode_stored(record: Record) -> bytes:
 
     Activities are there as events, which an older daemon keeps and passes over (docs/decisions/0034).
     """
-    line = json.encode(record)
+    line = _encode(record)
     if isinstance(record, Activity):
         return line.replace(b'"role":"', b'"role":"event","event":"', 1)
     return line

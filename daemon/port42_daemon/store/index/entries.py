@@ -98,12 +98,14 @@ def part(update: SessionUpdate, after_seq: int, records: list[Record]) -> Part:
 def prepare(agent: str, entries: list[Entry]) -> Texts:
     words: dict[str, list[Words]] = {"said": [], "done": []}
     blocks: list[tuple[int, str | bytes]] = []
+    rows: list[tuple[int, str, str]] = []
     block: list[str] = []
     size = characters = 0
     for number, entry in enumerate(entries):
         if size > _BLOCK_CHARACTERS:
             blocks.append((number - len(block), pack(block)))
             block, size = [], 0
+        rows.append((entry.seq, entry.role, entry.timestamp))
         table, row = columns(agent, entry)
         words[table].append(Words(number, *row))
         block.append(f"{entry.facets}{MARK}{entry.text}" if entry.facets else entry.text)
@@ -111,7 +113,7 @@ def prepare(agent: str, entries: list[Entry]) -> Texts:
         characters += len(entry.text)
     if block:
         blocks.append((len(entries) - len(block), pack(block)))
-    return Texts([entry[:3] for entry in entries], words, blocks, characters)
+    return Texts(rows, words, blocks, characters)
 
 
 def columns(agent: str, entry: Entry) -> tuple[str, tuple[str, str, str]]:

@@ -24,9 +24,9 @@ _IDENTIFIER = re.compile(
     "(?<![A-Za-z0-9])(?:[A-Za-z0-9][a-z0-9]*+[A-Z][A-Za-z0-9]*|[a-z][0-9]+(?![A-Za-z0-9]))"
 )
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_CLASSES = bytearray(range(256))
+_CLASSES = bytearray(b" " * 256)
 _CLASSES[48:58], _CLASSES[65:91], _CLASSES[97:123] = b"0" * 10, b"A" * 26, b"a" * 26
-"""ASCII letters and digits as `A`, `a` and `0`."""
+"""ASCII letters and digits as `A`, `a` and `0`, all else as a space."""
 _LONGEST_IDENTIFIER = 64  # what is longer is base64, not a name
 _MOST_ENDS = 8
 _NO_MARKS = {ord(MARK): " ", ord(UNMARK): " "}
@@ -52,7 +52,8 @@ def parts(text: str) -> str:
     # Most text has no identifier, and a regular expression takes ten times as long to see it.
     classes = text.encode("ascii", "replace").translate(_CLASSES)
     capitals = b"A" in classes and (b"aA" in classes or b"AA" in classes or b"0A" in classes)
-    if not capitals and not (b"0" in classes and b"a0" in classes):
+    numbers = b"0" in classes and (b" a0" in classes or classes.startswith(b"a0"))
+    if not capitals and not numbers:
         return ""
     result: list[str] = []
     for word in _IDENTIFIER.findall(text):

@@ -40,7 +40,6 @@ from port42_protocol.messages.records import (
     UserMessage,
     decode_record,
     encode_stored,
-    replace,
 )
 
 _CHUNK = 64 * 1024
@@ -115,12 +114,13 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
 
     A record whose `seq` is above the last one keeps it.
     """
-    footer, placed = document.footer, []
+    last_seq, placed = document.footer.last_seq, []
     for record in records:
-        if record.seq <= footer.last_seq:
-            record = numbered(record, footer.last_seq + 1)  # noqa: PLW2901  # it is the one that is written
-        footer = fold(footer, record)
+        if record.seq <= last_seq:
+            record = numbered(record, last_seq + 1)  # noqa: PLW2901  # it is the one that is written
+        last_seq = record.seq
         placed.append(record)
+    footer = fold_all(document.footer, placed)
     if use:
         footer = used_at(footer, use)
     offset, body, undo = document.footer_at, b",\n".join(map(encode_stored, placed)), document.tail
@@ -134,7 +134,7 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
 
 
 def numbered(record: Record, seq: int) -> Record:
-    return replace(record, seq=seq)
+    return msgspec.structs.replace(record, seq=seq)  # type: ignore[type-var]  # each of `RECORDS` is a Struct
 
 
 def used_at(footer: Footer, use: int) -> Footer:
@@ -188,6 +188,17 @@ def fold(footer: Footer, record: Record) -> Footer:
         last_seq=record.seq,
         turn=turn,
     )
+
+
+def fold_all(footer: Footer, records: Sequence[Record]) -> Footer:
+    """The footer once all are counted in; for activities in a row one is made."""
+    passed: Record | None = None
+    for record in records:
+        if isinstance(record, Activity):
+            passed = record
+        else:
+            footer, passed = fold(footer, record), None
+    return fold(footer, passed) if passed else footer
 
 
 _EFFECTS: dict[str, Callable[[EventRecord], dict[str, Any]]] = {

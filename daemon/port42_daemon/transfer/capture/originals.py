@@ -13,6 +13,7 @@ import random
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Originals:
 
     def latest(self, tool: CaptureTool, path: Path) -> Original | None:
         """The newest generation of the source at `path`."""
-        stem = _stem(path)
+        stem = _stem(os.fspath(path))
         generations = [
             (int(number), file)
             for file in (self._folder / tool).glob(f"{stem}-*.json")
@@ -185,7 +186,7 @@ class Originals:
         return length
 
     def _file(self, original: Original) -> Path:
-        return self._folder / original.tool / f"{_stem(Path(original.path))}-{original.generation}.z"
+        return self._folder / original.tool / f"{_stem(original.path)}-{original.generation}.z"
 
     @staticmethod
     def _read(path: Path) -> Original | None:
@@ -195,5 +196,6 @@ class Originals:
             return None
 
 
-def _stem(path: Path) -> str:
+@lru_cache(maxsize=256)  # it is asked for several times at each read
+def _stem(path: str) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
