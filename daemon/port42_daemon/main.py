@@ -126,7 +126,7 @@ class Daemon:
             ),
             Listing(catalogue, maintenance, threads),
             lineage,
-            Trash(sessions, queues, capture.session_restored),
+            Trash(sessions, queues, capture.session_restored, capture.discard_originals),
             Exporter(store, threads, sessions),
             Importer(sessions, queues, config, capture.kept_sources, capture.progress),
             capture,

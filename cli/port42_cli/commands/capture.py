@@ -112,9 +112,17 @@ def off(daemon: Daemon, name: str, as_json: bool) -> None:
 @_shared.ref
 @_shared.whose
 @click.option("--force", is_flag=True, help="Replace another file that is in its place.")
+@click.option(
+    "--generation",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="An earlier one of a file that its tool wrote anew, counted from the oldest; default: the newest.",
+)
 @_shared.as_json("The file and the command as JSON.")
 @click.pass_obj
-def restore(daemon: Daemon, ref: str, agent: str | None, force: bool, as_json: bool) -> None:
+def restore(  # noqa: PLR0913, PLR0917 - a parameter for each option
+    daemon: Daemon, ref: str, agent: str | None, force: bool, generation: int | None, as_json: bool
+) -> None:
     """Write the file of a captured session to where its tool looks for it.
 
     Prints the file, and the command with which the tool itself continues the session.
@@ -123,7 +131,8 @@ def restore(daemon: Daemon, ref: str, agent: str | None, force: bool, as_json: b
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         try:
-            answer = client.ask("restore_original", {"session_id": session.session_id, "force": force})
+            params = _shared.given(session_id=session.session_id, force=force, generation=generation)
+            answer = client.ask("restore_original", params)
         except DaemonError as error:
             if error.data.get("field") != "force":
                 raise

@@ -173,7 +173,7 @@ def _prune(client: Client, params: dict[str, Any], as_json: bool) -> None:
         done = client.ask("prune_sessions", {**params, "dry_run": False})
         trashed += len(done["trashed"])
         deleted += len(done["deleted"])
-        size += done["bytes"]
+        size += done["bytes"] + done.get("original_bytes", 0)
         if as_json:
             streams.json_line(done)
         # What cannot be moved (its file is damaged) would come again and again.

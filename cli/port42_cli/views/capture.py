@@ -39,9 +39,11 @@ def tools(known: Sequence[CapturedTool], now: datetime) -> Iterator[Part]:
 def restored(file: Restored, cwd: str | None) -> list[Part]:
     """The file, and the tool's own command that continues the session, with the folder to type it in."""
     resume = shlex.join(file.resume) if file.resume else None
+    generation = f"{file.generation} of {file.generations}" if file.generations > 1 else None
     fields = (
         Field("file", file.path),
         Field("bytes", file.bytes, "size", size(file.bytes)),
+        Field("generation", generation, "generation"),
         Field("resume", resume, "to continue"),
         Field("folder", cwd if resume else None, "in the folder"),
     )

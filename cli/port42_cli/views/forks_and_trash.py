@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from port42_cli.plain_text import age, count
+from port42_cli.plain_text import age, count, size
 from port42_cli.views.parts import Column, Line, Node, Part, Span, Table, Tree
 from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE, chosen
 from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
@@ -35,6 +35,9 @@ def pruning(preview: Pruned, now: datetime) -> Iterator[Part]:
     if preview.deleted:
         yield Line([("Deleted for good:", "bold red")])
         yield chosen(preview.deleted, now, label="for good")
+    if preview.original_bytes:
+        kept = f"with the originals that capture kept of them ({size(preview.original_bytes)})"
+        yield Line(kept, kept)
     if preview.more:
         yield Line("and more", "and more")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
+from typing import Protocol
 
 from port42_daemon import cursors
 from port42_daemon.sessions.queue import SessionQueues
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 _MOST_PRUNED = 500  # sessions that one `prune_sessions` deals with
 
 
+class _Discard(Protocol):
+    async def __call__(self, session_ids: Collection[str], *, dry_run: bool) -> int: ...
+
+
 class _Spared(Exception):
     """The session was used or pinned since it was looked at."""
 
@@ -49,11 +54,16 @@ class Trash:
         sessions: Sessions,
         queues: SessionQueues,
         restored: Callable[[str], Awaitable[None]] | None = None,
+        discard: _Discard | None = None,
     ) -> None:
-        """`restored` is called with each session that is out of the trash."""
+        """`restored` is called with each session that is out of the trash.
+
+        `discard` deletes what else is kept of sessions that are deleted for good, and returns its bytes.
+        """
         self._sessions = sessions
         self._queues = queues
         self._restored = restored
+        self._discard = discard
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
         """Move a session to the trash; its agent's last session becomes the one used before it."""
@@ -111,10 +121,15 @@ class Trash:
         old, unused = old[:_MOST_PRUNED], unused[:_MOST_PRUNED]
         if not request.dry_run:
             await self._sessions.threads.files(self._sessions.store.purge, old)
+        freed = 0
+        if self._discard is not None:
+            freed = await self._discard([session.session_id for session in old], dry_run=request.dry_run)
+        if not request.dry_run:
             for session in old:
                 log.info("🗑 %s was deleted for good", session.session_id)
             unused = [session for session in unused if await self._prune(session.session_id, cutoff)]
-        return Pruned(request.dry_run, tuple(unused), tuple(old), sum(session.bytes for session in old), more)
+        size = sum(session.bytes for session in old)
+        return Pruned(request.dry_run, tuple(unused), tuple(old), size, more, freed)
 
     # --- inside -------------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from port42_protocol.messages.types import AgentName, CaptureTool, Folder, Folders, SessionId
 from port42_protocol.request import Request
+
+Generation = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class CapturedTool(Struct, frozen=True):
@@ -44,12 +46,18 @@ class CaptureStatus(Struct, frozen=True):
 
 
 class Restored(Struct, frozen=True):
-    """A source that was written back to `path`; `resume` is the command that continues it in its tool."""
+    """A source that was written back to `path`; `resume` is the command that continues it in its tool.
+
+    A source that its tool wrote anew has several generations: `generation` is the one that was written, of
+    `generations`.
+    """
 
     session_id: str
     path: str
     bytes: int
     resume: tuple[str, ...] | None
+    generation: int = 1
+    generations: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +83,11 @@ class SetCapture(Request[CaptureStatus]):
 class RestoreOriginal(Request[Restored]):
     """Write the source of a captured session back to where its tool looks for it.
 
-    A file that is there already is replaced with `force` only.
+    A file that is there already is replaced with `force` only. `generation` counts those that are kept of a
+    source that its tool wrote anew, from 1, the oldest; the default is the newest.
     """
 
     session_id: SessionId
     agent: AgentName | None = None
     force: bool = False
+    generation: Generation | None = None

@@ -67,7 +67,8 @@ class Pruned(Struct, frozen=True):
     """What was done, or would be with `dry_run`: `trashed` can be restored, `deleted` cannot.
 
     At most 500 of each; with `more`, repeat the call. `bytes` is the size of the `deleted` files: the trash
-    frees no space.
+    frees no space. `original_bytes` is that of the originals that capture kept of them, where their tool has
+    no file any more.
     """
 
     dry_run: bool
@@ -75,6 +76,7 @@ class Pruned(Struct, frozen=True):
     deleted: tuple[TrashedSession, ...]
     bytes: int
     more: bool
+    original_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

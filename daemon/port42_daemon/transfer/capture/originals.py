@@ -12,7 +12,7 @@ import os
 import random
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -68,19 +68,31 @@ class Originals:
         ]
         return self._read(max(generations)[1]) if generations else None
 
-    def of_session(self, session_id: str) -> Original | None:
-        """The newest original that has the session."""
-        originals = [
-            original
-            for file in self._folder.glob("*/*.json")
-            if (original := self._read(file)) is not None and session_id in original.sessions
-        ]
-        return max(originals, key=lambda original: (original.begun_at, original.generation), default=None)
+    def of_session(self, session_id: str) -> list[Original]:
+        """The originals that have the session, the oldest first."""
+        originals = [original for original in self.all() if session_id in original.sessions]
+        return sorted(originals, key=lambda original: (original.begun_at, original.generation))
 
     def all(self) -> list[Original]:
         """Every generation of every source."""
         originals = map(self._read, self._folder.glob("*/*.json"))
         return [original for original in originals if original is not None]
+
+    def discard(self, session_ids: Collection[str], *, dry_run: bool) -> int:
+        """Delete the originals that only these sessions have, and whose own file is gone, too.
+
+        Returns their bytes; with `dry_run` that is all.
+        """
+        gone, freed = set(session_ids), 0
+        for file in self._folder.glob("*/*.json") if gone else ():
+            original = self._read(file)
+            if original is None or not gone.issuperset(original.sessions) or not original.sessions:
+                continue
+            if not os.path.lexists(original.path):
+                freed += self.size(original)
+                if not dry_run:
+                    durable.remove([self._file(original), file])
+        return freed
 
     def describe(self, original: Original) -> None:
         path = self._file(original).with_suffix(".json")

@@ -25,9 +25,14 @@ class Restoring:
         return await self._sessions.threads.files(self._restore, request)
 
     def _restore(self, request: RestoreOriginal) -> Restored:
-        original = self._originals.of_session(request.session_id)
-        if original is None:
+        generations = self._originals.of_session(request.session_id)
+        if not generations:
             raise InvalidParams.expecting("session_id", "a captured session whose original is kept")
+        number = len(generations) if request.generation is None else request.generation
+        if number > len(generations):
+            expected = f"1 to {len(generations)}, the generations that are kept"
+            raise InvalidParams.expecting("generation", expected, got=str(number))
+        original = generations[number - 1]
         try:
             length = self._originals.restore(original, force=request.force)
         except FileExistsError:
@@ -42,7 +47,8 @@ class Restoring:
             self._restore_originals(request.session_id)
         source_id = original.sessions[request.session_id]
         resume = tuple(word.replace("{id}", source_id) for word in TOOLS[original.tool].resume)
-        return Restored(request.session_id, original.path, length, resume or None)
+        restored = (request.session_id, original.path, length, resume or None)
+        return Restored(*restored, number, len(generations))
 
     def _restore_originals(self, session_id: str) -> None:
         """Write the sources of the sessions that this one is a fork of, where they are gone."""
@@ -50,8 +56,8 @@ class Restoring:
         with contextlib.suppress(RpcError, OSError, Damaged):
             while (point := self._sessions.store.ends(session_id)[0].forked_from) is not None:
                 session_id = point.session_id
-                if session_id in seen or (original := self._originals.of_session(session_id)) is None:
+                if session_id in seen or not (generations := self._originals.of_session(session_id)):
                     return
                 seen.add(session_id)
                 with contextlib.suppress(FileExistsError):
-                    self._originals.restore(original, force=False)
+                    self._originals.restore(generations[-1], force=False)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -121,6 +122,10 @@ class Capture:
             if (source := await self._recorder.restored(session_id)) is not None:
                 name, path = source
                 self._again(path, TOOLS[name])
+
+    async def discard_originals(self, session_ids: Collection[str], *, dry_run: bool) -> int:
+        """Delete the originals of sessions that are deleted for good; returns their bytes."""
+        return await self.sessions.threads.files(self._originals.discard, session_ids, dry_run=dry_run)
 
     async def _apply(self) -> None:
         """Watch what config.toml says now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -71,3 +72,45 @@ def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, fo
     assert [record["role"] for record in records] == ["user", "tool", "assistant"]
     assert records[2]["turn"]["native_id"] == transcript.id
     assert capturing.call("import_sessions", again=True)["unchanged"] == 1
+
+
+def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transcript):
+    for text in ("one", "two", "three"):
+        transcript.user(text)
+    session = captured(capturing, "one", "two", "three")["session_id"]
+    first = transcript.path.read_bytes()
+    transcript.path.write_bytes(first.splitlines(keepends=True)[0])
+    transcript.user("four")
+    captured(capturing, "one", "two", "three", "four")
+    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.json"))) == 2)
+    second = transcript.path.read_bytes()
+    for generation, data in ((None, second), (1, first), (2, second)):
+        params = {"generation": generation} if generation else {}
+        restored = capturing.call("restore_original", session_id=session, force=True, **params)
+        assert (restored["generation"], restored["generations"]) == (generation or 2, 2)
+        assert transcript.path.read_bytes() == data
+    with pytest.raises(pytest.RpcFailed) as refused:
+        capturing.call("restore_original", session_id=session, force=True, generation=3)
+    assert refused.value.data["field"] == "generation"
+    assert "1 to 2" in refused.value.data["expected"]
+
+
+def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, folder, transcript):
+    transcript.user("one")
+    first = captured(capturing, "one")["session_id"]
+    other = Transcript(folder, "/home/ada/other")
+    other.user("another")
+    second = captured(capturing, "another")["session_id"]
+    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.json"))) == 2)
+    kept = {path.name: path.stat().st_size for path in capturing.home.glob("originals/claude/*.z")}
+    transcript.path.unlink()
+    for session_id in (first, second):
+        capturing.call("delete_session", session_id=session_id)
+    preview = capturing.call("prune_sessions", trash_older_than_days=0)
+    assert (len(preview["deleted"]), preview["original_bytes"] in kept.values()) == (2, True)
+    assert len(list(capturing.home.glob("originals/claude/*.z"))) == 2
+    done = capturing.call("prune_sessions", trash_older_than_days=0, dry_run=False)
+    assert done["original_bytes"] == preview["original_bytes"]
+    [left] = capturing.home.glob("originals/claude/*.json")
+    assert json.loads(left.read_text())["path"] == str(other.path)
+    assert [path.stem for path in capturing.home.glob("originals/claude/*.z")] == [left.stem]
