@@ -92,7 +92,7 @@ class HubConnection:
             self._last_seq,
         )
         self._sessions.events.observer = live.observe
-        self._sending = asyncio.create_task(live.send())
+        self._sending = asyncio.create_task(live.run())
         listener = await psycopg.AsyncConnection.connect(**named, autocommit=True)
         self._listening = asyncio.create_task(self._listen(listener))
         backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-hub"

@@ -1,17 +1,18 @@
 """The text of a turn while it comes, for those who follow its session on other machines.
 
-Pieces go by NOTIFY, several at a time, and are kept nowhere: what a machine misses of them is in the record
-that follows. See docs/decisions for what else was measured.
+Pieces go by NOTIFY, several at a time, to machines on which somebody follows something, and are kept nowhere:
+the record that comes after them has all of it (decision 0041).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -23,33 +24,55 @@ from port42_protocol.messages.events import EndedEvent, MessageEvent, SessionEve
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record
 
 SEND_EVERY = 0.1
-"""Seconds in which pieces are collected before they are sent."""
+"""Seconds in which text is collected before it is sent."""
+LOOK_EVERY = 0.2
+"""Seconds between two looks whether somebody follows something here."""
+WATCH_EVERY, WATCH_LASTS = 5.0, 15.0
+"""Seconds after which a machine says again that somebody follows something there; for how long it counts."""
 _PAYLOAD = 7000
 """Bytes of one notification's text as JSON; PostgreSQL takes less than 8000 of all of it."""
 _MOST_HELD = 256
 """Pieces of a session that wait for the records before them; of more the first ones are dropped."""
-
 _MOST_SESSIONS = 4096
 """Whose last record is remembered."""
 
 Ask = Callable[..., Awaitable[Any]]
 
 
-class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """Text of a reply that comes after the record `after`.
-
-    `number` tells apart two that are alike otherwise: PostgreSQL would deliver one of them.
-    """
+class Piece(msgspec.Struct, frozen=True, array_like=True, tag="text"):
+    """Text of a reply that comes after the record `after`, behind `position` characters of it."""
 
     machine: str
-    number: int
     session_id: str
     agent: str
     after: int
+    position: int
     text: str
 
 
-_decode = msgspec.json.Decoder(Piece).decode
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
+    """Somebody follows something on that machine. `begins`: what was said so far is wanted, too."""
+
+    machine: str
+    begins: bool
+
+
+_decode = msgspec.json.Decoder(Piece | Watch).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Reply:
+    """What was said of a turn here since the record `after`; others have the first `sent` characters."""
+
+    agent: str
+    after: int
+    pieces: list[str] = field(default_factory=list)
+    sent: int = 0
+
+    def text(self) -> str:
+        self.pieces = ["".join(self.pieces)]
+        return self.pieces[0]
 
 
 def channel(owner: str) -> str:
@@ -74,107 +97,133 @@ class LiveText:
     end: Callable[[str], int]
 
     def __post_init__(self) -> None:
-        self._numbers = 0
         self._seqs: dict[str, int] = {}
         """The last record that was published of each session, or was here when text of it came."""
-        self._collected: dict[str, Piece] = {}
+        self._replies: dict[str, _Reply] = {}
         self._wake = asyncio.Event()
+        self._watched_until = 0.0
         self._held: dict[str, deque[Piece]] = {}
+        self._received: dict[str, int] = {}
+        """Sessions of which text of another machine's turn was published: how much since the last record."""
         self._publishing = False
-        self._received: set[str] = set()
-        """Sessions of which text of another machine's turn was published, and not its end."""
 
-    # --- from here --------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Send what there is to send, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send())
+            tasks.create_task(self._watch())
 
     def observe(self, event: SessionEvent) -> None:
         """Told of everything that is published here."""
         if isinstance(event, MessageEvent):
-            self._note_record(event.session_id, event.message.seq)
-            if event.session_id in self._received and _ends_turn(event.message):
-                self._received.discard(event.session_id)
-                self.events.publish(EndedEvent(event.session_id, event.agent))
+            self._note_record(event.session_id, event.agent, event.message)
         elif isinstance(event, TextEvent) and not self._publishing:
             self._collect(event)
+
+    # --- from here --------------------------------------------------------------------------------
 
     def _collect(self, event: TextEvent) -> None:
         after = self._seqs.get(event.session_id)
         if after is None:
             return  # its question was recorded before this was connected: the record will have it all
-        before = self._collected.get(event.session_id)
-        text = event.text
-        if before is not None and before.after == after:
-            text = before.text + text
-        self._collected[event.session_id] = Piece(self.machine, 0, event.session_id, event.agent, after, text)
+        reply = self._replies.setdefault(event.session_id, _Reply(event.agent, after))
+        reply.pieces.append(event.text)
         self._wake.set()
 
-    async def send(self) -> None:
-        """Send what is collected, until it is cancelled."""
+    async def _send(self) -> None:
         while True:
             await self._wake.wait()
             await asyncio.sleep(SEND_EVERY)
             self._wake.clear()
-            collected, self._collected = self._collected, {}
-            payloads = [
-                payload
-                for piece in collected.values()
-                if await self.in_thread(self.may_leave, piece.session_id)
-                for payload in self._payloads(piece)
-            ]
-            if payloads:
-                with suppress(HubUnavailable):  # the record will have it
-                    await self.ask(notify, payloads)
+            if time.monotonic() > self._watched_until:
+                continue
+            payloads = []
+            for session_id, reply in list(self._replies.items()):
+                text = reply.text()
+                if reply.sent < len(text) and await self.in_thread(self.may_leave, session_id):
+                    payloads += self._payloads(session_id, reply, text)
+                    reply.sent = len(text)
+            await self._notify(payloads)
 
-    def _payloads(self, piece: Piece) -> list[str]:
-        payloads, rest = [], piece.text
-        while rest:
-            length = min(len(rest), _PAYLOAD)
-            while len(msgspec.json.encode(rest[:length])) > _PAYLOAD:
-                length = length * 3 // 4
-            self._numbers += 1
-            part = msgspec.structs.replace(piece, number=self._numbers, text=rest[:length])
-            payloads.append(msgspec.json.encode(part).decode())
-            rest = rest[length:]
+    def _payloads(self, session_id: str, reply: _Reply, text: str) -> list[str]:
+        payloads, position = [], reply.sent
+        while position < len(text):
+            part = text[position : position + _PAYLOAD]
+            while len(_encode(part)) > _PAYLOAD:
+                part = part[: len(part) * 3 // 4]
+            piece = Piece(self.machine, session_id, reply.agent, reply.after, position, part)
+            payloads.append(_encode(piece).decode())
+            position += len(part)
         return payloads
+
+    async def _watch(self) -> None:
+        """Say that somebody follows something here, at once and again as long as it is so."""
+        said, followed = 0.0, False
+        while True:
+            begins = self.events.subscriptions > 0 and not followed
+            followed = self.events.subscriptions > 0
+            if begins or (followed and time.monotonic() - said >= WATCH_EVERY):
+                said = time.monotonic()
+                await self._notify([_encode(Watch(self.machine, begins)).decode()])
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _notify(self, payloads: list[str]) -> None:
+        if payloads:
+            with suppress(HubUnavailable):  # the record will have it
+                await self.ask(notify, payloads)
 
     # --- from other machines ----------------------------------------------------------------------
 
     async def receive(self, payload: str) -> None:
-        """Publish a piece, once the records before it are here; one whose record is here is dropped."""
+        """Take what another machine sent."""
         try:
-            piece = _decode(payload)
+            message = _decode(payload)
         except msgspec.DecodeError:
             return  # of a version that sends others
-        if piece.machine == self.machine:
+        if message.machine == self.machine:
             return
-        session_id = piece.session_id
-        if session_id not in self._seqs:
-            end = await self.in_thread(self.end, session_id)
-            self._seqs.setdefault(session_id, end)
-        if piece.after > self._seqs[session_id]:
-            self._held.setdefault(session_id, deque(maxlen=_MOST_HELD)).append(piece)
-        elif piece.after == self._seqs[session_id]:
-            self._publish(piece)
+        if isinstance(message, Watch):
+            self._watched_until = time.monotonic() + WATCH_LASTS
+            if message.begins:
+                for reply in self._replies.values():
+                    reply.sent = 0
+                self._wake.set()
+            return
+        if message.session_id not in self._seqs:
+            end = await self.in_thread(self.end, message.session_id)
+            self._seqs.setdefault(message.session_id, end)
+        self._take(message)
 
-    def _note_record(self, session_id: str, seq: int) -> None:
-        self._seqs[session_id] = max(seq, self._seqs.pop(session_id, 0))  # the latest last
+    def _take(self, piece: Piece) -> None:
+        """Publish what is new of a piece, once the records before it are here; nothing after a gap."""
+        seq = self._seqs[piece.session_id]
+        if piece.after > seq:
+            self._held.setdefault(piece.session_id, deque(maxlen=_MOST_HELD)).append(piece)
+        known = self._received.get(piece.session_id, 0)
+        if piece.after == seq and piece.position <= known < piece.position + len(piece.text):
+            self._received[piece.session_id] = piece.position + len(piece.text)
+            text = piece.text[known - piece.position :]
+            self._publishing = True
+            try:
+                self.events.publish(TextEvent(piece.session_id, piece.agent, text=text))
+            finally:
+                self._publishing = False
+
+    # --- between them -----------------------------------------------------------------------------
+
+    def _note_record(self, session_id: str, agent: str, record: Record) -> None:
+        """What was said before it is in it, what is held may follow it."""
+        self._seqs[session_id] = max(record.seq, self._seqs.pop(session_id, 0))  # the latest last
         if len(self._seqs) > _MOST_SESSIONS:
             del self._seqs[next(iter(self._seqs))]
-        self._collected.pop(session_id, None)
-        held = self._held.get(session_id)
-        while held and held[0].after <= seq:
-            piece = held.popleft()
-            if piece.after == seq:
-                self._publish(piece)
-        if held is not None and not held:
-            del self._held[session_id]
-
-    def _publish(self, piece: Piece) -> None:
-        self._received.add(piece.session_id)
-        self._publishing = True
-        try:
-            self.events.publish(TextEvent(piece.session_id, piece.agent, text=piece.text))
-        finally:
-            self._publishing = False
+        self._replies.pop(session_id, None)
+        if self._received.pop(session_id, None) is not None:
+            if _ends_turn(record):
+                self.events.publish(EndedEvent(session_id, agent))
+            else:
+                self._received[session_id] = 0
+        for piece in self._held.pop(session_id, ()):
+            self._take(piece)
 
 
 def _ends_turn(record: Record) -> bool:

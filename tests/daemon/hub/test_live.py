@@ -9,11 +9,13 @@ import psycopg
 import pytest
 from msgspec import UNSET
 from peers.hub_homes import AGENT, HubHome, init
+from peers.parts import RecordingPeer
 
 from port42_daemon.hub import live
 from port42_daemon.hub.live import LiveText, channel
 from port42_protocol.messages.events import MessageEvent, TextEvent
 from port42_protocol.messages.records import AssistantMessage
+from port42_protocol.messages.turns import Subscribe
 
 _WITHIN = 60.0
 
@@ -39,7 +41,11 @@ class Viewer(HubHome):
         self.events.observer = self._observe
         self._listener = await psycopg.AsyncConnection.connect(self.url, autocommit=True)
         await self._listener.execute(f"LISTEN {channel(self.database.owner)}")
-        self._tasks = [asyncio.create_task(self.live.send()), asyncio.create_task(self._receive())]
+        self._tasks = [asyncio.create_task(self.live.run()), asyncio.create_task(self._receive())]
+
+    async def follow(self):
+        """Have somebody follow all sessions, and the other machines know it."""
+        await self.events.subscribe(Subscribe(), RecordingPeer())
 
     async def end(self):
         for task in self._tasks:
@@ -97,6 +103,8 @@ def meet(tmp_path, hub_url, monkeypatch):
             ):
                 await laptop.begin()
                 await server.begin()
+                await laptop.follow()
+                await server.until(lambda _: server.live._watched_until > 0)
                 try:
                     await work(server, laptop)
                 finally:
@@ -140,14 +148,17 @@ def test_a_piece_waits_for_the_records_before_it_and_a_late_one_is_dropped(meet)
         await laptop.step()
         await server.record("first", status=UNSET)
         server.speak("second")
-        sent = [live.Piece("server", 10**6, "cli-1", AGENT, 1, "late")]
+        late = live.Piece("server", "cli-1", AGENT, 1, 0, "late")
         await laptop.until(lambda _: bool(laptop.live._held))
         assert text_of(laptop.seen) == ""
         await server.step()
         await laptop.step()
         assert laptop.seen[-2:] == [("assistant", "first"), ("text", "second")]
-        await laptop.live.receive(msgspec.json.encode(sent[0]).decode())
-        assert text_of(laptop.seen) == "second"
+        gap = live.Piece("server", "cli-1", AGENT, 2, 99, "after a gap")
+        overlapping = live.Piece("server", "cli-1", AGENT, 2, 3, "ond third")
+        for piece in (late, gap, overlapping, overlapping):
+            await laptop.live.receive(msgspec.json.encode(piece).decode())
+        assert text_of(laptop.seen) == "second third"
 
     meet(work)
 
@@ -161,6 +172,22 @@ def test_long_text_is_taken_apart_and_comes_whole(meet):
         server.speak(text)
         await laptop.until(lambda seen: len(text_of(seen)) >= len(text))
         assert text_of(laptop.seen) == text
+
+    meet(work)
+
+
+def test_who_begins_to_follow_in_mid_turn_has_all_that_was_said_of_it(meet):
+    async def work(server, laptop):
+        await laptop.live.receive(msgspec.json.encode(live.Watch("server", True)).decode())
+        await laptop.say("cli-1", "count")
+        await laptop.step()
+        await server.step()
+        laptop.speak("one ")
+        await server.until(lambda seen: text_of(seen) == "one ")
+        laptop.live._watched_until = 0.0  # nobody has followed for long
+        laptop.speak("two ")
+        await server.follow()
+        await server.until(lambda seen: text_of(seen) == "one two ")
 
     meet(work)
 
