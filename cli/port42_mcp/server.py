@@ -39,7 +39,11 @@ _PROGRESS_EVERY = 0.5  # seconds
 Agent = Annotated[str | None, Field(description="Only sessions of this agent, such as ai-engineer")]
 Cursor = Annotated[str | None, Field(description="From the previous page")]
 Reference = Annotated[
-    str, Field(description="A session's id, a unique beginning of it of 4 or more characters, or its title")
+    str,
+    Field(
+        description="A session's id, a unique beginning of it of 4 or more characters, its title, @ and an"
+        " agent's name for that agent's last session, or `last`"
+    ),
 ]
 
 
@@ -85,9 +89,7 @@ class Tools:
     async def read_session(  # noqa: PLR0913, PLR0917 - where to begin, and what to leave out
         self,
         session: Reference,
-        agent: Annotated[
-            str | None, Field(description="Whose session it is; then session may be `last`")
-        ] = None,
+        agent: Annotated[str | None, Field(description="Whose session it is: `last` is this agent's")] = None,
         after_seq: Annotated[int, Field(ge=0, description="Begin with the message after this one")] = 0,
         offset: Annotated[
             int, Field(ge=0, description="From the previous page, where a message was cut")
