@@ -81,7 +81,21 @@ def fields() -> dict[str, list[str]]:
 
 def _types() -> dict[str, Any]:
     """The JSON schema of each class of the protocol, by name."""
-    return msgspec.json.schema_components(_roots(), schema_hook=_record, ref_template=_REF)[1]
+    schemas = msgspec.json.schema_components(_roots(), schema_hook=_record, ref_template=_REF)[1]
+    for schema in schemas.values():
+        _say_type_of_enums(schema)
+    return schemas
+
+
+def _say_type_of_enums(schema: Any) -> None:
+    """msgspec leaves it out, and generators of code make ``any`` of what has no type."""
+    if isinstance(schema, dict):
+        if all(isinstance(value, str) for value in schema.get("enum", [0])):
+            schema["type"] = "string"
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            _say_type_of_enums(part)
 
 
 def _roots() -> list[Any]:
@@ -102,7 +116,7 @@ def _schemas(since: dict[str, str]) -> dict[str, Any]:
         _date(schema, methods.get(name, name), since)
     for role, type_ in RECORDS.items():
         # The role has a default only where a record is made in Python.
-        schemas[type_.__name__]["properties"]["role"] = {"enum": [role]}
+        schemas[type_.__name__]["properties"]["role"] = {"enum": [role], "type": "string"}
         schemas[type_.__name__]["required"].append("role")
     refs = {role: _REF.format(name=type_.__name__) for role, type_ in RECORDS.items()}
     schemas["Record"] = {
@@ -161,15 +175,18 @@ def _method(row: Method, since: dict[str, str]) -> dict[str, Any]:
 
 def _params(row: Method, since: dict[str, str]) -> list[dict[str, Any]]:
     hints = get_type_hints(row.params, include_extras=True)
+    kinds = [hints[field.name] for field in dataclasses.fields(row.params)]
+    schemas = list(msgspec.json.schema_components(kinds, ref_template=_REF)[0])
+    _say_type_of_enums(schemas)
     return [
         {
             "name": field.name,
             "required": field.default is dataclasses.MISSING,
-            "schema": msgspec.json.schema_components([hints[field.name]], ref_template=_REF)[0][0],
+            "schema": schema,
             "deprecated": f"{row.name}.{field.name}" in DEPRECATED,
             "x-since": since[f"{row.name}.{field.name}"],
         }
-        for field in dataclasses.fields(row.params)
+        for field, schema in zip(dataclasses.fields(row.params), schemas, strict=True)
     ]
 
 

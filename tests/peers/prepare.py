@@ -11,7 +11,7 @@ import pytest
 from peers import acp_claude, acp_node_sdk, acp_sdk, aimock, tools
 
 PROGRAMS = (
-    *(tools.claude, tools.inspector, tools.llm, tools.pyln),
+    *(tools.claude, tools.inspector, tools.openrpc_typings, tools.llm, tools.pyln),
     *(acp_claude.claude_agent, acp_node_sdk.editor, acp_sdk.echo_agent, aimock.program),
 )
 for install in PROGRAMS:

@@ -1,4 +1,4 @@
-"""Real tools, put into ``.work`` at first use: Claude Code, `llm` with `llm-echo`, the MCP inspector."""
+"""Real tools, put into ``.work`` at first use: Claude Code, `llm`, the MCP inspector, OpenRPC's generator."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 CLAUDE_VERSION = "2.1.197"
 INSPECTOR_VERSION = "2.12.0"
+TYPINGS_VERSION = "1.13.1"
 LLM_VERSION, ECHO_VERSION = "0.36", "0.5"
 PYLN_VERSION = "26.6.9"
 _WORK = Path(__file__).resolve().parents[2] / ".work"
@@ -41,6 +42,21 @@ def inspector() -> str:
     folder = _WORK / "npm-inspector"
     program = folder / "node_modules" / ".bin" / "mcp-inspector"
     package = f"@modelcontextprotocol/inspector@{INSPECTOR_VERSION}"
+    with _alone(folder):
+        if not program.exists():
+            options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
+            _install(npm, "install", "--prefix", str(folder), *options, package)
+    return str(program)
+
+
+def openrpc_typings() -> str:
+    """OpenRPC's own generator of types. Skips without node and npm, or when npm cannot have it."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("needs node and npm, for OpenRPC's generator")
+    folder = _WORK / "npm-openrpc"
+    program = folder / "node_modules" / ".bin" / "open-rpc-typings"
+    package = f"@open-rpc/typings@{TYPINGS_VERSION}"
     with _alone(folder):
         if not program.exists():
             options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
