@@ -28,9 +28,9 @@ _SERVICE = click.option("--service", metavar="NAME", help="A service of libpq's 
 @_AS_JSON
 @click.pass_context
 def hub(ctx: click.Context, as_json: bool) -> None:
-    """Have the sessions of all your machines on each of them, by way of one PostgreSQL.
+    """Keep the sessions of all your machines on each of them.
 
-    What is recorded on one machine is on the others within a second. Files stay what counts: without the hub
+    They are exchanged by way of one PostgreSQL. What is recorded on one machine is on the others within a second. Files stay what counts: without the hub
     everything works, and what was recorded meanwhile is exchanged afterwards. Alone, it shows how that is.
     """
     if _shared.stands_alone(ctx, as_json):
