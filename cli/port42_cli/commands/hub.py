@@ -30,7 +30,7 @@ _SERVICE = click.option("--service", metavar="NAME", help="A service of libpq's 
 def hub(ctx: click.Context, as_json: bool) -> None:
     """Keep the sessions of all your machines on each of them.
 
-    They are exchanged by way of one PostgreSQL: what is recorded on one machine is on the others within a second.
+    They are exchanged by way of one PostgreSQL: what is recorded on one is on the others within a second.
     Files stay what counts: without the hub everything works, and what was recorded meanwhile is exchanged
     afterwards. Alone, it shows how that is.
     """
