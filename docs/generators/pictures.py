@@ -22,7 +22,7 @@ from rich.text import Text
 COLUMNS = 80
 _CONVERSATIONS = (
     ("@echo", "build a parser for the query language"),
-    ("@echo", "# Parsers\n\n1. **Recursive descent**: by hand\n2. `PEG`: from a grammar"),
+    ("@echo", "Parsers\n\n1. **Recursive descent**: by hand\n2. `PEG`: from a grammar"),
     ("@ai-analyst", "analyze this data"),
     ("@ai-engineer", "build a parser"),
 )

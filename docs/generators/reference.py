@@ -119,8 +119,28 @@ def config() -> str:
         "# Configuration\n",
         "The file is `~/.port42/config.toml`; `port42 agents connect` writes it, too.\n",
     ]
-    parts += [_type(name, schema) for name, schema in components.items()]
+    for name, schema in components.items():
+        fields = {field: _in_toml(known) for field, known in schema["properties"].items()}
+        heading = f"\n## {_table_name(name, schema)} {{#{name.lower()}}}\n"
+        parts.append(_fields(heading, schema | {"properties": fields}))
     return "\n".join(parts)
+
+
+def _table_name(name: str, schema: dict[str, Any]) -> str:
+    """What people look for: the table as it is written in the file."""
+    if kind := schema["properties"].get("type", {}).get("enum"):
+        return f'`[backends.NAME]` of type `"{kind[0]}"`'
+    written = re.search(r"``(\[[^`]+\])``", schema.get("description", ""))
+    return f"`{written[1]}`" if written else name
+
+
+def _in_toml(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a field without null, which TOML does not have: the field is left out."""
+    kept = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    schema = {name: value for name, value in schema.items() if (name, value) != ("default", None)}
+    if len(kept) == 1:
+        return {name: value for name, value in schema.items() if name != "anyOf"} | kept[0]
+    return schema | {"anyOf": kept} if kept else schema
 
 
 def type_of(schema: dict[str, Any], page: str = "") -> str:
