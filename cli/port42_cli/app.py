@@ -143,7 +143,10 @@ class CommandsOnDemand(click.Group):
         elif typed not in COMMANDS and not (typed.startswith("-") or ctx.resilient_parsing):
             if typed in MEANT:
                 raise click.UsageError(f"No such command {typed!r}. Did you mean {MEANT[typed]!r}?", ctx)
-            raise click.NoSuchCommand(typed, possibilities=[*COMMANDS, *ALIASES], ctx=ctx)
+            error = click.NoSuchCommand(typed, possibilities=[*COMMANDS, *ALIASES], ctx=ctx)
+            if not error.possibilities:
+                error.message += " An agent's name is written with @ before it."
+            raise error
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

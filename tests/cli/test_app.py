@@ -63,6 +63,7 @@ def test_words_of_other_programs_are_commands(port42):
         ("sesions", "'sessions'"),
         ("lits", "'list'"),
         ("agnets", "'agents'"),
+        ("ai-engineer", "No such command 'ai-engineer'. An agent's name is written with @ before it."),
     ],
 )
 def test_a_word_that_is_none_is_answered_with_the_one_that_was_meant(port42, home, typed, meant):

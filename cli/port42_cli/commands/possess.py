@@ -45,7 +45,10 @@ class Possess(_shared.WithText):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_TYPED] = list(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter:
+            raise _agent_left_out(ctx) from None
 
     def invoke(self, ctx: click.Context) -> None:
         try:
@@ -63,10 +66,10 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
 
     agent, whose = "ai-engineer", ""
     with suppress(CommandError), ctx.obj.client(ctx.obj.existing) as client:
-        ref = ctx.params["ref"] or "last"
+        ref = ctx.params.get("ref") or "last"
         agent = client.ask("find_session", {"ref": ref})["agent"]
         whose = ", which was used last" if ref == "last" else ", whose session that is"
-    command = plain_text.one_line(f"port42 possess @{agent} {shlex.join(ctx.meta[_TYPED])}")
+    command = plain_text.one_line(shlex.join(["port42", "possess", f"@{agent}", *ctx.meta[_TYPED]]))
     return click.UsageError(f"expected @AGENT first. For @{agent}{whose}:\n\n  {command}", ctx)
 
 

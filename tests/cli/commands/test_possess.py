@@ -273,6 +273,7 @@ def test_a_folder_that_was_deleted_does_not_stop_a_message(port42, tmp_path):
         (["build", "a parser"], "build 'a parser'"),
         (["-c", "hi"], "-c hi"),
         (["hi", "-c", "you"], "hi -c you"),
+        (["-c"], "-c"),
     ],
 )
 def test_without_an_agent_nothing_is_sent_and_the_command_is_shown(port42, typed, command):
