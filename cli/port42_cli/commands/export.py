@@ -123,8 +123,10 @@ def _params(form: str, redact: bool, no_tools: bool) -> dict[str, Any]:
 
 def _check_page(form: str, *, single: bool, everything: bool) -> None:
     """Raises `click.UsageError` where there is not one page to open."""
-    if form != "html" or not (single or everything):
-        raise click.UsageError("--open: expected the format html, of one REF into a file or of --all")
+    if form != "html":
+        raise click.UsageError(f"--open: expected the format html, got {form}")
+    if not (single or everything):
+        raise click.UsageError("--open: expected one REF and a file, or --all: which page to open")
 
 
 def _write_folder(  # noqa: PLR0913 - what is written, and how
