@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from peers.conversations import CTRL_C as CLEAR
 from peers.conversations import CTRL_D, ENTER, PROMPT, TAB, contents, ended, leave, send
 from peers.screen import Screen
 from peers.talk import configure
+
+from port42_cli.conversation.slash import COMMANDS
 
 
 def sessions(port42, agent="ai-muse"):
@@ -23,6 +26,12 @@ def test_help_names_every_command_and_the_keys(terminal):
     for command in (*shown, "/agent", "/model", "/end", "/exit", "/help", "Ctrl-D leaves", "//word sends"):
         talk.expect_exact(command)
     leave(talk)
+
+
+def test_the_documentation_has_every_command():
+    page = Path(__file__).parents[3] / "docs" / "conversation.md"
+    documented = re.findall(r"^\| `/(\w+)(?: (.+?))?` \|", page.read_text(), re.MULTILINE)
+    assert documented == [(name, command.argument) for name, command in COMMANDS.items()]
 
 
 def test_sessions_are_this_agents_own(terminal, port42):
