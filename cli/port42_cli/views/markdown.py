@@ -59,6 +59,7 @@ class Block:
         # Rich makes a parser for each, which takes longer than most blocks take to draw.
         self._markdown = copy(_BLANK)
         self._markdown.parsed = list(_safe(tokens))
+        _mark_tasks(self._markdown.parsed)
 
     def lines(self, console: Console, width: int | None = None) -> list[list[Segment]]:
         """Its lines, without blank ones around them, and without blanks at their ends, which would be copied
@@ -230,6 +231,18 @@ def _safe(tokens: Iterable[Token]) -> Iterator[Token]:
         # A link that is its own text needs to be shown only once.
         if not (token.info == "auto" and token.type in {"link_open", "link_close"}):
             yield token
+
+
+def _mark_tasks(tokens: Sequence[Token]) -> None:
+    """Make boxes of the ``[ ]`` and ``[x]`` at the beginning of a list's items."""
+    for item, _, inline in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if item.type == "list_item_open" and inline.children:
+            first = inline.children[0]
+            if first.type == "text" and (box := _BOXES.get(first.content[:4].lower())):
+                first.content = box + first.content[4:]
+
+
+_BOXES = {"[ ] ": "☐ ", "[x] ": "☑ "}
 
 
 def _target(token: Token, name: str) -> str:

@@ -261,3 +261,13 @@ def test_the_cost_of_a_reply_is_linear(kind):
     short, long = (calls_to_show(begin + unit * (size // len(unit))) for size in (2 * PIECE, 8 * PIECE))
     # Sixteen times where something is quadratic; more than four, because quotes and items are cut later.
     assert long < 8 * short
+
+
+def test_tasks_have_boxes():
+    page = drawn(blocks("- [ ] first\n- [X] done\n- [x]none\n\n[x] no list"))
+    assert [line.strip() for line in page.splitlines() if line.strip()] == [
+        "• ☐ first",
+        "• ☑ done",
+        "• [x]none",
+        "[x] no list",
+    ]
