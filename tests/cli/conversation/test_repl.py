@@ -111,7 +111,7 @@ def test_an_unknown_agent_is_refused_before_the_prompt(terminal):
 
 
 def test_an_invalid_agent_name_is_refused(terminal):
-    talk = terminal("possess", "a b")
+    talk = terminal("possess", "@a b")
     talk.expect("Error: agent: expected an agent name")
     talk.expect(pexpect.EOF)
     talk.close()
