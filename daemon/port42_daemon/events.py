@@ -6,6 +6,7 @@ for a client and the queue of events is bounded.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -129,6 +130,8 @@ class Events:
         """By session: its agent, and the text that was published since its last record."""
         self.observer: Callable[[SessionEvent], None] | None = None
         """Called with each event, once it was delivered. May publish others."""
+        self.subscribed = asyncio.Event()
+        """Set at each subscription; whoever waits for one clears it."""
 
     def publish(self, event: SessionEvent, stream: Stream | None = None) -> None:
         """Send it to every peer that it concerns, once each, and to the one that asked for this turn."""
@@ -261,6 +264,7 @@ class Events:
             raise InvalidParams.expecting("session_id", expected)
         subscription = of_peer[topic] = _Subscription(peer, topic)
         self._topics.setdefault(topic, {})[peer] = subscription
+        self.subscribed.set()
         if not known:
             peer.when_lost(partial(self._lost, peer))  # at once where the peer is gone already
         return subscription

@@ -25,8 +25,6 @@ from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Rec
 
 SEND_EVERY = 0.1
 """Seconds in which text is collected before it is sent."""
-LOOK_EVERY = 0.2
-"""Seconds between two looks whether somebody follows something here."""
 WATCH_EVERY, WATCH_LASTS = 5.0, 15.0
 """Seconds after which a machine says again that somebody follows something there; for how long it counts."""
 _PAYLOAD = 7000
@@ -158,14 +156,15 @@ class LiveText:
 
     async def _watch(self) -> None:
         """Say that somebody follows something here, at once and again as long as it is so."""
-        said, followed = 0.0, False
+        begins = True
         while True:
-            begins = self.events.subscriptions > 0 and not followed
-            followed = self.events.subscriptions > 0
-            if begins or (followed and time.monotonic() - said >= WATCH_EVERY):
-                said = time.monotonic()
-                await self._notify([_encode(Watch(self.machine, begins)).decode()])
-            await asyncio.sleep(LOOK_EVERY)
+            if not self.events.subscriptions:
+                self.events.subscribed.clear()
+                await self.events.subscribed.wait()
+                begins = True
+            await self._notify([_encode(Watch(self.machine, begins)).decode()])
+            begins = False
+            await asyncio.sleep(WATCH_EVERY)
 
     async def _notify(self, payloads: list[str]) -> None:
         if payloads:
