@@ -87,7 +87,7 @@ class HubConnection:
             self._sessions.events,
             self.machine,
             self.ask,
-            self._sessions.threads.files,
+            self._sessions.threads,
             self._may_send,
             self._last_seq,
         )

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.events import Events
+from port42_daemon.executors import Threads
 from port42_daemon.hub.database import Database
 from port42_protocol.errors import HubUnavailable
 from port42_protocol.messages.events import EndedEvent, MessageEvent, SessionEvent, TextEvent
@@ -83,14 +84,13 @@ class LiveText:
     """Sends the text of turns that run here, and publishes that of others. On the event loop.
 
     `ask` runs a function of a `Database` in the hub's thread and raises `HubUnavailable`. `may_leave` tells
-    whether a session's text may leave this machine, `end` the seq of its last record here; both block, as
-    `in_thread` allows.
+    whether a session's text may leave this machine, `end` the seq of its last record here; both block.
     """
 
     events: Events
     machine: str
     ask: Ask
-    in_thread: Ask
+    threads: Threads
     may_leave: Callable[[str], bool]
     end: Callable[[str], int]
 
@@ -138,7 +138,7 @@ class LiveText:
             payloads = []
             for session_id, reply in list(self._replies.items()):
                 text = reply.text()
-                if reply.sent < len(text) and await self.in_thread(self.may_leave, session_id):
+                if reply.sent < len(text) and await self.threads.files(self.may_leave, session_id):
                     payloads += self._payloads(session_id, reply, text)
                     reply.sent = len(text)
             await self._notify(payloads)
@@ -189,7 +189,9 @@ class LiveText:
                 self._wake.set()
             return
         if message.session_id not in self._seqs:
-            end = await self.in_thread(self.end, message.session_id)
+            # Under its order, so that what is on the disk is published, too.
+            async with self.threads.order(message.session_id):
+                end = await self.threads.files(self.end, message.session_id)
             self._seqs.setdefault(message.session_id, end)
         self._take(message)
 
@@ -212,7 +214,10 @@ class LiveText:
 
     def _note_record(self, session_id: str, agent: str, record: Record) -> None:
         """What was said before it is in it, what is held may follow it."""
-        self._seqs[session_id] = max(record.seq, self._seqs.pop(session_id, 0))  # the latest last
+        if record.seq <= self._seqs.get(session_id, 0):
+            return
+        self._seqs.pop(session_id, None)
+        self._seqs[session_id] = record.seq  # the latest last
         if len(self._seqs) > _MOST_SESSIONS:
             del self._seqs[next(iter(self._seqs))]
         self._replies.pop(session_id, None)

@@ -35,9 +35,7 @@ class Viewer(HubHome):
         def may_leave(session_id):
             return session_id not in self.private
 
-        self.live = LiveText(
-            self.events, self.database.machine, ask, self.threads.files, may_leave, self._last_seq
-        )
+        self.live = LiveText(self.events, self.database.machine, ask, self.threads, may_leave, self._last_seq)
         self.events.observer = self._observe
         self._listener = await psycopg.AsyncConnection.connect(self.url, autocommit=True)
         await self._listener.execute(f"LISTEN {channel(self.database.owner)}")
