@@ -35,9 +35,9 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "append-cost", "cpu", "library"],
+        choices=["all", "append-cost", "cpu", "hub", "library"],
         default="all",
-        help="cpu: CPU time for each call; append-cost: an append's parts; library: minutes; all: rest",
+        help="cpu: CPU time for each call; append-cost: an append's parts; hub, library: minutes; all: rest",
     )
     parser.add_argument(
         "--against",
@@ -58,8 +58,7 @@ def main() -> int:
     if options.what == "cpu":
         cpu.show(options.calls, options.against, options.only, options.json)
         return 0
-    measure = library.figures if options.what == "library" else _measure
-    figures = measure(quick=options.quick)
+    figures = _measured(options.what, quick=options.quick)
     about = _about()
     print(table(figures))
     print(f"\n{about['python']}, {about['system']}, {about['cores']} cores, load {about['load']:.2f}")
@@ -67,6 +66,17 @@ def main() -> int:
         written = {"about": about, "figures": [figure.plain() for figure in figures]}
         options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     return 0
+
+
+def _measured(what: str, *, quick: bool) -> list[Figure]:
+    if what == "library":
+        return library.figures(quick=quick)
+    if what == "hub":
+        # Imported here: it needs the extra hub.
+        from benchmarks import hub
+
+        return hub.measure(quick=quick)
+    return _measure(quick=quick)
 
 
 def _measure(*, quick: bool) -> list[Figure]:
