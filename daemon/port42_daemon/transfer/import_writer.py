@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, field, structs
 from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, Header, title_from
 from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.merge import copied, identity, is_of_source
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, text_size
 from port42_protocol.errors import RpcError
@@ -147,10 +148,13 @@ class ImportWriter:
             fork_point = fork_point or (yield from self._earlier_fork_point(header, planned))
             if fork_point is not None:
                 header = structs.replace(header, forked_from=fork_point)
+            if header.forked_from is not None:
+                yield from self._create_first(header.forked_from.session_id)
             elif isinstance(header.parent, Parent):
                 yield from self._create_first(header.parent.session_id)
                 header = structs.replace(header, parent=self._with_seq(header.parent, header))
-            records = iter(session.records)
+            header, copies = with_original(self._store, header, session.info)
+            records = chain(copies, session.records)
             batch = _batch(records)
             self._note_beginning(header, planned)
             self._new[header.id] = _New(header, batch, records, key)
@@ -228,7 +232,8 @@ class ImportWriter:
                 return islice(
                     session.records, _shared(records_after(self._store, header.id, 0), session), None
                 )
-            later, names = _compare(records_after(self._store, header.id, 0), session)
+            begin = copied_through(stored, session.info)
+            later, names = _compare(records_after(self._store, header.id, begin), session)
         except RpcError as error:
             raise Skipped(error.message) from None
         return chain(later, _later_title(footer.title, names, session))

@@ -19,6 +19,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header
 from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.forks import copied_through
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.import_sources import (
     ImportHistory,
@@ -255,7 +256,8 @@ class Importer:
         if session.records.size > _REWRITE_BYTES:
             raise Skipped(f"it has more than {_REWRITE_BYTES:,} bytes, too many to be read again")
         stored = list(records_after(self._store, header.id, 0))
-        records = merged(stored, list(session.records))
+        copies = copied_through(self._store.ends(header.id)[0], session.info)
+        records = [*stored[:copies], *merged(stored[copies:], list(session.records), copies)]
         return None if records == stored else records
 
     def _set_last(self, agent: str, summary: Summary) -> None:

@@ -25,8 +25,8 @@ _AHEAD = 8
 """How many messages of the source a stored message may have been left out before, as one that was refused."""
 
 
-def merged(stored: Sequence[Record], source: Sequence[Record]) -> list[Record]:
-    """The records of the rewritten session, numbered from 1.
+def merged(stored: Sequence[Record], source: Sequence[Record], before: int = 0) -> list[Record]:
+    """The records of the rewritten session, numbered behind those that are `before` them.
 
     A stored record that belongs to a turn of Port42 stays in the place of the source's copy of it. What the
     source has no copy of comes behind the record that it followed, or at the end, in its order; of that, only
@@ -52,20 +52,20 @@ def merged(stored: Sequence[Record], source: Sequence[Record]) -> list[Record]:
     if position < len(source):
         pending = list(filter(_is_kept, pending))
     result: list[Record] = []
-    seqs: dict[int, int] = {}
+    seqs = {seq: seq for seq in range(1, before + 1)}
     at: dict[int, int] = {}
     for index in range(len(source) + 1):
         for record in added.get(index, ()):
             result.append(record)
-            seqs[record.seq] = len(result)
+            seqs[record.seq] = before + len(result)
         if index < len(source):
             result.append(instead.get(index, source[index]))
-            at[index] = len(result)
+            at[index] = before + len(result)
     for record in pending:
         result.append(record)
-        seqs[record.seq] = len(result)
+        seqs[record.seq] = before + len(result)
     seqs.update((seq, at[index]) for seq, index in moved.items())
-    return [_renumbered(record, seq, seqs) for seq, record in enumerate(result, 1)]
+    return [_renumbered(record, seq, seqs) for seq, record in enumerate(result, before + 1)]
 
 
 class _Places:

@@ -121,3 +121,15 @@ def test_a_file_without_messages_is_named_unless_its_session_is_here(daemon):
     assert page["skipped"] == [{"source": later.name, "reason": "it has no messages"}]
     [_], _ = imported(daemon, chats)
     assert imported(daemon, chats) == ([], 1)
+
+
+def test_a_fork_whose_file_has_only_what_is_new_begins_with_its_original(daemon):
+    folder = TOOLS / "codex/fork/sessions"
+    [original, fork], _ = imported(daemon, folder)
+    before, after = texts(daemon, original), texts(daemon, fork)
+    assert after[: len(before)] == before
+    assert after[len(before) :] == ["And barley?", "No barley is left."]
+    assert session(daemon, fork)["forked_from"]["session_id"] == original
+    assert imported(daemon, folder) == ([], 2)
+    assert imported(daemon, folder, again=True) == ([], 2)
+    assert texts(daemon, fork) == after

@@ -26,6 +26,7 @@ from port42_daemon.transfer.capture.reading import (
 )
 from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
+from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.merge import copied
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
@@ -159,6 +160,8 @@ class BatchWriter:
         if where is None and stored is None and reading.tool.name in answering:
             raise TurnRuns
         compared = self._compared(reading, key, session_id, stored)
+        if where and not compared.seq:
+            compared.seq = copied_through(self._store.ends(session_id)[0], info)
         new = self._new_records(session_id if where else None, compared, records)
         new = [_in_the_tool(record, info.source_id) for record in new]
         if where is None:
@@ -166,7 +169,9 @@ class BatchWriter:
             if header.parent is UNSET:
                 point = yield from self._fork_point(reading, batch, key)
                 header = structs.replace(header, forked_from=point)
-            self._new[session_id] = _New(reading, key, info.source_id, compared, header, new)
+            header, copies = with_original(self._store, header, info)
+            records = [*copies, *new]
+            self._new[session_id] = _New(reading, key, info.source_id, compared, header, records)
             return
         summary = self._store.summary(session_id)
         given = stored.title if stored else None

@@ -237,6 +237,8 @@ class Capture:
                     signature = signature_at(path)
                     if not is_read(signatures, path, signature):
                         changed.append((signature[3], path))
+        if tool.forks_need_originals:  # whose names begin with the times at which they began
+            return sorted(path for _, path in changed)
         # What was copied comes before its copy, which may not say that it is one.
         return [path for _, path in sorted(changed)]
 

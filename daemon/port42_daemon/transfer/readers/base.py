@@ -81,6 +81,8 @@ class SessionInfo(Struct):
     parent: str | None = None
     forked_from: str | None = None
     shared: int = 0
+    has_only_new: bool = False
+    """Whether a fork's source has nothing from before the fork."""
     first_mark: str = ""
     model: str | None = None
     size: int = 0

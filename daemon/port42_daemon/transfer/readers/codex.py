@@ -57,6 +57,7 @@ class Payload(Struct):
     source: Any = None
     parent_thread_id: Any = None
     forked_from_id: Any = None
+    history_base: Any = None
     model: Any = None
     role: Any = None
     content: Any = None
@@ -149,8 +150,8 @@ class Reader(LineReader):
         info.source_id = values.short(meta.id, 128) or info.source_id
         info.created_at = values.timestamp_of(meta.timestamp) or when
         info.cwd = values.folder(meta.cwd)
-        # It has the messages since then only.
         info.forked_from = values.short(meta.forked_from_id, 128)
+        info.has_only_new = isinstance(meta.history_base, dict)
         self._name_session()
         if isinstance(meta.source, str | dict) and "subagent" in meta.source:
             started = values.mapping(

@@ -226,7 +226,8 @@ def sources_of(name: str, path: Path) -> list[Source]:
 
 
 def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> list[Source]:
-    written = _written(path)
+    # Codex's files have the time of their beginning in their names, and an original may go on after a fork.
+    written = 0 if name == "codex" else _written(path)
     if name in _CONVERSATIONS:
         return [
             Source(

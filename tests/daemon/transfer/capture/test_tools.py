@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -96,15 +97,33 @@ def test_what_a_tool_writes_is_captured_as_it_is_read(daemon, tmp_path, case, co
 
 def test_a_fork_that_names_its_original_is_its_fork(daemon, tmp_path):
     folder = tmp_path / "sessions"
-    daemon.call("set_capture", name="codex", on=True, path=str(tmp_path))
     shutil.copytree(TOOLS / "codex/fork/sessions", folder)
+    os.utime(min(folder.rglob("*.jsonl")))  # the original went on
+    daemon.call("set_capture", name="codex", on=True, path=str(folder))
     found = eventually(
         lambda: found if len(found := daemon.call("list_sessions", agent="codex")["sessions"]) == 2 else None
     )
     original, fork = sorted(found, key=lambda session: session["created_at"])
     assert original["forked_from"] is None
-    assert fork["forked_from"]["session_id"] == original["session_id"]
-    # The fork's file has only what is new in it: Codex needs the other one, too.
+    # The fork's file has only what is new: what was said before is a copy of the original's.
+    before = daemon.call("get_session", session_id=original["session_id"], events=True)["messages"]
+    records = daemon.call("get_session", session_id=fork["session_id"], events=True)["messages"]
+    at = fork["forked_from"]["seq"]
+    assert fork["forked_from"] == {"session_id": original["session_id"], "seq": len(before)}
+    assert (records[:at], records[at]["event"]) == (before[:at], "forked")
+    said = [record["content"] for record in records[at:] if record["role"] in {"user", "assistant"}]
+    assert said == ["And barley?", "No barley is left."]
+    # Neither an import nor a comparison from the beginning adds anything to it.
+    daemon.stop()
+    for path in daemon.home.glob("capture.db*"):
+        path.unlink()
+    daemon.start()
+    eventually(lambda: daemon.call("get_capture")["tools"][1]["sessions"] == 2)
+    for again in (False, True):
+        page = daemon.call("import_sessions", path=str(folder), agent="codex", again=again)
+        assert (page["imported"], page["unchanged"], page["skipped"]) == ([], 2, [])
+    assert daemon.call("get_session", session_id=fork["session_id"], events=True)["messages"] == records
+    # Codex needs the file of the original, too.
     files = sorted(path.name for path in folder.rglob("*.jsonl"))
     shutil.rmtree(folder)
     daemon.call("restore_original", session_id=fork["session_id"])
