@@ -20,7 +20,7 @@ from port42_protocol.version import __version__
 PIECE_BYTES = 4 * 1024 * 1024
 """Of lines that are sent or fetched at once, unless a single one is longer."""
 _PIECE_RECORDS = 1000
-_CLOCK_TRIES = 3
+_CLOCK_TRIES = 8
 _LIMITS = {
     "application_name": "port42d",
     "statement_timeout": "60s",

@@ -82,6 +82,11 @@ class LocalSessions:
         stored = self.lines(session_id, ALL, 1)
         return None if stored is None else (stored.header.generation or 0, stored.footer.last_seq)
 
+    def checksum(self, session_id: str, seq: int) -> int:
+        """The CRC-32 of that record; 0 where there is none."""
+        stored = self.lines(session_id, seq - 1, 1)
+        return checksum(stored.lines, seq) if stored is not None else 0
+
     def apply(self, fetched: Fetched, known: Known | None, offset_ms: int) -> Applied:
         """Bring the session to what was fetched.
 

@@ -132,27 +132,21 @@ class Sync:
         """What is to be pushed of a session; None for nothing."""
         if known is not None and known.purged:
             return None
-        stored = self.local.lines(session_id, max(known.seq - 1, 0) if known else 0, PIECE_BYTES)
+        stored = self.local.lines(session_id, known.seq if known else 0, PIECE_BYTES)
         if stored is None:
             return self._purge(session_id, known)
         header, footer = stored.header, stored.footer
         if not may_leave(self.config, header, footer) or (known is None and stored.trashed):
             return None  # nor is what was thrown away before the hub ever had it
-        generation, lines = header.generation or 0, stored.lines
+        generation = header.generation or 0
         if known is not None and generation != known.generation:
             stored = self.sessions.store.lines(session_id, 0, PIECE_BYTES)
-            lines = stored.lines
-        elif known is not None and known.seq:
-            if checksum(lines, known.seq) != known.line:
+        elif known is not None:
+            if known.seq and self.local.checksum(session_id, known.seq) != known.line:
                 raise _NotAsKnown
-            lines = lines[1:]
-        if (
-            known is not None
-            and generation == known.generation
-            and not lines
-            and stored.trashed == known.trashed
-        ):
-            return None
+            if not stored.lines and stored.trashed == known.trashed:
+                return None
+        lines = stored.lines
         change = Change(
             session_id=session_id,
             agent=header.agent,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET, structs
 from peers.hub_homes import AGENT, HubHome, init, quiet
+from peers.stores import event, said
 
+from port42_daemon.store.interface import RESUMED
 from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
+from port42_protocol.messages.records import replace
 from port42_protocol.messages.search import RenameSession, TagSession
 
 _WITHIN = 60.0
@@ -58,6 +63,10 @@ def test_what_was_said_at_two_places_at_once_becomes_a_fork_where_it_came_second
         await laptop.say("cli-1", "two of the laptop")
         await server.say("cli-1", "two of the server")
         await server.say("cli-1", "three of the server")
+        # A minute later: the clocks' distance is known to some milliseconds only.
+        with server.store.writing("cli-1") as session:
+            later = (time.time_ns() // 1_000_000) + 60_000
+            session.append([event(RESUMED)], use=False, used_at=later)
         await laptop.step()
         await quiet(laptop, server)
         for home in (laptop, server):
@@ -142,5 +151,139 @@ def test_without_its_notes_a_home_compares_everything_and_changes_nothing(meet):
         await quiet(laptop, server)
         assert server.all().keys() == before.keys()
         assert laptop.texts("cli-7") == ["message 7", "more"]
+
+    meet(work)
+
+
+def rewritten(home: HubHome, session_id: str, *texts: str) -> None:
+    """Replace the session's messages, as `import --again` does."""
+    records = [replace(said(text), seq=seq) for seq, text in enumerate(texts, 1)]
+    header = structs.replace(home.store.ends(session_id)[0], generation=UNSET)
+    home.store.rewrite(header, records, "backup")
+
+
+def test_a_session_whose_records_were_replaced_is_replaced_everywhere(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await laptop.say("cli-1", "two")
+        await quiet(laptop, server)
+        rewritten(laptop, "cli-1", "one anew")
+        await quiet(laptop, server)
+        assert server.texts("cli-1") == ["one anew"]
+        rewritten(server, "cli-1", "of the server")
+        await laptop.say("cli-1", "meanwhile")
+        await server.step()
+        await quiet(laptop, server)
+        for home in (laptop, server):
+            assert home.texts("cli-1") == ["of the server"]
+            (fork,) = home.all().keys() - {"cli-1"}
+            assert home.texts(fork) == ["one anew", "meanwhile"]
+
+    meet(work)
+
+
+def test_what_a_damaged_file_has_lost_comes_back(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        for text in ("one", "two", "three"):
+            await laptop.say("cli-1", text)
+        await quiet(laptop, server)
+        path = server.folder / "sessions" / "cli-1.json"
+        for lost in (1, 2):
+            server.close()
+            lines = path.read_bytes().split(b"\n")
+            path.write_bytes(b"\n".join(lines[: 4 - lost]) + b"\n")
+            server.open()
+            if lost == 2:  # and it is gone on with, so that other records have these seqs
+                await server.say("cli-1", "after the damage")
+            await server.connect()
+            await quiet(laptop, server)
+            assert server.texts("cli-1") == ["one", "two", "three"]
+        (fork,) = laptop.all().keys() - {"cli-1"}
+        assert laptop.texts(fork) == ["one", "after the damage"]
+
+    meet(work)
+
+
+def test_a_fork_that_was_made_before_a_kill_is_made_once_and_gets_what_was_recorded_since(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await quiet(laptop, server)
+        await laptop.say("cli-1", "two of the laptop")
+        await laptop.step()
+        await server.say("cli-1", "two of the server")
+        splice = server.store.splice
+        server.store.splice = killed  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            await server.step()
+        server.store.splice = splice  # type: ignore[method-assign]
+        await server.say("cli-1", "three of the server")
+        await server.connect()
+        await quiet(laptop, server)
+        for home in (laptop, server):
+            assert home.texts("cli-1") == ["one", "two of the laptop"]
+            (fork,) = home.all().keys() - {"cli-1"}
+            assert home.texts(fork) == ["one", "two of the server", "three of the server"]
+
+    meet(work)
+
+
+class Killed(Exception):
+    """Nothing after this happens."""
+
+
+def killed(*_: Any, **__: Any) -> None:
+    raise Killed
+
+
+def test_a_file_that_somebody_removed_comes_back(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await quiet(laptop, server)
+        server.close()
+        (server.folder / "sessions" / "cli-1.json").unlink()
+        server.open()
+        await server.connect()
+        await quiet(laptop, server)
+        assert server.texts("cli-1") == laptop.texts("cli-1") == ["one"]
+
+    meet(work)
+
+
+def test_a_session_in_which_a_turn_runs_is_changed_once_that_has_ended(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await quiet(laptop, server)
+        await laptop.say("cli-1", "two")
+        await laptop.step()
+        async with server.queues.enter("cli-1", AGENT):
+            await server.step()
+            assert server.texts("cli-1") == ["one"]
+            assert server.sync.busy == {"cli-1"}
+            await server.connect()  # a restart forgets it no more than the end of a connection does
+            assert server.sync.busy == {"cli-1"}
+        await quiet(laptop, server)
+        assert server.texts("cli-1") == ["one", "two"]
+
+    meet(work)
+
+
+def test_a_new_machine_gets_everything_in_pieces_the_last_used_first(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        for number in range(70):
+            await laptop.say(f"cli-{number}", f"message {number}")
+        for text in ("x" * 3_000_000, "y" * 3_000_000, "z"):
+            await laptop.say("cli-1", text)
+        await laptop.step()
+        assert await server.sync.pull()
+        first = server.all().keys()
+        assert "cli-1" in first
+        assert "cli-69" in first
+        assert "cli-2" not in first
+        assert server.sync.to_pull == 70 - len(first)
+        assert server.texts("cli-1") == laptop.texts("cli-1")
+        await server.connect()  # it is interrupted
+        await quiet(laptop, server)
+        assert server.all().keys() == laptop.all().keys()
+        assert server.sync.to_pull == 0
 
     meet(work)
