@@ -153,6 +153,7 @@ class CaptureConfig(_Table, frozen=True):
     opencode: CapturedToolConfig | None = None
     llm: CapturedToolConfig | None = None
     aichat: CapturedToolConfig | None = None
+    aider: CapturedToolConfig | None = None
 
 
 class HubConfig(_Table, frozen=True):

@@ -112,7 +112,7 @@ ToolKind = Literal[
 ]
 """As in the Agent Client Protocol."""
 State = Literal["active", "ended"]
-CaptureTool = Literal["claude", "codex", "gemini", "copilot", "pi", "opencode", "llm", "aichat"]
+CaptureTool = Literal["claude", "codex", "gemini", "copilot", "pi", "opencode", "llm", "aichat", "aider"]
 """Tools whose sessions can be captured; each is a table of ``[capture]`` in config.toml."""
 Folders = Annotated[
     dict[Folder, AgentName],

@@ -137,7 +137,7 @@ class Capture:
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
-            folders = [tool.path(self._table(tool)) for tool in self._on()]
+            folders = [self._folder(tool) for tool in self._on()]
             self._scanned.intersection_update(folders)
             if not folders:
                 self._watching, self._watcher.mode = None, "off"
@@ -190,7 +190,14 @@ class Capture:
         return kept_sources(self._originals)
 
     def _on(self) -> list[Tool]:
-        return [tool for tool in TOOLS.values() if (table := self._table(tool)) is not None and table.on]
+        tables = [(tool, self._table(tool)) for tool in TOOLS.values()]
+        return [tool for tool, config in tables if config and config.on and tool.path(config) is not None]
+
+    def _folder(self, tool: Tool) -> Path:
+        """Of a tool that is on."""
+        path = tool.path(self._table(tool))
+        assert path is not None  # noqa: S101  # as `_on` sees to
+        return path
 
     def _table(self, tool: Tool) -> CapturedToolConfig | None:
         return tools.settings(self._config, tool.name)
@@ -201,14 +208,14 @@ class Capture:
         if path == self.home / "config.toml":
             self._work.set()
         for tool in self._on():
-            is_source = path.suffix in tool.suffixes and tool.path(self._table(tool)) in path.parents
+            is_source = tool.has(path) and self._folder(tool) in path.parents
             if is_source or path in tool.beside(self._table(tool)):
                 self._again(path, tool)
 
     async def _scan(self) -> None:
         """Find the sources that changed while nothing watched them."""
         for tool in self._on():
-            folder = tool.path(self._table(tool))
+            folder = self._folder(tool)
             is_known = folder in self._scanned
             self._scanned.add(folder)
             for path in await self.sessions.threads.capture(self._changed_sources, tool):
@@ -230,10 +237,9 @@ class Capture:
             self._progress.renew(error)
             signatures = {}
         changed: list[tuple[int, Path]] = []
-        config = self._table(tool)
-        for path in chain(below(tool.path(config)), tool.beside(config)):
+        for path in chain(below(self._folder(tool)), tool.beside(self._table(tool))):
             with contextlib.suppress(OSError):
-                if path.suffix in tool.suffixes:
+                if tool.has(path):
                     signature = signature_at(path)
                     if not is_read(signatures, path, signature):
                         changed.append((signature[3], path))
@@ -369,6 +375,9 @@ class Capture:
         """Write ``[capture.NAME]``, everything else in the file kept as it is."""
         if request.path is not None:
             await self.sessions.threads.files(_check_folder, request.path)
+        elif request.on and TOOLS[request.name].path(self._table(TOOLS[request.name])) is None:
+            expected = "the folder of the projects, in which the tool keeps its files"
+            raise InvalidParams.expecting("path", expected, why="none is given")
 
         def change(document: TOMLDocument) -> None:
             entry = table(document, "capture", request.name)
@@ -407,13 +416,17 @@ class Capture:
     async def _describe(self, tool: Tool) -> CapturedTool:
         config = self._table(tool)
         path = tool.path(config)
-        sources, size, available = await self.sessions.threads.files(_count, path, tool.suffixes)
+        sources, size, available, problem = 0, 0, False, None
+        if path is None and config is not None and config.on:
+            problem = "it has no `path`: the folder of the projects in which it keeps its files"
+        if path is not None:
+            sources, size, available = await self.sessions.threads.files(_count, path, tool)
         totals = await self._totals(tool.name)
         return CapturedTool(
             name=tool.name,
             on=config is not None and config.on,
             agent=(config and config.agent) or tool.name,
-            path=str(path),
+            path=str(path or ""),
             folders=config.folders if config else {},
             available=available,
             sources=sources,
@@ -422,7 +435,7 @@ class Capture:
             original_bytes=totals.kept if totals else 0,
             waiting=self._pending.count(tool),
             last_read=totals.last_read if totals else None,
-            problem=totals.problem if totals else None,
+            problem=problem or (totals.problem if totals else None),
         )
 
     async def _totals(self, name: CaptureTool) -> Totals | None:
@@ -437,7 +450,7 @@ class Capture:
 
 def _finding(tool: CapturedTool) -> Finding:
     what = f"{tool.name}: {tool.sessions:,} sessions from {tool.sources:,} sources"
-    if not tool.available:
+    if not tool.available and tool.path:
         what = f"{tool.name}: there is no folder {tool.path} yet"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
     if tool.problem is not None:
@@ -455,10 +468,10 @@ def _check_folder(path: str) -> None:
         raise InvalidParams.expecting("path", "a folder of the tool, not a whole home or disk", got=path)
 
 
-def _count(folder: Path, suffixes: tuple[str, ...]) -> tuple[int, int, bool]:
+def _count(folder: Path, tool: Tool) -> tuple[int, int, bool]:
     """The number of sources below `folder`, up to a limit, their bytes, and whether the folder exists."""
     sources = size = 0
-    for path in islice((path for path in below(folder) if path.suffix in suffixes), _MAX_COUNTED):
+    for path in islice(filter(tool.has, below(folder)), _MAX_COUNTED):
         with contextlib.suppress(OSError):
             size += path.lstat().st_size
             sources += 1

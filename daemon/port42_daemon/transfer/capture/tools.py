@@ -14,8 +14,8 @@ from port42_protocol.messages.types import CaptureTool
 class Tool(Struct, frozen=True):
     """`folder` is below the one that the variable `root` names, or else `default` below the user's home.
 
-    Sources are its files with one of the `suffixes`. `resume` is an argv, in which ``{id}`` is the session's
-    id in the tool.
+    Sources are its files whose names end with one of the `suffixes`. `resume` is an argv, in which ``{id}``
+    is the session's id in the tool.
     """
 
     name: CaptureTool
@@ -28,16 +28,26 @@ class Tool(Struct, frozen=True):
     """Whether a fork's file has only what is new in it."""
     titles: str = ""
     """The name of a file beside the folder with the titles of all sessions."""
+    in_projects: bool = False
+    """Whether its files are in the folders of projects: a folder that has these must be named."""
 
-    def path(self, config: CapturedToolConfig | None) -> Path:
+    def path(self, config: CapturedToolConfig | None) -> Path | None:
+        """The folder, None where one must be named and is not."""
         if config is not None and config.path is not None:
             return Path(config.path)
+        if self.in_projects:
+            return None
         root = os.environ.get(self.root, "") if self.root else ""
         return (Path(root) if root.startswith("/") else Path.home() / self.default) / self.folder
 
     def beside(self, config: CapturedToolConfig | None) -> list[Path]:
         """Files outside the folder that are read, too."""
-        return [self.path(config).with_name(self.titles)] if self.titles else []
+        path = self.path(config)
+        return [path.with_name(self.titles)] if self.titles and path else []
+
+    def has(self, path: Path) -> bool:
+        """Whether a file in its folder, by its name, can be a source."""
+        return path.name.endswith(self.suffixes)
 
 
 TOOLS: dict[CaptureTool, Tool] = {
@@ -56,7 +66,7 @@ TOOLS: dict[CaptureTool, Tool] = {
             forks_need_originals=True,
             titles="session_index.jsonl",
         ),
-        Tool("gemini", "GEMINI_CLI_HOME", "", ".gemini/tmp", (".jsonl",), ("gemini", "-r", "{id}")),
+        Tool("gemini", "GEMINI_CLI_HOME", "", ".gemini/tmp", (".jsonl", ".json"), ("gemini", "-r", "{id}")),
         Tool(
             "copilot",
             "COPILOT_HOME",
@@ -76,6 +86,7 @@ TOOLS: dict[CaptureTool, Tool] = {
         ),
         Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
         Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),
+        Tool("aider", "", "", "", (".aider.chat.history.md",), in_projects=True),
     )
 }
 

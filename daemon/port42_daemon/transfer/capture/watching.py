@@ -18,6 +18,8 @@ from typing import Literal
 from port42_daemon.executors import Threads
 
 _POLL_SECONDS = 0.7
+_PASSED_OVER = {".git", "node_modules"}
+"""Folders in projects that are large, and in which no tool keeps its sessions."""
 _POLL_FACTOR = 20
 """A scan takes a twentieth of the time at most."""
 _PROBLEMS = {
@@ -126,7 +128,7 @@ def _tree(top: Path) -> Iterator[Path]:
     while pending:
         with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) and entry.name not in _PASSED_OVER:
                     pending.append(Path(entry.path))
                     yield pending[-1]
 

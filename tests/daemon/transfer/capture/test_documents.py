@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 from peers import llm_database
-from peers.capturing import captured, sessions
+from peers.capturing import captured, eventually, sessions
+
+TOOLS = Path(__file__).parents[3] / "data" / "tools"
 
 
 def test_a_database_that_grows(daemon, tmp_path):
@@ -29,3 +35,42 @@ def test_a_file_that_is_written_whole(daemon, tmp_path):
     path.write_text(first + "- role: user\n  content: 'yes'\n- role: assistant\n  content: bye\n")
     captured(daemon, "yes", "good", "yes", "bye", agent="aichat")
     assert len(sessions(daemon, "aichat")) == 1
+
+
+def test_aiders_histories_in_the_folders_of_projects(daemon, tmp_path):
+    with pytest.raises(pytest.RpcFailed) as refused:
+        daemon.call("set_capture", name="aider", on=True)
+    assert refused.value.data["field"] == "path"
+    project = tmp_path / "code" / "mill"
+    (project / "node_modules").mkdir(parents=True)
+    history = next(TOOLS.rglob(".aider.chat.history.md")).read_text()
+    (project / "node_modules" / ".aider.chat.history.md").write_text(history)
+    starts = history.split("# aider chat started at ")
+    assert len(starts) == 4
+    path = project / ".aider.chat.history.md"
+    path.write_text("# aider chat started at ".join(starts[:3]))
+    daemon.call("set_capture", name="aider", on=True, path=str(tmp_path / "code"))
+    eventually(lambda: len(sessions(daemon, "aider")) == 2)
+    with path.open("a") as file:
+        file.write("# aider chat started at " + starts[3])
+    eventually(lambda: len(sessions(daemon, "aider")) == 3)
+    imported = daemon.call("import_sessions", path=str(path), agent="aider")
+    assert (imported["imported"], imported["unchanged"]) == ([], 3)
+
+
+def test_gemini_clis_older_chats(daemon, tmp_path):
+    chat = next((TOOLS / "gemini-0.17").rglob("*a5c91687.json"))
+    folder = tmp_path / "tmp" / "mill" / "chats"
+    folder.mkdir(parents=True)
+    whole = json.loads(chat.read_bytes())
+    path = folder / chat.name
+    path.write_text(json.dumps({**whole, "messages": whole["messages"][:1]}))
+    (folder.parent / "logs.json").write_text('[{"sessionId": "x", "message": "hi"}]')
+    daemon.call("set_capture", name="gemini", on=True, path=str(tmp_path / "tmp"))
+    [begun] = eventually(lambda: sessions(daemon, "gemini"))
+    path.write_bytes(chat.read_bytes())
+    eventually(lambda: sessions(daemon, "gemini")[0]["message_count"] > begun["message_count"])
+    imported = daemon.call("import_sessions", path=str(path), agent="gemini")
+    assert (imported["imported"], imported["unchanged"]) == ([], 1)
+    assert len(sessions(daemon, "gemini")) == 1
+    assert daemon.call("get_capture")["tools"][2]["problem"] is None
