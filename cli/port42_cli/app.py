@@ -145,7 +145,8 @@ class CommandsOnDemand(click.Group):
                 raise click.UsageError(f"No such command {typed!r}. Did you mean {MEANT[typed]!r}?", ctx)
             error = click.NoSuchCommand(typed, possibilities=[*COMMANDS, *ALIASES], ctx=ctx)
             if not error.possibilities:
-                error.message += " An agent's name is written with @ before it."
+                message = f"{error.message} An agent's name is written with @ before it."
+                error = click.NoSuchCommand(typed, message, ctx=ctx)
             raise error
         return super().resolve_command(ctx, args)
 

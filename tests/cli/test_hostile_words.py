@@ -122,7 +122,7 @@ def assert_harmless(text):
 SHOWS = {
     "possess": [
         ["@a", "hi"],
-        ["@a", "-s", WORD],
+        ["@a", "hi", "-s", WORD],  # without a message it would wait for one
         ["@a", "hi", "--json"],
         ["@a", "hi", "--if-busy", "follow"],
     ],
