@@ -30,6 +30,8 @@ class Tool(Struct, frozen=True):
     """The name of a file beside the folder with the titles of all sessions."""
     in_projects: bool = False
     """Whether its files are in the folders of projects: a folder that has these must be named."""
+    pattern: str = ""
+    """Of the paths of further sources, as of `PurePath.match`."""
 
     def path(self, config: CapturedToolConfig | None) -> Path | None:
         """The folder, None where one must be named and is not."""
@@ -46,8 +48,8 @@ class Tool(Struct, frozen=True):
         return [path.with_name(self.titles)] if self.titles and path else []
 
     def has(self, path: Path) -> bool:
-        """Whether a file in its folder, by its name, can be a source."""
-        return path.name.endswith(self.suffixes)
+        """Whether a file in its folder, by its path, can be a source."""
+        return path.name.endswith(self.suffixes) or bool(self.pattern and path.match(self.pattern))
 
 
 TOOLS: dict[CaptureTool, Tool] = {
@@ -83,6 +85,7 @@ TOOLS: dict[CaptureTool, Tool] = {
             "opencode",
             (".db",),
             ("opencode", "--session", "{id}"),
+            pattern="storage/session/*/*.json",
         ),
         Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
         Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),

@@ -185,6 +185,17 @@ def test_opencodes_database_is_captured_while_it_is_written(daemon, tmp_path):
     assert "Traceback" not in daemon.log()
 
 
+def test_opencodes_files_of_before_the_database_are_captured_too(daemon, tmp_path):
+    expected = read_whole(TOOLS / "opencode-1.1/all")
+    folder = tmp_path / "opencode"
+    shutil.copytree(TOOLS / "opencode-1.1/all", folder)
+    shutil.copytree(TOOLS / "opencode/all/opencode", folder, dirs_exist_ok=True)
+    expected |= read_whole(TOOLS / "opencode/all/opencode")
+    daemon.call("set_capture", name="opencode", on=True, path=str(folder))
+    captured_is(daemon, expected)
+    assert daemon.call("get_capture")["tools"][5]["problem"] is None
+
+
 def test_the_later_one_of_two_sessions_of_a_database_is_the_fork(daemon, tmp_path):
     with contextlib.closing(opencode_database(tmp_path / "opencode.db")):
         daemon.call("set_capture", name="opencode", on=True, path=str(tmp_path))
