@@ -19,12 +19,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import psycopg
 
+from benchmarks import hub_text
 from benchmarks.figure import Figure, percentile
 from port42_daemon.config import HubConfig
 from port42_daemon.events import Events
@@ -54,13 +56,13 @@ class Load:
 def measure(*, quick: bool) -> list[Figure]:
     """The figures with some sessions, and with ten times as many."""
     with server() as (url, pid):
-        if quick:
-            return _figures(url, pid, Load(4, 2, 5, 1))
-        return [
-            figure
-            for load in (Load(200, 5, 0.5, 20), Load(200, 5, 2, 20), Load(200, 50, 0.5, 20))
-            for figure in _figures(url, pid, load)
+        loads = [Load(200, 5, 0.5, 20), Load(200, 50, 0.5, 20), Load(200, 5, 2, 20)]
+        measured = [
+            figure for load in ([Load(4, 2, 5, 1)] if quick else loads) for figure in _figures(url, pid, load)
         ]
+        for machines in (2,) if quick else (2, 200):
+            measured += hub_text.figures(url, partial(_cpu, pid), machines, 1 if quick else 10)
+        return measured
 
 
 @contextlib.contextmanager
@@ -169,18 +171,14 @@ def _figures(url: str, pid: int, load: Load) -> list[Figure]:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of a process and its children, those that ended included."""
-    ticks = os.sysconf("SC_CLK_TCK")
+    """Seconds of a process and of its children that run; not of ticks, which miss what is short."""
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             name, _, rest = (folder / "stat").read_text().rpartition(")")
-            fields = rest.split()
-            if int(name.split()[0]) == pid:
-                total += sum(map(int, fields[11:15]))
-            elif int(fields[1]) == pid:
-                total += sum(map(int, fields[11:13]))
-    return total / ticks
+            if pid in {int(name.split()[0]), int(rest.split()[1])}:
+                total += int((folder / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 # --- the daemons' side --------------------------------------------------------------------------------
