@@ -24,7 +24,7 @@ from port42_daemon.transfer.capture.tools import Tool
 from port42_daemon.transfer.readers.base import text_size
 from port42_protocol.messages.types import CaptureTool
 
-_ROUND = 2 * 1024 * 1024
+_ROUND = 1024 * 1024
 """Characters of records in a round, after which no further source is read in it."""
 
 

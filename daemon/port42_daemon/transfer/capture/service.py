@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import CaptureConfig, CapturedToolConfig, table
+from port42_daemon.process import memory
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import SessionFilter
@@ -50,6 +51,8 @@ _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
 _MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
+_MANY = 100
+"""Sources after which the memory that they took is returned."""
 _CHECK_SECONDS = 0.3
 _DOCUMENT_SECONDS = 0.5
 """Between two times that a document is read whole."""
@@ -253,7 +256,7 @@ class Capture:
         recorder = self._recorder
         if recorder is None:
             return
-        noted = time.monotonic()
+        noted, finished = time.monotonic(), 0
         while True:
             while (due := self._pending.take(recorder.reading)) is not None:
                 path, tool, changes_now = due
@@ -264,11 +267,14 @@ class Capture:
             if not recorder.reading:
                 break
             for read in await recorder.read():
+                finished += 1
                 self._later(await self._finish(recorder, read), read.path, read.tool)
             if time.monotonic() - noted > _NOTE_SECONDS:
                 await self._note_last(recorder)
                 noted = time.monotonic()
         await self._note_last(recorder)
+        if finished >= _MANY:
+            await self.sessions.threads.capture(memory.give_back)
 
     async def _read_titles(self, recorder: Recorder, path: Path, tool: Tool) -> None:
         from port42_daemon.transfer.capture.titles import Titles
