@@ -19,6 +19,7 @@ from benchmarks import (
     creating,
     flood,
     idling,
+    import_cost,
     importing,
     library,
     round_trip,
@@ -35,9 +36,9 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "append-cost", "cpu", "hub", "library"],
+        choices=["all", "append-cost", "cpu", "hub", "import-cost", "library"],
         default="all",
-        help="cpu: CPU time for each call; append-cost: an append's parts; hub, library: minutes; all: rest",
+        help="cpu: CPU time for each call; …-cost: its parts; hub, library: minutes; all: the rest",
     )
     parser.add_argument(
         "--against",
@@ -54,6 +55,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.what == "append-cost":
         append_cost.show(options.calls)
+        return 0
+    if options.what == "import-cost":
+        import_cost.show(20 if options.quick else 500)
         return 0
     if options.what == "cpu":
         cpu.show(options.calls, options.against, options.only, options.json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from benchmarks import idling, importing, scene
+from benchmarks import cpu, idling, importing, scene
 from benchmarks.figure import Figure
 
 GROUP = "a capture"
@@ -20,13 +20,11 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
         scene.folder() as other,
     ):
         projects = folder / "projects"  # the folder above is watched, too, and /tmp is busy
-        projects.mkdir()
-        size = 0
-        for number in range(sessions):
-            data = importing.transcript(number, messages)
-            (projects / f"{number:08}.jsonl").write_bytes(data)
-            size += len(data)
-        first = importing.timed(lambda: _capture(connection, projects, sessions))
+        size = importing.write_transcripts(projects, sessions, messages)
+        clock = cpu.clock_of(daemon.pid)
+        before = time.clock_gettime(clock)
+        first = importing.timed(lambda: capture_all(connection, projects, sessions))
+        spent = time.clock_gettime(clock) - before
         kept = [path.read_bytes() for path in (daemon.home / "sessions").glob("*.json")]
         durable = importing.timed(
             lambda: [
@@ -46,6 +44,7 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
                 3,
             ),
             Figure(GROUP, "each MB of source", first * 1e9 / size, "ms", aim=25),
+            Figure(GROUP, "CPU time for each MB, its part of the index's included", spent * 1e9 / size, "ms"),
             Figure(GROUP, "resident memory afterwards", idling.resident(daemon.pid), "MiB", aim=60),
         ]
         if Path("/proc/self/task").is_dir():
@@ -54,7 +53,8 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
         return figures
 
 
-def _capture(connection: scene.Connection, folder: Path, sessions: int) -> None:
+def capture_all(connection: scene.Connection, folder: Path, sessions: int) -> None:
+    """Begin a capture of the folder, and wait until so many sessions are here."""
     connection.call("set_capture", name="claude", on=True, path=str(folder))
     while connection.call("get_capture")["tools"][0]["sessions"] < sessions:
         time.sleep(0.05)  # nothing tells when all is captured

@@ -120,7 +120,7 @@ def _spent(actions: list[Callable[[], None]], daemons: list[_Daemon], calls: int
     for action in actions:  # caches are filled, modules loaded
         for _ in range(_BLOCK):
             action()
-    clocks = [_cpu_clock(daemon.pid) for daemon in daemons]
+    clocks = [clock_of(daemon.pid) for daemon in daemons]
     for clock in clocks:
         _settle(clock)
     ticks = [_ticks(daemon.pid) for daemon in daemons]
@@ -142,7 +142,7 @@ def _spent(actions: list[Callable[[], None]], daemons: list[_Daemon], calls: int
     return spent
 
 
-def _cpu_clock(pid: int) -> int:
+def clock_of(pid: int) -> int:
     """The clock of another process's CPU time. It has nanoseconds, where /proc/PID/stat has hundredths."""
     clock = ctypes.c_int()
     if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
