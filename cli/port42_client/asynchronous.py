@@ -206,9 +206,11 @@ class AsyncClient:
         params = possess_params(agent, message, options)
         return AsyncTurn(self._daemon, "possess", params)
 
-    def retry(self, agent: str, session_id: str, *, detach: bool = False) -> AsyncTurn:
-        """Run a turn again for the session's last message, whose turn failed."""
-        params = params_of(RetryTurn(agent, session_id, stream=True, detach=detach))
+    def retry(
+        self, agent: str, session_id: str, *, detach: bool = False, model: str | None = None
+    ) -> AsyncTurn:
+        """Ask again what the session's last turn failed on, perhaps another `model`."""
+        params = params_of(RetryTurn(agent, session_id, stream=True, detach=detach, model=model))
         return AsyncTurn(self._daemon, "retry_turn", params)
 
     async def subscribe(

@@ -212,7 +212,7 @@ FIELDS = {
     "Reference": "type target content",
     "Possess": "agent message session_id client cwd references stream if_busy detach idempotency_key depth"
     " model",
-    "RetryTurn": "agent session_id stream detach",
+    "RetryTurn": "agent session_id stream detach model",
     "CancelTurn": "session_id",
     "AnswerPermission": "session_id permission_id option_id",
     "Subscribe": "agent session_id since_seq",

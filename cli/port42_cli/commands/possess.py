@@ -138,7 +138,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     beside = [message_input.reference(typed, daemon.host) for typed in references if typed != "-"]
     message = None
     if again:
-        _check_retry(ref, bool(words or beside or if_busy or model))
+        _check_retry(ref, bool(words or beside or if_busy))
     else:
         message, piped = message_input.message(words, wait="-" in references)
         beside += piped
@@ -159,7 +159,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
             _turn(ctx, client, partial(sending, if_busy=busy, detach=detach), as_json, busy == "follow")
             return
         if again and begun:
-            _turn(ctx, client, partial(retry, client, agent, begun, detach=detach), as_json)
+            _turn(ctx, client, partial(retry, client, agent, begun, detach=detach, model=model), as_json)
             return
         if session is not None and (ref != "last" or here):
             session = mark_used(client, session)
@@ -226,9 +226,7 @@ def _check_retry(ref: str | None, more: bool) -> None:
     if ref is None:
         raise click.UsageError("--retry: expected --session, --continue or --here, to say where")
     if more:
-        raise click.UsageError(
-            "--retry asks what was asked before: expected no MESSAGE, --ref, --model or --if-busy"
-        )
+        raise click.UsageError("--retry asks what was asked before: expected no MESSAGE, --ref or --if-busy")
 
 
 def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:

@@ -110,9 +110,18 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
     return Turn(client, show, params, on_begin, among_others=following, detach=detach).run("possess")
 
 
-def retry(client: Client, agent: str, session_id: str, show: Show, *, detach: bool = False) -> TurnResult:
+def retry(  # noqa: PLR0913 - as above
+    client: Client,
+    agent: str,
+    session_id: str,
+    show: Show,
+    *,
+    detach: bool = False,
+    model: str | None = None,
+) -> TurnResult:
     stays = detach or client.host is not None
     params = {"agent": agent, "session_id": session_id, "stream": True, "detach": stays}
+    params |= {"model": model} if model else {}
     return Turn(client, show, params, announce, detach=detach).run("retry_turn")
 
 

@@ -223,7 +223,7 @@ class Conversation:
     def _retry(self, _: str) -> None:
         session_id = self._begun("retry")
         streams.banner("")
-        self._tell(retry(self.client, self.agent, session_id, show_reply()))
+        self._tell(retry(self.client, self.agent, session_id, show_reply(), model=self.model))
 
     def _begin(self, session_id: str) -> None:
         """Continue in this session, even if its first turn fails."""

@@ -81,7 +81,14 @@ class Turns:
     async def retry_turn(self, request: RetryTurn, peer: Peer, cancellation: Cancellation) -> Possessed:
         await self._sessions.owned(request.session_id, request.agent)
         await recovery.failed_question(self._sessions, request.session_id)
-        possess = Possess(request.agent, "", request.session_id, stream=request.stream, detach=request.detach)
+        possess = Possess(
+            request.agent,
+            "",
+            request.session_id,
+            stream=request.stream,
+            detach=request.detach,
+            model=request.model,
+        )
         stream = Stream(peer) if request.stream else None
         async with self._queued(possess, request.session_id, peer, stream, cancellation) as entry:
             # Looked up again: the turn before this one may have been the same retry.

@@ -72,12 +72,13 @@ class Possess(Request[Possessed]):
 
 @dataclass(frozen=True, slots=True)
 class RetryTurn(Request[Possessed]):
-    """Run a turn again for the session's last message, when its turn failed."""
+    """Run a turn again for the session's last message, when its turn failed, perhaps with another `model`."""
 
     agent: AgentName
     session_id: SessionId
     stream: bool = False
     detach: bool = False
+    model: ModelName | None = None
 
 
 @dataclass(frozen=True, slots=True)

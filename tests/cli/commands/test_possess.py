@@ -312,7 +312,14 @@ def test_a_model_is_for_this_message_only_and_refused_where_none_answers(port42,
         "Error: model: expected none, as no back end answers ai-muse, got large\n",
     )
     assert port42.json("sessions", "@ai-muse", "--json")["sessions"] == []
-    assert "--model" in usage_error(port42, "@say", "-c", "--retry", "--model", "large")
+
+
+def test_a_failed_turn_can_be_asked_of_another_model(port42, home):
+    configure(home, say=["sh", "-c", 'test "$0" = other && echo done', "{model}"])
+    assert port42("possess", "@say", "hi", "--model", "large").returncode == 1
+    assert port42("possess", "@say", "-c", "--retry").returncode == 1
+    done = port42("possess", "@say", "-c", "--retry", "--model", "other")
+    assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 def usage_error(port42, *typed, **options):
