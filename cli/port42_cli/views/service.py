@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from port42_cli.plain_text import local_time
 from port42_cli.views.parts import Field, Fields, Part
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 def report(service: Report) -> list[Part]:
     """The supervisor, whether the service is installed, and its state."""
     files = ", ".join(service.files)
+    since = service.since if service.running else None
     outdated = " (port42 service install would write them otherwise)"
     fields = (
         Field("supervisor", service.supervisor),
@@ -20,7 +22,7 @@ def report(service: Report) -> list[Part]:
         Field("files", files + ("" if service.current else outdated) if files else None),
         Field("at login", "enabled" if service.enabled else "not enabled"),
         Field("state", _state(service)),
-        Field("since", service.since if service.running else None),
+        Field("since", since, shown=local_time(since, zone=True) if since else None),
         Field("program", service.program),
         Field("of this installation", _yes(service.this_installation) if service.program else None),
         Field("version", service.version),
