@@ -1,7 +1,7 @@
 """The text of a turn while it comes, for those who follow its session on other machines.
 
 Pieces go by NOTIFY, several at a time, to machines on which somebody follows something, and are kept nowhere:
-the record that comes after them has all of it (decision 0041).
+the record that comes after them has all of it (decision 0047).
 """
 
 from __future__ import annotations
