@@ -105,7 +105,7 @@ class Leases:
             async with asyncio.timeout(CAUGHT_UP_WITHIN):
                 while True:
                     here = await self._in_thread(self._end, session_id)
-                    if here is not None and here[0] == end[0] and here[1] >= end[1]:
+                    if here is not None and here >= end:
                         return
                     await asyncio.sleep(_LOOK_EVERY)
         log.warning("⚠ a turn of %s begins without what other machines recorded last", session_id)
