@@ -48,6 +48,18 @@ def in_the_tool(folder, how, native_id, words, cwd):
     subprocess.run(command, input=words, text=True, cwd=cwd, check=True, capture_output=True)
 
 
+def begun_in_the_tool(daemon, folder, cwd):
+    """A captured session of one turn: its id, and that in the tool."""
+    native_id = str(uuid.uuid4())
+    in_the_tool(folder, "--session-id", native_id, "one", cwd)
+    until = time.monotonic() + 20
+    while not (sessions := daemon.call("list_sessions")["sessions"]):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    settles(daemon, sessions[0]["session_id"], "one")
+    return sessions[0]["session_id"], native_id
+
+
 def turn_of(words):
     return [
         ("user", words),
@@ -101,14 +113,7 @@ def test_a_session_begun_here_is_continued_in_the_tool_and_here_again(daemon, fo
 
 
 def test_a_session_begun_in_the_tool_is_continued_here_and_there_again(daemon, folder, tmp_path):
-    native_id = str(uuid.uuid4())
-    in_the_tool(folder, "--session-id", native_id, "one", tmp_path)
-    until = time.monotonic() + 20
-    while not (sessions := daemon.call("list_sessions")["sessions"]):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    session_id = sessions[0]["session_id"]
-    settles(daemon, session_id, "one")
+    session_id, native_id = begun_in_the_tool(daemon, folder, tmp_path)
     second, notices = possess(daemon, "two", "/", session_id=session_id)
     assert second["turn"]["native_id"] == native_id
     assert notices == [f"native continues its own session {native_id}"]
@@ -122,14 +127,7 @@ def test_a_session_begun_in_the_tool_is_continued_here_and_there_again(daemon, f
 
 
 def test_what_the_tool_has_deleted_is_continued_from_the_transcript(daemon, folder, tmp_path):
-    native_id = str(uuid.uuid4())
-    in_the_tool(folder, "--session-id", native_id, "one", tmp_path)
-    until = time.monotonic() + 20
-    while not (sessions := daemon.call("list_sessions")["sessions"]):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    session_id = sessions[0]["session_id"]
-    settles(daemon, session_id, "one")
+    session_id, native_id = begun_in_the_tool(daemon, folder, tmp_path)
     (file,) = folder.rglob("*.jsonl")
     file.unlink()
     result, notices = possess(daemon, "two", tmp_path, session_id=session_id)
