@@ -198,3 +198,31 @@ def test_nothing_is_lost_or_twice_when_daemons_and_the_server_are_killed(machine
 
 def summary_of(daemon: Any, session_id: str) -> Any:
     return daemon.call("find_session", ref=session_id)
+
+
+def test_a_session_is_shared_with_another_owner(start_daemon, home, shared_postgres):
+    url = shared_postgres.database()
+    init(url)
+    ben_role = f"ben_{home.parent.name.replace('-', '_')}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE "{ben_role}" LOGIN')
+    daemons = []
+    for name, role in (("ada", "postgres"), ("ben", ben_role)):
+        daemon = start_daemon(home=home.parent / name, socket=home.parent / f"{name}.sock")
+        daemon.call("join_hub", url=url.replace("postgres@", f"{role}@"))
+        daemons.append(daemon)
+    ada, ben = daemons
+    session = ada.call("create_session", agent=AGENT)["session_id"]
+    until(lambda: ada.call("get_hub")["state"] == "connected", "it does not get to the hub")
+    with pytest.raises(
+        pytest.RpcFailed, match='grantee: expected a role of the hub\'s PostgreSQL, got "carol"'
+    ):
+        ada.call("share_session", session_id=session, grantee="carol")
+    shared = ada.call("share_session", session_id=session, grantee=ben_role, may="write")
+    assert shared == {"session_id": session, "shares": [{"grantee": ben_role, "may": "write"}]}
+    until(lambda: session in sessions(ben), "it does not get to the other owner")
+    say(ben, session, "of ben")
+    until(lambda: texts(ada, session) == ["of ben"], "it does not come back")
+    assert ada.call("unshare_session", session_id=session, grantee=ben_role)["shares"] == []
+    with pytest.raises(pytest.RpcFailed, match="the hub does not have session"):
+        ben.call("share_session", session_id=session, grantee=ben_role)

@@ -227,6 +227,8 @@ RAISED = {
             "the hub is refused: it has no tables of Port42 yet: `port42 hub init` makes them",
             retryable=False,
         ),
+        e.HubUnavailable("the hub is not connected"),
+        e.HubUnavailable("the hub does not have session cli-1757350466684, or not yet", retryable=False),
         e.HubUnavailable("there is no hub: `port42 hub join ADDRESS` names one", retryable=False),
         e.BackendFailed("needs_auth", "the key in ANTHROPIC_API_KEY was refused", "cli-1757350466684", seq=7),
         e.BackendFailed(

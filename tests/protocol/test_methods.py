@@ -78,6 +78,7 @@ from port42_protocol.messages.forks_and_trash import (
 )
 from port42_protocol.messages.hub import (
     GetHub,
+    GetShares,
     HubMachine,
     HubStatus,
     HubTables,
@@ -86,6 +87,10 @@ from port42_protocol.messages.hub import (
     LeaveHub,
     PauseHub,
     ResumeHub,
+    SessionShares,
+    Share,
+    ShareSession,
+    UnshareSession,
 )
 from port42_protocol.messages.records import (
     RECORDS,
@@ -194,6 +199,9 @@ def test_the_methods() -> None:
         "pause_hub": (PauseHub, HubStatus),
         "resume_hub": (ResumeHub, HubStatus),
         "leave_hub": (LeaveHub, HubStatus),
+        "get_shares": (GetShares, SessionShares),
+        "share_session": (ShareSession, SessionShares),
+        "unshare_session": (UnshareSession, SessionShares),
         "list_agents": (ListAgents, AgentList),
         "add_agent": (AddAgent, Agent),
         "get_agent": (GetAgent, Agent),
@@ -272,6 +280,7 @@ def test_every_shape_belongs_to_a_method() -> None:
         SkippedSource,
         CapturedTool,
         HubMachine,
+        Share,
         Activity,
         Parent,
         Location,

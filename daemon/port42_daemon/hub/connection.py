@@ -105,14 +105,15 @@ class HubConnection:
     async def _listen(self, listener: psycopg.AsyncConnection[Any]) -> None:
         """Have work done at each notice, until the connection is lost."""
         try:
-            await listener.execute(f"LISTEN {channel(self.owner)}")
+            for role in await self._run(self.sync.database.roles):
+                await listener.execute(f"LISTEN {channel(role)}")
             await listener.execute(f"LISTEN {live_channel(self.owner)}")
             self._notified()  # for what came before
             async for notice in listener.notifies():
-                if notice.channel == channel(self.owner):
-                    self._notified()
-                else:
+                if notice.channel == live_channel(self.owner):
                     await self._live.receive(notice.payload)
+                else:
+                    self._notified()
         finally:
             await listener.close()
             self._work.set()
@@ -190,7 +191,8 @@ class HubConnection:
         try:
             return await self._run(question)
         except FAILURES as error:
-            raise HubUnavailable(explained(error)[1]) from None
+            state, problem = explained(error)
+            raise HubUnavailable(problem, retryable=state == "unreachable") from None
 
     # --- for live text; these block ---------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import psycopg
 from msgspec import Struct
 
 from port42_daemon.hub import schema
+from port42_daemon.hub.schema import HubRefused
 from port42_protocol.version import __version__
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -81,6 +82,14 @@ class Fetched(NamedTuple):
     lines: list[tuple[int, bytes]]
 
 
+class Shared(NamedTuple):
+    """A session of another owner: `may` is read or write."""
+
+    owner: str
+    may: str
+    row: Row
+
+
 class Pushed(Struct, frozen=True):
     """The ids that were accepted; the others are not where they were known to be."""
 
@@ -124,7 +133,8 @@ FROM unnest(
 ) AS new (id, agent, header, generation, seq, used, bytes, trashed, purges)
 ON CONFLICT (owner, session_id) DO UPDATE SET
   agent = CASE WHEN excluded.purged_at IS NULL THEN excluded.agent ELSE s.agent END,
-  header = excluded.header, generation = excluded.generation, last_seq = excluded.last_seq,
+  header = CASE WHEN s.owner = session_user THEN excluded.header ELSE s.header END,
+  generation = excluded.generation, last_seq = excluded.last_seq,
   used = greatest(s.used, excluded.used), changed = excluded.changed, trashed = excluded.trashed,
   bytes = excluded.bytes + CASE WHEN s.session_id = ANY(%s) THEN 0 ELSE s.bytes END,
   purged_at = excluded.purged_at
@@ -142,9 +152,25 @@ CROSS JOIN LATERAL (
 """
 
 
-def channel(owner: str) -> str:
-    """The name on which the owner's machines are told of changes."""
-    return f"port42_{hashlib.md5(owner.encode(), usedforsecurity=False).hexdigest()}"
+_SHARED = """
+SELECT owner, granted.may, session_id, agent, header, generation, last_seq, used, bytes, trashed,
+  purged_at IS NOT NULL, changed
+FROM (
+  SELECT owner, session_id, max(may) AS may FROM port42.shares
+  WHERE owner <> %s AND port42.is_member(grantee) GROUP BY owner, session_id
+) AS granted JOIN port42.sessions AS s USING (owner, session_id) ORDER BY s.used DESC
+"""
+_ROLES = 100
+_NOTIFY = """
+SELECT pg_notify('port42_' || md5(name), %s) FROM (
+  SELECT %s::text UNION SELECT grantee FROM port42.shares WHERE owner = %s AND session_id = ANY(%s)
+) AS told (name)
+"""
+
+
+def channel(role: str) -> str:
+    """The name on which the machines of a role's members are told of changes."""
+    return f"port42_{hashlib.md5(role.encode(), usedforsecurity=False).hexdigest()}"
 
 
 class Database:
@@ -240,8 +266,8 @@ class Database:
 
     # --- pushing ----------------------------------------------------------------------------------
 
-    def push(self, changes: Sequence[Change]) -> Pushed:
-        """Write the changes of sessions that are where they were known to be, in one transaction.
+    def push(self, changes: Sequence[Change], owner: str | None = None) -> Pushed:
+        """Write the changes of one owner's sessions that are where they were known to be, in one transaction.
 
         The row of the owner is locked first: so transactions are committed in the order of their numbers, and
         who asks for what came after a number misses nothing.
@@ -250,25 +276,27 @@ class Database:
             with self.connection.pipeline():
                 numbered = self.connection.execute(
                     "UPDATE port42.owners SET changes = changes + 1 WHERE owner = %s RETURNING changes",
-                    (self.owner,),
+                    (owner or self.owner,),
                 )
-                rows = self._rows([change.session_id for change in changes])
+                rows = self._rows([change.session_id for change in changes], owner)
                 row = numbered.fetchone()
                 there = {row.session_id: row for row in map(Row._make, rows)}
+            if row is None and owner is not None:
+                raise psycopg.errors.InsufficientPrivilege("the owner shares nothing any more")
             if row is None:
                 raise psycopg.OperationalError("the hub has no row of this owner")
             accepted = [change for change in changes if _fits(change, there.get(change.session_id))]
             with self.connection.pipeline():
-                self._write(accepted, row[0])
+                self._write(accepted, row[0], owner or self.owner)
         return Pushed(frozenset(change.session_id for change in accepted), row[0])
 
-    def _write(self, changes: Sequence[Change], number: int) -> None:
+    def _write(self, changes: Sequence[Change], number: int, owner: str) -> None:
         if not changes:
             return
         replaced = [change.session_id for change in changes if change.replaces or change.purges]
         if replaced:
             self.connection.execute(
-                "DELETE FROM port42.records WHERE owner = %s AND session_id = ANY(%s)", (self.owner, replaced)
+                "DELETE FROM port42.records WHERE owner = %s AND session_id = ANY(%s)", (owner, replaced)
             )
         columns = [
             (
@@ -288,16 +316,16 @@ class Database:
             )
             for change in changes
         ]
-        self.connection.execute(_PUT, (self.owner, number, *map(list, zip(*columns, strict=True)), replaced))
+        self.connection.execute(_PUT, (owner, number, *map(list, zip(*columns, strict=True)), replaced))
         lines = [(change.session_id, seq, line.decode()) for change in changes for seq, line in change.lines]
         if lines:
             self.connection.execute(
                 "INSERT INTO port42.records (owner, session_id, seq, line, machine)"
                 " SELECT %s, id, seq, line, %s FROM unnest(%s::text[], %s::bigint[], %s::text[])"
                 " AS new (id, seq, line)",
-                (self.owner, self.machine, *map(list, zip(*lines, strict=True))),
+                (owner, self.machine, *map(list, zip(*lines, strict=True))),
             )
-        self.connection.execute("SELECT pg_notify(%s, %s)", (channel(self.owner), str(number)))
+        self.connection.execute(_NOTIFY, (str(number), owner, owner, [each.session_id for each in changes]))
 
     # --- pulling ----------------------------------------------------------------------------------
 
@@ -316,19 +344,19 @@ class Database:
         values = (self.owner, used, used, session_id, limit)
         return [Row(*row) for row in self.connection.execute(_ROWS + order, values)]
 
-    def fetch(self, wanted: Sequence[tuple[str, int, int]]) -> dict[str, Fetched]:
-        """Of each session (id, generation, seq) what the hub has after that seq, or, where its generation is
-        another one, all. Sessions that it does not have are not in the result."""
+    def fetch(self, wanted: Sequence[tuple[str, int, int]], owner: str | None = None) -> dict[str, Fetched]:
+        """Of each of an owner's sessions (id, generation, seq) what the hub has after that seq, or all, where
+        its generation is another one. Sessions that it does not have are not in the result."""
         with self.connection.transaction():
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            rows = {row[0]: Row(*row) for row in self._rows([session_id for session_id, *_ in wanted])}
+            rows = {row[0]: Row(*row) for row in self._rows([session_id for session_id, *_ in wanted], owner)}
             after = {
                 session_id: seq if rows[session_id].generation == generation else 0
                 for session_id, generation, seq in wanted
                 if session_id in rows
             }
             lines_of = self.connection.execute(
-                _LINES, (list(after), list(after.values()), self.owner, _PIECE_RECORDS, PIECE_BYTES)
+                _LINES, (list(after), list(after.values()), owner or self.owner, _PIECE_RECORDS, PIECE_BYTES)
             )
             lines: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
             for session_id, seq, line in lines_of:
@@ -337,8 +365,62 @@ class Database:
             session_id: Fetched(row, after[session_id], lines[session_id]) for session_id, row in rows.items()
         }
 
-    def _rows(self, session_ids: Sequence[str]) -> psycopg.Cursor[Any]:
-        return self.connection.execute(_ROWS + "AND session_id = ANY(%s)", (self.owner, list(session_ids)))
+    def _rows(self, session_ids: Sequence[str], owner: str | None) -> psycopg.Cursor[Any]:
+        of_these = "AND session_id = ANY(%s)"
+        return self.connection.execute(_ROWS + of_these, (owner or self.owner, list(session_ids)))
+
+    # --- sharing ----------------------------------------------------------------------------------
+
+    def roles(self) -> list[str]:
+        """Those that this one is a member of, itself among them."""
+        rows = self.connection.execute(
+            "SELECT rolname::text FROM pg_roles"
+            " WHERE pg_has_role(session_user, oid, 'MEMBER') AND rolname !~ '^pg_' LIMIT %s",
+            (_ROLES,),
+        )
+        return list({self.owner, *(name for (name,) in rows)})
+
+    def shared_with_me(self) -> list[Shared]:
+        """The sessions of others that this role may read."""
+        rows = self.connection.execute(_SHARED, (self.owner,))
+        return [Shared(owner, may, Row(*row)) for owner, may, *row in rows]
+
+    def shares(self, session_id: str) -> list[tuple[str, str]]:
+        """Of an own session the roles that it is shared with, and what each may."""
+        rows = self.connection.execute(
+            "SELECT grantee, may FROM port42.shares WHERE owner = %s AND session_id = %s ORDER BY grantee",
+            (self.owner, session_id),
+        )
+        return [(grantee, may) for grantee, may in rows]
+
+    def share(self, session_id: str, grantee: str, may: str | None) -> bool:
+        """Let a role read an own session, or continue it; None: neither. False where there is no such role.
+
+        Raises `HubRefused` where the hub does not have the session.
+        """
+        role = self.connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (grantee,)).fetchone()
+        if role is None and may is not None:
+            return False
+        with self.connection.transaction():
+            row = self.connection.execute(
+                "SELECT FROM port42.sessions WHERE owner = %s AND session_id = %s AND purged_at IS NULL",
+                (self.owner, session_id),
+            ).fetchone()
+            if row is None:
+                raise HubRefused(f"the hub does not have session {session_id}, or not yet")
+            if may is None:
+                self.connection.execute(
+                    "DELETE FROM port42.shares WHERE owner = %s AND session_id = %s AND grantee = %s",
+                    (self.owner, session_id, grantee),
+                )
+            else:
+                self.connection.execute(
+                    "INSERT INTO port42.shares VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (owner, session_id, grantee) DO UPDATE SET may = excluded.may",
+                    (self.owner, session_id, grantee, may),
+                )
+            self.connection.execute("SELECT pg_notify(%s, 'shares')", (channel(grantee),))
+        return True
 
 
 def _fits(change: Change, row: Row | None) -> bool:

@@ -9,12 +9,24 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from port42_daemon.config import HubConfig
-from port42_daemon.store.interface import Footer, Header
+from port42_daemon.store.interface import (
+    ENDED,
+    PINNED,
+    RENAMED,
+    RESTORED,
+    RESUMED,
+    TAGGED,
+    TRASHED,
+    Footer,
+    Header,
+)
 from port42_daemon.transfer.writers.redaction import redact_record
-from port42_protocol.messages.records import Record, decode_record, encode_stored
+from port42_protocol.messages.records import EventRecord, Record, decode_record, encode_stored
 
 PRIVATE = "private"
 """The tag of sessions that stay on this machine."""
+_LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED})
+"""Events that say something of a session as a whole: they are true behind any other records, too."""
 Line = tuple[int, bytes]
 _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
@@ -56,6 +68,24 @@ def shared(mine: Sequence[Line], theirs: Sequence[Line]) -> int:
             break
         count += 1
     return count
+
+
+def is_header_of(header: Header, text: str) -> bool:
+    """Whether the header at the hub is that of the same session."""
+    other = header_of(text)
+    return (header.id, header.agent, header.created_at, header.client) == (
+        *(other.id, other.agent, other.created_at, other.client),
+    )
+
+
+def event_name(record: Record) -> str | None:
+    """The name of an event; None for any other record."""
+    return record.event if isinstance(record, EventRecord) else None
+
+
+def only_labels(lines: Iterable[Line]) -> bool:
+    """Whether nothing was said or done in these records."""
+    return all(event_name(record) in _LABELS for record in records_of(lines))
 
 
 def checksum(lines: Sequence[Line], seq: int) -> int:

@@ -12,17 +12,12 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct, structs
 
 from port42_daemon.hub.database import Fetched
-from port42_daemon.hub.lines import Line, checksum, header_of, records_of, shared
+from port42_daemon.hub.lines import Line, checksum, event_name, header_of, only_labels, records_of, shared
 from port42_daemon.hub.progress import NO_FILE, Known
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import (
-    ENDED,
     FORKED,
-    PINNED,
-    RENAMED,
     RESTORED,
-    RESUMED,
-    TAGGED,
     TRASHED,
     Header,
     StoredLines,
@@ -39,8 +34,6 @@ from port42_protocol.messages.records import EventRecord, ForkPoint, Record, Sum
 
 log = logging.getLogger(__name__)
 
-_LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED})
-"""Events that say something of a session as a whole: they are true behind any other records, too."""
 _MOVES = frozenset({TRASHED, RESTORED})
 _TITLE = 120
 ALL = 2**62
@@ -87,8 +80,8 @@ class LocalSessions:
         stored = self.lines(session_id, seq - 1, 1)
         return checksum(stored.lines, seq) if stored is not None else 0
 
-    def apply(self, fetched: Fetched, known: Known | None, offset_ms: int) -> Applied:
-        """Bring the session to what was fetched.
+    def apply(self, fetched: Fetched, known: Known | None, offset_ms: int, may_push: bool = True) -> Applied:
+        """Bring the session to what was fetched. Unless `may_push`, what was said here becomes a fork.
 
         Raises `RpcError`, and `msgspec.DecodeError` for what is no record.
         """
@@ -109,21 +102,21 @@ class LocalSessions:
         elif another:
             events, fork = self._replace(fetched, known, mine)
         else:
-            events, fork = self._continue(fetched, mine, use)
+            events, fork = self._continue(fetched, mine, use, may_push)
         seq = theirs[-1][0] if theirs else fetched.after
         return self._settle(fetched, seq, events, fork)
 
     # --- the cases --------------------------------------------------------------------------------
 
     def _continue(
-        self, fetched: Fetched, mine: StoredLines, use: int
+        self, fetched: Fetched, mine: StoredLines, use: int, may_push: bool
     ) -> tuple[list[SessionEvent], Summary | None]:
         """Both have the records through `fetched.after`."""
         row, theirs = fetched.row, fetched.lines
         count = shared(mine.lines, theirs)
         own, others = mine.lines[count:], theirs[count:]
         records = records_of(others)
-        if not others:
+        if not others and (may_push or only_labels(own)):
             return [], None
         if not own:
             with self._store.writing(row.session_id) as session:
@@ -131,7 +124,7 @@ class LocalSessions:
             return self._messages(row.agent, row.session_id, records), None
         seq = mine.lines[count - 1][0] if count else fetched.after
         tail = records_of(own)
-        if all(_name(record) in _LABELS for record in tail):
+        if only_labels(own):
             return self._replay(fetched, seq, records, tail, max(use, mine.footer.use)), None
         fork = self._fork(mine.header, seq, own, mine.footer.use)
         self._store.splice(row.session_id, seq, records, used_at=use)
@@ -147,11 +140,11 @@ class LocalSessions:
         row = fetched.row
         if not all(isinstance(record, EventRecord) for record in records):
             # Who moved it to the trash did not know of these.
-            tail = [record for record in tail if _name(record) != TRASHED]
+            tail = [record for record in tail if event_name(record) != TRASHED]
         records = [*records, *(replace(record, seq=0) for record in tail)]
         self._store.splice(row.session_id, seq, records, used_at=use)
         added = self._store.lines(row.session_id, seq, ALL).lines
-        moves = [_name(record) for record in tail if _name(record) in _MOVES]
+        moves = [event_name(record) for record in tail if event_name(record) in _MOVES]
         if moves and moves[-1] == TRASHED:
             self._trash(row.session_id)
         return self._messages(row.agent, row.session_id, records_of(added))
@@ -262,8 +255,3 @@ class LocalSessions:
         )
         log.warning("⚠ %s", text)
         return [NoticeEvent(each, fork.agent, text=text) for each in (session_id, fork.session_id)]
-
-
-def _name(record: Record) -> str | None:
-    """The name of an event; None for any other record."""
-    return record.event if isinstance(record, EventRecord) else None

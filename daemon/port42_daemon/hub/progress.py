@@ -23,6 +23,7 @@ CREATE TABLE sessions (
   trashed INTEGER NOT NULL, purged INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   line INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE others (session_id TEXT PRIMARY KEY, owner TEXT NOT NULL, may TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE behind (session_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -98,6 +99,7 @@ class Progress:
             with self._database:
                 self._database.execute("DELETE FROM sessions")
                 self._database.execute("DELETE FROM behind")
+                self._database.execute("DELETE FROM others")
                 self._database.execute("DELETE FROM state WHERE name != 'machine'")
             self._set(hub=belongs)
 
@@ -129,6 +131,16 @@ class Progress:
         """The hub has no such session."""
         with self._database:
             self._database.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,))
+
+    def others(self) -> dict[str, tuple[str, str]]:
+        """The sessions here that another owner shares, or has shared: whose, and what is allowed."""
+        rows = self._database.execute("SELECT session_id, owner, may FROM others")
+        return {session_id: (owner, may) for session_id, owner, may in rows}
+
+    def put_others(self, sessions: Mapping[str, tuple[str, str]]) -> None:
+        values = [(name, *allowed) for name, allowed in sessions.items()]
+        with self._database:
+            self._database.executemany("INSERT OR REPLACE INTO others VALUES (?, ?, ?)", values)
 
     # --- how far the hub's changes are here -------------------------------------------------------
 

@@ -27,6 +27,7 @@ from port42_protocol.errors import HubUnavailable, InvalidParams, RpcError
 from port42_protocol.messages.doctor_and_stats import Finding
 from port42_protocol.messages.hub import (
     GetHub,
+    GetShares,
     HubMachine,
     HubStatus,
     HubTables,
@@ -35,6 +36,10 @@ from port42_protocol.messages.hub import (
     LeaveHub,
     PauseHub,
     ResumeHub,
+    SessionShares,
+    Share,
+    ShareSession,
+    UnshareSession,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
 """Seconds between two attempts to reach a hub that cannot be reached; each is up to a third shorter."""
 _REFUSED_PAUSE = 60.0
+_PUSHED_SOON = 0.05
 _ASKED_WITHIN = 2.0
 """Seconds that a status waits for what only the hub knows."""
 
@@ -275,6 +281,25 @@ class Hub:
         await self.agents.change(change)
         return await self._changed_to(None)
 
+    async def get_shares(self, request: GetShares) -> SessionShares:
+        await self.sessions.owned(request.session_id, request.agent)
+        return await self._shares(request.session_id)
+
+    async def share_session(self, request: ShareSession) -> SessionShares:
+        """Raises `HubUnavailable` where the hub does not have the session, which it gets first."""
+        await self.sessions.owned(request.session_id, request.agent)
+        if not await self._share(request.session_id, request.grantee, request.may):
+            raise InvalidParams.expecting(
+                "grantee", "a role of the hub's PostgreSQL", got=f'"{request.grantee}"'
+            )
+        log.info("🛰 %s is shared with %s, to %s", request.session_id, request.grantee, request.may)
+        return await self._shares(request.session_id)
+
+    async def unshare_session(self, request: UnshareSession) -> SessionShares:
+        await self.sessions.owned(request.session_id, request.agent)
+        await self._share(request.session_id, request.grantee, None)
+        return await self._shares(request.session_id)
+
     def findings(self) -> list[Finding]:
         """What `check_home` says of the hub; nothing where there is none."""
         if self._state in {"off", "paused"}:
@@ -305,6 +330,25 @@ class Hub:
             self._applied.clear()
             await self._applied.wait()
         return await self.get_hub(GetHub())
+
+    async def _share(self, session_id: str, grantee: str, may: str | None) -> bool:
+        deadline = time.monotonic() + _ASKED_WITHIN
+        while True:
+            try:
+                done: bool = await self._ask_database(
+                    lambda database: database.share(session_id, grantee, may)
+                )
+            except HubUnavailable as error:
+                # It may have been begun a moment ago.
+                if error.data["retryable"] or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_PUSHED_SOON)
+            else:
+                return done
+
+    async def _shares(self, session_id: str) -> SessionShares:
+        shares = await self._ask_database(lambda database: database.shares(session_id))
+        return SessionShares(session_id, tuple(Share(*share) for share in shares))
 
     async def _ask_database(self, question: Callable[..., Any], *args: Any) -> Any:
         if self._connection is None or self._state != "connected":

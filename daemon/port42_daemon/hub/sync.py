@@ -9,15 +9,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import psycopg
 
 from port42_daemon.config import HubConfig
-from port42_daemon.hub.database import PIECE_BYTES, Change, Database, Fetched, Row
-from port42_daemon.hub.lines import checksum, header_to_push, lines_to_push, may_leave
-from port42_daemon.hub.local import Applied, LocalSessions
+from port42_daemon.hub.database import PIECE_BYTES, Change, Database, Fetched, Row, Shared
+from port42_daemon.hub.lines import (
+    PRIVATE,
+    checksum,
+    header_to_push,
+    is_header_of,
+    lines_to_push,
+    may_leave,
+    only_labels,
+)
+from port42_daemon.hub.local import ALL, Applied, LocalSessions
 from port42_daemon.hub.progress import NO_FILE, Known, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import SessionFilter
+from port42_daemon.store.interface import SessionFilter, StoredLines
 from port42_protocol.errors import RpcError, SessionBusy
 from port42_protocol.messages.records import Summary
 
@@ -31,6 +40,10 @@ _APPLIED_AT_ONCE = 4
 
 class _NotAsKnown(Exception):
     """The session here is not what it was when it was pushed or brought here last."""
+
+
+class _MayNotContinue(Exception):
+    """Somebody went on with a session of another owner, who lets it be read only."""
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -62,12 +75,16 @@ class Sync:
         self.busy: set[str] = set()
         self.forks: list[Summary] = []
         """Made because a session was continued here and elsewhere at once; the latest last."""
+        self.others: dict[str, tuple[str, str]] = {}
+        """Sessions here that are another owner's: whose, and ``read``, ``write`` or ``none`` (any more)."""
         self.to_pull = 0
         """Sessions at the hub that are not known to be here, while a new machine is brought everything."""
 
     async def begin(self) -> None:
         """Find what changed here and what was left undone while there was no connection."""
         await self._run(self.progress.belong_to, self.database.hub, self.database.owner)
+        self.others = await self._run(self.progress.others)
+        await self._look_at_shares()
         known = await self._run(self.progress.all)
         files = await self.sessions.threads.patient(self.sessions.catalogue.files)
         changed = await self.sessions.threads.files(self._changed, known, files)
@@ -95,6 +112,9 @@ class Sync:
             del self.dirty[session_id]
             try:
                 item = await self.sessions.threads.files(self._change, session_id, known.get(session_id))
+            except _MayNotContinue:
+                differing.append(session_id)
+                continue
             except _NotAsKnown:
                 await self._run(self.progress.forget, session_id)
                 differing.append(session_id)
@@ -117,16 +137,33 @@ class Sync:
 
     async def _send(self, prepared: Sequence[_Prepared]) -> list[str]:
         """Push these; gives the sessions of which the hub has something else than it was known to have."""
-        names = [item.change.session_id for item in prepared]
-        try:
-            pushed = await self._run(self.database.push, [item.change for item in prepared])
-        except BaseException:
-            self.dirty = dict.fromkeys([*names, *self.dirty])
-            raise
-        after = {name: item.after for name, item in zip(names, prepared, strict=True)}
-        await self._run(self.progress.put, {name: after[name] for name in pushed.accepted})
-        await self._run(self.progress.advance_by_own, pushed.number)
-        return [name for name in names if name not in pushed.accepted]
+        differing = []
+        by_owner: dict[str | None, dict[str, _Prepared]] = defaultdict(dict)
+        for item in prepared:
+            name = item.change.session_id
+            by_owner[self._owner(name)][name] = item
+        for owner, items in by_owner.items():
+            try:
+                pushed = await self._run(self.database.push, [item.change for item in items.values()], owner)
+            except psycopg.errors.InsufficientPrivilege:
+                if owner is None:
+                    raise
+                await self._look_at_shares()  # they are shared no more
+                continue
+            except BaseException:
+                names = [item.change.session_id for item in prepared]
+                self.dirty = dict.fromkeys([*names, *self.dirty])
+                raise
+            await self._run(self.progress.put, {name: items[name].after for name in pushed.accepted})
+            if owner is None:
+                await self._run(self.progress.advance_by_own, pushed.number)
+            differing += [name for name in items if name not in pushed.accepted]
+        return differing
+
+    def _owner(self, session_id: str) -> str | None:
+        """Another owner whose session it is; None for an own one."""
+        other = self.others.get(session_id)
+        return None if other is None else other[0]
 
     def _change(self, session_id: str, known: Known | None) -> _Prepared | None:
         """What is to be pushed of a session; None for nothing."""
@@ -136,9 +173,12 @@ class Sync:
         if stored is None:
             return self._purge(session_id, known)
         header, footer = stored.header, stored.footer
-        if not may_leave(self.config, header, footer) or (known is None and stored.trashed):
-            return None  # nor is what was thrown away before the hub ever had it
         generation = header.generation or 0
+        if session_id in self.others:
+            if not self._may_continue(session_id, known, stored):
+                return None
+        elif not may_leave(self.config, header, footer) or (known is None and stored.trashed):
+            return None  # nor is what was thrown away before the hub ever had it
         if known is not None and generation != known.generation:
             stored = self.sessions.store.lines(session_id, 0, PIECE_BYTES)
         elif known is not None:
@@ -163,11 +203,23 @@ class Sync:
         after = Known(generation, seq, footer.use, stored.trashed, signature=signature, line=line)
         return _Prepared(change, after, stored.complete)
 
+    def _may_continue(self, session_id: str, known: Known | None, stored: StoredLines) -> bool:
+        """Whether what was recorded here in another owner's session is pushed.
+
+        What is done to it as a whole, its trash for example, is this machine's own.
+        """
+        _, may = self.others[session_id]
+        if known is None or stored.trashed or (stored.header.generation or 0) != known.generation:
+            return False
+        if may == "read" and not only_labels(stored.lines):
+            raise _MayNotContinue
+        return may == "write" and PRIVATE not in stored.footer.tags
+
     def _purge(self, session_id: str, known: Known | None) -> _Prepared | None:
         """A session that is gone: for good if it was in the trash. A file that was removed comes back."""
         if known is None:
             return None
-        if not known.trashed:
+        if not known.trashed or session_id in self.others:
             raise _NotAsKnown
         change = Change(
             session_id, "", b"", (known.generation, known.seq), known.generation, (), None, True, purges=True
@@ -185,6 +237,8 @@ class Sync:
         if rows:
             await self._bring_rows(rows)
             await self._run(self.progress.advance, rows[-1].changed)
+        if len(rows) < _PULLED_AT_ONCE:
+            await self._look_at_shares()
         return len(rows) >= _PULLED_AT_ONCE
 
     async def _join(self) -> bool:
@@ -206,6 +260,35 @@ class Sync:
         totals = await self._run(self.database.totals)
         self.to_pull = max(0, totals.sessions - len(await self._run(self.progress.all)))
 
+    async def _look_at_shares(self) -> None:
+        """Bring here what others share, and note what they share no more."""
+        shared = {item.row.session_id: item for item in await self._run(self.database.shared_with_me)}
+        known = await self._run(self.progress.get, list(shared))
+        theirs = await self.sessions.threads.files(self._theirs, shared, known)
+        changed = {name: (item.owner, item.may) for name, item in theirs.items()}
+        changed |= {name: (owner, "none") for name, (owner, _) in self.others.items() if name not in shared}
+        changed = {name: allowed for name, allowed in changed.items() if self.others.get(name) != allowed}
+        if changed:
+            await self._run(self.progress.put_others, changed)
+            self.others |= changed
+        differing = [name for name, item in theirs.items() if _differs(item.row, known.get(name))]
+        for begin in range(0, len(differing), _PULLED_AT_ONCE):
+            await self._bring(differing[begin : begin + _PULLED_AT_ONCE])
+
+    def _theirs(self, shared: dict[str, Shared], known: dict[str, Known]) -> dict[str, Shared]:
+        """Those of the sessions that are not own ones with the same id."""
+        theirs = {}
+        for name, item in shared.items():
+            if name not in self.others:
+                stored = self.local.lines(name, ALL, 1)
+                # Without hub.db nothing but its header tells whose it is.
+                if name in known or (stored is not None and not is_header_of(stored.header, item.row.header)):
+                    continue
+            elif self.others[name][0] != item.owner:
+                continue
+            theirs[name] = item
+        return theirs
+
     async def retry_busy(self) -> None:
         """Change the sessions in which a turn ran."""
         ready = [name for name in self.busy if self.queues.is_free(name)]
@@ -225,12 +308,13 @@ class Sync:
         while remaining:
             known = await self._run(self.progress.get, remaining)
             wanted = await self.sessions.threads.files(self._wanted, remaining, known)
-            fetched = await self._run(self.database.fetch, wanted)
+            fetched = await self._fetch(wanted)
             for name in [name for name in remaining if name not in fetched]:
-                # The hub was made anew, or from a backup: it is given the session again.
-                await self._run(self.progress.forget, name)
                 await self._finished(name)
-                self.dirty[name] = None
+                if name not in self.others:
+                    # The hub was made anew, or from a backup: it is given the session again.
+                    await self._run(self.progress.forget, name)
+                    self.dirty[name] = None
             following: list[str] = []
             waiting = [fetched[name] for name in remaining if name in fetched]
             for begin in range(0, len(waiting), _APPLIED_AT_ONCE):
@@ -249,6 +333,14 @@ class Sync:
             remaining = following
         for agent, sessions in used.items():
             await self._catch_up_last(agent, max(sessions)[1])
+
+    async def _fetch(self, wanted: Sequence[tuple[str, int, int]]) -> dict[str, Fetched]:
+        """What the hub has of these, whoever owns them."""
+        fetched: dict[str, Fetched] = {}
+        for owner in {self._owner(name) for name, *_ in wanted}:
+            of_owner = [each for each in wanted if self._owner(each[0]) == owner]
+            fetched |= await self._run(self.database.fetch, of_owner, owner)
+        return fetched
 
     async def _catch_up_last(self, agent: str, session_id: str) -> None:
         """Make it its agent's last session, if it was used later than that."""
@@ -279,10 +371,11 @@ class Sync:
             await self._run(self.progress.put, {name: gone})
             await self._finished(name)
             return None
+        may_push = self.others.get(name, ("", "write"))[1] == "write"
         try:
             async with self.queues.exclusive(name), self.sessions.order(name):
                 applied = await self.sessions.threads.files(
-                    self.local.apply, fetched, known, self.database.offset_ms
+                    self.local.apply, fetched, known, self.database.offset_ms, may_push
                 )
                 for event in applied.events:
                     self.sessions.events.publish(event)

@@ -254,7 +254,7 @@ class SessionStore(Protocol):
         """
 
     def splice(self, session_id: str, seq: int, records: Sequence[Record], *, used_at: int) -> Summary:
-        """Replace the records after `seq` by these, one at least, in one durable write.
+        """Replace the records after `seq` by these in one durable write.
 
         `used_at`: the number of its last use.
         """

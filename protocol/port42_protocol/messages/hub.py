@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from port42_protocol.messages.types import AgentName, Folder
+from port42_protocol.messages.types import AgentName, Folder, SessionId
 from port42_protocol.request import Request
 
 HubUrl = Annotated[
@@ -47,6 +47,13 @@ KeyringEntry = Annotated[
     Meta(
         pattern=r"^[^\x00-\x1f\x7f]{1,256}$(?!\n)",
         description="an entry of the keyring: USER of the service port42, or SERVICE/USER",
+    ),
+]
+RoleName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f]{1,63}$(?!\n)",
+        description="the name of a role of PostgreSQL: one line of 1 to 63 characters",
     ),
 ]
 
@@ -98,6 +105,20 @@ class HubTables(Struct, frozen=True):
     applied: tuple[str, ...]
 
 
+class Share(Struct, frozen=True):
+    """A role of the hub's PostgreSQL, another owner or a group of them, and what it may do."""
+
+    grantee: str
+    may: Literal["read", "write"]
+
+
+class SessionShares(Struct, frozen=True):
+    """Whom a session is shared with."""
+
+    session_id: str
+    shares: tuple[Share, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class GetHub(Request[HubStatus]):
     """The state of the hub, as this machine sees it."""
@@ -145,3 +166,34 @@ class ResumeHub(Request[HubStatus]):
 @dataclass(frozen=True, slots=True)
 class LeaveHub(Request[HubStatus]):
     """Take ``[hub]`` out of config.toml. The sessions stay here and at the hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetShares(Request[SessionShares]):
+    """Whom an own session is shared with."""
+
+    session_id: SessionId
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSession(Request[SessionShares]):
+    """Share an own session with a role of the hub's PostgreSQL: another owner, or a group that owners are in.
+
+    It is on their machines within a second. With `may` ``read``, what they say in it becomes a fork of their
+    own; with ``write`` it is in the session. Again with another `may`, that is in force.
+    """
+
+    session_id: SessionId
+    grantee: RoleName
+    may: Literal["read", "write"] = "read"
+    agent: AgentName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnshareSession(Request[SessionShares]):
+    """Share an own session with a role no more. What its members have of it stays on their machines."""
+
+    session_id: SessionId
+    grantee: RoleName
+    agent: AgentName | None = None

@@ -50,12 +50,22 @@ CREATE TABLE port42.shares (
   FOREIGN KEY (owner, session_id) REFERENCES port42.sessions
 );
 
+CREATE INDEX shares_by_grantee ON port42.shares (grantee);
+
 -- Whoever may connect may keep sessions here, and sees nobody else's but those that are shared with a role that
 -- it is a member of. The role that owns the tables is no exception; superusers are.
-CREATE FUNCTION port42.is_shared(whose text, which text) RETURNS boolean LANGUAGE sql STABLE AS $$
+CREATE FUNCTION port42.is_member(of_role text) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = of_role AND pg_has_role(session_user, r.oid, 'MEMBER'))
+$$;
+CREATE FUNCTION port42.is_shared(whose text, which text, wanted text) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (
-    SELECT FROM port42.shares s JOIN pg_roles r ON r.rolname = s.grantee
-    WHERE s.owner = whose AND s.session_id = which AND pg_has_role(session_user, r.oid, 'MEMBER')
+    SELECT FROM port42.shares s WHERE s.owner = whose AND s.session_id = which
+      AND (s.may = 'write' OR wanted = 'read') AND port42.is_member(s.grantee)
+  )
+$$;
+CREATE FUNCTION port42.may_count(whose text) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM port42.shares s WHERE s.owner = whose AND s.may = 'write' AND port42.is_member(s.grantee)
   )
 $$;
 
@@ -69,10 +79,36 @@ BEGIN
   END LOOP;
 END $$;
 CREATE POLICY own_name ON port42.records AS RESTRICTIVE FOR INSERT WITH CHECK (author = session_user);
-CREATE POLICY shared ON port42.sessions FOR SELECT USING (port42.is_shared(owner, session_id));
-CREATE POLICY shared ON port42.records FOR SELECT USING (port42.is_shared(owner, session_id));
-CREATE POLICY granted ON port42.shares FOR SELECT USING (
-  EXISTS (SELECT FROM pg_roles r WHERE r.rolname = grantee AND pg_has_role(session_user, r.oid, 'MEMBER'))
-);
+CREATE POLICY granted ON port42.shares FOR SELECT USING (port42.is_member(grantee));
+CREATE POLICY read ON port42.sessions FOR SELECT USING (port42.is_shared(owner, session_id, 'read'));
+CREATE POLICY read ON port42.records FOR SELECT USING (port42.is_shared(owner, session_id, 'read'));
+CREATE POLICY continue ON port42.sessions FOR UPDATE USING (port42.is_shared(owner, session_id, 'write'));
+CREATE POLICY upsert ON port42.sessions FOR INSERT WITH CHECK (port42.is_shared(owner, session_id, 'write'));
+CREATE POLICY continue ON port42.records FOR INSERT WITH CHECK (port42.is_shared(owner, session_id, 'write'));
+CREATE POLICY see_count ON port42.owners FOR SELECT USING (port42.may_count(owner));
+CREATE POLICY count ON port42.owners FOR UPDATE USING (port42.may_count(owner));
+
+-- Others add records, and change nothing else.
+CREATE FUNCTION port42.only_continues() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (NEW.agent, NEW.header, NEW.generation, NEW.trashed, NEW.purged_at)
+      IS DISTINCT FROM (OLD.agent, OLD.header, OLD.generation, OLD.trashed, OLD.purged_at)
+      OR NEW.last_seq < OLD.last_seq OR NEW.changed < OLD.changed THEN
+    RAISE insufficient_privilege USING MESSAGE = 'a session of another owner can be continued only';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER only_continues BEFORE UPDATE ON port42.sessions
+  FOR EACH ROW WHEN (OLD.owner <> session_user) EXECUTE FUNCTION port42.only_continues();
+CREATE FUNCTION port42.only_counts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.owner <> OLD.owner OR NEW.changes <> OLD.changes + 1 THEN
+    RAISE insufficient_privilege USING MESSAGE = 'the changes of another owner can be counted only';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER only_counts BEFORE UPDATE ON port42.owners
+  FOR EACH ROW WHEN (OLD.owner <> session_user) EXECUTE FUNCTION port42.only_counts();
+
 GRANT USAGE ON SCHEMA port42 TO PUBLIC;
 GRANT SELECT ON port42.migrations, port42.identity TO PUBLIC;

@@ -124,9 +124,9 @@ def grow(document: Document, records: Sequence[Record], use: int | None = None) 
     if use:
         footer = used_at(footer, use)
     offset, body, undo = document.footer_at, b",\n".join(map(encode_stored, placed)), document.tail
-    if document.footer_at > document.records_at:  # the last record's newline becomes a comma
-        offset, body, undo = offset - 1, b",\n" + body, b"\n" + undo
-    if body:
+    if document.footer_at > document.records_at:  # the last record's newline becomes a comma, if one follows
+        offset, body, undo = offset - 1, b",\n" * bool(placed) + body, b"\n" + undo
+    if body or offset < document.footer_at:
         body += b"\n"
     tail = footer.line(document.size - offset - len(body))
     grown = assembled(document.header, footer, document.records_at, offset + len(body), tail)

@@ -1,0 +1,197 @@
+"""Sessions that one owner shares with another: to be read, or to be gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from peers.hub_homes import HubHome, init, quiet
+from peers.postgres import Server
+
+from port42_daemon.hub.schema import HubRefused
+from port42_protocol.messages.forks_and_trash import DeleteSession
+from port42_protocol.messages.search import RenameSession
+
+Work = Callable[[HubHome, HubHome], Awaitable[Any]]
+
+
+@pytest.fixture
+def people(tmp_path: Path, shared_postgres: Server) -> Callable[[Work], Any]:
+    """Runs a coroutine function with the homes of two owners, who are in one group; `.team` is its name."""
+    url = shared_postgres.database()
+    init(url)
+    mark = uuid.uuid4().hex[:8]
+    roles = [f"{name}_{mark}" for name in ("ada", "ben")]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE "team_{mark}"')
+        for role in roles:
+            connection.execute(f'CREATE ROLE "{role}" LOGIN IN ROLE "team_{mark}"')
+    database = url.partition("?")[0].rpartition("/")[2]
+    ada_url, ben_url = (shared_postgres.url(database, role) for role in roles)
+
+    def run(work: Work) -> Any:
+        async def both() -> Any:
+            async with (
+                asyncio.timeout(60),
+                HubHome(tmp_path / "ada", ada_url, "ada's laptop") as ada,
+                HubHome(tmp_path / "ben", ben_url, "ben's laptop") as ben,
+            ):
+                await ada.connect()
+                await ben.connect()
+                return await work(ada, ben)
+
+        return asyncio.run(both())
+
+    run.team, run.ben, run.ben_url = f"team_{mark}", roles[1], ben_url  # type: ignore[attr-defined]
+    return run
+
+
+async def share(home: HubHome, session_id: str, grantee: str, may: str | None) -> Any:
+    assert home.database is not None
+    return await home.threads.hub(home.database.share, session_id, grantee, may)
+
+
+async def all_quiet(*homes: HubHome) -> None:
+    for _ in range(2):  # what one owner changes is not counted with the other's changes
+        for home in homes:
+            await quiet(home)
+
+
+def test_what_is_shared_to_be_read_is_there_and_what_is_said_in_it_becomes_an_own_fork(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "one")
+        await ada.say("cli-2", "not shared")
+        await all_quiet(ada, ben)
+        assert ben.all() == {}
+        assert await share(ada, "cli-1", people.team, "read")
+        await all_quiet(ada, ben)
+        assert ben.all().keys() == {"cli-1"}
+        await ada.say("cli-1", "two")
+        await all_quiet(ada, ben)
+        assert ben.texts("cli-1") == ["one", "two"]
+        await ben.sessions.rename_session(RenameSession("cli-1", "Ada's parser"))
+        await ben.say("cli-1", "of ben")
+        await all_quiet(ben, ada)
+        assert ada.texts("cli-1") == ben.texts("cli-1") == ["one", "two"]
+        (fork,) = ben.all().keys() - {"cli-1"}
+        assert ben.texts(fork) == ["one", "two", "of ben"]
+        assert fork not in ada.all()
+        await ada.say("cli-1", "three")
+        await all_quiet(ada, ben)
+        assert ben.texts("cli-1") == ["one", "two", "three"]
+
+    people(work)
+
+
+def test_what_is_shared_to_be_gone_on_with_grows_on_both_sides_and_says_who_wrote_what(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "of ada")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "write")
+        await all_quiet(ben)
+        await ben.say("cli-1", "of ben")
+        await all_quiet(ben, ada)
+        assert ada.texts("cli-1") == ben.texts("cli-1") == ["of ada", "of ben"]
+        await ada.say("cli-1", "ada at once")
+        await ben.say("cli-1", "ben at once")
+        await ada.step()
+        await all_quiet(ben, ada)
+        assert ada.texts("cli-1") == ben.texts("cli-1") == ["of ada", "of ben", "ada at once"]
+        (fork,) = ben.all().keys() - {"cli-1"}
+        assert ben.texts(fork)[-1] == "ben at once"
+        await ben.trash.delete_session(DeleteSession("cli-1"))  # here only
+        await all_quiet(ben, ada)
+        assert (ben.store.where("cli-1"), ada.store.where("cli-1")) == ("trash", "sessions")
+
+    people(work)
+    with psycopg.connect(people.ben_url) as connection:
+        authors = connection.execute(
+            "SELECT author FROM port42.records WHERE session_id = 'cli-1' ORDER BY seq"
+        ).fetchall()
+    assert [author.partition("_")[0] for (author,) in authors] == ["ada", "ben", "ada"]
+
+
+def test_what_is_shared_no_more_stays_where_it_is_and_goes_nowhere(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "one")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "write")
+        await all_quiet(ben)
+        assert await share(ada, "cli-1", people.ben, None)
+        await ben.say("cli-1", "of ben, later")
+        await ada.say("cli-1", "of ada, later")
+        await all_quiet(ben, ada)
+        assert ben.texts("cli-1") == ["one", "of ben, later"]
+        assert ada.texts("cli-1") == ["one", "of ada, later"]
+        with pytest.raises(HubRefused, match="does not have session cli-1"):
+            await share(ben, "cli-1", people.team, "read")
+
+    people(work)
+
+
+def test_without_its_notes_a_home_knows_whose_a_session_is(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "one")
+        await ada.say("cli-2", "of ada, with an id that ben has, too")
+        await ben.say("cli-2", "of ben")
+        await all_quiet(ada, ben)
+        for session_id in ("cli-1", "cli-2"):
+            assert await share(ada, session_id, people.ben, "read")
+        await all_quiet(ben)
+        ben.disconnect()
+        (ben.folder / "hub.db").unlink()
+        await ben.connect()
+        await all_quiet(ben)
+        assert ben.sync is not None
+        assert ben.sync.others.keys() == {"cli-1"}
+        assert ben.texts("cli-2") == ["of ben"]
+        assert (await ben.threads.hub(ben.database.totals)).sessions == 1  # type: ignore[union-attr]
+
+    people(work)
+
+
+def test_nobody_can_be_named_who_is_no_role(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "one")
+        await all_quiet(ada)
+        assert not await share(ada, "cli-1", "nobody at all", "read")
+        with pytest.raises(HubRefused, match="does not have session cli-9"):
+            await share(ada, "cli-9", people.ben, "read")
+
+    people(work)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "UPDATE port42.sessions SET trashed = true WHERE session_id = 'cli-1'",
+        "UPDATE port42.sessions SET purged_at = now() WHERE session_id = 'cli-1'",
+        "UPDATE port42.sessions SET header = '{}' WHERE session_id = 'cli-1'",
+        "UPDATE port42.sessions SET last_seq = 0 WHERE session_id = 'cli-1'",
+        "UPDATE port42.owners SET changes = 99 WHERE owner <> session_user",
+        "UPDATE port42.owners SET owner = session_user || 'x' WHERE owner <> session_user",
+        "INSERT INTO port42.records (owner, session_id, seq, line, machine, author)"
+        " SELECT owner, session_id, 9, '{}', gen_random_uuid(), owner FROM port42.sessions",
+    ],
+)
+def test_who_may_go_on_with_a_session_can_do_nothing_else_to_it(people, forbidden):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "one")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "write")
+
+    people(work)
+    with (
+        psycopg.connect(people.ben_url, autocommit=True) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(forbidden)
+    with psycopg.connect(people.ben_url, autocommit=True) as connection:
+        for table in ("records", "sessions", "shares", "owners"):
+            deleted = connection.execute(f"DELETE FROM port42.{table} WHERE owner <> session_user")
+            assert deleted.rowcount == 0
