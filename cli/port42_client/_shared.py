@@ -33,6 +33,8 @@ class PossessOptions(TypedDict, total=False):
     if_busy: Literal["wait", "error", "fork"]
     detach: bool
     idempotency_key: str
+    depth: int
+    model: str | None
 
 
 def possess_params(agent: str, message: str, options: PossessOptions) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from port42_client import (
     UnknownAgent,
     WrongAgent,
 )
+from port42_client._shared import PossessOptions
 from port42_protocol.messages.events import EndedEvent, MessageEvent, TextEvent, WaitingEvent
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetSession
-from port42_protocol.messages.turns import Unsubscribe
+from port42_protocol.messages.turns import Possess, Unsubscribe
 from port42_protocol.methods import METHODS
 
 
@@ -214,13 +215,18 @@ def test_another_machine_is_an_option_too(home, daemon):
     program = json.dumps(COMMAND[-1])
     argv = json.dumps(COMMAND[:-1])
     (home / "config.toml").write_text(f"[hosts.box]\ncommand = {argv}\nprogram = {program}\n")
-    with Client(host="box") as client:
+    with Client(host="box", start=False) as client:
         assert client.call(CreateSession("ai-muse", "s-1")).session_id == "s-1"
         append(client, "there")
         with closing(client.subscribe("s-1", since_seq=0)) as events:
             assert messages(events, 1)[0].content == "there"
     with pytest.raises(BadInput, match="host"):
         Client(host="box", socket_path=daemon.socket)
+
+
+def test_every_parameter_of_possess_is_an_option():
+    fields = set(Possess.__dataclass_fields__) - {"agent", "message", "stream"}
+    assert set(PossessOptions.__annotations__) == fields
 
 
 @pytest.mark.parametrize("call", [lambda: Client(hom="x"), lambda: Client().possess("a", "b", detatch=True)])

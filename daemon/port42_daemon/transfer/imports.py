@@ -90,7 +90,7 @@ class Importer:
     async def import_sessions(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
         """Import the next sources; those that cannot be imported are skipped with a reason.
 
-        Cancelled, it begins no further source: what was imported stays.
+        Cancelled, it ends after the sources that it reads together: what was imported stays.
         """
         if request.path is None and not request.again:
             raise InvalidParams.expecting("path", "an absolute path, or `again`", why="none is given")
