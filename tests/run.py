@@ -166,7 +166,7 @@ def _run(*command: str | Path) -> None:
     subprocess.run(list(map(str, command)), check=True, stdin=subprocess.DEVNULL)
 
 
-QUIET = ("-q", "--disable-pip-version-check")
+QUIET = ("-qq", "--disable-pip-version-check")  # errors only: some settings bring a warning for each package
 
 if __name__ == "__main__":
     main()
