@@ -57,6 +57,7 @@ _REFUSED_PAUSE = 60.0
 _PUSHED_SOON = 0.05
 _ASKED_WITHIN = 2.0
 """Seconds that a status waits for what only the hub knows."""
+_NO_EXTRA = "it needs Port42's extra hub: uv tool install '.[hub]', or pipx install '.[hub]', in its folder"
 
 
 @dataclass(eq=False)
@@ -114,7 +115,7 @@ class Hub:
     async def _stay(self, config: HubConfig) -> None:
         """Connect, and sync until the configuration changes. Raises `_Left` when something fails."""
         if importlib.util.find_spec("psycopg") is None:
-            raise _Left("refused", "it needs Port42's extra hub: pip install 'port42d[hub]'", False)
+            raise _Left("refused", _NO_EXTRA, False)
         # Imported here: a daemon without a hub needs none of it.
         from port42_daemon.hub import connection
 
@@ -366,7 +367,7 @@ class Hub:
     async def _ask(self, config: HubConfig, question: Callable[[Any, dict[str, Any]], T]) -> T:
         """Run `question` about the module `connection` and libpq's parameters, in a thread of its own."""
         if importlib.util.find_spec("psycopg") is None:
-            raise HubUnavailable("it needs Port42's extra hub: pip install 'port42d[hub]'", retryable=False)
+            raise HubUnavailable(_NO_EXTRA, retryable=False)
         from port42_daemon.hub import connection
 
         try:
