@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -140,7 +140,7 @@ class Capture:
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
-            folders = [self._folder(tool) for tool in self._on()]
+            folders = {self._folder(tool): tool.passed_over for tool in self._on()}
             self._scanned.intersection_update(folders)
             if not folders:
                 self._watching, self._watcher.mode = None, "off"
@@ -154,7 +154,7 @@ class Capture:
             beside = [path for tool in self._on() for path in tool.beside(self._table(tool))]
             self._watching = asyncio.create_task(self._watch(folders, [self.home / "config.toml", *beside]))
 
-    async def _watch(self, folders: list[Path], files: list[Path]) -> None:
+    async def _watch(self, folders: Mapping[Path, Collection[str]], files: list[Path]) -> None:
         while True:
             try:
                 await self._watcher.run(folders, files)
@@ -240,7 +240,7 @@ class Capture:
             self._progress.renew(error)
             signatures = {}
         changed: list[tuple[int, Path]] = []
-        for path in chain(below(self._folder(tool)), tool.beside(self._table(tool))):
+        for path in chain(below(self._folder(tool), tool.passed_over), tool.beside(self._table(tool))):
             with contextlib.suppress(OSError):
                 if tool.has(path):
                     signature = signature_at(path)
@@ -477,7 +477,7 @@ def _check_folder(path: str) -> None:
 def _count(folder: Path, tool: Tool) -> tuple[int, int, bool]:
     """The number of sources below `folder`, up to a limit, their bytes, and whether the folder exists."""
     sources = size = 0
-    for path in islice(filter(tool.has, below(folder)), _MAX_COUNTED):
+    for path in islice(filter(tool.has, below(folder, tool.passed_over)), _MAX_COUNTED):
         with contextlib.suppress(OSError):
             size += path.lstat().st_size
             sources += 1

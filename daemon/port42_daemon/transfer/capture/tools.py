@@ -32,6 +32,8 @@ class Tool(Struct, frozen=True):
     """Whether its files are in the folders of projects: a folder that has these must be named."""
     pattern: str = ""
     """Of the paths of further sources, as of `PurePath.match`."""
+    passed_over: tuple[str, ...] = ()
+    """The names of folders below its own that may be large, and have no sources."""
 
     def path(self, config: CapturedToolConfig | None) -> Path | None:
         """The folder, None where one must be named and is not."""
@@ -86,10 +88,19 @@ TOOLS: dict[CaptureTool, Tool] = {
             (".db",),
             ("opencode", "--session", "{id}"),
             pattern="storage/session/*/*.json",
+            passed_over=("message", "part", "session_diff", "snapshot", "log", "bin"),
         ),
         Tool("llm", "LLM_USER_PATH", ".config/io.datasette.llm", "", (".db",)),
         Tool("aichat", "AICHAT_CONFIG_DIR", ".config/aichat", "sessions", (".yaml", ".yml")),
-        Tool("aider", "", "", "", (".aider.chat.history.md",), in_projects=True),
+        Tool(
+            "aider",
+            "",
+            "",
+            "",
+            (".aider.chat.history.md",),
+            in_projects=True,
+            passed_over=(".git", "node_modules"),
+        ),
     )
 }
 

@@ -11,15 +11,13 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from port42_daemon.executors import Threads
 
 _POLL_SECONDS = 0.7
-_PASSED_OVER = {".git", "node_modules"}
-"""Folders in projects that are large, and in which no tool keeps its sessions."""
 _POLL_FACTOR = 20
 """A scan takes a twentieth of the time at most."""
 _PROBLEMS = {
@@ -43,12 +41,15 @@ class Watcher:
         self.mode: Literal["inotify", "polling", "off"] = "off"
         self.problem: str | None = None
 
-    async def run(self, folders: Iterable[Path], files: Iterable[Path]) -> None:
-        """Watch `folders` with all below, and single `files`, until cancelled. What is missing may come."""
+    async def run(self, folders: Mapping[Path, Collection[str]], files: Iterable[Path]) -> None:
+        """Watch `folders` with all below, and single `files`, until cancelled. What is missing may come.
+
+        With each folder there are the names of those below it that are passed over.
+        """
         self.mode, self.problem = "polling", None
         if sys.platform == "linux":
             try:
-                await self._watch(list(folders), list(files))
+                await self._watch(folders, list(files))
             except OSError as error:
                 what = os.strerror(error.errno or 0).lower()
                 self.problem = _PROBLEMS.get(error.errno or 0, f"inotify: {what}")
@@ -58,7 +59,7 @@ class Watcher:
             await self._scan()
             await asyncio.sleep(max(_POLL_SECONDS, _POLL_FACTOR * (time.monotonic() - begun)))
 
-    async def _watch(self, folders: list[Path], files: list[Path]) -> None:
+    async def _watch(self, folders: Mapping[Path, Collection[str]], files: list[Path]) -> None:
         from asyncinotify import Mask  # here: only who captures needs it
 
         with Watches(folders, files) as watches:
@@ -77,15 +78,17 @@ class Watcher:
                 elif any(path in folder.parents for folder in folders):
                     await self._threads.files(watches.add_all)
                     await self._scan()
-                elif any(folder == path or folder in path.parents for folder in folders):
-                    for file in await self._threads.files(watches.add_tree, path):
-                        self._changed(file)
+                else:
+                    for folder, passed_over in folders.items():
+                        if folder == path or (folder in path.parents and path.name not in passed_over):
+                            for file in await self._threads.files(watches.add_tree, path, passed_over):
+                                self._changed(file)
 
 
 class Watches:
     """The watches of inotify(7). The methods block and raise OSError."""
 
-    def __init__(self, folders: list[Path], files: list[Path]) -> None:
+    def __init__(self, folders: Mapping[Path, Collection[str]], files: list[Path]) -> None:
         from asyncinotify import Inotify, Mask
 
         self._folders, self._files = folders, files
@@ -102,8 +105,8 @@ class Watches:
         self.inotify.close()
 
     def add_all(self) -> None:
-        for folder in self._folders:
-            self.add_tree(folder)
+        for folder, passed_over in self._folders.items():
+            self.add_tree(folder, passed_over)
         # A folder that comes later, or again, is seen by the nearest one above that exists.
         for path in self._folders:
             nearest = next(folder for folder in path.parents if folder.is_dir())
@@ -112,30 +115,30 @@ class Watches:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self.inotify.add_watch(path.parent, self._of_file)
 
-    def add_tree(self, top: Path) -> list[Path]:
+    def add_tree(self, top: Path, passed_over: Collection[str]) -> list[Path]:
         """Watch the folder and all below; returns the files there, which may have come before."""
-        for folder in _tree(top):
+        for folder in _tree(top, passed_over):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 self.inotify.add_watch(folder, self._in_tree)
-        return list(below(top))
+        return list(below(top, passed_over))
 
 
-def _tree(top: Path) -> Iterator[Path]:
-    """The folder `top` and all below it."""
+def _tree(top: Path, passed_over: Collection[str]) -> Iterator[Path]:
+    """The folder `top` and all below it, but those of the names in `passed_over`."""
     if top.is_dir() and not top.is_symlink():
         yield top
     pending = [top]
     while pending:
         with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and entry.name not in _PASSED_OVER:
+                if entry.is_dir(follow_symlinks=False) and entry.name not in passed_over:
                     pending.append(Path(entry.path))
                     yield pending[-1]
 
 
-def below(top: Path) -> Iterator[Path]:
-    """The files below `top`. Folders that cannot be read are passed over."""
-    for folder in _tree(top):
+def below(top: Path, passed_over: Collection[str] = ()) -> Iterator[Path]:
+    """The files below `top`. Folders of these names, and those that cannot be read, are passed over."""
+    for folder in _tree(top, passed_over):
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):

@@ -33,7 +33,7 @@ def test_without_inotify_folders_are_scanned_again_and_again(tmp_path, monkeypat
 
         threads = Threads()
         watcher = Watcher(threads, lambda _: None, scan)
-        task = asyncio.create_task(watcher.run([tmp_path], []))
+        task = asyncio.create_task(watcher.run({tmp_path: ()}, []))
         await asyncio.wait_for(enough.wait(), 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -53,16 +53,19 @@ def test_files_of_new_folders_are_seen(tmp_path):
             scanned.set()
 
         watcher = Watcher(threads, changed.put_nowait, scan)
-        task = asyncio.create_task(watcher.run([tmp_path / "top"], []))
+        task = asyncio.create_task(watcher.run({tmp_path / "top": ["large"]}, []))
         await asyncio.wait_for(scanned.wait(), 30)
         assert (watcher.mode, watcher.problem) == ("inotify", None)
         seen = set()
         for number in range(20):
+            (tmp_path / "top" / f"{number}" / "large" / "deep").mkdir(parents=True)
+            (tmp_path / "top" / f"{number}" / "large" / "deep" / "file").write_text("x")
             path = tmp_path / "top" / f"{number}" / "deep" / "file"
             path.parent.mkdir(parents=True)
             path.write_text("x")
             while path not in seen:
                 seen.add(await asyncio.wait_for(changed.get(), 30))
+        assert not any("large" in path.parts for path in seen)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         threads.close()
@@ -78,3 +81,4 @@ def test_links_are_not_followed(tmp_path):
     (tmp_path / "b" / "link").symlink_to(tmp_path / "a" / "file")
     assert list(below(tmp_path)) == [tmp_path / "a" / "file"]
     assert list(below(tmp_path / "b" / "loop")) == []
+    assert list(below(tmp_path, ["a"])) == []
