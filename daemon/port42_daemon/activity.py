@@ -134,6 +134,8 @@ def kind_of(name: str | None) -> ToolKind:
 
 def shorten(text: str, limit: int) -> tuple[str, int]:
     """Head and tail of `text` in about `limit` bytes of UTF-8, and how many bytes were left out between."""
+    if len(text) <= limit and text.isascii():
+        return text, 0
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= limit:
         return _LONE_SURROGATE.sub("\ufffd", text), 0

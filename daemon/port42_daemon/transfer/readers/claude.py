@@ -441,8 +441,10 @@ def _element(text: str, name: str) -> str | None:
 
 def _typed(text: str) -> str:
     """The text without the program's elements."""
-    if _INTERRUPTED.fullmatch(text):
+    if "[" in text and _INTERRUPTED.fullmatch(text):
         return ""
+    if "<" not in text:
+        return text
     begin, end = 0, len(text)
     while opening := _OPENING.match(text, begin, end):
         closed_at = text.find(f"</{opening[1]}>", opening.end(), end)
