@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -258,6 +257,9 @@ def _check_hub(text: str, hub: HubConfig) -> None:
 
 def holds_password(url: str) -> bool:
     """Whether an address of PostgreSQL has a password in it, in either of the places that libpq knows."""
+    # Imported here: most daemons have no hub.
+    from urllib.parse import parse_qs, urlsplit
+
     try:
         address = urlsplit(url)
         return bool(address.password) or any(
