@@ -51,6 +51,8 @@ GROUPS = {
         "restore": "trash.restore",
         "trash": "trash.trash",
         "prune": "trash.prune",
+        "share": "sharing.share",
+        "unshare": "sharing.unshare",
         "export": "export.export",
         "import": "imports.imports",
         "capture": "capture.capture",

@@ -152,6 +152,8 @@ SHOWS = {
     "stats": [[], ["--json"]],
     "du": [[], ["--json"]],
     "index": [[], ["--json"], ["rebuild"]],
+    "share": [[WORD], [WORD, WORD], [WORD, WORD, "--may-write", "--json"]],
+    "unshare": [[WORD, WORD]],
     "hub": [[], ["--json"], ["init", HUB], ["pause"], ["resume"], ["leave", "-y"]],
     "daemon": [["reload"]],
     "rpc": [["status"], ["get_session", f"session_id={WORD}"], ["list_agents"]],
