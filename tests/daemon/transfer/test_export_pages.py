@@ -241,7 +241,7 @@ DID = [
 ]
 MARKDOWN = """
 <details>
-<summary>2026-11-23 09:10 · Edit: a.py &lt;b&gt; (done) · 1.2 s</summary>
+<summary>2026-11-23 09:10 UTC · Edit: a.py &lt;b&gt; (done) · 1.2 s</summary>
 
 files
 
@@ -274,7 +274,7 @@ output
 </details>
 
 <details>
-<summary>2026-11-23 09:10 · thought: Hm. Why?</summary>
+<summary>2026-11-23 09:10 UTC · thought: Hm. Why?</summary>
 
 thought
 
@@ -285,15 +285,15 @@ Why?
 
 </details>
 
-*2026-11-23 09:10 · plan*
+*2026-11-23 09:10 UTC · plan*
 
 - [x] read
 - [ ] \\*test\\*
 
-*2026-11-23 09:10 · permission: rm x: Allow (by cli)*
+*2026-11-23 09:10 UTC · permission: rm x: Allow (by cli)*
 
 <details>
-<summary>2026-11-23 09:10 · compacted</summary>
+<summary>2026-11-23 09:10 UTC · compacted</summary>
 
 summary
 
