@@ -1,0 +1,125 @@
+"""Rounds of a recorder on a real store: in which order sources are read, and what a failing disk leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from typing import Any
+
+import pytest
+
+from port42_daemon import durable
+from port42_daemon.config import CapturedToolConfig, ConfigFile
+from port42_daemon.events import Events
+from port42_daemon.executors import Threads
+from port42_daemon.sessions.queue import SessionQueues
+from port42_daemon.sessions.service import Sessions
+from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.interface import SessionFilter
+from port42_daemon.transfer.capture.originals import Originals
+from port42_daemon.transfer.capture.progress import Progress
+from port42_daemon.transfer.capture.recorder import Recorder
+from port42_daemon.transfer.capture.tools import TOOLS
+from port42_protocol.errors import StorageFailed
+
+CLAUDE = TOOLS["claude"]
+
+
+def transcript(path, session_id, prompts, length=10):
+    """A file of Claude Code with so many prompts of that length."""
+    with path.open("w") as file:
+        for number in range(prompts):
+            message = {"role": "user", "content": f"{session_id} {number} {'x' * length}"}
+            entry = {"type": "user", "uuid": f"{session_id}-{number}", "sessionId": session_id}
+            time = f"2026-01-15T10:{number // 60 % 60:02}:{number % 60:02}.000Z"
+            file.write(json.dumps(entry | {"timestamp": time, "message": message}) + "\n")
+    return path
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Runs a coroutine with a recorder and its store."""
+
+    def run(work) -> Any:
+        home = tmp_path / "home"
+        store, threads = FileStore(home), Threads()
+        store.open()
+        try:
+            sessions = Sessions(store, store.catalogue, threads, Events(store, threads))
+            config = ConfigFile(home / "config.toml")
+            progress = Progress(home / "capture.db")
+            recorder = Recorder(progress, Originals(home), sessions, SessionQueues(), config)
+            try:
+                return asyncio.run(work(recorder, store))
+            finally:
+                progress.close()
+        finally:
+            threads.close()
+            store.close()
+
+    return run
+
+
+def begin(recorder, path, *, changes_now=False):
+    recorder.begin(CLAUDE, path, CapturedToolConfig(on=True, agent="ai-muse"), changes_now=changes_now)
+
+
+async def rounds(recorder, most=50):
+    """The names of the sources that each round finished."""
+    finished = []
+    while recorder.reading and len(finished) < most:
+        finished.append([read.path.stem for read in await recorder.read() if read.error is None])
+    return finished
+
+
+def counts(store):
+    """Messages of the sessions, by the first word of their titles."""
+    page, *_ = store.catalogue.page(SessionFilter(), None, 10)
+    return {session.title.partition(" ")[0]: session.message_count for session in page}
+
+
+def test_a_long_source_does_not_hold_up_the_others(recording, tmp_path):
+    long = transcript(tmp_path / "long.jsonl", "long", 60, 100_000)
+    short = transcript(tmp_path / "short.jsonl", "short", 2)
+    live = transcript(tmp_path / "live.jsonl", "live", 2)
+
+    async def work(recorder, store):
+        begin(recorder, long)
+        begin(recorder, short)
+        begin(recorder, live, changes_now=True)
+        finished = await rounds(recorder)
+        assert finished[0] == ["live"]
+        assert finished[1] == ["short"]
+        assert finished[-1] == ["long"]
+        assert len(finished) > 4
+        assert counts(store) == {"long": 60, "short": 2, "live": 2}
+
+    recording(work)
+
+
+def test_what_a_failed_disk_kept_out_is_read_again(recording, tmp_path, monkeypatch):
+    paths = [transcript(tmp_path / f"{name}.jsonl", name, 3) for name in ("a", "b", "c")]
+
+    async def work(recorder, store):
+        for path in paths:
+            begin(recorder, path)
+
+        def refuse(_):
+            raise OSError(errno.EIO, "no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "sync_folder", refuse)
+            failed = await recorder.read()
+        assert [type(read.error) for read in failed] == [StorageFailed] * 3
+        assert counts(store) == {}
+        assert recorder.reading == {}
+        for path in paths:
+            begin(recorder, path)
+        assert await rounds(recorder) == [["a", "b", "c"]]
+        for path in paths:  # nothing is new
+            begin(recorder, path)
+        assert await rounds(recorder) == [["a", "b", "c"]]
+        assert counts(store) == {"a": 3, "b": 3, "c": 3}
+
+    recording(work)
