@@ -116,7 +116,7 @@ def to_go_on(agent: str, session_id: str) -> str:
 def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     """The line where nothing answers; not `briefly`, also why and how to change that."""
     done = f"Recorded ({count(messages, 'message')})."
-    why = f"No back end answers @{agent}; to connect one: port42 agents connect @{agent} NAME"
+    why = f"No back end answers @{agent}; what can be connected: port42 agents connect --help"
     return done if briefly else f"{done} {why}"
 
 

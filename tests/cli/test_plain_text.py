@@ -119,7 +119,7 @@ def test_recorded_says_why_nothing_answers_once():
     assert plain_text.recorded("ai-engineer", 1, briefly=True) == "Recorded (1 message)."
     whole = plain_text.recorded("ai-engineer", 1)
     assert whole.startswith("Recorded (1 message). No back end answers @ai-engineer;")
-    assert whole.endswith("port42 agents connect @ai-engineer NAME")
+    assert whole.endswith("port42 agents connect --help")
 
 
 def test_an_ambiguous_ref_lists_ids_titles_and_ages():

@@ -54,7 +54,7 @@ def test_nothing_pretends_to_answer_and_one_quiet_line_says_so(port42):
     assert banner.startswith("Session: ")
     assert quiet == (
         "Recorded (1 message). No back end answers @ai-muse;"
-        " to connect one: port42 agents connect @ai-muse NAME"
+        " what can be connected: port42 agents connect --help"
     )
 
 
