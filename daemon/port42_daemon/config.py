@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -269,9 +270,14 @@ def holds_password(url: str) -> bool:
         return False  # it is no address, as libpq will say
 
 
+_converting = threading.Lock()
+"""msgspec looks at a type the first time that it meets it; two threads that do so at once end the process."""
+
+
 def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) -> Any:
     try:
-        return msgspec.convert(value, kind, from_attributes=True)
+        with _converting:
+            return msgspec.convert(value, kind, from_attributes=True)
     except msgspec.ValidationError as error:
         what, _, inside = str(error).partition(" - at ")
         if inside.startswith("`key`"):

@@ -28,6 +28,7 @@ import pytest
 from peers.processes import Processes
 
 _WITHIN = 30.0
+_LIMITED = 'ulimit -S -f "$1"; shift; exec "$@"'  # in blocks of 512 bytes
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -58,6 +59,7 @@ class Server:
             "--auth=trust",
             "--encoding=utf8",
             "--no-sync",
+            "--wal-segsize=1",
             "-U",
             "postgres",
         ]
@@ -69,14 +71,18 @@ class Server:
         )
         assert made.wait(_WITHIN) == 0
 
-    def start(self) -> None:
-        """Start it, again after a kill, and wait until it takes connections."""
+    def start(self, largest_file: int | None = None) -> None:
+        """Start it, again after a kill, and wait until it takes connections.
+
+        A file that would become larger than `largest_file` bytes is to it as if the disk were full.
+        """
+        limit = [] if largest_file is None else ["sh", "-c", _LIMITED, "sh", str(largest_file // 512)]
         deadline = time.monotonic() + _WITHIN
         while True:
             settings = _SETTINGS | {"unix_socket_directories": str(self.folder)}
             options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
             self._server = self._processes(
-                [self._programs / "postgres", "-D", self.folder / "data", *options],
+                [*limit, self._programs / "postgres", "-D", self.folder / "data", *options],
                 cwd=self.folder,
                 stderr=subprocess.DEVNULL,
                 **self._user,
@@ -124,16 +130,22 @@ def _programs() -> Path:
     return Path(found.origin).with_name("pginstall") / "bin"
 
 
-def _server() -> Iterator[Server]:
-    server = Server(
-        Path(tempfile.mkdtemp(prefix="p42pg-", dir="/tmp")), os.environ.get("PORT42_TEST_POSTGRES")
-    )
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="p42pg-", dir="/tmp"))
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[Server]:
+    server = Server(_folder(), os.environ.get("PORT42_TEST_POSTGRES"))
     yield server
     server.end()
 
 
-_shared = pytest.fixture(scope="session", name="shared_postgres")(_server)
-_own = pytest.fixture(name="postgres")(_server)
+@pytest.fixture
+def postgres() -> Iterator[Server]:
+    server = Server(_folder())
+    yield server
+    server.end()
 
 
 @pytest.fixture

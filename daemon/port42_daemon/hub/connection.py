@@ -230,7 +230,7 @@ def explained(error: BaseException) -> tuple[Literal["unreachable", "refused"], 
     if isinstance(error, HubRefused):
         return "refused", str(error)
     if isinstance(error, psycopg.Error):
-        lost = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08")[:2] in _AWAY
+        lost = error.sqlstate[:2] in _AWAY if error.sqlstate else isinstance(error, psycopg.OperationalError)
         return "unreachable" if lost else "refused", _words(error)
     if isinstance(error, OSError):
         return "unreachable", error.strerror or "the network failed"
@@ -239,7 +239,7 @@ def explained(error: BaseException) -> tuple[Literal["unreachable", "refused"], 
     return "unreachable", f"hub.db cannot be used: {error}"
 
 
-_AWAY = {"08", "53", "57", "25", "40"}
+_AWAY = {"08", "25", "40", "53", "55", "57", "58", "XX"}
 """Classes of SQLSTATE after which the same may work a while later (PostgreSQL, appendix A)."""
 
 

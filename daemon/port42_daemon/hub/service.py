@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import msgspec
-
 from port42_daemon.agents import Agents
 from port42_daemon.config import HubConfig, holds_password
 from port42_daemon.hub.lease import Leases
@@ -251,7 +249,7 @@ class Hub:
             raise InvalidParams.expecting(
                 passwords[1], "one of password_env, password_file, password_keyring"
             )
-        await self._ask(msgspec.convert(given, HubConfig), lambda module, named: module.probe(named))
+        await self._ask(HubConfig(**given), lambda module, named: module.probe(named))
 
         def change(document: TOMLDocument) -> None:
             import tomlkit

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from msgspec import UNSET, structs
-from peers.hub_homes import AGENT, HubHome, init, quiet
+from peers.hub_homes import AGENT, HubHome, at_hub, init, quiet
 from peers.stores import event, said
 
+from port42_daemon.hub.connection import explained
 from port42_daemon.store.interface import RESUMED
 from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
 from port42_protocol.messages.records import replace
@@ -287,3 +291,28 @@ def test_a_new_machine_gets_everything_in_pieces_the_last_used_first(meet):
         assert server.sync.to_pull == 0
 
     meet(work)
+
+
+def test_what_a_hub_cannot_keep_because_its_disk_is_full_is_pushed_once_it_can(tmp_path, postgres):
+    url = postgres.database()
+    init(url)
+    texts = [base64.b64encode(os.urandom(750_000)).decode() for _ in range(6)]
+
+    async def work() -> None:
+        async with asyncio.timeout(_WITHIN), HubHome(tmp_path / "laptop", url, "laptop") as laptop:
+            postgres.kill()
+            postgres.start(largest_file=3 * 1024 * 1024)
+            await laptop.connect()
+            for text in texts:
+                await laptop.say("cli-1", text)
+            with pytest.raises(psycopg.Error) as full:
+                await laptop.step()
+            assert explained(full.value)[0] == "unreachable"
+            assert laptop.texts("cli-1") == texts
+            postgres.kill()
+            postgres.start()
+            await laptop.connect()
+            await quiet(laptop)
+
+    asyncio.run(work())
+    assert [seq for seq, _ in at_hub(url)["cli-1"][1]] == list(range(1, 7))
