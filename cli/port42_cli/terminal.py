@@ -58,12 +58,12 @@ class Drawing:
     """While it is entered, keys are not echoed, and Ctrl-Z leaves a clean terminal.
 
     `clear` takes away what is drawn, and may leave this very context. In the background nothing is done.
-    With `keys`, each key can be read by `key` at once, not only after Enter.
+    With `keys`, `keys` reads those that are typed at once, not only after Enter.
     """
 
     def __init__(self, clear: Callable[[], None] = lambda: None, *, keys: bool = False) -> None:
         self._clear = clear
-        self._keys = keys
+        self._reads_keys = keys
         self._before: list[Any] | None = None
         self._suspends = False
 
@@ -74,7 +74,7 @@ class Drawing:
             return self
         self._before = before
         silent = [*self._before]
-        silent[3] &= ~(termios.ECHO | termios.ICANON if self._keys else termios.ECHO)
+        silent[3] &= ~(termios.ECHO | termios.ICANON if self._reads_keys else termios.ECHO)
         _set(silent)
         self._suspends = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
         if self._suspends:
@@ -94,16 +94,17 @@ class Drawing:
 
     @property
     def has_keys(self) -> bool:
-        return self._keys and self._before is not None and sys.stdin.isatty()
+        return self._reads_keys and self._before is not None and sys.stdin.isatty()
 
-    def key(self, seconds: float) -> str | None:
-        """The next key, None when none came for so many seconds, "" at the end of stdin."""
+    def keys(self, seconds: float) -> str | None:
+        """The next keys, None when none of a letter came for so many seconds, "" at the end of stdin."""
         if not self.has_keys:
             time.sleep(seconds)
             return None
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
-        # Bytes that are part of a longer key, such as an arrow, name no key of ours.
-        return os.read(sys.stdin.fileno(), 64).decode(errors="replace") if ready else None
+        typed = os.read(sys.stdin.fileno(), 64).decode(errors="replace") if ready else None
+        # An arrow or another key that sends several bytes, of which some look like letters.
+        return None if typed and typed.startswith("\x1b") else typed
 
     def _suspend(self, number: int, _: FrameType | None) -> None:
         self._clear()

@@ -91,10 +91,10 @@ class _Watched:
         """Wait for the next time. False when a key was typed that leaves."""
         until = time.monotonic() + self._seconds
         while (left := until - time.monotonic()) > 0:
-            key = self._screen.key(left)
-            if key in {"q", "Q", ""}:
+            typed = self._screen.keys(left)
+            if typed == "" or (typed and "q" in typed.lower()):
                 return False
-            if key in {"m", "M"}:
+            if typed and "m" in typed.lower():
                 self._methods = not self._methods
                 self._draw()
         return True

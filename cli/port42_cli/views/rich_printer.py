@@ -51,14 +51,14 @@ def group(view: Iterable[Part]) -> Group:
 
 
 class Redrawn:
-    """While it is entered, each view is drawn where the last one was; `key` gives the keys that are typed."""
+    """While it is entered, each view is drawn where the last one was; `keys` gives those that are typed."""
 
     def __init__(self) -> None:
         from rich.live import Live
 
         self._live = Live(console=console(), auto_refresh=False, vertical_overflow="crop")
         self._drawing = Drawing(self._live.stop, keys=True)
-        self.key = self._drawing.key
+        self.keys = self._drawing.keys
 
     def __enter__(self) -> Redrawn:
         self._live.start()
