@@ -125,6 +125,7 @@ WHOLE = {
     "name": "claude",
     "on": True,
     "id": 7,
+    "grantee": "ben",
 }
 
 
