@@ -130,7 +130,7 @@ def _environment(python: Path, wheel: Path) -> Path:
     venv = WORK / f"python{_version(python)}"
     if not (venv / "bin" / "pip").exists():
         _run(python, "-m", "venv", venv)
-    _run(venv / "bin" / "pip", "install", *QUIET, f"{wheel}[dev]")
+    _run(venv / "bin" / "pip", "install", *QUIET, f"{wheel}[dev,docs]")
     _run(venv / "bin" / "pip", "install", *QUIET, "--no-deps", "--force-reinstall", wheel)
     return venv
 
