@@ -33,7 +33,7 @@ from port42_protocol.messages.transfer import ImportedSession, ImportSessions, S
 
 _BATCH = 2 * 1024 * 1024
 """Characters of one session that are written at once: it may be larger than the memory."""
-_TOGETHER = 4 * 1024 * 1024
+_TOGETHER = 2 * 1024 * 1024
 """Characters of new sessions that are written at once."""
 _DIVERGED = "it was continued here, or changed at its source; it stays as it is here"
 

@@ -55,7 +55,7 @@ _SOURCES = 1000
 _SECONDS = 0.5
 """Limits of one call: sources, and time, after which no further source is begun."""
 _TOGETHER = 50
-_READ_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 2 * 1024 * 1024
 """Limits of what is read before it is written: sources, and bytes of their records."""
 _SKIPPED = 500
 """Maximum number of reasons in one response."""
