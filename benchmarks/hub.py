@@ -313,4 +313,5 @@ class Machine:
                 self.pushed.append(time.monotonic_ns() - self._waiting.pop(session_id))
             if not self._more:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), self._connection.until_heartbeat())
+                    async with asyncio.timeout(self._connection.until_heartbeat()):
+                        await self._work.wait()

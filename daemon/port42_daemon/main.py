@@ -181,6 +181,7 @@ class Daemon:
             await asyncio.gather(self._server.stop(self._queues.cancel_all), self._read_server.stop())
             await self._agents.aclose()
             # At the end: until then it pushes what is recorded.
+            await self._hub.leases.aclose()
             syncing.cancel()
             await asyncio.gather(syncing, return_exceptions=True)
 

@@ -87,16 +87,18 @@ class Leases:
             log.warning("⚠ other machines took the lease of %s while this one was away", ", ".join(lost))
 
     async def aclose(self) -> None:
-        """End what waits for its records to be pushed; those leases expire."""
-        for task in list(self._ending.values()):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        """Wait a moment for the leases of turns that have ended; what is left of them expires."""
+        if tasks := list(self._ending.values()):
+            _, pending = await asyncio.wait(tasks, timeout=ANSWER_WITHIN)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
     async def _answer(self, function: Callable[..., Any], *args: Any) -> Any:
         """The hub's answer; None where it gives none."""
         with suppress(HubUnavailable, TimeoutError):
-            return await asyncio.wait_for(self._ask(function, *args), ANSWER_WITHIN)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await self._ask(function, *args)
         return None
 
     async def _catch_up(self, session_id: str, end: tuple[int, int]) -> None:

@@ -108,7 +108,8 @@ class Hub:
             pause = _REFUSED_PAUSE if self._state == "refused" else _FIRST_PAUSE * 2 ** min(failures - 1, 10)
             pause = min(pause, _LAST_PAUSE) * random.uniform(2 / 3, 1)  # noqa: S311  # no secret depends on it
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reconfigured.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._reconfigured.wait()
 
     async def _stay(self, config: HubConfig) -> None:
         """Connect, and sync until the configuration changes. Raises `_Left` when something fails."""
@@ -153,8 +154,10 @@ class Hub:
             if changed_at is not None:
                 connection.lag_ms = round((time.monotonic() - changed_at) * 1000)
             if not more:
+                # Not wait_for, which before 3.12 can lose a cancellation that comes with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), connection.until_heartbeat())
+                    async with asyncio.timeout(connection.until_heartbeat()):
+                        await self._work.wait()
 
     def _session_changed(self, loop: asyncio.AbstractEventLoop, session_id: str) -> None:
         """Called in whichever thread changed it."""

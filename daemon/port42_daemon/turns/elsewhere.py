@@ -57,7 +57,8 @@ async def kept_off(
                 tell(machine)
                 waited_for = machine
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), ASK_EVERY)
+                async with asyncio.timeout(ASK_EVERY):
+                    await woken.wait()
             if entry.cancelled:
                 raise RequestCancelled
     try:

@@ -161,6 +161,16 @@ def test_a_restarted_machine_ends_what_it_had(meet):
     meet(work)
 
 
+def test_a_daemon_that_stops_ends_the_leases_of_its_turns(meet):
+    async def work(laptop, server):
+        await laptop.leases.take("cli-1", AGENT)
+        laptop.leases.give_back("cli-1")
+        await laptop.leases.aclose()
+        assert await server.leases.take("cli-1", AGENT) is None
+
+    meet(work)
+
+
 def test_without_the_hub_a_turn_begins_at_once(meet):
     async def work(laptop, server):
         assert await laptop.leases.take("cli-1", AGENT) is None
