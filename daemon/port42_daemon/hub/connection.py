@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +33,8 @@ __all__ = ["FAILURES", "HubConnection", "explained", "init", "parameters", "prob
 
 T = TypeVar("T")
 FAILURES = (psycopg.Error, sqlite3.Error, OSError, HubRefused, RpcError)
-_HEARTBEAT = 30.0
+_HEARTBEAT, _REPORT = 30.0, 2.0
+"""Seconds between two reports of how far this machine is, where nothing changes and where something does."""
 _GATHER = 0.02
 """Seconds that a push waits for more of the same burst."""
 
@@ -74,7 +76,8 @@ class HubConnection:
         self._listening: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[None] | None = None
         self._more = True
-        self._seen_at = 0.0
+        self._unreported = False
+        self._seen_at = self._looked_at = 0.0
         self.machine = ""
         self.lag_ms: int | None = None
 
@@ -147,6 +150,7 @@ class HubConnection:
         if self._more:
             self._more = False
             self._more = await self.sync.pull() or self._more
+            self._unreported = True
         if self.is_waiting:
             await self.sync.retry_busy()
         if self.until_heartbeat() <= 0:
@@ -159,14 +163,17 @@ class HubConnection:
         return any(self._queues.is_free(session_id) for session_id in self.sync.busy)
 
     def until_heartbeat(self) -> float:
-        return max(0.0, self._seen_at + _HEARTBEAT - time.monotonic())
+        """Seconds until the hub is told how far this machine is: soon, where it went on since."""
+        pause = _REPORT if self._unreported else _HEARTBEAT
+        return max(0.0, self._seen_at + pause - time.monotonic())
 
     async def _beat(self) -> None:
-        """Say how far this machine is, and look for what no notice told."""
+        """Say how far this machine is, and now and then look for what no notice told."""
+        if time.monotonic() - self._looked_at >= _HEARTBEAT:
+            self._more, self._looked_at = True, time.monotonic()
         cursor = await self._run(lambda: self.sync.progress.cursor)
         await self._run(self.sync.database.seen, cursor, len(self.sync.dirty))
-        self._seen_at = time.monotonic()
-        self._more = True
+        self._unreported, self._seen_at = False, time.monotonic()
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -230,8 +237,12 @@ def explained(error: BaseException) -> tuple[Literal["unreachable", "refused"], 
     if isinstance(error, HubRefused):
         return "refused", str(error)
     if isinstance(error, psycopg.Error):
-        lost = error.sqlstate[:2] in _AWAY if error.sqlstate else isinstance(error, psycopg.OperationalError)
-        return "unreachable" if lost else "refused", _words(error)
+        words = _words(error)
+        if error.sqlstate is None:  # libpq's own, or one of a server that refused to connect
+            lost = isinstance(error, psycopg.OperationalError) and not _REFUSALS.search(words)
+        else:
+            lost = error.sqlstate[:2] in _AWAY
+        return "unreachable" if lost else "refused", words
     if isinstance(error, OSError):
         return "unreachable", error.strerror or "the network failed"
     if isinstance(error, RpcError):
@@ -239,13 +250,16 @@ def explained(error: BaseException) -> tuple[Literal["unreachable", "refused"], 
     return "unreachable", f"hub.db cannot be used: {error}"
 
 
+_REFUSALS = re.compile(
+    r"authentication|does not exist|pg_hba|not permitted|permission denied|certificate|no password"
+)
+"""Words of errors after which somebody has to change something."""
 _AWAY = {"08", "25", "40", "53", "55", "57", "58", "XX"}
 """Classes of SQLSTATE after which the same may work a while later (PostgreSQL, appendix A)."""
 
 
 def _words(error: psycopg.Error) -> str:
-    """The server's message, or libpq's last line, which has the reason."""
-    text = error.diag.message_primary or next(
-        (line for line in reversed(str(error).splitlines()) if line.strip()), "the connection was lost"
-    )
-    return text.strip().removeprefix("FATAL: ").strip()
+    """The server's message, or the reason in libpq's, whose lines that begin with white space are hints."""
+    reasons = [line for line in str(error).splitlines() if line.strip() and not line[0].isspace()]
+    text = error.diag.message_primary or (reasons[-1] if reasons else "the connection was lost")
+    return text.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
