@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import bisect
+import contextlib
 import copy
 import json
 import os
@@ -196,12 +197,7 @@ def cuts(run: Recorded, every: int) -> Iterator[tuple[int, str, dict[str, bytes]
 
 def check(run: Recorded, number: int, state: dict[str, bytes], folder: Path) -> None:
     """A store opens in that state, has what was acknowledged by then, and takes more."""
-    for name, data in state.items():
-        path = folder / Path(name).relative_to(run.home)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    for path in [folder, *folder.iterdir()]:
-        path.chmod(0o700 if path.is_dir() else 0o600)
+    write(run, state, folder)
     position = bisect.bisect_right([count for count, _ in run.known], number)
     store = FileStore(folder)
     store.open()
@@ -211,6 +207,15 @@ def check(run: Recorded, number: int, state: dict[str, bytes], folder: Path) -> 
         check_sessions(store, before, after)
     finally:
         store.close()
+
+
+def write(run: Recorded, state: dict[str, bytes], folder: Path) -> None:
+    for name, data in state.items():
+        path = folder / Path(name).relative_to(run.home)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    for path in [folder, *folder.iterdir()]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def check_sessions(store: FileStore, before: Client, after: Client) -> None:
@@ -254,6 +259,39 @@ def cut_everywhere(run: Recorded, every: int, folder: Path) -> int:
 
 def test_after_a_power_cut_there_is_what_was_acknowledged(recorded, tmp_path):
     assert cut_everywhere(recorded(60, 1), 7, tmp_path) > 20
+
+
+def test_after_a_power_cut_in_an_import_each_session_is_whole_or_not_there(start_daemon, home, tmp_path):
+    for number in range(12):
+        prompts = [
+            {"type": "user", "uuid": f"{number}-{place}", "sessionId": f"s{number}"}
+            | {"message": {"role": "user", "content": f"{number} {place}"}}
+            for place in range(3)
+        ]
+        (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+    record = home.parent / "calls"
+    plan = json.dumps({"record": str(record)})
+    daemon = start_daemon(home=home.parent / "recorded", python=["-P", syscalls.__file__, plan])
+    ready = record.read_bytes().count(b"\n")
+    page = daemon.call("import_sessions", path=str(tmp_path), agent="ai-muse", format="claude")
+    acknowledged = record.read_bytes().count(b"\n")
+    daemon.kill()
+    imported = {each["session_id"]: each["messages"] for each in page["imported"]}
+    assert len(imported) == 12
+    lines = record.read_bytes().splitlines()
+    run = Recorded([tuple(json.loads(line)) for line in lines], ready, [], home.parent / "recorded")
+    seen = set()
+    for number, kind, state in cuts(run, 5):
+        there = tmp_path / f"{number}-{kind}"
+        write(run, state, there)
+        with contextlib.closing(FileStore(there)) as store:
+            store.open()
+            rows, *_ = store.catalogue.page(SessionFilter(), None, 500)
+            kept = {row.session_id: row.message_count for row in rows}
+        seen.add(len(kept))
+        assert kept.items() <= imported.items(), (number, kind)
+        assert number < acknowledged or kept == imported, (number, kind)
+    assert {0, 12} <= seen
 
 
 @pytest.mark.torture
