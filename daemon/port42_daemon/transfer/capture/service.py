@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from port42_daemon.transfer.capture import tools
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
 from port42_daemon.transfer.capture.restoring import Restoring
+from port42_daemon.transfer.capture.status import check_folder, count, finding
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import Watcher, below
 from port42_protocol.errors import InvalidParams, RpcError
@@ -49,7 +50,6 @@ log = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
-_MAX_COUNTED = 10_000
 _NOTE_SECONDS = 0.5
 _MANY = 100
 """Sources after which the memory that they took is returned."""
@@ -380,7 +380,7 @@ class Capture:
     async def set_capture(self, request: SetCapture) -> CaptureStatus:
         """Write ``[capture.NAME]``, everything else in the file kept as it is."""
         if request.path is not None:
-            await self.sessions.threads.files(_check_folder, request.path)
+            await self.sessions.threads.files(check_folder, request.path)
         elif request.on and TOOLS[request.name].path(self._table(TOOLS[request.name])) is None:
             expected = "the folder of the projects, in which the tool keeps its files"
             raise InvalidParams.expecting("path", expected, why="none is given")
@@ -403,7 +403,7 @@ class Capture:
             return []
         status = await self.get_capture(GetCapture())
         on = [tool for tool in status.tools if tool.on]
-        findings = [_finding(tool) for tool in on]
+        findings = [finding(tool) for tool in on]
         damaged = await self.sessions.threads.files(self._originals.damaged, _CHECK_SECONDS)
         if damaged:
             what = f"{len(damaged):,} kept originals are damaged, {damaged[0]} for example"
@@ -426,7 +426,7 @@ class Capture:
         if path is None and config is not None and config.on:
             problem = "it has no `path`: the folder of the projects in which it keeps its files"
         if path is not None:
-            sources, size, available = await self.sessions.threads.files(_count, path, tool)
+            sources, size, available = await self.sessions.threads.files(count, path, tool)
         totals = await self._totals(tool.name)
         return CapturedTool(
             name=tool.name,
@@ -452,33 +452,3 @@ class Capture:
         except sqlite3.Error as error:
             log.error("capture.db cannot be used: %s", error)
             return None
-
-
-def _finding(tool: CapturedTool) -> Finding:
-    what = f"{tool.name}: {tool.sessions:,} sessions from {tool.sources:,} sources"
-    if not tool.available and tool.path:
-        what = f"{tool.name}: there is no folder {tool.path} yet"
-        return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
-    if tool.problem is not None:
-        what = f"{tool.name}: not all could be read: {tool.problem}"
-        return Finding("notice", "capture", what, "what else there is was read; a newer port42 may read it")
-    return Finding("ok", "capture", what)
-
-
-def _check_folder(path: str) -> None:
-    """Raises `InvalidParams` for what is no folder, or holds far more than a tool's sessions."""
-    folder = Path(path)
-    if not folder.is_dir():
-        raise InvalidParams.expecting("path", "a folder that exists", got=path)
-    if Path.home().resolve().is_relative_to(folder.resolve()):
-        raise InvalidParams.expecting("path", "a folder of the tool, not a whole home or disk", got=path)
-
-
-def _count(folder: Path, tool: Tool) -> tuple[int, int, bool]:
-    """The number of sources below `folder`, up to a limit, their bytes, and whether the folder exists."""
-    sources = size = 0
-    for path in islice(filter(tool.has, below(folder, tool.passed_over)), _MAX_COUNTED):
-        with contextlib.suppress(OSError):
-            size += path.lstat().st_size
-            sources += 1
-    return sources, size, folder.is_dir()
