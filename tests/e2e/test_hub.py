@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,19 @@ def test_a_hub_that_cannot_be_used_is_said_and_everything_goes_on_here(start_dae
     assert "newer Port42 (they have 9999_later)" in daemon.call("get_hub")["problem"]
     assert daemon.call("leave_hub")["state"] == "off"
     assert texts(daemon, session) == ["said without a hub", "said in a pause"]
+
+
+def test_a_hub_that_does_not_answer_holds_up_nothing(start_daemon, home):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        home.mkdir(mode=0o700)
+        address = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/port42"
+        (home / "config.toml").write_text(f'[hub]\nurl = "{address}"\n')
+        daemon = start_daemon()
+        until(lambda: daemon.call("get_hub")["state"] == "connecting", "it is not tried")
+        possessed = daemon.call("possess", agent=AGENT, message="hello")
+        assert texts(daemon, possessed["session_id"]) == ["hello"]
+        assert daemon.call("get_hub")["state"] == "connecting"
+        assert daemon.stop() == 0
 
 
 def kill_and_say(machines: list[Any], postgres: Server, seed: int, rounds: int) -> set[str]:

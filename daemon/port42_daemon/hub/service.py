@@ -137,11 +137,15 @@ class Hub:
                 renewing.cancel()
         except connection.FAILURES as error:
             raise _Left(*connection.explained(error), connected) from None
+        except Exception as error:  # one failure must not end it
+            log.exception("the hub is used again after an error")
+            raise _Left("unreachable", "an internal error, see the log", connected) from error
         finally:
             self.sessions.store.changed = _ignored
             connection_before, self._connection = self._connection, None
             if connection_before is not None:
-                await connection_before.close()
+                with contextlib.suppress(*connection.FAILURES):
+                    await connection_before.close()
 
     async def _sync(self, connection: HubConnection) -> None:
         """Push and pull as there is something to, until the configuration changes."""
@@ -174,7 +178,7 @@ class Hub:
 
     def turns_changed(self) -> None:
         """A turn has ended, perhaps: what waits for that can be brought here."""
-        if self._connection is not None and self._connection.is_waiting:
+        if self._state == "connected" and self._connection is not None and self._connection.is_waiting:
             self._work.set()
 
     def _enter(self, state: State, problem: str | None = None) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 import psycopg
@@ -103,7 +104,7 @@ class Sync:
 
     async def push(self) -> None:
         """Push what is dirty: some of it, if it is much."""
-        taken = list(self.dirty)[:_PUSHED_AT_ONCE]
+        taken = list(islice(self.dirty, _PUSHED_AT_ONCE))
         known = await self._run(self.progress.get, taken)
         prepared: list[_Prepared] = []
         differing: list[str] = []

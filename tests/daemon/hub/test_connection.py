@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -18,6 +20,12 @@ def told(url: str) -> tuple[str, str]:
     with pytest.raises(connection.FAILURES) as failed:
         connection.probe({"conninfo": url})
     return explained(failed.value)
+
+
+def test_a_daemon_without_a_hub_loads_nothing_of_it():
+    loaded = "import sys, port42_daemon.main; print([name for name in sys.modules if 'psycopg' in name])"
+    printed = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert printed.stdout == "[]\n"
 
 
 def test_a_server_that_is_not_there_is_tried_again(tmp_path):

@@ -221,7 +221,7 @@ def test_after_all_is_quiet_every_home_and_the_hub_have_the_same(
 def test_after_all_is_quiet_every_home_and_the_hub_have_the_same_whatever_the_order(
     tmp_path: Path, shared_postgres: Any, count: int
 ) -> None:
-    for seed in range(1000):
+    for seed in range(300):
         url = shared_postgres.database()
         init(url)
         (tmp_path / str(seed)).mkdir()
