@@ -25,7 +25,7 @@ from port42_client._shared import (
     possess_params,
 )
 from port42_client.async_connection import Connection, Lost
-from port42_client.client import ATTEMPTS, decode, may_be_repeated, params_of, went_away
+from port42_client.client import ATTEMPTS, decode, may_be_repeated, next_page, params_of, went_away
 from port42_client.daemon import LOOK_EVERY, Daemon
 from port42_client.daemon_errors import ShuttingDown
 from port42_client.errors import CommandError, NoDaemon
@@ -185,16 +185,12 @@ class AsyncClient:
 
     async def pages(self, request: Request[R]) -> AsyncIterator[R]:
         """Each page that answers `request`, from its cursor on to the last, asked for when it is wanted."""
-        method, params = method_of(type(request)), params_of(request)
-        while True:
+        method = method_of(type(request))
+        params: dict[str, Any] | None = params_of(request)
+        while params is not None:
             page = await self.ask(method, params)
             yield decode(result_of(type(request)), page)
-            if page.get("next_cursor") is not None:
-                params = {**params, "cursor": page["next_cursor"]}
-            elif page.get("next_after_seq") is not None:
-                params = {**params, "after_seq": page["next_after_seq"]}
-            else:
-                return
+            params = next_page(page, params)
 
     async def require(self, *needs: str, name: str = "python", version: str | None = None) -> Welcome:
         """What the daemon is and can do. Raises `MissingCapability`, as in the blocking client."""

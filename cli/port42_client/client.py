@@ -148,15 +148,11 @@ class Client:
 
     def ask_pages(self, method: str, params: Mapping[str, Any]) -> Iterator[Any]:
         """As `pages`, in plain values."""
-        while True:
-            page = self.ask(method, params)
+        onward: Mapping[str, Any] | None = params
+        while onward is not None:
+            page = self.ask(method, onward)
             yield page
-            if page.get("next_cursor") is not None:
-                params = {**params, "cursor": page["next_cursor"]}
-            elif page.get("next_after_seq") is not None:
-                params = {**params, "after_seq": page["next_after_seq"]}
-            else:
-                return
+            onward = next_page(page, onward)
 
     def ask_rows(
         self,
@@ -356,6 +352,15 @@ class Client:
             half = TRACE_LIMIT // 2
             text = f"{text[:half]} … {text[-half:]} ({len(line):,} bytes)"
         print(direction, text, file=sys.stderr, flush=True)
+
+
+def next_page(page: Mapping[str, Any], params: Mapping[str, Any]) -> JsonObject | None:
+    """The params of the page after `page`, which `params` asked for; None behind the last one."""
+    if page.get("next_cursor") is not None:
+        return {**params, "cursor": page["next_cursor"]}
+    if page.get("next_after_seq") is not None:
+        return {**params, "after_seq": page["next_after_seq"]}
+    return None
 
 
 def may_be_repeated(method: str, params: Params) -> bool:
