@@ -147,7 +147,7 @@ def test_a_hub_that_does_not_answer_holds_up_nothing(start_daemon, home):
         until(lambda: daemon.call("get_hub")["state"] == "connecting", "it is not tried")
         possessed = daemon.call("possess", agent=AGENT, message="hello")
         assert texts(daemon, possessed["session_id"]) == ["hello"]
-        assert daemon.call("get_hub")["state"] == "connecting"
+        assert daemon.call("get_hub")["state"] in {"connecting", "unreachable"}
         assert daemon.stop() == 0
 
 
