@@ -43,7 +43,7 @@ _DESCRIPTION = (
 def document() -> OpenRpc:
     """The result of `rpc.discover`. Source: the OpenRPC specification 1.3.2.
 
-    The first call reads the package's data and takes 15 ms, so it is made in a thread.
+    The first call reads the package's data and takes some 70 ms of CPU time, so it is made in a thread.
     """
     since = versions()
     schemas = _schemas(since)
