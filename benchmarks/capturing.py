@@ -56,7 +56,10 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
 def capture_all(connection: scene.Connection, folder: Path, sessions: int) -> None:
     """Begin a capture of the folder, and wait until so many sessions are here."""
     connection.call("set_capture", name="claude", on=True, path=str(folder))
+    # Nothing tells when all is captured. `get_capture` counts the files of the folder, so it is asked last.
+    while sum(agent["session_count"] for agent in connection.call("list_agents")["agents"]) < sessions:
+        time.sleep(0.05)
     while connection.call("get_capture")["tools"][0]["sessions"] < sessions:
-        time.sleep(0.05)  # nothing tells when all is captured
+        time.sleep(0.05)
     if connection.call("get_capture")["watching"] != "inotify":
         raise RuntimeError("the folder is not watched by inotify")
