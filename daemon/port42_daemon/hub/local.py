@@ -54,6 +54,10 @@ class Applied(Struct, frozen=True):
     fork: Summary | None = None
 
 
+class Outdated(Exception):
+    """The session was replaced here since it was said from which seq on it was to be fetched."""
+
+
 class LocalSessions:
     """Changes sessions here into what the hub has. `machine` is the name that forks are given."""
 
@@ -83,13 +87,15 @@ class LocalSessions:
     def apply(self, fetched: Fetched, known: Known | None, offset_ms: int, may_push: bool = True) -> Applied:
         """Bring the session to what was fetched. Unless `may_push`, what was said here becomes a fork.
 
-        Raises `RpcError`, and `msgspec.DecodeError` for what is no record.
+        Raises `RpcError`, `Outdated`, and `msgspec.DecodeError` for what is no record.
         """
         row, theirs = fetched.row, fetched.lines
         use = max(row.used - offset_ms, 1)
         mine = self.lines(row.session_id, fetched.after)
         events: list[SessionEvent] = []
         another = mine is not None and (mine.header.generation or 0) != row.generation
+        if fetched.after and (mine is None or another):
+            raise Outdated
         if mine is not None and mine.trashed and (theirs or another):
             # It is written where sessions are; whether it goes back is seen at the end.
             self._store.restore(row.session_id)
@@ -155,11 +161,12 @@ class LocalSessions:
         """The records at the hub are of another generation."""
         row, fork = fetched.row, None
         generation = mine.header.generation or 0
-        both = known is not None and (known.generation, known.seq) == (generation, mine.footer.last_seq)
-        if not both:
-            begins = known.seq if known is not None and known.generation == generation else 0
-            own = self._store.lines(row.session_id, begins, ALL).lines
-            fork = self._fork(mine.header, begins, own, mine.footer.use) if own else None
+        if known is None or (known.generation, known.seq) != (generation, mine.footer.last_seq):
+            every = self._store.lines(row.session_id, 0, ALL).lines
+            count = shared(every, fetched.lines)
+            if own := every[count:]:
+                seq = every[count - 1][0] if count else 0
+                fork = self._fork(mine.header, seq, own, mine.footer.use)
         header = structs.replace(header_of(row.header), generation=row.generation)
         self._store.rewrite(header, records_of(fetched.lines), self._backup)
         return (self._notices(row.session_id, fork) if fork else []), fork

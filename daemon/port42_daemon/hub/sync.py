@@ -23,7 +23,7 @@ from port42_daemon.hub.lines import (
     may_leave,
     only_labels,
 )
-from port42_daemon.hub.local import ALL, Applied, LocalSessions
+from port42_daemon.hub.local import ALL, Applied, LocalSessions, Outdated
 from port42_daemon.hub.progress import NO_FILE, Known, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
@@ -95,10 +95,20 @@ class Sync:
             await self._count_missing()
 
     def _changed(self, known: dict[str, Known], files: dict[str, tuple[int, int]]) -> list[str]:
+        """The sessions whose files are not as they were when they were pushed or brought here."""
         changed = [name for name, file in files.items() if name not in known or known[name].signature != file]
-        where = self.sessions.store.where
-        gone = [name for name, state in known.items() if name not in files and not state.purged]
-        return changed + [name for name in gone if not (known[name].trashed and where(name) == "trash")]
+        for name, state in known.items():
+            if name not in files and not state.purged:
+                try:
+                    trashed = self.local.lines(name, ALL, 1)
+                except RpcError:
+                    continue  # a damaged file in the trash
+                if trashed is None or (trashed.trashed, trashed.signature) != (
+                    state.trashed,
+                    state.signature,
+                ):
+                    changed.append(name)
+        return changed
 
     # --- pushing ----------------------------------------------------------------------------------
 
@@ -309,6 +319,7 @@ class Sync:
         while remaining:
             known = await self._run(self.progress.get, remaining)
             wanted = await self.sessions.threads.files(self._wanted, remaining, known)
+            remaining = [name for name, *_ in wanted]
             fetched = await self._fetch(wanted)
             for name in [name for name in remaining if name not in fetched]:
                 await self._finished(name)
@@ -354,11 +365,17 @@ class Sync:
         """Of each session the generation and the seq through which it is here and at the hub."""
         wanted = []
         for name in session_ids:
-            here, state = self.local.end(name), known.get(name)
+            try:
+                here, state = self.local.end(name), known.get(name)
+            except RpcError as error:
+                if name not in self.busy:
+                    log.warning("⚠ %s is not brought here from the hub yet: %s", name, error.message)
+                self.busy.add(name)
+                continue
             if here is None:
                 wanted.append((name, -1, 0))
-            elif state is None:
-                wanted.append((name, here[0], 0))
+            elif state is None or state.generation != here[0]:
+                wanted.append((name, here[0] if state is None else -1, 0))
             else:
                 # A file that was damaged and recovered may have less than it had.
                 wanted.append((name, state.generation, min(state.seq, here[1])))
@@ -381,7 +398,7 @@ class Sync:
                 for event in applied.events:
                     self.sessions.events.publish(event)
                 await self._unset_last(applied.summary)
-        except SessionBusy:
+        except (SessionBusy, Outdated):
             self.busy.add(name)
             return None
         except (RpcError, msgspec.DecodeError) as error:

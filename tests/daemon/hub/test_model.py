@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec import UNSET, structs
 from peers.hub_homes import HubHome, Wire, at_hub, init, quiet
 
 from port42_daemon.agents import Agents
@@ -82,6 +83,14 @@ class Machines:
 
     async def _pin(self, home: HubHome) -> None:
         await home.sessions.pin_session(PinSession(self._some(home), pinned=self.random.random() < 0.5))
+
+    async def _rewrite(self, home: HubHome) -> None:
+        """The records are replaced by the same ones, as by an import of what has not changed."""
+        session_id = self._some(home)
+        async with home.sessions.order(session_id):
+            records = home.stored_records(session_id)
+            header = structs.replace(home.store.ends(session_id)[0], generation=UNSET)
+            await home.threads.files(home.store.rewrite, header, records, "backup")
 
     async def _trash(self, home: HubHome) -> None:
         await home.trash.delete_session(DeleteSession(self._some(home)))
@@ -176,6 +185,7 @@ _STEPS: dict[str, float] = {
     "rename": 1,
     "tag": 1,
     "pin": 1,
+    "rewrite": 0.7,
     "trash": 1.5,
     "restore": 1.5,
     "purge": 0.2,

@@ -293,6 +293,28 @@ def test_a_new_machine_gets_everything_in_pieces_the_last_used_first(meet):
     meet(work)
 
 
+def test_a_file_that_cannot_be_read_holds_up_no_other(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        for session_id in ("cli-1", "cli-2", "cli-3"):
+            await laptop.say(session_id, "one")
+        await quiet(laptop, server)
+        await server.trash.delete_session(DeleteSession("cli-3"))
+        await quiet(server, laptop)
+        server.close()
+        for path in [*server.folder.glob("sessions/cli-1.json"), *server.folder.glob("trash/cli-3.*")]:
+            path.write_bytes(b"what another program wrote")
+        server.open()
+        await server.connect()
+        for session_id in ("cli-1", "cli-2"):
+            await laptop.say(session_id, "two")
+        await laptop.step()
+        await server.step()
+        assert server.texts("cli-2") == ["one", "two"]
+        assert server.sync.busy == {"cli-1"}
+
+    meet(work)
+
+
 def test_what_a_hub_cannot_keep_because_its_disk_is_full_is_pushed_once_it_can(tmp_path, postgres):
     url = postgres.database()
     init(url)
