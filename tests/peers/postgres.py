@@ -15,6 +15,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -48,8 +49,18 @@ class Server:
         self._user: dict[str, str] = {"user": "nobody"} if os.geteuid() == 0 else {}
         if outside is None:
             self._programs = _programs()
+            if self._user and not all(each.stat().st_mode & stat.S_IXOTH for each in self._programs.parents):
+                self._programs = self._copied(self._programs)
             self._make()
             self.start()
+
+    def _copied(self, programs: Path) -> Path:
+        """The programs where the other user can reach them, with the libraries beside their package."""
+        package = programs.parents[1]
+        there = self.folder / "site-packages"
+        for name in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.with_name(name), there / name, symlinks=True)
+        return there / package.name / "pginstall" / "bin"
 
     def _make(self) -> None:
         if self._user:
