@@ -77,9 +77,11 @@ class Leases:
 
     async def run(self) -> None:
         """Renew the leases of turns that run, until it is cancelled."""
+        await self.renew()
         while True:
-            await self.renew()
             await asyncio.sleep(RENEW_EVERY)
+            if self._held or self._ending:  # else the hub is left alone
+                await self.renew()
 
     async def renew(self) -> None:
         """Renew them once; end the others of this machine, which an earlier process of it left."""
