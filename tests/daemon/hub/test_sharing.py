@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from peers.hub_homes import HubHome, init, quiet
+from peers.hub_homes import HubHome, at_hub, init, quiet
 from peers.postgres import Server
 
 from port42_daemon.hub.schema import HubRefused
@@ -195,3 +195,26 @@ def test_who_may_go_on_with_a_session_can_do_nothing_else_to_it(people, forbidde
         for table in ("records", "sessions", "shares", "owners"):
             deleted = connection.execute(f"DELETE FROM port42.{table} WHERE owner <> session_user")
             assert deleted.rowcount == 0
+
+
+def test_who_made_the_tables_need_not_be_a_superuser_and_sees_nothing_in_them(tmp_path, shared_postgres):
+    mark = uuid.uuid4().hex[:8]
+    name = shared_postgres.database().partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(shared_postgres.url(name), autocommit=True) as connection:
+        for role in ("admin", "eve"):
+            connection.execute(f'CREATE ROLE "{role}_{mark}" LOGIN')
+        connection.execute(f'ALTER DATABASE "{name}" OWNER TO "admin_{mark}"')
+    admin_url, eve_url = (shared_postgres.url(name, f"{role}_{mark}") for role in ("admin", "eve"))
+    init(admin_url)
+
+    async def work() -> None:
+        async with asyncio.timeout(60), HubHome(tmp_path / "eve", eve_url, "eve's laptop") as eve:
+            await eve.connect()
+            await eve.say("cli-1", "of eve")
+            await quiet(eve)
+            assert await share(eve, "cli-1", f"admin_{mark}", "read")
+            assert await share(eve, "cli-1", f"admin_{mark}", None)
+
+    asyncio.run(work())
+    assert at_hub(eve_url).keys() == {"cli-1"}
+    assert at_hub(admin_url) == {}
