@@ -104,6 +104,7 @@ class HubHome:
         assert self.sync is not None
         for _ in itertools.takewhile(lambda _: self.sync and self.sync.dirty, range(1000)):
             await self.sync.push()
+        self.sync.shares_due = True  # here nobody listens to notices
         while await self.sync.pull():
             pass
         await self.sync.retry_busy()

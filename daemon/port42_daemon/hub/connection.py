@@ -17,7 +17,7 @@ import psycopg
 from port42_daemon.config import HubConfig
 from port42_daemon.hub import schema
 from port42_daemon.hub.address import parameters
-from port42_daemon.hub.database import Database, Machine, Totals, channel
+from port42_daemon.hub.database import SHARES, Database, Machine, Totals, channel
 from port42_daemon.hub.lines import may_leave
 from port42_daemon.hub.live import LiveText
 from port42_daemon.hub.live import channel as live_channel
@@ -116,6 +116,7 @@ class HubConnection:
                 if notice.channel == live_channel(self.owner):
                     await self._live.receive(notice.payload)
                 else:
+                    self.sync.shares_due |= notice.payload == SHARES
                     self._notified()
         finally:
             await listener.close()
@@ -170,7 +171,8 @@ class HubConnection:
     async def _beat(self) -> None:
         """Say how far this machine is, and now and then look for what no notice told."""
         if time.monotonic() - self._looked_at >= _HEARTBEAT:
-            self._more, self._looked_at = True, time.monotonic()
+            self._more = self.sync.shares_due = True
+            self._looked_at = time.monotonic()
         cursor = await self._run(lambda: self.sync.progress.cursor)
         await self._run(self.sync.database.seen, cursor, len(self.sync.dirty))
         self._unreported, self._seen_at = False, time.monotonic()

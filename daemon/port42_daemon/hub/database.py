@@ -162,10 +162,13 @@ FROM (
 """
 _ROLES = 100
 _NOTIFY = """
-SELECT pg_notify('port42_' || md5(name), %s) FROM (
-  SELECT %s::text UNION SELECT grantee FROM port42.shares WHERE owner = %s AND session_id = ANY(%s)
-) AS told (name)
+SELECT pg_notify('port42_' || md5(name), payload) FROM (
+  SELECT %s::text, %s::text UNION
+  SELECT grantee, 'shares' FROM port42.shares WHERE owner = %s AND session_id = ANY(%s)
+) AS told (name, payload)
 """
+SHARES = "shares"
+"""The payload of a notice about sessions of others; one about own ones has the number of the change."""
 
 
 def channel(role: str) -> str:
@@ -325,7 +328,7 @@ class Database:
                 " AS new (id, seq, line)",
                 (owner, self.machine, *map(list, zip(*lines, strict=True))),
             )
-        self.connection.execute(_NOTIFY, (str(number), owner, owner, [each.session_id for each in changes]))
+        self.connection.execute(_NOTIFY, (owner, str(number), owner, [each.session_id for each in changes]))
 
     # --- pulling ----------------------------------------------------------------------------------
 
@@ -419,7 +422,7 @@ class Database:
                     " ON CONFLICT (owner, session_id, grantee) DO UPDATE SET may = excluded.may",
                     (self.owner, session_id, grantee, may),
                 )
-            self.connection.execute("SELECT pg_notify(%s, 'shares')", (channel(grantee),))
+            self.connection.execute("SELECT pg_notify(%s, %s)", (channel(grantee), SHARES))
         return True
 
 

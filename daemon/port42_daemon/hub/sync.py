@@ -78,6 +78,8 @@ class Sync:
         """Made because a session was continued here and elsewhere at once; the latest last."""
         self.others: dict[str, tuple[str, str]] = {}
         """Sessions here that are another owner's: whose, and ``read``, ``write`` or ``none`` (any more)."""
+        self.shares_due = False
+        """Whether something may have changed in what others share."""
         self.to_pull = 0
         """Sessions at the hub that are not known to be here, while a new machine is brought everything."""
 
@@ -248,7 +250,8 @@ class Sync:
         if rows:
             await self._bring_rows(rows)
             await self._run(self.progress.advance, rows[-1].changed)
-        if len(rows) < _PULLED_AT_ONCE:
+        if self.shares_due and len(rows) < _PULLED_AT_ONCE:
+            self.shares_due = False
             await self._look_at_shares()
         return len(rows) >= _PULLED_AT_ONCE
 
