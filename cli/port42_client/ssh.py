@@ -72,9 +72,14 @@ def is_shared(address: SshAddress) -> bool:
 
 
 def _socket_path(address: SshAddress) -> str:
+    import warnings
+
     import platformdirs
 
-    folder = platformdirs.user_runtime_dir("port42", appauthor=False)
+    with warnings.catch_warnings():
+        # platformdirs warns when it falls back to the temporary folder, which is checked below.
+        warnings.simplefilter("ignore")
+        folder = platformdirs.user_runtime_dir("port42", appauthor=False)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - no pathlib on this path
         status = os.stat(folder)  # noqa: PTH116 - as above

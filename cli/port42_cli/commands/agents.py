@@ -90,8 +90,10 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
 def remove(daemon: Daemon, name: str, yes: bool) -> None:
     """Remove @AGENT from config.toml; its sessions stay."""
     _shared.check_confirmable(yes)
-    if not (yes or _shared.confirmed(f"Remove {name} from config.toml?")):
-        return
+    if not yes:
+        _ask(daemon, "get_agent", agent=name)
+        if not _shared.confirmed(f"Remove {name} from config.toml?"):
+            return
     removed = _ask(daemon, "remove_agent", agent=name)
     streams.banner(f"@{removed['agent']} is no longer in config.toml; its sessions stay.")
 

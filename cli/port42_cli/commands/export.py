@@ -32,7 +32,7 @@ SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "h
 @click.option(
     "--no-tools", is_flag=True, help="Without tool calls, thoughts, plans and permissions (markdown, html)."
 )
-@click.option("--redact", is_flag=True, help="Replace keys, tokens and passwords by what they were.")
+@click.option("--redact", is_flag=True, help="Replace keys, tokens and passwords by their kind.")
 @click.option(
     "--all",
     "everything",

@@ -109,6 +109,8 @@ def _seq_before(client: Client, session: Summary, turns: int) -> int:
     """The seq before the question that began the last `turns` turns. Raises `Refused`."""
     questions = last_questions(client, session.session_id, turns)
     most = len(questions) - sum(question.seq == 1 for question in questions)
+    if most < 1:
+        raise Refused("--turns: expected a session with more than one question")
     if most < turns:
         raise Refused(f"--turns: expected at most {most}, so that something is left of the session")
     return questions[0].seq - 1

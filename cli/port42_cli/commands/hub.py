@@ -19,6 +19,7 @@ from port42_client.errors import BadInput, DaemonError
 _LOOKS = 0.2
 """Seconds between two requests while sessions are brought here."""
 
+_EXPECTED = "expected ADDRESS (postgresql://USER@HOST/DATABASE) or --service NAME"
 _AS_JSON = _shared.as_json("The state of the hub as JSON.")
 _ADDRESS = click.argument("address", required=False, metavar="[ADDRESS]")
 _SERVICE = click.option("--service", metavar="NAME", help="A service of libpq's service file, for ADDRESS.")
@@ -70,7 +71,7 @@ def init(daemon: Daemon, address: str | None, service: str | None, as_json: bool
         except DaemonError as error:
             if address or service or error.data.get("field") != "url":
                 raise
-            raise BadInput("ADDRESS: expected one, because config.toml names no hub") from None
+            raise BadInput(f"{_EXPECTED}; config.toml names no hub") from None
     if as_json:
         streams.as_json(answer)
         return
@@ -125,7 +126,7 @@ def join(  # noqa: PLR0913, PLR0917 - a parameter for each option
     keeps a session on its machine.
     """
     if (address is None) == (service is None):
-        raise click.UsageError("expected ADDRESS (postgresql://USER@HOST/DATABASE) or --service NAME")
+        raise click.UsageError(_EXPECTED)
     params = _shared.given(
         url=address,
         service=service,
@@ -180,6 +181,11 @@ def resume(daemon: Daemon, as_json: bool) -> None:
 def leave(daemon: Daemon, yes: bool, as_json: bool) -> None:
     """Use no hub on this machine any more. The sessions stay, here and at the hub."""
     _shared.check_confirmable(yes)
+    with daemon.client() as client:
+        answer = client.ask("get_hub")
+    if answer["state"] == "off":
+        _print(answer, as_json=as_json)
+        return
     if not yes and not _shared.confirmed("Leave the hub?"):
         return
     _switched(daemon, "leave_hub", "This machine uses no hub any more. Its sessions stay.", as_json)

@@ -87,7 +87,7 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
     "ref",
     metavar="last|REF",
     shell_complete=complete.refs,
-    help="Go on with this one of its own.",
+    help="Continue this session of @AGENT's.",
 )
 @click.option("-c", "--continue", "onward", is_flag=True, help="The same as --session last.")
 @click.option("--here", is_flag=True, help="Go on with the last one begun in this folder.")

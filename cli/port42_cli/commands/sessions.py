@@ -58,6 +58,8 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
         views.show(view.sessions(listed.sessions, streams.now()))
     elif parent is not None:
         streams.notice(f"{params['parent']} has no sub-agents.")
+    elif here or state or tag or pinned:
+        streams.notice("No session fits: without options, all are listed.")
     else:
         streams.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
     if listed.unreadable:

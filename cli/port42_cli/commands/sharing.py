@@ -14,17 +14,19 @@ _AS_JSON = _shared.as_json("Whom it is shared with, as JSON.")
 @click.command()
 @_shared.ref
 @click.argument("role", required=False)
-@click.option("--may-write", is_flag=True, help="What ROLE says in it is in it, and no fork of its own.")
+@click.option(
+    "--may-write", is_flag=True, help="ROLE may write to it; otherwise what ROLE adds becomes a fork."
+)
 @_shared.whose
 @_AS_JSON
 @click.pass_obj
 def share(  # noqa: PLR0913, PLR0917 - a parameter for each option
     daemon: Daemon, ref: str, role: str | None, may_write: bool, agent: str | None, as_json: bool
 ) -> None:
-    """Share a session with ROLE, another person or a group at the same hub.
+    """Share a session with ROLE at the same hub.
 
-    It is on their machines within a second. ROLE is a role of the hub's PostgreSQL; a leading @ is stripped.
-    Without ROLE, show whom it is shared with.
+    ROLE is another person or a group: a role of the hub's PostgreSQL; a leading @ is stripped. The session
+    is on their machines within a second. Without ROLE, show whom it is shared with.
     """
     if may_write and role is None:
         raise click.UsageError("--may-write: expected ROLE, who may")
@@ -45,7 +47,7 @@ def share(  # noqa: PLR0913, PLR0917 - a parameter for each option
 @_AS_JSON
 @click.pass_obj
 def unshare(daemon: Daemon, ref: str, role: str, agent: str | None, as_json: bool) -> None:
-    """Share a session with ROLE no more. What is on their machines stays there."""
+    """Stop sharing a session with ROLE. What is on their machines stays there."""
     with daemon.client() as client:
         session_id = _shared.find(client, ref, agent).session_id
         params = {"session_id": session_id, "grantee": role.removeprefix("@")}

@@ -64,5 +64,5 @@ def _steps(last: Sequence[ListedSession], unused: Sequence[str], known: AgentLis
 
 _STEP: tuple[Column[tuple[str, str]], ...] = (
     Column("", lambda step: f"  {step[0]}", "bold"),
-    Column("", lambda step: step[1], "dim", fit="fold"),
+    Column("", lambda step: step[1], "dim", fit="fold", expendable=1),
 )

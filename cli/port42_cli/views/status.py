@@ -45,7 +45,7 @@ def index(status: IndexStatus) -> list[Part]:
         f"complete: {'yes' if status.complete else 'no'}",
         f"sessions: {status.sessions} ({status.sessions_behind} still to be read)",
         f"messages: {status.messages} ({status.records_behind} records still to be read)",
-        f"size: {status.bytes / 1e6:.1f} MB",
+        f"size: {size(status.bytes)}",
         *([f"note: {status.reason}"] if status.reason else []),
     )
     return [Line(line, piped=line) for line in lines]

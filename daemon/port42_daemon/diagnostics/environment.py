@@ -106,7 +106,7 @@ def room(free: int, files: int | None) -> Finding:
 def config(error: str | None, current: Config) -> Finding:
     if error:
         return Finding("problem", "config", error, "correct it; until then its last valid version is used")
-    return Finding("ok", "config", f"{len(current.agents)} agents, {len(current.backends)} back ends")
+    return Finding("ok", "config", f"agents: {len(current.agents)}, back ends: {len(current.backends)}")
 
 
 def backends(agents: tuple[Agent, ...]) -> list[Finding]:

@@ -55,6 +55,7 @@ _REFUSED_PAUSE = 60.0
 _PUSHED_SOON = 0.05
 _ASKED_WITHIN = 2.0
 """Seconds that a status waits for what only the hub knows."""
+_NO_HUB = "there is no hub: `port42 hub join ADDRESS` names one"
 _NO_EXTRA = "it needs Port42's extra hub: uv tool install '.[hub]', or pipx install '.[hub]', in its folder"
 
 
@@ -320,7 +321,7 @@ class Hub:
 
     async def _switch(self, *, on: bool) -> HubStatus:
         if (await self.agents.refresh()).hub is None:
-            raise HubUnavailable("there is no hub: `port42 hub join ADDRESS` names one", retryable=False)
+            raise HubUnavailable(_NO_HUB, retryable=False)
 
         def change(document: TOMLDocument) -> None:
             table: Any = document["hub"]
@@ -346,7 +347,7 @@ class Hub:
                 )
             except HubUnavailable as error:
                 # It may have been begun a moment ago.
-                if error.data["retryable"] or time.monotonic() > deadline:
+                if error.data["retryable"] or self._config is None or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(_PUSHED_SOON)
             else:
@@ -357,6 +358,8 @@ class Hub:
         return SessionShares(session_id, tuple(Share(*share) for share in shares))
 
     async def _ask_database(self, question: Callable[..., Any], *args: Any) -> Any:
+        if self._config is None:
+            raise HubUnavailable(_NO_HUB, retryable=False)
         if self._connection is None or self._state != "connected":
             raise HubUnavailable("the hub is not connected")
         return await self._connection.ask(question, *args)

@@ -159,6 +159,7 @@ def test_testing_nobody_is_refused(port42):
 def test_removing_asks_first(port42, home, answered, terminal):
     before = (home / "config.toml").read_text()
     assert port42("agents", "remove", "@lost").returncode == 2
+    terminal("agents", "remove", "@nobody").expect("unknown agent @nobody")
     screen = terminal("agents", "remove", "@lost")
     screen.expect(r"Remove @lost from config.toml\? \[y/N\]")
     screen.sendline("n")

@@ -60,7 +60,7 @@ def test_it_is_paused_resumed_and_left(port42, home, hub_url):
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["init"], 2, "ADDRESS: expected one, because config.toml names no hub"),
+        (["init"], 2, "or --service NAME; config.toml names no hub"),
         (["join"], 2, "expected ADDRESS (postgresql://USER@HOST/DATABASE) or --service NAME"),
         (["join", "x", "--service", "y"], 2, "expected ADDRESS"),
         (["join", "http://x/y"], 1, "an address of PostgreSQL"),

@@ -15,6 +15,7 @@ def test_none_yet_is_no_error(port42):
     done = port42("sessions")
     assert (done.returncode, done.stdout) == (0, "")
     assert "No sessions." in done.stderr
+    assert "No session fits" in port42("sessions", "--tag", "unused").stderr
 
 
 def test_piped_lines_are_newest_use_first(port42):

@@ -66,4 +66,4 @@ def test_without_a_hub_it_says_so(port42):
     for args in (["share", "last"], ["share", "last", "x"], ["unshare", "last", "x"]):
         done = port42(*args)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "the hub is not connected" in done.stderr
+        assert "there is no hub: `port42 hub join ADDRESS` names one" in done.stderr

@@ -52,7 +52,7 @@ def test_what_is_found_comes_with_the_command_that_connects_it():
         assert words in shown
 
 
-@pytest.mark.parametrize("width", [50, 80])
+@pytest.mark.parametrize("width", [40, 50, 80])
 def test_commands_are_whole_in_a_narrow_terminal(width):
     assert "port42 agents connect @ai-muse claude" in page(available=("claude",), width=width)
 

@@ -163,5 +163,5 @@ def test_the_index_is_a_line_for_each_fact():
         "complete: no",
         "sessions: 3 (1 still to be read)",
         "messages: 20 (4 records still to be read)",
-        "size: 1.5 MB",
+        "size: 1.4 MiB",
     ]

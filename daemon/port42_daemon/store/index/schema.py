@@ -152,11 +152,12 @@ class Database:
 
     @property
     def size(self) -> int:
-        """The file's bytes, 0 where there is none."""
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
+        """Bytes of all its files: what is new is in the WAL at first."""
+        total = 0
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                total += file.stat().st_size
+        return total
 
     def open(self) -> None:
         """Open the file; one that is missing, damaged or of another schema is created anew."""
