@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ _MANY_LINES = {code: shown for code, shown in _ONE_LINE.items() if chr(code) not
 _JSON = {code: f"\\u{code:04x}" for code in (0x7F, *_OBEYED)}
 
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86_400, "d"))
+program: ContextVar[str] = ContextVar("program", default="port42")
+"""How commands that are shown begin: with the --host or --socket of the command that shows them."""
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -104,19 +108,24 @@ def resuming(session_id: str, agent: str, messages: int) -> str:
     return f"🔄 Resuming session {session_id} for @{agent} ({count(messages, 'message')})"
 
 
+def typed(words: str) -> str:
+    """The command line of `words` that reaches the daemon which this command speaks to."""
+    return f"{program.get()} {words}"
+
+
 def going_on(session: Summary) -> str:
     """The command that continues a session, by its id, which is unambiguous."""
-    return f"port42 possess @{session.agent} -s {session.session_id}"
+    return typed(f"possess @{session.agent} -s {session.session_id}")
 
 
 def to_go_on(agent: str, session_id: str) -> str:
-    return f"  To continue it: port42 possess @{agent} --session {session_id}"
+    return f"  To continue it: {typed(f'possess @{agent} --session {session_id}')}"
 
 
 def recorded(agent: str, messages: int, *, briefly: bool = False) -> str:
     """The line where nothing answers; not `briefly`, also why and how to change that."""
     done = f"Recorded ({count(messages, 'message')})."
-    why = f"No back end answers @{agent}; what can be connected: port42 agents connect --help"
+    why = f"No back end answers @{agent}; what can be connected: {typed('agents connect --help')}"
     return done if briefly else f"{done} {why}"
 
 
@@ -127,7 +136,7 @@ def waiting(turns: int, machine: str | None = None) -> str:
 
 
 def detached(session_id: str) -> str:
-    return f"Recorded. The turn continues in the daemon; to see it: port42 follow {session_id}"
+    return f"Recorded. The turn continues in the daemon; to see it: {typed(f'follow {session_id}')}"
 
 
 def answered_by(turn: TurnRecord) -> str:
@@ -150,12 +159,14 @@ def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
     data = error.data
     if error.code == BackendFailed.code:  # its kind says how it failed
         yield f"@{data['agent']} did not answer ({error.kind.replace('_', ' ')}): {error.message}"
-        yield f"  To ask again: port42 possess @{data['agent']} -s {data['session_id']} --retry"
-        yield f"  To check its back end: port42 agents test @{data['agent']}"
+        again = typed(f"possess @{data['agent']} -s {data['session_id']} --retry")
+        yield f"  To ask again: {again}"
+        check = typed(f"agents test @{data['agent']}")
+        yield f"  To check its back end: {check}"
     elif error.kind == "session_not_found":
         yield error.message
         yield "  Expected last, @AGENT, a session id, a unique prefix of 4 or more characters, or a title."
-        yield "  To see them: port42 sessions"
+        yield f"  To see them: {typed('sessions')}"
     elif error.kind == "ambiguous_session":
         yield f"{data['ref']} fits several sessions; name one of them by its id:"
         width = max(len(session["session_id"]) for session in data["candidates"])
@@ -166,7 +177,8 @@ def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
         yield f"unknown agent @{data['agent']}"
         if near := data["suggestions"]:
             yield f"  Did you mean {' or '.join(f'@{name}' for name in near)}?"
-        yield f"  To make it known: port42 agents add {data['agent']}"
+        add = typed(f"agents add {data['agent']}")
+        yield f"  To make it known: {add}"
     elif error.kind == "wrong_agent":
         yield f"session {data['session_id']} belongs to @{data['owner']}, not to @{data['agent']}"
         yield to_go_on(data["owner"], data["session_id"])

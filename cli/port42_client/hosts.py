@@ -26,6 +26,11 @@ def host(name: str, home: str) -> Host:
     if config.command is not None:
         if config.address is not None:
             raise BadInput(f"config.toml: hosts.{name}: expected one of address and command")
+        if config.command[-1] == "dial-stdio":
+            raise BadInput(
+                f"config.toml: hosts.{name}.command: expected what runs a command there, without `port42"
+                " dial-stdio`, which is added"
+            )
         return Host(name, None, config)
     if (address := ssh_address(config.address or name)) is None:
         if config.address is not None:

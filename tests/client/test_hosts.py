@@ -81,6 +81,7 @@ def test_without_a_file_every_name_is_an_address(home):
         ("[hosts.box]\naddress = 3", "hosts.box.address: "),
         ('[hosts.box]\naddress = "a"\ncommand = ["b"]', "hosts.box: expected one of address and command"),
         ("[hosts.box]\ncommand = []", "hosts.box.command: "),
+        ('[hosts.box]\ncommand = ["a", "dial-stdio"]', "hosts.box.command: .*which is added"),
         ('[hosts.box]\nprogram = ""', "hosts.box.program: "),
         ("[hosts]\nbox = 3", "hosts.box: "),
         ("hosts = 3", r"hosts: expected tables, \[hosts.NAME\]"),

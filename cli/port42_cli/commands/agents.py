@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from port42_cli import streams, views
+from port42_cli import plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import decode
@@ -80,7 +80,8 @@ def add(daemon: Daemon, name: str, system: str | None, as_json: bool) -> None:
     if as_json:
         streams.as_json(agent)
     else:
-        streams.banner(f'@{agent["agent"]} is known now: port42 possess @{agent["agent"]} "…"')
+        possess = plain_text.typed(f'possess @{agent["agent"]} "…"')
+        streams.banner(f"@{agent['agent']} is known now: {possess}")
 
 
 @agents.command()

@@ -11,7 +11,7 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import count
+from port42_cli.plain_text import count, typed
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, DaemonError
@@ -79,7 +79,7 @@ def init(daemon: Daemon, address: str | None, service: str | None, as_json: bool
     streams.banner(f"The hub has its tables: {applied}" if applied else "The hub had its tables already.")
     if address or service:
         named = quote(address) if address else f"--service {quote(str(service))}"
-        streams.notice(f"To use it on this machine: port42 hub join {named}")
+        streams.notice(f"To use it on this machine: {typed(f'hub join {named}')}")
 
 
 @hub.command()
@@ -210,7 +210,7 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
     state = decode(HubStatus, answer)
     views.show(view.status(state))
     if state.state == "off":
-        streams.notice("No hub is used. To begin: port42 hub init ADDRESS, port42 hub join ADDRESS")
+        streams.notice(f"No hub is used. To begin: {typed('hub init ADDRESS')}, {typed('hub join ADDRESS')}")
     elif state.forks:
         forks = count(len(state.forks), "session")
         streams.notice(

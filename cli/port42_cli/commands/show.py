@@ -8,7 +8,7 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
-from port42_cli.plain_text import count
+from port42_cli.plain_text import count, typed
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
@@ -55,9 +55,9 @@ def show(  # noqa: PLR0913, PLR0917 - a parameter for each option
         views.show(view.messages((record for record in records if record.role not in hidden), detail))
         if number := _sub_agents(client, session.session_id):
             agents = count(number, "sub-agent")
-            streams.notice(f"{agents} of this session: port42 sessions --parent {session.session_id}")
+            streams.notice(f"{agents} of this session: {typed(f'sessions --parent {session.session_id}')}")
     if session.parent:
-        streams.notice(f"This is a sub-agent's session: port42 show {session.parent.session_id}")
+        streams.notice(f"This is a sub-agent's session: {typed(f'show {session.parent.session_id}')}")
 
 
 def _sub_agents(client: Client, session_id: str) -> int:

@@ -57,7 +57,8 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
         for session in sessions:
             moved.append(client.ask("delete_session", {"session_id": session.session_id}))
             if not as_json:
-                streams.banner(f"In the trash. To bring it back: port42 restore {session.session_id}")
+                back = plain_text.typed(f"restore {session.session_id}")
+                streams.banner(f"In the trash. To bring it back: {back}")
     if as_json:
         streams.as_json(moved)
 
@@ -191,7 +192,7 @@ def _find_trashed(trashed: list[Summary], ref: str) -> str:
     fits = [name for name in titles if len(ref) >= _SHORTEST_PREFIX and name.startswith(ref)]
     fits = fits or [name for name, title in titles.items() if title.casefold() == ref.casefold()]
     if not fits:
-        raise Refused(f"no session in the trash fits {ref}; to see them: port42 trash")
+        raise Refused(f"no session in the trash fits {ref}; to see them: {plain_text.typed('trash')}")
     if len(fits) > 1:
         raise Refused(f"{ref} fits several sessions in the trash: {', '.join(fits[:10])}")
     return fits[0]

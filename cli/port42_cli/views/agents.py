@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from port42_cli.plain_text import typed
 from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table, number
 from port42_protocol.messages.agents import Agent, AgentList
 from port42_protocol.presets import ECHO
@@ -69,7 +70,7 @@ def offers(known: AgentList) -> dict[str, str]:
     connected = {agent.backend for agent in known.agents}
     agent = next((agent.agent for agent in known.agents if agent.backend == "none"), known.agents[0].agent)
     free = [name for name in known.available if name not in connected]
-    return {name: f"port42 agents connect @{agent} {name}" for name in free}
+    return {name: typed(f"agents connect @{agent} {name}") for name in free}
 
 
 def _state(known: Agent) -> list[Span]:

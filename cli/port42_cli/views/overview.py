@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from port42_cli.plain_text import typed
 from port42_cli.views import agents as agents_view
 from port42_cli.views.parts import Column, Line, Part, Table
 from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE, last_used
@@ -44,7 +45,7 @@ def _to_connect(known: AgentList, keys: Sequence[str]) -> Iterator[Part]:
     else:
         names = ", ".join(name for name in PRESETS if name not in {ECHO, "none"} and "-" not in name)
         yield Line(f"No agent answers yet, and none of these is on this machine: {names}.", fit="fold")
-        steps = [("port42 agents connect --help", "what can be connected")]
+        steps = [(typed("agents connect --help"), "what can be connected")]
     yield Table(steps, _STEP, headings=False)
     yield Line("")
 
@@ -52,13 +53,13 @@ def _to_connect(known: AgentList, keys: Sequence[str]) -> Iterator[Part]:
 def _steps(last: Sequence[ListedSession], unused: Sequence[str], known: AgentList) -> list[tuple[str, str]]:
     names = [*(session.agent for session in last), *unused]
     agent = next((name for name in names if name != ECHO), "ai-engineer")
-    steps = {f'port42 possess @{agent} "…"': "say something in a new session"}
+    steps = {typed(f'possess @{agent} "…"'): "say something in a new session"}
     if last:
-        steps[f"port42 possess @{last[0].agent} -c"] = "continue its last session"
+        steps[typed(f"possess @{last[0].agent} -c")] = "continue its last session"
     for echo in known.agents:
         if echo.agent == echo.backend == ECHO:
-            steps[f'port42 possess @{ECHO} "hello"'] = echo.detail
-    steps |= {"port42 sessions": "list all sessions", "port42 --help": "see the other commands"}
+            steps[typed(f'possess @{ECHO} "hello"')] = echo.detail
+    steps |= {typed("sessions"): "list all sessions", "port42 --help": "see the other commands"}
     return [*steps.items()]
 
 

@@ -111,6 +111,17 @@ def test_a_command_of_config_toml_leads_to_a_daemon(port42, daemon, home):
     assert "over there" in done.stdout
 
 
+def test_commands_that_are_suggested_lead_to_the_same_machine(port42, daemon, home):
+    box(home, *COMMAND[:2], program=COMMAND[2])
+    there = {"env": {"PORT42_SOCKET": ""}}
+    recorded = port42("--host", "box", "possess", "@ai-muse", "hi", **there)
+    assert "port42 --host box agents connect --help" in recorded.stderr
+    gone = port42("--host", "box", "rm", "-y", "last", **there)
+    assert "To bring it back: port42 --host box restore cli-" in gone.stderr
+    unknown = port42("--host", "box", "show", "nothing-such", **there)
+    assert "To see them: port42 --host box sessions" in unknown.stderr
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [
