@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from msgspec import Meta
 from port42_daemon import durable
 from port42_protocol.errors import ConfigRefused
 from port42_protocol.hosts import ADDRESS_EXPECTED, HostConfig, ssh_address
-from port42_protocol.messages.types import AgentName, Folder
+from port42_protocol.messages.types import AgentName, Folder, prepared
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -270,14 +269,9 @@ def holds_password(url: str) -> bool:
         return False  # it is no address, as libpq will say
 
 
-_converting = threading.Lock()
-"""msgspec looks at a type the first time that it meets it; two threads that do so at once end the process."""
-
-
 def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) -> Any:
     try:
-        with _converting:
-            return msgspec.convert(value, kind, from_attributes=True)
+        return msgspec.convert(value, prepared(kind), from_attributes=True)
     except msgspec.ValidationError as error:
         what, _, inside = str(error).partition(" - at ")
         if inside.startswith("`key`"):

@@ -15,7 +15,7 @@ import msgspec
 
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError
 from port42_protocol.messages.records import dec_hook
-from port42_protocol.messages.types import AgentName
+from port42_protocol.messages.types import AgentName, prepared
 
 NESTING_LIMIT = 64
 """Maximum depth of nested arrays and objects in a request (design, section 4)."""
@@ -81,7 +81,7 @@ def decode_result(kind: type[T], value: Any) -> T:
 
     Unknown fields are ignored, so that an older client can read a newer daemon's results.
     """
-    return msgspec.convert(value, kind, dec_hook=dec_hook)
+    return msgspec.convert(value, prepared(kind), dec_hook=dec_hook)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class _Shape:
 
 @cache
 def _shape(kind: type) -> _Shape:
-    hints = get_type_hints(kind, include_extras=True)
+    hints = get_type_hints(prepared(kind), include_extras=True)
     fields = dataclasses.fields(kind)
     return _Shape(
         fields=tuple(field.name for field in fields),

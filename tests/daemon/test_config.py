@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -195,21 +191,3 @@ def test_line_ends_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
     assert with_agent(path, "b", None).encode().startswith(b"# mine\r\n[agents.a]\r\nsystem = 'x'\r\n")
-
-
-def test_one_thread_at_a_time_has_a_type_looked_at(monkeypatch):
-    """Two that looked at a new type at once ended the process, once in ten starts of a loaded machine."""
-    convert, inside, most = msgspec.convert, [0], [0]
-
-    def watched(*args: Any, **named: Any) -> Any:
-        inside[0] += 1
-        most[0] = max(most[0], inside[0])
-        time.sleep(0.002)  # as long as the first look takes
-        inside[0] -= 1
-        return convert(*args, **named)
-
-    monkeypatch.setattr(msgspec, "convert", watched)
-    with ThreadPoolExecutor(4) as pool:
-        parsed = list(pool.map(parse, ['[agents.a]\nmodel = "m"\n'] * 4))
-    assert parsed == [parsed[0]] * 4
-    assert most == [1]

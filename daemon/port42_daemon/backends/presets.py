@@ -25,6 +25,7 @@ from port42_daemon.config import (
     NoneBackend,
     OpenAIBackend,
 )
+from port42_protocol.messages.types import prepared
 from port42_protocol.presets import ECHO
 
 _CLAUDE_ENV = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
@@ -107,7 +108,7 @@ def settings(name: str, config: Config) -> BackendConfig:
     if name in config.backends:
         return config.backends[name]
     if name in KNOWN:
-        return msgspec.convert(KNOWN[name], BackendConfig)  # type: ignore[no-any-return]  # msgspec takes a union, and gives Any
+        return msgspec.convert(KNOWN[name], prepared(BackendConfig))  # type: ignore[no-any-return]  # msgspec takes a union, and gives Any
     return NoneBackend()
 
 

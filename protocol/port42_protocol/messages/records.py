@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from msgspec import UNSET, Struct, UnsetType, ValidationError, convert, json, structs
 
-from port42_protocol.messages.types import RecordRole, State, Target, Text, ToolKind
+from port42_protocol.messages.types import RecordRole, State, Target, Text, ToolKind, prepared
 
 
 class Reference(Struct, frozen=True, gc=False):
@@ -311,7 +311,7 @@ def decode_record(line: bytes) -> Record:
 
 def convert_record(value: object) -> Record:
     """A record from plain values. Raises `msgspec.ValidationError`."""
-    head = convert(value, _Head)
+    head = convert(value, prepared(_Head))
     if head.role == "event" and head.event in ACTIVITIES and isinstance(value, dict):
         try:
             return cast("Record", convert(value | {"role": head.event}, ACTIVITIES[head.event]))

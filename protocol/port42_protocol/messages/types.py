@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import cache
+from threading import Lock
+from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta
+from msgspec import Meta, json
 
 # ``$`` alone would let a trailing newline through: Python's ``$`` matches before it.
 _END = r"$(?!\n)"
@@ -121,3 +123,23 @@ Folders = Annotated[
 IndexState = Literal["ready", "rebuilding", "behind", "unusable"]
 StartedBy = Literal["systemd", "launchd", "autostart", "hand"]
 TurnStatus = Literal["recorded", "answered", "interrupted"]
+
+_looking = Lock()
+K = TypeVar("K")
+
+
+def prepared(kind: K) -> K:
+    """The type `kind`, once any thread may have msgspec convert or decode to it.
+
+    msgspec looks into a type when it meets it first, and others see what it has found before it is done: two
+    threads that do so at once end the process (seen with msgspec 0.22). A decoder that a module makes when it
+    is imported does the same as this.
+    """
+    _look_into(kind)
+    return kind
+
+
+@cache
+def _look_into(kind: Any) -> None:
+    with _looking:
+        json.Decoder(kind)

@@ -23,6 +23,7 @@ from port42_daemon.durable import OWN_FILE, write_all
 from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.store.session_file.document import UNDECODABLE
 from port42_protocol.messages.records import Record, convert_record
+from port42_protocol.messages.types import prepared
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn,
     for path in sorted(folder.glob(f"{only or '*'}{SUFFIX}")):
         try:
             with durable.open_file(path, _MAX_BYTES) as file:
-                unfinished = msgspec.json.decode(file.readline(_MAX_HEAD), type=UnfinishedTurn)
+                unfinished = msgspec.json.decode(file.readline(_MAX_HEAD), type=prepared(UnfinishedTurn))
                 if unfinished.session_id != path.stem:
                     raise durable.NotReadable(f"it says that it is of {unfinished.session_id[:64]!r}")
                 kept = list(_whole(file))

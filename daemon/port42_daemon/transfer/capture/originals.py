@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from port42_daemon import durable
-from port42_protocol.messages.types import CaptureTool
+from port42_protocol.messages.types import CaptureTool, prepared
 
 FOLDER = "originals"
 _CHUNK = 64 * 1024
@@ -203,7 +203,7 @@ class Originals:
     @staticmethod
     def _read(path: Path) -> Original | None:
         try:
-            return msgspec.json.decode(durable.read_file(path, 1024 * 1024), type=Original)
+            return msgspec.json.decode(durable.read_file(path, 1024 * 1024), type=prepared(Original))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 

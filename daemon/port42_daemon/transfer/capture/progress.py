@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from port42_daemon import durable
-from port42_protocol.messages.types import CaptureTool
+from port42_protocol.messages.types import CaptureTool, prepared
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Progress:
             "SELECT state FROM sources WHERE path = ?", (os.fsencode(path),)
         ).fetchone()
         with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.msgpack.decode(row[0], type=SourceState) if row else None
+            return msgspec.msgpack.decode(row[0], type=prepared(SourceState)) if row else None
         return None
 
     def put(self, sources: Sequence[tuple[Path, CaptureTool, SourceState]]) -> None:

@@ -37,6 +37,7 @@ from port42_daemon.transfer.readers import (
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader, read_whole
 from port42_protocol.messages.transfer import ImportFormat
+from port42_protocol.messages.types import prepared
 from port42_protocol.version import __version__
 
 _SUFFIXES = {
@@ -169,7 +170,7 @@ def can_resume(format_name: str, saved: bytes | None) -> bool:
     """Whether today's reader understands what `save` returned."""
     try:
         if saved is not None:
-            msgspec.json.decode(saved, type=LINE_READERS[format_name].state_type)
+            msgspec.json.decode(saved, type=prepared(LINE_READERS[format_name].state_type))
     except msgspec.DecodeError:
         return False
     return True

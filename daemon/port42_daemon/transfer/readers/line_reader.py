@@ -21,6 +21,7 @@ from port42_daemon.transfer.readers.base import (
 )
 from port42_daemon.transfer.readers.files import CHUNK, json_values
 from port42_protocol.messages.records import Record
+from port42_protocol.messages.types import prepared
 
 ENDED_SECONDS = 30 * 60
 """Without a change to a file, after which its program has ended: what it runs, and what it asks a person, may
@@ -42,8 +43,8 @@ class LineReader(Builder):
         if saved is None:
             self.state = self.state_type({"": SessionInfo(source_id)})
         else:
-            self.state = msgspec.json.decode(saved, type=self.state_type)
-        self._decode = msgspec.json.Decoder(self.entry_type).decode
+            self.state = msgspec.json.decode(saved, type=prepared(self.state_type))
+        self._decode = msgspec.json.Decoder(prepared(self.entry_type)).decode
         self._added: list[Added] = []
 
     def take_path(self, path: Path) -> None:

@@ -16,7 +16,7 @@ from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.values import MESSAGE_BYTES, timestamp_of
 from port42_protocol.messages.records import EventRecord, Message, Record, convert_record
-from port42_protocol.messages.types import AgentName, ClientName, SessionId, Tags, Title
+from port42_protocol.messages.types import AgentName, ClientName, SessionId, Tags, Title, prepared
 
 _METADATA_BYTES = 16 * 1024
 
@@ -88,7 +88,7 @@ class _Reader(Builder):
         if value.get("format") != FORMAT:
             raise Skipped(f"its format is not {FORMAT}")
         try:
-            msgspec.convert(value, _CheckedHeader)
+            msgspec.convert(value, prepared(_CheckedHeader))
             header = msgspec.convert(value, Header)
         except msgspec.ValidationError as error:
             raise Skipped(f"its header is invalid: {str(error)[:120]}") from None
@@ -109,7 +109,7 @@ class _Reader(Builder):
             value = json_value(data.rstrip().removesuffix(b","))
             record = convert_record(value)
             if isinstance(record, EventRecord):
-                msgspec.convert(value, _CheckedEvent)
+                msgspec.convert(value, prepared(_CheckedEvent))
             if record.seq <= self._last_seq:
                 raise Skipped("its seq is not above the one before it")
             if timestamp_of(record.timestamp) != record.timestamp:
