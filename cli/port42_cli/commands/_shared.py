@@ -20,6 +20,13 @@ from port42_client.errors import DaemonError
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
 
+
+class Integer(click.IntRange):
+    """An integer in a range: in errors and help texts click's own is an "integer range"."""
+
+    name = "integer"
+
+
 ref = click.argument("ref", shell_complete=complete.refs)
 agent = click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
 WHOSE: dict[str, Any] = {
@@ -29,12 +36,8 @@ WHOSE: dict[str, Any] = {
 }
 whose = click.option("-a", "--agent", **WHOSE)
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-limit = click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
-)
-lines = click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many."
-)
+limit = click.option("-n", "--limit", type=Integer(min=1), default=20, show_default=True, help="How many.")
+lines = click.option("-n", "--lines", type=Integer(min=0), default=50, show_default=True, help="How many.")
 
 full = click.option(
     "--full",

@@ -114,7 +114,7 @@ def off(daemon: Daemon, name: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace another file that is in its place.")
 @click.option(
     "--generation",
-    type=click.IntRange(min=1),
+    type=_shared.Integer(min=1),
     metavar="N",
     help="An earlier one of a file that its tool wrote anew, counted from the oldest; default: the newest.",
 )

@@ -18,7 +18,7 @@ from port42_protocol.messages.records import Activity, convert_record
 @click.argument("target", metavar="@AGENT|REF", shell_complete=complete.agents_or_sessions)
 @click.option(
     "--since",
-    type=click.IntRange(min=0),
+    type=_shared.Integer(min=0),
     metavar="SEQ",
     help="Begin with the records after this one; 0: with the first.",
 )

@@ -19,7 +19,7 @@ from port42_protocol.messages.records import Summary
 @click.command()
 @_shared.ref
 @_shared.whose
-@click.option("--at", "at_seq", type=click.IntRange(min=1), metavar="SEQ", help="Its last record to keep.")
+@click.option("--at", "at_seq", type=_shared.Integer(min=1), metavar="SEQ", help="Its last record to keep.")
 @click.option(
     "--to", "to_agent", metavar="@AGENT", shell_complete=complete.agents, help="Whose the new one is to be."
 )
@@ -49,9 +49,9 @@ def fork(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
 @click.command()
 @_shared.ref
-@click.argument("seq", required=False, type=click.IntRange(min=1))
+@click.argument("seq", required=False, type=_shared.Integer(min=1))
 @_shared.whose
-@click.option("--turns", type=click.IntRange(min=1), metavar="N", help="Without the last N questions.")
+@click.option("--turns", type=_shared.Integer(min=1), metavar="N", help="Without the last N questions.")
 @_shared.as_json("The new session as JSON.")
 @click.pass_obj
 def rewind(  # noqa: PLR0913, PLR0917 - a parameter for each option

@@ -29,7 +29,7 @@ _ALLOW_ASK = click.option(
 )
 _MAX_DEPTH = click.option(
     "--max-depth",
-    type=click.IntRange(1, 8),
+    type=_shared.Integer(1, 8),
     default=MAX_DEPTH,
     show_default=True,
     help="How many agents may ask one another.",

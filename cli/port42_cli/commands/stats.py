@@ -12,7 +12,7 @@ from port42_client.daemon import Daemon
 
 @click.command()
 @_shared.agent
-@click.option("--days", type=click.IntRange(1, 3660), metavar="N", help="Only the last N days, today too.")
+@click.option("--days", type=_shared.Integer(1, 3660), metavar="N", help="Only the last N days, today too.")
 @_shared.as_json("The daemon's answer as JSON.")
 @click.pass_obj
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:

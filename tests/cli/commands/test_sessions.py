@@ -15,6 +15,7 @@ def test_none_yet_is_no_error(port42):
     done = port42("sessions")
     assert (done.returncode, done.stdout) == (0, "")
     assert "No sessions." in done.stderr
+    assert "'few' is not a valid integer." in port42("sessions", "-n", "few").stderr
     assert "No session fits" in port42("sessions", "--tag", "unused").stderr
 
 
