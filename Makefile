@@ -29,7 +29,7 @@ test:           ## everything CI runs: lint, types, layers, and the tests agains
 	@$(PYTHON) tests/run.py
 
 quick: .venv/ready ## the tests against the sources, on this Python only
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: .venv/ready ## lint, types and layers
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
