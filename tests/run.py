@@ -24,15 +24,10 @@ WORKERS = "4"
 """Test processes: two for each of the two cores they are meant for, as tests wait for processes and disks."""
 
 ON_THE_NEWEST = (
-    *("tests/protocol", "tests/golden", "tests/contract", "tests/daemon"),
-    "--ignore=tests/contract/test_backends.py",
-    *(
-        f"--ignore=tests/daemon/{folder}"
-        for folder in ("store", "backends", "transfer", "turns", "sessions", "diagnostics")
-    ),
-    *("tests/e2e/test_jsonrpc_specification.py", "tests/cli/test_app.py"),
+    *("tests/protocol", "tests/golden", "tests/contract/test_store.py"),
+    *("tests/daemon/rpc", "tests/daemon/test_main.py", "tests/e2e/test_jsonrpc_specification.py"),
 )
-"""Where a Python shows: annotations and codec, loop and sockets, the store, the installed command.
+"""Where a Python shows: annotations and codec, loop and sockets, the store, the installed daemon.
 
 The rest (terminals, services, faults, other programs) is about the machine and ours: once is enough.
 """

@@ -14,7 +14,7 @@ from port42_protocol.errors import STANDARD, InternalError
 from port42_protocol.methods import METHODS
 
 OFTEN = settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -226,7 +226,7 @@ def test_any_json(running):
 
 
 def test_valid_requests_mutated(running):
-    @settings(OFTEN, max_examples=500)
+    @settings(OFTEN, max_examples=250)
     @given(requests())
     def run(request: dict) -> None:
         lines = talk(running, json.dumps(request).encode() + b"\n")
@@ -246,7 +246,7 @@ def test_nothing_that_is_sent_to_the_socket_for_reading_changes_anything(running
 
     before = contents()
 
-    @settings(OFTEN, max_examples=500)
+    @settings(OFTEN, max_examples=250)
     @given(requests())
     def run(request: dict) -> None:
         for line in talk(running, json.dumps(request).encode() + b"\n", "port42-read.sock"):

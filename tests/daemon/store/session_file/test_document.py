@@ -314,7 +314,7 @@ def read_all(data: bytes) -> None:
     list(d.records(reader(data), document, 2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_changed_bytes_raise_damaged_only(data):
     mangled, _ = grown(HEADER, SAMPLE)
