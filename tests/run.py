@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
 WORKERS = "5"
-"""Test processes, which wait for other processes and disks: with four the cores were idle a fifth of the time."""
+"""Test processes. With four the two cores were idle a fifth of the time, as tests wait for programs."""
 
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract/test_store.py"),
