@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
-WORKERS = "5"
-"""Test processes. With four the two cores were idle a fifth of the time, as tests wait for programs."""
+WORKERS = "4"
+"""Test processes: two for each of the two cores they are meant for. With three or five a run takes longer."""
 
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract/test_store.py"),
