@@ -24,7 +24,7 @@ WORKERS = "4"
 """Test processes: two for each of the two cores they are meant for. With three or five a run takes longer."""
 
 ON_THE_NEWEST = (
-    *("tests/protocol", "tests/golden", "tests/contract/test_store.py"),
+    *("tests/protocol", "tests/golden", "tests/contract/test_store_sessions.py"),
     *("tests/daemon/rpc", "tests/daemon/test_main.py", "tests/e2e/test_jsonrpc_specification.py"),
 )
 """Where a Python shows: annotations and codec, loop and sockets, the store, the installed daemon.
