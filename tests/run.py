@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
 
 WORKERS = "4"
-"""Test processes: two for each of the two cores they are meant for. With three or five a run takes longer."""
+"""Test processes: two for each of the two cores they are meant for. With five a run took longer."""
 
 ON_THE_NEWEST = (
     *("tests/protocol", "tests/golden", "tests/contract/test_store_sessions.py"),
