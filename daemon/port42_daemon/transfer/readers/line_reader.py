@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +32,8 @@ take long."""
 class LineReader(Builder):
     """Reads one file. Subclasses say the format, the fields of a line that they use, and what those mean.
 
-    The fields are of the type Any, so a line with a value of another type than usual is not lost.
+    A line with a value of another type than usual is not lost: most fields are of the type Any, and `usual`
+    leaves out what is not of their type.
     """
 
     state_type: ClassVar[type[State]] = State
@@ -46,6 +48,8 @@ class LineReader(Builder):
             self.state = msgspec.json.decode(saved, type=prepared(self.state_type))
         self._decode = msgspec.json.Decoder(prepared(self.entry_type)).decode
         self._added: list[Added] = []
+        self.collection: Collection | None = None
+        """What takes in the records of a file that is read whole."""
 
     def take_path(self, path: Path) -> None:
         """Use what the file's folder and neighbours say, before the first line."""
@@ -55,7 +59,13 @@ class LineReader(Builder):
         """Take in one line, of the type `entry_type`."""
 
     def feed(self, line: bytes | None) -> list[Added]:
-        """The records that this line completes; None is a line that is too long.
+        """The records that this line completes. The rest as `take_line`."""
+        self.take_line(line)
+        added, self._added = self._added, []
+        return added
+
+    def take_line(self, line: bytes | None) -> None:
+        """Read a line; None is one that is too long.
 
         A bad line becomes a problem of the state. Raises `Skipped` where no more can be read.
         """
@@ -63,11 +73,8 @@ class LineReader(Builder):
         location = f"line {self.state.line}"
         if line is None:
             self.problem(location, "it is longer than 16 MiB")
-        # After a crash, blocks that were not written contain zero bytes.
-        elif data := line.strip(b"\0 \r\n\t"):
-            self._take_data(data, location)
-        added, self._added = self._added, []
-        return added
+        else:
+            self._take_data(line, location)
 
     def rest(self, *, ended: bool = True) -> list[Added]:
         """Records that are complete if the file does not grow any more.
@@ -96,25 +103,35 @@ class LineReader(Builder):
         return msgspec.json.encode(self.state)
 
     def add(self, key: str, record: Record, mark: str = "") -> None:
-        self._added.append(Added(key, record, mark))
+        if self.collection is not None:
+            self.collection.append(key, record, mark)
+        else:
+            self._added.append(Added(key, record, mark))
 
     def _take_data(self, data: bytes, location: str) -> None:
         try:
-            entries = [self._decode(data)] if len(data) <= CHUNK else []
+            entry = self._decode(data) if len(data) <= CHUNK else None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            entries = []
-        # Otherwise it is long, damaged, joined with another, or no object.
-        if not entries:
-            entries = self._damaged(data, location)
-        for entry in entries:
+            entry = None
+        if entry is not None:
             self.take(entry, location)
+        # Otherwise it is long, empty, damaged, joined with another, no object, or has values of other types.
+        # After a crash, blocks that were not written contain zero bytes.
+        elif whole := data.strip(b"\0 \r\n\t"):
+            for each in self._unusual(whole, location):
+                self.take(each, location)
 
-    def _damaged(self, data: bytes, location: str) -> list[Any]:
+    @staticmethod
+    def usual(entry: dict[str, Any]) -> dict[str, Any]:
+        """A line without values that are of other types than the fields of `entry_type`."""
+        return entry
+
+    def _unusual(self, data: bytes, location: str) -> list[Any]:
         entries: list[Any] = []
         try:
             for value in json_values(data):
                 if isinstance(value, dict):
-                    entries.append(self._decode(msgspec.json.encode(value)))
+                    entries.append(self._decode(msgspec.json.encode(self.usual(value))))
                 else:
                     self.problem(location, "it is not an object")
         except Skipped as reason:
@@ -128,10 +145,20 @@ def read_whole(
     reader: LineReader, lines: Iterable[bytes | None], *, ended: bool = True
 ) -> list[ParsedSession]:
     """All sessions of a file: its own, then its sub-agents'. `ended` is as in `rest`. Raises `Skipped`."""
-    collection = Collection(reader.state)
+    collection = reader.collection = Collection(reader.state)
     for line in lines:
-        for key, record, mark in reader.feed(line):
-            collection.append(key, record, mark)
-    for key, record, mark in reader.rest(ended=ended):
-        collection.append(key, record, mark)
+        reader.take_line(line)
+    reader.rest(ended=ended)
     return collection.finished()
+
+
+def fitting(value: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields of an object that have a value of their type in `kind`."""
+    fits: dict[str, Any] = {}
+    for each in msgspec.structs.fields(kind):
+        if each.encode_name in value:
+            with contextlib.suppress(msgspec.ValidationError):
+                data = msgspec.json.encode(value[each.encode_name])
+                msgspec.json.decode(data, type=each.type)
+                fits[each.encode_name] = value[each.encode_name]
+    return fits

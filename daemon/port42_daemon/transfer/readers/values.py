@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,10 +58,18 @@ def text_of(content: object, clean: Callable[[str], str] = str, *, pictures: boo
     """
     if isinstance(content, str):
         return clean(content)
+    parts = map(mapping, content) if isinstance(content, list) else ()
+    return joined(((part.get("type"), part.get("text")) for part in parts), clean, pictures=pictures)
+
+
+def joined(
+    parts: Iterable[tuple[object, object]], clean: Callable[[str], str], *, pictures: bool = False
+) -> str:
+    """As `text_of`, of types and texts of parts."""
     texts: list[str] = []
     size = 0
-    for part in map(mapping, content) if isinstance(content, list) else ():
-        kind, text = short(part.get("type")), part.get("text")
+    for of_type, text in parts:
+        kind = short(of_type)
         if kind in _TEXTS and isinstance(text, str):
             texts.append(clean(text))
             size += len(text)

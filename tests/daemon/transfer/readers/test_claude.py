@@ -77,6 +77,19 @@ def slash(name, args=""):
     return f"<command-message>{name}</command-message>\n<command-name>/{name}</command-name>\n<command-args>{args}</command-args>"  # noqa: E501
 
 
+def test_of_an_entry_with_values_of_other_types_the_rest_is_read():
+    file = File().user(["junk", 7, {"type": "text", "text": "Hoist the sail."}, {"type": 5}], cwd=3)
+    file.assistant("Up.", {"type": "tool_use", "id": ["x"], "name": "Bash", "input": {"command": "ls"}})
+    file.entries[-1]["message"]["usage"] = {"input_tokens": "many", "output_tokens": 9}
+    file.entries[-1]["message"]["model"] = {}
+    session = file.read()
+    assert texts(session) == [("user", "Hoist the sail."), ("assistant", "Up.")]
+    _, reply, call = session.records
+    assert (reply.turn.model, reply.turn.input_tokens, reply.turn.output_tokens) == (None, 0, 9)
+    assert (call.name, call.id, call.title) == ("Bash", "unknown", "ls")
+    assert session.problems == []
+
+
 # --- words of the user ----------------------------------------------------------------------------
 
 
