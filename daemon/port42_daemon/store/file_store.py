@@ -191,7 +191,11 @@ class FileStore(SessionStore):
             (stored.generation or 0) + 1 if header.generation is UNSET else header.generation or UNSET
         )
         header = msgspec.structs.replace(
-            stored, title=header.title, cwd=header.cwd or stored.cwd, generation=generation
+            stored,
+            title=header.title,
+            cwd=header.cwd or stored.cwd,
+            forked_from=header.forked_from or stored.forked_from,
+            generation=generation,
         )
         with self._sessions.lock(header.id), storage(f"write session {header.id}"):
             Backup(self._home, backup).keep(path)

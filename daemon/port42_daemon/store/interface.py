@@ -249,7 +249,7 @@ class SessionStore(Protocol):
     def rewrite(self, header: Header, records: Sequence[Record], backup: str) -> Summary:
         """Replace a session's records, which have their seqs. The file as it was is kept in that backup.
 
-        Of `header`, title, folder and generation are taken; without one it is the next. Raises
+        Of `header`, title, folder, fork point and generation are taken; without one it is the next. Raises
         `SessionNotFound`, `SessionDamaged`.
         """
 
@@ -328,6 +328,12 @@ class Catalogue(Protocol):
 
     def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
         """Those of the sessions that exist, and their forks, the oldest first."""
+
+    def early_forks(self, originals: Sequence[str]) -> list[tuple[str, str]]:
+        """Forks of these sessions with nothing of theirs, as they were here first: ids, and the originals'.
+
+        But for those to whose records a fork or a sub-agent refers.
+        """
 
     @property
     def is_reading(self) -> bool:

@@ -19,7 +19,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header
 from port42_daemon.transfer.export import records_after
-from port42_daemon.transfer.forks import copied_through
+from port42_daemon.transfer.forks import copied_through, join_forks
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.import_sources import (
     ImportHistory,
@@ -161,6 +161,8 @@ class Importer:
         ids = [header.id for each in planned for header in each.headers]
         writer = ImportWriter(self._sessions, page, self._originals, originals)
         await self._sessions.write_all(ids, writer.write(planned))
+        if ids and not page.request.dry_run:
+            await join_forks(self._sessions, self._queues, ids, page.backup)
         for each in read:
             if isinstance(each.sessions, NoMessages):
                 # Where Gemini CLI resumes a session, it begins another file, without messages.
@@ -243,6 +245,9 @@ class Importer:
             page.unchanged += 1
             return True
         if not page.request.dry_run:
+            # What is copied in it stays, wherever its source says that it was forked.
+            stored, _ = await files(store.ends, header.id)
+            header = structs.replace(header, forked_from=stored.forked_from)
             summary = await files(store.rewrite, header, records, page.backup)
         messages = sum(record.role in {"user", "assistant"} for record in records)
         parent = summary.parent.session_id if isinstance(summary.parent, Parent) else UNSET

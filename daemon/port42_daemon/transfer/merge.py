@@ -65,7 +65,7 @@ def merged(stored: Sequence[Record], source: Sequence[Record], before: int = 0) 
         result.append(record)
         seqs[record.seq] = before + len(result)
     seqs.update((seq, at[index]) for seq, index in moved.items())
-    return [_renumbered(record, seq, seqs) for seq, record in enumerate(result, before + 1)]
+    return [renumbered(record, seq, seqs) for seq, record in enumerate(result, before + 1)]
 
 
 class _Places:
@@ -145,7 +145,8 @@ def _in_the_tool(source: Record, stored: Record) -> Record:
     return replace(source, turn=structs.replace(source.turn, native_id=stored.turn.native_id))
 
 
-def _renumbered(record: Record, seq: int, seqs: dict[int, int]) -> Record:
+def renumbered(record: Record, seq: int, seqs: dict[int, int]) -> Record:
+    """The record with this number; `seqs` has the new number of each that it may refer to."""
     question = getattr(record, "question", UNSET)
     if isinstance(question, int) and isinstance(record, Message | Activity):
         return replace(record, seq=seq, question=seqs.get(question, UNSET))

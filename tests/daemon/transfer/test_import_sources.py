@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from peers.capturing import eventually
 
 DAY = 24 * 3600
 TOOLS = Path(__file__).parents[2] / "data" / "tools"
@@ -133,3 +134,22 @@ def test_a_fork_whose_file_has_only_what_is_new_begins_with_its_original(daemon)
     assert imported(daemon, folder) == ([], 2)
     assert imported(daemon, folder, again=True) == ([], 2)
     assert texts(daemon, fork) == after
+
+
+def test_a_fork_of_codex_that_is_imported_first_begins_with_its_original_later(daemon, tmp_path):
+    original, fork = sorted((TOOLS / "codex/fork/sessions").rglob("*.jsonl"))
+    [early], _ = imported(daemon, fork)
+    assert texts(daemon, early) == ["And barley?", "No barley is left."]
+    [begun], _ = imported(daemon, original)
+    said = texts(daemon, begun)
+    assert texts(daemon, early) == [*said, "And barley?", "No barley is left."]
+    point = session(daemon, early)["forked_from"]
+    assert (point["session_id"], point["seq"] >= len(said)) == (begun, True)
+    together = [texts(daemon, each) for each in (early, begun)]
+    for again in (False, True):
+        assert imported(daemon, original.parent, again=again) == ([], 2)
+        assert [texts(daemon, each) for each in (early, begun)] == together
+    # What both have is counted once.
+    messages = daemon.call("get_session", session_id=early)["messages"]
+    prompts = sum(record["role"] == "user" for record in messages)
+    eventually(lambda: daemon.call("stats")["agents"][0]["user_messages"] == prompts)

@@ -140,6 +140,10 @@ class SessionIndex(Catalogue):
         return self._query(sessions.family, session_ids)
 
     @_retried
+    def early_forks(self, originals: Sequence[str]) -> list[tuple[str, str]]:
+        return self._query(sessions.early_forks, originals)
+
+    @_retried
     def by_native(self, native_id: str) -> str | None:
         return self._query(sessions.by_native, native_id)
 

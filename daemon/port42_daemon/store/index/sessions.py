@@ -211,6 +211,22 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
     return [_listed(row) for row in rows]
 
 
+def early_forks(database: sqlite3.Connection, originals: Sequence[str]) -> list[tuple[str, str]]:
+    """Sessions that begin with nothing of the one of `originals` that they are forks of, and that one.
+
+    But for those to whose records other sessions refer.
+    """
+    query = (
+        "SELECT session_id, json_extract(forked_from, '$.session_id') AS original FROM sessions AS fork"
+        " WHERE original IN (SELECT value FROM json_each(?)) AND forked_from IS NOT NULL"
+        " AND json_extract(forked_from, '$.seq') = 0 AND NOT EXISTS (SELECT 1 FROM sessions WHERE"
+        " json_extract(forked_from, '$.session_id') = fork.session_id AND forked_from IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM sessions WHERE"
+        " json_extract(parent, '$.session_id') = fork.session_id AND parent IS NOT NULL)"
+    )
+    return database.execute(query, (msgspec.json.encode(originals).decode(),)).fetchall()
+
+
 def by_native(database: sqlite3.Connection, native_id: str) -> str | None:
     row = database.execute(
         "SELECT session_id, used FROM sessions WHERE native = :id UNION"

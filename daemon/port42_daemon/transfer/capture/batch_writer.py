@@ -74,6 +74,8 @@ class Reading(Struct, eq=False):
     state: SourceState | None = None
     """How far the source is read with this round, once its records are durable."""
     compared: dict[str, _Compared] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
+    """The sessions that were begun with it."""
     original: Original | None = None
 
 
@@ -223,6 +225,7 @@ class BatchWriter:
                 each.reading.error = each.reading.error or result
                 continue
             summary, records = result
+            each.reading.created.append(summary.session_id)
             each.compared.seq = len(records)
             each.reading.stored[each.key] = Stored(
                 summary.session_id, each.source_id, len(records), summary.title

@@ -183,6 +183,16 @@ class Progress:
         ).fetchone()
         return (row[0], Path(os.fsdecode(row[1]))) if row else None
 
+    def move(self, session_id: str, by: int) -> None:
+        """The session's records have got other numbers."""
+        source = self.source_of(session_id)
+        if source is None or (state := self.get(source[1])) is None:
+            return
+        for stored in state.sessions.values():
+            if stored.session_id == session_id:
+                stored.last_seq += by
+        self.put([(source[1], source[0], state)])
+
     def begun_with(self, tool: CaptureTool, mark: str, session_id: str) -> str | None:
         """The first session that was captured with this mark of its first message, if it is another one."""
         with self._database:

@@ -7,8 +7,10 @@ disk, and a long source does not hold up the others.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import structs
@@ -21,8 +23,12 @@ from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import NEVER, Progress, SourceState, signature_at
 from port42_daemon.transfer.capture.reading import open_source
 from port42_daemon.transfer.capture.tools import Tool
+from port42_daemon.transfer.forks import join_forks
 from port42_daemon.transfer.readers.base import text_size
+from port42_protocol.errors import RpcError
 from port42_protocol.messages.types import CaptureTool
+
+log = logging.getLogger(__name__)
 
 _ROUND = 1024 * 1024
 """Characters of records in a round, after which no further source is read in it."""
@@ -48,6 +54,8 @@ class Recorder:
         self._queues = queues
         self._config = config
         self._run = sessions.threads.capture
+        self._originals: set[str] = set()
+        """New sessions, of which there may be forks already."""
         self.reading: dict[Path, Reading] = {}
         """The sources that are being read, the next one first."""
 
@@ -82,10 +90,26 @@ class Recorder:
                 self._writer.forget(each)
                 del self.reading[each.path]
                 finished.append(each)
+                self._originals.update(each.created)
         for each in batches:
             if each.path in self.reading:  # behind those that had no turn in this round
                 self.reading[each.path] = self.reading.pop(each.path)
+        if self._originals and not self.reading:
+            await self._join_forks()
         return finished
+
+    async def _join_forks(self) -> None:
+        """Nothing is being read: what is known of forks' sources is in the database."""
+        originals, self._originals = self._originals, set()
+        backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-fork"
+        try:
+            moved, self._originals = await join_forks(self._sessions, self._queues, originals, backup)
+        except RpcError as error:
+            log.warning("⚠ forks are joined to their originals later: %s", error)
+            self._originals = originals
+            return
+        for session_id, by in moved.items():
+            await self._run(self.progress.move, session_id, by)
 
     async def refuse(self, tool: Tool, path: Path, reason: str | None) -> None:
         """Remember why the source is not read, until it changes."""

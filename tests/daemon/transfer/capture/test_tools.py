@@ -130,6 +130,49 @@ def test_a_fork_that_names_its_original_is_its_fork(daemon, tmp_path):
     assert sorted(path.name for path in folder.rglob("*.jsonl")) == files
 
 
+def test_a_fork_that_is_here_before_its_original_begins_with_that_when_it_comes(daemon, tmp_path):
+    original, fork = sorted((TOOLS / "codex/fork/sessions").rglob("*.jsonl"))
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    lines = fork.read_bytes().splitlines(keepends=True)
+    growing = folder / fork.name
+    growing.write_bytes(b"".join(lines[:-5]))
+    daemon.call("set_capture", name="codex", on=True, path=str(folder))
+
+    def told(session):
+        return daemon.call("get_session", session_id=session["session_id"], events=True)["messages"]
+
+    def captured():
+        return daemon.call("list_sessions", agent="codex")["sessions"]
+
+    [early] = eventually(captured)
+    own = told(early)
+    assert (early["forked_from"]["seq"], own[0]["event"]) == (0, "forked")
+    shutil.copy(original, folder)
+    [begun] = eventually(lambda: [session for session in captured() if session["forked_from"] is None])
+
+    def joined():
+        return [s for s in captured() if s["session_id"] == early["session_id"] and s["forked_from"]["seq"]]
+
+    [session] = eventually(joined)
+    before = told(begun)
+    assert session["forked_from"] == {"session_id": begun["session_id"], "seq": len(before)}
+
+    def without_numbers(records):
+        return [{**record, "seq": 0, "question": None} for record in records]
+
+    assert told(session)[: len(before)] == before
+    assert without_numbers(told(session)[len(before) :]) == without_numbers(own)
+    with growing.open("ab") as file:  # the last reply
+        file.writelines(lines[-5:])
+    eventually(lambda: "No barley is left." in [record.get("content") for record in told(session)])
+    grown = told(session)
+    assert len(grown) > len(before) + len(own)
+    imported = daemon.call("import_sessions", path=str(folder), agent="codex")
+    assert (imported["imported"], imported["unchanged"], imported["skipped"]) == ([], 2, [])
+    assert told(session) == grown
+
+
 def test_a_title_that_codex_gives_later_arrives_though_the_session_does_not_grow(daemon, tmp_path):
     source, folder = TOOLS / "codex/fork", tmp_path / ".codex"
     shutil.copytree(source / "sessions", folder / "sessions")
