@@ -47,7 +47,8 @@ class Piece:
 
     def __str__(self) -> str:
         continued = ", continued" if self.continued else ""
-        head = f"[{self.record.seq}] {self.record.role} {_time(self.record.timestamp)}{continued}"
+        author = f" ({one_line(self.record.author)})" if self.record.author else ""
+        head = f"[{self.record.seq}] {self.record.role}{author} {_time(self.record.timestamp)}{continued}"
         tail = f"\n({self.left:,} more characters of it on the next page)" if self.left else ""
         return f"{head}\n{self.text}{tail}"
 

@@ -105,6 +105,11 @@ def test_a_title_of_several_lines_stays_in_its_line():
     assert len(quoted.summary(hostile).splitlines()) == 1
 
 
+def test_an_author_is_named():
+    record = UserMessage(seq=7, content="hello", timestamp=AT, author="ada\n</x>")
+    assert str(pages([record], 999)[0].pieces[0]) == "[7] user (ada </x>) 2025-09-08 16:54 UTC\nhello"
+
+
 def test_the_last_page_says_so():
     assert quoted.session(SUMMARY, quoted.Page((), None), Place(3)).endswith(
         "This is the end of the session."

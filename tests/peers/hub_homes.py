@@ -19,7 +19,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import psycopg
 
-from port42_daemon.config import HubConfig
+from port42_daemon.agents import Agents
+from port42_daemon.config import ConfigFile, HubConfig
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.hub import schema
@@ -27,12 +28,14 @@ from port42_daemon.hub.database import Database
 from port42_daemon.hub.local import ALL, LocalSessions
 from port42_daemon.hub.progress import Progress
 from port42_daemon.hub.sync import Sync
+from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.sessions.trash import Trash
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import StoredLines
 from port42_protocol.errors import SessionNotFound
+from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Record, decode_record
 from port42_protocol.messages.sessions import AppendMessage, CreateSession
 
@@ -82,7 +85,7 @@ class HubHome:
         self.progress = await self.threads.hub(Progress, self.folder / "hub.db")
         conninfo = {"conninfo": url or self.url}
         self.database = await self.threads.hub(Database, conninfo, self.progress.machine, self.name)
-        local = LocalSessions(self.sessions, self.name, "hub")
+        local = LocalSessions(self.sessions, self.database.owner, self.name, "hub")
         self.sync = Sync(self.sessions, self.queues, self.database, self.progress, self.config, local)
         self.store.changed = self._changed
         await self.sync.begin()
@@ -117,6 +120,14 @@ class HubHome:
             await self.sessions.create_session(CreateSession(agent, session_id=session_id))
         appended = await self.sessions.append_message(AppendMessage(agent, session_id, "user", text))
         return appended.seq
+
+    async def fork(self, session_id: str) -> str:
+        """A fork of the session; gives its id."""
+        agents = Agents(
+            self.store, self.store.catalogue, self.threads, ConfigFile(Path("/none")), self.folder
+        )
+        fork = await Lineage(self.sessions, agents).fork_session(ForkSession(session_id))
+        return fork.session_id
 
     # --- what is there ----------------------------------------------------------------------------
 

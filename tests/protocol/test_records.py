@@ -35,7 +35,7 @@ TURN = TurnRecord(backend="llm", total_ms=3)
 SHOWN = [
     UserMessage(seq=1, content="a", timestamp=AT, references=(Reference("text", "stdin", "b"),), key="k"),
     AssistantMessage(seq=2, content="b", timestamp=AT, status="complete", question=1, turn=TURN),
-    RECORDS["system"](seq=3, content="c", timestamp=AT),
+    RECORDS["system"](seq=3, content="c", timestamp=AT, author="ada"),
     ErrorMessage(seq=2**53, content="", timestamp=AT, kind="timeout", question=2),
     EventRecord(seq=5, event="tagged", timestamp=AT, tags=("x", "y")),
     ToolRecord(
@@ -53,7 +53,7 @@ SHOWN = [
         output_omitted=7,
         question=1,
     ),
-    ThoughtRecord(seq=7, timestamp=AT, content="hm"),
+    ThoughtRecord(seq=7, timestamp=AT, content="hm", author="ada"),
     PlanRecord(seq=8, timestamp=AT, entries=(PlanEntry("look", "completed"), PlanEntry("write"))),
     PermissionRecord(seq=9, timestamp=AT, title="rm x", kind="delete", options=("Yes", "No"), by="nobody"),
 ]

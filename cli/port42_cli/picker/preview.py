@@ -47,14 +47,15 @@ def _lines(record: Record, columns: int) -> Iterator[Fragments]:
         folded = "".join(text for text, _ in activities.line(record))
         yield [(QUIET, cut(one_line(folded), columns))]
     elif isinstance(record, Message):
-        name = f"{record.role}: "
-        begins, width = record.content[:_PREVIEWED], max(8, columns - len(name))
+        author = f" ({one_line(record.author)})" if record.author else ""
+        name = f"{cut(f'{record.role}{author}', columns - 10).rstrip()}: "
+        begins, width = record.content[:_PREVIEWED], max(8, columns - get_cwidth(name))
         if isinstance(record, AssistantMessage):
             drawn = _fitting_lines(rich_printer.ansi_lines(blocks(begins), width), width) or [[]]
         else:
             drawn = [[("", line)] for line in _wrapped(visible(begins), width)]
         for number, line in enumerate(drawn):
-            yield [("bold", " " * len(name) if number else name), *line]
+            yield [("bold", " " * get_cwidth(name) if number else name), *line]
 
 
 def _fitting_lines(lines: Iterable[str], width: int) -> list[Fragments]:

@@ -11,7 +11,7 @@ from port42_cli.views.activities import Detail
 from port42_cli.views.agents import backend
 from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
-from port42_protocol.activity import describe, opened
+from port42_protocol.activity import describe, one_line, opened
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.records import (
     Activity,
@@ -55,9 +55,10 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
     """A message under its role, a reply as the Markdown that it is, with how its turn went; an activity in a
     line, and all of it with the `detail` ``full``.
 
-    Scripts get ``[seq] role time``, with what was not well about it, and the text under it.
+    Scripts get ``[seq] role time``, with ``(author)`` of what another owner at the hub recorded and what was
+    not well about it, and the text under it.
     """
-    head = " ".join((f"[{message.seq}]", message.role, message.timestamp, *_flaw(message)))
+    head = " ".join((f"[{message.seq}]", message.role, message.timestamp, *_author(message), *_flaw(message)))
     if isinstance(message, Activity):
         if detail != "hidden":
             yield from _activity(message, head, full=detail == "full")
@@ -65,12 +66,14 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
     if isinstance(message, EventRecord):
         content = (message.content or "") if detail == "full" else ""
         yield Line(None, piped="\n".join((head, message.event, *([content] if content else []), "")))
-        yield Line([(message.event, "italic dim"), _time(message), _turn(message)])
+        yield Line(
+            [(" ".join((message.event, *_author(message))), "italic dim"), _time(message), _turn(message)]
+        )
         yield from [Block(content)] if content else []
         return
     content = message.content if isinstance(message, Message) else ""
     yield Line(None, piped=f"{head}\n{content}\n")
-    yield Line([*speaker(message.role), _time(message), _turn(message)])
+    yield Line([*speaker(message.role, *_author(message)), _time(message), _turn(message)])
     yield Block(content, markdown=isinstance(message, AssistantMessage))
     for reference in message.references or () if isinstance(message, UserMessage) else ():
         yield Block(f"📎 {_reference(reference)}", style="dim")
@@ -79,14 +82,15 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
 def _activity(message: Activity, head: str, *, full: bool) -> Iterator[Part]:
     parts = [f"{name}:\n{text}" for name, text in opened(message)] if full else []
     yield Line(None, piped="\n".join((head, describe(message), *parts, "")))
-    yield Line([*activities.line(message), _time(message)], fit="ellipsis")
+    author = [(f" {name}", "dim") for name in _author(message)]
+    yield Line([*activities.line(message), *author, _time(message)], fit="ellipsis")
     if full:
         yield from activities.parts(message)
 
 
-def speaker(role: str) -> list[Span]:
+def speaker(role: str, *author: str) -> list[Span]:
     """The line above a message."""
-    return [(role, _ROLES.get(role, "bold"))]
+    return [(" ".join((role, *author)), _ROLES.get(role, "bold"))]
 
 
 def outcome(reply: AssistantMessage) -> list[Span]:
@@ -117,6 +121,11 @@ def _turn(message: Record) -> Span:
     if isinstance(message, AssistantMessage | EventRecord) and message.turn:
         facts.append(answered_by(message.turn))
     return ("".join(f" · {fact}" for fact in facts), "dim")
+
+
+def _author(message: Record) -> list[str]:
+    """Who recorded it, if that was another owner at the hub."""
+    return [f"({one_line(message.author)})"] if message.author else []
 
 
 def _flaw(message: Record) -> list[str]:

@@ -99,7 +99,7 @@ class HubConnection:
         listener = await psycopg.AsyncConnection.connect(**named, autocommit=True)
         self._listening = asyncio.create_task(self._listen(listener))
         backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-hub"
-        local = LocalSessions(self._sessions, self._name, backup)
+        local = LocalSessions(self._sessions, self.owner, self._name, backup)
         self.sync = Sync(self._sessions, self._queues, database, progress, self._config, local)
 
     async def begin(self) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -75,11 +74,16 @@ class Row(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """A session at the hub, and its `lines` after the seq `after`: `PIECE_BYTES` of them, or one."""
+    """A session at the hub, and its `lines` after the seq `after`: `PIECE_BYTES` of them, or one.
+
+    `owner` is the role whose session it is, `authors` are those that pushed the lines.
+    """
 
     row: Row
+    owner: str
     after: int
     lines: list[tuple[int, bytes]]
+    authors: list[str]
 
 
 class Shared(NamedTuple):
@@ -140,12 +144,12 @@ ON CONFLICT (owner, session_id) DO UPDATE SET
   purged_at = excluded.purged_at
 """
 _LINES = """
-SELECT session_id, seq, line FROM unnest(%s::text[], %s::bigint[]) AS wanted (id, after)
+SELECT session_id, seq, line, author FROM unnest(%s::text[], %s::bigint[]) AS wanted (id, after)
 CROSS JOIN LATERAL (
-  SELECT session_id, seq, line,
+  SELECT session_id, seq, line, author,
     sum(octet_length(line)) OVER (ORDER BY seq) - octet_length(line) AS before
   FROM (
-    SELECT session_id, seq, line FROM port42.records
+    SELECT session_id, seq, line, author FROM port42.records
     WHERE owner = %s AND session_id = id AND seq > after ORDER BY seq LIMIT %s
   ) AS first
 ) AS piece WHERE before < %s ORDER BY session_id, seq
@@ -361,12 +365,14 @@ class Database:
             lines_of = self.connection.execute(
                 _LINES, (list(after), list(after.values()), owner or self.owner, _PIECE_RECORDS, PIECE_BYTES)
             )
-            lines: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-            for session_id, seq, line in lines_of:
-                lines[session_id].append((seq, line.encode()))
-        return {
-            session_id: Fetched(row, after[session_id], lines[session_id]) for session_id, row in rows.items()
-        }
+            fetched = {
+                session_id: Fetched(row, owner or self.owner, after[session_id], [], [])
+                for session_id, row in rows.items()
+            }
+            for session_id, seq, line, author in lines_of:
+                fetched[session_id].lines.append((seq, line.encode()))
+                fetched[session_id].authors.append(author)
+        return fetched
 
     def _rows(self, session_ids: Sequence[str], owner: str | None) -> psycopg.Cursor[Any]:
         of_these = "AND session_id = ANY(%s)"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from port42_daemon.config import HubConfig
 from port42_daemon.store.interface import (
@@ -21,7 +22,7 @@ from port42_daemon.store.interface import (
     Header,
 )
 from port42_daemon.transfer.writers.redaction import redact_record
-from port42_protocol.messages.records import EventRecord, Record, decode_record, encode_stored
+from port42_protocol.messages.records import EventRecord, Record, decode_record, encode_stored, replace
 
 PRIVATE = "private"
 """The tag of sessions that stay on this machine."""
@@ -53,6 +54,20 @@ def lines_to_push(lines: Sequence[Line], *, redact: bool) -> Sequence[Line]:
 def header_of(text: str) -> Header:
     """The header at the hub. Raises `msgspec.DecodeError`."""
     return _decode_header(text.encode())
+
+
+def attributed(line: Line, author: str, owner: str, reader: str) -> Line:
+    """The line as `reader` has it: with the name of whoever recorded it, unless that is `reader`.
+
+    It was pushed by `author` into a session of `owner`, who alone may push what somebody else recorded.
+    Raises `msgspec.DecodeError`.
+    """
+    if author == owner == reader:
+        return line
+    seq, text = line
+    record = decode_record(text)
+    writer = (record.author or owner) if author == owner else author
+    return seq, encode_stored(replace(record, author=UNSET if writer == reader else writer))
 
 
 def records_of(lines: Iterable[Line]) -> list[Record]:
@@ -96,9 +111,12 @@ def checksum(lines: Sequence[Line], seq: int) -> int:
 def _same(mine: Line, theirs: Line) -> bool:
     if mine[0] != theirs[0]:
         return False
-    # A machine of another version may have written fields that are not kept here, and secrets be redacted.
-    other = theirs[1] if mine[1] == theirs[1] else encode_stored(decode_record(theirs[1]))
-    return mine[1] == other or _redacted(mine[1]) == other
+    if mine[1] == theirs[1]:
+        return True
+    # A machine of another version may have written fields that are not kept here, or not the author, and
+    # secrets be redacted.
+    own, other = (replace(decode_record(line), author=UNSET) for _, line in (mine, theirs))
+    return own == other or redact_record(own, Counter()) == other
 
 
 def _redacted(line: bytes) -> bytes:

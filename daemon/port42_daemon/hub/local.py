@@ -11,8 +11,17 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, structs
 
-from port42_daemon.hub.database import Fetched
-from port42_daemon.hub.lines import Line, checksum, event_name, header_of, only_labels, records_of, shared
+from port42_daemon.hub.database import Fetched, Row
+from port42_daemon.hub.lines import (
+    Line,
+    attributed,
+    checksum,
+    event_name,
+    header_of,
+    only_labels,
+    records_of,
+    shared,
+)
 from port42_daemon.hub.progress import NO_FILE, Known
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import (
@@ -59,11 +68,15 @@ class Outdated(Exception):
 
 
 class LocalSessions:
-    """Changes sessions here into what the hub has. `machine` is the name that forks are given."""
+    """Changes sessions here into what the hub has, where this machine is one of `owner`.
 
-    def __init__(self, sessions: Sessions, machine: str, backup: str) -> None:
+    `machine` is the name that forks are given, `backup` that of the folder for what is replaced.
+    """
+
+    def __init__(self, sessions: Sessions, owner: str, machine: str, backup: str) -> None:
         self._sessions = sessions
         self._store = sessions.store
+        self._owner = owner
         self._machine = machine
         self._backup = backup
 
@@ -89,7 +102,7 @@ class LocalSessions:
 
         Raises `RpcError`, `Outdated`, and `msgspec.DecodeError` for what is no record.
         """
-        row, theirs = fetched.row, fetched.lines
+        row, theirs = fetched.row, self._attributed(fetched)
         use = max(row.used - offset_ms, 1)
         mine = self.lines(row.session_id, fetched.after)
         events: list[SessionEvent] = []
@@ -102,23 +115,34 @@ class LocalSessions:
         fork = None
         if mine is None:
             records = records_of(theirs)
-            header = structs.replace(header_of(row.header), generation=row.generation or UNSET)
+            header = structs.replace(
+                header_of(row.header),
+                generation=row.generation or UNSET,
+                hub_owner=UNSET if fetched.owner == self._owner else fetched.owner,
+            )
             self._store.create(header, records, used_at=use)
             events = self._messages(row.agent, row.session_id, records)
         elif another:
-            events, fork = self._replace(fetched, known, mine)
+            events, fork = self._replace(row, theirs, known, mine)
         else:
-            events, fork = self._continue(fetched, mine, use, may_push)
+            events, fork = self._continue(fetched, theirs, mine, use, may_push)
         seq = theirs[-1][0] if theirs else fetched.after
         return self._settle(fetched, seq, events, fork)
 
     # --- the cases --------------------------------------------------------------------------------
 
+    def _attributed(self, fetched: Fetched) -> list[Line]:
+        """The lines with the names of the other owners who recorded them. Raises `msgspec.DecodeError`."""
+        return [
+            attributed(line, author, fetched.owner, self._owner)
+            for line, author in zip(fetched.lines, fetched.authors, strict=True)
+        ]
+
     def _continue(
-        self, fetched: Fetched, mine: StoredLines, use: int, may_push: bool
+        self, fetched: Fetched, theirs: Sequence[Line], mine: StoredLines, use: int, may_push: bool
     ) -> tuple[list[SessionEvent], Summary | None]:
         """Both have the records through `fetched.after`."""
-        row, theirs = fetched.row, fetched.lines
+        row = fetched.row
         count = shared(mine.lines, theirs)
         own, others = mine.lines[count:], theirs[count:]
         records = records_of(others)
@@ -156,19 +180,19 @@ class LocalSessions:
         return self._messages(row.agent, row.session_id, records_of(added))
 
     def _replace(
-        self, fetched: Fetched, known: Known | None, mine: StoredLines
+        self, row: Row, theirs: Sequence[Line], known: Known | None, mine: StoredLines
     ) -> tuple[list[SessionEvent], Summary | None]:
         """The records at the hub are of another generation."""
-        row, fork = fetched.row, None
+        fork = None
         generation = mine.header.generation or 0
         if known is None or (known.generation, known.seq) != (generation, mine.footer.last_seq):
             every = self._store.lines(row.session_id, 0, ALL).lines
-            count = shared(every, fetched.lines)
+            count = shared(every, theirs)
             if own := every[count:]:
                 seq = every[count - 1][0] if count else 0
                 fork = self._fork(mine.header, seq, own, mine.footer.use)
         header = structs.replace(header_of(row.header), generation=row.generation)
-        self._store.rewrite(header, records_of(fetched.lines), self._backup)
+        self._store.rewrite(header, records_of(theirs), self._backup)
         return (self._notices(row.session_id, fork) if fork else []), fork
 
     # --- a fork of what was recorded here ---------------------------------------------------------
@@ -195,6 +219,7 @@ class LocalSessions:
             imported_from=None,
             parent=UNSET,
             generation=UNSET,
+            hub_owner=UNSET,
         )
         before = [line for line in self._store.lines(original.id, 0, ALL).lines if line[0] <= seq]
         try:

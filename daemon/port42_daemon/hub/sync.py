@@ -11,6 +11,7 @@ from itertools import islice
 
 import msgspec
 import psycopg
+from msgspec import UNSET
 
 from port42_daemon.config import HubConfig
 from port42_daemon.hub.database import PIECE_BYTES, Change, Database, Fetched, Row, Shared
@@ -27,7 +28,7 @@ from port42_daemon.hub.local import ALL, Applied, LocalSessions, Outdated
 from port42_daemon.hub.progress import NO_FILE, Known, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import SessionFilter, StoredLines
+from port42_daemon.store.interface import Header, SessionFilter, StoredLines
 from port42_protocol.errors import RpcError, SessionBusy
 from port42_protocol.messages.records import Summary
 
@@ -187,11 +188,8 @@ class Sync:
             return self._purge(session_id, known)
         header, footer = stored.header, stored.footer
         generation = header.generation or 0
-        if session_id in self.others:
-            if not self._may_continue(session_id, known, stored):
-                return None
-        elif not may_leave(self.config, header, footer) or (known is None and stored.trashed):
-            return None  # nor is what was thrown away before the hub ever had it
+        if not self._is_pushed(session_id, known, stored):
+            return None
         if known is not None and generation != known.generation:
             stored = self.sessions.store.lines(session_id, 0, PIECE_BYTES)
         elif known is not None:
@@ -215,6 +213,16 @@ class Sync:
         signature = stored.signature if stored.complete else NO_FILE
         after = Known(generation, seq, footer.use, stored.trashed, signature=signature, line=line)
         return _Prepared(change, after, stored.complete)
+
+    def _is_pushed(self, session_id: str, known: Known | None, stored: StoredLines) -> bool:
+        """Whether anything of the session may leave this machine. Raises `_MayNotContinue`."""
+        if session_id in self.others:
+            return self._may_continue(session_id, known, stored)
+        if stored.header.hub_owner not in {UNSET, self.database.owner}:
+            return False  # it was shared once; hub.db, which knew that, was lost
+        if known is None and stored.trashed:
+            return False  # it was thrown away before the hub ever had it
+        return may_leave(self.config, stored.header, stored.footer)
 
     def _may_continue(self, session_id: str, known: Known | None, stored: StoredLines) -> bool:
         """Whether what was recorded here in another owner's session is pushed.
@@ -295,8 +303,7 @@ class Sync:
         for name, item in shared.items():
             if name not in self.others:
                 stored = self.local.lines(name, ALL, 1)
-                # Without hub.db nothing but its header tells whose it is.
-                if name in known or (stored is not None and not is_header_of(stored.header, item.row.header)):
+                if name in known or (stored is not None and not _is_of(stored.header, item)):
                     continue
             elif self.others[name][0] != item.owner:
                 continue
@@ -435,6 +442,13 @@ class Sync:
             )
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
             await threads.files(store.set_last, agent, following, instead_of=session_id)
+
+
+def _is_of(header: Header, shared: Shared) -> bool:
+    """Whether a session here is that one, as its header tells where hub.db does not."""
+    if header.hub_owner is not UNSET:
+        return header.hub_owner == shared.owner
+    return is_header_of(header, shared.row.header)  # it was brought here by a version without that field
 
 
 def _differs(row: Row, known: Known | None) -> bool:

@@ -102,6 +102,7 @@ def _header(original: Header, seq: int, session_id: str, request: ForkSession) -
         imported_from=None,
         parent=UNSET,
         generation=UNSET,
+        hub_owner=UNSET,
     )
     title = request.title or UNSET
     return header, EventRecord(seq=0, event=FORKED, timestamp=began, title=title)

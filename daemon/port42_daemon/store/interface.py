@@ -59,6 +59,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     parent: Parent | msgspec.UnsetType = msgspec.UNSET
     generation: int | msgspec.UnsetType = msgspec.UNSET
     """How often the records were replaced by others, where they were."""
+    hub_owner: str | msgspec.UnsetType = msgspec.UNSET
+    """The other owner at the hub whose session it is, where that one shared it."""
 
     def line(self, length: int = 0) -> bytes:
         """The line, padded with white space to `length` bytes. Its closing brackets are the footer's."""

@@ -71,7 +71,8 @@ class Record:
     """One line of a session: one of `RECORDS`, told apart by its `role`.
 
     It has no fields, because msgspec would write a tag of its own first in the JSON, where `seq` has to be
-    (docs/decisions/0027). Fields without a value are omitted.
+    (docs/decisions/0027). Fields without a value are omitted. `author` is there for what another owner at the
+    hub recorded: the role of PostgreSQL that is that owner.
     """
 
     __slots__ = ()
@@ -79,6 +80,7 @@ class Record:
     seq: int
     role: RecordRole
     timestamp: str
+    author: str | UnsetType
 
 
 class Message(Record):
@@ -91,7 +93,7 @@ class Message(Record):
 
 
 class UserMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
-    """A message to the agent."""
+    """A message to the agent. `author` is the other owner at the hub who sent it, where one did."""
 
     seq: int
     role: Literal["user"] = "user"
@@ -99,6 +101,7 @@ class UserMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     timestamp: str
     references: tuple[Reference, ...] | UnsetType = UNSET
     key: str | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class AssistantMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
@@ -112,6 +115,7 @@ class AssistantMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     question: int | UnsetType = UNSET
     turn: TurnRecord | UnsetType = UNSET
     key: str | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class SystemMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
@@ -122,6 +126,7 @@ class SystemMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     content: str
     timestamp: str
     key: str | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class ErrorMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
@@ -137,6 +142,7 @@ class ErrorMessage(Message, Struct, frozen=True, kw_only=True, gc=False):
     kind: str | UnsetType = UNSET
     question: int | UnsetType = UNSET
     key: str | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class EventRecord(Record, Struct, frozen=True, kw_only=True, gc=False):
@@ -156,6 +162,7 @@ class EventRecord(Record, Struct, frozen=True, kw_only=True, gc=False):
     pinned: bool | UnsetType = UNSET
     content: str | UnsetType = UNSET
     turn: TurnRecord | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class Activity(Record):
@@ -196,6 +203,7 @@ class ToolRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     input_omitted: int | UnsetType = UNSET
     output_omitted: int | UnsetType = UNSET
     question: int | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class ThoughtRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
@@ -207,6 +215,7 @@ class ThoughtRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     content: str
     omitted: int | UnsetType = UNSET
     question: int | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class PlanEntry(Struct, frozen=True, gc=False):
@@ -224,6 +233,7 @@ class PlanRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     timestamp: str
     entries: tuple[PlanEntry, ...]
     question: int | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 class PermissionRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
@@ -242,6 +252,7 @@ class PermissionRecord(Activity, Struct, frozen=True, kw_only=True, gc=False):
     chosen: str | None = None
     by: str
     question: int | UnsetType = UNSET
+    author: str | UnsetType = UNSET
 
 
 MESSAGES: dict[str, type[UserMessage | AssistantMessage | SystemMessage | ErrorMessage]] = {

@@ -6,6 +6,7 @@ import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from prompt_toolkit.formatted_text import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
@@ -21,8 +22,8 @@ def fit(hit=None):
     return Fit((0, 0), Summary("cli-1", "ai-engineer", "a parser", "active", TIME, TIME, 12, None), hit)
 
 
-def message(role, content):
-    return MESSAGES[role](seq=1, content=content, timestamp="2026-11-23T03:00:00Z")
+def message(role, content, author=UNSET):
+    return MESSAGES[role](seq=1, content=content, timestamp="2026-11-23T03:00:00Z", author=author)
 
 
 def controls(drawn):
@@ -80,7 +81,14 @@ def test_a_reply_is_drawn_as_markdown_and_a_question_is_not():
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=200)), max_size=5),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["user", "assistant"]),
+            st.text(max_size=200),
+            st.just(UNSET) | st.text(max_size=63),
+        ),
+        max_size=5,
+    ),
     st.integers(20, 120),
     st.integers(1, 12),
 )

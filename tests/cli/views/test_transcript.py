@@ -78,6 +78,25 @@ def test_scripts_get_messages_unchanged():
     ]
 
 
+def test_what_another_owner_at_the_hub_recorded_has_the_name():
+    question = UserMessage(seq=1, content="hello", timestamp=TIME, author="ada")
+    tool = {"id": "t", "title": "ls", "state": "done", "author": "ada"}
+    event = EventRecord(seq=3, event="ended", timestamp=TIME, author="two\nlines")
+    shown = [question, reply(role="tool", **tool), event, reply(status="interrupted", author="ada")]
+    assert [line for line in drawn_lines(subject.messages(shown)) if "11:00" in line] == [
+        "user (ada)  1 · 2026-11-23 11:00",
+        "▸ ls (done) (ada)  2 · 2026-11-23 11:00",
+        "ended (two lines)  3 · 2026-11-23 11:00",
+        "assistant (ada)  2 · 2026-11-23 11:00 · interrupted",
+    ]
+    assert [line.split("\n")[0] for line in piped(subject.messages(shown))] == [
+        f"[1] user {TIME} (ada)",
+        f"[2] tool {TIME} (ada)",
+        f"[3] event {TIME} (two lines)",
+        f"[2] assistant {TIME} (ada) interrupted",
+    ]
+
+
 def test_a_reply_is_markdown_and_says_how_its_turn_went():
     turn = TurnRecord(backend="claude", model="opus", input_tokens=1200, output_tokens=34, total_ms=2345)
     head, *text = drawn_lines(subject.messages([reply(status="interrupted", turn=turn)]), 100)

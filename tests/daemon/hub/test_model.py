@@ -14,16 +14,8 @@ import pytest
 from msgspec import UNSET, structs
 from peers.hub_homes import HubHome, Wire, at_hub, init, quiet
 
-from port42_daemon.agents import Agents
-from port42_daemon.config import ConfigFile
-from port42_daemon.sessions.forks import Lineage
 from port42_protocol.errors import RpcError
-from port42_protocol.messages.forks_and_trash import (
-    DeleteSession,
-    ForkSession,
-    PruneSessions,
-    RestoreSession,
-)
+from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
 from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import PinSession, RenameSession, TagSession
 
@@ -69,10 +61,7 @@ class Machines:
         self.said[text] = session_id
 
     async def _fork(self, home: HubHome) -> None:
-        agents = Agents(
-            home.store, home.store.catalogue, home.threads, ConfigFile(Path("/none")), home.folder
-        )
-        await Lineage(home.sessions, agents).fork_session(ForkSession(self._some(home)))
+        await home.fork(self._some(home))
 
     async def _rename(self, home: HubHome) -> None:
         title = f"Title {self.random.randrange(100)}"

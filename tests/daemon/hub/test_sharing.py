@@ -14,7 +14,9 @@ from peers.hub_homes import HubHome, at_hub, init, quiet
 from peers.postgres import Server
 
 from port42_daemon.hub.schema import HubRefused
+from port42_daemon.sessions.service import now
 from port42_protocol.messages.forks_and_trash import DeleteSession
+from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import RenameSession
 
 Work = Callable[[HubHome, HubHome], Awaitable[Any]]
@@ -47,13 +49,19 @@ def people(tmp_path: Path, shared_postgres: Server) -> Callable[[Work], Any]:
 
         return asyncio.run(both())
 
-    run.team, run.ben, run.ben_url = f"team_{mark}", roles[1], ben_url  # type: ignore[attr-defined]
+    run.team, run.ada_url, run.ben_url = f"team_{mark}", ada_url, ben_url  # type: ignore[attr-defined]
+    run.ada, run.ben = roles  # type: ignore[attr-defined]
     return run
 
 
 async def share(home: HubHome, session_id: str, grantee: str, may: str | None) -> Any:
     assert home.database is not None
     return await home.threads.hub(home.database.share, session_id, grantee, may)
+
+
+def authors(home: HubHome, session_id: str) -> list[str]:
+    """Of each record the name of whoever else recorded it, "" for the home's own."""
+    return [record.author or "" for record in home.stored_records(session_id)]
 
 
 async def all_quiet(*homes: HubHome) -> None:
@@ -104,16 +112,54 @@ def test_what_is_shared_to_be_gone_on_with_grows_on_both_sides_and_says_who_wrot
         assert ada.texts("cli-1") == ben.texts("cli-1") == ["of ada", "of ben", "ada at once"]
         (fork,) = ben.all().keys() - {"cli-1"}
         assert ben.texts(fork)[-1] == "ben at once"
+        assert authors(ada, "cli-1") == ["", people.ben, ""]
+        assert authors(ben, "cli-1") == [people.ada, "", people.ada]
+        assert authors(ben, fork)[:3] == [people.ada, "", ""]
         await ben.trash.delete_session(DeleteSession("cli-1"))  # here only
         await all_quiet(ben, ada)
         assert (ben.store.where("cli-1"), ada.store.where("cli-1")) == ("trash", "sessions")
 
     people(work)
-    with psycopg.connect(people.ben_url) as connection:
-        authors = connection.execute(
-            "SELECT author FROM port42.records WHERE session_id = 'cli-1' ORDER BY seq"
-        ).fetchall()
-    assert [author.partition("_")[0] for (author,) in authors] == ["ada", "ben", "ada"]
+
+
+def test_who_wrote_a_record_stays_known_where_the_hub_is_given_everything_again(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "of ada")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "write")
+        await all_quiet(ben)
+        await ben.say("cli-1", "of ben")
+        await all_quiet(ben, ada)
+        with psycopg.connect(people.ada_url, autocommit=True) as connection:
+            for table in ("shares", "records", "sessions"):
+                connection.execute(f"DELETE FROM port42.{table}")
+        ada.disconnect()
+        (ada.folder / "hub.db").unlink()
+        await ada.connect()
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.team, "read")
+        async with HubHome(ada.folder.parent / "second", people.ada_url, "ada's desktop") as second:
+            await second.connect()
+            await all_quiet(second, ben)
+            assert authors(second, "cli-1") == authors(ada, "cli-1") == ["", people.ben]
+            assert authors(ben, "cli-1") == [people.ada, ""]
+            assert second.all().keys() == ben.all().keys() == {"cli-1"}
+
+    people(work)
+
+
+def test_nobody_can_say_that_somebody_else_wrote_it(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "of ada")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "write")
+        await all_quiet(ben)
+        said = UserMessage(seq=0, content="of ben", timestamp=now(), author=people.ada)
+        await ben.sessions.add_later("cli-1", [said])
+        await all_quiet(ben, ada)
+        assert authors(ada, "cli-1") == ["", people.ben]
+
+    people(work)
 
 
 def test_what_is_shared_no_more_stays_where_it_is_and_goes_nowhere(people):
@@ -151,6 +197,28 @@ def test_without_its_notes_a_home_knows_whose_a_session_is(people):
         assert ben.sync.others.keys() == {"cli-1"}
         assert ben.texts("cli-2") == ["of ben"]
         assert (await ben.threads.hub(ben.database.totals)).sessions == 1  # type: ignore[union-attr]
+
+    people(work)
+
+
+def test_without_its_notes_a_home_does_not_take_what_was_shared_once_for_its_own(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "one")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "write")
+        await all_quiet(ben)
+        fork = await ben.fork("cli-1")
+        assert await share(ada, "cli-1", people.ben, None)
+        ben.disconnect()
+        (ben.folder / "hub.db").unlink()
+        await ben.say("cli-1", "of ben, later")
+        await ben.connect()
+        await all_quiet(ben)
+        assert at_hub(people.ben_url).keys() == {fork}
+        assert await share(ada, "cli-1", people.ben, "read")
+        await all_quiet(ben)
+        assert ben.texts("cli-1") == ["one"]
+        assert sorted(map(len, map(ben.texts, ben.all()))) == [1, 1, 2]  # what was said later is in a fork
 
     people(work)
 

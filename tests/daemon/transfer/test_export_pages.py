@@ -312,6 +312,22 @@ def test_markdown_folds_what_the_agent_did():
     assert headings == ["User", "Assistant"]
 
 
+def test_markdown_names_the_other_owner_at_the_hub_who_wrote_something():
+    wrote = {"timestamp": WHEN, "author": "a*d*a"}
+    records = [
+        UserMessage(seq=1, content="hi", **wrote),
+        ThoughtRecord(seq=2, content="hm", **wrote),
+        PlanRecord(seq=3, entries=(), **wrote),
+        EventRecord(seq=4, event="ended", **wrote),
+    ]
+    said, *others = map(markdown.WRITER.record, records)
+    assert said.startswith("\n## User (a\\*d\\*a)\n")
+    assert all(
+        f" · {name}" in text
+        for name, text in zip(("a*d*a: thought", "a\\*d\\*a: plan", "a\\*d\\*a: ended"), others, strict=True)
+    )
+
+
 def test_front_matter_cannot_be_ended_by_a_title():
     header = Header(id="cli-1", agent="ai-muse", created_at=WHEN, client="cli", title='"\n---\n# x')
     text = markdown.WRITER.opening(Frame(header, compose(header, [])[1].footer))

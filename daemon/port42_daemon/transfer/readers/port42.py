@@ -100,7 +100,9 @@ class _Reader(Builder):
             raise Skipped(f"its metadata has more than {_METADATA_BYTES:,} bytes")
         info = self.session.info
         info.source_id, info.title, info.cwd = header.id, header.title, header.cwd
-        info.agent, info.created_at, self.session.header = header.agent, header.created_at, header
+        info.agent, info.created_at = header.agent, header.created_at
+        # Whoever imports a session has one of their own.
+        self.session.header = msgspec.structs.replace(header, hub_owner=msgspec.UNSET)
 
     def take(self, location: str, data: bytes | None) -> None:
         try:

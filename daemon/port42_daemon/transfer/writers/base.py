@@ -44,7 +44,11 @@ class Writer(NamedTuple):
 
 
 def describe_event(event: EventRecord) -> str:
-    """A short text about an event."""
+    """A short text about an event, with who recorded it if that was another owner at the hub."""
+    return f"{event.author}: {_event(event)}" if event.author else _event(event)
+
+
+def _event(event: EventRecord) -> str:
     if event.event == "renamed":
         return f"renamed to “{event.title}”" if event.title else "renamed"
     if event.event == "tagged":
@@ -81,11 +85,13 @@ def _facts(turn: TurnRecord) -> list[str]:
 
 
 def describe_activity(record: Activity) -> str:
-    """An activity in a line, with what it is where that is not plain."""
+    """An activity in a line, with what it is where that is not plain, and its author as for events."""
     line = describe(record)
-    if isinstance(record, ToolRecord):
-        return line if record.duration_ms is UNSET else f"{line} · {record.duration_ms / 1000:.1f} s"
-    return f"{record.role}: {line}"
+    if not isinstance(record, ToolRecord):
+        line = f"{record.role}: {line}"
+    elif record.duration_ms is not UNSET:
+        line = f"{line} · {record.duration_ms / 1000:.1f} s"
+    return f"{record.author}: {line}" if record.author else line
 
 
 def _json_closing(frame: Frame) -> str:

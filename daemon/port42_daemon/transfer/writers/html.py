@@ -95,7 +95,7 @@ def _record(record: Record) -> str:
         body = f"<pre>{escape(content)}</pre>\n"
     facts = "".join(f'<span class="fact">{escape(fact)}</span>' for fact in turn_facts(record))
     references = record.references or () if isinstance(record, UserMessage) else ()
-    name = _NAMES.get(record.role, "Assistant")
+    name = escape(_name(record))
     return (
         f'<article class="{record.role}" id="m{record.seq}" aria-label="{name}, message {record.seq}">\n'
         f'<header><h2>{name}</h2>{facts}{_time(record.timestamp)}<a href="#m{record.seq}">#{record.seq}</a>'
@@ -103,6 +103,14 @@ def _record(record: Record) -> str:
         + "".join(map(_reference, references))
         + "</article>\n"
     )
+
+
+def _name(record: Record) -> str:
+    """Who speaks; another owner at the hub by name."""
+    name = _NAMES.get(record.role, "Assistant")
+    if not record.author:
+        return name
+    return record.author if isinstance(record, UserMessage) else f"{name} ({record.author})"
 
 
 def _folded(record: Record, line: str, parts: Iterable[tuple[str, str]]) -> str:

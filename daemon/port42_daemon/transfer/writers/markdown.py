@@ -58,13 +58,15 @@ def _record(record: Record) -> str:
     if isinstance(record, EventRecord):
         return _folded(f"{when} · {describe_event(record)}", [("summary", record.content or "")])
     if isinstance(record, PlanRecord):
-        return f"\n*{when} · plan*\n\n{''.join(map(_step, record.entries))}"
+        author = f"{_escaped(record.author)}: " if record.author else ""
+        return f"\n*{when} · {author}plan*\n\n{''.join(map(_step, record.entries))}"
     if isinstance(record, PermissionRecord):
         return f"\n*{when} · {_escaped(describe_activity(record))}*\n"
     if isinstance(record, Activity):
         return _folded(f"{when} · {describe_activity(record)}", opened(record))
     facts = " · ".join([when, *turn_facts(record)])
-    parts = [f"\n## {_NAMES[record.role]}\n", f"<sub>{record.seq} · {_escaped(facts)}</sub>\n"]
+    author = f" ({_escaped(record.author)})" if record.author else ""
+    parts = [f"\n## {_NAMES[record.role]}{author}\n", f"<sub>{record.seq} · {_escaped(facts)}</sub>\n"]
     if isinstance(record, UserMessage) and record.references:
         parts += map(_reference, record.references)
     if isinstance(record, Message):

@@ -99,6 +99,14 @@ def test_nothing_anywhere_runs(texts):
     assert [item for item in found.ids if item.startswith("m")] == [f"m{seq}" for seq in range(1, 11)]
 
 
+def test_what_another_owner_at_the_hub_wrote_has_the_name():
+    records = (said("Hi.", "user", author="<ada>"), said("Hello.", seq=2, author="<ada>"))
+    ended = EventRecord(seq=3, event="ended", timestamp=WHEN, author="<ada>")
+    text = page(*records, ended)
+    for piece in ("<h2>&lt;ada&gt;</h2>", "<h2>Assistant (&lt;ada&gt;)</h2>", "<span>&lt;ada&gt;: ended "):
+        assert piece in text
+
+
 def test_what_the_agent_did_is_folded():
     change = json.dumps({"old_string": "<one>", "new_string": "two"})
     call = ToolRecord(seq=2, timestamp=WHEN, id="1", name="Edit", title="a.py", state="failed", input=change)
