@@ -24,6 +24,9 @@ from port42_protocol.messages.records import (
 )
 
 _STATUS = {"running": "in_progress", "done": "completed", "failed": "failed", "interrupted": "failed"}
+_WRITTEN = ("content", "file_text")
+"""The names that tools give to the text of a file that they write."""
+
 _OPTION_KINDS = ("allow_once", "allow_always", "reject_once", "reject_always")
 
 
@@ -106,15 +109,21 @@ class Updates:
         }
 
     def permission(self, event: Event) -> JsonObject:
-        """The `toolCall` and `options` of a permission request."""
+        """The `toolCall` and `options` of a permission request, with what would be done."""
         known = event.get("tool_id")
         call = self._calls.known(known) if known else None
+        kind, arguments = event.get("tool_kind"), _json(event.get("input", ""))
+        locations = event.get("locations", [])
+        changes = _changes(kind, arguments, locations[0]["path"] if locations else None)
         return {
             "toolCall": {
                 "toolCallId": call or f"permission-{event['permission_id']}",
                 "title": event["text"],
                 "status": "pending",
-                **({"kind": event["tool_kind"]} if event.get("tool_kind") else {}),
+                **({"kind": kind} if kind else {}),
+                **({"rawInput": arguments} if arguments is not None else {}),
+                **({"locations": locations} if locations else {}),
+                **({"content": changes} if changes else {}),
             },
             "options": [
                 {"optionId": option["id"], "name": option["name"], "kind": _option_kind(option["kind"])}
@@ -155,13 +164,14 @@ class Updates:
     def _call(self, record: ToolRecord) -> JsonObject:
         call_id, is_new = self._calls.end(record.id)
         arguments = _json(record.input or "")
+        path = record.locations[0].path if record.locations else None
         update: JsonObject = {
             "sessionUpdate": "tool_call" if is_new else "tool_call_update",
             "toolCallId": call_id,
             "title": call_line(record.name or None, record.title),
             "kind": record.kind,
             "status": _STATUS[record.state],
-            "content": [*_changes(record, arguments), *_output(record)],
+            "content": [*_changes(record.kind, arguments, path), *_output(record)],
             "locations": [
                 {"path": location.path} | ({"line": location.line} if location.line is not None else {})
                 for location in record.locations or ()
@@ -243,15 +253,15 @@ def _json(text: str) -> Any:
         return text
 
 
-def _changes(record: ToolRecord, arguments: Any) -> list[JsonObject]:
-    """An edit as the two texts, of which the editor shows the difference."""
-    if record.kind != "edit" or not isinstance(arguments, dict) or not record.locations:
+def _changes(kind: str | None, arguments: Any, path: str | None) -> list[JsonObject]:
+    """An edit as two texts, of which the editor shows the difference; a whole file has no first one."""
+    if kind != "edit" or not isinstance(arguments, dict) or path is None:
         return []
-    edit = edit_in(arguments)
-    if edit is None:
-        return []
-    before, after = edit
-    return [{"type": "diff", "path": record.locations[0].path, "oldText": before, "newText": after}]
+    if edit := edit_in(arguments):
+        before, after = edit
+        return [{"type": "diff", "path": path, "oldText": before, "newText": after}]
+    written = next((arguments[name] for name in _WRITTEN if isinstance(arguments.get(name), str)), None)
+    return [] if written is None else [{"type": "diff", "path": path, "oldText": None, "newText": written}]
 
 
 def _output(record: ToolRecord) -> list[JsonObject]:

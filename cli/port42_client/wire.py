@@ -38,6 +38,9 @@ class Event(TypedDict, total=False):
     backend: str
     permission_id: str
     options: list[Option]
+    input: str
+    input_omitted: int
+    locations: list[JsonObject]
 
 
 def encode(request: JsonObject) -> bytes:

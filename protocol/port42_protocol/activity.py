@@ -72,7 +72,7 @@ def opened(record: Activity) -> Iterator[tuple[str, str]]:
             if record.locations:
                 yield "files", "\n".join(map(_location, record.locations))
             if record.input:
-                yield from _input(record.input, record.input_omitted or 0)
+                yield from opened_input(record.input, record.input_omitted or 0)
             if record.output:
                 yield _counted("output", record.output_omitted or 0), record.output
         case ThoughtRecord():
@@ -83,8 +83,11 @@ def opened(record: Activity) -> Iterator[tuple[str, str]]:
             yield "options", ", ".join(record.options)
 
 
-def _input(text: str, omitted: int) -> Iterator[tuple[str, str]]:
-    """JSON as an argument a line, an edit as a change; other text, and JSON that was cut, as it is."""
+def opened_input(text: str, omitted: int) -> Iterator[tuple[str, str]]:
+    """The arguments of a tool call, of which `omitted` bytes are left out.
+
+    JSON is an argument a line, an edit a change; other text, and JSON that was cut, is as it is.
+    """
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -178,3 +181,29 @@ def test_a_permission_request_names_its_call_and_kinds_that_the_protocol_has():
     assert known["toolCall"] == {"toolCallId": "t", "title": "Edit", "status": "pending", "kind": "edit"}
     assert [option["kind"] for option in known["options"]] == ["allow_once", "reject_once"]
     assert updates.permission(event)["toolCall"]["toolCallId"] == "permission-p"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before", "after"),
+    [
+        ({"old_string": "a", "new_string": "b"}, "a", "b"),
+        ({"file_text": "b"}, None, "b"),
+        ({"content": ""}, None, ""),
+    ],
+)
+def test_an_edit_is_shown_as_a_difference_when_it_is_asked_for_and_when_it_is_done(arguments, before, after):
+    event = {
+        "kind": "permission",
+        "permission_id": "p",
+        "text": "Edit",
+        "options": [],
+        "tool_kind": "edit",
+        **BASE,
+    }
+    given = {"input": json.dumps(arguments), "locations": [{"path": "/a"}]}
+    asked = Updates().permission(event | given)["toolCall"]
+    (done,) = Updates().record(call(kind="edit", input=given["input"], locations=(Location("/a"),)))
+    for shown in (asked, done):
+        assert shown["content"] == [{"type": "diff", "path": "/a", "oldText": before, "newText": after}]
+        assert shown["rawInput"] == arguments
+        assert shown["locations"] == given["locations"]

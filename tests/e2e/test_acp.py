@@ -138,6 +138,12 @@ def test_a_permission_is_asked_for_in_the_editor(daemon, editor):
     request = zed.until(lambda message: "permission" in message)
     assert request["permission"]["toolCallId"] == "call-1"
     assert (request["permission"]["kind"], request["session"]) == ("edit", session_id)
+    (change,) = request["permission"]["content"]
+    assert (change["path"], change["oldText"], change["newText"]) == (
+        "/srv/mill.py",
+        "rye = 9\n",
+        "rye = 10\n",
+    )
     assert request["options"][0] == {"optionId": "id:allow_once", "name": "allow once", "kind": "allow_once"}
     zed.choose("id:allow_once")
     assert zed.result(asked)["stopReason"] == "end_turn"

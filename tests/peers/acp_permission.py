@@ -14,7 +14,9 @@ from acp_base import Agent
 class Careful(Agent):
     def prompt(self, text: str) -> Any:
         kind, *options = text.split(" ")
-        self.update(sessionUpdate="tool_call", toolCallId="call-1", title="a \x1b[31mred\nfile", kind=kind)
+        change = {"file_path": "/srv/mill.py", "old_string": "rye = 9\n", "new_string": "rye = 10\n"}
+        title = "a \x1b[31mred\nfile"
+        self.update(sessionUpdate="tool_call", toolCallId="call-1", title=title, kind=kind, rawInput=change)
         offered = [option for option in options if option != "quiet"]
         self.say(json.dumps(self.permission(kind, *offered, quiet="quiet" in options)))
         return {"stopReason": "cancelled" if self.cancelled else "end_turn"}

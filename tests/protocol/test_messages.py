@@ -283,7 +283,8 @@ FIELDS = {
     "ToolEvent": "session_id agent text tool_id state tool_kind",
     "UsageEvent": "session_id agent input_tokens output_tokens",
     "NoticeEvent": "session_id agent text",
-    "PermissionEvent": "session_id agent text permission_id options tool_id tool_kind",
+    "PermissionEvent": "session_id agent text permission_id options tool_id tool_kind "
+    "input input_omitted locations",
     "EndedEvent": "session_id agent",
     "OverflowEvent": "session_id agent",
     "DeletedEvent": "session_id agent",

@@ -16,6 +16,9 @@ from port42_client.errors import ConnectionLost, DaemonError
 from port42_client.wire import Event, JsonObject
 from port42_protocol.errors import BackendFailed
 
+_ROWS = 20
+"""Lines that are shown of what a permission is requested for."""
+
 
 class Detached(Exception):
     """The question is on the disk, and the turn goes on without us."""
@@ -171,9 +174,15 @@ def _ask_permission(event: Event) -> str | None:
     import termios
 
     from port42_cli import terminal
+    from port42_protocol.activity import opened_input
 
     options = event["options"]
     streams.banner(f"@{event['agent']} asks: {event['text']}")
+    given = event.get("input")
+    for name, text in opened_input(given, event.get("input_omitted", 0)) if given else ():
+        rows = plain_text.visible(text).splitlines()
+        more = [f"… {len(rows) - _ROWS} more lines"] if len(rows) > _ROWS else []
+        print(f"  {name}", *(f"    {row}" for row in rows[:_ROWS] + more), sep="\n", file=sys.stderr)
     for number, option in enumerate(options, 1):
         streams.banner(f"  {number}  {option['name']}")
     with suppress(termios.error):

@@ -14,19 +14,21 @@ from port42_daemon.backends.decoding import whole
 from port42_daemon.events import Stream
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.events import PermissionEvent
+from port42_protocol.messages.records import ToolRecord
 
 
 class Permissions:
     """The open permission requests of one turn.
 
-    `begin` and `end` record what comes before a request, and its answer: the option's id and who chose.
+    `begin` records what comes before a request, and gives what the running call's record would be, by its id.
+    `end` records the answer: the option's id and who chose.
     """
 
     def __init__(
         self,
         streaming: Stream | None,
         tell: Callable[..., None],
-        begin: Callable[[], None],
+        begin: Callable[[str], ToolRecord | None],
         end: Callable[[Permission, str | None, str], None],
     ) -> None:
         self._streaming = streaming
@@ -45,15 +47,19 @@ class Permissions:
         self._open[permission_id] = (frozenset(option.id for option in permission.options), answer)
         unsubscribe = self._streaming.peer.when_lost(partial(_resolve, answer, None, "nobody"))
         chosen, by = None, "cancel"
-        self._begin()
+        tool_id = whole(permission.tool_id or "")
+        call = self._begin(tool_id)
         try:
             self._tell(
                 PermissionEvent,
                 permission_id=permission_id,
                 text=permission.title,
                 options=permission.options,
-                tool_id=whole(permission.tool_id or "") or UNSET,
+                tool_id=tool_id or UNSET,
                 tool_kind=permission.kind,
+                input=UNSET if call is None else call.input,
+                input_omitted=UNSET if call is None else call.input_omitted,
+                locations=UNSET if call is None else call.locations,
             )
             chosen, by = await answer
         finally:

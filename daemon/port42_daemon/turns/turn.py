@@ -47,6 +47,7 @@ from port42_protocol.messages.records import (
     ErrorMessage,
     EventRecord,
     Record,
+    ToolRecord,
     TurnRecord,
     UserMessage,
 )
@@ -263,8 +264,10 @@ class RunningTurn:
             self._reply.add(line)
             self.keeper.grown(self._reply)
 
-    def _begin_permission(self) -> None:
+    def _begin_permission(self, tool_id: str) -> ToolRecord | None:
         self._outbox.record(self._transcript.request_permission())
+        call = self._transcript.calls.get(tool_id)
+        return None if call is None else self._transcript.interrupted(call)
 
     def _end_permission(self, permission: b.Permission, chosen: str | None, by: str) -> None:
         self._outbox.record(self._transcript.answer_permission(permission, chosen, by))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from port42_protocol.messages.records import Record, TurnRecord
+from port42_protocol.messages.records import Location, Record, TurnRecord
 from port42_protocol.messages.types import ToolKind, TurnStatus
 
 
@@ -101,7 +101,8 @@ class NoticeEvent(_Event, frozen=True, kw_only=True, tag="notice"):
 class PermissionEvent(_Event, frozen=True, kw_only=True, tag="permission"):
     """The agent requests permission for `text`: `answer_permission` chooses one of the options.
 
-    `tool_id` is the tool call that it is about, if the agent says so.
+    `tool_id` is the tool call that it is about, if the agent says so. `input` is its arguments, `locations`
+    its files, as far as they are known; `input_omitted` bytes are left out of `input`, as in its record.
     """
 
     text: str
@@ -109,6 +110,9 @@ class PermissionEvent(_Event, frozen=True, kw_only=True, tag="permission"):
     options: tuple[PermissionOption, ...]
     tool_id: str | UnsetType = UNSET
     tool_kind: ToolKind | UnsetType = UNSET
+    input: str | UnsetType = UNSET
+    input_omitted: int | UnsetType = UNSET
+    locations: tuple[Location, ...] | UnsetType = UNSET
 
 
 class EndedEvent(_Event, frozen=True, kw_only=True, tag="ended"):

@@ -121,6 +121,8 @@ def test_a_failed_turn_is_shown_and_can_be_retried(terminal, home, tap):
 def permission_request(terminal):
     screen = terminal("possess", "@careful", "edit allow_once reject_once")
     screen.expect("@careful asks: ")
+    screen.expect_exact("-rye = 9")
+    screen.expect_exact("+rye = 10")
     screen.expect("1  allow once")
     screen.expect("2  reject once")
     screen.expect("1 to 2, or Enter to refuse: ")

@@ -83,8 +83,17 @@ class Updates:
         self._last = ""
 
     def begin(self, call: dict[str, Any]) -> list[Event]:
-        """The events for a call that a permission request is about, if it was not known."""
-        return [] if self.known(call.get("toolCallId")) else self.read({"sessionUpdate": "tool_call"} | call)
+        """The events for a call that a permission request is about: what was not known of it.
+
+        Its title there is a question's, and its content is what would be done, not what came of it.
+        """
+        known = self.known(call.get("toolCallId"))
+        if known is None:
+            return self.read({"sessionUpdate": "tool_call"} | call)
+        if known.input:  # Copilot's request has others, for its own question
+            return []
+        details = {"toolCallId": known.id, "rawInput": call.get("rawInput") or _edit(call)}
+        return self.read({"sessionUpdate": "tool_call_update"} | details)
 
     def known(self, tool_id: Any) -> Tool | None:
         return self._tools.get(tool_id) if isinstance(tool_id, str) else None
@@ -113,7 +122,8 @@ class Updates:
             return []
         if not (before := self._tools.get(tool_id) or self._begun(tool_id)):
             return []
-        title, status, given = update.get("title"), update.get("status"), update.get("rawInput") or None
+        title, status = update.get("title"), update.get("status")
+        given = update.get("rawInput") or (None if before.input else _edit(update))
         tool = Tool(
             tool_id,
             one_line(title) if isinstance(title, str) and title.strip() else before.title,
@@ -171,6 +181,16 @@ def _name(update: dict[str, Any]) -> str | None:
     if name is None and (match := _GEMINI_ID.fullmatch(str(update.get("toolCallId")))):
         name = match[1]
     return name if isinstance(name, str) else None
+
+
+def _edit(update: dict[str, Any]) -> dict[str, str] | None:
+    """The arguments of an edit that is told only as a difference, as Gemini's agent does."""
+    for block in objects(update.get("content")):
+        match block:
+            case {"type": "diff", "path": str(path), "newText": str(after)}:
+                before = block.get("oldText")
+                return {"path": path, "oldText": before if isinstance(before, str) else "", "newText": after}
+    return None
 
 
 def _output(update: dict[str, Any], *, begun: bool) -> Any:
