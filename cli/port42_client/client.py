@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import count
-from select import select
+from select import POLLIN, poll
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import jsonrpcclient
@@ -307,9 +307,12 @@ class Client:
         """Take in what the daemon sent; False when nothing came for `interval`, or `listener` was called."""
         if self._socket is None:
             raise _WentAwayError
-        readers = [self._socket.fileno()] if listener is None else [self._socket.fileno(), listener.fileno()]
         timeout = quiet.left() if interval is None else min(interval, quiet.left())
-        ready, _, _ = select(readers, [], [], timeout)
+        waiting = poll()  # select(2) takes no descriptor above 1023, of which a script may have more
+        waiting.register(self._socket, POLLIN)
+        if listener is not None:
+            waiting.register(listener.fileno(), POLLIN)
+        ready = {descriptor for descriptor, _ in waiting.poll(1000 * timeout)}
         if listener is not None and listener.fileno() in ready:
             listener.on_readable()
             return False

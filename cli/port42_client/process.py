@@ -87,9 +87,11 @@ def _await_ready(
     process: subprocess.Popen[bytes], ready: BinaryIO, log: Path, notice: Callable[[str], None]
 ) -> None:
     slow = min(SLOW, START_TIMEOUT)
-    if not select.select([ready], [], [], slow)[0]:
+    waiting = select.poll()
+    waiting.register(ready, select.POLLIN)
+    if not waiting.poll(1000 * slow):
         notice(f"Waiting for port42d (pid {process.pid}) to start.")
-        if not select.select([ready], [], [], START_TIMEOUT - slow)[0]:
+        if not waiting.poll(1000 * (START_TIMEOUT - slow)):
             process.kill()  # it never got as far as to what a signal could end in good order
             process.wait()
             raise NoDaemon(f"port42d was not ready within {START_TIMEOUT:.0f} s; {log} says more")

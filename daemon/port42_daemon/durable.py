@@ -81,8 +81,14 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def own_folder(path: Path) -> None:
-    """Make `path` a folder that only this user can look into. Raises `FolderRefused`."""
+    """Make `path` a folder that only this user can look into. Raises `FolderRefused`.
+
+    A new one is on the disk when this returns, so that what is put into it can be found after a power cut.
+    """
+    is_new = not path.exists()
     path.mkdir(mode=OWN_FOLDER, parents=True, exist_ok=True)
+    if is_new:
+        sync_name(path)
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise FolderRefused(f"{path} is not a folder")
@@ -224,6 +230,12 @@ def sync(descriptor: int) -> None:
 def sync_folder(path: Path) -> None:
     with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
         os.fsync(descriptor)
+
+
+def sync_name(path: Path) -> None:
+    """Sync the name of a new folder, unless the folder that it is in may not be read."""
+    with contextlib.suppress(PermissionError):
+        sync_folder(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -28,8 +28,9 @@ class Threads:
     """Five pools, so that questions to the index never hold up a message.
 
     Eight threads for files: fdatasync waits, it does not compute. One for the index: it answers one
-    question at a time. One for questions that may have to wait until the index knows every session, one for
-    the files of other tools, and one for the hub, which waits for the network.
+    question at a time. One for questions that may have to wait until the index knows every session, or that
+    look at each file of the home; one for the files of other tools; one for the hub, which waits for the
+    network.
     """
 
     def __init__(self) -> None:

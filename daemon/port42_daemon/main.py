@@ -25,7 +25,7 @@ from port42_daemon.executors import Threads
 from port42_daemon.hub.service import Hub
 from port42_daemon.process import memory
 from port42_daemon.process.address import Address
-from port42_daemon.process.home_lock import HomeLock
+from port42_daemon.process.home_lock import CannotStart, HomeLock
 from port42_daemon.process.sd_notify import Supervisor
 from port42_daemon.rpc.budget import Budget
 from port42_daemon.rpc.dispatch import Dispatcher
@@ -236,7 +236,7 @@ class Daemon:
             log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
         except ConfigRefused as refused:
             log.warning("⚠ %s; the last valid version is still used", refused.message)
-        except OSError as error:
+        except (CannotStart, OSError) as error:
             log.error("cannot listen at %s: %s", self.settings.socket, error)
         finally:
             self.supervisor.changed()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from port42_daemon import durable
+
 _OUTLIVES = (
     ": a variable exported after the daemon's start never reaches it,"
     " so stop the daemon and start it where the variable is set"
@@ -60,27 +62,27 @@ async def read(source: Source, environ: Mapping[str, str]) -> tuple[str | None, 
 
 def _from_file(name: str, kind: str) -> str:
     """The text of a file that is ours alone. Raises `Unusable`."""
-    path = Path(name).expanduser()
-    if not path.is_absolute():
-        raise Unusable(f"{kind}_file is {name}: expected an absolute path, or one that begins with ~")
     try:
-        # Non-blocking, so that opening a FIFO without a writer does not block.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        path = Path(name).expanduser()
+        if not path.is_absolute():
+            raise Unusable(f"{kind}_file is {name}: expected an absolute path, or one that begins with ~")
+        with durable.open_file(path, _BYTES) as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.geteuid():
+                raise Unusable(f"{name} belongs to another user: expected a file of your own")
+            if status.st_mode & 0o077:
+                mode = stat.S_IMODE(status.st_mode)
+                raise Unusable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
+            # What is not UTF-8 becomes what no server takes.
+            return file.read(_BYTES).decode(errors="replace")
     except OSError as error:
-        raise Unusable(f"{name} cannot be read: {error.strerror}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unusable(f"{name} is not a file")
-        if status.st_uid != os.geteuid():
-            raise Unusable(f"{name} belongs to another user: expected a file of your own")
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise Unusable(f"{name} is open to others (mode {mode:04o}): run chmod 600 on it")
-        # What is not UTF-8 becomes what no server takes.
-        return os.read(descriptor, _BYTES).decode(errors="replace")
-    finally:
-        os.close(descriptor)
+        raise Unusable(f"{name} cannot be read: {error.strerror or error}") from None
+    except RuntimeError:
+        raise Unusable(
+            f"{kind}_file is {name}: expected ~, or ~ and the name of a user that there is"
+        ) from None
+    except ValueError:  # a NUL
+        raise Unusable(f"{kind}_file: expected a path that a file can have, got {name!r}") from None
 
 
 async def _from_keyring(name: str, kind: str, environ: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -46,6 +47,22 @@ def messages(events, count):
     """The records of the next `count` message events."""
     found = (event.message for event in events if isinstance(event, MessageEvent))
     return list(itertools.islice(found, count))
+
+
+def test_a_script_with_a_thousand_open_files_is_served(daemon):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = 1100
+    if before[1] != resource.RLIM_INFINITY and before[1] < 2 * many:
+        pytest.skip(f"no more than {before[1]} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2 * many, before[0]), before[1]))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(many)]
+    try:
+        with Client() as client:
+            assert client.ask("status")["pid"] == daemon.pid
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_turn_is_events_and_a_result(tap, daemon):

@@ -172,6 +172,18 @@ def test_a_record_longer_than_a_page_still_comes(store):
     assert ([one.seq for one in page], onward) == ([1], 1)
 
 
+def test_the_last_record_comes_however_little_of_the_end_was_asked_for(store):
+    store.create(header("cli-1"))
+    assert store.recent("cli-1", 1).records == []
+    for number in range(1, 4):
+        add(store, "cli-1", said("x" * 3000))
+        for at_least in (1, 3000, 3001):
+            recent = store.recent("cli-1", at_least)
+            assert [record.seq for record in recent.records][-1] == number
+            assert recent.all == (number == 1)
+    assert len(store.recent("cli-1", 4000).records) == 2
+
+
 def test_a_session_of_many_long_lines_is_read_from_anywhere(store):
     store.create(header("cli-1"), [said("z" * (number * 9973 % 90_000)) for number in range(1, 31)])
     for after_seq in range(31):

@@ -54,6 +54,8 @@ class Disk:
         self._open: dict[int, File | str] = {}
         self.names: dict[str, File] = {}
         self.synced_names: dict[str, File] = {}
+        self._new_folders: set[str] = set()
+        """Made, and not sure to be there."""
         self._renamed: list[tuple[str, str]] = []
 
     def apply(self, call: str, args: list[Any], result: int | None) -> None:
@@ -62,7 +64,10 @@ class Disk:
             effect(args, result)
 
     def state(self, kind: str) -> dict[str, bytes]:
-        names = self.synced_names if kind == "dropped" else self.names
+        names = self.names
+        if kind == "dropped":
+            synced = self.synced_names.items()
+            names = {name: file for name, file in synced if not self._new_folders & _above(name)}
         return {
             name: bytes(file.torn or file.data) if kind == "torn" else file.synced
             for name, file in names.items()
@@ -74,7 +79,7 @@ class Disk:
     def _on_open(self, args: list[Any], result: int) -> None:
         path, flags = args[0], args[1]
         self._open.pop(result, None)
-        if not self._own(path):
+        if not self._own(path) and path != str(Path(self._home).parent):
             return
         if flags & os.O_CREAT and path not in self.names:
             self.names[path] = File()
@@ -113,6 +118,7 @@ class Disk:
         if isinstance(opened, File):
             opened.synced, opened.torn = bytes(opened.data), b""
         elif opened is not None:  # a folder: the names in it
+            self._new_folders = {name for name in self._new_folders if str(Path(name).parent) != opened}
             inside = {name for name in {*self.names, *self.synced_names} if str(Path(name).parent) == opened}
             # A rename is one step of the file system's journal, also from one folder to another.
             for pair in [pair for pair in self._renamed if inside & set(pair) or opened in _folders(pair)]:
@@ -139,8 +145,16 @@ class Disk:
         if source in self.names:
             self.names[target] = self.names[source]
 
+    def _on_mkdir(self, args: list[Any], _: Any) -> None:
+        if self._own(args[0]):
+            self._new_folders.add(args[0])
+
     def _on_unlink(self, args: list[Any], _: Any) -> None:
         self.names.pop(args[0], None)
+
+
+def _above(name: str) -> set[str]:
+    return set(map(str, Path(name).parents))
 
 
 def _folders(names: tuple[str, str]) -> set[str]:

@@ -6,7 +6,7 @@ Shades say how much, so that nothing is lost without colour.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -95,12 +95,8 @@ def _months(monday: date, weeks: int) -> str:
 
 
 def _hours(hours: Sequence[int]) -> Iterator[Part]:
-    """The hours of the day, which are counted in UTC, in this machine's zone of today."""
-    today = datetime.now(UTC).astimezone()
-    ahead = int((today.utcoffset() or timedelta()) / timedelta(hours=1))  # of half an hour, the whole ones
-    hours = [hours[(hour - ahead) % 24] for hour in range(24)]
     busiest = max(range(24), key=lambda hour: hours[hour])
-    between = f"  most between {busiest:02} and {(busiest + 1) % 24:02} {today:%Z}"
+    between = f"  most between {busiest:02} and {(busiest + 1) % 24:02}"
     yield Line([("Hours ", "dim"), (spark(hours, 24), "green"), (between, "dim")])
     yield Line([("      0     6     12    18", "dim")])
 

@@ -100,7 +100,7 @@ class Introspection:
     async def disk_usage(self, request: DiskUsage) -> Usage:
         if request.agent is not None:
             await self.agents.require(request.agent)
-        return await self.threads.index(self.maintenance.usage, request.agent)
+        return await self.threads.patient(self.maintenance.usage, request.agent)
 
     async def _count(self) -> dict[str, int] | None:
         """Each agent's sessions, from the last count if the index is busy. Callers share one count."""

@@ -41,7 +41,10 @@ class Budget:
                 turn.set_result(None)
 
     def stopped_reading(self, disconnect: Callable[[], None]) -> None:
-        self._holders.setdefault(disconnect, asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        self._holders.setdefault(disconnect, loop.time())
+        if self._waiting:  # since before there was anybody to disconnect
+            loop.call_later(_UNREAD_SECONDS, self._disconnect_longest)
 
     def read_again(self, disconnect: Callable[[], None]) -> None:
         self._holders.pop(disconnect, None)

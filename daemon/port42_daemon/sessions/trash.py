@@ -182,6 +182,3 @@ class Trash:
         except (_Spared, SessionBusy, SessionNotFound, SessionDamaged):
             return False
         return True
-
-    def _publish(self, kind: type[DeletedEvent | RestoredEvent], summary: Summary) -> None:
-        self._sessions.events.publish(kind(summary.session_id, summary.agent))

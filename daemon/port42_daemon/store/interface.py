@@ -227,7 +227,7 @@ class SessionStore(Protocol):
         """One to `limit` records after `after_seq`; with `events`, or messages only."""
 
     def recent(self, session_id: str, at_least: int) -> Recent:
-        """The last records, `at_least` bytes of them."""
+        """The last records, `at_least` bytes of them; one at least if there are any."""
 
     def lines(self, session_id: str, after_seq: int, max_bytes: int) -> StoredLines:
         """Records after `after_seq`, one at least if there are any, of a session or one in the trash."""

@@ -75,6 +75,7 @@ def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -
                     raise
                 # It says what its absence says: sessions can be read on a full disk, too.
                 log.warning("⚠ format.json could not be written: %s", error)
+            durable.sync_name(home)  # the command that started us may have made it
         if stamp.format > newest or not {*stamp.done, stamp.under_way} <= {*names, None}:
             raise StorageFailed(
                 f"this home has format {stamp.format}, written by port42d {stamp.version}"

@@ -58,6 +58,16 @@ def test_statistics_fit_in_80_columns():
     assert "most between 23 and 00" in "".join(lines)
 
 
+def test_hours_are_shown_as_they_were_counted_whatever_the_zone(timezone):
+    timezone("Asia/Tokyo")
+    agents = (AgentStats("a", 1, 2, 3, 4, 5, 6, 7, (0, 2)),)
+    hours = (0,) * 7 + (2,) + (0,) * 16
+    stats = Statistics("2026-02-28", (0, 2), hours, agents, (), complete=True)
+    line = next(line for line in drawn_lines(subject.statistics(stats)) if line.startswith("Hours"))
+    assert line.split("Hours ")[1].index("█") == 7
+    assert "most between 07 and 08" in line
+
+
 def test_a_script_gets_days_and_hours_with_messages_only():
     agents = (AgentStats("a", 1, 2, 3, 4, 5, 6, 7, (0, 2)),)
     models = (ModelStats("llm", None, 1, 2, 3),)

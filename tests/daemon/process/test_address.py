@@ -118,6 +118,22 @@ def test_a_path_that_was_removed_is_bound_again_on_sighup(start_daemon, home, wh
     assert not daemon.socket.exists()
 
 
+def test_a_folder_that_was_opened_to_others_is_not_bound_in_again_and_the_log_says_so(start_daemon, home):
+    folder = home.parent / "run"
+    folder.mkdir(mode=0o700)
+    daemon = start_daemon(socket=folder / "s")
+    daemon.socket.unlink()
+    folder.chmod(0o755)
+    daemon.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 30
+    while "cannot listen at" not in daemon.log():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # no system call tells when
+    assert "is open to others (mode 0755" in daemon.log()
+    assert "Traceback" not in daemon.log()
+    assert not daemon.socket.exists()
+
+
 def test_a_socket_that_another_process_bound_there_is_left_alone(daemon):
     daemon.socket.unlink()
     with socket.socket(socket.AF_UNIX) as other:

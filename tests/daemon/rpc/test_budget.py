@@ -83,6 +83,27 @@ def test_while_somebody_waits_those_who_do_not_read_are_cut_off_the_longest_firs
     asyncio.run(run())
 
 
+def test_who_stops_reading_after_the_others_began_to_wait_is_cut_off_too(impatient):
+    async def run() -> None:
+        shared = Budget()
+
+        def cut_off() -> None:
+            shared.read_again(cut_off)
+            shared.give_back(TOTAL)
+
+        await shared.take(TOTAL)
+        waiting = asyncio.create_task(shared.take(MIB))
+        passed = asyncio.Event()
+        await asyncio.sleep(0)
+        # Behind the look that the waiting one has asked for, and that finds nobody to cut off.
+        asyncio.get_running_loop().call_later(0.02, passed.set)
+        await passed.wait()
+        shared.stopped_reading(cut_off)
+        await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(run())
+
+
 def test_who_reads_again_is_not_cut_off(impatient):
     async def run() -> None:
         shared = Budget()

@@ -114,3 +114,4 @@ class Backup:
             self._make(folder.parent)
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=durable.OWN_FOLDER)
+                durable.sync_name(folder)

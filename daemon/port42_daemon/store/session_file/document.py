@@ -297,10 +297,8 @@ def fold_through(read: Read, document: Document, seq: int) -> tuple[Footer, int]
 
 
 def recent(read: Read, document: Document, at_least: int) -> tuple[list[Record], bool]:
-    """The last records, `at_least` bytes of them, and whether those are all. Raises `Damaged`."""
-    offset = max(document.records_at, document.footer_at - at_least)
-    if offset > document.records_at:
-        offset = _next_line(read, offset, document.footer_at)
+    """The last records, `at_least` bytes of them, one at least; whether those are all. Raises `Damaged`."""
+    offset = _line_start(read, max(document.records_at, document.footer_at - at_least), document.records_at)
     kept = [parse_record(line) for line in _lines_from(read, document, offset)]
     return kept, offset == document.records_at
 

@@ -133,6 +133,16 @@ def test_a_path_that_depends_on_the_working_folder(file: Path, monkeypatch: pyte
     assert "absolute path" in refused("key")
 
 
+@pytest.mark.parametrize(("name", "expected"), [("~nobody-of-that-name/key", "a user"), ("/a\0b", "a path")])
+def test_a_path_that_no_file_has(name: str, expected: str) -> None:
+    assert expected in refused(name)
+
+
+def test_a_file_that_is_too_long_is_not_cut(file: Path) -> None:
+    file.write_text("k" * 20_000)
+    assert "more than 16,384 bytes" in refused(file)
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
