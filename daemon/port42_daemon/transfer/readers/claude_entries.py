@@ -82,8 +82,8 @@ def usual(entry: dict[str, Any]) -> dict[str, Any]:
     content, usage = message.get("content"), values.mapping(message.get("usage"))
     if isinstance(content, list):
         content = [fitting(block, Block) for block in content if isinstance(block, dict)]
-    said = fitting({**message, "content": content, "usage": fitting(usage, Usage) or None}, Message)
-    return fitting({**entry, "message": said}, Entry)
+    fitted = fitting({**message, "content": content, "usage": fitting(usage, Usage) or None}, Message)
+    return fitting({**entry, "message": fitted}, Entry)
 
 
 def text_of(
