@@ -212,14 +212,18 @@ def tool_kind(value: Any) -> ToolKind | None:
 def usage(value: dict[str, Any]) -> Usage | None:
     """Tokens of the turn as the agent counts them, those read from its cache among the input.
 
-    ACP says both the turn's and the session's; Claude's and Codex's agents mean the turn's.
+    ACP says both the turn's and the session's; Claude's and Codex's agents mean the turn's, opencode's the last
+    answer of the model in it: what calls of tools before that took, it does not send (1.18.33).
     """
     sent, got, total = (_count(value.get(name)) for name in ("inputTokens", "outputTokens", "totalTokens"))
     if sent is None or got is None:
         return None
     cached = sum(_count(value.get(name)) or 0 for name in ("cachedReadTokens", "cachedWriteTokens"))
-    apart = total is not None and sent + cached + got <= total
-    return Usage(sent + cached if apart else sent, got)
+    thought = _count(value.get("thoughtTokens")) or 0
+    if total is not None and sent + cached + got <= total:  # the cached ones are counted apart
+        sent += cached
+        got += thought if sent + got + thought <= total else 0
+    return Usage(sent, got)
 
 
 def permission(params: dict[str, Any], known: Updates) -> Permission:

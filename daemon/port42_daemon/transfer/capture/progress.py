@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from port42_daemon import durable
+from port42_daemon.transfer.readers.files import is_in_folders, messages_of
 from port42_protocol.messages.types import CaptureTool, prepared
 
 log = logging.getLogger(__name__)
@@ -96,12 +97,17 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 def signature_at(path: Path) -> Signature:
-    """The signature of the file at `path`, with what SQLite has not written into it yet. Raises OSError."""
+    """The signature of the file at `path`, with what SQLite has not written into it yet. Raises OSError.
+
+    Where opencode has a folder of a session's messages, with the time of that.
+    """
     device, inode, size, mtime_ns = signature_of(path.lstat())
-    if path.suffix == ".db":
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if path.suffix == ".db":
             log = path.with_name(path.name + WAL).lstat()
             return device, inode, size + log.st_size, max(mtime_ns, log.st_mtime_ns)
+        if is_in_folders(path):
+            mtime_ns = max(mtime_ns, messages_of(path).lstat().st_mtime_ns)
     return device, inode, size, mtime_ns
 
 

@@ -25,6 +25,8 @@ _SAMPLE = 4096
 """Bytes at the beginning of a file, and before the offset, that tell whether it was written anew."""
 _HELD_SECONDS = 30
 """Without a change, after which what a reader holds back is taken."""
+_PROMPT_SECONDS = 10
+"""After a session's file was written, in which a prompt comes."""
 _REWRITING = 5_000_000_000
 """Nanoseconds after which a tool that wrote a file anew has written all of it."""
 
@@ -124,13 +126,14 @@ class LineSource:
 
     def rest_in(self) -> float | None:
         """Seconds until the rest is due, which is there if the file does not change."""
-        return max(self._state.rest_in(time.time()), 0.0) if self._state.rest else None
+        return _rest_in(self._state)
 
 
 class DocumentSource:
     """A source of which the conversations that changed are read, each whole and in a batch of its own.
 
-    Its state has their versions as they were read.
+    Its state has their versions as they were read. Where each message is a file, nothing tells that one is
+    written: until the reply has ended, they are looked at every second.
     """
 
     anew = True
@@ -140,9 +143,11 @@ class DocumentSource:
         self._limits = limits
         self._waits: Exception | None = None
         self._reading = ""
+        self._in_folders = files.is_in_folders(path)
         # What changes while it is read is read again.
         signature = signature_at(path)
         self._state = structs.replace(state or SourceState(signature), signature=signature, problem=None)
+        self._is_answered = not self._state.rest
         self._versions: dict[str, str] = msgspec.json.decode(self._state.reader or b"{}")
         # Beside it there may be other databases.
         listed = detect.sources_of(tool, path) if detect.recognise(path) == tool else []
@@ -162,11 +167,22 @@ class DocumentSource:
             try:
                 for session in source.read(self._limits):
                     infos[session.info.source_id] = session.info
+                    self._is_answered = session.info.is_answered
                     records[session.info.source_id] = list(session.records)
             except Skipped as reason:
                 self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
-        self._state = structs.replace(self._state, reader=msgspec.json.encode(self._versions))
+        self._state = structs.replace(
+            self._state, reader=msgspec.json.encode(self._versions), rest=self._rest()
+        )
         return Batch(records, infos, 0, self._state, complete=not self._changed)
+
+    def _rest(self) -> int:
+        if not self._in_folders:
+            return 0
+        quiet = int(time.time() - self._state.signature[3] / 1e9)
+        # The session's own file is written before the prompt.
+        until = _PROMPT_SECONDS if self._is_answered else ENDED_SECONDS
+        return quiet + 1 if 0 <= quiet < until else 0
 
     def leave(self, batch: Batch, reason: Exception) -> None:
         """The conversation of `batch`, the latest, cannot be recorded now: it is read again later."""
@@ -188,8 +204,13 @@ class DocumentSource:
         if self._waits is not None:
             raise self._waits
 
-    def rest_in(self) -> None:
-        """There is none."""
+    def rest_in(self) -> float | None:
+        """As of lines."""
+        return _rest_in(self._state)
+
+
+def _rest_in(state: SourceState) -> float | None:
+    return max(state.rest_in(time.time()), 0.0) if state.rest else None
 
 
 def open_source(

@@ -97,6 +97,8 @@ class SessionInfo(Struct):
     total_ms: int = 0
     """Duration of the turn under way."""
     ends_with_reply: bool = False
+    is_answered: bool = True
+    """Whether the reply to the latest prompt has ended, where the source says that."""
 
     def add_title(self, title: str | None) -> None:
         if title and len(self.titles) < _TITLES:

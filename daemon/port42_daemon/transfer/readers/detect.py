@@ -133,8 +133,7 @@ class Source(Struct, frozen=True):
             status = self.path.lstat()
         except OSError:
             return ""
-        in_folders = self.format == "opencode" and not self.version
-        if self.problem or self.held or in_folders or time.time() - status.st_mtime < ENDED_SECONDS:
+        if self.problem or self.held or time.time() - status.st_mtime < ENDED_SECONDS:
             return ""
         signature = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         beside = _TITLES[self.format](self.path) if self.format in _TITLES else None
@@ -244,7 +243,8 @@ def _of_file(name: str, path: Path, key: str, *, in_folder: bool = False) -> lis
             for number, (span, problem) in enumerate(_CONVERSATIONS[name](path), 1)
         ]
     if not _is_database(path):
-        return [Source(key, name, path, time=written)]
+        version = opencode.version(path) if name == "opencode" and files.is_in_folders(path) else ""
+        return [Source(key, name, path, version=version, time=written)]
     prefix = f"{key} " if in_folder else ""  # a folder may have several databases
     if name == "llm":
         rows = sorted(llm.conversations(path).items())

@@ -173,5 +173,15 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(names)
 
 
+def is_in_folders(path: Path) -> bool:
+    """Whether a file is a session of opencode's from before its database, whose messages are files, too."""
+    return path.suffix == ".json" and path.parent.parent.name == "session"
+
+
+def messages_of(session: Path) -> Path:
+    """The folder of its messages."""
+    return session.parents[2] / "message" / session.stem
+
+
 def _reason(error: OSError) -> str:
     return f"it cannot be read: {os.strerror(error.errno).lower() if error.errno else 'the disk refused'}"

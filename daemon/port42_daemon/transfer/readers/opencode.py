@@ -7,8 +7,11 @@ of time. What is still being written is left out until it has ended.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,15 @@ from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import LINE_BYTES, below, chunks, json_value, opened, whole
+from port42_daemon.transfer.readers.files import (
+    LINE_BYTES,
+    below,
+    chunks,
+    json_value,
+    messages_of,
+    opened,
+    whole,
+)
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.sqlite_file import Database
 
@@ -53,6 +64,21 @@ def conversations(path: Path) -> dict[str, str]:
         for key in islice(versions, _ACTIVE):
             versions[key] += " {} {}".format(*database.query(latest, key).fetchone())
         return {key: versions[key] for key, _, _ in sorted(known, key=lambda row: (str(row[2]), row[0]))}
+
+
+def version(session: Path) -> str:
+    """Changes when one of a session's files does, of which the latest message and its parts grow."""
+    times: list[int] = []
+    parts = session.parents[2] / "part"
+    with suppress(OSError):
+        times.append(session.lstat().st_mtime_ns)
+        messages = sorted(messages_of(session).iterdir())
+        times.append(len(messages))
+        for message in messages[-2:]:  # a prompt may come behind the beginning of its reply
+            times.append(message.lstat().st_mtime_ns)
+            with os.scandir(parts / message.stem) as entries:
+                times += sorted(entry.stat(follow_symlinks=False).st_mtime_ns for entry in entries)
+    return blake2b(" ".join(map(str, times)).encode(), digest_size=16).hexdigest()
 
 
 def is_ours(database: Database) -> bool:
@@ -102,7 +128,15 @@ def _read(
     known = list(messages)
     replies = [message for message, _ in known if message.get("role") == "assistant"]
     _add_all(document, known, replies[-1] if replies else None)
+    document.info.is_answered = _is_answer(known[-1][0]) if known else False
     return document.finished()
+
+
+def _is_answer(message: Mapping[str, Any]) -> bool:
+    """Whether a prompt's last message has ended; one that ends with tool calls is followed by another."""
+    has_ended = values.mapping(message.get("time")).get("completed") is not None
+    goes_on = message.get("finish") == "tool-calls" and not message.get("error")
+    return message.get("role") == "assistant" and has_ended and not goes_on
 
 
 def _describe(document: Document, info: Mapping[str, Any]) -> None:

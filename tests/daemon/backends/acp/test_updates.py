@@ -105,6 +105,16 @@ def test_nothing_is_allowed_for_ever(kinds: list[str], allow: bool) -> None:
         ({"inputTokens": 10, "outputTokens": 5, "totalTokens": 99, "cachedReadTokens": 84}, Usage(94, 5)),
         ({"inputTokens": 94, "outputTokens": 5, "totalTokens": 99, "cachedReadTokens": 84}, Usage(94, 5)),
         ({"inputTokens": 10, "outputTokens": 5, "totalTokens": 20, "cachedWriteTokens": 5}, Usage(15, 5)),
+        (  # as opencode 1.18.33 sends it
+            {
+                "inputTokens": 250,
+                "outputTokens": 3,
+                "totalTokens": 355,
+                "thoughtTokens": 2,
+                "cachedReadTokens": 100,
+            },
+            Usage(350, 5),
+        ),
         ({"used": 900, "size": 1000}, None),
         ({"inputTokens": -1, "outputTokens": 5}, None),
         ({"inputTokens": True, "outputTokens": 5}, None),

@@ -239,6 +239,27 @@ def test_opencodes_files_of_before_the_database_are_captured_too(daemon, tmp_pat
     assert daemon.call("get_capture")["tools"][5]["problem"] is None
 
 
+def test_a_reply_in_opencodes_files_comes_though_its_sessions_file_does_not_change(daemon, tmp_path):
+    expected = read_whole(TOOLS / "opencode-1.1/all")
+    folder = tmp_path / "opencode"
+    shutil.copytree(TOOLS / "opencode-1.1/all", folder)
+    storage = next(folder.rglob("storage"))
+    session = min(storage.glob("session/*/*.json"))
+    reply = max((storage / "message" / session.stem).iterdir())
+    parts = {path: path.read_bytes() for path in (storage / "part" / reply.stem).iterdir()}
+    whole = json.loads(reply.read_bytes())
+    reply.write_text(json.dumps({**whole, "time": {"created": whole["time"]["created"]}}))
+    for path in parts:
+        path.unlink()
+    os.utime(session)
+    daemon.call("set_capture", name="opencode", on=True, path=str(folder))
+    eventually(lambda: 0 < count_of(stored(daemon, expected)) < count_of(expected))
+    for path, data in parts.items():
+        path.write_bytes(data)
+    reply.write_text(json.dumps(whole))
+    captured_is(daemon, expected)
+
+
 def test_the_later_one_of_two_sessions_of_a_database_is_the_fork(daemon, tmp_path):
     with contextlib.closing(opencode_database(tmp_path / "opencode.db")):
         daemon.call("set_capture", name="opencode", on=True, path=str(tmp_path))
