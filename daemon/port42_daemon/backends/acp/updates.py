@@ -212,8 +212,8 @@ def tool_kind(value: Any) -> ToolKind | None:
 def usage(value: dict[str, Any]) -> Usage | None:
     """Tokens of the turn as the agent counts them, those read from its cache among the input.
 
-    ACP says both the turn's and the session's; Claude's and Codex's agents mean the turn's, opencode's the last
-    answer of the model in it: what calls of tools before that took, it does not send (1.18.33).
+    ACP says both the turn's and the session's; Claude's and Codex's agents mean the turn's. That of opencode
+    1.18.33 sends those of the model's last answer in it, and nothing of those with tool calls before that.
     """
     sent, got, total = (_count(value.get(name)) for name in ("inputTokens", "outputTokens", "totalTokens"))
     if sent is None or got is None:
