@@ -113,7 +113,8 @@ def test_a_hub_that_cannot_be_used_is_said_and_everything_goes_on_here(start_dae
     ):
         daemon.call("join_hub", url=url)
     assert daemon.call("get_hub")["state"] == "off"
-    assert daemon.call("init_hub", url=url) == {"applied": ["0001_begin"]}
+    applied = daemon.call("init_hub", url=url)["applied"]
+    assert [name[:4] for name in applied] == ["0001", "0002"]
     daemon.call("join_hub", url=url)
     until(lambda: daemon.call("get_hub")["state"] == "connected", "it does not get to the hub")
     postgres.kill()

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import json
 
+import psycopg
 import pytest
+from peers.hub_homes import init
 from peers.talk import Talk, Tap, configure, outline
 
 
 @pytest.fixture
-def machines(home, start_daemon, hub_url):
-    """The daemons of two machines; the agent `tap` of each says what the test writes to its `tap`."""
-    daemons = {}
-    for name in ("server", "laptop"):
+def machine(home, start_daemon):
+    """Starts the daemon of a machine at the hub; its agent `tap` says what the test writes to its `tap`."""
+
+    def start(name, url):
         folder = home.parent / name
         folder.mkdir(mode=0o700)
         tap = Tap(folder)
         configure(folder / "home", tap=tap.command, shout=["tr", "a-z", "A-Z"])
         with (folder / "home" / "config.toml").open("a") as config:
-            config.write(f"[hub]\nurl = {json.dumps(hub_url)}\nmachine = {json.dumps(name)}\n")
-        daemons[name] = start_daemon(home=folder / "home", socket=folder / "s.sock")
-        daemons[name].tap = tap
-        if name == "server":
-            daemons[name].call("init_hub")
-    for daemon in daemons.values():
+            config.write(f"[hub]\nurl = {json.dumps(url)}\nmachine = {json.dumps(name)}\n")
+        daemon = start_daemon(home=folder / "home", socket=folder / "s.sock")
+        daemon.tap = tap
         with Talk(daemon) as talk:
             while talk.call("get_hub")["state"] != "connected":
                 pass
-    return daemons["server"], daemons["laptop"]
+        return daemon
+
+    return start
+
+
+@pytest.fixture
+def machines(machine, hub_url):
+    """Two machines of one owner."""
+    init(hub_url)
+    return machine("server", hub_url), machine("laptop", hub_url)
+
+
+@pytest.fixture
+def owners(home, machine, hub_url):
+    """Machines of two owners, and the role of the second one."""
+    init(hub_url)
+    role = f"ben_{home.parent.name.replace('-', '_')}"
+    with psycopg.connect(hub_url, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE "{role}" LOGIN')
+    return machine("server", hub_url), machine("laptop", hub_url.replace("postgres@", f"{role}@")), role
 
 
 def has(talk, session_id):
@@ -81,3 +99,29 @@ def test_a_message_waits_for_the_other_machines_turn_and_is_recorded_behind_it(m
         while outline(server, session_id) != said:
             pass
         assert there.call("get_hub")["forks"] == here.call("get_hub")["forks"] == []
+
+
+def test_a_turn_of_another_owner_is_waited_for_and_each_ones_records_have_the_name(owners):
+    server, laptop, ben = owners
+    with Talk(server) as there, Talk(laptop) as here:
+        session = {"session_id": there.call("create_session", agent="tap")["session_id"]}
+        there.call("share_session", **session, grantee=ben, may="write")
+        has(here, session["session_id"])
+        asked = there.send("possess", agent="tap", message="first", **session)
+        with server.tap.open() as say:
+            refused = here.answer(here.send("possess", agent="tap", message="x", **session, if_busy="error"))
+            assert refused["error"]["data"]["machine"] == "server (postgres)"
+            waits = here.send("possess", agent="tap", message="second", **session)
+            say("one")
+        there.answer(asked)
+        with laptop.tap.open() as say:
+            say("two")
+        assert here.result(waits)["reply"] == "two"
+        said = [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two")]
+        while outline(server, session["session_id"]) != said:
+            pass
+        for talk, other, theirs in ((there, ben, (3, 4)), (here, "postgres", (1, 2))):
+            messages = talk.call("get_session", **session)["messages"]
+            assert {one["seq"]: one.get("author") for one in messages} == {
+                seq: other if seq in theirs else None for seq in (1, 2, 3, 4)
+            }

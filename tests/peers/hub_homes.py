@@ -129,6 +129,10 @@ class HubHome:
         fork = await Lineage(self.sessions, agents).fork_session(ForkSession(session_id))
         return fork.session_id
 
+    async def share(self, session_id: str, grantee: str, may: str | None) -> bool:
+        assert self.database is not None
+        return await self.threads.hub(self.database.share, session_id, grantee, may)
+
     # --- what is there ----------------------------------------------------------------------------
 
     def stored(self, session_id: str) -> StoredLines | None:
@@ -136,6 +140,11 @@ class HubHome:
             return self.store.lines(session_id, 0, ALL)
         except SessionNotFound:
             return None
+
+    def end(self, session_id: str) -> tuple[int, int] | None:
+        """Generation and last seq of the session; None where there is no such session."""
+        stored = self.stored(session_id)
+        return None if stored is None else (stored.header.generation or 0, stored.footer.last_seq)
 
     def all(self) -> dict[str, StoredLines]:
         """Every session, those in the trash, too."""
@@ -224,6 +233,13 @@ async def quiet(*homes: HubHome) -> None:
             return
         before = changes.changes
     raise AssertionError("the homes do not come to an end")
+
+
+async def all_quiet(*homes: HubHome) -> None:
+    """As `quiet` for homes of several owners: what one changes is not counted with the other's changes."""
+    for _ in range(2):
+        for home in homes:
+            await quiet(home)
 
 
 def at_hub(url: str) -> Mapping[str, tuple[bool, list[tuple[int, str]]]]:

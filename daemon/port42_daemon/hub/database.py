@@ -194,9 +194,9 @@ class Database:
             self.hub = schema.require(self.connection)
             owner = self.connection.execute("SELECT session_user::text").fetchone()
             self.owner = str(owner[0]) if owner else ""
-            self.machine = machine
+            self.machine, self.name = machine, name
             self.offset_ms = self._offset()
-            self._join(name)
+            self._join()
         except BaseException:
             self.connection.close()
             raise
@@ -227,7 +227,7 @@ class Database:
                 answers.append((after - before, row[0] - (before + after) // 2_000_000))
         return min(answers, default=(0, 0))[1]
 
-    def _join(self, name: str) -> None:
+    def _join(self) -> None:
         with self.connection.transaction():
             self.connection.execute(
                 "INSERT INTO port42.owners (owner) VALUES (%s) ON CONFLICT DO NOTHING", (self.owner,)
@@ -236,7 +236,7 @@ class Database:
                 "INSERT INTO port42.machines (owner, machine, name, version) VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT (owner, machine) DO UPDATE SET"
                 " name = excluded.name, version = excluded.version, seen_at = now()",
-                (self.owner, self.machine, name, __version__),
+                (self.owner, self.machine, self.name, __version__),
             )
 
     def seen(self, pulled: int, waiting: int) -> None:

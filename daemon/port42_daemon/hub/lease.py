@@ -40,12 +40,20 @@ class Taken(NamedTuple):
 
 class Leases:
     """`ask` runs a function of a `Database` in the hub's thread and raises `HubUnavailable`; `end` gives the
-    generation and last seq of a session here, and blocks, as `in_thread` allows."""
+    generation and last seq of a session here, and blocks, as `in_thread` allows; `owner` gives the other
+    owner who lets a session be gone on with, None for any other session."""
 
-    def __init__(self, ask: Ask, end: Callable[[str], tuple[int, int] | None], in_thread: Ask) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        end: Callable[[str], tuple[int, int] | None],
+        in_thread: Ask,
+        owner: Callable[[str], str | None],
+    ) -> None:
         self._ask = ask
         self._end = end
         self._in_thread = in_thread
+        self._owner = owner
         self._held: set[str] = set()
         self._ending: dict[str, asyncio.Task[None]] = {}
 
@@ -53,7 +61,7 @@ class Leases:
         """See `port42_daemon.turns.elsewhere.Leases`."""
         self._held.add(session_id)  # before the hub is asked, so that `_release` leaves what it gives
         try:
-            taken = await self._answer(take, session_id, agent)
+            taken = await self._answer(take, session_id, self._owner(session_id), agent)
             if taken is None or taken.machine is not None:
                 self._held.discard(session_id)
                 return None if taken is None else str(taken.machine)
@@ -73,7 +81,7 @@ class Leases:
             task.add_done_callback(lambda _: self._ending.pop(session_id))
 
     async def holder(self, session_id: str) -> str | None:
-        return await self._answer(holder, session_id)  # type: ignore[no-any-return]  # `ask` gives anything
+        return await self._answer(holder, session_id, self._owner(session_id))  # type: ignore[no-any-return]  # `ask` gives anything
 
     async def run(self) -> None:
         """Renew the leases of turns that run, until it is cancelled."""
@@ -123,44 +131,48 @@ class Leases:
                     if session_id in self._held:
                         return  # by the next turn
                     seq = here[1] if here is not None else 0
-                    if await self._answer(release, session_id, seq) is not False:
+                    if await self._answer(release, session_id, self._owner(session_id), seq) is not False:
                         return
                     await asyncio.sleep(_LOOK_EVERY)
 
 
-# --- at the hub; these block ------------------------------------------------------------------------------
+# --- at the hub; these block. `owner` is another one whose session it is, None for an own session ----------
 
 
-def take(database: Database, session_id: str, agent: str) -> Taken:
+def take(database: Database, session_id: str, owner: str | None, agent: str) -> Taken:
     """The lease of a session for this machine, unless another one has it."""
+    session = (owner or database.owner, session_id)
     with database.connection.transaction():
         ours = database.connection.execute(
-            "INSERT INTO port42.leases AS l (owner, session_id, machine, agent) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT (owner, session_id) DO UPDATE SET"
-            " machine = excluded.machine, agent = excluded.agent, taken_at = now(), beat_at = now()"
-            " WHERE l.machine = excluded.machine OR l.beat_at < now() - make_interval(secs => %s)"
+            "INSERT INTO port42.leases AS l (owner, session_id, machine, name, agent)"
+            " VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (owner, session_id) DO UPDATE SET machine = excluded.machine, name = excluded.name,"
+            " holder = excluded.holder, agent = excluded.agent, taken_at = now(), beat_at = now()"
+            " WHERE (l.machine, l.holder) = (excluded.machine, excluded.holder)"
+            " OR l.beat_at < now() - make_interval(secs => %s)"
             " RETURNING session_id",
-            (database.owner, session_id, database.machine, agent, EXPIRES),
+            (*session, database.machine, database.name, agent, EXPIRES),
         ).fetchone()
-        machine = None if ours else (holder(database, session_id) or "another machine")
+        machine = None if ours else (holder(database, session_id, owner) or "another machine")
         end = database.connection.execute(
             "SELECT generation, last_seq FROM port42.sessions"
             " WHERE owner = %s AND session_id = %s AND purged_at IS NULL",
-            (database.owner, session_id),
+            session,
         ).fetchone()
     return Taken(machine, end)
 
 
-def holder(database: Database, session_id: str) -> str | None:
-    """The name of the other machine that has the lease of a session now."""
+def holder(database: Database, session_id: str, owner: str | None) -> str | None:
+    """The name of the other machine that has the lease of a session now, and of its owner, if another one."""
     row = database.connection.execute(
-        "SELECT coalesce(m.name, 'another machine') FROM port42.leases l"
-        " LEFT JOIN port42.machines m USING (owner, machine)"
-        " WHERE l.owner = %s AND l.session_id = %s AND l.machine <> %s"
-        " AND l.beat_at >= now() - make_interval(secs => %s)",
-        (database.owner, session_id, database.machine, EXPIRES),
+        "SELECT name, holder FROM port42.leases WHERE owner = %s AND session_id = %s"
+        " AND (machine, holder) <> (%s, session_user) AND beat_at >= now() - make_interval(secs => %s)",
+        (owner or database.owner, session_id, database.machine, EXPIRES),
     ).fetchone()
-    return None if row is None else str(row[0])
+    if row is None:
+        return None
+    name, of = row
+    return str(name) if of == database.owner else f"{name} ({of})"
 
 
 def renew(database: Database, session_ids: list[str]) -> list[str]:
@@ -168,30 +180,31 @@ def renew(database: Database, session_ids: list[str]) -> list[str]:
     mine = (database.owner, database.machine, session_ids)
     with database.connection.transaction():
         database.connection.execute(
-            "DELETE FROM port42.leases WHERE owner = %s AND machine = %s AND session_id <> ALL(%s)", mine
+            "DELETE FROM port42.leases WHERE holder = %s AND machine = %s AND session_id <> ALL(%s)", mine
         )
         rows = database.connection.execute(
             "UPDATE port42.leases SET beat_at = now()"
-            " WHERE owner = %s AND machine = %s AND session_id = ANY(%s) RETURNING session_id",
+            " WHERE holder = %s AND machine = %s AND session_id = ANY(%s) RETURNING session_id",
             mine,
         ).fetchall()
     renewed = {row[0] for row in rows}
     return [session_id for session_id in session_ids if session_id not in renewed]
 
 
-def release(database: Database, session_id: str, seq: int) -> bool:
+def release(database: Database, session_id: str, owner: str | None, seq: int) -> bool:
     """End the lease if the hub has the session through that seq, or does not have it at all.
 
     False where it has less: what the turn recorded is still to be pushed.
     """
+    session = (owner or database.owner, session_id)
     row = database.connection.execute(
-        "SELECT last_seq FROM port42.sessions WHERE owner = %s AND session_id = %s",
-        (database.owner, session_id),
+        "SELECT last_seq FROM port42.sessions WHERE owner = %s AND session_id = %s", session
     ).fetchone()
     if row is not None and row[0] < seq:
         return False
     database.connection.execute(
-        "DELETE FROM port42.leases WHERE owner = %s AND session_id = %s AND machine = %s",
-        (database.owner, session_id, database.machine),
+        "DELETE FROM port42.leases"
+        " WHERE owner = %s AND session_id = %s AND machine = %s AND holder = session_user",
+        (*session, database.machine),
     )
     return True

@@ -83,7 +83,9 @@ class Hub:
     _changed_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self._ask_database, self._end, self.sessions.threads.files)
+        self.leases = Leases(
+            self._ask_database, self._end, self.sessions.threads.files, self._owner_to_continue
+        )
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -371,6 +373,11 @@ class Hub:
         except RpcError:
             return None
         return stored.header.generation or 0, stored.footer.last_seq
+
+    def _owner_to_continue(self, session_id: str) -> str | None:
+        if self._connection is None or self._state != "connected":
+            return None
+        return self._connection.sync.owner_to_continue(session_id)
 
     async def _ask(self, config: HubConfig, question: Callable[[Any, dict[str, Any]], T]) -> T:
         """Run `question` about the module `connection` and libpq's parameters, in a thread of its own."""

@@ -179,6 +179,11 @@ class Sync:
         other = self.others.get(session_id)
         return None if other is None else other[0]
 
+    def owner_to_continue(self, session_id: str) -> str | None:
+        """Another owner who lets the session be gone on with; None for any other session."""
+        owner, may = self.others.get(session_id, (None, "none"))
+        return owner if may == "write" else None
+
     def _change(self, session_id: str, known: Known | None) -> _Prepared | None:
         """What is to be pushed of a session; None for nothing."""
         if known is not None and known.purged:

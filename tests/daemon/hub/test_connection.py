@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from peers.hub_homes import init
 
-from port42_daemon.hub import connection
+from port42_daemon.hub import connection, schema
 from port42_daemon.hub.connection import explained
 from port42_daemon.hub.schema import HubRefused
 from port42_protocol.errors import StorageFailed
@@ -60,8 +60,24 @@ def test_tables_of_another_version_are_refused_by_name(hub_url):
 
 
 def test_a_migration_is_applied_once_and_by_one_at_a_time(hub_url):
-    assert connection.init({"conninfo": hub_url}) == ["0001_begin"]
+    names = ["0001_begin", "0002_leases_of_shared_sessions"]
+    assert connection.init({"conninfo": hub_url}) == names
     assert connection.init({"conninfo": hub_url}) == []
+
+
+def test_tables_of_the_first_version_are_brought_up_to_date(hub_url, monkeypatch):
+    first = dict(list(schema.migrations().items())[:1])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "migrations", lambda: first)
+        init(hub_url)
+    with psycopg.connect(hub_url, autocommit=True) as admin:
+        columns = "(owner, session_id, machine, agent) VALUES ('ada', 'cli-1', gen_random_uuid(), 'ai-muse')"
+        admin.execute(f"INSERT INTO port42.leases {columns}")
+        assert "its tables lack 0002_leases_of_shared_sessions" in told(hub_url)[1]
+        assert connection.init({"conninfo": hub_url}) == ["0002_leases_of_shared_sessions"]
+        connection.probe({"conninfo": hub_url})
+        leases = admin.execute("SELECT owner, name FROM port42.leases").fetchall()
+    assert leases == [("ada", "another machine")]
 
 
 @pytest.mark.parametrize(

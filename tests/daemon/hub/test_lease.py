@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import psycopg
 import pytest
-from peers.hub_homes import AGENT, HubHome, init
+from peers.hub_homes import AGENT, all_quiet
 
 from port42_daemon.hub.lease import Leases
-from port42_daemon.hub.local import LocalSessions
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.turns import elsewhere
 from port42_daemon.turns.elsewhere import kept_off
 from port42_protocol.errors import HubUnavailable, RequestCancelled, SessionBusy
 
-_WITHIN = 60.0
 
-
-def leases_of(home: HubHome) -> Leases:
+def leases_of(home) -> Leases:
     async def ask(function, *args):
         if home.database is None:
             raise HubUnavailable("it is gone")
@@ -27,59 +25,45 @@ def leases_of(home: HubHome) -> Leases:
         except psycopg.Error:
             raise HubUnavailable("it is gone") from None
 
-    return Leases(ask, LocalSessions(home.sessions, home.name, "hub").end, home.threads.files)
+    def owner(session_id):
+        return home.sync.owner_to_continue(session_id) if home.sync is not None else None
+
+    return Leases(ask, home.end, home.threads.files, owner)
+
+
+async def with_leases(work, *homes):
+    for home in homes:
+        home.leases = leases_of(home)
+    await work(*homes)
+    for home in homes:
+        await home.leases.aclose()
 
 
 @pytest.fixture
-def meet(tmp_path, hub_url):
-    """Runs a coroutine function with two homes, both at the hub, and their leases."""
-    init(hub_url)
-
-    def run(work):
-        async def both():
-            async with (
-                asyncio.timeout(_WITHIN),
-                HubHome(tmp_path / "laptop", hub_url, "laptop") as laptop,
-                HubHome(tmp_path / "server", hub_url, "server") as server,
-            ):
-                await laptop.connect()
-                await server.connect()
-                laptop.leases, server.leases = leases_of(laptop), leases_of(server)
-                await work(laptop, server)
-                await laptop.leases.aclose()
-                await server.leases.aclose()
-
-        asyncio.run(both())
-
-    return run
+def machines(meet):
+    """Runs a coroutine function with two homes of one owner and their leases."""
+    return lambda work: meet(functools.partial(with_leases, work))
 
 
-async def until(condition):
-    """Wait until `condition()`, a coroutine function's, is true."""
-    while True:
-        if await condition():
-            return
-        await asyncio.sleep(0.01)
+async def until_taken(home):
+    while await home.leases.take("cli-1", AGENT) is not None:
+        pass
 
 
-def test_one_machine_has_a_session_until_it_gives_it_back(meet):
+def test_one_machine_has_a_session_until_it_gives_it_back(machines):
     async def work(laptop, server):
         assert await laptop.leases.take("cli-1", AGENT) is None
         assert await server.leases.take("cli-1", AGENT) == "laptop"
         assert await server.leases.take("cli-2", AGENT) is None
         assert (await server.leases.holder("cli-1"), await laptop.leases.holder("cli-1")) == ("laptop", None)
         laptop.leases.give_back("cli-1")
-
-        async def is_ours():
-            return await server.leases.take("cli-1", AGENT) is None
-
-        await until(is_ours)
+        await until_taken(server)
         assert await laptop.leases.take("cli-1", AGENT) == "server"
 
-    meet(work)
+    machines(work)
 
 
-def test_a_lease_ends_only_when_the_hub_has_what_the_turn_recorded(meet):
+def test_a_lease_ends_only_when_the_hub_has_what_the_turn_recorded(machines):
     async def work(laptop, server):
         await laptop.say("cli-1", "one")
         await laptop.step()
@@ -95,16 +79,10 @@ def test_a_lease_ends_only_when_the_hub_has_what_the_turn_recorded(meet):
             await server.step()
         assert server.texts("cli-1") == ["one", "two"]
 
-    async def until_taken(server):
-        async def is_ours():
-            return await server.leases.take("cli-1", AGENT) is None
-
-        await until(is_ours)
-
-    meet(work)
+    machines(work)
 
 
-def test_a_turn_begins_with_what_the_other_machine_recorded(meet):
+def test_a_turn_begins_with_what_the_other_machine_recorded(machines):
     async def work(laptop, server):
         await laptop.say("cli-1", "one")
         await laptop.step()
@@ -118,7 +96,56 @@ def test_a_turn_begins_with_what_the_other_machine_recorded(meet):
         assert await taking is None
         assert server.texts("cli-1") == ["one", "two"]
 
-    meet(work)
+    machines(work)
+
+
+def test_two_owners_take_the_same_lease_of_a_session_that_both_may_continue(people):
+    async def work(ada, ben):
+        await ada.say("cli-1", "one")
+        await all_quiet(ada)
+        assert await ada.share("cli-1", people.team, "write")
+        await all_quiet(ben)
+        for home, other, text in ((ada, ben, "two"), (ben, ada, "three")):
+            named = f"{home.name} ({people.ada if home is ada else people.ben})"
+            taking = asyncio.create_task(until_taken(home))
+            while not taking.done():
+                await home.step()
+            assert await other.leases.take("cli-1", AGENT) == await other.leases.holder("cli-1") == named
+            await home.leases.renew()
+            await home.say("cli-1", text)
+            home.leases.give_back("cli-1")
+            await home.step()
+        assert ben.texts("cli-1") == ["one", "two", "three"]
+        assert ben.all().keys() == {"cli-1"}
+
+    people(functools.partial(with_leases, work))
+
+
+def test_who_may_continue_a_session_cannot_take_a_lease_away_and_who_may_read_it_takes_none(people):
+    async def work(ada, ben):
+        for session_id, may in (("cli-1", "write"), ("cli-2", "read")):
+            await ada.say(session_id, "one")
+            await all_quiet(ada)
+            assert await ada.share(session_id, people.ben, may)
+            await all_quiet(ben)
+            assert await ada.leases.take(session_id, AGENT) is None
+        assert await ben.leases.take("cli-2", AGENT) is None  # what is said there becomes an own fork
+        with psycopg.connect(people.ben_url, autocommit=True) as hub:
+            of_ada = (people.ada,)
+            for statement in ("UPDATE port42.leases SET holder = session_user", "DELETE FROM port42.leases"):
+                assert hub.execute(f"{statement} WHERE owner = %s", of_ada).rowcount == 0
+            for session_id, holder in (("cli-2", people.ben), ("cli-1", people.ada)):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    hub.execute(
+                        "INSERT INTO port42.leases (owner, session_id, machine, agent, holder)"
+                        " VALUES (%s, %s, gen_random_uuid(), '', %s)",
+                        (people.ada, session_id, holder),
+                    )
+        age(ada)
+        assert await ben.leases.take("cli-1", AGENT) is None
+        assert await ada.leases.take("cli-1", AGENT) is not None
+
+    people(functools.partial(with_leases, work))
 
 
 def age(home):
@@ -126,7 +153,7 @@ def age(home):
     home.database.connection.execute("UPDATE port42.leases SET beat_at = beat_at - interval '1 minute'")
 
 
-def test_the_lease_of_a_machine_that_died_is_free_and_one_that_is_renewed_is_not(meet):
+def test_the_lease_of_a_machine_that_died_is_free_and_one_that_is_renewed_is_not(machines):
     async def work(laptop, server):
         await laptop.leases.take("cli-1", AGENT)
         await laptop.leases.take("cli-2", AGENT)
@@ -137,10 +164,10 @@ def test_the_lease_of_a_machine_that_died_is_free_and_one_that_is_renewed_is_not
         await server.leases.renew()
         assert await laptop.leases.take("cli-1", AGENT) == "server"
 
-    meet(work)
+    machines(work)
 
 
-def test_a_machine_that_was_away_for_long_is_told_what_it_lost(meet, caplog):
+def test_a_machine_that_was_away_for_long_is_told_what_it_lost(machines, caplog):
     async def work(laptop, server):
         await laptop.leases.take("cli-1", AGENT)
         age(laptop)
@@ -148,30 +175,30 @@ def test_a_machine_that_was_away_for_long_is_told_what_it_lost(meet, caplog):
         await laptop.leases.renew()
         assert "other machines took the lease of cli-1" in caplog.text
 
-    meet(work)
+    machines(work)
 
 
-def test_a_restarted_machine_ends_what_it_had(meet):
+def test_a_restarted_machine_ends_what_it_had(machines):
     async def work(laptop, server):
         await laptop.leases.take("cli-1", AGENT)
         again = leases_of(laptop)
         await again.renew()
         assert await server.leases.take("cli-1", AGENT) is None
 
-    meet(work)
+    machines(work)
 
 
-def test_a_daemon_that_stops_ends_the_leases_of_its_turns(meet):
+def test_a_daemon_that_stops_ends_the_leases_of_its_turns(machines):
     async def work(laptop, server):
         await laptop.leases.take("cli-1", AGENT)
         laptop.leases.give_back("cli-1")
         await laptop.leases.aclose()
         assert await server.leases.take("cli-1", AGENT) is None
 
-    meet(work)
+    machines(work)
 
 
-def test_without_the_hub_a_turn_begins_at_once(meet):
+def test_without_the_hub_a_turn_begins_at_once(machines):
     async def work(laptop, server):
         assert await laptop.leases.take("cli-1", AGENT) is None
         server.disconnect()
@@ -179,7 +206,7 @@ def test_without_the_hub_a_turn_begins_at_once(meet):
         assert await server.leases.holder("cli-1") is None
         server.leases.give_back("cli-1")
 
-    meet(work)
+    machines(work)
 
 
 class OtherMachine:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import msgspec
 import psycopg
 import pytest
 from msgspec import UNSET
-from peers.hub_homes import AGENT, HubHome, init
+from peers.hub_homes import AGENT, HubHome
 from peers.parts import RecordingPeer
 
 from port42_daemon.hub import live
@@ -17,8 +18,6 @@ from port42_protocol.messages.events import MessageEvent, TextEvent
 from port42_protocol.messages.records import AssistantMessage
 from port42_protocol.messages.turns import Subscribe
 
-_WITHIN = 60.0
-
 
 class Viewer(HubHome):
     """A home whose live text goes to and comes from the hub; `seen` is what it published, in order."""
@@ -26,7 +25,6 @@ class Viewer(HubHome):
     private: frozenset[str] = frozenset()
 
     async def begin(self):
-        await self.connect()
         self.seen, self.changed = [], asyncio.Event()
 
         async def ask(function, *args):
@@ -86,39 +84,30 @@ class Viewer(HubHome):
             self.changed.set()
 
 
+async def watched(work, laptop, server):
+    await laptop.begin()
+    await server.begin()
+    await laptop.follow()
+    await server.until(lambda _: server.live._watched_until > 0)
+    try:
+        await work(server, laptop)
+    finally:
+        await laptop.end()
+        await server.end()
+
+
 @pytest.fixture
-def meet(tmp_path, hub_url, monkeypatch):
+def viewers(meet, monkeypatch):
     """Runs a coroutine function with two homes whose live text meets."""
     monkeypatch.setattr(live, "SEND_EVERY", 0.02)
-    init(hub_url)
-
-    def run(work):
-        async def both():
-            async with (
-                asyncio.timeout(_WITHIN),
-                Viewer(tmp_path / "laptop", hub_url, "laptop") as laptop,
-                Viewer(tmp_path / "server", hub_url, "server") as server,
-            ):
-                await laptop.begin()
-                await server.begin()
-                await laptop.follow()
-                await server.until(lambda _: server.live._watched_until > 0)
-                try:
-                    await work(server, laptop)
-                finally:
-                    await laptop.end()
-                    await server.end()
-
-        asyncio.run(both())
-
-    return run
+    return lambda work: meet(functools.partial(watched, work), Viewer)
 
 
 def text_of(seen):
     return "".join(text for kind, text in seen if kind == "text")
 
 
-def test_pieces_come_between_the_records_and_the_end_is_told(meet):
+def test_pieces_come_between_the_records_and_the_end_is_told(viewers):
     async def work(server, laptop):
         await server.say("cli-1", "count")
         server.speak("one ")
@@ -136,10 +125,10 @@ def test_pieces_come_between_the_records_and_the_end_is_told(meet):
         assert set(pieces[1:-2]) == {"text"}
         assert [kind for kind, _ in server.seen].count("text") == 2  # nothing comes back
 
-    meet(work)
+    viewers(work)
 
 
-def test_a_piece_waits_for_the_records_before_it_and_a_late_one_is_dropped(meet):
+def test_a_piece_waits_for_the_records_before_it_and_a_late_one_is_dropped(viewers):
     async def work(server, laptop):
         await server.say("cli-1", "count")
         await server.step()
@@ -158,10 +147,10 @@ def test_a_piece_waits_for_the_records_before_it_and_a_late_one_is_dropped(meet)
             await laptop.live.receive(msgspec.json.encode(piece).decode())
         assert text_of(laptop.seen) == "second third"
 
-    meet(work)
+    viewers(work)
 
 
-def test_long_text_is_taken_apart_and_comes_whole(meet):
+def test_long_text_is_taken_apart_and_comes_whole(viewers):
     async def work(server, laptop):
         await server.say("cli-1", "count")
         await server.step()
@@ -171,10 +160,10 @@ def test_long_text_is_taken_apart_and_comes_whole(meet):
         await laptop.until(lambda seen: len(text_of(seen)) >= len(text))
         assert text_of(laptop.seen) == text
 
-    meet(work)
+    viewers(work)
 
 
-def test_who_begins_to_follow_in_mid_turn_has_all_that_was_said_of_it(meet):
+def test_who_begins_to_follow_in_mid_turn_has_all_that_was_said_of_it(viewers):
     async def work(server, laptop):
         await laptop.live.receive(msgspec.json.encode(live.Watch("server", True)).decode())
         await laptop.say("cli-1", "count")
@@ -187,10 +176,10 @@ def test_who_begins_to_follow_in_mid_turn_has_all_that_was_said_of_it(meet):
         await server.follow()
         await server.until(lambda seen: text_of(seen) == "one two ")
 
-    meet(work)
+    viewers(work)
 
 
-def test_text_of_a_session_that_stays_here_is_not_sent(meet):
+def test_text_of_a_session_that_stays_here_is_not_sent(viewers):
     async def work(server, laptop):
         server.private = frozenset({"cli-private"})
         for session_id in ("cli-private", "cli-1"):
@@ -201,13 +190,13 @@ def test_text_of_a_session_that_stays_here_is_not_sent(meet):
         await laptop.until(lambda seen: "cli-1" in text_of(seen))
         assert text_of(laptop.seen) == "cli-1"
 
-    meet(work)
+    viewers(work)
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '["x"]', "\x00"])
-def test_what_is_no_piece_is_ignored(meet, payload):
+def test_what_is_no_piece_is_ignored(viewers, payload):
     async def work(server, laptop):
         await laptop.live.receive(payload)
         assert laptop.seen == []
 
-    meet(work)
+    viewers(work)

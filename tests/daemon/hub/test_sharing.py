@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from peers.hub_homes import HubHome, at_hub, init, quiet
-from peers.postgres import Server
+from peers.hub_homes import HubHome, all_quiet, at_hub, init, quiet
 
 from port42_daemon.hub.schema import HubRefused
 from port42_daemon.sessions.service import now
@@ -19,55 +15,10 @@ from port42_protocol.messages.forks_and_trash import DeleteSession
 from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import RenameSession
 
-Work = Callable[[HubHome, HubHome], Awaitable[Any]]
-
-
-@pytest.fixture
-def people(tmp_path: Path, shared_postgres: Server) -> Callable[[Work], Any]:
-    """Runs a coroutine function with the homes of two owners, who are in one group; `.team` is its name."""
-    url = shared_postgres.database()
-    init(url)
-    mark = uuid.uuid4().hex[:8]
-    roles = [f"{name}_{mark}" for name in ("ada", "ben")]
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE ROLE "team_{mark}"')
-        for role in roles:
-            connection.execute(f'CREATE ROLE "{role}" LOGIN IN ROLE "team_{mark}"')
-    database = url.partition("?")[0].rpartition("/")[2]
-    ada_url, ben_url = (shared_postgres.url(database, role) for role in roles)
-
-    def run(work: Work) -> Any:
-        async def both() -> Any:
-            async with (
-                asyncio.timeout(60),
-                HubHome(tmp_path / "ada", ada_url, "ada's laptop") as ada,
-                HubHome(tmp_path / "ben", ben_url, "ben's laptop") as ben,
-            ):
-                await ada.connect()
-                await ben.connect()
-                return await work(ada, ben)
-
-        return asyncio.run(both())
-
-    run.team, run.ada_url, run.ben_url = f"team_{mark}", ada_url, ben_url  # type: ignore[attr-defined]
-    run.ada, run.ben = roles  # type: ignore[attr-defined]
-    return run
-
-
-async def share(home: HubHome, session_id: str, grantee: str, may: str | None) -> Any:
-    assert home.database is not None
-    return await home.threads.hub(home.database.share, session_id, grantee, may)
-
 
 def authors(home: HubHome, session_id: str) -> list[str]:
     """Of each record the name of whoever else recorded it, "" for the home's own."""
     return [record.author or "" for record in home.stored_records(session_id)]
-
-
-async def all_quiet(*homes: HubHome) -> None:
-    for _ in range(2):  # what one owner changes is not counted with the other's changes
-        for home in homes:
-            await quiet(home)
 
 
 def test_what_is_shared_to_be_read_is_there_and_what_is_said_in_it_becomes_an_own_fork(people):
@@ -76,7 +27,7 @@ def test_what_is_shared_to_be_read_is_there_and_what_is_said_in_it_becomes_an_ow
         await ada.say("cli-2", "not shared")
         await all_quiet(ada, ben)
         assert ben.all() == {}
-        assert await share(ada, "cli-1", people.team, "read")
+        assert await ada.share("cli-1", people.team, "read")
         await all_quiet(ada, ben)
         assert ben.all().keys() == {"cli-1"}
         await ada.say("cli-1", "two")
@@ -100,7 +51,7 @@ def test_what_is_shared_to_be_gone_on_with_grows_on_both_sides_and_says_who_wrot
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "of ada")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "write")
+        assert await ada.share("cli-1", people.ben, "write")
         await all_quiet(ben)
         await ben.say("cli-1", "of ben")
         await all_quiet(ben, ada)
@@ -126,7 +77,7 @@ def test_who_wrote_a_record_stays_known_where_the_hub_is_given_everything_again(
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "of ada")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "write")
+        assert await ada.share("cli-1", people.ben, "write")
         await all_quiet(ben)
         await ben.say("cli-1", "of ben")
         await all_quiet(ben, ada)
@@ -137,7 +88,7 @@ def test_who_wrote_a_record_stays_known_where_the_hub_is_given_everything_again(
         (ada.folder / "hub.db").unlink()
         await ada.connect()
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.team, "read")
+        assert await ada.share("cli-1", people.team, "read")
         async with HubHome(ada.folder.parent / "second", people.ada_url, "ada's desktop") as second:
             await second.connect()
             await all_quiet(second, ben)
@@ -152,7 +103,7 @@ def test_nobody_can_say_that_somebody_else_wrote_it(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "of ada")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "write")
+        assert await ada.share("cli-1", people.ben, "write")
         await all_quiet(ben)
         said = UserMessage(seq=0, content="of ben", timestamp=now(), author=people.ada)
         await ben.sessions.add_later("cli-1", [said])
@@ -166,16 +117,16 @@ def test_what_is_shared_no_more_stays_where_it_is_and_goes_nowhere(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "one")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "write")
+        assert await ada.share("cli-1", people.ben, "write")
         await all_quiet(ben)
-        assert await share(ada, "cli-1", people.ben, None)
+        assert await ada.share("cli-1", people.ben, None)
         await ben.say("cli-1", "of ben, later")
         await ada.say("cli-1", "of ada, later")
         await all_quiet(ben, ada)
         assert ben.texts("cli-1") == ["one", "of ben, later"]
         assert ada.texts("cli-1") == ["one", "of ada, later"]
         with pytest.raises(HubRefused, match="does not have session cli-1"):
-            await share(ben, "cli-1", people.team, "read")
+            await ben.share("cli-1", people.team, "read")
 
     people(work)
 
@@ -187,7 +138,7 @@ def test_without_its_notes_a_home_knows_whose_a_session_is(people):
         await ben.say("cli-2", "of ben")
         await all_quiet(ada, ben)
         for session_id in ("cli-1", "cli-2"):
-            assert await share(ada, session_id, people.ben, "read")
+            assert await ada.share(session_id, people.ben, "read")
         await all_quiet(ben)
         ben.disconnect()
         (ben.folder / "hub.db").unlink()
@@ -205,17 +156,17 @@ def test_without_its_notes_a_home_does_not_take_what_was_shared_once_for_its_own
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "one")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "write")
+        assert await ada.share("cli-1", people.ben, "write")
         await all_quiet(ben)
         fork = await ben.fork("cli-1")
-        assert await share(ada, "cli-1", people.ben, None)
+        assert await ada.share("cli-1", people.ben, None)
         ben.disconnect()
         (ben.folder / "hub.db").unlink()
         await ben.say("cli-1", "of ben, later")
         await ben.connect()
         await all_quiet(ben)
         assert at_hub(people.ben_url).keys() == {fork}
-        assert await share(ada, "cli-1", people.ben, "read")
+        assert await ada.share("cli-1", people.ben, "read")
         await all_quiet(ben)
         assert ben.texts("cli-1") == ["one"]
         assert sorted(map(len, map(ben.texts, ben.all()))) == [1, 1, 2]  # what was said later is in a fork
@@ -227,9 +178,9 @@ def test_nobody_can_be_named_who_is_no_role(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "one")
         await all_quiet(ada)
-        assert not await share(ada, "cli-1", "nobody at all", "read")
+        assert not await ada.share("cli-1", "nobody at all", "read")
         with pytest.raises(HubRefused, match="does not have session cli-9"):
-            await share(ada, "cli-9", people.ben, "read")
+            await ada.share("cli-9", people.ben, "read")
 
     people(work)
 
@@ -251,7 +202,7 @@ def test_who_may_go_on_with_a_session_can_do_nothing_else_to_it(people, forbidde
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "one")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "write")
+        assert await ada.share("cli-1", people.ben, "write")
 
     people(work)
     with (
@@ -280,8 +231,8 @@ def test_who_made_the_tables_need_not_be_a_superuser_and_sees_nothing_in_them(tm
             await eve.connect()
             await eve.say("cli-1", "of eve")
             await quiet(eve)
-            assert await share(eve, "cli-1", f"admin_{mark}", "read")
-            assert await share(eve, "cli-1", f"admin_{mark}", None)
+            assert await eve.share("cli-1", f"admin_{mark}", "read")
+            assert await eve.share("cli-1", f"admin_{mark}", None)
 
     asyncio.run(work())
     assert at_hub(eve_url).keys() == {"cli-1"}

@@ -6,8 +6,6 @@ import asyncio
 import base64
 import os
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,29 +19,6 @@ from port42_daemon.store.interface import RESUMED
 from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
 from port42_protocol.messages.records import replace
 from port42_protocol.messages.search import RenameSession, TagSession
-
-_WITHIN = 60.0
-
-
-@pytest.fixture
-def meet(tmp_path: Path, hub_url: str) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
-    """Runs a coroutine function with two homes, both at the hub."""
-    init(hub_url)
-
-    def run(work: Callable[[HubHome, HubHome], Awaitable[Any]]) -> Any:
-        async def both() -> Any:
-            async with (
-                asyncio.timeout(_WITHIN),
-                HubHome(tmp_path / "laptop", hub_url, "laptop") as laptop,
-                HubHome(tmp_path / "server", hub_url, "server") as server,
-            ):
-                await laptop.connect()
-                await server.connect()
-                return await work(laptop, server)
-
-        return asyncio.run(both())
-
-    return run
 
 
 def test_a_session_begun_here_is_continued_there_and_here_again(meet):
@@ -321,7 +296,7 @@ def test_what_a_hub_cannot_keep_because_its_disk_is_full_is_pushed_once_it_can(t
     texts = [base64.b64encode(os.urandom(750_000)).decode() for _ in range(6)]
 
     async def work() -> None:
-        async with asyncio.timeout(_WITHIN), HubHome(tmp_path / "laptop", url, "laptop") as laptop:
+        async with asyncio.timeout(60), HubHome(tmp_path / "laptop", url, "laptop") as laptop:
             postgres.kill()
             postgres.start(largest_file=3 * 1024 * 1024)
             await laptop.connect()
