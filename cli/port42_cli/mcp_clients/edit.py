@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from port42_cli.mcp_clients.known import NAME, Entry, McpClient, Server
-from port42_cli.service.files import Change
+from port42_cli.service.files import Change, replace
 from port42_client.errors import Refused
 
 _BYTES = 16 * 1024 * 1024
@@ -51,8 +49,8 @@ def write(change: Change, now: datetime) -> Path | None:
         if change.before is not None:
             mode = stat.S_IMODE(path.stat().st_mode)
             backup = path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S}-before-port42")
-            _replace(backup, change.before, mode)
-        _replace(path, change.after or "", mode)
+            replace(backup, change.before.encode(), mode)
+        replace(path, (change.after or "").encode(), mode)
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror or error}; nothing was changed") from None
     return backup
@@ -124,17 +122,3 @@ def _by_hand(client: McpClient, entry: Entry) -> list[str]:
     else:
         text = json.dumps({client.section: {NAME: entry}}, ensure_ascii=False, indent=2)
     return ["  Add this to it:", *(f"    {line}" for line in text.splitlines())]
-
-
-def _replace(path: Path, text: str, mode: int) -> None:
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise

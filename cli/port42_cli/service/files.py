@@ -90,11 +90,16 @@ def _put(path: Path, text: str | None) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, text.encode(errors="surrogateescape"), 0o644)
+
+
+def replace(path: Path, data: bytes, mode: int) -> None:
+    """Put `data` at `path`, whole or not at all. Raises OSError."""
     descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode(errors="surrogateescape"))
-            os.fchmod(file.fileno(), 0o644)
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         Path(aside).replace(path)
