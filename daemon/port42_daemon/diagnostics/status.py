@@ -17,9 +17,9 @@ from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.sessions.queue import SessionQueues
-from port42_daemon.sessions.service import now
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import Catalogue, Maintenance
+from port42_daemon.times import now
 from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, StalledThread, Status

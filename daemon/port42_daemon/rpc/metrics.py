@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from datetime import UTC, datetime
 from itertools import accumulate
 
+from port42_daemon.times import now
 from port42_protocol.errors import InternalError, RpcError
 from port42_protocol.messages.daemon import ErrorCount, InternalFailure, MethodLatency
 from port42_protocol.methods import METHODS
@@ -81,8 +81,7 @@ class Traffic:
         self._errors[error.code, error.data["kind"]] += 1
 
     def failed(self, method: str | None, error: InternalError) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-        self._failures.append(InternalFailure(error.data["error_id"], method, at))
+        self._failures.append(InternalFailure(error.data["error_id"], method, now()))
 
     def latencies(self) -> tuple[MethodLatency, ...]:
         for name, latency in self._latencies.items():

@@ -7,8 +7,10 @@ from collections import defaultdict
 from msgspec import UNSET, structs
 
 from port42_daemon.agents import Agents
-from port42_daemon.sessions.service import Sessions, now, require_title
+from port42_daemon.sessions.labels import require_title
+from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import FORKED, Header
+from port42_daemon.times import now
 from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
 from port42_protocol.messages.events import MessageEvent
 from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree

@@ -9,29 +9,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import UNSET, structs
 
 from port42_daemon.events import Events, Stream
 from port42_daemon.executors import Threads
+from port42_daemon.sessions import labels
 from port42_daemon.settings import METADATA_BYTES, PAGE_BYTES
 from port42_daemon.store.interface import (
-    ENDED,
-    PINNED,
-    RENAMED,
     RESUMED,
-    TAGGED,
     Catalogue,
     Header,
     SessionFilter,
     SessionStore,
     SessionWriter,
 )
+from port42_daemon.times import now
 from port42_protocol import codec
 from port42_protocol.errors import (
     AmbiguousSession,
@@ -46,7 +42,6 @@ from port42_protocol.errors import (
 from port42_protocol.messages.events import MessageEvent, SessionEvent
 from port42_protocol.messages.records import (
     MESSAGES,
-    EventRecord,
     Message,
     Record,
     Summary,
@@ -70,15 +65,8 @@ from port42_protocol.messages.types import Role
 R = TypeVar("R", EndSession, RenameSession, TagSession, PinSession)
 log = logging.getLogger(__name__)
 
-_MOST_TAGS = 32
 _CANDIDATES = 10
-_AGENT_REF = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _END_BYTES = 64 * 1024  # that are read of a session's end at first
-
-
-def now(ago: timedelta = timedelta()) -> str:
-    """The time, or that of a while `ago`, as it is kept: RFC 3339, UTC, milliseconds."""
-    return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclasses.dataclass(slots=True)
@@ -130,7 +118,7 @@ class Sessions:
             with self.store.writing(request.session_id) as session:
                 require_owner(session.summary, request.agent)
                 if last != request.session_id:
-                    session.append((labelled(RESUMED),), use=True)
+                    session.append((labels.new_event(RESUMED),), use=True)
         except SessionNotFound:
             raise SessionNotFound(request.session_id, vanished=last == request.session_id) from None
         return self._used(session)
@@ -172,7 +160,7 @@ class Sessions:
         if request.session_id == "last":
             expected = "another id than last, which means an agent's last session"
             raise InvalidParams.expecting("session_id", expected)
-        require_title(request.title)
+        labels.require_title(request.title)
         header = Header(
             id=request.session_id or "",
             agent=request.agent,
@@ -314,18 +302,17 @@ class Sessions:
 
     async def end_session(self, request: EndSession) -> Summary:
         """Mark as ended; a session that is ended already stays as it is."""
-        return await self._change(_end, request)
+        return await self._change(labels.end, request)
 
     async def rename_session(self, request: RenameSession) -> Summary:
-        require_title(request.title)
-        return await self._change(_rename, request)
+        labels.require_title(request.title)
+        return await self._change(labels.rename, request)
 
     async def tag_session(self, request: TagSession) -> Summary:
-        """Add tags and remove others; they keep the order in which they came."""
-        return await self._change(_tag, request)
+        return await self._change(labels.tag, request)
 
     async def pin_session(self, request: PinSession) -> Summary:
-        return await self._change(_pin, request)
+        return await self._change(labels.pin, request)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -444,7 +431,7 @@ def _last_of(request: FindSession) -> str | None:
     """The agent whose last session is meant: that of ``@agent``, or of ``last`` where one is named."""
     if request.ref == "last":
         return request.agent
-    return request.ref[1:] if _AGENT_REF.fullmatch(request.ref) else None
+    return request.ref[1:] if labels.AGENT_REF.fullmatch(request.ref) else None
 
 
 def unplaced(role: Role, content: str, key: str | None) -> Message:
@@ -452,45 +439,7 @@ def unplaced(role: Role, content: str, key: str | None) -> Message:
     return MESSAGES[role](seq=0, content=content, timestamp=now(), key=UNSET if key is None else key)
 
 
-def require_title(title: str | None) -> None:
-    """Raises `InvalidParams` for a title that no reference can find."""
-    if title is not None and (title.strip() == "last" or _AGENT_REF.fullmatch(title.strip())):
-        raise InvalidParams.expecting("title", "another title than last or @AGENT, which mean a last session")
-
-
 def require_owner(session: Summary, agent: str | None) -> None:
     """Raises `WrongAgent` unless the session is `agent`'s, where one is named."""
     if agent is not None and session.agent != agent:
         raise WrongAgent(session.session_id, agent, session.agent)
-
-
-def _end(session: SessionWriter, _: EndSession) -> None:
-    if session.summary.state != "ended":
-        session.append((labelled(ENDED),), use=False)
-
-
-def _rename(session: SessionWriter, request: RenameSession) -> None:
-    if session.summary.title != request.title:
-        session.append((labelled(RENAMED, title=request.title),), use=False)
-
-
-def _tag(session: SessionWriter, request: TagSession) -> None:
-    before = session.summary.tags
-    tags = tuple(dict.fromkeys([tag for tag in before if tag not in request.remove] + [*request.add]))
-    if len(tags) > _MOST_TAGS:
-        raise InvalidParams.expecting(
-            "add", f"no more than {_MOST_TAGS} tags on a session, with those it has"
-        )
-    # Another order alone is no change.
-    if set(tags) != set(before):
-        session.append((labelled(TAGGED, tags=tags),), use=False)
-
-
-def _pin(session: SessionWriter, request: PinSession) -> None:
-    if session.summary.pinned != request.pinned:
-        session.append((labelled(PINNED, pinned=request.pinned),), use=False)
-
-
-def labelled(name: str, **changed: Any) -> EventRecord:
-    """An event of now that has no seq yet."""
-    return EventRecord(seq=0, event=name, timestamp=now(), **changed)

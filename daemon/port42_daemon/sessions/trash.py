@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import Protocol
 
 from port42_daemon import cursors
+from port42_daemon.sessions.labels import new_event
 from port42_daemon.sessions.queue import SessionQueues
-from port42_daemon.sessions.service import Sessions, labelled, now, require_owner
-from port42_daemon.store.interface import RESTORED, TRASHED, SessionFilter, milliseconds
+from port42_daemon.sessions.service import Sessions, require_owner
+from port42_daemon.store.interface import RESTORED, TRASHED, SessionFilter
+from port42_daemon.times import milliseconds, now
 from port42_protocol.errors import (
     InvalidParams,
     SessionBusy,
@@ -83,7 +85,7 @@ class Trash:
         require_owner(self._sessions.store.summary(request.session_id, trashed=True), request.agent)
         summary = self._sessions.store.restore(request.session_id)
         with self._sessions.store.writing(request.session_id) as session:
-            session.append((labelled(RESTORED),), use=False)
+            session.append((new_event(RESTORED),), use=False)
         self._sessions.catch_up_last(summary.agent, summary.session_id, 0)
         return summary
 
@@ -162,7 +164,7 @@ class Trash:
                 raise _Spared
             # A full disk does not take it; a deletion works there all the same.
             with contextlib.suppress(StorageFailed):
-                session.append((labelled(TRASHED),), use=False)
+                session.append((new_event(TRASHED),), use=False)
             session.trash()
         return summary
 

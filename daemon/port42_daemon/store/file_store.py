@@ -32,7 +32,6 @@ from port42_daemon.store.interface import (
     SessionWriter,
     StoredLines,
     UnfinishedTurn,
-    milliseconds,
 )
 from port42_daemon.store.last_sessions import LastSessions, MappingDamaged, UseOrder
 from port42_daemon.store.session_file import checkpoint, document
@@ -43,6 +42,7 @@ from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
+from port42_daemon.times import milliseconds
 from port42_protocol.errors import RpcError, SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Message, Record, Summary

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from port42_daemon.times import milliseconds
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
@@ -32,14 +32,7 @@ TRASHED, RESTORED = "trashed", "restored"
 """Names of the events that a session records."""
 _TITLE_LENGTH = 60
 _PICTURE = re.compile(r"\[(?:image|document|[a-z]{1,20}/[a-z0-9.+-]{1,80})\]")
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _MAX_USE = 2**53
-_MAX_MILLISECONDS = 253_402_300_799_999
-"""The end of the year 9999, which a time near it is after in UTC when it has a negative offset."""
-_TIME = re.compile(
-    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z",
-    re.ASCII,
-)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -381,26 +374,6 @@ class Maintenance(Protocol):
 
 def new_backup() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-doctor"
-
-
-@lru_cache(maxsize=256)  # an append asks several times for the same
-def milliseconds(timestamp: str) -> int:
-    """Unix milliseconds of an RFC 3339 time, in UTC where it has no offset; 0 of anything else."""
-    try:
-        when = datetime.fromisoformat(timestamp)
-        since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
-        return min(max(since // _MILLISECOND, 0), _MAX_MILLISECONDS)
-    except (ValueError, OverflowError):
-        return 0
-
-
-@lru_cache(maxsize=256)
-def valid_time(timestamp: str) -> str:
-    """The time if it is in the form that port42 writes, else the nearest one in it."""
-    if _TIME.fullmatch(timestamp):
-        return timestamp
-    when = _EPOCH + milliseconds(timestamp) * _MILLISECOND
-    return when.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def title_from(content: str) -> str | None:

@@ -12,7 +12,6 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,17 +20,17 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.store.session_file.cache import OpenSessions, load
 from port42_daemon.store.session_file.document import Damaged, Document
+from port42_daemon.times import now
 from port42_protocol.errors import SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Summary
+from port42_protocol.messages.types import ID_PATTERN, NAME_PATTERN
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 NAME = re.compile(
-    r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(?P<at>\d{8}T\d{9}Z)\.(?P<agent>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"
-    r"\.json",
-    re.ASCII,
+    rf"(?P<id>{ID_PATTERN})\.(?P<at>\d{{8}}T\d{{9}}Z)\.(?P<agent>{NAME_PATTERN})\.json", re.ASCII
 )
 _AT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z")
 _SET_ASIDE = ".json.damaged-"
@@ -93,8 +92,7 @@ class Trash:
         return self._read(self._entry(session_id), action)
 
     def put(self, summary: Summary) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-        entry = Entry.of(now, summary.session_id, summary.agent)
+        entry = Entry.of(now(), summary.session_id, summary.agent)
         with self._changing() as folder:
             durable.move(self._sessions.path(summary.session_id), folder / entry.name)
             self._entries[entry.session_id] = entry

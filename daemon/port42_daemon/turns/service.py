@@ -15,8 +15,9 @@ from port42_daemon.events import Peer, Stream, notification
 from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import QueueEntry, SessionQueues
-from port42_daemon.sessions.service import Sessions, now
+from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header
+from port42_daemon.times import now
 from port42_daemon.turns import recovery, references
 from port42_daemon.turns.elsewhere import Leases, kept_off
 from port42_daemon.turns.partial_reply import ReplyKeeper

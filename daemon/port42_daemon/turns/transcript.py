@@ -11,7 +11,7 @@ from port42_daemon import activity
 from port42_daemon.backends import base as b
 from port42_daemon.backends.decoding import SurrogateJoiner
 from port42_daemon.config import SessionsConfig
-from port42_daemon.sessions.service import now
+from port42_daemon.times import now
 from port42_protocol.activity import join_texts, one_line
 from port42_protocol.messages.records import (
     AssistantMessage,

@@ -21,8 +21,9 @@ from port42_daemon.backends import base as b
 from port42_daemon.backends.decoding import SurrogateJoiner, whole
 from port42_daemon.backends.errors import one_line
 from port42_daemon.events import Stream
-from port42_daemon.sessions.service import Sessions, now
+from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header, UnfinishedTurn
+from port42_daemon.times import now
 from port42_daemon.turns.backend_input import BackendInput
 from port42_daemon.turns.outbox import Outbox
 from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper

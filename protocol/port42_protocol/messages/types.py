@@ -11,10 +11,15 @@ from msgspec import Meta, json
 # ``$`` alone would let a trailing newline through: Python's ``$`` matches before it.
 _END = r"$(?!\n)"
 
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Of an agent's name, or a back end's."""
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""Of a session's id."""
+
 AgentName = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END,
+        pattern=f"^{NAME_PATTERN}{_END}",
         description="an agent name: a letter or digit, then up to 63 letters, digits, '.', '_' or '-'"
         " (one leading @ is stripped)",
     ),
@@ -22,7 +27,7 @@ AgentName = Annotated[
 SessionId = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}" + _END,
+        pattern=f"^{ID_PATTERN}{_END}",
         description="a session id: a letter or digit, then up to 63 letters, digits, '_' or '-'",
     ),
 ]
@@ -93,7 +98,7 @@ Text = Annotated[str, Meta(max_length=262_144, description="text of at most 2621
 BackendName = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END,
+        pattern=f"^{NAME_PATTERN}{_END}",
         description="a back end's name: a letter or digit, then up to 63 letters, digits, '.', '_', '-'",
     ),
 ]

@@ -10,7 +10,7 @@ import pytest
 from peers.hub_homes import HubHome, all_quiet, at_hub, init, quiet
 
 from port42_daemon.hub.schema import HubRefused
-from port42_daemon.sessions.service import now
+from port42_daemon.times import now
 from port42_protocol.messages.forks_and_trash import DeleteSession
 from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import RenameSession

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from port42_daemon.sessions import service
-from port42_daemon.sessions.service import now
+from port42_daemon.times import now
 from port42_protocol.errors import (
     AmbiguousSession,
     InvalidParams,

@@ -22,6 +22,7 @@ from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.document import Damaged
 from port42_daemon.store.session_file.salvage import header_of, recover
 from port42_protocol.messages.doctor_and_stats import Finding
+from port42_protocol.messages.types import ID_PATTERN
 
 _FOLDERS = ("sessions", "trash")
 _MAX_FINDINGS = 500
@@ -29,7 +30,7 @@ _KEY_BYTES = 100
 _TEMPORARY_SECONDS = 60.0
 """After which a temporary file is taken for one that a crash left."""
 
-_ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
+_ID = f"(?P<id>{ID_PATTERN})"
 _SESSION = {"sessions": re.compile(_ID + r"\.json", re.ASCII), "trash": trash.NAME}
 _PARTIAL = re.compile(_ID + re.escape(checkpoint.SUFFIX), re.ASCII)
 _SET_ASIDE = re.compile(_ID + r"\.json\.damaged-.*", re.ASCII)

@@ -15,6 +15,7 @@ from datetime import date
 
 from port42_daemon.store.index.tokens import agent_facet, parts, path_facets, role_facet, spaced, tool_facet
 from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.types import NAME_PATTERN
 
 ROLES = ("user", "assistant", "system", "error", "title", "tool", "thought", "plan", "permission")
 """`title`: a session's given title or tags."""
@@ -27,7 +28,7 @@ _CHUNK = re.compile(
     rf'(?P<minus>-?)(?:(?P<filter>{_FILTER}):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
 )
 _EMPTY_FILTER = re.compile(f"({_FILTER}):")
-_AGENT = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_AGENT = re.compile(f"@?{NAME_PATTERN}")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
 

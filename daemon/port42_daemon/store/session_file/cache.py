@@ -21,12 +21,13 @@ from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.salvage import recover
 from port42_protocol.errors import SessionDamaged, SessionNotFound
 from port42_protocol.messages.records import Summary
+from port42_protocol.messages.types import ID_PATTERN
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MAX_CACHED = 1024
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+_ID = re.compile(ID_PATTERN)
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):

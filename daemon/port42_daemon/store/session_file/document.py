@@ -27,10 +27,9 @@ from port42_daemon.store.interface import (
     TAGGED,
     Footer,
     Header,
-    milliseconds,
     title_from,
-    valid_time,
 )
+from port42_daemon.times import milliseconds, valid_time
 from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,

@@ -12,8 +12,9 @@ from msgspec import UNSET, Struct, field, structs
 
 from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
-from port42_daemon.sessions.service import Sessions, Written, now
+from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, Header
+from port42_daemon.times import now
 from port42_daemon.transfer.capture.known import Known
 from port42_daemon.transfer.capture.originals import Original, Originals
 from port42_daemon.transfer.capture.progress import SourceState, Stored

@@ -10,7 +10,8 @@ from hashlib import blake2b
 import msgspec
 from msgspec import UNSET
 
-from port42_daemon.store.interface import COMPACTED, USAGE, milliseconds
+from port42_daemon.store.interface import COMPACTED, USAGE
+from port42_daemon.times import milliseconds
 from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from port42_daemon.sessions.service import Sessions, now
+from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import RENAMED
+from port42_daemon.times import now
 from port42_daemon.transfer.capture.progress import NEVER, SourceState, signature_at
 from port42_daemon.transfer.capture.recorder import Recorder
 from port42_daemon.transfer.capture.tools import Tool

@@ -14,10 +14,11 @@ from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
+from port42_protocol.messages.types import NAME_PATTERN
 
 INDEX = "session-index.json"
 _OBJECT = re.compile(r"[0-9a-f]{64}")
-_AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_AGENT = re.compile(NAME_PATTERN)
 
 
 def object_paths(index: bytes) -> dict[str, str | None]:

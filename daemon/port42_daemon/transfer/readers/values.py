@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from port42_daemon.times import rfc3339
 from port42_protocol.messages.types import Role
 
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -31,7 +32,7 @@ def timestamp_of(value: object) -> str | None:
             at = datetime.fromtimestamp(value, UTC)
         else:
             return None
-        return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+        return rfc3339(at)
     except (ValueError, OverflowError, OSError):
         return None
 

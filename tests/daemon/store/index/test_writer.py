@@ -15,8 +15,8 @@ from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionUpdate
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter, PendingUpdates
-from port42_daemon.store.interface import milliseconds
 from port42_daemon.store.session_file.document import RENAMED, numbered
+from port42_daemon.times import milliseconds
 from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
 
 AT = "2026-01-01T00:00:00.000Z"

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from port42_daemon import durable
-from port42_daemon.store.interface import FORKED, Header, milliseconds
+from port42_daemon.store.interface import FORKED, Header
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import salvage
+from port42_daemon.times import milliseconds
 from port42_protocol.messages.records import EventRecord, ForkPoint, UserMessage
 
 BLOCK = 4096
