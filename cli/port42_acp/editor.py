@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
 from itertools import count
 
 from port42_client.errors import CommandError, DaemonError
@@ -119,8 +120,8 @@ class Editor:
                 except OSError:
                     data = b""
                 asyncio.run_coroutine_threadsafe(pieces.put(data), loop).result()
-        except (RuntimeError, asyncio.CancelledError):
-            return  # the loop has ended before stdin did
+        except (RuntimeError, CancelledError):
+            return  # nobody reads any more, or the loop has ended, before stdin did
 
     def _take(self, line: bytes, handlers: dict[str, Handler]) -> None:
         try:

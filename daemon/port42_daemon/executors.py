@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from port42_protocol.errors import Overloaded
 from port42_protocol.messages.daemon import StalledThread
 
 T = TypeVar("T")
@@ -81,11 +82,21 @@ class _Pool:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting += 1
         if self._waiting > len(self._threads) < self._most:
-            thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}")
-            self._threads.append(thread)
-            thread.start()
+            self._add_thread()
         self._work.put((future, work, args, named))
         return future
+
+    def _add_thread(self) -> None:
+        """Where the system allows no more threads, those that there are do the work. Raises `Overloaded`."""
+        thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}")
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            if not self._threads:
+                self._waiting -= 1
+                raise Overloaded("the system allows the daemon no further thread") from None
+        else:
+            self._threads.append(thread)
 
     def close(self) -> None:
         for _ in self._threads:

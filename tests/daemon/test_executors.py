@@ -9,6 +9,7 @@ import pytest
 
 from port42_daemon import executors
 from port42_daemon.executors import Threads
+from port42_protocol.errors import Overloaded
 
 
 def test_files_go_on_while_the_index_is_waited_for():
@@ -80,6 +81,28 @@ def test_no_exception_ends_a_thread(error):
             with pytest.raises(error):
                 await threads.index(fail)
         assert await threads.index(lambda: 42) == 42
+
+    asyncio.run(run())
+    threads.close()
+
+
+def test_where_the_system_allows_no_further_thread_those_that_there_are_do_the_work(monkeypatch):
+    threads, start = Threads(), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Overloaded, match="no further thread"):
+            await threads.files(int)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        assert await threads.files(int, "1") == 1
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert await asyncio.gather(*(threads.files(int, str(number)) for number in range(20))) == [
+            *range(20)
+        ]
+        assert threads.stalled() == []
 
     asyncio.run(run())
     threads.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 
@@ -92,6 +93,17 @@ def test_the_last_line_needs_no_newline_and_everything_is_answered_before_the_en
     while (answer := peer.receive()) is not None:
         numbers.append(answer["id"])
     assert sorted(numbers) == list(range(21))
+    assert peer.child.wait(30) == 0
+    assert peer.child.stderr.read() == b""
+
+
+def test_a_line_that_is_longer_than_any_may_be_ends_it_with_the_reason(daemon, lines):
+    peer = lines("@ai-muse")
+    with contextlib.suppress(BrokenPipeError):  # it does not read on
+        for _ in range(80):
+            peer.child.stdin.write(b"x" * 1024 * 1024)
+    assert "at most 67,108,864 bytes" in peer.receive()["error"]["message"]
+    assert peer.receive() is None
     assert peer.child.wait(30) == 0
     assert peer.child.stderr.read() == b""
 

@@ -51,9 +51,15 @@ def lines_to_push(lines: Sequence[Line], *, redact: bool) -> Sequence[Line]:
     return [(seq, _redacted(line)) for seq, line in lines] if redact else lines
 
 
-def header_of(text: str) -> Header:
-    """The header at the hub. Raises `msgspec.DecodeError`."""
-    return _decode_header(text.encode())
+def header_of(text: str, session_id: str | None = None) -> Header:
+    """The header at the hub. Raises `msgspec.DecodeError`, also for one of another session than `session_id`.
+
+    Whoever shares a session wrote its header, too, which must not lead to a session of this machine.
+    """
+    header = _decode_header(text.encode())
+    if session_id not in {None, header.id}:
+        raise msgspec.ValidationError(f"its header is that of {header.id}")
+    return header
 
 
 def attributed(line: Line, author: str, owner: str, reader: str) -> Line:

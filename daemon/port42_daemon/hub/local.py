@@ -116,7 +116,7 @@ class LocalSessions:
         if mine is None:
             records = records_of(theirs)
             header = structs.replace(
-                header_of(row.header),
+                header_of(row.header, row.session_id),
                 generation=row.generation or UNSET,
                 hub_owner=UNSET if fetched.owner == self._owner else fetched.owner,
             )
@@ -191,7 +191,7 @@ class LocalSessions:
             if own := every[count:]:
                 seq = every[count - 1][0] if count else 0
                 fork = self._fork(mine.header, seq, own, mine.footer.use)
-        header = structs.replace(header_of(row.header), generation=row.generation)
+        header = structs.replace(header_of(row.header, row.session_id), generation=row.generation)
         self._store.rewrite(header, records_of(theirs), self._backup)
         return (self._notices(row.session_id, fork) if fork else []), fork
 

@@ -47,6 +47,26 @@ def test_what_is_shared_to_be_read_is_there_and_what_is_said_in_it_becomes_an_ow
     people(work)
 
 
+def test_whoever_shares_a_session_cannot_have_it_stand_for_one_of_somebody_else(people):
+    async def work(ada: HubHome, ben: HubHome) -> None:
+        await ada.say("cli-1", "of ada")
+        await ben.say("ben-1", "of ben")
+        await all_quiet(ada)
+        assert await share(ada, "cli-1", people.ben, "read")
+        await all_quiet(ben)
+        with psycopg.connect(ada.url, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE port42.sessions SET generation = 1, header = replace(header, 'cli-1', 'ben-1')"
+                " WHERE session_id = 'cli-1'"
+            )
+        await ben.step()
+        assert (ben.texts("ben-1"), ben.texts("cli-1")) == (["of ben"], ["of ada"])
+        assert ben.sync is not None
+        assert ben.sync.busy == {"cli-1"}
+
+    people(work)
+
+
 def test_what_is_shared_to_be_gone_on_with_grows_on_both_sides_and_says_who_wrote_what(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "of ada")

@@ -17,6 +17,7 @@ from port42_daemon.transfer.capture.progress import NEVER, Signature, SourceStat
 from port42_daemon.transfer.readers import detect, files
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader
+from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.messages.records import Record
 
 _BATCH_BYTES = 1024 * 1024
@@ -24,7 +25,7 @@ _BATCH_RECORDS = 1000
 _SAMPLE = 4096
 """Bytes at the beginning of a file, and before the offset, that tell whether it was written anew."""
 _HELD_SECONDS = 30
-"""Without a change, after which what a reader holds back is taken."""
+"""Without a change, after which what a reader holds back is taken, and a last line without its end."""
 _PROMPT_SECONDS = 10
 """After a session's file was written, in which a prompt comes."""
 _REWRITING = 5_000_000_000
@@ -87,8 +88,11 @@ class LineSource:
             if signature[2] < start:
                 raise Rewritten
             file.seek(start)
+            quiet = time.time() - signature[3] / 1e9
             while end - start < _BATCH_BYTES and count < _BATCH_RECORDS:
                 line, length = _whole_line(file)
+                if not length and line and quiet >= _HELD_SECONDS and _is_object(line):
+                    length = len(line)  # its tool was killed before it wrote the newline
                 if not length:
                     break
                 end += length
@@ -96,11 +100,9 @@ class LineSource:
                     records.setdefault(key, []).append(record)
                     count += 1
             head, tail = _samples(file, end)
-        if not length:
-            quiet = time.time() - signature[3] / 1e9
-            if quiet >= _HELD_SECONDS:
-                for key, record, _ in self._reader.rest(ended=quiet >= ENDED_SECONDS):
-                    records.setdefault(key, []).append(record)
+        if not length and quiet >= _HELD_SECONDS:
+            for key, record, _ in self._reader.rest(ended=quiet >= ENDED_SECONDS):
+                records.setdefault(key, []).append(record)
         self._state = structs.replace(
             self._state,
             signature=signature,
@@ -109,7 +111,7 @@ class LineSource:
             tail=tail,
             reader=self._reader.save(),
             problem=_problem(self._reader),
-            rest=_rest(self._reader) if not length else 0,
+            rest=_rest(self._reader, waits=bool(line) and quiet < _HELD_SECONDS) if not length else 0,
         )
         return Batch(records, self._reader.state.sessions, start, self._state, complete=not length)
 
@@ -217,6 +219,8 @@ def open_source(
     tool: str, path: Path, state: SourceState | None, limits: SessionsConfig
 ) -> LineSource | DocumentSource:
     """Raises `Skipped`."""
+    if LONE_SURROGATE.search(str(path)):  # what a reader remembers of its source is stored as UTF-8
+        raise Skipped(files.NOT_UTF8)
     kind = LineSource if is_read_by_lines(path) else DocumentSource
     return kind(tool, path, state, limits)
 
@@ -267,8 +271,16 @@ def _status(file: BinaryIO) -> os.stat_result:
     return os.fstat(file.fileno())
 
 
-def _rest(reader: LineReader) -> int:
-    if reader.has_held():
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(files.json_value(line), dict)
+    except Skipped:
+        return False
+
+
+def _rest(reader: LineReader, *, waits: bool) -> int:
+    """`waits`: there is a line that may get its end yet."""
+    if waits or reader.has_held():
         return _HELD_SECONDS
     return ENDED_SECONDS if reader.has_calls() else 0
 

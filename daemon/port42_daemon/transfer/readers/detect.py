@@ -36,6 +36,7 @@ from port42_daemon.transfer.readers import (
 )
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader, read_whole
+from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.messages.transfer import ImportFormat
 from port42_protocol.messages.types import prepared
 from port42_protocol.version import __version__
@@ -196,6 +197,10 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
         file = path / key
         if file.name in _NOT_SESSIONS:
+            continue
+        if LONE_SURROGATE.search(key):
+            shown = os.fsencode(key).decode(errors="replace")
+            sources.append(Source(shown, "", file, problem=files.NOT_UTF8))
             continue
         try:
             name = recognise(file) if wanted == "auto" else wanted

@@ -15,12 +15,12 @@ from typing import IO, Any, BinaryIO
 import msgspec
 
 from port42_daemon.transfer.readers.base import Skipped
-from port42_daemon.transfer.readers.values import LONE_SURROGATE
 
 LINE_BYTES = 16 * 1024 * 1024
 FILE_BYTES = 1024 * 1024 * 1024
 """Maximum size of a file: a sparse file can have terabytes."""
 CHUNK = 256 * 1024
+NOT_UTF8 = "its path is not UTF-8: it can be read under another name"
 _ENTRIES = 100_000
 _PARTS = ("message", "part", "session_diff", "todo")
 _VALUES = 1_000_000
@@ -146,6 +146,8 @@ def _repaired(data: bytes | bytearray) -> str:
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Relative, sorted paths of the files under `root` with one of the suffixes. Follows no links.
 
+    On Linux a name may be any bytes; those that are not UTF-8 are lone surrogates in it.
+
     Raises `Skipped` when there are too many, or `root` cannot be read.
     """
     names: list[str] = []
@@ -164,8 +166,7 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                         # opencode's messages and their parts are read with their sessions.
                         if not (entry.name in _PARTS and (root / inside).name == "storage"):
                             folders.append(name)
-                    # On Linux a name may be any bytes; those that are not UTF-8 become surrogates.
-                    elif name.endswith(suffixes) and len(name) <= 4096 and not LONE_SURROGATE.search(name):
+                    elif name.endswith(suffixes) and len(name) <= 4096:
                         names.append(name)
         except OSError as error:
             if not inside:

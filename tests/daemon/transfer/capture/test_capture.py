@@ -83,6 +83,33 @@ def test_a_line_that_is_being_written_waits_for_its_end(capturing, transcript):
     captured(capturing, "one", "two")
 
 
+def test_a_last_line_without_its_end_is_taken_when_its_tool_has_been_quiet(capturing, transcript):
+    transcript.user("one")
+    transcript.user("killed before the newline")
+    whole = transcript.path.read_bytes()
+    capturing.stop()
+    transcript.path.write_bytes(whole[:-1])
+    os.utime(transcript.path, (time.time() - 60,) * 2)
+    capturing.start()
+    captured(capturing, "one", "killed before the newline")
+    transcript.path.write_bytes(whole)
+    transcript.user("three")
+    captured(capturing, "one", "killed before the newline", "three")
+
+
+def test_a_path_that_is_not_utf8_is_named_and_holds_up_no_other(capturing, transcript, folder):
+    transcript.user("one")
+    odd = os.fsencode(folder) + b"/odd-\xff.jsonl"
+    shutil.copy(transcript.path, odd)
+    transcript.user("two")
+    captured(capturing, "one", "two")
+    problem = eventually(lambda: capturing.call("get_capture")["tools"][0]["problem"])
+    assert "odd-\ufffd.jsonl: its path is not UTF-8" in problem
+    assert "Traceback" not in capturing.log()
+    page = capturing.call("import_sessions", path=str(folder), agent="ai-muse", dry_run=True)
+    assert {"source": "odd-\ufffd.jsonl", "reason": problem.partition(": ")[2]} in page["skipped"]
+
+
 @pytest.mark.parametrize("how", ["in place", "renamed", "shorter"])
 def test_a_file_that_its_tool_writes_anew_takes_nothing_away(capturing, transcript, how):
     for number in range(6):
