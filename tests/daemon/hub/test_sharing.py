@@ -52,7 +52,7 @@ def test_whoever_shares_a_session_cannot_have_it_stand_for_one_of_somebody_else(
         await ada.say("cli-1", "of ada")
         await ben.say("ben-1", "of ben")
         await all_quiet(ada)
-        assert await share(ada, "cli-1", people.ben, "read")
+        assert await ada.share("cli-1", people.ben, "read")
         await all_quiet(ben)
         with psycopg.connect(ada.url, autocommit=True) as connection:
             connection.execute(
