@@ -1,4 +1,4 @@
-"""Real tools, put into ``.work`` at first use: Claude Code, `llm`, the MCP inspector, OpenRPC's generator."""
+"""Real tools, put into ``.work`` at first use: Claude Code, `llm`, acpx, the MCP inspector and others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 CLAUDE_VERSION = "2.1.197"
 INSPECTOR_VERSION = "2.12.0"
+ACPX_VERSION = "0.1.15"  # the last one for Node 20
 TYPINGS_VERSION = "1.13.1"
 LLM_VERSION, ECHO_VERSION = "0.36", "0.5"
 PYLN_VERSION = "26.6.9"
@@ -46,6 +47,20 @@ def inspector() -> str:
         if not program.exists():
             options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
             _install(npm, "install", "--prefix", str(folder), *options, package)
+    return str(program)
+
+
+def acpx() -> str:
+    """The program of `acpx`, an ACP client of npm. Skips without node and npm, or when npm cannot have it."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("needs node and npm, for acpx")
+    folder = _WORK / "npm-acpx"
+    program = folder / "node_modules" / ".bin" / "acpx"
+    with _alone(folder):
+        if not program.exists():
+            options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
+            _install(npm, "install", "--prefix", str(folder), *options, f"acpx@{ACPX_VERSION}")
     return str(program)
 
 
