@@ -27,11 +27,13 @@ from port42_daemon.transfer.readers.line_reader import LineReader
 # Elements that the program adds to the user's text or replaces it with.
 _PROGRAM = (
     r"(?:system-reminder|ide_[a-z_]{1,40}|local-command-[a-z]{1,20}|bash-[a-z]{1,20}|user-memory-input"
-    r"|new-diagnostics|task-notification|teammate-message|post-tool-use-hook|user-prompt-submit-hook)"
+    r"|new-diagnostics|task-notification|teammate-message|cross-session-message|agent-message"
+    r"|post-tool-use-hook|user-prompt-submit-hook)"
 )
 _OPENING = re.compile(rf"\s*<({_PROGRAM})(?:\s[^<>]{{0,500}})?>")
 _CLOSING = re.compile(rf"</({_PROGRAM})>\s*\Z")
 _INTERRUPTED = re.compile(r"\s*\[Request interrupted by user[^\]\n]{0,40}\]\s*")
+_OF_ANOTHER = "Another Claude session sent a message"
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
 _PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
 _CONTINUED = "This session is being continued from a previous conversation that ran out of context."
@@ -415,7 +417,7 @@ def _element(text: str, name: str) -> str | None:
 
 def _typed(text: str) -> str:
     """The text without the program's elements."""
-    if "[" in text and _INTERRUPTED.fullmatch(text):
+    if ("[" in text and _INTERRUPTED.fullmatch(text)) or text.startswith(_OF_ANOTHER):
         return ""
     if "<" not in text:
         return text

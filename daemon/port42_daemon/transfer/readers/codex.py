@@ -41,6 +41,7 @@ _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
 
 _NAMES = 100_000
 _ID_LENGTH = len("01a2187b-30ea-7073-8e50-5cf02dde04f3")
+_ROLLOUT = re.compile(r"rollout-[\dT-]{19}-[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}")
 _FAILED = ("unsupported call: ", "apply_patch verification failed: ")
 _ABORTED = "\naborted by user"
 _EXIT = re.compile(r"(?:Exit code:|exited with code) (-?\d{1,9})\b")
@@ -94,7 +95,7 @@ class State(base.State):
 
 
 class Reader(LineReader):
-    """Reads one file."""
+    """Reads one file, whose name ends with the session's id: its first line may be missing."""
 
     format = "codex"
     state_type = State
@@ -104,6 +105,9 @@ class Reader(LineReader):
 
     def take_path(self, path: Path) -> None:
         """Titles of all sessions are in one file beside the folder of the rollouts."""
+        info = self.state.sessions[""]
+        if not self.state.has_meta and _ROLLOUT.fullmatch(info.source_id):
+            info.source_id = info.source_id[-_ID_LENGTH:]
         self._names = _names_beside(path)
         self._name_session()
 
@@ -312,6 +316,6 @@ def _typed(text: str) -> str:
     """The text without the tags around images and without an editor's list of files."""
     if _IMAGE_TAG.fullmatch(text):
         return ""
-    if text.lstrip().startswith(_IDE) and _REQUEST in text:
+    if text.lstrip().startswith(_IDE):
         return text.partition(_REQUEST)[2].strip()
     return text

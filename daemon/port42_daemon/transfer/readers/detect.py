@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
                 sources.append(Source(key, "", file, problem=str(reason)))
     formats = sorted({source.format for source in sources if source.format})
     if wanted == "auto" and not formats:
-        first = f": {sources[0].key}: {sources[0].problem}" if sources else ""
+        first = f": {sources[0].key}: {sources[0].problem}".removesuffix(f"; {_HINT}") if sources else ""
         raise Skipped(f"no file of a known format is in it{first}; {_HINT}")
     return formats if wanted == "auto" else [wanted], sorted(sources, key=lambda source: source.key)
 
@@ -357,10 +358,12 @@ def _recognise_lines(path: Path) -> str | None:
 
 
 def _objects(line: bytes) -> list[Mapping[str, Any]]:
-    try:
-        return [value for value in files.json_values(line.strip(b"\0 \r\n\t")) if isinstance(value, dict)]
-    except Skipped:
-        return []
+    objects: list[Mapping[str, Any]] = []
+    with suppress(Skipped):
+        for value in files.json_values(files.without_padding(line)):
+            if isinstance(value, dict):
+                objects.append(value)  # noqa: PERF401  # those before one that is damaged count
+    return objects
 
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:

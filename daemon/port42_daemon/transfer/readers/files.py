@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -16,6 +16,7 @@ import msgspec
 
 from port42_daemon.transfer.readers.base import Skipped
 
+BOM = b"\xef\xbb\xbf"
 LINE_BYTES = 16 * 1024 * 1024
 FILE_BYTES = 1024 * 1024 * 1024
 """Maximum size of a file: a sparse file can have terabytes."""
@@ -34,7 +35,7 @@ _ESCAPE = re.compile(
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
     """The regular file at `path`, of at most `limit` bytes. Follows no links, opens no devices or FIFOs."""
     try:
@@ -112,6 +113,11 @@ def json_value(data: bytes | bytearray) -> Any:
         raise Skipped(f"not JSON: {problem}") from None
 
 
+def without_padding(line: bytes) -> bytes:
+    """Without white space and a byte order mark. After a crash, unwritten blocks are zero bytes."""
+    return line.removeprefix(BOM).strip(b"\0 \r\n\t")
+
+
 def json_values(line: bytes) -> Iterator[Any]:
     """The values of a line, usually one: concurrent writers may have joined lines.
 
@@ -129,8 +135,31 @@ def json_values(line: bytes) -> Iterator[Any]:
             value, end = _DECODER.raw_decode(text, position)
             yield value
             position = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it always matches
+    except json.JSONDecodeError as error:
+        yield from _behind_a_torn_one(text, position, error.pos)
+        raise problem from None
     except (ValueError, RecursionError):
         raise problem from None
+
+
+def _behind_a_torn_one(text: str, position: int, failed: int) -> list[Any]:
+    """The values behind one whose end was not written, as of a killed program, up to the line's end.
+
+    The first begins about where reading `failed`.
+    """
+    until = failed + 8
+    for _ in range(4):
+        start = until = text.rfind('{"', position + 1, until)
+        if start < 0:
+            break
+        values: list[Any] = []
+        with contextlib.suppress(ValueError, RecursionError):
+            while start < len(text):
+                value, end = _DECODER.raw_decode(text, start)
+                values.append(value)
+                start = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it always matches
+            return values
+    return []
 
 
 def _require_few_values(data: bytes | bytearray) -> None:

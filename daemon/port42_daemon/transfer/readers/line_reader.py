@@ -20,7 +20,7 @@ from port42_daemon.transfer.readers.base import (
     Skipped,
     State,
 )
-from port42_daemon.transfer.readers.files import CHUNK, json_values
+from port42_daemon.transfer.readers.files import CHUNK, json_values, without_padding
 from port42_protocol.messages.records import Record
 from port42_protocol.messages.types import prepared
 
@@ -116,8 +116,7 @@ class LineReader(Builder):
         if entry is not None:
             self.take(entry, location)
         # Otherwise it is long, empty, damaged, joined with another, no object, or has values of other types.
-        # After a crash, blocks that were not written contain zero bytes.
-        elif whole := data.strip(b"\0 \r\n\t"):
+        elif whole := without_padding(data):
             for each in self._unusual(whole, location):
                 self.take(each, location)
 

@@ -113,6 +113,7 @@ def test_only_the_programs_elements_are_taken_off(content):
     [
         "<task-notification>\n<task-id>b</task-id>\n</task-notification>\nFull transcript available at: /b",
         '<teammate-message teammate_id="lead">\nHoist the sail.\n</teammate-message>',
+        "Another Claude session sent a message:\n<agent-message from='b'>\nReef.\n</agent-message>\nReply.",
         "<local-command-stdout>ok</local-command-stdout>",
         "<bash-input>ls</bash-input>",
         "[Request interrupted by user]",

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import codex
 from port42_daemon.transfer.readers.base import SubAgent
+from port42_daemon.transfer.readers.detect import Source
 from port42_daemon.transfer.readers.line_reader import read_whole
 from port42_protocol.messages.records import Message
 
@@ -61,10 +62,22 @@ def test_the_users_words(parts, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["<environment_context>\n</environment_context>", "# AGENTS.md instructions for x"]
+    "text",
+    [
+        "<environment_context>\n</environment_context>",
+        "# AGENTS.md instructions for x",
+        "# Context from my IDE setup:\n\n## Open tabs:\n- a.c\n",
+    ],
 )
 def test_what_codex_tells_the_model_is_no_message(text):
     assert texts(read(meta(), message("user", text), message("user", "hi"))) == [("user", "hi")]
+
+
+def test_a_rollout_without_its_first_line_has_the_id_that_its_name_has(tmp_path):
+    path = tmp_path / "rollout-2026-03-01T10-00-00-019c0000-0000-7000-8000-000000000001.jsonl"
+    path.write_text(json.dumps(message("user", "hi")) + "\n")
+    [session] = Source("x", "codex", path).read(SessionsConfig())
+    assert session.info.source_id == "019c0000-0000-7000-8000-000000000001"
 
 
 @pytest.mark.parametrize("folder", ["<cwd>/home/ada/boat</cwd>", "Current working directory: /home/ada/boat"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
@@ -65,6 +65,7 @@ def objects(data: bytes) -> tuple[list[object], list[tuple[str, str]]]:
         (b'{"a":"as bytes \xed\xa0\xbd"}', "as bytes \ufffd\ufffd\ufffd"),
         (b'{"a":"cut off \xf0\x9f"}', "cut off \ufffd"),
         (b'\0\0{"a":"padded"}' + b"\0" * 5000, "padded"),
+        (b'\xef\xbb\xbf{"a":"behind a mark"}', "behind a mark"),
     ],
 )
 def test_damaged_text_is_kept_with_a_replacement(line, text):
@@ -91,6 +92,22 @@ def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(objects_o
     values, problems = objects(line.replace(b"\r", b""))
     assert values[: len(objects_on_the_line)] == [value["a"] for value in objects_on_the_line]
     assert len(problems) <= 2  # a number behind them, and bytes behind that
+
+
+NESTED = st.fixed_dictionaries(
+    {"type": st.text(max_size=9), "parts": st.lists(st.fixed_dictionaries({"n": st.integers()}), max_size=2)}
+)
+
+
+@given(torn=NESTED, cut=st.integers(1, 90), after=st.lists(NESTED, min_size=1, max_size=2))
+def test_whole_objects_behind_one_that_was_not_written_to_its_end_come_in(torn, cut, after):
+    beginning = json.dumps(torn)
+    beginning = beginning[: min(cut, len(beginning) - 1)]
+    assume(not beginning.rstrip().endswith((":", "[", ",")))  # what follows is a part of it then
+    found: list[Any] = []
+    with pytest.raises(Skipped, match="not JSON"):
+        found.extend(files.json_values((beginning + "".join(map(json.dumps, after))).encode()))
+    assert found == after
 
 
 def test_a_line_of_a_million_values_is_left_out():
