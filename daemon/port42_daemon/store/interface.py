@@ -315,7 +315,8 @@ class Catalogue(Protocol):
         none is, begins so, in any case. Newest use first."""
 
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
-        """Session and seq of the record of `agent` that has the idempotency key."""
+        """Session and seq of the record of `agent` that has the idempotency key, in that session, or the
+        forks that a hub made of it, or in any."""
 
     def by_native(self, native_id: str) -> str | None:
         """The session used last of those whose last turn has this id of the tool's, or that were imported

@@ -19,6 +19,7 @@ from port42_daemon.store.interface import RESUMED
 from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
 from port42_protocol.messages.records import replace
 from port42_protocol.messages.search import RenameSession, TagSession
+from port42_protocol.messages.sessions import AppendMessage
 
 
 def test_a_session_begun_here_is_continued_there_and_here_again(meet):
@@ -31,6 +32,24 @@ def test_a_session_begun_here_is_continued_there_and_here_again(meet):
         await quiet(laptop, server)
         assert laptop.texts("cli-1") == ["build a parser", "and a lexer"]
         assert laptop.stored("cli-1").lines == server.stored("cli-1").lines
+
+    meet(work)
+
+
+def test_a_repeated_request_finds_its_message_in_the_fork_into_which_it_went(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await quiet(laptop, server)
+        await laptop.say("cli-1", "two of the laptop")
+        request = AppendMessage(AGENT, "cli-1", "user", "two of the server", idempotency_key="k")
+        before = await server.sessions.append_message(request)
+        await laptop.step()
+        await quiet(laptop, server)
+        (fork,) = server.all().keys() - {"cli-1"}
+        for home in (server, laptop):
+            again = await home.sessions.append_message(request)
+            assert (again.session_id, again.seq) == (fork, before.seq)
+        assert laptop.texts("cli-1") == ["one", "two of the laptop"]
 
     meet(work)
 

@@ -183,15 +183,16 @@ class SessionIndex(Catalogue):
     def with_key(self, agent: str, key: str, session_id: str | None) -> tuple[str, int] | None:
         """Session and seq of the message that `agent` recorded under `key`.
 
-        With a session, that one is read at once. Without, this waits until no session is stale: an answer
-        that may be wrong is none.
+        With a session, that one is read at once, and the forks that a hub made of it. Without, this waits
+        until no session is stale: an answer that may be wrong is none.
         """
         self._writer.flush()
-        if session_id is not None:
-            self._indexer.read_now(session_id)
-        elif not self._state.wait_caught_up():
+        sessions = None if session_id is None else self._query(messages.with_hub_forks, session_id)
+        for each in sessions or ():
+            self._indexer.read_now(each)
+        if sessions is None and not self._state.wait_caught_up():
             raise StorageFailed(f"cannot ask the index: {self._state.reason}")
-        return self._query(messages.with_key, agent, key, session_id)
+        return self._query(messages.with_key, agent, key, sessions)
 
     @_retried
     def search(

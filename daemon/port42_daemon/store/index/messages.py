@@ -22,6 +22,16 @@ from port42_protocol.messages.records import Summary
 
 _BLOCKS_REMOVED = 16
 """Blocks of text that are deleted at once: a query may wait so long."""
+_HUB_FORK = f"hub-{'[0-9a-f]' * 20}"
+"""A GLOB of the ids of forks that a hub makes: of what was recorded in a session here while another machine
+went on with it."""
+_WITH_HUB_FORKS = """
+WITH RECURSIVE family (id) AS (
+  SELECT ? UNION
+  SELECT session_id FROM sessions JOIN family ON json_extract(forked_from, '$.session_id') = id
+  WHERE forked_from IS NOT NULL AND session_id GLOB ?
+) SELECT id FROM family
+"""
 
 
 def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> None:
@@ -53,14 +63,20 @@ def add_keys(database: sqlite3.Connection, rows: Sequence[tuple[str, str, str, i
     insert(database, "keys", rows)
 
 
+def with_hub_forks(database: sqlite3.Connection, session_id: str) -> list[str]:
+    """The session, and the forks that a hub made of it: who repeats a request does not know of these."""
+    return [row[0] for row in database.execute(_WITH_HUB_FORKS, (session_id, _HUB_FORK))]
+
+
 def with_key(
-    database: sqlite3.Connection, agent: str, key: str, session_id: str | None
+    database: sqlite3.Connection, agent: str, key: str, sessions: Sequence[str] | None
 ) -> tuple[str, int] | None:
-    """Session and seq of the message that `agent` recorded under `key`, in that session or in any."""
+    """Session and seq of the message that `agent` recorded under `key`, in those sessions or in any."""
+    names = None if sessions is None else msgspec.json.encode(sessions).decode()
     return database.execute(  # type: ignore[no-any-return]  # sqlite3 types rows as Any
         "SELECT session_id, seq FROM keys WHERE agent = ? AND key = ?"
-        " AND session_id = coalesce(?, session_id) ORDER BY session_id LIMIT 1",
-        (agent, key, session_id),
+        " AND (? IS NULL OR session_id IN (SELECT value FROM json_each(?))) ORDER BY session_id LIMIT 1",
+        (agent, key, names, names),
     ).fetchone()
 
 

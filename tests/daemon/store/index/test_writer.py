@@ -86,7 +86,7 @@ class Index(IndexWriter):
 
     def with_key(self, key: str, session_id: str | None = None) -> tuple[str, int] | None:
         self.flush()
-        return messages.with_key(self.database.reading, "a", key, session_id)
+        return messages.with_key(self.database.reading, "a", key, session_id and [session_id])
 
     def erase(self) -> None:
         while self.remove_text():
