@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 START_PATIENCE = 40.0
 """Seconds that another command may take to start the daemon, which itself may take 30."""
 
+STARTS = 3
+"""How often a command starts a daemon that others stop as soon as it is ready, as ``daemon restart`` may."""
+
 _OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 REBIND_TIMEOUT = 3.0
@@ -183,9 +186,10 @@ class Daemon:
         with self.start_lock():
             if connection := self.find():
                 return connection
-            self._spawn(started_by)
-            if connection := self.find():
-                return connection
+            for _ in range(STARTS):
+                self._spawn(started_by)
+                if connection := self.find():
+                    return connection
         raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
 
     def running(self, patience: float = PATIENCE) -> Running | None:

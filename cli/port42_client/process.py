@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ START_TIMEOUT = 30.0
 
 STOP_TIMEOUT = 30.0
 """Seconds a daemon may take to end its turns and exit."""
+
+LOOK_EVERY = 0.01
+"""Seconds between two looks whether a daemon has ended: flock(2) has no time-out."""
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -111,15 +115,18 @@ def stop(pid: int, home: Path, notice: Callable[[str], None]) -> None:
     with suppress(ProcessLookupError):  # it may end by itself meanwhile
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGCONT)  # one that was suspended takes the other signal only then
-    try:
-        lock = os.open(paths.lock_file(home), _OPEN)
-    except FileNotFoundError:
-        return
-    waiting = f"Waiting for port42d (pid {pid}) to end its turns and stop."
-    if not wait_for_lock(lock, fcntl.LOCK_SH, STOP_TIMEOUT, lambda: notice(waiting)):
-        advice = f"  To end it at once, which loses no recorded message: kill -KILL {pid}"
-        raise Refused(f"port42d (pid {pid}) was told to stop and is still there", advice)
-    os.close(lock)
+    path = paths.lock_file(home)
+    began, told = time.monotonic(), False
+    # Nothing waits in the lock's queue: another command's new daemon could be before it there.
+    while is_locked(path) and lock_holder(path) in {None, pid}:
+        waited = time.monotonic() - began
+        if waited > STOP_TIMEOUT:
+            advice = f"  To end it at once, which loses no recorded message: kill -KILL {pid}"
+            raise Refused(f"port42d (pid {pid}) was told to stop and is still there", advice)
+        if waited > SLOW and not told:
+            notice(f"Waiting for port42d (pid {pid}) to end its turns and stop.")
+            told = True
+        time.sleep(LOOK_EVERY)
 
 
 def wait_for_lock(lock: int, operation: int, timeout: float, on_slow: Callable[[], None]) -> bool:
