@@ -57,7 +57,7 @@ def decode_line(line: bytes) -> JsonObject | None:
     """The object in a line; None for the response to a batch, which is never sent. Raises `NoDaemon`."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if isinstance(message, list):
         return None

@@ -116,7 +116,9 @@ def test_an_answer_may_come_byte_by_byte(peer):
         assert client.ask("status") == "whole ›"
 
 
-@pytest.mark.parametrize("junk", [b"hello\n", b"1\n", b'{"id":1}\n', b'"id"\n', b"\xff\n"])
+@pytest.mark.parametrize(
+    "junk", [b"hello\n", b"1\n", b'{"id":1}\n', b'"id"\n', b"\xff\n", b"[" * 200_000 + b"\n"]
+)
 def test_what_does_not_speak_json_rpc_is_no_daemon(peer, junk):
     def script(talk):
         talk.request()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
-import stat
 from collections.abc import Sequence
+from pathlib import Path
 
+from port42_daemon import durable
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.turns import history
 from port42_protocol.errors import InvalidParams, RpcError
@@ -58,12 +58,9 @@ def _file(field: str, path: str) -> bytes:
     if not path.startswith("/"):
         raise _refused(field, "an absolute path", path)
     try:
-        # Not blocking: a FIFO without a writer would hold a thread for good.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _refused(field, "an ordinary file", path)
-            return file.read(LIMIT + 1)
+        return durable.read_file(Path(path), LIMIT)
+    except durable.NotReadable as error:
+        raise _refused(field, f"a file of at most {LIMIT:,} bytes", f"{path}: {error}") from None
     except OSError as error:
         raise _refused(field, "a file that can be read", f"{path}: {error.strerror}") from None
     except ValueError:  # a NUL in the path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -119,10 +121,10 @@ def test_files_that_cannot_be_read(refused, tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     os.mkfifo(tmp_path / "fifo")
     for name, words in {
-        "large": f"expected at most {LIMIT:,} bytes",
+        "large": f"expected a file of at most {LIMIT:,} bytes",
         "binary": "expected text in UTF-8",
-        "fifo": "expected an ordinary file",
-        ".": "expected a file that can be read",
+        "fifo": f"expected a file of at most {LIMIT:,} bytes",
+        ".": f"expected a file of at most {LIMIT:,} bytes",
         "none": "expected a file that can be read",
         "nul\x00": "expected a file that can be read",
         "x" * 300: "expected a file that can be read",
@@ -131,6 +133,25 @@ def test_files_that_cannot_be_read(refused, tmp_path):
         assert error.message.startswith(f"references[1]: {words}"), name
         assert error.data["field"] == "references[1]"
     assert "expected an absolute path" in refused(Reference("file", "grammar.txt")).message
+
+
+def test_a_terminal_does_not_become_the_daemons():
+    ours, theirs = os.openpty()
+    code = """if True:
+        import os, sys
+        from port42_daemon.turns import references
+        from port42_protocol.errors import InvalidParams
+        try:
+            references._file("file", sys.argv[1])
+        except InvalidParams as error:
+            print(error)
+        os.open("/dev/tty", os.O_RDONLY)"""
+    command = [sys.executable, "-c", code, os.ttyname(theirs)]
+    done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert "it is not a file" in done.stdout
+    assert "No such device or address: '/dev/tty'" in done.stderr
 
 
 def test_urls_that_cannot_be_had(refused, web):

@@ -24,7 +24,8 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.command.parsers import STREAMS, StreamParser, TextParser
+from port42_daemon.backends.command.parsers import STREAMS, TextParser
+from port42_daemon.backends.command.stream import StreamParser
 from port42_daemon.backends.errors import ReplyCheck, failure, lost_session, telling_line
 from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program, missing
 from port42_daemon.backends.programs import Programs
