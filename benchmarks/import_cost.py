@@ -47,13 +47,15 @@ def show(sessions: int) -> None:
         print(f"  {'… until all of it is searched':64}{searched / size * 1e9:8.1f}")
 
 
-def in_daemon(work: Callable[[scene.Connection, Path, int], object], sessions: int) -> tuple[float, float]:
+def in_daemon(
+    work: Callable[[scene.Daemon, scene.Connection, Path, int], object], sessions: int
+) -> tuple[float, float]:
     """The daemon's CPU time for `work` on so many sessions, and until all is in the index, in seconds."""
     with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
         importing.write_transcripts(folder / "projects", sessions, _MESSAGES)
         clock = cpu.clock_of(daemon.pid)
         began = time.clock_gettime(clock)
-        work(connection, folder / "projects", sessions)
+        work(daemon, connection, folder / "projects", sessions)
         first = time.clock_gettime(clock) - began
         while not connection.call("get_index_status")["complete"]:
             time.sleep(0.05)  # nothing tells when all is read

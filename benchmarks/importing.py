@@ -24,9 +24,9 @@ def measure(sessions: int, messages: int) -> list[Figure]:
             os.utime(path, (time.time() - AGE, time.time() - AGE))
         clock = cpu.clock_of(daemon.pid)
         before = time.clock_gettime(clock)
-        first = timed(lambda: import_all(connection, folder))
+        first = timed(lambda: import_all(daemon, connection, folder))
         spent = time.clock_gettime(clock) - before
-        again = timed(lambda: import_all(connection, folder))
+        again = timed(lambda: import_all(daemon, connection, folder))
         # Not `status`, which waits for no index.
         if sum(one["session_count"] for one in connection.call("list_agents")["agents"]) != sessions:
             raise RuntimeError("sessions are missing")
@@ -98,7 +98,7 @@ def write_transcripts(folder: Path, sessions: int, messages: int) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def import_all(connection: scene.Connection, folder: Path, _: int = 0) -> None:
+def import_all(_: scene.Daemon, connection: scene.Connection, folder: Path, sessions: int = 0) -> None:  # noqa: ARG001  # as `capture_all`
     """Every page of an import."""
     asked = {"path": str(folder), "agent": "ai-engineer", "format": "claude"}
     while cursor := connection.call("import_sessions", **asked)["next_cursor"]:
