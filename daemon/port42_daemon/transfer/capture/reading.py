@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from msgspec import Struct, structs
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.progress import NEVER, Signature, SourceState, signature_at, signature_of
 from port42_daemon.transfer.readers import detect, files
-from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped, text_size
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader
 from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.messages.records import Record
@@ -53,6 +54,8 @@ class Batch(Struct):
     """How far the source is read with this batch."""
     complete: bool
     """Whether that is its end, as it was."""
+    size: int
+    """Bytes that were read, or characters."""
 
 
 class LineSource:
@@ -80,40 +83,42 @@ class LineSource:
 
     def next(self) -> Batch:
         """Raises `Skipped` and `Rewritten`."""
-        records: dict[str, list[Record]] = {}
+        reader = self._reader
         start = end = self._state.offset
-        count, length = 0, 1
+        added: list[Added] = []
         with files.opened(self._path) as file:
             signature = signature_of(_status(file))
             if signature[2] < start:
                 raise Rewritten
-            file.seek(start)
-            quiet = time.time() - signature[3] / 1e9
-            while end - start < _BATCH_BYTES and count < _BATCH_RECORDS:
-                line, length = _whole_line(file)
-                if not length and line and quiet >= _HELD_SECONDS and _is_object(line):
-                    length = len(line)  # its tool was killed before it wrote the newline
-                if not length:
-                    break
+            quiet, length = time.time() - signature[3] / 1e9, 1
+            while length and end - start < _BATCH_BYTES and len(added) < _BATCH_RECORDS:
+                lines, length, begun = _whole_lines(file, end)
+                if begun and quiet >= _HELD_SECONDS and _is_object(begun):
+                    lines, length = [begun], len(begun)  # its tool was killed before it wrote the newline
                 end += length
-                for key, record, _ in self._reader.feed(line):
-                    records.setdefault(key, []).append(record)
-                    count += 1
+                for line in lines:
+                    reader.feed(line)
+                added += reader.taken()
             head, tail = _samples(file, end)
         if not length and quiet >= _HELD_SECONDS:
-            for key, record, _ in self._reader.rest(ended=quiet >= ENDED_SECONDS):
-                records.setdefault(key, []).append(record)
+            reader.take_rest(ended=quiet >= ENDED_SECONDS)
+            added += reader.taken()
+        records: dict[str, list[Record]] = {}
+        for key, record, _ in added:
+            records.setdefault(key, []).append(record)
         self._state = structs.replace(
             self._state,
             signature=signature,
             offset=end,
             head=head,
             tail=tail,
-            reader=self._reader.save(),
-            problem=_problem(self._reader),
-            rest=_rest(self._reader, waits=bool(line) and quiet < _HELD_SECONDS) if not length else 0,
+            reader=reader.save(),
+            problem=_problem(reader),
+            rest=_rest(reader, waits=bool(begun) and quiet < _HELD_SECONDS) if not length else 0,
         )
-        return Batch(records, self._reader.state.sessions, start, self._state, complete=not length)
+        return Batch(
+            records, reader.state.sessions, start, self._state, complete=not length, size=end - start
+        )
 
     def wrote(self, state: SourceState) -> None:
         """`state` is the batch's, with its sessions as they are now."""
@@ -176,7 +181,8 @@ class DocumentSource:
         self._state = structs.replace(
             self._state, reader=msgspec.json.encode(self._versions), rest=self._rest()
         )
-        return Batch(records, infos, 0, self._state, complete=not self._changed)
+        size = sum(map(text_size, chain.from_iterable(records.values())))
+        return Batch(records, infos, 0, self._state, complete=not self._changed, size=size)
 
     def _rest(self) -> int:
         if not self._in_folders:
@@ -241,14 +247,21 @@ def part(path: Path, start: int, end: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _whole_line(file: BinaryIO) -> tuple[bytes | None, int]:
-    """The next line with its end, None where it is too long, and its length; 0 for one without an end."""
-    line = file.readline(files.LINE_BYTES + 1)
-    length, last = len(line), line
-    while last and not last.endswith(b"\n"):
-        last = file.readline(files.CHUNK)
-        length += len(last)
-    return line if length == len(line) else None, length if last else 0
+def _whole_lines(file: BinaryIO, offset: int) -> tuple[Sequence[bytes | None], int, bytes | None]:
+    """Lines from `offset` on, None for one that is too long, and their length with their ends.
+
+    That is 0 where there is no whole line; then the third is the beginning of one.
+    """
+    file.seek(offset)
+    data = file.read(files.CHUNK)
+    if length := data.rfind(b"\n") + 1:
+        return data[: length - 1].split(b"\n"), length, None
+    if len(data) == files.CHUNK:  # the line is longer
+        file.seek(offset)
+        of_file = files.lines_of(file, files.LINE_BYTES, offset)
+        end, line, ended = next(of_file, (offset, b"", False))
+        return ([line], end - offset, None) if ended else ([], 0, line)
+    return [], 0, data
 
 
 def _continues(file: BinaryIO, state: SourceState, signature: Signature) -> bool:

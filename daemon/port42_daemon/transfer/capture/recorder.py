@@ -24,14 +24,13 @@ from port42_daemon.transfer.capture.progress import NEVER, Progress, SourceState
 from port42_daemon.transfer.capture.reading import open_source
 from port42_daemon.transfer.capture.tools import Tool
 from port42_daemon.transfer.forks import join_forks
-from port42_daemon.transfer.readers.base import text_size
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.types import CaptureTool
 
 log = logging.getLogger(__name__)
 
-_ROUND = 1024 * 1024
-"""Characters of records in a round, after which no further source is read in it."""
+_ROUND = 2 * 1024 * 1024
+"""Bytes that are read in a round, after which no further source is read in it."""
 
 
 class Recorder:
@@ -169,7 +168,7 @@ class Recorder:
         return True
 
     def _read_batch(self, reading: Reading) -> int:
-        """The characters of the records."""
+        """The size of the batch."""
         assert reading.source is not None  # noqa: S101  # it is opened
         batch = reading.batch = reading.source.next()
         reading.state, reading.stored = None, dict(batch.state.sessions)
@@ -185,7 +184,7 @@ class Recorder:
                 first = self.progress.begun_with(reading.tool.name, info.first_mark, session_id)
                 if first is not None:
                     reading.copied_from[key] = first
-        return sum(200 + text_size(record) for records in batch.records.values() for record in records)
+        return batch.size
 
     def _store_progress(self, batches: Sequence[Reading]) -> None:
         self.progress.put(

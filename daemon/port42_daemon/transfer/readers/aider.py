@@ -15,7 +15,7 @@ from pathlib import Path
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import LINE_BYTES, lines, opened
+from port42_daemon.transfer.readers.files import LINE_BYTES, lines_of, opened
 
 NAME = ".aider.chat.history.md"
 HEADING = b"# aider chat started at "
@@ -28,14 +28,15 @@ _EDITED = "Applied edit to "
 def conversations(path: Path) -> Iterator[tuple[str, str]]:
     """Where in the file each chat is, for `read`, or the reason why it cannot be read."""
     begin, position = -1, 0
-    for line in lines(path):
-        if line is None:
-            raise Skipped("it has a line of more than 16 MiB")
-        if line.startswith(HEADING):
-            if begin >= 0:
-                yield _span(begin, position)
-            begin = position
-        position += len(line)
+    with opened(path) as file:
+        for end, line, _ in lines_of(file, LINE_BYTES):
+            if line is None:
+                raise Skipped("it has a line of more than 16 MiB")
+            if line.startswith(HEADING):
+                if begin >= 0:
+                    yield _span(begin, position)
+                begin = position
+            position = end
     if begin >= 0:
         yield _span(begin, position)
 

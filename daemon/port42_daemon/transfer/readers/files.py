@@ -58,9 +58,28 @@ def _require_regular(status: os.stat_result, limit: int) -> None:
 
 
 def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
-    """Each line; None for one of more than `limit` bytes (default: `LINE_BYTES`)."""
+    """Each line without its end; None for one of more than `limit` bytes (default: `LINE_BYTES`).
+
+    The limit is not below `CHUNK`.
+    """
+    limit = limit or LINE_BYTES
+    begun: list[bytes] = []  # of a line whose end is in a later chunk
+    size = 0
     with opened(path) as file:
-        yield from (line for _, line, _ in lines_of(file, limit or LINE_BYTES))
+        while chunk := file.read(CHUNK):
+            *ended, rest = chunk.split(b"\n")
+            if begun and ended:
+                size += len(ended[0])
+                yield b"".join((*begun, ended[0])) if size <= limit else None
+                del ended[0]
+                begun, size = [], 0
+            yield from ended
+            if rest:
+                size += len(rest)
+                if size <= limit:
+                    begun.append(rest)
+    if begun:
+        yield b"".join(begun) if size <= limit else None
 
 
 def whole_lines(path: Path, offset: int) -> Iterator[tuple[int, bytes | None]]:

@@ -58,13 +58,7 @@ class LineReader(Builder):
     def take(self, entry: Any, location: str) -> None:
         """Take in one line, of the type `entry_type`."""
 
-    def feed(self, line: bytes | None) -> list[Added]:
-        """The records that this line completes. The rest as `take_line`."""
-        self.take_line(line)
-        added, self._added = self._added, []
-        return added
-
-    def take_line(self, line: bytes | None) -> None:
+    def feed(self, line: bytes | None) -> None:
         """Read a line; None is one that is too long.
 
         A bad line becomes a problem of the state. Raises `Skipped` where no more can be read.
@@ -73,11 +67,25 @@ class LineReader(Builder):
         location = f"line {self.state.line}"
         if line is None:
             self.problem(location, "it is longer than 16 MiB")
-        else:
-            self._take_data(line, location)
+            return
+        try:
+            entry = self._decode(line) if len(line) <= CHUNK else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            entry = None
+        if entry is not None:
+            self.take(entry, location)
+        # Otherwise it is long, empty, damaged, joined with another, no object, or has values of other types.
+        elif whole := without_padding(line):
+            for each in self._unusual(whole, location):
+                self.take(each, location)
 
-    def rest(self, *, ended: bool = True) -> list[Added]:
-        """Records that are complete if the file does not grow any more.
+    def taken(self) -> list[Added]:
+        """The records that the lines since the last call completed."""
+        added, self._added = self._added, []
+        return added
+
+    def take_rest(self, *, ended: bool = True) -> None:
+        """Take what is complete if the file does not grow any more.
 
         `ended`: the program has ended, so that tool calls get no result any more.
         """
@@ -85,8 +93,6 @@ class LineReader(Builder):
         if ended:
             for key in self.state.sessions:
                 self.give_up(key)
-        added, self._added = self._added, []
-        return added
 
     def take_held(self) -> None:
         """Take in what is held back because of lines that may follow."""
@@ -107,18 +113,6 @@ class LineReader(Builder):
             self.collection.append(key, record, mark)
         else:
             self._added.append(Added(key, record, mark))
-
-    def _take_data(self, data: bytes, location: str) -> None:
-        try:
-            entry = self._decode(data) if len(data) <= CHUNK else None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            entry = None
-        if entry is not None:
-            self.take(entry, location)
-        # Otherwise it is long, empty, damaged, joined with another, no object, or has values of other types.
-        elif whole := without_padding(data):
-            for each in self._unusual(whole, location):
-                self.take(each, location)
 
     @staticmethod
     def usual(entry: dict[str, Any]) -> dict[str, Any]:
@@ -143,11 +137,11 @@ class LineReader(Builder):
 def read_whole(
     reader: LineReader, lines: Iterable[bytes | None], *, ended: bool = True
 ) -> list[ParsedSession]:
-    """All sessions of a file: its own, then its sub-agents'. `ended` is as in `rest`. Raises `Skipped`."""
+    """All sessions of a file: its own, then its sub-agents'. `ended` as in `take_rest`. Raises `Skipped`."""
     collection = reader.collection = Collection(reader.state)
     for line in lines:
-        reader.take_line(line)
-    reader.rest(ended=ended)
+        reader.feed(line)
+    reader.take_rest(ended=ended)
     return collection.finished()
 
 

@@ -79,21 +79,23 @@ def counts(store):
     return {session.title.partition(" ")[0]: session.message_count for session in page}
 
 
-def test_a_long_source_does_not_hold_up_the_others(recording, tmp_path):
+def test_long_sources_do_not_hold_up_the_others(recording, tmp_path):
     long = transcript(tmp_path / "long.jsonl", "long", 60, 100_000)
+    longer = transcript(tmp_path / "longer.jsonl", "longer", 90, 100_000)
     short = transcript(tmp_path / "short.jsonl", "short", 2)
     live = transcript(tmp_path / "live.jsonl", "live", 2)
 
     async def work(recorder, store):
         begin(recorder, long)
+        begin(recorder, longer)
         begin(recorder, short)
         begin(recorder, live, changes_now=True)
         finished = await rounds(recorder)
         assert finished[0] == ["live"]
         assert finished[1] == ["short"]
-        assert finished[-1] == ["long"]
-        assert len(finished) > 4
-        assert counts(store) == {"long": 60, "short": 2, "live": 2}
+        assert finished[-1] == ["longer"]
+        assert len(finished) > 6
+        assert counts(store) == {"long": 60, "longer": 90, "short": 2, "live": 2}
 
     recording(work)
 

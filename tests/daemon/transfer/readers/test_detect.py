@@ -153,10 +153,10 @@ def test_a_query_that_does_not_end_is_interrupted(tmp_path, monkeypatch):
 
 def test_a_link_a_fifo_and_a_line_too_long_are_skipped(tmp_path, monkeypatch):
     real = tmp_path / "a.jsonl"
-    real.write_text('{"sessionId":"x","type":"user","message":{"content":"hi"}}\n' + "x" * 5000 + "\n")
+    real.write_text('{"sessionId":"x","type":"user","message":{"content":"hi"}}\n' + "x" * 300_001 + "\n")
     (tmp_path / "b.jsonl").symlink_to(real)
     os.mkfifo(tmp_path / "c.jsonl")
-    monkeypatch.setattr(files, "LINE_BYTES", 1000)
+    monkeypatch.setattr(files, "LINE_BYTES", 300_000)
     _, [good, link, fifo] = sources(tmp_path, "auto")
     assert texts(read(good)) == [("user", "hi")]
     assert read(good).problems == [("line 2", "it is longer than 16 MiB")]

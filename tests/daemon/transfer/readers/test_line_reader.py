@@ -27,7 +27,13 @@ SOURCES = {
 
 def whole(format_name, path):
     reader = open_reader(format_name, path, LIMITS)
-    return [added for line in files.lines(path) for added in reader.feed(line)], reader.state
+    return taken(reader, files.lines(path)), reader.state
+
+
+def taken(reader, lines):
+    for line in lines:
+        reader.feed(line)
+    return reader.taken()
 
 
 def in_stages(format_name, path, copy, ends):
@@ -37,7 +43,8 @@ def in_stages(format_name, path, copy, ends):
         copy.write_bytes(data[:end])
         reader = open_reader(format_name, path, LIMITS, saved)
         for position, line in files.whole_lines(copy, offset):
-            records += reader.feed(line)
+            reader.feed(line)
+            records += reader.taken()
             offset = position
         saved = reader.save()
     return records, reader.state
@@ -106,11 +113,11 @@ ENTRY = st.fixed_dictionaries(
 def test_any_entries_give_the_same_records_however_they_come(entries, cuts):
     lines = [json.dumps(entry).encode() for entry in entries]
     at_once = LINE_READERS["claude"]("file", LIMITS)
-    expected = [added for line in lines for added in at_once.feed(line)]
+    expected = taken(at_once, lines)
     saved, records = None, []
     for begin, end in pairwise([0, *sorted(cuts), len(lines)]):
         reader = LINE_READERS["claude"]("file", LIMITS, saved)
-        records += [added for line in lines[begin:end] for added in reader.feed(line)]
+        records += taken(reader, lines[begin:end])
         saved = reader.save()
     assert records == expected
     assert saved == at_once.save()

@@ -51,8 +51,13 @@ def file_records(name: str) -> list[Record]:
     """What the reader gives of the tool's file, without what the person said and without sub-agents."""
     path = RECORDED / f"{name}.transcript"
     reader = open_reader(name.partition("-")[0], path, LIMITS)
-    added = [addition for line in path.read_bytes().splitlines() for addition in reader.feed(line)]
-    return [item.record for item in added if item.session == "" and not isinstance(item.record, UserMessage)]
+    for line in path.read_bytes().splitlines():
+        reader.feed(line)
+    return [
+        item.record
+        for item in reader.taken()
+        if item.session == "" and not isinstance(item.record, UserMessage)
+    ]
 
 
 def compared(record: Record, *without: str) -> dict[str, Any]:
