@@ -13,11 +13,12 @@ import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from itertools import count
+from typing import Any
 
 from port42_client.errors import CommandError, DaemonError
 from port42_client.wire import JsonObject
-from port42_protocol.codec import decode_json, encode
-from port42_protocol.errors import FrameTooLarge, InvalidRequest, MethodNotFound, RpcError
+from port42_protocol.codec import decode_json, encode, repaired
+from port42_protocol.errors import FrameTooLarge, InvalidRequest, MethodNotFound, ParseError, RpcError
 from port42_protocol.framing import LineFramer
 
 LINE_LIMIT = 64 * 1024 * 1024
@@ -125,7 +126,7 @@ class Editor:
 
     def _take(self, line: bytes, handlers: dict[str, Handler]) -> None:
         try:
-            message = decode_json(line)
+            message = _decoded(line)
             if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
                 raise InvalidRequest('expected an object with "jsonrpc": "2.0"')
             method, number = message.get("method"), message.get("id")
@@ -189,6 +190,15 @@ class Editor:
         finally:
             self._gone = True
             self._written.set()
+
+
+def _decoded(line: bytes) -> Any:
+    """Raises `RpcError`."""
+    try:
+        return decode_json(line)
+    except ParseError:
+        # Without its id a prompt with half an emoji would never be answered.
+        return decode_json(repaired(line).encode())
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -23,6 +23,11 @@ NESTING_LIMIT = 64
 T = TypeVar("T")
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
+# A pair of surrogates, half of a pair (the group), or any other escape, such as a backslash.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _AT_FIELD = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 
 
@@ -48,6 +53,14 @@ def decode_json(line: bytes) -> Any:
     if line.count(b"[") + line.count(b"{") > NESTING_LIMIT and _depth(value) > NESTING_LIMIT:
         raise _too_deep()
     return value
+
+
+def repaired(data: bytes | bytearray) -> str:
+    """JSON with U+FFFD for each unpaired surrogate, and for bytes that are not UTF-8.
+
+    Programs that count UTF-16, as JavaScript's do, cut a text in the middle of an emoji; RFC 8259, 8.2.
+    """
+    return _ESCAPE.sub(lambda match: "\\ufffd" if match[1] else match[0], data.decode("utf-8", "replace"))
 
 
 def decode_params(kind: type[T], params: Mapping[str, Any] | Sequence[Any] | None) -> T:

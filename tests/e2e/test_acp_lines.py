@@ -97,6 +97,18 @@ def test_the_last_line_needs_no_newline_and_everything_is_answered_before_the_en
     assert peer.child.stderr.read() == b""
 
 
+def test_half_an_emoji_is_replaced_and_its_prompt_answered(daemon, lines):
+    peer = lines("@echo")
+    session_id = ask(peer, request("session/new", cwd="/"))["result"]["sessionId"]
+    whole = request("session/prompt", 2, sessionId=session_id, prompt=[{"type": "text", "text": "cut HERE"}])
+    peer.send(whole.replace(b"HERE", b"\\ud83d"))
+    while (answer := peer.receive()).get("id") != 2:
+        pass
+    assert answer["result"] == {"stopReason": "end_turn"}
+    (question, *_) = daemon.call("get_session", session_id=session_id)["messages"]
+    assert question["content"] == "cut \ufffd"
+
+
 def test_a_line_that_is_longer_than_any_may_be_ends_it_with_the_reason(daemon, lines):
     peer = lines("@ai-muse")
     with contextlib.suppress(BrokenPipeError):  # it does not read on

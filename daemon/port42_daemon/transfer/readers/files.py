@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO
 import msgspec
 
 from port42_daemon.transfer.readers.base import Skipped
+from port42_protocol.codec import repaired
 
 BOM = b"\xef\xbb\xbf"
 LINE_BYTES = 16 * 1024 * 1024
@@ -28,11 +29,6 @@ _VALUES = 1_000_000
 """Maximum number of JSON values in one line: each takes up to 100 bytes of memory."""
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s*")
-# A pair of surrogates, half of a pair (the group), or any other escape, such as a backslash.
-_ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
-    re.DOTALL,
-)
 
 
 @contextlib.contextmanager
@@ -127,7 +123,7 @@ def json_value(data: bytes | bytearray) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = str(error)[:120]
     try:
-        return msgspec.json.decode(_repaired(data))
+        return msgspec.json.decode(repaired(data))
     except (msgspec.DecodeError, RecursionError):
         raise Skipped(f"not JSON: {problem}") from None
 
@@ -148,7 +144,7 @@ def json_values(line: bytes) -> Iterator[Any]:
         return
     except Skipped as reason:
         problem = reason
-    text, position = _repaired(line), 0
+    text, position = repaired(line), 0
     try:
         while position < len(text):
             value, end = _DECODER.raw_decode(text, position)
@@ -184,11 +180,6 @@ def _behind_a_torn_one(text: str, position: int, failed: int) -> list[Any]:
 def _require_few_values(data: bytes | bytearray) -> None:
     if len(data) > CHUNK and sum(map(data.count, (b",", b"[", b"{"))) > _VALUES:
         raise Skipped(f"it has more than {_VALUES:,} values")
-
-
-def _repaired(data: bytes | bytearray) -> str:
-    """JSON with U+FFFD for each unpaired surrogate, and for bytes that are not UTF-8."""
-    return _ESCAPE.sub(lambda match: "\\ufffd" if match[1] else match[0], data.decode("utf-8", "replace"))
 
 
 def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
