@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 import msgspec
 from msgspec import UNSET
@@ -39,8 +40,7 @@ def may_leave(config: HubConfig, header: Header, footer: Footer) -> bool:
         return False
     if config.folders is None:
         return True
-    cwd = header.cwd
-    return cwd is not None and any(cwd == each or cwd.startswith(f"{each}/") for each in config.folders)
+    return header.cwd is not None and any(map(PurePosixPath(header.cwd).is_relative_to, config.folders))
 
 
 def header_to_push(header: Header, *, redact: bool) -> bytes:

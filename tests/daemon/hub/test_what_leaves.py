@@ -42,12 +42,13 @@ def test_sessions_of_the_agents_that_are_named_are_pushed(tmp_path, hub_url):
     assert pushed(tmp_path, hub_url, work, agents=["ai-engineer"]).keys() == {"cli-1"}
 
 
-def test_sessions_in_the_folders_that_are_named_are_pushed(tmp_path, hub_url):
+@pytest.mark.parametrize("folder", ["/srv", "/srv/"])
+def test_sessions_in_the_folders_that_are_named_are_pushed(tmp_path, hub_url, folder):
     async def work(home: HubHome) -> None:
         for number, cwd in enumerate(("/srv", "/srv/parser", "/srvs", "/", None)):
             await home.sessions.create_session(CreateSession("ai-muse", session_id=f"cli-{number}", cwd=cwd))
 
-    assert pushed(tmp_path, hub_url, work, folders=["/srv"]).keys() == {"cli-0", "cli-1"}
+    assert pushed(tmp_path, hub_url, work, folders=[folder]).keys() == {"cli-0", "cli-1"}
 
 
 def test_secrets_are_replaced_before_a_record_leaves_and_stay_here(tmp_path, hub_url):

@@ -112,8 +112,9 @@ def settings(config: CaptureConfig, name: CaptureTool) -> CapturedToolConfig | N
 
 def agent_of(config: CapturedToolConfig, name: CaptureTool, cwd: str | None) -> str:
     """The agent of a session in the folder `cwd`: that of the nearest of `folders`, or else `agent`."""
-    if cwd is not None:
+    if cwd is not None and config.folders:
+        agents = {Path(folder): agent for folder, agent in config.folders.items()}
         for folder in (Path(cwd), *Path(cwd).parents):
-            if agent := config.folders.get(str(folder)):
+            if agent := agents.get(folder):
                 return agent
     return config.agent or name

@@ -172,8 +172,9 @@ def test_capture_db_that_is_damaged_while_it_is_used(capturing, folder):
     assert "Traceback" not in capturing.log()
 
 
-def test_sessions_of_a_folder_are_those_of_its_agent(capturing, folder):
-    capturing.call("set_capture", name="claude", on=True, agent="cc", folders={"/home/ada/mill": "engineer"})
+@pytest.mark.parametrize("mill", ["/home/ada/mill", "/home/ada/mill/"])
+def test_sessions_of_a_folder_are_those_of_its_agent(capturing, folder, mill):
+    capturing.call("set_capture", name="claude", on=True, agent="cc", folders={mill: "engineer"})
     for cwd, agent in (("/home/ada/mill/deep", "engineer"), ("/home/ada/else", "cc")):
         transcript = Transcript(folder, cwd)
         transcript.user(f"in {cwd}")
@@ -181,7 +182,7 @@ def test_sessions_of_a_folder_are_those_of_its_agent(capturing, folder):
     config = (capturing.home / "config.toml").read_text()
     assert "[capture.claude]" in config
     (status, *_) = capturing.call("get_capture")["tools"]
-    assert (status["agent"], status["folders"]) == ("cc", {"/home/ada/mill": "engineer"})
+    assert (status["agent"], status["folders"]) == ("cc", {mill: "engineer"})
 
 
 def test_off_and_on_again(capturing, transcript):
