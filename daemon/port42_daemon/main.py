@@ -123,6 +123,7 @@ class Daemon:
                 queues,
                 events,
                 self._read_socket,
+                hub.summary,
             ),
             Listing(catalogue, maintenance, threads),
             lineage,

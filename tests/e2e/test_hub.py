@@ -121,12 +121,18 @@ def test_a_hub_that_cannot_be_used_is_said_and_everything_goes_on_here(start_dae
     until(lambda: daemon.call("get_hub")["state"] == "unreachable", "nobody says that the hub is gone")
     session = daemon.call("create_session", agent=AGENT)["session_id"]
     say(daemon, session, "said without a hub")
+    until(lambda: daemon.call("get_hub")["waiting"] == 1, "nobody says that it is to be pushed")
+    assert daemon.call("status")["hub"]["state"] == "unreachable"
+    daemon.kill()
+    daemon.start()
+    until(lambda: daemon.call("status")["hub"]["waiting"] == 1, "a new daemon does not know it")
     postgres.start()
     until(lambda: session in at_hub(url), "it is not pushed afterwards")
-    assert daemon.log().count("the hub is unreachable") == 1
+    assert daemon.log().count("the hub is unreachable") == 2  # once for each daemon
     daemon.call("pause_hub")
     assert daemon.call("get_hub")["state"] == "paused"
     say(daemon, session, "said in a pause")
+    until(lambda: daemon.call("get_hub")["waiting"] == 1, "nobody says what waits for the end of a pause")
     daemon.call("resume_hub")
     until(lambda: len(at_hub(url)[session][1]) == 2, "it is not pushed after the pause")
     with psycopg.connect(url, autocommit=True) as connection:
@@ -135,6 +141,7 @@ def test_a_hub_that_cannot_be_used_is_said_and_everything_goes_on_here(start_dae
     daemon.start()
     until(lambda: daemon.call("get_hub")["state"] == "refused", "newer tables are used")
     assert "newer Port42 (they have 9999_later)" in daemon.call("get_hub")["problem"]
+    until(lambda: daemon.call("get_hub")["waiting"] == 0, "what is at the hub is to be pushed")
     assert daemon.call("leave_hub")["state"] == "off"
     assert texts(daemon, session) == ["said without a hub", "said in a pause"]
 

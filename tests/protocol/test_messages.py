@@ -202,6 +202,7 @@ FIELDS = {
     "LeaveHub": "",
     "HubStatus": "state problem address owner machine waiting to_pull busy lag_ms sessions bytes machines"
     " forks",
+    "HubSummary": "state problem waiting to_pull lag_ms",
     "HubMachine": "name version seen_seconds behind waiting this",
     "HubTables": "applied",
     "GetShares": "session_id agent",
@@ -296,7 +297,8 @@ FIELDS = {
     "Limits": "request_bytes page_bytes nesting batch connections",
     "DaemonStatus": "version protocol_version pid uptime_seconds home socket sessions connections"
     " requests turns limits config_error started_at started_by python index sessions_by_agent subscriptions"
-    " bytes_in bytes_out turns_by_agent latencies errors internal_errors vitals stalled_threads read_socket",
+    " bytes_in bytes_out turns_by_agent latencies errors internal_errors vitals stalled_threads read_socket"
+    " hub",
     "AgentTurns": "agent running waiting",
     "MethodLatency": "method count errors p50_us p90_us p99_us max_us",
     "ErrorCount": "code kind count",

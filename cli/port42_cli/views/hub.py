@@ -8,7 +8,7 @@ from port42_cli.plain_text import count, duration, size
 from port42_cli.views.parts import Column, Content, Field, Fields, Part, Table, number
 from port42_protocol.messages.hub import HubMachine, HubStatus
 
-_STYLES = {
+STYLES = {
     "connected": "green",
     "connecting": "yellow",
     "paused": "yellow",
@@ -33,7 +33,7 @@ def status(hub: HubStatus) -> Iterator[Part]:
 
 
 def _facts(hub: HubStatus) -> Iterator[Field]:
-    yield Field("state", hub.state, shown=[(hub.state, _STYLES.get(hub.state, "dim"))])
+    yield Field("state", hub.state, shown=[(hub.state, STYLES.get(hub.state, "dim"))])
     yield Field("problem", hub.problem, multiline=True, trouble=True)
     yield Field("address", hub.address)
     yield Field("owner", hub.owner)
@@ -46,7 +46,8 @@ def _facts(hub: HubStatus) -> Iterator[Field]:
     shown = [
         f"{count(number_of, 'session')} {_WAITS[name]}" for name, number_of in waiting.items() if number_of
     ]
-    yield Field("", True, "waits", ", ".join(shown) or "nothing")
+    nothing = "nothing" if hub.waiting is not None else "not known before the hub answers"
+    yield Field("", True, "waits", ", ".join(shown) or nothing)
     if hub.lag_ms is not None:
         yield Field("lag", f"{hub.lag_ms} ms", shown=f"{hub.lag_ms} ms for the last push")
     if hub.sessions is not None and hub.bytes is not None:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator
 
 from port42_cli.plain_text import count, duration, latency, local_time, size
+from port42_cli.views.hub import STYLES
 from port42_cli.views.parts import Column, Content, Field, Fields, Line, Part, Span, Table, number
 from port42_protocol.messages.daemon import DaemonStatus, MethodLatency
+from port42_protocol.messages.hub import HubSummary
 from port42_protocol.messages.search import IndexStatus
 
 _BAR = 12  # cells of a latency's bar, two for each tenfold of microseconds
@@ -67,6 +69,8 @@ def _totals(daemon: DaemonStatus) -> Iterator[Field]:
     yield Field("sessions", daemon.sessions, "")
     yield Field("", True, "sessions", _sessions(daemon))
     yield Field("index", daemon.index, "")
+    if daemon.hub is not None:
+        yield from _hub(daemon.hub)
     yield _counted("connections", daemon.connections, "serving")
     yield _counted("subscriptions", daemon.subscriptions, "serving")
     yield _counted("requests", daemon.requests, "serving")
@@ -79,6 +83,20 @@ def _totals(daemon: DaemonStatus) -> Iterator[Field]:
         yield _counted("open files", vitals.open_files, "process")
         yield _counted("threads", vitals.threads, "process")
         yield _sized("disk free", vitals.disk_free_bytes, "home", "{} free")
+
+
+def _hub(hub: HubSummary) -> Iterator[Field]:
+    yield Field("hub", hub.state, shown=[(hub.state, STYLES.get(hub.state, ""))])
+    yield Field("hub problem", hub.problem, "hub", "port42 hub says why")
+    yield _counted_sessions("hub to push", hub.waiting, "to push")
+    yield _counted_sessions("hub to pull", hub.to_pull, "to pull")
+    if hub.lag_ms is not None:
+        yield Field("hub lag", f"{hub.lag_ms} ms", "hub", f"last push took {hub.lag_ms} ms")
+
+
+def _counted_sessions(name: str, value: int | None, words: str) -> Field:
+    """People are told of those that there are."""
+    return Field(name, value, "hub" if value else "", f"{count(value or 0, 'session')} {words}")
 
 
 def _lists(daemon: DaemonStatus) -> Iterator[Field]:

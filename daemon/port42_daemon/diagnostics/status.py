@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ from port42_protocol import PROTOCOL_VERSION, openrpc
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, StalledThread, Status
 from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Stats, Usage
+from port42_protocol.messages.hub import HubSummary
 from port42_protocol.version import __version__
 
 _MAX_WAIT = 0.02
@@ -49,6 +50,7 @@ class Introspection:
     queues: SessionQueues
     events: Events
     read_socket: Callable[[], str | None]
+    hub: Callable[[], Awaitable[HubSummary | None]]
     _started: float = field(default_factory=time.monotonic, init=False)
     _started_at: str = field(default_factory=now, init=False)
     _counted: dict[str, int] | None = field(default=None, init=False)
@@ -87,6 +89,7 @@ class Introspection:
             vitals=take(self.settings.home),
             stalled_threads=stalled_threads(self.threads, self.catalogue),
             read_socket=self.read_socket(),
+            hub=await self.hub(),
         )
 
     async def discover(self, _: Discover) -> OpenRpc:

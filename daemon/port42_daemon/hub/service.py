@@ -10,15 +10,15 @@ import os
 import random
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import HubConfig, holds_password
 from port42_daemon.hub.lease import Leases
+from port42_daemon.hub.unpushed import Unpushed
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_protocol.errors import HubUnavailable, InvalidParams, RpcError
@@ -27,7 +27,9 @@ from port42_protocol.messages.hub import (
     GetHub,
     GetShares,
     HubMachine,
+    HubState,
     HubStatus,
+    HubSummary,
     HubTables,
     InitHub,
     JoinHub,
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from port42_daemon.hub.connection import HubConnection
 
 T = TypeVar("T")
-State = Literal["off", "paused", "connecting", "connected", "unreachable", "refused"]
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
@@ -70,7 +71,7 @@ class Hub:
     agents: Agents
     sessions: Sessions
     queues: SessionQueues
-    _state: State = field(default="off", init=False)
+    _state: HubState = field(default="off", init=False)
     _problem: str | None = field(default=None, init=False)
     _config: HubConfig | None = field(default=None, init=False)
     _connection: HubConnection | None = field(default=None, init=False)
@@ -78,11 +79,10 @@ class Hub:
     _reconfigured: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applied: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set each time that `run` has read the configuration."""
-    _changed_ids: deque[str] = field(default_factory=deque, init=False)
-    """Sessions that were changed, noted in any thread and taken on the event loop."""
     _changed_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self._unpushed = Unpushed(self.home, self.sessions)
         self.leases = Leases(
             self._ask_database, self._end, self.sessions.threads.files, self._owner_to_continue
         )
@@ -96,8 +96,14 @@ class Hub:
             self._reconfigured.clear()
             self._config = (await self.agents.refresh()).hub
             self._applied.set()
-            if self._config is None or not self._config.on:
-                self._enter("off" if self._config is None else "paused")
+            if self._config is None:
+                self._enter("off")
+                self.sessions.store.changed = _ignored
+                await self._reconfigured.wait()
+                continue
+            if not self._config.on:
+                self._enter("paused")
+                await self._unpushed.look(self._config)
                 await self._reconfigured.wait()
                 continue
             self._enter("connecting" if not failures else self._state, self._problem)
@@ -108,6 +114,7 @@ class Hub:
             except _Left as left:
                 failures = 1 if left.was_connected else failures + 1
                 self._leave(left)
+                await self._unpushed.look(self._config)
             pause = _REFUSED_PAUSE if self._state == "refused" else _FIRST_PAUSE * 2 ** min(failures - 1, 10)
             pause = min(pause, _LAST_PAUSE) * random.uniform(2 / 3, 1)  # noqa: S311  # no secret depends on it
             with contextlib.suppress(TimeoutError):
@@ -144,7 +151,6 @@ class Hub:
             log.exception("the hub is used again after an error")
             raise _Left("unreachable", "an internal error, see the log", connected) from error
         finally:
-            self.sessions.store.changed = _ignored
             connection_before, self._connection = self._connection, None
             if connection_before is not None:
                 with contextlib.suppress(*connection.FAILURES):
@@ -154,8 +160,8 @@ class Hub:
         """Push and pull as there is something to, until the configuration changes."""
         while not self._reconfigured.is_set():
             self._work.clear()
-            while self._changed_ids:
-                connection.sync.dirty[self._changed_ids.popleft()] = None
+            for session_id in self._unpushed.take():
+                connection.sync.dirty[session_id] = None
             changed_at, self._changed_at = self._changed_at, None
             more = await connection.step()
             if changed_at is not None:
@@ -168,7 +174,7 @@ class Hub:
 
     def _session_changed(self, loop: asyncio.AbstractEventLoop, session_id: str) -> None:
         """Called in whichever thread changed it."""
-        self._changed_ids.append(session_id)
+        self._unpushed.note(session_id)
         if self._changed_at is None:
             self._changed_at = time.monotonic()
             with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
@@ -184,7 +190,7 @@ class Hub:
         if self._state == "connected" and self._connection is not None and self._connection.is_waiting:
             self._work.set()
 
-    def _enter(self, state: State, problem: str | None = None) -> None:
+    def _enter(self, state: HubState, problem: str | None = None) -> None:
         self._state, self._problem = state, problem
 
     def _leave(self, left: _Left) -> None:
@@ -224,7 +230,7 @@ class Hub:
             address=_described(config),
             owner=connection.owner if connection is not None and sync is not None else None,
             machine=machine_name(config) if config is not None else None,
-            waiting=len(sync.dirty) + len(self._changed_ids) if sync is not None else 0,
+            waiting=await self._waiting(),
             to_pull=sync.to_pull if sync is not None else 0,
             busy=len(sync.busy) if sync is not None else 0,
             lag_ms=connection.lag_ms if connection is not None else None,
@@ -309,6 +315,21 @@ class Hub:
         await self._share(request.session_id, request.grantee, None)
         return await self._shares(request.session_id)
 
+    async def summary(self) -> HubSummary | None:
+        """What `status` says of the hub; None where there is none."""
+        connection, sync = self._connection, None
+        if self._state == "off":
+            return None
+        if connection is not None and self._state == "connected":
+            sync = connection.sync
+        return HubSummary(
+            self._state,
+            self._problem,
+            await self._waiting(),
+            sync.to_pull if sync is not None else None,
+            connection.lag_ms if connection is not None else None,
+        )
+
     def findings(self) -> list[Finding]:
         """What `check_home` says of the hub; nothing where there is none."""
         if self._state in {"off", "paused"}:
@@ -320,6 +341,12 @@ class Hub:
         return [Finding("ok", "hub", f"{where}: {self._state}")]
 
     # --- inside -----------------------------------------------------------------------------------
+
+    async def _waiting(self) -> int | None:
+        """How many sessions are to be pushed, as far as that is known here."""
+        if self._connection is not None and self._state == "connected":
+            return len(self._connection.sync.dirty) + len(self._unpushed)
+        return None if self._config is None else await self._unpushed.count(self._config)
 
     async def _switch(self, *, on: bool) -> HubStatus:
         if (await self.agents.refresh()).hub is None:
@@ -396,7 +423,7 @@ class Hub:
 class _Left(Exception):
     """The hub is not used now: the state, why, and whether this machine was connected."""
 
-    def __init__(self, state: State, problem: str, was_connected: bool) -> None:
+    def __init__(self, state: HubState, problem: str, was_connected: bool) -> None:
         super().__init__(problem)
         self.state, self.problem, self.was_connected = state, problem, was_connected
 

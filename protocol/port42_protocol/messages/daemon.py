@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from port42_protocol.messages.hub import HubSummary
 from port42_protocol.messages.types import (
     Capability,
     ClientName,
@@ -89,7 +90,8 @@ class DaemonStatus(Struct, frozen=True):
 
     `sessions` and `sessions_by_agent` are the latest counts, null before the first: the call does not wait
     for an index that is being rebuilt. All counts and latencies are since `started_at`. `read_socket` is null
-    while the daemon cannot listen there. Fields with a default are missing in older daemons.
+    while the daemon cannot listen there, `hub` where none is used. Fields with a default are missing in older
+    daemons.
     """
 
     version: str
@@ -119,6 +121,7 @@ class DaemonStatus(Struct, frozen=True):
     vitals: Vitals | None = None
     stalled_threads: tuple[StalledThread, ...] = ()
     read_socket: str | None = None
+    hub: HubSummary | None = None
 
 
 class OpenRpc(Struct, frozen=True):

@@ -58,6 +58,9 @@ RoleName = Annotated[
 ]
 
 
+HubState = Literal["off", "paused", "connecting", "connected", "unreachable", "refused"]
+
+
 class HubMachine(Struct, frozen=True):
     """One of your machines.
 
@@ -78,18 +81,19 @@ class HubStatus(Struct, frozen=True):
 
     `state`: ``off`` (no [hub] in config.toml), ``paused``, ``connecting``, ``connected``, ``unreachable``
     (tried again by itself), ``refused`` (something has to be changed first); `problem` says why. `waiting`
-    sessions are to be pushed, `to_pull` to be brought here, `busy` ones once their turns have ended; `lag_ms`
-    is how long the last push took from its first record on. `sessions`, `bytes` (of records) and `machines`
+    sessions are to be pushed (null where that is not known: the hub was not reached yet), `to_pull` to be
+    brought here, `busy` ones once their turns have ended; `lag_ms` is how long the last push took from its
+    first record on. `sessions`, `bytes` (of records) and `machines`
     are the hub's, null while it cannot be asked. `forks` are the latest sessions that were made because a
     session was continued here and elsewhere at once.
     """
 
-    state: Literal["off", "paused", "connecting", "connected", "unreachable", "refused"]
+    state: HubState
     problem: str | None
     address: str | None
     owner: str | None
     machine: str | None
-    waiting: int
+    waiting: int | None
     to_pull: int
     busy: int
     lag_ms: int | None
@@ -97,6 +101,16 @@ class HubStatus(Struct, frozen=True):
     bytes: int | None
     machines: tuple[HubMachine, ...] | None
     forks: tuple[str, ...]
+
+
+class HubSummary(Struct, frozen=True):
+    """The hub in the daemon's status: as in `HubStatus`, null where it is not known now."""
+
+    state: HubState
+    problem: str | None
+    waiting: int | None
+    to_pull: int | None
+    lag_ms: int | None
 
 
 class HubTables(Struct, frozen=True):

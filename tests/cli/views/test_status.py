@@ -17,6 +17,7 @@ from port42_protocol.messages.daemon import (
     StalledThread,
     Vitals,
 )
+from port42_protocol.messages.hub import HubSummary
 from port42_protocol.messages.search import IndexStatus
 from port42_protocol.methods import METHODS
 
@@ -95,6 +96,23 @@ def test_scripts_get_a_line_for_each_fact_of_a_newer_daemon():
     ]
 
 
+def test_the_hub_has_a_line_of_its_own():
+    away = HubSummary("unreachable", "connection refused", 3, None, None)
+    at_hub = HubSummary("connected", None, 0, 412, 21)
+    for hub, shown in (
+        (away, "unreachable, port42 hub says why, 3 sessions to push"),
+        (at_hub, "connected, 412 sessions to pull, last push took 21 ms"),
+    ):
+        (line,) = [line for line in drawn_lines(subject.status(replace(OLDER, hub=hub))) if hub.state in line]
+        assert shown in " ".join(line.split())
+    assert [line for line in piped(subject.status(replace(OLDER, hub=at_hub))) if line.startswith("hub")] == [
+        "hub: connected",
+        "hub to push: 0",
+        "hub to pull: 412",
+        "hub lag: 21 ms",
+    ]
+
+
 def test_80_columns_hold_a_line_for_each_method():
     rows = [line for line in drawn_lines(subject.status(WORST, methods=True)) if "12,345,678" in line]
     assert len(rows) == len(METHODS)
@@ -113,6 +131,7 @@ def test_a_screen_of_24_lines_holds_all_but_the_methods():
         internal_errors=WORST.internal_errors * 9,
         stalled_threads=(StalledThread("indexer", 70.0),) * 9,
         config_error="line 3: expected a string",
+        hub=HubSummary("refused", "its tables are of a newer Port42: update this one", 3, None, None),
     )
     lines = drawn_lines([*subject.status(many), subject.keys(methods=False)])
     assert len(lines) < 24

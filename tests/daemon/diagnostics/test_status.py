@@ -13,6 +13,7 @@ import time
 import pytest
 
 from port42_daemon.diagnostics.status import Introspection
+from port42_daemon.hub.service import Hub
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
 from port42_protocol import PROTOCOL_VERSION, openrpc
@@ -34,9 +35,10 @@ def traffic():
 @pytest.fixture
 def introspection(rules, settings, traffic):
     catalogue, maintenance = rules.store.catalogue, rules.store.maintenance
+    hub = Hub(settings.home, rules.agents, rules.sessions, rules.queues)
     return Introspection(
         settings, catalogue, maintenance, rules.threads, rules.config, rules.agents, traffic,
-        rules.queues, rules.events, lambda: "/run/port42-read.sock",
+        rules.queues, rules.events, lambda: "/run/port42-read.sock", hub.summary,
     )  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def test_status_of_a_new_daemon(rules, settings, traffic, introspection):
     assert status.started_by == "hand"
     assert status.python == platform.python_version()
     assert (status.home, status.socket) == (str(rules.home), str(settings.socket))
-    assert status.read_socket == "/run/port42-read.sock"
+    assert (status.read_socket, status.hub) == ("/run/port42-read.sock", None)
     assert (status.sessions, status.connections, status.requests) == (3, 5, 2)
     assert (status.index, status.sessions_by_agent) == ("ready", {"agent-0": 1, "agent-1": 2})
     assert status.limits == settings.limits

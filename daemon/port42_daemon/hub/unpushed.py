@@ -1,0 +1,78 @@
+"""Which sessions are still to be pushed while there is no connection that knows it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+from port42_daemon.config import HubConfig
+from port42_daemon.sessions.service import Sessions
+from port42_protocol.errors import RpcError
+
+
+class Unpushed:
+    """Notes which sessions are changed, and tells how many of them the hub is to get."""
+
+    def __init__(self, home: Path, sessions: Sessions) -> None:
+        self._home = home
+        self._sessions = sessions
+        self._changed: deque[str] = deque()
+        self._waiting: set[str] | None = None
+        """Those that leave this machine and differ from what the hub has; None where nobody looked."""
+
+    def __len__(self) -> int:
+        """How many changes were noted and not taken."""
+        return len(self._changed)
+
+    def note(self, session_id: str) -> None:
+        """A session was changed. From any thread."""
+        self._changed.append(session_id)
+
+    def take(self) -> list[str]:
+        """What was noted, once: from now on a connection pushes it."""
+        self._waiting = None
+        return [self._changed.popleft() for _ in range(len(self._changed))]
+
+    async def look(self, config: HubConfig) -> None:
+        """Find what the hub lacks, by what hub.db says that it has, and go on from there. Not twice."""
+        self._sessions.store.changed = self.note
+        if self._waiting is not None:
+            return
+        threads = self._sessions.threads
+        # `count` leaves it None where hub.db or the index cannot be used; both are made anew by others.
+        with contextlib.suppress(sqlite3.Error, OSError, RpcError):
+            known = await threads.hub(self._known)
+            files = await threads.patient(self._sessions.catalogue.files)
+            changed = [name for name, file in files.items() if known.get(name) != file]
+            self._waiting = await threads.patient(self._leaving, config, changed)
+
+    async def count(self, config: HubConfig) -> int | None:
+        """How many sessions are to be pushed; None where that is not known."""
+        if self._waiting is None:
+            return None
+        changed = {self._changed.popleft() for _ in range(len(self._changed))} - self._waiting
+        if changed:
+            self._waiting |= await self._sessions.threads.files(self._leaving, config, changed)
+        return len(self._waiting)
+
+    def _known(self) -> dict[str, tuple[int, int]]:
+        """Size and mtime_ns of each file as it was when the hub had all of it."""
+        from port42_daemon.hub.progress import Progress
+
+        with contextlib.closing(Progress(self._home / "hub.db")) as progress:
+            return {name: state.signature for name, state in progress.all().items()}
+
+    def _leaving(self, config: HubConfig, session_ids: Iterable[str]) -> set[str]:
+        """Those of the own sessions that may leave this machine."""
+        from port42_daemon.hub.lines import may_leave
+
+        leaving = set()
+        for session_id in session_ids:
+            with contextlib.suppress(RpcError):
+                header, footer = self._sessions.store.ends(session_id)
+                if not header.hub_owner and may_leave(config, header, footer):
+                    leaving.add(session_id)
+        return leaving
