@@ -39,7 +39,6 @@ class Agent:
         self._sessions: dict[str, Session] = {}
         self._control: Connection | None = None
         self._models: dict[str, str | None] = {}
-        self._titled: set[str] = set()
 
     @property
     def handlers(self) -> dict[str, Handler]:

@@ -101,8 +101,8 @@ def _path(uri: str) -> tuple[str | None, str]:
 def _is_short_text(path: str) -> bool:
     """Whether the daemon can attach that file: it refuses the message where it cannot."""
     try:
-        # Not blocking: a FIFO without a writer would hold the thread for good.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Not blocking: a FIFO without a writer would hold the thread for good. No terminal becomes ours.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return False

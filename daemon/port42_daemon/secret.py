@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ _OUTLIVES = (
 _BYTES = 16 * 1024
 KEYRING_WITHIN = 20.0
 """Seconds: a locked keyring asks the person for its password first."""
+_asking: dict[tuple[str, ...], asyncio.Task[subprocess.CompletedProcess[bytes] | None]] = {}
+"""What the keyring is asked for now, by the command: several that want the same wait for one answer."""
 
 
 class Unusable(Exception):
@@ -97,11 +99,25 @@ async def _from_keyring(name: str, kind: str, environ: Mapping[str, str]) -> str
     service = service or "port42"
     # -P: nothing in the working folder may pass for the package.
     command = (sys.executable, "-P", "-m", "keyring", "get", service, user)
+    asking = _asking.get(command)
+    if asking is None:
+        asking = _asking[command] = asyncio.create_task(asyncio.to_thread(_answer, command, dict(environ)))
+        asking.add_done_callback(lambda _: _asking.pop(command, None))
+    # Who asked first may not wait as long as it takes.
+    done = await asyncio.shield(asking)
+    if done is None:
+        raise Unusable(f"the keyring did not give {name} within {KEYRING_WITHIN:.0f} s")
+    if done.returncode != 0:
+        raise Unusable(f"the keyring has no {name}: keyring set {service} {user}")
+    return done.stdout.decode(errors="replace")
+
+
+def _answer(command: Sequence[str], environ: dict[str, str]) -> subprocess.CompletedProcess[bytes] | None:
+    """None after `KEYRING_WITHIN`."""
     try:
-        done = await asyncio.to_thread(
-            subprocess.run,
+        return subprocess.run(
             command,
-            env=dict(environ),
+            env=environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             start_new_session=True,
@@ -109,7 +125,4 @@ async def _from_keyring(name: str, kind: str, environ: Mapping[str, str]) -> str
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Unusable(f"the keyring did not give {name} within {KEYRING_WITHIN:.0f} s") from None
-    if done.returncode != 0:
-        raise Unusable(f"the keyring has no {name}: keyring set {service} {user}")
-    return done.stdout.decode(errors="replace")
+        return None

@@ -23,6 +23,10 @@ from keyring.errors import PasswordDeleteError, PasswordSetError
 class Keyring(KeyringBackend):
     priority = 9
     def get_password(self, service, username):
+        if asked := os.environ.get("TEST_ASKED"):
+            with open(asked, "a") as file:
+                print(username, file=file)
+            time.sleep(1)
         if username == "slow":
             time.sleep(60)
         return json.loads(os.environ["TEST_KEYRING"]).get(f"{service} {username}")
@@ -194,6 +198,25 @@ def test_a_keyring_that_waits_for_a_person_is_not_waited_for(
     monkeypatch.setattr(secret, "KEYRING_WITHIN", 1.0)
     with pytest.raises(match="within 1 s"):
         read(keyring, api_key_keyring="slow")
+
+
+def test_several_at_once_are_one_question_to_the_person(keyring: dict[str, str], tmp_path: Path) -> None:
+    """A status asks for it, and gives up before the person has typed a word; so does the next one."""
+    asked = tmp_path / "asked"
+    config = OpenAIBackend(model="m", api_key_keyring="ada")
+
+    async def work() -> Key | None:
+        environ = keyring | {"TEST_ASKED": str(asked)}
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(read_key(config, environ), 0.1)
+        keys = await asyncio.gather(*(read_key(config, environ) for _ in range(3)))
+        return keys[0]
+
+    key = asyncio.run(work())
+    assert key is not None
+    assert key.reveal() == KEY
+    assert asked.read_text() == "ada\n"
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
