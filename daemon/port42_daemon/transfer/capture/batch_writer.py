@@ -305,7 +305,7 @@ class BatchWriter:
         sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
         start, kept = batch.start, state.kept
         if original is None and not source.anew:
-            original = self._originals.latest(name, path)
+            original = self._originals.find(name, path, state.generation)
         if original is None or self._originals.size(original) < kept:
             # A new generation: the source was written anew, or what was kept of it is lost.
             original = self._originals.begin(Original(name, os.fspath(path), now(), sessions=sessions))
@@ -314,9 +314,8 @@ class BatchWriter:
             original.sessions = sessions
             self._originals.describe(original)
         reading.original = original
-        return structs.replace(
-            state, kept=self._originals.add(original, part(path, start, state.offset), kept)
-        )
+        kept = self._originals.add(original, part(path, start, state.offset), kept)
+        return structs.replace(state, kept=kept, generation=original.generation)
 
 
 def _in_the_tool(record: Record, native_id: str) -> Record:

@@ -1,7 +1,9 @@
 """`originals/`: the bytes of each captured source, compressed, so that they outlive the tool's own file.
 
-``<tool>/<hash>-<generation>.z`` has a zlib stream for each part that was read; ``….json`` beside it says of
-which file, and of which sessions. A source that its tool wrote anew begins another generation.
+``<tool>/<hash>-<generation>.z`` begins with 1 KiB of JSON, filled up with spaces, that says of which file it
+is and of which sessions; then it has a zlib stream for each part that was read. A longer description, and
+that of an earlier version, is in ``….json`` beside it. A source that its tool wrote anew begins another
+generation.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import random
+import sys
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -24,14 +27,17 @@ from port42_daemon import durable
 from port42_protocol.messages.types import CaptureTool, prepared
 
 FOLDER = "originals"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK = 64 * 1024
 _LEVEL = 3  # half the time of zlib's usual 6, for a few bytes more
+_HEAD = 1024
+"""Bytes of the description in the file itself: to create another one would take as long as to keep it."""
 
 
 class Original(Struct):
     """Of which source a file here has the bytes: its path, times (RFC 3339), and its sessions' ids.
 
-    `sessions` are Port42's ids, with the ids in the tool. `length` is the number of bytes, compressed.
+    `sessions` are Port42's ids, with the ids in the tool.
     """
 
     tool: CaptureTool
@@ -52,21 +58,22 @@ class Originals:
         self._folder = home / FOLDER
 
     def begin(self, original: Original) -> Original:
-        """A new generation for a source that is read from its beginning."""
+        """A new generation for a source that is read from its beginning; the first `add` writes it."""
         while self._file(original).exists():
             original.generation += 1
-        self.describe(original)
         return original
 
-    def latest(self, tool: CaptureTool, path: Path) -> Original | None:
-        """The newest generation of the source at `path`."""
+    def find(self, tool: CaptureTool, path: Path, generation: int) -> Original | None:
+        """That generation of the source at `path`; 0: the newest."""
         stem = _stem(os.fspath(path))
+        if generation:
+            return _described(self._folder / tool / f"{stem}-{generation}.z")
         generations = [
-            (int(number), file)
-            for file in (self._folder / tool).glob(f"{stem}-*.json")
+            (int(number), file.with_suffix(".z"))
+            for file in (self._folder / tool).glob(f"{stem}-*.*")
             if (number := file.stem.rpartition("-")[2]).isdecimal()
         ]
-        return self._read(max(generations)[1]) if generations else None
+        return _described(max(generations)[1]) if generations else None
 
     def of_session(self, session_id: str) -> list[Original]:
         """The originals that have the session, the oldest first."""
@@ -75,7 +82,7 @@ class Originals:
 
     def all(self) -> list[Original]:
         """Every generation of every source."""
-        originals = map(self._read, self._folder.glob("*/*.json"))
+        originals = map(_described, self._files())
         return [original for original in originals if original is not None]
 
     def discard(self, session_ids: Collection[str], *, dry_run: bool) -> int:
@@ -84,22 +91,24 @@ class Originals:
         Returns their bytes; with `dry_run` that is all.
         """
         gone, freed = set(session_ids), 0
-        for file in self._folder.glob("*/*.json") if gone else ():
-            original = self._read(file)
+        for file in self._files() if gone else ():
+            original = _described(file)
             if original is None or not gone.issuperset(original.sessions) or not original.sessions:
                 continue
             if not os.path.lexists(original.path):
                 freed += self.size(original)
                 if not dry_run:
-                    durable.remove([self._file(original), file])
+                    durable.remove([file, file.with_suffix(".json")])
         return freed
 
     def describe(self, original: Original) -> None:
-        path = self._file(original).with_suffix(".json")
-        durable.own_folder(self._folder)
-        durable.own_folder(path.parent)
-        data = msgspec.json.format(msgspec.json.encode(original)) + b"\n"
-        self._write(path, (data,), 0)
+        """Write what has changed of the description."""
+        path = self._file(original)
+        beside, head = path.with_suffix(".json"), _head(original)
+        if head and not beside.exists():
+            self._write(path, (head,), 0, whole=False)
+        else:
+            self._write(beside, (msgspec.json.format(msgspec.json.encode(original)), b"\n"), 0)
 
     def size(self, original: Original) -> int:
         """Compressed bytes that are kept."""
@@ -115,17 +124,30 @@ class Originals:
         """
         compressor = zlib.compressobj(_LEVEL)
         parts = chain(map(compressor.compress, data), map(compressor.flush, (zlib.Z_FINISH,)))
+        if not kept:
+            head = _head(original)
+            if not head:
+                self.describe(original)
+            parts = chain((head,), parts)
         return self._write(self._file(original), parts, kept)
 
-    @staticmethod
-    def _write(path: Path, parts: Iterable[bytes], offset: int) -> int:
-        """Write behind `offset` and cut the file there; not synced: the source still has the bytes."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, durable.OWN_FILE)
+    def _write(self, path: Path, parts: Iterable[bytes], offset: int, *, whole: bool = True) -> int:
+        """Write at `offset`, and end the file behind that, if it is the whole rest.
+
+        It is not synced: the source still has the bytes.
+        """
         try:
-            for part in parts:
+            descriptor = os.open(path, _FLAGS, durable.OWN_FILE)
+        except FileNotFoundError:
+            durable.own_folder(self._folder)
+            durable.own_folder(path.parent)
+            descriptor = os.open(path, _FLAGS, durable.OWN_FILE)
+        try:
+            for part in filter(None, parts):
                 durable.write_all(descriptor, part, offset)
                 offset += len(part)
-            os.ftruncate(descriptor, offset)
+            if whole:
+                os.ftruncate(descriptor, offset)
         finally:
             os.close(descriptor)
         return offset
@@ -135,6 +157,7 @@ class Originals:
         decompressor = zlib.decompressobj()
         complete = True
         with self._file(original).open("rb") as file:
+            file.seek(_HEAD if file.read(1) == b"{" else 0)
             while chunk := file.read(_CHUNK):
                 while chunk:
                     try:
@@ -150,9 +173,9 @@ class Originals:
     def damaged(self, seconds: float) -> list[str]:
         """Sources whose bytes cannot be read to their end; others are tried each time, for `seconds`."""
         until, damaged = time.monotonic() + seconds, []
-        files = list(self._folder.glob("*/*.json"))
+        files = self._files()
         for file in random.sample(files, len(files)):
-            original = self._read(file)
+            original = _described(file)
             if time.monotonic() > until:
                 break
             if original is None:
@@ -200,12 +223,26 @@ class Originals:
     def _file(self, original: Original) -> Path:
         return self._folder / original.tool / f"{_stem(original.path)}-{original.generation}.z"
 
-    @staticmethod
-    def _read(path: Path) -> Original | None:
+    def _files(self) -> list[Path]:
+        """Those with the bytes of all originals; that of one that is damaged may be gone."""
+        return sorted({file.with_suffix(".z") for file in self._folder.glob("*/*-*.*")})
+
+
+def _head(original: Original) -> bytes:
+    """The description as it is at the beginning of the file; empty if it is too long."""
+    data = msgspec.json.encode(original)
+    return data.ljust(_HEAD) if len(data) <= _HEAD else b""
+
+
+def _described(file: Path) -> Original | None:
+    """Of what `file` has the bytes; None if nothing says so. What is beside it is later than what it says."""
+    for path, size in ((file.with_suffix(".json"), 1024 * 1024), (file, _HEAD)):
         try:
-            return msgspec.json.decode(durable.read_file(path, 1024 * 1024), type=prepared(Original))
+            with durable.open_file(path, sys.maxsize) as opened:
+                return msgspec.json.decode(opened.read(size), type=prepared(Original))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
+            continue
+    return None
 
 
 @lru_cache(maxsize=256)  # it is asked for several times at each read

@@ -71,6 +71,8 @@ class SourceState(Struct):
     read_at: str | None = None
     kept: int = 0
     """Bytes that the original takes."""
+    generation: int = 0
+    """That of the original, if it is known."""
     rewritten: bool = False
     """Whether its tool had written it anew when it was read."""
     rest: int = 0

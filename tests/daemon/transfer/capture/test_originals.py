@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import zlib
+from pathlib import Path
 
+import msgspec
 import pytest
 from peers.capturing import captured, eventually, sessions, texts
 from peers.claude_code import Transcript
 
-from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.originals import Damaged, Original, Originals
 
 
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
@@ -82,7 +84,7 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
     transcript.path.write_bytes(first.splitlines(keepends=True)[0])
     transcript.user("four")
     captured(capturing, "one", "two", "three", "four")
-    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.json"))) == 2)
+    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.z"))) == 2)
     second = transcript.path.read_bytes()
     for generation, data in ((None, second), (1, first), (2, second)):
         params = {"generation": generation} if generation else {}
@@ -101,7 +103,7 @@ def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, fo
     other = Transcript(folder, "/home/ada/other")
     other.user("another")
     second = captured(capturing, "another")["session_id"]
-    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.json"))) == 2)
+    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.z"))) == 2)
     kept = {path.name: path.stat().st_size for path in capturing.home.glob("originals/claude/*.z")}
     transcript.path.unlink()
     for session_id in (first, second):
@@ -111,6 +113,48 @@ def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, fo
     assert len(list(capturing.home.glob("originals/claude/*.z"))) == 2
     done = capturing.call("prune_sessions", trash_older_than_days=0, dry_run=False)
     assert done["original_bytes"] == preview["original_bytes"]
-    [left] = capturing.home.glob("originals/claude/*.json")
-    assert json.loads(left.read_text())["path"] == str(other.path)
-    assert [path.stem for path in capturing.home.glob("originals/claude/*.z")] == [left.stem]
+    [left] = Originals(capturing.home).all()
+    assert left.path == str(other.path)
+    assert len(list(capturing.home.glob("originals/claude/*"))) == 1
+
+
+def files(home):
+    return sorted(path.suffix for path in home.glob("originals/claude/*"))
+
+
+def test_what_an_original_is_of_stands_in_it_as_long_as_there_is_room(tmp_path):
+    originals = Originals(tmp_path)
+    original = originals.begin(Original("claude", "/a.jsonl", "2026-01-01T00:00:00.000Z"))
+    kept = originals.add(original, [b"one", b" two"], 0)
+    original.sessions = {"claude-1": "1"}
+    originals.describe(original)
+    assert (originals.all(), files(tmp_path)) == ([original], [".z"])
+    for count in (60, 1):  # it stays beside it once it was too long
+        original.sessions = {f"claude-{number}": f"{number}" for number in range(count)}
+        originals.describe(original)
+        kept = originals.add(original, [b" three"], kept)
+        assert (originals.all(), files(tmp_path)) == ([original], [".json", ".z"])
+        assert originals.find("claude", Path("/a.jsonl"), 0) == original
+    assert b"".join(originals.data(original)) == b"one two three three"
+    assert originals.size(original) == kept
+    assert originals.discard(["claude-0"], dry_run=False) == kept
+    assert files(tmp_path) == []
+
+
+def test_an_original_of_an_earlier_version_goes_on(tmp_path):
+    originals = Originals(tmp_path)
+    original = originals.begin(Original("claude", "/a.jsonl", "2026-01-01T00:00:00.000Z"))
+    originals.add(original, [b"other"], 0)
+    [file] = tmp_path.glob("originals/claude/*.z")
+    data = zlib.compress(b"one")
+    file.write_bytes(data)
+    assert originals.all() == []
+    assert originals.damaged(5) == [file.name]
+    file.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(original)))
+    assert originals.find("claude", Path("/a.jsonl"), 1) == original
+    original.sessions = {"claude-1": "1"}
+    originals.describe(original)
+    originals.add(original, [b" two"], len(data))
+    assert originals.all() == [original]
+    assert b"".join(originals.data(original)) == b"one two"
+    assert originals.damaged(5) == []
