@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ _JSON = {code: f"\\u{code:04x}" for code in (0x7F, *_OBEYED)}
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86_400, "d"))
 program: ContextVar[str] = ContextVar("program", default="port42")
 """How commands that are shown begin: with the --host or --socket of the command that shows them."""
+
+_WITH_HOST = "port42 --host "
+_COMMAND = re.compile(r"(?P<before>`|: )port42 (?P<words>[a-z@][^`\n]*)(?P<after>`|$)")
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -113,6 +117,24 @@ def typed(words: str) -> str:
     return f"{program.get()} {words}"
 
 
+def advice(text: str) -> str:
+    """A text of the daemon's or of the client's, whose commands, in backquotes or behind a colon at its end,
+    reach that daemon. Those about the machine that they run on are for the other machine."""
+    begins = program.get()
+    if begins == "port42":
+        return text
+    elsewhere = begins.removeprefix(_WITH_HOST) if begins.startswith(_WITH_HOST) else None
+    pieces, position = [], 0
+    for match in _COMMAND.finditer(text):
+        pieces += [text[position : match.start()], match["before"]]
+        if elsewhere and match["words"].startswith(("daemon ", "service ")):
+            pieces.append(f"port42 {match['words']}{match['after']} on {elsewhere}")
+        else:
+            pieces.append(f"{typed(match['words'])}{match['after']}")
+        position = match.end()
+    return "".join(pieces) + text[position:]
+
+
 def going_on(session: Summary) -> str:
     """The command that continues a session, by its id, which is unambiguous."""
     return typed(f"possess @{session.agent} -s {session.session_id}")
@@ -182,5 +204,7 @@ def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
     elif error.kind == "wrong_agent":
         yield f"session {data['session_id']} belongs to @{data['owner']}, not to @{data['agent']}"
         yield to_go_on(data["owner"], data["session_id"])
+    elif data.get("field") == "session_id" and error.message.startswith("session_id: "):
+        yield error.message.removeprefix("session_id: ")  # a person named it in another way, or not at all
     else:
-        yield error.message
+        yield advice(error.message)

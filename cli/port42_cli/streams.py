@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-from port42_cli.plain_text import one_line, problem, visible, visible_json
+from port42_cli.plain_text import advice, one_line, problem, visible, visible_json
 from port42_client.errors import CommandError, DaemonError
 
 
@@ -85,7 +85,10 @@ def notice(text: str) -> None:
 def failure(error: CommandError) -> None:
     """Why it did not work, on stderr; the first line says it, the others say what to do."""
     click.secho("Error: ", fg="red", nl=False, err=True, color=_colour())
-    banner(*(problem(error, now()) if isinstance(error, DaemonError) else [error.message, *error.advice]))
+    if isinstance(error, DaemonError):
+        banner(*problem(error, now()))
+    else:
+        banner(*map(advice, (error.message, *error.advice)))
 
 
 def _colour() -> bool | None:

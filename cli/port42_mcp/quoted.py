@@ -105,6 +105,7 @@ def hits(page: HitPage) -> str:
         parts.append(
             "To read around one of them: read_session with its session and after_seq a little below its seq"
         )
+    parts += page.hints or ()
     if page.next_cursor:
         parts.append(
             f"There are more: search_sessions with the same arguments and cursor={page.next_cursor!r}"

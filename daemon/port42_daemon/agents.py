@@ -303,6 +303,7 @@ class Agents:
             detail="records only" if health is None else health.detail,
             session_count=counts.get(name, 0),
             last_session=self.store.last_sessions.get(name),
+            models=(health.models if health else ()) or msgspec.UNSET,
         )
 
     @staticmethod

@@ -18,6 +18,6 @@ PRESETS = {
     "anthropic": "Anthropic's API, with ANTHROPIC_API_KEY",
     "openai": "OpenAI's API, with OPENAI_API_KEY",
     "ollama": "ollama, a model on this machine: --model NAME",
-    ECHO: "repeats what it is told; no model",
+    ECHO: "repeats the message; no model",
     "none": "nothing: messages are only recorded",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from port42_cli import plain_text
 from port42_client.errors import DaemonError
-from port42_protocol.errors import AmbiguousSession, SessionNotFound, UnknownAgent, WrongAgent
+from port42_protocol.errors import AmbiguousSession, InvalidParams, SessionNotFound, UnknownAgent, WrongAgent
 from port42_protocol.messages.records import TurnRecord
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -153,6 +153,34 @@ def test_a_session_that_is_not_found_says_what_names_one():
     assert first == "session nope not found"
     assert "a unique prefix of 4 or more characters" in expected
     assert "port42 sessions" in listed
+
+
+@pytest.mark.parametrize(
+    ("begins", "text", "shown"),
+    [
+        ("port42", "`port42 doctor --fix` repairs it", "`port42 doctor --fix` repairs it"),
+        ("port42 --host box", "`port42 doctor --fix` repairs", "`port42 --host box doctor --fix` repairs"),
+        ("port42 --host box", "move it, then: port42 index", "move it, then: port42 --host box index"),
+        (
+            "port42 --host box",
+            "`port42 daemon restart` starts one",
+            "`port42 daemon restart` on box starts one",
+        ),
+        ("port42 --socket /s", "then: port42 daemon stop", "then: port42 --socket /s daemon stop"),
+        ("port42 --host box", "port42 show is a title: port42 --host box", None),
+    ],
+)
+def test_the_commands_in_an_advice_reach_the_daemon_that_gave_it(begins, text, shown):
+    token = plain_text.program.set(begins)
+    try:
+        assert plain_text.advice(text) == (shown or text)
+    finally:
+        plain_text.program.reset(token)
+
+
+def test_a_session_is_not_called_by_the_name_of_a_field_that_nobody_typed():
+    error = InvalidParams.expecting("session_id", "a session whose last turn failed")
+    assert lines_of(error) == ["expected a session whose last turn failed"]
 
 
 @pytest.mark.parametrize("kind", ["ambiguous_session", "unknown_agent", "wrong_agent", "something_new"])

@@ -22,7 +22,7 @@ def searched(store: Any, word: str) -> list[str]:
     """The sessions of the hits, once every message is searched."""
     deadline = time.monotonic() + _WITHIN
     while True:
-        hits, _, _, missing = store.catalogue.search(word, None, None, 0, 10)
+        hits, _, _, missing, _ = store.catalogue.search(word, None, None, 0, 10)
         if missing is None:
             return [hit.session.session_id for hit in hits]
         assert time.monotonic() < deadline, missing

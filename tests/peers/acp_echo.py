@@ -46,7 +46,8 @@ class Echo(Agent):
             kind = {"id": "model-id", "name": "Model", "category": "model", "type": "select"}
             return {"configOptions": [kind | {"currentValue": "small", "options": values}]}
         if "models" in ABILITIES:
-            return {"models": {"currentModelId": "small", "availableModels": []}}
+            offered = [{"modelId": "small", "name": "Small"}, {"modelId": "large", "name": "Large"}]
+            return {"models": {"currentModelId": "small", "availableModels": offered}}
         return {}
 
     def new(self, params: dict[str, Any]) -> Any:

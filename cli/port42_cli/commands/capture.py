@@ -9,7 +9,7 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import count, one_line, size
+from port42_cli.plain_text import advice, count, one_line, size, typed
 from port42_cli.views import capture as view
 from port42_client.client import decode
 from port42_client.daemon import Daemon
@@ -53,7 +53,7 @@ def status(daemon: Daemon, name: str | None, as_json: bool) -> None:
         return
     views.show(view.tools(tools, streams.now()))
     if state.problem:
-        streams.notice(state.problem)
+        streams.notice(advice(state.problem))
 
 
 @capture.command()
@@ -87,11 +87,11 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
         tool = _tool(state, chosen)
         streams.banner(f"{tool.name} is captured for @{tool.agent}: {tool.path}")
         if tool.problem:
-            streams.notice(f"{tool.name}: {tool.problem}")
+            streams.notice(f"{tool.name}: {advice(tool.problem)}")
         elif not tool.available:
             streams.notice("That folder is not there yet; it is read as soon as the tool makes it.")
     if names:
-        streams.notice("`port42 capture` shows how far it is.")
+        streams.notice(f"`{typed('capture')}` shows how far it is.")
 
 
 @capture.command()
@@ -162,7 +162,7 @@ def _choose(state: CaptureStatus, yes: bool) -> list[str]:
         names = ", ".join(tool.name for tool in state.tools)
         raise Refused(
             f"none of these was found here: {names}",
-            "  To name its folder: port42 capture on NAME --path DIR",
+            f"  To name its folder: {typed('capture on NAME --path DIR')}",
         )
     if yes:
         return [tool.name for tool in here]

@@ -66,8 +66,8 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
     out = None if out == "-" else out
     several = _several(refs, everything, out)
     # The suffix of a folder's name says nothing.
-    kind = kind or _suffix(None if several else out)
-    params = _params(SUFFIXES.get(kind, "html" if opened else "json"), redact, no_tools)
+    form = SUFFIXES[kind] if kind else _format_of(None if several else out, opened=opened)
+    params = _params(form, redact, no_tools)
     if opened:
         _check_page(params["format"], single=not several, everything=bool(everything))
     redactions: Counter[str] = Counter()
@@ -111,8 +111,14 @@ def _several(refs: tuple[str, ...], everything: str | None, out: str | None) -> 
     return several
 
 
-def _suffix(file: str | None) -> str:
-    return os.path.splitext(file or "")[1][1:].lower()  # noqa: PTH122 - no pathlib on this path
+def _format_of(file: str | None, *, opened: bool) -> str:
+    """The format that the name of `file` ends in. Raises `click.UsageError` where it ends in another one."""
+    suffix = os.path.splitext(file or "")[1][1:].lower()  # noqa: PTH122 - no pathlib on this path
+    if not suffix:
+        return "html" if opened else "json"
+    if suffix not in SUFFIXES:
+        raise click.UsageError(f"-o {file}: expected a name that ends in .json, .md or .html, or -f FORMAT")
+    return SUFFIXES[suffix]
 
 
 def _params(form: str, redact: bool, no_tools: bool) -> dict[str, Any]:

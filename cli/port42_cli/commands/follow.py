@@ -9,8 +9,10 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.views import transcript as view
 from port42_cli.views.activities import Detail
+from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.following import Following
+from port42_client.wire import Event
 from port42_protocol.messages.records import Activity, convert_record
 
 
@@ -39,10 +41,14 @@ def follow(daemon: Daemon, target: str, since: int | None, detail: Detail, as_js
         raise click.UsageError("--since counts in one session: expected a REF, not an agent")
     with daemon.client() as client:
         if several:
-            following = Following(daemon, client.ask("get_agent", {"agent": target})["agent"])
+            agent = client.ask("get_agent", {"agent": target})["agent"]
+            following, name = Following(daemon, agent), f"@{agent}"
         else:
             session = _shared.find(client, target, None)
-            following = Following(daemon, session, since)
+            name = session.session_id
+            following = Following(daemon, session, _begin(client, name, since) if since else since)
+    if streams.on_terminal() and not as_json:
+        streams.notice(f"Following {name}; Ctrl-C ends this.")
     if not as_json and streams.can_draw():
         _draw(following, several, detail)
         return
@@ -50,12 +56,27 @@ def follow(daemon: Daemon, target: str, since: int | None, detail: Detail, as_js
         if as_json:
             streams.json_line(event)
         elif event is not None and event["kind"] == "message":
-            record = convert_record(event["message"])
-            if detail == "hidden" and isinstance(record, Activity):
-                continue
-            if several:
-                streams.lines([f"@{event['agent']} {event['session_id']}"])
-            views.show(view.record(record, detail))
+            _print(event, several, detail)
+
+
+def _print(event: Event, several: bool, detail: Detail) -> None:
+    record = convert_record(event["message"])
+    if detail == "hidden" and isinstance(record, Activity):
+        return
+    if several:
+        streams.lines([f"@{event['agent']} {event['session_id']}"])
+    views.show(view.record(record, detail))
+
+
+def _begin(client: Client, session_id: str, since: int) -> int:
+    """`since`, or the last record where that is earlier; then it is said why nothing is shown."""
+    params = {"session_id": session_id, "last": 1, "events": True}
+    last: int = max((record["seq"] for record in client.ask("get_session", params)["messages"]), default=0)
+    if since > last:
+        streams.notice(
+            f"{session_id} has nothing after {since} (its last record is {last}): waiting for more"
+        )
+    return min(since, last)
 
 
 def _draw(following: Following, several: bool, detail: Detail) -> None:

@@ -163,7 +163,7 @@ def _brought(client: Client, *, shown: bool) -> dict[str, Any]:
 @click.pass_obj
 def pause(daemon: Daemon, as_json: bool) -> None:
     """Exchange nothing until `port42 hub resume`, after a restart, too."""
-    _switched(daemon, "pause_hub", "Nothing is exchanged with the hub until: port42 hub resume", as_json)
+    _switched(daemon, "pause_hub", f"Nothing is exchanged with the hub until: {typed('hub resume')}", as_json)
 
 
 @hub.command()

@@ -9,6 +9,7 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
+from port42_cli.plain_text import typed
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
@@ -72,8 +73,10 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
         views.show(view.hits(page.hits, streams.now()))
     else:
         streams.notice("Nothing found.")
+    for hint in page.hints or ():
+        streams.notice(hint)
     if not page.complete:
         reason = page.reason or "some messages are not indexed yet"
-        streams.notice(f"There may be more: {reason}. `port42 index` shows its state.")
+        streams.notice(f"There may be more: {reason}. `{typed('index')}` shows its state.")
     if page.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")

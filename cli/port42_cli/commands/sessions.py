@@ -61,10 +61,11 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     elif here or state or tag or pinned:
         streams.notice("No session fits: without options, all are listed.")
     else:
-        streams.notice('No sessions. `port42 possess @AGENT "…"` begins one.')
+        begin = plain_text.typed('possess @AGENT "…"')
+        streams.notice(f"No sessions. `{begin}` begins one.")
     if listed.unreadable:
         number = plain_text.count(listed.unreadable, "session")
-        streams.notice(f"{number} could not be read: `port42 doctor` says more.")
+        streams.notice(f"{number} could not be read: `{plain_text.typed('doctor')}` says more.")
     if listed.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")
 

@@ -6,6 +6,7 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
+from port42_cli.plain_text import typed
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 
@@ -29,7 +30,8 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
     if statistics.agents:
         views.show(view.statistics(statistics))
     else:
-        streams.notice('No messages yet. `port42 possess @AGENT "…"` begins a session.')
+        begin = typed('possess @AGENT "…"')
+        streams.notice(f"No messages yet. `{begin}` begins a session.")
     if not statistics.complete:
         streams.notice("Some sessions are still to be read: these figures will grow.")
 

@@ -11,6 +11,7 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
+from port42_cli.plain_text import typed
 from port42_client.client import decode
 from port42_client.daemon import Daemon
 from port42_client.errors import NoDaemon
@@ -69,7 +70,7 @@ def status(daemon: Daemon, watch: float | None, methods: bool, as_json: bool) ->
     facts = decode(DaemonStatus, answer)
     views.show(view.status(facts, methods=methods))
     if facts.latencies and not methods and streams.on_terminal():
-        streams.notice("port42 status --methods has the latency of each method.")
+        streams.notice(f"`{typed('status --methods')}` has the latency of each method.")
 
 
 class _Watched:

@@ -6,7 +6,7 @@ import sys
 from typing import TypedDict
 
 from port42_cli import streams
-from port42_cli.plain_text import visible
+from port42_cli.plain_text import typed, visible
 from port42_client.wire import Event, JsonObject
 
 
@@ -47,7 +47,8 @@ class Unseen(Show):
 
     def end(self, result: TurnResult) -> None:
         if result.get("reply"):
-            streams.notice(f"stdout is closed: the reply is in port42 show {result['session_id']}")
+            look = typed(f"show {result['session_id']}")
+            streams.notice(f"stdout is closed: the reply is in {look}")
 
 
 class BareReply(Show):

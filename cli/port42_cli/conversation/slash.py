@@ -127,7 +127,7 @@ class Conversation:
         page = self.client.call(ListSessions(agent=self.agent))
         views.show(sessions.sessions(page.sessions, streams.now()))
         if page.next_cursor:
-            streams.notice(f"There are more: port42 sessions @{self.agent} -n 1000")
+            streams.notice(f"There are more: {plain_text.typed(f'sessions @{self.agent} -n 1000')}")
 
     def _rename(self, title: str) -> None:
         session = self.client.call(RenameSession(self._begun("rename"), title))
@@ -201,7 +201,7 @@ class Conversation:
     def _model(self, name: str) -> None:
         agent = self.client.call(GetAgent(self.agent))
         if agent.backend == "none":
-            connect = f"port42 agents connect @{self.agent} NAME"
+            connect = plain_text.typed(f"agents connect @{self.agent} NAME")
             raise Refused(f"/model: no back end answers @{self.agent}", f"  To connect one: {connect}")
         if name:
             self.model = None if name in {"-", agent.model} else name

@@ -62,11 +62,12 @@ class SlashCompleter(Completer):
         yield from candidates.sessions(client, typed, self._conversation.agent)
 
     def _models(self, client: Client, typed: str) -> Iterator[tuple[str, str]]:
-        """Models that config.toml names for this back end."""
+        """Models that config.toml names for this back end, and those that the back end offered."""
         known = client.call(ListAgents()).agents
-        backend = next(agent.backend for agent in known if agent.agent == self._conversation.agent)
-        names = {agent.model: agent.backend for agent in known if agent.backend == backend and agent.model}
-        yield from ((name, backend) for name in names if name.startswith(typed))
+        own = next(agent for agent in known if agent.agent == self._conversation.agent)
+        configured = [agent.model for agent in known if agent.backend == own.backend and agent.model]
+        names = dict.fromkeys([*configured, *(own.models or ())])
+        yield from ((name, own.backend) for name in names if name.startswith(typed))
 
 
 def _completion(value: str, typed: str, description: str) -> Completion:

@@ -49,8 +49,8 @@ def health(known: Agent) -> str:
     """The same in a plain line."""
     if known.backend == "none":
         return f"@{known.agent}: none, messages are recorded without a reply"
-    model = f", {known.model}" if known.model else ""
-    return f"@{known.agent}: {known.backend}{model}, {state(known)} ({known.detail})"
+    facts = (known.backend, known.model, state(known), known.detail)
+    return f"@{known.agent}: {' · '.join(fact for fact in facts if fact)}"
 
 
 def state(known: Agent) -> str:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from port42_cli.plain_text import age, count, size
+from port42_cli.plain_text import advice, age, count, size, typed
 from port42_cli.views.parts import Column, Field, Fields, Line, Part, Span, Table, number
 from port42_protocol.messages.capture import CapturedTool, Restored
 
@@ -27,13 +27,13 @@ def tools(known: Sequence[CapturedTool], now: datetime) -> Iterator[Part]:
     yield Table(known, piped=_cells)
     for tool in known:
         if tool.problem:
-            yield Line([(f"{tool.name}: ", "yellow"), (tool.problem, "")], fit="fold")
+            yield Line([(f"{tool.name}: ", "yellow"), (advice(tool.problem), "")], fit="fold")
         for folder, agent in tool.folders.items():
             yield Line([(f"{tool.name}: sessions in {folder} are those of @{agent}", "dim")], fit="fold")
     if missing := [tool.name for tool in known if tool not in here]:
         yield Line([(f"Not found here: {', '.join(missing)}", "dim")], fit="fold")
     if any(tool.available and not tool.on for tool in known):
-        yield Line([("To capture what is off: port42 capture on", "dim")])
+        yield Line([(f"To capture what is off: {typed('capture on')}", "dim")])
 
 
 def restored(file: Restored, cwd: str | None) -> list[Part]:

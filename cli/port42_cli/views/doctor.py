@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from port42_cli.plain_text import count, one_line
+from port42_cli.plain_text import advice, count, one_line, typed
 from port42_cli.views.parts import BREAK, Column, Line, Part, Span, Table
 from port42_protocol.messages.doctor_and_stats import Finding
 
@@ -37,7 +37,7 @@ def _first_ones(results: Sequence[Finding]) -> list[Finding]:
 
 
 def _what(finding: Finding) -> list[Span]:
-    return [(finding.what, ""), *([BREAK, (f"→ {finding.do}", "dim")] if finding.do else [])]
+    return [(finding.what, ""), *([BREAK, (f"→ {advice(finding.do)}", "dim")] if finding.do else [])]
 
 
 def _verdict(results: Sequence[Finding], backup: str | None) -> list[Span]:
@@ -50,13 +50,13 @@ def _verdict(results: Sequence[Finding], backup: str | None) -> list[Span]:
     if backup:
         verdict.append((f"; what was changed is kept in {backup}", "dim"))
     elif repairable:
-        verdict.append((f"; `port42 doctor --fix` repairs {repairable:,} of what is above", "dim"))
+        verdict.append((f"; `{typed('doctor --fix')}` repairs {repairable:,} of what is above", "dim"))
     return verdict
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:
     level = "fixed" if finding.fixed else finding.level
-    return (level, finding.about, one_line(finding.what), one_line(finding.do or ""))
+    return (level, finding.about, one_line(finding.what), one_line(advice(finding.do or "")))
 
 
 _COLUMNS: tuple[Column[Finding], ...] = (

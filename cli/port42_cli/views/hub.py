@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from port42_cli.plain_text import count, duration, size
+from port42_cli.plain_text import advice, count, duration, size
 from port42_cli.views.parts import Column, Content, Field, Fields, Part, Table, number
 from port42_protocol.messages.hub import HubMachine, HubStatus
 
@@ -34,7 +34,7 @@ def status(hub: HubStatus) -> Iterator[Part]:
 
 def _facts(hub: HubStatus) -> Iterator[Field]:
     yield Field("state", hub.state, shown=[(hub.state, STYLES.get(hub.state, "dim"))])
-    yield Field("problem", hub.problem, multiline=True, trouble=True)
+    yield Field("problem", hub.problem and advice(hub.problem), multiline=True, trouble=True)
     yield Field("address", hub.address)
     yield Field("owner", hub.owner)
     yield Field("machine", hub.machine)

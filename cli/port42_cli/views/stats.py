@@ -46,7 +46,7 @@ def statistics(stats: Statistics) -> Iterator[Part]:
     if since and any(stats.days):
         yield Line("")
         yield from calendar(since, stats.days)
-        yield from (Line(""), *_hours(stats.hours))
+        yield from (Line(""), *_hours(stats.hours, stats.zone))
         for day, messages in enumerate(stats.days):
             if messages:
                 yield Line(None, piped=f"day\t{since + timedelta(days=day)}\t{messages}")
@@ -94,9 +94,9 @@ def _months(monday: date, weeks: int) -> str:
     return line.rstrip()
 
 
-def _hours(hours: Sequence[int]) -> Iterator[Part]:
+def _hours(hours: Sequence[int], zone: str | None) -> Iterator[Part]:
     busiest = max(range(24), key=lambda hour: hours[hour])
-    between = f"  most between {busiest:02} and {(busiest + 1) % 24:02}"
+    between = f"  most between {busiest:02} and {(busiest + 1) % 24:02} {zone or ''}".rstrip()
     yield Line([("Hours ", "dim"), (spark(hours, 24), "green"), (between, "dim")])
     yield Line([("      0     6     12    18", "dim")])
 

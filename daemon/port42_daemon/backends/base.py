@@ -140,10 +140,11 @@ Ask = Callable[[Permission], Awaitable[str | None]]
 
 
 class Health(Struct, frozen=True):
-    """Whether a turn could be answered now, and one line on why or by what."""
+    """Whether a turn could be answered now, one line on why or by what, and the models that are known."""
 
     state: HealthState
     detail: str
+    models: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

@@ -46,11 +46,13 @@ class Listing:
             upto, offset = cursors.numbers(request.cursor, 2)
             if offset >= 1 << 31:
                 raise cursors.refused()
-        hits, upto, more, reason = await self._threads.index(
+        result = await self._threads.index(
             self._catalogue.search, request.query, request.agent, upto, offset, request.limit
         )
-        onward = cursors.cursor(upto, offset + request.limit) if more else None
-        return HitPage(tuple(hits), onward, reason is None, reason)
+        onward = cursors.cursor(result.upto, offset + request.limit) if result.more else None
+        return HitPage(
+            tuple(result.hits), onward, result.missing is None, result.missing, result.hints or UNSET
+        )
 
     async def get_index_status(self, _: GetIndexStatus) -> IndexStatus:
         return await self._threads.index(self._catalogue.status)

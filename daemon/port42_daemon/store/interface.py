@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -304,11 +304,10 @@ class Catalogue(Protocol):
         """Sessions by last use, newest first, after `before` (use, session_id); the `before` of the next
         page, None at the end; and the number of sessions that cannot be read."""
 
-    def search(
-        self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
-    ) -> tuple[list[Hit], int, bool, str | None]:
-        """Hits from `offset` on among the messages numbered through `upto` (None: all); that number; whether
-        there are more; and why messages are missing, if some are. Raises `InvalidParams` for a bad query."""
+    def search(self, text: str, agent: str | None, upto: int | None, offset: int, limit: int) -> Found:
+        """Hits from `offset` on among the messages numbered through `upto` (None: all).
+
+        Raises `InvalidParams` for a bad query."""
 
     def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `ref` (of 4 characters or more), or else whose title is that or, if
@@ -346,6 +345,17 @@ class Catalogue(Protocol):
         """The last result of `counts`, if it is still valid. From memory."""
 
     def statistics(self, agent: str | None, days: int | None) -> Statistics: ...
+
+
+class Found(NamedTuple):
+    """Hits among the messages numbered through `upto`; whether there are `more`; why some are `missing`, or
+    None; what may have been meant by a word of the query."""
+
+    hits: list[Hit]
+    upto: int
+    more: bool
+    missing: str | None
+    hints: tuple[str, ...]
 
 
 class Maintenance(Protocol):

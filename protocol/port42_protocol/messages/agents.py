@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from port42_protocol.messages.types import AgentName, BackendName, Content, ModelName
 from port42_protocol.request import Request
@@ -16,6 +16,7 @@ class Agent(Struct, frozen=True):
 
     `backend` is a name from config.toml, or ``none``, which records messages without replying; `health` is
     one of ``ready``, ``missing``, ``needs_auth``, ``unreachable`` and ``none``, and `detail` explains it.
+    `models`, where they are known, are those that the back end offered when it last opened a session.
     """
 
     agent: str
@@ -27,6 +28,7 @@ class Agent(Struct, frozen=True):
     detail: str
     session_count: int
     last_session: str | None
+    models: tuple[str, ...] | UnsetType = UNSET
 
 
 class AgentList(Struct, frozen=True):

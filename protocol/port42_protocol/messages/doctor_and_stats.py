@@ -89,8 +89,9 @@ class Statistics(Struct, frozen=True):
     """Agents by number of messages, models by number of turns, tools by number of calls, all descending.
 
     `days` are the messages of each day from `since` on (``YYYY-MM-DD``; null without messages), `hours` those
-    of each hour of the day, both in this machine's time zone. Messages that a fork copied count in its
-    original only. `complete` is false while some sessions are not indexed.
+    of each hour of the day, both in the time zone of the daemon's machine, of which `zone` is the name now
+    (``CET``). Messages that a fork copied count in its original only. `complete` is false while some
+    sessions are not indexed.
     """
 
     since: str | None
@@ -100,6 +101,7 @@ class Statistics(Struct, frozen=True):
     models: tuple[ModelStats, ...]
     complete: bool
     tools: tuple[ToolStats, ...] = ()
+    zone: str | None = None
 
 
 class AgentUsage(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.types import AgentName, Cursor, HitLimit, Pattern, SessionId, Tags, Title
@@ -35,13 +35,15 @@ class Hit(Struct, frozen=True):
 class HitPage(Struct, frozen=True):
     """A page of `search_sessions`, best first.
 
-    `complete` is false while some messages are not indexed, for the `reason` given.
+    `complete` is false while some messages are not indexed, for the `reason` given. `hints`, where there
+    are any, name words of the query that look like a mistyped filter; they were searched for as words.
     """
 
     hits: tuple[Hit, ...]
     next_cursor: str | None
     complete: bool
     reason: str | None = None
+    hints: tuple[str, ...] | UnsetType = UNSET
 
 
 class IndexStatus(Struct, frozen=True):

@@ -67,7 +67,7 @@ def test_a_tool_is_named_with_its_agent_and_folder(daemon_with, capture, tmp_pat
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines() == [
         "claude is captured for @ai-engineer: /home/me/.claude/projects",
-        "`port42 capture` shows how far it is.",
+        f"`port42 --socket {fake.path} capture` shows how far it is.",
     ]
     expected = {"name": "claude", "on": True, "agent": "@ai-engineer", "path": str(tmp_path / "kept")}
     assert fake.changes() == [expected]
@@ -184,6 +184,7 @@ def test_a_real_session_is_found_here_shown_and_given_back_to_its_tool(port42, c
     assert facts["folder"] == session["cwd"]
     done = port42("capture", "restore", port42.begin("@ai-muse", "not captured"))
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: expected a captured session whose original is kept\n"
 
 
 def test_what_the_tool_writes_is_followed_and_found_at_once(port42, claude, process):

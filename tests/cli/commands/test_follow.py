@@ -177,6 +177,17 @@ def test_what_cannot_be_followed_says_so(port42, typed, code, words):
     assert words in done.stderr
 
 
+def test_beyond_the_end_it_says_what_it_waits_for(port42, follow, tap):
+    begun = port42.begin("@shout", "first")
+    follower = follow(begun, "--since", "99")
+    follower.says(f"{begun} has nothing after 99 (its last record is 2): waiting for more")
+    port42("possess", "@shout", "-s", begun, "second")
+    while "SECOND" not in follower.next():
+        pass
+    code, stderr = follower.stop()
+    assert (code, stderr.strip()) == (130, "")
+
+
 def test_who_speaks_is_named_before_what_is_said(port42, terminal, tap):
     begun = port42.begin("@shout", "first")
     screen = terminal("follow", begun, "--since", "0", TERM="xterm")
@@ -191,6 +202,7 @@ def test_who_speaks_is_named_before_what_is_said(port42, terminal, tap):
 def test_a_terminal_sees_the_conversation(port42, terminal, tap):
     begun = port42.begin("@shout", "first")
     screen = terminal("follow", begun, "--since", "0", TERM="dumb")
+    screen.expect(f"Following {begun}; Ctrl-C ends this")
     screen.expect("user  1 ")
     screen.expect("first")
     screen.expect("assistant  2 .* shout")

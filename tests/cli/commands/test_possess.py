@@ -211,7 +211,8 @@ def test_no_message_no_session_and_no_terminal_is_a_usage_error(port42):
 
 
 def test_an_empty_message_is_refused(port42):
-    assert "message: expected text that is not empty" in refused(port42, "@ai-muse", "")
+    for blank in ("", "   ", "\n"):
+        assert "message: expected text that is not blank" in refused(port42, "@echo", blank)
 
 
 @pytest.mark.parametrize(

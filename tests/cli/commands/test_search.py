@@ -60,6 +60,14 @@ def test_nothing_found_is_no_error_and_nothing_asked_is_one(port42):
     assert port42("search").returncode == 2
 
 
+def test_a_filter_that_is_mistyped_is_named(port42):
+    port42.begin("@ai-muse", "a user of parsers")
+    done = port42("search", "rol:user")
+    assert done.stderr == "Nothing found.\nrol: was searched for as a word; the filter is called role:\n"
+    assert port42.json("search", "rol:user", "--json")["hints"]
+    assert "hints" not in port42.json("search", "role:user", "--json")
+
+
 def test_a_filter_without_a_value_or_with_an_unknown_agent_is_an_error(port42):
     port42.begin("@ai-muse", "an ode")
     done = port42("search", "role:", "ode")

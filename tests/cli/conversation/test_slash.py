@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from peers.screen import Screen
 from peers.talk import configure
 
 from port42_cli.conversation.slash import COMMANDS
+
+PEERS = Path(__file__).parents[2] / "peers"
 
 
 def sessions(port42, agent="ai-muse"):
@@ -196,9 +199,9 @@ def test_model_is_asked_in_this_conversation_only(terminal, port42, home):
     configure(home, shout=["sh", "-c", "cat > /dev/null; echo model $0", "{model}"])
     talk = terminal("possess", "@shout", "--model", "loud-1")
     send(talk, "hello", "model loud-1")
-    send(talk, "/model loud-2", "@shout: shout, ready.*In this conversation loud-2 is asked")
+    send(talk, "/model loud-2", "@shout: shout · ready.*In this conversation loud-2 is asked")
     send(talk, "hello", "model loud-2")
-    send(talk, "/model -", "@shout: shout, ready")
+    send(talk, "/model -", "@shout: shout · ready")
     send(talk, "hello", r"model (?!loud)")
     leave(talk)
     talk = terminal("possess", "@ai-muse")
@@ -217,6 +220,21 @@ def test_copy_gives_the_last_reply_to_the_clipboard(terminal, home, tmp_path):
     send(talk, "/copy", r"Copied 9 characters with xclip\.")
     assert (tmp_path / "copied").read_text() == "**HELLO**"
     leave(talk)
+
+
+def test_tab_completes_the_models_that_the_back_end_offered(terminal, port42, home):
+    configure(home)
+    command = [sys.executable, str(PEERS / "acp_echo.py"), "/dev/null", "option"]
+    (home / "config.toml").write_text(
+        f'[agents.coder]\nbackend = "acp"\n[backends.acp]\ntype = "acp"\ncommand = {json.dumps(command)}\n'
+    )
+    port42.begin("@coder", "hello")
+    seen = Screen(terminal("possess", "@coder"))
+    seen.until("@coder ›")
+    seen.send("/model lar" + TAB)
+    seen.until("/model large")
+    seen.send(CLEAR + CTRL_D)
+    seen.left(0)
 
 
 def test_tab_completes_commands_sessions_agents_models_and_files(terminal, port42, home):

@@ -7,6 +7,7 @@ from peers.drawing import drawn, piped
 
 from port42_cli.views import agents as subject
 from port42_protocol.messages.agents import Agent, AgentList
+from port42_protocol.presets import ECHO, PRESETS
 
 
 def agent(**changes):
@@ -39,6 +40,11 @@ def test_an_agent_is_a_row_with_its_state_and_the_reason_in_a_line():
     assert first.split()[:6] == ["@ai-engineer", "claude", "opus", "needs", "auth", "2"]
     assert "first␊second" in first
     assert second.split() == ["@ai-engineer", "none", "–", "none", "2", "records", "only"]
+
+
+def test_what_the_echo_agent_is_fits_80_columns():
+    known = agent(agent="echo", backend="echo", health="ready", detail=PRESETS[ECHO])
+    assert "repeats the message; no model" in drawn(subject.agents([agent(), known]), 80)
 
 
 def test_a_script_gets_a_line_for_each():
@@ -81,7 +87,7 @@ def test_the_back_end_is_shown_with_its_health_and_the_origin_of_its_key(changes
 
 
 def test_the_line_for_one_agent():
-    assert subject.health(agent(**CLAUDE)) == "@ai-engineer: claude, opus, ready (/bin/claude)"
+    assert subject.health(agent(**CLAUDE)) == "@ai-engineer: claude · opus · ready · /bin/claude"
     assert subject.health(agent()) == "@ai-engineer: none, messages are recorded without a reply"
 
 

@@ -16,7 +16,7 @@ TIME = "2026-11-23T11:57:00.000Z"
 ENGINEER = Agent("ai-engineer", "built-in", None, "none", None, "none", "records only", 1, "cli-1")
 MUSE = Agent("ai-muse", "built-in", None, "none", None, "none", "records only", 0, None)
 CLAUDE = Agent("ai-muse", "config", None, "claude", None, "ready", "/bin/claude", 0, None)
-ECHO = Agent("echo", "built-in", None, "echo", None, "ready", "repeats what it is told; no model", 0, None)
+ECHO = Agent("echo", "built-in", None, "echo", None, "ready", "repeats the message; no model", 0, None)
 LAST = ListedSession("cli-1", "ai-engineer", "a parser", "active", TIME, TIME, 3, None, short_id="cli-")
 
 
@@ -36,7 +36,7 @@ def test_each_last_session_and_what_to_type():
 def test_a_clean_machine_offers_what_answers_and_no_session_to_continue():
     shown = page()
     assert 'port42 possess @ai-muse "…"' in shown
-    assert 'port42 possess @echo "hello" repeats what it is told; no model' in shown
+    assert 'port42 possess @echo "hello" repeats the message; no model' in shown
     assert " -c" not in shown
     assert "none of these is on this machine: claude, codex, gemini, llm, opencode" in shown
     assert "port42 agents connect --help" in shown

@@ -50,12 +50,12 @@ def test_statistics_fit_in_80_columns():
         for name in ("ai-engineer-0", "ai-muse", "x" * 30)
     )
     models = (ModelStats("claude", "claude-sonnet-4-5", 12, 999, 1500), ModelStats("x", None, 1, 0, 0))
-    stats = Statistics("2026-09-25", (1, 2) * 30, tuple(range(24)), agents, models, complete=True)
+    stats = Statistics("2026-09-25", (1, 2) * 30, tuple(range(24)), agents, models, complete=True, zone="CET")
     lines = drawn_lines(subject.statistics(stats))
     assert lines[0].split() == ["AGENT", "SESSIONS", "MESSAGES", "FAILED", "TOKENS", "IN", "OUT"]
     assert lines[1].split()[:7] == ["@ai-engineer-0", "1,234", "199,998", "321", "12.3", "M", "2.3"]
     assert "claude · claude-sonnet-4-5" in lines[6]
-    assert "most between 23 and 00" in "".join(lines)
+    assert "most between 23 and 00 CET" in "".join(lines)
 
 
 def test_hours_are_shown_as_they_were_counted_whatever_the_zone(timezone):

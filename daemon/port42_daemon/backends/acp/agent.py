@@ -182,6 +182,10 @@ class Agent:
         return self._choices.model
 
     @property
+    def models(self) -> tuple[str, ...]:
+        return self._choices.models
+
+    @property
     def ended(self) -> asyncio.Task[None]:
         return self._wire.ended
 

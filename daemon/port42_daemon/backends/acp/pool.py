@@ -49,13 +49,15 @@ class Acp:
         self._closed = False
         self.tool = tool_of(config)
         self._signed_out: Failure | None = None
+        self._models: tuple[str, ...] = ()  # those that an agent named when its session was opened
 
     async def probe(self) -> Health:
         if (why := missing(self._config.command[0], self._environ)) is not None:
             return Health("missing", why)
         if self._signed_out is not None:
             return Health("needs_auth", self._signed_out.message)
-        return Health("ready", str(find_program(self._config.command[0], self._environ)))
+        program = str(find_program(self._config.command[0], self._environ))
+        return Health("ready", program, self._models)
 
     def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         return self._programs.limited(self._run(turn, ask))
@@ -71,6 +73,7 @@ class Acp:
                 warm = agent is not None
                 if agent is None:
                     agent, notices = await self._open_new(turn, terms)
+                    self._models = agent.models or self._models
                 yield Started(agent.native_id, agent.model)
                 for notice in notices:
                     yield Notice(notice)

@@ -12,6 +12,9 @@ _UNASKED = frozenset(("auto", "acceptEdits", "bypassPermissions", "autoEdit", "a
 _UNASKED_CODEX = frozenset(("workspace-write", "agent", "agent-full-access", "full-access"))
 """Modes in which they act first. Codex's go with its ``read-only``: others call `agent` what does ask."""
 
+_MOST_MODELS, _LONGEST_MODEL = 200, 200
+"""Offered models that are kept, and the characters of a name that is."""
+
 Request = tuple[str, dict[str, Any]]
 
 
@@ -25,7 +28,9 @@ class Choices:
         self._options: dict[str, dict[str, Any]] = {}
         modes = fields(opened.get("modes"))
         self._modes = _ids(modes.get("availableModes"), "id")
-        self.model = _text(fields(opened.get("models")).get("currentModelId"))
+        models = fields(opened.get("models"))
+        self._models = _ids(models.get("availableModels"), "modelId")
+        self.model = _text(models.get("currentModelId"))
         self.mode = _text(modes.get("currentModeId"))
         self._read_options(opened.get("configOptions"))
 
@@ -40,6 +45,12 @@ class Choices:
         if "model" in self._options:
             return self._option("model", model)
         return "session/set_model", {"modelId": model}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that can be chosen, as far as it names them."""
+        offered = _ids(self._options.get("model", {}).get("options"), "value") or self._models
+        return tuple(name for name in offered[:_MOST_MODELS] if 0 < len(name) <= _LONGEST_MODEL)
 
     @property
     def acts_unasked(self) -> bool:

@@ -20,13 +20,13 @@ from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database, reason
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
-from port42_daemon.store.interface import Catalogue, SessionFilter
+from port42_daemon.store.interface import Catalogue, Found, SessionFilter
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.errors import storage
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Statistics
 from port42_protocol.messages.records import Summary
-from port42_protocol.messages.search import Hit, IndexStatus
+from port42_protocol.messages.search import IndexStatus
 from port42_protocol.messages.sessions import ListedSession
 from port42_protocol.messages.types import IndexState as IndexStateName
 
@@ -195,15 +195,13 @@ class SessionIndex(Catalogue):
         return self._query(messages.with_key, agent, key, sessions)
 
     @_retried
-    def search(
-        self, text: str, agent: str | None, upto: int | None, offset: int, limit: int
-    ) -> tuple[list[Hit], int, bool, str | None]:
+    def search(self, text: str, agent: str | None, upto: int | None, offset: int, limit: int) -> Found:
         query = parse(text, agent)
         with storage("ask the index"):
             self._indexer.check_folder()
         caught_up = self._indexer.catch_up(_READ_BY_A_SEARCH)
-        page = self._query(search.page, query, upto, offset, limit)
-        return (*page, self._incomplete(caught_up=caught_up))
+        hits, upto, more = self._query(search.page, query, upto, offset, limit)
+        return Found(hits, upto, more, self._incomplete(caught_up=caught_up), query.hints)
 
     @_retried
     def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 
 from port42_daemon.store.index.tokens import agent_facet, parts, path_facets, role_facet, spaced, tool_facet
 from port42_protocol.errors import InvalidParams
@@ -23,11 +24,13 @@ _SHORTEST_PREFIX = 3
 _MOST_TERMS = 32
 _FIRST_YEAR, _LAST_YEAR = 2000, 2049
 """Of messages: each is a word to look up."""
-_FILTER = "(?i:agent|role|tool|file|before|after)"
+_FILTERS = ("agent", "role", "tool", "file", "before", "after")
+_FILTER = f"(?i:{'|'.join(_FILTERS)})"
 _CHUNK = re.compile(
     rf'(?P<minus>-?)(?:(?P<filter>{_FILTER}):)?(?:"(?P<phrase>[^"]*)"?(?P<star>\*?)|(?P<word>\S+))'
 )
 _EMPTY_FILTER = re.compile(f"({_FILTER}):")
+_LIKE_A_FILTER = re.compile(r"([A-Za-z]{3,8}):(?!/)")
 _AGENT = re.compile(f"@?{NAME_PATTERN}")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
@@ -36,13 +39,15 @@ _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 class Query:
     """FTS5 expressions: each of `terms` must be found, in what `filters` leave, none of `without`.
 
-    `words` are the terms as typed, for marking them where FTS5 does not.
+    `words` are the terms as typed, for marking them where FTS5 does not. `hints` name those of them that may
+    have been meant as a filter.
     """
 
     terms: tuple[str, ...]
     filters: tuple[str, ...]
     without: tuple[str, ...]
     words: tuple[str, ...]
+    hints: tuple[str, ...] = ()
 
     @property
     def expression(self) -> str:
@@ -59,6 +64,7 @@ def parse(text: str, agent: str | None = None) -> Query:
     filters = [_facet(agent_facet(agent))] if agent is not None else []
     without: list[str] = []
     words: list[str] = []
+    hints: dict[str, None] = {}
     for chunk in _CHUNK.finditer(text):
         typed = chunk["phrase"] if chunk["word"] is None else chunk["word"]
         if chunk["filter"]:
@@ -67,6 +73,8 @@ def parse(text: str, agent: str | None = None) -> Query:
             continue
         if chunk["word"] and (empty := _EMPTY_FILTER.fullmatch(typed)):
             _filter(empty[1].lower(), "")
+        if chunk["word"] and (like := _LIKE_A_FILTER.match(typed)):
+            hints.update(dict.fromkeys(_hints(like[1])))
         begins = bool(chunk["star"]) or (chunk["word"] is not None and typed.endswith("*"))
         if not _has_word(typed):
             continue
@@ -80,7 +88,12 @@ def parse(text: str, agent: str | None = None) -> Query:
         raise _refused("at least one word to find, of letters or digits")
     if len(terms) + len(filters) + len(without) > _MOST_TERMS:
         raise _refused(f"at most {_MOST_TERMS} words, phrases and filters")
-    return Query(tuple(terms), tuple(filters), tuple(without), tuple(words))
+    return Query(tuple(terms), tuple(filters), tuple(without), tuple(words), tuple(hints))
+
+
+def _hints(name: str) -> Iterator[str]:
+    for meant in get_close_matches(name.lower(), _FILTERS, n=1, cutoff=0.75):
+        yield f"{name}: was searched for as a word; the filter is called {meant}:"
 
 
 def _refused(expected: str) -> InvalidParams:

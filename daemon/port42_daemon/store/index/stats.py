@@ -154,6 +154,7 @@ def statistics(
         models=tuple(ModelStats(*row) for row in database.execute(_MODELS, given)),
         complete=complete,
         tools=tuple(ToolStats(*row) for row in database.execute(_TOOLS, given)),
+        zone=now.tzname(),
     )
 
 

@@ -221,6 +221,18 @@ def test_a_model_is_chosen(journal: Journal, way: str) -> None:
     assert "large" in request.values()
 
 
+@pytest.mark.parametrize(
+    ("way", "known"), [("option", ("small", "large")), ("models", ("small", "large")), ("", ())]
+)
+def test_the_models_that_it_offers_are_known_from_then_on(way: str, known: tuple[str, ...]) -> None:
+    async def ask(backend: Acp) -> None:
+        assert (await backend.probe()).models == ()
+        await events_of(backend, turn())
+        assert (await backend.probe()).models == known
+
+    play(Acp(config("echo", "/dev/null", way)), ask)
+
+
 def test_a_model_is_left_as_it_is_where_it_is_right_or_none_is_wished(journal: Journal) -> None:
     for wish in ("small", None):
         (events,) = played(config("echo", journal, "option"), turn(model=wish))

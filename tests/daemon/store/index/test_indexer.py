@@ -228,7 +228,7 @@ def find(store: FileStore, text: str) -> list[tuple[str, int]]:
     """Once every message is searched, if that can be: a busy machine may need more than one call's time."""
     deadline = time.monotonic() + 5
     while True:
-        hits, _, _, incomplete = store.catalogue.search(text, None, None, 0, 1000)
+        hits, _, _, incomplete, _ = store.catalogue.search(text, None, None, 0, 1000)
         if incomplete is None or time.monotonic() > deadline:
             break
     return sorted((hit.session.session_id, hit.seq) for hit in hits)

@@ -199,6 +199,20 @@ def test_a_query_with_nothing_to_search_is_refused(find, text):
     assert refused.value.message == f"query: expected {refused.value.data['expected']}"
 
 
+@pytest.mark.parametrize(
+    ("text", "hints"),
+    [
+        ("rol:user parser", ["rol: was searched for as a word; the filter is called role:"]),
+        ("tools:bash -Agnet:x", ["tools:", "Agnet:"]),
+        ('role:user error:x http://x file://x "rol:x" c:x title:x', []),
+    ],
+)
+def test_a_word_that_looks_like_a_filter_is_named(text, hints):
+    found = parse(text).hints
+    assert len(found) == len(hints)
+    assert all(line.startswith(hint) for line, hint in zip(found, hints, strict=True))
+
+
 SYNTAX = [*"\"*^:+-(){}\x00\x02\x03\u200b'", "AND ", "OR", " NOT ", "NEAR(", "text:", "rowid", "{a b}:"]
 FTS5 = st.sampled_from(SYNTAX)
 TYPED = st.lists(st.one_of(FTS5, st.text(max_size=5), st.sampled_from(["parser", " ", "agent:", "before:"])))
