@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +10,7 @@ from typing import Any
 
 import msgspec
 
-from port42_daemon import durable
-
-log = logging.getLogger(__name__)
+from port42_daemon import derived_database
 
 _VERSION = 1
 _CREATE = """
@@ -58,36 +54,9 @@ class Progress:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._database = self._open()
-        except sqlite3.DatabaseError as error:
-            log.warning("⚠ hub.db is made anew: %s", error)
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = self._open()
+        self._database = derived_database.opened(path, _VERSION, _CREATE)
         self.machine = self._state("machine") or str(uuid.uuid4())
         self._set(machine=self.machine)
-
-    def _open(self) -> sqlite3.Connection:
-        # unix-excl: there is no -shm file, whose truncation would end the daemon.
-        uri = f"{self._path.absolute().as_uri()}?vfs=unix-excl"
-        database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            # What a power cut takes of it is compared again.
-            database.execute("PRAGMA synchronous = NORMAL")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in {0, _VERSION}:
-                raise sqlite3.DatabaseError(f"its version is {version}")
-            if version == 0:
-                with database:
-                    database.executescript(f"{_CREATE}PRAGMA user_version = {_VERSION}")
-        except BaseException:
-            database.close()
-            raise
-        self._path.chmod(durable.OWN_FILE)
-        return database
 
     def close(self) -> None:
         self._database.close()

@@ -6,7 +6,6 @@ Without it sources are compared with their sessions.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -15,14 +14,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from port42_daemon import durable
+from port42_daemon import derived_database
+from port42_daemon.derived_database import WAL
 from port42_daemon.transfer.readers.files import is_in_folders, messages_of
 from port42_protocol.messages.types import CaptureTool, prepared
 
-log = logging.getLogger(__name__)
-
 _VERSION = 3
-WAL = "-wal"
 _CREATE = """
 CREATE TABLE sources (
   path BLOB PRIMARY KEY, tool TEXT NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL, problem TEXT,
@@ -118,41 +115,12 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._database = self._open()
-        except sqlite3.DatabaseError as error:
-            self._create(error)
+        self._database = derived_database.opened(path, _VERSION, _CREATE)
 
     def renew(self, error: sqlite3.Error) -> None:
         """Make the file anew, which failed with `error`."""
         self.close()
-        self._create(error)
-
-    def _create(self, error: sqlite3.Error) -> None:
-        log.warning("⚠ capture.db is made anew: %s", error)
-        for suffix in ("", WAL, "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._database = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        # unix-excl: there is no -shm file, whose truncation would end the daemon.
-        uri = f"{self._path.absolute().as_uri()}?vfs=unix-excl"
-        database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            # What a power cut takes of it is compared again.
-            database.execute("PRAGMA synchronous = NORMAL")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in {0, _VERSION}:
-                raise sqlite3.DatabaseError(f"its version is {version}")
-            if version == 0:
-                with database:
-                    database.executescript(f"{_CREATE}PRAGMA user_version = {_VERSION}")
-        except BaseException:
-            database.close()
-            raise
-        self._path.chmod(durable.OWN_FILE)
-        return database
+        self._database = derived_database.made_anew(self._path, _VERSION, _CREATE, error)
 
     def close(self) -> None:
         self._database.close()
