@@ -54,11 +54,15 @@ class Editor:
         self._wanted = asyncio.Event()
         self._written = asyncio.Event()
         self._gone = False
+        self._handlers: dict[str, Handler] = {}
+        self._framer = LineFramer(LINE_LIMIT)
+        self._is_passing_over = False
 
     async def serve(self, handlers: dict[str, Handler], end: Callable[[], Awaitable[None]]) -> None:
         """Until stdin ends or stdout is closed; then `end` is called, and what is under way answered."""
+        self._handlers = handlers
         writer = asyncio.create_task(self._write())
-        reader = asyncio.create_task(self._read(handlers))
+        reader = asyncio.create_task(self._read())
         await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
         reader.cancel()
         await end()
@@ -96,21 +100,28 @@ class Editor:
 
     # --- reading --------------------------------------------------------------------------------------
 
-    async def _read(self, handlers: dict[str, Handler]) -> None:
-        framer = LineFramer(LINE_LIMIT)
+    async def _read(self) -> None:
         pieces: asyncio.Queue[bytes] = asyncio.Queue(4)
         arguments = (asyncio.get_running_loop(), pieces)
         threading.Thread(target=self._read_stdin, args=arguments, daemon=True).start()
+        while data := await pieces.get():
+            self._feed(data)
+        self._feed(b"\n")  # the last line needs none
+
+    def _feed(self, data: bytes) -> None:
+        """Take the lines that end in `data`. Of one that is too long the rest is passed over."""
+        if self._is_passing_over:
+            _, newline, data = data.partition(b"\n")
+            self._is_passing_over = not newline
+        self._framer.feed(data)
         try:
-            while data := await pieces.get():
-                framer.feed(data)
-                while (line := framer.next_line()) is not None:
-                    self._take(line, handlers)
-            framer.end()
-            while (line := framer.next_line()) is not None:
-                self._take(line, handlers)
+            while (line := self._framer.next_line()) is not None:
+                self._take(line)
         except FrameTooLarge:
             self._refuse(None, InvalidRequest(f"a message may have at most {LINE_LIMIT:,} bytes"))
+            self._framer = LineFramer(LINE_LIMIT)
+            self._is_passing_over = True
+            self._feed(data)  # it is shorter than the limit: its first line's end is this one's
 
     def _read_stdin(self, loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[bytes]) -> None:
         try:
@@ -124,7 +135,7 @@ class Editor:
         except (RuntimeError, CancelledError):
             return  # nobody reads any more, or the loop has ended, before stdin did
 
-    def _take(self, line: bytes, handlers: dict[str, Handler]) -> None:
+    def _take(self, line: bytes) -> None:
         try:
             message = _decoded(line)
             if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
@@ -139,7 +150,7 @@ class Editor:
         except RpcError as error:
             self._refuse(None, error)
             return
-        handler = handlers.get(method)
+        handler = self._handlers.get(method)
         if handler is None:
             if "id" in message:
                 self._refuse(number, MethodNotFound(method))

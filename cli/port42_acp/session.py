@@ -60,6 +60,8 @@ class Session:
         self._updates = Updates()
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
+        self._current: _Turn | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns: dict[str, _Turn] = {}
         self._keys: set[str] = set()
@@ -77,27 +79,23 @@ class Session:
         turn = _Turn()
         self._turns[turn.key] = turn
         try:
-            params = await self._params(turn, blocks)
-            result = await self._possess(turn, params)
-        except (DaemonError, NoDaemon):
-            if turn.cancelled:
-                return _CANCELLED
-            raise
+            async with self._one_at_a_time:  # the daemon takes turns that are sent at once in any order
+                self._current = turn
+                try:
+                    return await self._ask(turn, blocks)
+                finally:
+                    self._current = None
         finally:
-            await self._caught_up()
             del self._turns[turn.key]
-            for asking in turn.asking:
-                asking.cancel()
-        return _CANCELLED if turn.cancelled else self._ended(result)
 
     async def cancel(self) -> None:
         """Stop the editor's turns; that of another client in the same session goes on."""
         for turn in self._turns.values():
             turn.cancelled = True
         connection = self._connection
-        if not self._turns or connection is None:
+        if self._current is None or connection is None:
             return
-        if not all(turn.begun for turn in self._turns.values()):
+        if not self._current.begun:
             await connection.close()  # a turn that waits in the queue leaves it with its connection
         elif self._running is not None:
             with suppress(DaemonError, Lost):
@@ -112,6 +110,20 @@ class Session:
             await connection.close()
 
     # --- a turn ---------------------------------------------------------------------------------------
+
+    async def _ask(self, turn: _Turn, blocks: list[Block]) -> JsonObject:
+        try:
+            params = await self._params(turn, blocks)
+            result = await self._possess(turn, params)
+        except (DaemonError, NoDaemon):
+            if turn.cancelled:
+                return _CANCELLED
+            raise
+        finally:
+            await self._caught_up()
+            for asking in turn.asking:
+                asking.cancel()
+        return _CANCELLED if turn.cancelled else self._ended(result)
 
     async def _params(self, turn: _Turn, blocks: list[Block]) -> JsonObject:
         """What the daemon is asked. Raises `InvalidParams`, and `DaemonError` where it is too long."""

@@ -278,6 +278,14 @@ def test_a_resumed_session_is_not_shown_again(daemon, editor):
     assert texts(other.updates) == "more "
 
 
+def test_prompts_that_are_sent_at_once_are_asked_in_their_order(daemon, editor):
+    zed = editor("@repeat")
+    session_id = zed.new()
+    asked = [zed.begin_prompt(session_id, f"{number} ") for number in range(6)]
+    assert {zed.result(number)["stopReason"] for number in asked} == {"end_turn"}
+    assert texts(zed.updates) == "0 1 2 3 4 5 "
+
+
 def test_a_closed_session_ends_its_turn_and_is_not_open_any_more(daemon, editor):
     zed = editor("@slow")
     session_id = zed.new()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 
@@ -107,17 +106,6 @@ def test_half_an_emoji_is_replaced_and_its_prompt_answered(daemon, lines):
     assert answer["result"] == {"stopReason": "end_turn"}
     (question, *_) = daemon.call("get_session", session_id=session_id)["messages"]
     assert question["content"] == "cut \ufffd"
-
-
-def test_a_line_that_is_longer_than_any_may_be_ends_it_with_the_reason(daemon, lines):
-    peer = lines("@ai-muse")
-    with contextlib.suppress(BrokenPipeError):  # it does not read on
-        for _ in range(80):
-            peer.child.stdin.write(b"x" * 1024 * 1024)
-    assert "at most 67,108,864 bytes" in peer.receive()["error"]["message"]
-    assert peer.receive() is None
-    assert peer.child.wait(30) == 0
-    assert peer.child.stderr.read() == b""
 
 
 def test_stdin_and_stdout_may_be_files(daemon, port42, home):
