@@ -12,7 +12,7 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
-from port42_client.errors import Refused
+from port42_client.errors import DaemonError, Refused
 from port42_protocol.messages.records import Summary
 
 _SHORTEST_PREFIX = 4
@@ -70,13 +70,24 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
 def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
     """Restore a session from the trash. REF is an id, a unique prefix of 4 or more characters, or a title."""
     with daemon.client() as client:
-        trashed = decode(list[Summary], client.ask_rows("list_trash", {}, "sessions")["sessions"])
-        session_id = _find_trashed(trashed, ref)
-        session = client.ask("restore_session", {"session_id": session_id})
+        session = _restored(client, ref)
     if as_json:
         streams.as_json(session)
     else:
+        session_id = session["session_id"]
         streams.banner(f"{session_id} is back.", plain_text.to_go_on(session["agent"], session_id))
+
+
+def _restored(client: Client, ref: str) -> Any:
+    """The session as the daemon gives it. Raises `Refused`."""
+    try:
+        # An id, as `rm` names it: the trash, of which each session is a file to read, is not looked through.
+        return client.ask("restore_session", {"session_id": ref})
+    except DaemonError as error:
+        if error.kind not in {"session_not_found", "invalid_params"}:
+            raise
+    trashed = decode(list[Summary], client.ask_rows("list_trash", {}, "sessions")["sessions"])
+    return client.ask("restore_session", {"session_id": _find_trashed(trashed, ref)})
 
 
 @click.command()
@@ -185,10 +196,8 @@ def _prune(client: Client, params: dict[str, Any], as_json: bool) -> None:
 
 
 def _find_trashed(trashed: list[Summary], ref: str) -> str:
-    """The id that `ref` stands for, as `find_session` would have it. Raises `Refused`."""
+    """The id that `ref`, which is none, stands for, as `find_session` would have it. Raises `Refused`."""
     titles = {session.session_id: session.title or "" for session in trashed}
-    if ref in titles:
-        return ref
     fits = [name for name in titles if len(ref) >= _SHORTEST_PREFIX and name.startswith(ref)]
     fits = fits or [name for name, title in titles.items() if title.casefold() == ref.casefold()]
     if not fits:
