@@ -133,7 +133,7 @@ class SessionQueues:
         entry = QueueEntry(None)
         self._queues[session_id] = deque([entry])
         try:
-            with contextlib.suppress(StorageFailed):
+            with contextlib.suppress(StorageFailed):  # it is done before the next turn, or the next of these
                 await self._do_first(session_id)
             yield
         finally:

@@ -26,7 +26,8 @@ from port42_protocol.messages.types import TurnStatus
 log = logging.getLogger(__name__)
 
 _PAGE, _PAGE_BYTES = 1000, 4 * 1024 * 1024
-_LAST_BYTES = 1024 * 1024  # bytes of a session's end in which its last turn is looked for
+_LAST_BYTES, _MOST_BYTES = 1024 * 1024, 64 * 1024 * 1024
+"""Bytes of a session's end in which its last turn is looked for at first, and at most."""
 
 
 async def earlier_result(sessions: Sessions, question: Appended) -> Possessed:
@@ -60,11 +61,14 @@ async def failed_question(sessions: Sessions, session_id: str) -> UserMessage:
 
 async def unanswered(sessions: Sessions, session_id: str) -> int | None:
     """The seq of the session's last question, where its turn is not over; None where it is."""
-    recent = await sessions.threads.files(sessions.store.recent, session_id, _LAST_BYTES)
-    messages = [record for record in recent.records if isinstance(record, Message)]
-    questions = [index for index, message in enumerate(messages) if isinstance(message, UserMessage)]
-    if not questions:
-        return None
+    at_least, questions = _LAST_BYTES, list[int]()
+    while not questions:  # the tool calls behind it may take many MiB
+        recent = await sessions.threads.files(sessions.store.recent, session_id, at_least)
+        messages = [record for record in recent.records if isinstance(record, Message)]
+        questions = [index for index, message in enumerate(messages) if isinstance(message, UserMessage)]
+        if not questions and (recent.all or at_least > _MOST_BYTES):
+            return None
+        at_least *= 4
     # What another program appended is a whole answer; a text of a turn says which question it belongs to.
     replies = messages[questions[-1] + 1 :]
     if any(_ends(reply) or not isinstance(getattr(reply, "question", None), int) for reply in replies):

@@ -11,6 +11,7 @@ from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.turns import elsewhere
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import SessionBusy
+from port42_protocol.messages.records import ToolRecord
 from port42_protocol.messages.sessions import AppendMessage
 from port42_protocol.messages.turns import Possess
 
@@ -74,6 +75,23 @@ def test_a_fork_has_what_stood_before_the_other_machines_question(rules, turns_w
     turns._leases.take = lambda *_: asyncio.sleep(0)  # nobody has the fork
     fork = rules.ask(turns.possess, Possess("ai-muse", "two", session_id, if_busy="fork"))
     assert fork.session_id != session_id
+    assert contents(rules, fork.session_id) == ["one", "ONE", "two"]
+
+
+def test_a_fork_has_nothing_of_the_other_machines_turn_however_much_that_did(rules, turns_with):
+    session_id = rules.store.last_sessions["ai-muse"]
+    for role, text in (("assistant", "ONE"), ("user", "of the laptop")):
+        rules.ask(rules.sessions.append_message, AppendMessage("ai-muse", session_id, role, text))
+    when = "2026-01-01T00:00:00.000Z"
+    calls = [
+        ToolRecord(seq=0, timestamp=when, id=f"call-{number}", title="cat", state="done", output="x" * 65_536)
+        for number in range(20)
+    ]
+    with rules.store.writing(session_id) as session:
+        session.append(calls, use=None)
+    turns = turns_with(Elsewhere(1))
+    turns._leases.take = lambda *_: asyncio.sleep(0)
+    fork = rules.ask(turns.possess, Possess("ai-muse", "two", session_id, if_busy="fork"))
     assert contents(rules, fork.session_id) == ["one", "ONE", "two"]
 
 
