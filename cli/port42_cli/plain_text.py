@@ -32,6 +32,9 @@ program: ContextVar[str] = ContextVar("program", default="port42")
 _WITH_HOST = "port42 --host "
 _COMMAND = re.compile(r"(?P<before>`|: )port42 (?P<words>[a-z@][^`\n]*)(?P<after>`|$)")
 
+_NOT_TYPED = ("session_id", "at_seq")
+"""Fields that a person named in another way, or not at all."""
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -204,7 +207,7 @@ def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
     elif error.kind == "wrong_agent":
         yield f"session {data['session_id']} belongs to @{data['owner']}, not to @{data['agent']}"
         yield to_go_on(data["owner"], data["session_id"])
-    elif data.get("field") == "session_id" and error.message.startswith("session_id: "):
-        yield error.message.removeprefix("session_id: ")  # a person named it in another way, or not at all
+    elif (field := data.get("field")) in _NOT_TYPED and error.message.startswith(f"{field}: "):
+        yield error.message.removeprefix(f"{field}: ")
     else:
         yield advice(error.message)

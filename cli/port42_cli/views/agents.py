@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from port42_cli.plain_text import typed
+from port42_cli.plain_text import advice, typed
 from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table, number
 from port42_protocol.messages.agents import Agent, AgentList
 from port42_protocol.presets import ECHO
@@ -42,14 +42,14 @@ def backend(known: Agent) -> list[Span]:
         return [("none: messages are recorded without a reply", "yellow")]
     model = f" · {known.model}" if known.model else ""
     health = (state(known), _HEALTH.get(known.health, "yellow"))
-    return [(f"{known.backend}{model} · ", ""), health, (f" · {known.detail}", "dim")]
+    return [(f"{known.backend}{model} · ", ""), health, (f" · {advice(known.detail)}", "dim")]
 
 
 def health(known: Agent) -> str:
     """The same in a plain line."""
     if known.backend == "none":
         return f"@{known.agent}: none, messages are recorded without a reply"
-    facts = (known.backend, known.model, state(known), known.detail)
+    facts = (known.backend, known.model, state(known), advice(known.detail))
     return f"@{known.agent}: {' · '.join(fact for fact in facts if fact)}"
 
 

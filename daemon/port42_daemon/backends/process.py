@@ -101,7 +101,7 @@ def _missing_interpreter(argv0: str, program: str, given: Mapping[str, str]) -> 
 
 
 def _not_on_path(name: str) -> str:
-    return f"{name} is not on the daemon's PATH ({_RESTART})"
+    return f"{name} is not on the daemon's PATH; {_RESTART}"
 
 
 def _for_the_loop(pipe: IO[bytes], mode: Literal["rb", "wb"]) -> IO[bytes]:

@@ -125,7 +125,7 @@ def _backend(name: str, health: str, detail: str, agents: list[str]) -> Finding:
     who = ", ".join(f"@{agent}" for agent in agents[:3])
     if len(agents) > 3:
         who += f" and {len(agents) - 3} more"
-    what = f"{name}, which answers for {who}: {health.replace('_', ' ')} ({detail})"
+    what = f"{name}, which answers for {who}: {health.replace('_', ' ')}: {detail}"
     if health == "ready":
         return Finding("ok", "backends", what)
     do = f"correct that; `port42 agents test @{agents[0]}` checks again"

@@ -92,7 +92,7 @@ def test_the_overview_offers_a_command_that_works_as_it_stands(port42, terminal,
     screen = terminal(PATH=path, TERM="dumb")
     screen.expect(r"port42 (agents connect @ai-engineer llm) +llm, the program")
     screen.expect(r'port42 (possess @ai-engineer) "…"')
-    assert port42("agents", "connect", "@ai-engineer", "llm").stderr.startswith("@ai-engineer: llm, ready")
+    assert port42("agents", "connect", "@ai-engineer", "llm").stderr.startswith("@ai-engineer: llm · ready")
     assert port42("possess", "@ai-engineer", "hello").stdout == "from the model\n"
     assert "agents connect" not in port42().stdout
 
@@ -109,7 +109,7 @@ def test_connecting_writes_the_file_and_keeps_its_comments(port42, home, answere
     config.write_text("# mine\n" + config.read_text())
     done = port42("agents", "connect", "@ai-muse", "shout")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("@ai-muse: shout, ready (")
+    assert done.stderr.startswith("@ai-muse: shout · ready · ")
     assert config.read_text().startswith("# mine\n")
     assert port42("possess", "@ai-muse", "hello").stdout == "HELLO\n"
 
@@ -138,8 +138,8 @@ def test_an_agent_is_shown_with_its_persona(port42, terminal):
 @pytest.mark.parametrize(
     ("agent", "code", "words"),
     [
-        ("shout", 0, "@shout: shout, ready ("),
-        ("lost", 1, "@lost: lost, missing (port42-no-such-program is not on the daemon's PATH"),
+        ("shout", 0, "@shout: shout · ready · "),
+        ("lost", 1, "@lost: lost · missing · port42-no-such-program is not on the daemon's PATH"),
         ("ai-muse", 0, "@ai-muse: none, messages are recorded without a reply"),
     ],
 )

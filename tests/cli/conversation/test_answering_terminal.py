@@ -112,7 +112,7 @@ def test_a_failed_turn_is_shown_and_can_be_retried(terminal, home, tap):
     screen.expect("HELLO")
     screen.expect(PROMPT)
     screen.send("/agent" + ENTER)
-    screen.expect(r"@broken: broken, ready \(")
+    screen.expect(r"@broken: broken · ready · ")
     screen.expect(PROMPT)
     screen.send(CTRL_D)
     assert ended(screen) == 0

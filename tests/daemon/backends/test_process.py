@@ -106,7 +106,7 @@ def test_a_program_is_found_on_the_given_path_or_from_the_working_folder(tmp_pat
             ["no-such-program"],
             {},
             "missing",
-            f"no-such-program is not on the daemon's PATH ({process._RESTART})",
+            f"no-such-program is not on the daemon's PATH; {process._RESTART}",
         ),
         (
             ["cat"],

@@ -199,7 +199,7 @@ def why(program: Path | str, *, path: str = "/nowhere") -> tuple[str, str]:
         ("#!/no/such/interpreter -x", "needs /no/such/interpreter, which is not there"),
         (
             "#!/usr/bin/env no-such-language",
-            "no-such-language is not on the daemon's PATH (if it is on yours",
+            "no-such-language is not on the daemon's PATH; if it is on yours",
         ),
         ("#!/bin/sh\r", "needs /bin/sh, which is not there (its first line ends in CRLF)"),
         ("#!/usr/bin/env -S A=1 no-such-language -x", "needs no-such-language: no-such-language is not on"),

@@ -120,8 +120,8 @@ def test_back_ends_are_named_once_with_their_agents():
     agents = [agent(f"a{number}", "llm", "missing") for number in range(5)]
     findings = subject.backends((*agents, agent("b", "claude", "ready"), agent("c")))
     assert [(finding.level, finding.what) for finding in findings] == [
-        ("problem", "llm, which answers for @a0, @a1, @a2 and 2 more: missing (why)"),
-        ("ok", "claude, which answers for @b: ready (why)"),
+        ("problem", "llm, which answers for @a0, @a1, @a2 and 2 more: missing: why"),
+        ("ok", "claude, which answers for @b: ready: why"),
     ]
     (nothing,) = subject.backends((agent("c"),))
     assert nothing.level == "ok"

@@ -62,7 +62,7 @@ class Command:
             return Health("missing", why)
         unset = ", ".join(name for name in self._config.env_pass if name not in self._environ)
         program = find_program(name, self._environ)
-        return Health("ready", f"{program} (not set for the daemon: {unset})" if unset else str(program))
+        return Health("ready", f"{program}; not set for the daemon: {unset}" if unset else str(program))
 
     async def aclose(self) -> None:
         """Does nothing: no process outlives its turn."""

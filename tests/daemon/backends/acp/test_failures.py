@@ -20,7 +20,7 @@ def test_a_missing_program() -> None:
     (events,) = played(AcpBackend(command=["port42-no-such-agent"]))
     kind, message = failure_of(events)
     assert kind == "missing"
-    assert message.startswith("port42-no-such-agent is not on the daemon's PATH (")
+    assert message.startswith("port42-no-such-agent is not on the daemon's PATH; ")
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_probing() -> None:
     assert play(Acp(config("echo")), probe)[0] == "ready"
     missing = play(Acp(AcpBackend(command=["port42-no-such-agent"])), probe)
     assert missing[0] == "missing"
-    assert missing[1].startswith("port42-no-such-agent is not on the daemon's PATH (")
+    assert missing[1].startswith("port42-no-such-agent is not on the daemon's PATH; ")
 
 
 def test_probing_remembers_a_failed_login() -> None:

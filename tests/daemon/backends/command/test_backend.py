@@ -149,7 +149,7 @@ def test_a_program_that_is_not_there():
     missing = CommandBackend(command=["port42-no-such-program"])
     failure = (
         "port42-no-such-program is not on the daemon's PATH"
-        " (if it is on yours, `port42 daemon restart` makes it known)"
+        "; if it is on yours, `port42 daemon restart` makes it known"
     )
     assert failure_of(reply(missing)) == ("missing", failure)
     assert asyncio.run(Command(missing).probe()) == Health("missing", failure)
@@ -165,7 +165,7 @@ def test_a_folder_that_is_not_there():
 def test_probe_names_the_program_and_what_the_daemon_does_not_have():
     config = agent("echo", env_pass=["HOME", "NOT_EXPORTED"])
     health = asyncio.run(Command(config, {"HOME": "/h"}).probe())
-    assert health == Health("ready", f"{sys.executable} (not set for the daemon: NOT_EXPORTED)")
+    assert health == Health("ready", f"{sys.executable}; not set for the daemon: NOT_EXPORTED")
 
 
 def test_silence_ends_a_turn():
