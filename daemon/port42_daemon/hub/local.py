@@ -156,6 +156,11 @@ class LocalSessions:
         tail = records_of(own)
         if only_labels(own):
             return self._replay(fetched, seq, records, tail, max(use, mine.footer.use)), None
+        if may_push and not (row.trashed or mine.trashed) and only_labels(others):
+            # What was said here stays in the session: a back end's own conversation has it, too.
+            tail = _renumbered(tail, theirs[-1][0])
+            self._store.splice(row.session_id, seq, [*records, *tail], used_at=max(use, mine.footer.use))
+            return self._messages(row.agent, row.session_id, [*records, *tail]), None
         fork = self._fork(mine.header, seq, own, mine.footer.use)
         self._store.splice(row.session_id, seq, records, used_at=use)
         if mine.trashed:  # it was not wanted any more; that others went on with it does not change this
@@ -235,14 +240,8 @@ class LocalSessions:
             return self._store.summary(session_id, trashed=there.trashed)
         if there.trashed:
             self._store.restore(session_id)
-        placed, moved = [], {}
-        for following, record in enumerate(missing, there.footer.last_seq + 1):
-            moved[record.seq] = following
-            question = getattr(record, "question", UNSET)
-            changes = {"question": moved[question]} if question in moved else {}
-            placed.append(replace(record, seq=following, **changes))
         with self._store.writing(session_id) as session:
-            session.append(placed, use=False, used_at=use)
+            session.append(_renumbered(missing, there.footer.last_seq), use=False, used_at=use)
         return session.summary
 
     # --- the end ----------------------------------------------------------------------------------
@@ -287,3 +286,15 @@ class LocalSessions:
         )
         log.warning("⚠ %s", text)
         return [NoticeEvent(each, fork.agent, text=text) for each in (session_id, fork.session_id)]
+
+
+def _renumbered(records: Sequence[Record], last_seq: int) -> list[Record]:
+    """The records with the seqs after `last_seq`, also where they name one another."""
+    placed: list[Record] = []
+    moved: dict[object, int] = {}
+    for seq, record in enumerate(records, last_seq + 1):
+        moved[record.seq] = seq
+        question = getattr(record, "question", UNSET)
+        changes = {"question": moved[question]} if question in moved else {}
+        placed.append(replace(record, seq=seq, **changes))
+    return placed

@@ -195,7 +195,7 @@ class Hub:
 
     def _leave(self, left: _Left) -> None:
         """Say once why the hub is not used now."""
-        if (left.state, left.problem) != (self._state, self._problem):
+        if left.state != self._state:
             log.warning("⚠ the hub is %s: %s; sessions go on here", left.state, left.problem)
         self._enter(left.state, left.problem)
 

@@ -16,8 +16,9 @@ from peers.stores import event, said
 
 from port42_daemon.hub.connection import explained
 from port42_daemon.store.interface import RESUMED
+from port42_daemon.times import now
 from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
-from port42_protocol.messages.records import replace
+from port42_protocol.messages.records import AssistantMessage, replace
 from port42_protocol.messages.search import RenameSession, TagSession
 from port42_protocol.messages.sessions import AppendMessage
 
@@ -92,6 +93,42 @@ def test_titles_and_tags_given_at_two_places_make_no_fork(meet):
             assert home.all().keys() == {"cli-1"}
             summary = home.store.summary("cli-1")
             assert (summary.title, summary.tags, summary.message_count) == ("Parser", ("work",), 2)
+
+    meet(work)
+
+
+def test_what_was_said_here_stands_behind_a_title_that_was_given_elsewhere_meanwhile(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await quiet(laptop, server)
+        reply = AssistantMessage(seq=0, content="a reply", timestamp=now(), question=2, status="complete")
+        await laptop.say("cli-1", "two")
+        await laptop.sessions.add_later("cli-1", [reply])
+        await server.sessions.rename_session(RenameSession("cli-1", "Parser"))
+        await server.step()
+        await quiet(laptop, server)
+        for home in (laptop, server):
+            assert home.all().keys() == {"cli-1"}
+            assert home.texts("cli-1") == ["one", "two", "a reply"]
+            assert home.store.summary("cli-1").title == "Parser"
+            renamed, asked, answered = home.stored_records("cli-1")[1:]
+            assert (renamed.seq, asked.seq, answered.seq, answered.question) == (2, 3, 4, 3)
+
+    meet(work)
+
+
+def test_what_was_said_here_in_a_session_that_went_to_the_trash_elsewhere_is_a_fork(meet):
+    async def work(laptop: HubHome, server: HubHome) -> None:
+        await laptop.say("cli-1", "one")
+        await quiet(laptop, server)
+        await laptop.say("cli-1", "two")
+        await server.trash.delete_session(DeleteSession("cli-1"))
+        await server.step()
+        await quiet(laptop, server)
+        for home in (laptop, server):
+            (fork,) = home.all().keys() - {"cli-1"}
+            assert (home.store.where("cli-1"), home.store.where(fork)) == ("trash", "sessions")
+            assert home.texts(fork) == ["one", "two"]
 
     meet(work)
 
