@@ -175,7 +175,7 @@ def test_what_a_tool_deleted_is_written_back_and_goes_on_there(daemon, tool, run
     daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
     run(tool.first, "What is in the mill?")
     session = captured(daemon, tool, ["What is in the mill?"])
-    if tool is OPENCODE:  # the originals of databases are not kept
+    if tool is OPENCODE:  # what is kept of a database is not written back
         [native] = sqlite3.connect(folder / "opencode.db").execute("SELECT id FROM session").fetchone()
     else:
         shutil.rmtree(folder)

@@ -15,12 +15,13 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, Header
 from port42_daemon.times import now
+from port42_daemon.transfer.capture.document_source import DocumentSource
+from port42_daemon.transfer.capture.kept import original_of
 from port42_daemon.transfer.capture.known import Known
 from port42_daemon.transfer.capture.originals import Original, Originals
 from port42_daemon.transfer.capture.progress import SourceState, Stored
 from port42_daemon.transfer.capture.reading import (
     Batch,
-    DocumentSource,
     InTrash,
     LineSource,
     part,
@@ -31,6 +32,7 @@ from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.merge import copied
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
 from port42_protocol.messages.types import CaptureTool
@@ -288,6 +290,8 @@ class BatchWriter:
         batch, source, reading.batch = reading.batch, reading.source, None
         assert batch is not None  # noqa: S101  # it was read in this round
         assert source is not None  # noqa: S101
+        if isinstance(source, DocumentSource) and batch.original is not None:
+            batch.state.kept += self._keep_document(reading, batch.original, batch.state)
         if batch.state.offset == batch.start and not batch.records:
             source.wrote(batch.state)
             reading.state = batch.state if batch.complete else None
@@ -299,6 +303,22 @@ class BatchWriter:
             # A source that is compared from its beginning is begun again after a crash.
             reading.state = state if batch.complete or not source.anew else None
         reading.complete = batch.complete
+
+    def _keep_document(self, reading: Reading, conversation: str, state: SourceState) -> int:
+        """By how many bytes there is more of it."""
+        name, path = reading.tool.name, os.fspath(reading.path)
+        sessions = {
+            stored.session_id: stored.source_id
+            for stored in state.sessions.values()
+            if conversation in {"", stored.source_id}
+        }
+        try:
+            data = original_of(name, reading.path, conversation)
+        except Skipped:  # it is too large, or gone by now
+            return 0
+        # Formats without times have that of the file.
+        written_at = timestamp_of(state.signature[3] / 1e9) or now()
+        return self._originals.keep(Original(name, path, written_at, 1, sessions, conversation), data)
 
     def _keep(self, reading: Reading, source: LineSource, batch: Batch, state: SourceState) -> SourceState:
         name, path, original = reading.tool.name, reading.path, reading.original

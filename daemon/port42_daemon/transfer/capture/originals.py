@@ -4,6 +4,9 @@
 is and of which sessions; then it has a zlib stream for each part that was read. A longer description, and
 that of an earlier version, is in ``….json`` beside it. A source that its tool wrote anew begins another
 generation.
+
+Of a database each conversation has its own, with its rows as lines. These, and files that are written whole,
+are replaced by later ones; one that is shorter than before begins another generation.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from itertools import chain
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from port42_daemon import durable
 from port42_protocol.messages.types import CaptureTool, prepared
@@ -29,6 +32,8 @@ from port42_protocol.messages.types import CaptureTool, prepared
 FOLDER = "originals"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK = 64 * 1024
+GENERATIONS = 10
+"""That are kept of what is kept at once."""
 _LEVEL = 3  # half the time of zlib's usual 6, for a few bytes more
 _HEAD = 1024
 """Bytes of the description in the file itself: to create another one would take as long as to keep it."""
@@ -45,6 +50,10 @@ class Original(Struct):
     begun_at: str
     generation: int = 1
     sessions: dict[str, str] = {}
+    conversation: str = ""
+    """Of a database, the one whose rows are kept."""
+    length: int = 0
+    """The bytes as they were, of what was kept at once."""
 
 
 class Damaged(Exception):
@@ -63,9 +72,32 @@ class Originals:
             original.generation += 1
         return original
 
-    def find(self, tool: CaptureTool, path: Path, generation: int) -> Original | None:
-        """That generation of the source at `path`; 0: the newest."""
-        stem = _stem(os.fspath(path))
+    def keep(self, original: Original, data: bytes) -> int:
+        """Keep a whole file, or the rows of a conversation. Returns by how many bytes there is more.
+
+        Of the generations the newest `GENERATIONS` stay.
+        """
+        latest = self.find(original.tool, Path(original.path), 0, original.conversation)
+        original.length = len(data)
+        size = 0
+        if latest is not None and len(data) >= latest.length:
+            original.generation, size = latest.generation, self.size(latest)
+        elif latest is not None:
+            original.generation = latest.generation + 1
+        file, head = self._file(original), _head(original)
+        durable.own_folder(self._folder)
+        durable.own_folder(file.parent)
+        durable.replace(file, head + zlib.compress(data, _LEVEL))
+        if not head or file.with_suffix(".json").exists():
+            self.describe(original)
+        outlived = structs.replace(original, generation=original.generation - GENERATIONS)
+        size += self.size(outlived)
+        self._remove(outlived)
+        return self.size(original) - size
+
+    def find(self, tool: CaptureTool, path: Path, generation: int, conversation: str = "") -> Original | None:
+        """That generation of the source at `path`, or of a conversation in it; 0: the newest."""
+        stem = _stem(os.fspath(path), conversation)
         if generation:
             return _described(self._folder / tool / f"{stem}-{generation}.z")
         generations = [
@@ -86,7 +118,7 @@ class Originals:
         return [original for original in originals if original is not None]
 
     def discard(self, session_ids: Collection[str], *, dry_run: bool) -> int:
-        """Delete the originals that only these sessions have, and whose own file is gone, too.
+        """Delete the originals that only these sessions have, and whose own file is gone or a database.
 
         Returns their bytes; with `dry_run` that is all.
         """
@@ -95,7 +127,8 @@ class Originals:
             original = _described(file)
             if original is None or not gone.issuperset(original.sessions) or not original.sessions:
                 continue
-            if not os.path.lexists(original.path):
+            # Of a database its own sessions may be gone, too: only the tool could tell.
+            if original.conversation or not os.path.lexists(original.path):
                 freed += self.size(original)
                 if not dry_run:
                     durable.remove([file, file.with_suffix(".json")])
@@ -129,13 +162,20 @@ class Originals:
             if not head:
                 self.describe(original)
             parts = chain((head,), parts)
-        return self._write(self._file(original), parts, kept)
+        try:
+            return self._write(self._file(original), parts, kept)
+        except BaseException:
+            if not kept:  # a generation that has nothing
+                self._remove(original)
+            raise
 
     def _write(self, path: Path, parts: Iterable[bytes], offset: int, *, whole: bool = True) -> int:
         """Write at `offset`, and end the file behind that, if it is the whole rest.
 
-        It is not synced: the source still has the bytes.
+        It is not synced: the source still has the bytes. Where the parts fail, as those of a source that is
+        being written anew, the rest is as it was.
         """
+        start = offset
         try:
             descriptor = os.open(path, _FLAGS, durable.OWN_FILE)
         except FileNotFoundError:
@@ -148,6 +188,10 @@ class Originals:
                 offset += len(part)
             if whole:
                 os.ftruncate(descriptor, offset)
+        except BaseException:
+            if whole:
+                os.ftruncate(descriptor, start)
+            raise
         finally:
             os.close(descriptor)
         return offset
@@ -220,8 +264,12 @@ class Originals:
         durable.sync_folder(path.parent)
         return length
 
+    def _remove(self, original: Original) -> None:
+        durable.remove([self._file(original), self._file(original).with_suffix(".json")])
+
     def _file(self, original: Original) -> Path:
-        return self._folder / original.tool / f"{_stem(original.path)}-{original.generation}.z"
+        stem = _stem(original.path, original.conversation)
+        return self._folder / original.tool / f"{stem}-{original.generation}.z"
 
     def _files(self) -> list[Path]:
         """Those with the bytes of all originals; that of one that is damaged may be gone."""
@@ -246,5 +294,6 @@ def _described(file: Path) -> Original | None:
 
 
 @lru_cache(maxsize=256)  # it is asked for several times at each read
-def _stem(path: str) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+def _stem(path: str, conversation: str) -> str:
+    name = os.fsencode(path) + (b"\0" + conversation.encode() if conversation else b"")
+    return hashlib.sha256(name).hexdigest()[:16]

@@ -6,29 +6,24 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.capture.progress import NEVER, Signature, SourceState, signature_at, signature_of
+from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_of
 from port42_daemon.transfer.readers import detect, files
-from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped, text_size
+from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader
-from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.messages.records import Record
 
 _BATCH_BYTES = 1024 * 1024
 _BATCH_RECORDS = 1000
 _SAMPLE = 4096
 """Bytes at the beginning of a file, and before the offset, that tell whether it was written anew."""
-_HELD_SECONDS = 30
+HELD_SECONDS = 30
 """Without a change, after which what a reader holds back is taken, and a last line without its end."""
-_PROMPT_SECONDS = 10
-"""After a session's file was written, in which a prompt comes."""
 _REWRITING = 5_000_000_000
 """Nanoseconds after which a tool that wrote a file anew has written all of it."""
 
@@ -56,6 +51,8 @@ class Batch(Struct):
     """Whether that is its end, as it was."""
     size: int
     """Bytes that were read, or characters."""
+    original: str | None = None
+    """The conversation whose original is to be kept with it; "" is the whole file."""
 
 
 class LineSource:
@@ -93,14 +90,14 @@ class LineSource:
             quiet, length = time.time() - signature[3] / 1e9, 1
             while length and end - start < _BATCH_BYTES and len(added) < _BATCH_RECORDS:
                 lines, length, begun = _whole_lines(file, end)
-                if begun and quiet >= _HELD_SECONDS and _is_object(begun):
+                if begun and quiet >= HELD_SECONDS and _is_object(begun):
                     lines, length = [begun], len(begun)  # its tool was killed before it wrote the newline
                 end += length
                 for line in lines:
                     reader.feed(line)
                 added += reader.taken()
             head, tail = _samples(file, end)
-        if not length and quiet >= _HELD_SECONDS:
+        if not length and quiet >= HELD_SECONDS:
             reader.take_rest(ended=quiet >= ENDED_SECONDS)
             added += reader.taken()
         records: dict[str, list[Record]] = {}
@@ -114,7 +111,7 @@ class LineSource:
             tail=tail,
             reader=reader.save(),
             problem=_problem(reader),
-            rest=_rest(reader, waits=bool(begun) and quiet < _HELD_SECONDS) if not length else 0,
+            rest=_rest(reader, waits=bool(begun) and quiet < HELD_SECONDS) if not length else 0,
         )
         return Batch(
             records, reader.state.sessions, start, self._state, complete=not length, size=end - start
@@ -133,102 +130,11 @@ class LineSource:
 
     def rest_in(self) -> float | None:
         """Seconds until the rest is due, which is there if the file does not change."""
-        return _rest_in(self._state)
+        return rest_in(self._state)
 
 
-class DocumentSource:
-    """A source of which the conversations that changed are read, each whole and in a batch of its own.
-
-    Its state has their versions as they were read. Where each message is a file, nothing tells that one is
-    written: until the reply has ended, they are looked at every second.
-    """
-
-    anew = True
-
-    def __init__(self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig) -> None:
-        """Raises `Skipped`."""
-        self._limits = limits
-        self._waits: Exception | None = None
-        self._reading = ""
-        self._in_folders = files.is_in_folders(path)
-        # What changes while it is read is read again.
-        signature = signature_at(path)
-        self._state = structs.replace(state or SourceState(signature), signature=signature, problem=None)
-        self._is_answered = not self._state.rest
-        self._versions: dict[str, str] = msgspec.json.decode(self._state.reader or b"{}")
-        # Beside it there may be other databases.
-        listed = detect.sources_of(tool, path) if detect.recognise(path) == tool else []
-        self._changed = [
-            source
-            for source in reversed(listed)
-            if not source.version or self._versions.get(source.conversation) != source.version
-        ]
-
-    def next(self) -> Batch:
-        records: dict[str, list[Record]] = {}
-        infos: dict[str, SessionInfo] = {}
-        if self._changed:
-            source = self._changed.pop()
-            self._reading = source.conversation
-            self._versions[source.conversation] = source.version
-            try:
-                for session in source.read(self._limits):
-                    infos[session.info.source_id] = session.info
-                    self._is_answered = session.info.is_answered
-                    records[session.info.source_id] = list(session.records)
-            except Skipped as reason:
-                self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
-        self._state = structs.replace(
-            self._state, reader=msgspec.json.encode(self._versions), rest=self._rest()
-        )
-        size = sum(map(text_size, chain.from_iterable(records.values())))
-        return Batch(records, infos, 0, self._state, complete=not self._changed, size=size)
-
-    def _rest(self) -> int:
-        if not self._in_folders:
-            return 0
-        quiet = int(time.time() - self._state.signature[3] / 1e9)
-        # The session's own file is written before the prompt.
-        until = _PROMPT_SECONDS if self._is_answered else ENDED_SECONDS
-        return quiet + 1 if 0 <= quiet < until else 0
-
-    def leave(self, batch: Batch, reason: Exception) -> None:
-        """The conversation of `batch`, the latest, cannot be recorded now: it is read again later."""
-        self._versions.pop(self._reading, None)
-        batch.state = structs.replace(batch.state, reader=msgspec.json.encode(self._versions))
-        if isinstance(reason, InTrash):
-            return
-        if isinstance(reason, Skipped):
-            batch.state.problem = f"{self._reading}: {reason}"
-        else:
-            self._waits = reason
-            batch.state.signature = NEVER
-
-    def wrote(self, state: SourceState) -> None:
-        self._state = state
-
-    def end(self) -> None:
-        """Raises what a conversation waits for."""
-        if self._waits is not None:
-            raise self._waits
-
-    def rest_in(self) -> float | None:
-        """As of lines."""
-        return _rest_in(self._state)
-
-
-def _rest_in(state: SourceState) -> float | None:
+def rest_in(state: SourceState) -> float | None:
     return max(state.rest_in(time.time()), 0.0) if state.rest else None
-
-
-def open_source(
-    tool: str, path: Path, state: SourceState | None, limits: SessionsConfig
-) -> LineSource | DocumentSource:
-    """Raises `Skipped`."""
-    if LONE_SURROGATE.search(str(path)):  # what a reader remembers of its source is stored as UTF-8
-        raise Skipped(files.NOT_UTF8)
-    kind = LineSource if is_read_by_lines(path) else DocumentSource
-    return kind(tool, path, state, limits)
 
 
 def is_read_by_lines(path: Path) -> bool:
@@ -294,7 +200,7 @@ def _is_object(line: bytes) -> bool:
 def _rest(reader: LineReader, *, waits: bool) -> int:
     """`waits`: there is a line that may get its end yet."""
     if waits or reader.has_held():
-        return _HELD_SECONDS
+        return HELD_SECONDS
     return ENDED_SECONDS if reader.has_calls() else 0
 
 

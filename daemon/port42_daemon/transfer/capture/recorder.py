@@ -19,9 +19,9 @@ from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.transfer.capture.batch_writer import BatchWriter, OriginalIsRead, Reading, TurnRuns
+from port42_daemon.transfer.capture.document_source import open_source
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import NEVER, Progress, SourceState, signature_at
-from port42_daemon.transfer.capture.reading import open_source
 from port42_daemon.transfer.capture.tools import Tool
 from port42_daemon.transfer.forks import join_forks
 from port42_protocol.errors import RpcError
@@ -164,7 +164,8 @@ class Recorder:
             reading.complete = True
             return False
         limits = self._config.current.sessions
-        reading.source = open_source(reading.tool.name, reading.path, state, limits)
+        keep = self._config.current.capture.originals
+        reading.source = open_source(reading.tool.name, reading.path, state, limits, keep=keep)
         return True
 
     def _read_batch(self, reading: Reading) -> int:

@@ -33,6 +33,11 @@ class Restoring:
             expected = f"1 to {len(generations)}, the generations that are kept"
             raise InvalidParams.expecting("generation", expected, got=str(number))
         original = generations[number - 1]
+        if original.conversation:
+            expected = "a session that has a file of its own there"
+            raise InvalidParams.expecting(
+                "session_id", expected, why=f"{original.tool} has its sessions in one database"
+            )
         try:
             length = self._originals.restore(original, force=request.force)
         except FileExistsError:

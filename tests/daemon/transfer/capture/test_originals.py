@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 import zlib
 from pathlib import Path
 
 import msgspec
 import pytest
+from peers import llm_database
 from peers.capturing import captured, eventually, sessions, texts
 from peers.claude_code import Transcript
 
 from port42_daemon.transfer.capture.originals import Damaged, Original, Originals
+from port42_daemon.transfer.capture.reading import Rewritten
 
 
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
@@ -81,6 +85,7 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
         transcript.user(text)
     session = captured(capturing, "one", "two", "three")["session_id"]
     first = transcript.path.read_bytes()
+    eventually(lambda: kept_bytes(capturing) == len(first))
     transcript.path.write_bytes(first.splitlines(keepends=True)[0])
     transcript.user("four")
     captured(capturing, "one", "two", "three", "four")
@@ -95,6 +100,23 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
         capturing.call("restore_original", session_id=session, force=True, generation=3)
     assert refused.value.data["field"] == "generation"
     assert "1 to 2" in refused.value.data["expected"]
+
+
+def test_a_source_that_is_written_anew_while_it_is_kept_leaves_what_was_kept_before(tmp_path):
+    def rewritten():
+        yield b"two"
+        raise Rewritten
+
+    originals = Originals(tmp_path)
+    original = originals.begin(Original("claude", "/x/one.jsonl", "2026-01-01T00:00:00.000Z"))
+    kept = originals.add(original, [b"one"], 0)
+    with pytest.raises(Rewritten):
+        originals.add(original, rewritten(), kept)
+    assert b"".join(originals.data(original)) == b"one"
+    another = originals.begin(Original("claude", "/x/two.jsonl", "2026-01-01T00:00:00.000Z"))
+    with pytest.raises(Rewritten):
+        originals.add(another, rewritten(), 0)
+    assert originals.all() == [original]
 
 
 def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, folder, transcript):
@@ -158,3 +180,78 @@ def test_an_original_of_an_earlier_version_goes_on(tmp_path):
     assert originals.all() == [original]
     assert b"".join(originals.data(original)) == b"one two"
     assert originals.damaged(5) == []
+
+
+def long_ago(path):
+    """What has not changed for half a minute is kept."""
+    os.utime(path, (time.time() - 60,) * 2)
+
+
+def kept(daemon, tool):
+    return sorted((daemon.home / "originals" / tool).glob("*.z"))
+
+
+def without_a_reply(daemon, session_id):
+    """Take a reply out of the stored session, as a reader that does not know it would have left it."""
+    file = daemon.home / "sessions" / f"{session_id}.json"
+    *lines, footer = file.read_bytes().splitlines(keepends=True)
+    at = max(number for number, line in enumerate(lines) if b'"role":"assistant"' in line)
+    file.write_bytes(b"".join([*lines[:at], *lines[at + 1 :], footer]))
+
+
+def test_conversations_of_a_database_can_be_read_again_when_it_is_gone(daemon, tmp_path):
+    path = tmp_path / "llm" / "logs.db"
+    path.parent.mkdir()
+    llm_database.old(path, {"c1": [("one", "eins"), ("two", "zwei")], "c2": [("three", "drei")]})
+    long_ago(path)
+    daemon.call("set_capture", name="llm", on=True, path=str(path.parent))
+    session_id = captured(daemon, "be brief", "one", "eins", "two", "zwei", agent="llm")["session_id"]
+    eventually(lambda: len(kept(daemon, "llm")) == 2)
+    eventually(lambda: daemon.call("get_capture")["tools"][6]["original_bytes"] > 0)
+    with pytest.raises(pytest.RpcFailed, match="in one database"):
+        daemon.call("restore_original", session_id=session_id)
+    path.unlink()
+    assert daemon.call("import_sessions", again=True)["unchanged"] == 2
+    without_a_reply(daemon, session_id)
+    (rewritten,) = daemon.call("import_sessions", again=True)["imported"]
+    assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
+    assert texts(daemon, session_id) == ["be brief", "one", "eins", "two", "zwei"]
+    # With a session that is deleted for good its rows go, too.
+    daemon.call("delete_session", session_id=session_id)
+    daemon.call("prune_sessions", trash_older_than_days=0, dry_run=False)
+    assert len(kept(daemon, "llm")) == 1
+
+
+def test_a_file_that_is_written_whole_is_kept_as_it_is_and_as_it_was_before_it_got_shorter(daemon, tmp_path):
+    path = tmp_path / "sessions" / "chat.yaml"
+    path.parent.mkdir()
+    words = [
+        "model: m\nmessages:\n",
+        "- role: user\n  content: sail\n",
+        "- role: assistant\n  content: aye\n",
+    ]
+    path.write_text("".join(words[:2]))
+    long_ago(path)
+    daemon.call("set_capture", name="aichat", on=True, path=str(path.parent))
+    session_id = captured(daemon, "sail", agent="aichat")["session_id"]
+    eventually(lambda: len(kept(daemon, "aichat")) == 1)
+    path.write_text("".join(words))
+    long_ago(path)
+    captured(daemon, "sail", "aye", agent="aichat")
+    whole = path.read_bytes()
+
+    eventually(lambda: kept_bytes(daemon) == len(whole))
+    path.unlink()
+    restored = daemon.call("restore_original", session_id=session_id)
+    assert (restored["generations"], path.read_bytes()) == (1, whole)
+    path.unlink()
+    without_a_reply(daemon, session_id)
+    (rewritten,) = daemon.call("import_sessions", again=True)["imported"]
+    assert (rewritten["change"], texts(daemon, session_id)) == ("rewritten", ["sail", "aye"])
+    path.write_text("".join(words[::2]))
+    long_ago(path)
+    eventually(lambda: len(kept(daemon, "aichat")) == 2)
+    assert daemon.call("restore_original", session_id=session_id, generation=1, force=True)["bytes"] == len(
+        whole
+    )
+    assert path.read_bytes() == whole

@@ -1,0 +1,148 @@
+"""Reads a database, or a file that is written whole, when it has changed. Blocks; used by one thread."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, structs
+
+from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.capture.progress import NEVER, SourceState, signature_at
+from port42_daemon.transfer.capture.reading import (
+    HELD_SECONDS,
+    Batch,
+    InTrash,
+    LineSource,
+    is_read_by_lines,
+    rest_in,
+)
+from port42_daemon.transfer.readers import detect
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped, text_size
+from port42_daemon.transfer.readers.files import NOT_UTF8, is_in_folders
+from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS
+from port42_daemon.transfer.readers.values import LONE_SURROGATE
+from port42_protocol.messages.records import Record
+from port42_protocol.messages.types import prepared
+
+_PROMPT_SECONDS = 10
+"""After a session's file was written, in which a prompt comes."""
+
+
+class _Versions(Struct):
+    """Of each conversation the version that was read, and the one whose original is kept."""
+
+    read: dict[str, str] = {}
+    kept: dict[str, str] = {}
+
+
+class DocumentSource:
+    """A source of which the conversations that changed are read, each whole and in a batch of its own.
+
+    Its state has their versions as they were read. Where each message is a file, nothing tells that one is
+    written: until the reply has ended, they are looked at every second. When the source has not changed for
+    half a minute, the original of each conversation that changed is to be kept, each with a batch of its own.
+    """
+
+    anew = True
+
+    def __init__(
+        self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig, *, keep: bool
+    ) -> None:
+        """`keep`: whether originals are kept. Raises `Skipped`."""
+        self._limits = limits
+        self._waits: Exception | None = None
+        self._reading = ""
+        self._in_folders = is_in_folders(path)
+        # What changes while it is read is read again.
+        signature = signature_at(path)
+        self._state = structs.replace(state or SourceState(signature), signature=signature, problem=None)
+        self._is_answered = not self._state.rest
+        self._versions = msgspec.json.decode(self._state.reader or b"{}", type=prepared(_Versions))
+        # Beside it there may be other databases.
+        listed = detect.sources_of(tool, path) if detect.recognise(path) == tool else []
+        self._changed = [
+            source
+            for source in reversed(listed)
+            if not source.version or self._versions.read.get(source.conversation) != source.version
+        ]
+        whole = {"": str(signature)} if listed else {}
+        originals = {each.conversation: each.version for each in listed} if path.suffix == ".db" else whole
+        self._unkept = {
+            name: version
+            for name, version in originals.items()
+            if keep and not self._in_folders and self._versions.kept.get(name) != version
+        }
+
+    def next(self) -> Batch:
+        records: dict[str, list[Record]] = {}
+        infos: dict[str, SessionInfo] = {}
+        original: str | None = None
+        if self._changed:
+            source = self._changed.pop()
+            self._reading = source.conversation
+            self._versions.read[source.conversation] = source.version
+            try:
+                for session in source.read(self._limits):
+                    infos[session.info.source_id] = session.info
+                    self._is_answered = session.info.is_answered
+                    records[session.info.source_id] = list(session.records)
+            except Skipped as reason:
+                self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
+        elif self._unkept and self._quiet() >= HELD_SECONDS:
+            original, version = self._unkept.popitem()
+            self._versions.kept[original] = version
+        complete = not self._changed and not (self._unkept and self._quiet() >= HELD_SECONDS)
+        self._state = structs.replace(self._state, reader=self._saved(), rest=self._rest())
+        size = sum(map(text_size, chain.from_iterable(records.values())))
+        return Batch(records, infos, 0, self._state, complete, size, original)
+
+    def _quiet(self) -> float:
+        return time.time() - self._state.signature[3] / 1e9
+
+    def _rest(self) -> int:
+        if not self._in_folders:
+            return HELD_SECONDS if self._unkept and self._quiet() < HELD_SECONDS else 0
+        # The session's own file is written before the prompt.
+        until = _PROMPT_SECONDS if self._is_answered else ENDED_SECONDS
+        return int(self._quiet()) + 1 if 0 <= self._quiet() < until else 0
+
+    def _saved(self) -> bytes:
+        return msgspec.json.encode(self._versions)
+
+    def leave(self, batch: Batch, reason: Exception) -> None:
+        """The conversation of `batch`, the latest, cannot be recorded now: it is read again later."""
+        self._versions.read.pop(self._reading, None)
+        batch.state = structs.replace(batch.state, reader=self._saved())
+        if isinstance(reason, InTrash):
+            return
+        if isinstance(reason, Skipped):
+            batch.state.problem = f"{self._reading}: {reason}"
+        else:
+            self._waits = reason
+            batch.state.signature = NEVER
+
+    def wrote(self, state: SourceState) -> None:
+        self._state = state
+
+    def end(self) -> None:
+        """Raises what a conversation waits for."""
+        if self._waits is not None:
+            raise self._waits
+
+    def rest_in(self) -> float | None:
+        """As of lines."""
+        return rest_in(self._state)
+
+
+def open_source(
+    tool: str, path: Path, state: SourceState | None, limits: SessionsConfig, *, keep: bool
+) -> LineSource | DocumentSource:
+    """`keep` is as in `DocumentSource`. Raises `Skipped`."""
+    if LONE_SURROGATE.search(str(path)):  # what a reader remembers of its source is stored as UTF-8
+        raise Skipped(NOT_UTF8)
+    if is_read_by_lines(path):
+        return LineSource(tool, path, state, limits)
+    return DocumentSource(tool, path, state, limits, keep=keep)
