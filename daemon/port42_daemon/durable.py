@@ -14,8 +14,12 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 OWN_FOLDER = 0o700
 OWN_FILE = 0o600
@@ -112,11 +116,7 @@ def create_all(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSE
     """
     if not files:
         return []
-    # Imported here: only who writes many files needs it.
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(min(_SYNCED_AT_ONCE, len(files)), "sync") as threads:
-        created = list(threads.map(_create, files))
+    created = list(_sync_threads().map(_create, files))
     try:
         sync_folder(files[0][0].parent)
     except OSError as error:
@@ -126,6 +126,15 @@ def create_all(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSE
                     path.unlink(missing_ok=True)
         return [error] * len(files)
     return created
+
+
+@lru_cache(maxsize=1)
+def _sync_threads() -> ThreadPoolExecutor:
+    """They stay: to start them takes as long as to create some files."""
+    # Imported here: only who writes many files needs it.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_SYNCED_AT_ONCE, "sync")
 
 
 def _create(file: tuple[Path, bytes]) -> os.stat_result | OSError:

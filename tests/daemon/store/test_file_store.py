@@ -18,15 +18,15 @@ def test_files_and_folders_are_private(store, path):
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("failing", ["sync_folder", "sync"])
-def test_of_many_sessions_none_exists_whose_creation_failed(store, monkeypatch, failing):
+@pytest.mark.parametrize("failing", ["sync_folder", "sync", "write_all"])
+def test_of_many_sessions_none_exists_whose_creation_failed(store, path, monkeypatch, failing):
     real, calls = getattr(durable, failing), []
 
-    def refuse(target):
+    def refuse(target, *rest):
         calls.append(target)
         if len(calls) == 1:
             raise OSError(errno.EIO, "no")
-        real(target)
+        real(target, *rest)
 
     monkeypatch.setattr(durable, failing, refuse)
     names = [f"cli-{number}" for number in range(10, 30)]
@@ -36,6 +36,7 @@ def test_of_many_sessions_none_exists_whose_creation_failed(store, monkeypatch, 
     assert len(failed) == (len(names) if failing == "sync_folder" else 1)
     for name in names:
         assert (store.where(name) is None) == (name in failed)
+    assert not list(path.parent.glob(".*"))
     assert all(isinstance(one, tuple) for one in store.create_all([(header(name), []) for name in failed]))
 
 

@@ -196,6 +196,8 @@ class Builder(ABC):
     def interrupt(self, key: str, when: str | None) -> None:
         """The tool calls that run have ended without a result, but for those that began later than that."""
         info = self.state.sessions[key]
+        if not info.calls:
+            return
         end = self._time(info, when)
         for call_id, record in list(info.calls.items()):
             if record.timestamp <= end:

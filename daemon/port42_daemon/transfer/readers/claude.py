@@ -44,6 +44,7 @@ _LOCAL = (
     " statusline tasks terminal-setup theme todos upgrade usage vim "
 )
 _SUB_AGENTS = 1000
+_AGENT = "agent-"
 _ID = 200
 """Characters of an id that are used."""
 _QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
@@ -102,6 +103,8 @@ class Reader(LineReader):
 
     def take_path(self, path: Path) -> None:
         """A sub-agent's description is in a file beside its own."""
+        if not path.name.startswith(_AGENT):
+            return
         try:
             data, _ = whole(path.with_suffix(".meta.json"), 64 * 1024)
             self.state.description = values.one_line(values.mapping(json_value(data)).get("description"))
@@ -176,8 +179,8 @@ class Reader(LineReader):
             state.has_own_id = state.has_own_id or session_id == state.file_name
             own.source_id = state.file_name if state.has_own_id else state.first_id
         agent, file_name = values.short(entry.agent_id), state.file_name or own.source_id
-        if file_name.startswith("agent-"):
-            agent = agent or file_name.removeprefix("agent-")
+        if file_name.startswith(_AGENT):
+            agent = agent or file_name.removeprefix(_AGENT)
         elif entry.is_sidechain is not True:
             if own.cwd is None:
                 own.cwd = values.folder(entry.cwd)
