@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LIMIT = 16 * 1024 * 1024
 """Maximum bytes of YAML: parsing takes a hundred times as long as for JSON."""
 _NESTING = 64
+_VALUE = 8
+"""What a value counts besides its characters."""
 
 
 def source_id(path: PurePath) -> str:
@@ -43,11 +45,12 @@ def read(data: bytes, name: str, when: float, limits: SessionsConfig) -> list[Pa
     document.info.model = values.short(value.get("model"))
     compressed = value.get("compressed_messages")
     earlier = compressed if isinstance(compressed, list) else []
+    room = _Room()
     for number, item in enumerate([*earlier, *value["messages"]], 1):
         message, location = values.mapping(item), f"message {number}"
         role, content = values.role_of(message.get("role")), message.get("content")
         if message.get("role") == "tool":
-            _add_calls(document, values.mapping(content), location)
+            _add_calls(document, values.mapping(content), location, room)
         elif role is None:
             document.problem(location, "it has no role that is known")
         else:
@@ -55,15 +58,39 @@ def read(data: bytes, name: str, when: float, limits: SessionsConfig) -> list[Pa
     return document.finished()
 
 
-def _add_calls(document: Document, content: Mapping[str, Any], location: str) -> None:
+def _add_calls(document: Document, content: Mapping[str, Any], location: str, room: _Room) -> None:
     """The assistant's text before tool calls, and their results, are one item (MessageContentToolCalls)."""
     document.message("", "assistant", values.text_of(content.get("text"), pictures=True), None, location)
     results = content.get("tool_results")
     for result in map(values.mapping, results) if isinstance(results, list) else ():
         call = values.mapping(result.get("call"))
         call_id = values.short(call.get("id")) or location
-        document.call("", call_id, values.short(call.get("name")), call.get("arguments"), None)
-        document.result("", call_id, result.get("output"), None)
+        given, output = call.get("arguments"), result.get("output")
+        if not room.holds([given, output]):
+            document.problem(location, f"its tool calls have more than {LIMIT:,} bytes")
+            given = output = None
+        document.call("", call_id, values.short(call.get("name")), given, None)
+        document.result("", call_id, output, None)
+
+
+class _Room:
+    """For what tools were given and gave: by aliases a few lines of YAML can be more than the memory."""
+
+    def __init__(self) -> None:
+        self._left = LIMIT
+
+    def holds(self, value: object) -> bool:
+        waiting = [value]
+        while waiting and self._left > 0:
+            item = waiting.pop()
+            self._left -= _VALUE
+            if isinstance(item, str):
+                self._left -= len(item)
+            elif isinstance(item, list):
+                waiting += item
+            elif isinstance(item, dict):
+                waiting += [*item, *item.values()]
+        return self._left > 0
 
 
 def _parse(data: bytes) -> Any:

@@ -207,6 +207,30 @@ def test_aliases_cannot_make_a_message_that_memory_does_not_hold():
         yaml_session("[" + part + ", *p" * 20_000 + "]")
 
 
+@pytest.mark.parametrize("field", ["arguments", "output"])
+def test_aliases_cannot_make_a_tool_call_that_memory_does_not_hold(field):
+    """A thousand bytes of YAML stood for 4 GB of JSON."""
+    lists = ["bomb:\n- &a0 [" + "x, " * 9 + "x]"]
+    lists += [f"- &a{n} [" + f"*a{n - 1}, " * 9 + f"*a{n - 1}]" for n in range(1, 9)]
+    values = {"arguments": "{}", "output": "done"} | {field: "*a8"}
+    session = aichat.read(
+        "\n".join(
+            [
+                *lists,
+                "messages:\n- role: tool\n  content:\n    text: so\n    tool_results:",
+                f"    - call: {{name: ls, id: c1, arguments: {values['arguments']}}}",
+                f"      output: {values['output']}",
+            ]
+        ).encode(),
+        "x",
+        0,
+        LIMITS,
+    )[0]
+    assert session.problems == [("message 1", f"its tool calls have more than {aichat.LIMIT:,} bytes")]
+    text, call = session.records
+    assert (text.content, call.name, call.state) == ("so", "ls", "done")
+
+
 def test_merges_of_merges_are_not_done():
     keys, aliases = ", ".join(f"k{n}: v" for n in range(2000)), ", ".join(["*b"] * 2000)
     session = yaml_session("hi", before=f"base: &b {{{keys}}}\nmore: {{<<: [{aliases}]}}\n")
