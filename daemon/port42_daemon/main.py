@@ -129,7 +129,7 @@ class Daemon:
             lineage,
             Trash(sessions, queues, capture.session_restored, capture.discard_originals),
             Exporter(store, threads, sessions),
-            Importer(sessions, queues, config, capture.kept_sources, capture.progress),
+            Importer(sessions, queues, config, capture.kept_sources, capture.progress, settings.home),
             capture,
             hub,
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture, hub),

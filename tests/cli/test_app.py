@@ -9,9 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
 
 from port42_cli.app import ALIASES, COMMANDS, GROUPS, MEANT
+from port42_cli.app import port42 as port42_group
 from port42_protocol.version import __version__
 
 FULL = Path("/dev/full")
@@ -89,6 +91,23 @@ def test_every_command_explains_itself_without_a_daemon(port42, home, command):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: port42 {command}")
     assert not home.exists()
+
+
+def contexts(command, context):
+    yield context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            yield from contexts(below, click.Context(below, info_name=name, parent=context))
+
+
+def test_every_help_fits_a_terminal_of_80_columns():
+    pages = [*contexts(port42_group, click.Context(port42_group, info_name="port42", terminal_width=78))]
+    assert len(pages) > 60
+    wide = {
+        page.command_path: line for page in pages for line in page.get_help().splitlines() if len(line) > 80
+    }
+    assert not wide
 
 
 def test_the_daemons_no_is_1(port42):

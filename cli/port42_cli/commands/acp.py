@@ -18,7 +18,9 @@ def acp(daemon: Daemon, agent: str | None) -> None:
 
     \b
     Zed, in settings.json:
-      "agent_servers": {"Port42": {"command": "port42", "args": ["acp", "@ai-engineer"]}}
+      "agent_servers": {
+        "Port42": {"command": "port42", "args": ["acp", "@ai-engineer"]}
+      }
 
     Its sessions are the daemon's: what begins in the editor goes on with `port42 possess`, and the other way
     round. Without @AGENT the editor chooses the agent of each new session.

@@ -14,9 +14,12 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the script for SHELL.
 
     \b
-    bash: in ~/.bashrc                 source <(port42 completion bash)
-    zsh:  in ~/.zshrc, after compinit  source <(port42 completion zsh)
-    fish: once                         port42 completion fish > ~/.config/fish/completions/port42.fish
+    bash, in ~/.bashrc:
+      source <(port42 completion bash)
+    zsh, in ~/.zshrc, after compinit:
+      source <(port42 completion zsh)
+    fish, once:
+      port42 completion fish > ~/.config/fish/completions/port42.fish
 
     Agents and sessions are those of the daemon that runs; none is started for it.
     """

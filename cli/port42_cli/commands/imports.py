@@ -25,7 +25,8 @@ from port42_protocol.messages.transfer import ImportedSession, ImportFormat, Imp
     "named",
     type=click.Choice(get_args(ImportFormat)),
     default="auto",
-    help="Whose files they are.",
+    metavar="FORMAT",
+    help=f"Whose files they are: {', '.join(get_args(ImportFormat))}. Default: recognised by their content.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would come in; write nothing.")
 @click.option("--again", is_flag=True, help="Also rewrite what was imported before, as it is read today.")
@@ -45,16 +46,18 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     PATH is a file or a folder.
 
     \b
-    port42 import ~/.claude @ai-engineer          Claude Code
-    port42 import ~/.codex/sessions @ai-engineer  Codex
-    port42 import ~/.gemini/tmp @ai-engineer      Gemini CLI
-    port42 import ~/.local/share/opencode @coder  opencode; also ~/.copilot, ~/.pi/agent
-    port42 import .aider.chat.history.md @coder   aider
-    port42 import ~/.config/io.datasette.llm/logs.db @ai-muse
-    port42 import ~/.config/aichat @ai-muse
-    port42 import export.zip @ai-muse             what ChatGPT or claude.ai sent you
-    port42 import ~/.port42                       the original Port42
-    port42 import session.json                    what `port42 export` wrote
+    port42 import ~/.claude @ai-engineer           Claude Code
+    port42 import ~/.codex/sessions @ai-engineer   Codex
+    port42 import ~/.gemini/tmp @ai-engineer       Gemini CLI
+    port42 import ~/.local/share/opencode @coder   opencode
+    port42 import ~/.copilot @coder                Copilot CLI
+    port42 import ~/.pi/agent @coder               pi
+    port42 import .aider.chat.history.md @coder    aider
+    port42 import "$(llm logs path)" @ai-muse      llm
+    port42 import ~/.config/aichat @ai-muse        aichat
+    port42 import export.zip @ai-muse              from ChatGPT or claude.ai
+    port42 import ~/old-home/.port42               the original Port42
+    port42 import session.json                     what `port42 export` wrote
 
     Without AGENT, sessions that name one keep it. Importing again adds what is new. With --again a session is
     made what its source says, and what was added to it here; ~/.port42/backups has it as it was. --again

@@ -48,11 +48,16 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     """Search every session, or @AGENT's.
 
     \b
-    word word          both, in one message        '"two words"'   as they stand
-    begin*             a word that begins so       -word           not that one
-    agent:NAME         in that agent's sessions    role:ROLE       user, assistant, error, tool, plan …
-    tool:NAME          calls of a tool (bash)      file:PATH       calls about a file (src/a.py)
-    before:2025-09     before that day or month    after:2025      in it or later (UTC)
+    word word        both, in one message
+    '"two words"'    as they stand
+    begin*           a word that begins so
+    -word            not that one
+    agent:NAME       in that agent's sessions
+    role:ROLE        user, assistant, error, tool, plan, thought, …
+    tool:NAME        calls of a tool (bash)
+    file:PATH        calls about a file (src/a.py)
+    before:2025-09   before that day, month or year (UTC)
+    after:2025       in it or later
     """
     *query, last = words
     agent = last if query and _AGENT.fullmatch(last) else None

@@ -114,13 +114,14 @@ class ImportHistory:
 
 
 class Listing(NamedTuple):
-    """The formats and the sources of a path."""
+    """The formats and the sources of a path; `own` counts sessions of this home, which are none of them."""
 
     of: tuple[str | None, str]
     formats: list[str]
     sources: Sequence[Source]
     backup: str
     """Where sessions that are rewritten are kept as they were."""
+    own: int = 0
 
 
 def position(source: Source) -> tuple[int, str]:
@@ -140,7 +141,7 @@ def position_of(cursor: str) -> tuple[int, str]:
     return int(minute), key
 
 
-def list_sources(request: ImportSessions, kept: KeptSources) -> Listing:
+def list_sources(request: ImportSessions, kept: KeptSources, home: Path) -> Listing:
     # Imported here: the readers would add a tenth to the daemon's start.
     from port42_daemon.transfer.readers.detect import sources
 
@@ -157,4 +158,6 @@ def list_sources(request: ImportSessions, kept: KeptSources) -> Listing:
         raise InvalidParams(f"path: {path.name}: {reason}", field="path", expected=expected) from None
     except OSError:
         raise InvalidParams.expecting("path", expected, why="it cannot be looked at") from None
-    return Listing((request.path, request.format), formats, sorted(listed, key=position), backup)
+    others = [each for each in listed if each.format != "port42" or home not in each.path.parents]
+    own = len(listed) - len(others)
+    return Listing((request.path, request.format), formats, sorted(others, key=position), backup, own)

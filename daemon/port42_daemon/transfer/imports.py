@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET, structs
@@ -66,20 +67,22 @@ _WITH_AGENTS = frozenset({"port42", "original"})
 class Importer:
     """Handles `import_sessions`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it works with
         self,
         sessions: Sessions,
         queues: SessionQueues,
         config: ConfigFile,
         kept: KeptSources,
         progress: Callable[[], Progress],
+        home: Path,
     ) -> None:
-        """`progress` is as in `ImportHistory`."""
+        """`progress` is as in `ImportHistory`; what is below `home` is no session of another one."""
         self._store, self._threads = sessions.store, sessions.threads
         self._sessions = sessions
         self._queues = queues
         self._config = config
         self._kept = kept
+        self._home = home.resolve()
         self._history = ImportHistory(sessions.store, sessions.threads, progress)
         self._last_imported: dict[str, str] = {}
         """Each agent's last session as set by an import, until the agent uses another."""
@@ -99,6 +102,8 @@ class Importer:
         if request.cursor is not None:
             done = bisect_right(sources, position_of(request.cursor), key=position)
         page = Page(request, listing.backup)
+        if listing.own and request.cursor is None:
+            page.skip(f"{listing.own:,} of this home", "they are here already")
         done += await self._import_some(sources[done : done + _SOURCES], page, cancellation)
         if not request.dry_run:
             for agent, summary in page.newest.items():
@@ -125,7 +130,7 @@ class Importer:
     async def _list(self, request: ImportSessions) -> Listing:
         listing = self._listing
         if listing is None or request.cursor is None or listing.of != (request.path, request.format):
-            listing = await self._threads.files(list_sources, request, self._kept)
+            listing = await self._threads.files(list_sources, request, self._kept, self._home)
             self._listing = listing
         needs_agent = request.path is not None and _WITH_AGENTS.isdisjoint(listing.formats)
         if needs_agent and request.agent is None:

@@ -288,6 +288,20 @@ def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):
 # --- sessions that are larger than a batch --------------------------------------------------------
 
 
+def test_the_sessions_of_this_home_are_no_source(daemon, tmp_path):
+    begun = daemon.call("create_session", agent="ai-muse")["session_id"]
+    daemon.call("append_message", agent="ai-muse", session_id=begun, role="user", content="hello")
+    own = daemon.home / "sessions" / f"{begun}.json"
+    here = [{"source": "1 of this home", "reason": "they are here already"}]
+    link = tmp_path / "link"
+    link.symlink_to(daemon.home)
+    for path in (daemon.home, own, link, link / "sessions" / own.name):
+        assert import_all(daemon, path, agent="ai-engineer") == ([], here, 0)
+    shutil.copy(own, tmp_path / "copy.json")
+    imported, _, _ = import_all(daemon, tmp_path / "copy.json", agent="ai-engineer")
+    assert [item["title"] for item in imported] == ["hello"]
+
+
 def test_a_session_of_many_batches_is_imported_and_appended_to(daemon, tmp_path):
     talk = [entry("", number, "user", f"{number} " + "x" * 600_000) for number in range(1, 25)]
     transcript_file(tmp_path / "a.jsonl", "one", *talk[:20])
