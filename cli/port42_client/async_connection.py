@@ -9,8 +9,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from port42_client import wire
-from port42_client.client import ANSWER_LIMIT
+from port42_client import silence, wire
+from port42_client.client import ANSWER_LIMIT, TURNS
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, NoDaemon
 from port42_client.wire import Event, JsonObject
@@ -54,6 +54,8 @@ class Connection:
     async def call(self, method: str, params: JsonObject) -> Any:
         """The result, in plain values. Raises `DaemonError`, `Lost`, and `NoDaemon` for what is no answer.
 
+        That is raised, too, of a daemon that hangs: for `silence.PATIENCE` it does not read the request, or
+        answer it; of a turn, it does not say its `status` meanwhile.
         Where the task that awaits it is cancelled, the daemon is told to cancel the request.
         """
         number = next(self._ids)
@@ -63,9 +65,17 @@ class Connection:
             raise Lost
         self._answers[number] = answer
         try:
-            # Half a line would spoil the next one: it is written to its end, whatever happens to this call.
-            await asyncio.shield(self._write(line + b"\n"))
-            return wire.result_in(await answer)
+            try:
+                async with asyncio.timeout(silence.PATIENCE):
+                    # Half a line would spoil the next one: it is written to its end, whatever happens here.
+                    await asyncio.shield(self._write(line + b"\n"))
+            except TimeoutError:
+                raise silence.given_up(method, silence.PATIENCE) from None
+            while not (await asyncio.wait([answer], timeout=silence.PATIENCE))[0]:
+                if method not in TURNS:
+                    raise silence.given_up(method, silence.PATIENCE)
+                await self.call("status", {})
+            return wire.result_in(answer.result())
         except asyncio.CancelledError:
             self._cancel(number)
             raise

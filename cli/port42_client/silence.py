@@ -23,6 +23,10 @@ HANGS = ("  To see what holds it up: port42 doctor", "  To replace it: port42 da
 _AFTER_PING = 1.0
 
 
+def given_up(method: str, patience: float) -> NoDaemon:
+    return NoDaemon(f"the daemon took {method} and did not answer within {patience:.0f} s", *HANGS)
+
+
 class Silence:
     """The silence after a request of `method`: told after `SLOW` seconds, given up after `patience`.
 
@@ -59,9 +63,7 @@ class Silence:
             self._due = monotonic() + next(self._steps)
 
     def given_up(self) -> NoDaemon:
-        return NoDaemon(
-            f"the daemon took {self._method} and did not answer within {self._patience:.0f} s", *HANGS
-        )
+        return given_up(self._method, self._patience)
 
     def _begin(self, steps: Iterator[float]) -> None:
         self._steps = steps

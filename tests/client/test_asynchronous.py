@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from port42_client import (
     RequestCancelled,
     UnknownAgent,
     WrongAgent,
+    silence,
 )
 from port42_protocol.messages.daemon import Status
 from port42_protocol.messages.events import MessageEvent, PermissionEvent, TextEvent, WaitingEvent
@@ -206,3 +209,28 @@ def test_a_permission_is_answered(home, start_daemon, option, outcome):
             return await turn.result()
 
     assert outcome in asyncio.run(run()).reply
+
+
+def test_a_daemon_that_hangs_is_given_up_and_a_long_turn_is_not(tap, daemon, monkeypatch):
+    monkeypatch.setattr(silence, "PATIENCE", 1.0)
+    pid = daemon.call("status")["pid"]
+
+    async def run():
+        async with AsyncClient() as client:
+            turn = client.possess("tap", "hi")
+            async with opened(tap):
+                asked, own = 0, 1
+                while asked < own + 1:  # the turn's connection asks, too
+                    await asyncio.sleep(0.05)
+                    own += 1
+                    latencies = (await client.call(Status())).latencies
+                    asked = next((each.count for each in latencies if each.method == "status"), 0)
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    for hanging in (turn.result(), client.call(Status())):
+                        with pytest.raises(NoDaemon, match="status and did not answer within"):
+                            await hanging
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+
+    asyncio.run(run())

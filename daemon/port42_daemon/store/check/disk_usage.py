@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -13,6 +14,7 @@ from port42_daemon.store.check.verify import owner
 from port42_daemon.store.trash import NAME
 from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
 
+_NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 ORIGINALS = "originals"
 """The folder of captured tools' files (`transfer/capture/originals.py`)."""
 
@@ -84,8 +86,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as error:
+        if error.errno in _NO_FOLDER:
+            return []
+        raise
 
 
 def _size(entry: os.DirEntry[str]) -> int:

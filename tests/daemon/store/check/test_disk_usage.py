@@ -71,3 +71,11 @@ def test_usage_of_one_agent_is_its_part_alone(store, home):
     assert usage.total_bytes == usage.agents[0].total_bytes
     assert (usage.log_bytes, usage.index_bytes, usage.other_bytes) == (0, 0, 0)
     assert store.maintenance.usage("nobody").agents == ()
+
+
+@pytest.mark.parametrize("name", ["backups", "originals", "trash"])
+def test_a_link_to_itself_is_no_folder(store, home, name):
+    (home / name).symlink_to(home / name)
+    assert store.maintenance.usage(None).total_bytes == sum(
+        path.stat().st_size for path in home.rglob("*") if path.is_file()
+    )
