@@ -9,6 +9,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -29,6 +30,9 @@ _VALUES = 1_000_000
 """Maximum number of JSON values in one line: each takes up to 100 bytes of memory."""
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s*")
+_OBJECT = re.compile(r'\{"')
+_TRIED, _TORN = 6, 1024 * 1024
+"""Where a value may begin behind one that was torn, from either side, and how long such a line may be."""
 
 
 @contextlib.contextmanager
@@ -160,19 +164,21 @@ def json_values(line: bytes) -> Iterator[Any]:
 def _behind_a_torn_one(text: str, position: int, failed: int) -> list[Any]:
     """The values behind one whose end was not written, as of a killed program, up to the line's end.
 
-    The first begins about where reading `failed`.
+    The first begins about where reading `failed`; or before that, if it could stand in the one that was torn.
     """
+    starts = [found.start() for found in islice(_OBJECT.finditer(text, position + 1), _TRIED)]
     until = failed + 8
-    for _ in range(4):
-        start = until = text.rfind('{"', position + 1, until)
-        if start < 0:
-            break
+    for _ in range(_TRIED):
+        until = text.rfind('{"', position + 1, until)
+        starts.append(until)
+    for start in sorted(set(starts) - {-1}) if len(text) <= _TORN else ():
         values: list[Any] = []
+        end = start
         with contextlib.suppress(ValueError, RecursionError):
-            while start < len(text):
-                value, end = _DECODER.raw_decode(text, start)
+            while end < len(text):
+                value, end = _DECODER.raw_decode(text, end)
                 values.append(value)
-                start = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it always matches
+                end = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it always matches
             return values
     return []
 

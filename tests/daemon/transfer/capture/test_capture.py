@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import threading
 import time
 
 import pytest
@@ -265,14 +267,22 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
 
 
 def kill_while_it_grows(daemon, transcript, rounds):
-    count = 0
+    """Kills of the daemon at any moment, and of the tool, which leaves the beginning of a line."""
+    chance, count = random.Random(rounds), 0
     for _ in range(rounds):
         for _ in range(20):
             transcript.user(f"message {count}")
             count += 1
+        if chance.random() < 0.5:
+            with transcript.path.open("rb+") as file:
+                line = transcript.path.read_bytes().splitlines(keepends=True)[-1]
+                file.seek(0, os.SEEK_END)
+                file.write(line[: chance.randrange(1, len(line) - 1)])
+        threading.Event().wait(chance.uniform(0, 0.1))  # any moment is one at which a kill may come
         daemon.kill()
         daemon.start()
-    session = captured(daemon, *(f"message {number}" for number in range(count)))
+    transcript.user("the end")
+    session = captured(daemon, *(f"message {number}" for number in range(count)), "the end")
     data = transcript.path.read_bytes()
     restored = eventually(
         lambda: (

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
@@ -103,11 +103,11 @@ NESTED = st.fixed_dictionaries(
 def test_whole_objects_behind_one_that_was_not_written_to_its_end_come_in(torn, cut, after):
     beginning = json.dumps(torn)
     beginning = beginning[: min(cut, len(beginning) - 1)]
-    assume(not beginning.rstrip().endswith((":", "[", ",")))  # what follows is a part of it then
     found: list[Any] = []
     with pytest.raises(Skipped, match="not JSON"):
         found.extend(files.json_values((beginning + "".join(map(json.dumps, after))).encode()))
-    assert found == after
+    # A whole object at the end of what was torn may come before them.
+    assert found[-len(after) :] == after
 
 
 def test_a_line_of_a_million_values_is_left_out():
