@@ -166,7 +166,7 @@ def _behind_a_torn_one(text: str, position: int, failed: int) -> list[Any]:
 
     The first begins about where reading `failed`; or before that, if it could stand in the one that was torn.
     """
-    starts = [found.start() for found in islice(_OBJECT.finditer(text, position + 1), _TRIED)]
+    starts = [begun.start() for begun in islice(_OBJECT.finditer(text, position + 1), _TRIED)]
     until = failed + 8
     for _ in range(_TRIED):
         until = text.rfind('{"', position + 1, until)
