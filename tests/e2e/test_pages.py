@@ -10,6 +10,7 @@ import getpass
 import json
 import re
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import psycopg
 import pytest
 from peers.chat_exports import CHATGPT
 from peers.claude_code import Transcript
-from peers.pages import DOCS, Typist, pattern, steps
+from peers.pages import DOCS, README, Typist, pattern, steps
 from peers.tool_sessions import TOOLS
 
 pytestmark = pytest.mark.once
@@ -26,10 +27,10 @@ pytestmark = pytest.mark.once
 SESSION = "cli-1757350466684"
 """As the pages call a session that is there already."""
 
-PAGES = sorted(
-    page.name for page in DOCS.glob("*.md") if any(step.not_run is None for step in steps(page.name))
-)
+ALL = [README, *sorted(page.name for page in DOCS.glob("*.md"))]
+PAGES = [page for page in ALL if any(step.not_run is None for step in steps(page))]
 NOT_RUN = {
+    README: ["make run", "make test", "uv tool install ."],
     "hub.md": ["uv tool install '.[hub]'"],
     "mcp.md": ['bwrap … --bind "$(port42 socket-path --read)" "$(port42 socket-path --read)" …'],
     "service.md": [
@@ -165,6 +166,39 @@ def import_export(typist, _):
     typist.stands_for |= {"REF": "last", "PATH": "~/.claude", "@AGENT": "@ai-engineer"}
 
 
+def readme(typist, request):
+    """A folder under git, a `claude`, a session of it that it deletes, the configuration of the page."""
+    typist.leaves_out = True
+    mcp(typist, request)
+    [config] = re.findall(r"```toml\n(.*?)```", (DOCS / README).read_text(), re.DOTALL)
+    typist.port42.home.mkdir(mode=0o700)
+    (typist.port42.home / "config.toml").write_text(config)
+    (typist.folder / "README.md").write_text("Read me.\n")
+    subprocess.run(["git", "init", "-q"], cwd=typist.folder, check=True)
+    (typist.folder / "scripts" / "claude").write_text("#!/bin/sh\n")
+    (typist.folder / "scripts" / "claude").chmod(0o700)
+    shutil.copytree(TOOLS / "claude" / "plan", typist.folder / ".claude")
+
+    def lose():
+        while not (known := typist.port42.rpc("list_sessions", agent="claude")["sessions"]):
+            pass
+        typist.stands_for["REF"] = known[0]["session_id"]
+        shutil.rmtree(typist.folder / ".claude")
+
+    def leave(child):
+        child.expect("Ctrl-D to quit")
+        child.send("exit\r")
+
+    def interrupt(child):
+        child.expect("Following @ai-muse")
+        child.sendintr()
+
+    typist.person["port42 possess @ai-engineer --session last"] = leave
+    typist.before["port42 capture restore REF"] = lose
+    typist.person["port42 follow @ai-muse"] = interrupt
+    typist.exit_codes |= {"port42 follow @ai-muse": 130, "port42 possess @ai-muse --session last": 1}
+
+
 def mcp(typist, _):
     """A configuration of Claude Code, and somebody who agrees."""
     (typist.folder / ".claude.json").write_text('{\n  "numStartups": 3,\n  "theme": "dark"\n}\n')
@@ -177,6 +211,7 @@ def mcp(typist, _):
 
 
 PREPARE = {
+    README: readme,
     "backends.md": backends,
     "capture.md": capture,
     "conversation.md": conversation,
@@ -189,9 +224,7 @@ PREPARE = {
 
 
 def test_what_is_not_run_is_known():
-    found = {
-        page.name: [step.command for step in steps(page.name) if step.not_run] for page in DOCS.glob("*.md")
-    }
+    found = {page: [step.command for step in steps(page) if step.not_run] for page in ALL}
     assert {page: commands for page, commands in found.items() if commands} == NOT_RUN
     assert list(PREPARE) == PAGES
 

@@ -19,8 +19,9 @@ import pexpect
 from peers.processes import Processes, Terminal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+README = "../README.md"
 _BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<reason>.*) -->\n)?^```(?P<language>console|sh)\n(?P<text>.*?)^```",
+    r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>console|sh)\n(?P<text>.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
 _VARIES = (
@@ -31,8 +32,9 @@ _VARIES = (
     (r"\d+\.\d s", r"\d+\.\d s"),
     (r"pid \d+", r"pid \d+"),
     (r"(?m:^ *…$)", r"(?s:.*)"),
+    (r"…", r".*"),
 )
-"""What differs from one time to the next, and what it always is; a line `…` stands for any lines."""
+"""What differs from one time to the next, and what it always is; `…` stands for any text, alone for lines."""
 
 _PATIENCE = 60.0
 
@@ -50,10 +52,11 @@ def steps(page: str) -> list[Step]:
     """The commands of a page, in its order, without their comments."""
     found = []
     for block in _BLOCK.finditer((DOCS / page).read_text()):
+        text = re.sub(r"\\\n *", "", block["text"])  # what a backslash continues is one line
         if block["language"] == "sh":
-            pairs = [(line, "") for line in block["text"].splitlines()]
+            pairs = [(line, "") for line in text.splitlines()]
         else:
-            pairs = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block["text"], re.MULTILINE)
+            pairs = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE)
         for command, shown in pairs:
             found.append(Step(re.sub(r"\s+# .*", "", command), shown.rstrip("\n"), block["reason"]))
     return found
@@ -80,8 +83,12 @@ class Typist:
         """Words of the page, such as the address of a server, and what they are here."""
         self.person: dict[str, Callable[[Terminal], None]] = {}
         """What the person does at a command that waits for somebody."""
+        self.before: dict[str, Callable[[], None]] = {}
+        """What has happened meanwhile when a command is typed."""
         self.exit_codes: dict[str, int] = {}
         """Those that are not 0."""
+        self.leaves_out = False
+        """Whether the page shows some lines only."""
 
     def set_environment(self, **values: str) -> None:
         """From now on; a folder for PATH goes before the others."""
@@ -91,6 +98,8 @@ class Typist:
 
     def type(self, step: Step) -> None:
         """Run it to its end, which must be a good one, and compare what it shows."""
+        if step.command in self.before:
+            self.before[step.command]()
         command, shown = self._here(step.command), self._here(step.shown)
         if exported := re.fullmatch(r"export (\w+)=(\S+)", command):
             self.set_environment(**{exported[1]: exported[2]})
@@ -113,7 +122,11 @@ class Typist:
         assert child.exitstatus == self.exit_codes.get(step.command, 0), (command, output)
         if shown:
             said = "\n".join(line.rstrip() for line in output.split("\n"))
-            assert re.fullmatch(pattern(shown), said), f"{command}\n{said}"
+            lines = [pattern(line) for line in shown.split("\n")] if self.leaves_out else [pattern(shown)]
+            between = r"\n(?:.*\n)*?"
+            assert re.fullmatch(between.join(lines) + f"(?:{between}.*)?" * self.leaves_out, said), (
+                f"{command}\n{said}"
+            )
 
     def _here(self, text: str) -> str:
         for word, meant in self.stands_for.items():
