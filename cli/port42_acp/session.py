@@ -79,7 +79,7 @@ class Session:
         turn = _Turn()
         self._turns[turn.key] = turn
         try:
-            async with self._one_at_a_time:  # the daemon takes turns that are sent at once in any order
+            async with self._one_at_a_time:  # an older daemon takes turns that are sent at once in any order
                 self._current = turn
                 try:
                     return await self._ask(turn, blocks)

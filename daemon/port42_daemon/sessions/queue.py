@@ -87,19 +87,21 @@ class SessionQueues:
         )
 
     @asynccontextmanager
-    async def enter(
+    async def enter(  # noqa: PLR0913  # how one waits
         self,
         session_id: str,
         agent: str,
         on_position: Callable[[int], None] | None = None,
         *,
+        entered: Callable[[], None] = lambda: None,
         refuse_if_busy: bool = False,
         cancelled_by: Sequence[Callable[[Callable[[], None]], Callable[[], None]]] = (),
     ) -> AsyncIterator[QueueEntry]:
         """Wait until the entry is at the head. Raises `SessionBusy`, `ShuttingDown`, `StorageFailed`.
 
-        `on_position` is called with how many are before it. Each of `cancelled_by` is given what cancels it,
-        and returns an unsubscribe callable; cancelled while it waits, it raises `RequestCancelled`.
+        `entered` is called when the entry has its place, `on_position` with how many are before it. Each of
+        `cancelled_by` is given what cancels it, and returns an unsubscribe callable. Cancelled while it
+        waits, it raises `RequestCancelled`.
         """
         if self._stopping:
             raise ShuttingDown
@@ -108,6 +110,7 @@ class SessionQueues:
         queue = self._queues.setdefault(session_id, deque())
         entry = QueueEntry(agent, on_position)
         queue.append(entry)
+        entered()
         self._changed()
         unsubscribe = [subscribe(entry.cancel) for subscribe in cancelled_by]
         try:

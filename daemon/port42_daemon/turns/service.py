@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -28,6 +28,8 @@ from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Reference, UserMessage
 from port42_protocol.messages.turns import AnswerPermission, Cancelled, CancelTurn, Possess, RetryTurn, Taken
 
+_Ends = tuple[Callable[[Callable[[], None]], Callable[[], None]], ...]
+
 ASKED_AT_ONCE = 8
 """Turns that run for other agents. Where agents ask one another in a circle, whichever way they found, each
 turn waits for the next one, so that this ends the circle."""
@@ -39,6 +41,30 @@ class _KeyedTurn:
 
     task: asyncio.Task[Possessed]
     cancellation: Cancellation
+
+
+class _Arrival:
+    """Entered in the order in which requests for turns of a session came, until their turns are queued.
+
+    What is checked before may take one of them longer than the next one.
+    """
+
+    def __init__(self, order: asyncio.Lock | None) -> None:
+        self._order = order
+
+    async def __aenter__(self) -> _Arrival:
+        if self._order is not None:
+            await self._order.acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """The next one may enter."""
+        order, self._order = self._order, None
+        if order is not None:
+            order.release()
 
 
 class Turns:
@@ -65,19 +91,22 @@ class Turns:
     # --- methods --------------------------------------------------------------------------------------
 
     async def possess(self, request: Possess, peer: Peer, cancellation: Cancellation) -> Possessed:
-        await self._agents.require_for_turn(request.agent)
-        if request.idempotency_key is None:
-            with self._counted(request.depth):
-                return await self._possess(request, peer, cancellation)
-        # Who repeats a key while its turn is under way waits for that very turn.
-        slot = (request.agent, request.idempotency_key)
-        if (keyed := self._keyed.get(slot)) is None:
-            task = asyncio.create_task(self._once(request, peer, cancellation, request.idempotency_key))
-            keyed = self._keyed[slot] = _KeyedTurn(task, cancellation)
-            task.add_done_callback(lambda _: self._keyed.pop(slot))
-        elif keyed.cancellation is not cancellation:
-            cancellation.when_requested(keyed.cancellation.request)
-        return await asyncio.shield(keyed.task)
+        async with self._arrival(request) as arrival:
+            await self._agents.require_for_turn(request.agent)
+            if (key := request.idempotency_key) is None:
+                with self._counted(request.depth):
+                    return await self._possess(request, peer, cancellation, arrival)
+            # Who repeats a key while its turn is under way waits for that very turn.
+            slot = (request.agent, key)
+            if (keyed := self._keyed.get(slot)) is None:
+                task = asyncio.create_task(self._once(request, peer, cancellation, arrival, key))
+                keyed = self._keyed[slot] = _KeyedTurn(task, cancellation)
+                task.add_done_callback(lambda _: self._keyed.pop(slot))
+            else:
+                arrival.pass_on()
+                if keyed.cancellation is not cancellation:
+                    cancellation.when_requested(keyed.cancellation.request)
+            return await asyncio.shield(keyed.task)
 
     async def retry_turn(self, request: RetryTurn, peer: Peer, cancellation: Cancellation) -> Possessed:
         await self._sessions.owned(request.session_id, request.agent)
@@ -91,7 +120,8 @@ class Turns:
             model=request.model,
         )
         stream = Stream(peer) if request.stream else None
-        async with self._queued(possess, request.session_id, peer, stream, cancellation) as entry:
+        ends = self._ends(possess, peer, cancellation)
+        async with self._queued(possess, request.session_id, stream, ends, _Arrival(None)) as entry:
             # Looked up again: the turn before this one may have been the same retry.
             failed = await recovery.failed_question(self._sessions, request.session_id)
             message = _message(failed.content, failed.references)
@@ -119,16 +149,25 @@ class Turns:
 
     # --- the way of a message ---------------------------------------------------------------------------
 
-    async def _once(self, request: Possess, peer: Peer, cancellation: Cancellation, key: str) -> Possessed:
+    def _arrival(self, request: Possess) -> _Arrival:
+        if request.session_id is None or request.if_busy != "wait":
+            return _Arrival(None)
+        return _Arrival(self._sessions.threads.order("turn", request.session_id))
+
+    async def _once(
+        self, request: Possess, peer: Peer, cancellation: Cancellation, arrival: _Arrival, key: str
+    ) -> Possessed:
         # The key may have been used in a fork, whose id the one who repeats it does not know.
         session_id = None if request.if_busy == "fork" else request.session_id
         earlier = await self._sessions.recorded(request.agent, key, session_id)
         if earlier is None:
             with self._counted(request.depth):
-                return await self._possess(request, peer, cancellation)
+                return await self._possess(request, peer, cancellation, arrival)
         return await recovery.earlier_result(self._sessions, earlier)
 
-    async def _possess(self, request: Possess, peer: Peer, cancellation: Cancellation) -> Possessed:
+    async def _possess(
+        self, request: Possess, peer: Peer, cancellation: Cancellation, arrival: _Arrival
+    ) -> Possessed:
         sessions = self._sessions
         if request.session_id is not None:
             await sessions.owned(request.session_id, request.agent)
@@ -138,7 +177,8 @@ class Turns:
         references_read = await references.read(request.references or (), request.agent, sessions)
         session_id = request.session_id or await sessions.free_id(request.client)
         stream = Stream(peer) if request.stream else None
-        async with self._queued(request, session_id, peer, stream, cancellation) as entry:
+        ends = self._ends(request, peer, cancellation)
+        async with self._queued(request, session_id, stream, ends, arrival) as entry:
             message = _message(request.message, references_read or UNSET, request.idempotency_key or UNSET)
             return await self._answer(entry, request, session_id, message, stream)
 
@@ -175,21 +215,29 @@ class Turns:
             return self.queues.has_turns(session_id)
         return await self._leases.holder(session_id) is not None
 
+    def _ends(self, request: Possess, peer: Peer, cancellation: Cancellation) -> _Ends:
+        """What cancels the turn. Raises `RequestCancelled` where it was cancelled before."""
+        cancellation.check()
+        return (cancellation.when_requested, *(() if request.detach else (peer.when_lost,)))
+
     @asynccontextmanager
     async def _queued(
         self,
         request: Possess,
         session_id: str,
-        peer: Peer,
         stream: Stream | None,
-        cancellation: Cancellation,
+        ends: _Ends,
+        arrival: _Arrival,
     ) -> AsyncIterator[QueueEntry]:
         on_position = partial(self._tell_position, stream, session_id, request.agent) if stream else None
-        ends = (cancellation.when_requested, *(() if request.detach else (peer.when_lost,)))
-        cancellation.check()
         refuse = request.if_busy == "error"
         async with self.queues.enter(
-            session_id, request.agent, on_position, refuse_if_busy=refuse, cancelled_by=ends
+            session_id,
+            request.agent,
+            on_position,
+            entered=arrival.pass_on,
+            refuse_if_busy=refuse,
+            cancelled_by=ends,
         ) as entry:
             if self._leases is None:
                 yield entry

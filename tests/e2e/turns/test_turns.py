@@ -105,6 +105,23 @@ def test_clients_on_one_session_take_turns_for_long(daemon, clients):
     assert len(strictly_alternates(daemon, session_id)) == 2 * clients * 50
 
 
+def test_turns_that_are_asked_for_in_a_row_run_in_that_order(daemon):
+    session_id = daemon.call("create_session", agent="ai-muse")["session_id"]
+    with Talk(daemon) as talk:
+        keys = [None, "key"] * 15
+        asked = [
+            talk.send(
+                "possess",
+                agent="ai-muse",
+                session_id=session_id,
+                message=str(number),
+                idempotency_key=key and f"{key}-{number}",
+            )
+            for number, key in enumerate(keys)
+        ]
+        assert [talk.result(number)["seq"] for number in asked] == [*range(1, 1 + len(keys))]
+
+
 def test_whoever_waits_is_told_its_place_and_when_it_moves(daemon, tap):
     session_id = daemon.call("create_session", agent="tap")["session_id"]
     with Talk(daemon) as first, Talk(daemon) as second, Talk(daemon) as third:
