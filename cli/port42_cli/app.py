@@ -20,7 +20,7 @@ import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
-from port42_cli.plain_text import program
+from port42_cli.plain_text import machine, program
 from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, CommandError
 from port42_protocol.version import __version__
@@ -195,6 +195,7 @@ class CommandsOnDemand(click.Group):
 def port42(ctx: click.Context, socket: str | None, host: str | None) -> None:
     """Sessions of AI agents, kept by a daemon: each agent has its own and can continue them at any time."""
     ctx.obj = _daemon(ctx.invoked_subcommand, socket, host)
+    machine.set(ctx.obj.host)
     if socket or host:
         program.set(ctx.obj.typed())
     if ctx.invoked_subcommand is None:

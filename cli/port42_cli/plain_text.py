@@ -29,7 +29,9 @@ _AGES = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (float("inf"), 86
 program: ContextVar[str] = ContextVar("program", default="port42")
 """How commands that are shown begin: with the --host or --socket of the command that shows them."""
 
-_WITH_HOST = "port42 --host "
+machine: ContextVar[str | None] = ContextVar("machine", default=None)
+"""The other machine whose daemon is meant, if it is one."""
+
 _COMMAND = re.compile(r"(?P<before>`|: )port42 (?P<words>[a-z@][^`\n]*)(?P<after>`|$)")
 
 _NOT_TYPED = ("session_id", "at_seq")
@@ -123,10 +125,7 @@ def typed(words: str) -> str:
 def advice(text: str) -> str:
     """A text of the daemon's or of the client's, whose commands, in backquotes or behind a colon at its end,
     reach that daemon. Those about the machine that they run on are for the other machine."""
-    begins = program.get()
-    if begins == "port42":
-        return text
-    elsewhere = begins.removeprefix(_WITH_HOST) if begins.startswith(_WITH_HOST) else None
+    elsewhere = machine.get()
     pieces, position = [], 0
     for match in _COMMAND.finditer(text):
         pieces += [text[position : match.start()], match["before"]]

@@ -156,26 +156,29 @@ def test_a_session_that_is_not_found_says_what_names_one():
 
 
 @pytest.mark.parametrize(
-    ("begins", "text", "shown"),
+    ("begins", "machine", "text", "shown"),
     [
-        ("port42", "`port42 doctor --fix` repairs it", "`port42 doctor --fix` repairs it"),
-        ("port42 --host box", "`port42 doctor --fix` repairs", "`port42 --host box doctor --fix` repairs"),
-        ("port42 --host box", "move it, then: port42 index", "move it, then: port42 --host box index"),
+        ("port42", None, "`port42 doctor --fix` repairs it", "`port42 doctor --fix` repairs it"),
+        ("port42 --host box", "box", "`port42 doctor` says", "`port42 --host box doctor` says"),
+        ("port42 --host box", "box", "then: port42 index", "then: port42 --host box index"),
+        ("port42 --host box", "box", "`port42 daemon stop` does", "`port42 daemon stop` on box does"),
         (
-            "port42 --host box",
-            "`port42 daemon restart` starts one",
-            "`port42 daemon restart` on box starts one",
+            "port42",
+            "box",
+            "`port42 doctor`, or: port42 service logs",
+            "`port42 doctor`, or: port42 service logs on box",
         ),
-        ("port42 --socket /s", "then: port42 daemon stop", "then: port42 --socket /s daemon stop"),
-        ("port42 --host box", "port42 show is a title: port42 --host box", None),
+        ("port42 --socket /s", None, "then: port42 daemon stop", "then: port42 --socket /s daemon stop"),
+        ("port42 --host box", "box", "port42 show: port42 --host box", "port42 show: port42 --host box"),
     ],
 )
-def test_the_commands_in_an_advice_reach_the_daemon_that_gave_it(begins, text, shown):
-    token = plain_text.program.set(begins)
+def test_the_commands_in_an_advice_reach_the_daemon_that_gave_it(begins, machine, text, shown):
+    tokens = plain_text.program.set(begins), plain_text.machine.set(machine)
     try:
-        assert plain_text.advice(text) == (shown or text)
+        assert plain_text.advice(text) == shown
     finally:
-        plain_text.program.reset(token)
+        plain_text.program.reset(tokens[0])
+        plain_text.machine.reset(tokens[1])
 
 
 def test_a_session_is_not_called_by_the_name_of_a_field_that_nobody_typed():

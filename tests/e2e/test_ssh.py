@@ -58,6 +58,11 @@ def test_everything_works_as_at_home_through_one_connection(there, remote, home)
     assert "a note of this machine" in out.read_text()
     assert (there.home / "sessions" / f"{session['session_id']}.json").is_file()
     assert not home.exists()  # nothing was started here
+    advised = remote("agents", "connect", "@ai-muse", "copilot").stderr
+    assert "if it is on yours, `port42 daemon restart` on devbox makes it known" in advised
+    assert "`port42 agents test @ai-muse` checks again" in remote("doctor").stdout
+    named = remote("--host", "devbox", "doctor", env={"PORT42_HOST": ""})
+    assert "`port42 --host devbox agents test @ai-muse` checks again" in named.stdout
     assert there.logins() == 1
     (socket,) = there.sockets()
     assert (socket.stat().st_mode & 0o777, socket.parent.stat().st_mode & 0o777) == (0o600, 0o700)

@@ -117,7 +117,7 @@ def _format_of(file: str | None, *, opened: bool) -> str:
     if not suffix:
         return "html" if opened else "json"
     if suffix not in SUFFIXES:
-        raise click.UsageError(f"-o {file}: expected a name that ends in .json, .md or .html, or -f FORMAT")
+        raise click.UsageError(f"{file}: expected a name that ends in .json, .md or .html, or -f FORMAT")
     return SUFFIXES[suffix]
 
 

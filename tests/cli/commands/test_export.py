@@ -80,7 +80,7 @@ def test_a_terminal_obeys_nothing_of_it(port42, terminal):
         ([], "expected REF"),
         (["a", "b"], "-o OUT"),
         (["x", "--all", "@a"], "expected REF"),
-        (["x", "-o", "x.txt"], "-o x.txt: expected a name that ends in .json, .md or .html, or -f FORMAT"),
+        (["x", "-o", "x.txt"], "x.txt: expected a name that ends in .json, .md or .html, or -f FORMAT"),
     ],
 )
 def test_bad_usage(port42, args, word):
