@@ -7,15 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from anyio import from_thread, to_thread
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import ToolAnnotations
-from pydantic import Field
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+from pydantic import Field, ValidationError
 
-from port42_client.errors import CommandError
+from port42_client.errors import CommandError, DaemonError
 from port42_mcp import quoted
 from port42_mcp.source import Question, Source, Stopped
 from port42_protocol.version import __version__
@@ -35,6 +35,8 @@ _ASKS = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
 )
 _PROGRESS_EVERY = 0.5  # seconds
+_ARGUMENTS = {"cwd": "folder", "ref": "session", "session_id": "session"}
+"""What a parameter of the daemon's is called here."""
 
 Agent = Annotated[str | None, Field(description="Only sessions of this agent, such as ai-engineer")]
 Cursor = Annotated[str | None, Field(description="From the previous page")]
@@ -48,7 +50,7 @@ Reference = Annotated[
 
 
 def build(source: Source, *, allow_ask: bool) -> MCPServer:
-    server = MCPServer(
+    server = _Server(
         "port42", title="Port42", instructions=_INSTRUCTIONS, version=__version__, log_level="ERROR"
     )
     tools = Tools(source)
@@ -57,8 +59,33 @@ def build(source: Source, *, allow_ask: bool) -> MCPServer:
     if allow_ask:
         offered.append((tools.ask_agent, _ASKS))
     for tool, hints in offered:
+        server.arguments[tool.__name__] = frozenset(inspect.signature(tool).parameters) - {"context"}
         server.add_tool(tool, description=inspect.getdoc(tool), annotations=hints, structured_output=False)
     return server
+
+
+class _Server(MCPServer):
+    """Refuses arguments in our words. The SDK passes over those that a tool does not have."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.arguments: dict[str, frozenset[str]] = {}
+        """The names that each tool has."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        known = self.arguments.get(name, frozenset(arguments))
+        if unknown := sorted(arguments.keys() - known):
+            raise ToolError(f"{unknown[0]}: expected one of the tool's arguments: {', '.join(sorted(known))}")
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(wrong := error.__cause__, ValidationError):
+                raise
+            found = ((".".join(map(str, one["loc"])), one["msg"]) for one in wrong.errors())
+            text = "; ".join(f"{field}: {text[:1].lower()}{text[1:]}" for field, text in found)
+            raise ToolError(text) from wrong
 
 
 class Tools:
@@ -172,4 +199,7 @@ async def _in_thread(work: Callable[[], R]) -> R:
     try:
         return await to_thread.run_sync(work, abandon_on_cancel=True)
     except CommandError as error:
-        raise ToolError("\n".join([error.message, *error.advice])) from None
+        message = error.message
+        if isinstance(error, DaemonError) and (ours := _ARGUMENTS.get(field := error.data.get("field", ""))):
+            message = f"{ours}:{message.removeprefix(f'{field}:')}"
+        raise ToolError("\n".join([message, *error.advice])) from None

@@ -146,13 +146,15 @@ def test_hits_have_pages(kept):
 BAD_ARGUMENTS = [
     ("read_session", {"session": "cli-404"}, "session cli-404 not found"),
     ("read_session", {"session": "cli-1", "agent": "ai-analyst"}, "belongs to @ai-muse"),
-    ("read_session", {}, "session"),
-    ("read_session", {"session": "cli-1", "after_seq": -1}, "after_seq"),
+    ("read_session", {}, "session: field required"),
+    ("read_session", {"session": ""}, "session: expected 'last'"),
+    ("read_session", {"session": "cli-1", "after_seq": -1}, "after_seq: input should be greater"),
+    ("read_session", {"session": "cli-1", "afterSeq": 1}, "afterSeq: expected one of the tool's arguments"),
     ("search_sessions", {"query": ""}, "query"),
     ("search_sessions", {"query": "x", "limit": 51}, "limit"),
     ("search_sessions", {"query": "x", "agent": "a b"}, "agent: expected an agent name"),
     ("search_sessions", {"query": "x", "cursor": "nonsense"}, "cursor"),
-    ("list_sessions", {"folder": "relative"}, "cwd: expected an absolute path"),
+    ("list_sessions", {"folder": "relative"}, "folder: expected an absolute path"),
     ("no_such_tool", {}, "no_such_tool"),
     ("ask_agent", {"agent": "shout", "message": "x"}, "ask_agent"),
 ]
@@ -173,6 +175,7 @@ def test_bad_arguments_are_named(kept):
         assert is_error, (tool, arguments)
         assert said in text, (tool, arguments)
         assert "Traceback" not in text
+        assert "pydantic" not in text
         assert str(kept.home) not in text
 
 
