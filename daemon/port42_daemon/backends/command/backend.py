@@ -24,13 +24,20 @@ from port42_daemon.backends.base import (
     Turn,
     Usage,
 )
-from port42_daemon.backends.command.parsers import STREAMS, TextParser
-from port42_daemon.backends.command.stream import StreamParser
+from port42_daemon.backends.command.claude import ClaudeParser
+from port42_daemon.backends.command.codex import CodexParser
+from port42_daemon.backends.command.gemini import GeminiParser
+from port42_daemon.backends.command.stream import StreamParser, TextParser
 from port42_daemon.backends.errors import ReplyCheck, failure, lost_session, telling_line
 from port42_daemon.backends.process import CannotStart, Child, LineTooLong, Silent, find_program, missing
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import CommandBackend
 
+STREAMS: dict[str, type[StreamParser]] = {
+    "claude": ClaudeParser,
+    "codex": CodexParser,
+    "gemini": GeminiParser,
+}
 _AFTER_THE_END = 3.0
 """Seconds a program may take to exit (and to save its session) after its last output."""
 

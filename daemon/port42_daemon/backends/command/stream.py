@@ -1,10 +1,11 @@
-"""What the parsers of JSON lines have in common.
+"""Parsers of what programs print: plain text, and what those of JSON lines have in common.
 
 Parsing is lenient: lines that are not objects, unknown types and fields with other types are ignored.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -22,6 +23,23 @@ ID_CHARS = 200
 # An id goes into an argv later: it must never look like an option, nor be a page long.
 _NATIVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 _TOOLS_KEPT, _ITEMS = 1000, 1000
+
+
+class TextParser:
+    """Chunks in, text out. A letter cut in two waits for its other half; bytes that are no UTF-8 show as �.
+
+    Newlines at the end are not part of the reply; they are held back until more text follows.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def feed(self, chunk: bytes, *, last: bool = False) -> list[Text]:
+        text = self._held + self._decoder.decode(chunk, last)
+        shown = text.rstrip("\r\n")
+        self._held = text[len(shown) :]
+        return [Text(shown)] if shown else []
 
 
 class StreamParser:

@@ -22,7 +22,8 @@ from port42_daemon.backends.base import (
     Tool,
     Usage,
 )
-from port42_daemon.backends.command.parsers import STREAMS, TextParser
+from port42_daemon.backends.command.backend import STREAMS
+from port42_daemon.backends.command.stream import TextParser
 from port42_daemon.backends.errors import failure, lost_session, telling_line
 from port42_daemon.backends.process import LINE_LIMIT
 from port42_protocol.framing import LineFramer

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from port42_daemon.backends import base as b
-from port42_daemon.backends.command.parsers import STREAMS
+from port42_daemon.backends.command.backend import STREAMS
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.known import Known
 from port42_daemon.transfer.readers.detect import open_reader
