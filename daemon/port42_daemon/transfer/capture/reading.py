@@ -146,7 +146,7 @@ def part(path: Path, start: int, end: int) -> Iterator[bytes]:
     with files.opened(path) as file:
         file.seek(start)
         while start < end:
-            chunk = file.read(min(files.CHUNK, end - start))
+            chunk = file.read(min(files.BLOCK, end - start))
             if not chunk:
                 raise Rewritten
             start += len(chunk)
@@ -159,10 +159,10 @@ def _whole_lines(file: BinaryIO, offset: int) -> tuple[Sequence[bytes | None], i
     That is 0 where there is no whole line; then the third is the beginning of one.
     """
     file.seek(offset)
-    data = file.read(files.CHUNK)
+    data = file.read(files.BLOCK)
     if length := data.rfind(b"\n") + 1:
         return data[: length - 1].split(b"\n"), length, None
-    if len(data) == files.CHUNK:  # the line is longer
+    if len(data) == files.BLOCK:  # the line is longer
         file.seek(offset)
         of_file = files.lines_of(file, files.LINE_BYTES, offset)
         end, line, ended = next(of_file, (offset, b"", False))
