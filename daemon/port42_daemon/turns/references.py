@@ -103,8 +103,29 @@ async def _url(field: str, url: str) -> bytes:
             while len(data) <= LIMIT and (piece := await response.content.readany()):
                 data += piece
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise _refused(field, "a URL that can be reached", f"{url}: {type(error).__name__}") from None
+        raise _refused(field, "a URL that can be reached", f"{url}{_why(error)}") from None
     return data
+
+
+def _why(error: Exception) -> str:
+    import aiohttp
+
+    match error:
+        case TimeoutError():
+            return f": no answer within {_URL_SECONDS:.0f} s"
+        case aiohttp.InvalidURL() | ValueError():
+            return ", which is no address"
+        case aiohttp.ClientConnectorError() | aiohttp.ClientSSLError():
+            # Imported here, as aiohttp is.
+            from port42_daemon.backends.http.errors import why_not_connected
+
+            return why_not_connected(error)
+        case aiohttp.TooManyRedirects():
+            return ": it leads from one address to another without an end"
+        case aiohttp.ClientResponseError():
+            return ": it does not speak HTTP"
+        case _:
+            return ": the connection was closed without an answer"
 
 
 def _refused(field: str, expected: str, got: str) -> InvalidParams:

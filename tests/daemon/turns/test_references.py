@@ -170,6 +170,12 @@ def test_urls_that_cannot_be_had(refused, web):
     }.items():
         error = refused(Reference("url", url))
         assert error.message.startswith(f"references[0]: {words}"), url
+        assert "Error" not in error.message.replace(url, "")  # no name of an exception
+
+
+def test_why_a_url_cannot_be_reached(refused):
+    assert refused(Reference("url", "http://127.0.0.1:1/")).message.endswith("1/: connection refused")
+    assert refused(Reference("url", "http://[::1/")).message.endswith("[::1/, which is no address")
 
 
 def test_sessions_that_are_none(refused):
