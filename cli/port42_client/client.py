@@ -27,6 +27,9 @@ from port42_protocol.request import Request, method_of, result_of
 
 R = TypeVar("R")
 
+_OF_OTHER_SHAPES = (AttributeError, LookupError, TypeError, ValueError)
+"""What is raised where an answer of another shape than was expected is used."""
+
 Params: TypeAlias = "Mapping[str, Any] | list[Any] | None"
 
 ANSWER_LIMIT = 64 * 1024 * 1024
@@ -88,13 +91,17 @@ class Client:
         self._ids = count(1)
         self._number = 0  # of the request under way
         self._sent = False
+        self._came: tuple[str | None, Any] = (None, None)  # last: a method and its result, or an event
         self._traced = os.environ.get("PORT42_DEBUG", "0") not in {"", "0"}
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raises `NoDaemon` instead of what was raised over an answer or event of another shape."""
         self.close()
+        if isinstance(error, _OF_OTHER_SHAPES):
+            self._check_what_came()
 
     def close(self) -> None:
         if self._socket is not None:
@@ -170,7 +177,8 @@ class Client:
         whole = self.ask(method, {**params, "limit": min(per_page, limit or per_page)})
         while (cursor := whole["next_cursor"]) and (limit is None or len(whole[rows]) < limit):
             left = per_page if limit is None else min(per_page, limit - len(whole[rows]))
-            page = self.ask(method, {**params, "limit": left, "cursor": cursor})
+            page = self.ask(method, asked := {**params, "limit": left, "cursor": cursor})
+            next_page(page, asked)
             if "complete" in whole:
                 page["complete"] = page["complete"] and whole["complete"]
             whole = {**page, rows: [*whole[rows], *page[rows]]}
@@ -225,7 +233,9 @@ class Client:
         quiet = Silence(method, self._patience, self._notice, self._ping if method in TURNS else None)
         try:
             self._send(jsonrpcclient.request(method, given, id=number), quiet)
-            return wire.result_in((yield from self._answer_to(number, quiet, listener)))
+            result = wire.result_in((yield from self._answer_to(number, quiet, listener)))
+            self._came = (method, result)
+            return result
         except DaemonError:
             raise
         except BaseException:
@@ -243,6 +253,18 @@ class Client:
             if why := version.misunderstood(method, params, error.message, status, self.host):
                 return type(error)(error.code, why, error.data)
         return error
+
+    def _check_what_came(self) -> None:
+        # Imported here: only where it went wrong.
+        from port42_protocol.messages.events import SessionEvent
+        from port42_protocol.methods import METHODS
+
+        method, value = self._came
+        event: Any = SessionEvent
+        if method in METHODS:
+            decode(METHODS[method].result, value)
+        elif value is not None and value["kind"] != "unknown":
+            decode(event, value)
 
     def _ping(self) -> None:
         """Send a request that every daemon answers at once; any message counts as the reply."""
@@ -282,7 +304,9 @@ class Client:
                 if listener is not None:
                     listener.on_tick()
             elif "id" not in message:
-                yield wire.event_in(message)
+                event = wire.event_in(message)
+                self._came = (None, event)
+                yield event
             elif message["id"] == number or (message["id"] is None and "error" in message):
                 return message
 
@@ -358,11 +382,15 @@ class Client:
 
 
 def next_page(page: Mapping[str, Any], params: Mapping[str, Any]) -> JsonObject | None:
-    """The params of the page after `page`, which `params` asked for; None behind the last one."""
-    if page.get("next_cursor") is not None:
-        return {**params, "cursor": page["next_cursor"]}
-    if page.get("next_after_seq") is not None:
-        return {**params, "after_seq": page["next_after_seq"]}
+    """The params of the page after `page`, which `params` asked for; None behind the last one.
+
+    Raises `NoDaemon` where that would be the same page again, and again.
+    """
+    for name, following in (("cursor", page.get("next_cursor")), ("after_seq", page.get("next_after_seq"))):
+        if following is not None:
+            if following == params.get(name):
+                raise NoDaemon("the daemon answers with the same page again and again")
+            return {**params, name: following}
     return None
 
 
@@ -386,8 +414,9 @@ def decode(result: type[R], answer: Any) -> R:
     try:
         return decode_result(result, answer)
     except ValidationError as error:
+        name = getattr(result, "__name__", "event")
         raise NoDaemon(
-            f"the daemon's {result.__name__} is not what this version of port42 expects ({error});"
+            f"the daemon's {name} is not what this version of port42 expects ({error});"
             " `port42 daemon restart` starts this version's daemon"
         ) from None
 

@@ -74,10 +74,11 @@ def result_in(message: JsonObject) -> Any:
         answer = None
     if isinstance(answer, jsonrpcclient.Ok):
         return answer.result
-    if isinstance(answer, jsonrpcclient.Error):
+    if isinstance(answer, jsonrpcclient.Error) and isinstance(answer.message, str):
         from port42_client import daemon_errors  # only where there is an error
 
-        raise daemon_errors.of(answer.code, answer.message, answer.data)
+        data = answer.data if isinstance(answer.data, dict) else None  # JSON-RPC allows any value
+        raise daemon_errors.of(answer.code, answer.message, data)
     raise NoDaemon(_NO_JSON_RPC)
 
 

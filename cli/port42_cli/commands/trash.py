@@ -71,11 +71,11 @@ def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
     """Restore a session from the trash. REF is an id, a unique prefix of 4 or more characters, or a title."""
     with daemon.client() as client:
         session = _restored(client, ref)
-    if as_json:
-        streams.as_json(session)
-    else:
-        session_id = session["session_id"]
-        streams.banner(f"{session_id} is back.", plain_text.to_go_on(session["agent"], session_id))
+        if as_json:
+            streams.as_json(session)
+        else:
+            session_id = session["session_id"]
+            streams.banner(f"{session_id} is back.", plain_text.to_go_on(session["agent"], session_id))
 
 
 def _restored(client: Client, ref: str) -> Any:
