@@ -83,8 +83,8 @@ class _Server(MCPServer):
         except ToolError as error:
             if not isinstance(wrong := error.__cause__, ValidationError):
                 raise
-            found = ((".".join(map(str, one["loc"])), one["msg"]) for one in wrong.errors())
-            text = "; ".join(f"{field}: {text[:1].lower()}{text[1:]}" for field, text in found)
+            problems = ((".".join(map(str, problem["loc"])), problem["msg"]) for problem in wrong.errors())
+            text = "; ".join(f"{field}: {words[:1].lower()}{words[1:]}" for field, words in problems)
             raise ToolError(text) from wrong
 
 
