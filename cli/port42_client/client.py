@@ -177,8 +177,9 @@ class Client:
         whole = self.ask(method, {**params, "limit": min(per_page, limit or per_page)})
         while (cursor := whole["next_cursor"]) and (limit is None or len(whole[rows]) < limit):
             left = per_page if limit is None else min(per_page, limit - len(whole[rows]))
-            page = self.ask(method, asked := {**params, "limit": left, "cursor": cursor})
-            next_page(page, asked)
+            request = {**params, "limit": left, "cursor": cursor}
+            page = self.ask(method, request)
+            next_page(page, request)
             if "complete" in whole:
                 page["complete"] = page["complete"] and whole["complete"]
             whole = {**page, rows: [*whole[rows], *page[rows]]}
