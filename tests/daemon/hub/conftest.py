@@ -41,9 +41,10 @@ def meet(tmp_path: Path, hub_url: str) -> Callable[..., Any]:
 
 
 class People(NamedTuple):
-    """Two owners, the `team` that both are in, and their addresses of the hub."""
+    """Two owners, the `team` that both are in, and the addresses of the hub: a superuser's, and theirs."""
 
     folder: Path
+    url: str
     ada: str
     ben: str
     team: str
@@ -52,8 +53,8 @@ class People(NamedTuple):
 
     def __call__(self, work: Work) -> Any:
         """Run a coroutine function with the homes of both, at the hub."""
-        ada = HubHome(self.folder / "ada", self.ada_url, "ada's laptop")
-        return _at_hub([ada, HubHome(self.folder / "ben", self.ben_url, "ben's laptop")], work)
+        ada = HubHome(self.folder / "ada", self.ada_url, "ada")
+        return _at_hub([ada, HubHome(self.folder / "ben", self.ben_url, "ben")], work)
 
 
 @pytest.fixture
@@ -68,5 +69,5 @@ def people(tmp_path: Path, shared_postgres: Server) -> People:
             connection.execute(f'CREATE ROLE "{role}" LOGIN IN ROLE "{team}"')
     database = url.partition("?")[0].rpartition("/")[2]
     return People(
-        tmp_path, ada, ben, team, shared_postgres.url(database, ada), shared_postgres.url(database, ben)
+        tmp_path, url, ada, ben, team, shared_postgres.url(database, ada), shared_postgres.url(database, ben)
     )
