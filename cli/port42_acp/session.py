@@ -23,7 +23,7 @@ from port42_client.daemon import LOOK_EVERY, Daemon
 from port42_client.errors import DaemonError, NoDaemon
 from port42_client.errors import Refused as NotDone
 from port42_client.wire import Event, JsonObject
-from port42_protocol.errors import SessionExists, ShuttingDown
+from port42_protocol.errors import InvalidParams, SessionExists, ShuttingDown
 from port42_protocol.messages.records import ErrorMessage, Record, UserMessage, convert_record
 
 CLIENT = "acp"
@@ -114,7 +114,15 @@ class Session:
     async def _ask(self, turn: _Turn, blocks: list[Block]) -> JsonObject:
         try:
             params = await self._params(turn, blocks)
-            result = await self._possess(turn, params)
+            try:
+                result = await self._possess(turn, params)
+            except DaemonError as error:
+                if not (pages := _pages(params, error)):
+                    raise
+                # Its address stands in the message, so an agent can still look for itself.
+                self._editor.update(self.id, self._updates.notice(f"Not attached: {error.message}"))
+                params["references"] = [kept for kept in params["references"] if kept not in pages]
+                result = await self._possess(turn, params)
         except (DaemonError, NoDaemon):
             if turn.cancelled:
                 return _CANCELLED
@@ -301,3 +309,10 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _pages(params: JsonObject, error: DaemonError) -> list[JsonObject]:
+    """The web pages among a message's references, where one of these was refused."""
+    if error.code != InvalidParams.code or not str(error.data.get("field", "")).startswith("references"):
+        return []
+    return [reference for reference in params.get("references", ()) if reference["type"] == "url"]

@@ -361,6 +361,17 @@ def test_links_and_texts_are_attached_and_shown_again(daemon, editor, home):
     assert shown[2]["resource"]["text"] == "an earlier thread"
 
 
+def test_a_page_that_cannot_be_reached_is_not_attached_and_the_prompt_is_asked(daemon, editor):
+    zed = editor("@repeat")
+    session_id = zed.new()
+    link = {"type": "resource_link", "uri": "http://127.0.0.1:1/", "name": "page"}
+    assert zed.prompt(session_id, "look at ", link) == {"stopReason": "end_turn"}
+    assert "expected a URL that can be reached" in texts(zed.updates, "agent_thought_chunk")
+    question = records_of(daemon, session_id)[0]
+    assert question["content"] == "look at http://127.0.0.1:1/"
+    assert not question.get("references")
+
+
 def test_an_image_is_refused_by_its_place_in_the_prompt(daemon, editor):
     zed = editor("@echo")
     session_id = zed.new()
