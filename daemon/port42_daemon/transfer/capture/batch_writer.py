@@ -290,8 +290,7 @@ class BatchWriter:
         batch, source, reading.batch = reading.batch, reading.source, None
         assert batch is not None  # noqa: S101  # it was read in this round
         assert source is not None  # noqa: S101
-        if isinstance(source, DocumentSource) and batch.original is not None:
-            batch.state.kept += self._keep_document(reading, batch.original, batch.state)
+        batch.state.kept += sum(self._keep_document(reading, name, batch.state) for name in batch.originals)
         if batch.state.offset == batch.start and not batch.records:
             source.wrote(batch.state)
             reading.state = batch.state if batch.complete else None

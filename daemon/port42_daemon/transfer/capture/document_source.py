@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,8 @@ from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.messages.records import Record
 from port42_protocol.messages.types import prepared
 
+_KEPT = 50
+"""Originals that are kept with one batch."""
 _PROMPT_SECONDS = 10
 """After a session's file was written, in which a prompt comes."""
 
@@ -43,7 +45,7 @@ class DocumentSource:
 
     Its state has their versions as they were read. Where each message is a file, nothing tells that one is
     written: until the reply has ended, they are looked at every second. When the source has not changed for
-    half a minute, the original of each conversation that changed is to be kept, each with a batch of its own.
+    half a minute, the originals of the conversations that changed are to be kept, with batches of their own.
     """
 
     anew = True
@@ -79,7 +81,7 @@ class DocumentSource:
     def next(self) -> Batch:
         records: dict[str, list[Record]] = {}
         infos: dict[str, SessionInfo] = {}
-        original: str | None = None
+        originals: list[str] = []
         if self._changed:
             source = self._changed.pop()
             self._reading = source.conversation
@@ -91,13 +93,13 @@ class DocumentSource:
                     records[session.info.source_id] = list(session.records)
             except Skipped as reason:
                 self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
-        elif self._unkept and self._quiet() >= HELD_SECONDS:
-            original, version = self._unkept.popitem()
-            self._versions.kept[original] = version
+        elif self._quiet() >= HELD_SECONDS:
+            originals = list(islice(self._unkept, _KEPT))
+            self._versions.kept.update((name, self._unkept.pop(name)) for name in originals)
         complete = not self._changed and not (self._unkept and self._quiet() >= HELD_SECONDS)
         self._state = structs.replace(self._state, reader=self._saved(), rest=self._rest())
         size = sum(map(text_size, chain.from_iterable(records.values())))
-        return Batch(records, infos, 0, self._state, complete, size, original)
+        return Batch(records, infos, 0, self._state, complete, size, originals)
 
     def _quiet(self) -> float:
         return time.time() - self._state.signature[3] / 1e9

@@ -85,9 +85,9 @@ class Originals:
         elif latest is not None:
             original.generation = latest.generation + 1
         file, head = self._file(original), _head(original)
-        durable.own_folder(self._folder)
-        durable.own_folder(file.parent)
-        durable.replace(file, head + zlib.compress(data, _LEVEL))
+        aside = file.with_suffix(".new")
+        self._write(aside, (head, zlib.compress(data, _LEVEL)), 0)
+        aside.replace(file)
         if not head or file.with_suffix(".json").exists():
             self.describe(original)
         outlived = structs.replace(original, generation=original.generation - GENERATIONS)

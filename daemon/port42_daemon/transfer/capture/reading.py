@@ -51,8 +51,8 @@ class Batch(Struct):
     """Whether that is its end, as it was."""
     size: int
     """Bytes that were read, or characters."""
-    original: str | None = None
-    """The conversation whose original is to be kept with it; "" is the whole file."""
+    originals: Sequence[str] = ()
+    """The conversations whose originals are to be kept with it; "" is the whole file."""
 
 
 class LineSource:
