@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers.forks import Forked, popen
 
 pytest_plugins = [
     "peers.processes",  # `process`, time-outs, and the end of all that a test started
@@ -67,7 +68,7 @@ class Daemon:
         self.home, self.socket, self._python = home, address, python
         self.stderr = address.with_name("daemon.stderr")
         self._args, self._env = args, env
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -81,7 +82,7 @@ class Daemon:
         command = [sys.executable, *self._python, "--home", str(self.home)]
         command += ["--socket", str(self.socket), "--ready-fd", str(writes), *self._args]
         with self.stderr.open("ab") as errors:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stderr=errors,
@@ -161,7 +162,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def start_daemon(home: Path) -> Iterator[Callable[..., Daemon]]:
+def start_daemon(home: Path, fork_servers: None) -> Iterator[Callable[..., Daemon]]:
     """Starts daemons, for `home` if no other is named, and stops what the test left running."""
     started: list[Daemon] = []
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers import forks
 from peers.daemons import stop_daemon_of
 from peers.processes import Processes, Terminal
 
@@ -38,12 +39,9 @@ class Port42:
     def __call__(
         self, *args: str, stdin: str | bytes | None = None, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        piped = stdin.encode() if isinstance(stdin, str) else stdin
         env = os.environ | options.pop("env", {})
-        done = subprocess.run(
-            [*COMMAND, *args], capture_output=True, check=False, timeout=TIMEOUT, env=env, **given, **options
-        )
+        done = forks.run([*COMMAND, *args], piped, TIMEOUT, env=env, **options)
         return subprocess.CompletedProcess(args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def json(self, *args: str, **options: Any) -> Any:
@@ -63,7 +61,7 @@ class Port42:
 
 
 @pytest.fixture
-def port42(home: Path) -> Iterator[Port42]:
+def port42(home: Path, fork_servers: None) -> Iterator[Port42]:
     run = Port42()
     yield run
     stop_daemon_of(home)

@@ -31,7 +31,7 @@ from typing import Any
 
 import pexpect
 import pytest
-from peers import survivors
+from peers import forks, survivors
 
 Child = subprocess.Popen[Any]
 Terminal = pexpect.spawn
@@ -119,6 +119,18 @@ def nothing_of_this_machine() -> Iterator[None]:
             watcher.wait()
     if remaining:
         pytest.fail(f"what tests started was still running: {remaining}")
+
+
+@pytest.fixture(scope="session")
+def fork_servers(nothing_of_this_machine: None) -> Iterator[None]:
+    """While this lasts, what `forks.popen` starts are forks."""
+    with (
+        tempfile.TemporaryDirectory(prefix="p42-", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+        forks.servers(Path(folder)),
+    ):
+        patch.setenv(forks.FOLDER, folder)
+        yield
 
 
 def pytest_configure() -> None:
