@@ -37,14 +37,16 @@ CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",),
 
 def main() -> None:
     """Exit with the status of the first thing that is not green."""
-    wheel = _build()
     first, *newer = _pythons()
-    venv = _environment(first, wheel)
+    wheel = _build(_venv(first))
     if sys.argv[1:2] == ["bench"]:
+        venv = _environment(first, wheel, "dev,docs")
         sys.exit(_run_tool(venv, "python", "-m", "benchmarks", *sys.argv[2:]))
     with ThreadPoolExecutor(3) as beside:
+        # At once: pip is busy with one core, and waits for the network.
+        newest = [beside.submit(_environment, python, wheel, "test") for python in newer[-1:]]
+        venv = _environment(first, wheel, "dev,docs")
         beside.submit(_prepare, venv)
-        newest = [beside.submit(_environment, python, wheel) for python in newer[-1:]]
         checks = beside.submit(_check, venv)
         status = _pytest(venv)
         status = _finished(checks) or status
@@ -110,24 +112,28 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
-def _build() -> Path:
+def _build(venv: Path) -> Path:
     dist = WORK / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    builder = WORK / "builder"
-    if not (builder / "bin" / "pip").exists():
-        _run(sys.executable, "-m", "venv", builder)
-    _run(builder / "bin" / "pip", "wheel", *QUIET, "--no-deps", "-w", dist, ROOT)
+    _run(venv / "bin" / "pip", "wheel", *QUIET, "--no-deps", "-w", dist, ROOT)
     (wheel,) = dist.glob("port42d-*.whl")
     return wheel
 
 
-def _environment(python: Path, wheel: Path) -> Path:
-    """A virtual environment of `python` with the wheel and the tools, made or brought up to date."""
+def _venv(python: Path) -> Path:
+    """The virtual environment of `python`, made where there is none."""
     venv = WORK / f"python{_version(python)}"
     if not (venv / "bin" / "pip").exists():
         _run(python, "-m", "venv", venv)
-    _run(venv / "bin" / "pip", "install", *QUIET, f"{wheel}[dev,docs]")
-    _run(venv / "bin" / "pip", "install", *QUIET, "--no-deps", "--force-reinstall", wheel)
+    return venv
+
+
+def _environment(python: Path, wheel: Path, extras: str) -> Path:
+    """A virtual environment of `python` with the wheel and the tools, made or brought up to date."""
+    venv = _venv(python)
+    if (venv / "bin" / "port42").exists():
+        _run(venv / "bin" / "pip", "uninstall", *QUIET, "--yes", "port42d")  # of the same version, maybe
+    _run(venv / "bin" / "pip", "install", *QUIET, f"{wheel}[{extras}]")
     return venv
 
 
