@@ -30,8 +30,8 @@ def given_up(method: str, patience: float) -> NoDaemon:
 class Silence:
     """The silence after a request of `method`: told after `SLOW` seconds, given up after `patience`.
 
-    With `ping`, one that follows a word of the daemon's may last: `ping` is called after `pause` seconds,
-    and only what follows it counts.
+    With `ping`, one that follows a word of the daemon's may last: `ping` is called after `pause` seconds, by
+    default `SLOW`, and only what follows it counts.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Silence:
         patience: float,
         notice: Callable[[str], None],
         ping: Callable[[], None] | None = None,
-        pause: float = SLOW,
+        pause: float | None = None,
     ) -> None:
         self._method = method
         self._patience = patience
         self._notice = notice
         self._ping = ping
-        self._pause = pause
+        self._pause = SLOW if pause is None else pause
         self._begin(self._unanswered(SLOW))
 
     def broken(self) -> None:

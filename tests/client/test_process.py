@@ -181,12 +181,13 @@ def test_another_persons_home_is_left_alone(home, port42):
     (home / "daemon.json").unlink()
 
 
-@pytest.mark.parametrize("typed", ["daemon start", "sessions", "doctor --json", "follow x1234", "rpc status"])
-def test_every_command_says_that_a_suspended_daemon_is_waited_for(daemon, process, typed):
+def test_every_command_says_that_a_suspended_daemon_is_waited_for(daemon, process):
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
-        command = [*COMMAND, *typed.split()]
-        child = process(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        assert child.stderr.readline().startswith("Waiting for port42d, which has not answered yet (")
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        typed = ("daemon start", "sessions", "doctor --json", "follow x1234", "rpc status")
+        for words, child in [(words, process([*COMMAND, *words.split()], **pipes)) for words in typed]:
+            said = child.stderr.readline()
+            assert said.startswith("Waiting for port42d, which has not answered yet ("), words
     finally:
         os.kill(daemon.pid, signal.SIGCONT)

@@ -146,6 +146,8 @@ def test_json_is_the_answer_and_alone_on_stdout(port42):
     assert {"ai-engineer", "ai-analyst", "ai-muse"} <= {agent["agent"] for agent in agents}
     status = json.loads(port42("status", "--json").stdout)
     assert {"pid", "version", "socket", "sessions"} <= set(status)
+    while status["sessions"] is None:  # not counted yet
+        status = json.loads(port42("status", "--json").stdout)
     assert status["sessions"] == 1
     os.kill(status["pid"], 0)
 

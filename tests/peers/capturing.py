@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
 
-def eventually(look, seconds=10.0):
+
+def eventually(look, seconds=60.0):
     """The first true value of `look`: capture is asynchronous, and this is how a client sees it."""
     until = time.monotonic() + seconds
     while not (value := look()):
@@ -16,6 +18,14 @@ def eventually(look, seconds=10.0):
 
 def sessions(daemon, agent="claude"):
     return daemon.call("list_sessions", agent=agent)["sessions"]
+
+
+def last_session(daemon, agent="claude"):
+    """The id of the agent's last session, None as long as there is none."""
+    try:
+        return daemon.call("get_last_session", agent=agent)["session_id"]
+    except pytest.RpcFailed:
+        return None
 
 
 def texts(daemon, session_id):

@@ -166,6 +166,7 @@ def test_an_older_daemon_that_cannot_be_asked(peer):
         peer,
         lambda talk, request: talk.answer(request, STATUS),
         lambda talk, request: talk.refuse(request, -32601, "Method not found"),
+        lambda talk, request: talk.answer(request, STATUS),  # which tells whether it is the older side
     )
     assert code == 1
     assert f"the daemon is version 0.0.1, and this is {__version__}" in [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from peers.capturing import captured, eventually, sessions, texts
+from peers.capturing import captured, eventually, last_session, sessions, texts
 from peers.claude_code import Transcript
 
 
@@ -20,7 +20,8 @@ def test_a_sub_agent_is_a_session_below_its_parent(capturing, transcript):
     below = eventually(lambda: capturing.call("list_sessions", parent=main["session_id"])["sessions"])
     eventually(lambda: texts(capturing, below[0]["session_id"]) == ["look there", "found"])
     assert [session["session_id"] for session in sessions(capturing)] == [main["session_id"]]
-    assert capturing.call("get_last_session", agent="claude")["session_id"] == main["session_id"]
+    # The agent's last session is set at the end of a round, after the sessions of that can be seen.
+    eventually(lambda: last_session(capturing) == main["session_id"])
 
 
 def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
