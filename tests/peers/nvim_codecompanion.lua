@@ -9,25 +9,12 @@ require("codecompanion").setup({
   adapters = {
     acp = {
       port42 = function()
-        return {
+        return require("codecompanion.adapters").extend("gemini_cli", {
           name = "port42",
           formatted_name = "Port42",
-          type = "acp",
-          roles = { llm = "assistant", user = "user" },
-          opts = {},
           commands = { default = vim.json.decode(vim.env.PORT42) },
-          defaults = { mcpServers = {}, timeout = 60000 },
-          parameters = {
-            protocolVersion = 1,
-            clientCapabilities = { fs = { readTextFile = true, writeTextFile = true } },
-            clientInfo = { name = "CodeCompanion.nvim", version = "1.0.0" },
-          },
-          handlers = {
-            setup = function() return true end,
-            form_messages = require("codecompanion.adapters.acp.helpers").form_messages,
-            on_exit = function() end,
-          },
-        }
+          defaults = { timeout = 60000 },
+        })
       end,
     },
   },
