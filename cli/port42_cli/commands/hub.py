@@ -140,7 +140,11 @@ def join(  # noqa: PLR0913, PLR0917 - a parameter for each option
     )
     with daemon.client() as client:
         client.ask("join_hub", params)
-        answer = _brought(client, shown=streams.on_terminal() and not as_json)
+        try:
+            answer = _brought(client, shown=streams.on_terminal() and not as_json)
+        except KeyboardInterrupt:
+            streams.notice(f"The daemon goes on bringing sessions here. How far it is: {typed('hub')}")
+            raise
     _print(answer, as_json=as_json)
 
 

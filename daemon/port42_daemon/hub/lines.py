@@ -91,8 +91,11 @@ def shared(mine: Sequence[Line], theirs: Sequence[Line]) -> int:
     return count
 
 
-def is_header_of(header: Header, text: str) -> bool:
-    """Whether the header at the hub is that of the same session."""
+def is_header_of(header: Header, owner: str, text: str) -> bool:
+    """Whether a session here is that of another owner with the header `text` at the hub."""
+    if header.hub_owner is not UNSET:
+        return header.hub_owner == owner
+    # It is an own one, or was brought here by a version that did not note whose it is.
     other = header_of(text)
     return (header.id, header.agent, header.created_at, header.client) == (
         *(other.id, other.agent, other.created_at, other.client),

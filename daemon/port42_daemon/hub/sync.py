@@ -28,7 +28,7 @@ from port42_daemon.hub.local import ALL, Applied, LocalSessions, Outdated
 from port42_daemon.hub.progress import NO_FILE, Known, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import Header, SessionFilter, StoredLines
+from port42_daemon.store.interface import SessionFilter, StoredLines
 from port42_protocol.errors import RpcError, SessionBusy
 from port42_protocol.messages.records import Summary
 
@@ -308,7 +308,9 @@ class Sync:
         for name, item in shared.items():
             if name not in self.others:
                 stored = self.local.lines(name, ALL, 1)
-                if name in known or (stored is not None and not _is_of(stored.header, item)):
+                if name in known or (
+                    stored is not None and not is_header_of(stored.header, item.owner, item.row.header)
+                ):
                     continue
             elif self.others[name][0] != item.owner:
                 continue
@@ -447,13 +449,6 @@ class Sync:
             )
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
             await threads.files(store.set_last, agent, following, instead_of=session_id)
-
-
-def _is_of(header: Header, shared: Shared) -> bool:
-    """Whether a session here is that one, as its header tells where hub.db does not."""
-    if header.hub_owner is not UNSET:
-        return header.hub_owner == shared.owner
-    return is_header_of(header, shared.row.header)  # it was brought here by a version without that field
 
 
 def _differs(row: Row, known: Known | None) -> bool:
