@@ -85,7 +85,7 @@ class Originals:
         elif latest is not None:
             original.generation = latest.generation + 1
         file, head = self._file(original), _head(original)
-        aside = file.with_suffix(".new")
+        aside = file.with_name("new")  # which is no original's, if a crash leaves it
         self._write(aside, (head, zlib.compress(data, _LEVEL)), 0)
         aside.replace(file)
         if not head or file.with_suffix(".json").exists():

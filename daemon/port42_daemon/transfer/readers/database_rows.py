@@ -72,6 +72,7 @@ def make_database(lines: Iterable[bytes | None], path: Path) -> None:
     insert = ""
     try:
         with closing(sqlite3.connect(path)) as database, database:
+            database.execute("PRAGMA synchronous = OFF")  # it is read once
             for line in lines:
                 value = msgspec.json.decode(line or b"")
                 if isinstance(value, list):
