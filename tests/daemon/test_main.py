@@ -227,3 +227,7 @@ def test_what_an_upgrade_took_away_is_answered_with_what_to_do(start_daemon, hom
     with pytest.raises(pytest.RpcFailed, match="`port42 daemon restart`") as refused:
         daemon.call("possess", agent="t1", message="x")
     assert (refused.value.code, refused.value.data["kind"]) == (-32005, "restart_needed")
+    shutil.rmtree(installed / "port42_protocol" / "examples")
+    with pytest.raises(pytest.RpcFailed, match="`port42 daemon restart`") as refused:
+        daemon.call("rpc.discover")
+    assert refused.value.code == -32005

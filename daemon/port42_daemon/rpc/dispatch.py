@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from inspect import Signature, signature
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ from port42_protocol.messages.turns import Subscribe
 from port42_protocol.methods import METHODS, Method
 
 log = logging.getLogger(__name__)
+
+_OWN_FOLDERS = (str(Path(__file__).parents[1]), str(Path(codec.__file__).parent))
 
 Answer = bytes | None  # one JSON text; None where the specification requires no response
 
@@ -163,7 +166,7 @@ class Dispatcher:
 
     def _fail(self, call: _Call, error: Exception) -> RpcError:
         """Count and log an error response; a bug is logged with an error id, and not sent."""
-        if isinstance(error, ImportError):
+        if isinstance(error, ImportError) or _misses_own_file(error):
             log.error("port42's own files changed: a restart is needed", exc_info=error)
             error = RestartNeeded()
         if not isinstance(error, RpcError):
@@ -253,6 +256,11 @@ class Dispatcher:
         # PEP 362: any callable may have one.
         refuse.__signature__ = _AnyArguments()  # type: ignore[attr-defined]
         return refuse
+
+
+def _misses_own_file(error: Exception) -> bool:
+    """Whether a file is gone that is read when it is needed, such as the examples of methods."""
+    return isinstance(error, FileNotFoundError) and str(error.filename).startswith(_OWN_FOLDERS)
 
 
 def _find(row: Method, handlers: tuple[object, ...]) -> Callable[..., Any]:
