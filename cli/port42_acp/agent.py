@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 import time
@@ -17,6 +18,7 @@ from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, DaemonError, NoDaemon
 from port42_client.wire import Event, JsonObject
 from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.types import NAME_PATTERN
 from port42_protocol.version import __version__
 
 PROTOCOL_VERSION = 1
@@ -219,8 +221,9 @@ async def serve(daemon: Daemon, agent: str | None) -> None:
     """Speak with the editor on stdin and stdout until it hangs up. Raises `BadInput` for a wrong name."""
     if agent is not None:
         agent = agent.removeprefix("@")
-        if not agent:
-            raise BadInput("expected the name of an agent behind @")
+        if not re.fullmatch(NAME_PATTERN, agent):
+            expected = "a letter or digit, then up to 63 letters, digits, '.', '_' or '-'"
+            raise BadInput(f"@AGENT: expected the name of an agent ({expected}), got @{agent}")
     editor = Editor(sys.stdin.fileno(), sys.stdout.fileno())
     methods = Agent(editor, daemon, agent)
     await editor.serve(methods.handlers, methods.end)

@@ -115,6 +115,13 @@ def test_stdin_and_stdout_may_be_files(daemon, port42, home):
     assert port42("acp", "@ai-muse").stdout == ""  # /dev/null
 
 
+@pytest.mark.parametrize("agent", ["@", "@no/such", "@" + "x" * 65])
+def test_a_name_that_no_agent_can_have_is_refused_at_once(port42, agent):
+    done = port42("acp", agent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: @AGENT: expected the name of an agent")
+
+
 def test_mcp_servers_that_are_not_passed_on_are_told_of(daemon, lines):
     peer = lines("@ai-muse")
     servers = [{"name": "x", "command": "x", "args": [], "env": []}]
