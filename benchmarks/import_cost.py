@@ -24,6 +24,7 @@ from port42_daemon.store.session_file.document import Growth
 from port42_daemon.transfer.capture.originals import Original, Originals
 from port42_daemon.transfer.headers import header_of
 from port42_daemon.transfer.readers import detect
+from port42_daemon.transfer.readers.claude_entries import Entry
 
 T = TypeVar("T")
 _MESSAGES = 100
@@ -78,6 +79,11 @@ def _parts(folder: Path, out: Path) -> dict[str, float]:
     timed(
         "JSON of the lines, decoded by msgspec",
         lambda: [msgspec.json.decode(line) for path in paths for line in path.read_bytes().splitlines()],
+    )
+    decode = msgspec.json.Decoder(Entry).decode
+    timed(
+        "… decoded into the types of its lines that have what is used",
+        lambda: [decode(line) for path in paths for line in path.read_bytes().splitlines()],
     )
     read = timed(
         "the reader of Claude Code, JSON included", lambda: [s for x in sources for s in x.read(limits)]
