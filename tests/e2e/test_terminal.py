@@ -120,12 +120,13 @@ def test_ctrl_c_of_a_command_is_130(terminal, port42):
 
 
 @pytest.fixture
-def busy_home(port42):
+def busy_home(daemon):
     for number in range(3):
         title = f"number {number}, " + "a title that goes on and on " * 5
-        port42.rpc("create_session", agent="ai-engineer", session_id=f"session-{number}", title=title)
-    port42("possess", "@ai-engineer", "-s", "session-1", "\x1b[31mnot red\x1b[0m [bold]not bold[/bold]")
-    port42("agents", "add", "ai-verbose", "--system", "You say everything twice. " * 20)
+        daemon.call("create_session", agent="ai-engineer", session_id=f"session-{number}", title=title)
+    message = "\x1b[31mnot red\x1b[0m [bold]not bold[/bold]"
+    daemon.call("possess", agent="ai-engineer", session_id="session-1", message=message)
+    daemon.call("add_agent", agent="ai-verbose", system="You say everything twice. " * 20)
 
 
 COMMANDS = ["", "sessions", "agents", "status", "show session-1"]
