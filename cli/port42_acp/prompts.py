@@ -47,7 +47,7 @@ def read(blocks: Sequence[Block]) -> tuple[str, list[JsonObject]]:
     message = "".join(words)
     if not message.strip():
         if not references:
-            raise InvalidParams.expecting("prompt", "text that is not empty")
+            raise InvalidParams.expecting("prompt", "text that is not blank")
         message = ", ".join(str(reference["target"]) for reference in references)
     return message, references
 

@@ -76,9 +76,9 @@ def test_bounds():
         read(resource(text="x" * (prompts.TEXT_CHARS + 1)))
     with pytest.raises(InvalidParams, match=r"prompt\[16\]: expected at most 16"):
         read(*[resource(text="x")] * 17)
-    with pytest.raises(InvalidParams, match="prompt: expected text that is not empty"):
+    with pytest.raises(InvalidParams, match="prompt: expected text that is not blank"):
         read(words(" "))
-    with pytest.raises(InvalidParams, match="prompt: expected text that is not empty"):
+    with pytest.raises(InvalidParams, match="prompt: expected text that is not blank"):
         read()
 
 

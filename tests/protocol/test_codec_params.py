@@ -151,7 +151,7 @@ def test_the_first_of_several_missing_is_named() -> None:
 def test_empty_text_is_a_value_where_it_is_no_agent() -> None:
     assert decode_params(AppendMessage, ["a", "cli-1", "user", ""]).content == ""
     error = refused(Possess, ["a", ""])
-    assert error.message == 'message: expected text that is not empty, got ""'
+    assert error.message == 'message: expected text that is not blank, got ""'
 
 
 @pytest.mark.parametrize("kind", REQUESTS, ids=named)

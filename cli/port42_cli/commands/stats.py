@@ -17,7 +17,10 @@ from port42_client.daemon import Daemon
 @_shared.as_json("The daemon's answer as JSON.")
 @click.pass_obj
 def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) -> None:
-    """Show numbers of messages and tokens, by agent and by time."""
+    """Show numbers of messages and tokens, by agent and by time.
+
+    Days and hours are in the time zone of the daemon's machine, also when piped and in JSON.
+    """
     with daemon.client() as client:
         answer = client.ask("stats", _shared.given(agent=agent, days=days))
     if as_json:

@@ -82,7 +82,7 @@ Pattern = Annotated[
 ]
 HitLimit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 Content = Annotated[str, Meta(description="text")]
-Prompt = Annotated[str, Meta(min_length=1, pattern=r"\S", description="text that is not blank")]
+Prompt = Annotated[str, Meta(min_length=1, pattern=r"^\s*\S", description="text that is not blank")]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="a whole number from 0")]
 RecordSeq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="a whole number from 1")]
 Depth = Annotated[int, Meta(ge=0, le=8, description="a whole number from 0 to 8")]
