@@ -34,7 +34,10 @@ _PROMPT_SECONDS = 10
 
 
 class _Versions(Struct):
-    """Of each conversation the version that was read, and the one whose original is kept."""
+    """Of each conversation the version that was read, and the one whose original is kept.
+
+    What an earlier Port42 saved says neither: the conversations are compared.
+    """
 
     read: dict[str, str] = {}
     kept: dict[str, str] = {}

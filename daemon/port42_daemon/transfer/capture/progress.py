@@ -19,7 +19,7 @@ from port42_daemon.derived_database import WAL
 from port42_daemon.transfer.readers.files import is_in_folders, messages_of
 from port42_protocol.messages.types import CaptureTool, prepared
 
-_VERSION = 4
+_VERSION = 3
 _CREATE = """
 CREATE TABLE sources (
   path BLOB PRIMARY KEY, tool TEXT NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL, problem TEXT,
