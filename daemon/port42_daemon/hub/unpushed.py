@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +18,8 @@ class Unpushed:
     def __init__(self, home: Path, sessions: Sessions) -> None:
         self._home = home
         self._sessions = sessions
-        self._changed: deque[str] = deque()
+        self._changed: dict[str, None] = {}
+        """In the order in which they were noted, each once: a hub may be away for long."""
         self._waiting: set[str] | None = None
         """Those that leave this machine and differ from what the hub has; None where nobody looked."""
 
@@ -29,12 +29,13 @@ class Unpushed:
 
     def note(self, session_id: str) -> None:
         """A session was changed. From any thread."""
-        self._changed.append(session_id)
+        self._changed[session_id] = None
 
     def take(self) -> list[str]:
         """What was noted, once: from now on a connection pushes it."""
         self._waiting = None
-        return [self._changed.popleft() for _ in range(len(self._changed))]
+        # One by one: another thread may note one meanwhile.
+        return [self._changed.popitem()[0] for _ in range(len(self._changed))][::-1]
 
     async def look(self, config: HubConfig) -> None:
         """Find what the hub lacks, by what hub.db says that it has, and go on from there. Not twice."""
@@ -51,12 +52,13 @@ class Unpushed:
 
     async def count(self, config: HubConfig) -> int | None:
         """How many sessions are to be pushed; None where that is not known."""
-        if self._waiting is None:
+        waiting = self._waiting
+        if waiting is None:
             return None
-        changed = {self._changed.popleft() for _ in range(len(self._changed))} - self._waiting
-        if changed:
-            self._waiting |= await self._sessions.threads.files(self._leaving, config, changed)
-        return len(self._waiting)
+        # They stay noted: it is a connection that takes them.
+        if changed := set(self._changed) - waiting:
+            waiting |= await self._sessions.threads.files(self._leaving, config, changed)
+        return len(waiting)
 
     def _known(self) -> dict[str, tuple[int, int]]:
         """Size and mtime_ns of each file as it was when the hub had all of it."""
