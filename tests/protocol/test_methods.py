@@ -81,6 +81,7 @@ from port42_protocol.messages.hub import (
     GetShares,
     HubMachine,
     HubStatus,
+    HubSummary,
     HubTables,
     InitHub,
     JoinHub,
@@ -300,6 +301,7 @@ def test_every_shape_belongs_to_a_method() -> None:
         InternalFailure,
         StalledThread,
         Vitals,
+        HubSummary,
     }
     events = {event for union in NOTIFICATIONS.values() for event in get_args(union)}
     assert shapes == used | parts | events
