@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import os
 from collections.abc import Mapping
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ async def parameters(config: HubConfig, environ: Mapping[str, str]) -> dict[str,
     else:
         try:
             named = conninfo_to_dict(config.url or "")
-        except psycopg.ProgrammingError:
+            for host in filterfalse(_is_local, _hosts(named)):
+                host.encode("idna")  # as who resolves it will
+        except (psycopg.ProgrammingError, UnicodeError):
             raise HubRefused("its address is none: expected postgresql://USER@HOST/DATABASE") from None
         if not ("sslmode" in named or "PGSSLMODE" in environ or _is_here(named)):
             named["sslmode"] = "verify-full"
@@ -71,8 +74,11 @@ def described(config: HubConfig) -> str:
 
 def _is_here(named: Mapping[str, Any]) -> bool:
     """Whether every server that is named is on this machine: a socket, or a loopback address."""
-    hosts = str(named.get("hostaddr") or named.get("host") or os.environ.get("PGHOST") or "").split(",")
-    return all(map(_is_local, hosts))
+    return all(map(_is_local, _hosts(named)))
+
+
+def _hosts(named: Mapping[str, Any]) -> list[str]:
+    return str(named.get("hostaddr") or named.get("host") or os.environ.get("PGHOST") or "").split(",")
 
 
 def _is_local(host: str) -> bool:

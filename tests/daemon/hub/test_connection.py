@@ -28,6 +28,12 @@ def test_a_daemon_without_a_hub_loads_nothing_of_it():
     assert printed.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("url", ["postgresql://u@0\x80/d", "postgresql://u@[::1],a..b/d"])
+def test_an_address_that_is_none_is_refused(daemon, url):
+    with pytest.raises(pytest.RpcFailed, match="its address is none: expected postgresql://"):
+        daemon.call("join_hub", url=url)
+
+
 def test_a_server_that_is_not_there_is_tried_again(tmp_path):
     assert told("postgresql://ada@127.0.0.1:1/port42") == ("unreachable", "Connection refused")
     assert told(f"postgresql://ada@/port42?host={tmp_path}") == ("unreachable", "No such file or directory")
