@@ -60,7 +60,9 @@ def test_everything_works_as_at_home_through_one_connection(there, remote, home)
     assert not home.exists()  # nothing was started here
     advised = remote("agents", "connect", "@ai-muse", "copilot").stderr
     assert "if it is on yours, `port42 daemon restart` on devbox makes it known" in advised
-    assert "`port42 agents test @ai-muse` checks again" in remote("doctor").stdout
+    named = remote("doctor").stdout
+    assert "`port42 daemon restart` on devbox makes it known" in named
+    assert "`port42 agents test @ai-muse` checks again" in named
     named = remote("--host", "devbox", "doctor", env={"PORT42_HOST": ""})
     assert "`port42 --host devbox agents test @ai-muse` checks again" in named.stdout
     assert there.logins() == 1

@@ -37,7 +37,7 @@ def _first_ones(results: Sequence[Finding]) -> list[Finding]:
 
 
 def _what(finding: Finding) -> list[Span]:
-    return [(finding.what, ""), *([BREAK, (f"→ {advice(finding.do)}", "dim")] if finding.do else [])]
+    return [(advice(finding.what), ""), *([BREAK, (f"→ {advice(finding.do)}", "dim")] if finding.do else [])]
 
 
 def _verdict(results: Sequence[Finding], backup: str | None) -> list[Span]:
@@ -56,7 +56,7 @@ def _verdict(results: Sequence[Finding], backup: str | None) -> list[Span]:
 
 def _cells(finding: Finding) -> tuple[str, ...]:
     level = "fixed" if finding.fixed else finding.level
-    return (level, finding.about, one_line(finding.what), one_line(advice(finding.do or "")))
+    return (level, finding.about, one_line(advice(finding.what)), one_line(advice(finding.do or "")))
 
 
 _COLUMNS: tuple[Column[Finding], ...] = (
