@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from port42_acp import messages as m
 from port42_acp.editor import Editor, Handler
@@ -23,12 +23,33 @@ from port42_protocol.version import __version__
 
 PROTOCOL_VERSION = 1
 
+_DEFAULT = "default"
+"""The value of the option `model` for what the back end takes by itself."""
+
 _CAPABILITIES: JsonObject = {
     "loadSession": True,
-    "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
+    "promptCapabilities": {"image": True, "audio": False, "embeddedContext": True},
     "mcpCapabilities": {"http": False, "sse": False},
     "sessionCapabilities": {"list": {}, "resume": {}, "close": {}},
 }
+
+
+class _Models(NamedTuple):
+    """The model of config.toml, and those that the back end is known to have."""
+
+    configured: str | None
+    offered: tuple[str, ...]
+
+    @property
+    def default(self) -> str:
+        return self.configured or _DEFAULT
+
+    @property
+    def choices(self) -> list[str]:
+        """The default first; nothing where there is no choice and no name."""
+        if not self.offered and self.configured is None:
+            return []
+        return list(dict.fromkeys((self.default, *self.offered)))
 
 
 class Agent:
@@ -40,7 +61,7 @@ class Agent:
         self._agent = agent
         self._sessions: dict[str, Session] = {}
         self._control: Connection | None = None
-        self._models: dict[str, str | None] = {}
+        self._models: dict[str, _Models] = {}
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -93,7 +114,8 @@ class Agent:
 
     async def _list(self, params: JsonObject) -> JsonObject:
         request = m.read(m.ListSessions, params)
-        wanted = {"agent": self._agent, "cwd": request.cwd, "cursor": request.cursor}
+        cwd = request.cwd if self._daemon.host is None else None  # the folder is this machine's
+        wanted = {"agent": self._agent, "cwd": cwd, "cursor": request.cursor}
         given = {name: value for name, value in wanted.items() if value is not None}
         page = await self._ask("list_sessions", given)
         sessions = [
@@ -142,7 +164,10 @@ class Agent:
         if request.value not in values:
             raise InvalidParams.expecting("value", "one of " + ", ".join(values))
         if option["id"] == "agent":
-            session.agent = request.value
+            session.agent, session.model = request.value, None
+        else:
+            is_default = request.value == self._models[session.agent].default
+            session.model = None if is_default else request.value
         return self._options(session)
 
     # --- sessions -------------------------------------------------------------------------------------
@@ -166,7 +191,7 @@ class Agent:
         if not replay and page["messages"]:
             session.seen = page["messages"][-1]["seq"]
         self._sessions[session.id] = session
-        await self._choose_model(session.agent)
+        await self._learn_models(session.agent)
         await session.follow()
         self._editor.update(session.id, _info(summary))
         return self._options(session)
@@ -176,6 +201,7 @@ class Agent:
         with suppress(DaemonError, NoDaemon):
             page = await self._ask("get_session", {"session_id": session.id, "last": 1})
             self._editor.update(session.id, _info(page["session"]))
+            await self._learn_models(session.agent)
         if options := self._options(session):
             self._editor.update(session.id, {"sessionUpdate": "config_option_update", **options})
 
@@ -184,25 +210,27 @@ class Agent:
     async def _choose_agent(self) -> str:
         """The agent of a new session. Raises `DaemonError` for one that is unknown."""
         if self._agent is not None:
-            await self._choose_model(self._agent)
+            await self._learn_models(self._agent)
             return self._agent
         agents = (await self._ask("list_agents", {}))["agents"]
-        self._models = {agent["agent"]: agent["model"] for agent in agents}
+        self._models = {agent["agent"]: _models(agent) for agent in agents}
         ready = [agent["agent"] for agent in agents if agent["health"] == "ready"]
         chosen: str = (ready or list(self._models))[0]
         return chosen
 
-    async def _choose_model(self, agent: str) -> None:
-        self._models[agent] = (await self._ask("get_agent", {"agent": agent}))["model"]
+    async def _learn_models(self, agent: str) -> None:
+        self._models[agent] = _models(await self._ask("get_agent", {"agent": agent}))
 
     def _options(self, session: Session) -> JsonObject:
         """The session's agent and model: what can be chosen, or, where nothing can, what they are."""
         options: list[JsonObject] = []
         if self._agent is None:
-            choices = [session.agent] if session.exists else list(self._models)
-            options.append(_option("agent", "mode", session.agent, {name: f"@{name}" for name in choices}))
-        if model := self._models.get(session.agent):
-            options.append(_option("model", "model", model, {model: model}))
+            agents = [session.agent] if session.exists else list(self._models)
+            options.append(_option("agent", "mode", session.agent, {name: f"@{name}" for name in agents}))
+        models = self._models.get(session.agent)
+        if models and (choices := models.choices):
+            current = session.model or models.default
+            options.append(_option("model", "model", current, {name: name for name in choices}))
         return {"configOptions": options} if options else {}
 
     # --- the daemon -----------------------------------------------------------------------------------
@@ -231,6 +259,10 @@ async def serve(daemon: Daemon, agent: str | None) -> None:
 
 async def _ignore(_connection: Connection, _event: Event) -> None:
     """A connection that asks only is sent no events."""
+
+
+def _models(agent: JsonObject) -> _Models:
+    return _Models(agent["model"], tuple(agent.get("models", ())))
 
 
 def _info(summary: JsonObject) -> JsonObject:

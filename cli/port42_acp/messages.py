@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, TypeVar
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, field
 
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.types import Cursor, Folder, SessionId
@@ -19,6 +19,8 @@ _EXPECTED = {
     "cursor": "a nextCursor from an earlier session/list",
     "mcpServers": "a list",
     "prompt": "a list of content blocks",
+    "data": "text",
+    "mimeType": "text",
     "type": "one of text, image, audio, resource_link, resource",
     "text": "text",
     "uri": "text",
@@ -77,7 +79,11 @@ class Text(Struct, frozen=True, tag="text"):
 
 
 class Image(Struct, frozen=True, tag="image"):
-    """An image, which no session can have."""
+    """An image as base64, and where it is, if it is a file."""
+
+    data: str = ""
+    mime_type: str = field(default="", name="mimeType")
+    uri: str | None = None
 
 
 class Audio(Struct, frozen=True, tag="audio"):

@@ -1,4 +1,4 @@
-"""A prompt's content blocks as a message with references. The text of files is read by the daemon."""
+"""A prompt's content blocks as a message with references. A daemon that is here reads the text of files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from port42_acp import images
 from port42_acp.messages import Audio, Block, Contents, Image, Link, Resource, Text
 from port42_client.wire import JsonObject
 from port42_protocol.errors import InvalidParams
@@ -22,14 +23,16 @@ TEXT_CHARS = 262_144
 """Characters that the text of a resource may have."""
 
 _TARGET_CHARS = 4096
-_NOT_SUPPORTED = "text, a resource_link or a resource with text: promptCapabilities says so"
+_NOT_SUPPORTED = "text, an image, a resource_link or a resource with text: promptCapabilities says so"
 
 
-def read(blocks: Sequence[Block]) -> tuple[str, list[JsonObject]]:
+def read(blocks: Sequence[Block], *, elsewhere: bool = False) -> tuple[str, list[JsonObject]]:
     """The message and its references. Blocks, also of many MiB, are read in the calling thread.
 
     A link stands in the message by its path or address; what it leads to is attached where it is a text file
-    that is not too long, else an agent with tools can open it. Raises `InvalidParams`.
+    that is not too long, else an agent with tools can open it, as it can an image, which is kept as a file.
+    `elsewhere`: the daemon is on another machine, which has no file of this one. Raises `InvalidParams`,
+    `Refused`.
     """
     words: list[str] = []
     references: list[JsonObject] = []
@@ -39,11 +42,17 @@ def read(blocks: Sequence[Block]) -> tuple[str, list[JsonObject]]:
             case Text(text):
                 words.append(text)
             case Link(uri):
-                _link(uri, words, references)
+                _link(uri, words, references, elsewhere=elsewhere)
             case Resource(contents):
-                _resource(field, contents, words, references)
-            case Image() | Audio():
-                raise InvalidParams.expecting(field, _NOT_SUPPORTED, got=type(block).__name__.lower())
+                _resource(field, contents, words, references, elsewhere=elsewhere)
+            case Image() if elsewhere:
+                raise InvalidParams.expecting(field, "no image: the agent is elsewhere")
+            case Image(data, mime_type, uri):
+                path = _path(uri or "")[0]
+                # What an editor has open may not be saved.
+                words.append(images.kept(field, data, mime_type) if data or path is None else path)
+            case Audio():
+                raise InvalidParams.expecting(field, _NOT_SUPPORTED, got="audio")
     message = "".join(words)
     if not message.strip():
         if not references:
@@ -52,7 +61,7 @@ def read(blocks: Sequence[Block]) -> tuple[str, list[JsonObject]]:
     return message, references
 
 
-def _link(uri: str, words: list[str], references: list[JsonObject]) -> None:
+def _link(uri: str, words: list[str], references: list[JsonObject], *, elsewhere: bool) -> None:
     path, fragment = _path(uri)
     if path is None:
         words.append(uri)
@@ -62,15 +71,20 @@ def _link(uri: str, words: list[str], references: list[JsonObject]) -> None:
     words.append(f"{path}#{fragment}" if fragment else path)
     if any(reference["target"] == path for reference in references):
         return
-    if len(references) < MOST and _is_short_text(path):
-        references.append({"type": "file", "target": path})
+    if len(references) < MOST and (text := _short_text(path)) is not None:
+        if elsewhere:
+            references.append({"type": "text", "target": path, "content": text})
+        else:
+            references.append({"type": "file", "target": path})
 
 
-def _resource(field: str, contents: Contents, words: list[str], references: list[JsonObject]) -> None:
+def _resource(
+    field: str, contents: Contents, words: list[str], references: list[JsonObject], *, elsewhere: bool
+) -> None:
     if contents.text is None:
         if _path(contents.uri)[0] is None:
             raise InvalidParams.expecting(field, _NOT_SUPPORTED, got="a resource of bytes")
-        _link(contents.uri, words, references)
+        _link(contents.uri, words, references, elsewhere=elsewhere)
         return
     if len(contents.text) > TEXT_CHARS:
         expected = f"text of at most {TEXT_CHARS:,} characters"
@@ -98,16 +112,15 @@ def _path(uri: str) -> tuple[str | None, str]:
     return str(PurePosixPath(path)), parts.fragment
 
 
-def _is_short_text(path: str) -> bool:
-    """Whether the daemon can attach that file: it refuses the message where it cannot."""
+def _short_text(path: str) -> str | None:
+    """The text of a file that the daemon can attach: it refuses the message where it cannot."""
     try:
         # Not blocking: a FIFO without a writer would hold the thread for good. No terminal becomes ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return False
+                return None
             data = file.read(FILE_BYTES + 1)
-        data.decode()
+        return data.decode() if len(data) <= FILE_BYTES else None
     except (OSError, ValueError):
-        return False
-    return len(data) <= FILE_BYTES
+        return None

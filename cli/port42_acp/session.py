@@ -46,7 +46,8 @@ class _Turn:
 class Session:
     """`exists` is false before the first prompt of a new one: the daemon keeps no empty sessions.
 
-    `seen` is the seq of the last record that the editor has; `cwd` its folder.
+    `seen` is the seq of the last record that the editor has; `cwd` its folder; `model` the one to ask instead
+    of the agent's own.
     """
 
     def __init__(self, editor: Editor, daemon: Daemon, session_id: str, agent: str, cwd: str) -> None:
@@ -54,9 +55,10 @@ class Session:
         self.agent = agent
         self.exists = True
         self.seen = 0
+        self.model: str | None = None
         self._editor = editor
         self._daemon = daemon
-        self._cwd = cwd
+        self._cwd = cwd if daemon.host is None else None  # another machine may have no such folder
         self._updates = Updates()
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
@@ -135,7 +137,9 @@ class Session:
 
     async def _params(self, turn: _Turn, blocks: list[Block]) -> JsonObject:
         """What the daemon is asked. Raises `InvalidParams`, and `DaemonError` where it is too long."""
-        message, references = await asyncio.to_thread(prompts.read, blocks)
+        message, references = await asyncio.to_thread(
+            prompts.read, blocks, elsewhere=self._daemon.host is not None
+        )
         params: JsonObject = {
             "agent": self.agent,
             "session_id": self.id,
@@ -147,6 +151,8 @@ class Session:
         }
         if references:
             params["references"] = references
+        if self.model is not None:
+            params["model"] = self.model
         encode(0, "possess", params)  # what is too long begins no session
         self._keys.add(turn.key)
         return params

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from port42_acp import images, prompts
 from port42_acp import messages as m
-from port42_acp import prompts
+from port42_client.errors import Refused
 from port42_protocol.errors import InvalidParams
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
 
 def read(*blocks):
@@ -65,10 +71,87 @@ def test_bytes_of_a_file_are_named_and_others_refused():
         read(resource(blob="AA"))
 
 
-@pytest.mark.parametrize("kind", ["image", "audio"])
-def test_images_and_sounds_are_refused(kind):
-    with pytest.raises(InvalidParams, match=rf"^prompt\[1\]: expected text, .*, got {kind}$"):
-        read(words("look"), {"type": kind, "data": "AA", "mimeType": "x/y"})
+def test_sounds_are_refused():
+    with pytest.raises(InvalidParams, match=r"^prompt\[1\]: expected text, .*, got audio$"):
+        read(words("look"), {"type": "audio", "data": "AA", "mimeType": "x/y"})
+
+
+def image(data=PIXEL, mime_type="image/png", **more):
+    return {"type": "image", "data": data, "mimeType": mime_type, **more}
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_an_image_is_a_file_that_only_its_user_can_read(cache):
+    message, references = read(words("look at "), image(), words(" and "), image())
+    path, again = (Path(name) for name in message.removeprefix("look at ").split(" and "))
+    assert path == again
+    assert references == []
+    assert path.read_bytes() == base64.b64decode(PIXEL)
+    assert path.suffix == ".png"
+    assert path.is_relative_to(cache)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_an_image_replaces_what_another_put_in_its_place(cache):
+    path = Path(read(image())[0])
+    (cache / "other").write_text("keep")
+    path.unlink()
+    path.symlink_to(cache / "other")
+    assert Path(read(image())[0]).read_bytes() == base64.b64decode(PIXEL)
+    assert (cache / "other").read_text() == "keep"
+
+
+def test_images_that_were_sent_long_ago_are_deleted(cache):
+    path = Path(read(image())[0])
+    old = time.time() - images.KEPT_DAYS * 86_400 - 1
+    os.utime(path, (old, old))
+    later = Path(read(image(data="AAAA"))[0])
+    assert [entry.name for entry in path.parent.iterdir()] == [later.name]
+
+
+def test_an_image_that_is_a_file_already_is_named(cache):
+    assert read(image(data="", uri="file:///a%20picture.png"))[0] == "/a picture.png"
+
+
+@pytest.mark.parametrize(
+    ("block", "error"),
+    [
+        (image(data="ÿ"), r"prompt\[0\].data: expected an image in base64"),
+        (image(data=""), r"prompt\[0\].data: expected an image in base64"),
+        (image(mime_type="image/../x"), r"prompt\[0\].mimeType: expected one of image/png, .*got image/../x"),
+        (image(data=1), r"prompt\[0\].data: expected text"),
+    ],
+)
+def test_what_is_no_image_is_named(block, error, cache):
+    with pytest.raises(InvalidParams, match=f"^{error}"):
+        read(block)
+    assert list(cache.iterdir()) == []
+
+
+def test_an_image_that_cannot_be_kept_says_why(cache):
+    (cache / "port42").touch()
+    (cache / "Library").touch()  # of macOS
+    with pytest.raises(Refused, match="the image cannot be kept: not a directory"):
+        read(image())
+
+
+def test_another_machine_is_sent_texts_and_no_files_of_this_one(tmp_path):
+    (tmp_path / "a.txt").write_text("here")
+    blocks = m.read(m.Prompt, {"sessionId": "s", "prompt": [link((tmp_path / "a.txt").as_uri())]}).prompt
+    target = str(tmp_path / "a.txt")
+    assert prompts.read(blocks, elsewhere=True) == (
+        target,
+        [{"type": "text", "target": target, "content": "here"}],
+    )
+    blocks = m.read(m.Prompt, {"sessionId": "s", "prompt": [image()]}).prompt
+    with pytest.raises(InvalidParams, match=r"prompt\[0\]: expected no image: the agent is elsewhere"):
+        prompts.read(blocks, elsewhere=True)
 
 
 def test_bounds():

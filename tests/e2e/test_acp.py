@@ -15,18 +15,20 @@ from peers.talk import Talk
 PEERS = Path(__file__).parents[1] / "peers"
 
 
-def _acp(name):
+def _acp(name, peer=None, *arguments):
+    program = str(PEERS / f"acp_{peer or name}.py")
     return f"""
 [agents.{name}]
 backend = "{name}"
 [backends.{name}]
 type = "acp"
-command = {json.dumps([sys.executable, "-S", "-B", str(PEERS / f"acp_{name}.py")])}
+command = {json.dumps([sys.executable, "-S", "-B", program, *arguments])}
 """
 
 
 CONFIG = (
     "".join(map(_acp, ["echo", "worker", "slow", "permission", "crash"]))
+    + _acp("offers", "echo", "/dev/null", "option")
     + """
 [agents.repeat]
 backend = "repeat"
@@ -63,7 +65,7 @@ def test_it_says_what_it_can(daemon, editor):
     assert zed.initialized["agentInfo"]["name"] == "port42"
     can = zed.initialized["agentCapabilities"]
     assert can["loadSession"] is True
-    assert can["promptCapabilities"] == {"image": False, "audio": False, "embeddedContext": True}
+    assert can["promptCapabilities"] == {"image": True, "audio": False, "embeddedContext": True}
     assert can["sessionCapabilities"] == {"list": {}, "resume": {}, "close": {}}
 
 
@@ -372,12 +374,35 @@ def test_a_page_that_cannot_be_reached_is_not_attached_and_the_prompt_is_asked(d
     assert not question.get("references")
 
 
-def test_an_image_is_refused_by_its_place_in_the_prompt(daemon, editor):
-    zed = editor("@echo")
+def test_an_image_is_a_file_that_stands_in_the_message(daemon, editor):
+    zed = editor("@repeat")
     session_id = zed.new()
-    with pytest.raises(EditorError, match=r"prompt\[1\]: expected text.*got image"):
-        zed.prompt(session_id, "look", {"type": "image", "data": "AAAA", "mimeType": "image/png"})
-    assert daemon.call("list_sessions")["sessions"] == []
+    zed.prompt(session_id, "look at ", {"type": "image", "data": "AAAA", "mimeType": "image/png"})
+    path = Path(records_of(daemon, session_id)[0]["content"].removeprefix("look at "))
+    assert path.read_bytes() == b"\0\0\0"
+    assert str(path) in texts(zed.updates)
+
+
+def test_a_model_is_chosen_of_those_that_the_back_end_offered(daemon, editor):
+    zed = editor("@offers")
+    opened = zed.call("new_session", cwd="/tmp")
+    assert not opened.get("configOptions")  # nothing is known before it was asked
+    session_id = opened["sessionId"]
+    zed.prompt(session_id, "hello")
+    (update,) = (u for u in zed.updates if u["sessionUpdate"] == "config_option_update")
+    (option,) = update["configOptions"]
+    assert option["category"] == "model"
+    assert [choice["value"] for choice in option["options"]] == ["default", "small", "large"]
+
+    def chosen(value):
+        changed = zed.call("set_config_option", session_id=session_id, config_id="model", value=value)
+        assert changed["configOptions"][0]["currentValue"] == value
+        zed.prompt(session_id, "and now?")
+        return daemon.call("get_session", session_id=session_id, last=1)["messages"][0]["turn"]["model"]
+
+    assert [chosen("large"), chosen("default")] == ["large", "small"]
+    with pytest.raises(EditorError, match="value: expected one of default, small, large"):
+        zed.call("set_config_option", session_id=session_id, config_id="model", value="huge")
 
 
 # --- the daemon's end ---------------------------------------------------------------------------------
