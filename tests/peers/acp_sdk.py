@@ -24,8 +24,8 @@ def echo_agent() -> list[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if not ready.exists():
             package = f"agent-client-protocol=={VERSION}"
-            pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-q"]
-            _run(sys.executable, "-m", "venv", str(venv))
+            pip = [sys.executable, "-m", "pip", "--python", str(venv), "-q", "--disable-pip-version-check"]
+            _run(sys.executable, "-m", "venv", "--without-pip", str(venv))
             _run(*pip, "install", package)
             _run(*pip, "download", "--no-deps", "--no-binary", ":all:", "-d", str(_WORK), package)
             with tarfile.open(source.with_name(f"{source.name}.tar.gz")) as sdist:

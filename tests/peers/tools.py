@@ -85,16 +85,10 @@ def llm() -> str:
     program = folder / "bin" / "llm"
     with _alone(folder):
         if not program.exists():
-            _install(sys.executable, "-m", "venv", str(folder))
-            pip = [
-                str(folder / "bin" / "python"),
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-            ]
-            _install(*pip, f"llm=={LLM_VERSION}", f"llm-echo=={ECHO_VERSION}")
+            # Our pip installs there, too: one of its own would take longer than what is installed.
+            _install(sys.executable, "-m", "venv", "--without-pip", str(folder))
+            pip = [sys.executable, "-m", "pip", "--python", str(folder), "-q", "--disable-pip-version-check"]
+            _install(*pip, "install", f"llm=={LLM_VERSION}", f"llm-echo=={ECHO_VERSION}")
     return str(program)
 
 
