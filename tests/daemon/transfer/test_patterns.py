@@ -21,7 +21,6 @@ PATTERNS = {
 }
 SEARCHED = {
     "values.LONE_SURROGATE",
-    "files._ESCAPE",
     "json_document._IN_ITEM",
     "json_document._IN_STRING",
     "json_document._OUTSIDE",
