@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -129,3 +130,17 @@ def test_a_stop_ends_though_the_last_write_is_refused(start_daemon, home):
     assert "cannot write agent_sessions.json: no space left on device" in daemon.log()
     sound = start_daemon()
     assert {row["session_id"] for row in sound.call("list_sessions")["sessions"]} == {"a", "b"}
+
+
+def test_a_deletion_whose_mapping_is_refused_is_a_deletion(start_daemon, home):
+    """Whoever is told of an error would delete it again; after a crash the mapping is corrected."""
+    faults = {"calls": ["replace"], "fail": [6], "lasting": True, "error": errno.ENOSPC}
+    daemon = start_daemon(python=["-P", syscalls.__file__, json.dumps(faults)])
+    for name in ("a", "b"):
+        daemon.call("create_session", agent="ai-muse", session_id=name)
+    deleted = daemon.call("delete_session", session_id="b")
+    assert (deleted["session"]["session_id"], deleted["last_session"]) == ("b", "a")
+    assert json.loads((home / "agent_sessions.json").read_text()) == {"ai-muse": "b"}
+    daemon.stop(signal.SIGKILL)
+    sound = start_daemon()
+    assert sound.call("get_last_session", agent="ai-muse")["session_id"] == "a"

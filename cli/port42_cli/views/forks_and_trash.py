@@ -53,7 +53,7 @@ def _node(node: SessionNode, current: str, now: datetime) -> Node:
     if at:
         label.append((f"  at {at}", "dim"))
     if (session := node.session) is None:
-        gone = "in the trash" if node.trashed else "no longer exists"
+        gone = "in the trash" if node.trashed else "not here"  # deleted for good, or not imported yet
         return Node(node.session_id, node.parent, [*label, (f"  {gone}", "yellow")], (at, "", f"({gone})"))
     label += [(f"  @{session.agent}", "cyan"), (f"  {session.title or '(untitled)'}", "")]
     label.append((f"  {count(session.message_count, 'message')} · {age(session.last_activity, now)}", "dim"))

@@ -151,9 +151,12 @@ class Trash:
             summary = await self._sessions.threads.files(self._move, session_id, agent, unused_since)
             self._sessions.events.publish(DeletedEvent(session_id, summary.agent))
             log.info("🗑 %s → trash", session_id)
-            await self._sessions.threads.files(
-                self._sessions.store.set_last, summary.agent, following, instead_of=session_id
-            )
+            # The session is deleted: an error would say that nothing has changed. What a full disk does not
+            # take is in memory, and a start finds that the session is gone.
+            with contextlib.suppress(StorageFailed):
+                await self._sessions.threads.files(
+                    self._sessions.store.set_last, summary.agent, following, instead_of=session_id
+                )
         return summary
 
     def _move(self, session_id: str, agent: str | None, unused_since: str | None) -> Summary:
