@@ -20,7 +20,8 @@ def stop_daemon_of(home: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = json.loads((home / "daemon.json").read_bytes())["pid"]
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it ends by itself
+                os.kill(pid, signal.SIGTERM)
             # flock knows no time-out: a thread waits for it, and is left behind if it must be.
             waiting = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_SH), daemon=True)
             waiting.start()
