@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import sys
@@ -61,6 +62,7 @@ class Agent:
         self._agent = agent
         self._sessions: dict[str, Session] = {}
         self._control: Connection | None = None
+        self._connecting = asyncio.Lock()
         self._models: dict[str, _Models] = {}
 
     @property
@@ -78,9 +80,12 @@ class Agent:
         }
 
     async def end(self) -> None:
-        """Stop the turns that run, and close all connections."""
+        """Stop the turns that run."""
         for session in self._sessions.values():
             await session.close()
+
+    async def close(self) -> None:
+        """Close the connection that is left; nothing is asked any more."""
         if self._control is not None:
             await self._control.close()
 
@@ -238,10 +243,12 @@ class Agent:
     async def _ask(self, method: str, params: JsonObject) -> Any:
         """The result of a method that only reads. Raises `DaemonError`, `NoDaemon`."""
         for _ in range(2):
-            if self._control is None or self._control.ended.done():
-                self._control = await Connection.open(self._daemon, _ignore)
+            async with self._connecting:
+                if self._control is None or self._control.ended.done():
+                    self._control = await Connection.open(self._daemon, _ignore)
+                control = self._control
             with suppress(Lost):
-                return await self._control.call(method, params)
+                return await control.call(method, params)
         raise NoDaemon("the daemon went away before it answered")
 
 
@@ -255,6 +262,7 @@ async def serve(daemon: Daemon, agent: str | None) -> None:
     editor = Editor(sys.stdin.fileno(), sys.stdout.fileno())
     methods = Agent(editor, daemon, agent)
     await editor.serve(methods.handlers, methods.end)
+    await methods.close()
 
 
 async def _ignore(_connection: Connection, _event: Event) -> None:
