@@ -56,12 +56,15 @@ def test_runs_after_that():
 SIGNALS = """
 import os, signal, subprocess, sys
 
-def test_ctrl_c_ends_a_child(process):
+import pytest
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_a_signal_ends_a_child(process, number):
     child = process([sys.executable, "-c", "import time; print(flush=True); time.sleep(1000)"],
                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     child.stdout.readline()
-    child.send_signal(signal.SIGINT)
-    assert child.wait(30) == -signal.SIGINT
+    child.send_signal(number)
+    assert child.wait(30) == -number
 
 def test_stdin_is_empty():
     done = subprocess.run([sys.executable, "-c", "import sys; print(len(sys.stdin.read()))"],
@@ -136,7 +139,7 @@ def test_a_test_that_hangs_in_c_ends_its_process_and_the_run_goes_on(tmp_path):
     assert "1 failed, 1 passed" in done.stdout
 
 
-@pytest.mark.parametrize("before", ["", "trap '' INT QUIT; exec <&-;"])
+@pytest.mark.parametrize("before", ["", "trap '' INT QUIT HUP; exec <&-;"])
 def test_a_run_in_the_background_is_like_any_other(tmp_path, before):
     done = run(tmp_path, SIGNALS, before=before)
     assert done.returncode == 0, done.stdout + done.stderr

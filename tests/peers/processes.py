@@ -27,6 +27,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pexpect
@@ -133,10 +134,16 @@ def fork_servers(nothing_of_this_machine: None) -> Iterator[None]:
         yield
 
 
+def _pass_over(_number: int, _frame: FrameType | None) -> None:
+    """Handlers end where another program begins; what is ignored stays so."""
+
+
 def pytest_configure() -> None:
-    """Begin as from a terminal: a shell's `&` leaves SIGINT and SIGQUIT ignored, for children too."""
+    """Begin as from a terminal: `&` leaves SIGINT and SIGQUIT ignored, nohup SIGHUP; for children too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _pass_over)  # ignored here, as it was meant, and not by children
 
 
 def pytest_unconfigure() -> None:
