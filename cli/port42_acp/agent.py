@@ -35,22 +35,27 @@ _CAPABILITIES: JsonObject = {
 }
 
 
-class _Models(NamedTuple):
-    """The model of config.toml, and those that the back end is known to have."""
+class _Choices(NamedTuple):
+    """The model of config.toml, and the models and modes that the back end is known to have.
+
+    `modes` has the name of each id; `mode` is the id of the one that the back end has by itself.
+    """
 
     configured: str | None
     offered: tuple[str, ...]
+    modes: dict[str, str]
+    mode: str | None
 
     @property
-    def default(self) -> str:
+    def default_model(self) -> str:
         return self.configured or _DEFAULT
 
     @property
-    def choices(self) -> list[str]:
+    def models(self) -> list[str]:
         """The default first; nothing where there is no choice and no name."""
         if not self.offered and self.configured is None:
             return []
-        return list(dict.fromkeys((self.default, *self.offered)))
+        return list(dict.fromkeys((self.default_model, *self.offered)))
 
 
 class Agent:
@@ -63,7 +68,7 @@ class Agent:
         self._sessions: dict[str, Session] = {}
         self._control: Connection | None = None
         self._connecting = asyncio.Lock()
-        self._models: dict[str, _Models] = {}
+        self._choices: dict[str, _Choices] = {}
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -77,6 +82,7 @@ class Agent:
             "session/cancel": self._cancel,
             "session/close": self._close,
             "session/set_config_option": self._set_config_option,
+            "session/set_mode": self._set_mode,
         }
 
     async def end(self) -> None:
@@ -169,11 +175,26 @@ class Agent:
         if request.value not in values:
             raise InvalidParams.expecting("value", "one of " + ", ".join(values))
         if option["id"] == "agent":
-            session.agent, session.model = request.value, None
+            session.agent, session.model, session.mode = request.value, None, None
+        elif option["id"] == "mode":
+            session.mode = request.value
+            self._editor.update(session.id, _mode_update(request.value))
         else:
-            is_default = request.value == self._models[session.agent].default
+            is_default = request.value == self._choices[session.agent].default_model
             session.model = None if is_default else request.value
-        return self._options(session)
+        return {"configOptions": self._options(session)["configOptions"]}
+
+    async def _set_mode(self, params: JsonObject) -> JsonObject:
+        """What editors call that do not know of options."""
+        request = m.read(m.SetMode, params)
+        session = self._session(request.session_id)
+        modes = self._modes(session)
+        if request.mode_id not in modes:
+            raise InvalidParams.expecting("modeId", "one of " + ", ".join(modes) if modes else "none")
+        session.mode = request.mode_id
+        self._editor.update(session.id, _mode_update(session.mode))
+        self._tell_of_options(session)
+        return {}
 
     # --- sessions -------------------------------------------------------------------------------------
 
@@ -196,7 +217,7 @@ class Agent:
         if not replay and page["messages"]:
             session.seen = page["messages"][-1]["seq"]
         self._sessions[session.id] = session
-        await self._learn_models(session.agent)
+        await self._learn_choices(session.agent)
         await session.follow()
         self._editor.update(session.id, _info(summary))
         return self._options(session)
@@ -206,37 +227,55 @@ class Agent:
         with suppress(DaemonError, NoDaemon):
             page = await self._ask("get_session", {"session_id": session.id, "last": 1})
             self._editor.update(session.id, _info(page["session"]))
-            await self._learn_models(session.agent)
-        if options := self._options(session):
-            self._editor.update(session.id, {"sessionUpdate": "config_option_update", **options})
+            await self._learn_choices(session.agent)
+        self._tell_of_options(session)
+
+    def _tell_of_options(self, session: Session) -> None:
+        if options := self._options(session).get("configOptions"):
+            update = {"sessionUpdate": "config_option_update", "configOptions": options}
+            self._editor.update(session.id, update)
 
     # --- agents ---------------------------------------------------------------------------------------
 
     async def _choose_agent(self) -> str:
         """The agent of a new session. Raises `DaemonError` for one that is unknown."""
         if self._agent is not None:
-            await self._learn_models(self._agent)
+            await self._learn_choices(self._agent)
             return self._agent
         agents = (await self._ask("list_agents", {}))["agents"]
-        self._models = {agent["agent"]: _models(agent) for agent in agents}
+        self._choices = {agent["agent"]: _choices(agent) for agent in agents}
         ready = [agent["agent"] for agent in agents if agent["health"] == "ready"]
-        chosen: str = (ready or list(self._models))[0]
+        chosen: str = (ready or list(self._choices))[0]
         return chosen
 
-    async def _learn_models(self, agent: str) -> None:
-        self._models[agent] = _models(await self._ask("get_agent", {"agent": agent}))
+    async def _learn_choices(self, agent: str) -> None:
+        self._choices[agent] = _choices(await self._ask("get_agent", {"agent": agent}))
+
+    def _modes(self, session: Session) -> dict[str, str]:
+        """The name of each mode that can be chosen, by its id."""
+        choices = self._choices.get(session.agent)
+        return choices.modes if choices and choices.mode in choices.modes else {}
 
     def _options(self, session: Session) -> JsonObject:
-        """The session's agent and model: what can be chosen, or, where nothing can, what they are."""
+        """The session's agent, model and mode: what can be chosen, or, where nothing can, what they are.
+
+        The modes twice: an editor that knows no options reads `modes`.
+        """
         options: list[JsonObject] = []
         if self._agent is None:
-            agents = [session.agent] if session.exists else list(self._models)
-            options.append(_option("agent", "mode", session.agent, {name: f"@{name}" for name in agents}))
-        models = self._models.get(session.agent)
-        if models and (choices := models.choices):
-            current = session.model or models.default
-            options.append(_option("model", "model", current, {name: name for name in choices}))
-        return {"configOptions": options} if options else {}
+            agents = [session.agent] if session.exists else list(self._choices)
+            options.append(_option("agent", "_agent", session.agent, {name: f"@{name}" for name in agents}))
+        choices = self._choices.get(session.agent)
+        if choices and (models := choices.models):
+            current = session.model or choices.default_model
+            options.append(_option("model", "model", current, {name: name for name in models}))
+        old: JsonObject = {}
+        if choices and (modes := self._modes(session)):
+            mode = session.mode if session.mode in modes else str(choices.mode)
+            options.append(_option("mode", "mode", mode, modes))
+            available = [{"id": mode_id, "name": name} for mode_id, name in modes.items()]
+            old = {"modes": {"currentModeId": mode, "availableModes": available}}
+        return {"configOptions": options, **old} if options else {}
 
     # --- the daemon -----------------------------------------------------------------------------------
 
@@ -269,8 +308,13 @@ async def _ignore(_connection: Connection, _event: Event) -> None:
     """A connection that asks only is sent no events."""
 
 
-def _models(agent: JsonObject) -> _Models:
-    return _Models(agent["model"], tuple(agent.get("models", ())))
+def _choices(agent: JsonObject) -> _Choices:
+    modes = {mode["id"]: mode["name"] for mode in agent.get("modes", ())}
+    return _Choices(agent["model"], tuple(agent.get("models", ())), modes, agent.get("mode"))
+
+
+def _mode_update(mode: str) -> JsonObject:
+    return {"sessionUpdate": "current_mode_update", "currentModeId": mode}
 
 
 def _info(summary: JsonObject) -> JsonObject:

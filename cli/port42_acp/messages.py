@@ -26,6 +26,7 @@ _EXPECTED = {
     "uri": "text",
     "configId": "text",
     "value": "text",
+    "modeId": "text",
 }
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 
@@ -70,6 +71,13 @@ class SetConfigOption(Struct, frozen=True, rename="camel"):
     session_id: SessionId
     config_id: str
     value: str
+
+
+class SetMode(Struct, frozen=True, rename="camel"):
+    """The mode that a session is to have from now on."""
+
+    session_id: SessionId
+    mode_id: str
 
 
 class Text(Struct, frozen=True, tag="text"):

@@ -46,8 +46,8 @@ class _Turn:
 class Session:
     """`exists` is false before the first prompt of a new one: the daemon keeps no empty sessions.
 
-    `seen` is the seq of the last record that the editor has; `cwd` its folder; `model` the one to ask instead
-    of the agent's own.
+    `seen` is the seq of the last record that the editor has; `cwd` its folder; `model` and `mode` those to
+    ask for instead of the agent's own.
     """
 
     def __init__(self, editor: Editor, daemon: Daemon, session_id: str, agent: str, cwd: str) -> None:
@@ -56,6 +56,7 @@ class Session:
         self.exists = True
         self.seen = 0
         self.model: str | None = None
+        self.mode: str | None = None
         self._editor = editor
         self._daemon = daemon
         self._cwd = cwd if daemon.host is None else None  # another machine may have no such folder
@@ -153,6 +154,8 @@ class Session:
             params["references"] = references
         if self.model is not None:
             params["model"] = self.model
+        if self.mode is not None:
+            params["mode"] = self.mode
         encode(0, "possess", params)  # what is too long begins no session
         self._keys.add(turn.key)
         return params

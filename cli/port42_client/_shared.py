@@ -35,6 +35,7 @@ class PossessOptions(TypedDict, total=False):
     idempotency_key: str
     depth: int
     model: str | None
+    mode: str | None
 
 
 def possess_params(agent: str, message: str, options: PossessOptions) -> dict[str, Any]:

@@ -203,10 +203,17 @@ class AsyncClient:
         return AsyncTurn(self._daemon, "possess", params)
 
     def retry(
-        self, agent: str, session_id: str, *, detach: bool = False, model: str | None = None
+        self,
+        agent: str,
+        session_id: str,
+        *,
+        detach: bool = False,
+        model: str | None = None,
+        mode: str | None = None,
     ) -> AsyncTurn:
-        """Ask again what the session's last turn failed on, perhaps another `model`."""
-        params = params_of(RetryTurn(agent, session_id, stream=True, detach=detach, model=model))
+        """Ask again what the session's last turn failed on, perhaps another `model`, or in a `mode`."""
+        request = RetryTurn(agent, session_id, stream=True, detach=detach, model=model, mode=mode)
+        params = params_of(request)
         return AsyncTurn(self._daemon, "retry_turn", params)
 
     async def subscribe(

@@ -132,9 +132,18 @@ class Client(calls.Client):
         params = possess_params(agent, message, options)
         return Turn(self._daemon.client(), "possess", params)
 
-    def retry(self, agent: str, session_id: str, *, detach: bool = False, model: str | None = None) -> Turn:
-        """Ask again what the session's last turn failed on, perhaps another `model`."""
-        params = calls.params_of(RetryTurn(agent, session_id, stream=True, detach=detach, model=model))
+    def retry(
+        self,
+        agent: str,
+        session_id: str,
+        *,
+        detach: bool = False,
+        model: str | None = None,
+        mode: str | None = None,
+    ) -> Turn:
+        """Ask again what the session's last turn failed on, perhaps another `model`, or in a `mode`."""
+        request = RetryTurn(agent, session_id, stream=True, detach=detach, model=model, mode=mode)
+        params = calls.params_of(request)
         return Turn(self._daemon.client(), "retry_turn", params)
 
     def subscribe(

@@ -71,6 +71,7 @@ class ResolvedBackend:
     context_chars: int
     limits: SessionsConfig
     notice: str | None = None  # of the configuration, for the person
+    mode: str | None = None
 
 
 @dataclass(slots=True)
@@ -304,6 +305,8 @@ class Agents:
             session_count=counts.get(name, 0),
             last_session=self.store.last_sessions.get(name),
             models=(health.models if health else ()) or msgspec.UNSET,
+            modes=(health.modes if health else ()) or msgspec.UNSET,
+            mode=(health.mode if health else None) or msgspec.UNSET,
         )
 
     @staticmethod

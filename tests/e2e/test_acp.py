@@ -29,6 +29,7 @@ command = {json.dumps([sys.executable, "-S", "-B", program, *arguments])}
 CONFIG = (
     "".join(map(_acp, ["echo", "worker", "slow", "permission", "crash"]))
     + _acp("offers", "echo", "/dev/null", "option")
+    + _acp("planner", "echo", "/dev/null", "modes")
     + """
 [agents.repeat]
 backend = "repeat"
@@ -403,6 +404,37 @@ def test_a_model_is_chosen_of_those_that_the_back_end_offered(daemon, editor):
     assert [chosen("large"), chosen("default")] == ["large", "small"]
     with pytest.raises(EditorError, match="value: expected one of default, small, large"):
         zed.call("set_config_option", session_id=session_id, config_id="model", value="huge")
+
+
+def test_a_mode_is_chosen_of_those_that_are_permitted(daemon, editor):
+    zed = editor("@planner")
+    session_id = zed.new()
+    zed.prompt(session_id, "mode?")
+    (update,) = (u for u in zed.updates if u["sessionUpdate"] == "config_option_update")
+    (option,) = update["configOptions"]
+    assert (option["category"], option["currentValue"]) == ("mode", "default")
+    assert [choice["value"] for choice in option["options"]] == ["default", "plan"]
+
+    def answer():
+        zed.prompt(session_id, "mode?")
+        return daemon.call("get_session", session_id=session_id, last=1)["messages"][0]["content"].strip()
+
+    changed = zed.call("set_config_option", session_id=session_id, config_id="mode", value="plan")
+    assert changed["configOptions"][0]["currentValue"] == "plan"
+    assert answer() == "plan"
+    zed.call("set_session_mode", session_id=session_id, mode_id="default")
+    assert answer() == "default"
+    shown = [update["currentModeId"] for update in zed.updates if "currentModeId" in update]
+    assert shown == ["plan", "default"]
+    with pytest.raises(EditorError, match="modeId: expected one of default, plan"):
+        zed.call("set_session_mode", session_id=session_id, mode_id="yolo")
+    modes = editor("@planner").call("load_session", session_id=session_id, cwd="/tmp", mcp_servers=[])[
+        "modes"
+    ]
+    assert modes == {
+        "currentModeId": "default",
+        "availableModes": [{"id": "default", "name": "Default"}, {"id": "plan", "name": "Plan"}],
+    }
 
 
 # --- the daemon's end ---------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ class Played:
         self.turns: list[Turn] = []
         self.closed = 0
         self.tool: str | None = None
+        self.has_modes = False
 
     async def probe(self) -> Health:
         return Health("ready", "played")

@@ -18,6 +18,7 @@ from port42_protocol.messages.agents import (
     ConnectAgent,
     GetAgent,
     ListAgents,
+    Mode,
     RemoveAgent,
     Removed,
 )
@@ -287,6 +288,7 @@ def test_every_shape_belongs_to_a_method() -> None:
         Location,
         PlanEntry,
         Limits,
+        Mode,
         Finding,
         AgentUsage,
         AgentStats,

@@ -101,6 +101,7 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
     help="Have it read file:PATH, session:REF, url:URL or - (stdin to its end), too; may be repeated.",
 )
 @click.option("--model", metavar="NAME", help="The model to ask, instead of the agent's own.")
+@click.option("--mode", metavar="ID", help="The mode in which the back end is to work, such as plan.")
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
     "--if-busy",
@@ -121,6 +122,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     pick: bool,
     references: tuple[str, ...],
     model: str | None,
+    mode: str | None,
     again: bool,
     if_busy: str | None,
     detach: bool,
@@ -144,7 +146,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         beside += piped
     talking = not (again or as_json) and message is None and sys.stdin.isatty() and streams.on_terminal()
     silent = message is None and not again
-    if silent and (beside or detach or not (talking or (ref and not model))):
+    if silent and (beside or detach or not (talking or (ref and not (model or mode)))):
         if not (agent.startswith("@") or _AGENT.fullmatch(agent)):
             raise _agent_left_out(ctx)
         raise click.UsageError("MESSAGE: expected one behind @AGENT, or piped in")
@@ -155,11 +157,12 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
         session = None if ref is None else _resumed(ctx, client, agent, ref, here)
         begun = session["session_id"] if session else None
         if message is not None:
-            sending = partial(send, client, agent, message, begun, references=beside, model=model)
+            sending = partial(send, client, agent, message, begun, references=beside, model=model, mode=mode)
             _turn(ctx, client, partial(sending, if_busy=busy, detach=detach), as_json, busy == "follow")
             return
         if again and begun:
-            _turn(ctx, client, partial(retry, client, agent, begun, detach=detach, model=model), as_json)
+            asking = partial(retry, client, agent, begun, detach=detach, model=model, mode=mode)
+            _turn(ctx, client, asking, as_json)
             return
         if session is not None and (ref != "last" or here):
             session = mark_used(client, session)
@@ -169,7 +172,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
             from port42_cli.conversation.slash import Conversation
 
             run_command = partial(_run_command, ctx.find_root())
-            converse(Conversation(client, daemon, run_command, agent, begun, busy, model))
+            converse(Conversation(client, daemon, run_command, agent, begun, busy, model, mode))
         elif as_json:
             streams.as_json(session)
 

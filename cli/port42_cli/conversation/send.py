@@ -83,6 +83,7 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
     *,
     references: list[Reference] | None = None,
     model: str | None = None,
+    mode: str | None = None,
     if_busy: str = "wait",
     detach: bool = False,
     on_begin: Callable[[str], None] = announce,
@@ -102,7 +103,8 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
     }
     params |= {"session_id": session_id} if session_id else {"client": CLIENT}
     params |= {"references": references} if references else {}
-    params |= {"model": model} if model else {}
+    params |= {"model": model} if model is not None else {}
+    params |= {"mode": mode} if mode is not None else {}
     # A network breaks more often than a daemon does: there the turn continues without us.
     params |= {"detach": True} if detach or client.host else {}
     params |= {"if_busy": if_busy} if if_busy in {"error", "fork"} else {}
@@ -118,10 +120,12 @@ def retry(  # noqa: PLR0913 - as above
     *,
     detach: bool = False,
     model: str | None = None,
+    mode: str | None = None,
 ) -> TurnResult:
     stays = detach or client.host is not None
     params = {"agent": agent, "session_id": session_id, "stream": True, "detach": stays}
-    params |= {"model": model} if model else {}
+    params |= {"model": model} if model is not None else {}
+    params |= {"mode": mode} if mode is not None else {}
     return Turn(client, show, params, announce, detach=detach).run("retry_turn")
 
 

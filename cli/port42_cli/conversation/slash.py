@@ -56,8 +56,8 @@ class Conversation:
     """Handles input lines. `session_id` is None until a session begins.
 
     `take` raises `CommandError` when a line could not be carried out, EOFError when it ends the conversation.
-    `draft` is what the next line begins with. `/fork` may change the `agent`; `model`, where it is not its
-    own, is asked for with each message.
+    `draft` is what the next line begins with. `/fork` may change the `agent`; `model` and `mode`, where
+    they are not its own, are asked for with each message.
     """
 
     client: Client
@@ -67,6 +67,7 @@ class Conversation:
     session_id: str | None
     if_busy: str = "wait"
     model: str | None = None
+    mode: str | None = None
     draft: str = ""
     explained: bool = False
 
@@ -173,7 +174,7 @@ class Conversation:
         session = self.client.call(fork)
         streams.banner(f"{session_id} stays as it is.")
         if session.agent != self.agent:
-            self.agent, self.model = session.agent, None
+            self.agent, self.model, self.mode = session.agent, None, None
         self.session_id = session.session_id
         announce(session.session_id)
 
@@ -218,12 +219,14 @@ class Conversation:
         show = show_reply(with_others=self.if_busy == "follow")
         streams.banner("")
         sending = partial(send, self.client, self.agent, message, self.session_id, show)
-        self._tell(sending(if_busy=self.if_busy, model=self.model, on_begin=self._begin))
+        asking = partial(sending, model=self.model, mode=self.mode)
+        self._tell(asking(if_busy=self.if_busy, on_begin=self._begin))
 
     def _retry(self, _: str) -> None:
         session_id = self._begun("retry")
         streams.banner("")
-        self._tell(retry(self.client, self.agent, session_id, show_reply(), model=self.model))
+        asking = partial(retry, self.client, self.agent, session_id, show_reply())
+        self._tell(asking(model=self.model, mode=self.mode))
 
     def _begin(self, session_id: str) -> None:
         """Continue in this session, even if its first turn fails."""

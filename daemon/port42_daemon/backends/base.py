@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from port42_protocol.messages.agents import Mode
 from port42_protocol.messages.events import PermissionOption
 from port42_protocol.messages.records import Location, Message, PlanEntry
 from port42_protocol.messages.types import ToolKind
@@ -25,7 +26,8 @@ class Turn(Struct, frozen=True):
 
     `native_id` is the back end's own name for the conversation, from an earlier turn's `Started`; a back
     end that resumes by it ignores `history`, one that cannot falls back on it and says so in a `Notice`.
-    `depth` is how many agents asked one another until this turn, which its programs are told.
+    `depth` is how many agents asked one another until this turn, which its programs are told. `mode` is the
+    id of one of the back end's, for this turn only.
     """
 
     session_id: str
@@ -36,6 +38,7 @@ class Turn(Struct, frozen=True):
     cwd: str | None = None
     native_id: str | None = None
     depth: int = 0
+    mode: str | None = None
 
 
 class Started(Struct, frozen=True):
@@ -140,21 +143,27 @@ Ask = Callable[[Permission], Awaitable[str | None]]
 
 
 class Health(Struct, frozen=True):
-    """Whether a turn could be answered now, one line on why or by what, and the models that are known."""
+    """Whether a turn could be answered now, one line on why or by what, the models and modes that are known.
+
+    `mode` is the id of the one for turns that ask for none.
+    """
 
     state: HealthState
     detail: str
     models: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    mode: str | None = None
 
 
 class Backend(Protocol):
     """Runs turns, also of many sessions at once.
 
     `tool` names the program whose own conversations a turn's `native_id` can continue, as the readers of its
-    files call it (``claude``, ``codex`` …).
+    files call it (``claude``, ``codex`` …). `has_modes` says whether it reads a turn's `mode`.
     """
 
     tool: str | None
+    has_modes: bool
 
     async def probe(self) -> Health:
         """Check without a request to a model; quick, never raises."""

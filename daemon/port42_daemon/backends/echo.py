@@ -22,6 +22,7 @@ class Echo:
     """Repeats the message in pieces of a word, with a pause of `config.pause` seconds after each."""
 
     tool = None
+    has_modes = False
 
     def __init__(self, config: EchoBackend) -> None:
         self._config = config

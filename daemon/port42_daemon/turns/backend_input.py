@@ -60,6 +60,8 @@ class BackendInput:
             )
         if resolved.notice is not None:
             self.notices.append(resolved.notice)
+        if resolved.mode is not None and resolved.backend is not None and not resolved.backend.has_modes:
+            self.notices.append(f"{resolved.name} does not take the mode {resolved.mode}: it has none")
         for change in _changes(last, self.record):
             self.notices.append(f"since the last turn {change}")
         if source is not None and native_id == source.id:
@@ -75,6 +77,7 @@ class BackendInput:
             cwd=cwd,
             native_id=native_id,
             depth=self.depth,
+            mode=resolved.mode,
         )
 
     async def _recent(self) -> Recent:

@@ -118,6 +118,7 @@ class Turns:
             stream=request.stream,
             detach=request.detach,
             model=request.model,
+            mode=request.mode,
         )
         stream = Stream(peer) if request.stream else None
         ends = self._ends(possess, peer, cancellation)
@@ -269,7 +270,7 @@ class Turns:
                 id=session_id, agent=request.agent, created_at=now(), client=request.client, cwd=request.cwd
             )
         async with self._agents.resolve(request.agent) as configured:
-            backend = _with_model(configured, request)
+            backend = _as_asked(configured, request)
             turn = RunningTurn(
                 self._sessions,
                 self._keeper,
@@ -299,14 +300,12 @@ class Turns:
                 del self._running[session_id]
 
 
-def _with_model(resolved: ResolvedBackend, request: Possess) -> ResolvedBackend:
-    """With the model that is asked for. Raises `InvalidParams` where nothing answers that could use it."""
-    if request.model is None:
-        return resolved
-    if resolved.backend is None:
-        expected = f"none, as no back end answers {request.agent}"
-        raise InvalidParams.expecting("model", expected, got=request.model)
-    return dataclasses.replace(resolved, model=request.model)
+def _as_asked(resolved: ResolvedBackend, request: Possess) -> ResolvedBackend:
+    """With the model and the mode of the request. Raises `InvalidParams` where nothing could use them."""
+    for field, value in (("model", request.model), ("mode", request.mode)):
+        if value is not None and resolved.backend is None:
+            raise InvalidParams.expecting(field, f"none, as no back end answers {request.agent}", got=value)
+    return dataclasses.replace(resolved, model=request.model or resolved.model, mode=request.mode)
 
 
 def _message(

@@ -11,12 +11,21 @@ from port42_protocol.messages.types import AgentName, BackendName, Content, Mode
 from port42_protocol.request import Request
 
 
+class Mode(Struct, frozen=True):
+    """A mode in which a back end can work, such as ``plan``."""
+
+    id: str
+    name: str
+
+
 class Agent(Struct, frozen=True):
     """One agent: its source, its back end, and its sessions.
 
     `backend` is a name from config.toml, or ``none``, which records messages without replying; `health` is
     one of ``ready``, ``missing``, ``needs_auth``, ``unreachable`` and ``none``, and `detail` explains it.
-    `models`, where they are known, are those that the back end offered when it last opened a session.
+    `models` and `modes`, where they are known, are those that the back end offered when it last opened a
+    session, without the modes that its `permissions` do not permit; `mode` is the id of the one for turns
+    that ask for none.
     """
 
     agent: str
@@ -29,6 +38,8 @@ class Agent(Struct, frozen=True):
     session_count: int
     last_session: str | None
     models: tuple[str, ...] | UnsetType = UNSET
+    modes: tuple[Mode, ...] | UnsetType = UNSET
+    mode: str | UnsetType = UNSET
 
 
 class AgentList(Struct, frozen=True):

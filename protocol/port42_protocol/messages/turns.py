@@ -15,6 +15,7 @@ from port42_protocol.messages.types import (
     Depth,
     Folder,
     Key,
+    ModeId,
     ModelName,
     Prompt,
     Seq,
@@ -53,7 +54,8 @@ class Possess(Request[Possessed]):
     a ``fork`` of the session as it was before that turn. Without `detach` the turn ends with the connection.
     `depth` is how many agents asked one another until this turn: 0 for a person's. The programs of the turn
     have it in their environment as ``PORT42_DEPTH``; at most 8 turns of a `depth` run at once. `model` is the
-    back end's for this turn, instead of the agent's.
+    back end's for this turn, instead of the agent's; `mode` the id of one of its modes. A turn fails that
+    asks for a mode which its back end lacks, or which the back end's `permissions` do not permit.
     """
 
     agent: AgentName
@@ -68,17 +70,22 @@ class Possess(Request[Possessed]):
     idempotency_key: Key | None = None
     depth: Depth = 0
     model: ModelName | None = None
+    mode: ModeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RetryTurn(Request[Possessed]):
-    """Run a turn again for the session's last message, when its turn failed, perhaps with another `model`."""
+    """Run a turn again for the session's last message, when its turn failed.
+
+    `model` and `mode` are for this turn, as in ``possess``.
+    """
 
     agent: AgentName
     session_id: SessionId
     stream: bool = False
     detach: bool = False
     model: ModelName | None = None
+    mode: ModeId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ Capability = Annotated[
 ]
 RequestId = Annotated[str | int, Meta(description="the id of a request: text or a whole number")]
 ModelName = Annotated[str, Meta(min_length=1, max_length=200, description="a model's name")]
+ModeId = Annotated[str, Meta(min_length=1, max_length=200, description="the id of a mode")]
 Role = Literal["user", "assistant", "system", "error"]
 RecordRole = Literal["user", "assistant", "system", "error", "event", "tool", "thought", "plan", "permission"]
 ToolKind = Literal[

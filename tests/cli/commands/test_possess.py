@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from peers.talk import configure
@@ -313,6 +314,30 @@ def test_a_model_is_for_this_message_only_and_refused_where_none_answers(port42,
         "Error: model: expected none, as no back end answers ai-muse, got large\n",
     )
     assert port42.json("sessions", "@ai-muse", "--json")["sessions"] == []
+
+
+def test_a_mode_is_for_this_message_only_and_never_ignored_in_silence(port42, home):
+    configure(home, say=["echo", "hi"])
+    echo = Path(__file__).parents[2] / "peers" / "acp_echo.py"
+    with (home / "config.toml").open("a") as config:
+        config.write('[agents.planner]\nbackend = "planner"\n[backends.planner]\ntype = "acp"\n')
+        config.write(f"command = {json.dumps([sys.executable, str(echo), '/dev/null', 'modes'])}\n")
+    assert port42("possess", "@planner", "mode?", "--mode", "plan").stdout == "plan \n"
+    assert port42("possess", "@planner", "-c", "mode?").stdout == "default \n"
+    done = port42("possess", "@planner", "-c", "mode?", "--mode", "yolo")
+    assert done.returncode == 1
+    assert "mode: expected one of default, plan, got yolo: it would act without asking" in done.stderr
+    done = port42("possess", "@planner", "-c", "--retry", "--mode", "plan")
+    assert (done.returncode, done.stdout) == (0, "plan \n")
+    done = port42("possess", "@say", "hi", "--mode", "plan")
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert "say does not take the mode plan: it has none" in done.stderr
+    for option in ("--mode", "--model"):
+        done = port42("possess", "@say", "hi", option, "")
+        assert done.returncode == 1
+        assert f"{option[2:]}: expected " in done.stderr
+    done = port42("possess", "@ai-muse", "hi", "--mode", "plan")
+    assert done.stderr == "Error: mode: expected none, as no back end answers ai-muse, got plan\n"
 
 
 def test_a_failed_turn_can_be_asked_of_another_model(port42, home):

@@ -64,7 +64,7 @@ def test_words_are_completed_without_a_daemon(home):
     assert not {"ls", "chat"} & set(complete("bash", "port42 "))
     assert complete("bash", "port42 help sess") == ["sessions"]
     assert complete("bash", "port42 ls --her") == ["--here"]
-    assert complete("bash", "port42 @ai-muse --mod") == ["--model"]
+    assert complete("bash", "port42 @ai-muse --mode") == ["--model", "--mode"]
     assert complete("bash", "port42 agents connect @a co") == ["codex", "codex-acp", "copilot"]
     assert not home.exists()
 

@@ -15,21 +15,23 @@ from typing import Any
 from port42_daemon.backends.acp import updates
 from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields, objects
 from port42_daemon.backends.acp.session_config import Choices
-from port42_daemon.backends.base import Ask, Decided, Done, Event, Failure, Notice, Permission, Turn, Usage
+from port42_daemon.backends.acp.turn_events import CANCELLED, Broken, NotAsked, TurnEvents
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn, Usage
 from port42_daemon.backends.decoding import whole
 from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
 from port42_daemon.backends.programs import Programs
-from port42_daemon.config import AcpBackend, Permissions
+from port42_daemon.config import AcpBackend
+from port42_protocol.messages.agents import Mode
 from port42_protocol.version import __version__
 
 PROTOCOL_VERSION = 1
 _CANCEL_GRACE = 3.0
 _END_GRACE = 1.0
 """Seconds between the end of stdin, which codex-acp ignores, and the first signal."""
-_EVENTS_AHEAD = 1000
-"""Events that wait for the turn's reader before the agent is no longer read."""
-_CANCELLED = {"outcome": {"outcome": "cancelled"}}
+_MOST_NAMED = 20
+"""Modes that an error names."""
+_PERMITS_THAT = 'permissions = "allow" in config.toml permits that'
 _CUT_SHORT = {
     "max_tokens": "the agent stopped at its limit of tokens",
     "max_turn_requests": "the agent stopped at its limit of requests",
@@ -46,87 +48,8 @@ def tool_of(config: AcpBackend) -> str | None:
     return next((tool for tool in _TOOLS if tool in words), None)
 
 
-class Broken(Exception):
-    """There is no reply, because of `failure`."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class NotAsked(Broken):
-    """The agent was gone before the prompt was sent: another one can be asked."""
-
-
 class CannotResume(Exception):
     """The agent broke while it resumed its session: a new process must begin a new one."""
-
-
-class _TurnEvents:
-    """The queue of one turn's `events`, until it is `over`; later events are discarded.
-
-    The reader of `events` marks each with `task_done` once a person has seen it.
-    """
-
-    def __init__(self, policy: Permissions, ask: Ask) -> None:
-        self._policy = policy
-        self._ask = ask
-        self._updates = updates.Updates()
-        self._asking: set[asyncio.Task[str | None]] = set()
-        self.events: asyncio.Queue[Event | NotAsked] = asyncio.Queue(_EVENTS_AHEAD)
-        self.over = False
-
-    def stop(self) -> None:
-        self.over = True
-        while not self.events.empty():
-            self.events.get_nowait()
-
-    def stop_asking(self) -> None:
-        for asking in self._asking:
-            asking.cancel()
-
-    async def update(self, update: dict[str, Any]) -> None:
-        for event in () if self.over else self._updates.read(update):
-            await self.events.put(event)
-
-    async def permission(self, params: dict[str, Any]) -> dict[str, Any]:
-        if self.over:
-            return _CANCELLED
-        # Gemini tells of a call only by asking for it.
-        for event in self._updates.begin(fields(params.get("toolCall"))):
-            await self.events.put(event)
-        request = updates.permission(params, self._updates)
-        self._updates.end_piece()
-        if self._policy == "ask":
-            chosen = await self._ask_user(request)
-        else:
-            chosen = updates.choice(request, allow=True) if updates.granted(self._policy, request) else None
-        if self.over:
-            return _CANCELLED
-        allowed = chosen is not None
-        chosen = chosen or updates.choice(request, allow=False)
-        if self._policy != "ask":
-            await self.events.put(Decided(request, chosen))
-        if not allowed:
-            why = "no client answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
-            await self.events.put(Notice(f"not permitted: {request.title} ({why})"))
-        return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else _CANCELLED
-
-    async def _ask_user(self, request: Permission) -> str | None:
-        asking = asyncio.create_task(self._shown(request))
-        self._asking.add(asking)
-        try:
-            await asyncio.wait([asking])
-        finally:
-            self._asking.discard(asking)
-            asking.cancel()
-        chosen = None if asking.cancelled() else asking.result()
-        return chosen if any(option.id == chosen for option in request.options) else None
-
-    async def _shown(self, request: Permission) -> str | None:
-        # After what the agent said before it: a question is about what one has read.
-        await self.events.join()
-        return await self._ask(request)
 
 
 class Agent:
@@ -140,13 +63,14 @@ class Agent:
         self._child = child
         self._cwd = cwd
         self._wire = Wire(child, self._on_notification, self._on_request, config.timeout)
-        self._turn_events: _TurnEvents | None = None
+        self._turn_events: TurnEvents | None = None
         self._name = Path(config.command[0]).name
         self._capabilities: dict[str, Any] = {}
         self._logins = ""
         self._preface: list[str] = []
         self._usable = True
         self._choices = Choices({})
+        self._own_mode: str | None = None  # which the session had before a turn asked for another
         self._session_usage: Usage | None = Usage(0, 0) if tool_of(config) == "copilot" else None
         self.native_id = ""
 
@@ -186,6 +110,17 @@ class Agent:
         return self._choices.models
 
     @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Those that a turn may ask for."""
+        return tuple(mode for mode in self._choices.modes if self._permits(mode.id))
+
+    @property
+    def mode(self) -> str | None:
+        """The mode of a turn that asks for none."""
+        own = self._own_mode or self._choices.mode
+        return own if self._permits(own) else self._choices.asking_mode
+
+    @property
     def ended(self) -> asyncio.Task[None]:
         return self._wire.ended
 
@@ -213,12 +148,12 @@ class Agent:
             notices += await self._choose_model(str(turn.model))
         return notices
 
-    async def answer(self, message: str, ask: Ask) -> AsyncGenerator[Event]:
+    async def answer(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         """The events of one turn, `Done` last. Closed earlier, it cancels the turn. Raises `NotAsked`."""
-        turn_events = self._turn_events = _TurnEvents(self._config.permissions, ask)
+        turn_events = self._turn_events = TurnEvents(self._config.permissions, ask)
         self._usable = False
         reply = ReplyCheck()
-        prompt = asyncio.create_task(self._prompt(message, turn_events))
+        prompt = asyncio.create_task(self._prompt(turn, turn_events))
         try:
             while True:
                 event = await turn_events.events.get()
@@ -319,13 +254,14 @@ class Agent:
 
     # --- a turn -------------------------------------------------------------------------------------
 
-    async def _prompt(self, message: str, turn_events: _TurnEvents) -> None:
+    async def _prompt(self, turn: Turn, turn_events: TurnEvents) -> None:
         """Ask, and put what the end is into the turn's events, behind all that came before it."""
-        text = "\n\n".join([*self._preface, message])
+        text = "\n\n".join([*self._preface, turn.message])
         last: list[Event | NotAsked] = []
         sent = False
         try:
-            await self._require_asking_mode()
+            for notice in await self._choose_mode(turn.mode):
+                await turn_events.events.put(Notice(notice))
             if turn_events.over:  # cancelled before anything was asked
                 self._usable = True
                 return
@@ -347,22 +283,42 @@ class Agent:
         for event in last:
             await turn_events.events.put(event)
 
-    async def _require_asking_mode(self) -> None:
-        """See that the agent asks before it acts, or raise `Broken`; only ``allow`` leaves that to the agent.
+    def _permits(self, mode: str | None) -> bool:
+        return self._config.permissions == "allow" or not self._choices.acts_unasked(mode)
 
-        Claude's begins in a mode where it decides by itself, and an approval for ever may lead to another.
+    async def _choose_mode(self, wish: str | None) -> list[str]:
+        """Change to the mode `wish`, or back to the session's own; returns a notice for the user, if any.
+
+        Only ``allow`` leaves it to the agent what it does without asking. Claude's begins in a mode where it
+        decides that by itself, and an approval for ever may lead to another. Raises `Broken` where the agent
+        cannot be in the mode that is wished, or in one that is permitted: in another it may do more.
         """
-        if self._config.permissions == "allow" or not self._choices.acts_unasked:
-            return
-        if (wanted := self._choices.asking_mode_request()) is not None:
-            mode, (method, params) = wanted
+        choices = self._choices
+        notices = []
+        if wish is not None and not choices.modes:
+            notices.append(f"{self._name} does not take the mode {wish}: it has none")
+            wish = None
+        if wish is not None and wish not in (offered := [mode.id for mode in self.modes]):
+            self._usable = True  # nothing was asked of it
+            unpermitted = any(mode.id == wish for mode in choices.modes)
+            why = f": it would act without asking ({_PERMITS_THAT})" if unpermitted else ""
+            expected = f"one of {', '.join(offered[:_MOST_NAMED])}" if offered else "none"
+            raise Broken(Failure("refused", one_line(f"mode: expected {expected}, got {wish}{why}")))
+        own = self._own_mode or choices.mode
+        wanted = wish or self.mode
+        if wanted is not None and wanted != choices.mode:
             with contextlib.suppress(Refused):
-                await self._session_request(method, params)
-                self._choices.mode = mode
-                return
-        stays = f"{self._name} would act without asking: it stays in its mode {self._choices.mode}"
-        cure = 'permissions = "allow" in config.toml permits that'
-        raise Broken(Failure("refused", f"{one_line(stays)} ({cure})"))
+                await self._session_request(*choices.mode_request(wanted))
+                choices.mode = wanted
+        self._own_mode = own if wish else None
+        stays = f"it stays in its mode {choices.mode}"
+        if not self._permits(choices.mode):
+            what = one_line(f"{self._name} would act without asking: {stays}")
+            raise Broken(Failure("refused", f"{what} ({_PERMITS_THAT})"))
+        if wanted not in {None, choices.mode}:
+            what = f"{self._name} does not take the mode {wanted}: {stays}"
+            raise Broken(Failure("refused", one_line(what)))
+        return notices
 
     def _ending(self, result: dict[str, Any]) -> list[Event]:
         reason = result.get("stopReason")
@@ -386,7 +342,7 @@ class Agent:
         )
         return Usage(sent, received) if sent >= 0 and received >= 0 else None
 
-    async def _cancel(self, prompt: asyncio.Task[None], turn_events: _TurnEvents) -> None:
+    async def _cancel(self, prompt: asyncio.Task[None], turn_events: TurnEvents) -> None:
         turn_events.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_GRACE):
@@ -405,7 +361,7 @@ class Agent:
     async def _on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if method != "session/request_permission":
             raise Refused(METHOD_NOT_FOUND, f"{method} is not offered")
-        return _CANCELLED if self._turn_events is None else await self._turn_events.permission(params)
+        return CANCELLED if self._turn_events is None else await self._turn_events.permission(params)
 
     # --- requests and their failures ----------------------------------------------------------------
 

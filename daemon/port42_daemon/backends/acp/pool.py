@@ -14,11 +14,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from port42_daemon.backends.acp.agent import Agent, Broken, CannotResume, NotAsked, tool_of
+from port42_daemon.backends.acp.agent import Agent, CannotResume, tool_of
+from port42_daemon.backends.acp.turn_events import Broken, NotAsked
 from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
 from port42_daemon.backends.process import find_program, missing
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
+from port42_protocol.messages.agents import Mode
 
 _MOST_IDLE = 8
 """Maximum number of idle agents, some of which take 300 MB; the one idle for longest is ended first."""
@@ -38,6 +40,8 @@ class _Warm:
 class Acp:
     """The back end. An agent is owned by its turn while that runs, and by `_idle` afterwards."""
 
+    has_modes = True
+
     def __init__(
         self, config: AcpBackend, environ: Mapping[str, str] | None = None, programs: Programs | None = None
     ) -> None:
@@ -49,7 +53,10 @@ class Acp:
         self._closed = False
         self.tool = tool_of(config)
         self._signed_out: Failure | None = None
-        self._models: tuple[str, ...] = ()  # those that an agent named when its session was opened
+        # What an agent named when its session was opened.
+        self._models: tuple[str, ...] = ()
+        self._modes: tuple[Mode, ...] = ()
+        self._mode: str | None = None
 
     async def probe(self) -> Health:
         if (why := missing(self._config.command[0], self._environ)) is not None:
@@ -57,7 +64,7 @@ class Acp:
         if self._signed_out is not None:
             return Health("needs_auth", self._signed_out.message)
         program = str(find_program(self._config.command[0], self._environ))
-        return Health("ready", program, self._models)
+        return Health("ready", program, self._models, self._modes, self._mode)
 
     def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         return self._programs.limited(self._run(turn, ask))
@@ -73,12 +80,12 @@ class Acp:
                 warm = agent is not None
                 if agent is None:
                     agent, notices = await self._open_new(turn, terms)
-                    self._models = agent.models or self._models
+                    self._learn_choices(agent)
                 yield Started(agent.native_id, agent.model)
                 for notice in notices:
                     yield Notice(notice)
                 try:
-                    async with aclosing(agent.answer(turn.message, ask)) as events:
+                    async with aclosing(agent.answer(turn, ask)) as events:
                         async for event in events:
                             if isinstance(event, Done):
                                 done = event
@@ -138,6 +145,11 @@ class Acp:
             except BaseException:
                 await agent.end()
                 raise
+
+    def _learn_choices(self, agent: Agent) -> None:
+        self._models = agent.models or self._models
+        if agent.modes:
+            self._modes, self._mode = agent.modes, agent.mode
 
     async def _keep(self, session_id: str, agent: Agent, terms: _Terms) -> None:
         if not agent.fit or self._closed:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import Any
 
 from port42_daemon.backends.acp.connection import fields, objects
+from port42_protocol.messages.agents import Mode
 
 _ASKING = ("default", "read-only")
 """Modes in which agents ask before they act: Claude's and Gemini's, Codex's."""
-_UNASKED = frozenset(("auto", "acceptEdits", "bypassPermissions", "autoEdit", "auto_edit", "yolo"))
+_UNASKED = frozenset(("auto", "acceptedits", "bypasspermissions", "autoedit", "yolo", "autopilot"))
 _UNASKED_CODEX = frozenset(("workspace-write", "agent", "agent-full-access", "full-access"))
 """Modes in which they act first. Codex's go with its ``read-only``: others call `agent` what does ask."""
 
-_MOST_MODELS, _LONGEST_MODEL = 200, 200
-"""Offered models that are kept, and the characters of a name that is."""
+_MOST_OFFERED, _LONGEST_OFFERED = 200, 200
+"""Offered models and modes that are kept, and the characters of one that is."""
 
 Request = tuple[str, dict[str, Any]]
 
@@ -27,9 +30,9 @@ class Choices:
     def __init__(self, opened: dict[str, Any]) -> None:
         self._options: dict[str, dict[str, Any]] = {}
         modes = fields(opened.get("modes"))
-        self._modes = _ids(modes.get("availableModes"), "id")
+        self._modes = _choices(modes.get("availableModes"), "id")
         models = fields(opened.get("models"))
-        self._models = _ids(models.get("availableModels"), "modelId")
+        self._models = _choices(models.get("availableModels"), "modelId")
         self.model = _text(models.get("currentModelId"))
         self.mode = _text(modes.get("currentModeId"))
         self._read_options(opened.get("configOptions"))
@@ -49,28 +52,34 @@ class Choices:
     @property
     def models(self) -> tuple[str, ...]:
         """Those that can be chosen, as far as it names them."""
-        offered = _ids(self._options.get("model", {}).get("options"), "value") or self._models
-        return tuple(name for name in offered[:_MOST_MODELS] if 0 < len(name) <= _LONGEST_MODEL)
+        return tuple(_choices(self._options.get("model", {}).get("options"), "value") or self._models)
 
     @property
-    def acts_unasked(self) -> bool:
+    def modes(self) -> tuple[Mode, ...]:
+        """Those that can be chosen and left again: none where it does not say which one it has."""
+        return () if self.mode is None else tuple(Mode(*each) for each in self._all_modes().items())
+
+    def acts_unasked(self, mode: str | None) -> bool:
         """Whether the mode is one in which the agent decides by itself what it may do.
 
         A mode that is not known is not: some agents call quite other things modes.
         """
-        return self.mode in _UNASKED or (self.mode in _UNASKED_CODEX and "read-only" in self._all_modes())
-
-    def asking_mode_request(self) -> tuple[str, Request] | None:
-        """A mode in which the agent asks, and the request for it; None if it has none."""
-        mode = next((mode for mode in _ASKING if mode in self._all_modes()), None)
         if mode is None:
-            return None
-        if mode in self._modes:
-            return mode, ("session/set_mode", {"modeId": mode})
-        return mode, self._option("mode", mode)
+            return False
+        return _plain(mode) in _UNASKED or (mode in _UNASKED_CODEX and "read-only" in self._all_modes())
 
-    def _all_modes(self) -> list[str]:
-        return [*self._modes, *_ids(self._options.get("mode", {}).get("options"), "value")]
+    @property
+    def asking_mode(self) -> str | None:
+        """A mode in which the agent asks, if it has one."""
+        return next((mode for mode in _ASKING if mode in self._all_modes()), None)
+
+    def mode_request(self, mode: str) -> Request:
+        if mode not in self._modes and "mode" in self._options:
+            return self._option("mode", mode)
+        return "session/set_mode", {"modeId": mode}
+
+    def _all_modes(self) -> dict[str, str]:
+        return _choices(self._options.get("mode", {}).get("options"), "value") | self._modes
 
     def _option(self, category: str, value: str) -> Request:
         params = {"configId": self._options[category].get("id"), "value": value}
@@ -85,11 +94,20 @@ class Choices:
                     self._options["mode"], self.mode = option, now
 
 
-def _ids(offered: Any, name: str) -> list[str]:
-    ids: list[str] = []
+def _choices(offered: Any, key: str) -> dict[str, str]:
+    """What is offered, also in groups: the names by the ids, which are under `key`."""
+    choices: dict[str, str] = {}
     for choice in objects(offered):
-        ids += _ids(choice["options"], name) if "options" in choice else [str(choice.get(name))]
-    return ids
+        if "options" in choice:
+            choices |= _choices(choice["options"], key)
+        elif isinstance(value := choice.get(key), str) and 0 < len(value) <= _LONGEST_OFFERED:
+            choices[value] = (_text(choice.get("name")) or value)[:_LONGEST_OFFERED]
+    return dict(islice(choices.items(), _MOST_OFFERED))
+
+
+def _plain(mode: str) -> str:
+    """One mode is spelled autoEdit, auto_edit and auto-edit; Copilot's are addresses that end with a name."""
+    return re.sub(r"[^a-z]", "", mode.rpartition("#")[2].lower())
 
 
 def _text(value: Any) -> str | None:

@@ -51,6 +51,8 @@ _ONLY = re.compile(r"(-[\w-]*=)?\{(system|model|native_id|cwd)\}")
 class Command:
     """Runs the program once a turn, or twice when it no longer knows the session it was to resume."""
 
+    has_modes = False
+
     def __init__(
         self,
         config: CommandBackend,

@@ -64,6 +64,7 @@ class ModelServer(ABC):
     models_path: ClassVar[str]
     reply: ClassVar[type[Reply]]
     tool = None
+    has_modes = False
 
     def __init__(
         self, config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str] | None = None

@@ -9,7 +9,7 @@ import pytest
 from peers import acp_claude, acp_sdk, aimock
 from peers.acp_turns import KEY, NAME, native_id_of, notices, play, played, runs
 from peers.backends_acp import Journal, config
-from peers.turns import done_of, events_of, failure_of, history, text_of, turn
+from peers.turns import done_of, events_of, history, text_of, turn
 
 from port42_daemon.backends.acp.pool import Acp
 from port42_daemon.backends.base import (
@@ -246,46 +246,3 @@ def test_a_model_the_agent_does_not_take_is_told(way: str, its_own: str) -> None
     (events,) = played(config("echo", "/dev/null", way), turn(model="huge"))
     assert notices(events) == [f"{NAME} does not take the model huge: it answers with {its_own}"]
     assert text_of(events) == "hello "
-
-
-# --- modes ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("policy", ["deny", "ask", "read-only"])
-def test_an_agent_that_would_act_unasked_is_told_to_ask(journal: Journal, policy: str) -> None:
-    (events,) = played(config("echo", journal, "auto", permissions=policy))
-    assert journal.methods[2:] == ["session/set_mode", "session/prompt"]
-    assert journal.params("session/set_mode") == [{"sessionId": native_id_of(events), "modeId": "default"}]
-    assert notices(events) == []
-
-
-def test_the_mode_as_an_option(journal: Journal) -> None:
-    (events,) = played(config("echo", journal, "auto-option"))
-    (request,) = journal.params("session/set_config_option")
-    assert request == {"sessionId": native_id_of(events), "configId": "mode-id", "value": "read-only"}
-
-
-@pytest.mark.parametrize("ability", ["yolo", "auto-stays"])
-def test_an_agent_that_cannot_be_made_to_ask_is_asked_nothing(journal: Journal, ability: str) -> None:
-    (events,) = played(config("echo", journal, ability))
-    kind, message = failure_of(events)
-    assert kind == "refused"
-    assert message.startswith(f"{NAME} would act without asking: it stays in its mode auto")
-    assert journal.prompts == []
-
-
-def test_the_mode_is_the_agents_own_where_all_is_allowed(journal: Journal) -> None:
-    (events,) = played(config("echo", journal, "auto", permissions="allow"))
-    assert journal.methods == ["initialize", "session/new", "session/prompt"]
-    assert notices(events) == []
-
-
-def test_a_mode_taken_in_one_turn_does_not_last_to_the_next(journal: Journal) -> None:
-    async def three(backend: Acp) -> None:
-        native_id = native_id_of(await events_of(backend, turn("act")))
-        await events_of(backend, turn("two", native_id=native_id))
-        await events_of(backend, turn("three", native_id=native_id))
-
-    play(Acp(config("echo", journal, "auto")), three)
-    set_mode, prompt = "session/set_mode", "session/prompt"
-    assert journal.methods[2:] == [set_mode, prompt, set_mode, prompt, prompt]
