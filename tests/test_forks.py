@@ -66,8 +66,8 @@ def test_a_fork_that_is_killed_says_by_what(daemon):
     assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
 
 
-def test_a_fork_that_does_not_end_in_time_is_killed(fork_servers):
-    argv = [*COMMAND, "completion", "bash"]
+def test_a_fork_that_does_not_end_in_time_is_killed(fork_servers, home):
+    argv = [sys.executable, "-m", "port42_daemon", "--home", str(home), "--socket", f"{home}.sock"]
     with pytest.raises(subprocess.TimeoutExpired):
         forks.run(argv, None, 0)
 
