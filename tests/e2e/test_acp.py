@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from peers import acp_node_sdk
-from peers.editors import EditorError, port42_command, texts
+from peers.editors import EditorError, acp_agent, port42_command, records_of, texts
 from peers.talk import Talk
 
-PEERS = Path(__file__).parents[1] / "peers"
-
-
-def _acp(name, peer=None, *arguments):
-    program = str(PEERS / f"acp_{peer or name}.py")
-    return f"""
-[agents.{name}]
-backend = "{name}"
-[backends.{name}]
-type = "acp"
-command = {json.dumps([sys.executable, "-S", "-B", program, *arguments])}
-"""
-
-
 CONFIG = (
-    "".join(map(_acp, ["echo", "worker", "slow", "permission", "crash"]))
-    + _acp("offers", "echo", "/dev/null", "option")
-    + _acp("planner", "echo", "/dev/null", "modes")
+    "".join(map(acp_agent, ["echo", "worker", "slow", "permission", "crash"]))
     + """
 [agents.repeat]
 backend = "repeat"
@@ -45,10 +27,6 @@ def daemon(home, start_daemon):
     home.mkdir(mode=0o700)
     (home / "config.toml").write_text(CONFIG)
     return start_daemon()
-
-
-def records_of(daemon, session_id):
-    return daemon.call("get_session", session_id=session_id, events=True)["messages"]
 
 
 def kinds(updates):
@@ -312,129 +290,6 @@ def test_another_agents_session_and_one_that_is_not_there_are_refused(daemon, ed
     assert missing.value.code == -32002
     with pytest.raises(EditorError, match="unknown agent ecko"):
         editor("@ecko").new()
-
-
-def test_without_an_agent_the_editor_chooses_it_until_the_session_begins(daemon, editor):
-    zed = editor()
-    opened = zed.call("new_session", cwd="/tmp")
-    (option,) = opened["configOptions"]
-    assert {"@repeat", "@worker"} <= {choice["name"] for choice in option["options"]}
-    assert option["currentValue"] in {"echo", "worker", "slow", "permission", "crash", "repeat"}
-    session_id = opened["sessionId"]
-    changed = zed.call("set_config_option", session_id=session_id, config_id="agent", value="repeat")
-    assert changed["configOptions"][0]["currentValue"] == "repeat"
-    zed.prompt(session_id, "hello")
-    assert daemon.call("find_session", ref=session_id)["agent"] == "repeat"
-    (update,) = (u for u in zed.updates if u["sessionUpdate"] == "config_option_update")
-    assert [choice["value"] for choice in update["configOptions"][0]["options"]] == ["repeat"]
-    with pytest.raises(EditorError, match="value: expected one of repeat"):
-        zed.call("set_config_option", session_id=session_id, config_id="agent", value="echo")
-
-
-# --- what is attached ---------------------------------------------------------------------------------
-
-
-def test_links_and_texts_are_attached_and_shown_again(daemon, editor, home):
-    note = home.parent / "a note.txt"
-    note.write_text("the text of the note")
-    picture = home.parent / "p.png"
-    picture.write_bytes(b"\x89PNG\xff")
-    zed = editor("@repeat")
-    session_id = zed.new()
-    zed.prompt(
-        session_id,
-        "look at ",
-        {"type": "resource_link", "uri": note.as_uri() + "#L1", "name": "a note.txt"},
-        {"type": "resource_link", "uri": picture.as_uri(), "name": "p.png"},
-        {"type": "resource", "resource": {"uri": "zed:///thread/1", "text": "an earlier thread"}},
-        " please",
-    )
-    question = records_of(daemon, session_id)[0]
-    assert question["content"] == f"look at {note}#L1{picture}zed:///thread/1 please"
-    assert question["references"] == [
-        {"type": "file", "target": str(note), "content": "the text of the note"},
-        {"type": "text", "target": "zed:///thread/1", "content": "an earlier thread"},
-    ]
-    assert "the text of the note" in texts(zed.updates)
-    other = editor("@repeat")
-    other.call("load_session", session_id=session_id, cwd="/tmp")
-    shown = [u["content"] for u in other.updates if u["sessionUpdate"] == "user_message_chunk"]
-    assert [block["type"] for block in shown] == ["text", "resource_link", "resource"]
-    assert shown[1]["uri"] == note.as_uri()
-    assert shown[2]["resource"]["text"] == "an earlier thread"
-
-
-def test_a_page_that_cannot_be_reached_is_not_attached_and_the_prompt_is_asked(daemon, editor):
-    zed = editor("@repeat")
-    session_id = zed.new()
-    link = {"type": "resource_link", "uri": "http://127.0.0.1:1/", "name": "page"}
-    assert zed.prompt(session_id, "look at ", link) == {"stopReason": "end_turn"}
-    assert "expected a URL that can be reached" in texts(zed.updates, "agent_thought_chunk")
-    question = records_of(daemon, session_id)[0]
-    assert question["content"] == "look at http://127.0.0.1:1/"
-    assert not question.get("references")
-
-
-def test_an_image_is_a_file_that_stands_in_the_message(daemon, editor):
-    zed = editor("@repeat")
-    session_id = zed.new()
-    zed.prompt(session_id, "look at ", {"type": "image", "data": "AAAA", "mimeType": "image/png"})
-    path = Path(records_of(daemon, session_id)[0]["content"].removeprefix("look at "))
-    assert path.read_bytes() == b"\0\0\0"
-    assert str(path) in texts(zed.updates)
-
-
-def test_a_model_is_chosen_of_those_that_the_back_end_offered(daemon, editor):
-    zed = editor("@offers")
-    opened = zed.call("new_session", cwd="/tmp")
-    assert not opened.get("configOptions")  # nothing is known before it was asked
-    session_id = opened["sessionId"]
-    zed.prompt(session_id, "hello")
-    (update,) = (u for u in zed.updates if u["sessionUpdate"] == "config_option_update")
-    (option,) = update["configOptions"]
-    assert option["category"] == "model"
-    assert [choice["value"] for choice in option["options"]] == ["default", "small", "large"]
-
-    def chosen(value):
-        changed = zed.call("set_config_option", session_id=session_id, config_id="model", value=value)
-        assert changed["configOptions"][0]["currentValue"] == value
-        zed.prompt(session_id, "and now?")
-        return daemon.call("get_session", session_id=session_id, last=1)["messages"][0]["turn"]["model"]
-
-    assert [chosen("large"), chosen("default")] == ["large", "small"]
-    with pytest.raises(EditorError, match="value: expected one of default, small, large"):
-        zed.call("set_config_option", session_id=session_id, config_id="model", value="huge")
-
-
-def test_a_mode_is_chosen_of_those_that_are_permitted(daemon, editor):
-    zed = editor("@planner")
-    session_id = zed.new()
-    zed.prompt(session_id, "mode?")
-    (update,) = (u for u in zed.updates if u["sessionUpdate"] == "config_option_update")
-    (option,) = update["configOptions"]
-    assert (option["category"], option["currentValue"]) == ("mode", "default")
-    assert [choice["value"] for choice in option["options"]] == ["default", "plan"]
-
-    def answer():
-        zed.prompt(session_id, "mode?")
-        return daemon.call("get_session", session_id=session_id, last=1)["messages"][0]["content"].strip()
-
-    changed = zed.call("set_config_option", session_id=session_id, config_id="mode", value="plan")
-    assert changed["configOptions"][0]["currentValue"] == "plan"
-    assert answer() == "plan"
-    zed.call("set_session_mode", session_id=session_id, mode_id="default")
-    assert answer() == "default"
-    shown = [update["currentModeId"] for update in zed.updates if "currentModeId" in update]
-    assert shown == ["plan", "default"]
-    with pytest.raises(EditorError, match="modeId: expected one of default, plan"):
-        zed.call("set_session_mode", session_id=session_id, mode_id="yolo")
-    modes = editor("@planner").call("load_session", session_id=session_id, cwd="/tmp", mcp_servers=[])[
-        "modes"
-    ]
-    assert modes == {
-        "currentModeId": "default",
-        "availableModes": [{"id": "default", "name": "Default"}, {"id": "plan", "name": "Plan"}],
-    }
 
 
 # --- the daemon's end ---------------------------------------------------------------------------------

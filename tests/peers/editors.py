@@ -39,6 +39,24 @@ class EditorError(Exception):
         self.code, self.data = error["code"], error["data"]
 
 
+def acp_agent(name: str, peer: str = "", *arguments: str) -> str:
+    """The agent `name` for config.toml: the program ``acp_PEER.py`` here, or that of its own name."""
+    program = str(Path(__file__).with_name(f"acp_{peer or name}.py"))
+    return f"""
+[agents.{name}]
+backend = "{name}"
+[backends.{name}]
+type = "acp"
+command = {json.dumps([sys.executable, "-S", "-B", program, *arguments])}
+"""
+
+
+def records_of(daemon: Any, session_id: str) -> list[dict[str, Any]]:
+    """All records of a session."""
+    records: list[dict[str, Any]] = daemon.call("get_session", session_id=session_id, events=True)["messages"]
+    return records
+
+
 def port42_command() -> list[str]:
     """The installed `port42`, else the package."""
     script = Path(sys.executable).with_name("port42")
