@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers.capturing import eventually
 from peers.forks import Forked, popen
 
 pytest_plugins = [
@@ -136,6 +137,10 @@ class Daemon:
     def log(self) -> str:
         """What it wrote to stderr so far."""
         return self.stderr.read_text()
+
+    def logged(self, text: str) -> bool:
+        """Whether it writes the text to stderr, now or soon: a thread of its own writes its log."""
+        return bool(eventually(lambda: text in self.log()))
 
     def _reap(self) -> int:
         assert self.process is not None

@@ -151,3 +151,9 @@ def test_the_tests_of_a_package_are_in_the_folder_of_its_name(tests):
     for path in (ROOT / tests).rglob("test_*.py"):
         package = ROOT / TREES[tests] / path.parent.relative_to(ROOT / tests)
         assert (package / "__init__.py").exists() or package == ROOT / TREES[tests], path
+
+
+@pytest.mark.parametrize(("package", "most"), [("daemon/port42_daemon", 10), ("cli/port42_cli", 8)])
+def test_few_modules_lie_beside_the_packages(package, most):
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
+    assert len(modules) <= most, modules

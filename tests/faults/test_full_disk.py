@@ -127,7 +127,7 @@ def test_a_stop_ends_though_the_last_write_is_refused(start_daemon, home):
     with pytest.raises(pytest.RpcFailed, match="space"):
         daemon.call("update_last_session", agent="ai-muse", session_id="a")
     assert daemon.stop() == 1
-    assert "cannot write agent_sessions.json: no space left on device" in daemon.log()
+    assert daemon.logged("cannot write agent_sessions.json: no space left on device")
     sound = start_daemon()
     assert {row["session_id"] for row in sound.call("list_sessions")["sessions"]} == {"a", "b"}
 

@@ -10,7 +10,6 @@ import asyncio
 import re
 from dataclasses import dataclass
 
-from port42_daemon import cursors
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
 from port42_daemon.diagnostics import environment
@@ -18,6 +17,7 @@ from port42_daemon.diagnostics.status import stalled_threads
 from port42_daemon.executors import Threads
 from port42_daemon.hub.service import Hub
 from port42_daemon.process.home_lock import HomeLock
+from port42_daemon.rpc import cursors
 from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import (

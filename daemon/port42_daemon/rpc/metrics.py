@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections import Counter, deque
 from itertools import accumulate
 
-from port42_daemon.times import now
 from port42_protocol.errors import InternalError, RpcError
 from port42_protocol.messages.daemon import ErrorCount, InternalFailure, MethodLatency
 from port42_protocol.methods import METHODS
+from port42_protocol.times import now
 
 _STEPS = 3  # bits of a duration that are kept behind its leading one: eight buckets for each doubling
 _LONGEST = 2**47 - 1  # nanoseconds, 39 hours; what took longer counts as this

@@ -10,12 +10,12 @@ from port42_daemon.agents import Agents
 from port42_daemon.sessions.labels import require_title
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import FORKED, Header
-from port42_daemon.times import now
 from port42_protocol.errors import SessionNotFound, StorageFailed, WrongAgent
 from port42_protocol.messages.events import MessageEvent
 from port42_protocol.messages.forks_and_trash import Family, ForkSession, SessionNode, SessionTree
 from port42_protocol.messages.records import EventRecord, ForkPoint, Summary
 from port42_protocol.messages.sessions import ListedSession
+from port42_protocol.times import now
 
 _MOST_NODES = 2000
 

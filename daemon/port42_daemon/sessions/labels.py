@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from port42_daemon.store.interface import ENDED, PINNED, RENAMED, TAGGED, SessionWriter
-from port42_daemon.times import now
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import EventRecord
 from port42_protocol.messages.search import PinSession, RenameSession, TagSession
 from port42_protocol.messages.sessions import EndSession
 from port42_protocol.messages.types import NAME_PATTERN
+from port42_protocol.times import now
 
 _MOST_TAGS = 32
 AGENT_REF = re.compile(f"@{NAME_PATTERN}")

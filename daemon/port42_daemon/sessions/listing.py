@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from port42_daemon import cursors
 from port42_daemon.executors import Threads
+from port42_daemon.rpc import cursors
 from port42_daemon.store.interface import Catalogue, Maintenance, SessionFilter
 from port42_protocol.messages.search import GetIndexStatus, HitPage, IndexStatus, RebuildIndex, SearchSessions
 from port42_protocol.messages.sessions import ListSessions, SessionPage

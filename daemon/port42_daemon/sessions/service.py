@@ -27,7 +27,6 @@ from port42_daemon.store.interface import (
     SessionStore,
     SessionWriter,
 )
-from port42_daemon.times import now
 from port42_protocol import codec
 from port42_protocol.errors import (
     AmbiguousSession,
@@ -61,6 +60,7 @@ from port42_protocol.messages.sessions import (
     UpdateLastSession,
 )
 from port42_protocol.messages.types import Role
+from port42_protocol.times import now
 
 R = TypeVar("R", EndSession, RenameSession, TagSession, PinSession)
 log = logging.getLogger(__name__)

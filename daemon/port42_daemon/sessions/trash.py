@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Protocol
 
-from port42_daemon import cursors
+from port42_daemon.rpc import cursors
 from port42_daemon.sessions.labels import new_event
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, require_owner
 from port42_daemon.store.interface import RESTORED, TRASHED, SessionFilter
-from port42_daemon.times import milliseconds, now
 from port42_protocol.errors import (
     InvalidParams,
     SessionBusy,
@@ -34,6 +33,7 @@ from port42_protocol.messages.forks_and_trash import (
 )
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
+from port42_protocol.times import milliseconds, now
 
 log = logging.getLogger(__name__)
 

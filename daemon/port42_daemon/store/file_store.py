@@ -42,10 +42,10 @@ from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
-from port42_daemon.times import milliseconds
 from port42_protocol.errors import RpcError, SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Message, Record, Summary
+from port42_protocol.times import milliseconds
 
 log = logging.getLogger(__name__)
 

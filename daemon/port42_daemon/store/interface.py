@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from port42_daemon.times import milliseconds
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
@@ -22,6 +21,7 @@ from port42_protocol.messages.records import ForkPoint, Parent, Record, Source, 
 from port42_protocol.messages.search import Hit, IndexStatus
 from port42_protocol.messages.sessions import ListedSession
 from port42_protocol.messages.types import IndexState, State
+from port42_protocol.times import milliseconds
 
 FORMAT = 1
 """Of a session's file."""

@@ -20,11 +20,11 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.store.session_file.cache import OpenSessions, load
 from port42_daemon.store.session_file.document import Damaged, Document
-from port42_daemon.times import now
 from port42_protocol.errors import SessionDamaged, SessionExists, SessionNotFound
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.types import ID_PATTERN, NAME_PATTERN
+from port42_protocol.times import now
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

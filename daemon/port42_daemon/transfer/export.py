@@ -12,8 +12,8 @@ from itertools import islice
 
 import msgspec
 
-from port42_daemon import cursors
 from port42_daemon.executors import Threads
+from port42_daemon.rpc import cursors
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import SessionStore, title_from
 from port42_daemon.transfer.writers import base, html, markdown

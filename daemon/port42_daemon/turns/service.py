@@ -17,7 +17,6 @@ from port42_daemon.sessions.forks import Lineage
 from port42_daemon.sessions.queue import QueueEntry, SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header
-from port42_daemon.times import now
 from port42_daemon.turns import recovery, references
 from port42_daemon.turns.elsewhere import Leases, kept_off
 from port42_daemon.turns.partial_reply import ReplyKeeper
@@ -27,6 +26,7 @@ from port42_protocol.messages.events import Possessed, WaitingEvent
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Reference, UserMessage
 from port42_protocol.messages.turns import AnswerPermission, Cancelled, CancelTurn, Possess, RetryTurn, Taken
+from port42_protocol.times import now
 
 _Ends = tuple[Callable[[Callable[[], None]], Callable[[], None]], ...]
 

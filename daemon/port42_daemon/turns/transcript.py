@@ -11,7 +11,6 @@ from port42_daemon import activity
 from port42_daemon.backends import base as b
 from port42_daemon.backends.decoding import SurrogateJoiner
 from port42_daemon.config import SessionsConfig
-from port42_daemon.times import now
 from port42_protocol.activity import join_texts, one_line
 from port42_protocol.messages.records import (
     AssistantMessage,
@@ -22,6 +21,7 @@ from port42_protocol.messages.records import (
     Record,
     ToolRecord,
 )
+from port42_protocol.times import now
 
 LIMIT = 4 * 1024 * 1024  # characters of one reply, or one thought: an agent may never end
 _MOST_CALLS = 1000  # that run at once; the oldest is given up for another

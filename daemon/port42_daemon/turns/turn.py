@@ -23,7 +23,6 @@ from port42_daemon.backends.errors import one_line
 from port42_daemon.events import Stream
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import Header, UnfinishedTurn
-from port42_daemon.times import now
 from port42_daemon.turns.backend_input import BackendInput
 from port42_daemon.turns.outbox import Outbox
 from port42_daemon.turns.partial_reply import PartialReply, ReplyKeeper
@@ -53,6 +52,7 @@ from port42_protocol.messages.records import (
     UserMessage,
 )
 from port42_protocol.messages.types import TurnStatus
+from port42_protocol.times import now
 
 log = logging.getLogger(__name__)
 

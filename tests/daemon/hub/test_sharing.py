@@ -10,10 +10,10 @@ import pytest
 from peers.hub_homes import HubHome, all_quiet, at_hub, init, quiet
 
 from port42_daemon.hub.schema import HubRefused
-from port42_daemon.times import now
 from port42_protocol.messages.forks_and_trash import DeleteSession
 from port42_protocol.messages.records import UserMessage
 from port42_protocol.messages.search import RenameSession
+from port42_protocol.times import now
 
 
 def authors(home: HubHome, session_id: str) -> list[str]:

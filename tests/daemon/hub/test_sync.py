@@ -16,11 +16,11 @@ from peers.stores import event, said
 
 from port42_daemon.hub.connection import explained
 from port42_daemon.store.interface import RESUMED
-from port42_daemon.times import now
 from port42_protocol.messages.forks_and_trash import DeleteSession, PruneSessions, RestoreSession
 from port42_protocol.messages.records import AssistantMessage, replace
 from port42_protocol.messages.search import RenameSession, TagSession
 from port42_protocol.messages.sessions import AppendMessage
+from port42_protocol.times import now
 
 
 def test_a_session_begun_here_is_continued_there_and_here_again(meet):

@@ -129,7 +129,7 @@ def test_a_folder_that_was_opened_to_others_is_not_bound_in_again_and_the_log_sa
     while "cannot listen at" not in daemon.log():
         assert time.monotonic() < deadline
         time.sleep(0.01)  # no system call tells when
-    assert "is open to others (mode 0755" in daemon.log()
+    assert daemon.logged("is open to others (mode 0755")
     assert "Traceback" not in daemon.log()
     assert not daemon.socket.exists()
 

@@ -228,7 +228,7 @@ def test_a_daemon_whose_home_is_gone_refuses_and_stops_and_the_next_one_starts(d
         daemon.home.mkdir(mode=0o700)
     following = start_daemon()  # it waits until the old one is gone from the address
     assert daemon.process.wait(30) == 0
-    assert "the home was moved or removed" in daemon.log()
+    assert daemon.logged("the home was moved or removed")
     assert following.call("list_sessions")["sessions"] == []
     assert following.call("status")["pid"] == following.pid
     assert json.loads((following.home / "daemon.json").read_bytes())["pid"] == following.pid
@@ -327,4 +327,4 @@ def test_another_users_connection_is_closed_without_a_response(daemon):
     assert output == "b''\n" or error.startswith("ConnectionResetError")
     assert daemon.call("status")["connections"] == 1
     daemon.stop()
-    assert f"a connection of uid {NOBODY} was refused" in daemon.log()
+    assert daemon.logged(f"a connection of uid {NOBODY} was refused")

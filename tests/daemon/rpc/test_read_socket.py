@@ -167,7 +167,7 @@ def test_a_file_in_its_place_is_left_alone_and_the_daemon_starts_without_it(star
     path.write_text("precious")
     daemon = start_daemon()
     assert daemon.call("status")["read_socket"] is None
-    assert f"no socket for reading: {path} exists and is not a socket" in daemon.log()
+    assert daemon.logged(f"no socket for reading: {path} exists and is not a socket")
     assert daemon.stop() == 0
     assert path.read_text() == "precious"
 
@@ -176,7 +176,7 @@ def test_a_path_that_is_too_long_for_it(start_daemon, home):
     path = home.parent / ("x" * (103 - len(os.fsencode(home.parent)) - 1))
     daemon = start_daemon(socket=path)
     assert daemon.call("status")["read_socket"] is None
-    assert "no socket for reading: the socket path has 108 bytes, 103 is the most" in daemon.log()
+    assert daemon.logged("no socket for reading: the socket path has 108 bytes, 103 is the most")
 
 
 def test_all_its_connections_leave_the_other_socket_free(kept):

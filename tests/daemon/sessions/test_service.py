@@ -12,7 +12,6 @@ from datetime import timedelta
 import pytest
 
 from port42_daemon.sessions import service
-from port42_daemon.times import now
 from port42_protocol.errors import (
     AmbiguousSession,
     InvalidParams,
@@ -36,6 +35,7 @@ from port42_protocol.messages.sessions import (
     ListSessions,
     UpdateLastSession,
 )
+from port42_protocol.times import now
 
 
 @pytest.fixture

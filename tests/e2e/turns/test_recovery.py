@@ -58,7 +58,7 @@ def test_kill_9_before_anything_was_said_is_noted(daemon, tap, home):
     assert [role for role, _ in outline(daemon, session_id)] == ["user", "error"]
     assert transcript(daemon, session_id)[1]["question"] == 1
     assert daemon.call("get_last_session", agent="shout")["session_id"] == other
-    assert "cut off" in daemon.log()
+    assert daemon.logged("cut off")
 
 
 def test_a_recovered_turn_is_not_a_use(daemon, tap):
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_a_recorded_turn_is_not_recorded_again(daemon, home):
     daemon.start()
     assert outline(daemon, result["session_id"]) == [("user", "hello"), ("assistant", "HELLO")]
     assert list((home / "sessions").glob("*.partial")) == []
-    assert "folder.partial is no checkpoint" in daemon.log()
+    assert daemon.logged("folder.partial is no checkpoint")
 
 
 def test_a_stop_cuts_turns_off_and_records_them(home, tap, start_daemon, monkeypatch):

@@ -12,7 +12,7 @@ from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import reader
 from port42_daemon.store.session_file.document import Damaged, Document, Read
 from port42_daemon.store.session_file.salvage import header_of
-from port42_daemon.times import valid_time
+from port42_protocol.times import valid_time
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FORMAT = re.compile(rb'\{"format":(\d{1,9}),')

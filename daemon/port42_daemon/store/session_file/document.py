@@ -29,7 +29,6 @@ from port42_daemon.store.interface import (
     Header,
     title_from,
 )
-from port42_daemon.times import milliseconds, valid_time
 from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,
@@ -40,6 +39,7 @@ from port42_protocol.messages.records import (
     decode_record,
     encode_stored,
 )
+from port42_protocol.times import milliseconds, valid_time
 
 _CHUNK = 64 * 1024
 _FIRST_CHUNK = 16 * 1024

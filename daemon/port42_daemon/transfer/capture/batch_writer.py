@@ -14,7 +14,6 @@ from port42_daemon.config import CapturedToolConfig, ConfigFile
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, Header
-from port42_daemon.times import now
 from port42_daemon.transfer.capture.document_source import DocumentSource
 from port42_daemon.transfer.capture.kept import original_of
 from port42_daemon.transfer.capture.known import Known
@@ -36,6 +35,7 @@ from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
 from port42_protocol.messages.types import CaptureTool
+from port42_protocol.times import now
 
 
 class TurnRuns(Exception):

@@ -11,7 +11,6 @@ import msgspec
 from msgspec import UNSET
 
 from port42_daemon.store.interface import COMPACTED, USAGE
-from port42_daemon.times import milliseconds
 from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,
@@ -22,6 +21,7 @@ from port42_protocol.messages.records import (
     UserMessage,
     replace,
 )
+from port42_protocol.times import milliseconds
 
 _SAME_TIME = 10 * 60 * 1000
 """Milliseconds between a message here and in the tool's file."""

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import RENAMED
-from port42_daemon.times import now
 from port42_daemon.transfer.capture.progress import NEVER, SourceState, signature_at
 from port42_daemon.transfer.capture.recorder import Recorder
 from port42_daemon.transfer.capture.tools import Tool
 from port42_daemon.transfer.readers import codex
 from port42_daemon.transfer.readers.files import whole_lines
 from port42_protocol.messages.records import EventRecord
+from port42_protocol.times import now
 
 _AT_ONCE = 1000
 """Lines."""

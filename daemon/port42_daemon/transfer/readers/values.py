@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from port42_daemon.times import rfc3339
 from port42_protocol.messages.types import Role
+from port42_protocol.times import rfc3339
 
 MESSAGE_BYTES = 4 * 1024 * 1024
 """Maximum bytes of one message, as in `append_message`."""

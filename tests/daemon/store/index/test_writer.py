@@ -16,8 +16,8 @@ from port42_daemon.store.index.sessions import SHORT_ID, SessionFilter, SessionU
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter, PendingUpdates
 from port42_daemon.store.session_file.document import RENAMED, numbered
-from port42_daemon.times import milliseconds
 from port42_protocol.messages.records import EventRecord, Record, Summary, UserMessage
+from port42_protocol.times import milliseconds
 
 AT = "2026-01-01T00:00:00.000Z"
 

@@ -15,8 +15,8 @@ from port42_daemon.store.interface import FORKED, Header
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import salvage
-from port42_daemon.times import milliseconds
 from port42_protocol.messages.records import EventRecord, ForkPoint, UserMessage
+from port42_protocol.times import milliseconds
 
 BLOCK = 4096
 

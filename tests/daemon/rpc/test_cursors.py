@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from port42_daemon import cursors
+from port42_daemon.rpc import cursors
 from port42_protocol.errors import InvalidParams
 
 PARTS = st.lists(st.from_regex(r"[^ ]*", fullmatch=True), min_size=1, max_size=4)

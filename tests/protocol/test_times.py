@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from port42_daemon.times import milliseconds, valid_time
+from port42_protocol.times import milliseconds, valid_time
 
 OFFSETS = st.sampled_from(["", "Z", "+14:00", "-23:59"])
 TIMES = st.builds(lambda when, offset: when.isoformat() + offset, st.datetimes(), OFFSETS)
