@@ -7,19 +7,10 @@ import subprocess
 
 import pytest
 from peers import acp_node_sdk
-from peers.editors import EditorError, acp_agent, port42_command, records_of, texts
+from peers.editors import REPEAT, EditorError, acp_agent, port42_command, records_of, texts
 from peers.talk import Talk
 
-CONFIG = (
-    "".join(map(acp_agent, ["echo", "worker", "slow", "permission", "crash"]))
-    + """
-[agents.repeat]
-backend = "repeat"
-[backends.repeat]
-type = "command"
-command = ["cat"]
-"""
-)
+CONFIG = "".join(map(acp_agent, ["echo", "worker", "slow", "permission", "crash"])) + REPEAT
 
 
 @pytest.fixture

@@ -5,19 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from peers.editors import EditorError, acp_agent, records_of, texts
+from peers.editors import REPEAT, EditorError, acp_agent, records_of, texts
 
 CONFIG = (
     acp_agent("echo")
     + acp_agent("offers", "echo", "/dev/null", "option")
     + acp_agent("planner", "echo", "/dev/null", "modes")
-    + """
-[agents.repeat]
-backend = "repeat"
-[backends.repeat]
-type = "command"
-command = ["cat"]
-"""
+    + REPEAT
 )
 
 

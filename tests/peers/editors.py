@@ -51,6 +51,16 @@ command = {json.dumps([sys.executable, "-S", "-B", program, *arguments])}
 """
 
 
+REPEAT = """
+[agents.repeat]
+backend = "repeat"
+[backends.repeat]
+type = "command"
+command = ["cat"]
+"""
+"""An agent for config.toml that is no ACP agent."""
+
+
 def records_of(daemon: Any, session_id: str) -> list[dict[str, Any]]:
     """All records of a session."""
     records: list[dict[str, Any]] = daemon.call("get_session", session_id=session_id, events=True)["messages"]

@@ -22,59 +22,38 @@ _WORK = Path(__file__).resolve().parents[2] / ".work"
 
 
 def claude() -> str:
-    """Claude Code's program. Skips without node and npm, or when npm cannot have it."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("needs node and npm, for Claude Code")
-    folder = _WORK / "npm-claude"
-    program = folder / "node_modules" / ".bin" / "claude"
+    """Claude Code's program. Skips as `_npm_program`; its scripts bring the program itself."""
     package = f"@anthropic-ai/claude-code@{CLAUDE_VERSION}"
-    with _alone(folder):
-        if not program.exists():
-            _install(npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", package)
-    return str(program)
+    return _npm_program("npm-claude", "claude", package, "Claude Code", scripts=True)
 
 
 def inspector() -> str:
-    """The MCP inspector's program. Skips without node and npm, or when npm cannot have it."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("needs node and npm, for the MCP inspector")
-    folder = _WORK / "npm-inspector"
-    program = folder / "node_modules" / ".bin" / "mcp-inspector"
+    """The MCP inspector's program. Skips as `_npm_program`."""
     package = f"@modelcontextprotocol/inspector@{INSPECTOR_VERSION}"
-    with _alone(folder):
-        if not program.exists():
-            options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
-            _install(npm, "install", "--prefix", str(folder), *options, package)
-    return str(program)
+    return _npm_program("npm-inspector", "mcp-inspector", package, "the MCP inspector")
 
 
 def acpx() -> str:
-    """The program of `acpx`, an ACP client of npm. Skips without node and npm, or when npm cannot have it."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("needs node and npm, for acpx")
-    folder = _WORK / "npm-acpx"
-    program = folder / "node_modules" / ".bin" / "acpx"
-    with _alone(folder):
-        if not program.exists():
-            options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
-            _install(npm, "install", "--prefix", str(folder), *options, f"acpx@{ACPX_VERSION}")
-    return str(program)
+    """The program of `acpx`, an ACP client. Skips as `_npm_program`."""
+    return _npm_program("npm-acpx", "acpx", f"acpx@{ACPX_VERSION}", "acpx")
 
 
 def openrpc_typings() -> str:
-    """OpenRPC's own generator of types. Skips without node and npm, or when npm cannot have it."""
+    """OpenRPC's own generator of types. Skips as `_npm_program`."""
+    package = f"@open-rpc/typings@{TYPINGS_VERSION}"
+    return _npm_program("npm-openrpc", "open-rpc-typings", package, "OpenRPC's generator")
+
+
+def _npm_program(folder_name: str, name: str, package: str, called: str, *, scripts: bool = False) -> str:
+    """The path of an npm package's program. Skips without node and npm, or when npm cannot have it."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        pytest.skip("needs node and npm, for OpenRPC's generator")
-    folder = _WORK / "npm-openrpc"
-    program = folder / "node_modules" / ".bin" / "open-rpc-typings"
-    package = f"@open-rpc/typings@{TYPINGS_VERSION}"
+        pytest.skip(f"needs node and npm, for {called}")
+    folder = _WORK / folder_name
+    program = folder / "node_modules" / ".bin" / name
+    options = ["--no-audit", "--no-fund", "--silent", *([] if scripts else ["--ignore-scripts"])]
     with _alone(folder):
         if not program.exists():
-            options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
             _install(npm, "install", "--prefix", str(folder), *options, package)
     return str(program)
 

@@ -21,6 +21,14 @@ def authors(home: HubHome, session_id: str) -> list[str]:
     return [record.author or "" for record in home.stored_records(session_id)]
 
 
+async def begun_and_shared(ada: HubHome, ben: HubHome, grantee: str) -> None:
+    """Ada's session cli-1 with a message, with which Ben may go on, at both."""
+    await ada.say("cli-1", "of ada")
+    await all_quiet(ada)
+    assert await ada.share("cli-1", grantee, "write")
+    await all_quiet(ben)
+
+
 def test_what_is_shared_to_be_read_is_there_and_what_is_said_in_it_becomes_an_own_fork(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
         await ada.say("cli-1", "one")
@@ -69,10 +77,7 @@ def test_whoever_shares_a_session_cannot_have_it_stand_for_one_of_somebody_else(
 
 def test_what_is_shared_to_be_gone_on_with_grows_on_both_sides_and_says_who_wrote_what(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
-        await ada.say("cli-1", "of ada")
-        await all_quiet(ada)
-        assert await ada.share("cli-1", people.ben, "write")
-        await all_quiet(ben)
+        await begun_and_shared(ada, ben, people.ben)
         await ben.say("cli-1", "of ben")
         await all_quiet(ben, ada)
         assert ada.texts("cli-1") == ben.texts("cli-1") == ["of ada", "of ben"]
@@ -95,10 +100,7 @@ def test_what_is_shared_to_be_gone_on_with_grows_on_both_sides_and_says_who_wrot
 
 def test_who_wrote_a_record_stays_known_where_the_hub_is_given_everything_again(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
-        await ada.say("cli-1", "of ada")
-        await all_quiet(ada)
-        assert await ada.share("cli-1", people.ben, "write")
-        await all_quiet(ben)
+        await begun_and_shared(ada, ben, people.ben)
         await ben.say("cli-1", "of ben")
         await all_quiet(ben, ada)
         with psycopg.connect(people.ada_url, autocommit=True) as connection:
@@ -121,10 +123,7 @@ def test_who_wrote_a_record_stays_known_where_the_hub_is_given_everything_again(
 
 def test_nobody_can_say_that_somebody_else_wrote_it(people):
     async def work(ada: HubHome, ben: HubHome) -> None:
-        await ada.say("cli-1", "of ada")
-        await all_quiet(ada)
-        assert await ada.share("cli-1", people.ben, "write")
-        await all_quiet(ben)
+        await begun_and_shared(ada, ben, people.ben)
         said = UserMessage(seq=0, content="of ben", timestamp=now(), author=people.ada)
         await ben.sessions.add_later("cli-1", [said])
         await all_quiet(ben, ada)
