@@ -162,7 +162,11 @@ class BatchWriter:
         where = self._store.where(session_id)
         if where == "trash":
             raise InTrash
-        if where is None and stored is None and reading.tool.name in answering:
+        is_new = where is None and stored is None
+        # A turn that ended since the source was read has made it a session's.
+        if is_new and (
+            reading.tool.name in answering or self.session_of(reading.tool, info.source_id) != session_id
+        ):
             raise TurnRuns
         compared = self._compared(reading, key, session_id, stored)
         if where and not compared.seq:
