@@ -42,9 +42,11 @@ APPEND = request_json("append_message", params=("ai-engineer", "foreign-1", "use
 
 
 def assert_created_and_appended(responses):
-    assert [response["id"] for response in responses] == ["text id", 2]
-    assert responses[0]["result"]["session_id"] == "foreign-1"
-    assert responses[1]["result"] == {"session_id": "foreign-1", "seq": 1}
+    """In any order: requests that are sent at once wait for the disk together."""
+    results = {response["id"]: response["result"] for response in responses}
+    assert results.keys() == {"text id", 2}
+    assert results["text id"]["session_id"] == "foreign-1"
+    assert results[2] == {"session_id": "foreign-1", "seq": 1}
 
 
 def test_jsonrpcclient_over_a_plain_socket(daemon):
