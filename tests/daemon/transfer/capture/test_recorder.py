@@ -16,12 +16,14 @@ from port42_daemon.executors import Threads
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.interface import SessionFilter
+from port42_daemon.store.interface import Header, SessionFilter
+from port42_daemon.transfer.capture.batch_writer import TurnRuns
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import Progress
 from port42_daemon.transfer.capture.recorder import Recorder
 from port42_daemon.transfer.capture.tools import TOOLS
 from port42_protocol.errors import StorageFailed
+from port42_protocol.messages.records import AssistantMessage, TurnRecord, UserMessage
 
 CLAUDE = TOOLS["claude"]
 
@@ -123,5 +125,32 @@ def test_what_a_failed_disk_kept_out_is_read_again(recording, tmp_path, monkeypa
             begin(recorder, path)
         assert await rounds(recorder) == [["a", "b", "c"]]
         assert counts(store) == {"a": 3, "b": 3, "c": 3}
+
+    recording(work)
+
+
+def test_a_turn_that_ends_while_its_file_is_read_is_no_second_session(recording, tmp_path, monkeypatch):
+    path = transcript(tmp_path / "a.jsonl", "a", 2)
+    when = "2026-01-15T10:00:00.000Z"
+    turn = TurnRecord(backend="claude", native_id="a")
+    own = Header(id="cli-1", agent="ai-muse", created_at=when, client="cli")
+    question = UserMessage(seq=1, content=f"a 0 {'x' * 10}", timestamp=when)
+    reply = AssistantMessage(seq=2, content="aye", timestamp=when, question=1, turn=turn)
+
+    async def work(recorder, store):
+        def ended(_):
+            """The turn's session is looked up already, and no turn is found that runs."""
+            store.create(own, [question, reply])
+            return False
+
+        begin(recorder, path)
+        with monkeypatch.context() as patch:
+            patch.setattr(recorder, "_is_answering", ended)
+            [waits] = await recorder.read()
+        assert isinstance(waits.error, TurnRuns)
+        begin(recorder, path)
+        assert await rounds(recorder) == [["a"]]
+        page, *_ = store.catalogue.page(SessionFilter(), None, 10)
+        assert [(session.session_id, session.message_count) for session in page] == [("cli-1", 3)]
 
     recording(work)
