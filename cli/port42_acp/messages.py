@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, ValidationError, convert, field
 
+from port42_client.wire import JsonObject
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.types import Cursor, Folder, SessionId
 
@@ -129,7 +130,7 @@ class Prompt(Struct, frozen=True, rename="camel"):
     prompt: list[Block]
 
 
-def read(kind: type[T], params: dict[str, Any]) -> T:
+def read(kind: type[T], params: JsonObject) -> T:
     """`params` as a `kind`. Raises `InvalidParams`, which names the field."""
     try:
         return convert(params, kind)

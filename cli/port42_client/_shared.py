@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 from uuid import uuid4
 
 from msgspec import to_builtins
@@ -13,6 +13,7 @@ from msgspec import to_builtins
 from port42_client.daemon import Daemon
 from port42_client.daemon_errors import MethodNotFound, MissingCapability
 from port42_client.errors import BadInput
+from port42_client.wire import JsonObject
 from port42_protocol import errors
 from port42_protocol.messages.records import Reference
 from port42_protocol.messages.sessions import GetSession, Transcript
@@ -38,11 +39,11 @@ class PossessOptions(TypedDict, total=False):
     mode: str | None
 
 
-def possess_params(agent: str, message: str, options: PossessOptions) -> dict[str, Any]:
+def possess_params(agent: str, message: str, options: PossessOptions) -> JsonObject:
     """The params of `possess`, streamed. Raises TypeError for an option that there is not."""
     if unknown := options.keys() - PossessOptions.__annotations__.keys():
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
-    params: dict[str, Any] = {"agent": agent, "message": message, "client": "python", "stream": True}
+    params: JsonObject = {"agent": agent, "message": message, "client": "python", "stream": True}
     params |= {name: value for name, value in options.items() if value is not None}
     if "cwd" in params:
         params["cwd"] = os.path.abspath(params["cwd"])  # noqa: PTH100 - text, as it travels

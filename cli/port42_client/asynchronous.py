@@ -31,7 +31,7 @@ from port42_client.daemon_errors import ShuttingDown
 from port42_client.errors import CommandError, NoDaemon
 from port42_client.following import Position, typed
 from port42_client.silence import PATIENCE
-from port42_client.wire import Event
+from port42_client.wire import Event, JsonObject
 from port42_protocol.messages.daemon import Hello, Welcome
 from port42_protocol.messages.events import PermissionEvent, PermissionOption, Possessed, SessionEvent
 from port42_protocol.messages.records import Summary
@@ -54,7 +54,7 @@ class AsyncTurn:
     a turn that is not over, unless it is detached.
     """
 
-    def __init__(self, daemon: Daemon, method: str, params: dict[str, Any]) -> None:
+    def __init__(self, daemon: Daemon, method: str, params: JsonObject) -> None:
         self._daemon = daemon
         self._method = method
         self._params = params
@@ -168,7 +168,7 @@ class AsyncClient:
         result = await self.ask(method_of(type(request)), params_of(request))
         return decode(result_of(type(request)), result)
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: JsonObject) -> Any:
         """The result of `method` as plain values. Raises as `port42_client.client` says."""
         for attempt in range(1, ATTEMPTS + 1):
             connection = await self._connected()
@@ -186,7 +186,7 @@ class AsyncClient:
     async def pages(self, request: Request[R]) -> AsyncIterator[R]:
         """Each page that answers `request`, from its cursor on to the last, asked for when it is wanted."""
         method = method_of(type(request))
-        params: dict[str, Any] | None = params_of(request)
+        params: JsonObject | None = params_of(request)
         while params is not None:
             page = await self.ask(method, params)
             yield decode(result_of(type(request)), page)
@@ -264,7 +264,7 @@ class AsyncClient:
 
 
 async def _subscription(
-    daemon: Daemon, params: dict[str, Any], *, may_start: bool
+    daemon: Daemon, params: JsonObject, *, may_start: bool
 ) -> AsyncGenerator[Event, None]:
     """The events of a subscription until its connection ends. Raises `NoDaemon`, `DaemonError` and `Lost`."""
     queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUED)
@@ -279,9 +279,7 @@ async def _subscription(
         await connection.close()
 
 
-async def _subscribe(
-    connection: Connection, params: dict[str, Any], queue: asyncio.Queue[Event | None]
-) -> None:
+async def _subscribe(connection: Connection, params: JsonObject, queue: asyncio.Queue[Event | None]) -> None:
     """Puts None behind the last event."""
     try:
         await connection.call("subscribe", params)

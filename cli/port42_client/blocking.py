@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import chain, islice
-from typing import Any, Unpack
+from typing import Unpack
 
 from port42_client import client as calls
 from port42_client import following
@@ -25,6 +25,7 @@ from port42_client._shared import (
     last_seq,
     possess_params,
 )
+from port42_client.wire import JsonObject
 from port42_protocol.messages.daemon import Hello, Welcome
 from port42_protocol.messages.events import PermissionEvent, PermissionOption, Possessed, SessionEvent
 from port42_protocol.messages.records import Summary
@@ -38,7 +39,7 @@ class Turn:
     `close`, which leaving ``with`` calls, ends a turn that is not over, unless it is detached.
     """
 
-    def __init__(self, client: calls.Client, method: str, params: dict[str, Any]) -> None:
+    def __init__(self, client: calls.Client, method: str, params: JsonObject) -> None:
         self._client = client
         self._method = method
         self._stream = client.stream(method, params)

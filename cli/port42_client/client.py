@@ -426,7 +426,12 @@ def params_of(request: Request[Any]) -> JsonObject:
     # Imported here: a command that only prints the daemon's JSON needs no msgspec.
     from msgspec import to_builtins
 
-    return {name: value for name, value in to_builtins(request).items() if value is not None}
+    return given(**to_builtins(request))
+
+
+def given(**params: Any) -> JsonObject:
+    """Those that are not None: a daemon of an earlier version may not know the others."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 class _WentAwayError(Exception):

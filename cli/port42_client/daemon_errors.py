@@ -6,6 +6,7 @@ is an error, or where one is named.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from port42_client.errors import DaemonError
@@ -125,6 +126,6 @@ _BY_CODE: dict[int, type[DaemonError]] = {
 """The classes here have the names of the protocol's."""
 
 
-def of(code: int, message: str, data: dict[str, Any] | None) -> DaemonError:
+def of(code: int, message: str, data: Mapping[str, Any] | None) -> DaemonError:
     """The error of that code; a `DaemonError` for one that only a newer daemon knows."""
     return _BY_CODE.get(code, DaemonError)(code, message, data)

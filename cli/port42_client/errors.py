@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 INTERRUPTED = 130
@@ -34,10 +35,10 @@ class Refused(CommandError):
 class DaemonError(Refused):
     """The daemon's own error. `data` is as the method table of the protocol has it."""
 
-    def __init__(self, code: int, message: str, data: dict[str, Any] | None = None) -> None:
+    def __init__(self, code: int, message: str, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
-        self.data = data or {}
+        self.data = dict(data or {})
         self.kind = str(self.data.get("kind", "error"))
 
 

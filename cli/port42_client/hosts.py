@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from port42_client.errors import BadInput
 from port42_protocol.hosts import ADDRESS_EXPECTED, HostConfig, SshAddress, ssh_address
@@ -47,7 +47,7 @@ def names(home: str) -> list[str]:
     return sorted(_hosts(home))
 
 
-def _hosts(home: str) -> dict[str, Any]:
+def _hosts(home: str) -> dict[str, object]:
     import tomllib
 
     try:
@@ -68,7 +68,7 @@ def _hosts(home: str) -> dict[str, Any]:
     return hosts
 
 
-def _config(name: str, table: Any) -> HostConfig:
+def _config(name: str, table: object) -> HostConfig:
     import msgspec
 
     try:

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from shlex import quote
-from typing import Any
 
 from port42_client import ssh, version
 from port42_client.client import Client
@@ -24,6 +23,7 @@ from port42_client.daemon import Daemon
 from port42_client.errors import ConnectionLost, NoDaemon
 from port42_client.hosts import Host, host
 from port42_client.ssh import Unreachable
+from port42_client.wire import JsonObject
 from port42_protocol import PROTOCOL_VERSION
 
 _PATIENCE = 5.0
@@ -233,7 +233,7 @@ class _Report:
             else:
                 self._lines.append(line.decode(errors="replace").strip())
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: JsonObject) -> None:
         kind, text = message["port42"], str(message.get("text"))
         if kind == "notice":
             self._notice(f"{self._name}: {text}")

@@ -16,6 +16,7 @@ from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from port42_client.errors import CommandError, DaemonError
+from port42_client.wire import JsonObject
 from port42_mcp import quoted
 from port42_mcp.source import Question, Source, Stopped
 from port42_protocol.version import __version__
@@ -73,7 +74,7 @@ class _Server(MCPServer):
         """The names that each tool has."""
 
     async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+        self, name: str, arguments: JsonObject, context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         known = self.arguments.get(name, frozenset(arguments))
         if unknown := sorted(arguments.keys() - known):

@@ -6,12 +6,11 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
 
-from port42_client.client import Client, decode
+from port42_client.client import Client, decode, given
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
-from port42_client.wire import Event
+from port42_client.wire import Event, JsonObject
 from port42_mcp import quoted
 from port42_mcp.depth import LIMIT
 from port42_protocol.errors import UnknownAgent
@@ -50,7 +49,7 @@ class Question:
     def stop(self) -> None:
         self._held.close()
 
-    def run(self, client: Client, params: dict[str, Any]) -> Possessed:
+    def run(self, client: Client, params: JsonObject) -> Possessed:
         """Raises `Stopped`, with the turn ended and its reply so far kept, and what `Client.ask` raises."""
         self._client = client
         return decode(Possessed, client.ask("possess", params, listener=self))
@@ -97,7 +96,7 @@ class Source:
 
     def search(self, query: str, agent: str | None, limit: int, cursor: str | None) -> str:
         with self._reader() as client:
-            params = _given(query=query, agent=agent, limit=limit, cursor=cursor)
+            params = given(query=query, agent=agent, limit=limit, cursor=cursor)
             return quoted.hits(decode(HitPage, client.ask("search_sessions", params)))
 
     def sessions(  # noqa: PLR0913, PLR0917 - what a list can be narrowed by
@@ -110,7 +109,7 @@ class Source:
         cursor: str | None,
     ) -> str:
         with self._reader() as client:
-            params = _given(agent=agent, cwd=folder, tag=tag, pinned=pinned, limit=limit, cursor=cursor)
+            params = given(agent=agent, cwd=folder, tag=tag, pinned=pinned, limit=limit, cursor=cursor)
             return quoted.sessions(decode(SessionPage, client.ask("list_sessions", params)))
 
     def read(
@@ -118,7 +117,7 @@ class Source:
     ) -> str:
         """A page of the session that `ref` means; with `last`, from that many messages before its end on."""
         with self._reader() as client:
-            head = decode(Summary, client.ask("find_session", _given(ref=ref, agent=agent)))
+            head = decode(Summary, client.ask("find_session", given(ref=ref, agent=agent)))
             if last is not None:
                 start = quoted.Place(_seq_before_last(client, head.session_id, last))
             page = quoted.page(lambda seq: _records(client, head.session_id, seq), start, detail)
@@ -139,7 +138,7 @@ class Source:
         with self._daemon.client() as client:
             # Never waits for a turn: it may be the one in which the agent that asks is at work.
             params = {"agent": agent, "message": message, "depth": depth, "if_busy": "error", "stream": True}
-            params |= {"client": CLIENT} | _given(cwd=_folder())
+            params |= {"client": CLIENT} | given(cwd=_folder())
             try:
                 if ref is not None:
                     session = client.ask("find_session", {"ref": ref, "agent": agent})
@@ -188,7 +187,3 @@ def _folder() -> str | None:
     except (OSError, UnicodeEncodeError):
         return None
     return folder if "\n" not in folder and len(folder) <= _FOLDER_LIMIT else None
-
-
-def _given(**params: Any) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}

@@ -16,6 +16,7 @@ from port42_cli.plain_text import one_line
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
+from port42_client.wire import Session
 
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
@@ -29,12 +30,18 @@ class Integer(click.IntRange):
 
 ref = click.argument("ref", shell_complete=complete.refs)
 agent = click.argument("agent", required=False, metavar="[@AGENT]", shell_complete=complete.agents)
-WHOSE: dict[str, Any] = {
-    "metavar": "@AGENT",
-    "shell_complete": complete.agents,
-    "help": "Whose: `last` is then this agent's, and another's session is refused.",
-}
-whose = click.option("-a", "--agent", **WHOSE)
+
+
+def agent_option(*names: str) -> Callable[[Any], Any]:
+    return click.option(
+        *names,
+        metavar="@AGENT",
+        shell_complete=complete.agents,
+        help="Whose: `last` is then this agent's, and another's session is refused.",
+    )
+
+
+whose = agent_option("-a", "--agent")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 limit = click.option("-n", "--limit", type=Integer(min=1), default=20, show_default=True, help="How many.")
 lines = click.option("-n", "--lines", type=Integer(min=0), default=50, show_default=True, help="How many.")
@@ -51,11 +58,6 @@ no_tools = click.option("--no-tools", "detail", flag_value="hidden", help="Witho
 
 def as_json(text: str) -> Callable[[Any], Any]:
     return click.option("--json", "as_json", is_flag=True, help=text)
-
-
-def given(**params: Any) -> dict[str, Any]:
-    """Those that are not None: a daemon of an earlier version may not know the others."""
-    return {name: value for name, value in params.items() if value is not None}
 
 
 def check_agent(client: Client, agent: str | None) -> None:
@@ -98,10 +100,10 @@ def find(client: Client, ref: str, agent: str | None) -> Summary:
     return decode(Summary, ask_for(client, ref, agent))
 
 
-def ask_for(client: Client, ref: str, agent: str | None) -> dict[str, Any]:
+def ask_for(client: Client, ref: str, agent: str | None) -> Session:
     """As `find`; the session as the daemon's JSON has it."""
     try:
-        session: dict[str, Any] = client.ask("find_session", {"ref": ref, "agent": agent})
+        session: Session = client.ask("find_session", {"ref": ref, "agent": agent})
     except DaemonError as error:
         if error.kind == "no_sessions":
             check_agent(client, error.data.get("agent"))

@@ -9,7 +9,7 @@ import click
 from port42_cli import plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_client.client import decode
+from port42_client.client import decode, given
 from port42_client.daemon import Daemon
 from port42_protocol.presets import PRESETS
 
@@ -133,7 +133,7 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
 
 def _ask(daemon: Daemon, method: str, **params: str | None) -> Any:
     with daemon.client() as client:
-        return client.ask(method, _shared.given(**params))
+        return client.ask(method, given(**params))
 
 
 def _health(agent: object) -> str:

@@ -11,7 +11,7 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.plain_text import advice, count, one_line, size, typed
 from port42_cli.views import capture as view
-from port42_client.client import decode
+from port42_client.client import decode, given
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
 from port42_protocol.messages.capture import CapturedTool, CaptureStatus, Restored
@@ -78,7 +78,7 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
         answer = client.ask("get_capture")
         names = [name] if name else _choose(decode(CaptureStatus, answer), yes)
         for chosen in names:
-            answer = client.ask("set_capture", _shared.given(name=chosen, on=True, agent=agent, path=path))
+            answer = client.ask("set_capture", given(name=chosen, on=True, agent=agent, path=path))
     if as_json:
         streams.as_json(answer)
         return
@@ -131,7 +131,7 @@ def restore(  # noqa: PLR0913, PLR0917 - a parameter for each option
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
         try:
-            params = _shared.given(session_id=session.session_id, force=force, generation=generation)
+            params = given(session_id=session.session_id, force=force, generation=generation)
             answer = client.ask("restore_original", params)
         except DaemonError as error:
             if error.data.get("field") != "force":

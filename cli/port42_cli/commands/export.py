@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import click
 
@@ -18,6 +17,7 @@ from port42_cli.plain_text import count, visible
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, Refused
+from port42_client.wire import JsonObject
 
 SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "html", "htm": "html"}
 """Formats by file suffix or ``--format``."""
@@ -121,7 +121,7 @@ def _format_of(file: str | None, *, opened: bool) -> str:
     return SUFFIXES[suffix]
 
 
-def _params(form: str, redact: bool, no_tools: bool) -> dict[str, Any]:
+def _params(form: str, redact: bool, no_tools: bool) -> JsonObject:
     if no_tools and form == "json":
         raise click.UsageError("--no-tools: expected the format markdown or html; json loses nothing")
     return {"format": form, "redact": redact} | ({"activities": False} if no_tools else {})
@@ -136,7 +136,7 @@ def _check_page(form: str, *, single: bool, everything: bool) -> None:
 
 
 def _write_folder(  # noqa: PLR0913 - what is written, and how
-    client: Client, out: str, ids: list[str], params: dict[str, Any], redactions: Counter[str], *, force: bool
+    client: Client, out: str, ids: list[str], params: JsonObject, redactions: Counter[str], *, force: bool
 ) -> None:
     _make_folder(out)
     ending = "md" if params["format"] == "markdown" else params["format"]
@@ -217,7 +217,7 @@ def write(out: str, pieces: Iterator[str], *, force: bool) -> None:
         raise Refused(f"cannot write {out}: {error.strerror}") from None
 
 
-def _pieces(client: Client, params: dict[str, Any], redactions: Counter[str]) -> Iterator[str]:
+def _pieces(client: Client, params: JsonObject, redactions: Counter[str]) -> Iterator[str]:
     for page in client.ask_pages("export_session", params):
         redactions.update(page["redactions"])
         yield page["text"]

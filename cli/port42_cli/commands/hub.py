@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from shlex import quote
-from typing import Any
 
 import click
 
@@ -12,9 +11,10 @@ from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.plain_text import count, typed
-from port42_client.client import Client, decode
+from port42_client.client import Client, decode, given
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, DaemonError
+from port42_client.wire import JsonObject
 
 _LOOKS = 0.2
 """Seconds between two requests while sessions are brought here."""
@@ -67,7 +67,7 @@ def init(daemon: Daemon, address: str | None, service: str | None, as_json: bool
     """
     with daemon.client() as client:
         try:
-            answer = client.ask("init_hub", _shared.given(url=address, service=service))
+            answer = client.ask("init_hub", given(url=address, service=service))
         except DaemonError as error:
             if address or service or error.data.get("field") != "url":
                 raise
@@ -127,7 +127,7 @@ def join(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     if (address is None) == (service is None):
         raise click.UsageError(_EXPECTED)
-    params = _shared.given(
+    params = given(
         url=address,
         service=service,
         password_env=password_env,
@@ -148,12 +148,12 @@ def join(  # noqa: PLR0913, PLR0917 - a parameter for each option
     _print(answer, as_json=as_json)
 
 
-def _brought(client: Client, *, shown: bool) -> dict[str, Any]:
+def _brought(client: Client, *, shown: bool) -> JsonObject:
     """The state once everything is here, or the hub cannot be asked any more."""
     most = 0
     with views.progress("bringing sessions here", shown=shown) as moved:
         while True:
-            answer: dict[str, Any] = client.ask("get_hub")
+            answer: JsonObject = client.ask("get_hub")
             state, left = answer["state"], answer["to_pull"]
             if state != "connecting" and not (state == "connected" and left):
                 return answer
@@ -204,7 +204,7 @@ def _switched(daemon: Daemon, method: str, told: str, as_json: bool) -> None:
         streams.banner(told)
 
 
-def _print(answer: dict[str, Any], *, as_json: bool) -> None:
+def _print(answer: JsonObject, *, as_json: bool) -> None:
     if as_json:
         streams.as_json(answer)
         return

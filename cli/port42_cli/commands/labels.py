@@ -10,6 +10,7 @@ from port42_cli import streams
 from port42_cli.commands import _shared
 from port42_cli.plain_text import one_line
 from port42_client.daemon import Daemon
+from port42_client.wire import Session
 
 _AS_JSON = _shared.as_json("The session as JSON.")
 
@@ -33,7 +34,7 @@ def rename(daemon: Daemon, ref: str, title: tuple[str, ...], agent: str | None, 
 @click.command(context_settings={"ignore_unknown_options": True})
 @_shared.ref
 @click.argument("tags", nargs=-1, type=click.UNPROCESSED, metavar="[[+]TAG | -TAG]…")
-@click.option("--agent", **_shared.WHOSE)
+@_shared.agent_option("--agent")
 @_AS_JSON
 @click.pass_obj
 def tag(daemon: Daemon, ref: str, tags: tuple[str, ...], agent: str | None, as_json: bool) -> None:
@@ -75,14 +76,14 @@ def unpin(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
     _show(_change(daemon, ref, agent, "pin_session", pinned=False), "not pinned", as_json=as_json)
 
 
-def _change(daemon: Daemon, ref: str, agent: str | None, method: str, **params: Any) -> dict[str, Any]:
+def _change(daemon: Daemon, ref: str, agent: str | None, method: str, **params: Any) -> Session:
     with daemon.client() as client:
         session = _shared.find(client, ref, agent)
-        changed: dict[str, Any] = client.ask(method, {"session_id": session.session_id, **params})
+        changed: Session = client.ask(method, {"session_id": session.session_id, **params})
     return changed
 
 
-def _show(session: dict[str, Any], label: str, *, as_json: bool) -> None:
+def _show(session: Session, label: str, *, as_json: bool) -> None:
     if as_json:
         streams.as_json(session)
     else:

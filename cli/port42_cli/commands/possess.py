@@ -17,7 +17,6 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_cli.conversation import message_input
 from port42_cli.conversation.send import (
-    Session,
     go_on,
     mark_used,
     retry,
@@ -30,6 +29,7 @@ from port42_cli.conversation.turn import Detached
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, BadInput, CommandError, DaemonError
+from port42_client.wire import Session
 
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary

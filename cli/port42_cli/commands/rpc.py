@@ -12,6 +12,7 @@ import click
 from port42_cli import streams
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
+from port42_client.wire import JsonObject
 from port42_protocol import paths
 
 
@@ -38,16 +39,16 @@ def rpc(ctx: click.Context, method: str, params: tuple[str, ...]) -> None:
             ctx.exit(error.exit_code)
 
 
-def _params(method: str, words: tuple[str, ...]) -> dict[str, Any] | list[Any] | None:
+def _params(method: str, words: tuple[str, ...]) -> JsonObject | list[Any] | None:
     if not words:
         return None
     if len(words) == 1 and words[0].lstrip().startswith(("{", "[")):
         try:
-            whole: dict[str, Any] | list[Any] = json.loads(words[0])
+            whole: JsonObject | list[Any] = json.loads(words[0])
         except (ValueError, RecursionError) as error:
             raise click.UsageError(f"PARAMS: expected JSON: {error}") from None
         return whole
-    named: dict[str, Any] = {}
+    named: JsonObject = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not (key and equals):

@@ -10,7 +10,7 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.plain_text import typed
-from port42_client.client import decode
+from port42_client.client import decode, given
 from port42_client.daemon import Daemon
 
 _AGENT = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -61,7 +61,7 @@ def search(daemon: Daemon, words: tuple[str, ...], limit: int, as_json: bool) ->
     """
     *query, last = words
     agent = last if query and _AGENT.fullmatch(last) else None
-    params = _shared.given(query=" ".join(query if agent else words), agent=agent)
+    params = given(query=" ".join(query if agent else words), agent=agent)
     with daemon.client() as client:
         answer = client.ask_rows("search_sessions", params, "hits", limit=limit, per_page=100)
         if not answer["hits"]:

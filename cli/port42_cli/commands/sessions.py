@@ -9,7 +9,7 @@ import click
 from port42_cli import cwd, plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_client.client import decode
+from port42_client.client import decode, given
 from port42_client.daemon import Daemon
 
 _RECENT = 100
@@ -40,7 +40,7 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
     folder = cwd.here(daemon.host) if here else None
-    params = _shared.given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
+    params = given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
     with daemon.client() as client:
         if parent is not None:
             params["parent"] = _shared.find(client, parent, agent).session_id

@@ -7,7 +7,7 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.plain_text import typed
-from port42_client.client import decode
+from port42_client.client import decode, given
 from port42_client.daemon import Daemon
 
 
@@ -22,7 +22,7 @@ def stats(daemon: Daemon, agent: str | None, days: int | None, as_json: bool) ->
     Days and hours are in the time zone of the daemon's machine, also when piped and in JSON.
     """
     with daemon.client() as client:
-        answer = client.ask("stats", _shared.given(agent=agent, days=days))
+        answer = client.ask("stats", given(agent=agent, days=days))
     if as_json:
         streams.as_json(answer)
         return

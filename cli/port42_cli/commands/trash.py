@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import click
 
@@ -13,6 +12,7 @@ from port42_cli.completion import complete
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
+from port42_client.wire import JsonObject, Session
 from port42_protocol.messages.records import Summary
 
 _SHORTEST_PREFIX = 4
@@ -78,16 +78,21 @@ def restore(daemon: Daemon, ref: str, as_json: bool) -> None:
             streams.banner(f"{session_id} is back.", plain_text.to_go_on(session["agent"], session_id))
 
 
-def _restored(client: Client, ref: str) -> Any:
-    """The session as the daemon gives it. Raises `Refused`."""
+def _restored(client: Client, ref: str) -> Session:
+    """Raises `Refused`."""
     try:
         # An id, as `rm` names it: the trash, of which each session is a file to read, is not looked through.
-        return client.ask("restore_session", {"session_id": ref})
+        return _restore(client, ref)
     except DaemonError as error:
         if error.kind not in {"session_not_found", "invalid_params"}:
             raise
     trashed = decode(list[Summary], client.ask_rows("list_trash", {}, "sessions")["sessions"])
-    return client.ask("restore_session", {"session_id": _find_trashed(trashed, ref)})
+    return _restore(client, _find_trashed(trashed, ref))
+
+
+def _restore(client: Client, session_id: str) -> Session:
+    session: Session = client.ask("restore_session", {"session_id": session_id})
+    return session
 
 
 @click.command()
@@ -178,7 +183,7 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
             _prune(client, params, as_json)
 
 
-def _prune(client: Client, params: dict[str, Any], as_json: bool) -> None:
+def _prune(client: Client, params: JsonObject, as_json: bool) -> None:
     trashed = deleted = size = 0
     more = True
     while more:

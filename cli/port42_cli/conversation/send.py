@@ -11,17 +11,9 @@ from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult,
 from port42_cli.conversation.turn import Turn
 from port42_cli.cwd import sendable
 from port42_client.client import Client
-from port42_client.wire import JsonObject
+from port42_client.wire import JsonObject, Session
 
 CLIENT = "cli"  # the prefix of ids of new sessions
-
-
-class Session(TypedDict):
-    """The used fields of a `messages.Summary` in JSON."""
-
-    session_id: str
-    agent: str
-    message_count: int
 
 
 class Reference(TypedDict, total=False):

@@ -147,7 +147,7 @@ def listens_at(text: str) -> str | None:
     return None
 
 
-def _read(text: str) -> dict[str, Any]:
+def _read(text: str) -> dict[str, object]:
     """Nothing where it is not a property list: people edit them."""
     try:
         agent = plistlib.loads(text.encode())
