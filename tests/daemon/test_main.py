@@ -185,11 +185,29 @@ def test_a_start_imports_nothing_that_only_some_need():
     imported = set(done.stdout.split())
     heavy = {
         *("aiohttp", "attr", "html.parser", "http.client", "http.server", "jsonschema", "markdown_it"),
-        *("multiprocessing", "pydantic", "pygments", "referencing", "rich", "yaml"),
+        *("multiprocessing", "oslash.list", "pydantic", "pygments", "referencing", "rich", "yaml"),
         *("port42_cli", "port42_client", "unittest", "xml", "zipfile"),
     }
     assert heavy & imported == set()
     assert {"jsonrpcserver.dispatcher", "uvloop", "sqlite3"} <= imported
+
+
+def test_garbage_is_looked_for_once_ready_and_not_before(tmp_path):
+    script = """
+import gc
+from port42_daemon import __main__, main
+from port42_daemon.process import memory
+
+def run(*_):
+    print(gc.isenabled())
+    memory.exempt_from_collection()
+    print(gc.isenabled())
+
+main.run = run
+__main__.main()
+"""
+    argv = [sys.executable, "-c", script, "--home", tmp_path, "--socket", tmp_path / "s"]
+    assert subprocess.run(argv, capture_output=True, text=True).stdout.split() == ["False", "True"]
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def exempt_from_collection() -> None:
     """
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
+    gc.enable()
 
 
 def give_back() -> None:

@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from inspect import Signature, signature
+from inspect import Signature
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -216,7 +216,8 @@ class Dispatcher:
         A handler with the parameter `peer` gets that, too, to stream to it or to be told of its end; one with
         `cancellation` ends early where that is requested.
         """
-        parameters = signature(handler).parameters
+        # Not `signature`, which takes 30 µs, for a hundred methods at each start.
+        parameters = handler.__annotations__
         wants_peer, wants_cancellation = "peer" in parameters, "cancellation" in parameters
         name, params_type, result_type = row.name, row.params, row.result
         may_notify = params_type is Subscribe or hasattr(params_type, "stream")
@@ -264,7 +265,8 @@ def _misses_own_file(error: Exception) -> bool:
 
 
 def _find(row: Method, handlers: tuple[object, ...]) -> Callable[..., Any]:
-    methods = [getattr(handler, row.handler) for handler in handlers if hasattr(handler, row.handler)]
+    name = row.handler
+    methods = [getattr(handler, name) for handler in handlers if hasattr(handler, name)]
     if len(methods) != 1:
         raise LookupError(f"{len(methods)} handlers for {row.name}")
     method: Callable[..., Any] = methods[0]

@@ -243,7 +243,7 @@ def test_a_table_without_a_handler_or_with_two_is_a_mistake_at_the_start(handler
 
 def test_a_handler_that_wants_the_peer_is_given_the_one_that_asked():
     class Wants(Handlers):
-        async def subscribe(self, asked, peer):
+        async def subscribe(self, asked, peer: RecordingPeer):
             return peer.kinds
 
     async def settle():
