@@ -22,7 +22,7 @@ from port42_protocol.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 1 could not start (and why), 2 usage."""
     options = _options(argv)
-    # A start makes little garbage; not looking for it saves a seventh of its time. Once ready, it is looked for.
+    # A start makes little garbage; not looking for it before it is ready saves a seventh of its time.
     gc.disable()
     if os.getpid() == 1:
         from port42_daemon.process.reaper import reap_in_parent

@@ -207,7 +207,8 @@ main.run = run
 __main__.main()
 """
     argv = [sys.executable, "-c", script, "--home", tmp_path, "--socket", tmp_path / "s"]
-    assert subprocess.run(argv, capture_output=True, text=True).stdout.split() == ["False", "True"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec, module_from_spec
 
-for package in ("jsonrpcserver", "oslash"):
-    if package not in sys.modules and (spec := find_spec(package)) is not None:
-        sys.modules[package] = module_from_spec(spec)
+if "jsonrpcserver" not in sys.modules and (spec := find_spec("jsonrpcserver")) is not None:
+    sys.modules["jsonrpcserver"] = module_from_spec(spec)
+if "oslash" not in sys.modules and (spec := find_spec("oslash")) is not None:
+    sys.modules["oslash"] = module_from_spec(spec)
 
 from jsonrpcserver.dispatcher import dispatch_request
 from jsonrpcserver.request import Request
