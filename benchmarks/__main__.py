@@ -27,7 +27,7 @@ from benchmarks import (
     turns,
 )
 from benchmarks.figure import Figure, table
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 
 def main() -> int:

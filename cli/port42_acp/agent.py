@@ -18,9 +18,9 @@ from port42_client.async_connection import Connection, Lost
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, DaemonError, NoDaemon
 from port42_client.wire import Event, JsonObject
+from port42_protocol import __version__
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.types import NAME_PATTERN
-from port42_protocol.version import __version__
 
 PROTOCOL_VERSION = 1
 

@@ -23,7 +23,7 @@ from port42_cli.completion import complete
 from port42_cli.plain_text import machine, program
 from port42_client.daemon import Daemon
 from port42_client.errors import INTERRUPTED, CommandError
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -18,8 +18,7 @@ from port42_client.client import Client
 from port42_client.dial import dial, short_enough
 from port42_client.errors import NoDaemon, Refused
 from port42_client.silence import PATIENCE, SLOW
-from port42_protocol import PROTOCOL_VERSION, paths
-from port42_protocol.version import __version__
+from port42_protocol import PROTOCOL_VERSION, __version__, paths
 
 # pathlib is imported where a daemon is started: one that runs is found without it (3 ms of start-up).
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 Params = Mapping[str, Any] | list[Any] | None
 

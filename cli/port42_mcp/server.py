@@ -19,7 +19,7 @@ from port42_client.errors import CommandError, DaemonError
 from port42_client.wire import JsonObject
 from port42_mcp import quoted
 from port42_mcp.source import Question, Source, Stopped
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 R = TypeVar("R")
 

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO, get_args
 
-from port42_protocol import paths
+from port42_protocol import __version__, paths
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.types import StartedBy
-from port42_protocol.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

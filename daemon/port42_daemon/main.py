@@ -44,9 +44,9 @@ from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
 from port42_daemon.turns.service import Turns
+from port42_protocol import __version__
 from port42_protocol.errors import ConfigRefused, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
-from port42_protocol.version import __version__
 
 READERS = 32
 """Connections to the socket for reading at once."""

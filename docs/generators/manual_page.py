@@ -11,7 +11,7 @@ import sys
 import reference
 
 from port42_cli import app
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 _VARIABLES = (
     ("PORT42_HOME", "Where sessions are kept, instead of ~/.port42. Such a home has its own socket."),

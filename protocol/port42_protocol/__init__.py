@@ -1,5 +1,8 @@
 """The protocol between Port42's daemon and its clients. Does no I/O."""
 
+__version__ = "0.2.0"
+"""The distribution's version, which stands nowhere else: hatchling reads it, too."""
+
 PROTOCOL_VERSION = 1
 """Incremented by incompatible changes only; additions do not count.
 

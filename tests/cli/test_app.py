@@ -14,7 +14,7 @@ import pytest
 
 from port42_cli.app import ALIASES, COMMANDS, GROUPS, MEANT
 from port42_cli.app import port42 as port42_group
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 FULL = Path("/dev/full")
 HEAVY = {"rich", "prompt_toolkit", "msgspec", "dataclasses", "platformdirs", "subprocess", "asyncio"}

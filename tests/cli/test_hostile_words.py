@@ -16,11 +16,10 @@ import pexpect
 import pytest
 
 from port42_cli.app import COMMANDS
-from port42_protocol import errors
+from port42_protocol import __version__, errors
 from port42_protocol.messages.events import SessionEvent
 from port42_protocol.messages.records import RECORDS, Record
 from port42_protocol.methods import METHODS
-from port42_protocol.version import __version__
 
 # The clipboard, a title, the cursor, colours by C1, a title by C1, text that runs backwards, a rung bell.
 OBEYED = "\x1b]52;c;SEFDSw==\x07\x1b[66;6H\x9b31m\x9d0;t\x9c\u202e\u2066\u2067\u061c\u200f\x08\x7f\u2028"

@@ -12,7 +12,7 @@ import pytest
 from peers import versions
 from peers.talk import Tap, configure
 
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 HANDED_OVER = f"port42d {versions.OLD} → {__version__}\n"
 BEHIND = f"port42d {versions.OLD} is older than this port42 {__version__}"

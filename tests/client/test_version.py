@@ -12,8 +12,7 @@ from port42_client import version as skew
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
-from port42_protocol import methods
-from port42_protocol.version import __version__
+from port42_protocol import __version__, methods
 
 ours = tuple(int(part) for part in __version__.split("."))
 

@@ -3,7 +3,7 @@
     python tests/golden/regenerate.py [FOLDER]
 
 Run it after a change to a request, a result, an error, an example or the method table, and read the diff: it
-is what other people's clients will meet. What is new is of the version that `port42_protocol.version` says.
+is what other people's clients will meet. What is new is of the version `port42_protocol.__version__`.
 With FOLDER both files are written there.
 """
 
@@ -13,9 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from port42_protocol import openrpc
+from port42_protocol import __version__, openrpc
 from port42_protocol.codec import encode
-from port42_protocol.version import __version__
 
 
 def regenerate(golden: Path, data: Path) -> None:

@@ -42,10 +42,13 @@ def newer(folder: Path, protocol: int = port42_protocol.PROTOCOL_VERSION) -> Ver
     for package in (port42_cli, port42_client, port42_daemon, port42_protocol):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    ours = folder / "port42_protocol"
-    (ours / "version.py").write_text(f'__version__ = "{NEW}"\n')
-    said = (ours / "__init__.py").read_text()
-    now = f"PROTOCOL_VERSION = {port42_protocol.PROTOCOL_VERSION}"
-    assert now in said
-    (ours / "__init__.py").write_text(said.replace(now, f"PROTOCOL_VERSION = {protocol}"))
+    file = folder / "port42_protocol" / "__init__.py"
+    text = file.read_text()
+    for name, now, later in (
+        ("__version__", f'"{port42_protocol.__version__}"', f'"{NEW}"'),
+        ("PROTOCOL_VERSION", port42_protocol.PROTOCOL_VERSION, protocol),
+    ):
+        assert f"\n{name} = {now}\n" in text
+        text = text.replace(f"\n{name} = {now}\n", f"\n{name} = {later}\n")
+    file.write_text(text)
     return Version(NEW, {"PYTHONPATH": str(folder)})

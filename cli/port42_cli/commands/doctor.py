@@ -14,10 +14,9 @@ from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, NoDaemon
 from port42_client.version import remedy
-from port42_protocol import PROTOCOL_VERSION
+from port42_protocol import PROTOCOL_VERSION, __version__
 from port42_protocol.errors import MethodNotFound
 from port42_protocol.messages.doctor_and_stats import CheckHome, Finding
-from port42_protocol.version import __version__
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}", re.ASCII)
 

@@ -6,7 +6,7 @@ import click
 
 from port42_cli import streams
 from port42_cli.completion import complete
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 
 @click.command("help")

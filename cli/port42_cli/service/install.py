@@ -14,7 +14,7 @@ from port42_client.daemon import Daemon
 from port42_client.dial import dial
 from port42_client.errors import CommandError, NoDaemon, Refused
 from port42_client.process import Running
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 
 def planned(supervisor: Supervisor, daemon: Daemon) -> list[Change]:

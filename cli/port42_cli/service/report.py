@@ -10,8 +10,7 @@ from port42_cli.service.supervisor import Condition, Supervisor
 from port42_client import process
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
-from port42_protocol import paths
-from port42_protocol.version import __version__
+from port42_protocol import __version__, paths
 
 
 @dataclass(frozen=True, slots=True)

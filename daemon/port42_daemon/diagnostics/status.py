@@ -19,13 +19,12 @@ from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.settings import Settings
 from port42_daemon.store.interface import Catalogue, Maintenance
-from port42_protocol import PROTOCOL_VERSION, openrpc
+from port42_protocol import PROTOCOL_VERSION, __version__, openrpc
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, StalledThread, Status
 from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Stats, Usage
 from port42_protocol.messages.hub import HubSummary
 from port42_protocol.times import now
-from port42_protocol.version import __version__
 
 _MAX_WAIT = 0.02
 """Seconds that `status` waits for the number of sessions; ten times what ten thousand sessions take."""

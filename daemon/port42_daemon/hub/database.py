@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from port42_daemon.hub import schema
 from port42_daemon.hub.schema import HubRefused
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 PIECE_BYTES = 4 * 1024 * 1024
 """Of lines that are sent or fetched at once, unless a single one is longer."""

@@ -15,9 +15,8 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.process.home_lock import CannotStart, published, reason
 from port42_daemon.settings import Settings
-from port42_protocol import PROTOCOL_VERSION, paths
+from port42_protocol import PROTOCOL_VERSION, __version__, paths
 from port42_protocol.errors import ShuttingDown
-from port42_protocol.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,10 @@ import difflib
 
 from port42_daemon.events import Peer
 from port42_daemon.settings import Settings
-from port42_protocol import PROTOCOL_VERSION
+from port42_protocol import PROTOCOL_VERSION, __version__
 from port42_protocol.errors import MissingCapability
 from port42_protocol.messages.daemon import Hello, Welcome
 from port42_protocol.methods import METHODS, REMOVED
-from port42_protocol.version import __version__
 
 
 class Handshake:

@@ -18,8 +18,8 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.store.session_file.document import UNDECODABLE
 from port42_daemon.store.session_file.errors import storage
+from port42_protocol import __version__
 from port42_protocol.errors import StorageFailed
-from port42_protocol.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ import sys
 import pytest
 from peers.cli_fixtures import COMMAND
 
-from port42_protocol import PROTOCOL_VERSION
-from port42_protocol.version import __version__
+from port42_protocol import PROTOCOL_VERSION, __version__
 
 REQUEST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "list_sessions"}) + "\n"
 

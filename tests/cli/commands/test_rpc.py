@@ -7,7 +7,7 @@ import json
 import pytest
 
 from port42_cli.commands import rpc as subject
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 
 def test_a_result_is_json_on_stdout(port42):

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from port42_protocol.version import __version__
+from port42_protocol import __version__
 
 
 def test_json_has_what_a_script_needs(port42):

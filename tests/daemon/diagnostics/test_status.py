@@ -16,10 +16,9 @@ from port42_daemon.diagnostics.status import Introspection
 from port42_daemon.hub.service import Hub
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
-from port42_protocol import PROTOCOL_VERSION, openrpc
+from port42_protocol import PROTOCOL_VERSION, __version__, openrpc
 from port42_protocol.messages.daemon import Discover, Status
 from port42_protocol.messages.sessions import CreateSession
-from port42_protocol.version import __version__
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from port42_daemon.process import home_lock
-from port42_protocol import PROTOCOL_VERSION
-from port42_protocol.version import __version__
+from port42_protocol import PROTOCOL_VERSION, __version__
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is another user's")
 NOBODY = 65534

@@ -8,10 +8,10 @@ from peers.talk import Talk
 
 from port42_daemon.rpc.hello import Handshake
 from port42_daemon.settings import Settings
+from port42_protocol import __version__
 from port42_protocol.errors import MissingCapability
 from port42_protocol.messages.daemon import Hello
 from port42_protocol.methods import METHODS
-from port42_protocol.version import __version__
 
 
 @pytest.fixture

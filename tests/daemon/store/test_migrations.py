@@ -15,8 +15,8 @@ from peers import versions
 
 from port42_daemon import durable
 from port42_daemon.store.migrations import MIGRATIONS, Migration, bring_up_to_date
+from port42_protocol import __version__
 from port42_protocol.errors import StorageFailed
-from port42_protocol.version import __version__
 
 NOTES = {"a.txt": "one", "deep/c.txt": "two"}
 

@@ -22,8 +22,8 @@ from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, t
 from port42_daemon.backends.process import CannotStart, Child, Silent
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
+from port42_protocol import __version__
 from port42_protocol.messages.agents import Mode
-from port42_protocol.version import __version__
 
 PROTOCOL_VERSION = 1
 _CANCEL_GRACE = 3.0

@@ -34,8 +34,8 @@ from port42_daemon.backends.http.errors import (
     words_in,
 )
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
+from port42_protocol import __version__
 from port42_protocol.errors import RestartNeeded
-from port42_protocol.version import __version__
 
 if TYPE_CHECKING:
     import aiohttp

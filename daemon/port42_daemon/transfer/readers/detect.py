@@ -38,9 +38,9 @@ from port42_daemon.transfer.readers import (
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader, read_whole
 from port42_daemon.transfer.readers.values import LONE_SURROGATE
+from port42_protocol import __version__
 from port42_protocol.messages.transfer import ImportFormat
 from port42_protocol.messages.types import prepared
-from port42_protocol.version import __version__
 
 _SUFFIXES = {
     "port42": (".json",),
