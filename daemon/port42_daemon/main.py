@@ -100,7 +100,7 @@ class Daemon:
         settings, store, threads, config = self.settings, self.store, self.threads, self.config
         catalogue, maintenance = store.catalogue, store.maintenance
         traffic, events = Traffic(), Events(store, threads)
-        sessions = Sessions(store, catalogue, threads, events)
+        sessions = self._sessions = Sessions(store, catalogue, threads, events)
         agents = self._agents = Agents(store, catalogue, threads, config, settings.home, settings.umask)
         queues = self._queues = SessionQueues(self._turns_changed)
         lineage = Lineage(sessions, agents)
@@ -167,6 +167,8 @@ class Daemon:
         self._loading = self.threads.files(presets.load)
         capturing = asyncio.create_task(self._capture.run())
         syncing = asyncio.create_task(self._hub.run())
+        if not self.store.last_sessions_complete:
+            self._completing = asyncio.create_task(self._sessions.complete_last_sessions())
         async with self.supervisor.watching(self._answers, self._state):
             await self._stop.wait()
             log.info("🌙 stopping: no new turns")

@@ -28,7 +28,7 @@ from port42_daemon.hub.local import ALL, Applied, LocalSessions, Outdated
 from port42_daemon.hub.progress import NO_FILE, Known, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import SessionFilter, StoredLines
+from port42_daemon.store.interface import StoredLines
 from port42_protocol.errors import RpcError, SessionBusy
 from port42_protocol.messages.records import Summary
 
@@ -444,9 +444,7 @@ class Sync:
         if store.last_sessions.get(agent) != session_id:
             return
         if await threads.files(store.where, session_id) == "trash":
-            recent, *_ = await threads.index(
-                self.sessions.catalogue.page, SessionFilter(agent=agent), None, 2
-            )
+            recent = await self.sessions.used_last(2, agent)
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
             await threads.files(store.set_last, agent, following, instead_of=session_id)
 

@@ -51,6 +51,7 @@ class Lineage:
 
     async def session_tree(self, request: SessionTree) -> Family:
         """The tree: its root, and all direct and indirect forks of it."""
+        await self._sessions.recovered()
         return await self._sessions.threads.index(self._family, request.session_id)
 
     # --- inside -------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ from port42_protocol.messages.sessions import (
     FindSession,
     GetLastSession,
     GetSession,
+    ListedSession,
     Transcript,
     UpdateLastSession,
 )
@@ -97,6 +98,8 @@ class Sessions:
         """Answered from memory where the file has not changed: the most frequent request."""
         if request.cwd is not None:
             return self._last_in(request.agent, request.cwd)
+        if not self.store.last_sessions_complete:
+            return self._last_when_complete(request)
         session_id = self.store.last_sessions.get(request.agent)
         if session_id is None:
             raise NoSessions(request.agent)
@@ -123,10 +126,38 @@ class Sessions:
             raise SessionNotFound(request.session_id, vanished=last == request.session_id) from None
         return self._used(session)
 
-    async def _last_in(self, agent: str | None, cwd: str | None = None) -> Summary:
+    async def recovered(self) -> None:
+        """Wait until damaged sessions, which a start recovers in the background, are known to the index.
+
+        Where one of them could be what is asked for, an answer without them would be the wrong session.
+        """
+        if not self.catalogue.is_recovered:
+            await self.threads.patient(self.catalogue.wait_recovered)
+
+    async def used_last(
+        self, limit: int, agent: str | None = None, cwd: str | None = None
+    ) -> list[ListedSession]:
+        """The sessions used last of all, of an agent or in a folder, newest use first."""
+        await self.recovered()
         sessions, *_ = await self.threads.index(
-            self.catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, 1
+            self.catalogue.page, SessionFilter(agent=agent, cwd=cwd), None, limit
         )
+        return sessions
+
+    async def complete_last_sessions(self) -> None:
+        """Rebuild `agent_sessions.json` after a start that found none."""
+        try:
+            await self.threads.patient(self.store.complete_last_sessions)
+        except StorageFailed as error:
+            log.warning("⚠ %s", error)  # asked for a last session, it is tried again
+
+    async def _last_when_complete(self, request: GetLastSession) -> Summary:
+        await self.threads.patient(self.store.complete_last_sessions)
+        last = self.get_last_session(request)
+        return last if isinstance(last, Summary) else await last
+
+    async def _last_in(self, agent: str | None, cwd: str | None = None) -> Summary:
+        sessions = await self.used_last(1, agent, cwd)
         if not sessions:
             raise NoSessions(agent, cwd)
         return await self._last_from_disk(sessions[0].agent, sessions[0].session_id)
@@ -144,7 +175,7 @@ class Sessions:
                 return summary
             # agent_sessions.json was edited: the session's own header wins.
             log.warning("⚠ %s was mapped to %s, a session of %s", agent, session_id, summary.agent)
-        own, *_ = await self.threads.index(self.catalogue.page, SessionFilter(agent=agent), None, 1)
+        own = await self.used_last(1, agent)
         if not own:
             raise NoSessions(agent)
         await self.threads.files(self.store.set_last, agent, own[0].session_id)
@@ -409,6 +440,7 @@ class Sessions:
             return await self._last_in(None)
         if await self.threads.files(self.store.where, request.ref) == "sessions":
             return await self.owned(request.ref, request.agent)
+        await self.recovered()
         matches = await self.threads.index(
             self.catalogue.matching, request.ref, request.agent, _CANDIDATES + 1
         )

@@ -144,9 +144,7 @@ class Trash:
         async with self._queues.exclusive(session_id), self._sessions.order(session_id):
             owner = (await self._sessions.owned(session_id, agent)).agent
             # Asked before anything is moved: where the index cannot answer, nothing is.
-            recent, *_ = await self._sessions.threads.index(
-                self._sessions.catalogue.page, SessionFilter(agent=owner), None, 2
-            )
+            recent = await self._sessions.used_last(2, owner)
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
             summary = await self._sessions.threads.files(self._move, session_id, agent, unused_since)
             self._sessions.events.publish(DeletedEvent(session_id, summary.agent))

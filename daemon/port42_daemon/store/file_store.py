@@ -42,7 +42,13 @@ from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
-from port42_protocol.errors import RpcError, SessionDamaged, SessionExists, SessionNotFound
+from port42_protocol.errors import (
+    RpcError,
+    SessionDamaged,
+    SessionExists,
+    SessionNotFound,
+    StorageFailed,
+)
 from port42_protocol.messages.forks_and_trash import TrashedSession
 from port42_protocol.messages.records import Message, Record, Summary
 from port42_protocol.times import milliseconds
@@ -282,6 +288,20 @@ class FileStore(SessionStore):
         for session in trashed:
             self.changed(session.session_id)
 
+    @property
+    def last_sessions_complete(self) -> bool:
+        return self._last.is_complete
+
+    def complete_last_sessions(self) -> None:
+        if not self._index.wait_recovered():
+            raise StorageFailed("agent_sessions.json cannot be rebuilt yet: the index is not up to date")
+        last = self._index.newest()
+        self._uses.see(self._index.latest_use())
+        with storage("write agent_sessions.json"):
+            if not self._last.is_complete:
+                log.warning("⚠ agent_sessions.json rebuilt from the sessions of %d agents", len(last))
+                self._last.complete(last)
+
     def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:
         with storage("write agent_sessions.json"):
             self._last.set(agent, session_id, instead_of)
@@ -314,14 +334,14 @@ class FileStore(SessionStore):
                     return
         except MappingDamaged as damage:
             original = set_aside(path)
+            path.unlink(missing_ok=True)  # a start before it is complete again must not set it aside again
             log.warning("⚠ %s was damaged (%s); it is %s", path.name, damage, original.name)
         else:
             if next(self._sessions.names(), None) is None:
                 return  # a new home has no sessions to index
-        last = self._index.newest()
-        if last:
-            log.warning("⚠ %s rebuilt from the sessions of %d agents", path.name, len(last))
-        self._last.rebuild(last)
+        self._last.begin_rebuilding(self._index.newest())
+        if self._index.is_recovered:
+            self.complete_last_sessions()
 
     def _next_use(self, agent: str, session_id: str, timestamp: str) -> int:
         """The number of a use of the session at that time."""

@@ -209,6 +209,10 @@ class SessionStore(Protocol):
     """Set by who wants to know: called with each session that was written, moved or deleted, from the thread
     that did it. It returns at once."""
 
+    @property
+    def last_sessions_complete(self) -> bool:
+        """False while they are rebuilt, and those of damaged sessions are not known yet. From memory."""
+
     def where(self, session_id: str) -> Literal["sessions", "trash"] | None: ...
     def summary(self, session_id: str, *, trashed: bool = False) -> Summary:
         """Raises `SessionNotFound`, `SessionDamaged`, as do all that follow."""
@@ -273,6 +277,9 @@ class SessionStore(Protocol):
     def purge(self, trashed: Sequence[TrashedSession]) -> None:
         """Delete these for good."""
 
+    def complete_last_sessions(self) -> None:
+        """Wait until damaged sessions are recovered, and note what their agents used last."""
+
     def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:
         """Note that `agent` used `session_id` last, or has none (None).
 
@@ -291,7 +298,10 @@ class SessionStore(Protocol):
 
 
 class Catalogue(Protocol):
-    """Queries of the index. They wait until every session's file is known, but for those from memory."""
+    """Queries of the index. They wait until every sound session's file is known, but for those from memory.
+
+    Damaged sessions that a start finds are recovered in the background, and are missing before.
+    """
 
     @property
     def state(self) -> IndexState:
@@ -308,6 +318,13 @@ class Catalogue(Protocol):
         """Hits from `offset` on among the messages numbered through `upto` (None: all).
 
         Raises `InvalidParams` for a bad query."""
+
+    @property
+    def is_recovered(self) -> bool:
+        """Whether answers have all sessions, those that were damaged, too. From memory."""
+
+    def wait_recovered(self) -> bool:
+        """Wait until that is so; False if the index has failed."""
 
     def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
         """Sessions whose id begins with `ref` (of 4 characters or more), or else whose title is that or, if
@@ -338,7 +355,7 @@ class Catalogue(Protocol):
         """Sessions by agent."""
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """Size and mtime_ns of each session's file."""
+        """Size and mtime_ns of each session's file. Waits until all are recovered."""
 
     @property
     def known_counts(self) -> dict[str, int] | None:

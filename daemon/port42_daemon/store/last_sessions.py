@@ -51,6 +51,8 @@ class LastSessions:
         self._last: dict[str, str] = {}
         self.view = MappingProxyType(self._last)
         self._version = self._saved = 0
+        self._rebuilt: dict[str, str] | None = None
+        """What a rebuilding began with, while it is not complete and so not written."""
         self._state = threading.Lock()
         self._writing = threading.Lock()
 
@@ -65,11 +67,27 @@ class LastSessions:
         self._last.update(last)
         return True
 
-    def rebuild(self, last: dict[str, str]) -> None:
-        """Replace the mapping by `last`."""
+    @property
+    def is_complete(self) -> bool:
+        return self._rebuilt is None
+
+    def begin_rebuilding(self, last: dict[str, str]) -> None:
+        """Replace the mapping by what is known of it.
+
+        Nothing is written until it is complete: each use is in its session, and a start finds it there.
+        """
         with self._state:
             self._last.clear()
             self._last.update(last)
+            self._rebuilt = last
+
+    def complete(self, last: dict[str, str]) -> None:
+        """Take `last` for the agents whose last session was not changed meanwhile. Raises OSError."""
+        with self._state:
+            before, self._rebuilt = self._rebuilt or {}, None
+            for agent, session_id in last.items():
+                if self._last.get(agent) == before.get(agent):
+                    self._last[agent] = session_id
             self._version += 1
         self.save()
 
@@ -115,6 +133,8 @@ class LastSessions:
 
     def save(self) -> None:
         """Write what is not on the disk yet. Raises OSError."""
+        if not self.is_complete:
+            return
         wanted = self._version
         with self._writing:
             if self._saved >= wanted:

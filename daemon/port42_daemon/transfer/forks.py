@@ -51,6 +51,7 @@ async def join_forks(
     """
     moved: dict[str, int] = {}
     later: set[str] = set()
+    await sessions.recovered()
     for fork, original in await sessions.threads.index(sessions.catalogue.early_forks, list(originals)):
         async with sessions.order(fork):
             if queues.busy(fork):

@@ -37,8 +37,8 @@ class ListedSession(Summary, frozen=True, kw_only=True):
 class SessionPage(Struct, frozen=True):
     """A page of `list_sessions`; `next_cursor` is null on the last.
 
-    `unreadable` is the number of unreadable files in the folder of sessions, omitted without any;
-    `check_home` names them.
+    `unreadable` is the number of files in the folder of sessions that are unreadable, or damaged and not
+    recovered yet, omitted without any; `check_home` names them.
     """
 
     sessions: tuple[ListedSession, ...]

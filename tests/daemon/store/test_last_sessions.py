@@ -72,12 +72,13 @@ def test_damage_is_an_error_and_changes_nothing(path, data):
     assert path.read_bytes() == data
 
 
-def test_a_rebuilt_mapping_is_on_the_disk(path):
+def test_a_rebuilt_mapping_is_on_the_disk_once_it_is_complete(path):
     mapping = LastSessions(path)
-    mapping.rebuild({"a": "cli-1"})
-    assert on_disk(path) == {"a": "cli-1"}
-    mapping.rebuild({})
-    assert on_disk(path) == {}
+    mapping.begin_rebuilding({"a": "cli-1", "b": "cli-2"})
+    mapping.set("a", "cli-3")
+    assert not path.exists()
+    mapping.complete({"a": "cli-4", "b": "cli-5", "c": "cli-6"})
+    assert on_disk(path) == {"a": "cli-3", "b": "cli-5", "c": "cli-6"}
 
 
 def test_a_change_that_failed_is_written_with_the_next_save(path, monkeypatch):

@@ -128,6 +128,13 @@ class SessionIndex(Catalogue):
         except sqlite3.Error:
             return 0
 
+    @property
+    def is_recovered(self) -> bool:
+        return self._state.is_recovered
+
+    def wait_recovered(self) -> bool:
+        return self._state.wait_recovered()
+
     @_retried
     def matching(self, ref: str, agent: str | None, limit: int) -> list[Summary]:
         rows: list[Summary] = []
@@ -156,6 +163,7 @@ class SessionIndex(Catalogue):
 
     @_retried
     def files(self) -> dict[str, tuple[int, int]]:
+        self._state.wait_recovered()
         return self._query(sessions.files)
 
     @property
@@ -213,9 +221,9 @@ class SessionIndex(Catalogue):
     @property
     def state(self) -> IndexStateName:
         phase = self._state.phase
-        if self._database.in_memory and phase in {Phase.STALE, Phase.READY}:
+        if self._database.in_memory and phase is not Phase.SCANNING:
             return "unusable"
-        return phase.value
+        return "behind" if phase is Phase.RECOVERING else phase.value
 
     @_retried
     def status(self, *, read: bool = True) -> IndexStatus:
@@ -258,6 +266,8 @@ class SessionIndex(Catalogue):
             return f"index.db cannot be used: {self._state.reason}"
         if self._state.phase is Phase.UNUSABLE:
             return f"the index is not up to date: {self._state.reason}"
+        if self._state.phase is Phase.RECOVERING:
+            return f"{self._indexer.damaged_sessions:,} damaged sessions are still to be recovered"
         return None
 
     def _query(

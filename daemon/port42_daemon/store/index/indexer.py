@@ -1,8 +1,9 @@
 """The index's background thread, which reads session files.
 
-A scan reads the two ends of every file that is not as its row says, so that lists are right; then all of
-those that are stale. Where `index.db` fails it is made anew; where that does not help, an index in memory
-takes its place, and the file is tried again every few seconds. No exception ends the thread.
+A scan reads the two ends of every file that is not as its row says, so that lists are right; then damaged
+files are recovered, and all of those that are stale are read. Where `index.db` fails it is made anew; where
+that does not help, an index in memory takes its place, and the file is tried again every few seconds. No
+exception ends the thread.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
-from port42_daemon.store.session_file.document import Document
+from port42_daemon.store.session_file.document import Damaged, Document
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import Record
 
@@ -77,6 +78,8 @@ class Indexer:
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
         self._unreadable: set[str] = set()
+        self._damaged: set[str] = set()
+        """Sessions that a scan found damaged, until they are recovered."""
         self._busy_until = 0.0
         """By the monotonic clock, until when many sessions are created, as far as is known."""
 
@@ -173,8 +176,13 @@ class Indexer:
 
     @property
     def unreadable_sessions(self) -> int:
-        """How many sessions are not indexed because their files cannot be read."""
-        return len(self._unreadable)
+        """How many sessions are not indexed because their files cannot be read, or not yet."""
+        return len(self._unreadable) + len(self._damaged)
+
+    @property
+    def damaged_sessions(self) -> int:
+        """How many sessions are still to be recovered."""
+        return len(self._damaged)
 
     def differing(self) -> list[str]:
         """Sessions whose rows do not say what their files are now. Reads names and times only."""
@@ -188,7 +196,7 @@ class Indexer:
         with self._session_files.lock(session_id):
             row, file = self._writer.session(session_id), self._session_files.signature(session_id)
             if row is None:
-                return file is not None and session_id not in self._unreadable
+                return file is not None and session_id not in self._unreadable | self._damaged
             return file != (row.size, row.mtime_ns)
 
     def _run(self) -> None:
@@ -232,7 +240,9 @@ class Indexer:
         with self._database.write_lock:  # so that no failure is reported in between
             if self._closing.is_set() or self._replacement is not None:
                 return
-            self._state.mark_listed()
+            self._state.mark_listed(damaged=bool(self._damaged))
+        self._recover_damaged()
+        self._state.mark_recovered()
         self._read_behind()
         while not self._closing.is_set() and self._writer.remove_text():
             pass
@@ -285,10 +295,11 @@ class Indexer:
         self._scanned_folder = self._session_files.folder.stat().st_mtime_ns
         rows = self._writer.files()
         present = set()
+        self._damaged.clear()
         for session_id, size, mtime_ns in self._session_files.scan():
             present.add(session_id)
             if rows.get(session_id) != (size, mtime_ns):
-                self._update_row(session_id)
+                self._update_row(session_id, recover=False)
             if len(present) % 256 == 0:
                 self._writer.flush()  # a start must not hold ten thousand of them
             if self._closing.is_set():
@@ -310,18 +321,30 @@ class Indexer:
             if not self._session_files.exists(session_id):  # it may have been created since
                 self._writer.forget(session_id)
 
-    def _update_row(self, session_id: str) -> None:
+    def _recover_damaged(self) -> None:
+        """Recover what the scan found damaged: each takes some waits for the disk, or much of a long file."""
+        for session_id in sorted(self._damaged):
+            if self._closing.is_set():
+                return
+            self._update_row(session_id)
+            self._damaged.discard(session_id)
+
+    def _update_row(self, session_id: str, *, recover: bool = True) -> None:
+        """Read the ends of the session into the index. A damaged one is recovered, or put off."""
         self._unreadable.discard(session_id)
         try:
             # Noted while the session's lock is held, so that what an append notes comes before or after.
             self._session_files.passing(
                 session_id,
                 lambda descriptor, whole: self._writer.note(session_update(whole, os.fstat(descriptor))),
+                recover=recover,
             )
         except SessionNotFound:
             self._writer.forget(session_id)
             if self._session_files.exists(session_id):
                 self._unreadable.add(session_id)  # another session's, under this one's name
+        except Damaged:
+            self._damaged.add(session_id)
         except RpcError as error:
             self._unreadable.add(session_id)
             self._writer.forget(session_id)

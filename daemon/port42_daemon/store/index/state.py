@@ -10,10 +10,12 @@ log = logging.getLogger(__name__)
 
 
 class Phase(Enum):
-    """The phase; the values are those of the protocol's `IndexState`."""
+    """The phase; the values are those of the protocol's `IndexState`, where RECOVERING is ``behind``."""
 
     SCANNING = "rebuilding"
     """Rows are compared with the files: every question waits."""
+    RECOVERING = "recovering"
+    """Lists have all but the damaged sessions, which are recovered now: what needs all sessions waits."""
     STALE = "behind"
     """Lists are right; some messages are still to be read: searches are incomplete, keys wait."""
     READY = "ready"
@@ -40,9 +42,13 @@ class IndexState:
         """Any → SCANNING: the rows may be wrong."""
         self._enter(Phase.SCANNING, *Phase)
 
-    def mark_listed(self) -> None:
-        """SCANNING or UNUSABLE → STALE: the rows are those of the files."""
-        self._enter(Phase.STALE, Phase.SCANNING, Phase.UNUSABLE)
+    def mark_listed(self, *, damaged: bool) -> None:
+        """SCANNING or UNUSABLE → STALE, or RECOVERING: the rows are those of the files but damaged ones."""
+        self._enter(Phase.RECOVERING if damaged else Phase.STALE, Phase.SCANNING, Phase.UNUSABLE)
+
+    def mark_recovered(self) -> None:
+        """RECOVERING → STALE: of damaged sessions, too."""
+        self._enter(Phase.STALE, Phase.RECOVERING)
 
     def mark_stale(self) -> None:
         """READY → STALE: some session must be read from its file."""
@@ -56,11 +62,21 @@ class IndexState:
     def give_up(self, reason: str) -> None:
         """Any but READY → UNUSABLE: whoever waits goes on, and fails where that matters."""
         self.reason = reason
-        self._enter(Phase.UNUSABLE, Phase.SCANNING, Phase.STALE)
+        self._enter(Phase.UNUSABLE, Phase.SCANNING, Phase.RECOVERING, Phase.STALE)
 
     def wait_listed(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self.phase is not Phase.SCANNING)
+
+    @property
+    def is_recovered(self) -> bool:
+        return self.phase not in {Phase.SCANNING, Phase.RECOVERING}
+
+    def wait_recovered(self) -> bool:
+        """Wait until no session is to be recovered; False if the indexer has stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_recovered)
+            return self.phase is not Phase.UNUSABLE
 
     def wait_caught_up(self) -> bool:
         """Wait until no session is stale; False if the indexer has stopped."""

@@ -101,10 +101,19 @@ class OpenSessions:
             with self.lock(session_id):
                 return self._locked(session_id, action, cached=True)
 
-    def passing(self, session_id: str, action: Callable[[int, Document], T]) -> T:
-        """As `reading`, under the lock and not cached: a start reads ten thousand files."""
+    def passing(self, session_id: str, action: Callable[[int, Document], T], *, recover: bool = True) -> T:
+        """As `reading`, under the lock and not cached: a start reads ten thousand files.
+
+        Without `recover`, raises `Damaged`.
+        """
         with self.lock(session_id), storage(f"read session {session_id}"):
-            return self._locked(session_id, action, cached=False)
+            if recover:
+                return self._locked(session_id, action, cached=False)
+            descriptor, document = self._opened(session_id, os.O_RDONLY, cached=False)
+            try:
+                return action(descriptor, document)
+            finally:
+                os.close(descriptor)
 
     def _locked(self, session_id: str, action: Callable[[int, Document], T], *, cached: bool) -> T:
         for _ in range(3):  # the ends can be damaged, and then what is between them

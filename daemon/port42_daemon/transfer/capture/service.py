@@ -18,7 +18,6 @@ from port42_daemon.config import CaptureConfig, CapturedToolConfig, table
 from port42_daemon.process import memory
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import SessionFilter
 from port42_daemon.transfer.capture import tools
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
@@ -89,6 +88,7 @@ class Capture:
 
     async def run(self) -> None:
         """Capture until cancelled."""
+        await self.sessions.recovered()  # or a session that is here would be captured once more
         try:
             while True:
                 try:
@@ -360,9 +360,7 @@ class Capture:
                 continue
             for agent in {config.agent or tool.name, *config.folders.values()}:
                 with contextlib.suppress(RpcError):
-                    newest, *_ = await self.sessions.threads.index(
-                        self.sessions.catalogue.page, SessionFilter(agent=agent), None, 1
-                    )
+                    newest = await self.sessions.used_last(1, agent)
                     if newest:
                         recorder.used[agent] = ("", newest[0].session_id, 0)
 

@@ -110,7 +110,7 @@ def index(request, path):
     else:
         database.open_in_memory()
     index = Index(database)
-    index.state.mark_listed()
+    index.state.mark_listed(damaged=False)
     index.mark_caught_up()
     yield index
     index.close()
