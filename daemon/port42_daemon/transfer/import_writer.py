@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from msgspec import UNSET, Struct, field, structs
 
 from port42_daemon.sessions.service import Sessions, Written
-from port42_daemon.store.interface import RENAMED, Header, title_from
+from port42_daemon.store.interface import RENAMED, USAGE, Header, title_from
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.merge import copied, identity, is_of_source
@@ -320,10 +320,10 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
         if not is_of_source(record):
             continue
         has_activities = has_activities or not isinstance(record, Message)
-        if isinstance(record, ToolRecord) and record.state == "interrupted":
-            # It may have a result by now, which comes as a record of its own.
+        if _is_last_word(record):
+            # A call may have a result by now, which comes as a record of its own, and tokens their message.
             ahead = list(islice(theirs, 1))
-            if not any(isinstance(other, ToolRecord) and _is_call(record, other) for other in ahead):
+            if not any(_is_last_word(other) and _is_same(record, other) for other in ahead):
                 theirs = chain(ahead, theirs)
             continue
         other = next((other for other in theirs if _is_place_of(record, other)), None)
@@ -339,8 +339,11 @@ def _is_place_of(stored: Record, record: Record) -> bool:
     return isinstance(record, Message) or _is_same(stored, record)
 
 
-def _is_call(stored: ToolRecord, record: ToolRecord) -> bool:
-    return stored.id == record.id and stored.state == record.state
+def _is_last_word(record: Record) -> bool:
+    """Whether it is what a reader makes of a file's end, which may be no end any more."""
+    if isinstance(record, ToolRecord):
+        return record.state == "interrupted"
+    return isinstance(record, EventRecord) and record.event == USAGE
 
 
 def _is_same(stored: Record, record: Record) -> bool:

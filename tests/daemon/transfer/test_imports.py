@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,6 +193,22 @@ def transcript_file(path, session_id, *entries):
 
 
 HELLO = [entry("", 1, "user", "draw a boat"), entry("", 2, "assistant", "drawn")]
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_a_file_that_ended_with_tokens_and_goes_on(daemon, tmp_path, role):
+    """The reader reports them at the end of the file, and then with what follows."""
+    thinks = entry("", 2, "assistant", "")
+    thinks["message"] |= {"id": "m", "usage": {"input_tokens": 7, "output_tokens": 2}}
+    talk = [HELLO[0], thinks]
+    for change, messages in (("new", 1), ("grown", 1)):
+        transcript_file(tmp_path / "a.jsonl", "one", *talk)
+        os.utime(tmp_path / "a.jsonl", (1, 1))
+        [session], skipped, _ = import_all(daemon, tmp_path, agent="ai-muse")
+        assert (session["change"], session["messages"], skipped) == (change, messages, [])
+        talk.append(entry("", 3, role, "and a sail"))
+    said = [record.get("content") for record in transcript(daemon, session["session_id"])["messages"]]
+    assert said[-1:] == ["and a sail"]
 
 
 def test_a_windows_folder_survives_export_and_import(daemon, start_daemon, tmp_path):

@@ -201,7 +201,7 @@ def _rest(reader: LineReader, *, waits: bool) -> int:
     """`waits`: there is a line that may get its end yet."""
     if waits or reader.has_held():
         return HELD_SECONDS
-    return ENDED_SECONDS if reader.has_calls() else 0
+    return ENDED_SECONDS if reader.is_underway() else 0
 
 
 def _problem(reader: LineReader) -> str | None:

@@ -82,13 +82,14 @@ class Entry(Payload):
 
 
 class State(base.State):
-    """`tokens` are the session's totals as of the latest report.
+    """`tokens` are the session's totals, `reported` those of the latest report, which may be a review's own.
 
     `announced` is the id of the reply that an event told of before its item, in files that have such events.
     """
 
     has_meta: bool = False
     tokens: tuple[int, int] | None = None
+    reported: tuple[int, int] | None = None
     announced: str | None = None
     held: tuple[str, str | None, str] | None = None
     """A text that no event told of: the summary of a compaction, if that is what comes next."""
@@ -228,15 +229,21 @@ class Reader(LineReader):
             self.plan("", values.mapping(given).get("plan"), when)
 
     def _take_tokens(self, event: Payload, when: str | None) -> None:
-        """Totals of the session so far, repeated with every change of a rate limit."""
+        """Totals of the session so far, repeated with every change of a rate limit.
+
+        Those of a review begin at 0, and the session's own come again after it.
+        """
         facts, info, before = values.mapping(event.info), self.state.sessions[""], self.state.tokens
         sent, received = _tokens(facts.get("total_token_usage"))
-        if sent is None or received is None or (sent, received) == before:
+        if sent is None or received is None or (sent, received) in {before, self.state.reported}:
             return
-        self.state.tokens = (sent, received)
+        self.state.reported = (sent, received)
         last_sent, last_received = _tokens(facts.get("last_token_usage"))
-        if before is None:  # a fork's totals begin with those of its original
+        if before is None or sent < before[0]:  # a fork's totals begin with those of its original
             before = (sent - (last_sent or sent), received - (last_received or received))
+        else:
+            self.state.tokens = (sent, received)
+        self.state.tokens = self.state.tokens or (sent, received)
         info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
         # Versions that report after the reply do so once more after the last one.
         if info.ends_with_reply:

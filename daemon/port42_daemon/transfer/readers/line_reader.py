@@ -87,12 +87,14 @@ class LineReader(Builder):
     def take_rest(self, *, ended: bool = True) -> None:
         """Take what is complete if the file does not grow any more.
 
-        `ended`: the program has ended, so that tool calls get no result any more.
+        `ended`: the program has ended, so that tool calls get no result any more, and no message follows
+        that the latest tokens were needed for.
         """
         self.take_held()
         if ended:
             for key in self.state.sessions:
                 self.give_up(key)
+                self.usage(key, None)
 
     def take_held(self) -> None:
         """Take in what is held back because of lines that may follow."""
@@ -101,9 +103,12 @@ class LineReader(Builder):
         """Whether something is held back."""
         return False
 
-    def has_calls(self) -> bool:
-        """Whether a tool call runs, as far as the file says."""
-        return any(len(info.calls) > len(info.given_up) for info in self.state.sessions.values())
+    def is_underway(self) -> bool:
+        """Whether a tool call runs, or tokens wait for the message that they were needed for."""
+        return any(
+            len(info.calls) > len(info.given_up) or info.input_tokens or info.output_tokens
+            for info in self.state.sessions.values()
+        )
 
     def save(self) -> bytes:
         return msgspec.json.encode(self.state)

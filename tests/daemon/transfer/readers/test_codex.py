@@ -108,17 +108,34 @@ def test_a_sub_agents_session_names_its_parent():
     assert read(meta(source=spawned), message("user", "hi")).info.parent == "p"
 
 
-def test_tokens_are_reported_as_totals():
-    def total(sent, received):
-        return event(
-            "token_count", info={"total_token_usage": {"input_tokens": sent, "output_tokens": received}}
-        )
+def total(sent, received, **latest):
+    counts = {"input_tokens": sent, "output_tokens": received}
+    return event("token_count", info={"total_token_usage": counts, "last_token_usage": latest or counts})
 
+
+def tokens_of(session):
+    turns = [record.turn for record in session.records if getattr(record, "turn", UNSET) is not UNSET]
+    return [(turn.input_tokens, turn.output_tokens) for turn in turns if turn.input_tokens]
+
+
+def test_tokens_are_reported_as_totals():
     reply = message("assistant", {"type": "output_text", "text": "yes"})
     session = read(meta(), message("user", "hi"), reply, total(10, 2), total(10, 2), reply, total(25, 5))
-    turns = [record.turn for record in session.records if getattr(record, "turn", UNSET) is not UNSET]
-    tokens = [(turn.input_tokens, turn.output_tokens) for turn in turns if turn.input_tokens]
-    assert tokens == [(10, 2), (15, 3)]
+    assert tokens_of(session) == [(10, 2), (15, 3)]
+
+
+def test_a_review_has_totals_of_its_own_and_the_sessions_go_on_after_it():
+    reply = message("assistant", {"type": "output_text", "text": "yes"})
+    review = (total(4, 1), total(9, 3, input_tokens=5, output_tokens=2), reply)
+    session = read(
+        meta(), message("user", "hi"), total(50, 5), reply, *review, total(50, 5), total(70, 6), reply
+    )
+    assert tokens_of(session) == [(50, 5), (4, 1), (5, 2), (20, 1)]
+
+
+def test_tokens_of_a_turn_that_was_stopped_are_counted():
+    session = read(meta(), message("user", "hi"), total(10, 2), event("turn_aborted", reason="interrupted"))
+    assert tokens_of(session) == [(10, 2)]
 
 
 def test_an_error_event_is_an_error_message():
