@@ -122,7 +122,8 @@ class Trash:
         more = max(len(old), len(unused)) > _MOST_PRUNED
         old, unused = old[:_MOST_PRUNED], unused[:_MOST_PRUNED]
         if not request.dry_run:
-            await self._sessions.threads.files(self._sessions.store.purge, old)
+            purged = await self._sessions.threads.files(self._sessions.store.purge, old)
+            old = [session for session in old if session.session_id in purged]
         freed = 0
         if self._discard is not None:
             freed = await self._discard([session.session_id for session in old], dry_run=request.dry_run)

@@ -281,12 +281,14 @@ class FileStore(SessionStore):
                 entries = [entry for entry in entries if (entry.trashed_at, entry.session_id) < before]
             return list(islice(filter(None, map(self._trash.shown, entries)), limit))
 
-    def purge(self, trashed: Sequence[TrashedSession]) -> None:
+    def purge(self, trashed: Sequence[TrashedSession]) -> set[str]:
+        entries = [Entry.of(each.trashed_at, each.session_id, each.agent) for each in trashed]
         with storage("empty the trash"):
-            self._trash.purge([Entry.of(each.trashed_at, each.session_id, each.agent) for each in trashed])
+            purged = self._trash.purge(entries)
         self._index.erase_deleted_text()  # in the background
-        for session in trashed:
-            self.changed(session.session_id)
+        for session_id in purged:
+            self.changed(session_id)
+        return purged
 
     @property
     def last_sessions_complete(self) -> bool:

@@ -274,8 +274,8 @@ class SessionStore(Protocol):
     def trashed(self, agent: str | None, before: tuple[str, str] | None, limit: int) -> list[TrashedSession]:
         """Sessions in the trash, the latest first, after `before` (trashed_at, session_id)."""
 
-    def purge(self, trashed: Sequence[TrashedSession]) -> None:
-        """Delete these for good."""
+    def purge(self, trashed: Sequence[TrashedSession]) -> set[str]:
+        """Delete for good those that were not restored since. Returns their ids."""
 
     def complete_last_sessions(self) -> None:
         """Wait until damaged sessions are recovered, and note what their agents used last."""

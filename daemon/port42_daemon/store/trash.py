@@ -106,9 +106,13 @@ class Trash:
             durable.move(folder / entry.name, path)
             self._entries.pop(session_id, None)
 
-    def purge(self, entries: list[Entry]) -> None:
-        """Delete these for good, and what recoveries set aside of them."""
+    def purge(self, entries: list[Entry]) -> set[str]:
+        """Delete those that are still here for good, and what recoveries set aside of them.
+
+        Returns the ids of these sessions.
+        """
         with self._changing() as folder:
+            entries = [entry for entry in entries if self._entries.get(entry.session_id) == entry]
             durable.remove([folder / entry.name for entry in entries])
             for entry in entries:
                 self._entries.pop(entry.session_id, None)
@@ -116,6 +120,7 @@ class Trash:
         names = os.listdir(self._sessions.folder)  # noqa: PTH208  # as below
         aside = [name for name in names if _SET_ASIDE in name and name.partition(_SET_ASIDE)[0] in gone]
         durable.remove([self._sessions.folder / name for name in aside])
+        return gone
 
     def _entry(self, session_id: str) -> Entry:
         entry = self._names().get(session_id)

@@ -11,6 +11,7 @@ from peers.session_files import add, trash
 
 from port42_daemon.backends.base import Done, Text
 from port42_daemon.sessions.service import Sessions
+from port42_daemon.sessions.trash import Trash
 from port42_protocol.errors import (
     InvalidParams,
     NoSessions,
@@ -244,3 +245,29 @@ def test_while_somebody_is_answered_nothing_moves_and_a_fork_goes_on_beside(home
         "two",
         "two",
     ]
+
+
+def test_what_is_restored_while_it_is_pruned_stays_with_all_that_is_kept_of_it(
+    rules, begin, delete, monkeypatch
+):
+    discarded, real = [], rules.store.purge
+
+    async def discard(session_ids, *, dry_run):
+        discarded.extend(session_ids)
+        return 0
+
+    def purge(old):
+        rules.store.restore("one")
+        rules.store.restore("two")
+        trash(rules.store, "two")
+        return real(old)
+
+    for session_id in ("one", "two", "three"):
+        begin(session_id)
+        delete(session_id)
+    monkeypatch.setattr(rules.store, "purge", purge)
+    pruning = Trash(rules.sessions, rules.queues, discard=discard)
+    pruned = rules.ask(pruning.prune_sessions, PruneSessions(trash_older_than_days=0, dry_run=False))
+    assert [session.session_id for session in pruned.deleted] == discarded == ["three"]
+    assert rules.store.where("one") == "sessions"
+    assert [session.session_id for session in rules.store.trashed(None, None, 9)] == ["two"]
