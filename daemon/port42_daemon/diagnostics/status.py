@@ -1,18 +1,21 @@
-"""Status, statistics and disk usage of the daemon."""
+"""Status, statistics and disk usage of the daemon, and the figures of its process."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from port42_daemon.agents import Agents
 from port42_daemon.config import ConfigFile
-from port42_daemon.diagnostics.process_stats import take
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.rpc.metrics import Traffic
@@ -21,7 +24,7 @@ from port42_daemon.settings import Settings
 from port42_daemon.store.interface import Catalogue, Maintenance
 from port42_protocol import PROTOCOL_VERSION, __version__, openrpc
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, StalledThread, Status
+from port42_protocol.messages.daemon import DaemonStatus, Discover, OpenRpc, StalledThread, Status, Vitals
 from port42_protocol.messages.doctor_and_stats import DiskUsage, Statistics, Stats, Usage
 from port42_protocol.messages.hub import HubSummary
 from port42_protocol.times import now
@@ -85,7 +88,7 @@ class Introspection:
             latencies=self.traffic.latencies(),
             errors=self.traffic.errors(),
             internal_errors=self.traffic.failures(),
-            vitals=take(self.settings.home),
+            vitals=vitals(self.settings.home),
             stalled_threads=stalled_threads(self.threads, self.catalogue),
             read_socket=self.read_socket(),
             hub=await self.hub(),
@@ -114,3 +117,29 @@ class Introspection:
     async def _count_anew(self) -> None:
         with suppress(StorageFailed):  # `index` says so
             self._counted = await self.threads.index(self.catalogue.counts)
+
+
+def vitals(home: Path) -> Vitals:
+    """Memory, open files and threads of this process, and what is free on its home's disk. Takes 50 µs.
+
+    None for what this system does not tell.
+    """
+    resident, peak, threads = _memory_and_threads()
+    open_files = disk_free = None
+    with suppress(OSError):
+        open_files = len(os.listdir("/dev/fd")) - 1  # noqa: PTH208  # one of them is the listing itself
+    with suppress(OSError):
+        disk_free = shutil.disk_usage(home).free
+    return Vitals(resident, peak, open_files, threads, disk_free)
+
+
+def _memory_and_threads() -> tuple[int | None, int, int]:
+    """Resident and peak bytes, and threads: proc(5), or what getrusage(2) and Python know elsewhere."""
+    try:
+        text = Path("/proc/self/status").read_bytes()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return None, peak if sys.platform == "darwin" else peak * 1024, threading.active_count()
+    fields = dict(line.split(b":", 1) for line in text.splitlines())
+    resident, peak = (int(fields[name].split()[0]) * 1024 for name in (b"VmRSS", b"VmHWM"))
+    return resident, peak, int(fields[b"Threads"])

@@ -1,4 +1,4 @@
-"""The daemon's status."""
+"""The daemon's status, and the figures of its process, compared with what the process does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import contextlib
 import os
 import platform
 import sqlite3
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from port42_daemon.diagnostics.status import Introspection
+from port42_daemon.diagnostics.status import Introspection, vitals
 from port42_daemon.hub.service import Hub
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
@@ -126,3 +128,42 @@ def test_a_daemon_counts_its_traffic(daemon):
     assert vitals["threads"] >= 2
     assert vitals["peak_bytes"] > 2**20
     assert vitals["disk_free_bytes"] >= 0
+
+
+# --- the process -----------------------------------------------------------------------------------
+
+
+def test_open_files_and_threads_are_counted(tmp_path):
+    before = vitals(tmp_path)
+    reads, writes = os.pipe()
+    done = threading.Event()
+    waiting = threading.Thread(target=done.wait)
+    waiting.start()
+    after = vitals(tmp_path)
+    done.set()
+    waiting.join()
+    os.close(reads)
+    os.close(writes)
+    assert after.open_files == before.open_files + 2
+    assert after.threads >= before.threads + 1
+    assert after.disk_free_bytes >= 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only proc(5) tells")
+def test_memory_counts_allocated_blocks(tmp_path):
+    before = vitals(tmp_path)
+    block = bytearray(b"x" * 64 * 2**20)
+    after = vitals(tmp_path)
+    assert after.resident_bytes - before.resident_bytes > 48 * 2**20
+    assert after.peak_bytes >= after.resident_bytes
+    del block
+
+
+def test_without_proc_the_peak_is_known(tmp_path, monkeypatch):
+    def none(_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_bytes", none)
+    figures = vitals(tmp_path / "gone")
+    assert (figures.resident_bytes, figures.disk_free_bytes) == (None, None)
+    assert figures.peak_bytes > 2**20
