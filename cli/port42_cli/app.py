@@ -78,7 +78,7 @@ GROUPS = {
     "Help": {
         "help": "help.show_help",
         "version": "help.version",
-        "completion": "completion.completion",
+        "completion": "help.completion",
     },
 }
 """For each command its module in `commands`, and its name there, under the headings of ``--help``."""
