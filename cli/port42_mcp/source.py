@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,6 +12,7 @@ from port42_client.errors import DaemonError, Refused
 from port42_client.wire import Event, JsonObject
 from port42_mcp import quoted
 from port42_mcp.depth import LIMIT
+from port42_protocol import paths
 from port42_protocol.errors import UnknownAgent
 from port42_protocol.messages.agents import AgentList
 from port42_protocol.messages.events import Possessed
@@ -24,7 +24,6 @@ CLIENT = "mcp"
 """The prefix of ids of sessions that agents begin."""
 
 _AT_A_TIME = 100  # records in one request: a page of text seldom needs more
-_FOLDER_LIMIT = 4096
 
 
 class Stopped(Exception):
@@ -138,7 +137,7 @@ class Source:
         with self._daemon.client() as client:
             # Never waits for a turn: it may be the one in which the agent that asks is at work.
             params = {"agent": agent, "message": message, "depth": depth, "if_busy": "error", "stream": True}
-            params |= {"client": CLIENT} | given(cwd=_folder())
+            params |= {"client": CLIENT} | given(cwd=paths.current_folder())
             try:
                 if ref is not None:
                     session = client.ask("find_session", {"ref": ref, "agent": agent})
@@ -177,13 +176,3 @@ def _seq_before_last(client: Client, session_id: str, last: int) -> int:
     end = decode(Transcript, client.ask("get_session", {"session_id": session_id, "last": last}))
     spoken = [record.seq for record in end.messages if not isinstance(record, EventRecord)]
     return spoken[0] - 1 if spoken else 0
-
-
-def _folder() -> str | None:
-    """The folder that the client works in; None where no session can have it."""
-    try:
-        folder = os.getcwd()  # noqa: PTH109 - as text
-        folder.encode()
-    except (OSError, UnicodeEncodeError):
-        return None
-    return folder if "\n" not in folder and len(folder) <= _FOLDER_LIMIT else None

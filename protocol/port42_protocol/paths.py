@@ -1,4 +1,4 @@
-"""Paths of Port42's home and socket, from platformdirs and the password database."""
+"""Paths of Port42's home and socket, from platformdirs and the password database; the current folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SOCKET_PATH_LIMIT = 103
 """Maximum bytes of a socket path on every supported system: macOS 103, Linux 107 (`sun_path`)."""
 
+FOLDER_LIMIT = 4096
+"""Characters of a folder's path that a session keeps."""
 
 ADDRESS_FILE = "daemon.json"
 """In the home: the running daemon's pid and socket, for clients whose runtime folder differs."""
@@ -34,6 +36,16 @@ def home_folder(environ: Mapping[str, str]) -> str:
 def absolute(path: str) -> str:
     """`path` made absolute. Not normalised: `..` after a symbolic link is not the folder before it."""
     return path if path.startswith("/") else os.path.join(os.getcwd(), path)  # noqa: PTH109 - see above
+
+
+def current_folder() -> str | None:
+    """As a session keeps it; None where it was deleted or its path is not one line of text."""
+    try:
+        folder = os.getcwd()  # noqa: PTH109 - see above
+        folder.encode()
+    except (OSError, UnicodeEncodeError):
+        return None
+    return folder if "\n" not in folder and len(folder) <= FOLDER_LIMIT else None
 
 
 def socket(environ: Mapping[str, str]) -> Path:

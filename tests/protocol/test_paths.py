@@ -153,3 +153,28 @@ def test_files_of_the_daemon_are_in_its_home(tmp_path: Path) -> None:
     assert paths.address_file(tmp_path) == tmp_path / "daemon.json"
     assert paths.lock_file(tmp_path) == tmp_path / "daemon.lock"
     assert paths.log_file(tmp_path) == tmp_path / "daemon.log"
+
+
+# --- the current folder -------------------------------------------------------------------------
+
+
+def test_the_current_folder_is_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert paths.current_folder() == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", os.fsdecode(b"caf\xe9")])
+def test_a_folder_whose_path_is_no_line_of_text_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert paths.current_folder() is None
+
+
+def test_a_deleted_folder_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert paths.current_folder() is None

@@ -15,8 +15,9 @@ from port42_cli.completion import complete
 from port42_cli.plain_text import one_line
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
-from port42_client.errors import DaemonError
+from port42_client.errors import BadInput, DaemonError
 from port42_client.wire import Session
+from port42_protocol import paths
 
 if TYPE_CHECKING:
     from port42_protocol.messages.records import Summary
@@ -90,6 +91,15 @@ def path_there(daemon: Daemon, typed: str, what: str) -> str:
     if not typed.startswith("/"):
         raise click.UsageError(f"{what}: expected an absolute path on {daemon.host}, got {typed}")
     return typed
+
+
+def current_folder(host: str | None) -> str:
+    """For ``--here``. Raises `BadInput` where no session can have it, or where sessions are on `host`."""
+    if host is not None:
+        raise BadInput(f"--here: the current folder is on this machine, and the sessions are on {host}")
+    if folder := paths.current_folder():
+        return folder
+    raise BadInput("--here: expected a folder that still exists and whose path is one line of text")
 
 
 def find(client: Client, ref: str, agent: str | None) -> Summary:

@@ -7,8 +7,7 @@ import click
 from port42_cli import plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.conversation.send import CLIENT, announce
-from port42_cli.cwd import sendable
+from port42_cli.conversation.send import CLIENT, announce, folder_for
 from port42_cli.session_end import last_questions
 from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
@@ -96,7 +95,7 @@ def tree(daemon: Daemon, ref: str, agent: str | None, as_json: bool) -> None:
 
 
 def _fork(client: Client, session: Summary, *, as_json: bool, **options: int | str | None) -> None:
-    params = {"session_id": session.session_id, **options, "client": CLIENT, "cwd": sendable(client.host)}
+    params = {"session_id": session.session_id, **options, "client": CLIENT, "cwd": folder_for(client)}
     made = client.ask("fork_session", params)
     if as_json:
         streams.as_json(made)

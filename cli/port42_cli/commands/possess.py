@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from port42_cli import cwd as folder
 from port42_cli import plain_text, streams
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
@@ -233,7 +232,7 @@ def _check_retry(ref: str | None, more: bool) -> None:
 
 
 def _resumed(ctx: click.Context, client: Client, agent: str, ref: str, here: bool) -> Session:
-    cwd = folder.here(client.host) if here else None
+    cwd = _shared.current_folder(client.host) if here else None
     try:
         return go_on(client, agent, ref, cwd=cwd)
     except DaemonError as error:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from port42_cli import cwd, plain_text, streams, views
+from port42_cli import plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import decode, given
@@ -39,7 +39,7 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
     as_json: bool,
 ) -> None:
     """List sessions: short id, agent, title, messages, last use."""
-    folder = cwd.here(daemon.host) if here else None
+    folder = _shared.current_folder(daemon.host) if here else None
     params = given(agent=agent, cwd=folder, state=state, tag=tag, pinned=pinned or None)
     with daemon.client() as client:
         if parent is not None:

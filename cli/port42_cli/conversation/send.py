@@ -9,9 +9,9 @@ from uuid import uuid4
 from port42_cli import plain_text, streams
 from port42_cli.conversation.show import BareReply, JsonLines, Show, TurnResult, Unseen
 from port42_cli.conversation.turn import Turn
-from port42_cli.cwd import sendable
 from port42_client.client import Client
 from port42_client.wire import JsonObject, Session
+from port42_protocol import paths
 
 CLIENT = "cli"  # the prefix of ids of new sessions
 
@@ -40,6 +40,11 @@ def show_reply(*, as_json: bool = False, with_others: bool = False) -> Show:
     from port42_cli.conversation.live import LiveReply
 
     return LiveReply()
+
+
+def folder_for(client: Client) -> str | None:
+    """The current folder for a new session; None on another machine, where that would be another folder."""
+    return None if client.host is not None else paths.current_folder()
 
 
 def announce(session_id: str) -> None:
@@ -91,7 +96,7 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
         "message": message,
         "idempotency_key": uuid4().hex,
         "stream": True,
-        "cwd": sendable(client.host),
+        "cwd": folder_for(client),
     }
     params |= {"session_id": session_id} if session_id else {"client": CLIENT}
     params |= {"references": references} if references else {}

@@ -17,6 +17,7 @@ from port42_cli.conversation import clipboard
 from port42_cli.conversation.send import (
     CLIENT,
     announce,
+    folder_for,
     go_on,
     mark_used,
     retry,
@@ -25,7 +26,6 @@ from port42_cli.conversation.send import (
     tell_outcome,
 )
 from port42_cli.conversation.show import TurnResult
-from port42_cli.cwd import sendable
 from port42_cli.session_end import last_exchange, last_questions, last_reply
 from port42_cli.views import agents, sessions, transcript
 from port42_cli.views.parts import Column, Table
@@ -170,7 +170,7 @@ class Conversation:
     def _continue_in_fork(
         self, session_id: str, *, at_seq: int | None = None, to_agent: str | None = None
     ) -> None:
-        fork = ForkSession(session_id, at_seq, to_agent, client=CLIENT, cwd=sendable(self.client.host))
+        fork = ForkSession(session_id, at_seq, to_agent, client=CLIENT, cwd=folder_for(self.client))
         session = self.client.call(fork)
         streams.banner(f"{session_id} stays as it is.")
         if session.agent != self.agent:

@@ -52,6 +52,13 @@ def test_those_begun_here(port42, tmp_path):
     assert [session["session_id"] for session in page["sessions"]] == [here]
 
 
+def test_a_folder_that_no_session_can_have_is_refused(port42, tmp_path):
+    (tmp_path / "two\nlines").mkdir()
+    done = port42("sessions", "--here", cwd=tmp_path / "two\nlines")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--here: expected a folder that still exists and whose path is one line of text" in done.stderr
+
+
 def test_those_in_a_state(port42):
     ended, active = port42.begin("@ai-muse", "a"), port42.begin("@ai-muse", "b")
     port42.json("rpc", "end_session", f"session_id={ended}")
