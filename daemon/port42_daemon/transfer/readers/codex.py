@@ -29,7 +29,13 @@ from port42_protocol.messages.records import Location
 
 _PROGRAM = re.compile(
     r"\s*(?:<(?:environment_context|user_instructions|permissions instructions|turn_aborted|INSTRUCTIONS"
-    r"|user_shell_command|skill|subagent_notification)\b|# AGENTS\.md instructions)"
+    r"|user_action|user_shell_command|skill|subagent_notification|agent_message_board_notification"
+    r"|goal_context|codex_internal_context|additional_context|extension_context|external_\w{1,100}"
+    r"|hook_prompt)\b|# AGENTS\.md instructions"
+    r"|Warning: (?:The maximum number of unified exec processes|apply_patch was requested via))"
+)
+_SHELL = re.compile(
+    r"\s*<user_shell_command>\s*<command>\n?(.*?)\n?</command>\s*<result>\n?(.*)\n</result>", re.DOTALL
 )
 _CONTEXT = re.compile(
     r"\s*<environment_context>\s*(?:<cwd>|Current working directory:)([^<\n]{1,4096})",
@@ -73,6 +79,10 @@ class Payload(Struct):
     info: Any = None
     item: Any = None
     error: Any = None
+    thread_name: Any = None
+    revised_prompt: Any = None
+    result: Any = None
+    tools: Any = None
 
 
 class Entry(Payload):
@@ -172,6 +182,8 @@ class Reader(LineReader):
                 self._take_tokens(event, when)
             case "turn_aborted":
                 self.interrupt("", when)
+            case "thread_name_updated":
+                self.state.sessions[""].add_title(values.one_line(event.thread_name))
             case "error" if isinstance(event.message, str):
                 self.message("", "error", event.message, when, location)
             case "task_complete" if event.error:
@@ -190,15 +202,21 @@ class Reader(LineReader):
                 self.thought(
                     "", activity.text_of(item.summary or None) or activity.text_of(item.content), when
                 )
-            case "function_call" | "custom_tool_call":
+            case "function_call" | "custom_tool_call" | "tool_search_call":
                 self._take_call(item, call_id, when)
             case "local_shell_call":
                 self.call("", call_id, "local_shell", item.action, when, kind="execute")
             case "web_search_call":
                 self.call("", call_id, "web_search", item.action, when, kind="fetch")
                 self.result("", call_id, None, when)
-            case "function_call_output" | "custom_tool_call_output":
-                output, failed = _result(item.output)
+            case "image_generation_call":
+                self.call("", call_id, "image_generation", {"prompt": item.revised_prompt}, when)
+                self.result("", call_id, "[image]" if item.result else None, when)
+            case "agent_message" if self.state.sessions[""].parent:
+                # What another agent asks of this one, where it is not encrypted.
+                self.prompt("", values.text_of(item.content), when, location)
+            case "function_call_output" | "custom_tool_call_output" | "tool_search_output":
+                output, failed = _result(item.output or item.tools)
                 self.result("", call_id, output, when, failed=failed)
 
     def _take_message(self, item: Payload, when: str | None, location: str) -> None:
@@ -211,11 +229,20 @@ class Reader(LineReader):
             if info.cwd is None and (context := _CONTEXT.match(text)):
                 # Before September 2025 only this text had the folder.
                 info.cwd = values.folder(context[1].strip())
-            if not _PROGRAM.match(text):
+            if shell := _SHELL.match(text):
+                self._take_shell(shell[1], shell[2], when, location)
+            else:
                 self.prompt("", values.text_of(item.content, _typed, pictures=True), when, location)
 
+    def _take_shell(self, command: str, result: str, when: str | None, call_id: str) -> None:
+        """A command that the person ran, as the model is told of it."""
+        output, failed = _result(result)
+        self.call("", call_id, "shell", {"command": command}, when, kind="execute")
+        self.result("", call_id, output, when, failed=failed)
+
     def _take_call(self, item: Payload, call_id: str, when: str | None) -> None:
-        name, given, fields = values.short(item.name), item.input, {}
+        given, fields = item.input or item.arguments, {}
+        name = "tool_search" if item.type == "tool_search_call" else values.short(item.name)
         if isinstance(item.arguments, str):
             try:
                 given = msgspec.json.decode(item.arguments)
@@ -320,8 +347,8 @@ def _result(output: Any) -> tuple[Any, bool]:
 
 
 def _typed(text: str) -> str:
-    """The text without the tags around images and without an editor's list of files."""
-    if _IMAGE_TAG.fullmatch(text):
+    """The text without the tags around images, what Codex adds, and an editor's list of files."""
+    if _IMAGE_TAG.fullmatch(text) or _PROGRAM.match(text):
         return ""
     if text.lstrip().startswith(_IDE):
         return text.partition(_REQUEST)[2].strip()

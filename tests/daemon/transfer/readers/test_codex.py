@@ -55,6 +55,8 @@ def texts(session):
         (["Reef it.", "<image>", IMAGE, "</image>"], "Reef it.\n\n[image]"),
         ([IMAGE], "[image]"),
         (["What is `<image>`?"], "What is `<image>`?"),
+        (["<environment_context>\n</environment_context>", "Reef it."], "Reef it."),
+        (["Reef it.", "<skill>\n<name>reefing</name>\n</skill>"], "Reef it."),
     ],
 )
 def test_the_users_words(parts, text):
@@ -66,6 +68,10 @@ def test_the_users_words(parts, text):
     [
         "<environment_context>\n</environment_context>",
         "# AGENTS.md instructions for x",
+        "<user_action>\n  <context>User initiated a review task.</context>\n</user_action>\n",
+        '<codex_internal_context source="goal">\nGo on.\n</codex_internal_context>',
+        "<external_editor>a.c</external_editor>",
+        "Warning: apply_patch was requested via exec_command. Use the apply_patch tool instead.",
         "# Context from my IDE setup:\n\n## Open tabs:\n- a.c\n",
     ],
 )
@@ -173,6 +179,42 @@ def test_a_commands_result(output, text, state):
     )
     assert (record.id, record.name, record.title) == ("c", "shell", "bash -lc ls")
     assert (record.output, record.state) == (text, state)
+
+
+def test_a_command_that_the_person_ran():
+    text = (
+        "<user_shell_command>\n<command>\nmake\n</command>\n<result>\n"
+        "Exit code: 2\nDuration: 0.1 seconds\nOutput:\nno rule\n</result>\n</user_shell_command>"
+    )
+    session = read(meta(), message("user", text), message("user", "hi"))
+    [call] = activities(session)
+    assert (call.title, call.kind, call.output, call.state) == ("make", "execute", "no rule", "failed")
+    assert texts(session) == [("user", "hi")]
+
+
+def test_pictures_that_were_made_and_tools_that_were_looked_for():
+    made = item("image_generation_call", id="i", revised_prompt="a boat", result="iVBORw0KGgo=")
+    asked = item("tool_search_call", call_id="s", arguments={"query": "mail"})
+    found = item("tool_search_output", call_id="s", tools=[{"name": "mail"}])
+    picture, search = activities(read(meta(), message("user", "hi"), made, asked, found))
+    assert (picture.name, json.loads(picture.input), picture.output) == (
+        "image_generation",
+        {"prompt": "a boat"},
+        "[image]",
+    )
+    assert (search.name, search.state) == ("tool_search", "done")
+
+
+def test_what_one_agent_asks_of_another_is_the_prompt_of_the_others_session():
+    spawned = {"subagent": {"thread_spawn": {"parent_thread_id": "p"}}}
+    asks = item("agent_message", author="/root", content=[{"type": "input_text", "text": "Reef it."}])
+    assert texts(read(meta(source=spawned), asks)) == [("user", "Reef it.")]
+    assert texts(read(meta(), message("user", "hi"), asks)) == [("user", "hi")]
+
+
+def test_a_name_that_the_rollout_has():
+    named = event("thread_name_updated", thread_id="s1", thread_name="The boat")
+    assert read(meta(), message("user", "hi"), named).info.title == "The boat"
 
 
 def test_a_patch_says_its_files():
