@@ -27,6 +27,9 @@ PROTOCOL_VERSION = 1
 _DEFAULT = "default"
 """The value of the option `model` for what the back end takes by itself."""
 
+_MODELS_WITHIN = 1.0
+"""Seconds that the opening of a session waits for a model server's list."""
+
 _CAPABILITIES: JsonObject = {
     "loadSession": True,
     "promptCapabilities": {"image": True, "audio": False, "embeddedContext": True},
@@ -36,7 +39,7 @@ _CAPABILITIES: JsonObject = {
 
 
 class _Choices(NamedTuple):
-    """The model of config.toml, and the models and modes that the back end is known to have.
+    """The agent's own model, and the models and modes that are known for its back end.
 
     `modes` has the name of each id; `mode` is the id of the one that the back end has by itself.
     """
@@ -69,6 +72,7 @@ class Agent:
         self._control: Connection | None = None
         self._connecting = asyncio.Lock()
         self._choices: dict[str, _Choices] = {}
+        self._listing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -92,6 +96,8 @@ class Agent:
 
     async def close(self) -> None:
         """Close the connection that is left; nothing is asked any more."""
+        for listing in self._listing.values():
+            listing.cancel()
         if self._control is not None:
             await self._control.close()
 
@@ -176,6 +182,7 @@ class Agent:
             raise InvalidParams.expecting("value", "one of " + ", ".join(values))
         if option["id"] == "agent":
             session.agent, session.model, session.mode = request.value, None, None
+            await self._learn_models(session.agent)
         elif option["id"] == "mode":
             session.mode = request.value
             self._editor.update(session.id, _mode_update(request.value))
@@ -246,10 +253,30 @@ class Agent:
         self._choices = {agent["agent"]: _choices(agent) for agent in agents}
         ready = [agent["agent"] for agent in agents if agent["health"] == "ready"]
         chosen: str = (ready or list(self._choices))[0]
+        await self._learn_models(chosen)
         return chosen
 
     async def _learn_choices(self, agent: str) -> None:
         self._choices[agent] = _choices(await self._ask("get_agent", {"agent": agent}))
+        await self._learn_models(agent)
+
+    async def _learn_models(self, agent: str) -> None:
+        """Wait a moment for the list; the sessions that are open are told of one that comes later."""
+        if (listing := self._listing.get(agent)) is None:
+            listing = self._listing[agent] = asyncio.create_task(self._list_models(agent))
+            listing.add_done_callback(lambda _: self._listing.pop(agent))
+        if not (await asyncio.wait([listing], timeout=_MODELS_WITHIN))[0]:
+            listing.add_done_callback(lambda _: self._tell_of_models(agent))
+
+    async def _list_models(self, agent: str) -> None:
+        with suppress(DaemonError, NoDaemon):  # a daemon of an earlier version has no lists
+            answer = await self._ask("list_models", {"agent": agent})
+            self._choices[agent] = self._choices[agent]._replace(offered=tuple(answer["models"]))
+
+    def _tell_of_models(self, agent: str) -> None:
+        for session in self._sessions.values():
+            if session.agent == agent:
+                self._tell_of_options(session)
 
     def _modes(self, session: Session) -> dict[str, str]:
         """The name of each mode that can be chosen, by its id."""

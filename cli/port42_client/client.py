@@ -46,7 +46,7 @@ TRACE_LIMIT = 500
 
 READING = {"disk_usage", "export_session", "find_session", "get_agent", "get_last_session", "get_session"}
 READING |= {"list_agents", "list_sessions", "rpc.discover", "stats", "status"}
-READING |= {"get_index_status", "hello", "search_sessions", "session_tree"}
+READING |= {"get_index_status", "hello", "list_models", "search_sessions", "session_tree"}
 """The methods that change nothing, so that asking them twice does no harm."""
 
 

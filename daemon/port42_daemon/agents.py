@@ -16,7 +16,7 @@ import msgspec
 
 from port42_daemon import durable
 from port42_daemon.backends import presets
-from port42_daemon.backends.base import Backend, Health
+from port42_daemon.backends.base import Backend, Health, ModelOffer
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import (
     AgentConfig,
@@ -37,6 +37,8 @@ from port42_protocol.messages.agents import (
     ConnectAgent,
     GetAgent,
     ListAgents,
+    ListModels,
+    ModelList,
     RemoveAgent,
     Removed,
 )
@@ -76,11 +78,11 @@ class ResolvedBackend:
 
 @dataclass(slots=True)
 class _Built:
-    """A back end and what config.toml said of it; `retired` ones stop after their last turn."""
+    """A back end and what config.toml said of it; `retired` ones stop after their last use."""
 
     settings: BackendConfig
     backend: Backend | None
-    turns: int = 0
+    uses: int = 0
     retired: bool = False
 
 
@@ -134,12 +136,11 @@ class Agents:
         """The agent's current back end, kept open for the whole turn, even if config.toml changes."""
         config = await self.refresh()
         agent, backend, settings = _configured(name, config)
-        built, error = self._backend(backend, settings), self.config.error
-        built.turns += 1
-        try:
+        error = self.config.error
+        async with self._in_use(backend, settings) as built:
             yield ResolvedBackend(
                 name=backend,
-                backend=built.backend,
+                backend=built,
                 system=agent.system,
                 model=agent.model or getattr(settings, "model", None),
                 cwd=agent.cwd,
@@ -147,9 +148,6 @@ class Agents:
                 limits=config.sessions,
                 notice=error and f"{error}; its last valid version is still used",
             )
-        finally:
-            built.turns -= 1
-            await self._stop_if_unused(built)
 
     async def described(self, counts: dict[str, int]) -> tuple[Agent, ...]:
         """Built-in ones first, then configured ones, then those met in sessions; `counts` are of sessions."""
@@ -175,6 +173,30 @@ class Agents:
         counts = await self.threads.index(self.catalogue.counts)
         return await self._describe(request.agent, self.config.current, counts)
 
+    async def list_models(self, request: ListModels) -> ModelList:
+        """Those that config.toml names for the back end, the agent's own first, then those that it offers."""
+        await self.require(request.agent)
+        config = self.config.current
+        _, backend, settings = _configured(request.agent, config)
+        if request.backend is not None:
+            backend = request.backend
+            _check_backend(backend, config)
+            settings = presets.settings(backend, config)
+        async with self._in_use(backend, settings) as built:
+            offer = ModelOffer(detail="no back end answers") if built is None else await self._offer(built)
+        default = getattr(settings, "model", None)
+        everyone = [_configured(agent, config) for agent in dict.fromkeys((request.agent, *config.agents))]
+        users = [agent for agent, answered_by, _ in everyone if answered_by == backend]
+        own = everyone[0][0].model if everyone[0][1] == backend else None
+        named = (own, default, *(agent.model for agent in users))
+        return ModelList(
+            agent=request.agent,
+            backend=backend,
+            model=own or default,
+            models=tuple(dict.fromkeys(filter(None, (*named, *offer.models)))),
+            detail=offer.detail,
+        )
+
     async def add_agent(self, request: AddAgent) -> Agent:
         """Write a new ``[agents.NAME]``, everything else in the file kept as it is."""
 
@@ -193,17 +215,9 @@ class Agents:
     async def connect_agent(self, request: ConnectAgent) -> Agent:
         """Name the back end in ``[agents.NAME]``; a known one that is not in the file is written, too."""
         await self.require(request.agent)
-        configured = (await self.refresh()).backends
-        if (
-            request.backend not in configured
-            and request.backend not in presets.KNOWN
-            and request.backend != "none"
-        ):
-            names = list(dict.fromkeys([*configured, *presets.KNOWN, "none"]))
-            near = difflib.get_close_matches(request.backend, names)
-            why = f"did you mean {' or '.join(near)}?" if near else ""
-            expected = f"one of {', '.join(names)}"
-            raise InvalidParams.expecting("backend", expected, got=request.backend, why=why)
+        config = await self.refresh()
+        configured = config.backends
+        _check_backend(request.backend, config)
 
         def connect(document: TOMLDocument) -> None:
             agent = table(document, "agents", request.agent)
@@ -271,6 +285,17 @@ class Agents:
             raise StorageFailed(f"cannot write config.toml: {error.strerror}") from error
         self.config.refresh()
 
+    @asynccontextmanager
+    async def _in_use(self, name: str, settings: BackendConfig) -> AsyncIterator[Backend | None]:
+        """The back end, which is not stopped meanwhile, even if config.toml changes."""
+        built = self._backend(name, settings)
+        built.uses += 1
+        try:
+            yield built.backend
+        finally:
+            built.uses -= 1
+            await self._stop_if_unused(built)
+
     def _backend(self, name: str, settings: BackendConfig) -> _Built:
         if name not in self._built:
             self._built[name] = _Built(settings, presets.build(settings, self.programs))
@@ -288,7 +313,7 @@ class Agents:
 
     @staticmethod
     async def _stop_if_unused(built: _Built) -> None:
-        if built.retired and not built.turns and built.backend is not None:
+        if built.retired and not built.uses and built.backend is not None:
             await built.backend.aclose()
 
     async def _describe(self, name: str, config: Config, counts: dict[str, int]) -> Agent:
@@ -310,6 +335,14 @@ class Agents:
         )
 
     @staticmethod
+    async def _offer(backend: Backend) -> ModelOffer:
+        try:
+            return await backend.models()
+        except Exception as error:  # as below
+            log.error("a back end's list of models broke its contract", exc_info=error)
+            return ModelOffer(detail="the list cannot be read; the daemon's log says more")
+
+    @staticmethod
     async def _probe(backend: Backend | None) -> Health | None:
         if backend is None:
             return None
@@ -321,6 +354,15 @@ class Agents:
         except Exception as error:  # a back end that breaks its contract must not hide the others
             log.error("a back end's probe broke its contract", exc_info=error)
             return Health("unreachable", "the check failed; the daemon's log says more")
+
+
+def _check_backend(name: str, config: Config) -> None:
+    """Raise `InvalidParams`, with similar names, unless config.toml or a preset has the back end."""
+    names = list(dict.fromkeys([*config.backends, *presets.KNOWN, "none"]))
+    if name not in names:
+        near = difflib.get_close_matches(name, names)
+        why = f"did you mean {' or '.join(near)}?" if near else ""
+        raise InvalidParams.expecting("backend", f"one of {', '.join(names)}", got=name, why=why)
 
 
 def _source(name: str, config: Config) -> Literal["built-in", "config", "sessions"]:

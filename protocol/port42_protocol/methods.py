@@ -102,6 +102,7 @@ METHODS: dict[str, Method] = {
         _row(hub.UnshareSession, e.HubUnavailable, *_OWNED),
         _row(agents.ListAgents, e.StorageFailed),
         _row(agents.GetAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
+        _row(agents.ListModels, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _row(agents.AddAgent, e.ConfigRefused, e.StorageFailed),
         _row(agents.ConnectAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),
         _row(agents.RemoveAgent, e.UnknownAgent, e.ConfigRefused, e.StorageFailed),

@@ -193,6 +193,14 @@ def test_a_look_costs_little_and_never_raises(kind: str, case: str) -> None:
         assert health.state != "ready"
 
 
+@every("answers", "fails", "missing")
+def test_models_are_offered_or_a_reason_is_given(kind: str, case: str) -> None:
+    with backend_of(kind, case) as backend:
+        offer = at_work(backend, backend.models())
+    assert offer.models or offer.detail
+    assert "\n" not in (offer.detail or "")
+
+
 @every_kind
 def test_closing_is_quiet_and_may_be_repeated(kind: str) -> None:
     async def work(backend: Backend) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import tomllib
 
 import pytest
+from peers.model_server import ModelServer, gives
 from peers.parts import answers
 
 from port42_daemon.agents import BUILT_IN
@@ -17,6 +18,8 @@ from port42_protocol.messages.agents import (
     ConnectAgent,
     GetAgent,
     ListAgents,
+    ListModels,
+    ModelList,
     RemoveAgent,
 )
 from port42_protocol.messages.daemon import ReloadConfig, Reloaded
@@ -296,3 +299,54 @@ def test_a_look_that_fails_hides_no_other_agent(rules, config, monkeypatch, capl
     muse = listed(rules)["ai-muse"]
     assert (muse.health, "secret" in muse.detail) == ("unreachable", False)
     assert "broke its contract" in caplog.text
+
+
+SERVED = """
+[agents.{name}]
+backend = "served"
+model = "{model}"
+[backends.served]
+type = "openai"
+model = "default"
+base_url = "{url}/v1"
+"""
+
+
+def models(rules, agent: str, backend: str | None = None) -> ModelList:
+    async def ask(request: ListModels) -> ModelList:
+        try:
+            return await rules.agents.list_models(request)
+        finally:
+            await rules.agents.aclose()
+
+    return rules.ask(ask, ListModels(agent, backend))
+
+
+def test_models_are_those_of_config_toml_and_then_those_that_the_server_lists(rules):
+    with ModelServer(lists=gives({"data": [{"id": "listed"}, {"id": "mine"}]})) as server:
+        config = SERVED.format(name="first", model="mine", url=server.url)
+        config += '[agents.second]\nbackend = "served"\nmodel = "theirs"\n'
+        (rules.home / "config.toml").write_text(config)
+        named = ("mine", "default", "theirs", "listed")
+        assert models(rules, "first") == ModelList("first", "served", "mine", named, None)
+        named = ("default", "mine", "theirs", "listed")
+        assert models(rules, "ai-muse", "served") == ModelList("ai-muse", "served", "default", named, None)
+    gone = SERVED.format(name="first", model="mine", url="http://127.0.0.1:1")
+    (rules.home / "config.toml").write_text(gone)
+    answer = models(rules, "first")
+    assert answer.models == ("mine", "default")
+    assert "cannot be reached: connection refused" in answer.detail
+
+
+def test_a_back_end_without_a_list_says_so(rules):
+    assert models(rules, "ai-muse") == ModelList("ai-muse", "none", None, (), "no back end answers")
+    assert models(rules, "echo").detail == "echo asks no model"
+    assert models(rules, "ai-muse", "claude").detail == "claude lists no models"
+    assert models(rules, "ai-muse", "opencode").detail.startswith("opencode says which models it has when")
+
+
+def test_models_of_an_unknown_agent_or_back_end_are_refused_with_similar_names(rules):
+    with pytest.raises(UnknownAgent, match="Did you mean @ai-muse"):
+        models(rules, "ai-mus")
+    with pytest.raises(InvalidParams, match=r"backend: expected one of .*did you mean ollama"):
+        models(rules, "ai-muse", "olama")

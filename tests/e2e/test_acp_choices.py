@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from pathlib import Path
 
 import pytest
+from peers import backends_openai
 from peers.editors import REPEAT, EditorError, acp_agent, records_of, texts
+from peers.model_server import ModelServer, gives, says
 
 CONFIG = (
     acp_agent("echo")
@@ -143,3 +147,55 @@ def test_a_mode_is_chosen_of_those_that_are_permitted(daemon, editor):
         "currentModeId": "default",
         "availableModes": [{"id": "default", "name": "Default"}, {"id": "plan", "name": "Plan"}],
     }
+
+
+SERVED = """
+[agents.served]
+backend = "local"
+[backends.local]
+type = "openai"
+model = "own"
+base_url = "{url}/v1"
+"""
+
+
+def models_of(options) -> list[str]:
+    return [choice["value"] for option in options if option["id"] == "model" for choice in option["options"]]
+
+
+def test_the_models_of_a_model_server_are_those_that_it_lists(start_daemon, home, editor):
+    with ModelServer(
+        says(backends_openai.text("hello")), lists=gives({"data": [{"id": "small"}, {"id": "large"}]})
+    ) as server:
+        home.mkdir(mode=0o700)
+        (home / "config.toml").write_text(SERVED.format(url=server.url))
+        start_daemon()
+        zed = editor("@served")
+        opened = zed.call("new_session", cwd="/tmp")
+        assert models_of(opened["configOptions"]) == ["own", "small", "large"]
+        session_id = opened["sessionId"]
+        zed.call("set_config_option", session_id=session_id, config_id="model", value="large")
+        zed.prompt(session_id, "hello")
+        assert server.bodies[0]["model"] == "large"
+        chooser = editor()
+        session_id = chooser.call("new_session", cwd="/tmp")["sessionId"]
+        chosen = chooser.call("set_config_option", session_id=session_id, config_id="agent", value="served")
+        assert models_of(chosen["configOptions"]) == ["own", "small", "large"]
+
+
+def test_a_slow_list_holds_up_no_session_and_is_told_later(start_daemon, home, editor):
+    answers_now = threading.Event()
+
+    def slowly(exchange) -> None:
+        answers_now.wait(30)
+        gives({"data": [{"id": "small"}]})(exchange)
+
+    with ModelServer(says(backends_openai.text("hello")), lists=slowly) as server:
+        home.mkdir(mode=0o700)
+        (home / "config.toml").write_text(SERVED.format(url=server.url))
+        start_daemon()
+        zed = editor("@served")
+        assert models_of(zed.call("new_session", cwd="/tmp")["configOptions"]) == ["own"]
+        answers_now.set()
+        told = zed.until(lambda message: "config_option_update" in json.dumps(message))
+        assert "small" in json.dumps(told)

@@ -87,6 +87,7 @@ VALUES = {
     "again": st.booleans(),
     "depth": st.integers(-1, 9) | st.integers(),
     "model": st.text(max_size=5) | st.just("x" * 201),
+    "backend": st.sampled_from(["echo", "none", "nothing", "a/b", ""]),
     "mode": st.sampled_from(["plan", "", "x" * 201]) | st.text(max_size=5),
     "generation": st.integers(-1, 5) | st.integers(),
     "grantee": st.text(max_size=10),

@@ -87,7 +87,11 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append(Request("GET", self.path, self.headers))
-        self.answer(200, b'{"data": []}') if self.path.endswith("/models") else self.answer(404, b"{}")
+        if self.path.partition("?")[0].endswith("/models"):
+            with contextlib.suppress(OSError):
+                self.server.lists(self)
+        else:
+            self.answer(404, b"{}")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -107,13 +111,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, behaviours: tuple[Behaviour, ...]) -> None:
+    def __init__(self, behaviours: tuple[Behaviour, ...], lists: Behaviour) -> None:
         super().__init__(("127.0.0.1", 0), Exchange)
         self.requests: list[Request] = []
         self.connections = 0
         self.asked = threading.Event()
         self.hung_up = threading.Event()
         self._behaviours = behaviours
+        self.lists = lists
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
@@ -145,15 +150,22 @@ class _Server(ThreadingHTTPServer):
 
 
 class ModelServer:
-    """Serves in a thread while the context lasts; the nth POST gets the nth behaviour, or the last."""
+    """Serves in a thread while the context lasts; the nth POST gets the nth behaviour, or the last.
 
-    def __init__(self, *behaviours: Behaviour) -> None:
-        self._server = _Server(behaviours)
+    `lists` answers who asks which models there are.
+    """
+
+    def __init__(self, *behaviours: Behaviour, lists: Behaviour | None = None) -> None:
+        self._server = _Server(behaviours, lists or gives({"data": []}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.requests = self._server.requests
         self.asked = self._server.asked
         self.hung_up = self._server.hung_up
+
+    def list_with(self, lists: Behaviour) -> None:
+        """What answers from now on who asks which models there are."""
+        self._server.lists = lists
 
     @property
     def connections(self) -> int:
@@ -176,6 +188,12 @@ class ModelServer:
         self._server.hang_up()
         self._server.server_close()
         self._thread.join()
+
+
+def gives(answer: Any, status: int = 200) -> Behaviour:
+    """A whole answer: bytes as they are, everything else as JSON."""
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return lambda exchange: exchange.answer(status, body)
 
 
 # --- what both protocols do -----------------------------------------------------------------------

@@ -18,7 +18,9 @@ from port42_protocol.messages.agents import (
     ConnectAgent,
     GetAgent,
     ListAgents,
+    ListModels,
     Mode,
+    ModelList,
     RemoveAgent,
     Removed,
 )
@@ -207,6 +209,7 @@ def test_the_methods() -> None:
         "list_agents": (ListAgents, AgentList),
         "add_agent": (AddAgent, Agent),
         "get_agent": (GetAgent, Agent),
+        "list_models": (ListModels, ModelList),
         "connect_agent": (ConnectAgent, Agent),
         "remove_agent": (RemoveAgent, Removed),
         "reload_config": (ReloadConfig, Reloaded),

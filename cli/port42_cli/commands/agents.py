@@ -102,7 +102,12 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
 @agents.command(help=_CONNECT)
 @_NAME
 @click.argument("backend", metavar="BACKEND", shell_complete=complete.backends)
-@click.option("--model", metavar="NAME", help="Which of its models; without, its own choice.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    shell_complete=complete.models_to_connect,
+    help="Which of its models; without, its own choice.",
+)
 @_AS_JSON
 @click.pass_obj
 def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json: bool) -> None:
@@ -111,6 +116,27 @@ def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json:
         streams.as_json(agent)
     else:
         streams.banner(_health(agent))
+
+
+@agents.command()
+@_NAME
+@click.argument("backend", required=False, metavar="[BACKEND]", shell_complete=complete.backends)
+@_shared.as_json("The daemon's answer as JSON.")
+@click.pass_context
+def models(ctx: click.Context, name: str, backend: str | None, as_json: bool) -> None:
+    """List the models that @AGENT can be asked with, its own first, or those of BACKEND.
+
+    A model server is asked for its list. Exit code 1 when no model is known.
+    """
+    answer = _ask(ctx.obj, "list_models", agent=name, backend=backend)
+    if as_json:
+        streams.as_json(answer)
+    else:
+        streams.lines(map(plain_text.one_line, answer["models"]))
+        if answer["detail"]:
+            streams.notice(f"{answer['backend']}: {answer['detail']}")
+    if not answer["models"]:
+        ctx.exit(1)
 
 
 @agents.command()

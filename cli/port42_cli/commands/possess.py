@@ -99,7 +99,12 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
     multiple=True,
     help="Have it read file:PATH, session:REF, url:URL or - (stdin to its end), too; may be repeated.",
 )
-@click.option("--model", metavar="NAME", help="The model to ask, instead of the agent's own.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    shell_complete=complete.models,
+    help="The model to ask, instead of the agent's own.",
+)
 @click.option("--mode", metavar="ID", help="The mode in which the back end is to work, such as plan.")
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(

@@ -77,6 +77,14 @@ def backends(client: Client, typed: str) -> Iterator[tuple[str, str]]:
             yield name, "of config.toml"
 
 
+def models(client: Client, typed: str, agent: str, backend: str | None = None) -> Iterator[tuple[str, str]]:
+    """Those of the agent's back end, or of another `backend`."""
+    answer = client.ask("list_models", {"agent": agent} | ({"backend": backend} if backend else {}))
+    for name in answer["models"]:
+        if name.startswith(typed):
+            yield name, answer["backend"]
+
+
 def sessions(client: Client, typed: str, agent: str | None) -> Iterator[tuple[str, str]]:
     """Ids with their titles, those used last first."""
     newest = [session for session in _newest(client, agent) if session.session_id.startswith(typed)]

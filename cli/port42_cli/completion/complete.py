@@ -19,9 +19,7 @@ def agents(ctx: click.Context, _: click.Parameter, typed: str) -> list[Completio
 
 
 def sessions(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    # Behind an option that still lacks its value, click leaves the arguments where it found them.
-    agent = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
-    return _items("sessions", ctx, typed, agent if isinstance(agent, str) else None)
+    return _items("sessions", ctx, typed, _agent(ctx))
 
 
 def refs(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -62,6 +60,19 @@ def backends(ctx: click.Context, _: click.Parameter, typed: str) -> list[Complet
     return known + [item for item in _items("backends", ctx, typed) if item.value not in PRESETS]
 
 
+def models(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Those of the agent's back end."""
+    agent = _agent(ctx)
+    return _items("models", ctx, typed, agent, None) if agent else []
+
+
+def models_to_connect(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Those of the back end that is to be connected."""
+    words = [ctx.params.get("name"), ctx.params.get("backend")]
+    words = words if all(words) else [word for word in ctx.args if not word.startswith("-")]
+    return _items("models", ctx, typed, *words[:2]) if len(words) > 1 else []
+
+
 def mcp_clients(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
@@ -92,6 +103,12 @@ def hosts(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionI
 
 def agents_or_sessions(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     return agents(ctx, param, typed) + ([] if typed.startswith("@") else sessions(ctx, param, typed))
+
+
+def _agent(ctx: click.Context) -> str | None:
+    # Behind an option that still lacks its value, click leaves the arguments where it found them.
+    agent = ctx.params.get("agent") or next((word for word in ctx.args if word.startswith("@")), None)
+    return agent if isinstance(agent, str) else None
 
 
 def _items(look: str, ctx: click.Context, *typed: str | None) -> list[CompletionItem]:

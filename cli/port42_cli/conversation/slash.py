@@ -31,8 +31,8 @@ from port42_cli.views import agents, sessions, transcript
 from port42_cli.views.parts import Column, Table
 from port42_client.client import Client
 from port42_client.daemon import Daemon
-from port42_client.errors import Refused
-from port42_protocol.messages.agents import GetAgent
+from port42_client.errors import DaemonError, Refused
+from port42_protocol.messages.agents import GetAgent, ListModels
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Record, UserMessage
 from port42_protocol.messages.search import RenameSession
@@ -209,6 +209,18 @@ class Conversation:
         streams.banner(agents.health(agent))
         if self.model:
             streams.banner(f"In this conversation {self.model} is asked instead; /model - ends that.")
+            self._warn_of_unlisted(self.model)
+
+    def _warn_of_unlisted(self, model: str) -> None:
+        """It may be asked all the same: servers know names that they do not list."""
+        try:
+            offer = self.client.call(ListModels(self.agent))
+        except DaemonError:  # of an earlier version, which has no lists
+            return
+        if offer.detail is None and model not in offer.models:
+            near = get_close_matches(model, offer.models)
+            meant = f"; did you mean {' or '.join(near)}?" if near else "."
+            streams.notice(f"{offer.backend} does not list a model {model}{meant}")
 
     def _show_agent(self, _: str) -> None:
         streams.banner(agents.health(self.client.call(GetAgent(self.agent))))

@@ -13,7 +13,6 @@ from port42_cli.conversation.slash import COMMANDS, Conversation
 from port42_cli.plain_text import one_line
 from port42_client.client import Client
 from port42_client.errors import CommandError
-from port42_protocol.messages.agents import ListAgents
 
 _PATIENCE, _PATIENCE_WITH_HOST = 0.5, 3.0
 """Seconds from the key to the answer of the daemon, here or on another machine: the prompt waits."""
@@ -62,12 +61,7 @@ class SlashCompleter(Completer):
         yield from candidates.sessions(client, typed, self._conversation.agent)
 
     def _models(self, client: Client, typed: str) -> Iterator[tuple[str, str]]:
-        """Models that config.toml names for this back end, and those that the back end offered."""
-        known = client.call(ListAgents()).agents
-        own = next(agent for agent in known if agent.agent == self._conversation.agent)
-        configured = [agent.model for agent in known if agent.backend == own.backend and agent.model]
-        names = dict.fromkeys([*configured, *(own.models or ())])
-        yield from ((name, own.backend) for name in names if name.startswith(typed))
+        return candidates.models(client, typed, self._conversation.agent)
 
 
 def _completion(value: str, typed: str, description: str) -> Completion:

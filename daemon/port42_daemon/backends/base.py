@@ -155,6 +155,13 @@ class Health(Struct, frozen=True):
     mode: str | None = None
 
 
+class ModelOffer(Struct, frozen=True):
+    """The models that a back end can be asked for; `detail` says why they are not known, or not all."""
+
+    models: tuple[str, ...] = ()
+    detail: str | None = None
+
+
 class Backend(Protocol):
     """Runs turns, also of many sessions at once.
 
@@ -167,6 +174,9 @@ class Backend(Protocol):
 
     async def probe(self) -> Health:
         """Check without a request to a model; quick, never raises."""
+
+    async def models(self) -> ModelOffer:
+        """Which models there are, if need be by a request to a server; within seconds, never raises."""
 
     def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]: ...
 

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from port42_daemon.backends.base import Ask, Done, Event, Health, Notice, Started, Text, Turn
+from port42_daemon.backends.base import Ask, Done, Event, Health, ModelOffer, Notice, Started, Text, Turn
 from port42_daemon.config import EchoBackend
 from port42_protocol.presets import ECHO, PRESETS
 
@@ -29,6 +29,9 @@ class Echo:
 
     async def probe(self) -> Health:
         return Health("ready", PRESETS[ECHO])
+
+    async def models(self) -> ModelOffer:
+        return ModelOffer(detail=f"{ECHO} asks no model")
 
     async def run(self, turn: Turn, ask: Ask) -> AsyncIterator[Event]:  # noqa: ARG002 - the interface has it
         yield Started(model=ECHO)  # whatever model was asked for: what answered is recorded

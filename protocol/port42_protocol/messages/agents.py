@@ -53,6 +53,20 @@ class AgentList(Struct, frozen=True):
     config_error: str | None
 
 
+class ModelList(Struct, frozen=True):
+    """Models that can be asked for on `backend`; `model` is the one that is asked if none is named.
+
+    Those that config.toml names for the back end, then those that it offers: a model server lists them, an
+    ACP agent when it opens a session. `detail` says why what it offers is not known, or is not whole.
+    """
+
+    agent: str
+    backend: str
+    model: str | None
+    models: tuple[str, ...]
+    detail: str | None
+
+
 class Removed(Struct, frozen=True):
     """The agent that was removed from config.toml."""
 
@@ -77,6 +91,17 @@ class GetAgent(Request[Agent]):
     """Get one agent; the health of its back end is checked now."""
 
     agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class ListModels(Request[ModelList]):
+    """List the models that the agent's back end has, or another `backend` that could be connected.
+
+    A model server is asked for its list, which is kept for a minute.
+    """
+
+    agent: AgentName
+    backend: BackendName | None = None
 
 
 @dataclass(frozen=True, slots=True)

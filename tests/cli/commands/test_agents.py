@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from peers.model_server import ModelServer, gives, refuses
 from peers.talk import configure
 
 
@@ -169,3 +170,38 @@ def test_removing_asks_first(port42, home, answered, terminal):
     assert (done.returncode, done.stderr) == (0, "@lost is no longer in config.toml; its sessions stay.\n")
     assert "lost" not in tomllib.loads((home / "config.toml").read_text())["agents"]
     assert port42("agents", "remove", "@lost", "-y").returncode == 1
+
+
+@pytest.fixture
+def served(home):
+    """`served` is answered by a model server with two models, and knows a third."""
+    with ModelServer(
+        refuses(404, {"error": {"message": "no such model"}}),
+        lists=gives({"data": [{"id": "small-1"}, {"id": "large-1"}]}),
+    ) as server:
+        home.mkdir(mode=0o700, exist_ok=True)
+        (home / "config.toml").write_text(
+            '[agents.served]\nbackend = "local"\n[backends.local]\ntype = "openai"\nmodel = "own"\n'
+            f'base_url = "{server.url}/v1"\n'
+        )
+        yield server
+
+
+def test_models_are_a_line_each(port42, served):
+    done = port42("agents", "models", "@served")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "own\nsmall-1\nlarge-1\n", "")
+    assert port42("agents", "models", "@ai-muse", "local").stdout == "own\nsmall-1\nlarge-1\n"
+    answer = port42.json("agents", "models", "served", "--json")
+    assert answer["models"] == ["own", "small-1", "large-1"]
+    assert answer == port42.json("rpc", "list_models", "agent=served")
+
+
+def test_no_models_are_an_exit_code_and_a_reason(port42):
+    done = port42("agents", "models", "@ai-muse")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "none: no back end answers\n")
+
+
+def test_a_wrong_model_is_answered_with_a_similar_one(port42, served):
+    done = port42("possess", "@served", "--model", "small-2", "hello")
+    assert done.returncode == 1
+    assert "answers 404: no such model; did you mean small-1?" in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from peers.model_server import ModelServer, gives
 
 HOSTILE = 'a:b, it\'s "$(touch pwned)" `touch pwned` ; %F{red} \\ 🦜 *'
 
@@ -99,6 +100,22 @@ def test_every_command_that_takes_a_session_completes_it(port42):
         assert settled(f"port42 {command} cli-", [begun]) == [begun], command
     port42("rm", "-y", begun)
     assert settled("port42 restore ", [begun]) == [begun]
+
+
+def test_models_are_those_that_the_server_lists(port42, home):
+    with ModelServer(lists=gives({"data": [{"id": "small-1"}, {"id": "large-1"}]})) as server:
+        home.mkdir(mode=0o700)
+        (home / "config.toml").write_text(
+            '[agents.served]\nbackend = "local"\n[backends.local]\ntype = "openai"\nmodel = "own"\n'
+            f'base_url = "{server.url}/v1"\n'
+        )
+        port42("status")  # starts the daemon
+        for line in (
+            "possess @served --model ",
+            "possess @served -s last --model=",
+            "agents connect @ai-muse local --model ",
+        ):
+            assert settled(f"port42 {line}sm", ["small-1"]) == ["small-1"], line
 
 
 def test_the_beginning_of_a_title_stands_for_its_id(port42):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from peers.conversations import CTRL_C as CLEAR
 from peers.conversations import CTRL_D, ENTER, PROMPT, TAB, contents, ended, leave, send
+from peers.model_server import ModelServer, gives
 from peers.screen import Screen
 from peers.talk import configure
 
@@ -235,6 +236,23 @@ def test_tab_completes_the_models_that_the_back_end_offered(terminal, port42, ho
     seen.until("/model large")
     seen.send(CLEAR + CTRL_D)
     seen.left(0)
+
+
+def test_models_that_a_server_lists_are_completed_and_others_warned_of(terminal, home):
+    with ModelServer(lists=gives({"data": [{"id": "small-1"}, {"id": "large-1"}]})) as server:
+        configure(home)
+        (home / "config.toml").write_text(
+            '[agents.served]\nbackend = "local"\n[backends.local]\ntype = "openai"\nmodel = "own"\n'
+            f'base_url = "{server.url}/v1"\n'
+        )
+        talk = terminal("possess", "@served")
+        send(talk, "/model smal-1", r"local does not list a model smal-1; did you mean small-1\?")
+        send(talk, "/model small-1", r"In this conversation small-1 is asked instead; /model - ends that\.")
+        seen = Screen(talk)
+        seen.send("/model lar" + TAB)
+        seen.until("/model large-1")
+        seen.send(CLEAR + CTRL_D)
+        seen.left(0)
 
 
 def test_tab_completes_commands_sessions_agents_models_and_files(terminal, port42, home):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from port42_daemon.backends.acp.agent import Agent, CannotResume, tool_of
 from port42_daemon.backends.acp.turn_events import Broken, NotAsked
-from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, Notice, Started, Turn
+from port42_daemon.backends.base import Ask, Done, Event, Failure, Health, ModelOffer, Notice, Started, Turn
 from port42_daemon.backends.process import find_program, missing
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
@@ -65,6 +65,12 @@ class Acp:
             return Health("needs_auth", self._signed_out.message)
         program = str(find_program(self._config.command[0], self._environ))
         return Health("ready", program, self._models, self._modes, self._mode)
+
+    async def models(self) -> ModelOffer:
+        """Those that it named when it last opened a session: only a turn starts the program."""
+        name = Path(self._config.command[0]).name
+        unknown = f"{name} says which models it has when it opens a session, with its first turn"
+        return ModelOffer(self._models, None if self._models else unknown)
 
     def run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         return self._programs.limited(self._run(turn, ask))

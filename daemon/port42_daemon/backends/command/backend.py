@@ -16,6 +16,7 @@ from port42_daemon.backends.base import (
     Event,
     Failure,
     Health,
+    ModelOffer,
     Notice,
     Started,
     Text,
@@ -72,6 +73,9 @@ class Command:
         unset = ", ".join(name for name in self._config.env_pass if name not in self._environ)
         program = find_program(name, self._environ)
         return Health("ready", f"{program}; not set for the daemon: {unset}" if unset else str(program))
+
+    async def models(self) -> ModelOffer:
+        return ModelOffer(detail=f"{Path(self._config.command[0]).name} lists no models")
 
     async def aclose(self) -> None:
         """Does nothing: no process outlives its turn."""

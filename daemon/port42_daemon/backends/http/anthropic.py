@@ -153,6 +153,7 @@ class Anthropic(ModelServer):
     own_url = "https://api.anthropic.com"
     reply_path = "/v1/messages"
     models_path = "/v1/models"
+    models_query = "?limit=1000"  # the most of a page; without, 20
     reply = _MessageStream
 
     def __init__(self, config: AnthropicBackend, environ: Mapping[str, str] | None = None) -> None:

@@ -21,7 +21,17 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from port42_daemon.backends.base import Ask, Done, Event, Failure, FailureKind, Health, Notice, Turn
+from port42_daemon.backends.base import (
+    Ask,
+    Done,
+    Event,
+    Failure,
+    FailureKind,
+    Health,
+    ModelOffer,
+    Notice,
+    Turn,
+)
 from port42_daemon.backends.errors import kind_of_status, one_line
 from port42_daemon.backends.http.api_key import Key, described, read_key
 from port42_daemon.backends.http.conversation import Reply
@@ -33,6 +43,7 @@ from port42_daemon.backends.http.errors import (
     why_not_connected,
     words_in,
 )
+from port42_daemon.backends.http.model_list import MOST_BYTES, CachedOffer, likely_meant, listed
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
 from port42_protocol import __version__
 from port42_protocol.errors import RestartNeeded
@@ -46,6 +57,7 @@ _CONNECT_WITHIN = 10.0
 _KEPT_ALIVE = 60.0
 """Seconds a connection is kept for the next turn: about a person's pause between two."""
 _PROBE_WITHIN = 2.0
+_LIKELY_WITHIN = 2.0
 _ERROR_BYTES = 64 * 1024
 _ERROR_WITHIN = 5.0
 _SAY_FROM = 2.0
@@ -62,6 +74,7 @@ class ModelServer(ABC):
     own_url: ClassVar[str]
     reply_path: ClassVar[str]
     models_path: ClassVar[str]
+    models_query: ClassVar[str] = ""
     reply: ClassVar[type[Reply]]
     tool = None
     has_modes = False
@@ -83,6 +96,7 @@ class ModelServer(ABC):
         self._url = url
         self._local = _is_loopback(url.hostname or "")
         self._own = url.netloc == urlsplit(self.own_url).netloc
+        self._offer = CachedOffer(self._list_models, self._name)
 
     @abstractmethod
     def _headers(self, key: Key) -> dict[str, str]: ...
@@ -97,7 +111,7 @@ class ModelServer(ABC):
                 async for event in events:
                     yield event
         except Failed as failed:
-            yield Done(failed.failure)
+            yield Done(await self._with_likely_model(failed, turn.model or self._config.model))
         except ImportError:
             yield Done(Failure("missing", RestartNeeded().message))
         except Exception as error:
@@ -126,10 +140,55 @@ class ModelServer(ABC):
             return Health("unreachable", f"{self._name} answers {status}")
         return Health("ready", f"{self._name} answers")
 
+    async def models(self) -> ModelOffer:
+        try:
+            return await self._offer.get()
+        except ImportError:
+            return ModelOffer(detail=RestartNeeded().message)
+
     async def aclose(self) -> None:
+        await self._offer.aclose()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _list_models(self) -> ModelOffer:
+        """Raises `Failed`, and ImportError."""
+        key = await self._key()
+        session = await self._connected()
+        import aiohttp
+
+        try:
+            async with session.get(
+                self._base_url + self.models_path + self.models_query,
+                headers=self._headers(key) | {"accept": "application/json"},
+                proxy=self._proxy(),
+                allow_redirects=False,
+            ) as response:
+                if response.status != 200:
+                    if kind_of_status(response.status) == "needs_auth":
+                        raise self._key_refused(response.status)
+                    raise Failed("refused", f"{self._name} does not list its models: {response.status}")
+                answer = bytearray()
+                await _read_into(answer, response, MOST_BYTES)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._no_answer(error) from None
+        if len(answer) > MOST_BYTES:
+            raise Failed("refused", f"{self._name}'s list of models is longer than {MOST_BYTES >> 20} MiB")
+        # In a thread: a long list takes some hundredths of a second.
+        return await asyncio.to_thread(listed, bytes(answer), self._name)
+
+    async def _with_likely_model(self, failed: Failed, model: str) -> Failure:
+        """The failure, with models of similar names where the server does not know `model`."""
+        failure = failed.failure
+        if failed.status != 404 and not (failed.status in {400, 422} and model in failed.words):
+            return failure
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LIKELY_WITHIN):
+                meant = await asyncio.to_thread(likely_meant, model, await self.models())
+                if meant:
+                    return Failure(failure.kind, f"{failure.message.rstrip('?')}; {meant}")
+        return failure
 
     async def _answer(self, body: dict[str, Any]) -> AsyncGenerator[Event, None]:
         """Ask, and yield what the answer means, `Done` last. Raises `Failed`."""
@@ -193,7 +252,7 @@ class ModelServer(ABC):
         if response.ok and not 300 <= response.status < 400:
             return response
         async with response:
-            raise await self._declined(response, key)
+            raise await self._declined(response, key, body["model"])
 
     def _no_answer(self, error: Exception) -> Failed:
         import aiohttp
@@ -218,24 +277,27 @@ class ModelServer(ABC):
                 message = f"{self._name} closed the connection without a response"
         return Failed(kind, message, again=kind == "network")
 
-    async def _declined(self, response: aiohttp.ClientResponse, key: Key) -> Failed:
+    async def _declined(self, response: aiohttp.ClientResponse, key: Key, model: str) -> Failed:
         status = response.status
         kind = kind_of_status(status)
         if kind == "needs_auth":
-            # Its text is left out: it often quotes the key.
-            return Failed(kind, f"{self._name} refuses the key ({status}): {described(self._config)}")
+            return self._key_refused(status)
         if status < 400:
             # Not followed: the key was meant for this address.
             return Failed("refused", f"{self._name} redirects ({status}): correct base_url")
         words = one_line(key.without_key(words_in(await _error_body(response))))
         message = f"{self._name} answers {status}" + (f": {words}" if words else "")
         if status == 404 and not words:
-            message += f": is base_url right, and is there a model {self._config.model}?"
+            message += f": is base_url right, and is there a model {model}?"
         wait = seconds_of(response.headers.get("retry-after"))
         if wait is not None and wait > LONGEST_WAIT:
             return Failed(kind, f"{message}; it wants to be asked again in {wait:.0f} s")
         again = status in (408, 429) or status >= 500
         return Failed(kind, message, again=again, wait=wait, status=status, words=words)
+
+    def _key_refused(self, status: int) -> Failed:
+        # Without the server's words, which often quote the key.
+        return Failed("needs_auth", f"{self._name} refuses the key ({status}): {described(self._config)}")
 
     def _silent(self) -> str:
         return f"{self._name} sent nothing for {self._config.timeout:g} s"
@@ -286,12 +348,17 @@ class ModelServer(ABC):
 async def _error_body(response: aiohttp.ClientResponse) -> str:
     import aiohttp
 
-    body = b""
+    body = bytearray()
     with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(_ERROR_WITHIN):
-            while len(body) <= _ERROR_BYTES and (piece := await response.content.readany()):
-                body += piece
+            await _read_into(body, response, _ERROR_BYTES)
     return body.decode(errors="replace")
+
+
+async def _read_into(body: bytearray, response: aiohttp.ClientResponse, most: int) -> None:
+    """Read to the end, or until there is more than `most`."""
+    while len(body) <= most and (piece := await response.content.readany()):
+        body += piece
 
 
 def _is_loopback(host: str) -> bool:

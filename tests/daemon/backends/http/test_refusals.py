@@ -155,7 +155,7 @@ def test_a_turn_fails_after_the_configured_attempts(kind: Kind) -> None:
 def test_a_request_that_would_be_refused_again_is_not_repeated(kind: Kind, status: int) -> None:
     with ModelServer(refuses(status)) as server:
         played(kind.backend(server))
-        assert len(server.requests) == 1
+        assert len(server.bodies) == 1
 
 
 def test_retry_after_is_waited_for_and_said(kind: Kind) -> None:
