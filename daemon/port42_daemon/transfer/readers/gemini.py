@@ -23,7 +23,13 @@ from port42_daemon.transfer.readers.files import LINE_BYTES, whole
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.line_reader import LineReader, read_whole
 
-_CONTEXT = re.compile(r"\s*<session_context>")
+# What the program tells the model as the user.
+_CONTEXT = re.compile(
+    r"\s*(?:<(?:session|hook)_context>|System: Potential loop detected\.|\[System: You previously "
+    r"|Here is (?:the|a summary of changes in the) user's editor context\b)"
+)
+_REFERENCED = re.compile(r"--- Content from referenced (?:files|context) ---\n")
+_REFERENCED_END = "--- End of content ---"
 _OUR_SHELL = "I ran the following shell command:\n"
 _SNAPSHOT = re.compile(r"\s*<state_snapshot>")
 _OUTPUT = re.compile(
@@ -48,19 +54,25 @@ class Entry(Struct, rename="camel"):
     timestamp: Any = None
     type: Any = None
     content: Any = None
+    display_content: Any = None
     thoughts: Any = None
     tool_calls: Any = None
     tokens: Any = None
     model: Any = None
+    messages: Any = None
     set: Any = field(default=None, name="$set")
 
 
 class State(base.State):
-    """`messages` are the ids of those that were added; `calls` those of their tool calls."""
+    """`messages` are the ids of those that were added, `counted` of those whose tokens were.
+
+    `calls` are those of tool calls.
+    """
 
     folder: str | None = None
     above: str = ""
     messages: dict[str, None] = field(default_factory=dict)
+    counted: dict[str, None] = field(default_factory=dict)
     calls: dict[str, None] = field(default_factory=dict)
 
 
@@ -92,6 +104,8 @@ class Reader(LineReader):
         messages = change.get("messages")
         if isinstance(messages, list):
             self._take_all([_message(message) for message in messages], location)
+        for message in entry.messages if isinstance(entry.messages, list) else ():
+            self._take_message(_message(message), location)  # a whole chat in one line
         self._take_message(entry, location)
 
     def _take_header(self, entry: Entry) -> None:
@@ -126,10 +140,13 @@ class Reader(LineReader):
             _remember(self.state.messages, key)
         match message.type:
             case "user" if is_new:
-                self._take_user(message.content, when, location, key)
+                self._take_user(message.display_content or message.content, when, location, key)
             case "gemini":
+                self._take_tokens(values.mapping(message.tokens), key)
                 if is_new:
                     self._take_reply(message, when, location, key)
+                elif self.state.sessions[""].ends_with_reply:
+                    self.usage("", None)
                 calls = message.tool_calls if isinstance(message.tool_calls, list) else ()
                 for call in map(values.mapping, calls):
                     self._take_call(call, when)
@@ -142,8 +159,8 @@ class Reader(LineReader):
             self.event("", COMPACTED, when, content=self.bounded(text))
         elif text.startswith(_OUR_SHELL):
             self._take_shell(text, when, key)
-        elif not _CONTEXT.match(text) and not _LAST_CHANCE.match(text):
-            self.prompt("", text, when, location, key)
+        elif not _LAST_CHANCE.match(text):
+            self.prompt("", _typed(text), when, location, key)
 
     def _take_shell(self, text: str, when: str | None, key: str) -> None:
         """A command that the person ran, as the model is told of it."""
@@ -153,15 +170,20 @@ class Reader(LineReader):
         self.result("", key, output, when)
 
     def _take_reply(self, message: Entry, when: str | None, location: str, key: str) -> None:
-        info, tokens = self.state.sessions[""], values.mapping(message.tokens)
+        info = self.state.sessions[""]
         info.model = values.short(message.model) or info.model
-        sent, received = values.count(tokens.get("input")), values.count(tokens.get("output"))
-        if sent is not None and received is not None:
-            info.add_tokens(sent, received + (values.count(tokens.get("thoughts")) or 0))
         for thought in map(values.mapping, message.thoughts if isinstance(message.thoughts, list) else ()):
             parts = [thought.get("subject"), thought.get("description")]
             self.thought("", "\n".join(part for part in parts if isinstance(part, str) and part), when)
         self.message("", "assistant", _text(message.content), when, location, key)
+
+    def _take_tokens(self, tokens: Mapping[str, Any], key: str) -> None:
+        """They may be known only when the message is written again."""
+        sent, received = values.count(tokens.get("input")), values.count(tokens.get("output"))
+        if sent is not None and received is not None and key not in self.state.counted:
+            _remember(self.state.counted, key)
+            sent += values.count(tokens.get("tool")) or 0
+            self.state.sessions[""].add_tokens(sent, received + (values.count(tokens.get("thoughts")) or 0))
 
     def _take_call(self, call: Mapping[str, Any], when: str | None) -> None:
         call_id, status = values.short(call.get("id"), 256), values.short(call.get("status"))
@@ -204,17 +226,28 @@ def _message(value: object) -> Entry:
 
 
 def _text(content: object) -> str:
-    """The text of a message: a string, or parts as in Gemini's API, without the results of tools."""
-    if isinstance(content, str):
-        return content
+    """The text of a message: a string, or parts as in Gemini's API.
+
+    It is without thoughts, the results of tools, and what the program adds.
+    """
     texts = []
-    for part in map(values.mapping, content if isinstance(content, list) else [content]):
-        text, data = part.get("text"), values.mapping(part.get("inlineData") or part.get("fileData"))
+    for part in content if isinstance(content, list) else [content]:
+        fields = values.mapping(part)
+        text = part if isinstance(part, str) else fields.get("text")
+        data = values.mapping(fields.get("inlineData") or fields.get("fileData"))
         if isinstance(text, str):
-            texts.append(text)
+            if fields.get("thought") is not True and not _CONTEXT.match(text):
+                texts.append(text)
         elif data:
             texts.append(f"[{values.one_line(data.get('mimeType'), 100) or 'file'}]")
     return "\n\n".join(text for text in texts if text.strip())
+
+
+def _typed(text: str) -> str:
+    """The text without the files that it names, which older versions put behind it."""
+    if not (begun := _REFERENCED.search(text)):
+        return text
+    return (text[: begun.start()].rstrip() + text[begun.end() :].partition(_REFERENCED_END)[2]).strip()
 
 
 def _output(call: Mapping[str, Any]) -> object:
