@@ -101,7 +101,8 @@ def _parts(folder: Path, out: Path) -> dict[str, float]:
         path.unlink()
     timed("… written durably, together", lambda: [durable.create_all(some) for some in _groups(files)])
     originals = Originals(out)
-    timed("originals (capture only)", lambda: [_keep(originals, path) for path in paths])
+    timed("originals (capture only)", lambda: [_keep(originals, some) for some in _groups(paths)])
+    originals.close()
     parts = timed("text prepared for the index", lambda: [_part(growth) for growth in grown])
     database = Database(out / "index.db")
     database.open()
@@ -118,9 +119,11 @@ def _groups(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[begin : begin + _TOGETHER] for begin in range(0, len(items), _TOGETHER)]
 
 
-def _keep(originals: Originals, path: Path) -> None:
-    original = originals.begin(Original("claude", str(path), "2026-01-01T00:00:00.000Z"))
-    originals.add(original, [path.read_bytes()], 0)
+def _keep(originals: Originals, paths: Sequence[Path]) -> None:
+    with originals.changes():
+        for path in paths:
+            original = originals.begin(Original("claude", str(path), "2026-01-01T00:00:00.000Z"))
+            originals.add(original, [path.read_bytes()], 0)
 
 
 def _part(growth: Growth) -> Part:

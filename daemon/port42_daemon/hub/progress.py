@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from port42_daemon import derived_database
+from port42_daemon import databases
 
 _VERSION = 1
 _CREATE = """
@@ -54,7 +54,7 @@ class Progress:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = derived_database.opened(path, _VERSION, _CREATE)
+        self._database = databases.opened(path, _VERSION, _CREATE)
         self.machine = self._state("machine") or str(uuid.uuid4())
         self._set(machine=self.machine)
 

@@ -16,7 +16,7 @@ from port42_protocol.messages.doctor_and_stats import AgentUsage, Usage
 
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 ORIGINALS = "originals"
-"""The folder of captured tools' files (`transfer/capture/originals.py`)."""
+"""Captured tools' files: `originals.db` (`transfer/capture/originals.py`), of earlier versions a folder."""
 
 
 def usage(home: Path, sessions: Mapping[str, tuple[int, int]], agent: str | None) -> Usage:
@@ -55,6 +55,8 @@ def _shared(home: Path) -> Counter[str]:
     for entry in _entries(home):
         if entry.name in {BACKUPS, ORIGINALS}:
             shared[entry.name] += _tree(Path(entry.path))
+        elif entry.name.startswith(ORIGINALS):
+            shared[ORIGINALS] += _size(entry)
         elif entry.name.startswith("index.db"):
             shared["index"] += _size(entry)
         elif entry.name.startswith("daemon.log"):

@@ -136,12 +136,14 @@ class BatchWriter:
             if batch.complete:
                 self.forget(each)
         yield from self._create()
-        for each in batches:
-            if each.error is None:
-                try:
-                    self._finish(each)
-                except Exception as error:
-                    each.error = error
+        keep = self._config.current.capture.originals
+        with self._originals.changes() if keep else contextlib.nullcontext():
+            for each in batches:
+                if each.error is None:
+                    try:
+                        self._finish(each)
+                    except Exception as error:
+                        each.error = error
 
     @staticmethod
     def _leave(reading: Reading, batch: Batch, reason: Exception) -> None:
@@ -328,7 +330,7 @@ class BatchWriter:
         sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
         start, kept = batch.start, state.kept
         if original is None and not source.anew:
-            original = self._originals.find(name, path, state.generation)
+            original = self._originals.find(name, os.fspath(path), state.generation)
         if original is None or self._originals.size(original) < kept:
             # A new generation: the source was written anew, or what was kept of it is lost.
             original = self._originals.begin(Original(name, os.fspath(path), now(), sessions=sessions))

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from port42_daemon import derived_database
-from port42_daemon.derived_database import WAL
+from port42_daemon import databases
+from port42_daemon.databases import WAL
 from port42_daemon.transfer.readers.files import is_in_folders, messages_of
 from port42_protocol.messages.types import CaptureTool, prepared
 
@@ -115,12 +115,12 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._database = derived_database.opened(path, _VERSION, _CREATE)
+        self._database = databases.opened(path, _VERSION, _CREATE)
 
     def renew(self, error: sqlite3.Error) -> None:
         """Make the file anew, which failed with `error`."""
         self.close()
-        self._database = derived_database.made_anew(self._path, _VERSION, _CREATE, error)
+        self._database = databases.made_anew(self._path, _VERSION, _CREATE, error)
 
     def close(self) -> None:
         self._database.close()

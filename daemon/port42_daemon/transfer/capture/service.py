@@ -108,6 +108,7 @@ class Capture:
                 timer.cancel()
             if self._progress is not None:
                 self._closing = self.sessions.threads.capture(self._progress.close)
+            self._closing = self.sessions.threads.capture(self._originals.close)
 
     def config_changed(self) -> None:
         self._work.set()

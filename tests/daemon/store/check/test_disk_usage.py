@@ -39,7 +39,8 @@ def test_every_byte_is_counted_once(store, home):
     write(home / "backups" / "one-doctor", 11)
     write(home / "backups" / "two" / "deep", 13) if (home / "backups" / "two").mkdir() is None else None
     (home / "originals" / "claude").mkdir(parents=True)
-    write(home / "originals" / "claude" / "1.z", 29)
+    write(home / "originals" / "claude" / "1.z", 9)
+    write(home / "originals.db", 20)
     write(home / "daemon.log", 17)
     write(home / "daemon.log.1", 19)
     write(home / "config.toml", 23)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import time
 import zlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -16,6 +19,32 @@ from peers.claude_code import Transcript
 
 from port42_daemon.transfer.capture.originals import Damaged, Original, Originals
 from port42_daemon.transfer.capture.reading import Rewritten
+
+
+@pytest.fixture
+def originals(tmp_path):
+    with contextlib.closing(Originals(tmp_path)) as originals:
+        yield originals
+
+
+def claude(path="/x/one.jsonl"):
+    return Original("claude", path, "2026-01-01T00:00:00.000Z", sessions={"claude-1": "1"})
+
+
+def kept(daemon):
+    """The originals that there are, and their bytes, seen in a copy: the daemon has locked its own."""
+    with TemporaryDirectory() as folder:
+        for path in sorted(daemon.home.glob("originals.db*")):
+            shutil.copy(path, folder)
+        with contextlib.closing(Originals(Path(folder))) as originals:
+            try:
+                return [(each, b"".join(originals.data(each))) for each in originals.all()]
+            except (OSError, Damaged):  # it was being written
+                return []
+
+
+def kept_bytes(daemon):
+    return sum(len(data) for _, data in kept(daemon))
 
 
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
@@ -36,7 +65,7 @@ def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcri
     assert transcript.path.read_bytes() == data
     transcript.user("after")
     captured(capturing, "message 0", "message 1", "message 2", "after")
-    for path in (capturing.home / "originals").rglob("*"):
+    for path in capturing.home.glob("originals.db*"):
         assert path.stat().st_mode & 0o077 == 0
 
 
@@ -44,15 +73,6 @@ def test_a_session_without_an_original(capturing):
     session_id = capturing.call("create_session", agent="claude")["session_id"]
     with pytest.raises(pytest.RpcFailed, match="a captured session whose original is kept"):
         capturing.call("restore_original", session_id=session_id)
-
-
-def kept_bytes(daemon):
-    """How much is kept of all sources; what is being written is not whole."""
-    originals = Originals(daemon.home)
-    try:
-        return sum(len(part) for original in originals.all() for part in originals.data(original))
-    except (OSError, Damaged):
-        return 0
 
 
 def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, folder):
@@ -89,7 +109,7 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
     transcript.path.write_bytes(first.splitlines(keepends=True)[0])
     transcript.user("four")
     captured(capturing, "one", "two", "three", "four")
-    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.z"))) == 2)
+    eventually(lambda: len(kept(capturing)) == 2)
     second = transcript.path.read_bytes()
     for generation, data in ((None, second), (1, first), (2, second)):
         params = {"generation": generation} if generation else {}
@@ -102,21 +122,21 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
     assert "1 to 2" in refused.value.data["expected"]
 
 
-def test_a_source_that_is_written_anew_while_it_is_kept_leaves_what_was_kept_before(tmp_path):
+def test_a_source_that_is_written_anew_while_it_is_kept_leaves_what_was_kept_before(originals):
     def rewritten():
         yield b"two"
         raise Rewritten
 
-    originals = Originals(tmp_path)
-    original = originals.begin(Original("claude", "/x/one.jsonl", "2026-01-01T00:00:00.000Z"))
+    original = originals.begin(claude())
     kept = originals.add(original, [b"one"], 0)
-    with pytest.raises(Rewritten):
-        originals.add(original, rewritten(), kept)
+    another = originals.begin(claude("/x/two.jsonl"))
+    with originals.changes():  # in which others are kept, too
+        for each, size in ((original, kept), (another, 0)):
+            with pytest.raises(Rewritten):
+                originals.add(each, rewritten(), size)
     assert b"".join(originals.data(original)) == b"one"
-    another = originals.begin(Original("claude", "/x/two.jsonl", "2026-01-01T00:00:00.000Z"))
-    with pytest.raises(Rewritten):
-        originals.add(another, rewritten(), 0)
     assert originals.all() == [original]
+    assert originals.damaged(5) == []
 
 
 def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, folder, transcript):
@@ -125,70 +145,135 @@ def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, fo
     other = Transcript(folder, "/home/ada/other")
     other.user("another")
     second = captured(capturing, "another")["session_id"]
-    eventually(lambda: len(list(capturing.home.glob("originals/claude/*.z"))) == 2)
-    kept = {path.name: path.stat().st_size for path in capturing.home.glob("originals/claude/*.z")}
+    eventually(lambda: len(kept(capturing)) == 2)
+    sizes = {original.size for original, _ in kept(capturing)}
     transcript.path.unlink()
     for session_id in (first, second):
         capturing.call("delete_session", session_id=session_id)
     preview = capturing.call("prune_sessions", trash_older_than_days=0)
-    assert (len(preview["deleted"]), preview["original_bytes"] in kept.values()) == (2, True)
-    assert len(list(capturing.home.glob("originals/claude/*.z"))) == 2
+    assert (len(preview["deleted"]), preview["original_bytes"] in sizes) == (2, True)
+    assert len(kept(capturing)) == 2
     done = capturing.call("prune_sessions", trash_older_than_days=0, dry_run=False)
     assert done["original_bytes"] == preview["original_bytes"]
-    [left] = Originals(capturing.home).all()
+    [(left, _)] = kept(capturing)
     assert left.path == str(other.path)
-    assert len(list(capturing.home.glob("originals/claude/*"))) == 1
 
 
-def files(home):
-    return sorted(path.suffix for path in home.glob("originals/claude/*"))
+def as_a_file(home, original, data, *, beside=False):
+    """An original as earlier versions kept it, described in the file or beside it; returns its size."""
+    description = msgspec.json.encode(
+        {name: value for name, value in msgspec.to_builtins(original).items() if name not in {"size", "id"}}
+    )
+    file = home / "originals" / original.tool / f"0123456789abcdef-{original.generation}.z"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes((b"" if beside else description.ljust(1024)) + data)
+    if beside:
+        file.with_suffix(".json").write_bytes(msgspec.json.format(description))
+    return file.stat().st_size
 
 
-def test_what_an_original_is_of_stands_in_it_as_long_as_there_is_room(tmp_path):
-    originals = Originals(tmp_path)
-    original = originals.begin(Original("claude", "/a.jsonl", "2026-01-01T00:00:00.000Z"))
-    kept = originals.add(original, [b"one", b" two"], 0)
-    original.sessions = {"claude-1": "1"}
-    originals.describe(original)
-    assert (originals.all(), files(tmp_path)) == ([original], [".z"])
-    for count in (60, 1):  # it stays beside it once it was too long
-        original.sessions = {f"claude-{number}": f"{number}" for number in range(count)}
-        originals.describe(original)
-        kept = originals.add(original, [b" three"], kept)
-        assert (originals.all(), files(tmp_path)) == ([original], [".json", ".z"])
-        assert originals.find("claude", Path("/a.jsonl"), 0) == original
-    assert b"".join(originals.data(original)) == b"one two three three"
-    assert originals.size(original) == kept
-    assert originals.discard(["claude-0"], dry_run=False) == kept
-    assert files(tmp_path) == []
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_originals_of_an_earlier_version_are_taken_in_and_go_on(originals, tmp_path, beside):
+    one = claude()
+    kept = as_a_file(tmp_path, one, zlib.compress(b"one"), beside=beside)
+    with (tmp_path / "originals" / "claude" / "0123456789abcdef-1.z").open("ab") as file:
+        file.write(zlib.compress(b"what capture.db does not know, by a crash"))
+    [taken] = originals.all()
+    assert (taken.path, taken.sessions, taken.generation) == (one.path, one.sessions, 1)
+    assert not (tmp_path / "originals").exists()
+    originals.add(taken, [b" two"], kept)
+    assert b"".join(originals.data(taken)) == b"one two"
+    # A version that knows nothing of the database may have gone on, and the same may be there after a crash.
+    for data, count in ((b"one", 2), (b"three", 3)):
+        as_a_file(tmp_path, one, zlib.compress(data), beside=beside)
+        originals.close()
+        for _ in range(2):
+            assert len(originals.all()) == count
+            originals.close()
+    assert [b"".join(originals.data(each)) for each in originals.all()] == [b"one two", b"one", b"three"]
 
 
-def test_an_original_of_an_earlier_version_goes_on(tmp_path):
-    originals = Originals(tmp_path)
-    original = originals.begin(Original("claude", "/a.jsonl", "2026-01-01T00:00:00.000Z"))
-    originals.add(original, [b"other"], 0)
-    [file] = tmp_path.glob("originals/claude/*.z")
-    data = zlib.compress(b"one")
-    file.write_bytes(data)
+def test_what_was_taken_in_before_a_crash_is_not_taken_in_twice(originals, tmp_path):
+    as_a_file(tmp_path, claude(), zlib.compress(b"one"))
+    shutil.copytree(tmp_path / "originals", tmp_path / "as before")
+    first = originals.all()
+    originals.close()
+    (tmp_path / "as before").rename(tmp_path / "originals")
+    assert originals.all() == first
+    assert not (tmp_path / "originals").exists()
+
+
+def test_a_file_among_the_originals_that_nothing_describes_stays_and_is_named(originals, tmp_path):
+    file = tmp_path / "originals" / "claude" / "0123456789abcdef-1.z"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(zlib.compress(b"one"))
     assert originals.all() == []
+    assert file.exists()
     assert originals.damaged(5) == [file.name]
-    file.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(original)))
-    assert originals.find("claude", Path("/a.jsonl"), 1) == original
-    original.sessions = {"claude-1": "1"}
-    originals.describe(original)
-    originals.add(original, [b" two"], len(data))
+
+
+def test_long_originals_are_kept_in_rows_and_end_where_they_are_said_to(originals):
+    noise = [os.urandom(50_000) for _ in range(10)]
+    original = originals.begin(claude())
+    first = originals.add(original, noise[:5], 0)
+    originals.add(original, noise[5:], first)
+    assert b"".join(originals.data(original)) == b"".join(noise)
+    originals.add(original, [b"other"], first)  # the second part was no one's, by a crash
+    assert b"".join(originals.data(original)) == b"".join([*noise[:5], b"other"])
+    assert originals.size(original) == originals.all()[0].size < 270_000
+
+
+def test_what_is_discarded_is_gone_from_the_disk(originals, tmp_path):
+    secret = os.urandom(1_000_000)
+    original = originals.begin(claude(str(tmp_path / "gone.jsonl")))
+    original.sessions = {"claude-1": "1", "claude-2": "2"}
+    size = originals.add(original, [secret], 0)
+    assert originals.discard(["claude-1"], dry_run=False) == 0
+    assert originals.discard(["claude-1", "claude-2"], dry_run=True) == size
     assert originals.all() == [original]
+    assert originals.discard(["claude-1", "claude-2"], dry_run=False) == size
+    assert originals.all() == []
+    assert sum(path.stat().st_size for path in tmp_path.glob("originals.db*")) < 100_000
+
+
+def test_a_database_that_is_damaged_is_set_aside_and_another_one_begun(originals, tmp_path):
+    (tmp_path / "originals.db").write_bytes(b"no database" * 1000)
+    original = originals.begin(claude())
+    originals.add(original, [b"one"], 0)
+    assert originals.all() == [original]
+    [aside] = tmp_path.glob("originals.db.damaged-*")
+    assert aside.read_bytes() == b"no database" * 1000
+
+
+def test_a_database_that_is_removed_is_begun_again(originals, tmp_path):
+    original = originals.begin(claude())
+    originals.add(original, [b"one"], 0)
+    for path in tmp_path.glob("originals.db*"):
+        path.unlink()
+    assert originals.size(original) == 0
+    another = originals.begin(claude("/x/two.jsonl"))
+    originals.add(another, [b"two"], 0)
+    assert (originals.all(), originals.size(original)) == ([another], 0)
+
+
+def test_on_a_full_disk_nothing_is_lost_of_what_is_kept(originals):
+    original = originals.begin(claude())
+    size = originals.add(original, [b"one"], 0)
+    with originals.changes() as database:
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 10}")
+    with pytest.raises(OSError, match="full") as refused:
+        originals.add(original, [os.urandom(1_000_000)], size)
+    assert refused.value.errno == errno.ENOSPC
+    database.execute("PRAGMA max_page_count = 1000000")
+    assert [b"".join(originals.data(each)) for each in originals.all()] == [b"one"]
+    originals.add(original, [b" two"], size)
     assert b"".join(originals.data(original)) == b"one two"
-    assert originals.damaged(5) == []
 
 
 def long_ago(path):
     """What has not changed for half a minute is kept."""
     os.utime(path, (time.time() - 60,) * 2)
-
-
-def kept(daemon, tool):
-    return sorted((daemon.home / "originals" / tool).glob("*.z"))
 
 
 def without_a_reply(daemon, session_id):
@@ -206,7 +291,7 @@ def test_conversations_of_a_database_can_be_read_again_when_it_is_gone(daemon, t
     long_ago(path)
     daemon.call("set_capture", name="llm", on=True, path=str(path.parent))
     session_id = captured(daemon, "be brief", "one", "eins", "two", "zwei", agent="llm")["session_id"]
-    eventually(lambda: len(kept(daemon, "llm")) == 2)
+    eventually(lambda: len(kept(daemon)) == 2)
     eventually(lambda: daemon.call("get_capture")["tools"][6]["original_bytes"] > 0)
     with pytest.raises(pytest.RpcFailed, match="in one database"):
         daemon.call("restore_original", session_id=session_id)
@@ -219,7 +304,7 @@ def test_conversations_of_a_database_can_be_read_again_when_it_is_gone(daemon, t
     # With a session that is deleted for good its rows go, too.
     daemon.call("delete_session", session_id=session_id)
     daemon.call("prune_sessions", trash_older_than_days=0, dry_run=False)
-    assert len(kept(daemon, "llm")) == 1
+    assert len(kept(daemon)) == 1
 
 
 def test_a_file_that_is_written_whole_is_kept_as_it_is_and_as_it_was_before_it_got_shorter(daemon, tmp_path):
@@ -234,7 +319,7 @@ def test_a_file_that_is_written_whole_is_kept_as_it_is_and_as_it_was_before_it_g
     long_ago(path)
     daemon.call("set_capture", name="aichat", on=True, path=str(path.parent))
     session_id = captured(daemon, "sail", agent="aichat")["session_id"]
-    eventually(lambda: len(kept(daemon, "aichat")) == 1)
+    eventually(lambda: len(kept(daemon)) == 1)
     path.write_text("".join(words))
     long_ago(path)
     captured(daemon, "sail", "aye", agent="aichat")
@@ -250,7 +335,7 @@ def test_a_file_that_is_written_whole_is_kept_as_it_is_and_as_it_was_before_it_g
     assert (rewritten["change"], texts(daemon, session_id)) == ("rewritten", ["sail", "aye"])
     path.write_text("".join(words[::2]))
     long_ago(path)
-    eventually(lambda: len(kept(daemon, "aichat")) == 2)
+    eventually(lambda: len(kept(daemon)) == 2)
     assert daemon.call("restore_original", session_id=session_id, generation=1, force=True)["bytes"] == len(
         whole
     )

@@ -8,14 +8,14 @@ import stat
 
 import pytest
 
-from port42_daemon import derived_database
+from port42_daemon import databases
 
 TABLES = "CREATE TABLE facts (fact TEXT);"
 
 
 def facts(path, version=1, add=None):
     """What is in the database at `path`, to which `add` is added first."""
-    with contextlib.closing(derived_database.opened(path, version, TABLES)) as database:
+    with contextlib.closing(databases.opened(path, version, TABLES)) as database:
         if add is not None:
             with database:
                 database.execute("INSERT INTO facts VALUES (?)", (add,))
@@ -48,5 +48,5 @@ def test_one_of_another_version_is_made_anew(tmp_path, caplog):
 def test_one_that_fails_later_can_be_made_anew(tmp_path):
     path = tmp_path / "x.db"
     facts(path, add="one")
-    derived_database.made_anew(path, 1, TABLES, sqlite3.DatabaseError("disk image is malformed")).close()
+    databases.made_anew(path, 1, TABLES, sqlite3.DatabaseError("disk image is malformed")).close()
     assert facts(path) == []
