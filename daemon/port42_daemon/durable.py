@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +23,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+log = logging.getLogger(__name__)
 
 OWN_FOLDER = 0o700
 OWN_FILE = 0o600
@@ -176,7 +181,7 @@ def _renamed(path: Path) -> Iterator[int]:
             yield descriptor
             sync(descriptor)
         aside.replace(path)
-    except OSError:
+    except BaseException:
         aside.unlink(missing_ok=True)
         raise
 
@@ -245,6 +250,34 @@ def sync_name(path: Path) -> None:
     """Sync the name of a new folder, unless the folder that it is in may not be read."""
     with contextlib.suppress(PermissionError):
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Have `tempfile` use `folder`, which is made anew, so that nothing that a kill leaves stays for ever.
+
+    Where the disk does not take a folder, they are where they are by default.
+    """
+    try:
+        _remove_tree(folder)
+        own_folder(folder)
+        tempfile.tempdir = os.fspath(folder)
+    except OSError as error:
+        log.warning("⚠ %s cannot be used: %s", folder.name, error.strerror)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        with contextlib.suppress(OSError):
+            _remove_tree(folder)
+
+
+def _remove_tree(path: Path) -> None:
+    """Delete what is at `path`, and what is in it; of a link, the link."""
+    if path.is_symlink() or path.is_file() or path.is_fifo():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def remove_leftovers(folder: Path) -> None:

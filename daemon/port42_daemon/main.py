@@ -15,6 +15,7 @@ from collections.abc import Callable
 import msgspec
 import uvloop
 
+from port42_daemon import durable
 from port42_daemon.agents import Agents
 from port42_daemon.backends import presets
 from port42_daemon.config import ConfigFile
@@ -63,7 +64,10 @@ def run(
     and `StorageFailed` when the home is of a newer format or cannot be opened.
     """
     memory.keep_in_one_heap()
-    with HomeLock(settings.home, settings.predecessor_wait) as lock:
+    with (
+        HomeLock(settings.home, settings.predecessor_wait) as lock,
+        durable.temporary_files_in(settings.home / "temporary"),
+    ):
         bring_up_to_date(settings.home)
         config = ConfigFile(settings.home / "config.toml")
         limits = config.refresh().daemon

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,33 @@ def test_a_folder_is_made_ours_alone(tmp_path, any_umask):
     (tmp_path / "a" / "b").chmod(0o755)
     durable.own_folder(tmp_path / "a" / "b")
     assert mode(tmp_path / "a" / "b") == 0o700
+
+
+def test_temporary_files_have_a_folder_that_is_empty_at_first_and_gone_afterwards(tmp_path):
+    for before in ("folder", "link", "fifo", "nothing"):
+        folder, other = tmp_path / before, tmp_path / f"{before}-other"
+        other.mkdir()
+        (other / "kept").touch()
+        if before == "folder":
+            (folder / "left").mkdir(parents=True)
+        elif before == "link":
+            folder.symlink_to(other)
+        elif before == "fifo":
+            os.mkfifo(folder)
+        with durable.temporary_files_in(folder):
+            assert not list(folder.iterdir())
+            assert mode(folder) == 0o700
+            with tempfile.NamedTemporaryFile(delete=False) as file:
+                assert Path(file.name).parent == folder
+        assert not folder.exists()
+        assert (other / "kept").exists()
+    assert tempfile.gettempdir() != os.fspath(folder)
+
+
+def test_where_the_disk_takes_no_folder_temporary_files_are_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(durable, "own_folder", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    with durable.temporary_files_in(tmp_path / "a"), tempfile.TemporaryFile():
+        assert not (tmp_path / "a").exists()
 
 
 def test_a_file_is_no_folder(tmp_path):

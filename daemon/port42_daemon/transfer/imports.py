@@ -6,6 +6,7 @@ the source are appended; a session that was continued in Port42 is not changed (
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,8 @@ _SECONDS = 0.5
 _TOGETHER = 50
 _READ_BYTES = 2 * 1024 * 1024
 """Limits of what is read before it is written: sources, and bytes of their records."""
+_KEPT_SECONDS = 60.0
+"""How long what was listed, and what was unpacked of a zip, waits for the next page."""
 _SKIPPED = 500
 """Maximum number of reasons in one response."""
 _REWRITE_BYTES = 128 * 1024 * 1024
@@ -89,6 +92,7 @@ class Importer:
         self._listing: Listing | None = None
         """The sources of the latest import, for its next page."""
         self._originals: Originals = {}
+        self._forgetting: asyncio.TimerHandle | None = None
 
     async def import_sessions(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
         """Import the next sources; those that cannot be imported are skipped with a reason.
@@ -97,6 +101,20 @@ class Importer:
         """
         if request.path is None and not request.again:
             raise InvalidParams.expecting("path", "an absolute path, or `again`", why="none is given")
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        try:
+            return await self._import_page(request, cancellation)
+        finally:
+            # Who gives up asks for no further page.
+            self._forgetting = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._forget)
+
+    def _forget(self) -> None:
+        """Let go of what was listed, and so of what was unpacked."""
+        self._listing = None
+        self._originals.clear()
+
+    async def _import_page(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
         listing = await self._list(request)
         sources, done = listing.sources, 0
         if request.cursor is not None:
@@ -115,8 +133,7 @@ class Importer:
             page.skip(f"{page.sub_agents:,} of sub-agents", "their transcripts are parts of other sessions")
         complete = done == len(sources)
         if complete:
-            self._listing = None
-            self._originals.clear()
+            self._forget()
         return ImportPage(
             format=", ".join(listing.formats),
             imported=tuple(page.imported),

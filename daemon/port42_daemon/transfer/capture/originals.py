@@ -270,9 +270,10 @@ class Originals:
         if os.path.lexists(path) and not force:
             raise FileExistsError(path)
         path.parent.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.port42")
+        aside = path.with_name(f".{path.name}.port42")
+        aside.unlink(missing_ok=True)  # a kill has left it: restores are one at a time
         length = 0
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.OWN_FILE)
+        descriptor = os.open(aside, _FLAGS | os.O_EXCL, durable.OWN_FILE)
         try:
             try:
                 for data in self.data(original):

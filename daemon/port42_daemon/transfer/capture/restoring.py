@@ -22,7 +22,7 @@ class Restoring:
     async def restore_original(self, request: RestoreOriginal) -> Restored:
         """Write the source of a session to its path."""
         await self._sessions.owned(request.session_id, request.agent)
-        return await self._sessions.threads.files(self._restore, request)
+        return await self._sessions.threads.capture(self._restore, request)  # one at a time
 
     def _restore(self, request: RestoreOriginal) -> Restored:
         generations = self._originals.of_session(request.session_id)

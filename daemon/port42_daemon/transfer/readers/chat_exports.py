@@ -36,7 +36,7 @@ def conversations(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def unpacked(path: Path) -> list[IO[bytes]]:
-    """The conversations in a zip, as unnamed temporary files that last as long as these. Raises `Skipped`."""
+    """The conversations in a zip, as temporary files that last as long as these. Raises `Skipped`."""
     copies: list[IO[bytes]] = []
     try:
         with opened(path) as file, zipfile.ZipFile(file) as archive:
