@@ -164,11 +164,12 @@ def detached(session_id: str) -> str:
 
 
 def answered_by(turn: TurnRecord) -> str:
-    """Back end, duration and tokens, as far as they are known."""
+    """Duration, tokens, model or back end, and mode, as far as they are known."""
     facts = [f"{turn.total_ms / 1000:.1f} s"] if turn.total_ms else []
     if turn.input_tokens is not None and turn.output_tokens is not None:
         facts.append(f"tokens: {turn.input_tokens:,} in, {turn.output_tokens:,} out")
-    return " · ".join((*facts, turn.model or turn.backend))
+    mode = [f"mode {turn.mode}"] if turn.mode else []
+    return " · ".join((*facts, turn.model or turn.backend, *mode))
 
 
 def problem(error: DaemonError, now: datetime) -> list[str]:

@@ -91,6 +91,7 @@ def test_a_turn_says_what_it_took_as_far_as_is_known():
     assert plain_text.answered_by(TurnRecord(backend="llm", total_ms=49)) == "0.0 s · llm"
     turn = TurnRecord(backend="llm", model="big", input_tokens=1200, output_tokens=0, total_ms=2345)
     assert plain_text.answered_by(turn) == "2.3 s · tokens: 1,200 in, 0 out · big"
+    assert plain_text.answered_by(TurnRecord(backend="llm", mode="plan")) == "llm · mode plan"
 
 
 def test_the_resuming_line_is_the_one_in_the_specification():

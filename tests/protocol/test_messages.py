@@ -251,7 +251,7 @@ FIELDS = {
     "CancelResult": "cancelled",
     "Discover": "",
     "TurnRecord": "backend model asked_model persona native_id input_tokens output_tokens first_ms"
-    " total_ms left_out",
+    " total_ms left_out mode",
     "UserMessage": "seq role content timestamp references key author",
     "AssistantMessage": "seq role content timestamp status question turn key author",
     "SystemMessage": "seq role content timestamp key author",

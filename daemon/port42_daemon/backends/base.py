@@ -48,6 +48,12 @@ class Started(Struct, frozen=True):
     model: str | None = None
 
 
+class ModeTaken(Struct, frozen=True):
+    """The back end works in the mode that the turn asked for."""
+
+    mode: str
+
+
 class Text(Struct, frozen=True):
     """A piece of the reply."""
 
@@ -135,7 +141,7 @@ class Decided(Struct, frozen=True):
     chosen: str | None
 
 
-Event = Started | Text | Thought | Tool | Plan | Compacted | Decided | Usage | Notice | Done
+Event = Started | ModeTaken | Text | Thought | Tool | Plan | Compacted | Decided | Usage | Notice | Done
 
 
 Ask = Callable[[Permission], Awaitable[str | None]]

@@ -234,6 +234,8 @@ class RunningTurn:
                     known, native_id=event.native_id or known.native_id, model=model
                 )
                 self._tell(StartedEvent, backend=known.backend, model=self._record.model or UNSET)
+            case b.ModeTaken():
+                self._record = structs.replace(self._record, mode=event.mode)
             case b.Done():
                 self._done = self._checked(event)
 

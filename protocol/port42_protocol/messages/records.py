@@ -49,7 +49,8 @@ class TurnRecord(Struct, frozen=True, kw_only=True, gc=False):
     `model` is the one that the back end reported, else the requested one, which is `asked_model`. `persona`
     is the first 12 hex digits of the SHA-256 of the persona. `first_ms` is the time from the message being on
     the disk to the first text of the reply, `total_ms` to the end. `left_out` is the number of earlier
-    messages that did not fit the model's context.
+    messages that did not fit the model's context. `mode` is the id of the mode that was asked for, where the
+    back end took it.
     """
 
     backend: str
@@ -62,6 +63,7 @@ class TurnRecord(Struct, frozen=True, kw_only=True, gc=False):
     first_ms: int | None = None
     total_ms: int = 0
     left_out: int = 0
+    mode: str | UnsetType = UNSET
 
 
 R = TypeVar("R", bound="Record")

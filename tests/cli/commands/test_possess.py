@@ -324,6 +324,10 @@ def test_a_mode_is_for_this_message_only_and_never_ignored_in_silence(port42, ho
         config.write(f"command = {json.dumps([sys.executable, str(echo), '/dev/null', 'modes'])}\n")
     assert port42("possess", "@planner", "mode?", "--mode", "plan").stdout == "plan \n"
     assert port42("possess", "@planner", "-c", "mode?").stdout == "default \n"
+    replies = [record for record in port42.json("show", "@planner", "--json")["messages"] if "turn" in record]
+    assert [reply["turn"].get("mode") for reply in replies] == ["plan", None]
+    exported = port42("export", "@planner", "--format", "markdown").stdout
+    assert exported.count(" · mode plan · ") == 1
     done = port42("possess", "@planner", "-c", "mode?", "--mode", "yolo")
     assert done.returncode == 1
     assert "mode: expected one of default, plan, got yolo: it would act without asking" in done.stderr
@@ -332,6 +336,7 @@ def test_a_mode_is_for_this_message_only_and_never_ignored_in_silence(port42, ho
     done = port42("possess", "@say", "hi", "--mode", "plan")
     assert (done.returncode, done.stdout) == (0, "hi\n")
     assert "say does not take the mode plan: it has none" in done.stderr
+    assert "mode" not in port42.json("show", "@say", "--json")["messages"][-1]["turn"]
     for option in ("--mode", "--model"):
         done = port42("possess", "@say", "hi", option, "")
         assert done.returncode == 1

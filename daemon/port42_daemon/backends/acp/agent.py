@@ -16,7 +16,7 @@ from port42_daemon.backends.acp import updates
 from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields, objects
 from port42_daemon.backends.acp.session_config import Choices
 from port42_daemon.backends.acp.turn_events import CANCELLED, Broken, NotAsked, TurnEvents
-from port42_daemon.backends.base import Ask, Done, Event, Failure, Notice, Turn, Usage
+from port42_daemon.backends.base import Ask, Done, Event, Failure, ModeTaken, Notice, Turn, Usage
 from port42_daemon.backends.decoding import whole
 from port42_daemon.backends.errors import ReplyCheck, kind_of_words, one_line, telling_line
 from port42_daemon.backends.process import CannotStart, Child, Silent
@@ -260,8 +260,8 @@ class Agent:
         last: list[Event | NotAsked] = []
         sent = False
         try:
-            for notice in await self._choose_mode(turn.mode):
-                await turn_events.events.put(Notice(notice))
+            for outcome in await self._choose_mode(turn.mode):
+                await turn_events.events.put(outcome)
             if turn_events.over:  # cancelled before anything was asked
                 self._usable = True
                 return
@@ -286,17 +286,17 @@ class Agent:
     def _permits(self, mode: str | None) -> bool:
         return self._config.permissions == "allow" or not self._choices.acts_unasked(mode)
 
-    async def _choose_mode(self, wish: str | None) -> list[str]:
-        """Change to the mode `wish`, or back to the session's own; returns a notice for the user, if any.
+    async def _choose_mode(self, wish: str | None) -> list[Event]:
+        """Change to the mode `wish`, or back to the session's own; returns what came of the wish.
 
         Only ``allow`` leaves it to the agent what it does without asking. Claude's begins in a mode where it
         decides that by itself, and an approval for ever may lead to another. Raises `Broken` where the agent
         cannot be in the mode that is wished, or in one that is permitted: in another it may do more.
         """
         choices = self._choices
-        notices = []
+        outcome: list[Event] = [] if wish is None else [ModeTaken(wish)]
         if wish is not None and not choices.modes:
-            notices.append(f"{self._name} does not take the mode {wish}: it has none")
+            outcome = [Notice(f"{self._name} does not take the mode {wish}: it has none")]
             wish = None
         if wish is not None and wish not in (offered := [mode.id for mode in self.modes]):
             self._usable = True  # nothing was asked of it
@@ -318,7 +318,7 @@ class Agent:
         if wanted not in {None, choices.mode}:
             what = f"{self._name} does not take the mode {wanted}: {stays}"
             raise Broken(Failure("refused", one_line(what)))
-        return notices
+        return outcome
 
     def _ending(self, result: dict[str, Any]) -> list[Event]:
         reason = result.get("stopReason")

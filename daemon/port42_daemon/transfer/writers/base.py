@@ -77,6 +77,8 @@ def turn_facts(message: Record) -> list[str]:
 
 def _facts(turn: TurnRecord) -> list[str]:
     facts = [turn.model or turn.backend]
+    if turn.mode:
+        facts.append(f"mode {turn.mode}")
     if turn.total_ms:
         facts.append(f"{turn.total_ms / 1000:.1f} s")
     if turn.input_tokens is not None and turn.output_tokens is not None:
