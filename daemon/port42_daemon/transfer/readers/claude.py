@@ -34,6 +34,7 @@ _OPENING = re.compile(rf"\s*<({_PROGRAM})(?:\s[^<>]{{0,500}})?>")
 _CLOSING = re.compile(rf"</({_PROGRAM})>\s*\Z")
 _INTERRUPTED = re.compile(r"\s*\[Request interrupted by user[^\]\n]{0,40}\]\s*")
 _OF_ANOTHER = "Another Claude session sent a message"
+_OF_A_TASK = re.compile(r'\{"task_id":"[^"]{1,100}","tool_use_id":"')
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
 _PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
 _CONTINUED = "This session is being continued from a previous conversation that ran out of context."
@@ -41,7 +42,7 @@ _CONTINUED = "This session is being continued from a previous conversation that 
 _LOCAL = (
     " add-dir agents bashes clear compact config context cost doctor exit export help hooks ide login logout"
     " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
-    " statusline tasks terminal-setup theme todos upgrade usage vim "
+    " tasks terminal-setup theme todos upgrade usage vim "
 )
 _SUB_AGENTS = 1000
 _AGENT = "agent-"
@@ -81,11 +82,13 @@ class State(base.State):
     queue: list[str] = field(default_factory=list)
     handed: dict[str, int] = field(default_factory=dict)
     """Queued messages that were added already: two kinds of entries report each."""
-    command: tuple[str, str | None, str, str] | None = None
-    """A slash command, its time, location and uuid, until it is known whether a model replies to it."""
+    command: tuple[str, str, str | None, str, str] | None = None
+    """A session's slash command, its time, location and uuid, until it is known who replies to it."""
     caveat: bool = False
     warmups: dict[str, None] = field(default_factory=dict)
     begun: bool = False
+    early: dict[str, tuple[str, str, str, str | None]] = field(default_factory=dict)
+    """Results that stand before their calls, by their ids: session, block, details, and time."""
     held: list[tuple[str, str]] = field(default_factory=list)
     """Locations and entries that came before the first prompt."""
     tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -122,19 +125,25 @@ class Reader(LineReader):
                 return
             state.begun = True
             if entry.type != "user" or entry.parent_uuid is not None:
-                self.take_held()
+                self._take_first()
         self._take(entry, location)
         if state.begun and state.held:
-            self.take_held()
+            self._take_first()
 
     def take_held(self) -> None:
+        self._take_first()
+        self._end_early()
+        self._end_command()
+
+    def has_held(self) -> bool:
+        return bool(self.state.held or self.state.early or self._has_words())
+
+    def _take_first(self) -> None:
+        """Take in what came before the first prompt."""
         held, self.state.held = self.state.held, []
         self.state.begun = self.state.begun or bool(held)
         for location, line in held:
             self._take(msgspec.json.decode(line, type=Entry), location)
-
-    def has_held(self) -> bool:
-        return bool(self.state.held)
 
     def _take(self, entry: Entry, location: str) -> None:
         key = self._key(entry)
@@ -251,18 +260,17 @@ class Reader(LineReader):
         """What a person typed: `words` are `text` without the program's elements."""
         state = self.state
         if (command := _command(text)) is not None:
-            name, _, arguments = command[1:].partition(" ")
-            local = f" {name} " in _LOCAL
-            state.command = None if local or arguments else (command, *where)
-            if arguments and not local:
-                self.prompt(key, command, *where)
+            name = command[1:].partition(" ")[0]
+            self._end_command()
+            state.command = None if f" {name} " in _LOCAL else (key, command, *where)
             return
         if (state.caveat or state.command) and _UNKNOWN_COMMAND.fullmatch(words):
             state.command = None
         elif key and words == "Warmup" and not self.state.sessions[key].first_mark:
             state.warmups[key] = None  # of version 2.0: the program starts them to fill the model's cache
         elif words:
-            state.command = None
+            self._end_command()
+            self._end_early()
             if key == "" and not self.state.sessions[""].first_mark and (plan := _PLAN.match(words)):
                 # The text before a plan's heading is the same in many sessions.
                 state.planned = values.one_line(plan[1])
@@ -270,13 +278,39 @@ class Reader(LineReader):
             self.prompt(key, words, *where)
         state.caveat = False
 
-    def _end_command(self, *, answered: bool) -> None:
-        command, self.state.command = self.state.command, None
-        if command is not None and answered:
-            self.prompt("", *command)
+    def _has_words(self) -> bool:
+        """Whether there is a slash command with arguments, which count though nobody replies."""
+        return self.state.command is not None and " " in self.state.command[1]
+
+    def _end_command(self, *, answered: bool = False) -> None:
+        counts, command, self.state.command = answered or self._has_words(), self.state.command, None
+        if command is not None and counts:
+            self.prompt(*command)
 
     def _take_result(self, key: str, block: Block, details: Raw, when: str | None) -> None:
-        call_id = (block.tool_use_id or "unknown")[:256]
+        """Newer versions write a result before its call now and then."""
+        call_id, early = (block.tool_use_id or "unknown")[:256], self.state.early
+        if call_id in self.state.sessions[key].calls or len(early) >= _HELD:
+            self._end_call_of(key, call_id, block, details, when)
+            return
+        held = msgspec.json.encode(block).decode()
+        if len(held) + len(bytes(details)) < _LONG:
+            early[call_id] = (key, held, bytes(details).decode(), when)
+        else:
+            self._end_call_of(key, call_id, block, details, when)
+
+    def _end_early(self) -> None:
+        """Add the results whose calls are not there: the file's beginning may have been cut off."""
+        for call_id in list(self.state.early):
+            self._end_with_early(call_id)
+
+    def _end_with_early(self, call_id: str) -> None:
+        if (early := self.state.early.pop(call_id, None)) is not None:
+            key, block, details, when = early
+            result = msgspec.json.decode(block, type=Block)
+            self._end_call_of(key, call_id, result, Raw(details.encode()), when)
+
+    def _end_call_of(self, key: str, call_id: str, block: Block, details: Raw, when: str | None) -> None:
         call, content = self.state.sessions[key].calls.get(call_id), block.content
         if isinstance(content, str) and content.startswith("<persisted-output>"):
             # A long output is in a file; what the program kept of it is in the details.
@@ -320,8 +354,9 @@ class Reader(LineReader):
                 self._take_result(key, block, Raw(b"null"), when)
 
     def _take_call(self, key: str, block: Block, when: str | None) -> None:
-        name, given = values.short(block.name), block.input
-        self.call(key, (block.id or "unknown")[:256], name, given, when)
+        name, given, call_id = values.short(block.name), block.input, (block.id or "unknown")[:256]
+        self.call(key, call_id, name, given, when)
+        self._end_with_early(call_id)
         if name == "TodoWrite":
             self.plan(key, values.mapping(given).get("todos"), when)
 
@@ -421,6 +456,8 @@ def _element(text: str, name: str) -> str | None:
 def _typed(text: str) -> str:
     """The text without the program's elements."""
     if ("[" in text and _INTERRUPTED.fullmatch(text)) or text.startswith(_OF_ANOTHER):
+        return ""
+    if text.startswith("{") and _OF_A_TASK.match(text):
         return ""
     if "<" not in text:
         return text

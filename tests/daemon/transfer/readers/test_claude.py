@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import claude
@@ -120,6 +121,7 @@ def test_only_the_programs_elements_are_taken_off(content):
         parts("[Request interrupted by user for tool use]"),
         [{"type": "tool_result", "content": "[image]"}],
         "<system-reminder>never closed",
+        '{"task_id":"b1","tool_use_id":"t1","description":"serve","task_type":"local_bash"}',
     ],
 )
 def test_the_programs_own_texts_are_no_messages(content):
@@ -157,6 +159,18 @@ def test_a_slash_command_that_the_program_answers_is_none(name):
     file.user(slash(name)).user("<local-command-stdout>done</local-command-stdout>")
     file.user("hello").assistant("yes")
     assert texts(file.read()) == [("user", "hello"), ("assistant", "yes")]
+
+
+def test_a_command_that_the_program_answers_is_none_though_it_has_arguments():
+    file = File().user("sail").user(slash("effort", "high"))
+    assert file.read(ended=False).messages == 2, "nobody has answered yet"
+    file.user("<local-command-stdout>Set effort to high</local-command-stdout>").assistant("going")
+    assert texts(file.read()) == [("user", "sail"), ("assistant", "going")]
+
+
+def test_a_command_of_the_program_that_asks_a_model_is_a_prompt():
+    file = File().user(slash("statusline", "with the branch")).user("Create an Agent …", isMeta=True)
+    assert texts(file.assistant("done").read())[0] == ("user", "/statusline with the branch")
 
 
 def test_an_unknown_command():
@@ -323,6 +337,15 @@ def test_a_tool_call_is_a_record_at_its_end_with_what_it_was_given_and_gave():
     assert (listed.id, listed.title, listed.state, listed.output) == ("t1", "ls", "failed", "a.py")
     assert (json.loads(listed.input)["command"], listed.duration_ms) == ("ls", 3000)
     assert [record.role for record in file.read().records] == ["user", "tool", "tool", "assistant"]
+
+
+def test_a_result_that_stands_before_its_call_is_that_calls():
+    file = File().user("sail").user([result("t1", "a.py")]).assistant(tool("t1", command="ls"))
+    [call] = activities(file.read())
+    assert (call.name, call.title, call.state, call.output) == ("Bash", "ls", "done", "a.py")
+    file = File().user("sail").user([result("t1", "a.py")]).user("and?")  # the call is in a part that is gone
+    [call] = activities(file.read())
+    assert (call.name, call.state, call.output) == (UNSET, "done", "a.py")
 
 
 def test_what_runs_when_the_next_prompt_comes_was_interrupted():
