@@ -273,7 +273,7 @@ class Originals:
         aside = path.with_name(f".{path.name}.port42")
         aside.unlink(missing_ok=True)  # a kill has left it: restores are one at a time
         length = 0
-        descriptor = os.open(aside, _FLAGS | os.O_EXCL, durable.OWN_FILE)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.OWN_FILE)
         try:
             try:
                 for data in self.data(original):
