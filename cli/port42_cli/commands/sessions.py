@@ -65,7 +65,6 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
         streams.notice(f"No sessions. `{begin}` begins one.")
     if listed.unreadable:
         number = plain_text.count(listed.unreadable, "session")
-        number = plain_text.count(listed.unreadable, "session")
         streams.notice(f"{number} could not be read, or not yet: `{plain_text.typed('doctor')}` says more.")
     if listed.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")
