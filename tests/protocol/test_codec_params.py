@@ -34,7 +34,7 @@ NAME = (
 )
 ID = "a session id: a letter or digit, then up to 63 letters, digits, '_' or '-'"
 FOLDER = "an absolute path of at most 4096 characters"
-TITLE = "one line of 1 to 200 characters"
+TITLE = "one line of 1 to 200 characters that is not blank"
 KEY = "text of 1 to 128 characters"
 CLIENT = "a client name: a letter or digit, then up to 31 letters, digits, '_' or '-'"
 

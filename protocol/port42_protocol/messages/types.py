@@ -48,8 +48,8 @@ Folder = Annotated[
 Title = Annotated[
     str,
     Meta(
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}" + _END,
-        description="one line of 1 to 200 characters",
+        pattern=r"^(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}" + _END,
+        description="one line of 1 to 200 characters that is not blank",
     ),
 ]
 Tag = Annotated[
