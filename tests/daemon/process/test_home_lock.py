@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -251,6 +252,25 @@ def test_a_home_of_another_user(refused, home):
     os.chown(home, NOBODY, NOBODY)
     assert refused() == f"cannot use {home}: {home} belongs to another user (uid {NOBODY})"
     assert list(home.iterdir()) == []
+
+
+def test_a_folder_that_others_need_is_not_closed_to_them(refused, home):
+    home.mkdir()
+    home.chmod(0o1777)  # as /tmp
+    assert "PORT42_HOME names one of its own" in refused()
+    assert (mode(home), list(home.iterdir())) == (0o1777, [])
+
+
+def test_a_folder_above_the_users_own_is_no_home(tmp_path, monkeypatch):
+    users = tmp_path / "users"
+    users.mkdir(mode=0o755)
+    account = types.SimpleNamespace(pw_dir=str(users / "ada"))
+    monkeypatch.setattr(home_lock.pwd, "getpwuid", lambda _: account)
+    with pytest.raises(home_lock.CannotStart, match="others need that folder"), locked(users):
+        pass
+    assert (mode(users), list(users.iterdir())) == (0o755, [])
+    with locked(users / "ada"):
+        assert mode(users / "ada") == 0o700
 
 
 def test_a_home_that_is_a_file(refused, home):
