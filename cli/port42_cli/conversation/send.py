@@ -96,9 +96,10 @@ def send(  # noqa: PLR0913 - a message and how it is to be sent
         "message": message,
         "idempotency_key": uuid4().hex,
         "stream": True,
+        "client": CLIENT,
         "cwd": folder_for(client),
     }
-    params |= {"session_id": session_id} if session_id else {"client": CLIENT}
+    params |= {"session_id": session_id} if session_id else {}
     params |= {"references": references} if references else {}
     params |= {"model": model} if model is not None else {}
     params |= {"mode": mode} if mode is not None else {}

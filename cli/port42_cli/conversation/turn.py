@@ -177,6 +177,9 @@ def _ask_permission(event: Event) -> str | None:
     from port42_protocol.activity import opened_input
 
     options = event["options"]
+    if not options:
+        streams.notice(f"refused, because the agent offers no choice: {event['text']}")
+        return None
     streams.banner(f"@{event['agent']} asks: {event['text']}")
     given = event.get("input")
     for name, text in opened_input(given, event.get("input_omitted", 0)) if given else ():
@@ -190,8 +193,13 @@ def _ask_permission(event: Event) -> str | None:
     with terminal.ctrl_d(ends_input=True):
         while True:
             print(f"1 to {len(options)}, or Enter to refuse: ", end="", file=sys.stderr, flush=True)
-            typed = sys.stdin.readline().strip()
-            if not typed:
+            typed = ""
+            try:
+                typed = sys.stdin.readline()
+            finally:
+                if not typed.endswith("\n"):  # Ctrl-C and Ctrl-D leave the cursor behind the question
+                    print(file=sys.stderr)
+            if not (typed := typed.strip()):
                 return None
             if typed.isdecimal() and 0 < (number := int(typed)) <= len(options):
                 return options[number - 1]["id"]

@@ -37,6 +37,10 @@ def last(port42, agent):
     return port42.json("show", "last", "-a", agent, "--json")["messages"]
 
 
+def events(port42, session_id):
+    return port42.json("show", session_id, "--events", "--json")["messages"]
+
+
 def test_a_reply_is_shown_as_markdown_while_it_comes(terminal, tap):
     screen = terminal("possess", "@tap", "hello")
     with tap.open() as say:
@@ -118,8 +122,8 @@ def test_a_failed_turn_is_shown_and_can_be_retried(terminal, home, tap):
     assert ended(screen) == 0
 
 
-def permission_request(terminal):
-    screen = terminal("possess", "@careful", "edit allow_once reject_once")
+def permission_request(terminal, *options):
+    screen = terminal("possess", "@careful", *options, "edit allow_once reject_once")
     screen.expect("@careful asks: ")
     screen.expect_exact("-rye = 9")
     screen.expect_exact("+rye = 10")
@@ -138,16 +142,30 @@ def test_a_permission_is_granted_by_its_number(terminal, tap, typed, granted):
     assert ended(screen) == 0
 
 
-def test_enter_refuses_a_permission(terminal, tap):
-    screen = permission_request(terminal)
+def test_enter_refuses_a_permission(terminal, port42, tap):
+    begun = port42.begin("@careful", "edit")
+    screen = permission_request(terminal, "-c")
     screen.send(ENTER)
+    screen.expect_exact("not permitted: ")
+    shown = screen.before
     screen.expect("reject_once|cancelled")
+    assert ended(screen) == 0
+    assert "? edit a file: not allowed (by cli)" in shown
+    permissions = [one["by"] for one in events(port42, begun) if one["role"] == "permission"]
+    assert permissions == ["cli", "cli"]
+
+
+def test_a_permission_without_a_choice_is_refused_without_asking(terminal, tap):
+    screen = terminal("possess", "@careful", "edit")
+    screen.expect_exact("refused, because the agent offers no choice: ")
+    screen.expect("cancelled")
     assert ended(screen) == 0
 
 
 def test_ctrl_c_at_a_permission_request_cancels_the_turn(terminal, port42, tap):
     screen = permission_request(terminal)
     screen.send(CTRL_C)
+    screen.expect(r"\^C\r\n")  # what follows begins a line
     assert ended(screen) == 130
     *_, reply = last(port42, "careful")
     assert reply.get("status") == "interrupted"
@@ -159,6 +177,7 @@ def test_ctrl_d_at_a_permission_request_refuses_and_the_conversation_continues(t
     screen.send("edit allow_once reject_once" + ENTER)
     screen.expect("1 to 2, or Enter to refuse: ")
     screen.send(CTRL_D)
+    screen.expect(r"\r\n.*not permitted: ")
     screen.expect("reject_once|cancelled")
     screen.expect(PROMPT)
     screen.send(CTRL_D)

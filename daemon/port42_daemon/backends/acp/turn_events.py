@@ -73,8 +73,9 @@ class TurnEvents:
         if self._policy != "ask":
             await self.events.put(Decided(request, chosen))
         if not allowed:
-            why = "no client answered" if self._policy == "ask" else f'permissions = "{self._policy}"'
-            await self.events.put(Notice(f"not permitted: {request.title} ({why})"))
+            # With "ask" the record of the permission says who refused.
+            why = "" if self._policy == "ask" else f' (permissions = "{self._policy}")'
+            await self.events.put(Notice(f"not permitted: {request.title}{why}"))
         return {"outcome": {"outcome": "selected", "optionId": chosen}} if chosen else CANCELLED
 
     async def _ask_user(self, request: Permission) -> str | None:
