@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from port42_cli.picker.matching import Choice, Fit, choice
 from port42_cli.session_end import last_records
 from port42_client.daemon import Daemon
+from port42_client.errors import Refused
+from port42_protocol.messages.agents import GetAgent
 from port42_protocol.messages.records import Record, Summary
 from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import ListSessions
@@ -34,6 +36,13 @@ class Gathering:
         """The newest sessions, or those after `cursor`, and the next cursor. Blocks."""
         page = self._listing.call(ListSessions(self._agent, limit=limit, cursor=cursor))
         return [choice(session) for session in page.sessions], page.next_cursor
+
+    def nothing(self) -> Refused:
+        """Why there is no session at all. Raises `DaemonError` for an agent that is not known. Blocks."""
+        if self._agent is None:
+            return Refused('there are no sessions: `port42 possess @AGENT "…"` begins one')
+        agent = self._listing.call(GetAgent(self._agent)).agent
+        return Refused(f"no previous sessions found for @{agent}")
 
     async def rest(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
         loop = asyncio.get_running_loop()

@@ -45,12 +45,18 @@ PREVIEW_FROM = 16  # lines that a terminal with a preview has at least
 
 
 def pick(daemon: Daemon, agent: str | None, typed: str = "") -> Summary | None:
-    """The session that the person chooses, None when the screen was left. Raises `click.UsageError`."""
+    """The session that the person chooses, None when the screen was left.
+
+    Raises `click.UsageError` without a terminal, and `CommandError` where there is none to choose.
+    """
     if not (sys.stdin.isatty() and streams.can_draw()):
         raise click.UsageError("a session is picked at a terminal; `port42 sessions` lists them")
     gathering = Gathering(daemon, agent)
     try:
-        return Picker(gathering, typed).run()
+        picker = Picker(gathering, typed)
+        if picker.is_empty:
+            raise gathering.nothing()
+        return picker.run()
     finally:
         gathering.close()
 
@@ -80,6 +86,10 @@ class Picker:
         )
         # Esc quits soon; the rest of an arrow key's code arrives sooner, over ssh too.
         self._app.timeoutlen = self._app.ttimeoutlen = 0.1
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._choices
 
     def run(self) -> Summary | None:
         self._match()

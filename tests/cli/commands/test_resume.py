@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pexpect
 import pytest
 from peers.screen import Screen
 
@@ -107,12 +108,25 @@ def test_tab_takes_the_preview_away_and_brings_it_back(screen, sessions):
     seen.left(130)
 
 
-def test_without_sessions_enter_picks_nothing(screen):
-    seen = screen("resume")
+def test_where_nothing_fits_enter_picks_nothing(screen, sessions):
+    seen = screen("resume", "zzz")
     seen.until("Nothing fits.")
     seen.send(ENTER)
     seen.send(ESC)
     seen.left(130)
+
+
+def test_where_nothing_can_be_chosen_no_screen_is_opened(terminal):
+    for args, why in (
+        (["resume"], "there are no sessions: "),
+        (["possess", "@ai-muse", "--pick"], "no previous sessions found for @ai-muse"),
+        (["resume", "@ai-mus"], "unknown agent @ai-mus"),
+    ):
+        seen = terminal(*args)
+        seen.expect_exact(f"Error: {why}")
+        seen.expect(pexpect.EOF)
+        seen.close()
+        assert seen.exitstatus == 1
 
 
 def test_without_a_terminal_it_says_what_to_use(port42):
