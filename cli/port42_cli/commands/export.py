@@ -94,7 +94,8 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
 def _ids(client: Client, refs: tuple[str, ...], agent: str | None, everything: str | None) -> list[str]:
     if not everything:
-        return [_shared.find(client, ref, agent).session_id for ref in refs]
+        # Each once, however often it is named.
+        return list(dict.fromkeys(_shared.find(client, ref, agent).session_id for ref in refs))
     rows = client.ask_rows("list_sessions", {"agent": everything}, "sessions")["sessions"]
     if not rows:
         raise Refused(f"--all: expected an agent that has sessions, got {everything}")
@@ -105,6 +106,8 @@ def _several(refs: tuple[str, ...], everything: str | None, out: str | None) -> 
     """Whether `out` is a folder. Raises `click.UsageError`."""
     if bool(refs) == bool(everything):
         raise click.UsageError("expected REF, one or several, or --all @AGENT")
+    if out == "":
+        raise click.UsageError('-o: expected the name of a file or folder, got ""')
     several = len(refs) != 1 or (out is not None and os.path.isdir(out))  # noqa: PTH112 - no pathlib on this path
     if several and out is None:
         raise click.UsageError("several sessions need a folder: -o OUT")

@@ -74,10 +74,18 @@ def test_a_terminal_obeys_nothing_of_it(port42, terminal):
     terminal("export", begun, "-f", "md").expect_exact("a␛[2Jb")
 
 
+def test_a_session_that_is_named_twice_is_written_once(port42, tmp_path):
+    begun = port42.begin("@ai-muse", "hello")
+    done = port42("export", begun, "last", "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert [one.name for one in (tmp_path / "out").iterdir()] == [f"{begun}.json"]
+
+
 @pytest.mark.parametrize(
     ("args", "word"),
     [
         ([], "expected REF"),
+        (["x", "-o", ""], "-o: expected the name of a file or folder"),
         (["a", "b"], "-o OUT"),
         (["x", "--all", "@a"], "expected REF"),
         (["x", "-o", "x.txt"], "x.txt: expected a name that ends in .json, .md or .html, or -f FORMAT"),
