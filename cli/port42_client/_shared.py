@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypedDict
 from uuid import uuid4
 
 from msgspec import to_builtins
 
+from port42_client.client import given
 from port42_client.daemon import Daemon
 from port42_client.daemon_errors import MethodNotFound, MissingCapability
 from port42_client.errors import BadInput
@@ -19,7 +20,15 @@ from port42_protocol.messages.records import Reference
 from port42_protocol.messages.sessions import GetSession, Transcript
 
 
-class PossessOptions(TypedDict, total=False):
+class RetryOptions(TypedDict, total=False):
+    """Parameters of `retry_turn` beside the agent and the session, as the method has them."""
+
+    detach: bool
+    model: str | None
+    mode: str | None
+
+
+class PossessOptions(RetryOptions, total=False):
     """Parameters of `possess` beside the agent and the message.
 
     `session_id` is None for a new session; `cwd` the folder that it is about; `client` the script's name,
@@ -32,19 +41,21 @@ class PossessOptions(TypedDict, total=False):
     cwd: str | os.PathLike[str] | None
     references: Sequence[Reference]
     if_busy: Literal["wait", "error", "fork"]
-    detach: bool
     idempotency_key: str
     depth: int
-    model: str | None
-    mode: str | None
+
+
+def retry_params(agent: str, session_id: str, options: RetryOptions) -> JsonObject:
+    """The params of `retry_turn`, streamed. Raises TypeError for an option that there is not."""
+    _check_known(options, RetryOptions)
+    return given(agent=agent, session_id=session_id, stream=True, **options)
 
 
 def possess_params(agent: str, message: str, options: PossessOptions) -> JsonObject:
     """The params of `possess`, streamed. Raises TypeError for an option that there is not."""
-    if unknown := options.keys() - PossessOptions.__annotations__.keys():
-        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
+    _check_known(options, PossessOptions)
     params: JsonObject = {"agent": agent, "message": message, "client": "python", "stream": True}
-    params |= {name: value for name, value in options.items() if value is not None}
+    params |= given(**options)
     if "cwd" in params:
         params["cwd"] = os.path.abspath(params["cwd"])  # noqa: PTH100 - text, as it travels
     if "references" in params:
@@ -89,8 +100,7 @@ class ClientOptions(TypedDict, total=False):
 
 def daemon_of(options: ClientOptions) -> Daemon:
     """Raises `BadInput`, and TypeError for an option that there is not."""
-    if unknown := options.keys() - ClientOptions.__annotations__.keys():
-        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
+    _check_known(options, ClientOptions)
     environ = dict(os.environ)
     if (home := options.get("home")) is not None:
         environ["PORT42_HOME"] = os.path.abspath(os.path.expanduser(home))  # noqa: PTH100, PTH111 - text
@@ -105,6 +115,11 @@ def daemon_of(options: ClientOptions) -> Daemon:
     from port42_client.remote import RemoteDaemon  # what starts ssh is not for everybody
 
     return RemoteDaemon(host, environ, notice)
+
+
+def _check_known(options: Iterable[str], kind: type) -> None:
+    if unknown := set(options) - kind.__annotations__.keys():
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
 
 
 def _silent(_notice: str) -> None:

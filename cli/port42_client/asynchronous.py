@@ -18,11 +18,13 @@ from typing import Any, TypeVar, Unpack
 from port42_client._shared import (
     ClientOptions,
     PossessOptions,
+    RetryOptions,
     daemon_of,
     hello_is_known,
     last_record,
     last_seq,
     possess_params,
+    retry_params,
 )
 from port42_client.async_connection import Connection, Lost
 from port42_client.client import ATTEMPTS, decode, may_be_repeated, next_page, params_of, went_away
@@ -35,7 +37,6 @@ from port42_client.wire import Event, JsonObject
 from port42_protocol.messages.daemon import Hello, Welcome
 from port42_protocol.messages.events import PermissionEvent, PermissionOption, Possessed, SessionEvent
 from port42_protocol.messages.records import Summary
-from port42_protocol.messages.turns import RetryTurn
 from port42_protocol.request import Request, method_of, result_of
 
 R = TypeVar("R")
@@ -202,18 +203,9 @@ class AsyncClient:
         params = possess_params(agent, message, options)
         return AsyncTurn(self._daemon, "possess", params)
 
-    def retry(
-        self,
-        agent: str,
-        session_id: str,
-        *,
-        detach: bool = False,
-        model: str | None = None,
-        mode: str | None = None,
-    ) -> AsyncTurn:
+    def retry(self, agent: str, session_id: str, **options: Unpack[RetryOptions]) -> AsyncTurn:
         """Ask again what the session's last turn failed on, perhaps another `model`, or in a `mode`."""
-        request = RetryTurn(agent, session_id, stream=True, detach=detach, model=model, mode=mode)
-        params = params_of(request)
+        params = retry_params(agent, session_id, options)
         return AsyncTurn(self._daemon, "retry_turn", params)
 
     async def subscribe(

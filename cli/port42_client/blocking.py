@@ -19,17 +19,18 @@ from port42_client import following
 from port42_client._shared import (
     ClientOptions,
     PossessOptions,
+    RetryOptions,
     daemon_of,
     hello_is_known,
     last_record,
     last_seq,
     possess_params,
+    retry_params,
 )
 from port42_client.wire import JsonObject
 from port42_protocol.messages.daemon import Hello, Welcome
 from port42_protocol.messages.events import PermissionEvent, PermissionOption, Possessed, SessionEvent
 from port42_protocol.messages.records import Summary
-from port42_protocol.messages.turns import RetryTurn
 
 
 class Turn:
@@ -133,18 +134,9 @@ class Client(calls.Client):
         params = possess_params(agent, message, options)
         return Turn(self._daemon.client(), "possess", params)
 
-    def retry(
-        self,
-        agent: str,
-        session_id: str,
-        *,
-        detach: bool = False,
-        model: str | None = None,
-        mode: str | None = None,
-    ) -> Turn:
+    def retry(self, agent: str, session_id: str, **options: Unpack[RetryOptions]) -> Turn:
         """Ask again what the session's last turn failed on, perhaps another `model`, or in a `mode`."""
-        request = RetryTurn(agent, session_id, stream=True, detach=detach, model=model, mode=mode)
-        params = calls.params_of(request)
+        params = retry_params(agent, session_id, options)
         return Turn(self._daemon.client(), "retry_turn", params)
 
     def subscribe(

@@ -25,10 +25,10 @@ from port42_client import (
     UnknownAgent,
     WrongAgent,
 )
-from port42_client._shared import PossessOptions
+from port42_client._shared import PossessOptions, RetryOptions
 from port42_protocol.messages.events import EndedEvent, MessageEvent, TextEvent, WaitingEvent
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetSession
-from port42_protocol.messages.turns import Possess, Unsubscribe
+from port42_protocol.messages.turns import Possess, RetryTurn, Unsubscribe
 from port42_protocol.methods import METHODS
 
 
@@ -241,12 +241,25 @@ def test_another_machine_is_an_option_too(home, daemon):
         Client(host="box", socket_path=daemon.socket)
 
 
-def test_every_parameter_of_possess_is_an_option():
-    fields = set(Possess.__dataclass_fields__) - {"agent", "message", "stream"}
-    assert set(PossessOptions.__annotations__) == fields
+@pytest.mark.parametrize(
+    ("kind", "others", "options"),
+    [
+        (Possess, {"agent", "message", "stream"}, PossessOptions),
+        (RetryTurn, {"agent", "session_id", "stream"}, RetryOptions),
+    ],
+)
+def test_every_parameter_of_a_turn_is_an_option(kind, others, options):
+    assert set(options.__annotations__) == set(kind.__dataclass_fields__) - others
 
 
-@pytest.mark.parametrize("call", [lambda: Client(hom="x"), lambda: Client().possess("a", "b", detatch=True)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Client(hom="x"),
+        lambda: Client().possess("a", "b", detatch=True),
+        lambda: Client().retry("a", "s-1", detatch=True),
+    ],
+)
 def test_an_option_that_there_is_not_is_refused(home, call):
     with pytest.raises(TypeError, match=r"unknown option: (hom|detatch)"):
         call()
