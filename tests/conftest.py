@@ -10,7 +10,8 @@
 
     def test_y(home):                # a path in a short, private folder; nothing is there yet
     def test_z(start_daemon):        # start_daemon(home=…, socket=…, args=[…], env={…}, python=[…]), as many
-                                     # as wanted; CannotStart has the line that came instead of "ready"
+                                     # as wanted, with config=… in a new home; CannotStart has the line that
+                                     # came instead of "ready"
 
 `home` is also in the environment, as PORT42_HOME, with PORT42_SOCKET beside it: a CLI or `port42d` that a
 test starts with the inherited environment finds them and nothing else. Whoever starts a daemon that way
@@ -173,11 +174,16 @@ def start_daemon(home: Path, fork_servers: None) -> Iterator[Callable[..., Daemo
 
     def start(
         home: Path = home,
+        *,
         socket: Path = home.parent / "port42.sock",
         args: list[str] | None = None,
         env: dict[str, str] | None = None,
         python: list[str] | None = None,
+        config: str | None = None,
     ) -> Daemon:
+        if config is not None:
+            home.mkdir(mode=0o700)
+            (home / "config.toml").write_text(config)
         daemon = Daemon(home, socket, args or [], env or {}, python or ["-m", "port42_daemon"])
         daemon.start()
         started.append(daemon)

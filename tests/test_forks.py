@@ -39,7 +39,7 @@ def state(pid):
 
 def test_a_daemon_has_the_state_of_one_that_was_started(start_daemon, home):
     forked = start_daemon()
-    started = start_daemon(home.with_name("other"), home.with_name("other.sock"), env=STARTED)
+    started = start_daemon(home.with_name("other"), socket=home.with_name("other.sock"), env=STARTED)
     assert isinstance(forked.process, forks.Forked)
     assert not isinstance(started.process, forks.Forked)
     until = time.monotonic() + 30

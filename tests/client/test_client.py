@@ -8,6 +8,8 @@ import socket
 import threading
 
 import pytest
+from peers.cli_fixtures import answering, connected
+from peers.requests import SUMMARY
 
 from port42_client import client as subject
 from port42_client import dial as dial_module
@@ -20,25 +22,6 @@ from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import GetLastSession
 from port42_protocol.messages.turns import Possess
 
-SUMMARY = {
-    "session_id": "cli-1",
-    "agent": "ai-engineer",
-    "title": None,
-    "state": "active",
-    "created_at": "2026-11-23T03:37:11.042Z",
-    "last_activity": "2026-11-23T03:37:11.042Z",
-    "message_count": 1,
-    "cwd": None,
-}
-
-
-def answering(result):
-    def script(talk):
-        while request := talk.request():
-            talk.answer(request, result)
-
-    return script
-
 
 def shutting_down(talk):
     talk.refuse(talk.request(), -32002, "the daemon is shutting down", kind="shutting_down")
@@ -46,10 +29,6 @@ def shutting_down(talk):
 
 def vanishing(talk):
     talk.request()
-
-
-def connected(fake):
-    return Client(lambda: dial(fake.path))
 
 
 def test_a_request_dataclass_gets_its_result_dataclass(peer):
@@ -336,7 +315,7 @@ def test_more_than_one_page_is_one_list_and_incomplete_when_one_of_them_is(peer)
         assert request["params"] == {"query": "x", "limit": 50, "cursor": "on"}
         talk.answer(request, {"hits": [2] * 50, "next_cursor": "further", "complete": True})
 
-    with subject.Client(lambda: dial(peer(two_pages).path)) as client:
+    with connected(peer(two_pages)) as client:
         page = client.ask_rows("search_sessions", {"query": "x"}, "hits", limit=150, per_page=100)
     assert page == {"hits": [1] * 100 + [2] * 50, "next_cursor": "further", "complete": False}
 
@@ -454,7 +433,7 @@ def test_a_request_that_is_not_taken_is_given_up(peer, impatient):
     """One that is longer than the socket's buffer, and nobody reads it."""
     given_up = threading.Event()
     fake = peer(lambda _: given_up.wait(60))
-    with Client(lambda: dial(fake.path)) as client:
+    with connected(fake) as client:
         with pytest.raises(NoDaemon, match="did not answer"):
             client.ask("possess", {"message": "x" * 5_000_000})
         given_up.set()

@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from peers.cli_fixtures import answering, connected
+from peers.requests import SUMMARY
 
-from port42_client.client import Client
-from port42_client.dial import dial
 from port42_client.errors import DaemonError, NoDaemon
-
-SUMMARY = {
-    "session_id": "cli-1",
-    "agent": "ai-engineer",
-    "title": None,
-    "state": "active",
-    "created_at": "2026-11-23T03:37:11.042Z",
-    "last_activity": "2026-11-23T03:37:11.042Z",
-    "message_count": 1,
-    "cwd": None,
-}
-
-
-def connected(fake):
-    return Client(lambda: dial(fake.path))
-
-
-def answering(result):
-    def script(talk):
-        while request := talk.request():
-            talk.answer(request, result)
-
-    return script
 
 
 @pytest.mark.parametrize("other", [None, [], {}, "text", {**SUMMARY, "session_id": 5}])

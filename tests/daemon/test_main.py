@@ -109,10 +109,8 @@ def test_a_long_answer_under_way_at_the_stop_arrives_whole(daemon):
     assert daemon.stop() == 0
 
 
-def test_limits_of_config_toml_are_in_force_and_shown(start_daemon, home):
-    home.mkdir()
-    (home / "config.toml").write_text("[daemon]\nrequest_bytes = 5000\nconnections = 3\n")
-    daemon = start_daemon()
+def test_limits_of_config_toml_are_in_force_and_shown(start_daemon):
+    daemon = start_daemon(config="[daemon]\nrequest_bytes = 5000\nconnections = 3\n")
     limits = daemon.call("status")["limits"]
     assert (limits["request_bytes"], limits["connections"]) == (5000, 3)
 
@@ -221,12 +219,11 @@ def installed(tmp_path):
     return folder
 
 
-def test_an_upgrade_under_a_daemon_takes_no_turn_from_it(start_daemon, home, installed):
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(
+def test_an_upgrade_under_a_daemon_takes_no_turn_from_it(start_daemon, installed):
+    config = (
         '[backends.b]\ntype = "command"\ncommand = ["cat"]\nhistory = "none"\n[agents.t1]\nbackend = "b"\n'
     )
-    daemon = start_daemon(env={"PYTHONPATH": str(installed)})
+    daemon = start_daemon(env={"PYTHONPATH": str(installed)}, config=config)
     # At once: a daemon may be writing bytecode into the folder, which a removal file by file would meet.
     (installed / "port42_daemon").rename(installed / "upgraded")
     assert daemon.call("possess", agent="t1", message="x")["status"] == "answered"

@@ -14,10 +14,8 @@ CONFIG = "".join(map(acp_agent, ["echo", "worker", "slow", "permission", "crash"
 
 
 @pytest.fixture
-def daemon(home, start_daemon):
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(CONFIG)
-    return start_daemon()
+def daemon(start_daemon):
+    return start_daemon(config=CONFIG)
 
 
 def kinds(updates):

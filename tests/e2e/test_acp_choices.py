@@ -20,10 +20,8 @@ CONFIG = (
 
 
 @pytest.fixture
-def daemon(home, start_daemon):
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(CONFIG)
-    return start_daemon()
+def daemon(start_daemon):
+    return start_daemon(config=CONFIG)
 
 
 def test_without_an_agent_the_editor_chooses_it_until_the_session_begins(daemon, editor):

@@ -37,10 +37,8 @@ history = "replay"
 
 
 @pytest.fixture
-def daemon(home, start_daemon):
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(CONFIG)
-    return start_daemon()
+def daemon(start_daemon):
+    return start_daemon(config=CONFIG)
 
 
 def records_of(daemon, session_id):

@@ -27,18 +27,15 @@ PATIENCE = 120
 
 
 @pytest.fixture
-def daemon(home, start_daemon):
+def daemon(start_daemon):
     commands = {name: [sys.executable, "-S", "-B", str(PEERS / f"acp_{name}.py")] for name in AGENTS}
     kinds = {"repeat": "command"} | dict.fromkeys(commands, "acp")
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(
-        "".join(
-            f'[agents.{name}]\nbackend = "{name}"\n'
-            f'[backends.{name}]\ntype = "{kind}"\ncommand = {json.dumps(commands.get(name, ["cat"]))}\n'
-            for name, kind in kinds.items()
-        )
+    config = "".join(
+        f'[agents.{name}]\nbackend = "{name}"\n'
+        f'[backends.{name}]\ntype = "{kind}"\ncommand = {json.dumps(commands.get(name, ["cat"]))}\n'
+        for name, kind in kinds.items()
     )
-    return start_daemon()
+    return start_daemon(config=config)
 
 
 def run(command, tmp_path, **variables):

@@ -37,13 +37,11 @@ SHOUT = "import os, sys; print(sys.stdin.read().upper() + f\", {os.environ['PORT
 
 
 @pytest.fixture
-def kept(start_daemon, home):
-    home.mkdir(mode=0o700)
+def kept(start_daemon):
     command = json.dumps([sys.executable, "-c", SHOUT])
-    (home / "config.toml").write_text(
-        f'[agents.shout]\nbackend = "shout"\n[backends.shout]\ntype = "command"\ncommand = {command}\n'
+    daemon = start_daemon(
+        config=f'[agents.shout]\nbackend = "shout"\n[backends.shout]\ntype = "command"\ncommand = {command}\n'
     )
-    daemon = start_daemon()
     daemon.call("create_session", agent="ai-muse", session_id="cli-1", title="The lantern")
     for role, content in (("user", "Where is the lantern key?"), ("assistant", "Under the blue stone.")):
         daemon.call("append_message", agent="ai-muse", session_id="cli-1", role=role, content=content)

@@ -24,10 +24,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def daemon(home, start_daemon, folder):
+def daemon(start_daemon, folder):
     command = [sys.executable, "-S", str(TOOL), str(folder)]
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(f"""
+    config = f"""
 [agents.claude]
 backend = "native"
 [backends.native]
@@ -38,8 +37,8 @@ command = {json.dumps([*command, "--session-id", "{native_id}"])}
 resume = {json.dumps([*command, "--resume", "{native_id}"])}
 [capture.claude]
 path = "{folder}"
-""")
-    return start_daemon()
+"""
+    return start_daemon(config=config)
 
 
 def in_the_tool(folder, how, native_id, words, cwd):

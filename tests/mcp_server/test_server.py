@@ -27,10 +27,8 @@ def backend(name: str, code: str) -> str:
 
 
 @pytest.fixture
-def kept(start_daemon, home):
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text(backend("shout", ASKS) + backend("waits", WAITS))
-    daemon = start_daemon()
+def kept(start_daemon):
+    daemon = start_daemon(config=backend("shout", ASKS) + backend("waits", WAITS))
     daemon.call(
         "create_session", agent="ai-muse", session_id="cli-1", title="The lantern", cwd="/srv/lantern"
     )

@@ -29,6 +29,9 @@ from peers import forks
 from peers.daemons import stop_daemon_of
 from peers.processes import Processes, Terminal
 
+from port42_client.client import Client
+from port42_client.dial import dial
+
 COMMAND = [sys.executable, "-m", "port42_cli"]
 TIMEOUT = 60
 
@@ -160,6 +163,20 @@ class Peer:
         self._listener.close()
         assert not self._thread.is_alive(), "a script of this peer never ended"
         assert not self.failures, self.failures
+
+
+def answering(result: Any) -> Callable[[Talk], None]:
+    """A script that gives this result to every request."""
+
+    def script(talk: Talk) -> None:
+        while request := talk.request():
+            talk.answer(request, result)
+
+    return script
+
+
+def connected(peer: Peer) -> Client:
+    return Client(lambda: dial(peer.path))
 
 
 @pytest.fixture

@@ -24,9 +24,7 @@ KINDS = {
 
 def make(start_daemon: Callable[..., Any], home: Path) -> None:
     """The home, as a killed daemon leaves it: `SOUND` sessions, and hurt ones, which tests may change."""
-    home.mkdir(mode=0o700)
-    (home / "config.toml").write_text('[agents.ada]\nsystem = "You are Ada."\n')
-    daemon = start_daemon(home=home)
+    daemon = start_daemon(home=home, config='[agents.ada]\nsystem = "You are Ada."\n')
     for session_id in (*SOUND, "hurt-1", "hurt-2", "gone-1"):
         daemon.call("create_session", agent="ada", session_id=session_id, title=session_id)
         for number, content in enumerate(MESSAGES):

@@ -235,6 +235,12 @@ async def quiet(*homes: HubHome) -> None:
     raise AssertionError("the homes do not come to an end")
 
 
+async def begin(home: HubHome, *others: HubHome) -> None:
+    """A session `cli-1` of `home` whose one message, "one", is at all of them."""
+    await home.say("cli-1", "one")
+    await quiet(home, *others)
+
+
 async def all_quiet(*homes: HubHome) -> None:
     """As `quiet` for homes of several owners: what one changes is not counted with the other's changes."""
     for _ in range(2):

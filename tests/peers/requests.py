@@ -1,4 +1,4 @@
-"""Requests as text, and what a refusal looks like."""
+"""Requests as text, a result, and what a refusal looks like."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import json
 
 LINE = 4 * 1024 * 1024
 MIB = 1024 * 1024
+
+SUMMARY = {
+    "session_id": "cli-1",
+    "agent": "ai-engineer",
+    "title": None,
+    "state": "active",
+    "created_at": "2026-11-23T03:37:11.042Z",
+    "last_activity": "2026-11-23T03:37:11.042Z",
+    "message_count": 1,
+    "cwd": "/srv",
+}
+"""A `Summary` as the daemon sends it."""
 
 
 def request(method, params=None, identity=1, **more):

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers.requests import SUMMARY
 from peers.typed_values import EACH, PROPERTY, REQUESTS, RESULTS, instances, named
 
 from port42_protocol.codec import decode_json, decode_params, decode_result, encode, to_plain
@@ -40,17 +41,6 @@ def test_results_come_back(kind: type, data: st.DataObject) -> None:
 
 
 # --- decode_result ------------------------------------------------------------------------------
-
-SUMMARY = {
-    "session_id": "cli-1",
-    "agent": "ai-engineer",
-    "title": None,
-    "state": "active",
-    "created_at": "2026-11-23T03:37:11.042Z",
-    "last_activity": "2026-11-23T03:37:11.042Z",
-    "message_count": 1,
-    "cwd": "/srv",
-}
 
 
 def test_a_newer_daemons_fields_are_passed_over() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from msgspec import UNSET, structs
-from peers.hub_homes import AGENT, HubHome, at_hub, init, quiet
+from peers.hub_homes import AGENT, HubHome, at_hub, begin, init, quiet
 from peers.stores import event, said
 
 from port42_daemon.hub.connection import explained
@@ -39,8 +39,7 @@ def test_a_session_begun_here_is_continued_there_and_here_again(meet):
 
 def test_a_repeated_request_finds_its_message_in_the_fork_into_which_it_went(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.say("cli-1", "two of the laptop")
         request = AppendMessage(AGENT, "cli-1", "user", "two of the server", idempotency_key="k")
         before = await server.sessions.append_message(request)
@@ -57,8 +56,7 @@ def test_a_repeated_request_finds_its_message_in_the_fork_into_which_it_went(mee
 
 def test_what_was_said_at_two_places_at_once_becomes_a_fork_where_it_came_second(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.say("cli-1", "two of the laptop")
         await server.say("cli-1", "two of the server")
         await server.say("cli-1", "three of the server")
@@ -82,8 +80,7 @@ def test_what_was_said_at_two_places_at_once_becomes_a_fork_where_it_came_second
 
 def test_titles_and_tags_given_at_two_places_make_no_fork(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.say("cli-1", "two")
         await server.sessions.rename_session(RenameSession("cli-1", "Parser"))
         await server.sessions.tag_session(TagSession("cli-1", add=("work",)))
@@ -99,8 +96,7 @@ def test_titles_and_tags_given_at_two_places_make_no_fork(meet):
 
 def test_what_was_said_here_stands_behind_a_title_that_was_given_elsewhere_meanwhile(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         reply = AssistantMessage(seq=0, content="a reply", timestamp=now(), question=2, status="complete")
         await laptop.say("cli-1", "two")
         await laptop.sessions.add_later("cli-1", [reply])
@@ -119,8 +115,7 @@ def test_what_was_said_here_stands_behind_a_title_that_was_given_elsewhere_meanw
 
 def test_what_was_said_here_in_a_session_that_went_to_the_trash_elsewhere_is_a_fork(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.say("cli-1", "two")
         await server.trash.delete_session(DeleteSession("cli-1"))
         await server.step()
@@ -136,8 +131,7 @@ def test_what_was_said_here_in_a_session_that_went_to_the_trash_elsewhere_is_a_f
 def test_trash_and_restore_travel_and_what_is_deleted_for_good_stays_in_others_trash(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
         await laptop.say("cli-0", "before")
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.trash.delete_session(DeleteSession("cli-1"))
         await quiet(laptop, server)
         assert server.store.where("cli-1") == "trash"
@@ -241,8 +235,7 @@ def test_what_a_damaged_file_has_lost_comes_back(meet):
 
 def test_a_fork_that_was_made_before_a_kill_is_made_once_and_gets_what_was_recorded_since(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.say("cli-1", "two of the laptop")
         await laptop.step()
         await server.say("cli-1", "two of the server")
@@ -272,8 +265,7 @@ def killed(*_: Any, **__: Any) -> None:
 
 def test_a_file_that_somebody_removed_comes_back(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         server.close()
         (server.folder / "sessions" / "cli-1.json").unlink()
         server.open()
@@ -286,8 +278,7 @@ def test_a_file_that_somebody_removed_comes_back(meet):
 
 def test_a_session_in_which_a_turn_runs_is_changed_once_that_has_ended(meet):
     async def work(laptop: HubHome, server: HubHome) -> None:
-        await laptop.say("cli-1", "one")
-        await quiet(laptop, server)
+        await begin(laptop, server)
         await laptop.say("cli-1", "two")
         await laptop.step()
         async with server.queues.enter("cli-1", AGENT):

@@ -88,11 +88,9 @@ def test_a_reset_in_the_middle_of_an_answer_is_nobodys_trouble(daemon):
 
 
 @pytest.fixture
-def narrow(start_daemon, home):
+def narrow(start_daemon):
     """A daemon that takes lines of 5,000 bytes and two connections."""
-    home.mkdir()
-    (home / "config.toml").write_text("[daemon]\nrequest_bytes = 5000\nconnections = 2\n")
-    return start_daemon()
+    return start_daemon(config="[daemon]\nrequest_bytes = 5000\nconnections = 2\n")
 
 
 def test_a_line_at_the_limit_is_taken_and_one_byte_more_is_refused_and_closed(narrow):

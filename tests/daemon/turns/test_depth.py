@@ -24,11 +24,9 @@ print(answer["result"]["reply"] if "result" in answer else answer["error"]["mess
 @pytest.fixture
 def circle(start_daemon, home):
     """A daemon with an agent whose program asks the same agent, always as if it were the first to do so."""
-    home.mkdir(mode=0o700)
     command = [sys.executable, "-c", ASKS, str(home.parent / "port42.sock"), "circle"]
     asks = f'[backends.asks]\ntype = "command"\ncommand = {json.dumps(command)}\n'
-    (home / "config.toml").write_text(f'[agents.circle]\nbackend = "asks"\n{asks}')
-    return start_daemon()
+    return start_daemon(config=f'[agents.circle]\nbackend = "asks"\n{asks}')
 
 
 def test_agents_that_ask_in_a_circle_come_to_an_end(circle):
