@@ -254,7 +254,7 @@ def sync_name(path: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_files_in(folder: Path) -> Iterator[None]:
-    """Have `tempfile` use `folder`, which is made anew, so that nothing that a kill leaves stays for ever.
+    """Have `tempfile` use `folder`, which is emptied first: nothing that a kill leaves stays for ever.
 
     Where the disk does not take a folder, they are where they are by default.
     """
@@ -269,7 +269,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
     finally:
         tempfile.tempdir = None
         with contextlib.suppress(OSError):
-            _remove_tree(folder)
+            folder.rmdir()  # what is still open goes with the process, and the rest at the next start
 
 
 def _remove_tree(path: Path) -> None:

@@ -45,7 +45,7 @@ def test_temporary_files_have_a_folder_that_is_empty_at_first_and_gone_afterward
         with durable.temporary_files_in(folder):
             assert not list(folder.iterdir())
             assert mode(folder) == 0o700
-            with tempfile.NamedTemporaryFile(delete=False) as file:
+            with tempfile.NamedTemporaryFile() as file:
                 assert Path(file.name).parent == folder
         assert not folder.exists()
         assert (other / "kept").exists()

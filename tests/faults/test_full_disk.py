@@ -9,9 +9,11 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from peers import syscalls
+from peers.chat_exports import CHATGPT
 from peers.workload import Client, refusal
 
 
@@ -59,6 +61,30 @@ def test_a_file_that_may_not_grow(daemon):
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
     daemon.call("append_message", agent="a", session_id=session_id, role="user", content="after")
     assert contents(daemon, session_id) == [*kept, "after"]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit(2) is Linux's")
+def test_an_import_that_has_no_room_for_temporary_files_says_so(daemon, tmp_path):
+    entries = [
+        {"type": "user", "sessionId": "s", "uuid": f"{number}", "timestamp": "2026-01-01T00:00:00.000Z"}
+        | {"cwd": "/", "message": {"role": "user", "content": "x" * 60_000}}
+        for number in range(100)
+    ]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([CHATGPT] * 200))
+    _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (100_000, hard))
+    page = daemon.call("import_sessions", path=str(tmp_path / "s.jsonl"), agent="ada")
+    [skipped] = page["skipped"]
+    assert skipped["reason"] == "there is no room to read it: file too large"
+    with pytest.raises(pytest.RpcFailed, match="file too large"):
+        daemon.call("import_sessions", path=str(tmp_path / "export.zip"), agent="ada")
+    assert not list((daemon.home / "temporary").iterdir())
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    [session] = daemon.call("import_sessions", path=str(tmp_path / "s.jsonl"), agent="ada")["imported"]
+    assert session["messages"] == 100
+    assert daemon.call("import_sessions", path=str(tmp_path / "export.zip"), agent="ada")["imported"]
 
 
 @pytest.fixture

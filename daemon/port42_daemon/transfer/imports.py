@@ -7,6 +7,7 @@ the source are appended; a session that was continued in Port42 is not changed (
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -328,6 +329,9 @@ def _read(
             size += sum(session.records.in_memory for session in sessions)
         except Skipped as reason:
             read.append(_Read(source, mark, reason))
+        except OSError as error:  # of temporary files: a reader says itself what is wrong with its source
+            no_room = Skipped(f"there is no room to read it: {os.strerror(error.errno or 0).lower()}")
+            read.append(_Read(source, mark, no_room))
         if size >= _READ_BYTES:
             break
     return read

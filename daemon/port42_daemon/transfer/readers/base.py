@@ -6,6 +6,7 @@ can be saved, so reading goes on where it stopped. A document is read whole.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator
@@ -349,11 +350,13 @@ class RecordSpool:
         if self.in_memory >= _IN_MEMORY:
             self._file = self._file or TemporaryFile()  # noqa: SIM115  # it lives as long as this
             self.size += self._file.write(b"".join(_encode(record) + b"\n" for record in self._records))
+            self._file.flush()  # a full disk says so here
             self._records, self.in_memory = [], 0
 
     def __del__(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # on a full disk it tries once more to write
+                self._file.close()
 
 
 def text_size(record: Record) -> int:

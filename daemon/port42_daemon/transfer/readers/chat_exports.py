@@ -10,6 +10,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
@@ -39,7 +40,7 @@ def unpacked(path: Path) -> list[IO[bytes]]:
     """The conversations in a zip, as temporary files that last as long as these. Raises `Skipped`."""
     copies: list[IO[bytes]] = []
     try:
-        with opened(path) as file, zipfile.ZipFile(file) as archive:
+        with opened(path) as file, ExitStack() as failed, zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 name = member.filename.rpartition("/")[2]
                 if not name.startswith("conversations") or not name.endswith(".json"):
@@ -47,11 +48,12 @@ def unpacked(path: Path) -> list[IO[bytes]]:
                 if member.file_size + sum(copy.tell() for copy in copies) > FILE_BYTES:
                     raise Skipped(f"it has more than {FILE_BYTES:,} bytes")
                 copy = NamedTemporaryFile(suffix=".json")  # noqa: SIM115  # it is the caller's
-                copies.append(copy)
+                copies.append(failed.enter_context(copy))
                 with archive.open(member) as packed:
                     # The size that a zip states may be wrong, but no more than it is read.
                     shutil.copyfileobj(packed, copy)
                 copy.flush()
+            failed.pop_all()
     except _BAD_ZIP as error:
         raise Skipped(f"it is not a zip that can be read: {str(error)[:120]}") from None
     return copies
