@@ -129,11 +129,12 @@ def test_a_session_is_known_by_its_id_in_a_tool(store):
     store.create(header("cli-1"), [said("x"), reply("n-1", 2)])
     store.create(header("cli-2", imported_from=Source("claude", "n-2")), [said("x")])
     by_native = store.catalogue.by_native
-    assert [by_native(f"n-{number}") for number in (1, 2, 3)] == ["cli-1", "cli-2", None]
+    assert by_native(["n-1", "n-2", "n-3"]) == {"n-1": "cli-1", "n-2": "cli-2"}
     add(store, "cli-2", reply("n-3", 5))
-    assert [by_native(f"n-{number}") for number in (2, 3)] == ["cli-2", "cli-2"]
+    assert by_native(["n-3", "n-2"]) == {"n-2": "cli-2", "n-3": "cli-2"}
     add(store, "cli-1", reply("n-3", 9))
-    assert [by_native(f"n-{number}") for number in (1, 3)] == [None, "cli-1"]
+    assert by_native(["n-1", "n-3"]) == {"n-3": "cli-1"}
+    assert by_native([]) == {}
 
 
 def no_index(home: Path) -> None:

@@ -334,9 +334,9 @@ class Catalogue(Protocol):
         """Session and seq of the record of `agent` that has the idempotency key, in that session, or the
         forks that a hub made of it, or in any."""
 
-    def by_native(self, native_id: str) -> str | None:
-        """The session used last of those whose last turn has this id of the tool's, or that were imported
-        from a source with this id."""
+    def by_native(self, native_ids: Sequence[str]) -> dict[str, str]:
+        """For ids of a tool's sessions, the session used last of those whose last turn has this id, or that
+        were imported from a source with it; nothing for an id that no session has."""
 
     def family(self, session_ids: Sequence[str]) -> list[ListedSession]:
         """Those of the sessions that exist, and their forks, the oldest first."""

@@ -151,8 +151,8 @@ class SessionIndex(Catalogue):
         return self._query(sessions.early_forks, originals)
 
     @_retried
-    def by_native(self, native_id: str) -> str | None:
-        return self._query(sessions.by_native, native_id)
+    def by_native(self, native_ids: Sequence[str]) -> dict[str, str]:
+        return self._query(sessions.by_native, native_ids)
 
     @_retried
     def counts(self) -> dict[str, int]:

@@ -227,13 +227,14 @@ def early_forks(database: sqlite3.Connection, originals: Sequence[str]) -> list[
     return database.execute(query, (msgspec.json.encode(originals).decode(),)).fetchall()
 
 
-def by_native(database: sqlite3.Connection, native_id: str) -> str | None:
-    row = database.execute(
-        "SELECT session_id, used FROM sessions WHERE native = :id UNION"
-        " SELECT session_id, used FROM sessions WHERE source = :id ORDER BY used DESC LIMIT 1",
-        {"id": native_id},
-    ).fetchone()
-    return row[0] if row else None
+def by_native(database: sqlite3.Connection, native_ids: Sequence[str]) -> dict[str, str]:
+    rows = database.execute(
+        "WITH ids AS MATERIALIZED (SELECT value FROM json_each(?))"
+        " SELECT value, session_id, used FROM ids JOIN sessions ON native = value UNION"
+        " SELECT value, session_id, used FROM ids JOIN sessions ON source = value ORDER BY used",
+        (msgspec.json.encode(native_ids).decode(),),
+    )
+    return {native_id: session_id for native_id, session_id, _ in rows}
 
 
 def folded(title: str) -> str:

@@ -70,6 +70,8 @@ class Reading(Struct, eq=False):
     """What is recorded in this round."""
     ids: dict[str, str] = field(default_factory=dict)
     """Sessions of Port42, by the keys of the batch."""
+    moved: set[str] = field(default_factory=set)
+    """Keys whose session is another one since it was read, by a turn that has ended."""
     copied_from: dict[str, str] = field(default_factory=dict)
     """For new sessions, the one that began with the same message."""
     stored: dict[str, Stored] = field(default_factory=dict)
@@ -110,10 +112,29 @@ class BatchWriter:
         """Sessions whose sources are being read, a batch at a time."""
         self._new: dict[str, _New] = {}
 
-    def session_of(self, tool: Tool, source_id: str) -> str:
-        """A session of Port42 that is continued in the tool, or that of the source."""
-        native = self._sessions.catalogue.by_native(source_id)
-        return native or derived_id(tool.name, source_id)
+    def sessions_of(self, sources: Sequence[tuple[Tool, str]]) -> list[str]:
+        """For ids in tools, the session of Port42 that is continued there, or that of the source.
+
+        All in one query, which may have to wait until the index is written.
+        """
+        ids = [source_id for _, source_id in sources]
+        natives = self._sessions.catalogue.by_native(ids) if ids else {}
+        return [natives.get(each) or derived_id(tool.name, each) for tool, each in sources]
+
+    def identify(self, batches: Sequence[Reading]) -> list[dict[str, str]]:
+        """The sessions of Port42 that the records of each batch belong to, by the batch's keys."""
+        new = [
+            (number, key, each.tool, batch.infos[key].source_id)
+            for number, each in enumerate(batches)
+            if (batch := each.batch) is not None
+            for key in batch.records
+            if key not in batch.state.sessions
+        ]
+        ids = [{key: stored.session_id for key, stored in each.stored.items()} for each in batches]
+        sources = [(tool, source_id) for *_, tool, source_id in new]
+        for (number, key, *_), session_id in zip(new, self.sessions_of(sources), strict=True):
+            ids[number][key] = session_id
+        return ids
 
     def forget(self, reading: Reading) -> None:
         """The source is not read any more: others may be compared with its sessions."""
@@ -122,7 +143,8 @@ class BatchWriter:
 
     def record(self, batches: Sequence[Reading], answering: set[CaptureTool]) -> Iterator[list[Written]]:
         """Add the records of the batches, and keep the bytes that they were read from."""
-        for each in batches:
+        for each, ids in zip(batches, self.identify(batches), strict=True):
+            each.moved = {key for key, session_id in ids.items() if each.ids.get(key) != session_id}
             batch, source = each.batch, each.source
             assert batch is not None  # noqa: S101  # it was read in this round
             assert source is not None  # noqa: S101
@@ -164,11 +186,7 @@ class BatchWriter:
         where = self._store.where(session_id)
         if where == "trash":
             raise InTrash
-        is_new = where is None and stored is None
-        # A turn that ended since the source was read has made it a session's.
-        if is_new and (
-            reading.tool.name in answering or self.session_of(reading.tool, info.source_id) != session_id
-        ):
+        if where is None and stored is None and (reading.tool.name in answering or key in reading.moved):
             raise TurnRuns
         compared = self._compared(reading, key, session_id, stored)
         if where and not compared.seq:
@@ -258,7 +276,7 @@ class BatchWriter:
         info, source = batch.infos[key], reading.source
         original = reading.copied_from.get(key)
         if info.forked_from:
-            original = self.session_of(reading.tool, info.forked_from)
+            [original] = self.sessions_of([(reading.tool, info.forked_from)])
         if original is None:
             return None
         if self._under_way[original]:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -40,6 +41,10 @@ Signature = tuple[int, int, int, int]
 """Device, inode, size and mtime_ns of a file."""
 NEVER: Signature = (0, 0, 0, 0)
 """Of no file: the source is read again."""
+
+
+Beginning: TypeAlias = tuple[str, str, str]
+"""The mark of a session's first message, the tool and the session's id."""
 
 
 class Stored(Struct):
@@ -169,14 +174,12 @@ class Progress:
                 stored.last_seq += by
         self.put([(source[1], source[0], state)])
 
-    def begun_with(self, tool: CaptureTool, mark: str, session_id: str) -> str | None:
-        """The first session that was captured with this mark of its first message, if it is another one."""
+    def begun_with(self, begun: Sequence[Beginning]) -> list[str]:
+        """For sessions that begin, the first one that was captured with the same first message."""
         with self._database:
-            self._database.execute(
-                "INSERT OR IGNORE INTO beginnings VALUES (?, ?, ?)", (mark, tool, session_id)
-            )
-        original = self.original(tool, mark)
-        return original if original != session_id else None
+            self._database.executemany("INSERT OR IGNORE INTO beginnings VALUES (?, ?, ?)", begun)
+        firsts = [self.original(tool, mark) for mark, tool, _ in begun]
+        return [first or session_id for first, (*_, session_id) in zip(firsts, begun, strict=True)]
 
     def original(self, tool: str, mark: str) -> str | None:
         """The first session that was captured or imported with this mark of its first message."""
@@ -194,7 +197,7 @@ class Progress:
         return msgspec.msgpack.decode(row[0], type=list[str]) if row else None
 
     def remember_imported(
-        self, rows: Iterable[tuple[bytes, str, str, list[str]]], begun: Iterable[tuple[str, str, str]]
+        self, rows: Iterable[tuple[bytes, str, str, list[str]]], begun: Iterable[Beginning]
     ) -> None:
         """Location, agent, mark and sessions of sources that were imported.
 

@@ -21,7 +21,13 @@ from port42_daemon.sessions.service import Sessions
 from port42_daemon.transfer.capture.batch_writer import BatchWriter, OriginalIsRead, Reading, TurnRuns
 from port42_daemon.transfer.capture.document_source import open_source
 from port42_daemon.transfer.capture.originals import Originals
-from port42_daemon.transfer.capture.progress import NEVER, Progress, SourceState, signature_at
+from port42_daemon.transfer.capture.progress import (
+    NEVER,
+    Beginning,
+    Progress,
+    SourceState,
+    signature_at,
+)
 from port42_daemon.transfer.capture.tools import Tool
 from port42_daemon.transfer.forks import join_forks
 from port42_protocol.errors import RpcError
@@ -47,7 +53,7 @@ class Recorder:
         self.progress = progress
         self._writer = BatchWriter(originals, sessions, queues, config)
         self.used = self._writer.used
-        self.session_of = self._writer.session_of
+        self.sessions_of = self._writer.sessions_of
         self._sessions = sessions
         self._store = sessions.store
         self._queues = queues
@@ -146,6 +152,12 @@ class Recorder:
                     batches.append(each)
             except Exception as error:  # each has its own, and the others go on
                 each.error = error
+        try:
+            self._identify(batches)
+        except Exception as error:  # of the index, or of the database
+            for each in batches:
+                each.error = error
+            return []
         return batches
 
     def _is_opened(self, reading: Reading) -> bool:
@@ -173,19 +185,23 @@ class Recorder:
         assert reading.source is not None  # noqa: S101  # it is opened
         batch = reading.batch = reading.source.next()
         reading.state, reading.stored = None, dict(batch.state.sessions)
-        reading.ids, reading.copied_from = {}, {}
-        for key in batch.records:
-            info, stored = batch.infos[key], batch.state.sessions.get(key)
-            session_id = (
-                stored.session_id if stored else self._writer.session_of(reading.tool, info.source_id)
-            )
-            reading.ids[key] = session_id
-            is_new = stored is None and self._store.where(session_id) is None
-            if is_new and info.first_mark and not info.parent and not info.forked_from:
-                first = self.progress.begun_with(reading.tool.name, info.first_mark, session_id)
-                if first is not None:
-                    reading.copied_from[key] = first
         return batch.size
+
+    def _identify(self, batches: Sequence[Reading]) -> None:
+        """Find the sessions that the batches belong to, and those that new ones may be copies of."""
+        begun: list[tuple[Reading, str, Beginning]] = []
+        for each, ids in zip(batches, self._writer.identify(batches), strict=True):
+            each.ids, each.copied_from = ids, {}
+            assert each.batch is not None  # noqa: S101  # it was read in this round
+            for key in each.batch.records:
+                info = each.batch.infos[key]
+                is_new = key not in each.stored and self._store.where(ids[key]) is None
+                if is_new and info.first_mark and not info.parent and not info.forked_from:
+                    begun.append((each, key, (info.first_mark, each.tool.name, ids[key])))
+        firsts = self.progress.begun_with([beginning for *_, beginning in begun])
+        for (each, key, (*_, session_id)), first in zip(begun, firsts, strict=True):
+            if first != session_id:
+                each.copied_from[key] = first
 
     def _store_progress(self, batches: Sequence[Reading]) -> None:
         self.progress.put(

@@ -53,10 +53,11 @@ class Titles:
         end, number = state.offset if state.offset <= signature[2] else 0, 0
         titles: dict[str, str] = {}
         for offset, line in islice(whole_lines(path, end), _AT_ONCE):
-            for source_id, title in codex.names_in([line]).items():
-                titles[self._recorder.session_of(tool, source_id)] = title
+            titles |= codex.names_in([line])
             end, number = offset, number + 1
-        return SourceState(signature, end, read_at=now()), number, titles
+        ids = self._recorder.sessions_of([(tool, source_id) for source_id in titles])
+        by_id = dict(zip(ids, titles.values(), strict=True))
+        return SourceState(signature, end, read_at=now()), number, by_id
 
     async def _retitle(self, session_id: str, title: str) -> bool:
         """Unless a person named it here. A session that is not here gets its title when it is read."""
