@@ -50,6 +50,32 @@ def test_closing_waits_for_what_is_under_way():
     assert done == [1]
 
 
+def test_what_waits_for_a_thread_is_done_in_its_order_also_after_the_loop():
+    threads, gate, done = Threads(), threading.Event(), []
+
+    async def run() -> None:
+        threads.index(gate.wait)
+        for number in range(5):
+            threads.index(done.append, number)
+
+    asyncio.run(run())
+    gate.set()
+    threads.close()
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_of_idle_threads_the_one_that_worked_last_goes_on():
+    """Another would be woken for nothing, and find nothing of the work in its core's cache."""
+    threads, all_began = Threads(), threading.Barrier(8)
+
+    async def run() -> None:
+        await asyncio.gather(*(threads.files(all_began.wait, 30) for _ in range(8)))
+        assert len({await threads.files(threading.get_ident) for _ in range(50)}) == 1
+
+    asyncio.run(run())
+    threads.close()
+
+
 def test_a_thread_that_does_not_get_on_is_named_as_long_as_it_does_not(monkeypatch):
     monkeypatch.setattr(executors, "STALLED", 0.0)
     threads, gate, begun = Threads(), threading.Event(), threading.Event()
