@@ -105,7 +105,12 @@ def _agent_left_out(ctx: click.Context) -> click.UsageError:
     shell_complete=complete.models,
     help="The model to ask, instead of the agent's own.",
 )
-@click.option("--mode", metavar="ID", help="The mode in which the back end is to work, such as plan.")
+@click.option(
+    "--mode",
+    metavar="ID",
+    shell_complete=complete.modes,
+    help="The mode in which the back end is to work, such as plan.",
+)
 @click.option("--retry", "again", is_flag=True, help="Ask again what the session's last turn failed on.")
 @click.option(
     "--if-busy",

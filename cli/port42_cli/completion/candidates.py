@@ -85,6 +85,13 @@ def models(client: Client, typed: str, agent: str, backend: str | None = None) -
             yield name, answer["backend"]
 
 
+def modes(client: Client, typed: str, agent: str) -> Iterator[tuple[str, str]]:
+    """Ids with their names, of those that the back end is known to have."""
+    for mode in client.ask("get_agent", {"agent": agent}).get("modes", ()):
+        if mode["id"].startswith(typed):
+            yield mode["id"], mode["name"]
+
+
 def sessions(client: Client, typed: str, agent: str | None) -> Iterator[tuple[str, str]]:
     """Ids with their titles, those used last first."""
     newest = [session for session in _newest(client, agent) if session.session_id.startswith(typed)]

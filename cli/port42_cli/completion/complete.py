@@ -66,6 +66,11 @@ def models(ctx: click.Context, _: click.Parameter, typed: str) -> list[Completio
     return _items("models", ctx, typed, agent, None) if agent else []
 
 
+def modes(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    agent = _agent(ctx)
+    return _items("modes", ctx, typed, agent) if agent else []
+
+
 def models_to_connect(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """Those of the back end that is to be connected."""
     words = [ctx.params.get("name"), ctx.params.get("backend")]

@@ -32,7 +32,7 @@ from port42_cli.views.parts import Column, Table
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
-from port42_protocol.messages.agents import GetAgent, ListModels
+from port42_protocol.messages.agents import Agent, GetAgent, ListModels
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Record, UserMessage
 from port42_protocol.messages.search import RenameSession
@@ -199,11 +199,16 @@ class Conversation:
 
     # --- the agent --------------------------------------------------------------------------------
 
-    def _model(self, name: str) -> None:
+    def _answered(self, command: str) -> Agent:
+        """The agent, which has a back end. Raises `Refused`."""
         agent = self.client.call(GetAgent(self.agent))
         if agent.backend == "none":
             connect = plain_text.typed(f"agents connect @{self.agent} NAME")
-            raise Refused(f"/model: no back end answers @{self.agent}", f"  To connect one: {connect}")
+            raise Refused(f"/{command}: no back end answers @{self.agent}", f"  To connect one: {connect}")
+        return agent
+
+    def _model(self, name: str) -> None:
+        agent = self._answered("model")
         if name:
             self.model = None if name in {"-", agent.model} else name
         streams.banner(agents.health(agent))
@@ -221,6 +226,20 @@ class Conversation:
             near = get_close_matches(model, offer.models)
             meant = f"; did you mean {' or '.join(near)}?" if near else "."
             streams.notice(f"{offer.backend} does not list a model {model}{meant}")
+
+    def _mode(self, wish: str) -> None:
+        agent = self._answered("mode")
+        modes = [mode.id for mode in agent.modes or ()]
+        if wish and wish != "-" and modes and wish not in modes:
+            raise Refused(f"/mode: expected - or one of {', '.join(modes)}, got {wish}")
+        if wish:
+            self.mode = None if wish in {"-", agent.mode} else wish
+        if self.mode:
+            streams.banner(f"In this conversation the mode is {self.mode}; /mode - ends that.")
+        elif agent.mode:
+            streams.banner(f"The mode is {agent.mode}, the back end's own; there are {', '.join(modes)}.")
+        else:
+            streams.banner("The mode is the back end's own. An ACP agent's are known after a first turn.")
 
     def _show_agent(self, _: str) -> None:
         streams.banner(agents.health(self.client.call(GetAgent(self.agent))))
@@ -295,6 +314,11 @@ COMMANDS = {
         "[NAME]",
         "show the model, or ask another one in this conversation (-: the agent's)",
         Conversation._model,
+    ),
+    "mode": Command(
+        "[ID]",
+        "show the mode, or have the back end work in another one in this conversation (-: its own)",
+        Conversation._mode,
     ),
     "end": Command("", "mark this session as ended, and leave", Conversation._end),
     "exit": Command("", "leave; so do exit, quit and Ctrl-D", Conversation._leave),

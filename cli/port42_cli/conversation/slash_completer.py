@@ -43,7 +43,12 @@ class SlashCompleter(Completer):
 
     def _values(self, command: str, typed: str) -> list[tuple[str, str]]:
         """What may stand behind the command, with a description."""
-        look = {"switch": self._sessions, "fork": candidates.agents, "model": self._models}.get(command)
+        look = {
+            "switch": self._sessions,
+            "fork": candidates.agents,
+            "model": self._models,
+            "mode": self._modes,
+        }.get(command)
         if look is None:
             return []
         daemon = self._conversation.daemon
@@ -62,6 +67,9 @@ class SlashCompleter(Completer):
 
     def _models(self, client: Client, typed: str) -> Iterator[tuple[str, str]]:
         return candidates.models(client, typed, self._conversation.agent)
+
+    def _modes(self, client: Client, typed: str) -> Iterator[tuple[str, str]]:
+        return candidates.modes(client, typed, self._conversation.agent)
 
 
 def _completion(value: str, typed: str, description: str) -> Completion:

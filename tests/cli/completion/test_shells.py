@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from peers.editors import acp_agent
 from peers.model_server import ModelServer, gives
 
 HOSTILE = 'a:b, it\'s "$(touch pwned)" `touch pwned` ; %F{red} \\ 🦜 *'
@@ -116,6 +117,13 @@ def test_models_are_those_that_the_server_lists(port42, home):
             "agents connect @ai-muse local --model ",
         ):
             assert settled(f"port42 {line}sm", ["small-1"]) == ["small-1"], line
+
+
+def test_modes_are_those_that_the_back_end_is_known_to_have(port42, home):
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(acp_agent("planner", "echo", "/dev/null", "modes"))
+    port42.begin("@planner", "hello")
+    assert settled("port42 @planner --mode ", ["default", "plan"]) == ["default", "plan"]
 
 
 def test_the_beginning_of_a_title_stands_for_its_id(port42):

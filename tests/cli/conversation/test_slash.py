@@ -27,7 +27,17 @@ def test_help_names_every_command_and_the_keys(terminal):
     talk = terminal("possess", "@ai-muse")
     send(talk, "/help", "/new")
     shown = ("/sessions", "/switch", "/rename TITLE", "/fork", "/rewind", "/retry", "/copy", "/export")
-    for command in (*shown, "/agent", "/model", "/end", "/exit", "/help", "Ctrl-D leaves", "//word sends"):
+    for command in (
+        *shown,
+        "/agent",
+        "/model",
+        "/mode",
+        "/end",
+        "/exit",
+        "/help",
+        "Ctrl-D leaves",
+        "//word sends",
+    ):
         talk.expect_exact(command)
     leave(talk)
 
@@ -236,6 +246,29 @@ def test_tab_completes_the_models_that_the_back_end_offered(terminal, port42, ho
     seen.until("/model large")
     seen.send(CLEAR + CTRL_D)
     seen.left(0)
+
+
+def test_a_mode_is_of_this_conversation_and_completed(terminal, port42, home):
+    configure(home)
+    command = [sys.executable, str(PEERS / "acp_echo.py"), "/dev/null", "modes"]
+    (home / "config.toml").write_text(
+        f'[agents.coder]\nbackend = "acp"\n[backends.acp]\ntype = "acp"\ncommand = {json.dumps(command)}\n'
+    )
+    talk = terminal("possess", "@coder")
+    send(talk, "/mode", r"The mode is the back end's own\. An ACP agent's modes are known after")
+    send(talk, "/mode plan", r"In this conversation the mode is plan; /mode - ends that\.")
+    send(talk, "mode?", r"plan.*mode plan")
+    send(talk, "/mode yolo", r"Error: /mode: expected - or one of default, plan, got yolo")
+    send(talk, "/mode -", r"The mode is default, the back end's own; there are default, plan\.")
+    send(talk, "mode?", "default")
+    seen = Screen(talk)
+    seen.send("/mode pl" + TAB)
+    seen.until("/mode plan")
+    seen.send(CLEAR + CTRL_D)
+    seen.left(0)
+    talk = terminal("possess", "@ai-muse")
+    send(talk, "/mode plan", r"Error: /mode: no back end answers @ai-muse")
+    leave(talk)
 
 
 def test_models_that_a_server_lists_are_completed_and_others_warned_of(terminal, home):
