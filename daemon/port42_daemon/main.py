@@ -23,6 +23,7 @@ from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
+from port42_daemon.hub.methods import HubMethods
 from port42_daemon.hub.service import Hub
 from port42_daemon.process import memory
 from port42_daemon.process.address import Address
@@ -135,7 +136,7 @@ class Daemon:
             Exporter(store, threads, sessions),
             Importer(sessions, queues, config, capture.kept_sources, capture.progress, settings.home),
             capture,
-            hub,
+            HubMethods(hub),
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture, hub),
         )
         budget = Budget()
