@@ -185,7 +185,7 @@ def test_the_next_import_sets_the_last_session_that_an_interrupted_one_did_not(d
 
 
 def entry(session_id, number, role, text):
-    content = text if role == "user" else [{"type": "text", "text": text}]
+    content = text if role == "user" or isinstance(text, list) else [{"type": "text", "text": text}]
     return {
         "type": role,
         "uuid": f"u{number}",

@@ -102,6 +102,18 @@ _WORDS = {
 }
 """Words that JSON documents of these formats have near their beginning."""
 _HINT = f"--format names one of {', '.join(_SUFFIXES)}"
+_OTHERS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"display", "project"}), "Claude Code's list of what was typed, not a session"),
+    (frozenset({"session_id", "ts", "text"}), "Codex's list of what was typed, not a session"),
+    (frozenset({"session_id", "subtype"}), "what `claude -p` printed; the session itself is in ~/.claude"),
+    (frozenset({"thread_id", "type"}), "what `codex exec` printed; the session itself is in ~/.codex"),
+    (frozenset({"sessionId", "providerData"}), "of CodeBuddy, whose format is not read"),
+    (frozenset({"sessionId", "systemPayload"}), "of Qwen Code, whose format is not read"),
+    (frozenset({"step_index", "source"}), "of Antigravity, whose format is not read"),
+    (frozenset({"protocol_version", "created_at"}), "of Kimi Code, whose format is not read"),
+    (frozenset({"record_type", "payload_type"}), "of Muse Code, whose format is not read"),
+)
+"""Fields of entries of other files that programs write, and what these are."""
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
 
@@ -368,23 +380,34 @@ def _objects(line: bytes) -> list[Mapping[str, Any]]:
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
     """The format of a file with this entry. Raises `Skipped` for a format that is not supported."""
-    kind, message = values.short(entry.get("type")), values.mapping(entry.get("message"))
-    old_codex = "record_type" in entry or ("instructions" in entry and "timestamp" in entry)
-    if old_codex or ("payload" in entry and kind in _CODEX_TYPES):
-        return "codex"
-    if kind == "message" and "role" in entry and "content" in entry:
-        return "codex"
+    kind, message = values.short(entry.get("type")) or "", values.mapping(entry.get("message"))
     if "parts" in message:
-        raise _not_read("Qwen Code")
+        raise Skipped(f"it is of Qwen Code, whose format is not read; {_HINT}")
+    for fields, what in _OTHERS:
+        is_both = "session_id" in fields and "sessionId" in entry  # newer transcripts have both names
+        if fields <= entry.keys() and not is_both:
+            raise Skipped(f"it is {what}; {_HINT}")
+    if _is_of_codex(entry, kind):
+        return "codex"
     if "projectHash" in entry:
         return "gemini"
-    if kind == "message" and "parentId" in entry and message:
+    # Before December 2025 pi's messages had no ids.
+    if (kind == "session" and "cwd" in entry) or (kind == "message" and "parentId" in entry and message):
         return "pi"
     if kind == "session.start":
         return "copilot"
-    of_claude = any(name in entry for name in ("sessionId", "leafUuid", "parentUuid", "isSnapshotUpdate"))
-    return "claude" if of_claude else None
+    return "claude" if _is_of_claude(entry, kind, message) else None
 
 
-def _not_read(program: str) -> Skipped:
-    return Skipped(f"it is of {program}, whose format is not read; {_HINT}")
+def _is_of_codex(entry: Mapping[str, Any], kind: str) -> bool:
+    old = entry.get("record_type") == "state" or ("instructions" in entry and "timestamp" in entry)
+    is_item = kind == "message" and "role" in entry and "content" in entry
+    return old or is_item or ("payload" in entry and kind in _CODEX_TYPES)
+
+
+def _is_of_claude(entry: Mapping[str, Any], kind: str, message: Mapping[str, Any]) -> bool:
+    if any(name in entry for name in ("leafUuid", "parentUuid", "isSnapshotUpdate")):
+        return True
+    # Other programs that keep a part of such a file leave out ids.
+    is_message = kind in {"user", "assistant"} and "content" in message and "timestamp" in entry
+    return is_message or (kind != "" and "sessionId" in entry)

@@ -301,6 +301,7 @@ def test_a_database_with_other_bytes_in_it(tmp_path_factory, data, at):
 # --- recognition ----------------------------------------------------------------------------------
 
 CLAUDE_USER = '{"sessionId":"x","uuid":"u","type":"user","message":{"content":"hi"}}'
+PI_OLD = '{"type":"session","id":"x","timestamp":"2025-12-09T00:53:29.825Z","cwd":"/home/ada"}'
 CODEX_USER = '{"type":"response_item","payload":{"type":"message","role":"user","content":"hi"}}'
 
 
@@ -313,6 +314,9 @@ CODEX_USER = '{"type":"response_item","payload":{"type":"message","role":"user",
         (['{"session', CODEX_USER], "codex"),
         (['{"record_type":"state"}', CODEX_USER], "codex"),
         (['{"snapshot":"' + "x" * 200_000 + '"}', CLAUDE_USER], "claude"),
+        (['{"sessionId":"x","session_id":"x","subtype":"init","type":"system"}', CLAUDE_USER], "claude"),
+        ([CLAUDE_USER.replace('"sessionId":"x"', '"timestamp":"2026-02-03T04:05:06Z"')], "claude"),
+        ([PI_OLD, '{"type":"message","timestamp":"","message":{"role":"user","content":"hi"}}'], "pi"),
     ],
 )
 def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
@@ -330,6 +334,18 @@ def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
             '{"sessionId":"q","type":"user","message":{"role":"user","parts":[{"text":"x"}]}}',
             "Qwen Code",
         ),
+        ("a.jsonl", '{"sessionId":"q","type":"system","systemPayload":{}}', "Qwen Code"),
+        (
+            "a.jsonl",
+            '{"sessionId":"q","type":"message","role":"user","content":[],"providerData":{}}',
+            "CodeBuddy",
+        ),
+        ("a.jsonl", '{"sessionId":"q","display":"hi","project":"/home/ada"}', "list of what was typed"),
+        ("a.jsonl", '{"session_id":"q","ts":1,"text":"hi"}', "list of what was typed"),
+        ("a.jsonl", '{"session_id":"q","type":"system","subtype":"init"}', "what `claude -p` printed"),
+        ("a.jsonl", '{"type":"thread.started","thread_id":"q"}', "what `codex exec` printed"),
+        ("a.jsonl", '{"record_type":"metrics","value":1}', "no format is recognised"),
+        ("a.jsonl", '{"sessionId":"q","memoryFileName":"x"}', "no format is recognised"),
         ("a.jsonl", '{\n "pretty": "printed"\n}\n', "no line of it is JSON"),
         ("a.jsonl", '{"something":"else"}\n', "no format is recognised"),
     ],
