@@ -165,7 +165,8 @@ def test_words_that_leave_are_never_sent(terminal, port42, typed):
 
 def test_only_what_cannot_be_a_command_is_sent(terminal, port42):
     talk = terminal("possess", "@ai-muse")
-    send(talk, "/moddel x", r"Error: no command /moddel; did you mean /model\?.*Known: /new .*//moddel")
+    meant = r"did you mean /model or /mode\?"
+    send(talk, "/moddel x", rf"Error: no command /moddel; {meant}.*Known: /new .*//moddel")
     send(talk, "/", "Error: no command /")
     send(talk, "/Agent", "@ai-muse: none")
     send(talk, "/new x", "Error: /new: expected nothing behind it, got 'x'")
@@ -255,7 +256,7 @@ def test_a_mode_is_of_this_conversation_and_completed(terminal, port42, home):
         f'[agents.coder]\nbackend = "acp"\n[backends.acp]\ntype = "acp"\ncommand = {json.dumps(command)}\n'
     )
     talk = terminal("possess", "@coder")
-    send(talk, "/mode", r"The mode is the back end's own\. An ACP agent's modes are known after")
+    send(talk, "/mode", r"The mode is the back end's own\. An ACP agent's are known after")
     send(talk, "/mode plan", r"In this conversation the mode is plan; /mode - ends that\.")
     send(talk, "mode?", r"plan.*mode plan")
     send(talk, "/mode yolo", r"Error: /mode: expected - or one of default, plan, got yolo")
