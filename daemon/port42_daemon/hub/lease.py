@@ -24,6 +24,7 @@ ANSWER_WITHIN = 1.0
 CAUGHT_UP_WITHIN = 10.0
 """Seconds that what another machine recorded may take to come here before a turn begins."""
 _LOOK_EVERY = 0.05
+_ASK_AGAIN = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +57,15 @@ class Leases:
         self._owner = owner
         self._held: set[str] = set()
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._unsure = False
+        """Whether the hub may have a lease of this machine that no turn holds: an answer did not come."""
 
     async def take(self, session_id: str, agent: str) -> str | None:
         """See `port42_daemon.turns.elsewhere.Leases`."""
         self._held.add(session_id)  # before the hub is asked, so that `_release` leaves what it gives
         try:
             taken = await self._answer(take, session_id, self._owner(session_id), agent)
+            self._unsure |= taken is None
             if taken is None or taken.machine is not None:
                 self._held.discard(session_id)
                 return None if taken is None else str(taken.machine)
@@ -88,12 +92,15 @@ class Leases:
         await self.renew()
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            if self._held or self._ending:  # else the hub is left alone
+            if self._held or self._ending or self._unsure:  # else the hub is left alone
                 await self.renew()
 
     async def renew(self) -> None:
         """Renew them once; end the others of this machine, which an earlier process of it left."""
-        if lost := await self._answer(renew, [*self._held, *self._ending]):
+        unsure, self._unsure = self._unsure, False
+        lost = await self._answer(renew, [*self._held, *self._ending])
+        self._unsure |= unsure and lost is None
+        if lost:
             log.warning("⚠ other machines took the lease of %s while this one was away", ", ".join(lost))
 
     async def aclose(self) -> None:
@@ -123,17 +130,20 @@ class Leases:
         log.warning("⚠ a turn of %s begins without what other machines recorded last", session_id)
 
     async def _release(self, session_id: str) -> None:
-        """End the lease once the hub has what the turn recorded; where it gets nothing, the lease expires."""
-        with suppress(TimeoutError):
+        """End the lease once the hub has what the turn recorded, or after `EXPIRES` seconds."""
+        try:
             async with asyncio.timeout(EXPIRES):
                 while True:
                     here = await self._in_thread(self._end, session_id)
                     if session_id in self._held:
                         return  # by the next turn
                     seq = here[1] if here is not None else 0
-                    if await self._answer(release, session_id, self._owner(session_id), seq) is not False:
+                    released = await self._answer(release, session_id, self._owner(session_id), seq)
+                    if released:
                         return
-                    await asyncio.sleep(_LOOK_EVERY)
+                    await asyncio.sleep(_LOOK_EVERY if released is False else _ASK_AGAIN)
+        except TimeoutError:
+            self._unsure = True  # `renew` ends it
 
 
 # --- at the hub; these block. `owner` is another one whose session it is, None for an own session ----------

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from peers.hub_homes import AGENT, all_quiet
 
+from port42_daemon.hub import lease
 from port42_daemon.hub.lease import Leases
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.turns import elsewhere
@@ -194,6 +195,48 @@ def test_a_daemon_that_stops_ends_the_leases_of_its_turns(machines):
         laptop.leases.give_back("cli-1")
         await laptop.leases.aclose()
         assert await server.leases.take("cli-1", AGENT) is None
+
+    machines(work)
+
+
+def test_a_lease_that_was_given_back_while_the_hub_was_away_ends_when_it_answers_again(machines):
+    async def work(laptop, server):
+        failed = asyncio.Event()
+
+        async def at_first_away(function, *args):
+            if not failed.is_set():
+                failed.set()
+                raise HubUnavailable("it is gone")
+            return await ask(function, *args)
+
+        assert await laptop.leases.take("cli-1", AGENT) is None
+        ask, laptop.leases._ask = laptop.leases._ask, at_first_away
+        laptop.leases.give_back("cli-1")
+        await failed.wait()
+        async with asyncio.timeout(lease.EXPIRES / 2):
+            await until_taken(server)
+
+    machines(work)
+
+
+def test_a_lease_whose_answer_came_too_late_is_ended_by_the_next_renewal(machines, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_EVERY", 0.01)
+
+    async def work(laptop, server):
+        async def late(function, *args):
+            answer = await ask(function, *args)
+            if function is lease.take:
+                raise HubUnavailable("the answer came too late")
+            return answer
+
+        ask, laptop.leases._ask = laptop.leases._ask, late
+        renewing = asyncio.create_task(laptop.leases.run())
+        await asyncio.sleep(0)  # the first renewal is asked for
+        assert await laptop.leases.take("cli-1", AGENT) is None
+        laptop.leases.give_back("cli-1")
+        async with asyncio.timeout(lease.EXPIRES / 2):
+            await until_taken(server)
+        renewing.cancel()
 
     machines(work)
 
