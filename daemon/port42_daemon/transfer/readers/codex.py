@@ -23,7 +23,7 @@ from port42_daemon import activity
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import Skipped, SubAgent
-from port42_daemon.transfer.readers.files import json_values, lines
+from port42_daemon.transfer.readers.files import json_values, lines, stem
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.messages.records import Location
 
@@ -284,7 +284,7 @@ def _tokens(usage: Any) -> tuple[int | None, int | None]:
 
 def title_beside(path: Path) -> str | None:
     """The title of the session in a rollout, whose name ends with its id."""
-    return _names_beside(path).get(path.stem[-_ID_LENGTH:])
+    return _names_beside(path).get(stem(path)[-_ID_LENGTH:])
 
 
 def _names_beside(path: Path) -> Mapping[str, str]:

@@ -42,13 +42,14 @@ from port42_protocol import __version__
 from port42_protocol.messages.transfer import ImportFormat
 from port42_protocol.messages.types import prepared
 
+_LINES = (".jsonl", ".jsonl" + files.ZSTD)  # as Codex compresses its own after a week
 _SUFFIXES = {
     "port42": (".json",),
-    "claude": (".jsonl",),
-    "codex": (".jsonl",),
-    "gemini": (".json", ".jsonl"),
-    "copilot": (".jsonl",),
-    "pi": (".jsonl",),
+    "claude": _LINES,
+    "codex": _LINES,
+    "gemini": (".json", *_LINES),
+    "copilot": _LINES,
+    "pi": _LINES,
     "opencode": (".db", ".json"),
     "llm": (".db",),
     "aichat": (".yaml", ".yml"),
@@ -83,7 +84,7 @@ _TITLES: dict[str, Callable[[Path], str | None]] = {
     "copilot": copilot.title_beside,
 }
 """Of formats that have a session's title in another file."""
-_ALL_SUFFIXES = (aider.NAME, ".json", ".jsonl", ".db", ".yaml", ".yml")
+_ALL_SUFFIXES = (aider.NAME, ".json", *_LINES, ".db", ".yaml", ".yml")
 _HEAD = 64 * 1024
 _FIRST_LINES = 30
 _FIRST_LINE_BYTES = 1024 * 1024
@@ -193,7 +194,7 @@ def open_reader(
     format_name: str, path: Path, limits: SessionsConfig, saved: bytes | None = None
 ) -> LineReader:
     """A reader of the file at `path`, which goes on where the one was whose `save` returned `saved`."""
-    reader = LINE_READERS[format_name](path.stem, limits, saved)
+    reader = LINE_READERS[format_name](files.stem(path), limits, saved)
     reader.take_path(path)
     return reader
 
@@ -209,7 +210,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     sources: list[Source] = []
     for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
         file = path / key
-        if file.name in _NOT_SESSIONS:
+        if file.name in _NOT_SESSIONS or (file.suffix == files.ZSTD and file.with_suffix("").exists()):
             continue
         if LONE_SURROGATE.search(key):
             shown = os.fsencode(key).decode(errors="replace")
@@ -318,7 +319,7 @@ def recognise(path: Path) -> str | None:
 
     Raises `Skipped` for a file that cannot be read, and for known formats that are not supported.
     """
-    if path.suffix == ".jsonl":
+    if path.name.endswith(_LINES):
         return _recognise_lines(path)
     with files.opened(path) as file:
         head = file.read(_HEAD)

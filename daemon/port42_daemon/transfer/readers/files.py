@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -26,6 +27,9 @@ CHUNK = 256 * 1024
 BLOCK = 64 * 1024
 """Bytes that are read at once. Blocks from 128 KiB on are mapped each time, which takes a tenth of a reader's
 time (`process/memory.py`)."""
+ZSTD = ".zst"
+_WINDOW = 24
+"""Binary logarithm of the bytes that a compressed file may refer back: so much memory is used."""
 NOT_UTF8 = "its path is not UTF-8: it can be read under another name"
 _ENTRIES = 100_000
 _PARTS = ("message", "part", "session_diff", "todo")
@@ -69,7 +73,7 @@ def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
     begun: list[bytes] = []  # of a line whose end is in a later block
     size = 0
     with opened(path) as file:
-        while block := file.read(BLOCK):
+        for block in _blocks(file) if path.suffix != ZSTD else _unpacked(file):
             *ended, rest = block.split(b"\n")
             if begun and ended:
                 size += len(ended[0])
@@ -83,6 +87,36 @@ def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
                     begun.append(rest)
     if begun:
         yield b"".join(begun) if size <= limit else None
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        yield block
+
+
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    """The blocks of a file that is compressed with Zstandard. Raises `Skipped`."""
+    # Imported here: few files are compressed.
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    size = 0
+    try:
+        with zstd.ZstdFile(file, options={zstd.DecompressionParameter.window_log_max: _WINDOW}) as unpacked:
+            while block := unpacked.read(BLOCK):
+                size += len(block)
+                if size > FILE_BYTES:
+                    raise Skipped(f"it has more than {FILE_BYTES:,} bytes")
+                yield block
+    except (zstd.ZstdError, EOFError) as error:
+        raise Skipped(f"it cannot be decompressed: {str(error)[:120]}") from None
+
+
+def stem(path: Path) -> str:
+    """The file's name without its suffixes."""
+    return Path(path.name.removesuffix(ZSTD)).stem
 
 
 def whole_lines(path: Path, offset: int) -> Iterator[tuple[int, bytes | None]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import tracemalloc
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,11 @@ from port42_daemon.transfer.readers.detect import sources
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_daemon.transfer.readers.values import MESSAGE_BYTES
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 LIMITS = SessionsConfig()
 WHEN = "2026-01-15T10:00:00.000Z"
@@ -279,3 +285,45 @@ def test_a_folder_of_too_many_files_is_refused(tmp_path, monkeypatch):
         (tmp_path / f"{number}.jsonl").touch()
     with pytest.raises(Skipped, match="more than 3 files"):
         sources(tmp_path, "auto")
+
+
+# --- compressed -----------------------------------------------------------------------------------
+
+NAME = "rollout-2026-03-01T10-00-00-019c0000-0000-7000-8000-000000000001.jsonl"
+
+
+def rollout(*texts):
+    items = [{"type": "message", "role": "user", "content": text} for text in texts]
+    lines = [{"timestamp": WHEN, "type": "response_item", "payload": item} for item in items]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def test_a_rollout_that_codex_compressed_is_read_once(tmp_path):
+    packed = tmp_path / "2026" / f"{NAME}.zst"
+    packed.parent.mkdir()
+    packed.write_bytes(zstd.compress(rollout("hi")) + zstd.compress(rollout("and?")))
+    (tmp_path / "session_index.jsonl").write_text(json.dumps({"id": NAME[28:-6], "thread_name": "Boats"}))
+    for path in (packed, tmp_path):
+        formats, [source] = sources(path, "auto")
+        [session] = source.read(LIMITS)
+        assert (formats, [record.content for record in session.records]) == (["codex"], ["hi", "and?"])
+        assert (session.info.source_id, session.info.title) == (NAME[28:-6], "Boats")
+    packed.with_suffix("").write_bytes(rollout("hi", "and?", "again"))  # it is written to again
+    [source] = sources(tmp_path, "codex")[1]
+    assert source.path == packed.with_suffix("")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (zstd.compress(rollout("hi" * 400_000))[:-20], "cannot be decompressed"),
+        (b"(\xb5/\xfd no more", "cannot be decompressed"),
+        (zstd.compress(b"\n" * 2_000_000), "more than 1,000,000 bytes"),
+    ],
+)
+def test_a_compressed_file_that_is_damaged_or_a_bomb(tmp_path, monkeypatch, data, reason):
+    monkeypatch.setattr(files, "FILE_BYTES", 1_000_000)
+    (tmp_path / f"{NAME}.zst").write_bytes(data)
+    [source] = sources(tmp_path, "codex")[1]
+    with pytest.raises(Skipped, match=reason):
+        source.read(LIMITS)
