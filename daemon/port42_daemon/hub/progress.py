@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,16 @@ _SELECT = "SELECT session_id, generation, seq, use, trashed, purged, size, mtime
 
 NO_FILE = 0, 0
 """The signature of no file: the session is looked at again."""
+
+
+class Other(NamedTuple):
+    """Whose a session is that another owner shares, or has shared, and what is allowed.
+
+    `may` is ``read``, ``write`` or ``none`` (any more).
+    """
+
+    owner: str
+    may: str
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -101,13 +111,12 @@ class Progress:
         with self._database:
             self._database.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,))
 
-    def others(self) -> dict[str, tuple[str, str]]:
-        """The sessions here that another owner shares, or has shared: whose, and what is allowed."""
+    def others(self) -> dict[str, Other]:
         rows = self._database.execute("SELECT session_id, owner, may FROM others")
-        return {session_id: (owner, may) for session_id, owner, may in rows}
+        return {session_id: Other(owner, may) for session_id, owner, may in rows}
 
-    def put_others(self, sessions: Mapping[str, tuple[str, str]]) -> None:
-        values = [(name, *allowed) for name, allowed in sessions.items()]
+    def put_others(self, sessions: Mapping[str, Other]) -> None:
+        values = [(name, *other) for name, other in sessions.items()]
         with self._database:
             self._database.executemany("INSERT OR REPLACE INTO others VALUES (?, ?, ?)", values)
 

@@ -11,24 +11,15 @@ from itertools import islice
 
 import msgspec
 import psycopg
-from msgspec import UNSET
 
 from port42_daemon.config import HubConfig
-from port42_daemon.hub.database import PIECE_BYTES, Change, Database, Fetched, Row, Shared
-from port42_daemon.hub.lines import (
-    PRIVATE,
-    checksum,
-    header_to_push,
-    is_header_of,
-    lines_to_push,
-    may_leave,
-    only_labels,
-)
+from port42_daemon.hub.database import PIECE_BYTES, Database, Fetched, Row, Shared
+from port42_daemon.hub.lines import is_header_of
 from port42_daemon.hub.local import ALL, Applied, LocalSessions, Outdated
-from port42_daemon.hub.progress import NO_FILE, Known, Progress
+from port42_daemon.hub.outgoing import MayNotContinue, NotAsKnown, Outgoing, Prepared
+from port42_daemon.hub.progress import Known, Other, Progress
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.store.interface import StoredLines
 from port42_protocol.errors import RpcError, SessionBusy
 from port42_protocol.messages.records import Summary
 
@@ -38,22 +29,6 @@ _PUSHED_AT_ONCE = 64
 _PULLED_AT_ONCE = 32
 _APPLIED_AT_ONCE = 4
 """Sessions in one step. Of the last number one is synced while another is decoded."""
-
-
-class _NotAsKnown(Exception):
-    """The session here is not what it was when it was pushed or brought here last."""
-
-
-class _MayNotContinue(Exception):
-    """Somebody went on with a session of another owner, who lets it be read only."""
-
-
-class _Prepared(msgspec.Struct, frozen=True):
-    """A change to push, what is known of the session after it, and whether that is all of it."""
-
-    change: Change
-    after: Known
-    complete: bool
 
 
 @dataclass(eq=False)
@@ -73,12 +48,13 @@ class Sync:
 
     def __post_init__(self) -> None:
         self._run = self.sessions.threads.hub
+        self._outgoing = Outgoing(self.sessions.store, self.local, self.database, self.config)
         self.dirty: dict[str, None] = {}
         self.busy: set[str] = set()
         self.forks: list[Summary] = []
         """Made because a session was continued here and elsewhere at once; the latest last."""
-        self.others: dict[str, tuple[str, str]] = {}
-        """Sessions here that are another owner's: whose, and ``read``, ``write`` or ``none`` (any more)."""
+        self.others: dict[str, Other] = {}
+        """Sessions here that are another owner's."""
         self.shares_due = False
         """Whether something may have changed in what others share."""
         self.to_pull = 0
@@ -119,17 +95,19 @@ class Sync:
         """Push what is dirty: some of it, if it is much."""
         taken = list(islice(self.dirty, _PUSHED_AT_ONCE))
         known = await self._run(self.progress.get, taken)
-        prepared: list[_Prepared] = []
+        prepared: list[Prepared] = []
         differing: list[str] = []
         size = 0
         for session_id in taken:
             del self.dirty[session_id]
             try:
-                item = await self.sessions.threads.files(self._change, session_id, known.get(session_id))
-            except _MayNotContinue:
+                item = await self.sessions.threads.files(
+                    self._outgoing.prepare, session_id, known.get(session_id), self.others.get(session_id)
+                )
+            except MayNotContinue:
                 differing.append(session_id)
                 continue
-            except _NotAsKnown:
+            except NotAsKnown:
                 await self._run(self.progress.forget, session_id)
                 differing.append(session_id)
                 continue
@@ -149,10 +127,10 @@ class Sync:
         if differing:
             await self._bring(differing)
 
-    async def _send(self, prepared: Sequence[_Prepared]) -> list[str]:
+    async def _send(self, prepared: Sequence[Prepared]) -> list[str]:
         """Push these; gives the sessions of which the hub has something else than it was known to have."""
         differing = []
-        by_owner: dict[str | None, dict[str, _Prepared]] = defaultdict(dict)
+        by_owner: dict[str | None, dict[str, Prepared]] = defaultdict(dict)
         for item in prepared:
             name = item.change.session_id
             by_owner[self._owner(name)][name] = item
@@ -177,80 +155,12 @@ class Sync:
     def _owner(self, session_id: str) -> str | None:
         """Another owner whose session it is; None for an own one."""
         other = self.others.get(session_id)
-        return None if other is None else other[0]
+        return None if other is None else other.owner
 
     def owner_to_continue(self, session_id: str) -> str | None:
         """Another owner who lets the session be gone on with; None for any other session."""
-        owner, may = self.others.get(session_id, (None, "none"))
-        return owner if may == "write" else None
-
-    def _change(self, session_id: str, known: Known | None) -> _Prepared | None:
-        """What is to be pushed of a session; None for nothing."""
-        if known is not None and known.purged:
-            return None
-        stored = self.local.lines(session_id, known.seq if known else 0, PIECE_BYTES)
-        if stored is None:
-            return self._purge(session_id, known)
-        header, footer = stored.header, stored.footer
-        generation = header.generation or 0
-        if not self._is_pushed(session_id, known, stored):
-            return None
-        if known is not None and generation != known.generation:
-            stored = self.sessions.store.lines(session_id, 0, PIECE_BYTES)
-        elif known is not None:
-            if known.seq and self.local.checksum(session_id, known.seq) != known.line:
-                raise _NotAsKnown
-            if not stored.lines and stored.trashed == known.trashed:
-                return None
-        lines = stored.lines
-        change = Change(
-            session_id=session_id,
-            agent=header.agent,
-            header=header_to_push(header, redact=self.config.redact),
-            base=(known.generation, known.seq) if known else None,
-            generation=generation,
-            lines=lines_to_push(lines, redact=self.config.redact),
-            used=footer.use + self.database.offset_ms if known is None or footer.use > known.use else None,
-            trashed=stored.trashed,
-        )
-        seq = change.last_seq
-        line = checksum(lines[-1:], seq) if lines or known is None or change.replaces else known.line
-        signature = stored.signature if stored.complete else NO_FILE
-        after = Known(generation, seq, footer.use, stored.trashed, signature=signature, line=line)
-        return _Prepared(change, after, stored.complete)
-
-    def _is_pushed(self, session_id: str, known: Known | None, stored: StoredLines) -> bool:
-        """Whether anything of the session may leave this machine. Raises `_MayNotContinue`."""
-        if session_id in self.others:
-            return self._may_continue(session_id, known, stored)
-        if stored.header.hub_owner not in {UNSET, self.database.owner}:
-            return False  # it was shared once; hub.db, which knew that, was lost
-        if known is None and stored.trashed:
-            return False  # it was thrown away before the hub ever had it
-        return may_leave(self.config, stored.header, stored.footer)
-
-    def _may_continue(self, session_id: str, known: Known | None, stored: StoredLines) -> bool:
-        """Whether what was recorded here in another owner's session is pushed.
-
-        What is done to it as a whole, its trash for example, is this machine's own.
-        """
-        _, may = self.others[session_id]
-        if known is None or stored.trashed or (stored.header.generation or 0) != known.generation:
-            return False
-        if may == "read" and not only_labels(stored.lines):
-            raise _MayNotContinue
-        return may == "write" and PRIVATE not in stored.footer.tags
-
-    def _purge(self, session_id: str, known: Known | None) -> _Prepared | None:
-        """A session that is gone: for good if it was in the trash. A file that was removed comes back."""
-        if known is None:
-            return None
-        if not known.trashed or session_id in self.others:
-            raise _NotAsKnown
-        change = Change(
-            session_id, "", b"", (known.generation, known.seq), known.generation, (), None, True, purges=True
-        )
-        return _Prepared(change, msgspec.structs.replace(known, purged=True), complete=True)
+        other = self.others.get(session_id)
+        return other.owner if other is not None and other.may == "write" else None
 
     # --- pulling ----------------------------------------------------------------------------------
 
@@ -292,9 +202,9 @@ class Sync:
         shared = {item.row.session_id: item for item in await self._run(self.database.shared_with_me)}
         known = await self._run(self.progress.get, list(shared))
         theirs = await self.sessions.threads.files(self._theirs, shared, known)
-        changed = {name: (item.owner, item.may) for name, item in theirs.items()}
-        changed |= {name: (owner, "none") for name, (owner, _) in self.others.items() if name not in shared}
-        changed = {name: allowed for name, allowed in changed.items() if self.others.get(name) != allowed}
+        others = {name: Other(item.owner, item.may) for name, item in theirs.items()}
+        others |= {name: Other(was.owner, "none") for name, was in self.others.items() if name not in shared}
+        changed = {name: other for name, other in others.items() if self.others.get(name) != other}
         if changed:
             await self._run(self.progress.put_others, changed)
             self.others |= changed
@@ -312,7 +222,7 @@ class Sync:
                     stored is not None and not is_header_of(stored.header, item.owner, item.row.header)
                 ):
                     continue
-            elif self.others[name][0] != item.owner:
+            elif self.others[name].owner != item.owner:
                 continue
             theirs[name] = item
         return theirs
@@ -406,7 +316,7 @@ class Sync:
             await self._run(self.progress.put, {name: gone})
             await self._finished(name)
             return None
-        may_push = self.others.get(name, ("", "write"))[1] == "write"
+        may_push = name not in self.others or self.others[name].may == "write"
         try:
             async with self.queues.exclusive(name), self.sessions.order(name):
                 applied = await self.sessions.threads.files(
