@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import shutil
 import sys
@@ -31,6 +32,8 @@ from port42_protocol.times import now
 
 _MAX_WAIT = 0.02
 """Seconds that `status` waits for the number of sessions; ten times what ten thousand sessions take."""
+
+_FIGURE = re.compile(rb"\n(VmRSS|VmHWM|Threads):\s*(\d+)")
 
 
 def stalled_threads(threads: Threads, catalogue: Catalogue) -> tuple[StalledThread, ...]:
@@ -140,6 +143,5 @@ def _memory_and_threads() -> tuple[int | None, int, int]:
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return None, peak if sys.platform == "darwin" else peak * 1024, threading.active_count()
-    fields = dict(line.split(b":", 1) for line in text.splitlines())
-    resident, peak = (int(fields[name].split()[0]) * 1024 for name in (b"VmRSS", b"VmHWM"))
-    return resident, peak, int(fields[b"Threads"])
+    figures = {name: int(figure) for name, figure in _FIGURE.findall(text)}
+    return figures[b"VmRSS"] * 1024, figures[b"VmHWM"] * 1024, figures[b"Threads"]
