@@ -244,7 +244,8 @@ class Connection(asyncio.Protocol):
         finally:
             if answer is not None:
                 self._send(answer)
-                self._flush()
+                if weight:  # whether the peer reads it is looked at below
+                    self._flush()
             self._taken -= size
             if weight and answer is not None and len(answer) > _SMALL and not self._reads.is_set():
                 self._unread += weight

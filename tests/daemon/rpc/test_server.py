@@ -75,6 +75,23 @@ async def ask(peer: socket.socket) -> None:
     assert b"late" in await answer(peer)
 
 
+def test_what_is_answered_in_one_turn_of_the_loop_is_written_at_once(tmp_path):
+    """A write costs more than an answer."""
+
+    async def test(server, slow, traffic, _connect) -> None:
+        with await dial(tmp_path) as peer:
+            peer.send(REQUEST * 5)
+            await until(lambda: traffic.requests == 5)
+            (connection,) = server._connections
+            written, write = [], connection._transport.write
+            connection._transport.write = lambda data: written.append(data) or write(data)
+            slow.let_go.set()
+            await answer(peer)
+        assert [data.count(b"late") for data in written] == [5]
+
+    served(tmp_path, test)
+
+
 def test_what_is_under_way_at_the_stop_is_answered_and_meanwhile_its_peer_may_ask(tmp_path):
     """A cancel, say. Its turn over, it is let go of."""
 
