@@ -148,11 +148,17 @@ class BatchWriter:
             batch, source = each.batch, each.source
             assert batch is not None  # noqa: S101  # it was read in this round
             assert source is not None  # noqa: S101
+            left: set[str] = set()
             try:
                 for key, records in batch.records.items():
-                    yield from self._record(each, batch, key, records, answering)
-            except (Skipped, TurnRuns, OriginalIsRead) as reason:
-                self._leave(each, batch, reason)
+                    conversation = batch.conversations.get(key, "")
+                    if conversation in left:
+                        continue
+                    try:
+                        yield from self._record(each, batch, key, records, answering)
+                    except (Skipped, TurnRuns, OriginalIsRead) as reason:
+                        source.leave(batch, conversation, reason)
+                        left.add(conversation)
             except Exception as error:  # each has its own, and the others go on
                 each.error = error
             if batch.complete:
@@ -166,14 +172,6 @@ class BatchWriter:
                         self._finish(each)
                     except Exception as error:
                         each.error = error
-
-    @staticmethod
-    def _leave(reading: Reading, batch: Batch, reason: Exception) -> None:
-        assert reading.source is not None  # noqa: S101  # the batch is of it
-        try:
-            reading.source.leave(batch, reason)
-        except Exception as error:
-            reading.error = error
 
     def _record(
         self, reading: Reading, batch: Batch, key: str, records: Sequence[Record], answering: set[CaptureTool]
@@ -330,11 +328,9 @@ class BatchWriter:
     def _keep_document(self, reading: Reading, conversation: str, state: SourceState) -> int:
         """By how many bytes there is more of it."""
         name, path = reading.tool.name, os.fspath(reading.path)
-        sessions = {
-            stored.session_id: stored.source_id
-            for stored in state.sessions.values()
-            if conversation in {"", stored.source_id}
-        }
+        # The keys of a database are its conversations.
+        of_it = [state.sessions.get(conversation)] if conversation else state.sessions.values()
+        sessions = {stored.session_id: stored.source_id for stored in of_it if stored is not None}
         try:
             data = original_of(name, reading.path, conversation)
         except Skipped:  # it is too large, or gone by now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -27,8 +27,9 @@ from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.messages.records import Record
 from port42_protocol.messages.types import prepared
 
-_KEPT = 50
-"""Originals that are kept with one batch."""
+_TOGETHER = 50
+"""Conversations of a batch that are read, or whose originals are kept."""
+_BATCH_BYTES = 1024 * 1024
 _PROMPT_SECONDS = 10
 """After a session's file was written, in which a prompt comes."""
 
@@ -44,7 +45,7 @@ class _Versions(Struct):
 
 
 class DocumentSource:
-    """A source of which the conversations that changed are read, each whole and in a batch of its own.
+    """A source of which the conversations that changed are read, each whole, some in a batch.
 
     Its state has their versions as they were read. Where each message is a file, nothing tells that one is
     written: until the reply has ended, they are looked at every second. When the source has not changed for
@@ -59,7 +60,6 @@ class DocumentSource:
         """`keep`: whether originals are kept. Raises `Skipped`."""
         self._limits = limits
         self._waits: Exception | None = None
-        self._reading = ""
         self._in_folders = is_in_folders(path)
         # What changes while it is read is read again.
         signature = signature_at(path)
@@ -84,25 +84,33 @@ class DocumentSource:
     def next(self) -> Batch:
         records: dict[str, list[Record]] = {}
         infos: dict[str, SessionInfo] = {}
+        conversations: dict[str, str] = {}
         originals: list[str] = []
-        if self._changed:
-            source = self._changed.pop()
-            self._reading = source.conversation
-            self._versions.read[source.conversation] = source.version
-            try:
-                for session in source.read(self._limits):
-                    infos[session.info.source_id] = session.info
-                    self._is_answered = session.info.is_answered
-                    records[session.info.source_id] = list(session.records)
-            except Skipped as reason:
-                self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
-        elif self._quiet() >= HELD_SECONDS:
-            originals = list(islice(self._unkept, _KEPT))
+        size = 0
+        if not self._changed and self._quiet() >= HELD_SECONDS:
+            originals = list(islice(self._unkept, _TOGETHER))
             self._versions.kept.update((name, self._unkept.pop(name)) for name in originals)
+        for source in self._changed[: -_TOGETHER - 1 : -1]:
+            try:
+                sessions = source.read(self._limits)
+            except Skipped as reason:
+                sessions = []
+                self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")
+            if not infos.keys().isdisjoint(session.info.source_id for session in sessions):
+                break  # what is another one's, too, is in another batch
+            self._changed.pop()
+            self._versions.read[source.conversation] = source.version
+            for session in sessions:
+                key = session.info.source_id
+                infos[key], conversations[key] = session.info, source.conversation
+                self._is_answered = session.info.is_answered
+                records[key] = list(session.records)
+                size += sum(map(text_size, records[key]))
+            if size >= _BATCH_BYTES:
+                break
         complete = not self._changed and not (self._unkept and self._quiet() >= HELD_SECONDS)
         self._state = structs.replace(self._state, reader=self._saved(), rest=self._rest())
-        size = sum(map(text_size, chain.from_iterable(records.values())))
-        return Batch(records, infos, 0, self._state, complete, size, originals)
+        return Batch(records, infos, 0, self._state, complete, size, originals, conversations)
 
     def _quiet(self) -> float:
         return time.time() - self._state.signature[3] / 1e9
@@ -117,14 +125,14 @@ class DocumentSource:
     def _saved(self) -> bytes:
         return msgspec.json.encode(self._versions)
 
-    def leave(self, batch: Batch, reason: Exception) -> None:
-        """The conversation of `batch`, the latest, cannot be recorded now: it is read again later."""
-        self._versions.read.pop(self._reading, None)
+    def leave(self, batch: Batch, conversation: str, reason: Exception) -> None:
+        """That conversation of `batch` cannot be recorded now: it is read again later."""
+        self._versions.read.pop(conversation, None)
         batch.state = structs.replace(batch.state, reader=self._saved())
         if isinstance(reason, InTrash):
             return
         if isinstance(reason, Skipped):
-            batch.state.problem = f"{self._reading}: {reason}"
+            batch.state.problem = f"{conversation}: {reason}"
         else:
             self._waits = reason
             batch.state.signature = NEVER

@@ -53,6 +53,8 @@ class Batch(Struct):
     """Bytes that were read, or characters."""
     originals: Sequence[str] = ()
     """The conversations whose originals are to be kept with it; "" is the whole file."""
+    conversations: dict[str, str] = {}
+    """That of each key, where there may be several."""
 
 
 class LineSource:
@@ -121,7 +123,7 @@ class LineSource:
         """`state` is the batch's, with its sessions as they are now."""
         self._state = state
 
-    def leave(self, batch: Batch, reason: Exception) -> None:  # noqa: ARG002  # as in DocumentSource
+    def leave(self, batch: Batch, conversation: str, reason: Exception) -> None:  # noqa: ARG002  # of another kind
         """The batch cannot be recorded now, nor what follows it."""
         raise reason
 

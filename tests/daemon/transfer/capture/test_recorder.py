@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from peers import llm_database
 
 from port42_daemon import durable
 from port42_daemon.config import CapturedToolConfig, ConfigFile
@@ -22,6 +23,7 @@ from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import Progress
 from port42_daemon.transfer.capture.recorder import Recorder
 from port42_daemon.transfer.capture.tools import TOOLS
+from port42_daemon.transfer.headers import derived_id
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import AssistantMessage, TurnRecord, UserMessage
 
@@ -63,8 +65,8 @@ def recording(tmp_path):
     return run
 
 
-def begin(recorder, path, *, changes_now=False):
-    recorder.begin(CLAUDE, path, CapturedToolConfig(on=True, agent="ai-muse"), changes_now=changes_now)
+def begin(recorder, path, *, changes_now=False, tool=CLAUDE):
+    recorder.begin(tool, path, CapturedToolConfig(on=True, agent="ai-muse"), changes_now=changes_now)
 
 
 async def rounds(recorder, most=50):
@@ -77,7 +79,7 @@ async def rounds(recorder, most=50):
 
 def counts(store):
     """Messages of the sessions, by the first word of their titles."""
-    page, *_ = store.catalogue.page(SessionFilter(), None, 10)
+    page, *_ = store.catalogue.page(SessionFilter(), None, 200)
     return {session.title.partition(" ")[0]: session.message_count for session in page}
 
 
@@ -152,5 +154,32 @@ def test_a_turn_that_ends_while_its_file_is_read_is_no_second_session(recording,
         assert await rounds(recorder) == [["a"]]
         page, *_ = store.catalogue.page(SessionFilter(), None, 10)
         assert [(session.session_id, session.message_count) for session in page] == [("cli-1", 3)]
+
+    recording(work)
+
+
+def test_conversations_of_a_database_are_read_many_at_once(recording, tmp_path):
+    path = tmp_path / "logs.db"
+    names = [f"c{number}" for number in range(120)]
+    llm_database.old(path, {name: [("one", "eins")] for name in names})
+    trashed = derived_id("llm", "c7")
+
+    async def work(recorder, store):
+        begin(recorder, path, tool=TOOLS["llm"])
+        assert await rounds(recorder) == [[], [], ["logs"]]
+        ids = {name: derived_id("llm", name) for name in names}
+        assert {store.summary(each).message_count for each in ids.values()} == {2}
+        with store.writing(trashed) as session:
+            session.trash()
+        llm_database.old(path, {name: [("one", "eins"), ("two", "zwei")] for name in names})
+        begin(recorder, path, tool=TOOLS["llm"])
+        assert await rounds(recorder) == [[], [], ["logs"]]
+        assert {store.summary(ids[name]).message_count for name in names if name != "c7"} == {4}
+        store.restore(trashed)
+        assert store.summary(trashed).message_count == 2
+        assert await recorder.restored(trashed) == ("llm", path)
+        begin(recorder, path, tool=TOOLS["llm"])
+        assert await rounds(recorder) == [["logs"]]
+        assert store.summary(trashed).message_count == 4
 
     recording(work)
