@@ -1,7 +1,7 @@
 """Copilot CLI's sessions: ``~/.copilot/session-state/<id>/events.jsonl``, an event a line.
 
-The package's ``schemas/session-events.schema.json`` describes them. A sub-agent's events have its `agentId`.
-The title is in ``workspace.yaml`` beside the file.
+The package's ``schemas/session-events.schema.json`` describes them. A sub-agent's events have its `agentId`,
+in older files the id of the call that started it. The title is in ``workspace.yaml`` beside the file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from port42_daemon.store.interface import COMPACTED
-from port42_daemon.transfer.readers import values
+from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.files import whole
 from port42_daemon.transfer.readers.line_reader import LineReader
 
-_TITLE = b"name: "
+_TITLES = (b"name: ", b"summary: ")
+_TYPED = ("user", "command-", "schedule-", "autopilot-")
+"""How the sources of messages begin that are the person's; others are of skills and of other agents."""
 
 
 class Entry(Struct, rename="camel"):
@@ -31,11 +34,19 @@ class Entry(Struct, rename="camel"):
     data: Any = None
 
 
+class State(base.State):
+    """`thought` is the latest one: newer versions report each with its message, too."""
+
+    thought: str = ""
+
+
 class Reader(LineReader):
     """Reads one file."""
 
     format = "copilot"
+    state_type = State
     entry_type = Entry
+    state: State
 
     def take_path(self, path: Path) -> None:
         self.state.sessions[""].source_id = path.parent.name
@@ -43,7 +54,9 @@ class Reader(LineReader):
 
     def take(self, entry: Entry, location: str) -> None:
         when, data = values.timestamp_of(entry.timestamp), values.mapping(entry.data)
-        kind, key = values.short(entry.type) or "", values.short(entry.agent_id, 128) or ""
+        kind = values.short(entry.type) or ""
+        started_by = data.get("toolCallId") if kind.startswith("subagent.") else data.get("parentToolCallId")
+        key = values.short(entry.agent_id or started_by, 128) or ""
         if key not in self.state.sessions:
             own = self.state.sessions[""]
             source_id = f"{own.source_id}/{key}"
@@ -60,6 +73,9 @@ class Reader(LineReader):
                 info.source_id = values.short(data.get("sessionId"), 128) or info.source_id
                 info.created_at = values.timestamp_of(data.get("startTime")) or when
                 info.cwd = values.folder(values.mapping(data.get("context")).get("cwd"))
+                info.model = values.short(data.get("selectedModel"))
+            case "session.model_change":
+                info.model = values.short(data.get("newModel")) or info.model
             case "session.title_changed":
                 info.add_title(values.one_line(data.get("title")))
             case "subagent.started":
@@ -83,11 +99,16 @@ class Reader(LineReader):
     ) -> None:
         info, when = self.state.sessions[key], where[0]
         match kind:
-            case "user.message":
+            case "user.message" if key or _text(data, "source").startswith(_TYPED) or not data.get("source"):
                 self.prompt(key, _text(data, "content") or _attached(data), *where)
+            case "assistant.reasoning":
+                self._think(key, _text(data, "content"), when)
             case "assistant.message":
                 info.model = values.short(data.get("model")) or info.model
-                self.thought(key, _text(data, "reasoningText"), when)
+                received = values.count(data.get("outputTokens"))
+                if received and not info.input_tokens:  # older versions report no others
+                    info.add_tokens(0, received)
+                self._think(key, _text(data, "reasoningText"), when)
                 self.message(key, "assistant", _text(data, "content"), *where)
             case "tool.execution_start":
                 call_id = values.short(data.get("toolCallId"), 256) or "unknown"
@@ -96,6 +117,11 @@ class Reader(LineReader):
                 self._take_result(key, data, when)
             case "abort":
                 self.interrupt(key, when)
+
+    def _think(self, key: str, text: str, when: str | None) -> None:
+        if text and text != self.state.thought:
+            self.state.thought = self.bounded(text)
+            self.thought(key, text, when)
 
     def _take_result(self, key: str, data: Mapping[str, Any], when: str | None) -> None:
         call_id = values.short(data.get("toolCallId"), 256) or "unknown"
@@ -112,10 +138,21 @@ def title_beside(path: Path) -> str | None:
         data, _ = whole(path.with_name("workspace.yaml"), 64 * 1024)
     except Skipped:
         return None
-    names = [line.removeprefix(_TITLE) for line in data.splitlines() if line.startswith(_TITLE)]
-    if not names or names[0][:1] in {b"|", b">"}:
-        return None
-    return values.one_line(names[0].decode(errors="replace").strip().strip("\"'"))
+    for field in _TITLES:
+        titles = [line.removeprefix(field) for line in data.splitlines() if line.startswith(field)]
+        if titles and titles[0][:1] not in {b"|", b">"}:
+            return values.one_line(_scalar(titles[0].decode(errors="replace").strip()))
+    return None
+
+
+def _scalar(text: str) -> str:
+    """A value of YAML without its quotes."""
+    if text.startswith("'"):
+        return text.strip("'").replace("''", "'")
+    try:
+        return msgspec.json.decode(text, type=str) if text.startswith('"') else text
+    except msgspec.DecodeError:
+        return text.strip('"')
 
 
 def _text(data: Mapping[str, Any], field: str) -> str:

@@ -395,7 +395,7 @@ def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
     # Before December 2025 pi's messages had no ids.
     if (kind == "session" and "cwd" in entry) or (kind == "message" and "parentId" in entry and message):
         return "pi"
-    if kind == "session.start":
+    if "." in kind and "data" in entry and ("parentId" in entry or kind == "session.start"):
         return "copilot"
     return "claude" if _is_of_claude(entry, kind, message) else None
 
