@@ -42,6 +42,8 @@ from port42_daemon.sessions.trash import Trash
 from port42_daemon.settings import Settings
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.migrations import bring_up_to_date
+from port42_daemon.transfer.capture.methods import CaptureMethods
+from port42_daemon.transfer.capture.restoring import Restoring
 from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
@@ -111,7 +113,8 @@ class Daemon:
         lineage = Lineage(sessions, agents)
         hub = self._hub = Hub(settings.home, agents, sessions, queues)
         turns = self._turns = Turns(sessions, agents, lineage, queues, hub.leases)
-        capture = self._capture = Capture(settings.home, agents, sessions, queues)
+        self._capture = Capture(settings.home, agents, sessions, queues)
+        capture = CaptureMethods(self._capture)
         handlers = (
             sessions,
             turns,
@@ -132,10 +135,13 @@ class Daemon:
             ),
             Listing(catalogue, maintenance, threads),
             lineage,
-            Trash(sessions, queues, capture.session_restored, capture.discard_originals),
+            Trash(sessions, queues, self._capture.session_restored, self._capture.discard_originals),
             Exporter(store, threads, sessions),
-            Importer(sessions, queues, config, capture.kept_sources, capture.progress, settings.home),
+            Importer(
+                sessions, queues, config, self._capture.kept_sources, self._capture.progress, settings.home
+            ),
             capture,
+            Restoring(self._capture.originals, sessions),
             HubMethods(hub),
             Doctor(settings, self.lock, catalogue, maintenance, threads, config, agents, turns, capture, hub),
         )

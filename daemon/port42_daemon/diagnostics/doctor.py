@@ -27,7 +27,7 @@ from port42_daemon.store.interface import (
     Maintenance,
     new_backup,
 )
-from port42_daemon.transfer.capture.service import Capture
+from port42_daemon.transfer.capture.methods import CaptureMethods
 from port42_daemon.turns.service import Turns
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import CheckHome, Checkup, Finding
@@ -50,7 +50,7 @@ class Doctor:
     config: ConfigFile
     agents: Agents
     turns: Turns
-    capture: Capture
+    capture: CaptureMethods
     hub: Hub
 
     async def check_home(self, request: CheckHome, cancellation: Cancellation) -> Checkup:

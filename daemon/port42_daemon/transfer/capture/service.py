@@ -1,4 +1,4 @@
-"""Reads what tools write into sessions as they write it, and answers the requests about that."""
+"""Reads what tools write into sessions as they write it."""
 
 from __future__ import annotations
 
@@ -11,35 +11,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from port42_daemon.agents import Agents
-from port42_daemon.config import CaptureConfig, CapturedToolConfig, table
+from port42_daemon.config import CaptureConfig, CapturedToolConfig
 from port42_daemon.process import memory
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.transfer.capture import tools
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
-from port42_daemon.transfer.capture.restoring import Restoring
-from port42_daemon.transfer.capture.status import check_folder, count, finding
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import Watcher, below
-from port42_protocol.errors import InvalidParams, RpcError
-from port42_protocol.messages.capture import (
-    CapturedTool,
-    CaptureStatus,
-    GetCapture,
-    Restored,
-    RestoreOriginal,
-    SetCapture,
-)
-from port42_protocol.messages.doctor_and_stats import Finding
+from port42_protocol.errors import RpcError
 from port42_protocol.messages.types import CaptureTool
 
 if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
-
     from port42_daemon.transfer.capture.batch_writer import Reading
     from port42_daemon.transfer.capture.kept import KeptSource
     from port42_daemon.transfer.capture.progress import Progress, Totals
@@ -52,20 +39,19 @@ _RETRY_SECONDS = 3.0
 _NOTE_SECONDS = 0.5
 _MANY = 100
 """Sources after which the memory that they took is returned."""
-_CHECK_SECONDS = 0.3
 _DOCUMENT_SECONDS = 0.5
 """Between two times that a document is read whole."""
 
 
 @dataclass(eq=False)
 class Capture:
-    """Handles `get_capture`, `set_capture` and `restore_original`, and captures while `run` runs."""
+    """Captures while `run` runs."""
 
     home: Path
     agents: Agents
     sessions: Sessions
     queues: SessionQueues
-    _watcher: Watcher = field(init=False)
+    watcher: Watcher = field(init=False)
     _watching: asyncio.Task[None] | None = field(default=None, init=False)
     _config: CaptureConfig = field(default_factory=CaptureConfig, init=False)
     _pending: Pending = field(default_factory=Pending, init=False)
@@ -80,9 +66,8 @@ class Capture:
     _recorder: Recorder | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._originals = Originals(self.home)
-        self._restoring = Restoring(self._originals, self.sessions)
-        self._watcher = Watcher(self.sessions.threads, self._changed, self._scan)
+        self.originals = Originals(self.home)
+        self.watcher = Watcher(self.sessions.threads, self._changed, self._scan)
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -92,7 +77,7 @@ class Capture:
         try:
             while True:
                 try:
-                    await self._apply()
+                    await self.apply()
                     await self._read_due()
                 except Exception:  # one failure must not end the capture
                     log.exception("capture goes on after an error")
@@ -108,7 +93,7 @@ class Capture:
                 timer.cancel()
             if self._progress is not None:
                 self._closing = self.sessions.threads.capture(self._progress.close)
-            self._closing = self.sessions.threads.capture(self._originals.close)
+            self._closing = self.sessions.threads.capture(self.originals.close)
 
     def config_changed(self) -> None:
         self._work.set()
@@ -129,9 +114,9 @@ class Capture:
 
     async def discard_originals(self, session_ids: Collection[str], *, dry_run: bool) -> int:
         """Delete the originals of sessions that are deleted for good; returns their bytes."""
-        return await self.sessions.threads.files(self._originals.discard, session_ids, dry_run=dry_run)
+        return await self.sessions.threads.files(self.originals.discard, session_ids, dry_run=dry_run)
 
-    async def _apply(self) -> None:
+    async def apply(self) -> None:
         """Watch what config.toml says now."""
         async with self._applying:
             config = (await self.agents.refresh()).capture
@@ -141,10 +126,10 @@ class Capture:
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
-            folders = {self._folder(tool): tool.passed_over for tool in self._on()}
+            folders = {self._folder(tool): tool.passed_over for tool in self.on()}
             self._scanned.intersection_update(folders)
             if not folders:
-                self._watching, self._watcher.mode = None, "off"
+                self._watching, self.watcher.mode = None, "off"
                 return
             if self._recorder is None and not await self._start():
                 self._config = CaptureConfig()  # it is tried again
@@ -152,13 +137,13 @@ class Capture:
                 return
             if self._recorder is not None:
                 await self._note_newest(self._recorder)
-            beside = [path for tool in self._on() for path in tool.beside(self._table(tool))]
+            beside = [path for tool in self.on() for path in tool.beside(self.table(tool))]
             self._watching = asyncio.create_task(self._watch(folders, [self.home / "config.toml", *beside]))
 
     async def _watch(self, folders: Mapping[Path, Collection[str]], files: list[Path]) -> None:
         while True:
             try:
-                await self._watcher.run(folders, files)
+                await self.watcher.run(folders, files)
             except Exception:
                 log.exception("the folders of tools are watched again after an error")
             await asyncio.sleep(_RETRY_SECONDS)
@@ -172,7 +157,7 @@ class Capture:
         except (sqlite3.Error, OSError) as error:
             log.error("nothing is captured: capture.db cannot be used: %s", error)
             return False
-        self._recorder = Recorder(progress, self._originals, self.sessions, self.queues, self.agents.config)
+        self._recorder = Recorder(progress, self.originals, self.sessions, self.queues, self.agents.config)
         return True
 
     def progress(self) -> Progress:
@@ -191,19 +176,19 @@ class Capture:
         # Imported here: the readers would add a tenth to the daemon's start.
         from port42_daemon.transfer.capture.kept import kept_sources
 
-        return kept_sources(self._originals)
+        return kept_sources(self.originals)
 
-    def _on(self) -> list[Tool]:
-        tables = [(tool, self._table(tool)) for tool in TOOLS.values()]
+    def on(self) -> list[Tool]:
+        tables = [(tool, self.table(tool)) for tool in TOOLS.values()]
         return [tool for tool, config in tables if config and config.on and tool.path(config) is not None]
 
     def _folder(self, tool: Tool) -> Path:
         """Of a tool that is on."""
-        path = tool.path(self._table(tool))
+        path = tool.path(self.table(tool))
         assert path is not None  # noqa: S101  # as `_on` sees to
         return path
 
-    def _table(self, tool: Tool) -> CapturedToolConfig | None:
+    def table(self, tool: Tool) -> CapturedToolConfig | None:
         return tools.settings(self._config, tool.name)
 
     def _changed(self, path: Path) -> None:
@@ -211,14 +196,14 @@ class Capture:
         path = path.with_name(path.name.removesuffix("-wal"))
         if path == self.home / "config.toml":
             self._work.set()
-        for tool in self._on():
+        for tool in self.on():
             is_source = tool.has(path) and self._folder(tool) in path.parents
-            if is_source or path in tool.beside(self._table(tool)):
+            if is_source or path in tool.beside(self.table(tool)):
                 self._again(path, tool)
 
     async def _scan(self) -> None:
         """Find the sources that changed while nothing watched them."""
-        for tool in self._on():
+        for tool in self.on():
             folder = self._folder(tool)
             is_known = folder in self._scanned
             self._scanned.add(folder)
@@ -241,7 +226,7 @@ class Capture:
             self._progress.renew(error)
             signatures = {}
         changed: list[tuple[int, Path]] = []
-        for path in chain(below(self._folder(tool), tool.passed_over), tool.beside(self._table(tool))):
+        for path in chain(below(self._folder(tool), tool.passed_over), tool.beside(self.table(tool))):
             with contextlib.suppress(OSError):
                 if tool.has(path):
                     signature = signature_at(path)
@@ -261,7 +246,7 @@ class Capture:
         while True:
             while (due := self._pending.take(recorder.reading)) is not None:
                 path, tool, changes_now = due
-                if path in tool.beside(self._table(tool)):
+                if path in tool.beside(self.table(tool)):
                     await self._read_titles(recorder, path, tool)
                 else:
                     self._begin(recorder, path, tool, changes_now)
@@ -299,7 +284,7 @@ class Capture:
             self._rests[path] = loop.call_later(seconds, self._again, path, tool)
 
     def _begin(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
-        config = self._table(tool)
+        config = self.table(tool)
         if config is None or not config.on or self._waits(path, tool):
             return
         if timer := self._rests.pop(path, None):
@@ -356,8 +341,8 @@ class Capture:
 
     async def _note_newest(self, recorder: Recorder) -> None:
         """What a crash kept from being noted: the sessions used last, as their files say."""
-        for tool in self._on():
-            if (config := self._table(tool)) is None:
+        for tool in self.on():
+            if (config := self.table(tool)) is None:
                 continue
             for agent in {config.agent or tool.name, *config.folders.values()}:
                 with contextlib.suppress(RpcError):
@@ -369,81 +354,13 @@ class Capture:
         self._pending.add(path, tool)
         self._work.set()
 
-    # --- methods ----------------------------------------------------------------------------------
+    # --- for the methods and doctor ---------------------------------------------------------------
 
-    async def get_capture(self, _: GetCapture) -> CaptureStatus:
-        await self._apply()
-        described = [await self._describe(tool) for tool in TOOLS.values()]
-        return CaptureStatus(tuple(described), self._watcher.mode, self._watcher.problem)
+    def waiting(self, tool: Tool) -> int:
+        """How many of its sources are to be read."""
+        return self._pending.count(tool)
 
-    async def set_capture(self, request: SetCapture) -> CaptureStatus:
-        """Write ``[capture.NAME]``, everything else in the file kept as it is."""
-        if request.path is not None:
-            await self.sessions.threads.files(check_folder, request.path)
-        elif request.on and TOOLS[request.name].path(self._table(TOOLS[request.name])) is None:
-            expected = "the folder of the projects, in which the tool keeps its files"
-            raise InvalidParams.expecting("path", expected, why="none is given")
-
-        def change(document: TOMLDocument) -> None:
-            entry = table(document, "capture", request.name)
-            entry["on"] = request.on
-            for name in ("agent", "path", "folders"):
-                value: Any = getattr(request, name)
-                if value is not None:
-                    entry[name] = value
-
-        await self.agents.change(change)
-        log.info("📎 capture of %s is %s", request.name, "on" if request.on else "off")
-        return await self.get_capture(GetCapture())
-
-    async def findings(self) -> list[Finding]:
-        """What `check_home` says of capture; nothing where it is off."""
-        if not self._on():
-            return []
-        status = await self.get_capture(GetCapture())
-        on = [tool for tool in status.tools if tool.on]
-        findings = [finding(tool) for tool in on]
-        damaged = await self.sessions.threads.files(self._originals.damaged, _CHECK_SECONDS)
-        if damaged:
-            what = f"{len(damaged):,} kept originals are damaged, {damaged[0]} for example"
-            findings.append(
-                Finding("problem", "capture", what, "look at the disk; the sessions have the words")
-            )
-        if status.problem is not None:
-            what = f"the folders of tools are read again and again, not watched: {status.problem}"
-            do = "raise that limit (sysctl); until then new words are there after a second or more"
-            findings.append(Finding("notice", "capture", what, do))
-        return findings
-
-    async def restore_original(self, request: RestoreOriginal) -> Restored:
-        return await self._restoring.restore_original(request)
-
-    async def _describe(self, tool: Tool) -> CapturedTool:
-        config = self._table(tool)
-        path = tool.path(config)
-        sources, size, available, problem = 0, 0, False, None
-        if path is None and config is not None and config.on:
-            problem = "it has no `path`: the folder of the projects in which it keeps its files"
-        if path is not None:
-            sources, size, available = await self.sessions.threads.files(count, path, tool)
-        totals = await self._totals(tool.name)
-        return CapturedTool(
-            name=tool.name,
-            on=config is not None and config.on,
-            agent=(config and config.agent) or tool.name,
-            path=str(path or ""),
-            folders=config.folders if config else {},
-            available=available,
-            sources=sources,
-            sessions=totals.sessions if totals else 0,
-            source_bytes=size,
-            original_bytes=totals.kept if totals else 0,
-            waiting=self._pending.count(tool),
-            last_read=totals.last_read if totals else None,
-            problem=problem or (totals.problem if totals else None),
-        )
-
-    async def _totals(self, name: CaptureTool) -> Totals | None:
+    async def totals(self, name: CaptureTool) -> Totals | None:
         if self._progress is None:
             return None
         try:
