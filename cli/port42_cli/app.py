@@ -106,7 +106,7 @@ MEANT = {
     "history": "show last",
     "init": "agents connect",
     "log": "logs",
-    "models": "agents",
+    "models": "agents models",
     "remove": "rm",
     "restart": "daemon restart",
     "run": "possess",
@@ -116,6 +116,31 @@ MEANT = {
 
 LOCAL = frozenset({"daemon", "service", "socket-path"})
 """The commands that look after the daemon's process, its files or its socket, which is done where it runs."""
+
+
+MAY_BE_EMPTY = frozenset({"--host", "--system"})
+"""Options whose empty value means something: this machine, no persona."""
+
+
+class _Filled(click.types.StringParamType):
+    """Text that is not empty: an unset variable of a script must not be taken for an option left out."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(super().convert(value, param, ctx))
+        if not text:
+            expected = (param and param.metavar) or "text"
+            self.fail(f"expected {expected}, got an empty text", param, ctx)
+        return text
+
+
+def _refuse_empty_options(command: click.Command) -> None:
+    for param in command.params:
+        takes_text = isinstance(param, click.Option) and not param.is_flag and param.type is click.STRING
+        if takes_text and not MAY_BE_EMPTY & set(param.opts):
+            param.type = _Filled()
+    if isinstance(command, click.Group):
+        for sub in command.commands.values():
+            _refuse_empty_options(sub)
 
 
 class CommandsOnDemand(click.Group):
@@ -133,6 +158,7 @@ class CommandsOnDemand(click.Group):
         module, name = COMMANDS[cmd_name].split(".")
         command = getattr(import_module(f"port42_cli.commands.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 - tells mypy what the table promises
+        _refuse_empty_options(command)
         return command
 
     def resolve_command(
@@ -202,6 +228,9 @@ def port42(ctx: click.Context, socket: str | None, host: str | None) -> None:
         from port42_cli.commands.sessions import overview
 
         ctx.invoke(overview)
+
+
+_refuse_empty_options(port42)
 
 
 def _daemon(command: str | None, address: str | None, host: str | None) -> Daemon:

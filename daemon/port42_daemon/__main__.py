@@ -68,11 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="port42d", description="Port42's session daemon.")
-    parser.add_argument("--home", type=Path, help="where sessions are kept (PORT42_HOME, ~/.port42)")
+    parser.add_argument("--home", type=_path, help="where sessions are kept (PORT42_HOME, ~/.port42)")
     parser.add_argument(
-        "--socket", type=Path, help="where to listen, unless systemd or launchd does (PORT42_SOCKET)"
+        "--socket", type=_path, help="where to listen, unless systemd or launchd does (PORT42_SOCKET)"
     )
-    parser.add_argument("--log-file", type=Path, help="log there, rotated, instead of stderr")
+    parser.add_argument("--log-file", type=_path, help="log there, rotated, instead of stderr")
     parser.add_argument(
         "--started-by",
         choices=get_args(StartedBy),
@@ -82,6 +82,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ready-fd", type=int, help="write 'ready' or 'error: …' to this descriptor")
     parser.add_argument("--version", action="version", version=f"port42d {__version__}")
     return parser.parse_args(argv)
+
+
+def _path(typed: str) -> Path:
+    if not typed:  # of an unset variable; it would be the current folder
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(typed)
 
 
 def _tell(starter: TextIO | None, line: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from port42_cli.app import ALIASES, COMMANDS, GROUPS, MEANT
+from port42_cli.app import ALIASES, COMMANDS, GROUPS, MAY_BE_EMPTY, MEANT
 from port42_cli.app import port42 as port42_group
 from port42_protocol import __version__
 
@@ -45,6 +45,35 @@ def test_help_knows_commands_of_commands_and_other_words_for_them(port42, home):
         done = port42("help", *typed)
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
+    assert not home.exists()
+
+
+def options_with_text(command, *path):
+    for param in command.params:
+        text = isinstance(param, click.Option) and isinstance(param.type, click.types.StringParamType)
+        if text and not param.is_flag:
+            yield [*path, param.opts[-1]], param.metavar or "text"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from options_with_text(command.get_command(click.Context(command), name), *path, name)
+
+
+def test_an_empty_value_of_an_option_is_a_usage_error_that_names_it():
+    known = [case for case in options_with_text(port42_group) if case[0][-1] not in MAY_BE_EMPTY]
+    assert len(known) > 30
+    for typed, expected in known:
+        with pytest.raises(click.BadParameter) as refused:
+            port42_group.main([*typed, ""], standalone_mode=False)
+        message = refused.value.format_message()
+        assert typed[-1] in message, typed
+        assert f"expected {expected}, got an empty text" in message
+        assert refused.value.exit_code == 2
+
+
+def test_an_empty_model_reaches_no_daemon(port42, home):
+    done = port42("possess", "@ai-muse", "hi", "--model", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error: Invalid value for '--model': expected NAME, got an empty text" in done.stderr
     assert not home.exists()
 
 

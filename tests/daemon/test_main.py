@@ -247,3 +247,12 @@ def test_what_an_upgrade_took_away_is_answered_with_what_to_do(start_daemon, hom
     with pytest.raises(pytest.RpcFailed, match="`port42 daemon restart`") as refused:
         daemon.call("rpc.discover")
     assert refused.value.code == -32005
+
+
+@pytest.mark.parametrize("option", ["--home", "--socket", "--log-file"])
+def test_an_empty_path_is_not_the_current_folder(option, tmp_path):
+    command = [sys.executable, "-m", "port42_daemon", option, ""]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"argument {option}: expected a path, got an empty text" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,11 @@ SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "h
 @click.command()
 @click.argument("refs", metavar="[REF…]", nargs=-1, shell_complete=complete.refs)
 @click.option(
-    "-f", "--format", "kind", type=click.Choice([*SUFFIXES]), help="Default: OUT's suffix, else json."
+    "-f",
+    "--format",
+    "kind",
+    type=click.Choice([*SUFFIXES]),
+    help="Default: what a file OUT ends in; json on stdout and in a folder.",
 )
 @click.option("-o", "--output", "out", metavar="OUT", help="A file, or a folder for several; -: stdout.")
 @click.option(
@@ -106,8 +110,6 @@ def _several(refs: tuple[str, ...], everything: str | None, out: str | None) -> 
     """Whether `out` is a folder. Raises `click.UsageError`."""
     if bool(refs) == bool(everything):
         raise click.UsageError("expected REF, one or several, or --all @AGENT")
-    if out == "":
-        raise click.UsageError('-o: expected the name of a file or folder, got ""')
     several = len(refs) != 1 or (out is not None and os.path.isdir(out))  # noqa: PTH112 - no pathlib on this path
     if several and out is None:
         raise click.UsageError("several sessions need a folder: -o OUT")
@@ -115,10 +117,10 @@ def _several(refs: tuple[str, ...], everything: str | None, out: str | None) -> 
 
 
 def _format_of(file: str | None, *, opened: bool) -> str:
-    """The format that the name of `file` ends in. Raises `click.UsageError` where it ends in another one."""
-    suffix = os.path.splitext(file or "")[1][1:].lower()  # noqa: PTH122 - no pathlib on this path
-    if not suffix:
+    """The format that the name of `file` ends in. Raises `click.UsageError` where it ends in none."""
+    if file is None:
         return "html" if opened else "json"
+    suffix = os.path.splitext(file)[1][1:].lower()  # noqa: PTH122 - no pathlib on this path
     if suffix not in SUFFIXES:
         raise click.UsageError(f"{file}: expected a name that ends in .json, .md or .html, or -f FORMAT")
     return SUFFIXES[suffix]

@@ -19,7 +19,7 @@ def test_stdout_is_the_sessions_own_document(port42, home):
 
 @pytest.mark.parametrize(
     ("name", "begins"),
-    [("a.md", "---\n"), ("a.HTML", "<!doctype html>"), ("a.json", '{"format"'), ("a", '{"format"')],
+    [("a.md", "---\n"), ("a.HTML", "<!doctype html>"), ("a.json", '{"format"')],
 )
 def test_a_files_suffix_says_its_format(port42, tmp_path, name, begins):
     port42.begin("@ai-muse", "hello")
@@ -85,9 +85,11 @@ def test_a_session_that_is_named_twice_is_written_once(port42, tmp_path):
     ("args", "word"),
     [
         ([], "expected REF"),
-        (["x", "-o", ""], "-o: expected the name of a file or folder"),
+        (["x", "-o", ""], "'--output': expected OUT, got an empty text"),
         (["a", "b"], "-o OUT"),
         (["x", "--all", "@a"], "expected REF"),
+        (["x", "-o", "talk"], "talk: expected a name that ends in .json, .md or .html, or -f FORMAT"),
+        (["x", "--open", "-o", "talk"], "talk: expected a name that ends in .json, .md or .html"),
         (["x", "-o", "x.txt"], "x.txt: expected a name that ends in .json, .md or .html, or -f FORMAT"),
     ],
 )

@@ -201,9 +201,8 @@ def test_a_ref_that_fits_nothing_says_what_names_a_session(port42, ref):
     assert "Expected last, @AGENT, a session id, a unique prefix" in stderr
 
 
-@pytest.mark.parametrize("ref", ["", "x" * 10_000])
-def test_a_ref_of_no_possible_length_says_what_was_expected(port42, ref):
-    assert "Error: ref: expected 'last', '@' and" in refused(port42, "@ai-muse", "-s", ref, "hi")
+def test_a_ref_of_no_possible_length_says_what_was_expected(port42):
+    assert "Error: ref: expected 'last', '@' and" in refused(port42, "@ai-muse", "-s", "x" * 10_000, "hi")
 
 
 def test_no_message_no_session_and_no_terminal_is_a_usage_error(port42):
@@ -337,10 +336,6 @@ def test_a_mode_is_for_this_message_only_and_never_ignored_in_silence(port42, ho
     assert (done.returncode, done.stdout) == (0, "hi\n")
     assert "say does not take the mode plan: it has none" in done.stderr
     assert "mode" not in port42.json("show", "@say", "--json")["messages"][-1]["turn"]
-    for option in ("--mode", "--model"):
-        done = port42("possess", "@say", "hi", option, "")
-        assert done.returncode == 1
-        assert f"{option[2:]}: expected " in done.stderr
     done = port42("possess", "@ai-muse", "hi", "--mode", "plan")
     assert done.stderr == "Error: mode: expected none, as no back end answers ai-muse, got plan\n"
 
