@@ -1,7 +1,8 @@
 """aider's history: ``.aider.chat.history.md`` in a project's folder, to which each start appends a chat.
 
-The person's lines begin with ``####``, the program's with ``>``; all others are the model's. Messages have no
-times: each gets that of its chat's start. Of what the program did, the files that it changed are read.
+The person's lines begin with ``####`` and end with two spaces, as a model's headings do not; the program's
+begin with ``>``; all others are the model's. Messages have no times: each gets that of its chat's start. Of
+what the program did, the files that it changed are read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -23,6 +25,12 @@ _STARTED = re.compile(r"# aider chat started at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)
 _TO_MODEL = re.compile(r"/(?:ask|code|architect|context) ")
 _COMMAND = re.compile(r"/[a-z-]{1,40}(?:\s|$)|!")
 _EDITED = "Applied edit to "
+_FOLDER = "Cur working dir: "
+_MODEL = re.compile(r"(?:Main model|Model): (\S{1,200})")
+_ANSWER = re.compile(r"\(Y\)es/\(N\)o[^\[]{0,80}\[[^\]]{0,20}\]: ")
+"""In a question of the program's, which is repeated when the answer is none."""
+_THINKS = re.compile(r"^<(thinking-content-[0-9a-f]{8,64})>$", re.MULTILINE)
+_BLANK = "<blank>"
 
 
 def conversations(path: Path) -> Iterator[tuple[str, str]]:
@@ -61,7 +69,10 @@ def read(path: Path, span: str, limits: SessionsConfig) -> list[ParsedSession]:
         datetime.fromisoformat(started[1]).astimezone().isoformat()
     )
     document.info.cwd = values.folder(str(path.parent)) if path.is_absolute() else None
-    for number, (kind, group) in enumerate(groupby(chat.split("\n"), _kind), 1):
+    lines = chat.split("\n")
+    # A hook of git's may have taken off the spaces.
+    end = "  " if any(line.startswith("#### ") and line.endswith("  ") for line in lines) else ""
+    for number, (kind, group) in enumerate(groupby(lines, partial(_kind, end=end)), 1):
         _add(document, kind, list(group), number)
     sessions = document.finished()
     # Several projects may have been begun in the same second.
@@ -70,8 +81,9 @@ def read(path: Path, span: str, limits: SessionsConfig) -> list[ParsedSession]:
     return sessions
 
 
-def _kind(line: str) -> str:
-    if line.startswith("#### "):
+def _kind(line: str, end: str) -> str:
+    """Whose line it is; the person's end with `end`."""
+    if line.startswith("#### ") and line.endswith(end):
         return "user"
     # The model's own quotations look the same; those of its edits, ``>>>>>>> REPLACE``, do not.
     return "program" if line.startswith("> ") or line == ">" else "model"
@@ -81,17 +93,33 @@ def _add(document: Document, kind: str, group: list[str], number: int) -> None:
     location = f"part {number}"
     match kind:
         case "user":
-            text = "\n".join(line.removeprefix("#### ").removesuffix("  ") for line in group)
+            lines = [line.removeprefix("#### ").removesuffix("  ") for line in group]
+            text = "\n".join(line for line in lines if not _ANSWER.search(line) and line != _BLANK)
             if _TO_MODEL.match(text) or not _COMMAND.match(text):
                 document.prompt("", text, None, location)
         case "model":
-            document.message("", "assistant", "\n".join(group).strip(), None, location)
+            _add_reply(document, "\n".join(group), location)
         case _:
             for line in group:
                 if (note := line.removeprefix("> ").strip()).startswith(_EDITED):
                     _add_edit(document, note.removeprefix(_EDITED), location)
-                elif note.startswith("Main model: "):
-                    document.info.model = values.short(note.split(" with ")[0].removeprefix("Main model: "))
+                elif model := _MODEL.match(note):
+                    document.info.model = model[1]
+                elif note.startswith(_FOLDER):
+                    document.info.cwd = values.folder(note.removeprefix(_FOLDER)) or document.info.cwd
+
+
+def _add_reply(document: Document, text: str, location: str) -> None:
+    """The reply, without the thoughts that stand in it as elements of their own."""
+    position, said = 0, []
+    while opening := _THINKS.search(text, position):
+        end = text.find(f"\n</{opening[1]}>", opening.end())
+        if end < 0:
+            break
+        said.append(text[position : opening.start()])
+        document.thought("", text[opening.end() : end].strip(), None)
+        position = end + len(opening[0]) + 2
+    document.message("", "assistant", "".join([*said, text[position:]]).strip(), None, location)
 
 
 def _add_edit(document: Document, name: str, location: str) -> None:

@@ -1,11 +1,12 @@
 """What ChatGPT and claude.ai give as a person's data: ``conversations.json``, also in the zip they send.
 
-Both are an array of conversations. Their formats are known here from descriptions and from readers of others
-only: no file that the services themselves made was at hand.
+Both are an array of conversations, or a single one. Their formats are known here from descriptions and from
+readers of others only: no file that the services themselves made was at hand.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 import zlib
@@ -18,7 +19,15 @@ from typing import IO, Any
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
-from port42_daemon.transfer.readers.files import FILE_BYTES, LINE_BYTES, chunks, json_value, opened
+from port42_daemon.transfer.readers.files import (
+    BLOCK,
+    BOM,
+    FILE_BYTES,
+    LINE_BYTES,
+    chunks,
+    json_value,
+    opened,
+)
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_protocol.messages.records import Reference
 
@@ -30,7 +39,15 @@ _PROGRAM = frozenset({"user_editable_context", "model_editable_context", "reason
 
 
 def conversations(path: Path) -> Iterator[tuple[str, str]]:
-    """Where in the file each conversation is, for `read`, or the reason why it cannot be read."""
+    """Where in the file each conversation is, for `read`, or the reason why it cannot be read.
+
+    Tools for browsers keep one conversation in a file.
+    """
+    with opened(path) as file:
+        if file.read(BLOCK).removeprefix(BOM).lstrip()[:1] == b"{":
+            size = file.seek(0, os.SEEK_END)
+            yield f"0-{size}", "" if size <= LINE_BYTES else "it is longer than 16 MiB"
+            return
     document = JsonDocument(chunks(path), LINE_BYTES)
     for item in document.items():
         yield "{}-{}".format(*document.span), "" if item is not None else "it is longer than 16 MiB"

@@ -57,6 +57,37 @@ def test_aiders_commands_are_not_words_to_the_model(tmp_path):
         empty.read(LIMITS)
 
 
+STARTED = "\n# aider chat started at 2026-03-01 10:00:00\n\n> Aider v0.86.2  \n"
+
+
+def read_aider(tmp_path, text):
+    path = tmp_path / ".aider.chat.history.md"
+    path.write_text(STARTED + text)
+    [[session]] = [source.read(LIMITS) for source in sources(path, "aider")[1]]
+    return session
+
+
+def test_a_models_headings_and_aiders_questions_are_not_the_persons_words(tmp_path):
+    reply = "Two steps:\n\n#### Step 1\n\nHoist.\n"
+    text = f"\n#### How?  \n####   \n#### Tell me.  \n\n{reply}\n#### a.py? (Y)es/(N)o/(A)ll [Yes]: skip  \n"
+    session = read_aider(tmp_path, text)
+    assert told(session) == ["user: How?\n\nTell me.", f"assistant: {reply.strip()}"]
+    assert told(read_aider(tmp_path, "\n#### How?\n\nSo.\n")) == ["user: How?", "assistant: So."]
+
+
+def test_a_thought_in_a_reply_of_aiders(tmp_path):
+    tag = "thinking-content-7bbeb8e1441453ad999a0bbba8a46d4b"
+    text = f"\n#### How?  \n\n<{tag}>\n\nThey ask\n#### how\n\n</{tag}>\n\nSo.\n\n"
+    notes = "> Model: m/x with diff edit format  \n> Cur working dir: /home/ada/boat  \n"
+    session = read_aider(tmp_path, text + notes)
+    assert [(record.role, record.content) for record in session.records] == [
+        ("user", "How?"),
+        ("thought", "They ask\n#### how"),
+        ("assistant", "So."),
+    ]
+    assert (session.info.model, session.info.cwd) == ("m/x", "/home/ada/boat")
+
+
 # --- ChatGPT and claude.ai ------------------------------------------------------------------------
 
 
@@ -170,3 +201,13 @@ def test_damaged_conversations_are_read_or_skipped(tmp_path, change):
     for source in found:
         with contextlib.suppress(Skipped):
             assert source.read(LIMITS)
+
+
+@pytest.mark.parametrize("conversation", [CHATGPT, CLAUDE_AI])
+def test_one_conversation_is_a_file_of_its_own(tmp_path, conversation):
+    """As tools for browsers keep it."""
+    for name, content in (("all", [conversation]), ("one", conversation)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content, indent=1))
+    every, alone = (read_all(tmp_path / f"{name}.json").values() for name in ("all", "one"))
+    assert [told(session) for session in alone] == [told(session) for session in every]
+    assert all(map(told, every))
