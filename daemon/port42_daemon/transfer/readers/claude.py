@@ -46,6 +46,10 @@ _LOCAL = (
 )
 _SUB_AGENTS = 1000
 _AGENT = "agent-"
+_OWN_AGENTS = ("acompact-", "aprompt_suggestion-")
+"""How ids of sub-agents begin that the program runs for itself: to sum up, and to suggest the next prompt."""
+_ASIDE = ("aside_question-", "<system-reminder>This is a side question from the user")
+"""How the id of one begins that answers a question aside, and the question, behind a copy of the session."""
 _ID = 200
 """Characters of an id that are used."""
 _QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
@@ -86,6 +90,8 @@ class State(base.State):
     """A session's slash command, its time, location and uuid, until it is known who replies to it."""
     caveat: bool = False
     warmups: dict[str, None] = field(default_factory=dict)
+    asides: dict[str, None] = field(default_factory=dict)
+    """Sub-agents whose question was read."""
     begun: bool = False
     early: dict[str, tuple[str, str, str, str | None]] = field(default_factory=dict)
     """Results that stand before their calls, by their ids: session, block, details, and time."""
@@ -147,13 +153,22 @@ class Reader(LineReader):
 
     def _take(self, entry: Entry, location: str) -> None:
         key = self._key(entry)
-        if key in self.state.warmups:
+        if key in self.state.warmups or key.startswith(_OWN_AGENTS) or self._is_copy(key, entry):
             return
         self._take_kind(key, entry, location)
         if isinstance(entry.forked_from, dict):
             info = self.state.sessions[key]
             info.forked_from = values.short(entry.forked_from.get("sessionId"), 256)
             info.shared = info.records
+
+    def _is_copy(self, key: str, entry: Entry) -> bool:
+        """Whether it is an entry of the parent's before a question aside."""
+        if not key.startswith(_ASIDE[0]) or key in self.state.asides:
+            return False
+        is_copy = entry.type != "user" or not text_of(entry.message.content).startswith(_ASIDE[1])
+        if not is_copy:
+            _remember(self.state.asides, key, None)
+        return is_copy
 
     def _take_kind(self, key: str, entry: Entry, location: str) -> None:
         match entry.type:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import claude
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped, SubAgent
 from port42_daemon.transfer.readers.line_reader import read_whole
 from port42_protocol.messages.records import Message
 
@@ -296,6 +296,21 @@ def test_a_sub_agents_entries_are_a_session_of_its_own():
     assert (main.info.parent, agent.info.parent) == (None, SESSION)
     [alone] = File().user("x").assistant("y").read_all("agent-1")
     assert (alone.info.source_id, alone.info.parent) == (f"{SESSION}/1", SESSION)
+
+
+@pytest.mark.parametrize("agent", ["acompact-1a", "aprompt_suggestion-1a"])
+def test_what_the_program_asks_its_own_sub_agents_is_no_session(agent):
+    file = File().user("Sum up.", isSidechain=True, agentId=agent)
+    with pytest.raises(SubAgent):
+        file.assistant("So far: …", isSidechain=True, agentId=agent).read(f"agent-{agent}")
+
+
+def test_a_question_aside_is_a_session_without_the_copy_of_its_parent():
+    agent = {"isSidechain": True, "agentId": "aside_question-1a"}
+    aside = "<system-reminder>This is a side question from the user. …</system-reminder>\n\nHow deep is it?"
+    file = File().user("sail", **agent).assistant("going", **agent).user(aside, **agent)
+    session = file.assistant("Two fathoms.", **agent).read("agent-aside_question-1a")
+    assert texts(session) == [("user", "How deep is it?"), ("assistant", "Two fathoms.")]
 
 
 def test_a_windows_folder_is_kept():
