@@ -55,17 +55,29 @@ class Introspection:
     queues: SessionQueues
     events: Events
     read_socket: Callable[[], str | None]
-    hub: Callable[[], Awaitable[HubSummary | None]]
+    hub: Callable[[], Awaitable[HubSummary] | None]
     _started: float = field(default_factory=time.monotonic, init=False)
     _started_at: str = field(default_factory=now, init=False)
     _counted: dict[str, int] | None = field(default=None, init=False)
     _counting: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def status(self, _: Status) -> DaemonStatus:
-        """Does not wait for an index that is being rebuilt."""
-        counts = self.catalogue.known_counts
+    def status(self, _: Status) -> DaemonStatus | Awaitable[DaemonStatus]:
+        """Answered at once where nothing is to be counted. Does not wait for an index that is rebuilt."""
+        counts, hub = self.catalogue.known_counts, self.hub()
+        if counts is not None and hub is None:
+            # What is answered at once is not counted as under way.
+            return self._status(counts, None, self.traffic.requests + 1)
+        return self._counted_status(counts, hub)
+
+    async def _counted_status(
+        self, counts: dict[str, int] | None, hub: Awaitable[HubSummary] | None
+    ) -> DaemonStatus:
         if counts is None:
             counts = await self._count()
+        summary = None if hub is None else await hub
+        return self._status(counts, summary, self.traffic.requests)
+
+    def _status(self, counts: dict[str, int] | None, hub: HubSummary | None, requests: int) -> DaemonStatus:
         return DaemonStatus(
             version=__version__,
             protocol_version=PROTOCOL_VERSION,
@@ -75,7 +87,7 @@ class Introspection:
             socket=str(self.settings.socket),
             sessions=None if counts is None else sum(counts.values()),
             connections=self.traffic.connections,
-            requests=self.traffic.requests,
+            requests=requests,
             turns=self.queues.under_way,
             limits=self.settings.limits,
             config_error=self.config.error,
@@ -94,7 +106,7 @@ class Introspection:
             vitals=vitals(self.settings.home),
             stalled_threads=stalled_threads(self.threads, self.catalogue),
             read_socket=self.read_socket(),
-            hub=await self.hub(),
+            hub=hub,
         )
 
     async def discover(self, _: Discover) -> OpenRpc:

@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,10 +193,11 @@ class Hub:
 
     # --- for status and doctor --------------------------------------------------------------------
 
-    async def summary(self) -> HubSummary | None:
+    def summary(self) -> Awaitable[HubSummary] | None:
         """What `status` says of the hub; None where there is none."""
-        if self.state == "off":
-            return None
+        return None if self.state == "off" else self._summary()
+
+    async def _summary(self) -> HubSummary:
         waiting, connection = await self.waiting(), self.connection
         return HubSummary(
             self.state,

@@ -19,7 +19,7 @@ from port42_daemon.hub.service import Hub
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
 from port42_protocol import PROTOCOL_VERSION, __version__, openrpc
-from port42_protocol.messages.daemon import Discover, Status
+from port42_protocol.messages.daemon import DaemonStatus, Discover, Status
 from port42_protocol.messages.sessions import CreateSession
 
 
@@ -60,12 +60,15 @@ def test_status_of_a_new_daemon(rules, settings, traffic, introspection):
     assert (status.home, status.socket) == (str(rules.home), str(settings.socket))
     assert (status.read_socket, status.hub) == ("/run/port42-read.sock", None)
     assert (status.sessions, status.connections, status.requests) == (3, 5, 2)
+    known = introspection.status(Status())
+    assert isinstance(known, DaemonStatus), "what needs no count is answered without a task"
+    assert (known.sessions, known.requests) == (3, 3), "it counts itself, as one that waits does"
     assert (status.index, status.sessions_by_agent) == ("ready", {"agent-0": 1, "agent-1": 2})
     assert status.limits == settings.limits
     assert 0 <= status.uptime_seconds < 600
     assert status.config_error is None
     assert status.turns_by_agent == status.latencies == status.errors == status.internal_errors == ()
-    assert asyncio.run(introspection.status(Status())).uptime_seconds >= status.uptime_seconds
+    assert rules.ask(introspection.status, Status()).uptime_seconds >= status.uptime_seconds
     assert rules.ask(introspection.discover, Discover()) == openrpc.document()
 
 
