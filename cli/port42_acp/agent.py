@@ -218,6 +218,11 @@ class Agent:
         wanted: JsonObject = {"session_id": request.session_id, "last": 1, "events": True}
         page = await self._ask("get_session", wanted | ({"agent": self._agent} if self._agent else {}))
         summary = page["session"]
+        if opened is not None and opened.is_busy:
+            if replay:
+                await opened.show_again()
+            self._editor.update(opened.id, _info(summary))
+            return self._options(opened)
         if opened is not None:
             await opened.close()
         session = Session(self._editor, self._daemon, summary["session_id"], summary["agent"], request.cwd)

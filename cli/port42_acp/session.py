@@ -71,10 +71,32 @@ class Session:
         self._running: _Turn | None = None
         self._is_behind = False
         self._catching_up: asyncio.Task[None] | None = None
+        self._is_reloading = False
+        self._awaits_first_record = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether prompts of the editor are under way."""
+        return bool(self._turns)
 
     async def follow(self) -> None:
         """Show what is after the record `seen`, and from then on. Raises `DaemonError`, `NoDaemon`."""
         await self._connected()
+        await self._caught_up()
+
+    async def show_again(self) -> None:
+        """Show all from the first record on, while the editor's turns go on. Raises as `follow` does."""
+        connection = await self._connected()
+        self.seen, self._updates = 0, Updates()
+        # The new subscription has what still comes of the earlier one; it begins at the first record.
+        self._awaits_first_record = self._is_reloading = True
+        self._keys = {turn.key for turn in self._turns.values() if not turn.begun}
+        try:
+            await connection.call("subscribe", {"session_id": self.id, "since_seq": 0})
+        except Lost:
+            await self._connected()
+        finally:
+            self._is_reloading = False
         await self._caught_up()
 
     async def prompt(self, blocks: list[Block]) -> JsonObject:
@@ -259,7 +281,7 @@ class Session:
                 return  # the session was deleted: the next prompt says so
 
     async def _on_event(self, connection: Connection, event: Event) -> None:
-        if event.get("session_id") != self.id:
+        if event.get("session_id") != self.id or self._is_shown_again(event):
             return
         match event["kind"]:
             case "message":
@@ -283,18 +305,28 @@ class Session:
             self._editor.update(self.id, update)
         await self._editor.drained()
 
+    def _is_shown_again(self, event: Event) -> bool:
+        """Whether it is of the subscription before `show_again`, and to be shown with the next one."""
+        first = event["kind"] == "message" and event["message"]["seq"] == 1
+        self._awaits_first_record = self._awaits_first_record and not first
+        if self._awaits_first_record and event["kind"] == "ended":
+            self._running = None
+        return self._awaits_first_record and event["kind"] not in {"permission", "overflow"}
+
     def _record(self, record: Record) -> list[JsonObject]:
         if record.seq <= self.seen:
             return []
         self.seen = record.seq
         if isinstance(record, UserMessage):
-            self._running = self._turns.get(record.key) if isinstance(record.key, str) else None
-            if self._running is not None:
-                self._running.begun = True
+            turn = self._turns.get(record.key) if isinstance(record.key, str) else None
+            if turn is not None:
+                turn.begun = True
+            if turn is not None or not self._is_reloading:  # an earlier question leaves the one that runs
+                self._running = turn
             if record.key in self._keys:  # the editor shows what was typed in it
                 self._updates.begin_turn()
                 return []
-        if isinstance(record, ErrorMessage) and self._running is not None:
+        if isinstance(record, ErrorMessage) and self._running is not None and not self._is_reloading:
             return []  # the prompt's answer says it
         return self._updates.record(record)
 

@@ -141,6 +141,38 @@ def test_a_cancel_stops_the_turn_and_keeps_what_came(daemon, editor):
     assert reply["content"].startswith("tick")
 
 
+def test_loading_a_session_shows_it_again_and_leaves_the_editors_turn_alone(daemon, editor):
+    zed = editor("@slow")
+    session_id = zed.new()
+    asked = zed.begin_prompt(session_id, "go")
+    zed.until_text("tick tick")
+    before = len(zed.updates)
+    zed.call("load_session", session_id=session_id, cwd="/tmp")
+    shown = zed.updates[before:]
+    assert texts(shown, "user_message_chunk") == "go"
+    zed.until_text("tick " * 5)
+    zed.call("resume_session", session_id=session_id, cwd="/tmp")
+    assert daemon.call("status")["turns"] == 1
+    zed.call("cancel", session_id=session_id)
+    assert zed.result(asked) == {"stopReason": "cancelled"}
+    reply = records_of(daemon, session_id)[-1]
+    assert (reply["status"], texts(zed.updates[before:])) == ("interrupted", reply["content"])
+
+
+def test_a_session_that_is_loaded_while_it_asks_goes_on_with_the_answer(daemon, editor):
+    zed = editor("@permission")
+    session_id = zed.new()
+    asked = zed.begin_prompt(session_id, "edit allow_once reject_once")
+    zed.until(lambda message: "permission" in message)
+    before = len(zed.updates)
+    zed.call("load_session", session_id=session_id, cwd="/tmp")
+    shown = zed.updates[before:]
+    assert texts(shown, "user_message_chunk") == "edit allow_once reject_once"
+    zed.choose("id:allow_once")
+    assert zed.result(asked)["stopReason"] == "end_turn"
+    assert '"optionId": "id:allow_once"' in texts(zed.updates[before:])
+
+
 def test_a_cancel_answers_an_open_permission_request(daemon, editor):
     zed = editor("@permission")
     session_id = zed.new()
