@@ -96,7 +96,7 @@ class Daemon:
             # The note speaks of the home's daemon; what was dialled may be another one.
             if note.version in {None, __version__} or note.socket != connection.getpeername():
                 return connection
-            return self._meet(connection, note, may_start=may_start)
+            return self._suitable(connection, note, may_start=may_start)
         if not may_start:
             forbidden = "PORT42_NO_AUTOSTART forbids starting one; `port42 daemon start` does"
             raise NoDaemon(f"no daemon answers at {self.address()}, and {forbidden}")
@@ -351,7 +351,7 @@ class Daemon:
             argv += ["--socket", address]  # of two the last one counts
         process.spawn(argv, log, self.notice)
 
-    def _meet(self, connection: socket.socket, note: Note, *, may_start: bool) -> socket.socket:
+    def _suitable(self, connection: socket.socket, note: Note, *, may_start: bool) -> socket.socket:
         """The connection to use, where the daemon behind `connection` is of another version."""
         from port42_client import version
 

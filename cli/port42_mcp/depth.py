@@ -21,13 +21,13 @@ def current_depth(environ: Mapping[str, str], pid: int | None = None) -> int:
     Clients start their servers with a cleaned environment. So where the variable is not in ours, that of the
     processes above this one (or above `pid`) is looked at, which only Linux shows.
     """
-    for variables in (environ, *_above(os.getppid() if pid is None else pid)):
+    for variables in (environ, *_environments_of_ancestors(os.getppid() if pid is None else pid)):
         if (value := variables.get(DEPTH_VARIABLE)) is not None:
             return min(int(value), LIMIT) if value.isdecimal() and len(value) < 4 else LIMIT
     return 0
 
 
-def _above(pid: int) -> Iterator[dict[str, str]]:
+def _environments_of_ancestors(pid: int) -> Iterator[dict[str, str]]:
     """The environments of a process and of those above it, as they were at their start."""
     for _ in range(_MOST_ANCESTORS):
         if pid <= 1:

@@ -29,7 +29,7 @@ _ANSWER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageStart:
     """Where a page begins: with the records after `after_seq`, `offset` characters into the first of them."""
 
     after_seq: int = 0
@@ -58,7 +58,7 @@ class Page:
     """What is on a page, and where the next one begins; None at the end of the session."""
 
     pieces: tuple[Piece, ...]
-    next: Place | None
+    next: PageStart | None
 
 
 def history(text: str) -> str:
@@ -121,7 +121,7 @@ def _hit(hit: Hit) -> str:
 
 
 def page(
-    records: Callable[[int], Iterable[Record]], start: Place, detail: Detail, room: int = PAGE_CHARACTERS
+    records: Callable[[int], Iterable[Record]], start: PageStart, detail: Detail, room: int = PAGE_CHARACTERS
 ) -> Page:
     """As much as fits `room` characters; `records(after_seq)` gives the later ones, oldest first."""
     pieces: list[Piece] = []
@@ -130,18 +130,18 @@ def page(
         text = "".join(_text(record, detail))
         if text or isinstance(record, Message):
             if room <= 0:
-                return Page(tuple(pieces), Place(record.seq - 1))
+                return Page(tuple(pieces), PageStart(record.seq - 1))
             piece = Piece(record, text[offset : offset + room], offset > 0, max(0, len(text) - offset - room))
             pieces.append(piece)
             if piece.left:
-                return Page(tuple(pieces), Place(record.seq - 1, offset + room))
+                return Page(tuple(pieces), PageStart(record.seq - 1, offset + room))
             room -= len(str(piece)) + 2
         offset = 0
     return Page(tuple(pieces), None)
 
 
-def session(head: Summary, read: Page, start: Place) -> str:
-    where = "from its beginning" if start == Place() else f"after seq {start.after_seq}"
+def session(head: Summary, read: Page, start: PageStart) -> str:
+    where = "from its beginning" if start == PageStart() else f"after seq {start.after_seq}"
     text = "\n\n".join(map(str, read.pieces)) or "(nothing more)"
     parts = [history(f"{summary(head)}\n{where}\n\n{text}")]
     if (following := read.next) is not None:

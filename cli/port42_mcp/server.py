@@ -137,7 +137,7 @@ class Tools:
 
         The end of each page says how to get the next one.
         """
-        start = quoted.Place(after_seq, offset)
+        start = quoted.PageStart(after_seq, offset)
         return await _in_thread(partial(self._source.read, session, agent, start, last, detail))
 
     async def list_sessions(  # noqa: PLR0913, PLR0917 - what a list can be narrowed by

@@ -112,13 +112,13 @@ class Source:
             return quoted.sessions(decode(SessionPage, client.ask("list_sessions", params)))
 
     def read(
-        self, ref: str, agent: str | None, start: quoted.Place, last: int | None, detail: quoted.Detail
+        self, ref: str, agent: str | None, start: quoted.PageStart, last: int | None, detail: quoted.Detail
     ) -> str:
         """A page of the session that `ref` means; with `last`, from that many messages before its end on."""
         with self._reader() as client:
             head = decode(Summary, client.ask("find_session", given(ref=ref, agent=agent)))
             if last is not None:
-                start = quoted.Place(_seq_before_last(client, head.session_id, last))
+                start = quoted.PageStart(_seq_before_last(client, head.session_id, last))
             page = quoted.page(lambda seq: _records(client, head.session_id, seq), start, detail)
             return quoted.session(head, page, start)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from port42_mcp import quoted
-from port42_mcp.quoted import Place
+from port42_mcp.quoted import PageStart
 from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,
@@ -26,7 +26,7 @@ TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
 def pages(records: list[Record], room: int, detail: quoted.Detail = "full") -> list[quoted.Page]:
-    read, place = [], Place()
+    read, place = [], PageStart()
     while True:
         page = quoted.page(lambda seq: [one for one in records if one.seq > seq], place, detail, room)
         read.append(page)
@@ -50,7 +50,7 @@ def test_the_pages_have_every_character_once_and_are_bounded(texts, room):
 
 def test_a_long_message_goes_on_where_it_was_cut():
     page, second, *_ = pages([UserMessage(seq=7, content="ab" * 1000, timestamp=AT)], 999)
-    text = quoted.session(SUMMARY, page, Place())
+    text = quoted.session(SUMMARY, page, PageStart())
     assert "[7] user 2025-09-08 16:54 UTC\nabab" in text
     assert "(1,001 more characters of it on the next page)" in text
     assert text.endswith("Next page: read_session with session='cli-1', after_seq=6, offset=999")
@@ -83,7 +83,7 @@ def did() -> list[Record]:
 def test_what_an_agent_did_is_left_out_folded_or_opened(detail, seqs):
     (page,) = pages(did(), 10_000, detail)
     assert " ".join(str(piece.record.seq) for piece in page.pieces) == seqs
-    text = quoted.session(SUMMARY, page, Place())
+    text = quoted.session(SUMMARY, page, PageStart())
     assert ("Read: a.py (done)" in text) is (detail != "messages")
     assert ("output:\nx" in text) is (detail == "full")
 
@@ -111,6 +111,6 @@ def test_an_author_is_named():
 
 
 def test_the_last_page_says_so():
-    assert quoted.session(SUMMARY, quoted.Page((), None), Place(3)).endswith(
+    assert quoted.session(SUMMARY, quoted.Page((), None), PageStart(3)).endswith(
         "This is the end of the session."
     )

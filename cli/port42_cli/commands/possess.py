@@ -144,7 +144,7 @@ def possess(  # noqa: PLR0913, PLR0917 - a parameter for each option
     REF is a session id, a unique prefix of 4 or more characters, or a title. What is piped in is the
     message, or is read beside the MESSAGE. Without a message a terminal opens a conversation.
     """
-    ref = _which(ctx, agent, ref, onward or here, pick)
+    ref = _session_ref(ctx, agent, ref, onward or here, pick)
     daemon: Daemon = ctx.obj
     beside = [message_input.reference(typed, daemon.host) for typed in references if typed != "-"]
     message = None
@@ -223,7 +223,7 @@ def _picked(ctx: click.Context, agent: str | None, typed: str = "") -> Summary:
     return picked
 
 
-def _which(ctx: click.Context, agent: str, ref: str | None, last: bool, choose: bool) -> str | None:
+def _session_ref(ctx: click.Context, agent: str, ref: str | None, last: bool, choose: bool) -> str | None:
     """The session to go on with, however it was named; None begins one."""
     if choose:
         if ref or last:

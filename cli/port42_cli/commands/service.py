@@ -87,7 +87,7 @@ def uninstall(daemon: Daemon, yes: bool, dry_run: bool, as_json: bool) -> None:
         raise Refused(*why)
     if not _agreed(changes, "Stop the service and remove this?", yes=yes, dry_run=dry_run, as_json=as_json):
         return
-    supervisor.withdraw()
+    supervisor.disable()
     files.carry_out(changes)
     supervisor.forget()
     streams.banner(f"The service is gone. What it kept stays: {daemon.home}")

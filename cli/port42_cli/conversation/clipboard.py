@@ -24,7 +24,7 @@ _PATIENCE = 5.0
 def copy(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Copy; gives a sentence that says what was done. Raises `Refused` where there is no way to."""
     characters = count(len(text), "character")
-    if (argv := _program(environ)) and _given_to(argv, text, environ):
+    if (argv := _program(environ)) and _run_with_input(argv, text, environ):
         return f"Copied {characters} with {argv[0]}."
     if not streams.can_draw():
         raise Refused("/copy: expected wl-copy, xclip, xsel or pbcopy, or a terminal with a clipboard")
@@ -51,7 +51,7 @@ def _program(environ: Mapping[str, str]) -> list[str] | None:
     return next((argv for argv in programs if shutil.which(argv[0], path=path)), None)
 
 
-def _given_to(argv: list[str], text: str, environ: Mapping[str, str]) -> bool:
+def _run_with_input(argv: list[str], text: str, environ: Mapping[str, str]) -> bool:
     try:
         # A session of its own and no pipe back: xclip stays in the background as the clipboard's owner.
         done = subprocess.run(

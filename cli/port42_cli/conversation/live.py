@@ -89,12 +89,12 @@ class LiveReply(Show):
     @uninterrupted()
     def on_tick(self) -> None:
         if (now := time.monotonic()) >= self._due:
-            below = [_moving(title) for title in [*self._running.values()][-5:]]
+            below = [_spinner(title) for title in [*self._running.values()][-5:]]
             if thought := self._thought.strip():
                 # Its end, which is what is new of it.
                 end = one_line(" ".join(thought[-_THOUGHT:].split()))[-max(10, self._live.width - 5) :]
                 below.insert(0, Text(f"💭 {end}", "dim", no_wrap=True, overflow="crop"))
-            waiting = None if self.interval is None else _moving(self._waiting(now))
+            waiting = None if self.interval is None else _spinner(self._waiting(now))
             self._live.draw(below, waiting)
             self._due = now + max(EVERY, _PAUSE * (time.monotonic() - now))
 
@@ -207,6 +207,6 @@ class LiveReply(Show):
         self._thought = ""
 
 
-def _moving(words: str) -> Text:
+def _spinner(words: str) -> Text:
     frame = _FRAMES[int(12 * time.monotonic()) % len(_FRAMES)]
     return Text(f"{frame} {words}", "dim", no_wrap=True, overflow="ellipsis")

@@ -44,7 +44,7 @@ class Gathering:
         agent = self._listing.call(GetAgent(self._agent)).agent
         return Refused(f"no previous sessions found for @{agent}")
 
-    async def rest(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
+    async def later_pages(self, cursor: str | None) -> AsyncIterator[list[Choice]]:
         loop = asyncio.get_running_loop()
         while cursor:
             page, cursor = await loop.run_in_executor(self._list_thread, self.page, PAGE, cursor)

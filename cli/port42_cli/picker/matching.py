@@ -57,7 +57,7 @@ def _rank(words: list[str], choice: Choice) -> tuple[int, int] | None:
     for number, word in enumerate(words):
         position = choice.text.find(word)
         if position < 0 and word not in choice.session.session_id:
-            spread = _spread(word, choice.text)
+            spread = _letters_in_order(word, choice.text)
             if spread is None:
                 return None
             position, between = spread
@@ -67,7 +67,7 @@ def _rank(words: list[str], choice: Choice) -> tuple[int, int] | None:
     return scattered, begins
 
 
-def _spread(word: str, text: str) -> tuple[int, int] | None:
+def _letters_in_order(word: str, text: str) -> tuple[int, int] | None:
     """Where the word's letters begin, in their order, and how many others stand between them."""
     first = at = text.find(word[0])
     for letter in word[1:]:

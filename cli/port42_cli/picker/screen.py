@@ -103,7 +103,7 @@ class Picker:
 
     async def _gather(self) -> None:
         try:
-            async for page in self._gathering.rest(self._cursor):
+            async for page in self._gathering.later_pages(self._cursor):
                 known = {choice.session.session_id for choice in self._choices}
                 # A session that was used meanwhile has moved to the front, and was in an earlier page.
                 self._choices += [choice for choice in page if choice.session.session_id not in known]

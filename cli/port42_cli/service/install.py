@@ -38,7 +38,7 @@ def install(supervisor: Supervisor, daemon: Daemon, changes: Sequence[Change]) -
         files.carry_out(changes)
         try:
             if running is not None and by_hand:
-                supervisor.rest()
+                supervisor.release()
                 process.stop(running.pid, daemon.home, daemon.notice)
             changed = {change.path for change in changes if change.kind != "keep"}
             supervisor.start(changed, anew=by_hand)
@@ -83,7 +83,7 @@ def _restore(supervisor: Supervisor, changes: Sequence[Change], *, again: bool) 
     """Restore the files and, with `again`, the service; returns what could not be restored."""
     lost = []
     try:
-        supervisor.rest() if again else supervisor.withdraw()
+        supervisor.release() if again else supervisor.disable()
     except CommandError as error:
         lost.append(error.message)
     lost += [f"{path} could not be put back" for path in files.put_back(changes)]

@@ -46,7 +46,7 @@ class Launchd:
 
     def start(self, changed: Collection[Path], *, anew: bool) -> None:
         if anew or changed:
-            self.rest()
+            self.release()
         if not self._print():
             if address := listens_at(self._text()):
                 # launchd makes the socket, and no folder for it.
@@ -61,11 +61,11 @@ class Launchd:
     def restart(self) -> None:
         run_tool("launchctl", "kickstart", "-k", self._target)
 
-    def rest(self) -> None:
+    def release(self) -> None:
         if self._print():
             run_tool("launchctl", "bootout", self._target)
 
-    withdraw = rest  # what starts it at a login is the file itself
+    disable = release  # what starts it at a login is the file itself
 
     def forget(self) -> None:
         """Nothing: bootout has forgotten it."""

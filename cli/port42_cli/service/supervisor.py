@@ -73,10 +73,10 @@ class Supervisor(Protocol):
 
     def restart(self) -> None: ...
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Stop the daemon and release its socket; it still starts at the next login."""
 
-    def withdraw(self) -> None:
+    def disable(self) -> None:
         """Stop the daemon, release its socket, and do not start it again."""
 
     def forget(self) -> None:

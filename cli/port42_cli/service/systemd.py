@@ -62,7 +62,7 @@ class Systemd:
         """
         self._systemctl("daemon-reload")
         if anew or self.paths[1] in changed:
-            self.rest()
+            self.release()
         self._systemctl("enable", "--now", SOCKET)
         self._systemctl("restart" if self.paths[0] in changed else "start", SERVICE)
 
@@ -72,12 +72,12 @@ class Systemd:
     def restart(self) -> None:
         self._systemctl("restart", SERVICE)
 
-    def rest(self) -> None:
+    def release(self) -> None:
         self._systemctl("stop", SOCKET, SERVICE, check=False)  # not loaded: nothing to stop
         # Else a start that failed too often would be refused.
         self._systemctl("reset-failed", SOCKET, SERVICE, check=False)
 
-    def withdraw(self) -> None:
+    def disable(self) -> None:
         # The service, too: it may have been enabled by hand.
         self._systemctl("disable", "--now", SOCKET, SERVICE)
         self._systemctl("reset-failed", SOCKET, SERVICE, check=False)

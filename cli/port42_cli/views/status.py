@@ -30,7 +30,7 @@ def status(daemon: DaemonStatus, *, methods: bool = False) -> list[Part]:
     Names that may come more than once (``session count``, ``turns of``, ``latency``, ``error``, ``internal
     error``) end in what they are about.
     """
-    fields = (*_totals(daemon), *_lists(daemon), *_troubles(daemon))
+    fields = (*_totals(daemon), *_lists(daemon), *_problems(daemon))
     facts = Fields(fields, f"port42d {daemon.version}")
     return [facts, Table(daemon.latencies, _LATENCY, gap=1)] if methods and daemon.latencies else [facts]
 
@@ -110,7 +110,7 @@ def _lists(daemon: DaemonStatus) -> Iterator[Field]:
         yield Field(f"latency {method.method}", f"{method.count} calls, {method.errors} errors, {took}", "")
 
 
-def _troubles(daemon: DaemonStatus) -> Iterator[Field]:
+def _problems(daemon: DaemonStatus) -> Iterator[Field]:
     for position, error in enumerate(daemon.errors):
         row = "errors" if position < _MOST else ""
         shown: Content = [(f"{error.count:,} × {error.kind} ({error.code})", "red")]

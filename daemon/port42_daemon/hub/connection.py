@@ -155,7 +155,7 @@ class HubConnection:
         if self.is_waiting:
             await self.sync.retry_busy()
         if self.until_heartbeat() <= 0:
-            await self._beat()
+            await self._report()
         return bool(self.sync.dirty) or self._more
 
     @property
@@ -168,7 +168,7 @@ class HubConnection:
         pause = _REPORT if self._unreported else _HEARTBEAT
         return max(0.0, self._seen_at + pause - time.monotonic())
 
-    async def _beat(self) -> None:
+    async def _report(self) -> None:
         """Say how far this machine is, and now and then look for what no notice told."""
         if time.monotonic() - self._looked_at >= _HEARTBEAT:
             self._more = self.sync.shares_due = True

@@ -57,7 +57,9 @@ class Hub:
 
     def __post_init__(self) -> None:
         self._unpushed = Unpushed(self.home, self.sessions)
-        self.leases = Leases(self.ask, self._end, self.sessions.threads.files, self._owner_to_continue)
+        self.leases = Leases(
+            self.ask, self._end_of_session, self.sessions.threads.files, self._owner_to_continue
+        )
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -69,23 +71,23 @@ class Hub:
             self.config = (await self.agents.refresh()).hub
             self._applied.set()
             if self.config is None:
-                self._enter("off")
-                self.sessions.store.changed = _ignored
+                self._set_state("off")
+                self.sessions.store.changed = _no_listener
                 await self._reconfigured.wait()
                 continue
             if not self.config.on:
-                self._enter("paused")
+                self._set_state("paused")
                 await self._unpushed.look(self.config)
                 await self._reconfigured.wait()
                 continue
-            self._enter("connecting" if not failures else self.state, self.problem)
+            self._set_state("connecting" if not failures else self.state, self.problem)
             try:
-                await self._stay(self.config)
+                await self._connect_and_sync(self.config)
                 failures = 0
                 continue
-            except _Left as left:
-                failures = 1 if left.was_connected else failures + 1
-                self._leave(left)
+            except _Disconnected as reason:
+                failures = 1 if reason.was_connected else failures + 1
+                self._note_disconnected(reason)
                 await self._unpushed.look(self.config)
             pause = _REFUSED_PAUSE if self.state == "refused" else _FIRST_PAUSE * 2 ** min(failures - 1, 10)
             pause = min(pause, _LAST_PAUSE) * random.uniform(2 / 3, 1)  # noqa: S311  # no secret depends on it
@@ -93,10 +95,10 @@ class Hub:
                 async with asyncio.timeout(pause):
                     await self._reconfigured.wait()
 
-    async def _stay(self, config: HubConfig) -> None:
-        """Connect, and sync until the configuration changes. Raises `_Left` when something fails."""
+    async def _connect_and_sync(self, config: HubConfig) -> None:
+        """Connect, and sync until the configuration changes. Raises `_Disconnected` when something fails."""
         if importlib.util.find_spec("psycopg") is None:
-            raise _Left("refused", NO_EXTRA, False)
+            raise _Disconnected("refused", NO_EXTRA, False)
         # Imported here: a daemon without a hub needs none of it.
         from port42_daemon.hub import connection
 
@@ -110,7 +112,7 @@ class Hub:
             loop = asyncio.get_running_loop()
             self.sessions.store.changed = lambda session_id: self._session_changed(loop, session_id)
             await self._connection.begin()
-            self._enter("connected")
+            self._set_state("connected")
             log.info("🛰 at the hub as %s, from %s", self._connection.owner, machine_name(config))
             renewing = asyncio.create_task(self.leases.run())
             try:
@@ -118,10 +120,10 @@ class Hub:
             finally:
                 renewing.cancel()
         except connection.FAILURES as error:
-            raise _Left(*connection.explained(error), connected) from None
+            raise _Disconnected(*connection.explained(error), connected) from None
         except Exception as error:  # one failure must not end it
             log.exception("the hub is used again after an error")
-            raise _Left("unreachable", "an internal error, see the log", connected) from error
+            raise _Disconnected("unreachable", "an internal error, see the log", connected) from error
         finally:
             connection_before, self._connection = self._connection, None
             if connection_before is not None:
@@ -162,14 +164,14 @@ class Hub:
         if self.connection is not None and self.connection.is_waiting:
             self._work.set()
 
-    def _enter(self, state: HubState, problem: str | None = None) -> None:
+    def _set_state(self, state: HubState, problem: str | None = None) -> None:
         self.state, self.problem = state, problem
 
-    def _leave(self, left: _Left) -> None:
+    def _note_disconnected(self, reason: _Disconnected) -> None:
         """Say once why the hub is not used now."""
-        if left.state != self.state:
-            log.warning("⚠ the hub is %s: %s; sessions go on here", left.state, left.problem)
-        self._enter(left.state, left.problem)
+        if reason.state != self.state:
+            log.warning("⚠ the hub is %s: %s; sessions go on here", reason.state, reason.problem)
+        self._set_state(reason.state, reason.problem)
 
     @property
     def connection(self) -> HubConnection | None:
@@ -225,7 +227,7 @@ class Hub:
 
     # --- for leases -------------------------------------------------------------------------------
 
-    def _end(self, session_id: str) -> tuple[int, int] | None:
+    def _end_of_session(self, session_id: str) -> tuple[int, int] | None:
         """Generation and last seq of a session here; blocks."""
         try:
             stored = self.sessions.store.lines(session_id, 2**62, 1)
@@ -237,7 +239,7 @@ class Hub:
         return None if self.connection is None else self.connection.sync.owner_to_continue(session_id)
 
 
-class _Left(Exception):
+class _Disconnected(Exception):
     """The hub is not used now: the state, why, and whether this machine was connected."""
 
     def __init__(self, state: HubState, problem: str, was_connected: bool) -> None:
@@ -249,7 +251,7 @@ def machine_name(config: HubConfig) -> str:
     return config.machine or socket.gethostname().partition(".")[0] or "a machine"
 
 
-def _ignored(session_id: str) -> None:
+def _no_listener(session_id: str) -> None:
     """No hub wants to know."""
 
 

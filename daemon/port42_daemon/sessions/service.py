@@ -237,7 +237,7 @@ class Sessions:
 
     async def append_message(self, request: AppendMessage) -> Appended:
         """Record a message, once for each idempotency key."""
-        record = unplaced(request.role, request.content, request.idempotency_key)
+        record = new_message(request.role, request.content, request.idempotency_key)
         async with self.order(request.session_id):
             if request.idempotency_key is not None:
                 earlier = await self.recorded(request.agent, request.idempotency_key, request.session_id)
@@ -466,7 +466,7 @@ def _last_of(request: FindSession) -> str | None:
     return request.ref[1:] if labels.AGENT_REF.fullmatch(request.ref) else None
 
 
-def unplaced(role: Role, content: str, key: str | None) -> Message:
+def new_message(role: Role, content: str, key: str | None) -> Message:
     """A message of now that has no seq yet."""
     return MESSAGES[role](seq=0, content=content, timestamp=now(), key=UNSET if key is None else key)
 

@@ -44,7 +44,7 @@ class _Discard(Protocol):
     async def __call__(self, session_ids: Collection[str], *, dry_run: bool) -> int: ...
 
 
-class _Spared(Exception):
+class _UsedSince(Exception):
     """The session was used or pinned since it was looked at."""
 
 
@@ -139,8 +139,8 @@ class Trash:
     async def _delete(self, session_id: str, agent: str | None, unused_since: str | None = None) -> Summary:
         """Move a session to the trash, and update its agent's last session.
 
-        The session must be `agent`'s where one is named. With `unused_since`, raises `_Spared` where it was
-        used since, or is pinned.
+        The session must be `agent`'s where one is named. With `unused_since`, raises `_UsedSince` where it
+        was used since, or is pinned.
         """
         async with self._queues.exclusive(session_id), self._sessions.order(session_id):
             owner = (await self._sessions.owned(session_id, agent)).agent
@@ -163,7 +163,7 @@ class Trash:
             summary = session.summary
             require_owner(summary, agent)
             if unused_since is not None and (summary.pinned or summary.last_activity >= unused_since):
-                raise _Spared
+                raise _UsedSince
             # A full disk does not take it; a deletion works there all the same.
             with contextlib.suppress(StorageFailed):
                 session.append((new_event(TRASHED),), use=False)
@@ -183,6 +183,6 @@ class Trash:
         """Whether it was moved to the trash."""
         try:
             await self._delete(session_id, None, cutoff)
-        except (_Spared, SessionBusy, SessionNotFound, SessionDamaged):
+        except (_UsedSince, SessionBusy, SessionNotFound, SessionDamaged):
             return False
         return True

@@ -69,7 +69,7 @@ class FileStore(SessionStore):
         self._trash = Trash(home / "trash", self._sessions)
         self.remembered = self._sessions.remembered
         self.catalogue: Catalogue = self._index
-        self.changed = _not_told
+        self.changed = _no_listener
         self.maintenance: Maintenance = HomeMaintenance(home, self._sessions, self._last, self._index)
 
     def open(self) -> None:
@@ -259,7 +259,7 @@ class FileStore(SessionStore):
 
     def unfinished(self, session_id: str | None = None) -> list[tuple[UnfinishedTurn, str, list[Record]]]:
         with storage("read unfinished turns"):
-            return checkpoint.left_in(self._sessions.folder, session_id)
+            return checkpoint.checkpoints_in(self._sessions.folder, session_id)
 
     def forget_unfinished(self, session_id: str) -> None:
         with storage(f"write session {session_id}"):
@@ -452,5 +452,5 @@ def _lines(after_seq: int, max_bytes: int, descriptor: int, whole: Document, *, 
     )
 
 
-def _not_told(session_id: str) -> None:
+def _no_listener(session_id: str) -> None:
     """Nobody wants to know."""

@@ -314,7 +314,7 @@ class Catalogue(Protocol):
         """Sessions by last use, newest first, after `before` (use, session_id); the `before` of the next
         page, None at the end; and the number of sessions that cannot be read."""
 
-    def search(self, text: str, agent: str | None, upto: int | None, offset: int, limit: int) -> Found:
+    def search(self, text: str, agent: str | None, upto: int | None, offset: int, limit: int) -> SearchResult:
         """Hits from `offset` on among the messages numbered through `upto` (None: all).
 
         Raises `InvalidParams` for a bad query."""
@@ -364,7 +364,7 @@ class Catalogue(Protocol):
     def statistics(self, agent: str | None, days: int | None) -> Statistics: ...
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """Hits among the messages numbered through `upto`; whether there are `more`; why some are `missing`, or
     None; what may have been meant by a word of the query."""
 

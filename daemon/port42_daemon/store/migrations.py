@@ -49,7 +49,7 @@ MIGRATIONS: tuple[Migration, ...] = ()
 """In order, the first numbered 2. None yet."""
 
 
-class _Stamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _FormatFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The contents of ``format.json``: `version` is the daemon's that wrote it, `done` and `under_way` are
     names of migrations; that under way is backed up and may have begun."""
 
@@ -67,7 +67,9 @@ def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -
         stamp = _read(home)
         if stamp is None:
             kept = (home / "sessions").exists() or (home / "agent_sessions.json").exists()
-            stamp = _Stamp(format=FIRST if kept else newest, version=__version__, done=[] if kept else names)
+            stamp = _FormatFile(
+                format=FIRST if kept else newest, version=__version__, done=[] if kept else names
+            )
             try:
                 _write(home, stamp)
             except OSError as error:
@@ -87,14 +89,14 @@ def bring_up_to_date(home: Path, migrations: Sequence[Migration] = MIGRATIONS) -
                 stamp = _migrate(home, migration, stamp)
 
 
-def _migrate(home: Path, migration: Migration, stamp: _Stamp) -> _Stamp:
+def _migrate(home: Path, migration: Migration, stamp: _FormatFile) -> _FormatFile:
     if stamp.under_way != migration.name:
         backup = _back_up(home, migration)
         stamp = msgspec.structs.replace(stamp, version=__version__, under_way=migration.name)
         _write(home, stamp)
         log.info("🧳 the home is brought to format %d; as it was: backups/%s", migration.number, backup)
     migration.run(home)
-    done = _Stamp(format=migration.number, version=__version__, done=[*stamp.done, migration.name])
+    done = _FormatFile(format=migration.number, version=__version__, done=[*stamp.done, migration.name])
     _write(home, done)
     return done
 
@@ -125,9 +127,9 @@ def _back_up(home: Path, migration: Migration) -> str:
     return name
 
 
-def _read(home: Path) -> _Stamp | None:
+def _read(home: Path) -> _FormatFile | None:
     try:
-        return msgspec.json.decode(durable.read_file(home / "format.json", 64 * 1024), type=_Stamp)
+        return msgspec.json.decode(durable.read_file(home / "format.json", 64 * 1024), type=_FormatFile)
     except FileNotFoundError:
         return None
     except (*UNDECODABLE, durable.NotReadable):
@@ -137,5 +139,5 @@ def _read(home: Path) -> _Stamp | None:
         ) from None
 
 
-def _write(home: Path, stamp: _Stamp) -> None:
+def _write(home: Path, stamp: _FormatFile) -> None:
     durable.replace(home / "format.json", msgspec.json.encode(stamp) + b"\n")

@@ -73,7 +73,7 @@ def select(records: Sequence[Record], budget: int) -> tuple[tuple[Message, ...],
     answered. Messages come first: the lines, newest first, have what is left of the budget. The first
     message that does not fit ends it: a gap in a conversation misleads more than a late start.
     """
-    entries = _entries(_heard(records))
+    entries = _entries(_without_failed_questions(records))
     kept: list[_Entry] = []
     for entry in reversed(entries):
         size = sum(len(text) + 2 for text in entry.texts) - 2 * bool(entry.texts)
@@ -108,11 +108,11 @@ def has_more_since_reply(records: Sequence[Record]) -> bool:
         index for index, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
     ]
     since = records[answered[-1] + 1 :] if answered else records
-    return any(entry.texts for entry in _entries(_heard(since)))
+    return any(entry.texts for entry in _entries(_without_failed_questions(since)))
 
 
-def _heard(records: Sequence[Record]) -> list[Record]:
-    """The records without failed questions and what was answered of them."""
+def _without_failed_questions(records: Sequence[Record]) -> list[Record]:
+    """The records but for questions whose turn failed, and what belongs to these turns."""
     failed = {record.question for record in records if isinstance(record, ErrorMessage)} - {UNSET}
     return [record for record in records if record.seq not in failed and _question(record) not in failed]
 

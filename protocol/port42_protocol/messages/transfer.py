@@ -19,8 +19,8 @@ ImportFormat = Literal[
 ]  # fmt: skip
 
 
-# It contains a file's path below `path`.
-Place = Annotated[
+# Longer than other cursors: it contains a file's path below `path`.
+ImportCursor = Annotated[
     str, Meta(min_length=1, max_length=8192, description="a next_cursor from an earlier import_sessions")
 ]
 
@@ -103,5 +103,5 @@ class ImportSessions(Request[ImportPage]):
     agent: AgentName | None = None
     format: ImportFormat = "auto"
     dry_run: bool = False
-    cursor: Place | None = None
+    cursor: ImportCursor | None = None
     again: bool = False

@@ -54,7 +54,7 @@ def test_it_is_bootstrapped_restarted_and_booted_out(launchctl, home):
     assert agent.condition().program == "/bin/true --log-file /h/daemon.log"
     agent.restart()
     agent.stop()
-    agent.withdraw()
+    agent.disable()
     assert not agent.condition().enabled
     told = [
         line for line in launchctl.with_name("launchctl.told").read_text().splitlines() if "print" not in line

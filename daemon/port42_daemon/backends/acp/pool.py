@@ -29,7 +29,7 @@ _Terms = tuple[str | None, str | None, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Warm:
+class _IdleAgent:
     """An agent between turns: what it was opened with, and the timer that will end it."""
 
     agent: Agent
@@ -48,7 +48,7 @@ class Acp:
         self._config = config
         self._programs = programs or Programs()
         self._environ = os.environ if environ is None else environ
-        self._idle: dict[str, _Warm] = {}
+        self._idle: dict[str, _IdleAgent] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._closed = False
         self.tool = tool_of(config)
@@ -163,7 +163,7 @@ class Acp:
             return
         self._retire(session_id)
         timer = asyncio.get_running_loop().call_later(self._config.idle_ttl, self._retire, session_id)
-        self._idle[session_id] = _Warm(agent, terms, timer)
+        self._idle[session_id] = _IdleAgent(agent, terms, timer)
         if len(self._idle) > _MOST_IDLE:
             self._retire(next(iter(self._idle)))
 

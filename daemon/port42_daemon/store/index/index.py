@@ -20,7 +20,7 @@ from port42_daemon.store.index.query import parse
 from port42_daemon.store.index.schema import Database, reason
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
-from port42_daemon.store.interface import Catalogue, Found, SessionFilter
+from port42_daemon.store.interface import Catalogue, SearchResult, SessionFilter
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.errors import storage
 from port42_protocol.errors import StorageFailed
@@ -203,13 +203,13 @@ class SessionIndex(Catalogue):
         return self._query(messages.with_key, agent, key, sessions)
 
     @_retried
-    def search(self, text: str, agent: str | None, upto: int | None, offset: int, limit: int) -> Found:
+    def search(self, text: str, agent: str | None, upto: int | None, offset: int, limit: int) -> SearchResult:
         query = parse(text, agent)
         with storage("ask the index"):
             self._indexer.check_folder()
         caught_up = self._indexer.catch_up(_READ_BY_A_SEARCH)
         hits, upto, more = self._query(search.page, query, upto, offset, limit)
-        return Found(hits, upto, more, self._incomplete(caught_up=caught_up), query.hints)
+        return SearchResult(hits, upto, more, self._incomplete(caught_up=caught_up), query.hints)
 
     @_retried
     def statistics(self, agent: str | None, days: int | None, now: datetime | None = None) -> Statistics:
@@ -241,7 +241,7 @@ class SessionIndex(Catalogue):
             messages=messages_indexed,
             records_behind=sum(records for *_, records in behind),
             bytes=self._database.size,
-            reason=self._trouble(),
+            reason=self._problem(),
         )
 
     def problem(self) -> str | None:
@@ -257,10 +257,10 @@ class SessionIndex(Catalogue):
     def _incomplete(self, *, caught_up: bool) -> str | None:
         """Why an answer from messages may lack some; None when it lacks none."""
         if self._state.phase is Phase.READY and caught_up:
-            return None if self._writer.has_all_text else f"{self._trouble()}; memory holds a part only"
-        return self._trouble() or "some messages are still to be read into the index"
+            return None if self._writer.has_all_text else f"{self._problem()}; memory holds a part only"
+        return self._problem() or "some messages are still to be read into the index"
 
-    def _trouble(self) -> str | None:
+    def _problem(self) -> str | None:
         """Why the index is not what it should be, and does not become so by itself at once."""
         if self._database.in_memory:
             return f"index.db cannot be used: {self._state.reason}"

@@ -71,7 +71,7 @@ class Checkpoint:
         self._size += len(line)
 
 
-def left_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn, str, list[Record]]]:
+def checkpoints_in(folder: Path, only: str | None = None) -> list[tuple[UnfinishedTurn, str, list[Record]]]:
     """Each checkpoint in `folder`, or that of session `only`, its text and its records.
 
     Damaged ones are set aside.

@@ -99,7 +99,7 @@ def read_data(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Damaged("it is not a file")
-        _judge(os.pread(descriptor, _HEAD_BYTES, 0))  # a file of any size may have come here
+        _check_beginning(os.pread(descriptor, _HEAD_BYTES, 0))  # a file of any size may have come here
         parts, total = [], 0
         for offset, length in _extents(descriptor, status.st_size):
             total += length
@@ -123,7 +123,7 @@ def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end - start
 
 
-def _judge(head: bytes) -> None:
+def _check_beginning(head: bytes) -> None:
     """Raises `Damaged` for what does not begin as a session, or is of a newer format."""
     text = head.removeprefix(_BOM).lstrip(_BLANK)
     if not re.match(rb'\{\s*"', text):
@@ -137,7 +137,7 @@ def salvage(data: bytes, session_id: str = "") -> Salvaged:
 
     Raises `Damaged` where the session cannot be told.
     """
-    _judge(data[:_HEAD_BYTES])
+    _check_beginning(data[:_HEAD_BYTES])
     data = data.removeprefix(_BOM)
     try:
         header, begin = load_header(_reader(data))

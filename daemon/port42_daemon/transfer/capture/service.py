@@ -58,7 +58,7 @@ class Capture:
     _scanned: set[Path] = field(default_factory=set, init=False)
     """The folders of tools of which what was there before is known."""
     _read_at: dict[Path, float] = field(default_factory=dict, init=False)
-    _rests: dict[Path, asyncio.TimerHandle] = field(default_factory=dict, init=False)
+    _timers: dict[Path, asyncio.TimerHandle] = field(default_factory=dict, init=False)
     """When sources are looked at again, if they do not change."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -89,7 +89,7 @@ class Capture:
         finally:
             if self._watching is not None:
                 self._watching.cancel()
-            for timer in self._rests.values():
+            for timer in self._timers.values():
                 timer.cancel()
             if self._progress is not None:
                 self._closing = self.sessions.threads.capture(self._progress.close)
@@ -110,7 +110,7 @@ class Capture:
         with contextlib.suppress(sqlite3.Error):
             if (source := await self._recorder.restored(session_id)) is not None:
                 name, path = source
-                self._again(path, TOOLS[name])
+                self._queue(path, TOOLS[name])
 
     async def discard_originals(self, session_ids: Collection[str], *, dry_run: bool) -> int:
         """Delete the originals of sessions that are deleted for good; returns their bytes."""
@@ -199,7 +199,7 @@ class Capture:
         for tool in self.on():
             is_source = tool.has(path) and self._folder(tool) in path.parents
             if is_source or path in tool.beside(self.table(tool)):
-                self._again(path, tool)
+                self._queue(path, tool)
 
     async def _scan(self) -> None:
         """Find the sources that changed while nothing watched them."""
@@ -249,12 +249,12 @@ class Capture:
                 if path in tool.beside(self.table(tool)):
                     await self._read_titles(recorder, path, tool)
                 else:
-                    self._begin(recorder, path, tool, changes_now)
+                    self._begin_reading(recorder, path, tool, changes_now)
             if not recorder.reading:
                 break
             for read in await recorder.read():
                 finished += 1
-                self._later(await self._finish(recorder, read), read.path, read.tool)
+                self._queue_in(await self._finish(recorder, read), read.path, read.tool)
             if time.monotonic() - noted > _NOTE_SECONDS:
                 await self._note_last(recorder)
                 noted = time.monotonic()
@@ -268,26 +268,26 @@ class Capture:
 
         try:
             if not await Titles(recorder, self.sessions).read(tool, path):
-                self._later(_GATHER_SECONDS, path, tool)
+                self._queue_in(_GATHER_SECONDS, path, tool)
         except FileNotFoundError:
             pass  # its tool has deleted it
         except Skipped as reason:
             await recorder.refuse(tool, path, str(reason))
         except (RpcError, OSError, sqlite3.Error) as error:
             log.warning("⚠ %s is read later: %s", path.name, error)
-            self._later(_RETRY_SECONDS, path, tool)
+            self._queue_in(_RETRY_SECONDS, path, tool)
 
-    def _later(self, seconds: float | None, path: Path, tool: Tool) -> None:
+    def _queue_in(self, seconds: float | None, path: Path, tool: Tool) -> None:
         """Read the source again then; None: when it changes."""
         if seconds is not None:
             loop = asyncio.get_running_loop()
-            self._rests[path] = loop.call_later(seconds, self._again, path, tool)
+            self._timers[path] = loop.call_later(seconds, self._queue, path, tool)
 
-    def _begin(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
+    def _begin_reading(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
         config = self.table(tool)
-        if config is None or not config.on or self._waits(path, tool):
+        if config is None or not config.on or self._postponed(path, tool):
             return
-        if timer := self._rests.pop(path, None):
+        if timer := self._timers.pop(path, None):
             timer.cancel()
         recorder.begin(tool, path, config, changes_now=changes_now)
 
@@ -322,11 +322,11 @@ class Capture:
                 await recorder.refuse(tool, path, "an internal error, see the log")
         return None
 
-    def _waits(self, path: Path, tool: Tool) -> bool:
-        """Whether a document was just read, and is read again later."""
+    def _postponed(self, path: Path, tool: Tool) -> bool:
+        """Whether it is a document that was read a moment ago; then it is queued for later."""
         wait = self._read_at.get(path, 0.0) + _DOCUMENT_SECONDS - time.monotonic()
         if path.suffix != ".jsonl" and wait > 0:
-            asyncio.get_running_loop().call_later(wait, self._again, path, tool)
+            asyncio.get_running_loop().call_later(wait, self._queue, path, tool)
             return True
         if path.suffix != ".jsonl":
             self._read_at[path] = time.monotonic()
@@ -350,7 +350,7 @@ class Capture:
                     if newest:
                         recorder.used[agent] = ("", newest[0].session_id, 0)
 
-    def _again(self, path: Path, tool: Tool) -> None:
+    def _queue(self, path: Path, tool: Tool) -> None:
         self._pending.add(path, tool)
         self._work.set()
 
